@@ -1,0 +1,174 @@
+"""What one dataset line holds: the dialogue, its tasks with their proofs, the verdict on it and where it came from.
+
+Fields whose keys differ from line to line (tools, arguments, diffs, provenance) are JSON strings on disk, so that
+`datasets.load_dataset("json")` reads any file of dialogues without merging schemas.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, PlainSerializer
+
+from core.messages import (
+    AssistantMessage,
+    ContractError,
+    Frozen,
+    Message,
+    ToolMessage,
+    ToolSpec,
+    UserMessage,
+    check_transcript,
+)
+
+
+def _parse(value: Any) -> Any:
+    return json.loads(value) if isinstance(value, str) else value
+
+
+def _dump(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, sort_keys=True)
+
+
+def _dump_models(value: tuple[Frozen, ...]) -> str:
+    return json.dumps([item.model_dump(exclude_none=True) for item in value], ensure_ascii=False)
+
+
+JsonObject = Annotated[dict[str, Any], BeforeValidator(_parse), PlainSerializer(_dump, return_type=str)]
+JsonTools = Annotated[tuple[ToolSpec, ...], BeforeValidator(_parse), PlainSerializer(_dump_models, return_type=str)]
+
+Difficulty = Literal["easy", "medium", "hard"]
+
+
+class PlannedCall(Frozen):
+    """One call of a task's solution. A string argument "${i.field}" stands for that field of the result of call i of the
+    same task; `subgoal` indexes Task.subgoals; `tell` names result fields whose values the user must be told."""
+
+    tool: str
+    arguments: JsonObject
+    subgoal: int = 0
+    tell: tuple[str, ...] = ()
+
+
+class Rubric(Frozen):
+    """What a judge holds the dialogue against (Stage 3, task generation)."""
+
+    criteria: tuple[str, ...]
+    tool_pattern: tuple[str, ...] = ()
+    checkpoints: tuple[str, ...] = ()
+
+
+class Task(Frozen):
+    """A latent goal. `goal` is declarative and self-contained; `subgoals` are its parts in the order the user cares about.
+
+    `plan` is the intended solution with placeholders. Where an executable environment proved the task, `gold_calls` are
+    the plan's calls with real arguments, `told_values` what the user must learn, `mutates` whether they change state.
+    """
+
+    task_id: str
+    goal: str
+    subgoals: tuple[str, ...]
+    difficulty: Difficulty
+    rubric: Rubric
+    plan: tuple[PlannedCall, ...] = ()
+    gold_calls: tuple[PlannedCall, ...] = ()
+    told_values: tuple[str, ...] = ()
+    mutates: bool = False
+    follows_from: str | None = Field(default=None, description="the task_id whose outcome this one extends, if any")
+
+
+class Check(Frozen):
+    """One decidable statement about a dialogue, and whether it held."""
+
+    name: str
+    passed: bool
+    detail: str = ""
+
+
+class Judgment(Frozen):
+    """What an LRM judge said of one task."""
+
+    judgment: Literal["valid", "invalid"]
+    reasoning: str
+
+
+class Verdict(Frozen):
+    """`accepted` follows from the checks where the environment can execute, else from the judge. `reasons` name what failed."""
+
+    accepted: bool
+    reasons: tuple[str, ...] = ()
+    checks: tuple[Check, ...] = ()
+    judgments: tuple[Judgment, ...] = ()
+
+
+class StateProof(Frozen):
+    """How the environment's state moved: SHA-256 of the changes at the start and the end, and the changes in words."""
+
+    initial_hash: str
+    final_hash: str
+    diff: tuple[str, ...] = ()
+
+
+class Usage(Frozen):
+    """Tokens and requests of all roles together; seconds are wall-clock of this dialogue alone."""
+
+    requests: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    seconds: float = 0.0
+
+
+class Dialogue(Frozen):
+    """One line of dialogues.jsonl. `messages` begin with the system message; `task_starts[i]` is the index of the message
+    with which task i began."""
+
+    dialogue_id: str
+    pipeline: str
+    domain: str
+    tools: JsonTools
+    messages: tuple[Message, ...]
+    tasks: tuple[Task, ...]
+    task_starts: tuple[int, ...]
+    verdict: Verdict | None = None
+    state: StateProof | None = None
+    usage: Usage = Usage()
+    provenance: JsonObject = Field(default_factory=dict)
+
+    def check(self) -> None:
+        """Raise ContractError if the transcript or the task index is unlawful."""
+        check_transcript(self.messages, self.tools)
+        starts = list(self.task_starts)
+        if len(starts) != len(self.tasks) or starts != sorted(set(starts)):
+            raise ContractError(
+                f"task_starts {starts} must rise and name one message for each of {len(self.tasks)} tasks"
+            )
+
+    @property
+    def turns(self) -> int:
+        """Appendix B: user utterances, assistant responses, tool invocations and outputs; the system message is none."""
+        return sum(1 for message in self.messages if message.role != "system")
+
+    @property
+    def user_turns(self) -> int:
+        return sum(1 for message in self.messages if isinstance(message, UserMessage))
+
+    def steps(self) -> tuple[int, ...]:
+        """Appendix B: for each user request, how many rounds of tool use the assistant took."""
+        counts: list[int] = []
+        for message in self.messages:
+            if isinstance(message, UserMessage):
+                counts.append(0)
+            elif isinstance(message, AssistantMessage) and message.tool_calls:
+                counts[-1] += 1
+        return tuple(counts)
+
+    def calls(self) -> list[tuple[str, dict[str, Any], str]]:
+        """Every tool call in order as (name, arguments, result text)."""
+        results = {m.tool_call_id: m.content for m in self.messages if isinstance(m, ToolMessage)}
+        return [
+            (call.name, call.parsed(), results.get(call.id, ""))
+            for message in self.messages
+            if isinstance(message, AssistantMessage)
+            for call in message.tool_calls or ()
+        ]

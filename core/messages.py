@@ -1,0 +1,187 @@
+"""OpenAI chat format, validated: tool specs, tool calls and the four kinds of message.
+
+`model_dump(exclude_none=True)` of each class is its wire form, so one definition serves disk, HTTP and chat templates.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Annotated, Any, Literal
+
+from jsonschema import Draft202012Validator
+from jsonschema.exceptions import SchemaError
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, field_validator
+
+
+class ContractError(ValueError):
+    """A transcript breaks the message contract; the message says where and how."""
+
+
+class Frozen(BaseModel):
+    """Base of all data of the project: immutable, and an unknown field is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ToolSpec(Frozen):
+    """One function the agent may call. `parameters` and `returns` are JSON Schemas; `returns` is None until predicted."""
+
+    name: str = Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,63}$")
+    description: str
+    parameters: dict[str, Any]
+    returns: dict[str, Any] | None = None
+
+    @field_validator("parameters", "returns")
+    @classmethod
+    def _is_json_schema(cls, schema: dict[str, Any] | None) -> dict[str, Any] | None:
+        if schema is not None:
+            try:
+                Draft202012Validator.check_schema(schema)
+            except SchemaError as error:
+                raise ValueError(f"not a JSON Schema: {error.message}") from None
+        return schema
+
+    def openai(self) -> dict[str, Any]:
+        """The function spec as chat templates and OpenAI-compatible servers take it."""
+        function = {"name": self.name, "description": self.description, "parameters": self.parameters}
+        return {"type": "function", "function": function}
+
+    def argument_error(self, arguments: Any) -> str | None:
+        """Why `arguments` do not fit the parameter schema, or None if they do."""
+        return schema_error(arguments, self.parameters)
+
+
+class FunctionCall(Frozen):
+    name: str
+    arguments: str = Field(description="a JSON object, as a string")
+
+
+class ToolCall(Frozen):
+    """One call as the wire has it; `id` is unique within a dialogue."""
+
+    id: str
+    type: Literal["function"] = "function"
+    function: FunctionCall
+
+    @classmethod
+    def make(cls, call_id: str, name: str, arguments: dict[str, Any]) -> ToolCall:
+        return cls(id=call_id, function=FunctionCall(name=name, arguments=json.dumps(arguments, ensure_ascii=False)))
+
+    @property
+    def name(self) -> str:
+        return self.function.name
+
+    def parsed(self) -> dict[str, Any]:
+        """The arguments as an object. Raises ContractError if they are not one."""
+        try:
+            arguments = json.loads(self.function.arguments)
+        except json.JSONDecodeError as error:
+            raise ContractError(
+                f"arguments of {self.name} are not JSON ({error}): {self.function.arguments!r}"
+            ) from None
+        if not isinstance(arguments, dict):
+            raise ContractError(f"arguments of {self.name} are not a JSON object: {self.function.arguments!r}")
+        return arguments
+
+
+class SystemMessage(Frozen):
+    role: Literal["system"] = "system"
+    content: str
+
+
+class UserMessage(Frozen):
+    role: Literal["user"] = "user"
+    content: str
+
+
+class AssistantMessage(Frozen):
+    """`content` is what the user reads; `reasoning_content` is the thinking before it, never shown to the user."""
+
+    role: Literal["assistant"] = "assistant"
+    content: str = ""
+    reasoning_content: str | None = None
+    tool_calls: tuple[ToolCall, ...] | None = None
+
+
+class ToolMessage(Frozen):
+    role: Literal["tool"] = "tool"
+    tool_call_id: str
+    content: str
+
+
+Message = Annotated[SystemMessage | UserMessage | AssistantMessage | ToolMessage, Field(discriminator="role")]
+Messages = TypeAdapter(tuple[Message, ...])
+
+
+def check_transcript(messages: Sequence[Message], tools: Sequence[ToolSpec]) -> None:
+    """Raise ContractError unless roles alternate lawfully, every tool call is answered exactly once and in place, every
+    called tool is declared, its arguments fit its schema, and the dialogue ends with an assistant's answer or a user."""
+    declared = {tool.name: tool for tool in tools}
+    pending: list[str] = []
+    seen: set[str] = set()
+    previous = "start"
+    for position, message in enumerate(messages):
+        where = f"message {position} ({message.role})"
+        if isinstance(message, ToolMessage):
+            if message.tool_call_id not in pending:
+                raise ContractError(f"{where}: answers {message.tool_call_id!r}, but the open calls are {pending}")
+            pending.remove(message.tool_call_id)
+        elif pending:
+            raise ContractError(f"{where}: the calls {pending} before it have no answer")
+        _check_order(previous, message.role, where)
+        if isinstance(message, AssistantMessage):
+            for call in message.tool_calls or ():
+                _check_call(call, declared, seen, where)
+            pending = [call.id for call in message.tool_calls or ()]
+            if not pending and not message.content.strip():
+                raise ContractError(f"{where}: neither content nor tool calls")
+            previous = "call" if pending else "assistant"
+        else:
+            previous = message.role
+    if pending:
+        raise ContractError(f"the calls {pending} at the end have no answer")
+    if previous not in ("assistant", "user"):
+        raise ContractError(f"a dialogue ends with an answer or a user message, this one ends after {previous!r}")
+
+
+_MAY_FOLLOW = {
+    "start": {"system", "user"},
+    "system": {"user"},
+    "user": {"assistant"},
+    "assistant": {"user"},
+    "call": {"tool"},
+    "tool": {"tool", "assistant"},
+}
+
+
+def _check_order(previous: str, role: str, where: str) -> None:
+    if role not in _MAY_FOLLOW[previous]:
+        raise ContractError(f"{where}: after {previous!r} comes one of {sorted(_MAY_FOLLOW[previous])}")
+
+
+def _check_call(call: ToolCall, declared: dict[str, ToolSpec], seen: set[str], where: str) -> None:
+    if call.id in seen:
+        raise ContractError(f"{where}: the call id {call.id!r} was used before")
+    seen.add(call.id)
+    if call.name not in declared:
+        raise ContractError(f"{where}: calls the undeclared tool {call.name!r}; declared: {sorted(declared)}")
+    if problem := declared[call.name].argument_error(call.parsed()):
+        raise ContractError(f"{where}: arguments of {call.name} do not fit its schema: {problem}")
+
+
+def schema_error(value: Any, schema: dict[str, Any]) -> str | None:
+    """The most telling violation of a JSON Schema by `value`, or None."""
+    errors = sorted(
+        _validator(json.dumps(schema, sort_keys=True)).iter_errors(value), key=lambda e: list(map(str, e.path))
+    )
+    if not errors:
+        return None
+    path = ".".join(str(part) for part in errors[0].path)
+    return f"{path + ': ' if path else ''}{errors[0].message}"
+
+
+@lru_cache(maxsize=4096)
+def _validator(schema: str) -> Draft202012Validator:
+    return Draft202012Validator(json.loads(schema))

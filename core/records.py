@@ -1,0 +1,116 @@
+"""Append-only JSONL that survives kill -9, and atomic files."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from core.settings import UserError
+
+M = TypeVar("M", bound=BaseModel)
+
+
+class RecordError(UserError):
+    """A line of a JSONL file cannot be read; the message names file, line and reason."""
+
+
+def read_jsonl(path: Path, model: type[M]) -> Iterator[M]:
+    """Yield every line of `path` as `model`. Raises RecordError at the first line that is no such record."""
+    if not path.is_file():
+        raise RecordError(f"{path} was given, but there is no such file")
+    with path.open("rb") as file:
+        for number, line in enumerate(file, start=1):
+            try:
+                yield model.model_validate_json(line)
+            except ValidationError as error:
+                first = error.errors()[0]
+                where = ".".join(str(part) for part in first["loc"])
+                what = f"{where}: {first['msg']}" if where else first["msg"]
+                raise RecordError(f"{path}, line {number}: not a {model.__name__}: {what}") from None
+
+
+def dump_line(record: BaseModel) -> str:
+    """A record as one line, None fields left out."""
+    return record.model_dump_json(exclude_none=True) + "\n"
+
+
+class Journal:
+    """A JSONL file to which records are only ever appended; each is on disk before `append` returns.
+
+    A torn last line (the process died in the middle of a write) is cut off when the file is opened again. Only one
+    process may hold a journal; its run directory's lock sees to that.
+    """
+
+    def __init__(self, path: Path, key: Callable[[dict[str, Any]], str]) -> None:
+        self.path = path
+        self.keys: set[str] = set()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._file = path.open("ab+")
+        self._file.seek(0)
+        self._end = 0
+        for number, line in enumerate(self._file, start=1):
+            if not line.endswith(b"\n"):
+                break
+            try:
+                self.keys.add(key(json.loads(line)))
+            except (ValueError, KeyError, TypeError) as error:
+                self._file.close()
+                raise RecordError(f"{path}, line {number}: not a record of this journal ({error})") from None
+            self._end += len(line)
+        self._file.truncate(self._end)
+
+    def append(self, record: BaseModel, key: str) -> None:
+        """Write one record. Raises OSError (disk full) with everything written before still intact."""
+        line = dump_line(record).encode()
+        try:
+            self._file.write(line)
+            self._file.flush()
+            os.fsync(self._file.fileno())
+        except OSError:
+            self._file.truncate(self._end)
+            raise
+        self._end += len(line)
+        self.keys.add(key)
+
+    def close(self) -> None:
+        self._file.close()
+
+    def __enter__(self) -> Journal:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def write_atomically(path: Path, lines: str | Iterable[str]) -> None:
+    """Write a text file so that a reader sees the old one or the whole new one, never a part."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    temporary = Path(name)
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.writelines([lines] if isinstance(lines, str) else lines)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.chmod(0o644)
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def write_json(path: Path, value: Any) -> None:
+    write_atomically(path, json.dumps(value, indent=2, ensure_ascii=False, sort_keys=False) + "\n")
+
+
+def write_jsonl(path: Path, records: Iterable[BaseModel]) -> None:
+    write_atomically(path, (dump_line(record) for record in records))

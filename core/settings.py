@@ -1,0 +1,50 @@
+"""Typed settings: an OmegaConf node becomes a frozen pydantic model; a misspelt key fails and names itself."""
+
+from __future__ import annotations
+
+import difflib
+from typing import Any, TypeVar
+
+from omegaconf import DictConfig, OmegaConf
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+
+class UserError(Exception):
+    """A mistake the user can mend. Its message says what was given and what is expected; mains print it and exit with 2."""
+
+
+class Settings(BaseModel):
+    """Base of every settings class. Each one stands beside its consumer; the values stand in conf/."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+S = TypeVar("S", bound=Settings)
+
+
+def typed(node: DictConfig | dict[str, Any], schema: type[S], where: str = "") -> S:
+    """Turn a config node into `schema`. Raises UserError that names every wrong key with what was given and expected."""
+    values = OmegaConf.to_container(node, resolve=True) if isinstance(node, DictConfig) else node
+    try:
+        return schema.model_validate(values)
+    except ValidationError as error:
+        raise UserError(_explain(error, schema, where)) from None
+
+
+def closest(name: str, known: list[str]) -> str:
+    """', did you mean X?' where a known name is near, else the list of known names."""
+    near = difflib.get_close_matches(name, known, n=1)
+    return f"did you mean {near[0]!r}?" if near else f"known: {', '.join(sorted(known))}"
+
+
+def _explain(error: ValidationError, schema: type[Settings], where: str) -> str:
+    lines = []
+    for problem in error.errors():
+        key = ".".join(str(part) for part in ((where,) if where else ()) + problem["loc"])
+        if problem["type"] == "extra_forbidden":
+            known = list(schema.model_fields) if len(problem["loc"]) == 1 else []
+            hint = f"; {closest(str(problem['loc'][-1]), known)}" if known else ""
+            lines.append(f"unknown config key {key!r}{hint}")
+        else:
+            lines.append(f"config key {key!r}: {problem['msg']} (given: {problem['input']!r})")
+    return "\n".join(lines)

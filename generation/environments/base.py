@@ -1,0 +1,68 @@
+"""What a dialogue acts on: tools to call and, where they are really executed, a state that can be hashed, forked and told."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from core.messages import ToolSpec
+
+
+@dataclass(frozen=True)
+class ToolResult:
+    """`content` goes into the tool message verbatim; `value` is the same parsed; `error` says the call was refused or failed."""
+
+    content: str
+    value: Any
+    error: bool = False
+
+
+class Environment(Protocol):
+    """One dialogue's private world. Calls change it; nothing it does is seen by another dialogue.
+
+    `executable` is True where results come from real execution: only then do hash, diff and fork prove anything.
+    """
+
+    tools: tuple[ToolSpec, ...]
+    executable: bool
+
+    async def call(self, name: str, arguments: dict[str, Any]) -> ToolResult:
+        """Run one tool. Never raises for what the caller sent: a bad call gives a result with `error`."""
+        ...
+
+    def snapshot(self) -> bytes:
+        """The changes since the initial state; costs what changed."""
+        ...
+
+    def fork(self) -> Environment:
+        """An independent environment in the same state; close it."""
+        ...
+
+    def state_hash(self) -> str:
+        """SHA-256 of the changes since the initial state: equal for equal states, however they were reached."""
+        ...
+
+    def state_diff(self) -> tuple[str, ...]:
+        """The changes since the initial state, one readable line each, sorted."""
+        ...
+
+    def reset(self) -> None:
+        """Back to the initial state."""
+        ...
+
+    def close(self) -> None:
+        """Give back what it holds."""
+        ...
+
+
+class World(Protocol):
+    """A domain's initial state and tools, from which each dialogue opens its own environment."""
+
+    domain: str
+    tools: tuple[ToolSpec, ...]
+
+    def open(self, snapshot: bytes | None = None) -> Environment:
+        """A fresh environment, at the initial state or at a snapshot of this world."""
+        ...
+
+    def close(self) -> None: ...

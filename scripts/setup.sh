@@ -1,0 +1,50 @@
+#!/usr/bin/env bash
+# Builds the project's two virtual environments: .venv (everything of ours) and .venv-bfcl (the official BFCL scorer,
+# whose pins clash with ours). Runs once: the stamp is keyed by the content of every requirement file.
+#   scripts/setup.sh          PYTHON=python3.12 scripts/setup.sh
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+if command -v nvidia-smi >/dev/null && nvidia-smi -L >/dev/null 2>&1; then
+  extras=train,serve,eval,dev; cpu=
+else
+  extras=train,serve-cpu,eval,dev; cpu=yes
+fi
+key=$(cat pyproject.toml requirements/*.txt scripts/setup.sh <(echo "$extras") | sha256sum | cut -c1-16)
+stamp=.venv/.setup-$key
+[ -f "$stamp" ] && exit 0
+
+say() { printf '\033[1m[setup]\033[0m %s\n' "$*"; }
+python=${PYTHON:-python3}
+if command -v uv >/dev/null; then
+  uv=uv
+  [ -x .venv/bin/python ] || uv venv --quiet ${PYTHON:+--python "$PYTHON"} .venv
+else
+  if [ ! -x .venv/bin/python ]; then
+    "$python" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' || {
+      say "Python 3.11 to 3.13 is needed, $("$python" --version) was found. Name another one: make setup PYTHON=python3.12"; exit 1; }
+    "$python" -m venv .venv || { say "python -m venv failed: install your system's venv package, or uv, and try again"; exit 1; }
+  fi
+  [ -x .venv/bin/uv ] || { say "installing uv into .venv"; .venv/bin/python -m pip install --quiet uv==0.13.8; }
+  uv=.venv/bin/uv
+fi
+
+# A folder of local wheels wins; elsewhere uv picks the PyTorch index that fits the machine.
+if [ -n "${PIP_FIND_LINKS:-}" ]; then source=(--find-links "$PIP_FIND_LINKS"); else source=(--torch-backend=auto); fi
+
+say "installing .[$extras] into .venv (some minutes and about 3 GB the first time)"
+"$uv" pip install --quiet --python .venv/bin/python "${source[@]}" \
+  ${cpu:+--override requirements/cpu-overrides.txt} -e ".[$extras]"
+if [ -z "$cpu" ]; then
+  say "building flash-attn (needs nvcc; long the first time)"
+  "$uv" pip install --quiet --python .venv/bin/python "${source[@]}" -e ".[$extras,flash]" ||
+    say "flash-attn could not be built: train with attention=sdpa, or install a matching wheel into .venv"
+fi
+
+say "installing the official BFCL scorer into .venv-bfcl"
+[ -x .venv-bfcl/bin/python ] || "$uv" venv --quiet --python .venv/bin/python .venv-bfcl
+"$uv" pip install --quiet --python .venv-bfcl/bin/python --override requirements/bfcl-overrides.txt -r requirements/bfcl.txt
+
+rm -f .venv/.setup-*
+touch "$stamp"
+say "done: .venv and .venv-bfcl are ready"
