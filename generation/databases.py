@@ -2,14 +2,33 @@
 
 from __future__ import annotations
 
+import random
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal
+
+from sqlalchemy import Connection, create_engine, inspect
+from sqlalchemy.engine.interfaces import ReflectedColumn
+from sqlalchemy.engine.reflection import Inspector
+from sqlalchemy.exc import DatabaseError
+from sqlalchemy.pool import NullPool
+from sqlalchemy.sql import Select, column, distinct, func, literal_column, select, table
+from sqlalchemy.types import Boolean, Float, Integer, Numeric, TypeEngine
+
 from core.messages import Frozen
+from core.settings import UserError
+
+Kind = Literal["integer", "number", "string"]
+Spelling = dict[str, tuple[str, dict[str, str]]]  # lower-case table name -> its name, lower-case column -> its name
 
 
 class Column(Frozen):
-    """`kind` is the JSON type its values have: integer, number, string or boolean."""
+    """`kind` is the JSON type its values have. SQLite keeps truth values as 0 and 1, so those are integers too."""
 
     name: str
-    kind: str
+    kind: Kind
     nullable: bool
     primary_key: bool
 
@@ -33,3 +52,112 @@ class DatabaseSchema(Frozen):
     name: str
     tables: tuple[Table, ...]
     ddl: str
+
+
+def read_schema(path: Path, name: str) -> DatabaseSchema:
+    """The schema of the SQLite file at `path`, views and internal tables left out.
+
+    Names in foreign keys are spelt as their tables spell them; a foreign key to a table or column that is not there is
+    dropped. Raises UserError where `path` is no SQLite database.
+    """
+    with _connect(path) as connection:
+        inspector = inspect(connection)
+        names = sorted(inspector.get_table_names())
+        spelling = {t.lower(): (t, {c["name"].lower(): c["name"] for c in inspector.get_columns(t)}) for t in names}
+        tables = tuple(_read_table(connection, inspector, t, spelling) for t in names)
+        return DatabaseSchema(name=name, tables=tables, ddl=_read_ddl(connection, names))
+
+
+def sample_rows(path: Path, per_table: int, seed: int) -> dict[str, list[dict[str, Any]]]:
+    """A limited data view: up to `per_table` rows of each table, in stored order; the same for the same file and seed.
+
+    Values are JSON values; a BLOB is replaced by its size in words. Raises UserError where `path` is no SQLite database.
+    """
+    with _connect(path) as connection:
+        return {
+            name: _sample_table(connection, name, per_table, random.Random(f"{seed}/{name}"))
+            for name in sorted(inspect(connection).get_table_names())
+        }
+
+
+@contextmanager
+def _connect(path: Path) -> Iterator[Connection]:
+    """A read-only connection. Bytes that are no UTF-8, which some of Spider's databases hold, read as U+FFFD."""
+
+    def open_read_only() -> sqlite3.Connection:
+        connection = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)
+        connection.text_factory = lambda text: text.decode("utf-8", errors="replace")
+        return connection
+
+    engine = create_engine("sqlite://", creator=open_read_only, poolclass=NullPool)
+    try:
+        with engine.connect() as connection:
+            yield connection
+    except DatabaseError as error:
+        raise UserError(f"{path} was given, but it cannot be read as an SQLite database: {error.orig}") from None
+
+
+def _read_table(connection: Connection, inspector: Inspector, name: str, spelling: Spelling) -> Table:
+    declared = inspector.get_columns(name)
+    primary_key = set(inspector.get_pk_constraint(name)["constrained_columns"])
+    rows, stored = _stored_classes(connection, name, declared)
+    columns = tuple(
+        Column(
+            name=found["name"],
+            kind=_kind(found["type"], classes),
+            nullable=found["nullable"] and found["name"] not in primary_key,
+            primary_key=found["name"] in primary_key,
+        )
+        for found, classes in zip(declared, stored, strict=True)
+    )
+    foreign_keys = tuple(sorted(_read_foreign_keys(inspector, name, spelling), key=lambda key: key.columns))
+    return Table(name=name, columns=columns, foreign_keys=foreign_keys, rows=rows)
+
+
+def _read_foreign_keys(inspector: Inspector, name: str, spelling: Spelling) -> Iterator[ForeignKey]:
+    _, own = spelling[name.lower()]
+    for key in inspector.get_foreign_keys(name):
+        parent, theirs = spelling.get(key["referred_table"].lower(), ("", {}))
+        columns = tuple(own.get(c.lower(), "") for c in key["constrained_columns"])
+        parent_columns = tuple(theirs.get(c.lower(), "") for c in key["referred_columns"])
+        if parent and all(columns) and all(parent_columns):
+            yield ForeignKey(columns=columns, parent=parent, parent_columns=parent_columns)
+
+
+def _stored_classes(connection: Connection, name: str, columns: list[ReflectedColumn]) -> tuple[int, list[set[str]]]:
+    """The number of rows, and for each column the storage classes its values have ("null" left out), in one scan."""
+    classes = [func.group_concat(distinct(func.typeof(column(c["name"])))) for c in columns]
+    count, *found = connection.execute(select(func.count(), *classes).select_from(table(name))).one()
+    return count, [set((text or "").split(",")) - {"", "null"} for text in found]
+
+
+def _kind(declared: TypeEngine[Any], stored: set[str]) -> Kind:
+    """The declared type's affinity, corrected by what is really stored: SQLite lets a column hold anything."""
+    if stored & {"text", "blob"}:
+        return "string"
+    if "real" in stored:
+        return "number"
+    if isinstance(declared, Float) or (isinstance(declared, Numeric) and declared.scale):
+        return "number"
+    if stored or isinstance(declared, Integer | Boolean):
+        return "integer"
+    return "number" if isinstance(declared, Numeric) else "string"
+
+
+def _read_ddl(connection: Connection, names: list[str]) -> str:
+    rows = connection.exec_driver_sql("SELECT name, sql FROM sqlite_master WHERE type = 'table'")
+    statements: dict[str, str] = {row.name: row.sql for row in rows}
+    return "\n\n".join(f"{statements[name].strip()};" for name in names)
+
+
+def _sample_table(connection: Connection, name: str, limit: int, draw: random.Random) -> list[dict[str, Any]]:
+    source = table(name)
+    count = connection.execute(select(func.count()).select_from(source)).scalar_one()
+    everything: Select[Any] = select(literal_column("*")).select_from(source)
+    offsets = sorted(draw.sample(range(count), min(limit, count)))
+    rows = [connection.execute(everything.limit(1).offset(offset)).mappings().one() for offset in offsets]
+    return [{key: _json_value(value) for key, value in row.items()} for row in rows]
+
+
+def _json_value(value: Any) -> Any:
+    return f"<{len(value)} bytes>" if isinstance(value, bytes) else value
