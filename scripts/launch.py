@@ -53,7 +53,9 @@ def main(config_name: str, stage: Callable[[DictConfig], object]) -> None:
         with clear_errors():
             stage(config)
 
-    sys.argv += QUIET
+    # argparse wants Hydra's overrides in one piece, whatever flags stand before or after them.
+    first = next((i for i, word in enumerate(sys.argv) if i and "=" in word and word[0] != "-"), len(sys.argv))
+    sys.argv[first:first] = QUIET
     hydra.main(version_base="1.3", config_path=str(CONF), config_name=config_name)(run)()
 
 

@@ -1,0 +1,210 @@
+"""Start, find, probe and stop OpenAI-compatible engines on this machine: vLLM for models, any command for the rest."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+from rich.console import Console
+
+from core.settings import Settings, UserError
+
+HOST = "127.0.0.1"
+GRACE_S = 10.0
+POLL_S = 0.25
+TAIL_LINES = 25
+
+
+class EngineSettings(Settings):
+    """How vLLM serves a model. `port` is the first replica's, 0 takes free ones; `device` auto takes CUDA where there is
+    any. Sizes are tokens, memory is GiB (CPU: for the KV cache) or a share of each GPU."""
+
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    port: int = Field(default=0, ge=0, le=65535)
+    replicas: int = Field(default=1, ge=1)
+    tensor_parallel: int = Field(default=1, ge=1)
+    max_model_len: int = 8192
+    max_num_seqs: int = 64
+    cpu_cache_gib: int = 2
+    gpu_memory_share: float = Field(default=0.9, gt=0, le=1)
+    reasoning_parser: str | None = None
+    tool_call_parser: str | None = None
+    extra_arguments: tuple[str, ...] = ()
+    start_timeout_s: float = 900.0
+
+
+@dataclass(frozen=True)
+class Server:
+    """A command that, once started, answers OpenAI's HTTP API on 127.0.0.1:`port`; it writes to `log`."""
+
+    command: tuple[str, ...]
+    port: int
+    log: Path
+    environment: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def base_url(self) -> str:
+        return f"http://{HOST}:{self.port}/v1"
+
+
+@contextmanager
+def serve(model: str | Path, settings: EngineSettings, logs: Path, name: str = "model") -> Iterator[tuple[str, ...]]:
+    """Serve a checkpoint directory (or hub id) with vLLM as `name`; yields one base URL a replica, each ready.
+
+    Raises UserError if the model is missing, a port is taken, or an engine dies or is not ready in time.
+    """
+    if isinstance(model, Path) and not (model / "config.json").is_file():
+        raise UserError(f"{model} is no model: expected a directory with config.json")
+    gpus = _gpus() if settings.device != "cpu" else []
+    if settings.device == "cuda" and not gpus:
+        raise UserError("serving on CUDA was asked for, but nvidia-smi lists no GPU; use device=cpu")
+    if gpus and (needed := settings.replicas * settings.tensor_parallel) > len(gpus):
+        raise UserError(
+            f"{settings.replicas} replicas × tensor_parallel {settings.tensor_parallel} need {needed} GPUs, "
+            f"but this machine offers {len(gpus)}"
+        )
+    servers = [
+        _vllm(model, name, settings, port, gpus[i * settings.tensor_parallel :][: settings.tensor_parallel], logs)
+        for i, port in enumerate(free_ports(settings.replicas, settings.port))
+    ]
+    with running(servers, f"vLLM with {model}", settings.start_timeout_s) as urls:
+        yield urls
+
+
+@contextmanager
+def running(servers: Sequence[Server], what: str, timeout_s: float) -> Iterator[tuple[str, ...]]:
+    """Start all servers at once, wait until each answers, yield their base URLs, and stop them whatever happens.
+
+    They also stop, within about a second, if this process is killed. Raises UserError with the log's end if one dies
+    or does not answer within `timeout_s` seconds.
+    """
+    console = Console(stderr=True)
+    began = time.monotonic()
+    with ExitStack() as stack:
+        engines = [(server, stack.enter_context(_supervised(server))) for server in servers]
+        for _, engine in engines:
+            stack.callback(engine.terminate)  # all are told to stop before one is waited for
+        with console.status(f"starting {what}") as line:
+            while waiting := [server for server, _ in engines if not _ready(server)]:
+                seconds = time.monotonic() - began
+                for server, engine in engines:
+                    if engine.poll() is not None:
+                        raise UserError(f"{what} ended with code {engine.returncode}; {_tail(server.log)}")
+                if seconds > timeout_s:
+                    raise UserError(f"{what} is not ready after {timeout_s:.0f} s; {_tail(waiting[0].log)}")
+                line.update(f"starting {what} on port {waiting[0].port} · {seconds:.0f} s · log {waiting[0].log}")
+                time.sleep(POLL_S)
+        urls = tuple(server.base_url for server in servers)
+        console.print(f"{what} is ready after {time.monotonic() - began:.0f} s on {', '.join(urls)}", highlight=False)
+        yield urls
+
+
+def probe(base_url: str, timeout_s: float = 5.0) -> tuple[str, ...]:
+    """The names of the models a server offers. Raises UserError if no OpenAI-compatible server answers there."""
+    # No proxy stands between us and an engine, whatever the environment says.
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        with opener.open(f"{base_url.rstrip('/')}/models", timeout=timeout_s) as response:
+            return tuple(model["id"] for model in json.load(response)["data"])
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        raise UserError(f"no OpenAI-compatible server answers at {base_url} ({error})") from None
+
+
+def free_ports(count: int, first: int = 0) -> tuple[int, ...]:
+    """`count` loopback ports that nothing listens on: `first` and those after it, or any where it is 0.
+
+    Raises UserError if an asked one is taken."""
+    with ExitStack() as stack:
+        ports = []
+        for offset in range(count):
+            listener = stack.enter_context(socket.socket())
+            # As servers do: a port whose last connections are still closing is free.
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            asked = first + offset if first else 0
+            try:
+                listener.bind((HOST, asked))
+                listener.listen()
+            except (OSError, OverflowError) as error:
+                raise UserError(f"port {asked} is not free ({error}); name another one, or 0 for any") from None
+            ports.append(listener.getsockname()[1])
+        return tuple(ports)
+
+
+@contextmanager
+def _supervised(server: Server) -> Iterator[subprocess.Popen[bytes]]:
+    """The server's process under core.supervisor, in a session of its own so that a Ctrl-C reaches only us."""
+    server.log.parent.mkdir(parents=True, exist_ok=True)
+    supervisor = [sys.executable, "-m", "core.supervisor", str(os.getpid()), str(GRACE_S)]
+    with server.log.open("wb") as log:
+        engine = subprocess.Popen(
+            [*supervisor, *server.command],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            env=os.environ | server.environment,
+            start_new_session=True,
+        )
+    try:
+        yield engine
+    finally:
+        engine.terminate()
+        engine.wait()
+
+
+def _ready(server: Server) -> bool:
+    try:
+        return bool(probe(server.base_url))
+    except UserError:
+        return False
+
+
+def _tail(log: Path) -> str:
+    lines = log.read_text(errors="replace").splitlines()[-TAIL_LINES:]
+    return "\n".join([f"the end of its log {log}:", *lines])
+
+
+def _vllm(model: str | Path, name: str, settings: EngineSettings, port: int, gpus: Sequence[str], logs: Path) -> Server:
+    command = [sys.executable, "-m", "vllm.entrypoints.openai.api_server"]
+    command += ["--model", str(model), "--served-model-name", name, "--host", HOST, "--port", str(port)]
+    command += ["--max-model-len", str(settings.max_model_len), "--max-num-seqs", str(settings.max_num_seqs)]
+    environment = {"VLLM_NO_USAGE_STATS": "1", "TOKENIZERS_PARALLELISM": "false"}
+    if isinstance(model, Path):
+        environment["HF_HUB_OFFLINE"] = "1"
+    if gpus:
+        command += ["--tensor-parallel-size", str(settings.tensor_parallel)]
+        command += ["--gpu-memory-utilization", str(settings.gpu_memory_share)]
+        environment["CUDA_VISIBLE_DEVICES"] = ",".join(gpus)
+    else:
+        # Chunked prefill and a request's own seed together kill the CPU engine; without it one batch must hold a prompt.
+        command += ["--enforce-eager", "--no-enable-chunked-prefill"]
+        command += ["--max-num-batched-tokens", str(max(16384, settings.max_model_len))]
+        # A second thread on a busy core makes each step several times slower.
+        environment |= {"VLLM_CPU_KVCACHE_SPACE": str(settings.cpu_cache_gib), "OMP_NUM_THREADS": "1"}
+    if settings.reasoning_parser:
+        command += ["--reasoning-parser", settings.reasoning_parser]
+    if settings.tool_call_parser:
+        command += ["--enable-auto-tool-choice", "--tool-call-parser", settings.tool_call_parser]
+    return Server((*command, *settings.extra_arguments), port, logs / f"vllm-{port}.log", environment)
+
+
+def _gpus() -> list[str]:
+    """Ids of the GPUs this process may use, without importing torch."""
+    if (visible := os.environ.get("CUDA_VISIBLE_DEVICES")) is not None:
+        return [gpu for gpu in visible.split(",") if gpu.strip()]
+    if not shutil.which("nvidia-smi"):
+        return []
+    query = ["nvidia-smi", "--query-gpu=index", "--format=csv,noheader"]
+    listing = subprocess.run(query, capture_output=True, text=True, check=False)
+    return listing.stdout.split() if listing.returncode == 0 else []

@@ -1,0 +1,64 @@
+"""Run a command as a process group that outlives neither its parent nor a SIGTERM.
+
+    python -m core.supervisor PARENT_PID GRACE_SECONDS COMMAND …
+
+A context manager alone cannot stop an engine whose owner dies by kill -9. This small process can: it watches its parent,
+and on the parent's death, on SIGTERM or when the command ends, it ends the command's whole group, politely at first.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+
+POLL_S = 0.2
+
+
+def supervise(parent: int, grace_s: float, command: Sequence[str]) -> int:
+    """Run `command` to its end, or until `parent` is gone or a SIGTERM comes. Returns its exit code, or 128 + signal."""
+    stopping = False
+
+    def stop(signum: int, frame: object) -> None:
+        nonlocal stopping
+        stopping = True
+
+    signal.signal(signal.SIGTERM, stop)
+    # The owner decides: Ctrl-C reaches it, and it tells us.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    child = subprocess.Popen(command, stdin=subprocess.DEVNULL, process_group=0)
+    while child.poll() is None and not stopping and os.getppid() == parent:
+        time.sleep(POLL_S)
+    _end_group(child, grace_s)
+    code = child.wait()
+    return code if code >= 0 else 128 - code
+
+
+def _end_group(child: subprocess.Popen[bytes], grace_s: float) -> None:
+    """SIGTERM to the group, SIGKILL to what is left of it after `grace_s` seconds; no matter whether its leader lives."""
+    deadline = time.monotonic() + grace_s
+    _signal_group(child, signal.SIGTERM)
+    _wait(lambda: not _signal_group(child, 0), deadline, child)
+    _signal_group(child, signal.SIGKILL)
+
+
+def _wait(done: Callable[[], bool], deadline: float, child: subprocess.Popen[bytes]) -> None:
+    while not done() and time.monotonic() < deadline:
+        child.poll()  # reaps the leader, which would else count as a member of its group
+        time.sleep(POLL_S / 4)
+
+
+def _signal_group(child: subprocess.Popen[bytes], signum: int) -> bool:
+    """Whether the group still has a member to receive the signal (0 only asks)."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(child.pid, signum)
+        return True
+    return False
+
+
+if __name__ == "__main__":
+    sys.exit(supervise(int(sys.argv[1]), float(sys.argv[2]), sys.argv[3:]))
