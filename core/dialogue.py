@@ -7,6 +7,8 @@ Fields whose keys differ from line to line (tools, arguments, diffs, provenance)
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, PlainSerializer
@@ -49,6 +51,32 @@ class PlannedCall(Frozen):
     arguments: JsonObject
     subgoal: int = 0
     tell: tuple[str, ...] = ()
+
+
+_PLACEHOLDER = re.compile(r"^\$\{(\d+)\.([^}]+)\}$")
+
+
+def resolve_arguments(arguments: dict[str, Any], results: Mapping[int, Any]) -> dict[str, Any]:
+    """Fill the placeholders of a planned call from the results so far (plan index -> result value).
+
+    A result that is a list counts as its only row. Raises LookupError where the call, its row or the field is missing, and
+    where a list has several rows, since then the placeholder is ambiguous.
+    """
+    return {name: _resolve(value, results) if isinstance(value, str) else value for name, value in arguments.items()}
+
+
+def _resolve(value: str, results: Mapping[int, Any]) -> Any:
+    found = _PLACEHOLDER.match(value)
+    if not found:
+        return value
+    result = results[int(found[1])]
+    if isinstance(result, list):
+        if len(result) != 1:
+            raise LookupError(f"{value} needs one row, call {found[1]} returned {len(result)}")
+        result = result[0]
+    if not isinstance(result, dict) or found[2] not in result:
+        raise LookupError(f"{value}: the result of call {found[1]} has no field {found[2]!r}")
+    return result[found[2]]
 
 
 class Rubric(Frozen):
@@ -111,12 +139,11 @@ class StateProof(Frozen):
 
 
 class Usage(Frozen):
-    """Tokens and requests of all roles together; seconds are wall-clock of this dialogue alone."""
+    """Tokens and requests of all roles together. Times are not here: equal runs give equal bytes."""
 
     requests: int = 0
     prompt_tokens: int = 0
     completion_tokens: int = 0
-    seconds: float = 0.0
 
 
 class Dialogue(Frozen):

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from core.messages import ToolSpec
+from generation.llm.base import LLM
+from generation.toolset import Toolset
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,18 @@ class World(Protocol):
 
     def open(self, snapshot: bytes | None = None) -> Environment:
         """A fresh environment, at the initial state or at a snapshot of this world."""
+        ...
+
+    def close(self) -> None: ...
+
+
+class Worlds(Protocol):
+    """A kind of environment: makes the world of a toolset. One per pipeline; cheap to construct."""
+
+    executable: bool
+
+    def world(self, toolset: Toolset, llm: LLM, dialogue_id: str) -> World:
+        """The world in which this dialogue happens; `llm` is there for environments that a model simulates."""
         ...
 
     def close(self) -> None: ...

@@ -23,7 +23,16 @@ class Sampling(Settings):
 
 
 class LLMError(Exception):
-    """The model could not be asked, or gave nothing usable, after all retries: infrastructure, not a bad answer."""
+    """The model could not be asked, after all retries: infrastructure, not a bad answer."""
+
+
+class UnusableAnswerError(Exception):
+    """A role answered, but nothing that can be used within its allowed attempts: the dialogue is rejected, `role` is to blame."""
+
+    def __init__(self, role: Role, problem: str) -> None:
+        super().__init__(f"{role}: {problem}")
+        self.role = role
+        self.problem = problem
 
 
 @dataclass(frozen=True)
@@ -35,9 +44,11 @@ class ToolMakerContext:
 @dataclass(frozen=True)
 class TaskWriterContext:
     """`view` is a limited look at the data: table -> some rows. `previous` are the tasks already in the dialogue;
-    `facts` are field values the user has learnt so far; `want_follow_up` asks for a task that extends them."""
+    `facts` are field values the user has learnt so far; `want_follow_up` asks for a task that extends them. `style` is
+    "question" for the task-oriented pipeline, "descriptive" for a user simulator's latent goal."""
 
     domain: str
+    style: str
     tools: tuple[ToolSpec, ...]
     schema: DatabaseSchema | None
     view: dict[str, list[dict[str, Any]]]
@@ -115,7 +126,8 @@ class Completion:
 class LLM(Protocol):
     """A model behind one or more endpoints. `name` says which, for provenance."""
 
-    name: str
+    @property
+    def name(self) -> str: ...
 
     async def complete(self, request: Request) -> Completion:
         """Answer one request. Raises LLMError when no answer can be had."""

@@ -1,0 +1,281 @@
+"""Every tool that the stand-in can think of for a relational schema, each with its SQL.
+
+The tool maker picks from them; the task writer recognises them by name and so knows what a tool is good for.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from generation.databases import Column, DatabaseSchema, Table
+
+Kind = Literal["search", "get", "list", "update", "create", "top", "count", "delete"]
+
+_LABELS = ("name", "title", "email", "label", "subject")
+
+
+@dataclass(frozen=True)
+class Shape:
+    """One possible tool. `column` is what it searches, groups, ranks, sets or follows, else the key; `parent` is the table
+    that a list starts from."""
+
+    kind: Kind
+    name: str
+    description: str
+    table: Table
+    key: str
+    column: str
+    parent: Table | None
+    parameters: dict[str, Any]
+    returns: dict[str, Any]
+    sql: str
+
+
+def snake(name: str) -> str:
+    """'InvoiceLine', 'Invoice Line' and 'invoice_line' are all invoice_line."""
+    spaced = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name)
+    return re.sub(r"[^a-z0-9]+", "_", spaced.lower()).strip("_")
+
+
+def singular(name: str) -> str:
+    word = snake(name)
+    if word.endswith("ies"):
+        return word[:-3] + "y"
+    if word.endswith(("sses", "xes", "ches", "shes")):
+        return word[:-2]
+    return word if word.endswith(("ss", "us", "is")) else word.removesuffix("s")
+
+
+def plural(name: str) -> str:
+    word = singular(name)
+    if word.endswith("y") and word[-2:-1] not in "aeiou":
+        return word[:-1] + "ies"
+    return word + ("es" if word.endswith(("s", "x", "ch", "sh")) else "s")
+
+
+def words(name: str) -> str:
+    return snake(name).replace("_", " ")
+
+
+def primary_key(table: Table) -> Column | None:
+    """The table's key if it is one integer column: only then can rows be named by the user and created by the tool."""
+    keys = [column for column in table.columns if column.primary_key]
+    return keys[0] if len(keys) == 1 and keys[0].kind == "integer" else None
+
+
+def label(table: Table) -> Column | None:
+    """The text column by which people would name a row."""
+    foreign = {name for key in table.foreign_keys for name in key.columns}
+    texts = [column for column in table.columns if column.kind == "string" and column.name not in foreign]
+    for part in _LABELS:
+        for column in texts:
+            if part in snake(column.name) and "file" not in snake(column.name):
+                return column
+    return None
+
+
+def closed_values(schema: DatabaseSchema, table: Table, column: str) -> list[str]:
+    """The values that a CHECK (column IN (...)) allows, or none."""
+    ddl = next(
+        (part for part in _statements(schema.ddl) if re.match(rf'CREATE TABLE\s+["`\[]?{table.name}\b', part, re.I)), ""
+    )
+    found = re.search(rf'CHECK\s*\(\s*["`\[]?{column}["`\]]?\s+IN\s*\(([^)]*)\)', ddl, re.I)
+    return re.findall(r"'([^']*)'", found.group(1)) if found else []
+
+
+def shapes(schema: DatabaseSchema) -> dict[str, Shape]:
+    """Tool name -> shape, for all tables with a usable key; the most connected tables first."""
+    linked = {table.name: 0 for table in schema.tables}
+    for table in schema.tables:
+        for key in table.foreign_keys:
+            linked[key.parent] = linked.get(key.parent, 0) + 1
+    tables = sorted(schema.tables, key=lambda table: (-linked[table.name], -len(table.foreign_keys), table.name))
+    return {shape.name: shape for table in tables for shape in _of_table(schema, table, linked)}
+
+
+def _statements(ddl: str) -> list[str]:
+    return re.split(r"(?=CREATE TABLE)", ddl, flags=re.I)
+
+
+def _q(name: str) -> str:
+    return f'"{name}"'
+
+
+def _of_table(schema: DatabaseSchema, table: Table, linked: dict[str, int]) -> Iterator[Shape]:
+    key = primary_key(table)
+    if key is None or not table.rows:
+        return
+    everything = list(table.columns)[:7]
+    name = label(table)
+    if name:
+        yield _read(table, key, "search", name, None, everything)
+    yield _read(table, key, "get", key, None, everything)
+    for foreign in table.foreign_keys:
+        parent = next((other for other in schema.tables if other.name == foreign.parent), None)
+        if parent and len(foreign.columns) == 1 and primary_key(parent):
+            column = next(c for c in table.columns if c.name == foreign.columns[0])
+            yield _read(table, key, "list", column, parent, everything)
+    foreign_names = {name for foreign in table.foreign_keys for name in foreign.columns}
+    plain = [c for c in table.columns if not c.primary_key and c.name not in foreign_names]
+    for column in plain:
+        if column != name and column.kind in ("string", "number", "integer"):
+            yield _update(schema, table, key, column)
+    yield _create(schema, table, key)
+    for column in plain:
+        if column.kind in ("number", "integer"):
+            yield _top(table, key, column, name)
+        if closed_values(schema, table, column.name):
+            yield _count(schema, table, key, column)
+    if not linked[table.name]:
+        yield _delete(table, key)
+
+
+def _value(column: Column, description: str, closed: list[str] | None = None) -> dict[str, Any]:
+    return {"type": column.kind, "description": description} | ({"enum": closed} if closed else {})
+
+
+def _object(properties: dict[str, Any], required: list[str]) -> dict[str, Any]:
+    return {"type": "object", "properties": properties, "required": required}
+
+
+def _rows(columns: list[Column]) -> dict[str, Any]:
+    properties = {snake(c.name): {"type": [c.kind, "null"] if c.nullable else c.kind} for c in columns}
+    return {"type": "array", "items": {"type": "object", "properties": properties}}
+
+
+def _selected(columns: list[Column]) -> str:
+    return ", ".join(_q(c.name) if snake(c.name) == c.name else f"{_q(c.name)} AS {snake(c.name)}" for c in columns)
+
+
+def _changed(extra: dict[str, Any] | None = None) -> dict[str, Any]:
+    return {"type": "object", "properties": {"rows_affected": {"type": "integer"}} | (extra or {})}
+
+
+def _read(
+    table: Table,
+    key: Column,
+    kind: Literal["search", "get", "list"],
+    column: Column,
+    parent: Table | None,
+    columns: list[Column],
+) -> Shape:
+    one, many, parameter = words(singular(table.name)), plural(table.name), snake(column.name)
+    named = {
+        "search": (
+            f"search_{many}_by_{parameter}",
+            f"Find {words(many)} by {words(parameter)} (exact, case is ignored).",
+        ),
+        "get": (f"get_{snake(singular(table.name))}", f"Get one {one} by its {words(parameter)}."),
+        "list": (
+            f"list_{many}_by_{parameter}",
+            f"List the {words(many)} of one {words(singular(parent.name)) if parent else ''}.",
+        ),
+    }
+    tool, description = named[kind]
+    test = f"{_q(column.name)} = :{parameter}" + (" COLLATE NOCASE" if kind == "search" else "")
+    return Shape(
+        kind,
+        tool,
+        description,
+        table,
+        key.name,
+        column.name,
+        parent,
+        _object({parameter: _value(column, f"{words(parameter)}")}, [parameter]),
+        _rows(columns),
+        f"SELECT {_selected(columns)} FROM {_q(table.name)} WHERE {test} ORDER BY {_q(key.name)} LIMIT 20",
+    )
+
+
+def _update(schema: DatabaseSchema, table: Table, key: Column, column: Column) -> Shape:
+    one, pk, parameter = singular(table.name), snake(key.name), snake(column.name)
+    properties = {
+        pk: _value(key, f"the {words(one)} to change"),
+        parameter: _value(column, f"new {words(parameter)}", closed_values(schema, table, column.name)),
+    }
+    return Shape(
+        "update",
+        f"update_{one}_{parameter}",
+        f"Change the {words(parameter)} of one {words(one)}.",
+        table,
+        key.name,
+        column.name,
+        None,
+        _object(properties, [pk, parameter]),
+        _changed(),
+        f"UPDATE {_q(table.name)} SET {_q(column.name)} = :{parameter} WHERE {_q(key.name)} = :{pk}",
+    )
+
+
+def _create(schema: DatabaseSchema, table: Table, key: Column) -> Shape:
+    one = singular(table.name)
+    fields = [c for c in table.columns if not c.primary_key and not c.nullable]
+    fields = fields or [c for c in table.columns if not c.primary_key][:3]
+    properties = {snake(c.name): _value(c, f"{words(c.name)}", closed_values(schema, table, c.name)) for c in fields}
+    columns, values = ", ".join(_q(c.name) for c in fields), ", ".join(f":{snake(c.name)}" for c in fields)
+    return Shape(
+        "create",
+        f"create_{one}",
+        f"Add a {words(one)}; returns its new {words(key.name)}.",
+        table,
+        key.name,
+        key.name,
+        None,
+        _object(properties, list(properties)),
+        _changed({snake(key.name): {"type": "integer"}}),
+        f"INSERT INTO {_q(table.name)} ({columns}) VALUES ({values})",
+    )
+
+
+def _top(table: Table, key: Column, column: Column, name: Column | None) -> Shape:
+    columns = [key, *([name] if name else []), column]
+    parameters = {"limit": {"type": "integer", "description": "how many", "minimum": 1, "maximum": 20}}
+    return Shape(
+        "top",
+        f"top_{plural(table.name)}_by_{snake(column.name)}",
+        f"The {words(plural(table.name))} with the highest {words(column.name)}, highest first.",
+        table,
+        key.name,
+        column.name,
+        None,
+        _object(parameters, ["limit"]),
+        _rows(columns),
+        f"SELECT {_selected(columns)} FROM {_q(table.name)} ORDER BY {_q(column.name)} DESC, {_q(key.name)} LIMIT :limit",
+    )
+
+
+def _count(schema: DatabaseSchema, table: Table, key: Column, column: Column) -> Shape:
+    many, parameter = plural(table.name), snake(column.name)
+    closed = closed_values(schema, table, column.name)
+    returns = {"type": "array", "items": {"type": "object", "properties": {f"number_of_{many}": {"type": "integer"}}}}
+    return Shape(
+        "count",
+        f"count_{many}_by_{parameter}",
+        f"Count the {words(many)} with one {words(parameter)}.",
+        table,
+        key.name,
+        column.name,
+        None,
+        _object({parameter: _value(column, words(parameter), closed)}, [parameter]),
+        returns,
+        f"SELECT COUNT(*) AS number_of_{many} FROM {_q(table.name)} WHERE {_q(column.name)} = :{parameter}",
+    )
+
+
+def _delete(table: Table, key: Column) -> Shape:
+    one, pk = singular(table.name), snake(key.name)
+    return Shape(
+        "delete",
+        f"delete_{one}",
+        f"Delete one {words(one)} for good.",
+        table,
+        key.name,
+        key.name,
+        None,
+        _object({pk: _value(key, f"the {words(one)} to delete")}, [pk]),
+        _changed(),
+        f"DELETE FROM {_q(table.name)} WHERE {_q(key.name)} = :{pk}",
+    )

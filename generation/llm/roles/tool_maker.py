@@ -1,0 +1,41 @@
+"""The stand-in's tool maker: a balanced choice from all tools the schema allows, answered as the JSON a real model gives."""
+
+from __future__ import annotations
+
+import json
+from random import Random
+
+from generation.llm.base import ToolMakerContext
+from generation.llm.roles.sql_shapes import Shape, shapes
+
+# One of each kind in turn: what a small toolset needs first comes first.
+_ORDER = ("search", "list", "update", "get", "create", "top", "count", "delete")
+
+
+def answer(context: ToolMakerContext, rng: Random) -> str:
+    """At most `max_tools` tools: first one of each kind, for connected tables before lonely ones, then a second of each."""
+    waiting: dict[str, list[Shape]] = {kind: [] for kind in _ORDER}
+    for shape in shapes(context.schema).values():
+        waiting[shape.kind].append(shape)
+    for kind in ("update", "top", "count"):
+        rng.shuffle(waiting[kind])
+    chosen: list[Shape] = []
+    while len(chosen) < context.max_tools and any(waiting.values()):
+        for kind in _ORDER:
+            if waiting[kind] and len(chosen) < context.max_tools:
+                chosen.append(_next(waiting[kind], chosen))
+    tools = [
+        {"name": s.name, "description": s.description, "parameters": s.parameters, "returns": s.returns, "sql": s.sql}
+        for s in chosen
+    ]
+    return json.dumps(tools, ensure_ascii=False)
+
+
+def _next(candidates: list[Shape], chosen: list[Shape]) -> Shape:
+    """Prefer a tool about a table that the chosen ones already reach, so that calls can chain."""
+    reached = {s.table.name for s in chosen}
+    for position, shape in enumerate(candidates):
+        about = shape.parent.name if shape.parent else shape.table.name
+        if not reached or about in reached:
+            return candidates.pop(position)
+    return candidates.pop(0)

@@ -1,0 +1,74 @@
+"""The weights-free stand-in for a large reasoning model: plays every role by rules, in the formats a real model answers in.
+
+It gets the same requests as a real backend, so prompt rendering, parsing, validation and retries are the real ones. An
+answer depends on the run's seed and the request's key alone: the same bytes whatever the concurrency.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from random import Random
+
+from core.messages import AssistantMessage
+from generation.llm.base import (
+    AgentContext,
+    Completion,
+    JudgeContext,
+    Request,
+    TaskWriterContext,
+    ToolMakerContext,
+    ToolSimulatorContext,
+    UserContext,
+)
+from generation.llm.roles import judge, task_writer, tool_maker, tool_simulator, user
+from generation.llm.roles.agent import Agent
+
+
+class ScriptedLLM:
+    """An LLM without weights. `error_rate` is the chance that its agent slips where a slip is possible."""
+
+    name = "scripted"
+
+    def __init__(self, seed: int = 0, error_rate: float = 0.08) -> None:
+        self.seed = seed
+        self.error_rate = error_rate
+
+    async def complete(self, request: Request) -> Completion:
+        # Let other dialogues run: a stand-in that never waits would otherwise hold the event loop for a whole dialogue.
+        await asyncio.sleep(0)
+        message = self._answer(request, Random(f"{self.seed}/{request.key}"))
+        written = [
+            message.content,
+            message.reasoning_content or "",
+            *(c.function.arguments for c in message.tool_calls or ()),
+        ]
+        return Completion(
+            message=message,
+            finish_reason="tool_calls" if message.tool_calls else "stop",
+            prompt_tokens=sum(len(m.content.split()) for m in request.messages),
+            completion_tokens=sum(len(text.split()) for text in written),
+        )
+
+    async def close(self) -> None:
+        """Nothing to give back."""
+
+    def _answer(self, request: Request, rng: Random) -> AssistantMessage:
+        match request.context:
+            case AgentContext() as context:
+                return Agent(context, request.messages, rng, self.error_rate).speak()
+            case UserContext() as context:
+                return _text("I look at what is still open in my goal.", user.answer(context, rng))
+            case TaskWriterContext() as context:
+                return _text("I pick rows from the view and combine a few requests.", task_writer.answer(context, rng))
+            case ToolMakerContext() as context:
+                return _text("The most connected tables come first.", tool_maker.answer(context, rng))
+            case ToolSimulatorContext() as context:
+                # The same call in the same dialogue returns the same thing, as a real tool would.
+                call = f"{self.seed}/{request.affinity}/{context.tool.name}/{sorted(context.arguments.items())}"
+                return _text("I invent a plausible value.", tool_simulator.answer(context, Random(call)))
+            case JudgeContext() as context:
+                return _text("I go through the rubric.", judge.answer(context, rng))
+
+
+def _text(reasoning: str, content: str) -> AssistantMessage:
+    return AssistantMessage(reasoning_content=reasoning, content=content)

@@ -1,0 +1,156 @@
+"""A pipeline is a composition: domains, a kind of environment, a cast of models and rollout settings, run to n dialogues."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from core.dialogue import Dialogue
+from core.messages import Frozen
+from core.records import Journal, read_jsonl, write_json, write_jsonl
+from generation.environments.base import Worlds
+from generation.llm.base import LLM, LLMError
+from generation.prompts import prompt_ids
+from generation.rollout import Cast, Domain, Meter, Rollout, RolloutSettings
+from generation.statistics import Outcome, Statistics, statistics
+from generation.toolset import Toolset
+from generation.user import UserSettings
+from generation.validation import validate
+
+
+class Rejection(Frozen):
+    """One line of rejected.jsonl: a dialogue that was not accepted, or a failure that left none, and why."""
+
+    dialogue_id: str
+    status: str
+    reasons: tuple[str, ...]
+    dialogue: Dialogue | None = None
+
+
+@dataclass(frozen=True)
+class Subject:
+    """One domain to generate from: its tools and what a task writer may know of its data."""
+
+    toolset: Toolset
+    domain: Domain
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    """Everything that decides what dialogue number i will be. `origin` goes into every line's provenance."""
+
+    name: str
+    subjects: tuple[Subject, ...]
+    worlds: Worlds
+    llm: LLM
+    rollout: RolloutSettings
+    user: UserSettings
+    seed: int
+    origin: dict[str, Any]
+
+    async def dialogue(self, number: int) -> Outcome:
+        """Make and validate one dialogue. Whatever goes wrong in it becomes its outcome; only cancellation passes through."""
+        dialogue_id = f"{self.name}-{number:07d}"
+        started = time.monotonic()
+        try:
+            outcome = await self._make(dialogue_id, self.subjects[number % len(self.subjects)])
+        except LLMError as error:
+            outcome = Outcome(dialogue_id=dialogue_id, status="failed", reasons=(f"llm: {error}",))
+        except Exception as error:
+            # A fault of ours in one dialogue must neither end the run nor vanish: it is recorded and counted.
+            outcome = Outcome(
+                dialogue_id=dialogue_id, status="failed", reasons=(f"internal: {type(error).__name__}: {error}",)
+            )
+        return outcome.model_copy(update={"seconds": round(time.monotonic() - started, 4)})
+
+    async def _make(self, dialogue_id: str, subject: Subject) -> Outcome:
+        meter = Meter(self.llm)
+        world = self.worlds.world(subject.toolset, meter, dialogue_id)
+        rng = Random(f"{self.seed}/{dialogue_id}")
+        rollout = Rollout(dialogue_id, subject.domain, world, Cast.of(meter), self.rollout, self.user, rng)
+        trajectory = await rollout.play()
+        dialogue = Dialogue(
+            dialogue_id=dialogue_id,
+            pipeline=self.name,
+            domain=subject.domain.name,
+            tools=world.tools,
+            messages=tuple(trajectory.messages),
+            tasks=tuple(trajectory.tasks),
+            task_starts=tuple(trajectory.starts),
+            provenance=self.origin
+            | {
+                "database_sha256": subject.toolset.database_sha256,
+                "persona": rollout.user.persona,
+                "tasks_requested": trajectory.tasks_requested,
+                "refused_drafts": dict(rollout.writer.refusals),
+            },
+        )
+        dialogue = await validate(dialogue, trajectory, world, meter, self.worlds.executable)
+        dialogue = dialogue.model_copy(update={"usage": meter.usage})
+        assert dialogue.verdict, "validate always gives a verdict"
+        return Outcome(
+            dialogue_id=dialogue_id,
+            status="accepted" if dialogue.verdict.accepted else "rejected",
+            reasons=dialogue.verdict.reasons,
+            dialogue=dialogue,
+            tasks_requested=trajectory.tasks_requested,
+        )
+
+
+def origin(llm: LLM, fingerprint: str, commit: str, seed: int) -> dict[str, Any]:
+    """The part of the provenance that all dialogues of a run share."""
+    return {"llm": llm.name, "config": fingerprint, "commit": commit, "seed": seed, "prompts": prompt_ids()}
+
+
+async def run(
+    pipeline: Pipeline, directory: Path, n: int, concurrency: int, on_outcome: Callable[[Outcome], None]
+) -> Statistics:
+    """Make dialogues 0..n-1, `concurrency` at a time, skipping those the journal already has; then write the final files.
+
+    Each dialogue is on disk before the next of its worker begins, so a killed run loses only what was in flight. Raises
+    OSError where the journal cannot be written.
+    """
+    began = time.monotonic()
+    with Journal(directory / "journal.jsonl", key=lambda record: str(record["dialogue_id"])) as journal:
+        earlier = list(read_jsonl(journal.path, Outcome))
+        session = max((outcome.session for outcome in earlier), default=0) + 1
+        for outcome in earlier:
+            on_outcome(outcome)
+        waiting = iter([number for number in range(n) if f"{pipeline.name}-{number:07d}" not in journal.keys])
+
+        def record(outcome: Outcome) -> None:
+            clock = round(time.monotonic() - began, 4)
+            outcome = outcome.model_copy(update={"session": session, "clock": clock})
+            journal.append(outcome, outcome.dialogue_id)
+            on_outcome(outcome)
+
+        async with asyncio.TaskGroup() as workers:
+            for _ in range(concurrency):
+                workers.create_task(_work(pipeline, waiting, record))
+    return finish(pipeline.name, directory)
+
+
+async def _work(pipeline: Pipeline, waiting: Iterator[int], record: Callable[[Outcome], None]) -> None:
+    for number in waiting:
+        record(await pipeline.dialogue(number))
+
+
+def finish(name: str, directory: Path) -> Statistics:
+    """Journal -> dialogues.jsonl, rejected.jsonl and statistics.json, in order of dialogue id."""
+    outcomes = sorted(read_jsonl(directory / "journal.jsonl", Outcome), key=lambda outcome: outcome.dialogue_id)
+    accepted = (outcome.dialogue for outcome in outcomes if outcome.status == "accepted" and outcome.dialogue)
+    write_jsonl(directory / "dialogues.jsonl", accepted)
+    rest = itertools.filterfalse(lambda outcome: outcome.status == "accepted", outcomes)
+    write_jsonl(
+        directory / "rejected.jsonl",
+        (Rejection(dialogue_id=o.dialogue_id, status=o.status, reasons=o.reasons, dialogue=o.dialogue) for o in rest),
+    )
+    figures = statistics(name, outcomes)
+    write_json(directory / "statistics.json", figures.model_dump(exclude_none=True))
+    return figures

@@ -1,0 +1,112 @@
+"""Executable proof: what a task's gold calls do to the state, what the user must be told, and whether a text tells it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from core.dialogue import PlannedCall, resolve_arguments
+from generation.environments.base import Environment
+
+MAX_TOLD_ROWS = 3
+"""A user is told values of at most this many rows; a task that asks for more is refused as not checkable."""
+
+
+class ProofError(Exception):
+    """The plan does not solve anything that could be checked; the message says why."""
+
+
+@dataclass(frozen=True)
+class Trace:
+    """A plan executed: its calls with real arguments, the state hash before it and after each call, what each returned, and
+    the values to be told."""
+
+    calls: tuple[PlannedCall, ...]
+    hashes: tuple[str, ...]
+    results: tuple[str, ...]
+    told: tuple[str, ...]
+
+    @property
+    def mutates(self) -> bool:
+        return self.hashes[0] != self.hashes[-1]
+
+
+async def execute(plan: Iterable[PlannedCall], environment: Environment) -> Trace:
+    """Run a plan on a fork of `environment`. Raises ProofError at the first call that fails, finds nothing or is ambiguous."""
+    fork = environment.fork()
+    try:
+        return await _run(tuple(plan), fork)
+    finally:
+        fork.close()
+
+
+async def _run(plan: tuple[PlannedCall, ...], fork: Environment) -> Trace:
+    calls: list[PlannedCall] = []
+    hashes = [fork.state_hash()]
+    values: dict[int, Any] = {}
+    results: list[str] = []
+    told: list[str] = []
+    for index, planned in enumerate(plan):
+        try:
+            arguments = resolve_arguments(planned.arguments, values)
+        except LookupError as error:
+            raise ProofError(f"call {index} ({planned.tool}): {error}") from None
+        result = await fork.call(planned.tool, arguments)
+        if (
+            result.error
+            or result.value == []
+            or (isinstance(result.value, dict) and result.value.get("rows_affected") == 0)
+        ):
+            raise ProofError(f"call {index} ({planned.tool}) gives {result.content[:200]}")
+        values[index] = result.value
+        calls.append(planned.model_copy(update={"arguments": arguments}))
+        hashes.append(fork.state_hash())
+        results.append(result.content)
+        rows = _told_rows(planned, result.value, index)
+        told += [_text(row[name]) for row in rows for name in planned.tell]
+    return Trace(tuple(calls), tuple(hashes), tuple(results), tuple(dict.fromkeys(told)))
+
+
+def _told_rows(planned: PlannedCall, value: Any, index: int) -> list[dict[str, Any]]:
+    if not planned.tell:
+        return []
+    rows = value if isinstance(value, list) else [value]
+    if len(rows) > MAX_TOLD_ROWS:
+        raise ProofError(f"call {index} ({planned.tool}) returns {len(rows)} rows; at most {MAX_TOLD_ROWS} can be told")
+    for name in planned.tell:
+        if any(not isinstance(row, dict) or row.get(name) in (None, "") for row in rows):
+            raise ProofError(f"call {index} ({planned.tool}) returns no {name!r} to tell")
+    return rows
+
+
+def check_trace(trace: Trace, goal: str) -> None:
+    """Accept a task only if it starts unsolved, is refused for the dialogue in which nothing is done, and becomes solved with
+    its last call and not before. Raises ProofError otherwise."""
+    if not trace.mutates and not trace.told:
+        raise ProofError("the plan neither changes anything nor gives anything to tell: there is nothing to check")
+    if not trace.mutates and all(tells(goal, value) for value in trace.told):
+        raise ProofError("everything to be told already stands in the goal: a dialogue without any call would pass")
+    for done in range(len(trace.calls)):
+        seen = " ".join([goal, *trace.results[:done]])
+        if trace.hashes[done] == trace.hashes[-1] and all(tells(seen, value) for value in trace.told):
+            raise ProofError(f"the task is solved after {done} of its {len(trace.calls)} calls")
+
+
+def tells(text: str, value: str) -> bool:
+    """Whether `text` contains `value`: numbers by their value (1,200.50 is 1200.5), other values as whole words, case ignored."""
+    number = _number(value)
+    if number is not None:
+        return any(_number(found) == number for found in re.findall(r"-?\d[\d,]*(?:\.\d+)?", text))
+    wanted = re.escape(" ".join(value.casefold().split()))
+    return re.search(rf"(?<!\w){wanted}(?!\w)", " ".join(text.casefold().split())) is not None
+
+
+def _number(text: str) -> float | None:
+    plain = text.replace(",", "")
+    return float(plain) if re.fullmatch(r"-?\d+(\.\d+)?", plain) else None
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else repr(value)
