@@ -1,0 +1,1 @@
+"""The bundled domains: one module each, and what they are made with."""

@@ -1,0 +1,57 @@
+"""Seeds from Spider's databases (Yu et al. 2018), in the layout they are distributed in."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from core.settings import UserError
+from generation.seeds.base import Seed
+from generation.seeds.choice import choose
+from generation.seeds.sqlite import table_names
+
+
+class SpiderSeeds:
+    """Databases of `root`, which holds tables.json and database/<id>/<id>.sqlite.
+
+    Without `databases` it gives every one of tables.json whose file is there.
+    """
+
+    def __init__(self, root: str | Path, databases: Sequence[str] | None = None) -> None:
+        self.root = Path(root)
+        self.databases = databases
+
+    def load(self) -> tuple[Seed, ...]:
+        tables = self._read_tables_json()
+        present = [name for name in tables if self._file(name).is_file()]
+        if self.databases is None and not present:
+            raise UserError(f"{self.root} was given, but it holds no database/<id>/<id>.sqlite of its tables.json")
+        chosen = choose(present if self.databases is None else self.databases, tables, "databases")
+        return tuple(self._seed(name, tables[name]) for name in chosen)
+
+    def _file(self, name: str) -> Path:
+        return self.root / "database" / name / f"{name}.sqlite"
+
+    def _seed(self, name: str, tables: list[str]) -> Seed:
+        table_names(self._file(name))  # raises where the file is missing or broken
+        return Seed(
+            name=name,
+            database=self._file(name),
+            description=f"{name.replace('_', ' ')}: a database of {', '.join(tables)}",
+            source="spider",
+            licence="CC BY-SA 4.0",
+        )
+
+    def _read_tables_json(self) -> dict[str, list[str]]:
+        path = self.root / "tables.json"
+        try:
+            return {schema["db_id"]: schema["table_names"] for schema in json.loads(path.read_text(encoding="utf-8"))}
+        except FileNotFoundError:
+            raise UserError(
+                f"root={self.root} was given, but there is no {path}; Spider's folder is expected"
+            ) from None
+        except (ValueError, TypeError, KeyError) as error:
+            raise UserError(
+                f"{path} is not Spider's list of schemas with db_id and table_names each: {error!r}"
+            ) from None

@@ -1,0 +1,52 @@
+"""Seeds from any SQLite files, by path."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+from contextlib import closing
+from pathlib import Path
+
+from core.settings import UserError
+from generation.seeds.base import Seed
+
+
+class SqliteSeeds:
+    """One seed for each file of `paths`, named by the file's stem."""
+
+    def __init__(self, paths: Sequence[str | Path], licence: str = "not stated") -> None:
+        self.paths = paths
+        self.licence = licence
+
+    def load(self) -> tuple[Seed, ...]:
+        if isinstance(self.paths, str):
+            raise UserError(f"paths={self.paths} was given, but a list is expected: paths=[{self.paths}]")
+        seeds: dict[str, Seed] = {}
+        for path in map(Path, self.paths):
+            if path.stem in seeds:
+                raise UserError(f"paths: {seeds[path.stem].database} and {path} would both be named {path.stem!r}")
+            seeds[path.stem] = Seed(
+                name=path.stem,
+                database=path,
+                description=f"a database of {', '.join(table_names(path))}",
+                source="sqlite",
+                licence=self.licence,
+            )
+        return tuple(seeds[name] for name in sorted(seeds))
+
+
+def table_names(path: Path) -> list[str]:
+    """The names of a database's tables, sorted. Raises UserError where `path` is no SQLite database with tables."""
+    if not path.is_file():
+        raise UserError(f"{path} was given, but there is no such file; an SQLite database is expected")
+    try:
+        with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as connection:
+            found = connection.execute(
+                "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\'"
+            )
+            names = sorted(name for (name,) in found)
+    except sqlite3.DatabaseError as error:
+        raise UserError(f"{path} was given, but it is not an SQLite database: {error}") from None
+    if not names:
+        raise UserError(f"{path} was given, but it holds no tables")
+    return names

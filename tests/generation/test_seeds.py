@@ -1,0 +1,192 @@
+"""Every source of seeds: the bundled databases held to their promises by SQLite itself, the loaders to real files."""
+
+import json
+import sqlite3
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from core.settings import UserError
+from generation.databases import read_schema
+from generation.seeds.base import Seed
+from generation.seeds.bundled import HELD_OUT, TRAINING, BundledSeeds
+from generation.seeds.spider import SpiderSeeds
+from generation.seeds.sqlite import SqliteSeeds
+
+DATA = Path(__file__).resolve().parents[2].parent / "shared" / "data"
+ALL = sorted((*TRAINING, *HELD_OUT))
+needs_spider = pytest.mark.skipif(not (DATA / "spider").is_dir(), reason="no ../shared/data/spider here")
+needs_chinook = pytest.mark.skipif(not (DATA / "chinook").is_dir(), reason="no ../shared/data/chinook here")
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("seeds")
+
+
+@pytest.fixture(scope="module")
+def bundled(cache: Path) -> dict[str, Seed]:
+    seeds = (*BundledSeeds(cache).load(), *BundledSeeds(cache, held_out=True).load())
+    return {seed.name: seed for seed in seeds}
+
+
+def dump(path: Path) -> list[str]:
+    with closing(sqlite3.connect(path)) as connection:
+        return list(connection.iterdump())
+
+
+def column_values(path: Path, table: str, column: str) -> list[str]:
+    with closing(sqlite3.connect(path)) as connection:
+        return [value for (value,) in connection.execute(f"SELECT {column} FROM {table}")]
+
+
+def test_ten_to_train_on_and_three_held_out(bundled: dict[str, Seed]) -> None:
+    assert (len(TRAINING), len(HELD_OUT)) == (10, 3)
+    assert {name for name, seed in bundled.items() if seed.held_out} == set(HELD_OUT)
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_a_bundled_database_is_sound(bundled: dict[str, Seed], name: str) -> None:
+    with closing(sqlite3.connect(bundled[name].database)) as connection:
+        assert connection.execute("PRAGMA foreign_key_check").fetchall() == []
+        assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+    schema = read_schema(bundled[name].database, name)
+    assert 3 <= len(schema.tables) <= 8
+    assert 200 <= sum(table.rows for table in schema.tables) <= 600
+    assert all([c.primary_key for c in table.columns].count(True) == 1 for table in schema.tables)
+    assert sum(len(table.foreign_keys) for table in schema.tables) >= 2
+    assert "CHECK" in schema.ddl
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_foreign_keys_are_named_after_what_they_point_to(bundled: dict[str, Seed], name: str) -> None:
+    for table in read_schema(bundled[name].database, name).tables:
+        for key in table.foreign_keys:
+            assert key.columns == key.parent_columns
+            assert key.columns[0].endswith("_id")
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_bundled_texts_are_short_and_names_find_one_row(bundled: dict[str, Seed], name: str) -> None:
+    path = bundled[name].database
+    for table in read_schema(path, name).tables:
+        own_name = next((c.name for c in table.columns[1:2] if c.name.endswith(("_name", "title"))), None)
+        for column in table.columns:
+            if column.kind == "string":
+                values = [value for value in column_values(path, table.name, column.name) if value is not None]
+                assert all(0 < len(value) <= 60 for value in values)
+                assert column.name != own_name or len(set(values)) == table.rows
+
+
+def test_two_builds_hold_the_same_rows(bundled: dict[str, Seed], tmp_path: Path) -> None:
+    again = (*BundledSeeds(tmp_path).load(), *BundledSeeds(tmp_path, held_out=True).load())
+    for seed in again:
+        assert seed.database != bundled[seed.name].database
+        assert dump(seed.database) == dump(bundled[seed.name].database)
+
+
+def test_a_built_database_is_taken_as_it_stands(tmp_path: Path) -> None:
+    (first,) = BundledSeeds(tmp_path, ["library"]).load()
+    written = first.database.stat().st_mtime_ns
+    (second,) = BundledSeeds(tmp_path, ["library"]).load()
+    assert second == first
+    assert second.database.stat().st_mtime_ns == written
+    assert list(tmp_path.iterdir()) == [first.database]
+
+
+def _load(cache: Path) -> list[str]:
+    return [path for seed in BundledSeeds(cache).load() for path in dump(seed.database)]
+
+
+@pytest.mark.slow
+def test_processes_may_build_at_once(tmp_path: Path) -> None:
+    with ProcessPoolExecutor(3) as pool:
+        first, *others = pool.map(_load, [tmp_path] * 3)
+    assert all(other == first for other in others)
+    assert len(list(tmp_path.iterdir())) == len(TRAINING)
+
+
+def test_bundled_domains_can_be_chosen(tmp_path: Path) -> None:
+    assert [seed.name for seed in BundledSeeds(tmp_path, ["museum", "gym"]).load()] == ["gym", "museum"]
+
+
+@pytest.mark.parametrize(
+    ("domains", "held_out", "said"),
+    [
+        (["freight", "gym"], False, "freight: held out for evaluation"),
+        (["gym"], True, "gym: not held out"),
+        (["libary"], False, "did you mean 'library'"),
+        (["zzz"], True, "known: film_festival, freight, repair_shop"),
+        ("gym", False, r"a list is expected: domains=\[gym\]"),
+    ],
+)
+def test_a_wrong_choice_of_domains_is_refused(tmp_path: Path, domains: list[str], held_out: bool, said: str) -> None:
+    with pytest.raises(UserError, match=said):
+        BundledSeeds(tmp_path, domains, held_out).load()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_cache_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    blocked = tmp_path / "file"
+    blocked.write_text("")
+    with pytest.raises(UserError, match=f"cache={blocked}"):
+        BundledSeeds(blocked / "seeds", ["gym"]).load()
+
+
+@needs_spider
+def test_spider_gives_the_databases_that_are_there() -> None:
+    seeds = SpiderSeeds(DATA / "spider").load()
+    assert [seed.name for seed in seeds] == ["customers_and_products_contacts", "department_store"]
+    assert "staff department assignments" in seeds[1].description
+    assert len(read_schema(seeds[1].database, seeds[1].name).tables) == 14
+    assert SpiderSeeds(DATA / "spider", ["department_store"]).load() == seeds[1:]
+
+
+@needs_spider
+def test_spiders_missing_file_and_unknown_name() -> None:
+    with pytest.raises(UserError, match=r"perpetrator\.sqlite was given, but there is no such file"):
+        SpiderSeeds(DATA / "spider", ["perpetrator"]).load()
+    with pytest.raises(UserError, match="did you mean 'department_store'"):
+        SpiderSeeds(DATA / "spider", ["departement_store"]).load()
+
+
+def test_a_folder_that_is_not_spiders(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"there is no .*tables\.json"):
+        SpiderSeeds(tmp_path).load()
+    (tmp_path / "tables.json").write_text('{"db_id": "x"}')
+    with pytest.raises(UserError, match="not Spider's list"):
+        SpiderSeeds(tmp_path).load()
+    (tmp_path / "tables.json").write_text(json.dumps([{"db_id": "x", "table_names": ["y"]}]))
+    with pytest.raises(UserError, match="holds no database"):
+        SpiderSeeds(tmp_path).load()
+
+
+@needs_chinook
+def test_any_sqlite_file_by_path() -> None:
+    (seed,) = SqliteSeeds([DATA / "chinook" / "chinook.sqlite"], licence="MIT").load()
+    assert (seed.name, seed.licence) == ("chinook", "MIT")
+    assert seed.description.startswith("a database of Album, Artist, Customer")
+
+
+def test_what_is_no_database_is_refused(tmp_path: Path) -> None:
+    text, empty = tmp_path / "text.sqlite", tmp_path / "empty.sqlite"
+    text.write_text("plain text, long enough to hold what would be the header of a database file " * 3)
+    empty.touch()
+    with pytest.raises(UserError, match=r"text\.sqlite was given, but it is not an SQLite database"):
+        SqliteSeeds([text]).load()
+    with pytest.raises(UserError, match="holds no tables"):
+        SqliteSeeds([empty]).load()
+    with pytest.raises(UserError, match="there is no such file"):
+        SqliteSeeds([tmp_path / "absent.sqlite"]).load()
+    with pytest.raises(UserError, match=r"paths=\["):
+        SqliteSeeds(str(text)).load()
+
+
+def test_two_files_of_one_name_are_refused(bundled: dict[str, Seed], tmp_path: Path) -> None:
+    path = bundled["gym"].database
+    twin = tmp_path / path.name
+    twin.write_bytes(path.read_bytes())
+    with pytest.raises(UserError, match="would both be named"):
+        SqliteSeeds([path, twin]).load()
