@@ -124,8 +124,8 @@ def rows(draw: Draw) -> Rows:
         ],
         "awards": [(name, draw.amount(2_000, 50_000, 1_000)) for name in AWARDS],
         "nominations": [
-            (award, film, draw.amount(4, 9.8, 0.1), "won" if place == 0 else draw.pick(("nominated", "shortlisted")))
-            for place, (award, film) in ((number % 5, pair) for number, pair in enumerate(contenders))
+            (*pair, draw.amount(4, 9.8, 0.1), draw.pick(("nominated", "shortlisted")) if number % 5 else "won")
+            for number, pair in enumerate(contenders)
         ],
     }
 
