@@ -1,0 +1,60 @@
+"""Run a benchmark's official code in a process of its own and watch it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+POLL_S = 0.5
+GRACE_S = 5.0
+TAIL_LINES = 15
+
+
+class HarnessError(Exception):
+    """The official code of a benchmark failed as a whole; the message ends with the last lines of its log."""
+
+
+def run_worker(
+    command: Sequence[str | Path], environment: Mapping[str, str], log: Path, tick: Callable[[], None]
+) -> None:
+    """Run `command` to its end with `environment` added to ours and its output appended to `log`; calls `tick` twice a second.
+
+    It ends when we do, even by kill -9. Raises HarnessError if it ends with a code other than 0.
+    """
+    log.parent.mkdir(parents=True, exist_ok=True)
+    supervisor = [sys.executable, "-m", "core.supervisor", str(os.getpid()), str(GRACE_S)]
+    with log.open("ab") as output:
+        process = subprocess.Popen(
+            [*supervisor, *command],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            env=os.environ | _common() | dict(environment),
+            start_new_session=True,
+        )
+    try:
+        while _wait(process) is None:
+            tick()
+    finally:
+        process.terminate()
+        process.wait()
+    tick()
+    if process.returncode:
+        tail = "\n".join(log.read_text(errors="replace").splitlines()[-TAIL_LINES:])
+        raise HarnessError(f"{command[0]} ended with code {process.returncode}; the end of {log}:\n{tail}")
+
+
+def _wait(process: subprocess.Popen[bytes]) -> int | None:
+    try:
+        return process.wait(POLL_S)
+    except subprocess.TimeoutExpired:
+        return None
+
+
+def _common() -> dict[str, str]:
+    # No proxy stands between us and a server on this machine, whatever the environment says.
+    direct = ",".join(filter(None, (os.environ.get("NO_PROXY"), "127.0.0.1,localhost")))
+    return {"NO_PROXY": direct, "no_proxy": direct, "OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
