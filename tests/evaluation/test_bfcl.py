@@ -164,7 +164,7 @@ def test_hostile_and_hopeless_models_fail_without_harm(serve: Serve, tmp_path: P
     tasks = {"multi_turn_base": names, "irrelevance": TASKS["irrelevance"][:1]}
     truth = GroundTruth(tasks)
     planted = tmp_path / "planted"
-    code = f"__import__('pathlib').Path({str(planted)!r}).touch()"
+    code = f"__import__('os').mkfifo({str(planted)!r})"
     refusal = "This model's maximum context length is 8192 tokens. However, your request has 9000 input tokens."
 
     def answer(body: dict[str, Any]) -> Reply:
