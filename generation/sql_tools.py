@@ -1,0 +1,201 @@
+"""Tools made of parameterised SQL, and their verification (Section "User-oriented + tool execution").
+
+A tool is admitted only if SQLite itself compiles its statement to a harmless program and it runs on sample arguments.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import sqlglot
+from pydantic import ValidationError
+from sqlglot import exp
+from sqlglot.errors import SqlglotError
+
+from core.messages import Frozen, ToolSpec, schema_error
+from generation.sql_samples import Sampler, target_table
+from generation.sqlite.guard import OutOfBoundsError, SqlError
+from generation.sqlite.image import Image, quoted
+from generation.sqlite.sandbox import DEFAULT_LIMITS, Limits, Sandbox, Statement
+
+_KINDS = (exp.Select, exp.SetOperation, exp.Insert, exp.Update, exp.Delete)
+_SCALARS = {"string", "integer", "number", "boolean", "null"}
+_GOOD_RUNS = 3
+
+
+class SqlTool(Frozen):
+    """A tool and the one statement it runs, whose named parameters (`:club_id`) are the tool's."""
+
+    spec: ToolSpec
+    sql: str
+
+
+class ToolError(Exception):
+    """A tool cannot be admitted; `problems` say why."""
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__("; ".join(problems))
+        self.problems = problems
+
+
+def parse_tools(text: str) -> tuple[tuple[SqlTool, ...], list[str]]:
+    """The tools in a model's answer, and what is wrong with the rest of it.
+
+    Expects a JSON array of {name, description, parameters, returns, sql}; prose and code fences around it do not matter.
+    """
+    items = _find_array(text)
+    if items is None:
+        return (), ["the answer has no JSON array of tools"]
+    tools: dict[str, SqlTool] = {}
+    problems: list[str] = []
+    for item in items:
+        label = f"tool {item.get('name')!r}"
+        try:
+            spec = {key: value for key, value in item.items() if key != "sql"}
+            tool = SqlTool.model_validate({"spec": spec, "sql": item.get("sql")})
+        except ValidationError as error:
+            first = error.errors()[0]
+            problems.append(f"{label}: {'.'.join(str(part) for part in first['loc'])}: {first['msg']}")
+            continue
+        if tool.spec.name in tools:
+            problems.append(f"{label}: the name is given twice")
+        else:
+            tools[tool.spec.name] = tool
+    return tuple(tools.values()), problems
+
+
+def _find_array(text: str) -> list[dict[str, Any]] | None:
+    decoder = json.JSONDecoder()
+    start = text.find("[")
+    while start >= 0:
+        try:
+            value, _ = decoder.raw_decode(text, start)
+        except (json.JSONDecodeError, RecursionError):
+            value = None
+        if value and isinstance(value, list) and all(isinstance(item, dict) for item in value):
+            return value
+        start = text.find("[", start + 1)
+    return None
+
+
+def verify_tool(tool: SqlTool, image: Image, limits: Limits = DEFAULT_LIMITS) -> list[str]:
+    """Why `tool` cannot be used on this database; empty if it can.
+
+    Beside `compile_tool`'s checks it must run, with all its arguments and without the optional ones, on samples taken from
+    the data of the columns that the parameters meet, and its results must fit the declared `returns`.
+    """
+    sandbox = Sandbox(image, limits)
+    try:
+        statement = compile_tool(tool, sandbox)
+        sampler = Sampler(_parse(tool.sql), tool.spec, sandbox)
+        if problems := sampler.type_problems():
+            return problems
+        for names in dict.fromkeys((tuple(sampler.schemas), sampler.required)):
+            _try_samples(tool, statement, sandbox, sampler.samples(names))
+    except ToolError as error:
+        return error.problems
+    finally:
+        sandbox.close()
+    return []
+
+
+def compile_tool(tool: SqlTool, sandbox: Sandbox) -> Statement:
+    """The statement to run for this tool. Raises ToolError unless it is one SELECT, INSERT, UPDATE or DELETE, harmless, on
+    existing tables and columns, whose placeholders are the declared parameters and whose columns those of `returns`.
+
+    An INSERT is made to return the new row's primary key.
+    """
+    parsed = _parse(tool.sql)
+    problems = [*_parameter_problems(tool.spec, parsed), *_write_problems(parsed)]
+    try:
+        statement = sandbox.prepare(tool.sql)
+        if isinstance(parsed, exp.Insert) and (key := target_table(parsed, sandbox.image).key):
+            names = ", ".join(map(quoted, key))
+            statement = sandbox.prepare(f"{tool.sql.strip().rstrip(';')} RETURNING {names}")
+    except SqlError as error:
+        raise ToolError([*problems, str(error)]) from None
+    if problems := [*problems, *_result_problems(tool.spec.returns, statement)]:
+        raise ToolError(problems)
+    return statement
+
+
+def _parse(sql: str) -> exp.Expression:
+    try:
+        parsed = [statement for statement in sqlglot.parse(sql, dialect="sqlite") if statement is not None]
+    except SqlglotError as error:
+        raise ToolError([f"the SQL cannot be parsed: {error}"]) from None
+    if len(parsed) != 1:
+        raise ToolError([f"one statement is expected, {len(parsed)} are given"])
+    if not isinstance(parsed[0], _KINDS):
+        raise ToolError([f"SELECT, INSERT, UPDATE or DELETE is expected, {parsed[0].key.upper()} is given"])
+    return parsed[0]
+
+
+def _parameter_problems(spec: ToolSpec, parsed: exp.Expression) -> Iterator[str]:
+    if spec.parameters.get("type") != "object":
+        yield "the schema of the parameters must have type object"
+    declared = spec.parameters.get("properties", {})
+    for name, schema in declared.items():
+        kinds = schema.get("type", []) if isinstance(schema, dict) else []
+        if beyond := sorted({kinds} - _SCALARS if isinstance(kinds, str) else set(kinds) - _SCALARS):
+            yield f"parameter {name} has type {beyond[0]}, but only single values can be bound"
+    used = {str(node.this) for node in parsed.find_all(exp.Placeholder) if node.this}
+    if any(not node.this for node in parsed.find_all(exp.Placeholder)) or parsed.find(exp.Parameter):
+        yield "only named placeholders like :customer_id can be used"
+    for name in sorted(used - set(declared)):
+        yield f"the placeholder :{name} is not declared as a parameter"
+    for name in sorted(set(declared) - used):
+        yield f"the parameter {name} is declared but not used in the SQL"
+    for name in sorted(set(spec.parameters.get("required", [])) - set(declared)):
+        yield f"the parameter {name} is required but not declared"
+
+
+def _write_problems(parsed: exp.Expression) -> Iterator[str]:
+    if parsed.args.get("returning"):
+        yield "RETURNING is not needed: an INSERT returns the new key by itself"
+    if isinstance(parsed, exp.Update | exp.Delete):
+        where = parsed.args.get("where")
+        if where is None or not where.find(exp.Placeholder):
+            yield f"{parsed.key.upper()} needs a WHERE that uses a parameter"
+
+
+def _result_problems(returns: dict[str, Any] | None, statement: Statement) -> Iterator[str]:
+    columns = statement.columns if statement.reads else ("rows_affected", *statement.columns)
+    for name in sorted({name for name in columns if columns.count(name) > 1}):
+        yield f"two columns of the result are both named {name}: give one another name with AS"
+    if returns is None:
+        return
+    expected = "array" if statement.reads else "object"
+    if returns.get("type") != expected:
+        yield f"the result is an {expected}, but `returns` has type {returns.get('type')}"
+        return
+    row = returns.get("items", {}) if statement.reads else returns
+    declared = set(row.get("properties", {}))
+    if missing := sorted(declared - set(columns)):
+        yield f"`returns` declares {', '.join(missing)}, but the result has only {', '.join(columns)}"
+    if statement.reads and declared and (undeclared := sorted(set(columns) - declared)):
+        yield f"`returns` does not declare {', '.join(undeclared)}, which the result has"
+
+
+def _try_samples(tool: SqlTool, statement: Statement, sandbox: Sandbox, samples: Iterator[dict[str, Any]]) -> None:
+    """Raise ToolError if a result does not fit, if a limit is hit, or if every run fails."""
+    good, failure = 0, ""
+    for arguments in samples:
+        try:
+            result = sandbox.run(statement, arguments)
+        except OutOfBoundsError as error:
+            raise ToolError([str(error)]) from None
+        except SqlError as error:
+            failure = f"with {json.dumps(arguments, ensure_ascii=False)} it fails: {error}"
+            continue
+        finally:
+            sandbox.reset()
+        if tool.spec.returns is not None and (misfit := schema_error(result, tool.spec.returns)):
+            raise ToolError([f"a result does not fit `returns`: {misfit[:300]}"])
+        good += 1
+        if good == _GOOD_RUNS:
+            return
+    if not good:
+        raise ToolError([failure])

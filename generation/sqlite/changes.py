@@ -1,0 +1,70 @@
+"""What a changeset did, in words that are the same for the same state however it was reached."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import apsw
+
+from generation.sqlite.image import TableShape, quoted
+
+Row = tuple[Any, ...]
+
+
+def describe(changeset: bytes, tables: Mapping[str, TableShape], connection: apsw.Connection) -> tuple[str, ...]:
+    """One line for each changed row, sorted: `UPDATE customers customer_id=3: city 'Rome' -> 'Oslo'`.
+
+    Rows of a table without a key have no name: their changes are the rows deleted and the rows inserted, net.
+    `connection` holds the state after the changes. Values are SQL literals, so different changes never read alike.
+    """
+    lines: list[str] = []
+    bag: Counter[str] = Counter()
+    for change in apsw.Changeset.iter(changeset):
+        shape = tables[change.name]
+        if shape.key:
+            lines.append(_keyed_line(change, shape))
+        else:
+            before, after = _whole_rows(change, shape, connection)
+            bag.update([_bag_line(shape, after)] if after else [])
+            bag.subtract([_bag_line(shape, before)] if before else [])
+    for line, count in bag.items():
+        lines.extend([f"{'INSERT' if count > 0 else 'DELETE'} {line}"] * abs(count))
+    return tuple(sorted(lines))
+
+
+def _keyed_line(change: apsw.TableChange, shape: TableShape) -> str:
+    old, new = change.old or (), change.new or ()
+    row = dict(zip(shape.columns, old or new, strict=True))
+    where = ", ".join(f"{column}={_literal(row.pop(column))}" for column in shape.key)
+    if change.op == "UPDATE":
+        cells = zip(shape.columns, old, new, strict=True)
+        what = [f"{name} {_literal(was)} -> {_literal(now)}" for name, was, now in cells if now is not apsw.no_change]
+    else:
+        what = _cells(row.items())
+    return f"{change.op} {shape.name} {where}" + (f": {', '.join(what)}" if what else "")
+
+
+def _whole_rows(change: apsw.TableChange, shape: TableShape, connection: apsw.Connection) -> tuple[Row, Row]:
+    """The row before and after, () where there was none. The session names it by its rowid, which stands first and is
+    left out: it tells only the order of insertions. Of an update it keeps only what changed; the rest is read."""
+    old, new = change.old or (), change.new or ()
+    if old and new:
+        columns = ", ".join(map(quoted, shape.columns))
+        select = f"SELECT {columns} FROM {quoted(shape.name)} WHERE _rowid_ = ?"
+        new = (old[0], *connection.execute(select, (old[0],)).fetchall()[0])
+        old = tuple(now if was is apsw.no_change else was for was, now in zip(old, new, strict=True))
+    return old[1:], new[1:]
+
+
+def _bag_line(shape: TableShape, row: Row) -> str:
+    return f"{shape.name}: {', '.join(_cells(zip(shape.columns, row, strict=True)))}"
+
+
+def _cells(cells: Iterable[tuple[str, Any]]) -> list[str]:
+    return [f"{name} {_literal(value)}" for name, value in cells]
+
+
+def _literal(value: Any) -> str:
+    return str(apsw.format_sql_value(value))
