@@ -11,6 +11,7 @@ import subprocess
 import time
 from datetime import UTC, datetime
 from pathlib import Path
+from types import TracebackType
 from typing import IO, Any, Literal
 
 from pydantic import Field
@@ -38,6 +39,9 @@ class Manifest(Frozen):
 
     run_id: str
     stage: str
+    group: str = Field(
+        description="the W&B group: the id of the generation run from which everything after it descends"
+    )
     status: Literal["running", "finished"]
     fingerprint: str
     config: dict[str, Any]
@@ -53,7 +57,7 @@ class Manifest(Frozen):
 
 
 class Run:
-    """An open run. Use `open_run`; close with `finish` or `release`."""
+    """An open run: a context manager that leaves the run unfinished unless `finish` was called within it."""
 
     def __init__(self, directory: Path, manifest: Manifest, lock: IO[str], resumed: bool) -> None:
         self.directory = directory
@@ -80,8 +84,15 @@ class Run:
         fresh.replace(link)
         self._lock.close()
 
-    def release(self) -> None:
-        """Stop without finishing: the same command takes the run up again."""
+    def __enter__(self) -> Run:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Without `finish`, the same command takes the run up again."""
+        if self._lock.closed:
+            return
         seconds = round(self.manifest.seconds + time.monotonic() - self._clock, 3)
         self.manifest = self.manifest.model_copy(update={"seconds": seconds})
         self._write()
@@ -92,15 +103,25 @@ class Run:
 
 
 def open_run(
-    outputs: Path, stage: str, config: dict[str, Any], inputs: dict[str, str] | None = None, resume: bool = True
+    outputs: Path,
+    stage: str,
+    config: dict[str, Any],
+    inputs: dict[str, str] | None = None,
+    group: str | None = None,
+    neutral: tuple[str, ...] = ("outputs", "tracking"),
 ) -> Run:
-    """Take up the newest unfinished run with the same configuration and inputs that no other process holds, or begin one."""
-    identity = json.dumps([config, inputs or {}], sort_keys=True, default=str)
+    """Take up the newest unfinished run of the same fingerprint that no other process holds, or begin one.
+
+    The fingerprint is of `config` and `inputs` (name -> hash), less the top-level keys in `neutral`, which do not change
+    what is made. `group` is the W&B group; a run that descends from none begins its own.
+    """
+    relevant = {key: value for key, value in config.items() if key not in neutral}
+    identity = json.dumps([relevant, inputs or {}], sort_keys=True, default=str)
     fingerprint = hashlib.sha256(identity.encode()).hexdigest()[:16]
     root = outputs / stage
     root.mkdir(parents=True, exist_ok=True)
     for directory in sorted((d for d in root.iterdir() if d.is_dir() and not d.is_symlink()), reverse=True):
-        if not resume or not directory.name.endswith(fingerprint[:8]) or not (directory / "manifest.json").is_file():
+        if not directory.name.endswith(fingerprint[:8]) or not (directory / "manifest.json").is_file():
             continue
         manifest = read_manifest(directory)
         if manifest.status == "running" and (lock := _try_lock(directory)):
@@ -118,6 +139,7 @@ def open_run(
     manifest = Manifest(
         run_id=directory.name,
         stage=stage,
+        group=group or directory.name,
         status="running",
         fingerprint=fingerprint,
         config=config,

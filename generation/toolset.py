@@ -8,13 +8,7 @@ from pydantic import Field
 
 from core.dialogue import JsonObject
 from core.messages import Frozen, ToolSpec
-
-
-class SqlTool(Frozen):
-    """A tool that is one SQLite statement with named parameters (`:club_id`), bound from the call's arguments."""
-
-    spec: ToolSpec
-    sql: str
+from generation.sql_tools import SqlTool
 
 
 class Toolset(Frozen):
