@@ -1,0 +1,54 @@
+"""make train: conf/train.yaml -> outputs/train/<run id>/ with checkpoint/ (the best) and untrained/."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from omegaconf import DictConfig
+from rich.console import Console
+
+from core.records import write_json
+from core.runs import latest, open_run, read_manifest, sha256
+from core.settings import typed
+from core.tracking import Tracker
+from scripts.launch import main
+from training.layout import CONFIG, RESULTS
+from training.mixture import find_data
+from training.prepare import prepare
+from training.progress import TrainingProgress, describe, summarise
+from training.settings import TrainSettings
+from training.workers import check_machine, run_workers
+
+
+def stage(config: DictConfig) -> None:
+    settings = typed(config, TrainSettings)
+    console = Console()
+    source = settings.data or latest(settings.outputs, "generate", "make generate")
+    files = find_data(source)
+    group = read_manifest(source).group if (source / "manifest.json").is_file() else None
+    processes = check_machine(settings)
+    plain: dict[str, Any] = settings.model_dump(mode="json")
+    inputs = {f"{file.parent.name}/{file.name}": sha256(file) for file in files}
+    with open_run(settings.outputs, "train", plain, inputs, group, neutral=("outputs", "tracking", "data")) as job:
+        console.print(f"{'resuming' if job.resumed else 'training into'} {job.directory}", soft_wrap=True)
+        write_json(job.directory / CONFIG, plain)
+        data = prepare(job.directory, settings, files)
+        describe(console, data)
+        name, group = job.manifest.run_id, job.manifest.group
+        with Tracker(settings.tracking, settings.outputs, "train", name, group, plain) as tracker:
+            with TrainingProgress(console) as progress:
+
+                def report(metrics: dict[str, Any]) -> None:
+                    progress.update(metrics)
+                    tracker.log({f"train/{key}": value for key, value in metrics.items()}, step=metrics["step"])
+
+                run_workers(job.directory, processes, report)
+            results = json.loads((job.directory / RESULTS).read_text())
+            tracker.summary(results)
+        job.finish({**results, "data": data.model_dump()})
+    summarise(console, results, job.directory, job.manifest.seconds)
+
+
+if __name__ == "__main__":
+    main("train", stage)

@@ -1,0 +1,142 @@
+"""The model to train: a published one, or a tiny Qwen3 with its own tokenizer, built from the data."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import torch
+from huggingface_hub import snapshot_download
+from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
+from transformers import (
+    AutoModelForCausalLM,
+    GenerationConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerFast,
+    Qwen3Config,
+    Qwen3ForCausalLM,
+    set_seed,
+)
+from transformers.utils.chat_template_utils import render_jinja_template
+
+from core.dialogue import Dialogue
+from core.settings import UserError
+from training.render import wire
+from training.settings import Attention, ModelSettings, TinySettings
+
+TEMPLATE = Path(__file__).with_name("template.jinja")
+
+CONTROL_TOKENS = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
+"""Never part of a decoded answer."""
+
+MARKUP_TOKENS = ("<think>", "</think>", "<tool_call>", "</tool_call>", "<tool_response>", "</tool_response>")
+"""One token each, but part of the answer's text: that is where servers parse reasoning and tool calls from."""
+
+PIECES = r" ?\p{Ll}+|\p{L}\p{Ll}*|\p{N}|[\r\n]+|[^\s\p{L}\p{N}]+|\s"
+"""What byte pairs may not cross. A capital, a digit or a quote never takes the space before it along, so that a name or a
+number has the same tokens in a user's sentence and as an argument in JSON: a tiny model then learns to copy it."""
+
+
+def prepare_base(settings: ModelSettings, corpus: Iterable[Dialogue], seed: int, directory: Path) -> None:
+    """Put the untrained model and its tokenizer into `directory`: a tiny one is built, its vocabulary learnt from
+    `corpus`; of a published one it is a link to where it lies. Raises UserError if that cannot be had."""
+    if settings.tiny:
+        tokenizer = build_tokenizer(settings.tiny, _texts(corpus))
+        build_model(settings.tiny, tokenizer, seed).save_pretrained(directory)
+        tokenizer.save_pretrained(directory)
+        return
+    assert settings.path, "a model has a path or is tiny"
+    source = Path(settings.path)
+    if not (source / "config.json").is_file():
+        try:
+            source = Path(snapshot_download(settings.path))
+        except (OSError, ValueError, HfHubHTTPError, LocalEntryNotFoundError) as error:
+            raise UserError(
+                f"model.path={settings.path} is neither a directory with a config.json nor to be had from the hub: {error}"
+            ) from None
+    directory.symlink_to(source.resolve(), target_is_directory=True)
+
+
+def load(directory: Path, attention: Attention, experts: str | None, dtype: torch.dtype) -> PreTrainedModel:
+    """The model in `directory`, ready to train. Under ZeRO-3 each process holds its share only."""
+    options = {"experts_implementation": experts} if experts else {}
+    model = AutoModelForCausalLM.from_pretrained(directory, attn_implementation=attention, dtype=dtype, **options)
+    model.config.use_cache = False
+    return model
+
+
+def check_attention(attention: Attention) -> None:
+    """Raise UserError if this machine cannot run `attention`."""
+    if attention != "flash_attention_2":
+        return
+    if not torch.cuda.is_available():
+        raise UserError("attention=flash_attention_2 needs a CUDA GPU, and there is none here: say attention=sdpa")
+    if importlib.util.find_spec("flash_attn") is None:
+        raise UserError(
+            "attention=flash_attention_2 needs the flash-attn package: pip install '.[flash]', or say attention=sdpa"
+        )
+
+
+def build_tokenizer(settings: TinySettings, texts: Iterable[str]) -> PreTrainedTokenizerFast:
+    """A byte-level BPE tokenizer with Qwen3's special tokens and chat format."""
+    added = len(CONTROL_TOKENS) + len(MARKUP_TOKENS)
+    core = Tokenizer(models.BPE())
+    core.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(Regex(PIECES), behavior="isolated"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
+    )
+    core.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=settings.vocabulary - added,
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    core.train_from_iterator(texts, trainer)
+    core.add_special_tokens([AddedToken(token, special=True) for token in CONTROL_TOKENS])
+    core.add_tokens([AddedToken(token, special=False, normalized=False) for token in MARKUP_TOKENS])
+    return PreTrainedTokenizerFast(
+        tokenizer_object=core,
+        eos_token="<|im_end|>",
+        pad_token="<|endoftext|>",
+        chat_template=TEMPLATE.read_text(),
+        model_max_length=settings.max_positions,
+        clean_up_tokenization_spaces=False,
+    )
+
+
+def build_model(settings: TinySettings, tokenizer: PreTrainedTokenizerFast, seed: int) -> Qwen3ForCausalLM:
+    """Random weights. Its generation defaults are those published with Qwen3-Thinking."""
+    eos, pad = tokenizer.eos_token_id, tokenizer.pad_token_id
+    config = Qwen3Config(
+        vocab_size=settings.vocabulary,
+        hidden_size=settings.hidden,
+        intermediate_size=settings.intermediate,
+        num_hidden_layers=settings.layers,
+        num_attention_heads=settings.heads,
+        num_key_value_heads=settings.kv_heads,
+        head_dim=settings.head_dim,
+        max_position_embeddings=settings.max_positions,
+        tie_word_embeddings=True,
+        eos_token_id=eos,
+        pad_token_id=pad,
+        bos_token_id=None,
+    )
+    set_seed(seed)
+    model = Qwen3ForCausalLM(config)
+    model.generation_config = GenerationConfig(
+        do_sample=True, temperature=0.6, top_p=0.95, top_k=20, eos_token_id=[eos, pad], pad_token_id=pad
+    )
+    return model
+
+
+def _texts(corpus: Iterable[Dialogue]) -> Iterator[str]:
+    """Each dialogue as its last prompt and answer, so that the vocabulary fits what will be read."""
+    template = TEMPLATE.read_text()
+    for dialogue in corpus:
+        tools = [tool.openai() for tool in dialogue.tools]
+        texts, _ = render_jinja_template([wire(dialogue.messages)], tools=tools, chat_template=template)
+        yield from texts

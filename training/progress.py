@@ -1,0 +1,81 @@
+"""What a person sees of a training: a bar with the loss, a line for each validation, a summary."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+
+from training.prepare import DataFigures
+
+
+class TrainingProgress:
+    """Fed with the lines of metrics.jsonl. Where the console is no terminal, only the validations are printed."""
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+        self._bar = Progress(
+            TextColumn("training"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.description}"),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            console=console,
+            disable=not console.is_terminal,
+        )
+        self._task = self._bar.add_task("starting the workers", total=None)
+        self._loss = ""
+
+    def update(self, metrics: dict[str, Any]) -> None:
+        self._loss = f"loss {metrics['loss']:.3f}" if "loss" in metrics else self._loss
+        speed = f"{metrics['tokens_per_s']:,.0f} tokens/s"
+        self._bar.update(
+            self._task, completed=metrics["step"], total=metrics["steps"], description=f"{self._loss} · {speed}"
+        )
+        if "eval_loss" in metrics:
+            parts = [f"step {metrics['step']}/{metrics['steps']}", f"epoch {metrics['epoch']:.2f}", self._loss]
+            parts += [f"validation {metrics['eval_loss']:.3f}", speed, f"{metrics['seconds']:.0f} s"]
+            self.console.print(" · ".join(part for part in parts if part), highlight=False)
+
+    def __enter__(self) -> TrainingProgress:
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bar.stop()
+
+
+def describe(console: Console, data: DataFigures) -> None:
+    """One line on what is trained on, one on what validates."""
+    sources = ", ".join(f"{count} {name}" for name, count in data.sources.items())
+    console.print(
+        f"{data.dialogues} dialogues ({sources}) → {data.samples} samples, {data.tokens:,} tokens, "
+        f"{data.trained_tokens:,} of them trained; {data.cut_turns} over-long turns cut",
+        highlight=False,
+    )
+    console.print(
+        f"validation: {data.validation_dialogues} dialogues, {data.validation_samples} samples; "
+        f"databases held back: {', '.join(data.validation_domains) or 'none'}",
+        highlight=False,
+    )
+
+
+def summarise(console: Console, results: dict[str, Any], directory: Path, seconds: float) -> None:
+    """The losses (nats per trained token), the work done and where the model lies."""
+    table = Table(title=f"Training · {directory.name}", show_header=False)
+    table.add_row("validation loss, untrained", f"{results['untrained_validation_loss']:.3f}")
+    table.add_row("validation loss, best", f"{results['best_validation_loss']:.3f} at step {results['best_step']}")
+    table.add_row("validation loss, final", f"{results['final_validation_loss']:.3f}")
+    table.add_row("steps · epochs", f"{results['steps']} · {results['epochs']:.2f}")
+    table.add_row("tokens · trained", f"{results['tokens']:,} · {results['trained_tokens']:,}")
+    table.add_row("tokens/s", f"{results['tokens_per_s']:,.0f}")
+    table.add_row("seconds · of them training", f"{seconds:.0f} · {results['seconds']:.0f}")
+    console.print(table)
+    console.print(f"model: {directory / 'checkpoint'}", soft_wrap=True, highlight=False)
