@@ -36,11 +36,8 @@ class ToolSpec(Frozen):
     @field_validator("parameters", "returns")
     @classmethod
     def _is_json_schema(cls, schema: dict[str, Any] | None) -> dict[str, Any] | None:
-        if schema is not None:
-            try:
-                Draft202012Validator.check_schema(schema)
-            except SchemaError as error:
-                raise ValueError(f"not a JSON Schema: {error.message}") from None
+        if schema is not None and (problem := _schema_problem(json.dumps(schema, sort_keys=True))):
+            raise ValueError(f"not a JSON Schema: {problem}")
         return schema
 
     def openai(self) -> dict[str, Any]:
@@ -180,6 +177,16 @@ def schema_error(value: Any, schema: dict[str, Any]) -> str | None:
         return None
     path = ".".join(str(part) for part in errors[0].path)
     return f"{path + ': ' if path else ''}{errors[0].message}"
+
+
+@lru_cache(maxsize=4096)
+def _schema_problem(schema: str) -> str | None:
+    """Cached: each line of a dataset repeats the tools of its domain, and checking a schema takes milliseconds."""
+    try:
+        Draft202012Validator.check_schema(json.loads(schema))
+    except SchemaError as error:
+        return error.message
+    return None
 
 
 @lru_cache(maxsize=4096)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 
+from rich import box
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
@@ -61,24 +62,16 @@ class GenerationProgress:
 
 def summarise(console: Console, figures: list[Statistics], directory: Path) -> None:
     """The figures of each pipeline, the warnings the paper's failure signatures call for, and where everything is."""
-    table = Table(title="Generated dialogues: mean (max)")
-    for heading in (
-        "pipeline",
-        "started",
-        "accepted",
-        "rejected",
-        "failed",
-        "step",
-        "turn",
-        "task",
-        "s/sample",
-        "tok/s",
-    ):
+    table = Table(title="Generated dialogues: mean (max)", box=box.SIMPLE_HEAD, pad_edge=False)
+    for heading in ("pipeline", "accepted/rejected/failed", "step", "turn", "task", "s/sample", "tok/s"):
         table.add_column(heading, justify="left" if heading == "pipeline" else "right")
     for f in figures:
         spread = [f"{s.mean:.2f} ({s.max})" for s in (f.step, f.turn, f.task)]
-        speed = ["-" if value is None else f"{value:,.2f}" for value in (f.latency_s, f.throughput)]
-        table.add_row(f.pipeline, str(f.started), str(f.accepted), str(f.rejected), str(f.failed), *spread, *speed)
+        speed = [
+            "-" if f.latency_s is None else f"{f.latency_s:.3f}",
+            "-" if f.throughput is None else f"{f.throughput:,.0f}",
+        ]
+        table.add_row(f.pipeline, f"{f.accepted}/{f.rejected}/{f.failed}", *spread, *speed)
     console.print(table)
     for f in figures:
         for warning in _warnings(f):

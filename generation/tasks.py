@@ -29,6 +29,9 @@ class TaskDraft(Frozen):
     checkpoints: tuple[str, ...] = ()
 
 
+_ANSWER = TaskDraft.model_json_schema()
+
+
 @dataclass
 class TaskWriter:
     """Asks for tasks of one domain and keeps only those that hold. `refusals` counts the reasons of the others."""
@@ -73,7 +76,7 @@ class TaskWriter:
                 key=f"{task_id}/write/{attempt}",
                 affinity=dialogue_id,
                 context=context,
-                json_schema=TaskDraft.model_json_schema(),
+                json_schema=_ANSWER,
             )
             completion = await self.llm.complete(request)
             try:

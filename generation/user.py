@@ -30,6 +30,9 @@ class UserTurn(Frozen):
     is_task_complete: bool
 
 
+_ANSWER = UserTurn.model_json_schema()
+
+
 class SimulatedUser:
     """One dialogue's user. Its own conversation is append-only: rules first, each goal where it begins, then the exchange."""
 
@@ -75,7 +78,7 @@ class SimulatedUser:
                 key=f"{self.dialogue_id}/user/{self._count}",
                 affinity=self.dialogue_id,
                 context=context,
-                json_schema=UserTurn.model_json_schema(),
+                json_schema=_ANSWER,
             )
             self._count += 1
             completion = await self.llm.complete(request)

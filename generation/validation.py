@@ -14,6 +14,9 @@ from generation.proof import ProofError, execute, tells
 from generation.rollout import Trajectory
 
 
+_ANSWER = Judgment.model_json_schema()
+
+
 async def validate(dialogue: Dialogue, trajectory: Trajectory, world: World, judge: LLM, executable: bool) -> Dialogue:
     """The dialogue with its verdict and, where calls were really executed, the proof of its state."""
     checks = [_lawful(dialogue), Check(name="finished", passed=trajectory.stop == "complete", detail=trajectory.stop)]
@@ -105,7 +108,7 @@ async def _judge(task: Task, transcript: tuple[Message, ...], dialogue_id: str, 
         key=f"{task.task_id}/judge",
         affinity=dialogue_id,
         context=JudgeContext(task, transcript),
-        json_schema=Judgment.model_json_schema(),
+        json_schema=_ANSWER,
     )
     try:
         return Judgment.model_validate(first_json((await judge.complete(request)).message.content, dict))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from hydra.utils import instantiate
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from rich.console import Console
 
 from core.runs import open_run, sha256
@@ -25,8 +25,7 @@ def stage(config: DictConfig) -> None:
         seeds=instantiate(settings.seeds).load(),
         worlds={name: instantiate(pipeline.environment) for name, pipeline in settings.pipelines.items()},
     )
-    plain = OmegaConf.to_container(config, resolve=True)
-    assert isinstance(plain, dict)
+    plain = settings.model_dump(mode="json")
     inputs = {seed.name: sha256(seed.database) for seed in parts.seeds}
     with open_run(settings.outputs, "generate", plain, inputs, neutral=("outputs", "tracking", "concurrency")) as job:
         console.print(f"{'resuming' if job.resumed else 'generating into'} {job.directory}", soft_wrap=True)

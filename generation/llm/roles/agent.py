@@ -100,7 +100,7 @@ class Agent:
         what = self.subgoals[planned.subgoal]
         if planned.tool.startswith("delete_") and not self.trusted and not self._confirmed(what):
             return self._say("Deleting cannot be undone, so I ask first.", f"This will {what}. Do you confirm?")
-        if self._slips(0.4) and not self.results and planned.tool.startswith(("update_", "delete_", "create_")):
+        if not self.results and planned.tool.startswith(("update_", "create_")) and self._slips(0.3):
             return self._say("This looks done.", f"Done: I have taken care of your wish to {what}.")
         return self._call(waiting)
 
@@ -115,7 +115,7 @@ class Agent:
             arguments = self._arguments(planned)
             if arguments is None:
                 return self._say("The earlier result lacks what I need.", "I am sorry, I could not find that record.")
-            if not self.attempts and len(batch) == 1 and self._slips(1.0):
+            if not self.attempts and planned.tool.startswith(("search_", "get_", "list_")) and self._slips(1.0):
                 arguments = _wrong(arguments)
             given = ", ".join(f"{key} = {value}" for key, value in arguments.items()) or "no arguments"
             what = self.subgoals[planned.subgoal]
@@ -135,7 +135,7 @@ class Agent:
         parts = [self._report(index) for index in sorted(self.results) if index in fresh]
         if not parts:
             return self._say("Nothing is left to do right now.", "Is there anything else that I can do for you?")
-        if self._slips(0.6):
+        if self._slips(0.15):
             return self._say("Short answer.", "It is all done. Anything else?")
         return self._say(self.rng.choice(_REPORT), " ".join(part for part in parts if part) or "That is done.")
 

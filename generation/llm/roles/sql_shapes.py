@@ -6,8 +6,9 @@ The tool maker picks from them; the task writer recognises them by name and so k
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Literal
 
 from generation.databases import Column, DatabaseSchema, Table
@@ -77,16 +78,18 @@ def label(table: Table) -> Column | None:
     return None
 
 
-def closed_values(schema: DatabaseSchema, table: Table, column: str) -> list[str]:
+@lru_cache(maxsize=4096)
+def closed_values(schema: DatabaseSchema, table: Table, column: str) -> tuple[str, ...]:
     """The values that a CHECK (column IN (...)) allows, or none."""
     ddl = next(
         (part for part in _statements(schema.ddl) if re.match(rf'CREATE TABLE\s+["`\[]?{table.name}\b', part, re.I)), ""
     )
     found = re.search(rf'CHECK\s*\(\s*["`\[]?{column}["`\]]?\s+IN\s*\(([^)]*)\)', ddl, re.I)
-    return re.findall(r"'([^']*)'", found.group(1)) if found else []
+    return tuple(re.findall(r"'([^']*)'", found.group(1))) if found else ()
 
 
-def shapes(schema: DatabaseSchema) -> dict[str, Shape]:
+@lru_cache(maxsize=64)
+def shapes(schema: DatabaseSchema) -> Mapping[str, Shape]:
     """Tool name -> shape, for all tables with a usable key; the most connected tables first."""
     linked = {table.name: 0 for table in schema.tables}
     for table in schema.tables:
@@ -133,8 +136,8 @@ def _of_table(schema: DatabaseSchema, table: Table, linked: dict[str, int]) -> I
         yield _delete(table, key)
 
 
-def _value(column: Column, description: str, closed: list[str] | None = None) -> dict[str, Any]:
-    return {"type": column.kind, "description": description} | ({"enum": closed} if closed else {})
+def _value(column: Column, description: str, closed: tuple[str, ...] = ()) -> dict[str, Any]:
+    return {"type": column.kind, "description": description} | ({"enum": list(closed)} if closed else {})
 
 
 def _object(properties: dict[str, Any], required: list[str]) -> dict[str, Any]:

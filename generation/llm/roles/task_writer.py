@@ -51,7 +51,8 @@ class Writer:
             move: Callable[[Draft], str | None] = self.rng.choices(moves, weights)[0]
             before = len(draft.plan)
             text = move(draft)
-            if text is None or text in draft.subgoals:
+            # Two subgoals that differ only in the new value would contradict each other.
+            if text is None or any(text.rsplit(" to ", 1)[0] == other.rsplit(" to ", 1)[0] for other in draft.subgoals):
                 del draft.plan[before:]
                 draft.known = {key: call for key, call in draft.known.items() if call < before}
             else:
@@ -62,6 +63,8 @@ class Writer:
         parts = draft.subgoals
         if self.context.style == "question":
             goal = " ".join(("Please " if i == 0 else "Then ") + part + "." for i, part in enumerate(parts))
+            if any(call["tool"].startswith("delete_") for call in draft.plan):
+                goal += " There is no need to ask me for confirmation."
         else:
             goal = " ".join(
                 ("The user wants to " if i == 0 else "They also want to ") + part + "." for i, part in enumerate(parts)
