@@ -15,7 +15,11 @@ _HERE = Path(__file__).parent
 @cache
 def _templates() -> Environment:
     return Environment(
-        loader=FileSystemLoader(_HERE), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, autoescape=False
+        loader=FileSystemLoader(_HERE),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        autoescape=False,
     )
 
 
