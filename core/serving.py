@@ -107,7 +107,11 @@ def running(servers: Sequence[Server], what: str, timeout_s: float) -> Iterator[
                 line.update(f"starting {what} on port {waiting[0].port} · {seconds:.0f} s · log {waiting[0].log}")
                 time.sleep(POLL_S)
         urls = tuple(server.base_url for server in servers)
-        console.print(f"{what} is ready after {time.monotonic() - began:.0f} s on {', '.join(urls)}", highlight=False)
+        console.print(
+            f"{what} is ready after {time.monotonic() - began:.0f} s on {', '.join(urls)}",
+            highlight=False,
+            soft_wrap=True,
+        )
         yield urls
 
 

@@ -1,0 +1,335 @@
+"""The client against servers that misbehave in every way a server can, and against vLLM itself."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any, cast
+
+import pytest
+from aiohttp import web
+
+from core.dialogue import Rubric, Task
+from core.messages import AssistantMessage, ContractError, SystemMessage, ToolCall, ToolMessage, ToolSpec, UserMessage
+from core.serving import free_ports
+from core.settings import UserError
+from generation.llm.base import AgentContext, LLMError, Request
+from generation.llm.openai import OpenAILLM
+from generation.llm.transport import Transport
+
+TASK = Task(task_id="t", goal="g", subgoals=("g",), difficulty="easy", rubric=Rubric(criteria=("c",)))
+TOOL = ToolSpec(
+    name="get_member",
+    description="One member.",
+    parameters={
+        "type": "object",
+        "properties": {"member_id": {"type": "integer"}},
+        "required": ["member_id"],
+        "additionalProperties": False,
+    },
+)
+REQUEST = Request(
+    role="agent",
+    messages=(SystemMessage(content="Help."), UserMessage(content="Who is member 3?")),
+    key="d1/agent/0",
+    affinity="d1",
+    context=AgentContext(task=TASK, task_start=1),
+    tools=(TOOL,),
+)
+
+Answer = Callable[[dict[str, Any]], web.Response | Awaitable[web.Response]]
+
+
+def reply(message: dict[str, Any] | None = None, finish_reason: str = "stop") -> web.Response:
+    message = {"role": "assistant", "content": "hello"} if message is None else {"role": "assistant"} | message
+    usage = {"prompt_tokens": 11, "completion_tokens": 7}
+    return web.json_response({"choices": [{"message": message, "finish_reason": finish_reason}], "usage": usage})
+
+
+@dataclass
+class Mock:
+    """A server that plays `script` answer by answer, then repeats its last one."""
+
+    script: list[Answer]
+    models: tuple[str, ...] = ("tiny",)
+    url: str = ""
+    seen: list[dict[str, Any]] = field(default_factory=list)
+    authorization: str | None = None
+
+    async def chat(self, request: web.Request) -> web.Response:
+        self.authorization = request.headers.get("Authorization")
+        self.seen.append(await request.json())
+        answer = self.script[min(len(self.seen), len(self.script)) - 1](self.seen[-1])
+        return await answer if inspect.isawaitable(answer) else answer
+
+    async def list_models(self, request: web.Request) -> web.Response:
+        return web.json_response({"data": [{"id": name} for name in self.models]})
+
+
+@asynccontextmanager
+async def serving(*script: Answer, models: tuple[str, ...] = ("tiny",)) -> AsyncIterator[Mock]:
+    mock = Mock(list(script) or [lambda _: reply()], models)
+    app = web.Application()
+    app.add_routes([web.post("/v1/chat/completions", mock.chat), web.get("/v1/models", mock.list_models)])
+    runner = web.AppRunner(app, handler_cancellation=True)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", port := free_ports(1)[0])
+    await site.start()
+    mock.url = f"http://127.0.0.1:{port}/v1"
+    try:
+        yield mock
+    finally:
+        await runner.cleanup()
+
+
+@asynccontextmanager
+async def client(*urls: str, **options: Any) -> AsyncIterator[OpenAILLM]:
+    llm = OpenAILLM(list(urls), **({"backoff_s": 0.001, "retries": 3} | options))
+    try:
+        yield llm
+    finally:
+        await llm.close()
+
+
+def status(code: int, text: str = "no", **headers: str) -> Answer:
+    return lambda _: web.Response(status=code, text=text, headers={k.replace("_", "-"): v for k, v in headers.items()})
+
+
+async def test_a_request_carries_what_the_server_needs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MY_KEY", "secret")
+    call = ToolCall.make("c1", "get_member", {"member_id": 3})
+    history = (
+        *REQUEST.messages,
+        AssistantMessage(reasoning_content="I look.", tool_calls=(call,)),
+        ToolMessage(tool_call_id="c1", content="{}"),
+    )
+    options = {"sampling": {"temperature": 0.9}, "role_sampling": {"agent": {"max_tokens": 5}}, "strict_tools": True}
+    async with (
+        serving() as mock,
+        client(mock.url, api_key_env="MY_KEY", extra_body={"reasoning_effort": "low"}, **options) as llm,
+    ):
+        completion = await llm.complete(replace(REQUEST, messages=history, json_schema={"type": "object"}))
+    (body,) = mock.seen
+    assert mock.authorization == "Bearer secret"
+    assert (body["model"], llm.name) == ("tiny", "tiny")
+    assert (body["temperature"], body["top_p"], body["max_tokens"]) == (0.9, 0.95, 5)
+    assert body["reasoning_effort"] == "low"
+    assert body["messages"][2]["reasoning"] == body["messages"][2]["reasoning_content"] == "I look."
+    assert body["messages"][2]["tool_calls"][0]["function"] == {"name": "get_member", "arguments": '{"member_id": 3}'}
+    assert body["messages"][3] == {"role": "tool", "tool_call_id": "c1", "content": "{}"}
+    assert body["tools"][0]["function"] == TOOL.openai()["function"] | {"strict": True}
+    assert body["response_format"]["json_schema"]["schema"] == {"type": "object"}
+    assert (completion.prompt_tokens, completion.completion_tokens) == (11, 7)
+    assert completion.message.content == "hello"
+
+
+async def test_seeds_follow_the_key_and_the_run_alone() -> None:
+    async def seeds(run_seed: int, keys: list[str]) -> dict[str, int]:
+        async with serving() as mock, client(mock.url, seed=run_seed, max_in_flight=2) as llm:
+            await asyncio.gather(*(llm.complete(replace(REQUEST, key=key, affinity=key)) for key in keys))
+            await llm.complete(replace(REQUEST, key=keys[0]))
+        assert all(0 <= body["seed"] < 2**31 for body in mock.seen)
+        assert mock.seen[-1]["seed"] in [body["seed"] for body in mock.seen[:-1]]
+        return {key: body["seed"] for key, body in zip(keys, mock.seen, strict=False)}
+
+    keys = [f"d{i}" for i in range(20)]
+    first, again, other = await seeds(1, keys), await seeds(1, keys[::-1]), await seeds(2, keys)
+    assert set(first.values()) == set(again.values())
+    assert len(set(first.values())) == 20
+    assert not set(first.values()) & set(other.values())
+
+
+@pytest.mark.parametrize("failure", [429, 500, 502, 503, 504, 408])
+async def test_transient_errors_are_retried(failure: int) -> None:
+    async with serving(status(failure), status(failure), lambda _: reply()) as mock, client(mock.url) as llm:
+        assert (await llm.complete(REQUEST)).message.content == "hello"
+    assert len(mock.seen) == 3
+
+
+async def test_retries_are_bounded_and_the_error_says_what_was_seen() -> None:
+    async with serving(status(503, "engine is dead")) as mock, client(mock.url) as llm:
+        with pytest.raises(LLMError, match=r"d1/agent/0: .*HTTP 503: engine is dead \(tried 4 times\)"):
+            await llm.complete(REQUEST)
+    assert len(mock.seen) == 4
+
+
+async def test_waits_grow_jitter_and_honour_retry_after(monkeypatch: pytest.MonkeyPatch) -> None:
+    waits: list[float] = []
+
+    async def note(seconds: float) -> None:
+        waits.append(seconds)
+
+    monkeypatch.setattr("generation.llm.transport.asyncio.sleep", note)
+    script = [status(429), status(429), status(429, Retry_After="7"), status(429, Retry_After="900"), lambda _: reply()]
+    async with serving(*script) as mock, client(mock.url, backoff_s=1.0, retries=4) as llm:
+        await llm.complete(REQUEST)
+    assert 0.5 <= waits[0] <= 1.0 <= waits[1] <= 2.0
+    assert waits[2:4] == [7.0, 60.0]
+
+
+@pytest.mark.parametrize(
+    "malformed",
+    [
+        lambda _: web.Response(text="<html>"),
+        lambda _: web.json_response([]),
+        lambda _: web.json_response({"choices": []}),
+        lambda _: web.json_response({"choices": [{"message": {"tool_calls": [{"id": "x"}]}}]}),
+        lambda _: web.json_response(None),
+    ],
+)
+async def test_a_malformed_body_is_asked_for_again(malformed: Answer) -> None:
+    async with serving(malformed, lambda _: reply()) as mock, client(mock.url) as llm:
+        assert (await llm.complete(REQUEST)).message.content == "hello"
+        mock.script = [malformed]
+        with pytest.raises(LLMError, match="malformed reply"):
+            await llm.complete(REQUEST)
+
+
+async def test_a_server_that_hangs_is_given_up() -> None:
+    async def hang(_: dict[str, Any]) -> web.Response:
+        await asyncio.sleep(60)
+        return reply()
+
+    async with serving(hang, lambda _: reply(), hang) as mock, client(mock.url, timeout_s=0.2, retries=1) as llm:
+        assert (await llm.complete(REQUEST)).message.content == "hello"
+        with pytest.raises(LLMError, match=r"TimeoutError|timeout"):
+            await llm.complete(REQUEST)
+    assert len(mock.seen) == 4
+
+
+async def test_a_prompt_beyond_the_context_is_the_dialogues_failure() -> None:
+    text = json.dumps({"error": {"message": "This model's maximum context length is 8192 tokens."}})
+    async with serving(status(400, text)) as mock, client(mock.url) as llm:
+        completion = await llm.complete(REQUEST)
+    assert (completion.finish_reason, completion.message.content, len(mock.seen)) == ("length", "", 1)
+
+
+async def test_a_bad_request_is_not_repeated() -> None:
+    async with serving(status(400, "unsupported schema")) as mock, client(mock.url) as llm:
+        with pytest.raises(LLMError, match="unsupported schema"):
+            await llm.complete(REQUEST)
+    assert len(mock.seen) == 1
+
+
+async def test_what_the_user_can_mend_is_a_user_error() -> None:
+    port = free_ports(1)[0]
+    async with client(f"http://127.0.0.1:{port}/v1", retries=1) as llm:
+        with pytest.raises(UserError, match=f"no OpenAI-compatible server answers at http://127.0.0.1:{port}/v1"):
+            await llm.complete(REQUEST)
+    async with serving(status(401)) as mock, client(mock.url) as llm:
+        with pytest.raises(UserError, match="refuses the key in the variable OPENAI_API_KEY"):
+            await llm.complete(REQUEST)
+    async with serving() as mock, client(mock.url, model="tinny") as llm:
+        with pytest.raises(UserError, match="does not offer the model 'tinny'; did you mean 'tiny'"):
+            await llm.complete(REQUEST)
+    async with serving(models=("a", "b")) as mock, client(mock.url) as llm:
+        with pytest.raises(UserError, match="name one of them"):
+            await llm.complete(REQUEST)
+    async with serving() as mock, client(mock.url.removesuffix("/v1")) as llm:
+        with pytest.raises(UserError, match="does the base URL end in /v1"):
+            await llm.complete(REQUEST)
+    with pytest.raises(UserError, match="expected a list"):
+        OpenAILLM("http://127.0.0.1:8000/v1")
+    with pytest.raises(UserError, match=r"unknown config key 'sampling\.temprature'; did you mean 'temperature'"):
+        OpenAILLM(["http://127.0.0.1:8000/v1"], sampling={"temprature": 1})
+    with pytest.raises(UserError, match="unknown roles"):
+        OpenAILLM(["http://127.0.0.1:8000/v1"], role_sampling=cast(Any, {"juge": {}}))
+
+
+async def test_a_dialogue_keeps_to_its_replica() -> None:
+    async with serving() as a, serving() as b, serving() as c, client(a.url, b.url, c.url) as llm:
+        for turn in range(3):
+            for dialogue in range(60):
+                message = UserMessage(content=f"d{dialogue}")
+                await llm.complete(
+                    replace(REQUEST, messages=(message,), affinity=f"d{dialogue}", key=f"{dialogue}/{turn}")
+                )
+        homes = [{body["messages"][0]["content"] for body in mock.seen} for mock in (a, b, c)]
+    assert sum(len(home) for home in homes) == 60, "each dialogue at one replica only"
+    assert all(len(home) >= 8 for home in homes), "and the dialogues spread"
+
+
+async def test_a_dead_replica_is_passed_over_and_found_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 1000.0
+    monkeypatch.setattr("generation.llm.transport.time.monotonic", lambda: now)
+    dead = f"http://127.0.0.1:{free_ports(1)[0]}/v1"
+    attempts = 0
+    send = Transport._send
+
+    async def counting(self: Transport, url: str, payload: Any, parse: Any) -> Any:
+        nonlocal attempts
+        attempts += url.startswith(dead)
+        return await send(self, url, payload, parse)
+
+    monkeypatch.setattr(Transport, "_send", counting)
+    async with serving() as mock, client(dead, mock.url, retries=0) as llm:
+        for dialogue in range(20):
+            await llm.complete(replace(REQUEST, affinity=f"d{dialogue}"))
+        assert len(mock.seen) == 20
+        assert attempts == 1, "it rests after the first refusal"
+        now += 31
+        for dialogue in range(20):
+            await llm.complete(replace(REQUEST, affinity=f"d{dialogue}"))
+        assert attempts == 2
+
+
+@pytest.mark.parametrize(
+    ("message", "content", "reasoning"),
+    [
+        ({"content": "hi", "reasoning": "hm"}, "hi", "hm"),
+        ({"content": "hi", "reasoning_content": "hm"}, "hi", "hm"),
+        ({"content": "<think>\nhm\n</think>\n\nhi"}, "hi", "hm"),
+        ({"content": "hm\n</think>\n\nhi"}, "hi", "hm"),
+        ({"content": "<think>cut off"}, "", "cut off"),
+        ({"content": "<think>\n\n</think>\n\nhi"}, "hi", None),
+        ({"content": "hi", "reasoning": None}, "hi", None),
+        ({"content": None, "reasoning": "hm"}, "", "hm"),
+        ({"content": "the tag </think> named in prose", "reasoning": "hm"}, "the tag </think> named in prose", "hm"),
+    ],
+)
+async def test_reasoning_is_told_from_the_answer(message: dict[str, Any], content: str, reasoning: str | None) -> None:
+    async with serving(lambda _: reply(message)) as mock, client(mock.url) as llm:
+        answer = (await llm.complete(REQUEST)).message
+    assert (answer.content, answer.reasoning_content) == (content, reasoning)
+
+
+async def test_tool_calls_of_every_dialect() -> None:
+    functions = [
+        {"name": "get_member", "arguments": '{"member_id": 3}'},
+        {"name": "functions.get_member", "arguments": {"member_id": 4}},
+        {"name": "get_member<|channel|>commentary", "arguments": None},
+        {"name": "get_member", "arguments": '{"member_id": '},
+    ]
+    calls = [{"id": f"x{i}", "type": "function", "function": function} for i, function in enumerate(functions)]
+    del calls[1]["id"]
+    message = {"content": None, "tool_calls": calls}
+    async with serving(lambda _: reply(message, "tool_calls")) as mock, client(mock.url) as llm:
+        completion = await llm.complete(REQUEST)
+    found = completion.message.tool_calls
+    assert found is not None
+    assert completion.finish_reason == "tool_calls"
+    assert {call.name for call in found} == {"get_member"}
+    assert [call.parsed() for call in found[:3]] == [{"member_id": 3}, {"member_id": 4}, {}]
+    assert len({call.id for call in found}) == 4
+    assert found[3].function.arguments == '{"member_id": ', "kept as the model wrote it"
+    with pytest.raises(ContractError, match="not JSON"):
+        found[3].parsed()
+
+
+async def test_no_more_requests_in_flight_than_allowed() -> None:
+    now, most = 0, 0
+
+    async def slow(_: dict[str, Any]) -> web.Response:
+        nonlocal now, most
+        now, most = now + 1, max(most, now + 1)
+        await asyncio.sleep(0.02)
+        now -= 1
+        return reply()
+
+    async with serving(slow) as mock, client(mock.url, max_in_flight=3) as llm:
+        await asyncio.gather(*(llm.complete(REQUEST) for _ in range(12)))
+    assert (most, len(mock.seen)) == (3, 12)
