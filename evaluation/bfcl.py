@@ -7,7 +7,7 @@ What counts as what: a request the server refuses because it exceeds the model's
 "context_length", success False in every category), since a longer context is part of being a better model and the official
 harness fails it too. Everything else that keeps an answer from coming is infrastructure: tried again, then counted and not
 scored. An answer cut at max_tokens is scored as it stands: officially, irrelevance asks only that no tool be called, so a
-model that rambles passes it; see the "length" stop reasons beside it.
+model that rambles passes it; see the truncations beside it.
 """
 
 from __future__ import annotations
@@ -199,6 +199,7 @@ def _record(answer: dict[str, Any], wrong: bool, endpoint: Endpoint, settings: B
         success=None if lost else failure is None and not wrong,
         infrastructure_error=answer["result"] if lost else None,
         stop_reason=failure or _stop_reason(answer["result"], requests, settings.max_steps),
+        truncations=sum(request["stop_reason"] == "length" for request in requests),
         calls=sum(request["calls"] for request in requests),
         valid_calls=sum(request["valid_calls"] for request in requests),
         sampling=endpoint.sampling,
@@ -209,8 +210,6 @@ def _record(answer: dict[str, Any], wrong: bool, endpoint: Endpoint, settings: B
 
 
 def _stop_reason(result: Any, requests: list[dict[str, Any]], max_steps: int) -> str:
-    """ "length" if any reply was cut, "max_steps" if the last user turn took too many, else what the server said last."""
-    if any(request["stop_reason"] == "length" for request in requests):
-        return "length"
+    """ "max_steps" if the last user turn took too many, else what the server said last."""
     steps = len(result[-1]) if result and isinstance(result, list) and isinstance(result[-1], list) else 0
     return "max_steps" if steps > max_steps else str(requests[-1]["stop_reason"])

@@ -30,7 +30,8 @@ class Summary(Frozen):
     """What the trials of one benchmark or category amount to.
 
     `pass_at` and `pass_hat` hold None for a k that no task has enough trials for. `infrastructure_errors` counts trials that were
-    not held and so are in no other figure. `valid_call_rate` is None where the model called no tool at all.
+    not held and so are in no other figure; `truncations` counts trials with a reply cut at max_tokens. `valid_call_rate` is
+    None where the model called no tool at all.
     """
 
     tasks: int
@@ -73,12 +74,7 @@ def estimate(
 
 
 def paired_difference(
-    first: Iterable[TrialRecord],
-    second: Iterable[TrialRecord],
-    estimator: Estimator,
-    k: int,
-    resamples: int = 1000,
-    seed: int = 0,
+    first: Iterable[TrialRecord], second: Iterable[TrialRecord], estimator: Estimator, k: int, resamples: int = 1000
 ) -> Estimate | None:
     """second - first, averaged over the tasks both were held on; pairing by task makes the interval narrower."""
     a, b = counts(first), counts(second)
@@ -89,7 +85,7 @@ def paired_difference(
             differences.append(y - x)
     if not differences:
         return None
-    low, high = _interval(differences, resamples, seed)
+    low, high = _interval(differences, resamples, seed=0)
     return Estimate(value=_mean(differences), low=low, high=high, tasks=len(differences))
 
 
@@ -103,7 +99,7 @@ def summarize(records: Sequence[TrialRecord], ks: Iterable[int], resamples: int 
         tasks=len(table),
         trials=len(held),
         infrastructure_errors=len(records) - len(held),
-        truncations=sum(record.stop_reason == "length" for record in held),
+        truncations=sum(record.truncations > 0 for record in held),
         calls=calls,
         valid_call_rate=sum(record.valid_calls for record in held) / calls if calls else None,
         pass_at={k: estimate(table, pass_at_k, k, resamples, seed) for k in ks},

@@ -20,9 +20,9 @@ class TrialRecord(Frozen):
     """The outcome of one trial of one task.
 
     `success` is None exactly where `infrastructure_error` says why the trial could not be held: such a trial is counted,
-    never scored. `stop_reason` says how the trial ended (a reply cut at max_tokens is "length"). `calls` counts the tool
-    calls the model made, `valid_calls` those that name a declared tool with arguments that fit its schema. Tokens are the
-    evaluated model's alone; `seconds` is the time of its requests.
+    never scored. `stop_reason` says how the trial ended, `truncations` how many replies were cut at max_tokens. `calls` counts
+    the tool calls the model made, `valid_calls` those that name a declared tool with arguments that fit its schema. Tokens are
+    the evaluated model's alone; `seconds` is the time of its requests.
     """
 
     benchmark: str
@@ -34,6 +34,7 @@ class TrialRecord(Frozen):
     success: bool | None = None
     infrastructure_error: str | None = None
     stop_reason: str
+    truncations: int = 0
     calls: int = 0
     valid_calls: int = 0
     sampling: Sampling
