@@ -6,6 +6,7 @@ Each trial's record is in the journal as soon as the trial has ended.
 from __future__ import annotations
 
 import hashlib
+import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -185,12 +186,15 @@ def _fits(call: Any, tools: Any) -> bool:
 
 
 def record_trials(request: Tau2Request, journal: Journal) -> None:
-    """Have every finished sample written to the journal."""
+    """Have every finished trial written to the journal, and its dialogue beside it for people to read."""
 
     @hooks(name="journal", description="Appends each trial's record to the journal")
     class Recorder(Hooks):  # type: ignore[misc]  # untyped here
         async def on_sample_end(self, data: SampleEnd) -> None:
             trial = record(data.sample, request)
+            dialogue: list[Any] = next((v for k, v in data.sample.store.items() if k.endswith(":trajectory")), [])
+            with (request.directory / "dialogues.jsonl").open("a") as file:
+                file.write(json.dumps({"trial": trial.key, "trajectory": dialogue}) + "\n")
             journal.append(trial, trial.key)
 
 
@@ -214,6 +218,7 @@ def main(path: Path) -> None:
             fail_on_error=False,
             log_dir=str(request.directory / "logs"),
             log_realtime=False,
+            log_samples=False,  # its log holds every database whole: seconds for each sample
             display="none",
             ctl_server=False,
         )
