@@ -79,11 +79,13 @@ class Meter:
 
 @dataclass(frozen=True)
 class Domain:
-    """What a dialogue is about: its schema, if any, and the rows from which limited views are drawn."""
+    """What a dialogue is about: its schema, if any, the rows from which limited views are drawn, and goals not to pose
+    (those of the training data, where unseen tasks are wanted)."""
 
     name: str
     schema: DatabaseSchema | None
     rows: Rows
+    seen: frozenset[str] = frozenset()
 
 
 @dataclass
@@ -125,7 +127,9 @@ class Rollout:
         self.settings = settings
         self.rng = rng
         self.environment: Environment = world.open()
-        self.writer = TaskWriter(cast.task_writer, domain.name, domain.schema, settings.style, settings.task_attempts)
+        self.writer = TaskWriter(
+            cast.task_writer, domain.name, domain.schema, settings.style, settings.task_attempts, domain.seen
+        )
         self.user = SimulatedUser(cast.user, user, dialogue_id, rng)
         self.agent = Agent(cast.agent, world.tools, dialogue_id)
         self.trajectory = Trajectory([agent_system_message(domain.name)])

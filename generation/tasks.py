@@ -34,13 +34,14 @@ _ANSWER = TaskDraft.model_json_schema()
 
 @dataclass
 class TaskWriter:
-    """Asks for tasks of one domain and keeps only those that hold. `refusals` counts the reasons of the others."""
+    """Asks for tasks of one domain and keeps only those that hold. `seen` are goals not to pose; `refusals` counts the reasons of the others."""
 
     llm: LLM
     domain: str
     schema: DatabaseSchema | None
     style: str
     attempts: int
+    seen: frozenset[str] = frozenset()
     refusals: Counter[str] = field(default_factory=Counter)
 
     async def write(
@@ -89,6 +90,8 @@ class TaskWriter:
 
     async def _prove(self, draft: TaskDraft, environment: Environment, task_id: str, extends: tuple[Task, ...]) -> Task:
         declared = {tool.name for tool in environment.tools}
+        if draft.goal in self.seen:
+            raise ProofError("this very goal is in the training data")
         if unknown := sorted({call.tool for call in draft.plan} - declared):
             raise ProofError(f"the plan calls undeclared tools {unknown}; declared: {sorted(declared)}")
         if any(call.subgoal >= len(draft.subgoals) for call in draft.plan):

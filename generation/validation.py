@@ -26,7 +26,7 @@ async def validate(dialogue: Dialogue, trajectory: Trajectory, world: World, jud
     state = None
     if executable:
         for number, task in enumerate(dialogue.tasks):
-            checks += await _outcome(number, task, dialogue, trajectory, world)
+            checks += await outcome(number, task, dialogue, trajectory, world)
         state = await replay(dialogue, world)
         same = state is not None and state.final_hash == trajectory.hashes[-1]
         checks.append(
@@ -62,7 +62,7 @@ def _part(dialogue: Dialogue, number: int) -> tuple[Message, ...]:
     return dialogue.messages[dialogue.task_starts[number] : ends[number]]
 
 
-async def _outcome(number: int, task: Task, dialogue: Dialogue, trajectory: Trajectory, world: World) -> list[Check]:
+async def outcome(number: int, task: Task, dialogue: Dialogue, trajectory: Trajectory, world: World) -> list[Check]:
     """Whether the state at the task's end is the one its gold calls make, and whether every value was told."""
     before = world.open(trajectory.snapshots[number])
     try:

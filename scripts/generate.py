@@ -6,8 +6,8 @@ import asyncio
 
 from hydra.utils import instantiate
 from omegaconf import DictConfig
-from rich.console import Console
 
+from core.console import stage_console
 from core.runs import open_run, sha256
 from core.settings import typed
 from core.tracking import Tracker
@@ -19,7 +19,7 @@ from scripts.launch import main
 def stage(config: DictConfig) -> None:
     """Exit code 1 where dialogues failed for reasons of infrastructure."""
     settings = typed(config, GenerateSettings)
-    console = Console()
+    console = stage_console()
     parts = Parts(
         llm=instantiate(settings.llm),
         seeds=instantiate(settings.seeds).load(),

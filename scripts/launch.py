@@ -191,4 +191,4 @@ if __name__ == "__main__":
     parser.add_argument("--goals", default="", help="all goals of this make, separated by spaces")
     parser.add_argument("overrides", nargs="*", help="key=value …")
     with clear_errors():
-        launch(parser.parse_args())
+        launch(parser.parse_intermixed_args())

@@ -6,8 +6,8 @@ import json
 from typing import Any
 
 from omegaconf import DictConfig
-from rich.console import Console
 
+from core.console import stage_console
 from core.records import write_json
 from core.runs import latest, open_run, read_manifest, sha256
 from core.settings import typed
@@ -23,7 +23,7 @@ from training.workers import check_machine, run_workers
 
 def stage(config: DictConfig) -> None:
     settings = typed(config, TrainSettings)
-    console = Console()
+    console = stage_console()
     source = settings.data or latest(settings.outputs, "generate", "make generate")
     files = find_data(source)
     group = read_manifest(source).group if (source / "manifest.json").is_file() else None

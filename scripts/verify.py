@@ -6,9 +6,9 @@ import asyncio
 import sys
 from pathlib import Path
 
-from rich.console import Console
 from rich.progress import track
 
+from core.console import stage_console
 from core.dialogue import Dialogue
 from core.records import read_jsonl
 from core.runs import latest, read_manifest, sha256
@@ -26,7 +26,7 @@ def verify(run: Path) -> int:
         if not toolset.database.is_file() or sha256(toolset.database) != toolset.database_sha256:
             raise UserError(f"{toolset.database} is not the database on which {run} was made (SHA-256 differs)")
     proved, broken = 0, 0
-    console = Console()
+    console = stage_console()
     for name, pipeline in read_manifest(run).config["pipelines"].items():
         dialogues = list(read_jsonl(run / name / "dialogues.jsonl", Dialogue))
         if not any(dialogue.state for dialogue in dialogues):

@@ -1,0 +1,243 @@
+"""Our own benchmark: live dialogues on databases not trained on, and unseen tasks on those trained on.
+
+A task writer and a user simulator (the scripted ones unless told otherwise) meet the model under evaluation on real
+databases. Success is decided by execution alone: the state after each task is the one its gold calls make, every value was
+told, and the dialogue came to its end. No judge.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from random import Random
+from typing import Any, Literal
+
+from pydantic import Field
+
+from core.dialogue import Dialogue
+from core.messages import ContractError, ToolCall, ToolSpec
+from core.records import read_jsonl, write_jsonl
+from core.settings import Settings, UserError
+from evaluation.endpoint import Endpoint
+from evaluation.results import Progress, TrialRecord, open_journal, read_trials, settled
+from generation.environments.sql import SqlWorlds
+from generation.llm.base import LLM, LLMError
+from generation.llm.openai import OpenAILLM
+from generation.pipeline import Subject
+from generation.rollout import Cast, Meter, Rollout, RolloutSettings, Trajectory
+from generation.seeds.bundled import BundledSeeds
+from generation.stage import subjects
+from generation.toolmaking import make_toolset
+from generation.toolset import Toolset
+from generation.user import UserSettings
+from generation.validation import outcome
+
+HARNESS = "heldout 1"
+Partner = LLM
+"""The model that plays the user and writes the tasks."""
+Category = Literal["unseen_databases", "trained_databases"]
+
+
+class HeldoutSettings(Settings):
+    """`dialogues` are held in each category; `seed` must differ from the generation's, so that tasks are unseen."""
+
+    dialogues: int = Field(ge=1)
+    categories: tuple[Category, ...] = ("unseen_databases", "trained_databases")
+    seed: int
+    max_tools: int = Field(ge=3)
+    rows_per_table: int = Field(ge=1)
+    seeds_cache: Path
+    row_cap: int = 50
+    time_limit_s: float = 1.0
+    rollout: RolloutSettings
+    user: UserSettings
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One dialogue to hold: the same `dialogue_id` poses the same first task in every trial and to every model."""
+
+    category: Category
+    dialogue_id: str
+    subject: Subject
+    number: int
+
+    @property
+    def key(self) -> str:
+        return f"heldout/{self.category}/{self.dialogue_id}/{self.number}"
+
+
+class Heldout:
+    """The benchmark against one endpoint. `partner` plays user and task writer; `generation` is the run that made the
+    training data: its tools are met again, its goals are not."""
+
+    def __init__(
+        self, endpoint: Endpoint, settings: HeldoutSettings, partner: Partner, generation: Path | None
+    ) -> None:
+        self.endpoint = endpoint
+        self.settings = settings
+        self.partner = partner
+        self.generation = generation
+        self.worlds = SqlWorlds(settings.row_cap, settings.time_limit_s)
+        self.agents: dict[int, OpenAILLM] = {}
+
+    async def run(self, directory: Path, trials: int, progress: Progress | None = None) -> list[TrialRecord]:
+        """Hold what the journal in `directory` lacks. Raises UserError where the trained databases cannot be found."""
+        path = directory / "trials.jsonl"
+        known = settled(path)
+        waiting = [trial for trial in self._trials(await self._subjects(), trials) if trial.key not in known]
+        done = 0
+        with open_journal(path) as journal:
+
+            async def work(queue: Iterator[Trial]) -> None:
+                nonlocal done
+                for trial in queue:
+                    record, dialogue = await self._hold(trial)
+                    if dialogue:
+                        write_jsonl(directory / "dialogues" / f"{trial.key.replace('/', '_')}.jsonl", [dialogue])
+                    journal.append(record, record.key)
+                    done += 1
+                    if progress:
+                        progress("held-out", done, len(waiting))
+
+            queue = iter(waiting)
+            try:
+                async with asyncio.TaskGroup() as workers:
+                    for _ in range(self.endpoint.concurrency):
+                        workers.create_task(work(queue))
+            finally:
+                self.worlds.close()
+                for agent in self.agents.values():
+                    await agent.close()
+        return read_trials(path)
+
+    def _agent(self, trial: int) -> OpenAILLM:
+        """The evaluated model with this trial's sampling seed."""
+        if trial not in self.agents:
+            self.agents[trial] = OpenAILLM(
+                [self.endpoint.base_url],
+                model=self.endpoint.model,
+                sampling=self.endpoint.sampling.model_dump(),
+                api_key_env=self.endpoint.api_key_env,
+                seed=self.settings.seed + trial,
+            )
+        return self.agents[trial]
+
+    async def _subjects(self) -> dict[Category, tuple[Subject, ...]]:
+        found: dict[Category, tuple[Subject, ...]] = {}
+        rows, seed = self.settings.rows_per_table, self.settings.seed
+        if "unseen_databases" in self.settings.categories:
+            seeds = BundledSeeds(self.settings.seeds_cache, held_out=True).load()
+            made = [await make_toolset(self.partner, seed, self.settings.max_tools, 1) for seed in seeds]
+            found["unseen_databases"] = subjects(made, rows, seed)
+        if "trained_databases" in self.settings.categories:
+            if self.generation is None:
+                raise UserError("unseen tasks on trained databases need the generation run that made the training data")
+            found["trained_databases"] = _trained(self.generation, rows, seed)
+        return found
+
+    def _trials(self, found: dict[Category, tuple[Subject, ...]], trials: int) -> Iterator[Trial]:
+        for category, domains in found.items():
+            for number in range(self.settings.dialogues):
+                subject = domains[number % len(domains)]
+                for trial in range(trials):
+                    yield Trial(category, f"{category}-{subject.domain.name}-{number:04d}", subject, trial)
+
+    async def _hold(self, trial: Trial) -> tuple[TrialRecord, Dialogue | None]:
+        """One dialogue and its record. What keeps the model from being asked is infrastructure, never a score."""
+        settings, endpoint = self.settings, self.endpoint
+        meter = Meter(self._agent(trial.number))
+        cast = replace(Cast.of(self.partner), agent=meter)
+        world = self.worlds.world(trial.subject.toolset, self.partner, trial.dialogue_id)
+        rng = Random(f"{settings.seed}/{trial.dialogue_id}")
+        rollout = Rollout(trial.dialogue_id, trial.subject.domain, world, cast, settings.rollout, settings.user, rng)
+        began = time.monotonic()
+        base: dict[str, Any] = {
+            "benchmark": "heldout",
+            "harness": HARNESS,
+            "category": trial.category,
+            "task_id": trial.dialogue_id,
+            "trial": trial.number,
+            "model": endpoint.model,
+            "sampling": endpoint.sampling,
+            "simulator": self.partner.name,
+        }
+        try:
+            trajectory = await rollout.play()
+        except LLMError as error:
+            return TrialRecord(**base, infrastructure_error=str(error), stop_reason="infrastructure"), None
+        dialogue = _dialogue(trial, trajectory, world.tools)
+        checks = (
+            [c for i, task in enumerate(dialogue.tasks) for c in await outcome(i, task, dialogue, trajectory, world)]
+            if (trajectory.stop == "complete")
+            else []
+        )
+        valid, calls = count_calls(trajectory, world.tools)
+        record = TrialRecord(
+            **base,
+            success=bool(checks) and all(check.passed for check in checks),
+            stop_reason=trajectory.stop,
+            calls=calls,
+            valid_calls=valid,
+            prompt_tokens=meter.usage.prompt_tokens,
+            completion_tokens=meter.usage.completion_tokens,
+            seconds=round(time.monotonic() - began, 3),
+        )
+        return record, dialogue
+
+
+def _trained(generation: Path, rows: int, seed: int) -> tuple[Subject, ...]:
+    """The domains of a generation run, with the goals of its dialogues as goals not to pose again."""
+    seen = frozenset(
+        task.goal
+        for file in sorted(generation.glob("*/dialogues.jsonl"))
+        for dialogue in read_jsonl(file, Dialogue)
+        for task in dialogue.tasks
+    )
+    made = [toolset for toolset in read_jsonl(generation / "toolsets.jsonl", Toolset) if toolset.tools]
+    return tuple(replace(subject, domain=replace(subject.domain, seen=seen)) for subject in subjects(made, rows, seed))
+
+
+def _dialogue(trial: Trial, trajectory: Trajectory, tools: tuple[ToolSpec, ...]) -> Dialogue:
+    return Dialogue(
+        dialogue_id=trial.dialogue_id,
+        pipeline="heldout",
+        domain=trial.subject.domain.name,
+        tools=tools,
+        messages=tuple(trajectory.messages),
+        tasks=tuple(trajectory.tasks),
+        task_starts=tuple(trajectory.starts),
+    )
+
+
+def count_calls(trajectory: Trajectory, tools: tuple[ToolSpec, ...]) -> tuple[int, int]:
+    """(valid, all): a call is valid if its tool is declared and its arguments fit the tool's schema."""
+    declared = {tool.name: tool for tool in tools}
+    calls = [
+        call for message in trajectory.messages if message.role == "assistant" for call in message.tool_calls or ()
+    ]
+    return sum(_fits(call, declared) for call in calls), len(calls)
+
+
+def _fits(call: ToolCall, declared: dict[str, ToolSpec]) -> bool:
+    try:
+        return call.name in declared and declared[call.name].argument_error(call.parsed()) is None
+    except ContractError:
+        return False
+
+
+def run(
+    settings: HeldoutSettings,
+    partner: Partner,
+    generation: Path | None,
+    endpoint: Endpoint,
+    directory: Path,
+    trials: int,
+    progress: Progress | None = None,
+) -> list[TrialRecord]:
+    """Hold `trials` trials of every dialogue and return their records, also kept in `directory`/trials.jsonl; called again
+    it goes on where it was interrupted."""
+    return asyncio.run(Heldout(endpoint, settings, partner, generation).run(directory, trials, progress))

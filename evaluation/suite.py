@@ -1,0 +1,167 @@
+"""All benchmarks for one or more models: find them, serve them, hold the trials, sum them up (paper, Section 4, Appendix F)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field
+
+from core.messages import Frozen
+from core.runs import latest, read_manifest
+from core.serving import EngineSettings, probe, serve
+from core.settings import Settings, UserError
+from core.tracking import TrackingSettings
+from evaluation import bfcl, heldout, tau2
+from evaluation.endpoint import Endpoint, Sampling
+from evaluation.passk import Summary, summarize
+from evaluation.results import Progress, TrialRecord
+
+Benchmark = Callable[[Endpoint, Path, int, Progress | None], list[TrialRecord]]
+
+
+class BenchmarkSettings(Settings):
+    """The chosen benchmarks; None is not run."""
+
+    bfcl: bfcl.BfclSettings | None = None
+    tau2: tau2.Tau2Settings | None = None
+    heldout: heldout.HeldoutSettings | None = None
+
+
+class EvaluateSettings(Settings):
+    """conf/evaluate.yaml. `model` is a training run, a checkpoint directory or None for the newest training; `base_url` an
+    endpoint served elsewhere, instead. `ks` are the k of Pass@k and Pass^k."""
+
+    profile: str
+    outputs: Path
+    seed: int
+    model: Path | None
+    base_url: str | None
+    served_model: str | None
+    generation: Path | None
+    untrained: bool
+    trials: int = Field(ge=1)
+    ks: tuple[int, ...]
+    concurrency: int = Field(ge=1)
+    sampling: Sampling
+    subset: Literal["smoke", "full"]
+    domains: tuple[str, ...]
+    dialogue_steps: int
+    simulator: str | None
+    simulator_model: str
+    benchmarks: BenchmarkSettings
+    llm: dict[str, Any]
+    serving: EngineSettings
+    tracking: TrackingSettings
+
+
+@dataclass(frozen=True)
+class Target:
+    """A model to score: a directory to serve, or a server that is there already."""
+
+    label: str
+    path: Path | None = None
+    base_url: str = ""
+    served_model: str = ""
+
+
+class ModelScores(Frozen):
+    """What one model scored. `categories` is keyed "benchmark/category"; `bfcl` holds the official groups' accuracies."""
+
+    label: str
+    model: str
+    categories: dict[str, Summary]
+    benchmarks: dict[str, Summary]
+    bfcl: dict[str, float | None] = Field(default_factory=dict)
+    tau2: dict[str, float | None] = Field(default_factory=dict)
+    tau2_do_nothing: dict[str, float] = Field(default_factory=dict)
+    harnesses: dict[str, str] = Field(default_factory=dict)
+
+
+def find_targets(settings: EvaluateSettings) -> tuple[list[Target], Path | None]:
+    """The models to score and the training run they come from, if any. Raises UserError for what cannot be found."""
+    if settings.base_url:
+        served = probe(settings.base_url)
+        name = settings.served_model or served[0]
+        if name not in served:
+            raise UserError(f"{settings.base_url} serves {', '.join(served)}, not {name}")
+        return [Target("endpoint", base_url=settings.base_url, served_model=name)], None
+    model = settings.model or latest(settings.outputs, "train", "make train")
+    if (model / "config.json").is_file() and not (model / "checkpoint").is_dir():
+        return [Target("trained", model)], None
+    if not (model / "checkpoint").is_dir():
+        raise UserError(f"model={model} is neither a training run (with checkpoint/) nor a model (with config.json)")
+    targets = [Target("trained", model / "checkpoint")]
+    if settings.untrained and (model / "untrained").is_dir():
+        targets.append(Target("untrained", model / "untrained"))
+    return targets, model
+
+
+def find_generation(settings: EvaluateSettings, training: Path | None) -> Path | None:
+    """The generation run that made the training data: the one given, or the one whose group the training belongs to."""
+    if settings.generation:
+        return settings.generation
+    if training is None:
+        return None
+    path = settings.outputs / "generate" / read_manifest(training).group
+    return path if path.is_dir() else None
+
+
+@contextmanager
+def served(target: Target, settings: EvaluateSettings, logs: Path) -> Iterator[Endpoint]:
+    """The target as an endpoint, served by us where it is a directory."""
+    fixed = {"sampling": settings.sampling, "concurrency": settings.concurrency}
+    if target.path is None:
+        yield Endpoint(base_url=target.base_url, model=target.served_model, **fixed)
+        return
+    with serve(target.path, settings.serving, logs, target.label) as urls:
+        yield Endpoint(base_url=urls[0], model=target.label, **fixed)
+
+
+def chosen(
+    settings: EvaluateSettings, simulator: Endpoint, partner: heldout.Partner, generation: Path | None
+) -> dict[str, Benchmark]:
+    """The benchmarks to run, by name. `simulator` is τ²'s user, `partner` the held-out benchmark's user and task writer."""
+    benchmarks = settings.benchmarks
+    found: dict[str, Benchmark] = {}
+    if benchmarks.bfcl:
+        bfcl_settings = benchmarks.bfcl
+        found["bfcl"] = lambda endpoint, path, trials, progress: bfcl.run(
+            endpoint, bfcl_settings, path, trials, progress
+        )
+    if benchmarks.tau2:
+        with_user = benchmarks.tau2.model_copy(update={"user": benchmarks.tau2.user or simulator})
+        found["tau2"] = lambda endpoint, path, trials, progress: tau2.run(endpoint, with_user, path, trials, progress)
+    if benchmarks.heldout:
+        found["heldout"] = partial(heldout.run, benchmarks.heldout, partner, generation)
+    return found
+
+
+def sum_up(target: Target, records: dict[str, list[TrialRecord]], ks: tuple[int, ...]) -> ModelScores:
+    """The scores of one model's trials, by benchmark."""
+    categories: dict[str, list[TrialRecord]] = {}
+    for benchmark, trials in records.items():
+        for trial in trials:
+            categories.setdefault(f"{benchmark}/{trial.category}", []).append(trial)
+    by_category = {name: summarize(trials, ks) for name, trials in sorted(categories.items())}
+    return ModelScores(
+        label=target.label,
+        model=str(target.path or target.served_model),
+        categories=by_category,
+        benchmarks={name: summarize(trials, ks) for name, trials in records.items()},
+        bfcl=bfcl.aggregate(records.get("bfcl", [])),
+        tau2={
+            name.split("/")[1]: _pass_1(summary) for name, summary in by_category.items() if name.startswith("tau2/")
+        },
+        tau2_do_nothing=tau2.do_nothing(records.get("tau2", [])),
+        harnesses={name: trials[0].harness for name, trials in records.items() if trials},
+    )
+
+
+def _pass_1(summary: Summary) -> float | None:
+    estimate = summary.pass_at.get(1)
+    return estimate.value if estimate else None

@@ -1,0 +1,80 @@
+"""make eval: conf/evaluate.yaml -> outputs/evaluate/<run id>/ with every trial, results.json and the paper's tables."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from hydra.utils import instantiate
+from omegaconf import DictConfig
+
+from core.console import stage_console
+from core.records import write_json
+from core.runs import open_run, read_manifest, sha256
+from core.serving import Server, free_ports, running
+from core.settings import typed
+from core.tracking import Tracker
+from evaluation.endpoint import Endpoint
+from evaluation.progress import BenchmarkProgress, summarise
+from evaluation.suite import EvaluateSettings, chosen, find_generation, find_targets, served, sum_up
+from evaluation.tables import tables, write_tables
+from scripts.launch import main
+from scripts.tables import newest, show
+
+
+@contextmanager
+def user_simulator(settings: EvaluateSettings, logs: Path) -> Iterator[Endpoint]:
+    """τ²'s user: the endpoint that was named, or the scripted customer started here."""
+    if settings.simulator:
+        yield Endpoint(base_url=settings.simulator, model=settings.simulator_model)
+        return
+    (port,) = free_ports(1)
+    command = (sys.executable, "-m", "generation.llm.server", "--port", str(port))
+    with running([Server(command, port, logs / "customer.log")], "the scripted customer", 60) as urls:
+        yield Endpoint(base_url=urls[0], model=settings.simulator_model)
+
+
+def stage(config: DictConfig) -> None:
+    """Exit code 1 where trials were lost to infrastructure."""
+    settings = typed(config, EvaluateSettings)
+    console = stage_console()
+    targets, training = find_targets(settings)
+    plain = settings.model_dump(mode="json")
+    inputs = {target.label: sha256(target.path) for target in targets if target.path}
+    group = read_manifest(training).group if training else None
+    generation = find_generation(settings, training)
+    scores = []
+    with open_run(settings.outputs, "evaluate", plain, inputs, group) as job:
+        console.print(f"{'resuming' if job.resumed else 'evaluating into'} {job.directory}", soft_wrap=True)
+        manifest = job.manifest
+        with Tracker(
+            settings.tracking, settings.outputs, "evaluate", manifest.run_id, manifest.group, plain
+        ) as tracker:
+            with user_simulator(settings, job.directory / "logs") as user:
+                benchmarks = chosen(settings, user, instantiate(settings.llm), generation)
+                for target in targets:
+                    with (
+                        served(target, settings, job.directory / "logs") as endpoint,
+                        BenchmarkProgress(console) as progress,
+                    ):
+                        home = job.directory / target.label
+                        records = {
+                            name: hold(endpoint, home / name, settings.trials, progress)
+                            for name, hold in benchmarks.items()
+                        }
+                    scores.append(sum_up(target, records, settings.ks))
+            results = {"models": [score.model_dump(mode="json") for score in scores]}
+            write_json(job.directory / "results.json", results)
+            tracker.summary(results)
+        job.finish(results)
+    show(console, found := tables(newest(settings.outputs, "generate"), job.directory))
+    write_tables(found, settings.outputs / "tables")
+    lost = summarise(console, scores, job.directory)
+    if lost:
+        raise SystemExit(1)
+
+
+if __name__ == "__main__":
+    main("evaluate", stage)
