@@ -6,6 +6,7 @@ A tool is admitted only if SQLite itself compiles its statement to a harmless pr
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -68,15 +69,13 @@ def parse_tools(text: str) -> tuple[tuple[SqlTool, ...], list[str]]:
 
 def _find_array(text: str) -> list[dict[str, Any]] | None:
     decoder = json.JSONDecoder()
-    start = text.find("[")
-    while start >= 0:
+    for start in re.finditer(r"\[\s*\{", text):
         try:
-            value, _ = decoder.raw_decode(text, start)
+            value, _ = decoder.raw_decode(text, start.start())
         except (json.JSONDecodeError, RecursionError):
-            value = None
-        if value and isinstance(value, list) and all(isinstance(item, dict) for item in value):
-            return value
-        start = text.find("[", start + 1)
+            continue
+        if all(isinstance(item, dict) for item in value):
+            return list(value)
     return None
 
 
@@ -105,15 +104,19 @@ def compile_tool(tool: SqlTool, sandbox: Sandbox) -> Statement:
     """The statement to run for this tool. Raises ToolError unless it is one SELECT, INSERT, UPDATE or DELETE, harmless, on
     existing tables and columns, whose placeholders are the declared parameters and whose columns those of `returns`.
 
-    An INSERT is made to return the new row's primary key.
+    An INSERT is made to return the new row's primary key, under the name that `returns` gives it.
     """
     parsed = _parse(tool.sql)
-    problems = [*_parameter_problems(tool.spec, parsed), *_write_problems(parsed)]
+    placeholders = {str(node.this) for node in parsed.find_all(exp.Placeholder)}
+    problems = [*_parameter_problems(tool.spec, placeholders), *_write_problems(parsed)]
     try:
         statement = sandbox.prepare(tool.sql)
+        if statement.parameters != placeholders:
+            problems.append("only named placeholders like :customer_id can be used")
         if isinstance(parsed, exp.Insert) and (key := target_table(parsed, sandbox.image).key):
-            names = ", ".join(map(quoted, key))
-            statement = sandbox.prepare(f"{tool.sql.strip().rstrip(';')} RETURNING {names}")
+            statement = sandbox.prepare(
+                f"{tool.sql.strip().rstrip(';')} RETURNING {_key_names(key, tool.spec.returns)}"
+            )
     except SqlError as error:
         raise ToolError([*problems, str(error)]) from None
     if problems := [*problems, *_result_problems(tool.spec.returns, statement)]:
@@ -121,11 +124,19 @@ def compile_tool(tool: SqlTool, sandbox: Sandbox) -> Statement:
     return statement
 
 
+def _key_names(key: tuple[str, ...], returns: dict[str, Any] | None) -> str:
+    declared = [name for name in (returns or {}).get("properties", {}) if name != "rows_affected"]
+    names = declared if len(declared) == len(key) == 1 else key
+    return ", ".join(f"{quoted(column)} AS {quoted(name)}" for column, name in zip(key, names, strict=True))
+
+
 def _parse(sql: str) -> exp.Expression:
     try:
         parsed = [statement for statement in sqlglot.parse(sql, dialect="sqlite") if statement is not None]
     except SqlglotError as error:
         raise ToolError([f"the SQL cannot be parsed: {error}"]) from None
+    except RecursionError:
+        raise ToolError(["the SQL is too deeply nested"]) from None
     if len(parsed) != 1:
         raise ToolError([f"one statement is expected, {len(parsed)} are given"])
     if not isinstance(parsed[0], _KINDS):
@@ -133,7 +144,7 @@ def _parse(sql: str) -> exp.Expression:
     return parsed[0]
 
 
-def _parameter_problems(spec: ToolSpec, parsed: exp.Expression) -> Iterator[str]:
+def _parameter_problems(spec: ToolSpec, used: set[str]) -> Iterator[str]:
     if spec.parameters.get("type") != "object":
         yield "the schema of the parameters must have type object"
     declared = spec.parameters.get("properties", {})
@@ -141,9 +152,6 @@ def _parameter_problems(spec: ToolSpec, parsed: exp.Expression) -> Iterator[str]
         kinds = schema.get("type", []) if isinstance(schema, dict) else []
         if beyond := sorted({kinds} - _SCALARS if isinstance(kinds, str) else set(kinds) - _SCALARS):
             yield f"parameter {name} has type {beyond[0]}, but only single values can be bound"
-    used = {str(node.this) for node in parsed.find_all(exp.Placeholder) if node.this}
-    if any(not node.this for node in parsed.find_all(exp.Placeholder)) or parsed.find(exp.Parameter):
-        yield "only named placeholders like :customer_id can be used"
     for name in sorted(used - set(declared)):
         yield f"the placeholder :{name} is not declared as a parameter"
     for name in sorted(set(declared) - used):

@@ -21,6 +21,7 @@ _LIMITS = {
     apsw.SQLITE_LIMIT_LENGTH: 1_000_000,  # bytes of a string, a BLOB or a row
     apsw.SQLITE_LIMIT_SQL_LENGTH: 20_000,
     apsw.SQLITE_LIMIT_EXPR_DEPTH: 100,
+    apsw.SQLITE_LIMIT_PARSER_DEPTH: 100,
     apsw.SQLITE_LIMIT_COMPOUND_SELECT: 20,
     apsw.SQLITE_LIMIT_VDBE_OP: 100_000,
     apsw.SQLITE_LIMIT_VARIABLE_NUMBER: 100,
@@ -98,10 +99,15 @@ class Sandbox:
         with self._guard.inspect() as inspection:
             try:
                 details = apsw.ext.query_info(self._connection, sql)
-            except apsw.Error as error:
+            except (apsw.Error, ValueError) as error:  # ValueError: a NUL or half a character in the text
                 raise SqlError("; ".join(dict.fromkeys(inspection.refusals)) or str(error)) from None
-        if details.query_remaining is not None or not details.has_vdbe or details.is_explain:
-            raise SqlError("not exactly one statement")
+        if details.query_remaining is not None or not details.has_vdbe or details.is_explain or not inspection.actions:
+            raise SqlError("exactly one SELECT, INSERT, UPDATE or DELETE is expected")
+        read = {str(first) for code, first, *_ in inspection.actions if code == apsw.SQLITE_READ}
+        for name in read - self.image.tables.keys():
+            # The name of a subquery, or of a virtual table that came into being when it was named, as json_each does.
+            if self._connection.pragma("table_info", name):
+                raise SqlError(f"no such table: {name}")
         if None in details.bindings_names:
             raise SqlError("parameters must be named, as in :customer_id")
         return Statement(
@@ -120,17 +126,14 @@ class Sandbox:
         """
         bindings = {name: arguments.get(name) for name in statement.parameters}
         try:
-            rows = (
-                self._step(statement, bindings, self._limits.rows + 1)
-                if statement.reads
-                else self._write(statement, bindings)
-            )
+            if not statement.reads:
+                rows = self._write(statement, bindings)
+                return {"rows_affected": self._connection.changes()} | (rows[0] if len(rows) == 1 else {})
+            rows = self._step(statement, bindings, self._limits.rows + 1)
         except apsw.InterruptError:
             raise OutOfBoundsError(f"stopped: it takes more than {self._limits.seconds} s or too much memory") from None
         except (apsw.Error, OverflowError, UnicodeError, TypeError) as error:
             raise SqlError(str(error)) from None
-        if not statement.reads:
-            return {"rows_affected": self._connection.changes()} | (rows[0] if len(rows) == 1 else {})
         if len(rows) > self._limits.rows:
             raise SqlError(f"more than {self._limits.rows} rows match, too many to show; ask for fewer")
         return rows

@@ -1,0 +1,396 @@
+"""The SQL environment, held against Python's own sqlite3 running the same statements on the same database."""
+
+import asyncio
+import sqlite3
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, suppress
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from shop import INTEGER, SCHEMA, STRING, TABLES, TOOLS, build, call, tool
+
+from core.settings import UserError
+from generation.environments.base import Environment
+from generation.environments.sql import SqlEnvironment, SqlWorld
+
+EMPTY = sha256(b"").hexdigest()
+CHINOOK = Path(__file__).resolve().parents[2].parent / "shared" / "data" / "chinook" / "chinook.sqlite"
+
+Step = tuple[str, dict[str, Any]]
+Dump = dict[str, list[str]]
+
+customers, orders = st.integers(1, 5), st.integers(10, 13)
+skus, words = st.sampled_from(["pen", "ink", "pad", "cup"]), st.sampled_from(["home", "cart", 'O\'Neil "x"', "é\n,"])
+VALUES = {
+    "customer_id": customers,
+    "order_id": orders,
+    "sku": skus,
+    "new": skus,
+    "price": st.sampled_from([-1.0, 1.5, 2, 2.0, 7.0]),
+    "quantity": st.integers(1, 3),
+    "email": st.sampled_from(["ada@x.org", "bo@x.org", "cy@x.org"]),
+    **dict.fromkeys(("name", "city", "page", "day"), words),
+}
+CHANGES = [t for t in TOOLS if not t.sql.startswith("SELECT")]
+steps = st.lists(
+    st.sampled_from(CHANGES).flatmap(
+        lambda t: st.tuples(
+            st.just(t.spec.name),
+            st.fixed_dictionaries({name: VALUES[name] for name in t.spec.parameters["properties"]}),
+        )
+    ),
+    max_size=8,
+)
+many = settings(max_examples=100, deadline=None)
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SqlWorld]:
+    world = SqlWorld("shop", build(tmp_path_factory.mktemp("shop") / "shop.sqlite"), TOOLS)
+    yield world
+    world.close()
+
+
+def play(environment: Environment, taken: Sequence[Step]) -> list[str]:
+    async def all_calls() -> list[str]:
+        return [(await environment.call(name, arguments)).content for name, arguments in taken]
+
+    return asyncio.run(all_calls())
+
+
+def played(world: SqlWorld, taken: Sequence[Step]) -> SqlEnvironment:
+    environment = world.open()
+    play(environment, taken)
+    return environment
+
+
+def dump(environment: SqlEnvironment) -> Dump:
+    """The whole content, as sets of rows with their types, read through the environment's own tools."""
+    return {table: rows(call(environment, f"list_{table}").value) for table in TABLES}
+
+
+def rows(found: list[dict[str, Any]]) -> list[str]:
+    return sorted(repr(list(row.values())) for row in found)
+
+
+def reference(taken: Sequence[Step]) -> Dump:
+    """The same statements on a database of Python's sqlite3, one transaction each."""
+    statements = {t.spec.name: t.sql for t in TOOLS}
+    with closing(sqlite3.connect(":memory:", isolation_level=None)) as connection:
+        connection.executescript(SCHEMA + "PRAGMA foreign_keys = ON;")
+        for name, arguments in taken:
+            with suppress(sqlite3.IntegrityError):
+                connection.execute(statements[name], arguments)
+        connection.execute("UPDATE products SET photo = '<2 bytes>' WHERE photo NOT NULL")
+        return {t: sorted(repr(list(row)) for row in connection.execute(f"SELECT * FROM {t}")) for t in TABLES}
+
+
+@given(taken=steps)
+@many
+def test_calls_do_what_sqlite_does(world: SqlWorld, taken: list[Step]) -> None:
+    environment = played(world, taken)
+    assert dump(environment) == reference(taken)
+    environment.close()
+
+
+@given(first=steps, data=st.data())
+@many
+def test_hashes_are_equal_exactly_for_equal_contents(world: SqlWorld, first: list[Step], data: st.DataObject) -> None:
+    second = data.draw(st.one_of(st.permutations(first), steps.map(lambda more: first + more)))
+    one, other = played(world, first), played(world, second)
+    assert (one.state_hash() == other.state_hash()) == (reference(first) == reference(second))
+    assert (one.state_hash() == EMPTY) == (reference(first) == reference([]))
+    one.close()
+    other.close()
+
+
+@given(before=steps, after=steps)
+@many
+def test_a_fork_has_the_same_state_and_future_and_is_isolated(
+    world: SqlWorld, before: list[Step], after: list[Step]
+) -> None:
+    origin = played(world, before)
+    reopened, fork = world.open(origin.snapshot()), origin.fork()
+    assert fork.state_hash() == reopened.state_hash() == origin.state_hash()
+    assert fork.state_diff() == origin.state_diff()
+    then = origin.state_hash()
+    answers = play(fork, after)
+    assert origin.state_hash() == then
+    assert dump(origin) == reference(before)
+    assert dump(fork) == reference(before + after)
+    assert play(reopened, after) == play(origin, after) == answers
+    assert origin.state_hash() == fork.state_hash()
+    for environment in (origin, reopened, fork):
+        environment.close()
+
+
+@given(taken=steps)
+@many
+def test_reset_and_close_lead_back_to_the_start(world: SqlWorld, taken: list[Step]) -> None:
+    environment = played(world, taken)
+    environment.reset()
+    assert environment.state_hash() == EMPTY
+    assert environment.snapshot() == b""
+    play(environment, taken)
+    environment.close()
+    again = world.open()
+    assert dump(again) == reference([])
+    again.close()
+
+
+def test_undone_changes_are_no_changes(world: SqlWorld) -> None:
+    environment = world.open()
+    for city in ("Oslo", "Bern"):
+        call(environment, "update_city", customer_id=1, city=city)
+    created = call(environment, "create_customer", name="Di", city="Bern", email="di@x.org")
+    call(environment, "create_visit", customer_id=2, page="new")
+    assert environment.state_hash() != EMPTY
+    call(environment, "update_city", customer_id=1, city="Rome")
+    call(environment, "delete_customer", customer_id=created.value["customer_id"])
+    call(environment, "delete_visits", page="new")
+    assert environment.state_hash() == EMPTY
+    assert environment.state_diff() == ()
+    environment.close()
+
+
+def test_diff_says_what_changed(world: SqlWorld) -> None:
+    environment = world.open()
+    call(environment, "update_city", customer_id=1, city="O'Hara")
+    call(environment, "create_customer", name="Di", city="Bern", email="di@x.org")
+    call(environment, "set_item", order_id=11, sku="ink", quantity=4)
+    call(environment, "update_visits", customer_id=3, page="end")
+    call(environment, "delete_customer", customer_id=2)
+    assert environment.state_diff() == (
+        "DELETE customers customer_id=2: name 'Bo', city 'Oslo', email 'bo@x.org'",
+        "DELETE items order_id=11, sku='pen': quantity 5",
+        "DELETE orders order_id=11: customer_id 2, day '2024-02-01'",
+        "DELETE visits: customer_id 3, page NULL",
+        "INSERT customers customer_id=4: name 'Di', city 'Bern', email 'di@x.org'",
+        "INSERT visits: customer_id 3, page 'end'",
+        "UPDATE customers customer_id=1: city 'Rome' -> 'O''Hara'",
+    )
+    environment.close()
+
+
+def test_unique_values_can_be_swapped_in_a_fork(world: SqlWorld) -> None:
+    environment = world.open()
+    for customer, email in ((1, "tmp"), (2, "ada@x.org"), (1, "bo@x.org")):
+        assert not call(environment, "update_email", customer_id=customer, email=email).error
+    fork = environment.fork()
+    assert fork.state_hash() == environment.state_hash()
+    assert call(fork, "get_customer", customer_id=1).value[0]["email"] == "bo@x.org"
+    fork.close()
+    environment.close()
+
+
+def test_results_of_each_kind(world: SqlWorld) -> None:
+    environment = world.open()
+    read = call(environment, "get_customer", customer_id=3)
+    assert read.content == '[{"customer_id": 3, "name": "Cy", "city": null, "email": null}]'
+    assert call(environment, "get_customer", customer_id=99).content == "[]"
+    assert call(environment, "create_customer", name="Di", city="x", email="d").value == {
+        "rows_affected": 1,
+        "customer_id": 4,
+    }
+    assert call(environment, "set_item", order_id=11, sku="ink", quantity=4).value == {
+        "rows_affected": 1,
+        "order_id": 11,
+        "sku": "ink",
+    }
+    assert call(environment, "create_visit", customer_id=1, page="x").value == {"rows_affected": 1}
+    assert call(environment, "update_visits", customer_id=1, page="x").value == {"rows_affected": 3}
+    assert call(environment, "delete_customer", customer_id=77).value == {"rows_affected": 0}
+    environment.close()
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "message"),
+    [
+        (
+            "create_customer",
+            {"name": "x", "city": "y", "email": "bo@x.org"},
+            "UNIQUE constraint failed: customers.email",
+        ),
+        ("create_order", {"customer_id": 9, "day": "x"}, "FOREIGN KEY constraint failed"),
+        ("update_price", {"sku": "pen", "price": -1}, "CHECK constraint failed: price > 0"),
+        ("rename_product", {"sku": "pen", "new": "cup"}, "FOREIGN KEY constraint failed"),
+        ("get_customer", {"customer_id": "3"}, "invalid arguments: customer_id: '3' is not of type 'integer'"),
+        ("get_customer", {}, "invalid arguments: 'customer_id' is a required property"),
+        ("get_customer", {"customer_id": 3, "id": 3}, "unknown argument 'id'; expected: customer_id"),
+        ("update_price", {"sku": "pen", "price": float("nan")}, "invalid arguments: price: nan is not a finite number"),
+        ("drop_everything", {}, "there is no tool 'drop_everything'; there are: create_customer,"),
+    ],
+)
+def test_what_fails_says_why_and_changes_nothing(
+    world: SqlWorld, name: str, arguments: dict[str, Any], message: str
+) -> None:
+    environment = world.open()
+    call(environment, "update_city", customer_id=1, city="Bern")
+    before = environment.state_hash()
+    result = call(environment, name, **arguments)
+    assert result.error
+    assert result.value["error"].startswith(message)
+    assert environment.state_hash() == before
+    assert call(environment, "get_customer", customer_id=1).value[0]["city"] == "Bern"
+    environment.close()
+
+
+def test_too_many_rows_are_an_error(tmp_path: Path) -> None:
+    world = SqlWorld("shop", build(tmp_path / "shop.sqlite"), TOOLS, row_cap=3)
+    environment = world.open()
+    assert len(call(environment, "list_customers").value) == 3
+    assert call(environment, "list_visits").value == {
+        "error": "more than 3 rows match, too many to show; ask for fewer"
+    }
+    world.close()
+
+
+def test_two_hundred_open_environments_do_not_see_each_other(world: SqlWorld) -> None:
+    async def live(environment: SqlEnvironment, number: int) -> str:
+        for turn in range(5):
+            await environment.call("update_city", {"customer_id": 1, "city": f"{number}/{turn}"})
+            await asyncio.sleep(0)
+        return str((await environment.call("get_customer", {"customer_id": 1})).value[0]["city"])
+
+    async def all_lives() -> list[str]:
+        return await asyncio.gather(*(live(environment, n) for n, environment in enumerate(opened)))
+
+    opened = [world.open() for _ in range(200)]
+    assert asyncio.run(all_lives()) == [f"{number}/4" for number in range(200)]
+    assert len({environment.state_hash() for environment in opened}) == 200
+    for environment in opened:
+        environment.close()
+
+
+def test_copies_are_as_many_as_were_open_at_once(world: SqlWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    held = [world.open() for _ in range(3)]
+    for environment in held:
+        environment.close()
+    monkeypatch.setattr("generation.environments.sql.Sandbox", None)  # making another copy would raise
+    for _ in range(20):
+        held = [world.open() for _ in range(3)]
+        for environment in held:
+            environment.close()
+
+
+def test_worlds_can_be_used_from_other_threads(world: SqlWorld) -> None:
+    def visit(number: int) -> str:
+        environment = world.open()
+        call(environment, "update_city", customer_id=1, city=str(number))
+        city = call(environment, "get_customer", customer_id=1).value[0]["city"]
+        environment.close()
+        return str(city)
+
+    with ThreadPoolExecutor(max_workers=4) as pool:
+        assert list(pool.map(visit, range(40))) == [str(number) for number in range(40)]
+
+
+def test_closing_closes_what_is_still_open(tmp_path: Path) -> None:
+    world = SqlWorld("shop", build(tmp_path / "shop.sqlite"), TOOLS)
+    environment = world.open()
+    world.close()
+    environment.close()
+    with pytest.raises(AssertionError, match="closed"):
+        world.open()
+
+
+def test_a_snapshot_of_another_database_is_refused(world: SqlWorld, tmp_path: Path) -> None:
+    other = SqlWorld(
+        "other",
+        build(tmp_path / "other.sqlite", "CREATE TABLE things (id INTEGER PRIMARY KEY, name TEXT); "),
+        (tool("create_thing", "INSERT INTO things (name) VALUES (:name)", name=STRING),),
+    )
+    foreign = other.open()
+    call(foreign, "create_thing", name="x")
+    for snapshot in (foreign.snapshot(), b"no changeset"):
+        with pytest.raises(ValueError, match="does not fit this database"):
+            world.open(snapshot)
+    fresh = world.open()
+    assert dump(fresh) == reference([])
+    fresh.close()
+    other.close()
+
+
+def test_bad_databases_and_tools_are_named(tmp_path: Path) -> None:
+    text = tmp_path / "text.sqlite"
+    text.write_text("not a database" * 100)
+    with pytest.raises(UserError, match=r"text\.sqlite .* cannot be read as an SQLite database"):
+        SqlWorld("text", text, ())
+    with pytest.raises(UserError, match="no such file"):
+        SqlWorld("none", tmp_path / "none.sqlite", ())
+    shop = build(tmp_path / "shop.sqlite")
+    with pytest.raises(UserError, match="the tool bad cannot be used on shop: no such table: gone"):
+        SqlWorld("shop", shop, (tool("bad", "SELECT * FROM gone WHERE id = :id", id=INTEGER),))
+    with pytest.raises(UserError, match="different names"):
+        SqlWorld("shop", shop, (TOOLS[0], TOOLS[0]))
+
+
+def test_peculiar_databases(tmp_path: Path) -> None:
+    """A write-ahead log, AUTOINCREMENT, keys that SQLite lets be NULL, text that is no UTF-8, deferred foreign keys,
+    triggers: each would otherwise make the recorded changes differ from the state."""
+    script = """
+        PRAGMA journal_mode = WAL;
+        CREATE TABLE counted (id INTEGER PRIMARY KEY AUTOINCREMENT, t TEXT);
+        CREATE TABLE clubs (club_id INT, t TEXT, PRIMARY KEY (club_id));
+        CREATE TABLE late (id INTEGER PRIMARY KEY, club INT REFERENCES clubs DEFERRABLE INITIALLY DEFERRED);
+        CREATE TABLE log (line TEXT);
+        CREATE TRIGGER logged AFTER INSERT ON clubs BEGIN INSERT INTO log VALUES (NEW.t); END;
+        INSERT INTO clubs VALUES (1, CAST(x'41ff' AS TEXT)), (NULL, 'lost');
+    """
+    tools = (
+        tool("create_counted", "INSERT INTO counted (t) VALUES (:t)", t=STRING),
+        tool("delete_counted", "DELETE FROM counted WHERE id = :id", id=INTEGER),
+        tool("create_club", "INSERT INTO clubs VALUES (:id, :t)", id={"type": ["integer", "null"]}, t=STRING),
+        tool("update_club", "UPDATE clubs SET t = :t WHERE club_id IS :id", id={"type": ["integer", "null"]}, t=STRING),
+        tool("create_late", "INSERT INTO late (club) VALUES (:club)", club=INTEGER),
+        tool("list_clubs", "SELECT * FROM clubs ORDER BY club_id DESC"),
+        tool("list_log", "SELECT * FROM log"),
+    )
+    world = SqlWorld("odd", build(tmp_path / "odd.sqlite", script), tools)
+    environment = world.open()
+    assert call(environment, "list_clubs").value[0] == {"club_id": 1, "t": "A\ufffd"}
+    assert call(environment, "create_counted", t="x").value["id"] == 1
+    call(environment, "delete_counted", id=1)
+    assert environment.state_hash() == EMPTY
+    assert call(environment, "create_counted", t="y").value["id"] == 1  # as in a fork of the same, empty, state
+    assert call(environment, "create_club", id=None, t="x").value == {
+        "error": "NOT NULL constraint failed: clubs.club_id"
+    }
+    assert call(environment, "update_club", id=None, t="x").error
+    assert call(environment, "create_late", club=99).value == {"error": "FOREIGN KEY constraint failed"}
+    assert call(environment, "create_club", id=99, t="z").value == {"rows_affected": 1, "club_id": 99}
+    assert not call(environment, "create_late", club=99).error
+    fork = environment.fork()
+    assert fork.state_diff() == environment.state_diff()
+    assert call(fork, "list_log").value == [{"line": "A\ufffd"}, {"line": "lost"}, {"line": "z"}]
+    world.close()
+
+
+@pytest.mark.skipif(not CHINOOK.is_file(), reason="no ../shared/data/chinook here")
+def test_on_a_real_database() -> None:
+    tools = (
+        tool(
+            "top_artists",
+            "SELECT ar.Name AS artist, COUNT(*) AS sold FROM InvoiceLine AS l JOIN Track AS t USING (TrackId) JOIN Album AS al "
+            "USING (AlbumId) JOIN Artist AS ar USING (ArtistId) GROUP BY ar.ArtistId ORDER BY sold DESC, artist LIMIT :n",
+            n=INTEGER,
+        ),
+        tool("update_city", "UPDATE Customer SET City = :city WHERE CustomerId = :id", city=STRING, id=INTEGER),
+        tool("delete_invoice", "DELETE FROM Invoice WHERE InvoiceId = :id", id=INTEGER),
+    )
+    world = SqlWorld("chinook", CHINOOK, tools)
+    environment = world.open()
+    with closing(sqlite3.connect(f"file:{CHINOOK}?mode=ro", uri=True)) as connection:
+        expected = connection.execute(tools[0].sql, {"n": 5}).fetchall()
+    assert [tuple(row.values()) for row in call(environment, "top_artists", n=5).value] == expected
+    call(environment, "update_city", city="Oslo", id=4)
+    assert call(environment, "delete_invoice", id=1).value == {"error": "FOREIGN KEY constraint failed"}
+    assert len(environment.state_diff()) == 0  # customer 4 lives in Oslo already
+    call(environment, "update_city", city="Bergen", id=4)
+    assert environment.fork().state_diff() == ("UPDATE Customer CustomerId=4: City 'Oslo' -> 'Bergen'",)
+    world.close()
