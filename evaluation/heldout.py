@@ -26,7 +26,7 @@ from evaluation.results import Progress, TrialRecord, open_journal, read_trials,
 from generation.environments.sql import SqlWorlds
 from generation.llm.base import LLM, LLMError
 from generation.llm.openai import OpenAILLM
-from generation.pipeline import Subject
+from generation.pipeline import Subject, run_workers
 from generation.rollout import Cast, Meter, Rollout, RolloutSettings, Trajectory
 from generation.seeds.bundled import BundledSeeds
 from generation.stage import subjects
@@ -105,9 +105,7 @@ class Heldout:
 
             queue = iter(waiting)
             try:
-                async with asyncio.TaskGroup() as workers:
-                    for _ in range(self.endpoint.concurrency):
-                        workers.create_task(work(queue))
+                await run_workers(self.endpoint.concurrency, lambda: work(queue))
             finally:
                 self.worlds.close()
                 for agent in self.agents.values():

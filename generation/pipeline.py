@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
@@ -14,6 +14,7 @@ from typing import Any
 from core.dialogue import Dialogue
 from core.messages import Frozen
 from core.records import Journal, read_jsonl, write_json, write_jsonl
+from core.settings import UserError
 from generation.environments.base import Worlds
 from generation.llm.base import LLM, LLMError
 from generation.prompts import prompt_ids
@@ -55,11 +56,17 @@ class Pipeline:
     origin: dict[str, Any]
 
     async def dialogue(self, number: int) -> Outcome:
-        """Make and validate one dialogue. Whatever goes wrong in it becomes its outcome; only cancellation passes through."""
+        """Make and validate one dialogue. Whatever goes wrong in it becomes its outcome; a UserError, which would meet every
+        dialogue alike, and cancellation pass through."""
         dialogue_id = f"{self.name}-{number:07d}"
         started = time.monotonic()
         try:
+            if not self.subjects:
+                reason = "tool_maker: no domain has enough tools that hold; see toolsets.jsonl"
+                return Outcome(dialogue_id=dialogue_id, status="rejected", reasons=(reason,))
             outcome = await self._make(dialogue_id, self.subjects[number % len(self.subjects)])
+        except UserError:
+            raise
         except LLMError as error:
             outcome = Outcome(dialogue_id=dialogue_id, status="failed", reasons=(f"llm: {error}",))
         except Exception as error:
@@ -130,10 +137,18 @@ async def run(
             journal.append(outcome, outcome.dialogue_id)
             on_outcome(outcome)
 
-        async with asyncio.TaskGroup() as workers:
-            for _ in range(concurrency):
-                workers.create_task(_work(pipeline, waiting, record))
+        await run_workers(concurrency, lambda: _work(pipeline, waiting, record))
     return finish(pipeline.name, directory)
+
+
+async def run_workers(count: int, worker: Callable[[], Coroutine[None, None, None]]) -> None:
+    """Run `count` workers to their end; the first error of one stops the others and is raised as it is, not in a group."""
+    try:
+        async with asyncio.TaskGroup() as workers:
+            for _ in range(count):
+                workers.create_task(worker())
+    except ExceptionGroup as group:
+        raise group.exceptions[0] from None
 
 
 async def _work(pipeline: Pipeline, waiting: Iterator[int], record: Callable[[Outcome], None]) -> None:

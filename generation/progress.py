@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +13,9 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
+from core.dialogue import Dialogue
+from core.messages import AssistantMessage, Message
+from core.records import read_jsonl
 from generation.statistics import Outcome, Statistics
 from generation.toolset import Toolset
 
@@ -91,3 +95,22 @@ def _warnings(figures: Statistics) -> list[str]:
     if figures.failed:
         found.append(f"{figures.failed} dialogues failed for reasons of infrastructure; see rejected.jsonl")
     return found
+
+
+def sample_rows(directory: Path, count: int = 10) -> list[dict[str, str]]:
+    """The first accepted dialogues of a pipeline as readable rows, for a table in the tracker."""
+    dialogues = itertools.islice(read_jsonl(directory / "dialogues.jsonl", Dialogue), count)
+    return [
+        {
+            "dialogue": dialogue.dialogue_id,
+            "domain": dialogue.domain,
+            "tasks": "\n".join(task.goal for task in dialogue.tasks),
+            "transcript": "\n".join(_line(message) for message in dialogue.messages[1:]),
+        }
+        for dialogue in dialogues
+    ]
+
+
+def _line(message: Message) -> str:
+    calls = message.tool_calls or () if isinstance(message, AssistantMessage) else ()
+    return " ".join([f"[{message.role}]", message.content, *(f"{c.name}({c.function.arguments})" for c in calls)])

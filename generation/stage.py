@@ -9,8 +9,10 @@ from typing import Any, Protocol
 
 from pydantic import Field
 
+from core.records import read_jsonl, write_jsonl
 from core.runs import Run
-from core.settings import Settings, UserError
+from core.serving import EngineSettings
+from core.settings import Settings
 from core.tracking import TrackingSettings
 from generation.databases import read_schema, sample_rows
 from generation.environments.base import Worlds
@@ -32,7 +34,11 @@ class PipelineSettings(Settings):
 
 
 class GenerateSettings(Settings):
-    """conf/generate.yaml. `n` dialogues are started in each of `pipelines`."""
+    """conf/generate.yaml. `n` dialogues are started in each of `pipelines`.
+
+    `toolsets` starts from the toolsets.jsonl of an earlier run instead of making tools; `serve` is a model (directory or hub
+    id) that is served with `serving` for the time of the run and given to `llm` as its base URLs.
+    """
 
     profile: str
     outputs: Path
@@ -42,6 +48,9 @@ class GenerateSettings(Settings):
     max_tools: int = Field(ge=3)
     tool_attempts: int = Field(ge=1)
     rows_per_table: int = Field(ge=1)
+    toolsets: Path | None
+    serve: str | None
+    serving: EngineSettings
     pipelines: dict[str, PipelineSettings] = Field(min_length=1)
     llm: dict[str, Any]
     seeds: dict[str, Any]
@@ -94,11 +103,11 @@ async def generate(settings: GenerateSettings, parts: Parts, job: Run, watcher: 
 
 async def _generate(settings: GenerateSettings, parts: Parts, job: Run, watcher: Watcher) -> list[Statistics]:
     path = job.directory / "toolsets.jsonl"
+    if settings.toolsets:
+        write_jsonl(path, read_jsonl(settings.toolsets, Toolset))
     toolsets = await make_toolsets(
         parts.llm, parts.seeds, path, settings.max_tools, settings.tool_attempts, watcher.toolset
     )
-    if not toolsets:
-        raise UserError(f"no domain has enough tools that hold; what was refused, and why, stands in {path}")
     domains = subjects(toolsets, settings.rows_per_table, settings.seed)
     figures = []
     for name, pipeline in settings.pipelines.items():

@@ -34,7 +34,8 @@ _ANSWER = TaskDraft.model_json_schema()
 
 @dataclass
 class TaskWriter:
-    """Asks for tasks of one domain and keeps only those that hold. `seen` are goals not to pose; `refusals` counts the reasons of the others."""
+    """Asks for tasks of one domain and keeps only those that hold. `seen` are goals not to pose; `refusals` counts the reasons
+    of the others."""
 
     llm: LLM
     domain: str

@@ -73,7 +73,7 @@ async def make_toolsets(
 ) -> list[Toolset]:
     """One toolset a seed, in the seeds' order, each written to `path` as soon as it stands; what is there is not made again.
 
-    Raises UserError for held-out seeds and where no domain has enough tools that hold.
+    Domains of which too little holds are left out. Raises UserError for held-out seeds.
     """
     if held_out := [seed.name for seed in seeds if seed.held_out]:
         raise UserError(f"held-out databases are for evaluation and refused as training seeds: {', '.join(held_out)}")

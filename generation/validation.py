@@ -13,7 +13,6 @@ from generation.prompts import render
 from generation.proof import ProofError, execute, tells
 from generation.rollout import Trajectory
 
-
 _ANSWER = Judgment.model_json_schema()
 
 

@@ -3,41 +3,50 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import ExitStack
 
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 
 from core.console import stage_console
 from core.runs import open_run, sha256
+from core.serving import serve
 from core.settings import typed
 from core.tracking import Tracker
-from generation.progress import GenerationProgress, summarise
+from generation.progress import GenerationProgress, sample_rows, summarise
 from generation.stage import GenerateSettings, Parts, generate
 from scripts.launch import main
+
+
+def parts(settings: GenerateSettings, base_urls: tuple[str, ...]) -> Parts:
+    """The objects behind the config's `_target_`s."""
+    return Parts(
+        llm=instantiate(settings.llm, **({"base_urls": list(base_urls)} if base_urls else {})),
+        seeds=instantiate(settings.seeds).load(),
+        worlds={name: instantiate(pipeline.environment) for name, pipeline in settings.pipelines.items()},
+    )
 
 
 def stage(config: DictConfig) -> None:
     """Exit code 1 where dialogues failed for reasons of infrastructure."""
     settings = typed(config, GenerateSettings)
     console = stage_console()
-    parts = Parts(
-        llm=instantiate(settings.llm),
-        seeds=instantiate(settings.seeds).load(),
-        worlds={name: instantiate(pipeline.environment) for name, pipeline in settings.pipelines.items()},
-    )
     plain = settings.model_dump(mode="json")
-    inputs = {seed.name: sha256(seed.database) for seed in parts.seeds}
-    with open_run(settings.outputs, "generate", plain, inputs, neutral=("outputs", "tracking", "concurrency")) as job:
+    inputs = {seed.name: sha256(seed.database) for seed in instantiate(settings.seeds).load()}
+    neutral = ("outputs", "tracking", "concurrency")
+    with ExitStack() as stack:
+        job = stack.enter_context(open_run(settings.outputs, "generate", plain, inputs, neutral=neutral))
         console.print(f"{'resuming' if job.resumed else 'generating into'} {job.directory}", soft_wrap=True)
-        manifest = job.manifest
-        with Tracker(
-            settings.tracking, settings.outputs, "generate", manifest.run_id, manifest.group, plain
-        ) as tracker:
-            with GenerationProgress(console) as progress:
-                figures = asyncio.run(generate(settings, parts, job, progress))
-            for figure in figures:
-                tracker.log({f"{figure.pipeline}/{key}": value for key, value in figure.model_dump().items()})
-        job.finish({figure.pipeline: figure.model_dump(exclude_none=True) for figure in figures})
+        name, group = job.manifest.run_id, job.manifest.group
+        tracker = stack.enter_context(Tracker(settings.tracking, settings.outputs, "generate", name, group, plain))
+        urls = stack.enter_context(serve(settings.serve, settings.serving, job.directory)) if settings.serve else ()
+        with GenerationProgress(console) as progress:
+            figures = asyncio.run(generate(settings, parts(settings, urls), job, progress))
+        results = {figure.pipeline: figure.model_dump(exclude_none=True) for figure in figures}
+        tracker.summary(results)
+        for pipeline in results:
+            tracker.table(f"{pipeline}/dialogues", sample_rows(job.directory / pipeline))
+        job.finish(results)
     summarise(console, figures, job.directory)
     if any(figure.failed for figure in figures):
         raise SystemExit(1)
