@@ -6,7 +6,6 @@ Each trial's record is in the journal as soon as the trial has ended.
 from __future__ import annotations
 
 import hashlib
-import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ from inspect_ai.model._providers.openai_compatible import OpenAICompatibleAPI
 from inspect_ai.solver import Generate, Solver, TaskState, solver
 from inspect_ai.util import store
 from inspect_evals.tau2 import tau2_airline, tau2_retail, tau2_telecom
+from pydantic_core import to_json
 
 from core.messages import schema_error
 from core.records import Journal
@@ -185,17 +185,22 @@ def _fits(call: Any, tools: Any) -> bool:
     )
 
 
-def record_trials(request: Tau2Request, journal: Journal) -> None:
-    """Have every finished trial written to the journal, and its dialogue beside it for people to read."""
+class Recorder(Hooks):  # type: ignore[misc]  # untyped here
+    """Writes every finished trial's record to the journal, and its dialogue beside it for people to read."""
 
-    @hooks(name="journal", description="Appends each trial's record to the journal")
-    class Recorder(Hooks):  # type: ignore[misc]  # untyped here
-        async def on_sample_end(self, data: SampleEnd) -> None:
-            trial = record(data.sample, request)
+    request: Tau2Request
+    journal: Journal
+    failure: Exception | None = None
+
+    async def on_sample_end(self, data: SampleEnd) -> None:
+        try:
+            trial = record(data.sample, self.request)
             dialogue: list[Any] = next((v for k, v in data.sample.store.items() if k.endswith(":trajectory")), [])
-            with (request.directory / "dialogues.jsonl").open("a") as file:
-                file.write(json.dumps({"trial": trial.key, "trajectory": dialogue}) + "\n")
-            journal.append(trial, trial.key)
+            with (self.request.directory / "dialogues.jsonl").open("ab") as file:
+                file.write(to_json({"trial": trial.key, "trajectory": dialogue}) + b"\n")
+            self.journal.append(trial, trial.key)
+        except Exception as error:  # the caller would log it and go on as if nothing were
+            Recorder.failure = error
 
 
 def main(path: Path) -> None:
@@ -208,7 +213,8 @@ def main(path: Path) -> None:
     if not remaining:
         return
     with open_journal(journal) as file:
-        record_trials(request, file)
+        Recorder.request, Recorder.journal = request, file
+        hooks(name="journal", description="Appends each trial's record to the journal")(Recorder)
         logs = inspect_ai.eval(
             remaining,
             model=model(request.endpoint, "agent", request),
@@ -222,6 +228,8 @@ def main(path: Path) -> None:
             display="none",
             ctl_server=False,
         )
+    if Recorder.failure:
+        raise Recorder.failure
     if failed := [log for log in logs if log.status != "success"]:
         sys.exit(f"{failed[0].eval.task} ended with status {failed[0].status}: {failed[0].error}")
 
