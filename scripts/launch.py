@@ -105,13 +105,13 @@ def distribute(goals: Sequence[str], arguments: Sequence[str], conf: Path = CONF
         folders = {str(folder.relative_to(conf)) for folder in conf.rglob("*") if folder.is_dir()}
         for goal in stages:
             name = STAGES[goal]
-            groups = _compose(name, []).groups
+            groups = _compose(conf, name, []).groups
             # Hydra reads a key that names a folder of conf/ as a choice of that group, never as a value.
             choices = [o for o in overrides if o.key_or_group in folders]
             chosen = [o for o in choices if _key(o) in groups or o.is_add()]
-            config = _compose(name, [_first(o) for o in chosen])
+            config = _compose(conf, name, [_first(o) for o in chosen])
             mine = [o for o in overrides if o in chosen or (o not in choices and config.takes(o))]
-            _compose(name, [_first(o) for o in mine])
+            _compose(conf, name, [_first(o) for o in mine])
             shares[goal] = [str(o.input_line) for o in mine]
             unknown = [o for o in unknown if o not in mine]
             known |= config.groups | config.keys
@@ -140,16 +140,24 @@ def _first(override: Override) -> str:
     return f"{line.partition('=')[0]}={next(iter(override.sweep_string_iterator()))}"
 
 
-def _compose(name: str, overrides: list[str]) -> StageConfig:
+def _compose(conf: Path, name: str, overrides: list[str]) -> StageConfig:
     try:
         config = hydra.compose(name, overrides, return_hydra_config=True)
-        groups = frozenset(str(group) for group in config.hydra.runtime.choices)
+        groups = frozenset(str(group) for group in config.hydra.runtime.choices) | _list_groups(conf / f"{name}.yaml")
     except (HydraException, OmegaConfBaseException) as error:
         reason = " ".join(str(error).partition("Config search path")[0].split())
         raise UserError(f"conf/{name}.yaml with {' '.join(overrides) or 'no overrides'}: {reason}") from None
     values = OmegaConf.to_container(config, resolve=False)
     assert isinstance(values, dict), "a stage's config is a mapping"
     return StageConfig(groups, frozenset(_dotted({key: value for key, value in values.items() if key != "hydra"})))
+
+
+def _list_groups(file: Path) -> set[str]:
+    """Groups of which several options are chosen at once (`benchmark: [bfcl, tau2]`): Hydra does not list those choices."""
+    values = OmegaConf.to_container(OmegaConf.load(file), resolve=False)
+    defaults = values.get("defaults", []) if isinstance(values, dict) else []
+    entries = [entry for entry in defaults if isinstance(entry, dict)]
+    return {str(group) for entry in entries for group, option in entry.items() if isinstance(option, list)}
 
 
 def _dotted(values: dict[Any, Any], prefix: str = "") -> Iterator[str]:

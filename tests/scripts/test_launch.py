@@ -1,0 +1,162 @@
+"""Who takes which override of a make command, and how a stage's main ends."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from core.settings import UserError
+from scripts import launch
+
+FILES = {
+    "generate.yaml": """
+        defaults: [_self_, {pipeline: a}, {llm: scripted}, {profile: cpu}, {"profile/generate@_global_": "${profile}"}]
+        seed: 0
+        tracking: {mode: offline}
+        models: [x]
+        path: ???
+    """,
+    "train.yaml": "{defaults: [_self_, {model: tiny}], lr: 1, seed: 0, tracking: {mode: offline}}",
+    "evaluate.yaml": "{model: latest, seed: 0}",
+    "tables.yaml": "{out: x}",
+    "pipeline/a.yaml": "name: a",
+    "pipeline/b.yaml": "name: b",
+    "llm/scripted.yaml": "name: scripted",
+    "llm/vllm.yaml": "{name: vllm, base_urls: []}",
+    "model/tiny.yaml": "name: tiny",
+    "model/big.yaml": "name: big",
+    "profile/cpu.yaml": "# @package _global_\nprofile: cpu",
+    "profile/paper.yaml": "# @package _global_\nprofile: paper",
+    "profile/generate/cpu.yaml": "n: 1",
+    "profile/generate/paper.yaml": "{n: 2, gpus: 8}",
+    "extra/rules.yaml": "# @package _global_\nn: 9",
+}
+
+
+@pytest.fixture
+def conf(tmp_path: Path) -> Path:
+    for name, text in FILES.items():
+        path = tmp_path / "conf" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    return tmp_path / "conf"
+
+
+@pytest.mark.parametrize(
+    ("goals", "overrides", "shares"),
+    [
+        (
+            "generate train eval",
+            "n=20 seed=3 PYTHON=python3.12",
+            {"generate": ["n=20", "seed=3"], "train": ["seed=3"], "eval": ["seed=3"]},
+        ),
+        ("check generate", "tracking.mode=disabled", {"generate": ["tracking.mode=disabled"]}),
+        # A group's own keys are known once the group is chosen, wherever the choice stands.
+        (
+            "generate",
+            "llm.base_urls=[a,b] llm=vllm models=[c,d]",
+            {"generate": ["llm.base_urls=[a,b]", "llm=vllm", "models=[c,d]"]},
+        ),
+        ("generate", "gpus=4 profile=paper", {"generate": ["gpus=4", "profile=paper"]}),
+        # `model` is a group for train; Hydra would not take it as eval's plain value.
+        ("train eval", "model=big", {"train": ["model=big"], "eval": []}),
+        ("generate", "~tracking +llm.new=1 +extra=rules", {"generate": ["~tracking", "+llm.new=1", "+extra=rules"]}),
+        ("generate", "pipeline=a,b n=1,2", {"generate": ["pipeline=a,b", "n=1,2"]}),
+        ("generate train", "hydra.verbose=true", {"generate": ["hydra.verbose=true"], "train": ["hydra.verbose=true"]}),
+    ],
+)
+def test_each_override_goes_where_it_is_known(
+    conf: Path, goals: str, overrides: str, shares: dict[str, list[str]]
+) -> None:
+    assert launch.distribute(goals.split(), overrides.split(), conf) == shares
+
+
+@pytest.mark.parametrize(
+    ("goals", "override", "message"),
+    [
+        ("generate train", "pipelin=b", r"unknown config key 'pipelin' .*for generate, train; did you mean pipeline"),
+        ("train", "n=20", r"unknown config key 'n' .*for train; known: lr, model, seed, tracking"),
+        ("generate", "tracking.mod=x", r"unknown config key 'tracking\.mod' .*did you mean tracking\.mode"),
+        ("generate", "llm.base_urls=[a]", r"unknown config key 'llm\.base_urls'"),
+        ("generate", "+new=1", r"unknown config key 'new'"),
+        ("generate", "llm=nope", r"Could not find 'llm/nope' Available options in 'llm': scripted vllm"),
+        ("generate", "n", r"not a key=value override"),
+        ("generate", "models=[a", r"not a key=value override"),
+    ],
+)
+def test_what_no_stage_knows_is_refused(conf: Path, goals: str, override: str, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        launch.distribute(goals.split(), [override], conf)
+
+
+def test_several_values_sweep() -> None:
+    assert launch.command("eval", ["n=1"])[1:] == ["-m", "scripts.evaluate", "n=1"]
+    assert launch.command("eval", ["n=1,2"])[1:] == ["-m", "scripts.evaluate", "--multirun", "n=1,2"]
+    assert launch.command("eval", ["n=[1,2]"])[1:] == ["-m", "scripts.evaluate", "n=[1,2]"]
+
+
+def test_the_command_line_refuses_before_anything_runs() -> None:
+    words = [sys.executable, "-m", "scripts.launch", "generate", "--goals", "generate train", "--", "no_such_key=1"]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "unknown config key 'no_such_key'" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stdout == ""
+
+
+STAGE = """
+import errno, os, sys
+from pathlib import Path
+from core.settings import UserError
+from scripts import launch
+launch.CONF = Path("conf").resolve()
+def stage(config):
+    print("seed", config.seed, flush=True)
+    match config.seed:
+        case 1: raise UserError("given [1], expected another")
+        case 2: raise KeyboardInterrupt
+        case 3: raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "results.jsonl")
+        case 4: raise RuntimeError("a bug")
+launch.main("train", stage)
+"""
+
+
+def run_stage(conf: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    (conf.parent / "stage.py").write_text(STAGE)
+    return subprocess.run(
+        [sys.executable, "stage.py", *arguments], cwd=conf.parent, capture_output=True, text=True, check=False
+    )
+
+
+@pytest.mark.parametrize(
+    ("seed", "code", "error"),
+    [
+        (0, 0, ""),
+        (1, 2, "given [1], expected another\n"),
+        (2, 130, "stopped; the same command goes on\n"),
+        (
+            3,
+            2,
+            "the disk is full ([Errno 28] No space left on device: 'results.jsonl'); what was written before is intact\n",
+        ),
+    ],
+)
+def test_a_main_ends_with_one_line_and_an_exit_code(conf: Path, seed: int, code: int, error: str) -> None:
+    done = run_stage(conf, f"seed={seed}")
+    assert (done.returncode, done.stdout, done.stderr) == (code, f"seed {seed}\n", error)
+    assert {path.name for path in conf.parent.iterdir()} == {"conf", "stage.py"}, "Hydra leaves no folders behind"
+
+
+def test_a_bug_keeps_its_traceback(conf: Path) -> None:
+    done = run_stage(conf, "seed=4")
+    assert done.returncode == 1
+    assert "RuntimeError: a bug" in done.stderr
+
+
+@pytest.mark.parametrize("arguments", [("--multirun", "seed=5,6"), ("seed=5,6", "-m")])
+def test_a_sweep_runs_each_value(conf: Path, arguments: tuple[str, ...]) -> None:
+    done = run_stage(conf, *arguments)
+    assert (done.returncode, done.stdout.split("\n")[:2]) == (0, ["seed 5", "seed 6"])
