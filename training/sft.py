@@ -40,7 +40,6 @@ from training.model import load
 from training.prepare import load_samples
 from training.settings import TrainSettings
 
-LOG_STEPS = 5
 
 
 class SampleTrainer(Trainer):  # type: ignore[misc]  # transformers has no types
@@ -195,7 +194,7 @@ def training_arguments(directory: Path, settings: TrainSettings, samples: int) -
         max_grad_norm=optimizer.max_grad_norm,
         lr_scheduler_type=optimizer.schedule,
         warmup_steps=optimizer.warmup,
-        logging_steps=LOG_STEPS,
+        logging_steps=1,
         eval_strategy="steps",
         eval_on_start=True,
         eval_steps=interval,
