@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -17,9 +17,12 @@ from core.serving import EngineSettings, probe, serve
 from core.settings import Settings, UserError
 from core.tracking import TrackingSettings
 from evaluation import bfcl, heldout, tau2
+from evaluation.bfcl import BfclSettings
 from evaluation.endpoint import Endpoint, Sampling
+from evaluation.heldout import HeldoutSettings, Partner
 from evaluation.passk import Summary, summarize
 from evaluation.results import Progress, TrialRecord
+from evaluation.tau2 import Tau2Settings
 
 Benchmark = Callable[[Endpoint, Path, int, Progress | None], list[TrialRecord]]
 
@@ -27,19 +30,19 @@ Benchmark = Callable[[Endpoint, Path, int, Progress | None], list[TrialRecord]]
 class BenchmarkSettings(Settings):
     """The chosen benchmarks; None is not run."""
 
-    bfcl: bfcl.BfclSettings | None = None
-    tau2: tau2.Tau2Settings | None = None
-    heldout: heldout.HeldoutSettings | None = None
+    bfcl: BfclSettings | None = None
+    tau2: Tau2Settings | None = None
+    heldout: HeldoutSettings | None = None
 
 
 class EvaluateSettings(Settings):
-    """conf/evaluate.yaml. `model` is a training run, a checkpoint directory or None for the newest training; `base_url` an
+    """conf/evaluate.yaml. `models` are training runs or checkpoint directories, None for the newest training; `base_url` an
     endpoint served elsewhere, instead. `ks` are the k of Pass@k and Pass^k."""
 
     profile: str
     outputs: Path
     seed: int
-    model: Path | None
+    models: tuple[Path, ...] | None
     base_url: str | None
     served_model: str | None
     generation: Path | None
@@ -90,15 +93,20 @@ def find_targets(settings: EvaluateSettings) -> tuple[list[Target], Path | None]
         if name not in served:
             raise UserError(f"{settings.base_url} serves {', '.join(served)}, not {name}")
         return [Target("endpoint", base_url=settings.base_url, served_model=name)], None
-    model = settings.model or latest(settings.outputs, "train", "make train")
-    if (model / "config.json").is_file() and not (model / "checkpoint").is_dir():
-        return [Target("trained", model)], None
-    if not (model / "checkpoint").is_dir():
-        raise UserError(f"model={model} is neither a training run (with checkpoint/) nor a model (with config.json)")
-    targets = [Target("trained", model / "checkpoint")]
-    if settings.untrained and (model / "untrained").is_dir():
-        targets.append(Target("untrained", model / "untrained"))
-    return targets, model
+    models = settings.models or (latest(settings.outputs, "train", "make train"),)
+    targets = [target for model in models for target in _targets_of(model, settings.untrained)]
+    if len(models) > 1:
+        targets = [replace(target, label=f"{target.label}-{number}") for number, target in enumerate(targets)]
+    return targets, next((model for model in models if (model / "manifest.json").is_file()), None)
+
+
+def _targets_of(model: Path, untrained: bool) -> list[Target]:
+    if (model / "checkpoint").is_dir():
+        both = [Target("trained", model / "checkpoint"), Target("untrained", model / "untrained")]
+        return both if untrained and (model / "untrained").is_dir() else both[:1]
+    if (model / "config.json").is_file():
+        return [Target("model", model)]
+    raise UserError(f"{model} is neither a training run (with checkpoint/) nor a model (with config.json)")
 
 
 def find_generation(settings: EvaluateSettings, training: Path | None) -> Path | None:
@@ -123,7 +131,7 @@ def served(target: Target, settings: EvaluateSettings, logs: Path) -> Iterator[E
 
 
 def chosen(
-    settings: EvaluateSettings, simulator: Endpoint, partner: heldout.Partner, generation: Path | None
+    settings: EvaluateSettings, simulator: Endpoint, partner: Partner, generation: Path | None
 ) -> dict[str, Benchmark]:
     """The benchmarks to run, by name. `simulator` is τ²'s user, `partner` the held-out benchmark's user and task writer."""
     benchmarks = settings.benchmarks

@@ -27,8 +27,8 @@ from scripts.tables import newest, show
 @contextmanager
 def user_simulator(settings: EvaluateSettings, logs: Path) -> Iterator[Endpoint]:
     """τ²'s user: the endpoint that was named, or the scripted customer started here."""
-    if settings.simulator:
-        yield Endpoint(base_url=settings.simulator, model=settings.simulator_model)
+    if settings.simulator or not settings.benchmarks.tau2:
+        yield Endpoint(base_url=settings.simulator or "", model=settings.simulator_model)
         return
     (port,) = free_ports(1)
     command = (sys.executable, "-m", "generation.llm.server", "--port", str(port))
