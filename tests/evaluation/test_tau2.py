@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from evaluation.tau2 import Tau2Settings, do_nothing, run
 
 ROAMING = "[mms_issue]bad_network_preference|user_abroad_roaming_disabled_on[PERSONA:None]"
 AIRPLANE = "[mobile_data_issue]airplane_mode_on|data_mode_off[PERSONA:None]"
+LONG = "[service_issue]lock_sim_card_pin|overdue_bill_suspension[PERSONA:Easy]"
 CANCEL = "88"
 NOTHING = "10"
 
@@ -38,7 +39,7 @@ class Replay:
         domains = resources.files("inspect_evals.tau2") / "data" / "domains"
         tasks = json.loads(gzip.decompress((domains / "telecom" / "tasks.json.gz").read_bytes()))
         tasks += json.loads((domains / "retail" / "tasks.json").read_bytes())
-        used = {task["id"]: task for task in tasks if task["id"] in (ROAMING, AIRPLANE, CANCEL, NOTHING)}
+        used = {task["id"]: task for task in tasks if task["id"] in (ROAMING, AIRPLANE, LONG, CANCEL, NOTHING)}
         self.actions = {name: task["evaluation_criteria"]["actions"] for name, task in used.items()}
         self.reasons = {n: task["user_scenario"]["instructions"]["reason_for_call"] for n, task in used.items()}
 
@@ -61,35 +62,52 @@ class Replay:
         return say("Thanks. ###STOP###" if leaves else f"This is about {task}.")
 
 
-def outcome(records: Iterable[TrialRecord]) -> dict[str, bool | None]:
-    return {record.task_id: record.success for record in records}
+def outcome(records: dict[str, TrialRecord]) -> dict[str, bool | None]:
+    return {name: record.success for name, record in records.items()}
 
 
 @pytest.mark.slow
-def test_gold_actions_pass_and_talk_without_end_fails(serve: Serve, tmp_path: Path) -> None:
-    server = serve(Replay(NOTHING))
-    tasks = {"retail": (CANCEL, NOTHING), "telecom": (ROAMING, AIRPLANE)}
-    records = {r.task_id: r for r in run(server.endpoint(), settings(smoke=tasks), tmp_path, trials=1)}
-    assert outcome(records.values()) == {CANCEL: True, ROAMING: True, AIRPLANE: True, NOTHING: False}
-    assert records[NOTHING].stop_reason == "max_steps", "its database is as it should be, but the user never left"
+def test_every_way_to_end(serve: Serve, tmp_path: Path) -> None:
+    replay = Replay(NOTHING)
+    refused = {(LONG, "assistant"), (AIRPLANE, "user")}
+
+    def answer(body: dict[str, Any]) -> Reply:
+        if (replay.task(body), replay.side(body)) in refused:
+            return {"status": 400, "message": "This model's maximum context length is 8192 tokens. However, …"}
+        return replay(body)
+
+    model, user = serve(answer), serve(answer)
+    simulator = user.endpoint().model_copy(update={"model": "simulator"})
+    tasks = {"retail": (CANCEL, NOTHING), "telecom": (ROAMING, LONG, AIRPLANE)}
+    chosen = settings(smoke=tasks, user=simulator)
+    records = {record.task_id: record for record in run(model.endpoint(), chosen, tmp_path, trials=1)}
+
+    assert outcome(records) == {CANCEL: True, ROAMING: True, NOTHING: False, LONG: False, AIRPLANE: None}
     assert (records[CANCEL].calls, records[CANCEL].valid_calls, records[CANCEL].stop_reason) == (1, 1, "stop")
-    assert (records[AIRPLANE].calls, records[AIRPLANE].completion_tokens) == (0, 5), (
-        "the user's calls are not the agent's"
-    )
-    assert records[CANCEL].harness == "inspect-evals 0.26.0 tau2, 12 steps"
+    assert (records[ROAMING].calls, records[ROAMING].completion_tokens) == (1, 10), "the user's are not the model's"
+    assert records[NOTHING].stop_reason == "max_steps", "its database is as it should be, but the user never left"
+    assert records[LONG].stop_reason == "context_length"
+    assert str(records[AIRPLANE].infrastructure_error).startswith("user: BadRequestError"), "not the model's failure"
+    assert {(r.harness, r.simulator) for r in records.values()} == {
+        ("inspect-evals 0.26.0 tau2, 12 steps", "simulator")
+    }
     assert do_nothing(list(records.values())) == {"retail": 0.5, "telecom": 0.0}
-    assert not list(tmp_path.glob("scratch")), "copies of databases are gone"
-    _check_wire(server.requests)
-    before = len(server.requests)
-    assert run(server.endpoint(), settings(smoke=tasks), tmp_path, trials=1) == list(records.values())
-    assert len(server.requests) == before, "what was held is not held again"
+    assert not (tmp_path / "scratch").exists(), "copies of databases are gone"
+    _check_wire(model.requests, user.requests)
+
+    refused.clear()
+    held = len(model.requests)
+    again = {record.task_id: record for record in run(model.endpoint(), chosen, tmp_path, trials=1)}
+    assert again == records | {AIRPLANE: again[AIRPLANE]}
+    assert (again[AIRPLANE].success, again[AIRPLANE].calls) == (True, 0)
+    assert {replay.task(body) for body in model.requests[held:]} == {AIRPLANE}, "what was held is not held again"
 
 
-def _check_wire(requests: list[dict[str, Any]]) -> None:
-    agent = [body for body in requests if Replay.side(body) == "assistant"]
+def _check_wire(agent: list[dict[str, Any]], user: list[dict[str, Any]]) -> None:
+    assert {Replay.side(body) for body in agent} == {"assistant"}
     sent = {(b["model"], b["temperature"], b["top_p"], b["top_k"], b["max_tokens"]) for b in agent}
     assert sent == {("replay_model/x", 0.7, 0.9, 20, 256)}
-    assert len({body["seed"] for body in requests}) == len(requests), "each request has a seed of its own"
+    assert len({body["seed"] for body in agent + user}) == len(agent + user), "each request has a seed of its own"
     assert not any(tool["function"].get("strict") for body in agent for tool in body["tools"])
     called = [message for body in agent for message in body["messages"] if message.get("tool_calls")]
     assert called
@@ -97,32 +115,12 @@ def _check_wire(requests: list[dict[str, Any]]) -> None:
 
 
 @pytest.mark.slow
-def test_a_dead_server_is_not_scored_and_is_tried_again(serve: Serve, dead_endpoint: Endpoint, tmp_path: Path) -> None:
+def test_a_dead_server_is_not_scored(dead_endpoint: Endpoint, tmp_path: Path) -> None:
     tasks = {"retail": (NOTHING,), "telecom": (ROAMING,)}
     records = run(dead_endpoint, settings(smoke=tasks), tmp_path, trials=2)
     assert len(records) == 4
     assert {record.success for record in records} == {None}
     assert all("APIConnectionError" in str(record.infrastructure_error) for record in records)
-    again = run(serve(Replay()).endpoint(), settings(smoke=tasks), tmp_path, trials=2)
-    assert [record.success for record in again] == [True] * 4
-
-
-@pytest.mark.slow
-def test_a_context_too_long_is_the_models_failure_but_not_its_users(serve: Serve, tmp_path: Path) -> None:
-    replay = Replay()
-
-    def answer(body: dict[str, Any]) -> Reply:
-        if (replay.task(body), replay.side(body)) in ((ROAMING, "assistant"), (AIRPLANE, "user")):
-            return {"status": 400, "message": "This model's maximum context length is 8192 tokens. However, …"}
-        return replay(body)
-
-    tasks = {"telecom": (ROAMING, AIRPLANE)}
-    user = serve(answer).endpoint().model_copy(update={"model": "simulator"})
-    records = run(serve(answer).endpoint(), settings(smoke=tasks, user=user), tmp_path, trials=1)
-    by_task = {record.task_id: record for record in records}
-    assert (by_task[ROAMING].success, by_task[ROAMING].stop_reason) == (False, "context_length")
-    assert str(by_task[AIRPLANE].infrastructure_error).startswith("user: BadRequestError")
-    assert {record.simulator for record in records} == {"simulator"}
 
 
 def test_an_unknown_domain_is_named(tmp_path: Path) -> None:
