@@ -22,7 +22,8 @@ from typing import Any, Literal
 from pydantic import Field
 
 from core.records import write_json
-from core.settings import Settings, UserError, closest
+from core.settings import Settings, UserError, closest, typed
+from evaluation.benchmark import Context
 from evaluation.endpoint import Endpoint
 from evaluation.passk import counts
 from evaluation.results import Progress, TrialRecord, open_journal, read_trials, settled
@@ -68,6 +69,19 @@ class BfclSettings(Settings):
             if category not in CATEGORIES:
                 raise UserError(f"unknown BFCL category {category!r}; {closest(category, list(CATEGORIES))}")
         return chosen
+
+
+class Bfcl:
+    """The benchmark of conf/benchmark/bfcl.yaml."""
+
+    def __init__(self, **settings: Any) -> None:
+        self.settings = typed(settings, BfclSettings, "benchmarks.bfcl")
+
+    def run(self, context: Context, directory: Path, progress: Progress | None = None) -> list[TrialRecord]:
+        return run(context.endpoint, self.settings, directory, context.trials, progress)
+
+    def figures(self, records: Sequence[TrialRecord]) -> dict[str, float | None]:
+        return aggregate(records)
 
 
 def run(

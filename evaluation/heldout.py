@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from random import Random
@@ -20,8 +20,9 @@ from pydantic import Field
 from core.dialogue import Dialogue
 from core.messages import ContractError, ToolCall, ToolSpec
 from core.records import read_jsonl, write_jsonl
-from core.settings import Settings, UserError
-from evaluation.endpoint import Endpoint
+from core.settings import Settings, UserError, typed
+from evaluation.benchmark import Context
+from evaluation.passk import pass_1_by_category
 from evaluation.results import Progress, TrialRecord, open_journal, read_trials, settled
 from generation.environments.sql import SqlWorlds
 from generation.llm.base import LLM, LLMError
@@ -36,8 +37,6 @@ from generation.user import UserSettings
 from generation.validation import outcome
 
 HARNESS = "heldout 1"
-Partner = LLM
-"""The model that plays the user and writes the tasks."""
 Category = Literal["unseen_databases", "trained_databases"]
 
 
@@ -71,24 +70,37 @@ class Trial:
 
 
 class Heldout:
-    """The benchmark against one endpoint. `partner` plays user and task writer; `generation` is the run that made the
-    training data: its tools are met again, its goals are not."""
+    """The benchmark of conf/benchmark/heldout.yaml. `partner` plays the user and writes the tasks."""
 
-    def __init__(
-        self, endpoint: Endpoint, settings: HeldoutSettings, partner: Partner, generation: Path | None
-    ) -> None:
-        self.endpoint = endpoint
+    def __init__(self, partner: LLM, **settings: Any) -> None:
+        self.partner = partner
+        self.settings = typed(settings, HeldoutSettings, "benchmarks.heldout")
+
+    def run(self, context: Context, directory: Path, progress: Progress | None = None) -> list[TrialRecord]:
+        """Raises UserError where tasks on trained databases are asked for and the generation run is not known."""
+        return asyncio.run(Session(self.settings, self.partner, context).run(directory, progress))
+
+    def figures(self, records: Sequence[TrialRecord]) -> dict[str, float | None]:
+        return pass_1_by_category(records)
+
+
+class Session:
+    """One evaluation of one endpoint. The tools of `context.generation` are met again on its databases, its goals are not."""
+
+    def __init__(self, settings: HeldoutSettings, partner: LLM, context: Context) -> None:
+        self.endpoint = context.endpoint
+        self.trials = context.trials
+        self.generation = context.generation
         self.settings = settings
         self.partner = partner
-        self.generation = generation
         self.worlds = SqlWorlds(settings.row_cap, settings.time_limit_s)
         self.agents: dict[int, OpenAILLM] = {}
 
-    async def run(self, directory: Path, trials: int, progress: Progress | None = None) -> list[TrialRecord]:
+    async def run(self, directory: Path, progress: Progress | None = None) -> list[TrialRecord]:
         """Hold what the journal in `directory` lacks. Raises UserError where the trained databases cannot be found."""
         path = directory / "trials.jsonl"
         known = settled(path)
-        waiting = [trial for trial in self._trials(await self._subjects(), trials) if trial.key not in known]
+        waiting = [trial for trial in self._trials(await self._subjects()) if trial.key not in known]
         done = 0
         with open_journal(path) as journal:
 
@@ -137,11 +149,11 @@ class Heldout:
             found["trained_databases"] = _trained(self.generation, rows, seed)
         return found
 
-    def _trials(self, found: dict[Category, tuple[Subject, ...]], trials: int) -> Iterator[Trial]:
+    def _trials(self, found: dict[Category, tuple[Subject, ...]]) -> Iterator[Trial]:
         for category, domains in found.items():
             for number in range(self.settings.dialogues):
                 subject = domains[number % len(domains)]
-                for trial in range(trials):
+                for trial in range(self.trials):
                     yield Trial(category, f"{category}-{subject.domain.name}-{number:04d}", subject, trial)
 
     async def _hold(self, trial: Trial) -> tuple[TrialRecord, Dialogue | None]:
@@ -167,6 +179,8 @@ class Heldout:
             trajectory = await rollout.play()
         except LLMError as error:
             return TrialRecord(**base, infrastructure_error=str(error), stop_reason="infrastructure"), None
+        if not trajectory.tasks:  # the partner's failure, not the model's: it was never asked anything
+            return TrialRecord(**base, infrastructure_error=trajectory.stop, stop_reason="infrastructure"), None
         dialogue = _dialogue(trial, trajectory, world.tools)
         checks = (
             [c for i, task in enumerate(dialogue.tasks) for c in await outcome(i, task, dialogue, trajectory, world)]
@@ -225,17 +239,3 @@ def _fits(call: ToolCall, declared: dict[str, ToolSpec]) -> bool:
         return call.name in declared and declared[call.name].argument_error(call.parsed()) is None
     except ContractError:
         return False
-
-
-def run(
-    settings: HeldoutSettings,
-    partner: Partner,
-    generation: Path | None,
-    endpoint: Endpoint,
-    directory: Path,
-    trials: int,
-    progress: Progress | None = None,
-) -> list[TrialRecord]:
-    """Hold `trials` trials of every dialogue and return their records, also kept in `directory`/trials.jsonl; called again
-    it goes on where it was interrupted."""
-    return asyncio.run(Heldout(endpoint, settings, partner, generation).run(directory, trials, progress))

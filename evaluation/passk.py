@@ -107,6 +107,18 @@ def summarize(records: Sequence[TrialRecord], ks: Iterable[int], resamples: int 
     )
 
 
+def pass_1_by_category(records: Iterable[TrialRecord]) -> dict[str, float | None]:
+    """Pass@1 of each category, None where no trial of it was held."""
+    grouped: dict[str, list[TrialRecord]] = defaultdict(list)
+    for record in records:
+        grouped[record.category].append(record)
+    figures: dict[str, float | None] = {}
+    for category, trials in sorted(grouped.items()):
+        shares = [passed / held for held, passed in counts(trials).values() if held]
+        figures[category] = _mean(shares) if shares else None
+    return figures
+
+
 def _mean(values: Sequence[float]) -> float:
     return sum(values) / len(values)
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,23 +15,10 @@ from core.runs import latest, read_manifest
 from core.serving import EngineSettings, probe, serve
 from core.settings import Settings, UserError
 from core.tracking import TrackingSettings
-from evaluation import bfcl, heldout, tau2
-from evaluation.bfcl import BfclSettings
+from evaluation.benchmark import Benchmark
 from evaluation.endpoint import Endpoint, Sampling
-from evaluation.heldout import HeldoutSettings, Partner
 from evaluation.passk import Summary, summarize
-from evaluation.results import Progress, TrialRecord
-from evaluation.tau2 import Tau2Settings
-
-Benchmark = Callable[[Endpoint, Path, int, Progress | None], list[TrialRecord]]
-
-
-class BenchmarkSettings(Settings):
-    """The chosen benchmarks; None is not run."""
-
-    bfcl: BfclSettings | None = None
-    tau2: Tau2Settings | None = None
-    heldout: HeldoutSettings | None = None
+from evaluation.results import TrialRecord
 
 
 class EvaluateSettings(Settings):
@@ -56,8 +42,7 @@ class EvaluateSettings(Settings):
     dialogue_steps: int
     simulator: str | None
     simulator_model: str
-    benchmarks: BenchmarkSettings
-    llm: dict[str, Any]
+    benchmarks: dict[str, dict[str, Any]] = Field(min_length=1)
     serving: EngineSettings
     tracking: TrackingSettings
 
@@ -73,15 +58,13 @@ class Target:
 
 
 class ModelScores(Frozen):
-    """What one model scored. `categories` is keyed "benchmark/category"; `bfcl` holds the official groups' accuracies."""
+    """What one model scored. `categories` is keyed "benchmark/category"; `figures` are each benchmark's own aggregates."""
 
     label: str
     model: str
     categories: dict[str, Summary]
     benchmarks: dict[str, Summary]
-    bfcl: dict[str, float | None] = Field(default_factory=dict)
-    tau2: dict[str, float | None] = Field(default_factory=dict)
-    tau2_do_nothing: dict[str, float] = Field(default_factory=dict)
+    figures: dict[str, dict[str, float | None]]
     harnesses: dict[str, str] = Field(default_factory=dict)
 
 
@@ -130,46 +113,19 @@ def served(target: Target, settings: EvaluateSettings, logs: Path) -> Iterator[E
         yield Endpoint(base_url=urls[0], model=target.label, **fixed)
 
 
-def chosen(
-    settings: EvaluateSettings, simulator: Endpoint, partner: Partner, generation: Path | None
-) -> dict[str, Benchmark]:
-    """The benchmarks to run, by name. `simulator` is τ²'s user, `partner` the held-out benchmark's user and task writer."""
-    benchmarks = settings.benchmarks
-    found: dict[str, Benchmark] = {}
-    if benchmarks.bfcl:
-        bfcl_settings = benchmarks.bfcl
-        found["bfcl"] = lambda endpoint, path, trials, progress: bfcl.run(
-            endpoint, bfcl_settings, path, trials, progress
-        )
-    if benchmarks.tau2:
-        with_user = benchmarks.tau2.model_copy(update={"user": benchmarks.tau2.user or simulator})
-        found["tau2"] = lambda endpoint, path, trials, progress: tau2.run(endpoint, with_user, path, trials, progress)
-    if benchmarks.heldout:
-        found["heldout"] = partial(heldout.run, benchmarks.heldout, partner, generation)
-    return found
-
-
-def sum_up(target: Target, records: dict[str, list[TrialRecord]], ks: tuple[int, ...]) -> ModelScores:
+def sum_up(
+    target: Target, benchmarks: Mapping[str, Benchmark], records: Mapping[str, list[TrialRecord]], ks: tuple[int, ...]
+) -> ModelScores:
     """The scores of one model's trials, by benchmark."""
     categories: dict[str, list[TrialRecord]] = {}
     for benchmark, trials in records.items():
         for trial in trials:
             categories.setdefault(f"{benchmark}/{trial.category}", []).append(trial)
-    by_category = {name: summarize(trials, ks) for name, trials in sorted(categories.items())}
     return ModelScores(
         label=target.label,
         model=str(target.path or target.served_model),
-        categories=by_category,
+        categories={name: summarize(trials, ks) for name, trials in sorted(categories.items())},
         benchmarks={name: summarize(trials, ks) for name, trials in records.items()},
-        bfcl=bfcl.aggregate(records.get("bfcl", [])),
-        tau2={
-            name.split("/")[1]: _pass_1(summary) for name, summary in by_category.items() if name.startswith("tau2/")
-        },
-        tau2_do_nothing=tau2.do_nothing(records.get("tau2", [])),
+        figures={name: benchmark.figures(records[name]) for name, benchmark in benchmarks.items()},
         harnesses={name: trials[0].harness for name, trials in records.items() if trials},
     )
-
-
-def _pass_1(summary: Summary) -> float | None:
-    estimate = summary.pass_at.get(1)
-    return estimate.value if estimate else None

@@ -13,6 +13,10 @@ from core.runs import Manifest, read_manifest
 from core.settings import Settings
 from evaluation.paper import TABLE_1, TABLE_2, TABLE_2_COLUMNS, TABLE_4
 
+# The names of Table 2's columns in the benchmarks' own figures.
+BFCL_GROUPS = ("multi_turn", "live", "non_live", "relevance", "irrelevance")
+TAU2_DOMAINS = TABLE_2_COLUMNS[len(BFCL_GROUPS) :]
+
 
 class TablesSettings(Settings):
     """conf/tables.yaml. Runs that are not named are the newest finished ones."""
@@ -99,7 +103,11 @@ def _table_2(evaluated: Manifest | None) -> PaperTable:
     notes: list[str] = []
     models = evaluated.results.get("models", []) if evaluated else []
     for model in models:
-        scores = [*_bfcl_cells(model["bfcl"]), *(_percent(model["tau2"].get(d)) for d in TABLE_2_COLUMNS[5:])]
+        figures = model["figures"]
+        bfcl, tau2 = figures.get("bfcl", {}), figures.get("tau2", {})
+        scores = [_percent(bfcl.get(name)) for name in BFCL_GROUPS] + [
+            _percent(tau2.get(name)) for name in TAU2_DOMAINS
+        ]
         heldout = model["benchmarks"].get("heldout")
         rows.append((f"**{model['label']} (ours)**", *scores, _percent(_pass_1(heldout)), _percent(_valid(heldout))))
         notes.append(f"{model['label']}: {model['model']}")
@@ -114,10 +122,6 @@ def _table_2(evaluated: Manifest | None) -> PaperTable:
     )
 
 
-def _bfcl_cells(groups: dict[str, float | None]) -> list[str]:
-    return [_percent(groups.get(name)) for name in ("multi_turn", "live", "non_live", "relevance", "irrelevance")]
-
-
 def _evaluation_notes(evaluated: Manifest, models: list[dict[str, Any]]) -> list[str]:
     config = evaluated.config
     errors = sum(summary["infrastructure_errors"] for model in models for summary in model["benchmarks"].values())
@@ -127,7 +131,7 @@ def _evaluation_notes(evaluated: Manifest, models: list[dict[str, Any]]) -> list
     return [
         f"ours: run {evaluated.run_id}, subset {config['subset']}, {config['trials']} trials, {json.dumps(config['sampling'])}",
         f"harnesses: {', '.join(models[0]['harnesses'].values())}",
-        f"τ² user simulator: {config['simulator_model']}; an agent that does nothing passes {nothing or 'unknown'}",
+        f"τ² user simulator: {config['simulator_model']}{'; ' if nothing else ''}{nothing}",
         f"{errors} infrastructure errors, in no score",
         "a model of the cpu profile is tiny: its figures show that the harness runs, not what the method is worth"
         if config["profile"] == "cpu"

@@ -15,13 +15,15 @@ import shutil
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field
 
 from core.records import write_json
-from core.settings import Settings, UserError, closest
+from core.settings import Settings, UserError, closest, typed
+from evaluation.benchmark import Context
 from evaluation.endpoint import Endpoint
+from evaluation.passk import pass_1_by_category
 from evaluation.results import Progress, TrialRecord, read_trials
 from evaluation.worker import run_worker
 
@@ -71,6 +73,24 @@ class Tau2Request(Settings):
     settings: Tau2Settings
     trials: int
     directory: Path
+
+
+class Tau2:
+    """The benchmark of conf/benchmark/tau2.yaml."""
+
+    def __init__(self, **settings: Any) -> None:
+        self.settings = typed(settings, Tau2Settings, "benchmarks.tau2")
+
+    def run(self, context: Context, directory: Path, progress: Progress | None = None) -> list[TrialRecord]:
+        with_user = self.settings.model_copy(update={"user": self.settings.user or context.simulator})
+        return run(context.endpoint, with_user, directory, context.trials, progress)
+
+    def figures(self, records: Sequence[TrialRecord]) -> dict[str, float | None]:
+        """Pass@1 by domain, and what an agent that does nothing would have scored on the same tasks."""
+        nothing: dict[str, float | None] = {
+            f"{domain}, doing nothing": share for domain, share in do_nothing(records).items()
+        }
+        return pass_1_by_category(records) | nothing
 
 
 def run(

@@ -16,9 +16,10 @@ from core.runs import open_run, read_manifest, sha256
 from core.serving import Server, free_ports, running
 from core.settings import typed
 from core.tracking import Tracker
+from evaluation.benchmark import Benchmark, Context
 from evaluation.endpoint import Endpoint
 from evaluation.progress import BenchmarkProgress, summarise
-from evaluation.suite import EvaluateSettings, chosen, find_generation, find_targets, served, sum_up
+from evaluation.suite import EvaluateSettings, find_generation, find_targets, served, sum_up
 from evaluation.tables import tables, write_tables
 from scripts.launch import main
 from scripts.tables import newest, show
@@ -27,7 +28,7 @@ from scripts.tables import newest, show
 @contextmanager
 def user_simulator(settings: EvaluateSettings, logs: Path) -> Iterator[Endpoint]:
     """τ²'s user: the endpoint that was named, or the scripted customer started here."""
-    if settings.simulator or not settings.benchmarks.tau2:
+    if settings.simulator or "tau2" not in settings.benchmarks:
         yield Endpoint(base_url=settings.simulator or "", model=settings.simulator_model)
         return
     (port,) = free_ports(1)
@@ -40,6 +41,9 @@ def stage(config: DictConfig) -> None:
     """Exit code 1 where trials were lost to infrastructure."""
     settings = typed(config, EvaluateSettings)
     console = stage_console()
+    benchmarks: dict[str, Benchmark] = {
+        name: instantiate(values, _convert_="all") for name, values in settings.benchmarks.items()
+    }
     targets, training = find_targets(settings)
     plain = settings.model_dump(mode="json")
     inputs = {target.label: sha256(target.path) for target in targets if target.path}
@@ -53,18 +57,17 @@ def stage(config: DictConfig) -> None:
             settings.tracking, settings.outputs, "evaluate", manifest.run_id, manifest.group, plain
         ) as tracker:
             with user_simulator(settings, job.directory / "logs") as user:
-                benchmarks = chosen(settings, user, instantiate(settings.llm), generation)
                 for target in targets:
                     with (
                         served(target, settings, job.directory / "logs") as endpoint,
                         BenchmarkProgress(console) as progress,
                     ):
-                        home = job.directory / target.label
+                        context = Context(endpoint, settings.trials, user, generation)
                         records = {
-                            name: hold(endpoint, home / name, settings.trials, progress)
-                            for name, hold in benchmarks.items()
+                            name: benchmark.run(context, job.directory / target.label / name, progress)
+                            for name, benchmark in benchmarks.items()
                         }
-                    scores.append(sum_up(target, records, settings.ks))
+                    scores.append(sum_up(target, benchmarks, records, settings.ks))
             results = {"models": [score.model_dump(mode="json") for score in scores]}
             write_json(job.directory / "results.json", results)
             tracker.summary(results)
