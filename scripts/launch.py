@@ -105,13 +105,13 @@ def distribute(goals: Sequence[str], arguments: Sequence[str], conf: Path = CONF
         folders = {str(folder.relative_to(conf)) for folder in conf.rglob("*") if folder.is_dir()}
         for goal in stages:
             name = STAGES[goal]
-            groups = _compose(conf, name, []).groups
+            groups = stage_config(conf, name, []).groups
             # Hydra reads a key that names a folder of conf/ as a choice of that group, never as a value.
             choices = [o for o in overrides if o.key_or_group in folders]
             chosen = [o for o in choices if _key(o) in groups or o.is_add()]
-            config = _compose(conf, name, [_first(o) for o in chosen])
+            config = stage_config(conf, name, [_first(o) for o in chosen])
             mine = [o for o in overrides if o in chosen or (o not in choices and config.takes(o))]
-            _compose(conf, name, [_first(o) for o in mine])
+            stage_config(conf, name, [_first(o) for o in mine])
             shares[goal] = [str(o.input_line) for o in mine]
             unknown = [o for o in unknown if o not in mine]
             known |= config.groups | config.keys
@@ -140,7 +140,8 @@ def _first(override: Override) -> str:
     return f"{line.partition('=')[0]}={next(iter(override.sweep_string_iterator()))}"
 
 
-def _compose(conf: Path, name: str, overrides: list[str]) -> StageConfig:
+def stage_config(conf: Path, name: str, overrides: list[str]) -> StageConfig:
+    """What conf/<name>.yaml knows under `overrides`; Hydra must be initialised. Raises UserError if it does not compose."""
     try:
         config = hydra.compose(name, overrides, return_hydra_config=True)
         groups = frozenset(str(group) for group in config.hydra.runtime.choices) | _list_groups(conf / f"{name}.yaml")
@@ -176,7 +177,7 @@ def _unknown(override: Override, stages: list[str], known: set[str]) -> str:
 
 
 def _top_level(known: set[str]) -> set[str]:
-    return {key for key in known if "." not in key and not key.startswith("hydra")}
+    return {key for key in known if not key.startswith("hydra") and "." not in key and "@" not in key}
 
 
 def command(goal: str, overrides: Sequence[str]) -> list[str]:

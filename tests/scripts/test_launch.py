@@ -20,7 +20,9 @@ FILES = {
         path: ???
     """,
     "train.yaml": "{defaults: [_self_, {model: tiny}], lr: 1, seed: 0, tracking: {mode: offline}}",
-    "evaluate.yaml": "{model: latest, seed: 0}",
+    "evaluate.yaml": "{defaults: [_self_, {benchmark: [one, two]}], model: latest, seed: 0}",
+    "benchmark/one.yaml": "{one: 1}",
+    "benchmark/two.yaml": "{two: 2}",
     "tables.yaml": "{out: x}",
     "pipeline/a.yaml": "name: a",
     "pipeline/b.yaml": "name: b",
@@ -63,6 +65,7 @@ def conf(tmp_path: Path) -> Path:
         ("generate", "gpus=4 profile=paper", {"generate": ["gpus=4", "profile=paper"]}),
         # `model` is a group for train; Hydra would not take it as eval's plain value.
         ("train eval", "model=big", {"train": ["model=big"], "eval": []}),
+        ("eval", "benchmark=[two] benchmark.two=3", {"eval": ["benchmark=[two]", "benchmark.two=3"]}),
         ("generate", "~tracking +llm.new=1 +extra=rules", {"generate": ["~tracking", "+llm.new=1", "+extra=rules"]}),
         ("generate", "pipeline=a,b n=1,2", {"generate": ["pipeline=a,b", "n=1,2"]}),
         ("generate train", "hydra.verbose=true", {"generate": ["hydra.verbose=true"], "train": ["hydra.verbose=true"]}),

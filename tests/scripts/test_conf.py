@@ -1,0 +1,86 @@
+"""Every YAML of conf/ composes in the stage that knows it, fits the stage's settings and names constructors that exist."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import hydra
+import pytest
+from hydra.utils import get_object
+from omegaconf import DictConfig, OmegaConf
+
+from core.settings import Settings, typed
+from evaluation.suite import EvaluateSettings
+from evaluation.tables import TablesSettings
+from generation.stage import GenerateSettings
+from scripts.launch import CONF, STAGES, stage_config
+from training.settings import TrainSettings
+
+SETTINGS: dict[str, type[Settings]] = {
+    "generate": GenerateSettings,
+    "train": TrainSettings,
+    "evaluate": EvaluateSettings,
+    "tables": TablesSettings,
+}
+
+
+def compose(stage: str, *overrides: str) -> DictConfig:
+    with hydra.initialize_config_dir(version_base="1.3", config_dir=str(CONF)):
+        return hydra.compose(stage, list(overrides), return_hydra_config=True)
+
+
+def choices() -> Iterator[tuple[str, str, Path]]:
+    """(stage, override, file) for every option of every group that a stage knows."""
+    for stage in SETTINGS:
+        with hydra.initialize_config_dir(version_base="1.3", config_dir=str(CONF)):
+            groups = sorted(stage_config(CONF, stage, []).groups)
+        for group in groups:
+            for file in sorted((CONF / group.partition("@")[0]).glob("*.yaml")):
+                yield stage, f"{group}={file.stem}", file
+
+
+def targets(values: Any) -> Iterator[dict[str, Any]]:
+    if isinstance(values, dict):
+        if "_target_" in values:
+            yield values
+        values = list(values.values())
+    if isinstance(values, list):
+        for value in values:
+            yield from targets(value)
+
+
+def check(stage: str, config: DictConfig) -> None:
+    container = OmegaConf.to_container(OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"]))
+    assert isinstance(container, dict)
+    typed(OmegaConf.create(container), SETTINGS[stage])
+    for node in targets(container):
+        given = {key: value for key, value in node.items() if not key.startswith("_")}
+        inspect.signature(get_object(node["_target_"])).bind_partial(**given)
+
+
+def test_every_stage_has_its_config() -> None:
+    assert set(SETTINGS) == set(STAGES.values()) == {path.stem for path in CONF.glob("*.yaml")}
+
+
+@pytest.mark.parametrize("stage", SETTINGS)
+def test_the_default_composes(stage: str) -> None:
+    check(stage, compose(stage))
+
+
+@pytest.mark.parametrize(("stage", "choice"), [(stage, choice) for stage, choice, _ in choices()])
+def test_every_choice_composes(stage: str, choice: str) -> None:
+    check(stage, compose(stage, choice))
+
+
+def test_no_file_is_out_of_reach() -> None:
+    reached = {file for _, _, file in choices()} | {CONF / f"{stage}.yaml" for stage in SETTINGS}
+    assert set(CONF.rglob("*.y*ml")) == reached
+
+
+def test_the_check_can_fail() -> None:
+    config = compose("generate", "+llm.no_such_argument=1")
+    with pytest.raises(TypeError, match="no_such_argument"):
+        check("generate", config)
