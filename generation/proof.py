@@ -94,11 +94,15 @@ def check_trace(trace: Trace, goal: str) -> None:
             raise ProofError(f"the task is solved after {done} of its {len(trace.calls)} calls")
 
 
+# A number that stands alone: not inside an identifier (A12), a date (2025-03-14), a time or a version.
+_ALONE = re.compile(r"(?<!\w)(?<!\d[-/:.])-?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?(?!\d)(?![-/:.]\d)")
+
+
 def tells(text: str, value: str) -> bool:
     """Whether `text` contains `value`: numbers by their value (1,200.50 is 1200.5), other values as whole words, case ignored."""
     number = _number(value)
     if number is not None:
-        return any(_number(found) == number for found in re.findall(r"-?\d[\d,]*(?:\.\d+)?", text))
+        return any(_number(found) == number for found in _ALONE.findall(text))
     wanted = re.escape(" ".join(value.casefold().split()))
     return re.search(rf"(?<!\w){wanted}(?!\w)", " ".join(text.casefold().split())) is not None
 
