@@ -74,7 +74,7 @@ class ToolCall(Frozen):
         """The arguments as an object. Raises ContractError if they are not one."""
         try:
             arguments = json.loads(self.function.arguments)
-        except json.JSONDecodeError as error:
+        except (ValueError, RecursionError) as error:  # beside bad JSON: numbers or nesting beyond Python's limits
             raise ContractError(
                 f"arguments of {self.name} are not JSON ({error}): {self.function.arguments!r}"
             ) from None

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from pydantic_core import PydanticSerializationError
+
 from core.dialogue import Task
 from core.messages import AssistantMessage, Message, SystemMessage, ToolSpec
-from generation.llm.base import LLM, AgentContext, Completion, Request, UnusableAnswerError
+from generation.llm.base import LLM, AgentContext, Request, UnusableAnswerError
 from generation.prompts import render
 
 
@@ -22,11 +24,9 @@ class Agent:
         self.dialogue_id = dialogue_id
         self._count = 0
 
-    async def respond(
-        self, messages: tuple[Message, ...], task: Task, task_start: int
-    ) -> tuple[AssistantMessage, Completion]:
+    async def respond(self, messages: tuple[Message, ...], task: Task, task_start: int) -> AssistantMessage:
         """The next assistant message, call ids made unique within the dialogue.
-        Raises UnusableAnswerError where it is empty or cut off by the token limit, and LLMError.
+        Raises UnusableAnswerError where it is empty, no UTF-8 or cut off by the token limit, and LLMError.
         """
         request = Request(
             role="agent",
@@ -43,10 +43,14 @@ class Agent:
             raise UnusableAnswerError("agent", "the answer was cut off by the token limit")
         if not message.tool_calls and not message.content.strip():
             raise UnusableAnswerError("agent", "the answer is empty")
+        try:
+            message.model_dump_json()
+        except PydanticSerializationError as error:  # half a surrogate pair, which no file could hold
+            raise UnusableAnswerError("agent", f"the answer is no text: {error}") from None
         if message.tool_calls:
             calls = tuple(
                 call.model_copy(update={"id": f"call_{self._count}_{position}"})
                 for position, call in enumerate(message.tool_calls)
             )
             message = message.model_copy(update={"tool_calls": calls})
-        return message, completion
+        return message

@@ -6,14 +6,14 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
 from core.dialogue import Difficulty, PlannedCall, Rubric, Task
 from core.messages import Frozen, UserMessage
 from generation.databases import DatabaseSchema
 from generation.environments.base import Environment
 from generation.llm.base import LLM, Request, TaskWriterContext, UnusableAnswerError
-from generation.llm.json_text import first_json
+from generation.llm.json_text import read_answer
 from generation.prompts import render
 from generation.proof import ProofError, check_trace, execute
 
@@ -82,7 +82,7 @@ class TaskWriter:
             )
             completion = await self.llm.complete(request)
             try:
-                draft = _parse(completion.message.content)
+                draft = read_answer(completion.message.content, TaskDraft)
                 return await self._prove(draft, environment, task_id, previous if context.want_follow_up else ())
             except (ValueError, ProofError) as error:
                 complaints.append(str(error))
@@ -95,8 +95,8 @@ class TaskWriter:
             raise ProofError("this very goal is in the training data")
         if unknown := sorted({call.tool for call in draft.plan} - declared):
             raise ProofError(f"the plan calls undeclared tools {unknown}; declared: {sorted(declared)}")
-        if any(call.subgoal >= len(draft.subgoals) for call in draft.plan):
-            raise ProofError(f"the plan serves a subgoal beyond the {len(draft.subgoals)} given")
+        if any(not 0 <= call.subgoal < len(draft.subgoals) for call in draft.plan):
+            raise ProofError(f"the plan serves a subgoal that is not among the {len(draft.subgoals)} given")
         pattern = tuple(
             f"{call.tool}({', '.join(f'{name}={value}' for name, value in call.arguments.items())})"
             for call in draft.plan
@@ -115,12 +115,3 @@ class TaskWriter:
         trace = await execute(draft.plan, environment)
         check_trace(trace, draft.goal)
         return task.model_copy(update={"gold_calls": trace.calls, "told_values": trace.told, "mutates": trace.mutates})
-
-
-def _parse(text: str) -> TaskDraft:
-    """Raises ValueError that says what is wrong with the draft."""
-    try:
-        return TaskDraft.model_validate(first_json(text, dict))
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise ValueError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from None

@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 from random import Random
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
 from core.dialogue import Task
 from core.messages import AssistantMessage, Frozen, Message, SystemMessage, UserMessage
 from core.settings import Settings
 from generation.llm.base import LLM, Request, UnusableAnswerError, UserContext
-from generation.llm.json_text import first_json
+from generation.llm.json_text import read_answer
 from generation.prompts import render
 
 
@@ -83,9 +83,9 @@ class SimulatedUser:
             self._count += 1
             completion = await self.llm.complete(request)
             try:
-                turn = UserTurn.model_validate(first_json(completion.message.content, dict))
-            except (ValueError, ValidationError) as error:
-                problem = str(error).splitlines()[0]
+                turn = read_answer(completion.message.content, UserTurn)
+            except ValueError as error:
+                problem = str(error)
                 continue
             self._history += [prompt, AssistantMessage(content=json.dumps(turn.model_dump(), ensure_ascii=False))]
             return turn

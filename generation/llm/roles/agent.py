@@ -14,7 +14,7 @@ from random import Random
 from typing import Any
 
 from core.dialogue import PlannedCall, resolve_arguments
-from core.messages import AssistantMessage, Message, ToolCall, ToolMessage, UserMessage
+from core.messages import AssistantMessage, ContractError, Message, ToolCall, ToolMessage, UserMessage
 from generation.llm.base import AgentContext
 
 _THINK = [
@@ -71,12 +71,12 @@ class Agent:
 
     def _match(self, call: ToolCall, content: str) -> Done:
         try:
-            value = json.loads(content)
-        except json.JSONDecodeError:
+            value, arguments = json.loads(content), call.parsed()
+        except (json.JSONDecodeError, ContractError):
             return Done(None, content, True)
         failed = value == [] or (isinstance(value, dict) and ("error" in value or value.get("rows_affected") == 0))
         for index, planned in enumerate(self.plan):
-            if planned.tool == call.name and index not in self.results and self._arguments(planned) == call.parsed():
+            if planned.tool == call.name and index not in self.results and self._arguments(planned) == arguments:
                 return Done(index, value, failed)
         return Done(None, value, True)
 
