@@ -211,20 +211,23 @@ class Rollout:
 
     async def _converse(self, task: Task, start: int, last: bool) -> str:
         self.user.begin(task, start, last)
-        for _ in range(self.settings.max_user_turns + 1):
+        for asked in range(self.settings.max_user_turns + 1):
             turn = await self.user.speak(tuple(self.trajectory.messages))
             if turn.is_task_complete:
-                if len(self.trajectory.messages) == start:
+                if not asked:
                     raise StoppedError("user: declared the task complete before asking for anything")
                 return turn.user_message
-            self.trajectory.add(UserMessage(content=turn.user_message))
-            self.user.hear(await self._assist(task, start))
+            if asked < self.settings.max_user_turns:
+                self.trajectory.add(UserMessage(content=turn.user_message))
+                self.user.hear(await self._assist(task, start))
         raise StoppedError(f"user: not done after {self.settings.max_user_turns} messages")
 
     async def _assist(self, task: Task, start: int) -> AssistantMessage:
         """Let the agent use tools until it answers in words."""
-        for _ in range(self.settings.max_steps + 1):
-            message, _ = await self.agent.respond(tuple(self.trajectory.messages), task, start)
+        for step in range(self.settings.max_steps + 1):
+            message = await self.agent.respond(tuple(self.trajectory.messages), task, start)
+            if message.tool_calls and step == self.settings.max_steps:
+                break
             self.trajectory.add(message)
             if not message.tool_calls:
                 return message
