@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from pydantic import ValidationError
-
 from core.dialogue import Check, Dialogue, Judgment, StateProof, Task, Verdict
 from core.messages import AssistantMessage, ContractError, Message, UserMessage
 from generation.environments.base import World
-from generation.llm.base import LLM, JudgeContext, Request, UnusableAnswerError
-from generation.llm.json_text import first_json
+from generation.llm.base import LLM, JudgeContext, Request
+from generation.llm.json_text import read_answer
 from generation.prompts import render
 from generation.proof import ProofError, execute, tells
 from generation.rollout import Trajectory
@@ -18,8 +16,10 @@ _ANSWER = Judgment.model_json_schema()
 
 async def validate(dialogue: Dialogue, trajectory: Trajectory, world: World, judge: LLM, executable: bool) -> Dialogue:
     """The dialogue with its verdict and, where calls were really executed, the proof of its state."""
-    checks = [_lawful(dialogue), Check(name="finished", passed=trajectory.stop == "complete", detail=trajectory.stop)]
-    checks = [check if not check.passed else check.model_copy(update={"detail": ""}) for check in checks]
+    finished = trajectory.stop == "complete"
+    checks = [Check(name="finished", passed=finished, detail="" if finished else trajectory.stop)]
+    if finished:  # where it broke off, the transcript's form is not what is to blame
+        checks.append(_lawful(dialogue))
     if not all(check.passed for check in checks):
         return dialogue.model_copy(update={"verdict": _verdict(checks, [], executable)})
     state = None
@@ -110,6 +110,6 @@ async def _judge(task: Task, transcript: tuple[Message, ...], dialogue_id: str, 
         json_schema=_ANSWER,
     )
     try:
-        return Judgment.model_validate(first_json((await judge.complete(request)).message.content, dict))
-    except (ValueError, ValidationError, UnusableAnswerError) as error:
-        return Judgment(judgment="invalid", reasoning=f"the judge's answer is unreadable: {str(error).splitlines()[0]}")
+        return read_answer((await judge.complete(request)).message.content, Judgment)
+    except ValueError as error:
+        return Judgment(judgment="invalid", reasoning=f"the judge's answer is unreadable: {error}")
