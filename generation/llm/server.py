@@ -77,7 +77,7 @@ async def _complete(request: web.Request) -> web.Response:
     try:
         messages = (await request.json())["messages"]
         content = reply(messages)
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         return web.json_response({"error": {"message": f"expected an OpenAI chat request: {error!r}"}}, status=400)
     words = len(content.split())
     asked = sum(len(str(m.get("content") or "").split()) for m in messages)
