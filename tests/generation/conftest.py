@@ -1,0 +1,54 @@
+"""Three small bundled domains with their toolsets, and what the shipped pipelines make of them; built once a session."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+from rollouts import ROWS_PER_TABLE, Played, play
+
+from generation.llm.scripted import ScriptedLLM
+from generation.pipeline import Subject
+from generation.seeds.base import Seed
+from generation.seeds.bundled import BundledSeeds
+from generation.stage import subjects as subjects_of
+from generation.toolmaking import make_toolsets
+from generation.toolset import Toolset
+
+
+@pytest.fixture(scope="session")
+def seeds(tmp_path_factory: pytest.TempPathFactory) -> Sequence[Seed]:
+    return BundledSeeds(tmp_path_factory.mktemp("seeds"), ["clinic", "gym", "library"]).load()
+
+
+@pytest.fixture(scope="session")
+def toolsets(seeds: Sequence[Seed], tmp_path_factory: pytest.TempPathFactory) -> list[Toolset]:
+    path = tmp_path_factory.mktemp("toolsets") / "toolsets.jsonl"
+    return asyncio.run(make_toolsets(ScriptedLLM(), seeds, path, 10, 3, lambda toolset: None))
+
+
+@pytest.fixture(scope="session")
+def subjects(toolsets: list[Toolset]) -> tuple[Subject, ...]:
+    return subjects_of(toolsets, ROWS_PER_TABLE, seed=0)
+
+
+@pytest.fixture(scope="session")
+def executed(subjects: tuple[Subject, ...], tmp_path_factory: pytest.TempPathFactory) -> Played:
+    """Thirty dialogues of user_oriented_exec, with every request that was made for them."""
+    return play("user_oriented_exec", subjects, tmp_path_factory.mktemp("executed"), n=30)
+
+
+@pytest.fixture(scope="session")
+def simulated(subjects: tuple[Subject, ...], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Played]:
+    """Thirty dialogues of each pipeline whose tools are simulated."""
+    return {
+        name: play(name, subjects, tmp_path_factory.mktemp(name), n=30) for name in ("task_oriented", "user_oriented")
+    }
+
+
+@pytest.fixture
+def database(seeds: Sequence[Seed]) -> Path:
+    """The gym's file."""
+    return next(seed.database for seed in seeds if seed.name == "gym")

@@ -1,0 +1,138 @@
+"""The shipped pipelines run in-process, and models that spoil what one role says."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from core.dialogue import Dialogue
+from core.messages import AssistantMessage
+from core.records import read_jsonl
+from generation.environments.base import Worlds
+from generation.environments.simulated import SimulatedWorlds
+from generation.environments.sql import SqlWorlds
+from generation.llm.base import LLM, Completion, Request, Role
+from generation.llm.scripted import ScriptedLLM
+from generation.pipeline import Pipeline, Rejection, Subject, origin, run
+from generation.rollout import RolloutSettings
+from generation.statistics import Outcome, Statistics
+from generation.user import UserSettings
+
+ROWS_PER_TABLE = 40
+CONF = Path(__file__).parents[2] / "conf"
+
+
+def rollout_settings(name: str, **changes: Any) -> RolloutSettings:
+    """What conf/pipeline/<name>.yaml says, with changes."""
+    shipped = yaml.safe_load((CONF / "pipeline" / f"{name}.yaml").read_text())["rollout"]
+    return RolloutSettings.model_validate(shipped | changes)
+
+
+def user_settings(**changes: Any) -> UserSettings:
+    return UserSettings.model_validate(yaml.safe_load((CONF / "user" / "incremental.yaml").read_text()) | changes)
+
+
+def worlds_of(name: str) -> Worlds:
+    return SqlWorlds() if name == "user_oriented_exec" else SimulatedWorlds()
+
+
+def pipeline_of(
+    name: str, subjects: tuple[Subject, ...], llm: LLM, seed: int = 0, user: UserSettings | None = None, **changes: Any
+) -> Pipeline:
+    return Pipeline(
+        name=name,
+        subjects=subjects,
+        worlds=worlds_of(name),
+        llm=llm,
+        rollout=rollout_settings(name, **changes),
+        user=user or user_settings(),
+        seed=seed,
+        origin=origin(llm, "fingerprint", "commit", seed),
+    )
+
+
+@dataclass
+class Recorder:
+    """Passes requests on and keeps them with their answers, in order."""
+
+    llm: LLM
+    log: list[tuple[Request, Completion]] = field(default_factory=list)
+
+    @property
+    def name(self) -> str:
+        return self.llm.name
+
+    async def complete(self, request: Request) -> Completion:
+        completion = await self.llm.complete(request)
+        self.log.append((request, completion))
+        return completion
+
+    async def close(self) -> None:
+        await self.llm.close()
+
+
+@dataclass
+class Spoiler:
+    """The scripted model, but what `role` says goes through `spoil` first."""
+
+    role: Role
+    spoil: Callable[[Completion], Completion]
+    llm: LLM = field(default_factory=ScriptedLLM)
+    name: str = "spoiler"
+
+    async def complete(self, request: Request) -> Completion:
+        completion = await self.llm.complete(request)
+        return self.spoil(completion) if request.role == self.role else completion
+
+    async def close(self) -> None: ...
+
+
+def saying(content: str) -> Callable[[Completion], Completion]:
+    """Answers that are always this text."""
+    return lambda completion: replace(completion, message=AssistantMessage(content=content))
+
+
+@dataclass(frozen=True)
+class Played:
+    """A finished pipeline: its files read back, its requests."""
+
+    pipeline: Pipeline
+    directory: Path
+    statistics: Statistics
+    log: list[tuple[Request, Completion]]
+
+    @property
+    def accepted(self) -> list[Dialogue]:
+        return list(read_jsonl(self.directory / "dialogues.jsonl", Dialogue))
+
+    @property
+    def rejected(self) -> list[Rejection]:
+        return list(read_jsonl(self.directory / "rejected.jsonl", Rejection))
+
+
+def ignore(outcome: Outcome) -> None:
+    """For those who do not watch."""
+
+
+def play(
+    name: str, subjects: tuple[Subject, ...], directory: Path, n: int, llm: LLM | None = None, **more: Any
+) -> Played:
+    """Run a shipped pipeline to its end; `more` goes to `pipeline_of`, but for `concurrency`."""
+    concurrency = more.pop("concurrency", 8)
+    recorder = Recorder(llm or ScriptedLLM(seed=more.get("seed", 0)))
+    pipeline = pipeline_of(name, subjects, recorder, **more)
+    try:
+        statistics = asyncio.run(run(pipeline, directory, n, concurrency, ignore))
+    finally:
+        pipeline.worlds.close()
+    return Played(pipeline, directory, statistics, recorder.log)
+
+
+def files(directory: Path) -> dict[str, bytes]:
+    """The final files that must not depend on how the run went."""
+    return {name: (directory / name).read_bytes() for name in ("dialogues.jsonl", "rejected.jsonl")}

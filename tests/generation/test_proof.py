@@ -1,0 +1,278 @@
+"""What counts as told, and which plans are accepted as tasks, against hand-computed cases and real SQL."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from core.dialogue import PlannedCall, resolve_arguments
+from core.messages import ToolSpec
+from generation.environments.sql import SqlEnvironment, SqlWorld
+from generation.proof import MAX_TOLD_ROWS, ProofError, Trace, check_trace, execute, tells
+from generation.sql_tools import SqlTool
+
+INTEGER, STRING = {"type": "integer"}, {"type": "string"}
+
+
+@pytest.mark.parametrize(
+    ("text", "value", "told"),
+    [
+        ("It costs 1,200.50 now.", "1200.5", True),
+        ("It costs $1200.5.", "1200.50", True),
+        ("It costs 1200.", "1200.5", False),
+        ("Numbers 1,2,3.", "2", True),
+        ("Numbers 1,234,567.", "234", False),
+        ("The balance is -5.", "-5", True),
+        ("The balance is -5.", "5", False),
+        ("Rooms 5-7.", "-7", False),
+        ("Due on 2025-03-14.", "3", False),
+        ("Due on 2025-03-14.", "2025-03-14", True),
+        ("Call 555-0142.", "142", False),
+        ("At 10:30.", "30", False),
+        ("It weighs 5kg.", "5", True),
+        ("Seat A12.", "12", False),
+        ("Version 1.2.3.", "2.3", False),
+        ("It is invoice #17 (open).", "17", True),
+        ("Ask ADA  moreno today.", "Ada Moreno", True),
+        ("Ask Ada\nMoreno.", "Ada Moreno", True),
+        ("Ask Ada Morenov.", "Ada Moreno", False),
+        ("The status is reopened.", "open", False),
+        ("The status is open.", "open", True),
+        ("Nothing (none) found", "(none)", True),
+        ("STRASSE", "straße", True),
+        ("", "x", False),
+    ],
+)
+def test_tells(text: str, value: str, told: bool) -> None:
+    assert tells(text, value) is told
+
+
+@given(
+    number=st.integers(-(10**9), 10**9),
+    other=st.integers(-(10**9), 10**9),
+    after=st.sampled_from([".", ",", " kg", "!", ""]),
+)
+def test_a_number_is_told_by_its_value_however_it_is_grouped(number: int, other: int, after: str) -> None:
+    for written in (str(number), f"{number:,}", f"{number}.0", f"{number:,}.00"):
+        text = f"We found {written}{after} as of today"
+        assert tells(text, str(number))
+        assert tells(text, repr(float(number)))
+        assert tells(text, str(other)) is (other == number)
+
+
+AMOUNT = st.decimals(-99999, 99999, places=2)
+
+
+@given(value=AMOUNT, other=AMOUNT)
+def test_amounts_are_told_with_or_without_separators_and_zeros(value: Decimal, other: Decimal) -> None:
+    for written in (f"{value}", f"{value:,}"):
+        assert tells(f"The total is {written}.", repr(float(value)))
+        assert tells(f"The total is {written}.", repr(float(other))) is (value == other)
+
+
+WORD = st.text("abcdefgXYZ", min_size=1, max_size=8)
+
+
+@given(words=st.lists(WORD, min_size=1, max_size=4), before=WORD, after=WORD)
+def test_words_are_told_whole_in_any_case_and_spacing(words: list[str], before: str, after: str) -> None:
+    value = " ".join(words)
+    assert tells(f"{before}, {'  '.join(words).swapcase()}; {after}", value)
+    assert not tells(f"{before}{value}{after}", value) or value.casefold() in f"{before} {after}".casefold()
+
+
+def test_placeholders_are_filled_from_results_by_kind() -> None:
+    results: dict[int, Any] = {0: [{"id": 7, "name": "A"}], 2: {"rows_affected": 1, "id": 9}}
+    filled = resolve_arguments({"a": "${0.id}", "b": "${2.id}", "c": "plain ${0.id}", "d": 4, "e": "${x.id}"}, results)
+    assert filled == {"a": 7, "b": 9, "c": "plain ${0.id}", "d": 4, "e": "${x.id}"}
+
+
+@pytest.mark.parametrize(
+    ("placeholder", "results"),
+    [
+        ("${0.id}", {}),
+        ("${0.id}", {0: []}),
+        ("${0.id}", {0: [{"id": 1}, {"id": 2}]}),
+        ("${0.id}", {0: [{"name": "A"}]}),
+        ("${0.id}", {0: [3]}),
+        ("${0.id}", {0: None}),
+    ],
+)
+def test_placeholders_that_name_no_single_value_are_refused(placeholder: str, results: dict[int, Any]) -> None:
+    with pytest.raises(LookupError):
+        resolve_arguments({"id": placeholder}, results)
+
+
+# Plans on a real database, whose right outcome follows from four rows.
+
+CLUBS = """
+CREATE TABLE clubs (club_id INTEGER PRIMARY KEY, name TEXT NOT NULL, city TEXT NOT NULL, members INTEGER);
+INSERT INTO clubs VALUES (1, 'Chess', 'Rome', 12), (2, 'Rowing', 'Oslo', 40), (3, 'Chess', 'Oslo', 7), (4, 'Drama', 'Oslo', NULL);
+"""
+
+
+def _tool(name: str, sql: str, /, **parameters: dict[str, str]) -> SqlTool:
+    schema = {"type": "object", "properties": parameters, "required": list(parameters)}
+    return SqlTool(spec=ToolSpec(name=name, description=name, parameters=schema), sql=sql)
+
+
+TOOLS = (
+    _tool("search", "SELECT club_id, city, members FROM clubs WHERE name = :name ORDER BY club_id", name=STRING),
+    _tool("get", "SELECT name, city, members FROM clubs WHERE club_id = :club_id", club_id=INTEGER),
+    _tool("in_city", "SELECT club_id, name FROM clubs WHERE city = :city ORDER BY club_id", city=STRING),
+    _tool("move", "UPDATE clubs SET city = :city WHERE club_id = :club_id", city=STRING, club_id=INTEGER),
+    _tool("create", "INSERT INTO clubs (name, city) VALUES (:name, :city)", name=STRING, city=STRING),
+)
+
+
+@pytest.fixture
+def environment(tmp_path: Path) -> Iterator[SqlEnvironment]:
+    with closing(sqlite3.connect(tmp_path / "clubs.sqlite")) as connection:
+        connection.executescript(CLUBS)
+    world = SqlWorld("clubs", tmp_path / "clubs.sqlite", TOOLS)
+    yield world.open()
+    world.close()
+
+
+def step(tool: str, /, *tell: str, **arguments: Any) -> PlannedCall:
+    return PlannedCall(tool=tool, arguments=arguments, tell=tell)
+
+
+async def test_a_plan_is_executed_with_real_values_on_a_fork(environment: SqlEnvironment) -> None:
+    plan = [step("search", name="Rowing"), step("get", "members", club_id="${0.club_id}")]
+    plan += [step("move", club_id="${0.club_id}", city="Bergen"), step("create", "club_id", name="Go", city="Bergen")]
+    before = environment.state_hash()
+    trace = await execute(plan, environment)
+    assert [call.arguments for call in trace.calls] == [
+        {"name": "Rowing"},
+        {"club_id": 2},
+        {"club_id": 2, "city": "Bergen"},
+        {"name": "Go", "city": "Bergen"},
+    ]
+    assert trace.told == ("40", "5")
+    assert len(set(trace.hashes)) == 3, "two reads change nothing, two writes do"
+    assert trace.hashes[0] == trace.hashes[1] == trace.hashes[2] == before
+    assert trace.mutates
+    assert environment.state_hash() == before, "only the fork was changed"
+    check_trace(trace, "The user wants to move the rowing club to Bergen and to found a go club there.")
+
+
+@pytest.mark.parametrize(
+    ("plan", "why"),
+    [
+        ([step("search", name="Golf")], r"call 0 \(search\) gives \[\]"),
+        ([step("move", club_id=99, city="Rome")], "rows_affected"),
+        ([step("get", club_id="two")], "call 0 .get. gives .*error"),
+        ([step("fly", club_id=1)], "there is no tool"),
+        ([step("search", name="Chess"), step("get", club_id="${0.club_id}")], "needs one row, call 0 returned 2"),
+        ([step("get", club_id="${0.club_id}")], r"call 0 \(get\)"),
+        ([step("get", "members", club_id=4)], "returns no 'members' to tell"),
+        ([step("get", "colour", club_id=1)], "returns no 'colour' to tell"),
+    ],
+)
+async def test_plans_that_fail_find_nothing_or_are_ambiguous_are_refused(
+    environment: SqlEnvironment, plan: list[PlannedCall], why: str
+) -> None:
+    with pytest.raises(ProofError, match=why):
+        await execute(plan, environment)
+
+
+async def test_only_so_many_rows_can_be_told(environment: SqlEnvironment) -> None:
+    trace = await execute([step("in_city", "name", city="Oslo")], environment)
+    assert trace.told == ("Rowing", "Chess", "Drama")
+    assert len(trace.told) == MAX_TOLD_ROWS
+    await environment.call("create", {"name": "Go", "city": "Oslo"})
+    with pytest.raises(ProofError, match="4 rows; at most 3"):
+        await execute([step("in_city", "name", city="Oslo")], environment)
+    assert (await execute([step("in_city", city="Oslo")], environment)).told == ()
+
+
+@pytest.mark.parametrize(
+    ("plan", "goal", "why"),
+    [
+        ([step("get", club_id=1)], "Look at club 1.", "nothing to check"),
+        ([step("move", club_id=1, city="Rome")], "Club 1 shall be in Rome.", "nothing to check"),
+        (
+            [step("move", club_id=1, city="Oslo"), step("move", club_id=1, city="Rome")],
+            "There and back.",
+            "nothing to check",
+        ),
+        ([step("get", "city", club_id=1)], "Is club 1 really in Rome?", "already stands in the goal"),
+        (
+            [step("get", "members", club_id=1), step("search", "members", name="Rowing"), step("get", club_id=2)],
+            "How many members have clubs?",
+            "solved after 2 of its 3 calls",
+        ),
+        (
+            [step("move", club_id=1, city="Oslo"), step("get", club_id=1)],
+            "Move club 1 to Oslo.",
+            "solved after 1 of its 2 calls",
+        ),
+        (
+            [step("move", club_id=1, city="Oslo"), step("get", "city", club_id=1)],
+            "Move club 1 to Oslo and tell where it is.",
+            "solved after 1 of its 2 calls",
+        ),
+        (
+            [step("move", club_id=1, city="Oslo"), step("move", club_id=1, city="Oslo")],
+            "Move club 1 to Oslo twice.",
+            "solved after 1 of its 2 calls",
+        ),
+    ],
+)
+async def test_tasks_that_prove_nothing_are_refused(
+    environment: SqlEnvironment, plan: list[PlannedCall], goal: str, why: str
+) -> None:
+    trace = await execute(plan, environment)
+    with pytest.raises(ProofError, match=why):
+        check_trace(trace, goal)
+
+
+@pytest.mark.parametrize(
+    ("plan", "goal"),
+    [
+        ([step("get", "members", club_id=1)], "How many members has club 1?"),
+        ([step("move", club_id=1, city="Oslo")], "Move club 1 to Oslo."),
+        ([step("get", "city", club_id=1), step("move", club_id=1, city="Oslo")], "Move club 1 from Rome to Oslo."),
+        ([step("get", "members", club_id=1), step("get", "members", club_id=2)], "How large are clubs 1 and 2?"),
+    ],
+)
+async def test_honest_tasks_are_accepted(environment: SqlEnvironment, plan: list[PlannedCall], goal: str) -> None:
+    check_trace(await execute(plan, environment), goal)
+
+
+STATES = st.lists(st.integers(0, 2), min_size=2, max_size=5)
+
+
+@given(states=STATES, told=st.sets(st.integers(1, 5), max_size=3), data=st.data())
+def test_a_task_is_accepted_exactly_if_no_shorter_prefix_solves_it(
+    states: list[int], told: set[int], data: st.DataObject
+) -> None:
+    """Against the definition itself: after each prefix of the calls, is the final state there and everything seen?"""
+    calls = len(states) - 1
+    seen_in = [data.draw(st.sets(st.integers(1, 5), max_size=2)) for _ in range(calls)]
+    goal = data.draw(st.sets(st.integers(1, 5), max_size=2))
+    trace = Trace(
+        calls=tuple(step("x") for _ in range(calls)),
+        hashes=tuple(map(str, states)),
+        results=tuple(" ".join(map(str, values)) for values in seen_in),
+        told=tuple(map(str, told)),
+    )
+
+    def solved(done: int) -> bool:
+        return states[done] == states[-1] and told <= goal.union(*seen_in[:done])
+
+    changes = states[0] != states[-1]
+    sound = (changes or bool(told)) and not any(solved(done) for done in range(calls))
+    if sound:
+        check_trace(trace, " ".join(map(str, goal)))
+    else:
+        with pytest.raises(ProofError):
+            check_trace(trace, " ".join(map(str, goal)))
