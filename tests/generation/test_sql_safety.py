@@ -234,6 +234,14 @@ def test_bombs_are_stopped_and_undone(image: Image, sql: str) -> None:
     sandbox.close()
 
 
+def test_memory_is_bounded_whatever_the_time(image: Image) -> None:
+    sandbox = Sandbox(image, Limits(seconds=3600))
+    sorting = sandbox.prepare("SELECT printf('%.900000c', 'x') || n AS x FROM many ORDER BY x")  # of 360 MB
+    with pytest.raises(OutOfBoundsError):
+        sandbox.run(sorting, {})
+    sandbox.close()
+
+
 def test_bombs_are_no_tools(image: Image) -> None:
     bomb = tool("bomb", BOMBS["cross join"], id=INTEGER)
     (problem,) = verify_tool(bomb, image, Limits(seconds=0.2))
