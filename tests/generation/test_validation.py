@@ -1,0 +1,375 @@
+"""Accepted dialogues are broken one way at a time, and each break must be found for the right reason."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+
+import pytest
+from rollouts import Played, Spoiler, saying
+
+from core.dialogue import Dialogue, Verdict
+from core.messages import AssistantMessage, Message, ToolCall, ToolMessage, UserMessage
+from generation.environments.base import World
+from generation.environments.sql import SqlWorlds
+from generation.llm.scripted import ScriptedLLM
+from generation.pipeline import Subject
+from generation.rollout import Trajectory
+from generation.validation import replay, validate
+
+CHANGING = ("update_", "create_", "delete_")
+Line = tuple[Message, int]
+"""A message and the number of the task it belongs to; -1 for the system message."""
+
+
+@pytest.fixture(scope="module")
+def worlds(subjects: tuple[Subject, ...]) -> Iterator[dict[str, World]]:
+    open_worlds = SqlWorlds()
+    yield {s.domain.name: open_worlds.world(s.toolset, ScriptedLLM(), "x") for s in subjects}
+    open_worlds.close()
+
+
+@dataclass
+class Enacted:
+    """A transcript whose calls were really made: its dialogue, with the real results, and its trajectory."""
+
+    dialogue: Dialogue
+    trajectory: Trajectory
+
+
+def lines_of(dialogue: Dialogue) -> list[Line]:
+    return [(m, sum(start <= i for start in dialogue.task_starts) - 1) for i, m in enumerate(dialogue.messages)]
+
+
+def with_lines(dialogue: Dialogue, lines: list[Line]) -> Dialogue:
+    starts = [min((i for i, (_, task) in enumerate(lines) if task == n), default=0) for n in range(len(dialogue.tasks))]
+    return dialogue.model_copy(update={"messages": tuple(m for m, _ in lines), "task_starts": tuple(starts)})
+
+
+async def enact(dialogue: Dialogue, world: World) -> Enacted:
+    """Make all calls of the transcript for real, as the rollout would have, whatever results it claims."""
+    environment = world.open()
+    trajectory = Trajectory([], tasks=list(dialogue.tasks), starts=list(dialogue.task_starts))
+    calls: dict[str, ToolCall] = {}
+    for position, message in enumerate(dialogue.messages):
+        if position in dialogue.task_starts:
+            trajectory.snapshots.append(environment.snapshot())
+            if position != dialogue.task_starts[0]:
+                trajectory.hashes.append(environment.state_hash())
+        if isinstance(message, AssistantMessage):
+            calls |= {call.id: call for call in message.tool_calls or ()}
+        real = message
+        if isinstance(message, ToolMessage):
+            call = calls[message.tool_call_id]
+            real = message.model_copy(update={"content": (await environment.call(call.name, call.parsed())).content})
+        trajectory.messages.append(real)
+    trajectory.hashes.append(environment.state_hash())
+    environment.close()
+    return Enacted(dialogue.model_copy(update={"messages": tuple(trajectory.messages)}), trajectory)
+
+
+async def verdict_on(case: Enacted, world: World) -> Verdict:
+    verdict = (await validate(case.dialogue, case.trajectory, world, ScriptedLLM(), True)).verdict
+    assert verdict
+    return verdict
+
+
+async def changes_state(call: ToolCall, dialogue: Dialogue, world: World) -> bool:
+    """Whether this very call of the dialogue moved the state."""
+    environment = world.open()
+    try:
+        for message in dialogue.messages:
+            for other in message.tool_calls or () if isinstance(message, AssistantMessage) else ():
+                before = environment.state_hash()
+                await environment.call(other.name, other.parsed())
+                if other.id == call.id:
+                    return environment.state_hash() != before
+        raise AssertionError(f"{call.id} is not in the dialogue")
+    finally:
+        environment.close()
+
+
+async def single_changes(dialogue: Dialogue, world: World) -> list[int]:
+    """Positions of assistant messages with one call that moved the state."""
+    return [
+        position
+        for position, message in enumerate(dialogue.messages)
+        if isinstance(message, AssistantMessage)
+        and len(message.tool_calls or ()) == 1
+        and message.tool_calls
+        and message.tool_calls[0].name.startswith(CHANGING)
+        and await changes_state(message.tool_calls[0], dialogue, world)
+    ]
+
+
+def call_of(message: Message) -> ToolCall:
+    assert isinstance(message, AssistantMessage)
+    assert message.tool_calls
+    return message.tool_calls[0]
+
+
+def with_call(message: Message, call: ToolCall) -> Message:
+    return message.model_copy(update={"tool_calls": (call,)})
+
+
+async def test_undisturbed_dialogues_pass_and_replay_to_their_hash(executed: Played, worlds: dict[str, World]) -> None:
+    assert len(executed.accepted) >= 20
+    for dialogue in executed.accepted:
+        world = worlds[dialogue.domain]
+        case = await enact(dialogue, world)
+        assert case.dialogue.messages == dialogue.messages, "the recorded results are the real ones"
+        assert dialogue.state
+        assert case.trajectory.hashes[-1] == dialogue.state.final_hash
+        assert await replay(dialogue, world) == dialogue.state
+        verdict = await verdict_on(case, world)
+        assert verdict.accepted, verdict.reasons
+        assert {check.name.split()[0] for check in verdict.checks} == {
+            "finished",
+            "contract",
+            "state",
+            "told",
+            "replay",
+        }
+
+
+async def test_the_diff_says_what_changed_and_nothing_without_changes(executed: Played) -> None:
+    for dialogue in executed.accepted:
+        assert dialogue.state
+        moved = dialogue.state.initial_hash != dialogue.state.final_hash
+        assert bool(dialogue.state.diff) is moved
+    assert {bool(dialogue.state and dialogue.state.diff) for dialogue in executed.accepted} == {True, False}
+
+
+async def test_a_dropped_change_is_missed_in_the_state_of_its_task(executed: Played, worlds: dict[str, World]) -> None:
+    tried = 0
+    for dialogue in executed.accepted:
+        world = worlds[dialogue.domain]
+        for position in await single_changes(dialogue, world):
+            lines = lines_of(dialogue)
+            task = lines[position][1]
+            case = await enact(with_lines(dialogue, lines[:position] + lines[position + 2 :]), world)
+            verdict = await verdict_on(case, world)
+            assert not verdict.accepted
+            assert f"state of task {task}" in {check.name for check in verdict.checks if not check.passed}
+            tried += 1
+    assert tried >= 10
+
+
+async def test_a_dropped_change_in_the_record_alone_does_not_replay(executed: Played, worlds: dict[str, World]) -> None:
+    tried = 0
+    for dialogue in executed.accepted:
+        world = worlds[dialogue.domain]
+        case = await enact(dialogue, world)
+        for position in (await single_changes(dialogue, world))[-1:]:
+            lines = lines_of(dialogue)
+            forged = with_lines(dialogue, lines[:position] + lines[position + 2 :])
+            verdict = await verdict_on(replace(case, dialogue=forged), world)
+            assert [check.name for check in verdict.checks if not check.passed] == ["replay"]
+            tried += 1
+    assert tried >= 5
+
+
+async def test_a_changed_argument_is_seen_in_the_state(executed: Played, worlds: dict[str, World]) -> None:
+    """The right tool on the row next to the right one."""
+    tried = 0
+    for dialogue in executed.accepted:
+        world = worlds[dialogue.domain]
+        for position in await single_changes(dialogue, world):
+            call = call_of(dialogue.messages[position])
+            if not call.name.startswith(("update_", "delete_")):
+                continue
+            key, value = next(iter(call.parsed().items()))
+            lines = lines_of(dialogue)
+            other = ToolCall.make(call.id, call.name, call.parsed() | {key: value + 1 if value < 3 else value - 1})
+            lines[position] = (with_call(lines[position][0], other), lines[position][1])
+            verdict = await verdict_on(await enact(with_lines(dialogue, lines), world), world)
+            assert any(reason.startswith(f"state of task {lines[position][1]}") for reason in verdict.reasons)
+            tried += 1
+    assert tried >= 5
+
+
+async def test_an_extra_change_is_seen_in_the_state(executed: Played, worlds: dict[str, World]) -> None:
+    tried = 0
+    for dialogue in executed.accepted:
+        world = worlds[dialogue.domain]
+        for position in await single_changes(dialogue, world):
+            call = call_of(dialogue.messages[position])
+            if not call.name.startswith("create_"):
+                continue
+            lines = lines_of(dialogue)
+            message, task = lines[position]
+            again = ToolCall.make("again", call.name, call.parsed())
+            extra: list[Line] = [
+                (with_call(message, again), task),
+                (ToolMessage(tool_call_id="again", content=""), task),
+            ]
+            case = await enact(with_lines(dialogue, lines[: position + 2] + extra + lines[position + 2 :]), world)
+            verdict = await verdict_on(case, world)
+            assert any(reason.startswith(f"state of task {task}") for reason in verdict.reasons)
+            tried += 1
+    assert tried >= 3
+
+
+async def test_a_forged_tool_result_does_not_replay(executed: Played, worlds: dict[str, World]) -> None:
+    for dialogue in executed.accepted:
+        case = await enact(dialogue, worlds[dialogue.domain])
+        position = next(i for i, m in enumerate(dialogue.messages) if isinstance(m, ToolMessage))
+        forged = list(dialogue.messages)
+        forged[position] = forged[position].model_copy(update={"content": forged[position].content + " "})
+        case.dialogue = dialogue.model_copy(update={"messages": tuple(forged)})
+        verdict = await verdict_on(case, worlds[dialogue.domain])
+        assert [check.name for check in verdict.checks if not check.passed] == ["replay"]
+        assert await replay(case.dialogue, worlds[dialogue.domain]) is None
+
+
+async def test_a_value_that_was_looked_up_but_not_told_is_missed(executed: Played, worlds: dict[str, World]) -> None:
+    tried = 0
+    for dialogue in executed.accepted:
+        case = await enact(dialogue, worlds[dialogue.domain])
+        for number, task in enumerate(dialogue.tasks):
+            if not task.told_values:
+                continue
+            value = task.told_values[0]
+            lines = [
+                (m.model_copy(update={"content": "I have looked it up."}), n)
+                if n == number
+                and isinstance(m, AssistantMessage)
+                and not m.tool_calls
+                and value.casefold() in m.content.casefold()
+                else (m, n)
+                for m, n in lines_of(dialogue)
+            ]
+            verdict = await verdict_on(replace(case, dialogue=with_lines(dialogue, lines)), worlds[dialogue.domain])
+            (reason,) = verdict.reasons
+            assert reason.startswith(f"told in task {number}: never told: ")
+            assert value in reason
+            tried += 1
+    assert tried >= 20
+
+
+def swap_first_answer(lines: list[Line]) -> list[Line]:
+    """The first answer in words as if the user had said it."""
+    position = next(i for i, (m, _) in enumerate(lines) if isinstance(m, AssistantMessage) and not m.tool_calls)
+    message, task = lines[position]
+    return [*lines[:position], (UserMessage(content=message.content), task), *lines[position + 1 :]]
+
+
+def open_call(lines: list[Line]) -> list[Line]:
+    position = next(i for i, (m, _) in enumerate(lines) if isinstance(m, ToolMessage))
+    return lines[:position] + lines[position + 1 :]
+
+
+def double_result(lines: list[Line]) -> list[Line]:
+    position = next(i for i, (m, _) in enumerate(lines) if isinstance(m, ToolMessage))
+    return lines[: position + 1] + lines[position:]
+
+
+def rename(name: str) -> Callable[[list[Line]], list[Line]]:
+    def change(lines: list[Line]) -> list[Line]:
+        position = next(i for i, (m, _) in enumerate(lines) if isinstance(m, AssistantMessage) and m.tool_calls)
+        message, task = lines[position]
+        call = call_of(message)
+        return [
+            *lines[:position],
+            (with_call(message, ToolCall.make(call.id, name, call.parsed())), task),
+            *lines[position + 1 :],
+        ]
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("break_it", "why"),
+    [
+        (swap_first_answer, r"contract: message \d+ \(user\): (after 'tool'|the calls)"),
+        (open_call, r"contract: message \d+ \(\w+\): (the calls .* before it have no answer|after 'call')"),
+        (double_result, r"contract: message \d+ \(tool\): answers .* but the open calls are \[\]"),
+        (rename("open_door"), r"contract: message \d+ \(assistant\): calls the undeclared tool 'open_door'"),
+        (lambda lines: lines[1:2] + lines[:1] + lines[2:], r"contract: message 1 \(system\)"),
+        (lambda lines: [*lines, lines[-1]], r"contract: message \d+ \(user\): after 'user'"),
+    ],
+)
+async def test_unlawful_transcripts_are_rejected_before_anything_is_run(
+    executed: Played, worlds: dict[str, World], break_it: Callable[[list[Line]], list[Line]], why: str
+) -> None:
+    # Dialogues whose first call stands alone, so that dropping its answer leaves it open.
+    dialogues = [
+        d for d in executed.accepted if d.messages[2].role == "assistant" and len(d.messages[2].tool_calls or ()) == 1
+    ]
+    assert dialogues
+    for dialogue in dialogues:
+        case = await enact(dialogue, worlds[dialogue.domain])
+        broken = with_lines(dialogue, break_it(lines_of(dialogue))).model_copy(
+            update={"task_starts": dialogue.task_starts}
+        )
+        verdict = await verdict_on(replace(case, dialogue=broken), worlds[dialogue.domain])
+        assert len(verdict.reasons) == 1
+        assert re.match(why, verdict.reasons[0]), verdict.reasons
+        assert not verdict.judgments
+
+
+async def test_a_task_index_that_does_not_fit_is_unlawful(executed: Played, worlds: dict[str, World]) -> None:
+    dialogue = next(d for d in executed.accepted if len(d.tasks) > 1)
+    case = await enact(dialogue, worlds[dialogue.domain])
+    for starts in (dialogue.task_starts[:1], dialogue.task_starts[::-1]):
+        broken = dialogue.model_copy(update={"task_starts": starts})
+        verdict = await verdict_on(replace(case, dialogue=broken), worlds[dialogue.domain])
+        assert verdict.reasons[0].startswith("contract: task_starts")
+
+
+async def test_a_dialogue_that_broke_off_is_blamed_on_who_stopped_it(
+    executed: Played, worlds: dict[str, World]
+) -> None:
+    dialogue = executed.accepted[0]
+    case = await enact(dialogue, worlds[dialogue.domain])
+    case.trajectory.stop = "user: left"
+    broken = dialogue.model_copy(update={"messages": dialogue.messages[:4]})
+    verdict = await verdict_on(replace(case, dialogue=broken), worlds[dialogue.domain])
+    assert verdict.reasons == ("finished: user: left",)
+
+
+@pytest.mark.parametrize(
+    ("answer", "judgment"),
+    [
+        ('{"judgment": "invalid", "reasoning": "no"}', "no"),
+        ("", "unreadable: expected a JSON object"),
+        ('{"judgment": "maybe", "reasoning": "no"}', "unreadable: judgment: "),
+        ('{"judgment": "valid"}', "unreadable: reasoning: Field required"),
+    ],
+)
+async def test_the_judge_decides_only_where_nothing_was_executed(
+    executed: Played, worlds: dict[str, World], answer: str, judgment: str
+) -> None:
+    dialogue = executed.accepted[0]
+    world = worlds[dialogue.domain]
+    case = await enact(dialogue, world)
+    judge = Spoiler("judge", saying(answer))
+    beside = (await validate(case.dialogue, case.trajectory, world, judge, True)).verdict
+    alone = (await validate(case.dialogue, case.trajectory, world, judge, False)).verdict
+    assert beside
+    assert alone
+    assert beside.accepted
+    assert not alone.accepted
+    assert beside.judgments == alone.judgments
+    assert all(j.judgment == "invalid" and judgment in j.reasoning for j in beside.judgments)
+    assert len(alone.reasons) == len(dialogue.tasks)
+    assert all(reason.startswith("judge: ") for reason in alone.reasons)
+
+
+async def test_the_judge_sees_its_tasks_part_and_rubric_only(executed: Played) -> None:
+    for dialogue in executed.accepted:
+        prompts = {
+            request.key: request.messages[0].content
+            for request, _ in executed.log
+            if request.role == "judge" and request.affinity == dialogue.dialogue_id
+        }
+        assert len(prompts) == len(dialogue.tasks)
+        for number, task in enumerate(dialogue.tasks):
+            prompt = prompts[f"{task.task_id}/judge"]
+            assert task.goal in prompt
+            assert all(criterion in prompt for criterion in task.rubric.criteria)
+            assert all(f"expected call: {call.tool}(" in prompt for call in task.plan)
+            said = [m.content for m, n in lines_of(dialogue) if n == number and isinstance(m, ToolMessage)]
+            assert all(text in prompt for text in said)
+            assert all(other.goal not in prompt for other in dialogue.tasks if other.goal != task.goal)
