@@ -31,8 +31,13 @@ VERSION = "0.26.0"
 OFFICIAL_STEPS = 200
 DOMAINS = ("airline", "retail", "telecom")
 
-# Tasks of the base sets that ask for no change and no information: an agent that only waits for the user to leave passes them.
-DO_NOTHING: dict[str, tuple[str, ...]] = {"airline": (), "retail": ("10",), "telecom": ()}
+# The tasks that an agent passes by greeting the user and waiting for it to leave, found by running all of the base sets so: they
+# ask for no change of the database and for no information.
+DO_NOTHING: dict[str, frozenset[str]] = {
+    "airline": frozenset(map(str, (0, 1, 4, 5, 6, 10, 13, 26, 28, 31, 34, 36, 41, 43, 45, 46, 47, 48, 49))),
+    "retail": frozenset(map(str, (10, 12, 25, 50, 57, 65, 105))),
+    "telecom": frozenset(),
+}
 
 
 class Tau2Settings(Settings):
