@@ -4,23 +4,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import pytest
 from rollouts import Played, Spoiler, saying
+from transcripts import Enacted, Line, call_of, enact, lines_of, single_changes, with_call, with_lines
 
-from core.dialogue import Dialogue, Verdict
-from core.messages import AssistantMessage, Message, ToolCall, ToolMessage, UserMessage
+from core.dialogue import Verdict
+from core.messages import AssistantMessage, ToolCall, ToolMessage, UserMessage
 from generation.environments.base import World
 from generation.environments.sql import SqlWorlds
 from generation.llm.scripted import ScriptedLLM
 from generation.pipeline import Subject
-from generation.rollout import Trajectory
 from generation.validation import replay, validate
-
-CHANGING = ("update_", "create_", "delete_")
-Line = tuple[Message, int]
-"""A message and the number of the task it belongs to; -1 for the system message."""
 
 
 @pytest.fixture(scope="module")
@@ -30,87 +26,10 @@ def worlds(subjects: tuple[Subject, ...]) -> Iterator[dict[str, World]]:
     open_worlds.close()
 
 
-@dataclass
-class Enacted:
-    """A transcript whose calls were really made: its dialogue, with the real results, and its trajectory."""
-
-    dialogue: Dialogue
-    trajectory: Trajectory
-
-
-def lines_of(dialogue: Dialogue) -> list[Line]:
-    return [(m, sum(start <= i for start in dialogue.task_starts) - 1) for i, m in enumerate(dialogue.messages)]
-
-
-def with_lines(dialogue: Dialogue, lines: list[Line]) -> Dialogue:
-    starts = [min((i for i, (_, task) in enumerate(lines) if task == n), default=0) for n in range(len(dialogue.tasks))]
-    return dialogue.model_copy(update={"messages": tuple(m for m, _ in lines), "task_starts": tuple(starts)})
-
-
-async def enact(dialogue: Dialogue, world: World) -> Enacted:
-    """Make all calls of the transcript for real, as the rollout would have, whatever results it claims."""
-    environment = world.open()
-    trajectory = Trajectory([], tasks=list(dialogue.tasks), starts=list(dialogue.task_starts))
-    calls: dict[str, ToolCall] = {}
-    for position, message in enumerate(dialogue.messages):
-        if position in dialogue.task_starts:
-            trajectory.snapshots.append(environment.snapshot())
-            if position != dialogue.task_starts[0]:
-                trajectory.hashes.append(environment.state_hash())
-        if isinstance(message, AssistantMessage):
-            calls |= {call.id: call for call in message.tool_calls or ()}
-        real = message
-        if isinstance(message, ToolMessage):
-            call = calls[message.tool_call_id]
-            real = message.model_copy(update={"content": (await environment.call(call.name, call.parsed())).content})
-        trajectory.messages.append(real)
-    trajectory.hashes.append(environment.state_hash())
-    environment.close()
-    return Enacted(dialogue.model_copy(update={"messages": tuple(trajectory.messages)}), trajectory)
-
-
 async def verdict_on(case: Enacted, world: World) -> Verdict:
     verdict = (await validate(case.dialogue, case.trajectory, world, ScriptedLLM(), True)).verdict
     assert verdict
     return verdict
-
-
-async def changes_state(call: ToolCall, dialogue: Dialogue, world: World) -> bool:
-    """Whether this very call of the dialogue moved the state."""
-    environment = world.open()
-    try:
-        for message in dialogue.messages:
-            for other in message.tool_calls or () if isinstance(message, AssistantMessage) else ():
-                before = environment.state_hash()
-                await environment.call(other.name, other.parsed())
-                if other.id == call.id:
-                    return environment.state_hash() != before
-        raise AssertionError(f"{call.id} is not in the dialogue")
-    finally:
-        environment.close()
-
-
-async def single_changes(dialogue: Dialogue, world: World) -> list[int]:
-    """Positions of assistant messages with one call that moved the state."""
-    return [
-        position
-        for position, message in enumerate(dialogue.messages)
-        if isinstance(message, AssistantMessage)
-        and len(message.tool_calls or ()) == 1
-        and message.tool_calls
-        and message.tool_calls[0].name.startswith(CHANGING)
-        and await changes_state(message.tool_calls[0], dialogue, world)
-    ]
-
-
-def call_of(message: Message) -> ToolCall:
-    assert isinstance(message, AssistantMessage)
-    assert message.tool_calls
-    return message.tool_calls[0]
-
-
-def with_call(message: Message, call: ToolCall) -> Message:
-    return message.model_copy(update={"tool_calls": (call,)})
 
 
 async def test_undisturbed_dialogues_pass_and_replay_to_their_hash(executed: Played, worlds: dict[str, World]) -> None:
