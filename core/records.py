@@ -52,26 +52,28 @@ class Journal:
         self.path = path
         self.keys: set[str] = set()
         path.parent.mkdir(parents=True, exist_ok=True)
-        self._file = path.open("ab+")
-        self._file.seek(0)
+        path.touch()
         self._end = 0
-        for number, line in enumerate(self._file, start=1):
-            if not line.endswith(b"\n"):
-                break
-            try:
-                self.keys.add(key(json.loads(line)))
-            except (ValueError, KeyError, TypeError) as error:
-                self._file.close()
-                raise RecordError(f"{path}, line {number}: not a record of this journal ({error})") from None
-            self._end += len(line)
+        with path.open("rb") as lines:
+            for number, line in enumerate(lines, start=1):
+                if not line.endswith(b"\n"):
+                    break
+                try:
+                    self.keys.add(key(json.loads(line)))
+                except (ValueError, KeyError, TypeError) as error:
+                    raise RecordError(f"{path}, line {number}: not a record of this journal ({error})") from None
+                self._end += len(line)
+        # Unbuffered: what a full disk refused must not wait in a buffer to be written by a later flush or close.
+        self._file = path.open("ab", buffering=0)
         self._file.truncate(self._end)
 
     def append(self, record: BaseModel, key: str) -> None:
         """Write one record. Raises OSError (disk full) with everything written before still intact."""
         line = dump_line(record).encode()
+        rest = memoryview(line)
         try:
-            self._file.write(line)
-            self._file.flush()
+            while rest:
+                rest = rest[os.write(self._file.fileno(), rest) :]
             os.fsync(self._file.fileno())
         except OSError:
             self._file.truncate(self._end)

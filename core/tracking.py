@@ -56,6 +56,8 @@ class Tracker:
         # wandb reads these while it is imported; without them it also writes to the user's home.
         os.environ.setdefault("WANDB_CACHE_DIR", str(home / "cache"))
         os.environ.setdefault("WANDB_DATA_DIR", str(home / "data"))
+        # Else it advertises another product as soon as an LLM client is imported.
+        os.environ.setdefault("WANDB_DISABLE_WEAVE", "true")
         self._wandb = importlib.import_module("wandb")
         try:
             self._run = self._wandb.init(

@@ -7,6 +7,7 @@ import struct
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 from wandb.proto import wandb_internal_pb2
@@ -37,10 +38,18 @@ def test_an_offline_run_keeps_everything_under_outputs(
 ) -> None:
     home, outputs = tmp_path / "home", tmp_path / "outputs"
     home.mkdir()
-    for name in ("WANDB_API_KEY", "WANDB_CACHE_DIR", "WANDB_DATA_DIR", "XDG_CACHE_HOME", "XDG_DATA_HOME"):
+    for name in (
+        "WANDB_API_KEY",
+        "WANDB_CACHE_DIR",
+        "WANDB_DATA_DIR",
+        "WANDB_DISABLE_WEAVE",
+        "XDG_CACHE_HOME",
+        "XDG_DATA_HOME",
+    ):
         monkeypatch.setenv(name, "")  # so that what the tracker sets is taken back in the end
         monkeypatch.delenv(name)
     monkeypatch.setenv("HOME", str(home))
+    monkeypatch.setitem(sys.modules, "openai", ModuleType("openai"))  # in whose presence wandb likes to talk
     with Tracker(TrackingSettings(), outputs, "train", "r1", group="pipeline-1", config={"lr": 0.5}) as tracker:
         tracker.log({"loss": 2.0}, step=1)
         tracker.log({"loss": 1.0}, step=2)

@@ -1,0 +1,72 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import datasets
+import pytest
+from transcripts import DIALOGUE, MESSAGES
+
+from core.dialogue import Dialogue
+from core.messages import AssistantMessage, ContractError, ToolSpec, UserMessage
+from core.records import read_jsonl, write_jsonl
+
+
+def test_a_dialogue_comes_back_from_disk_as_it_was(tmp_path: Path) -> None:
+    write_jsonl(tmp_path / "d.jsonl", [DIALOGUE])
+    assert list(read_jsonl(tmp_path / "d.jsonl", Dialogue)) == [DIALOGUE]
+
+
+def test_datasets_reads_lines_of_different_tools_without_merging_them(tmp_path: Path) -> None:
+    other_tool = ToolSpec(
+        name="add_book",
+        description="",
+        parameters={"type": "object", "properties": {"title": {"type": "string"}, "tags": {"type": "array"}}},
+    )
+    other = DIALOGUE.model_copy(
+        update={"dialogue_id": "d2", "tools": (other_tool,), "provenance": {"model": "m", "deep": {"a": [1]}}}
+    )
+    path = tmp_path / "d.jsonl"
+    write_jsonl(path, [DIALOGUE, other])
+    rows = datasets.load_dataset("json", data_files=str(path), split="train", cache_dir=str(tmp_path / "cache"))
+    assert [json.loads(row["provenance"]) for row in rows] == [{"seed": 3}, {"model": "m", "deep": {"a": [1]}}]
+    assert [tool["name"] for tool in json.loads(rows[1]["tools"])] == ["add_book"]
+    assert json.loads(rows[0]["tools"])[0]["parameters"] == DIALOGUE.tools[0].parameters
+    calls = rows[0]["messages"][2]["tool_calls"]
+    assert [json.loads(call["function"]["arguments"]) for call in calls] == [{"member_id": 3}, {"member_id": 4}]
+
+
+def test_appendix_b_counts() -> None:
+    assert DIALOGUE.turns == 8, "everything but the system message"
+    assert DIALOGUE.user_turns == 2
+    assert DIALOGUE.steps() == (2, 0), "rounds of tool use, not calls"
+
+
+def test_calls_carry_their_own_results_whatever_the_order_of_answers() -> None:
+    assert DIALOGUE.calls() == [
+        ("get_member", {"member_id": 3}, '{"name": "Ann"}'),
+        ("get_member", {"member_id": 4}, '{"name": "Noé"}'),
+        ("rename_member", {"member_id": 3, "name": "Zoë"}, '{"rows_affected": 1}'),
+    ]
+
+
+@pytest.mark.parametrize("starts", [(), (1, 2), (1, 1)])
+def test_the_task_index_must_fit(starts: tuple[int, ...]) -> None:
+    tasks = DIALOGUE.tasks * (2 if starts == (1, 1) else 1)
+    with pytest.raises(ContractError, match="task_starts"):
+        DIALOGUE.model_copy(update={"task_starts": starts, "tasks": tasks}).check()
+
+
+def test_check_looks_at_the_transcript() -> None:
+    DIALOGUE.check()
+    with pytest.raises(ContractError, match="after 'user'"):
+        DIALOGUE.model_copy(update={"messages": (*MESSAGES, UserMessage(content="?"))}).check()
+    undeclared = DIALOGUE.model_copy(update={"tools": DIALOGUE.tools[:1]})
+    with pytest.raises(ContractError, match="undeclared tool 'rename_member'"):
+        undeclared.check()
+
+
+def test_no_user_no_steps() -> None:
+    silent = DIALOGUE.model_copy(update={"messages": MESSAGES[:1]})
+    assert (silent.steps(), silent.turns, silent.calls()) == ((), 0, [])
+    assert AssistantMessage(content="x").tool_calls is None

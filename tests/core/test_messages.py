@@ -1,0 +1,147 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+from openai.types.chat import ChatCompletionMessageParam, ChatCompletionToolParam
+from pydantic import TypeAdapter, ValidationError
+from transcripts import GET, MESSAGES, RENAME
+
+from core.messages import (
+    AssistantMessage,
+    ContractError,
+    FunctionCall,
+    Message,
+    Messages,
+    SystemMessage,
+    ToolCall,
+    ToolMessage,
+    ToolSpec,
+    UserMessage,
+    check_transcript,
+)
+
+TOOLS = (GET, RENAME)
+
+
+def test_the_wire_form_is_what_the_openai_client_types_describe() -> None:
+    for message in MESSAGES:
+        TypeAdapter(ChatCompletionMessageParam).validate_python(message.model_dump(exclude_none=True))
+    for tool in TOOLS:
+        TypeAdapter(ChatCompletionToolParam).validate_python(tool.openai())
+        assert "returns" not in tool.openai()["function"]
+
+
+def test_messages_come_back_from_json_as_they_were() -> None:
+    assert Messages.validate_json(Messages.dump_json(MESSAGES, exclude_none=True)) == MESSAGES
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"role": "developer", "content": "x"},
+        {"role": "user", "content": "x", "name": "unknown field"},
+        {"role": "tool", "content": "no id"},
+        {"role": "user"},
+    ],
+)
+def test_a_wrong_message_cannot_be_built(wrong: dict[str, str]) -> None:
+    with pytest.raises(ValidationError):
+        Messages.validate_python([wrong])
+
+
+@pytest.mark.parametrize("name", ["", "two words", "9lives", "a-b", "x" * 65, "__import__('os').getcwd"])
+def test_a_tool_name_is_an_identifier(name: str) -> None:
+    with pytest.raises(ValidationError):
+        ToolSpec(name=name, description="", parameters={"type": "object"})
+
+
+def test_a_tool_needs_real_json_schemas() -> None:
+    with pytest.raises(ValidationError, match="not a JSON Schema"):
+        ToolSpec(name="t", description="", parameters={"type": "objekt"})
+    with pytest.raises(ValidationError, match="not a JSON Schema"):
+        ToolSpec(name="t", description="", parameters={"type": "object"}, returns={"type": 3})
+
+
+def test_argument_errors_name_the_place() -> None:
+    assert GET.argument_error({"member_id": 3}) is None
+    assert GET.argument_error({}) == "'member_id' is a required property"
+    assert GET.argument_error({"member_id": "3"}) == "member_id: '3' is not of type 'integer'"
+    assert "'x' was unexpected" in str(GET.argument_error({"member_id": 3, "x": 1}))
+    assert "is not of type 'object'" in str(GET.argument_error([3]))
+
+
+@pytest.mark.parametrize("arguments", ["", "{", "[]", "3", "null", '"{}"'])
+def test_arguments_that_are_no_object_are_kept_and_refused(arguments: str) -> None:
+    call = ToolCall(id="c", function=FunctionCall(name="get_member", arguments=arguments))
+    assert call.function.arguments == arguments
+    with pytest.raises(ContractError, match="get_member"):
+        call.parsed()
+
+
+def test_arguments_keep_their_characters() -> None:
+    call = ToolCall.make("c", "t", {"name": "Zoë 北京"})
+    assert "Zoë 北京" in call.function.arguments
+    assert json.loads(call.function.arguments) == call.parsed() == {"name": "Zoë 北京"}
+
+
+SYSTEM, USER, CALLS, SECOND, FIRST, CALL, DONE, ANSWER, BYE = MESSAGES
+
+
+def test_the_lawful_transcript_and_its_lawful_ends_pass() -> None:
+    check_transcript(MESSAGES, TOOLS)
+    check_transcript(MESSAGES[:-1], TOOLS)
+    check_transcript(MESSAGES[1:], TOOLS)
+    check_transcript((*MESSAGES, ANSWER), TOOLS)
+
+
+@pytest.mark.parametrize(
+    ("messages", "problem"),
+    [
+        ((), "a dialogue ends with"),
+        ((SYSTEM,), "a dialogue ends with"),
+        ((USER, USER), "after 'user'"),
+        ((SYSTEM, SYSTEM, USER), "after 'system'"),
+        ((USER, SYSTEM), "after 'user'"),
+        ((SYSTEM, ANSWER), "after 'system'"),
+        ((ANSWER,), "after 'start'"),
+        ((USER, ANSWER, ANSWER), "after 'assistant'"),
+        ((USER, CALLS, FIRST), "have no answer"),
+        ((USER, CALLS, FIRST, ANSWER), "have no answer"),
+        ((USER, CALLS, ANSWER), "have no answer"),
+        ((USER, CALLS, FIRST, SECOND), "a dialogue ends with"),
+        ((USER, CALLS, FIRST, SECOND, USER), "after 'tool'"),
+        ((USER, CALLS, FIRST, FIRST), "answers 'c1', but the open calls are"),
+        ((USER, FIRST), "answers 'c1'"),
+        ((USER, CALLS, FIRST, SECOND, CALLS, FIRST, SECOND, ANSWER), "was used before"),
+        ((USER, AssistantMessage()), "neither content nor tool calls"),
+        ((USER, AssistantMessage(content=" \n")), "neither content nor tool calls"),
+        ((USER, AssistantMessage(reasoning_content="only thought")), "neither content nor tool calls"),
+        (
+            (
+                USER,
+                AssistantMessage(tool_calls=(ToolCall.make("c", "nope", {}),)),
+                ToolMessage(tool_call_id="c", content=""),
+            ),
+            "undeclared tool 'nope'",
+        ),
+        (
+            (USER, AssistantMessage(tool_calls=(ToolCall.make("c", "get_member", {"member_id": "3"}),))),
+            "do not fit its schema",
+        ),
+        (
+            (USER, AssistantMessage(tool_calls=(ToolCall.make("c", "get_member", {"member_id": 3}),) * 2)),
+            "was used before",
+        ),
+    ],
+)
+def test_each_unlawful_transcript_is_refused_for_its_reason(messages: tuple[Message, ...], problem: str) -> None:
+    with pytest.raises(ContractError, match=problem):
+        check_transcript(messages, TOOLS)
+
+
+def test_messages_are_immutable() -> None:
+    message = UserMessage(content="x")
+    with pytest.raises(ValidationError, match="frozen"):
+        message.content = "y"
+    assert SystemMessage(content="x") == SystemMessage(content="x")

@@ -1,0 +1,106 @@
+from __future__ import annotations
+
+import hashlib
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from core.records import RecordError
+from core.runs import latest, open_run, read_manifest, sha256
+from core.settings import UserError
+
+CONFIG = {"n": 3, "outputs": "x", "tracking": {"mode": "offline"}}
+
+
+def test_a_finished_run_is_the_latest_and_says_how_it_was_made(tmp_path: Path) -> None:
+    with open_run(tmp_path, "generate", CONFIG, {"data": "abc"}) as run:
+        assert not run.resumed
+        run.finish({"samples": 7})
+    assert latest(tmp_path, "generate", "make generate") == run.directory.resolve()
+    manifest = read_manifest(run.directory)
+    assert (manifest.status, manifest.results, manifest.config) == ("finished", {"samples": 7}, CONFIG)
+    assert (manifest.inputs, manifest.group, manifest.run_id) == (
+        {"data": "abc"},
+        run.directory.name,
+        run.directory.name,
+    )
+    head = subprocess.run(
+        ["git", "rev-parse", "HEAD"], cwd=Path(__file__).parent, capture_output=True, text=True, check=False
+    )
+    assert manifest.commit == (head.stdout.strip() or "unknown")
+    assert "apsw" in manifest.packages
+
+
+def test_an_unfinished_run_is_taken_up_by_the_same_configuration_only(tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt), open_run(tmp_path, "generate", CONFIG) as first:
+        raise KeyboardInterrupt
+    assert read_manifest(first.directory).status == "running"
+    with open_run(tmp_path, "generate", CONFIG | {"n": 4}) as other:
+        assert not other.resumed
+    with open_run(tmp_path, "generate", CONFIG, {"data": "changed"}) as other:
+        assert not other.resumed
+    with open_run(tmp_path, "generate", CONFIG | {"tracking": {"mode": "disabled"}}) as again:
+        assert (again.resumed, again.directory) == (True, first.directory)
+        again.finish({})
+    with open_run(tmp_path, "generate", CONFIG) as fresh:
+        assert not fresh.resumed, "a finished run is never written to again"
+        assert fresh.directory != first.directory
+
+
+def test_a_run_held_by_another_process_is_left_alone(tmp_path: Path) -> None:
+    program = (
+        "import sys, pathlib; from core.runs import open_run\n"
+        f"run = open_run(pathlib.Path(sys.argv[1]), 'generate', {CONFIG!r})\n"
+        "print(run.directory.name, flush=True); sys.stdin.read()"
+    )
+    holder = subprocess.Popen(
+        [sys.executable, "-c", program, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert holder.stdout is not None
+    held = holder.stdout.readline().strip()
+    with open_run(tmp_path, "generate", CONFIG) as run:
+        assert not run.resumed
+        assert run.directory.name != held
+        run.finish({})
+    holder.kill()
+    holder.communicate()
+    with open_run(tmp_path, "generate", CONFIG) as run:
+        assert (run.resumed, run.directory.name) == (True, held), "kill -9 gives the lock back"
+
+
+def test_a_failed_run_leaves_the_latest_finished_one_in_place(tmp_path: Path) -> None:
+    with open_run(tmp_path, "train", CONFIG) as good:
+        good.finish({})
+    with pytest.raises(RuntimeError), open_run(tmp_path, "train", CONFIG):
+        raise RuntimeError
+    assert latest(tmp_path, "train", "make train") == good.directory.resolve()
+
+
+def test_a_run_without_a_finished_one_before_it_names_the_command(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="run `make generate` first"):
+        latest(tmp_path, "generate", "make generate")
+    with open_run(tmp_path, "generate", CONFIG), pytest.raises(UserError, match="no finished generate run"):
+        latest(tmp_path, "generate", "make generate")
+
+
+def test_no_run_and_a_broken_manifest_are_told_apart(tmp_path: Path) -> None:
+    with pytest.raises(RecordError, match="it has no manifest"):
+        read_manifest(tmp_path)
+    (tmp_path / "manifest.json").write_text(json.dumps({"run_id": "x"}))
+    with pytest.raises(RecordError, match="is not a run manifest"):
+        read_manifest(tmp_path)
+
+
+def test_hashes_see_bytes_and_names(tmp_path: Path) -> None:
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    (folder / "a").write_bytes(b"1")
+    assert sha256(folder / "a") == hashlib.sha256(b"1").hexdigest()
+    before = sha256(folder)
+    (folder / "a").rename(folder / "b")
+    renamed = sha256(folder)
+    (folder / "b").write_bytes(b"2")
+    assert len({before, renamed, sha256(folder)}) == 3
