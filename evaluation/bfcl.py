@@ -100,8 +100,8 @@ def run(
         if (directory / f"trial-{trial}" / "done").exists():
             continue
         records = _run_trial(endpoint, settings, tasks, directory / f"trial-{trial}", trial, progress)
-        known = settled(journal)
         with open_journal(journal) as file:
+            known = settled(journal)
             for record in records:
                 if record.key not in known:
                     file.append(record, record.key)

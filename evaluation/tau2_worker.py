@@ -206,28 +206,31 @@ class Recorder(Hooks):  # type: ignore[misc]  # untyped here
 def main(path: Path) -> None:
     request = Tau2Request.model_validate_json(path.read_text())
     modelapi(name="served")(ServedAPI)
-    journal = request.directory / "trials.jsonl"
-    done = settled(journal)
-    tasks = [task(domain, ids, request, done) for domain, ids in request.settings.tasks().items()]
-    remaining = [one for one in tasks if one is not None]
-    if not remaining:
-        return
-    with open_journal(journal) as file:
-        Recorder.request, Recorder.journal = request, file
-        hooks(name="journal", description="Appends each trial's record to the journal")(Recorder)
-        logs = inspect_ai.eval(
-            remaining,
-            model=model(request.endpoint, "agent", request),
-            model_roles={"user": model(request.settings.user or request.endpoint, "user", request)},
-            max_tasks=len(remaining),
-            max_samples=request.endpoint.concurrency,
-            fail_on_error=False,
-            log_dir=str(request.directory / "logs"),
-            log_realtime=False,
-            log_samples=False,  # its log holds every database whole: seconds for each sample
-            display="none",
-            ctl_server=False,
-        )
+    with open_journal(request.directory / "trials.jsonl") as journal:
+        done = settled(journal.path)
+        tasks = [task(domain, ids, request, done) for domain, ids in request.settings.tasks().items()]
+        remaining = [one for one in tasks if one is not None]
+        if remaining:
+            hold(remaining, request, journal)
+
+
+def hold(tasks: list[inspect_ai.Task], request: Tau2Request, journal: Journal) -> None:
+    """Hold the trials of `tasks`, each in the journal as soon as it has ended. Raises what went wrong with the harness itself."""
+    Recorder.request, Recorder.journal = request, journal
+    hooks(name="journal", description="Appends each trial's record to the journal")(Recorder)
+    logs = inspect_ai.eval(
+        tasks,
+        model=model(request.endpoint, "agent", request),
+        model_roles={"user": model(request.settings.user or request.endpoint, "user", request)},
+        max_tasks=len(tasks),
+        max_samples=request.endpoint.concurrency,
+        fail_on_error=False,
+        log_dir=str(request.directory / "logs"),
+        log_realtime=False,
+        log_samples=False,  # its log holds every database whole: seconds for each sample
+        display="none",
+        ctl_server=False,
+    )
     if Recorder.failure:
         raise Recorder.failure
     if failed := [log for log in logs if log.status != "success"]:

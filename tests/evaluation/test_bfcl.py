@@ -152,6 +152,9 @@ def test_a_dead_server_is_not_scored_and_is_tried_again(serve: Serve, dead_endpo
     assert {record.success for record in records} == {None}
     assert all("APIConnectionError" in str(record.infrastructure_error) for record in records)
     assert set(aggregate(records).values()) == {None}
+    for path in (tmp_path / "trials.jsonl", next(tmp_path.rglob("*_irrelevance_result.json"))):
+        with path.open("a") as file:
+            file.write('{"benchmark": "bf')  # as a killed process leaves it
     again = run(serve(GroundTruth(tasks)).endpoint(), settings(tasks), tmp_path, trials=1)
     assert outcome(again) == {name: True for ids in tasks.values() for name in ids}
 
