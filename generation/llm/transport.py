@@ -130,7 +130,7 @@ class Transport:
     def _refusal(self, response: aiohttp.ClientResponse, text: str) -> Exception:
         """What an error status means."""
         status, problem = response.status, f"HTTP {response.status}: {' '.join(text.split())[:300]}"
-        if status in TRANSIENT or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        if status in TRANSIENT or (status >= HTTPStatus.INTERNAL_SERVER_ERROR and status != HTTPStatus.NOT_IMPLEMENTED):
             after = response.headers.get("Retry-After", "")
             return TransientError(problem, wait_s=float(after) if after.isdigit() else 0.0)
         if status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):

@@ -208,8 +208,9 @@ async def test_a_prompt_beyond_the_context_is_the_dialogues_failure() -> None:
     assert (completion.finish_reason, completion.message.content, len(mock.seen)) == ("length", "", 1)
 
 
-async def test_a_bad_request_is_not_repeated() -> None:
-    async with serving(status(400, "unsupported schema")) as mock, client(mock.url) as llm:
+@pytest.mark.parametrize("code", [400, 422, 501])
+async def test_a_request_that_can_never_work_is_not_repeated(code: int) -> None:
+    async with serving(status(code, "unsupported schema")) as mock, client(mock.url) as llm:
         with pytest.raises(LLMError, match="unsupported schema"):
             await llm.complete(REQUEST)
     assert len(mock.seen) == 1
