@@ -8,13 +8,16 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from core.settings import UserError
+
 POLL_S = 0.5
 GRACE_S = 5.0
 TAIL_LINES = 15
 
 
-class HarnessError(Exception):
-    """The official code of a benchmark failed as a whole; the message ends with the last lines of its log."""
+class HarnessError(UserError):
+    """The official code of a benchmark refused its settings or failed as a whole; the message ends with the last lines of its
+    log. What was held before is in the journal, and the same command goes on from there."""
 
 
 def run_worker(
