@@ -10,7 +10,7 @@ from core.records import Journal, read_jsonl
 from core.runs import sha256
 from core.settings import UserError
 from generation.databases import DatabaseSchema, read_schema
-from generation.llm.base import LLM, Request, ToolMakerContext
+from generation.llm.base import LLM, LLMError, Request, ToolMakerContext
 from generation.prompts import prompt_ids, render
 from generation.seeds.base import Seed
 from generation.sql_tools import SqlTool, parse_tools, verify_tool
@@ -73,14 +73,18 @@ async def make_toolsets(
 ) -> list[Toolset]:
     """One toolset a seed, in the seeds' order, each written to `path` as soon as it stands; what is there is not made again.
 
-    Domains of which too little holds are left out. Raises UserError for held-out seeds.
+    Domains of which too little holds are left out. Raises UserError for held-out seeds and where no
+    model answers.
     """
     if held_out := [seed.name for seed in seeds if seed.held_out]:
         raise UserError(f"held-out databases are for evaluation and refused as training seeds: {', '.join(held_out)}")
     with Journal(path, key=lambda record: str(record["domain"])) as journal:
         for seed in seeds:
             if seed.name not in journal.keys:
-                journal.append(await make_toolset(llm, seed, max_tools, attempts), seed.name)
+                try:
+                    journal.append(await make_toolset(llm, seed, max_tools, attempts), seed.name)
+                except LLMError as error:
+                    raise UserError(f"no tools for {seed.name}: the model cannot be reached ({error})") from None
     by_name = {toolset.domain: toolset for toolset in read_jsonl(path, Toolset)}
     toolsets = [by_name[seed.name] for seed in seeds]
     for toolset in toolsets:
