@@ -21,7 +21,9 @@ def first_json(text: str, kind: type[dict[str, Any]] | type[list[Any]]) -> Any:
     while opening := _OPENING.search(text, position):
         try:
             value, position = decoder.raw_decode(text, opening.start())
-        except (ValueError, RecursionError):
+        except RecursionError:
+            break  # thousands of brackets: to try them one by one would hold the event loop for minutes
+        except ValueError:
             position = opening.start() + 1
             continue
         if isinstance(value, kind):
