@@ -1,0 +1,298 @@
+"""Runs: the same bytes whatever the concurrency or interruption, and no answer of any model that a run dies of."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import json
+import os
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from rollouts import Played, Spoiler, files, ignore, pipeline_of, play, saying
+
+from core.messages import FunctionCall, ToolCall
+from core.records import RecordError
+from core.settings import UserError
+from generation.llm.base import Completion, LLMError, Request, Role
+from generation.llm.scripted import ScriptedLLM
+from generation.pipeline import Subject, finish, run
+from generation.statistics import Outcome
+
+Subjects = tuple[Subject, ...]
+EXECUTED = "user_oriented_exec"
+
+
+@pytest.mark.parametrize("name", ["task_oriented", "user_oriented", EXECUTED])
+def test_equal_seeds_give_equal_bytes_at_any_concurrency(name: str, subjects: Subjects, tmp_path: Path) -> None:
+    first, *others = [
+        files(play(name, subjects, tmp_path / str(workers), n=24, concurrency=workers).directory)
+        for workers in (1, 7, 64)
+    ]
+    assert first["dialogues.jsonl"].count(b"\n") > 12
+    assert others == [first, first]
+    assert files(play(name, subjects, tmp_path / "other", n=24, seed=1).directory) != first
+
+
+def test_every_request_has_its_own_key_and_its_dialogues_affinity(
+    executed: Played, simulated: dict[str, Played]
+) -> None:
+    for played in (executed, *simulated.values()):
+        requests = [request for request, _ in played.log]
+        assert len({request.key for request in requests}) == len(requests)
+        assert all(request.key.startswith(f"{request.affinity}/") for request in requests)
+        assert {request.affinity for request in requests} == {f"{played.pipeline.name}-{i:07d}" for i in range(30)}
+
+
+def test_lines_stand_in_order_and_say_where_they_come_from(executed: Played) -> None:
+    numbers = [int(d.dialogue_id.rpartition("-")[2]) for d in executed.accepted]
+    assert numbers == sorted(numbers)
+    for dialogue, number in zip(executed.accepted, numbers, strict=True):
+        subject = executed.pipeline.subjects[number % 3]
+        assert dialogue.domain == subject.domain.name
+        assert dialogue.provenance["database_sha256"] == subject.toolset.database_sha256
+        assert dialogue.provenance["llm"] == "scripted"
+        assert dialogue.provenance["seed"] == 0
+        assert dialogue.provenance["persona"] in executed.pipeline.user.personas
+        assert {"agent", "user", "judge", "task_writer"} <= set(dialogue.provenance["prompts"])
+
+
+def test_usage_adds_up_to_the_requests_that_were_made(executed: Played) -> None:
+    spent: Counter[str] = Counter()
+    for request, completion in executed.log:
+        spent[request.affinity] += completion.completion_tokens
+    by_id = {d.dialogue_id: d.usage for d in executed.accepted}
+    by_id |= {r.dialogue_id: r.dialogue.usage for r in executed.rejected if r.dialogue}
+    assert {name: usage.completion_tokens for name, usage in by_id.items()} == dict(spent)
+    assert sum(usage.requests for usage in by_id.values()) == len(executed.log)
+
+
+def arguments(text: str) -> Callable[[Completion], Completion]:
+    """The same calls with these arguments."""
+    return calls(lambda call: call.model_copy(update={"function": FunctionCall(name=call.name, arguments=text)}))
+
+
+def calls(change: Callable[[ToolCall], ToolCall]) -> Callable[[Completion], Completion]:
+    def spoil(completion: Completion) -> Completion:
+        changed = tuple(change(call) for call in completion.message.tool_calls or ()) or None
+        return replace(completion, message=completion.message.model_copy(update={"tool_calls": changed}))
+
+    return spoil
+
+
+def cut(completion: Completion) -> Completion:
+    content = completion.message.content[: len(completion.message.content) // 2]
+    return replace(
+        completion, finish_reason="length", message=completion.message.model_copy(update={"content": content})
+    )
+
+
+NO_JSON = "I would rather not say."
+WRONG_TYPES = '{"goal": 3, "user_message": [], "is_task_complete": "perhaps", "judgment": 7, "reasoning": {}}'
+HALF_A_CHARACTER = '{"goal": "\\ud83d", "user_message": "\\ud83d", "is_task_complete": false, "reasoning": "\\ud83d"}'
+ENDLESS = "[" * 30_000
+
+
+@pytest.mark.parametrize(
+    "spoil", [saying(""), cut, saying(NO_JSON), saying(WRONG_TYPES), saying(HALF_A_CHARACTER), saying(ENDLESS)]
+)
+@pytest.mark.parametrize(
+    ("role", "name", "blamed"),
+    [
+        ("task_writer", EXECUTED, "finished: task_writer: "),
+        ("user", EXECUTED, "finished: user: no readable user message in 3 attempts: "),
+        ("tool_simulator", "task_oriented", "finished: tool_simulator: "),
+        ("judge", "task_oriented", "judge: the judge's answer is unreadable: "),
+    ],
+)
+def test_garbage_is_rejected_with_the_role_to_blame(
+    role: Role, name: str, blamed: str, spoil: Callable[[Completion], Completion], subjects: Subjects, tmp_path: Path
+) -> None:
+    played = play(name, subjects, tmp_path, n=3, llm=Spoiler(role, spoil))
+    assert (played.statistics.accepted, played.statistics.rejected, played.statistics.failed) == (0, 3, 0)
+    for rejection in played.rejected:
+        assert rejection.dialogue
+        assert rejection.reasons
+        assert all(reason.startswith(blamed) for reason in rejection.reasons)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "blamed"),
+    [
+        (saying(""), "finished: agent: the answer is empty"),
+        (cut, "finished: agent: the answer was cut off"),
+        (saying("half \ud83d"), "finished: agent: the answer is no text"),
+        (calls(lambda c: ToolCall.make(c.id, "open_door", {})), "finished: agent: no answer after 12 rounds"),
+        (arguments("{'a': 1"), "finished: agent: no answer after 12 rounds"),
+        (arguments("[1]"), "finished: agent: no answer after 12 rounds"),
+        (arguments(ENDLESS), "finished: agent: no answer after 12 rounds"),
+        (arguments('{"limit": ' + 5000 * "9" + "}"), "finished: agent: no answer after 12 rounds"),
+        (arguments('{"limit": NaN, "x": "\\ud83d"}'), "finished: agent: no answer after 12 rounds"),
+    ],
+)
+@pytest.mark.parametrize("name", ["task_oriented", EXECUTED])
+def test_an_agents_garbage_is_rejected_and_blamed_on_it(
+    name: str, spoil: Callable[[Completion], Completion], blamed: str, subjects: Subjects, tmp_path: Path
+) -> None:
+    played = play(name, subjects, tmp_path, n=3, llm=Spoiler("agent", spoil))
+    assert (played.statistics.accepted, played.statistics.failed) == (0, 0)
+    assert [reason for rejection in played.rejected for reason in rejection.reasons if reason.startswith(blamed)]
+
+
+def test_an_agent_that_only_talks_is_rejected_by_execution(subjects: Subjects, tmp_path: Path) -> None:
+    played = play(EXECUTED, subjects, tmp_path, n=6, llm=Spoiler("agent", saying("Certainly, it is done.")))
+    assert len(played.rejected) == 6
+    assert all(reason.startswith(("state of", "told in")) for r in played.rejected for reason in r.reasons)
+
+
+def test_call_ids_that_a_model_repeats_are_made_unique(executed: Played, subjects: Subjects, tmp_path: Path) -> None:
+    same_ids = calls(lambda call: call.model_copy(update={"id": "call_0"}))
+    played = play(EXECUTED, subjects, tmp_path, n=30, llm=Spoiler("agent", same_ids))
+    assert [d.messages for d in played.accepted] == [d.messages for d in executed.accepted]
+
+
+class Failing:
+    """A model that cannot be reached for some dialogues, and a fault of ours in others."""
+
+    name = "failing"
+
+    def __init__(self) -> None:
+        self.llm = ScriptedLLM()
+
+    async def complete(self, request: Request) -> Completion:
+        number = int(request.affinity.rpartition("-")[2])
+        if number % 5 == 1 and request.role == "agent":
+            raise LLMError("the server is gone")
+        if number % 5 == 2 and request.role == "judge":
+            raise ZeroDivisionError("a fault of ours")
+        return await self.llm.complete(request)
+
+    async def close(self) -> None: ...
+
+
+def test_dialogues_that_fail_are_recorded_and_the_others_go_on(
+    executed: Played, subjects: Subjects, tmp_path: Path
+) -> None:
+    played = play(EXECUTED, subjects, tmp_path, n=30, llm=Failing())
+    figures = played.statistics
+    failed = [rejection for rejection in played.rejected if rejection.status == "failed"]
+    assert figures.started == 30 == figures.accepted + figures.rejected + figures.failed
+    assert figures.failed == len(failed)
+    assert {r.reasons for r in failed} == {
+        ("llm: the server is gone",),
+        ("internal: ZeroDivisionError: a fault of ours",),
+    }
+    assert all(r.dialogue is None for r in failed)
+    assert figures.reasons["llm"] == 6
+    spared = [d.messages for d in executed.accepted if int(d.dialogue_id.rpartition("-")[2]) % 5 not in (1, 2)]
+    assert [d.messages for d in played.accepted] == spared
+
+
+class Misused(Failing):
+    async def complete(self, request: Request) -> Completion:
+        raise UserError("the key is wrong")
+
+
+def test_what_would_meet_every_dialogue_alike_ends_the_run(subjects: Subjects, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="the key is wrong"):
+        play(EXECUTED, subjects, tmp_path, n=30, llm=Misused())
+    assert (tmp_path / "journal.jsonl").read_bytes() == b""
+
+
+def test_without_any_subject_every_dialogue_is_blamed_on_the_tool_maker(tmp_path: Path) -> None:
+    played = play(EXECUTED, (), tmp_path, n=4)
+    assert [r.reasons[0].partition(":")[0] for r in played.rejected] == ["tool_maker"] * 4
+
+
+# Interruptions.
+
+
+class PulledPlugError(Exception):
+    pass
+
+
+def interrupt_after(count: int) -> Callable[[Outcome], None]:
+    seen: list[Outcome] = []
+
+    def on_outcome(outcome: Outcome) -> None:
+        seen.append(outcome)
+        if len(seen) >= count:
+            raise PulledPlugError
+
+    return on_outcome
+
+
+async def _resume(subjects: Subjects, directory: Path, on_outcome: Callable[[Outcome], None] = ignore) -> None:
+    pipeline = pipeline_of(EXECUTED, subjects, ScriptedLLM())
+    try:
+        await run(pipeline, directory, 30, 8, on_outcome)
+    finally:
+        pipeline.worlds.close()
+
+
+def test_an_interrupted_run_goes_on_and_ends_with_the_same_files(
+    executed: Played, subjects: Subjects, tmp_path: Path
+) -> None:
+    for count in (3, 11, 20):
+        with pytest.raises(PulledPlugError):
+            asyncio.run(_resume(subjects, tmp_path, interrupt_after(count)))
+    journal = (tmp_path / "journal.jsonl").read_bytes()
+    assert 20 <= journal.count(b"\n") < 30, "those in flight may still have ended"
+    assert not (tmp_path / "dialogues.jsonl").exists()
+    (tmp_path / "journal.jsonl").write_bytes(journal[:-100])  # the last line is torn, as after kill -9
+    told: list[Outcome] = []
+    asyncio.run(_resume(subjects, tmp_path, told.append))
+    assert files(tmp_path) == files(executed.directory)
+    assert sorted(outcome.dialogue_id for outcome in told) == [f"{EXECUTED}-{i:07d}" for i in range(30)]
+    assert {outcome.session for outcome in told} == {1, 2, 3, 4}
+    asyncio.run(_resume(subjects, tmp_path))
+    assert files(tmp_path) == files(executed.directory), "a finished run is not run again"
+
+
+@pytest.mark.parametrize(
+    ("line", "why"),
+    [(b"{torn\n", "not a record of this journal"), (b'{"dialogue_id": "x", "status": "fine"}\n', "status")],
+)
+def test_a_corrupt_line_names_its_file_and_number(
+    line: bytes, why: str, executed: Played, subjects: Subjects, tmp_path: Path
+) -> None:
+    lines = (executed.directory / "journal.jsonl").read_bytes().splitlines(keepends=True)
+    path = tmp_path / "journal.jsonl"
+    path.write_bytes(b"".join([*lines[:3], line, *lines[4:]]))
+    with pytest.raises(RecordError, match=rf"{path}, line 4: .*{why}"):
+        asyncio.run(_resume(subjects, tmp_path))
+    assert path.read_bytes().splitlines(keepends=True)[4:] == lines[4:], "nothing is lost"
+
+
+def test_a_full_disk_ends_the_run_and_leaves_what_was_written(
+    executed: Played, subjects: Subjects, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    room = 9
+    real = os.fsync
+
+    def fsync(descriptor: int) -> None:
+        nonlocal room
+        room -= 1
+        if room < 0:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    with pytest.raises(OSError, match="No space left"):
+        asyncio.run(_resume(subjects, tmp_path))
+    monkeypatch.undo()
+    kept = (tmp_path / "journal.jsonl").read_text().splitlines()
+    assert len(kept) == 9
+    assert all(json.loads(line)["dialogue_id"] for line in kept)
+    asyncio.run(_resume(subjects, tmp_path))
+    assert files(tmp_path) == files(executed.directory)
+
+
+def test_final_files_follow_from_the_journal_alone(executed: Played, tmp_path: Path) -> None:
+    lines = (executed.directory / "journal.jsonl").read_bytes().splitlines(keepends=True)
+    (tmp_path / "journal.jsonl").write_bytes(b"".join(lines[::-1]))
+    assert finish(EXECUTED, tmp_path) == executed.statistics
+    assert files(tmp_path) == files(executed.directory)
