@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from core.dialogue import Dialogue
+from core.dialogue import Dialogue, Rubric, Task
 from core.messages import AssistantMessage
 from core.records import read_jsonl
 from generation.environments.base import Worlds
@@ -25,6 +25,15 @@ from generation.user import UserSettings
 
 ROWS_PER_TABLE = 40
 CONF = Path(__file__).parents[2] / "conf"
+
+TASK = Task(
+    task_id="d/t0",
+    goal="The user wants to find a hall. They also want to book it.",
+    subgoals=("find a hall", "book it"),
+    difficulty="medium",
+    rubric=Rubric(criteria=()),
+)
+"""For those who need one, whatever it is."""
 
 
 def rollout_settings(name: str, **changes: Any) -> RolloutSettings:
@@ -95,6 +104,21 @@ class Spoiler:
 def saying(content: str) -> Callable[[Completion], Completion]:
     """Answers that are always this text."""
     return lambda completion: replace(completion, message=AssistantMessage(content=content))
+
+
+@dataclass
+class Sayer:
+    """Says one thing after the other, whatever it is asked, and keeps the prompts."""
+
+    texts: list[str]
+    name: str = "sayer"
+    requests: list[Request] = field(default_factory=list)
+
+    async def complete(self, request: Request) -> Completion:
+        self.requests.append(request)
+        return Completion(AssistantMessage(content=self.texts[len(self.requests) - 1]))
+
+    async def close(self) -> None: ...
 
 
 @dataclass(frozen=True)

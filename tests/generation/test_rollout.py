@@ -1,0 +1,176 @@
+"""One dialogue at a time: its limits, its isolation, what each role is shown, and how tasks follow each other."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import pytest
+from rollouts import Played, Spoiler, pipeline_of, play, saying, user_settings
+
+from core.messages import AssistantMessage, ToolMessage, UserMessage
+from generation.llm.base import AgentContext, TaskWriterContext
+from generation.llm.scripted import ScriptedLLM
+from generation.pipeline import Subject
+from generation.rollout import Cast, Rollout, Trajectory
+
+Subjects = tuple[Subject, ...]
+NEVER_DONE = saying(json.dumps({"user_message": "And another thing.", "is_task_complete": False}))
+AT_ONCE = saying(json.dumps({"user_message": "Bye.", "is_task_complete": True}))
+
+
+async def trajectory_of(subjects: Subjects, llm: Any, name: str = "user_oriented_exec", **changes: Any) -> Trajectory:
+    pipeline = pipeline_of(name, subjects, llm, **changes)
+    world = pipeline.worlds.world(subjects[0].toolset, llm, "d")
+    rollout = Rollout("d", subjects[0].domain, world, Cast.of(llm), pipeline.rollout, pipeline.user, Random(3))
+    try:
+        return await rollout.play()
+    finally:
+        pipeline.worlds.close()
+
+
+@pytest.mark.parametrize("limit", [1, 3])
+async def test_a_user_who_is_never_done_is_stopped_after_its_messages(subjects: Subjects, limit: int) -> None:
+    played = await trajectory_of(subjects, Spoiler("user", NEVER_DONE), max_user_turns=limit)
+    assert played.stop == f"user: not done after {limit} messages"
+    assert sum(isinstance(message, UserMessage) for message in played.messages) == limit
+    assert len(played.tasks) == 1
+    assert played.hashes == []
+
+
+async def test_a_user_who_leaves_before_asking_is_to_blame(subjects: Subjects) -> None:
+    played = await trajectory_of(subjects, Spoiler("user", AT_ONCE))
+    assert played.stop == "user: declared the task complete before asking for anything"
+    assert len(played.messages) == 1
+
+
+@pytest.mark.parametrize("limit", [1, 4])
+async def test_an_agent_that_never_answers_is_stopped_after_its_rounds(subjects: Subjects, limit: int) -> None:
+    tool = subjects[0].toolset.specs[0].name
+
+    class Caller(ScriptedLLM):
+        async def complete(self, request: Any) -> Any:
+            completion = await super().complete(request)
+            if not isinstance(request.context, AgentContext):
+                return completion
+            (call,) = (
+                AssistantMessage.model_validate(
+                    {"tool_calls": [{"id": "x", "function": {"name": tool, "arguments": "{}"}}]}
+                ).tool_calls
+                or ()
+            )
+            message = completion.message.model_copy(update={"tool_calls": (call,), "content": ""})
+            return type(completion)(message, "tool_calls")
+
+    played = await trajectory_of(subjects, Caller(), max_steps=limit)
+    assert played.stop == f"agent: no answer after {limit} rounds of tool use"
+    assert sum(isinstance(message, ToolMessage) for message in played.messages) == limit
+    assert isinstance(played.messages[-1], ToolMessage)
+
+
+async def test_a_further_task_that_cannot_be_written_ends_the_dialogue_early(subjects: Subjects) -> None:
+    class OneTask(ScriptedLLM):
+        async def complete(self, request: Any) -> Any:
+            completion = await super().complete(request)
+            if isinstance(request.context, TaskWriterContext) and request.context.previous:
+                return saying("no more ideas")(completion)
+            return completion
+
+    played = await trajectory_of(subjects, OneTask(error_rate=0.0), tasks={3: 1.0})
+    assert played.stop == "complete"
+    assert (played.tasks_requested, len(played.tasks), len(played.hashes)) == (3, 1, 1)
+    assert isinstance(played.messages[-1], UserMessage), "the user's goodbye"
+
+
+def test_the_number_of_tasks_is_drawn_as_the_weights_say(subjects: Subjects, tmp_path: Path) -> None:
+    for count in (1, 3):
+        played = play("user_oriented", subjects, tmp_path / str(count), n=6, tasks={count: 1.0})
+        assert {len(dialogue.tasks) for dialogue in played.accepted} == {count}
+        assert all(len(dialogue.task_starts) == count for dialogue in played.accepted)
+
+
+def test_the_task_oriented_baseline_hands_the_whole_task_over(simulated: dict[str, Played]) -> None:
+    played = simulated["task_oriented"]
+    assert not [request for request, _ in played.log if request.role == "user"]
+    for dialogue in played.accepted:
+        said = [message.content for message in dialogue.messages if isinstance(message, UserMessage)]
+        assert said == [task.goal for task in dialogue.tasks]
+        assert all(goal.startswith("Please ") for goal in said)
+
+
+def test_the_agents_requests_only_ever_grow(executed: Played) -> None:
+    """What was sent before is a prefix of what is sent next, so that the server's cache serves it."""
+    for dialogue in executed.accepted:
+        mine = [r for r, _ in executed.log if r.role == "agent" and r.affinity == dialogue.dialogue_id]
+        assert all(request.tools == dialogue.tools for request in mine)
+        for earlier, later in itertools.pairwise(mine):
+            assert len(later.messages) > len(earlier.messages)
+            assert later.messages[: len(earlier.messages)] == earlier.messages
+        assert dialogue.messages[: len(mine[-1].messages)] == mine[-1].messages
+
+
+def test_nobody_but_the_stand_in_is_told_the_plan(executed: Played) -> None:
+    """Gold arguments and goals never stand in the text that the agent is sent; goals do in the user's alone."""
+    for request, _ in executed.log:
+        text = " ".join(message.content for message in request.messages)
+        if isinstance(request.context, AgentContext):
+            assert request.context.task.goal not in text
+            assert "${" not in text
+
+
+def test_task_writers_see_a_limited_fresh_view_of_real_rows(executed: Played, subjects: Subjects) -> None:
+    rows = {subject.domain.name: subject.domain.rows for subject in subjects}
+    views: dict[str, list[Any]] = {}
+    for request, _ in executed.log:
+        if isinstance(request.context, TaskWriterContext):
+            assert all(len(seen) <= 4 for seen in request.context.view.values())
+            for table, seen in request.context.view.items():
+                assert all(row in rows[request.context.domain][table] for row in seen)
+            if request.key.endswith("/0"):
+                views.setdefault(request.affinity, []).append(request.context.view)
+    several = [seen for seen in views.values() if len(seen) > 1]
+    assert several
+    assert all(seen[0] != seen[1] for seen in several)
+
+
+def test_follow_ups_extend_what_the_tools_returned(executed: Played) -> None:
+    extended = 0
+    for request, _ in executed.log:
+        context = request.context
+        if not isinstance(context, TaskWriterContext) or not context.want_follow_up:
+            continue
+        dialogue = next((d for d in executed.accepted if d.dialogue_id == request.affinity), None)
+        if dialogue is None:
+            continue
+        begin = dialogue.task_starts[len(context.previous) - 1]
+        end = [*dialogue.task_starts, len(dialogue.messages)][len(context.previous)]
+        returned = " ".join(m.content for m in dialogue.messages[begin:end] if isinstance(m, ToolMessage))
+        assert all(json.dumps(value, ensure_ascii=False) in returned for value in context.facts.values())
+        extended += 1
+    assert extended >= 5
+    linked = [task for d in executed.accepted for task in d.tasks if task.follows_from]
+    assert linked
+    assert all(task.follows_from == f"{task.task_id[:-1]}{int(task.task_id[-1]) - 1}" for task in linked)
+
+
+def test_state_persists_within_a_dialogue_and_is_hidden_from_others(executed: Played) -> None:
+    """A key made by one dialogue is made again by another on the same database, and never twice by one."""
+    made: dict[tuple[str, str], list[tuple[str, int]]] = {}
+    for dialogue in executed.accepted:
+        for name, _, result in dialogue.calls():
+            if name.startswith("create_") and "error" not in result:
+                value = json.loads(result)
+                (key,) = set(value) - {"rows_affected"}
+                made.setdefault((dialogue.domain, name), []).append((dialogue.dialogue_id, value[key]))
+    for keys in made.values():
+        assert len(set(keys)) == len(keys)
+    assert any(len({key for _, key in keys}) < len(keys) for keys in made.values())
+
+
+def test_personas_are_drawn_from_the_settings(subjects: Subjects, tmp_path: Path) -> None:
+    user = user_settings(personas=["calm: speaks slowly", "terse: few words"])
+    played = play("user_oriented", subjects, tmp_path, n=12, user=user)
+    assert {dialogue.provenance["persona"] for dialogue in played.accepted} == set(user.personas)

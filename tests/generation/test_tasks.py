@@ -1,0 +1,139 @@
+"""The task writer: which drafts become tasks, and what a model hears of those that do not."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from rollouts import Played, Sayer
+
+from generation.environments.base import Environment
+from generation.environments.simulated import SimulatedWorlds
+from generation.environments.sql import SqlWorlds
+from generation.llm.base import UnusableAnswerError
+from generation.llm.scripted import ScriptedLLM
+from generation.pipeline import Subject
+from generation.tasks import TaskWriter
+
+
+@pytest.fixture
+def gym(subjects: tuple[Subject, ...]) -> Subject:
+    return next(subject for subject in subjects if subject.domain.name == "gym")
+
+
+@pytest.fixture
+def environment(gym: Subject) -> Iterator[Environment]:
+    worlds = SqlWorlds()
+    yield worlds.world(gym.toolset, ScriptedLLM(), "x").open()
+    worlds.close()
+
+
+@pytest.fixture
+def draft(executed: Played) -> dict[str, Any]:
+    """A draft about the gym that is known to hold: the plan of an accepted dialogue's first task."""
+    task = next(
+        d.tasks[0]
+        for d in executed.accepted
+        if d.domain == "gym" and d.tasks[0].told_values and len(d.tasks[0].plan) > 1
+    )
+    plan = [call.model_dump() | {"arguments": call.arguments} for call in task.plan]
+    return {"goal": task.goal, "subgoals": task.subgoals, "difficulty": "hard", "plan": plan, "criteria": ["c"]}
+
+
+def writer(llm: Sayer, gym: Subject, attempts: int, seen: frozenset[str] = frozenset()) -> TaskWriter:
+    return TaskWriter(llm, "gym", gym.domain.schema, "descriptive", attempts, seen)
+
+
+async def test_a_draft_that_holds_becomes_a_task_with_its_proof(
+    gym: Subject, environment: Environment, draft: dict[str, Any]
+) -> None:
+    llm = Sayer([f"Here you are:\n```json\n{json.dumps(draft, indent=1)}\n```"])
+    before = environment.state_hash()
+    task = await writer(llm, gym, 1).write(environment, {}, "hard", "d1")
+    assert (task.task_id, task.goal, task.difficulty, task.follows_from) == ("d1/t0", draft["goal"], "hard", None)
+    assert [call.tool for call in task.gold_calls] == [call["tool"] for call in draft["plan"]]
+    assert "${" not in json.dumps([call.arguments for call in task.gold_calls])
+    assert task.told_values
+    assert task.rubric.criteria == ("c",)
+    assert all(call.tool in pattern for call, pattern in zip(task.plan, task.rubric.tool_pattern, strict=True))
+    assert environment.state_hash() == before
+
+
+def changed(draft: dict[str, Any], **changes: Any) -> str:
+    return json.dumps(draft | changes)
+
+
+async def test_each_refusal_is_told_to_the_model_and_counted(
+    gym: Subject, environment: Environment, draft: dict[str, Any]
+) -> None:
+    plan = draft["plan"]
+    other = {"tool": "get_member", "arguments": {}, "tell": []}
+    refused = {
+        "no draft": "expected a JSON object",
+        changed(draft, difficulty="trivial"): "difficulty: ",
+        changed(draft, plan=[]): "plan: ",
+        changed(draft, subgoals=[]): "subgoals: ",
+        changed(draft, reward=1): "reward: ",
+        changed(draft, plan=[*plan, {"tool": "open_door", "arguments": {}}]): "undeclared tools ['open_door']",
+        changed(draft, plan=[{**plan[0], "subgoal": 9}]): "a subgoal that is not among",
+        changed(draft, plan=[{**plan[0], "subgoal": -1}]): "a subgoal that is not among",
+        changed(draft, plan=[{**plan[0], "arguments": {"x": "${5.id}"}}]): "call 0",
+        changed(
+            draft, plan=[{**call, "tell": []} for call in plan if not call["tool"].startswith("update")][:1]
+        ): "nothing to check",
+        changed(draft, goal="Seen before."): "this very goal is in the training data",
+        changed(draft, plan=[*plan, other]): "call ",
+    }
+    llm = Sayer([*refused, json.dumps(draft)])
+    tasks = writer(llm, gym, len(refused) + 1, frozenset(["Seen before."]))
+    task = await tasks.write(environment, {}, "easy", "d1")
+    assert task.goal == draft["goal"]
+    prompts = [request.messages[0].content for request in llm.requests]
+    assert "was refused" not in prompts[0]
+    for complaint, prompt in zip(refused.values(), prompts[1:], strict=True):
+        assert "Your last draft was refused: " in prompt
+        assert complaint in prompt.rpartition("Your last draft was refused: ")[2]
+    assert sum(tasks.refusals.values()) == len(refused)
+    assert len({request.key for request in llm.requests}) == len(prompts)
+
+
+async def test_after_all_attempts_the_writer_is_to_blame(gym: Subject, environment: Environment) -> None:
+    with pytest.raises(UnusableAnswerError, match=r"^task_writer: expected .*one.*; expected .*two") as raised:
+        await writer(Sayer(["one", "two", "three"]), gym, 2).write(environment, {}, "easy", "d1")
+    assert raised.value.role == "task_writer"
+
+
+async def test_a_task_must_be_unsolved_in_the_present_state(gym: Subject, environment: Environment) -> None:
+    """What one dialogue has done cannot be asked for again in it, though it could in another."""
+    plan = [{"tool": "delete_booking", "arguments": {"booking_id": 108}}]
+    goal = "The user wants to delete booking number 108."
+    draft = json.dumps({"goal": goal, "subgoals": ["delete it"], "difficulty": "easy", "plan": plan})
+    task = await writer(Sayer([draft]), gym, 1).write(environment, {}, "easy", "d1")
+    assert task.mutates
+    await environment.call("delete_booking", {"booking_id": 108})
+    with pytest.raises(UnusableAnswerError, match=r"call 0 \(delete_booking\) gives .*\"rows_affected\": 0"):
+        await writer(Sayer([draft]), gym, 1).write(environment, {}, "easy", "d1")
+
+
+async def test_without_execution_a_task_carries_its_plan_but_no_proof(gym: Subject, draft: dict[str, Any]) -> None:
+    simulated = SimulatedWorlds().world(gym.toolset, ScriptedLLM(), "d1").open()
+    task = await writer(Sayer([json.dumps(draft)]), gym, 1).write(simulated, {}, "easy", "d1")
+    assert task.plan
+    assert not task.gold_calls
+    assert not task.told_values
+
+
+async def test_a_follow_up_names_the_task_it_extends(
+    gym: Subject, environment: Environment, draft: dict[str, Any]
+) -> None:
+    first = await writer(Sayer([json.dumps(draft)]), gym, 1).write(environment, {}, "easy", "d1")
+    for facts, follows in (({"member_id": 3}, "d1/t0"), ({}, None)):
+        llm = Sayer([json.dumps(draft)])
+        tasks = writer(llm, gym, 1)
+        second = await tasks.write(environment, {}, "easy", "d1", (first,), facts, want_follow_up=True)
+        assert second.task_id == "d1/t1"
+        assert second.follows_from == follows
+        assert ("naturally extends" in llm.requests[0].messages[0].content) is bool(facts)
+        assert ("independent of the earlier" in llm.requests[0].messages[0].content) is not bool(facts)
