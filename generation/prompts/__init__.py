@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from functools import cache
+import json
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +15,16 @@ _HERE = Path(__file__).parent
 
 @cache
 def _templates() -> Environment:
-    return Environment(
+    environment = Environment(
         loader=FileSystemLoader(_HERE),
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
         autoescape=False,
     )
+    # Jinja's own filter writes for HTML: O\u0027Brien, and keys in another order than the table's columns.
+    environment.filters["tojson"] = partial(json.dumps, ensure_ascii=False)
+    return environment
 
 
 def render(prompt: str, **values: Any) -> str:
