@@ -1,0 +1,141 @@
+"""Tables 1 and 4: the definitions on a dialogue written by hand, and the figures of real runs against a naive recount."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rollouts import Played
+
+from core.dialogue import Dialogue, Judgment, StateProof, Verdict
+from core.messages import AssistantMessage, Message, SystemMessage, ToolCall, ToolMessage, ToolSpec, UserMessage
+from generation.statistics import Agreement, MeanMax, Outcome, statistics
+
+TOOL = ToolSpec(name="get", description="get", parameters={"type": "object"})
+
+
+def calls(*names: str) -> AssistantMessage:
+    return AssistantMessage(tool_calls=tuple(ToolCall.make(name, "get", {}) for name in names))
+
+
+def result(name: str) -> ToolMessage:
+    return ToolMessage(tool_call_id=name, content="{}")
+
+
+def dialogue(*messages: Message, **more: Any) -> Dialogue:
+    return Dialogue(
+        dialogue_id="d", pipeline="p", domain="x", tools=(TOOL,), messages=messages, tasks=(), task_starts=(), **more
+    )
+
+
+def test_turns_steps_and_tasks_by_hand() -> None:
+    """Two requests: one with two rounds of tool use, of which the first makes two calls, and one with none."""
+    one = dialogue(
+        SystemMessage(content="s"),
+        UserMessage(content="u1"),
+        calls("a", "b"),
+        result("a"),
+        result("b"),
+        calls("c"),
+        result("c"),
+        AssistantMessage(content="a1"),
+        UserMessage(content="u2"),
+        AssistantMessage(content="a2"),
+        UserMessage(content="bye"),
+    )
+    one.check()
+    assert one.turns == 10
+    assert one.steps() == (2, 0, 0)
+    assert one.user_turns == 3
+    figures = statistics("p", [Outcome(dialogue_id="d", status="accepted", dialogue=one, tasks_requested=2)])
+    assert figures.turn == MeanMax(mean=10, max=10)
+    assert figures.step.max == 2
+    assert figures.tasks_requested == 2
+
+
+def recount(directory: Path) -> dict[str, Any]:
+    """The same figures from the files alone, in the plainest way."""
+    accepted = [json.loads(line) for line in (directory / "dialogues.jsonl").read_text().splitlines()]
+    rejected = [json.loads(line) for line in (directory / "rejected.jsonl").read_text().splitlines()]
+    turns, tasks, users, domains = [], [], [], {}
+    for line in accepted:
+        turns.append(len([m for m in line["messages"] if m["role"] in ("user", "assistant", "tool")]))
+        users.append(len([m for m in line["messages"] if m["role"] == "user"]))
+        tasks.append(len(line["tasks"]))
+        domains[line["domain"]] = domains.get(line["domain"], 0) + 1
+    everything = accepted + [line["dialogue"] for line in rejected]
+    return {
+        "accepted": len(accepted),
+        "rejected": len(rejected),
+        "turn": {"mean": round(sum(turns) / len(turns), 3), "max": max(turns)},
+        "task": {"mean": round(sum(tasks) / len(tasks), 3), "max": max(tasks)},
+        "user_turns": {"mean": round(sum(users) / len(users), 3), "max": max(users)},
+        "domains": domains,
+        "requests": sum(line["usage"]["requests"] for line in everything),
+        "prompt_tokens": sum(line["usage"]["prompt_tokens"] for line in everything),
+        "completion_tokens": sum(line["usage"]["completion_tokens"] for line in everything),
+    }
+
+
+def test_statistics_json_against_a_naive_recount(executed: Played, simulated: dict[str, Played]) -> None:
+    for played in (executed, *simulated.values()):
+        written = json.loads((played.directory / "statistics.json").read_text())
+        expected = recount(played.directory)
+        assert {key: written[key] for key in expected} == expected
+        assert written["started"] == 30 == written["accepted"] + written["rejected"] + written["failed"]
+        assert sum(written["reasons"].values()) >= written["rejected"]
+        assert written["latency_s"] == pytest.approx(written["wall_s"] / written["accepted"], rel=0.01)
+        assert written["throughput"] == pytest.approx(written["completion_tokens"] / written["wall_s"], rel=0.01)
+
+
+def test_user_oriented_dialogues_have_more_turns_and_tasks(simulated: dict[str, Played]) -> None:
+    """Table 1's finding, and no sign of a simulator that is not incremental (fewer than ten turns)."""
+    task_oriented, user_oriented = (simulated[name].statistics for name in ("task_oriented", "user_oriented"))
+    assert user_oriented.turn.mean > 1.5 * task_oriented.turn.mean
+    assert user_oriented.task.mean > task_oriented.task.mean
+    assert user_oriented.turn.mean > 10
+
+
+def test_reasons_are_counted_by_kind_once_a_dialogue() -> None:
+    reasons = [
+        ("told in task 0: never told: 3", "state of task 1: x"),
+        ("finished: agent: the answer is empty",),
+        ("finished: user: not done after 3 messages",),
+        ("llm: gone",),
+        ("judge: no", "judge: no"),
+    ]
+    outcomes = [Outcome(dialogue_id=str(i), status="rejected", reasons=r) for i, r in enumerate(reasons)]
+    counted = statistics("p", outcomes).reasons
+    assert counted == {"told": 1, "state": 1, "finished: agent": 1, "finished: user": 1, "llm": 1, "judge": 1}
+
+
+def test_wall_clock_is_that_of_all_sessions_and_nothing_is_divided_by_zero() -> None:
+    clocks = [(1, 2.0), (1, 5.0), (2, 1.5), (1, 4.0)]
+    outcomes = [
+        Outcome(dialogue_id=str(i), status="failed", session=session, clock=clock)
+        for i, (session, clock) in enumerate(clocks)
+    ]
+    figures = statistics("p", outcomes)
+    assert figures.wall_s == 6.5
+    assert figures.latency_s is None
+    assert figures.throughput == 0.0
+    empty = statistics("p", [])
+    assert (empty.started, empty.throughput, empty.agreement) == (0, None, None)
+
+
+def test_the_judges_agreement_with_execution_by_hand() -> None:
+    def judged(executed: bool, *judgments: str) -> Outcome:
+        verdict = Verdict(
+            accepted=executed,
+            checks=({"name": "state", "passed": executed},),
+            judgments=tuple(Judgment(judgment=j, reasoning="") for j in judgments),
+        )
+        one = dialogue(UserMessage(content="u"), verdict=verdict, state=StateProof(initial_hash="a", final_hash="b"))
+        return Outcome(dialogue_id="d", status="accepted" if executed else "rejected", dialogue=one)
+
+    both = [judged(True, "valid", "valid")] * 3 + [judged(False, "valid")] * 1
+    both += [judged(True, "valid", "invalid")] * 2 + [judged(False, "invalid")] * 4
+    found = statistics("p", both).agreement
+    assert found == Agreement(both_valid=3, judge_only=1, execution_only=2, both_invalid=4, precision=0.75, recall=0.6)
