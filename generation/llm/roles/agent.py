@@ -30,6 +30,9 @@ _REPORT = [
 ]
 
 
+_CONFIRM, _CLARIFY = "Do you confirm?", "What should the new value be?"
+
+
 @dataclass(frozen=True)
 class Done:
     """A call that was made: its plan index (None if it matches no planned call), result value and whether it failed."""
@@ -99,7 +102,7 @@ class Agent:
         planned = self.plan[waiting[0]]
         what = self.subgoals[planned.subgoal]
         if planned.tool.startswith("delete_") and not self.trusted and not self._confirmed(what):
-            return self._say("Deleting cannot be undone, so I ask first.", f"This will {what}. Do you confirm?")
+            return self._say("Deleting cannot be undone, so I ask first.", f"This will {what}. {_CONFIRM}")
         if not self.results and planned.tool.startswith(("update_", "create_")) and self._slips(0.3):
             return self._say("This looks done.", f"Done: I have taken care of your wish to {what}.")
         return self._call(waiting)
@@ -128,9 +131,7 @@ class Agent:
     def _answer(self) -> AssistantMessage:
         if self.vague:
             goal = _vague(self.subgoals[min(self.vague)])
-            return self._say(
-                f"The user wants to {goal}, but not to what.", f"Happy to {goal}. What should the new value be?"
-            )
+            return self._say(f"The user wants to {goal}, but not to what.", f"Happy to {goal}. {_CLARIFY}")
         fresh = self._since_last_answer()
         parts = [self._report(index) for index in sorted(self.results) if index in fresh]
         if not parts:
@@ -155,12 +156,13 @@ class Agent:
         return "Here is what I found: " + "; ".join(rows) + "."
 
     def _since_last_answer(self) -> set[int]:
-        """Plan indices whose results came after the assistant last spoke to the user."""
+        """Plan indices whose results came after the assistant last reported to the user; a question reports nothing."""
         fresh: set[int] = set()
         position = 0
         for message in self.messages:
-            if isinstance(message, AssistantMessage) and not message.tool_calls:
-                fresh.clear()
+            if isinstance(message, AssistantMessage):
+                if not message.tool_calls and not message.content.endswith((_CONFIRM, _CLARIFY)):
+                    fresh.clear()
             elif isinstance(message, ToolMessage):
                 index = self.attempts[position].index
                 position += 1
@@ -172,7 +174,7 @@ class Agent:
         """Whether the question for confirmation of `what` was answered with yes."""
         asked = False
         for message in self.messages:
-            if isinstance(message, AssistantMessage) and message.content == f"This will {what}. Do you confirm?":
+            if isinstance(message, AssistantMessage) and message.content == f"This will {what}. {_CONFIRM}":
                 asked = True
             elif asked and isinstance(message, UserMessage):
                 return message.content.lower().startswith("yes")
