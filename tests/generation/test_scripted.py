@@ -1,0 +1,106 @@
+"""The weights-free stand-in: deterministic by key, varied, sometimes wrong, and honest about all of it."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+
+from rollouts import Played, play
+
+from core.dialogue import Dialogue
+from core.messages import AssistantMessage, ToolMessage, UserMessage
+from generation.llm.base import UserContext
+from generation.llm.scripted import ScriptedLLM
+from generation.pipeline import Subject
+
+Subjects = tuple[Subject, ...]
+
+
+def said(dialogue: Dialogue) -> list[str]:
+    return [message.content for message in dialogue.messages if isinstance(message, UserMessage)]
+
+
+async def test_an_answer_follows_from_seed_and_key_alone(executed: Played) -> None:
+    """Whatever was asked in between, and in whatever order."""
+    model = ScriptedLLM()
+    for request, completion in executed.log[::-7]:
+        assert await model.complete(request) == completion
+    user = [request for request, _ in executed.log if request.role == "user"]
+    other = ScriptedLLM(seed=1)
+    assert [await other.complete(r) for r in user] != [await model.complete(r) for r in user]
+    renamed = [replace(request, key=f"{request.key}x") for request in user]
+    assert [await model.complete(r) for r in renamed] != [await model.complete(r) for r in user]
+
+
+def test_without_slips_every_dialogue_that_gets_its_tasks_is_accepted(subjects: Subjects, tmp_path: Path) -> None:
+    played = play("user_oriented_exec", subjects, tmp_path, n=60, llm=ScriptedLLM(error_rate=0.0))
+    assert len(played.accepted) >= 55
+    assert all(r.reasons[0].startswith("finished: task_writer: ") for r in played.rejected)
+
+
+def test_slips_are_caught_by_execution(executed: Played, subjects: Subjects, tmp_path: Path) -> None:
+    played = play("user_oriented_exec", subjects, tmp_path, n=30, llm=ScriptedLLM(error_rate=1.0))
+    assert played.statistics.rejected > 2 * executed.statistics.rejected
+    assert {"told", "state"} <= played.statistics.reasons.keys()
+    assert played.statistics.failed == 0
+
+
+def test_some_accepted_dialogues_recover_from_a_wrong_argument(subjects: Subjects, tmp_path: Path) -> None:
+    played = play("user_oriented_exec", subjects, tmp_path, n=90)
+    recovered = 0
+    for dialogue in played.accepted:
+        calls = dialogue.calls()
+        for (first, wrong, result), (second, right, _) in itertools.pairwise(calls):
+            recovered += first == second and wrong != right and result == "[]"
+    assert recovered >= 1
+    thoughts = [
+        m.reasoning_content or "" for d in played.accepted for m in d.messages if isinstance(m, AssistantMessage)
+    ]
+    assert all(thoughts)
+    assert len(set(thoughts)) > 200
+    users = Counter(text for dialogue in played.accepted for text in said(dialogue))
+    everything = " ".join(users)
+    assert re.search(r"wait, let me put that right", everything), "corrections"
+    assert re.search(r"\bYes\b", everything), "confirmations"
+    asked = [m.content for d in played.accepted for m in d.messages if isinstance(m, AssistantMessage)]
+    assert any("What should the new value be?" in text for text in asked), "clarifications"
+    assert any("Do you confirm?" in text for text in asked)
+
+
+def test_nothing_is_deleted_without_a_yes(executed: Played) -> None:
+    deleted = 0
+    for dialogue in executed.accepted:
+        for position, message in enumerate(dialogue.messages):
+            if isinstance(message, AssistantMessage) and message.tool_calls:
+                for call in message.tool_calls:
+                    if call.name.startswith("delete_"):
+                        before = [m.content for m in dialogue.messages[:position] if isinstance(m, UserMessage)]
+                        assert any(text.startswith("Yes") for text in before)
+                        deleted += 1
+    assert deleted >= 3
+
+
+def test_voices_differ_and_words_vary(executed: Played) -> None:
+    first: dict[str, set[str]] = {}
+    for request, completion in executed.log:
+        if isinstance(request.context, UserContext) and not request.context.transcript[1:]:
+            voice = request.context.persona.partition(":")[0]
+            first.setdefault(voice, set()).add(completion.message.content)
+    assert len(first) >= 4
+    texts = [text for voice in first.values() for text in voice]
+    assert len(set(texts)) == len(texts)
+
+
+def test_the_agent_reports_only_what_tools_returned(executed: Played) -> None:
+    """Every number in the agent's answers stands in what the user said, what a tool returned or what it was called with."""
+    for dialogue in executed.accepted:
+        known = ""
+        for message in dialogue.messages[1:]:
+            if isinstance(message, UserMessage | ToolMessage):
+                known += f" {message.content}"
+            elif isinstance(message, AssistantMessage) and not message.tool_calls:
+                invented = set(re.findall(r"\d+", message.content)) - set(re.findall(r"\d+", known))
+                assert not invented, (dialogue.dialogue_id, message.content)
