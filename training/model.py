@@ -147,6 +147,7 @@ def build_model(settings: TinySettings, tokenizer: PreTrainedTokenizerFast, seed
         num_key_value_heads=settings.kv_heads,
         head_dim=settings.head_dim,
         max_position_embeddings=settings.max_positions,
+        initializer_range=settings.initializer_range,
         tie_word_embeddings=True,
         eos_token_id=eos,
         pad_token_id=pad,

@@ -8,8 +8,11 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import datasets
+import transformers
 from datasets import Dataset, DatasetDict, Features, Value, load_from_disk
 from datasets import Sequence as Column
+from datasets.exceptions import DatasetGenerationError
 from transformers import AutoTokenizer
 
 from core.messages import Frozen
@@ -55,6 +58,8 @@ def prepare(directory: Path, settings: TrainSettings, files: Sequence[Path]) -> 
     written = directory / FIGURES
     if written.is_file():
         return DataFigures.model_validate_json(written.read_text())
+    for library in (datasets, transformers.utils.logging):
+        library.disable_progress_bar()
     mixture = mix(files, settings.mixture, settings.seed)
     untrained, samples, cache = directory / UNTRAINED, directory / SAMPLES, directory / "cache"
     for torn in (untrained, samples, cache):
@@ -86,20 +91,23 @@ def _tokenized(
     files: Sequence[Path], chosen: frozenset[str], settings: TrainSettings, model: Path, cache: Path
 ) -> Dataset:
     """One row a user turn; a turn that was cut is a row of length 0. Several processes share the work."""
-    return Dataset.from_generator(
-        _rows,
-        features=FEATURES,
-        cache_dir=str(cache),
-        gen_kwargs={
-            "parts": list(range(settings.data_workers)),
-            "of": settings.data_workers,
-            "files": tuple(files),
-            "chosen": chosen,
-            "model": model,
-            "max_tokens": settings.max_tokens,
-        },
-        num_proc=settings.data_workers,
-    )
+    work: dict[str, Any] = {"files": tuple(files), "chosen": chosen, "model": model, "max_tokens": settings.max_tokens}
+    parts = list(range(settings.data_workers))
+    # What fails in a worker loses its message on the way: here, one dialogue shows whether the template fits …
+    next(_rows(parts=[0], of=len(chosen), **work))
+    try:
+        return Dataset.from_generator(
+            _rows,
+            features=FEATURES,
+            cache_dir=str(cache),
+            gen_kwargs={"parts": parts, "of": len(parts), **work},
+            num_proc=len(parts),
+        )
+    except DatasetGenerationError:
+        # … and reading everything names the line that cannot be read.
+        for _ in read_chosen(files, chosen):
+            pass
+        raise
 
 
 def _rows(

@@ -17,9 +17,10 @@ from transformers import PreTrainedTokenizerBase
 
 from core.dialogue import Dialogue
 from core.messages import AssistantMessage, Message, UserMessage
+from core.settings import UserError
 
 
-class RenderError(Exception):
+class RenderError(UserError):
     """The chat template cannot be trained on as it is served; the message says why."""
 
 

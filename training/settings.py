@@ -15,7 +15,8 @@ Attention = Literal["sdpa", "eager", "flash_attention_2"]
 
 
 class TinySettings(Settings):
-    """A Qwen3 built from nothing. `vocabulary` counts the special tokens; `max_positions` is the longest context."""
+    """A Qwen3 built from nothing. `vocabulary` counts the special tokens, `max_positions` is the longest context,
+    `initializer_range` the standard deviation of all random weights."""
 
     vocabulary: int = Field(ge=512)
     hidden: int
@@ -25,6 +26,7 @@ class TinySettings(Settings):
     head_dim: int
     intermediate: int
     max_positions: int
+    initializer_range: float = Field(gt=0)
 
 
 class ModelSettings(Settings):

@@ -41,7 +41,6 @@ from training.prepare import load_samples
 from training.settings import TrainSettings
 
 
-
 class SampleTrainer(Trainer):  # type: ignore[misc]  # transformers has no types
     """Trainer whose validation loss is the mean over all trained tokens: its own is a mean of the samples' means."""
 

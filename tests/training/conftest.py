@@ -1,85 +1,43 @@
-"""Realistic dialogues without running generation: several user turns, reasoning everywhere, calls, results, errors."""
+"""A small tokenizer and a small generation run to train on."""
 
 from __future__ import annotations
 
-import random
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from made import dialogue
 from transformers import PreTrainedTokenizerFast
 
-from core.dialogue import Dialogue, Rubric, Task
-from core.messages import AssistantMessage, Message, SystemMessage, ToolCall, ToolMessage, ToolSpec, UserMessage
 from core.records import write_jsonl
 from training.model import build_tokenizer
 from training.settings import TinySettings
 
-TINY = TinySettings(
-    vocabulary=640, hidden=32, layers=2, heads=2, kv_heads=1, head_dim=16, intermediate=64, max_positions=4096
-)
 
-MakeDialogue = Callable[..., Dialogue]
-
-
-def dialogue(number: int, domain: str = "shop", pipeline: str = "user_oriented_exec", turns: int = 3) -> Dialogue:
-    """Each user turn asks for one record; every third is called with a wrong id first, and some turns need no tool."""
-    draw = random.Random(f"{domain}/{pipeline}/{number}")
-    messages: list[Message] = [SystemMessage(content=f"You help the customers of the {domain}.")]
-    for turn in range(turns):
-        record = draw.randrange(1000, 9999)
-        messages.append(UserMessage(content=f"Could you look up {domain} record {record} – please?"))
-        for attempt in range(draw.choice((0, 1, 1, 2))):
-            wanted = record + (attempt == 0 and record % 3 == 0)
-            call = ToolCall.make(f"call_{turn}_{attempt}", f"get_{domain}", {"record_id": wanted, "note": "née Zoë"})
-            thought = f"The user wants record {record}, so I call get_{domain}."
-            messages.append(AssistantMessage(reasoning_content=thought, tool_calls=(call,)))
-            messages.append(ToolMessage(tool_call_id=call.id, content=f'{{"record_id": {wanted}, "price": 9.5}}'))
-        messages.append(AssistantMessage(reasoning_content="I can answer.", content=f"Record {record} costs 9.50 €."))
-    tool = ToolSpec(
-        name=f"get_{domain}",
-        description=f"Read one record of the {domain}.",
-        parameters={
-            "type": "object",
-            "properties": {"record_id": {"type": "integer"}, "note": {"type": "string"}},
-            "required": ["record_id"],
-        },
-    )
-    goal = f"Find out what {domain} record {number} costs."
-    task = Task(
-        task_id=f"{domain}-{number}", goal=goal, subgoals=(goal,), difficulty="easy", rubric=Rubric(criteria=(goal,))
-    )
-    return Dialogue(
-        dialogue_id=f"{pipeline}-{domain}-{number}",
-        pipeline=pipeline,
-        domain=domain,
-        tools=(tool,),
-        messages=tuple(messages),
-        tasks=(task,),
-        task_starts=(1,),
+@pytest.fixture(scope="session")
+def tiny() -> TinySettings:
+    return TinySettings(
+        vocabulary=640,
+        hidden=32,
+        layers=2,
+        heads=2,
+        kv_heads=1,
+        head_dim=16,
+        intermediate=64,
+        max_positions=4096,
+        initializer_range=0.05,
     )
 
 
-@pytest.fixture
-def make_dialogue() -> MakeDialogue:
-    return dialogue
+@pytest.fixture(scope="session")
+def tokenizer(tiny: TinySettings) -> PreTrainedTokenizerFast:
+    return build_tokenizer(tiny, (message.content for number in range(20) for message in dialogue(number).messages))
 
 
 @pytest.fixture(scope="session")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A generation's folder with 12 executed dialogues over three domains."""
+    """A generation run's folder with 12 executed dialogues over three domains."""
     folder = tmp_path_factory.mktemp("generation")
     domains = ("shop", "club", "clinic")
     made = [dialogue(number, domain=domains[number % 3], turns=2) for number in range(12)]
     write_jsonl(folder / "user_oriented_exec" / "dialogues.jsonl", made)
     return folder
-
-
-@pytest.fixture(scope="session")
-def tokenizer() -> PreTrainedTokenizerFast:
-    def texts() -> Iterator[str]:
-        for number in range(20):
-            for message in dialogue(number).messages:
-                yield message.content
-
-    return build_tokenizer(TINY, texts())

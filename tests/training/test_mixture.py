@@ -1,0 +1,98 @@
+"""Which dialogues train and which validate."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from made import dialogue
+
+from core.dialogue import Dialogue
+from core.records import RecordError, write_jsonl
+from core.settings import UserError
+from training.mixture import MixtureSettings, find_data, mix, read_chosen
+
+DOMAINS = ("shop", "club", "clinic", "farm")
+
+
+def settings(**changed: Any) -> MixtureSettings:
+    values: dict[str, Any] = {
+        "weights": {"user_oriented_exec": 1},
+        "limit": None,
+        "validation_domains": 1,
+        "validation_share": 0.2,
+        "validation_limit": 6,
+    }
+    return MixtureSettings(**{**values, **changed})
+
+
+def write(folder: Path, counts: dict[str, int]) -> tuple[Path, ...]:
+    for pipeline, count in counts.items():
+        made = [dialogue(n, domain=DOMAINS[n % 4], pipeline=pipeline, turns=1) for n in range(count)]
+        write_jsonl(folder / pipeline / "dialogues.jsonl", made)
+    return find_data(folder)
+
+
+def by_id(files: tuple[Path, ...], chosen: frozenset[str]) -> list[Dialogue]:
+    found = list(read_chosen(files, chosen))
+    assert {d.dialogue_id for d in found} == chosen
+    return found
+
+
+def test_no_task_and_no_held_back_database_is_on_both_sides(tmp_path: Path) -> None:
+    # The same 40 goals in both pipelines: a dialogue of one may not train the task that the other validates.
+    files = write(tmp_path, {"user_oriented": 40, "user_oriented_exec": 40})
+    mixture = mix(files, settings(weights={"user_oriented": 1, "user_oriented_exec": 1}), seed=0)
+    train, validation = by_id(files, mixture.train), by_id(files, mixture.validation)
+    assert not {t.goal for d in train for t in d.tasks} & {t.goal for d in validation for t in d.tasks}
+    (held_back,) = mixture.validation_domains
+    assert held_back not in {d.domain for d in train}
+    assert {d.domain for d in train} == set(DOMAINS) - {held_back}
+    # Half of it on the held-back database, half on trained ones.
+    assert [d.domain == held_back for d in validation].count(True) == 3
+    assert len(validation) == 6
+    assert mixture.shared > 0
+
+
+def test_weights_downsample_the_larger_source(tmp_path: Path) -> None:
+    files = write(tmp_path, {"user_oriented": 80, "user_oriented_exec": 20})
+    both = {"weights": {"user_oriented": 1, "user_oriented_exec": 2}, "validation_domains": 0, "validation_share": 0.05}
+    sources = mix(files, settings(**both), seed=0).sources
+    assert sources["user_oriented_exec"] == pytest.approx(2 * sources["user_oriented"], abs=1)
+    assert sources["user_oriented_exec"] >= 18
+    assert sum(mix(files, settings(**both, limit=9), seed=0).sources.values()) == 9
+    only = mix(files, settings(weights={"user_oriented": 1, "user_oriented_exec": 0}), seed=0)
+    assert set(only.sources) == {"user_oriented"}
+
+
+def test_the_same_seed_chooses_the_same(tmp_path: Path) -> None:
+    files = write(tmp_path, {"user_oriented_exec": 40})
+    first = mix(files, settings(limit=10), seed=0)
+    assert mix(files, settings(limit=10), seed=0) == first
+    assert mix(files, settings(limit=10), seed=1).train != first.train
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"weights": {"task_oriented": 1}}, r"wants task_oriented, but the data holds user_oriented_exec \(8\)"),
+        ({"weights": {}}, "wants no pipeline"),
+        ({"validation_domains": 4}, "leave 0 to train"),
+    ],
+)
+def test_a_mixture_that_cannot_be_says_why(tmp_path: Path, changed: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        mix(write(tmp_path, {"user_oriented_exec": 8}), settings(**changed), seed=0)
+
+
+def test_data_that_is_none(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="expected a generation run"):
+        find_data(tmp_path)
+    (file,) = write(tmp_path, {"user_oriented_exec": 8})
+    assert find_data(file) == (file,)
+    with pytest.raises(UserError, match="8 dialogue ids occur more than once"):
+        mix((file, file), settings(), seed=0)
+    file.write_text(file.read_text() + "{}\n")
+    with pytest.raises(RecordError, match="line 9"):
+        mix((file,), settings(), seed=0)

@@ -1,0 +1,74 @@
+"""The tokenizer and the tiny model that are built from the data."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from made import dialogue
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerFast
+
+from core.settings import UserError
+from training.model import CONTROL_TOKENS, MARKUP_TOKENS, check_attention, prepare_base
+from training.settings import ModelSettings, TinySettings
+
+
+@given(text=st.text())
+def test_any_text_survives_the_tokenizer(tokenizer: PreTrainedTokenizerFast, text: str) -> None:
+    assert tokenizer.decode(tokenizer(text)["input_ids"]) == text
+
+
+def test_markup_is_one_token_that_decoding_keeps(tokenizer: PreTrainedTokenizerFast) -> None:
+    for token in (*CONTROL_TOKENS, *MARKUP_TOKENS):
+        assert len(tokenizer(token)["input_ids"]) == 1
+    text = "<think>a</think><tool_call>b</tool_call><|im_end|>"
+    assert tokenizer.decode(tokenizer(text)["input_ids"], skip_special_tokens=True) == text.removesuffix("<|im_end|>")
+
+
+@pytest.mark.parametrize("value", ["Zoë", "4711", "Blue"])
+def test_a_value_has_the_same_tokens_in_speech_and_in_json(tokenizer: PreTrainedTokenizerFast, value: str) -> None:
+    tokens = tokenizer(value)["input_ids"]
+    for text in (f"for {value}, please", f'{{"name": "{value}"}}', f"({value})"):
+        ids = tokenizer(text)["input_ids"]
+        assert any(ids[i : i + len(tokens)] == tokens for i in range(len(ids)))
+
+
+def test_the_tiny_model_is_saved_whole_and_deterministically(tmp_path: Path, tiny: TinySettings) -> None:
+    corpus = [dialogue(number) for number in range(5)]
+    for name in ("a", "b"):
+        prepare_base(ModelSettings(tiny=tiny), corpus, seed=3, directory=tmp_path / name)
+    model = AutoModelForCausalLM.from_pretrained(tmp_path / "a")
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path / "a")
+    assert len(tokenizer) <= model.config.vocab_size == tiny.vocabulary
+    assert tokenizer.eos_token == "<|im_end|>"
+    assert model.generation_config.eos_token_id == tokenizer.convert_tokens_to_ids(["<|im_end|>", "<|endoftext|>"])
+    again = AutoModelForCausalLM.from_pretrained(tmp_path / "b").state_dict()
+    assert all(torch.equal(weight, again[name]) for name, weight in model.state_dict().items())
+
+
+def test_a_published_model_is_linked_not_copied(tmp_path: Path, tiny: TinySettings) -> None:
+    prepare_base(ModelSettings(tiny=tiny), [dialogue(1)], seed=0, directory=tmp_path / "model")
+    prepare_base(ModelSettings(path=str(tmp_path / "model")), [], seed=0, directory=tmp_path / "untrained")
+    assert (tmp_path / "untrained").resolve() == tmp_path / "model"
+
+
+def test_a_model_that_is_nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    with pytest.raises(UserError, match=r"model\.path=nobody/nothing is neither a directory"):
+        prepare_base(ModelSettings(path="nobody/nothing"), [], seed=0, directory=tmp_path / "untrained")
+
+
+def test_a_model_has_one_source(tiny: TinySettings) -> None:
+    for values in ({}, {"path": "x", "tiny": tiny}):
+        with pytest.raises(ValueError, match="exactly one"):
+            ModelSettings.model_validate(values)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="asks for what this machine then has")
+def test_flash_attention_without_a_gpu_is_refused() -> None:
+    check_attention("sdpa")
+    with pytest.raises(UserError, match="attention=sdpa"):
+        check_attention("flash_attention_2")

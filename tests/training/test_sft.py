@@ -1,0 +1,132 @@
+"""Real trainings of a very small model, started as users start them."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from core.runs import read_manifest
+from training.layout import CHECKPOINT, METRICS, SAMPLES, UNTRAINED, newest_checkpoint
+from training.prepare import load_samples
+
+pytestmark = pytest.mark.slow
+
+STEPS = 24
+SETTINGS = (
+    "tracking.mode=disabled",
+    f"max_steps={STEPS}",
+    "batch_size=4",
+    "evaluations=4",
+    "data_workers=1",
+    "model.tiny.vocabulary=640",
+    "model.tiny.hidden=32",
+    "model.tiny.head_dim=16",
+    "model.tiny.intermediate=64",
+)
+
+
+def command(data: Path, outputs: Path, *overrides: str) -> list[str]:
+    return [sys.executable, "-m", "scripts.train", f"data={data}", f"outputs={outputs}", *SETTINGS, *overrides]
+
+
+def train(data: Path, outputs: Path, *overrides: str) -> Path:
+    """Train to the end; the run's directory."""
+    done = subprocess.run(command(data, outputs, *overrides), capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return (outputs / "train" / "latest").resolve()
+
+
+def metrics(run: Path, name: str) -> dict[int, float]:
+    lines = [json.loads(line) for line in (run / METRICS).read_text().splitlines()]
+    return {line["step"]: line[name] for line in lines if name in line}
+
+
+@pytest.fixture(scope="module")
+def zero3(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An undisturbed run of two processes under ZeRO-3."""
+    return train(data, tmp_path_factory.mktemp("zero3"))
+
+
+def test_two_zero3_processes_give_the_losses_of_one_plain_process(zero3: Path, data: Path, tmp_path: Path) -> None:
+    plain = train(data, tmp_path, "processes=1", "deepspeed=none")
+    for name in ("loss", "eval_loss"):
+        one, two = metrics(plain, name), metrics(zero3, name)
+        assert list(one) == list(two)
+        # fp32; the difference is the order in which sums are taken, which training amplifies from step to step.
+        assert two == pytest.approx(one, rel=1e-4)
+    assert len(metrics(zero3, "loss")) == STEPS
+
+
+def token_mean(model: Any, split: Any) -> float:
+    """The loss over a split, from whole logits and nothing of the trainer's."""
+    total, count = 0.0, 0
+    for row in split:
+        ids = torch.tensor([row["input_ids"]])
+        with torch.no_grad():
+            probabilities = model(ids).logits.log_softmax(-1)
+        for position in row["trained"]:
+            total -= probabilities[0, position - 1, ids[0, position]].item()
+            count += 1
+    return total / count
+
+
+def test_losses_are_means_over_trained_tokens_and_the_best_model_is_kept(zero3: Path) -> None:
+    samples = load_samples(zero3)
+    measured = metrics(zero3, "eval_loss")
+    best = min(measured, key=lambda step: measured[step])
+    untrained = AutoModelForCausalLM.from_pretrained(zero3 / UNTRAINED)
+    trained = AutoModelForCausalLM.from_pretrained(zero3 / CHECKPOINT)
+    assert measured[0] == pytest.approx(token_mean(untrained, samples["validation"]), rel=1e-4)
+    assert measured[best] == pytest.approx(token_mean(trained, samples["validation"]), rel=1e-4)
+    assert measured[0] == pytest.approx(math.log(untrained.config.vocab_size), rel=0.1)
+    assert measured[best] < measured[0] - 0.5
+    results = read_manifest(zero3).results
+    assert results["best_step"] == best
+    assert results["best_validation_loss"] == pytest.approx(measured[best])
+
+
+def test_the_checkpoint_speaks_the_chat_format(zero3: Path) -> None:
+    for name in (UNTRAINED, CHECKPOINT):
+        tokenizer = AutoTokenizer.from_pretrained(zero3 / name)
+        prompt = tokenizer.apply_chat_template([{"role": "user", "content": "Hi"}], tokenize=False)
+        assert prompt == "<|im_start|>user\nHi<|im_end|>\n"
+        assert json.loads((zero3 / name / "generation_config.json").read_text())["eos_token_id"]
+
+
+def test_kill_9_then_the_same_command_gives_the_losses_of_an_undisturbed_run(
+    zero3: Path, data: Path, tmp_path: Path
+) -> None:
+    outputs = tmp_path / "outputs"
+    first = subprocess.Popen(command(data, outputs), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 240
+    runs: list[Path] = []
+    while not runs or newest_checkpoint(runs[0]) is None:
+        assert first.poll() is None, "it ended before it was killed"
+        assert time.monotonic() < deadline, "no checkpoint came"
+        runs = list((outputs / "train").glob("2*"))
+        time.sleep(0.02)
+    os.kill(first.pid, signal.SIGKILL)
+    first.wait()
+    saved = newest_checkpoint(runs[0])
+    samples = (runs[0] / SAMPLES / "dataset_dict.json").stat().st_mtime
+    assert read_manifest(runs[0]).status == "running"
+
+    assert train(data, outputs) == runs[0]
+    assert saved is not None
+    assert read_manifest(runs[0]).status == "finished"
+    assert (runs[0] / SAMPLES / "dataset_dict.json").stat().st_mtime == samples
+    for name in ("loss", "eval_loss"):
+        assert metrics(runs[0], name) == pytest.approx(metrics(zero3, name), rel=1e-4)
+    steps = [json.loads(line)["step"] for line in (runs[0] / METRICS).read_text().splitlines()]
+    assert steps == sorted(steps), "no step is reported twice"
