@@ -125,13 +125,12 @@ def _table_2(evaluated: Manifest | None) -> PaperTable:
 def _evaluation_notes(evaluated: Manifest, models: list[dict[str, Any]]) -> list[str]:
     config = evaluated.config
     errors = sum(summary["infrastructure_errors"] for model in models for summary in model["benchmarks"].values())
-    nothing = ", ".join(
-        f"{domain} {100 * share:.0f} %" for domain, share in models[0].get("tau2_do_nothing", {}).items()
-    )
+    shares = models[0]["figures"].get("tau2", {})
+    nothing = [f"{name} {100 * share:.0f} %" for name, share in shares.items() if name.endswith("doing nothing")]
     return [
         f"ours: run {evaluated.run_id}, subset {config['subset']}, {config['trials']} trials, {json.dumps(config['sampling'])}",
         f"harnesses: {', '.join(models[0]['harnesses'].values())}",
-        f"τ² user simulator: {config['simulator_model']}{'; ' if nothing else ''}{nothing}",
+        "; ".join([f"τ² user simulator: {config['simulator_model']}", *nothing]),
         f"{errors} infrastructure errors, in no score",
         "a model of the cpu profile is tiny: its figures show that the harness runs, not what the method is worth"
         if config["profile"] == "cpu"
@@ -158,7 +157,7 @@ def _model(generated: Manifest | None) -> str:
     if not generated:
         return ""
     llm = generated.config["llm"]
-    return str(llm.get("model") or llm["_target_"].rpartition(".")[2])
+    return str(llm.get("model") or generated.config.get("serve") or llm["_target_"].rpartition(".")[2])
 
 
 def _pass_1(summary: dict[str, Any] | None) -> float | None:
