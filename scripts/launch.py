@@ -21,7 +21,7 @@ from typing import Any, NoReturn
 import hydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
-from hydra.errors import HydraException
+from hydra.errors import HydraException, InstantiationException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from rich.console import Console
@@ -66,8 +66,12 @@ def clear_errors() -> Iterator[None]:
         yield
     except UserError as error:
         _fail(str(error), EXIT_USER_ERROR)
+    except InstantiationException as error:  # Hydra's wrapping of what a `_target_`'s constructor raised
+        if not isinstance(error.__cause__, UserError):
+            raise
+        _fail(str(error.__cause__), EXIT_USER_ERROR)
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             raise
         _fail(f"the disk is full ({error}); what was written before is intact", EXIT_USER_ERROR)
     except KeyboardInterrupt:

@@ -10,6 +10,7 @@ import asyncio
 from random import Random
 
 from core.messages import AssistantMessage
+from core.settings import UserError
 from generation.llm.base import (
     AgentContext,
     Completion,
@@ -30,6 +31,8 @@ class ScriptedLLM:
     name = "scripted"
 
     def __init__(self, seed: int = 0, error_rate: float = 0.08) -> None:
+        if not isinstance(error_rate, int | float) or not 0 <= error_rate <= 1:
+            raise UserError(f"error_rate={error_rate} was given; a share between 0 and 1 is expected")
         self.seed = seed
         self.error_rate = error_rate
 
