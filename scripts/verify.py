@@ -21,13 +21,14 @@ from scripts.launch import clear_errors
 
 def verify(run: Path) -> int:
     """How many dialogues do not replay. Raises UserError where the run or its databases are not what they were."""
+    pipelines = read_manifest(run).config["pipelines"]
     toolsets = {toolset.domain: toolset for toolset in read_jsonl(run / "toolsets.jsonl", Toolset)}
     for toolset in toolsets.values():
         if not toolset.database.is_file() or sha256(toolset.database) != toolset.database_sha256:
             raise UserError(f"{toolset.database} is not the database on which {run} was made (SHA-256 differs)")
     proved, broken = 0, 0
     console = stage_console()
-    for name, pipeline in read_manifest(run).config["pipelines"].items():
+    for name, pipeline in pipelines.items():
         dialogues = list(read_jsonl(run / name / "dialogues.jsonl", Dialogue))
         if not any(dialogue.state for dialogue in dialogues):
             continue
