@@ -1,0 +1,202 @@
+"""make generate from the outside: interruptions, and mistakes that each end in one clear message and exit code 2."""
+
+from __future__ import annotations
+
+import json
+import re
+import resource
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from hydra import compose, initialize_config_dir
+
+from scripts.generate import stage
+from scripts.launch import CONF, clear_errors
+
+BASE = ("tracking.mode=disabled", "pipeline=user_oriented_exec")
+GYM = "seeds.domains=[gym]"
+
+
+@pytest.fixture(autouse=True)
+def _no_commit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The commit stands in every line; it must not change under a test while somebody commits."""
+    monkeypatch.setenv("GIT_DIR", "/nonexistent")
+
+
+def generate(outputs: Path, *overrides: str) -> Path:
+    """The stage in this process, as its main would run it; the newest finished run."""
+    with initialize_config_dir(version_base="1.3", config_dir=str(CONF)):
+        config = compose("generate", [*BASE, f"outputs={outputs}", *overrides])
+    with clear_errors():
+        stage(config)
+    return (outputs / "generate" / "latest").resolve()
+
+
+def command(outputs: Path, *overrides: str) -> list[str]:
+    return [sys.executable, "-m", "scripts.generate", *BASE, f"outputs={outputs}", GYM, *overrides]
+
+
+def contents(run: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(run)): path.read_bytes() for path in sorted(run.rglob("*")) if path.is_file()}
+
+
+def final(run: Path) -> dict[str, bytes]:
+    """The files that hold no times."""
+    return {name: data for name, data in contents(run).items() if name.endswith(("dialogues.jsonl", "rejected.jsonl"))}
+
+
+@pytest.fixture(scope="module")
+def outputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """With an earlier result that no mistake may touch."""
+    outputs = tmp_path_factory.mktemp("outputs")
+    generate(outputs, GYM, "n=2")
+    return outputs
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        ([GYM, "+bogus=1"], "unknown config key 'bogus'"),
+        ([GYM, "+user.attemps=3"], "unknown config key 'user.attemps'"),
+        ([GYM, "n=0"], "config key 'n': .*greater than or equal to 1 .given: 0"),
+        (["seeds=sqlite", "seeds.paths=[/nope.sqlite]"], "/nope.sqlite was given, but there is no such file"),
+        (["seeds=sqlite", f"seeds.paths=[{__file__}]"], "test_generate.py was given, but it is not an SQLite"),
+        (["seeds=sqlite", "seeds.paths=/nope.sqlite"], "a list is expected"),
+        (["seeds.domains=[freight]"], "freight: held out for evaluation; expected among .*gym"),
+        (["seeds.held_out=true"], "refused as training seeds: film_festival, freight, repair_shop"),
+        ([GYM, "toolsets=/nope.jsonl"], "/nope.jsonl was given, but there is no such file"),
+        ([GYM, "llm.error_rate=high"], "error_rate=high was given; a share between 0 and 1 is expected"),
+        ([GYM, "llm=vllm", "llm.base_urls=http://x/v1"], "base_urls is 'http://x/v1'; expected a list"),
+        (
+            [GYM, "llm=vllm", "llm.base_urls=[http://127.0.0.1:9/v1]", "llm.retries=0"],
+            "no OpenAI-compatible server answers at http://127.0.0.1:9/v1",
+        ),
+    ],
+)
+def test_a_mistake_gives_one_clear_message_and_leaves_earlier_results(
+    overrides: list[str], message: str, outputs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    earlier = (outputs / "generate" / "latest").resolve()
+    before = contents(earlier)
+    with pytest.raises(SystemExit) as ended:
+        generate(outputs, "n=2", *overrides)
+    assert ended.value.code == 2
+    said = capsys.readouterr().err.strip()
+    assert "\n" not in said
+    assert re.search(message, said), said
+    assert contents(earlier) == before
+    assert (outputs / "generate" / "latest").resolve() == earlier
+
+
+def unfinish(run: Path) -> Path:
+    """As if it had been killed before its end; returns its journal."""
+    manifest = json.loads((run / "manifest.json").read_text())
+    (run / "manifest.json").write_text(json.dumps(manifest | {"status": "running"}))
+    return run / "user_oriented_exec" / "journal.jsonl"
+
+
+def test_a_corrupt_line_is_named_and_a_torn_one_mended(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = generate(tmp_path, GYM, "n=6")
+    made = final(run)
+    journal = unfinish(run)
+    whole = journal.read_bytes()
+    lines = whole.splitlines(keepends=True)
+    journal.write_bytes(b"".join([*lines[:2], lines[2][:80] + b"\n", *lines[3:]]))
+    corrupt = contents(run)
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as ended:
+        generate(tmp_path, GYM, "n=6")
+    assert ended.value.code == 2
+    assert capsys.readouterr().err.startswith(f"{journal}, line 3: not a record of this journal")
+    assert {name: data for name, data in contents(run).items() if name != "manifest.json"} == {
+        name: data for name, data in corrupt.items() if name != "manifest.json"
+    }
+    journal.write_bytes(whole[:-40])
+    assert generate(tmp_path, GYM, "n=6") == run, "the same run was taken up again"
+    assert journal.read_bytes().startswith(b"".join(lines[:5]))
+    assert final(run) == made
+
+
+def run_full(outputs: Path, size: int, *overrides: str) -> subprocess.CompletedProcess[str]:
+    """In a process whose files can hold `size` bytes each."""
+    return subprocess.run(
+        command(outputs, *overrides),
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (size, size)),
+        cwd=CONF.parent,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+
+
+@pytest.mark.slow
+def test_a_full_disk_is_said_plainly_and_the_same_command_goes_on(tmp_path: Path) -> None:
+    generate(tmp_path, GYM, "n=2")
+    full = run_full(tmp_path, 150_000, "n=40")
+    assert full.returncode == 2, full.stderr
+    assert full.stderr.startswith("the disk is full ([Errno 27] File too large")
+    assert full.stderr.count("\n") == 1
+    (unfinished,) = [d for d in (tmp_path / "generate").iterdir() if "running" in (d / "manifest.json").read_text()]
+    kept = (unfinished / "user_oriented_exec" / "journal.jsonl").read_bytes()
+    assert 2 < kept.count(b"\n") < 40
+    resumed = generate(tmp_path, GYM, "n=40")
+    assert resumed == unfinished
+    assert (resumed / "user_oriented_exec" / "journal.jsonl").read_bytes().startswith(kept)
+    assert final(generate(tmp_path, GYM, "n=40")) == final(resumed)
+
+
+@pytest.mark.slow
+def test_databases_that_cannot_be_built_are_named(tmp_path: Path) -> None:
+    full = run_full(tmp_path, 4096, "n=2")
+    assert full.returncode == 2, full.stderr
+    assert re.match(r"cache=.*seeds was given, but the database gym.*cannot be made there", full.stderr)
+    assert full.stderr.count("\n") == 1
+    assert list((tmp_path / "seeds").iterdir()) == []
+
+
+def interrupt(outputs: Path, number: signal.Signals, lines: int) -> int:
+    """Start the three pipelines, send a signal once `lines` dialogues are in their journals; the exit code."""
+    process = subprocess.Popen(
+        command(outputs, "pipeline=all", "n=40"), cwd=CONF.parent, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    deadline = time.monotonic() + 120
+    while written(outputs) < lines and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.01)
+    process.send_signal(number)
+    return process.wait(60)
+
+
+def written(outputs: Path) -> int:
+    return sum(path.read_bytes().count(b"\n") for path in outputs.glob("generate/*/*/journal.jsonl"))
+
+
+@pytest.mark.slow
+def test_no_dialogue_is_lost_or_doubled_by_killing_the_run(tmp_path: Path) -> None:
+    codes = [
+        interrupt(tmp_path, signal.SIGKILL, 7),
+        interrupt(tmp_path, signal.SIGINT, 50),
+        interrupt(tmp_path, signal.SIGKILL, 90),
+    ]
+    assert codes == [-signal.SIGKILL, 130, -signal.SIGKILL]
+    assert not (tmp_path / "generate" / "latest").exists()
+    assert 90 <= written(tmp_path) < 120
+    killed = generate(tmp_path, GYM, "pipeline=all", "n=40")
+    undisturbed = generate(tmp_path, GYM, "pipeline=all", "n=40", "concurrency=5")
+    assert killed != undisturbed
+    assert len(list((tmp_path / "generate").iterdir())) == 3, "two runs and the link to the newest"
+    assert final(killed) == final(undisturbed)
+    assert len(final(killed)) == 6
+    ids = Counter(
+        json.loads(line)["dialogue_id"] for data in final(killed).values() for line in data.decode().splitlines()
+    )
+    assert len(ids) == 120
+    assert set(ids.values()) == {1}
+    manifest = json.loads((killed / "manifest.json").read_text())
+    assert manifest["status"] == "finished"
+    assert undisturbed.samefile(tmp_path / "generate" / "latest")
