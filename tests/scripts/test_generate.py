@@ -15,6 +15,8 @@ from pathlib import Path
 import pytest
 from hydra import compose, initialize_config_dir
 
+from generation.llm.base import Completion, LLMError, Request
+from generation.llm.scripted import ScriptedLLM
 from scripts.generate import stage
 from scripts.launch import CONF, clear_errors
 
@@ -120,6 +122,27 @@ def test_a_corrupt_line_is_named_and_a_torn_one_mended(tmp_path: Path, capsys: p
     assert generate(tmp_path, GYM, "n=6") == run, "the same run was taken up again"
     assert journal.read_bytes().startswith(b"".join(lines[:5]))
     assert final(run) == made
+
+
+def test_failures_of_infrastructure_are_counted_and_end_with_exit_code_1(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    complete = ScriptedLLM.complete
+
+    async def sometimes(self: ScriptedLLM, request: Request) -> Completion:
+        if request.affinity.endswith(("1", "4")):
+            raise LLMError("the server is gone")
+        return await complete(self, request)
+
+    monkeypatch.setattr(ScriptedLLM, "complete", sometimes)
+    with pytest.raises(SystemExit) as ended:
+        generate(tmp_path, GYM, "n=6")
+    assert ended.value.code == 1
+    assert "2 dialogues failed for reasons of infrastructure" in capsys.readouterr().out
+    (path,) = tmp_path.glob("generate/2*/user_oriented_exec/statistics.json")
+    figures = json.loads(path.read_text())
+    assert (figures["started"], figures["failed"], figures["reasons"]["llm"]) == (6, 2, 2)
+    assert figures["accepted"] + figures["rejected"] == 4
 
 
 def run_full(outputs: Path, size: int, *overrides: str) -> subprocess.CompletedProcess[str]:
