@@ -82,7 +82,7 @@ class Journal(TrainerCallback):  # type: ignore[misc]  # transformers has no typ
         logs: dict[str, float] | None = None,
         **kwargs: Any,
     ) -> None:
-        if not state.is_world_process_zero or not logs or "train_runtime" in logs:
+        if not state.is_world_process_zero or not logs or "train_loss" in logs:
             return
         seconds = time.monotonic() - self.began
         line: dict[str, Any] = {
