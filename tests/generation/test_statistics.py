@@ -51,7 +51,7 @@ def test_turns_steps_and_tasks_by_hand() -> None:
     assert one.user_turns == 3
     figures = statistics("p", [Outcome(dialogue_id="d", status="accepted", dialogue=one, tasks_requested=2)])
     assert figures.turn == MeanMax(mean=10, max=10)
-    assert figures.step.max == 2
+    assert figures.step == MeanMax(mean=0.667, max=2)
     assert figures.tasks_requested == 2
 
 
@@ -59,16 +59,22 @@ def recount(directory: Path) -> dict[str, Any]:
     """The same figures from the files alone, in the plainest way."""
     accepted = [json.loads(line) for line in (directory / "dialogues.jsonl").read_text().splitlines()]
     rejected = [json.loads(line) for line in (directory / "rejected.jsonl").read_text().splitlines()]
-    turns, tasks, users, domains = [], [], [], {}
+    turns, steps, tasks, users, domains = [], [], [], [], {}
     for line in accepted:
         turns.append(len([m for m in line["messages"] if m["role"] in ("user", "assistant", "tool")]))
         users.append(len([m for m in line["messages"] if m["role"] == "user"]))
         tasks.append(len(line["tasks"]))
+        for message in line["messages"]:
+            if message["role"] == "user":
+                steps.append(0)
+            if "tool_calls" in message:
+                steps[-1] += 1
         domains[line["domain"]] = domains.get(line["domain"], 0) + 1
     everything = accepted + [line["dialogue"] for line in rejected]
     return {
         "accepted": len(accepted),
         "rejected": len(rejected),
+        "step": {"mean": round(sum(steps) / len(steps), 3), "max": max(steps)},
         "turn": {"mean": round(sum(turns) / len(turns), 3), "max": max(turns)},
         "task": {"mean": round(sum(tasks) / len(tasks), 3), "max": max(tasks)},
         "user_turns": {"mean": round(sum(users) / len(users), 3), "max": max(users)},

@@ -32,12 +32,10 @@ def environment(gym: Subject) -> Iterator[Environment]:
 
 @pytest.fixture
 def draft(executed: Played) -> dict[str, Any]:
-    """A draft about the gym that is known to hold: the plan of an accepted dialogue's first task."""
-    task = next(
-        d.tasks[0]
-        for d in executed.accepted
-        if d.domain == "gym" and d.tasks[0].told_values and len(d.tasks[0].plan) > 1
-    )
+    """A draft about the gym that is known to hold: an accepted dialogue's first task, which begins with a look-up."""
+    tasks = [dialogue.tasks[0] for dialogue in executed.accepted if dialogue.domain == "gym"]
+    reads = ("search_", "get_", "list_", "top_", "count_")
+    task = next(t for t in tasks if len(t.plan) > 1 and t.told_values and t.plan[0].tool.startswith(reads))
     plan = [call.model_dump() | {"arguments": call.arguments} for call in task.plan]
     return {"goal": task.goal, "subgoals": task.subgoals, "difficulty": "hard", "plan": plan, "criteria": ["c"]}
 
