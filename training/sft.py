@@ -103,6 +103,19 @@ class Journal(TrainerCallback):  # type: ignore[misc]  # transformers has no typ
             (Path(str(args.output_dir)) / f"checkpoint-{state.global_step}" / COMPLETE).touch()
 
 
+class ResumedOrder(TrainerCallback):  # type: ignore[misc]  # transformers has no types
+    """Lets a run that resumes within an epoch draw the rest of that epoch's order: the Trainer tells a sampler its epoch,
+    but not through the wrapper that skips what was already trained, and the order would be that of the first epoch."""
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        sampler = kwargs["train_dataloader"].batch_sampler
+        while not hasattr(sampler, "set_epoch"):
+            sampler = sampler.batch_sampler
+        sampler.set_epoch(int(state.epoch or 0))
+
+
 def collate(rows: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
     """One sample as a batch: input_ids [1, T]; the K positions whose next token is trained; those tokens [1, K].
     Only K of T positions reach the output layer, whose fp32 logits would else take most of the memory."""
@@ -130,7 +143,7 @@ def train(directory: Path, settings: TrainSettings) -> None:
         eval_dataset=samples["validation"],
         data_collator=collate,
         processing_class=AutoTokenizer.from_pretrained(directory / UNTRAINED),
-        callbacks=[journal],
+        callbacks=[journal, ResumedOrder()],
     )
     trainer.remove_callback(PrinterCallback)
     checkpoint = newest_checkpoint(directory)

@@ -24,9 +24,9 @@ from training.render import render
 from training.settings import TrainSettings
 
 
-def compose(*overrides: str) -> DictConfig:
+def compose(*overrides: str, mixture: str = "exec_only") -> DictConfig:
     with hydra.initialize_config_dir(version_base="1.3", config_dir=str(CONF)):
-        return hydra.compose("train", ["tracking.mode=disabled", "data_workers=1", *overrides])
+        return hydra.compose("train", [f"mixture={mixture}", "tracking.mode=disabled", "data_workers=1", *overrides])
 
 
 @pytest.mark.parametrize("workers", [1, 2])
@@ -53,7 +53,6 @@ def test_samples_are_the_renderings_of_the_chosen_dialogues(data: Path, tmp_path
     [
         (["optimizer.learning_rate=-1"], r"'optimizer\.learning_rate': Input should be greater than 0 \(given: -1\)"),
         (["model.path=x"], "exactly one of them"),
-        (["mixture=task_oriented"], "wants task_oriented, but the data holds user_oriented_exec"),
         (["max_tokens=64"], "max_tokens=64 is shorter than every train sample"),
         (["data=/nowhere"], "/nowhere was given as data: expected a generation run"),
         (["data=null"], "run `make generate` first"),
@@ -80,6 +79,11 @@ def test_a_mistake_is_told_before_anything_is_trained(
     with pytest.raises(UserError, match=message):
         stage(compose(f"outputs={tmp_path}", f"data={data}", *overrides))
     assert not (tmp_path / "train" / "latest").exists()
+
+
+def test_a_pipeline_that_was_not_generated_is_named(data: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="wants task_oriented, but the data holds user_oriented_exec"):
+        stage(compose(f"outputs={tmp_path}", f"data={data}", mixture="task_oriented"))
 
 
 def test_a_corrupt_line_is_named(data: Path, tmp_path: Path) -> None:

@@ -25,6 +25,7 @@ pytestmark = pytest.mark.slow
 STEPS = 24
 SETTINGS = (
     "tracking.mode=disabled",
+    "mixture=exec_only",
     f"max_steps={STEPS}",
     "batch_size=4",
     "evaluations=4",
