@@ -181,7 +181,8 @@ class Dialogue(Frozen):
         return sum(1 for message in self.messages if isinstance(message, UserMessage))
 
     def steps(self) -> tuple[int, ...]:
-        """Appendix B: for each user request, how many rounds of tool use the assistant took."""
+        """Appendix B: for each user message, how many rounds of tool use the assistant took; 0 for a greeting, a "yes" or a
+        goodbye, which is no request."""
         counts: list[int] = []
         for message in self.messages:
             if isinstance(message, UserMessage):

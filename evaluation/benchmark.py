@@ -14,12 +14,13 @@ from evaluation.results import Progress, TrialRecord
 @dataclass(frozen=True)
 class Context:
     """Whom to evaluate and with what help: `simulator` is the endpoint of a simulated user, `generation` the run that made
-    the training data, if it is known."""
+    the training data, if it is known, and `held_back` those of its domains that the training kept for validation."""
 
     endpoint: Endpoint
     trials: int
     simulator: Endpoint
     generation: Path | None = None
+    held_back: frozenset[str] = frozenset()
 
 
 class Benchmark(Protocol):

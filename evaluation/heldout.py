@@ -91,6 +91,7 @@ class Session:
         self.endpoint = context.endpoint
         self.trials = context.trials
         self.generation = context.generation
+        self.held_back = context.held_back
         self.settings = settings
         self.partner = partner
         self.worlds = SqlWorlds(settings.row_cap, settings.time_limit_s)
@@ -142,11 +143,11 @@ class Session:
         if "unseen_databases" in self.settings.categories:
             seeds = BundledSeeds(self.settings.seeds_cache, held_out=True).load()
             made = [await make_toolset(self.partner, seed, self.settings.max_tools, 1) for seed in seeds]
-            found["unseen_databases"] = subjects(made, rows, seed)
+            found["unseen_databases"] = subjects([toolset for toolset in made if toolset.tools], rows, seed)
         if "trained_databases" in self.settings.categories:
             if self.generation is None:
                 raise UserError("unseen tasks on trained databases need the generation run that made the training data")
-            found["trained_databases"] = _trained(self.generation, rows, seed)
+            found["trained_databases"] = _trained(self.generation, self.held_back, rows, seed)
         return found
 
     def _trials(self, found: dict[Category, tuple[Subject, ...]]) -> Iterator[Trial]:
@@ -201,15 +202,19 @@ class Session:
         return record, dialogue
 
 
-def _trained(generation: Path, rows: int, seed: int) -> tuple[Subject, ...]:
-    """The domains of a generation run, with the goals of its dialogues as goals not to pose again."""
+def _trained(generation: Path, held_back: frozenset[str], rows: int, seed: int) -> tuple[Subject, ...]:
+    """The domains of a generation run that were trained on, with the goals of its dialogues as goals not to pose again."""
     seen = frozenset(
         task.goal
         for file in sorted(generation.glob("*/dialogues.jsonl"))
         for dialogue in read_jsonl(file, Dialogue)
         for task in dialogue.tasks
     )
-    made = [toolset for toolset in read_jsonl(generation / "toolsets.jsonl", Toolset) if toolset.tools]
+    made = [
+        toolset
+        for toolset in read_jsonl(generation / "toolsets.jsonl", Toolset)
+        if toolset.tools and toolset.domain not in held_back
+    ]
     return tuple(replace(subject, domain=replace(subject.domain, seen=seen)) for subject in subjects(made, rows, seed))
 
 

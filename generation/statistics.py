@@ -91,7 +91,7 @@ def statistics(pipeline: str, outcomes: Iterable[Outcome]) -> Statistics:
         accepted=status["accepted"],
         rejected=status["rejected"],
         failed=status["failed"],
-        step=MeanMax.of([count for dialogue in accepted for count in dialogue.steps()]),
+        step=MeanMax.of([count for dialogue in accepted for count in dialogue.steps() if count]),
         turn=MeanMax.of([dialogue.turns for dialogue in accepted]),
         task=MeanMax.of([len(dialogue.tasks) for dialogue in accepted]),
         user_turns=MeanMax.of([dialogue.user_turns for dialogue in accepted]),

@@ -48,6 +48,7 @@ def stage(config: DictConfig) -> None:
     plain = settings.model_dump(mode="json")
     inputs = {target.label: sha256(target.path) for target in targets if target.path}
     group = read_manifest(training).group if training else None
+    held_back = frozenset(read_manifest(training).results["data"]["validation_domains"] if training else ())
     generation = find_generation(settings, training)
     scores = []
     with open_run(settings.outputs, "evaluate", plain, inputs, group) as job:
@@ -62,7 +63,7 @@ def stage(config: DictConfig) -> None:
                         served(target, settings, job.directory / "logs") as endpoint,
                         BenchmarkProgress(console) as progress,
                     ):
-                        context = Context(endpoint, settings.trials, user, generation)
+                        context = Context(endpoint, settings.trials, user, generation, held_back)
                         records = {
                             name: benchmark.run(context, job.directory / target.label / name, progress)
                             for name, benchmark in benchmarks.items()

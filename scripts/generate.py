@@ -33,7 +33,8 @@ def stage(config: DictConfig) -> None:
     console = stage_console()
     plain = settings.model_dump(mode="json")
     inputs = {seed.name: sha256(seed.database) for seed in instantiate(settings.seeds).load()}
-    neutral = ("outputs", "tracking", "concurrency")
+    # The seeds count by the content of their databases, which is in `inputs`.
+    neutral = ("outputs", "tracking", "concurrency", "seeds")
     with ExitStack() as stack:
         job = stack.enter_context(open_run(settings.outputs, "generate", plain, inputs, neutral=neutral))
         console.print(f"{'resuming' if job.resumed else 'generating into'} {job.directory}", soft_wrap=True)

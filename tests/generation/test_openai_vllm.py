@@ -9,15 +9,18 @@ import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
 from core.dialogue import Rubric, Task
 from core.messages import AssistantMessage, SystemMessage, ToolCall, ToolMessage, ToolSpec, UserMessage
 from core.serving import EngineSettings, probe, serve
-from generation.llm.base import AgentContext, Completion, Request
+from generation.llm.base import AgentContext, Completion, Request, Role
 from generation.llm.openai import OpenAILLM
+from generation.llm.scripted import ScriptedLLM
+from generation.seeds.bundled import BundledSeeds
+from generation.toolmaking import make_toolsets
 
 pytestmark = pytest.mark.slow
 
@@ -42,7 +45,7 @@ REQUEST = Request(
 def base_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     folder = tmp_path_factory.mktemp("engine")
     settings = EngineSettings(
-        device="cpu", max_model_len=1024, max_num_seqs=16, cpu_cache_gib=1, tool_call_parser="hermes"
+        device="cpu", max_model_len=4096, max_num_seqs=16, cpu_cache_gib=1, tool_call_parser="hermes"
     )
     model = folder / "model"
     subprocess.run([sys.executable, str(Path(__file__).with_name("tiny_qwen3.py")), str(model)], check=True)
@@ -98,3 +101,20 @@ def test_a_history_with_reasoning_and_broken_calls_is_accepted(base_url: str) ->
 def test_a_prompt_beyond_the_context_is_length(base_url: str) -> None:
     (completion,) = ask(base_url, replace(REQUEST, messages=(UserMessage(content="Hello there. " * 2000),)))
     assert (completion.finish_reason, completion.message.content) == ("length", "")
+
+
+def test_a_generation_with_random_weights_ends_in_rejections_that_name_a_role(base_url: str, tmp_path: Path) -> None:
+    seeds = BundledSeeds(tmp_path / "seeds", ["library"]).load()
+    toolsets = tmp_path / "toolsets.jsonl"
+    asyncio.run(make_toolsets(ScriptedLLM(), seeds, toolsets, max_tools=4, attempts=1, on_toolset=lambda _: None))
+    given = {"seeds.domains": "[library]", "seeds.cache": tmp_path / "seeds", "toolsets": toolsets, "outputs": tmp_path}
+    model = {"llm": "vllm", "llm.base_urls": f"[{base_url}]", "llm.sampling.max_tokens": 48, "llm.retries": 0}
+    words = [f"{key}={value}" for key, value in {**given, **model, "n": 4, "tracking.mode": "disabled"}.items()]
+    subprocess.run([sys.executable, "-m", "scripts.generate", *words], check=True, timeout=300)
+    for pipeline in ("task_oriented", "user_oriented", "user_oriented_exec"):
+        folder = tmp_path / "generate" / "latest" / pipeline
+        figures = json.loads((folder / "statistics.json").read_text())
+        assert (figures["started"], figures["accepted"], figures["rejected"], figures["failed"]) == (4, 0, 4, 0)
+        reasons = [json.loads(line)["reasons"] for line in (folder / "rejected.jsonl").read_text().splitlines()]
+        assert all(any(role in reason for role in get_args(Role)) for found in reasons for reason in found)
+        assert all(reasons)

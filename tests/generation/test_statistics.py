@@ -51,7 +51,7 @@ def test_turns_steps_and_tasks_by_hand() -> None:
     assert one.user_turns == 3
     figures = statistics("p", [Outcome(dialogue_id="d", status="accepted", dialogue=one, tasks_requested=2)])
     assert figures.turn == MeanMax(mean=10, max=10)
-    assert figures.step == MeanMax(mean=0.667, max=2)
+    assert figures.step == MeanMax(mean=2, max=2)
     assert figures.tasks_requested == 2
 
 
@@ -70,6 +70,7 @@ def recount(directory: Path) -> dict[str, Any]:
             if "tool_calls" in message:
                 steps[-1] += 1
         domains[line["domain"]] = domains.get(line["domain"], 0) + 1
+    steps = [count for count in steps if count]
     everything = accepted + [line["dialogue"] for line in rejected]
     return {
         "accepted": len(accepted),

@@ -34,7 +34,7 @@ def build(directory: str) -> None:
         num_attention_heads=2,
         num_key_value_heads=1,
         head_dim=32,  # the smallest that vLLM's CPU attention knows
-        max_position_embeddings=2048,
+        max_position_embeddings=4096,
         eos_token_id=fast.eos_token_id,
         pad_token_id=fast.pad_token_id,
     )
