@@ -18,7 +18,7 @@ from training.mixture import find_data
 from training.prepare import prepare
 from training.progress import TrainingProgress, describe, summarise
 from training.settings import TrainSettings
-from training.workers import check_machine, run_workers
+from training.workers import check_machine, run_workers, set_environment
 
 
 def stage(config: DictConfig) -> None:
@@ -28,6 +28,7 @@ def stage(config: DictConfig) -> None:
     files = find_data(source)
     group = read_manifest(source).group if (source / "manifest.json").is_file() else None
     processes = check_machine(settings)
+    set_environment(processes)
     plain: dict[str, Any] = settings.model_dump(mode="json")
     inputs = {f"{file.parent.name}/{file.name}": sha256(file) for file in files}
     with open_run(settings.outputs, "train", plain, inputs, group, neutral=("outputs", "tracking", "data")) as job:

@@ -40,7 +40,6 @@ def run_workers(directory: Path, processes: int, report: Report) -> None:
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
-            env=os.environ | environment(processes),
             start_new_session=True,
         )
     try:
@@ -73,8 +72,8 @@ def check_machine(settings: TrainSettings) -> int:
     return processes
 
 
-def environment(processes: int) -> dict[str, str]:
-    """What the workers need in their environment; whatever the user has set wins."""
+def set_environment(processes: int) -> None:
+    """Set what the workers need in this process's environment, which they inherit; whatever the user has set wins."""
     wanted = {
         # More threads than free cores make every step several times slower.
         "OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // processes)),
@@ -82,7 +81,11 @@ def environment(processes: int) -> dict[str, str]:
         # Nothing of DeepSpeed needs compiling for plain ZeRO-3 with torch's AdamW.
         "DS_BUILD_OPS": "0",
     }
-    return {name: os.environ.get(name, value) for name, value in wanted.items()}
+    if not torch.cuda.is_available():
+        # DeepSpeed finds out by itself, but warns wherever it is imported.
+        wanted["DS_ACCELERATOR"] = "cpu"
+    for name, value in wanted.items():
+        os.environ.setdefault(name, value)
 
 
 def _forget_unsaved(directory: Path) -> int:
