@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import pytest
+from enactment import Enacted, Line, call_of, enact, lines_of, single_changes, with_call, with_lines
 from rollouts import Played, Spoiler, saying
-from transcripts import Enacted, Line, call_of, enact, lines_of, single_changes, with_call, with_lines
 
 from core.dialogue import Verdict
 from core.messages import AssistantMessage, ToolCall, ToolMessage, UserMessage
