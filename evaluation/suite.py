@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -129,3 +129,20 @@ def sum_up(
         figures={name: benchmark.figures(records[name]) for name, benchmark in benchmarks.items()},
         harnesses={name: trials[0].harness for name, trials in records.items() if trials},
     )
+
+
+def score_rows(scores: Sequence[ModelScores]) -> list[dict[str, Any]]:
+    """One row a model and category, for a table in the tracker."""
+    return [
+        {
+            "model": score.label,
+            "category": category,
+            "trials": summary.trials,
+            "infrastructure_errors": summary.infrastructure_errors,
+            "valid_call_rate": summary.valid_call_rate,
+            **{f"pass@{k}": estimate and estimate.value for k, estimate in summary.pass_at.items()},
+            **{f"pass^{k}": estimate and estimate.value for k, estimate in summary.pass_hat.items()},
+        }
+        for score in scores
+        for category, summary in score.categories.items()
+    ]

@@ -19,7 +19,7 @@ from core.tracking import Tracker
 from evaluation.benchmark import Benchmark, Context
 from evaluation.endpoint import Endpoint
 from evaluation.progress import BenchmarkProgress, summarise
-from evaluation.suite import EvaluateSettings, find_generation, find_targets, served, sum_up
+from evaluation.suite import EvaluateSettings, find_generation, find_targets, score_rows, served, sum_up
 from evaluation.tables import tables, write_tables
 from scripts.launch import main
 from scripts.tables import newest, show
@@ -72,6 +72,7 @@ def stage(config: DictConfig) -> None:
             results = {"models": [score.model_dump(mode="json") for score in scores]}
             write_json(job.directory / "results.json", results)
             tracker.summary(results)
+            tracker.table("scores", score_rows(scores))
         job.finish(results)
     show(console, found := tables(newest(settings.outputs, "generate"), job.directory))
     write_tables(found, settings.outputs / "tables")

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from generation.databases import Column, DatabaseSchema, Table
 
-Kind = Literal["search", "get", "list", "update", "create", "top", "count", "delete"]
+Kind = Literal["search", "get", "list", "update", "create", "top", "total", "count", "delete"]
 
 _LABELS = ("name", "title", "email", "label", "subject")
 
@@ -114,15 +114,16 @@ def _of_table(schema: DatabaseSchema, table: Table, linked: dict[str, int]) -> I
     everything = list(table.columns)[:7]
     name = label(table)
     if name:
-        yield _read(table, key, "search", name, None, everything)
-    yield _read(table, key, "get", key, None, everything)
+        yield _read(table, key, "search", name, everything)
+    yield _read(table, key, "get", key, everything)
+    foreign_names = {name for foreign in table.foreign_keys for name in foreign.columns}
+    plain = [c for c in table.columns if not c.primary_key and c.name not in foreign_names]
     for foreign in table.foreign_keys:
         parent = next((other for other in schema.tables if other.name == foreign.parent), None)
         if parent and len(foreign.columns) == 1 and primary_key(parent):
             column = next(c for c in table.columns if c.name == foreign.columns[0])
-            yield _read(table, key, "list", column, parent, everything)
-    foreign_names = {name for foreign in table.foreign_keys for name in foreign.columns}
-    plain = [c for c in table.columns if not c.primary_key and c.name not in foreign_names]
+            yield _joined(table, key, column, parent, everything)
+            yield from (_total(table, key, column, parent, amount) for amount in plain if amount.kind != "string")
     for column in plain:
         if column != name and column.kind in ("string", "number", "integer"):
             yield _update(schema, table, key, column)
@@ -157,14 +158,7 @@ def _changed(extra: dict[str, Any] | None = None) -> dict[str, Any]:
     return {"type": "object", "properties": {"rows_affected": {"type": "integer"}} | (extra or {})}
 
 
-def _read(
-    table: Table,
-    key: Column,
-    kind: Literal["search", "get", "list"],
-    column: Column,
-    parent: Table | None,
-    columns: list[Column],
-) -> Shape:
+def _read(table: Table, key: Column, kind: Literal["search", "get"], column: Column, columns: list[Column]) -> Shape:
     one, many, parameter = words(singular(table.name)), plural(table.name), snake(column.name)
     named = {
         "search": (
@@ -172,10 +166,6 @@ def _read(
             f"Find {words(many)} by {words(parameter)} (exact, case is ignored).",
         ),
         "get": (f"get_{snake(singular(table.name))}", f"Get one {one} by its {words(parameter)}."),
-        "list": (
-            f"list_{many}_by_{parameter}",
-            f"List the {words(many)} of one {words(singular(parent.name)) if parent else ''}.",
-        ),
     }
     tool, description = named[kind]
     test = f"{_q(column.name)} = :{parameter}" + (" COLLATE NOCASE" if kind == "search" else "")
@@ -186,10 +176,61 @@ def _read(
         table,
         key.name,
         column.name,
-        parent,
+        None,
         _object({parameter: _value(column, f"{words(parameter)}")}, [parameter]),
         _rows(columns),
         f"SELECT {_selected(columns)} FROM {_q(table.name)} WHERE {test} ORDER BY {_q(key.name)} LIMIT 20",
+    )
+
+
+def _joined(table: Table, key: Column, column: Column, parent: Table, columns: list[Column]) -> Shape:
+    """The rows that belong to one row of the parent, with the name by which people know that one."""
+    many, parameter, parent_key, name = plural(table.name), snake(column.name), primary_key(parent), label(parent)
+    assert parent_key, "a list starts from a table with a key"
+    own = [f"c.{part.strip()}" for part in _selected(columns).split(", ")]
+    known = snake(f"{singular(parent.name)}_{name.name.removeprefix(singular(parent.name) + '_')}") if name else ""
+    shown = name is not None and known not in {snake(c.name) for c in columns}
+    returns = _rows(columns)
+    if name and shown:
+        own.append(f"p.{_q(name.name)} AS {known}")
+        returns["items"]["properties"][known] = {"type": [name.kind, "null"] if name.nullable else name.kind}
+    return Shape(
+        "list",
+        f"list_{many}_by_{parameter}",
+        f"List the {words(many)} of one {words(singular(parent.name))}.",
+        table,
+        key.name,
+        column.name,
+        parent,
+        _object({parameter: _value(column, words(parameter))}, [parameter]),
+        returns,
+        f"SELECT {', '.join(own)} FROM {_q(table.name)} AS c JOIN {_q(parent.name)} AS p "
+        f"ON c.{_q(column.name)} = p.{_q(parent_key.name)} WHERE c.{_q(column.name)} = :{parameter} "
+        f"ORDER BY c.{_q(key.name)} LIMIT 20",
+    )
+
+
+def _total(table: Table, key: Column, column: Column, parent: Table, amount: Column) -> Shape:
+    many, parameter, field = plural(table.name), snake(column.name), f"total_{snake(amount.name)}"
+    returns = {
+        "type": "array",
+        "items": {
+            "type": "object",
+            "properties": {f"number_of_{many}": {"type": "integer"}, field: {"type": ["number", "null"]}},
+        },
+    }
+    return Shape(
+        "total",
+        f"{field}_of_{many}_by_{parameter}",
+        f"Count the {words(many)} of one {words(singular(parent.name))} and add up their {words(amount.name)}.",
+        table,
+        key.name,
+        column.name,
+        parent,
+        _object({parameter: _value(column, words(parameter))}, [parameter]),
+        returns,
+        f"SELECT COUNT(*) AS number_of_{many}, ROUND(SUM({_q(amount.name)}), 2) AS {field} "
+        f"FROM {_q(table.name)} WHERE {_q(column.name)} = :{parameter} GROUP BY {_q(column.name)}",
     )
 
 

@@ -43,8 +43,8 @@ class Writer:
 
     def task(self) -> dict[str, Any]:
         draft = Draft()
-        moves = [self.look_up, self.listing, self.update, self.create, self.top, self.count, self.delete]
-        weights = [5, 4, 5, 3, 2, 2, 2]
+        moves = [self.look_up, self.listing, self.update, self.create, self.top, self.total, self.count, self.delete]
+        weights = [5, 4, 5, 3, 2, 2, 2, 2]
         for _ in range(40):
             if len(draft.subgoals) == _MOVES[self.context.difficulty]:
                 break
@@ -108,6 +108,16 @@ class Writer:
         fields = [shape.key, *self.rng.sample(plain, min(1, len(plain)))]
         draft.call(shape.name, {snake(shape.column): reference}, [snake(f) for f in fields])
         return f"see the {words(plural(shape.table.name))} of {subject} with {_join([words(f) for f in fields])}"
+
+    def total(self, draft: Draft) -> str | None:
+        shape = self._one("total")
+        found = self._find(shape.parent.name, draft) if shape and shape.parent else None
+        if not shape or not found:
+            return None
+        reference, subject = found
+        fields = list(shape.returns["items"]["properties"])
+        draft.call(shape.name, {snake(shape.column): reference}, fields)
+        return f"know the {_join([words(name) for name in fields])} of {subject}"
 
     def update(self, draft: Draft) -> str | None:
         shape = self._one("update")

@@ -9,7 +9,7 @@ from generation.llm.base import ToolMakerContext
 from generation.llm.roles.sql_shapes import Shape, shapes
 
 # One of each kind in turn: what a small toolset needs first comes first.
-_ORDER = ("search", "list", "update", "get", "create", "top", "count", "delete")
+_ORDER = ("search", "list", "update", "get", "create", "total", "top", "count", "delete")
 
 
 def answer(context: ToolMakerContext, rng: Random) -> str:
@@ -17,7 +17,7 @@ def answer(context: ToolMakerContext, rng: Random) -> str:
     waiting: dict[str, list[Shape]] = {kind: [] for kind in _ORDER}
     for shape in shapes(context.schema).values():
         waiting[shape.kind].append(shape)
-    for kind in ("update", "top", "count"):
+    for kind in ("update", "total", "top", "count"):
         rng.shuffle(waiting[kind])
     chosen: list[Shape] = []
     while len(chosen) < context.max_tools and any(waiting.values()):
