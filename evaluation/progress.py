@@ -50,7 +50,7 @@ def summarise(console: Console, scores: list[ModelScores], directory: Path) -> i
                 valid = (
                     "–"
                     if summary.valid_call_rate is None
-                    else f"{100 * summary.valid_call_rate:.0f} of {summary.calls}"
+                    else f"{100 * summary.valid_call_rate:.0f} % of {summary.calls}"
                 )
                 figures = [summary.pass_at[k] for k in ks] + [summary.pass_hat[k] for k in ks if k > 1]
                 counts = (str(summary.trials), str(summary.infrastructure_errors))

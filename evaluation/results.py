@@ -10,7 +10,7 @@ from pydantic import model_validator
 
 from core.messages import Frozen
 from core.records import Journal, read_jsonl
-from evaluation.endpoint import Sampling
+from core.sampling import Sampling
 
 Progress = Callable[[str, int, int], None]
 """Called now and then with what is being run, how many of its units are done, and of how many."""

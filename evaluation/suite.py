@@ -12,11 +12,12 @@ from pydantic import Field
 
 from core.messages import Frozen
 from core.runs import latest, read_manifest
+from core.sampling import Sampling
 from core.serving import EngineSettings, probe, serve
 from core.settings import Settings, UserError
 from core.tracking import TrackingSettings
 from evaluation.benchmark import Benchmark
-from evaluation.endpoint import Endpoint, Sampling
+from evaluation.endpoint import Endpoint
 from evaluation.passk import Summary, summarize
 from evaluation.results import TrialRecord
 

@@ -7,19 +7,9 @@ from typing import Any, Literal, Protocol
 
 from core.dialogue import Task
 from core.messages import AssistantMessage, Message, ToolSpec
-from core.settings import Settings
 from generation.databases import DatabaseSchema
 
 Role = Literal["tool_maker", "task_writer", "user", "agent", "tool_simulator", "judge"]
-
-
-class Sampling(Settings):
-    """Sampling parameters as vLLM takes them."""
-
-    temperature: float = 0.6
-    top_p: float = 0.95
-    top_k: int = 20
-    max_tokens: int = 4096
 
 
 class LLMError(Exception):

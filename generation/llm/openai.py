@@ -8,8 +8,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any, get_args
 
 from core.messages import AssistantMessage, Message
+from core.sampling import Sampling
 from core.settings import UserError, closest, typed
-from generation.llm.base import Completion, LLMError, Request, Role, Sampling
+from generation.llm.base import Completion, LLMError, Request, Role
 from generation.llm.parsing import parse_completion, parse_models
 from generation.llm.transport import PromptTooLongError, Transport
 

@@ -10,7 +10,8 @@ from typing import Any
 
 from aiohttp import web
 
-from evaluation.endpoint import Endpoint, Sampling
+from core.sampling import Sampling
+from evaluation.endpoint import Endpoint
 
 Reply = dict[str, Any]
 Brain = Callable[[dict[str, Any]], Reply]

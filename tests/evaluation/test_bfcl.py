@@ -12,9 +12,10 @@ from typing import Any
 import pytest
 from replay import Brain, ReplayServer, Reply, call, say
 
+from core.sampling import Sampling
 from core.settings import UserError
 from evaluation.bfcl import BfclSettings, aggregate, run
-from evaluation.endpoint import Endpoint, Sampling
+from evaluation.endpoint import Endpoint
 from evaluation.results import TrialRecord
 
 REPOSITORY = Path(__file__).parents[2]

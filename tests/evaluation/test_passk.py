@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evaluation.endpoint import Sampling
+from core.sampling import Sampling
 from evaluation.passk import counts, estimate, paired_difference, pass_at_k, pass_hat_k, summarize
 from evaluation.results import TrialRecord
 

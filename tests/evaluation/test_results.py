@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from evaluation.endpoint import Endpoint, Sampling
+from core.sampling import Sampling
+from evaluation.endpoint import Endpoint
 from evaluation.results import TrialRecord, open_journal, read_trials, settled
 
 

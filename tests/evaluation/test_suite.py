@@ -11,8 +11,8 @@ from hydra import compose, initialize_config_dir
 from replay import Brain, ReplayServer, say
 
 from core.runs import open_run
+from core.sampling import Sampling
 from core.settings import UserError, typed
-from evaluation.endpoint import Sampling
 from evaluation.results import TrialRecord
 from evaluation.suite import EvaluateSettings, Target, find_generation, find_targets, served, sum_up
 

@@ -10,8 +10,8 @@ import pytest
 
 from core.records import RecordError
 from core.runs import open_run
+from core.sampling import Sampling
 from core.settings import UserError
-from evaluation.endpoint import Sampling
 from evaluation.paper import TABLE_1, TABLE_2, TABLE_2_COLUMNS, TABLE_4
 from evaluation.results import TrialRecord
 from evaluation.suite import Target, sum_up
