@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import warnings
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
@@ -74,7 +75,10 @@ def prepare(directory: Path, settings: TrainSettings, files: Sequence[Path]) -> 
         if not len(split):
             raise UserError(f"max_tokens={settings.max_tokens} is shorter than every {name} sample: raise it")
     # In order of length, so that processes that validate side by side wait little for each other.
-    kept["validation"] = kept["validation"].sort("length")
+    with warnings.catch_warnings():
+        # datasets sorts with an argument that pyarrow has renamed; nothing a user of ours could do about it.
+        warnings.simplefilter("ignore", FutureWarning)
+        kept["validation"] = kept["validation"].sort("length")
     DatasetDict(kept).save_to_disk(samples)
     shutil.rmtree(cache, ignore_errors=True)
     figures = _figures(mixture, kept, cut_turns=sum(len(splits[name]) - len(kept[name]) for name in splits))
