@@ -121,8 +121,8 @@ class Session:
                 await run_workers(self.endpoint.concurrency, lambda: work(queue))
             finally:
                 self.worlds.close()
-                for agent in self.agents.values():
-                    await agent.close()
+                for model in (self.partner, *self.agents.values()):
+                    await model.close()
         return read_trials(path)
 
     def _agent(self, trial: int) -> OpenAILLM:
@@ -185,7 +185,7 @@ class Session:
         dialogue = _dialogue(trial, trajectory, world.tools)
         checks = (
             [c for i, task in enumerate(dialogue.tasks) for c in await outcome(i, task, dialogue, trajectory, world)]
-            if (trajectory.stop == "complete")
+            if trajectory.stop == "complete"
             else []
         )
         valid, calls = count_calls(trajectory, world.tools)

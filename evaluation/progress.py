@@ -37,8 +37,8 @@ class BenchmarkProgress:
         self._progress.stop()
 
 
-def summarise(console: Console, scores: list[ModelScores], directory: Path) -> int:
-    """Every category of every model; returns how many trials were lost to infrastructure."""
+def summarise(console: Console, scores: list[ModelScores], directory: Path) -> None:
+    """Every category of every model, what was lost to infrastructure, and where everything is."""
     ks = sorted({k for score in scores for summary in score.categories.values() for k in summary.pass_hat})
     headings = [*(f"Pass@{k}" for k in ks), *(f"Pass^{k}" for k in ks if k > 1)]
     table = Table(title="Scores in % with 95 % intervals", box=box.SIMPLE_HEAD, pad_edge=False)
@@ -56,11 +56,11 @@ def summarise(console: Console, scores: list[ModelScores], directory: Path) -> i
                 counts = (str(summary.trials), str(summary.infrastructure_errors))
                 table.add_row(category, score.label, *counts, valid, *map(_cell, figures))
     console.print(table)
-    lost = sum(summary.infrastructure_errors for score in scores for summary in score.benchmarks.values())
-    if lost:
-        console.print(f"[bold yellow]{lost} trials were lost to infrastructure and are in no score: run it again[/]")
+    if lost := sum(score.lost for score in scores):
+        console.print(
+            f"[bold yellow]{lost} trials were lost to infrastructure and are in no score: the same command tries them again[/]"
+        )
     console.print(f"every trial and results.json: {directory}", soft_wrap=True)
-    return lost
 
 
 def _cell(estimate: Estimate | None) -> str:

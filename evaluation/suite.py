@@ -68,6 +68,11 @@ class ModelScores(Frozen):
     figures: dict[str, dict[str, float | None]]
     harnesses: dict[str, str] = Field(default_factory=dict)
 
+    @property
+    def lost(self) -> int:
+        """Trials that were not held, for reasons of infrastructure."""
+        return sum(summary.infrastructure_errors for summary in self.benchmarks.values())
+
 
 def find_targets(settings: EvaluateSettings) -> tuple[list[Target], Path | None]:
     """The models to score and the training run they come from, if any. Raises UserError for what cannot be found."""

@@ -37,13 +37,16 @@ def user_simulator(settings: EvaluateSettings, logs: Path) -> Iterator[Endpoint]
         yield Endpoint(base_url=urls[0], model=settings.simulator_model)
 
 
+def benchmarks(settings: EvaluateSettings) -> dict[str, Benchmark]:
+    """The chosen benchmarks, new for each model: a client belongs to the event loop of one run."""
+    return {name: instantiate(values, _convert_="all") for name, values in settings.benchmarks.items()}
+
+
 def stage(config: DictConfig) -> None:
     """Exit code 1 where trials were lost to infrastructure."""
     settings = typed(config, EvaluateSettings)
     console = stage_console()
-    benchmarks: dict[str, Benchmark] = {
-        name: instantiate(values, _convert_="all") for name, values in settings.benchmarks.items()
-    }
+    benchmarks(settings)  # what their settings get wrong is said before anything starts
     targets, training = find_targets(settings)
     plain = settings.model_dump(mode="json")
     inputs = {target.label: sha256(target.path) for target in targets if target.path}
@@ -63,22 +66,24 @@ def stage(config: DictConfig) -> None:
                         served(target, settings, job.directory / "logs") as endpoint,
                         BenchmarkProgress(console) as progress,
                     ):
+                        chosen = benchmarks(settings)
                         context = Context(endpoint, settings.trials, user, generation, held_back)
                         records = {
                             name: benchmark.run(context, job.directory / target.label / name, progress)
-                            for name, benchmark in benchmarks.items()
+                            for name, benchmark in chosen.items()
                         }
-                    scores.append(sum_up(target, benchmarks, records, settings.ks))
+                    scores.append(sum_up(target, chosen, records, settings.ks))
             results = {"models": [score.model_dump(mode="json") for score in scores]}
             write_json(job.directory / "results.json", results)
             tracker.summary(results)
             tracker.table("scores", score_rows(scores))
+        summarise(console, scores, job.directory)
+        if any(score.lost for score in scores):
+            # The run stays open: the same command tries the lost trials again.
+            raise SystemExit(1)
         job.finish(results)
     show(console, found := tables(newest(settings.outputs, "generate"), job.directory))
     write_tables(found, settings.outputs / "tables")
-    lost = summarise(console, scores, job.directory)
-    if lost:
-        raise SystemExit(1)
 
 
 if __name__ == "__main__":
