@@ -92,6 +92,10 @@ class Pipeline:
             task_starts=tuple(trajectory.starts),
             provenance=self.origin
             | {
+                # Not before now: a client learns the name of the model it was given from the server.
+                "llm": self.llm.name,
+                "source": subject.toolset.provenance.get("source"),
+                "licence": subject.toolset.provenance.get("licence"),
                 "database_sha256": subject.toolset.database_sha256,
                 "persona": rollout.user.persona,
                 "tasks_requested": trajectory.tasks_requested,
@@ -110,9 +114,9 @@ class Pipeline:
         )
 
 
-def origin(llm: LLM, fingerprint: str, commit: str, seed: int) -> dict[str, Any]:
+def origin(fingerprint: str, commit: str, seed: int) -> dict[str, Any]:
     """The part of the provenance that all dialogues of a run share."""
-    return {"llm": llm.name, "config": fingerprint, "commit": commit, "seed": seed, "prompts": prompt_ids()}
+    return {"config": fingerprint, "commit": commit, "seed": seed, "prompts": prompt_ids()}
 
 
 async def run(

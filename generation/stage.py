@@ -123,7 +123,7 @@ async def _generate(settings: GenerateSettings, parts: Parts, job: Run, watcher:
                         rollout=pipeline.rollout,
                         user=settings.user,
                         seed=settings.seed,
-                        origin=origin(parts.llm, job.manifest.fingerprint, job.manifest.commit, settings.seed),
+                        origin=origin(job.manifest.fingerprint, job.manifest.commit, settings.seed),
                     ),
                     job.directory / name,
                     settings.n,

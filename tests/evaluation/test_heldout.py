@@ -63,7 +63,7 @@ def generation(cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         rollout=RolloutSettings.model_validate(conf("pipeline/user_oriented_exec.yaml")["rollout"]),
         user=UserSettings.model_validate(conf("user/incremental.yaml")),
         seed=0,
-        origin=origin(llm, "f", "c", 0),
+        origin=origin("f", "c", 0),
     )
     asyncio.run(run(pipeline, directory / pipeline.name, 30, 8, lambda outcome: None))
     pipeline.worlds.close()

@@ -61,7 +61,7 @@ def pipeline_of(
         rollout=rollout_settings(name, **changes),
         user=user or user_settings(),
         seed=seed,
-        origin=origin(llm, "fingerprint", "commit", seed),
+        origin=origin("fingerprint", "commit", seed),
     )
 
 
