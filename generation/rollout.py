@@ -163,10 +163,7 @@ class Rollout:
         trajectory.tasks.append(task)
         trajectory.starts.append(start)
         trajectory.snapshots.append(self.environment.snapshot())
-        last = len(trajectory.tasks) == trajectory.tasks_requested
-        closing = await (
-            self._converse(task, start, last) if self.settings.user_simulator else self._hand_over(task, start)
-        )
+        closing = await (self._converse(task, start) if self.settings.user_simulator else self._hand_over(task, start))
         trajectory.hashes.append(self.environment.state_hash())
         return closing
 
@@ -209,8 +206,8 @@ class Rollout:
         await self._assist(task, start)
         return ""
 
-    async def _converse(self, task: Task, start: int, last: bool) -> str:
-        self.user.begin(task, start, last)
+    async def _converse(self, task: Task, start: int) -> str:
+        self.user.begin(task, start)
         for asked in range(self.settings.max_user_turns + 1):
             turn = await self.user.speak(tuple(self.trajectory.messages))
             if turn.is_task_complete:

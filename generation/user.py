@@ -46,9 +46,9 @@ class SimulatedUser:
         self._heard = ""
         self._count = 0
 
-    def begin(self, task: Task, task_start: int, last_task: bool) -> None:
+    def begin(self, task: Task, task_start: int) -> None:
         """Give the user its next goal."""
-        self._task, self._task_start, self._last_task = task, task_start, last_task
+        self._task, self._task_start = task, task_start
         self._first_task = len(self._history) == 1
         goal = render("user_goal", goal=task.goal, first_task=self._first_task)
         self._heard = f"{self._heard}\n\n{goal}".strip()
@@ -68,7 +68,6 @@ class SimulatedUser:
             transcript=transcript,
             task_start=self._task_start,
             first_task=self._first_task,
-            last_task=self._last_task,
         )
         problem = ""
         for _ in range(self.settings.attempts):

@@ -59,7 +59,6 @@ class UserContext:
     transcript: tuple[Message, ...] = ()
     task_start: int = 0
     first_task: bool = True
-    last_task: bool = True
 
 
 @dataclass(frozen=True)

@@ -24,11 +24,11 @@ def user(*texts: str, **changes: object) -> tuple[SimulatedUser, Sayer]:
 
 async def test_its_conversation_is_append_only_with_the_goal_where_it_begins() -> None:
     someone, llm = user(ASK, LEAVE, ASK)
-    someone.begin(TASK, 1, last_task=False)
+    someone.begin(TASK, 1)
     assert (await someone.speak(())).user_message == "Is there a hall?"
     someone.hear(AssistantMessage(content="There is one.", reasoning_content="secret thought"))
     assert (await someone.speak(())).is_task_complete
-    someone.begin(TASK.model_copy(update={"goal": "A further goal."}), 5, last_task=True)
+    someone.begin(TASK.model_copy(update={"goal": "A further goal."}), 5)
     await someone.speak(())
     sent = [request.messages for request in llm.requests]
     assert [len(messages) for messages in sent] == [2, 4, 6]
@@ -43,7 +43,7 @@ async def test_its_conversation_is_append_only_with_the_goal_where_it_begins() -
 
 async def test_it_keeps_persona_and_rules() -> None:
     someone, llm = user(ASK, max_subtasks_per_turn=1, personas=["terse: few words"])
-    someone.begin(TASK, 1, last_task=True)
+    someone.begin(TASK, 1)
     await someone.speak(())
     rules = llm.requests[0].messages[0].content
     assert "terse: few words" in rules
@@ -52,7 +52,7 @@ async def test_it_keeps_persona_and_rules() -> None:
 
 async def test_an_unreadable_answer_is_asked_for_again_and_forgotten() -> None:
     someone, llm = user("Hm.", '{"user_message": ""}', f"<b>Sure</b> {ASK}", LEAVE)
-    someone.begin(TASK, 1, last_task=True)
+    someone.begin(TASK, 1)
     await someone.speak(())
     someone.hear(AssistantMessage(content="Yes."))
     await someone.speak((UserMessage(content="Is there a hall?"),))
@@ -71,7 +71,7 @@ async def test_an_unreadable_answer_is_asked_for_again_and_forgotten() -> None:
 )
 async def test_after_all_attempts_it_is_to_blame(answer: str, why: str) -> None:
     someone, _ = user(answer, answer, attempts=2)
-    someone.begin(TASK, 1, last_task=True)
+    someone.begin(TASK, 1)
     with pytest.raises(UnusableAnswerError, match=f"^user: no readable user message in 2 attempts: .*{why}"):
         await someone.speak(())
 
