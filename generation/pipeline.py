@@ -58,21 +58,21 @@ class Pipeline:
     async def dialogue(self, number: int) -> Outcome:
         """Make and validate one dialogue. Whatever goes wrong in it becomes its outcome; a UserError, which would meet every
         dialogue alike, and cancellation pass through."""
-        dialogue_id = f"{self.name}-{number:07d}"
+        name = dialogue_id(self.name, number)
         started = time.monotonic()
         try:
             if not self.subjects:
                 reason = "tool_maker: no domain has enough tools that hold; see toolsets.jsonl"
-                return Outcome(dialogue_id=dialogue_id, status="rejected", reasons=(reason,))
-            outcome = await self._make(dialogue_id, self.subjects[number % len(self.subjects)])
+                return Outcome(dialogue_id=name, status="rejected", reasons=(reason,))
+            outcome = await self._make(name, self.subjects[number % len(self.subjects)])
         except UserError:
             raise
         except LLMError as error:
-            outcome = Outcome(dialogue_id=dialogue_id, status="failed", reasons=(f"llm: {error}",))
+            outcome = Outcome(dialogue_id=name, status="failed", lost=True, reasons=(f"llm: {error}",))
         except Exception as error:
             # A fault of ours in one dialogue must neither end the run nor vanish: it is recorded and counted.
             outcome = Outcome(
-                dialogue_id=dialogue_id, status="failed", reasons=(f"internal: {type(error).__name__}: {error}",)
+                dialogue_id=name, status="failed", reasons=(f"internal: {type(error).__name__}: {error}",)
             )
         return outcome.model_copy(update={"seconds": round(time.monotonic() - started, 4)})
 
@@ -122,18 +122,20 @@ def origin(fingerprint: str, commit: str, seed: int) -> dict[str, Any]:
 async def run(
     pipeline: Pipeline, directory: Path, n: int, concurrency: int, on_outcome: Callable[[Outcome], None]
 ) -> Statistics:
-    """Make dialogues 0..n-1, `concurrency` at a time, skipping those the journal already has; then write the final files.
+    """Make dialogues 0..n-1, `concurrency` at a time, skipping those the journal already has, other than lost ones; then
+    write the final files.
 
     Each dialogue is on disk before the next of its worker begins, so a killed run loses only what was in flight. Raises
     OSError where the journal cannot be written.
     """
     began = time.monotonic()
     with Journal(directory / "journal.jsonl", key=lambda record: str(record["dialogue_id"])) as journal:
-        earlier = list(read_jsonl(journal.path, Outcome))
+        earlier = _outcomes(journal.path)
         session = max((outcome.session for outcome in earlier), default=0) + 1
-        for outcome in earlier:
+        settled = {outcome.dialogue_id: outcome for outcome in earlier if not outcome.lost}
+        for outcome in settled.values():
             on_outcome(outcome)
-        waiting = iter([number for number in range(n) if f"{pipeline.name}-{number:07d}" not in journal.keys])
+        waiting = iter([number for number in range(n) if dialogue_id(pipeline.name, number) not in settled])
 
         def record(outcome: Outcome) -> None:
             clock = round(time.monotonic() - began, 4)
@@ -160,9 +162,19 @@ async def _work(pipeline: Pipeline, waiting: Iterator[int], record: Callable[[Ou
         record(await pipeline.dialogue(number))
 
 
+def dialogue_id(pipeline: str, number: int) -> str:
+    return f"{pipeline}-{number:07d}"
+
+
+def _outcomes(journal: Path) -> list[Outcome]:
+    """The outcomes by dialogue id; of a dialogue that was tried again, the last."""
+    last = {outcome.dialogue_id: outcome for outcome in read_jsonl(journal, Outcome)}
+    return [last[key] for key in sorted(last)]
+
+
 def finish(name: str, directory: Path) -> Statistics:
     """Journal -> dialogues.jsonl, rejected.jsonl and statistics.json, in order of dialogue id."""
-    outcomes = sorted(read_jsonl(directory / "journal.jsonl", Outcome), key=lambda outcome: outcome.dialogue_id)
+    outcomes = _outcomes(directory / "journal.jsonl")
     accepted = (outcome.dialogue for outcome in outcomes if outcome.status == "accepted" and outcome.dialogue)
     write_jsonl(directory / "dialogues.jsonl", accepted)
     rest = itertools.filterfalse(lambda outcome: outcome.status == "accepted", outcomes)

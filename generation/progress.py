@@ -93,7 +93,8 @@ def _warnings(figures: Statistics) -> list[str]:
         causes = ", ".join(f"{reason} {count}" for reason, count in list(figures.reasons.items())[:3])
         found.append(f"{figures.rejected} of {figures.started} rejected: tasks and tools do not fit ({causes})")
     if figures.failed:
-        found.append(f"{figures.failed} dialogues failed for reasons of infrastructure; see rejected.jsonl")
+        again = f"; the same command tries {figures.lost} of them again" if figures.lost else ""
+        found.append(f"{figures.failed} dialogues failed for reasons of infrastructure; see rejected.jsonl{again}")
     return found
 
 

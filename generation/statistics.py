@@ -15,12 +15,14 @@ from core.messages import Frozen
 class Outcome(Frozen):
     """One line of a pipeline's journal: how a started dialogue ended.
 
-    "accepted" and "rejected" carry the dialogue; "failed" is infrastructure and says what broke. `seconds` is the dialogue's
+    "accepted" and "rejected" carry the dialogue; "failed" says what broke; it is `lost` where no
+    model answered, which is worth another try, unlike a fault of ours, which would only repeat. `seconds` is the dialogue's
     own wall-clock; `session` and `clock` (seconds since that session began) give the run's wall-clock across restarts.
     """
 
     dialogue_id: str
     status: Literal["accepted", "rejected", "failed"]
+    lost: bool = False
     reasons: tuple[str, ...] = ()
     dialogue: Dialogue | None = None
     tasks_requested: int = 0
@@ -52,14 +54,16 @@ class Agreement(Frozen):
 
 
 class Statistics(Frozen):
-    """Counts are of dialogues; step, turn and task (Appendix B) of the accepted ones; `latency_s` is wall-clock per accepted
-    dialogue and `throughput` generated tokens per second of wall-clock (Table 4), of all roles and rejected dialogues too."""
+    """Counts are of dialogues; `lost` are those of `failed` for which no model answered. Step, turn and task (Appendix B) are
+    of the accepted ones; `latency_s` is wall-clock per accepted dialogue and `throughput` generated tokens per second of
+    wall-clock (Table 4), of all roles and rejected dialogues too."""
 
     pipeline: str
     started: int
     accepted: int
     rejected: int
     failed: int
+    lost: int
     step: MeanMax
     turn: MeanMax
     task: MeanMax
@@ -91,6 +95,7 @@ def statistics(pipeline: str, outcomes: Iterable[Outcome]) -> Statistics:
         accepted=status["accepted"],
         rejected=status["rejected"],
         failed=status["failed"],
+        lost=sum(outcome.lost for outcome in everything),
         step=MeanMax.of([count for dialogue in accepted for count in dialogue.steps() if count]),
         turn=MeanMax.of([dialogue.turns for dialogue in accepted]),
         task=MeanMax.of([len(dialogue.tasks) for dialogue in accepted]),

@@ -28,7 +28,7 @@ def parts(settings: GenerateSettings, base_urls: tuple[str, ...]) -> Parts:
 
 
 def stage(config: DictConfig) -> None:
-    """Exit code 1 where dialogues failed for reasons of infrastructure."""
+    """Exit code 1 where dialogues failed: for want of a model, or by a fault of ours."""
     settings = typed(config, GenerateSettings)
     console = stage_console()
     plain = settings.model_dump(mode="json")
@@ -47,8 +47,11 @@ def stage(config: DictConfig) -> None:
         tracker.summary(results)
         for pipeline in results:
             tracker.table(f"{pipeline}/dialogues", sample_rows(job.directory / pipeline))
+        summarise(console, figures, job.directory)
+        if any(figure.lost for figure in figures):
+            # The run stays open: the same command tries the lost dialogues again.
+            raise SystemExit(1)
         job.finish(results)
-    summarise(console, figures, job.directory)
     if any(figure.failed for figure in figures):
         raise SystemExit(1)
 

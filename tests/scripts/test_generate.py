@@ -124,7 +124,7 @@ def test_a_corrupt_line_is_named_and_a_torn_one_mended(tmp_path: Path, capsys: p
     assert final(run) == made
 
 
-def test_failures_of_infrastructure_are_counted_and_end_with_exit_code_1(
+def test_failures_of_infrastructure_are_counted_and_tried_again_by_the_same_command(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     complete = ScriptedLLM.complete
@@ -134,15 +134,20 @@ def test_failures_of_infrastructure_are_counted_and_end_with_exit_code_1(
             raise LLMError("the server is gone")
         return await complete(self, request)
 
-    monkeypatch.setattr(ScriptedLLM, "complete", sometimes)
-    with pytest.raises(SystemExit) as ended:
-        generate(tmp_path, GYM, "n=6")
+    with monkeypatch.context() as ill:
+        ill.setattr(ScriptedLLM, "complete", sometimes)
+        with pytest.raises(SystemExit) as ended:
+            generate(tmp_path, GYM, "n=6")
     assert ended.value.code == 1
     assert "2 dialogues failed for reasons of infrastructure" in capsys.readouterr().out
     (path,) = tmp_path.glob("generate/2*/user_oriented_exec/statistics.json")
     figures = json.loads(path.read_text())
     assert (figures["started"], figures["failed"], figures["reasons"]["llm"]) == (6, 2, 2)
     assert figures["accepted"] + figures["rejected"] == 4
+    assert not (tmp_path / "generate" / "latest").exists()
+    run = generate(tmp_path, GYM, "n=6")
+    assert run == path.parents[1]
+    assert final(run) == final(generate(tmp_path / "undisturbed", GYM, "n=6"))
 
 
 def run_full(outputs: Path, size: int, *overrides: str) -> subprocess.CompletedProcess[str]:
