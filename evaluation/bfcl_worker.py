@@ -46,12 +46,13 @@ for package in (api_inference, local_inference):
         if not module.name.endswith(USED):
             sys.modules[module.name] = Unused(module.name)
 
-from bfcl_eval import _llm_response_generation as generation  # noqa: E402  # after the stand-ins
-from bfcl_eval.constants.model_config import MODEL_CONFIG_MAPPING, ModelConfig  # noqa: E402
-from bfcl_eval.eval_checker import eval_runner  # noqa: E402
-from bfcl_eval.model_handler import base_handler  # noqa: E402
-from bfcl_eval.model_handler.api_inference.openai_completion import OpenAICompletionsHandler  # noqa: E402
-from bfcl_eval.utils import load_dataset_entry  # noqa: E402
+# Only now, after the stand-ins.
+from bfcl_eval import _llm_response_generation as generation
+from bfcl_eval.constants.model_config import MODEL_CONFIG_MAPPING, ModelConfig
+from bfcl_eval.eval_checker import eval_runner
+from bfcl_eval.model_handler import base_handler
+from bfcl_eval.model_handler.api_inference.openai_completion import OpenAICompletionsHandler
+from bfcl_eval.utils import load_dataset_entry
 
 # "_" would be taken for "/" by the official code; "FC" selects its function-calling mode.
 REGISTERED = "served-FC"
@@ -89,10 +90,10 @@ class ServedHandler(OpenAICompletionsHandler):  # type: ignore[misc]  # the pack
             return message, {"requests": requests, "failure": "infrastructure"}
         return result, {**metadata, "requests": requests}
 
-    def _pre_query_processing_FC(self, inference_data: JsonObject, test_entry: JsonObject) -> JsonObject:  # noqa: N802  # official name
+    def _pre_query_processing_FC(self, inference_data: JsonObject, test_entry: JsonObject) -> JsonObject:
         return {"message": [], "id": test_entry["id"], "requests": test_entry["requests"]}
 
-    def _query_FC(self, inference_data: JsonObject) -> tuple[Any, float]:  # noqa: N802  # official name
+    def _query_FC(self, inference_data: JsonObject) -> tuple[Any, float]:
         sampling = self.request["sampling"]
         origin = (self.request["seed"], self.request["trial"], inference_data["id"], len(inference_data["requests"]))
         optional = {"tools": inference_data["tools"]} if inference_data["tools"] else {}
@@ -110,7 +111,7 @@ class ServedHandler(OpenAICompletionsHandler):  # type: ignore[misc]  # the pack
         seconds = time.monotonic() - started
         return (response, inference_data, seconds), seconds
 
-    def _parse_query_response_FC(self, api_response: tuple[Any, JsonObject, float]) -> JsonObject:  # noqa: N802  # official name
+    def _parse_query_response_FC(self, api_response: tuple[Any, JsonObject, float]) -> JsonObject:
         response, inference_data, seconds = api_response
         choice, usage = response.choices[0], response.usage
         calls = [(call.function.name, call.function.arguments) for call in choice.message.tool_calls or ()]
@@ -221,9 +222,8 @@ def lines(path: Path) -> list[JsonObject]:
     whole = [line for line in path.read_text().splitlines(keepends=True) if line.endswith("\n")]
     records = [json.loads(line) for line in whole]
     for record in records:
-        if (
-            "traceback" in record
-        ):  # the official code catches whatever an entry raised and stores it as the model's words
+        # The official code catches whatever an entry raised and stores it as the model's words.
+        if "traceback" in record:
             record["failure"] = "infrastructure"
     return records
 

@@ -44,13 +44,13 @@ class Nowhere(apsw.VFS):
     def __init__(self) -> None:
         super().__init__(self.NAME, "")
 
-    def xOpen(self, *_: Any) -> apsw.VFSFile:  # noqa: N802 - SQLite's name
+    def xOpen(self, *_: Any) -> apsw.VFSFile:
         raise SqlError("files cannot be opened here")
 
-    def xCurrentTime(self) -> float:  # noqa: N802 - SQLite's name
+    def xCurrentTime(self) -> float:
         raise SqlError("the present date and time are not known here; give the date itself")
 
-    def xCurrentTimeInt64(self) -> int:  # noqa: N802 - SQLite's name
+    def xCurrentTimeInt64(self) -> int:
         return int(self.xCurrentTime())
 
 

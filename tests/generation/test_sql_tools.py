@@ -1,6 +1,5 @@
 """What is admitted as a tool, and why the rest is not."""
 
-import json
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -9,7 +8,7 @@ from typing import Any
 import pytest
 from shop import INTEGER, NUMBER, SCHEMA, STRING, TOOLS, build, tool
 
-from generation.sql_tools import SqlTool, parse_tools, verify_tool
+from generation.sql_tools import SqlTool, verify_tool
 from generation.sqlite.image import Image
 from generation.sqlite.sandbox import Limits
 
@@ -237,61 +236,6 @@ def test_samples_find_free_pairs_of_existing_keys(tmp_path: Path) -> None:
     image = Image.read(build(tmp_path / "ab.sqlite", script))
     link = tool("link", "INSERT INTO ab VALUES (:a, :b)", a=INTEGER, b=STRING)
     assert verify_tool(link, image) == []
-
-
-def item(**changes: Any) -> dict[str, Any]:
-    return {
-        "name": "get_customer",
-        "description": "One customer.",
-        "parameters": {"type": "object", "properties": {"id": INTEGER}, "required": ["id"]},
-        "returns": rows(name=STRING),
-        "sql": "SELECT name FROM customers WHERE customer_id = :id",
-    } | changes
-
-
-@pytest.mark.parametrize(
-    "frame",
-    [
-        "{}",
-        "```json\n{}\n```",
-        "Here you are [as asked], with notes [1]:\n\n{}\n\nTell me [if] it fits.",
-        '<think>An array like ["a"]? [[1]] [{{]</think>{}',
-        '{{"tools": {}}}',
-    ],
-)
-def test_the_array_is_found_in_whatever_surrounds_it(frame: str) -> None:
-    tools, problems = parse_tools(frame.format(json.dumps([item(), item(name="other")], indent=1)))
-    assert [t.spec.name for t in tools] == ["get_customer", "other"]
-    assert tools[0].sql == item()["sql"]
-    assert tools[0].spec.returns == item()["returns"]
-    assert problems == []
-
-
-@pytest.mark.parametrize(
-    ("bad", "problem"),
-    [
-        (item(name="get customer"), "tool 'get customer': spec.name: String should match pattern"),
-        (item(sql=None), "tool 'get_customer': sql: Input should be a valid string"),
-        (item(parameters={"type": "objekt"}), "tool 'get_customer': spec.parameters: Value error, not a JSON Schema"),
-        (item(parameters="none"), "tool 'get_customer': spec.parameters: Input should be a valid dictionary"),
-        (item(strict=True), "tool 'get_customer': spec.strict: Extra inputs are not permitted"),
-        ({}, "tool None: spec.name: Field required"),
-        (item(name="other"), "tool 'other': the name is given twice"),
-    ],
-)
-def test_a_bad_item_does_not_spoil_the_others(bad: dict[str, Any], problem: str) -> None:
-    tools, problems = parse_tools(json.dumps([item(name="other"), bad, item(name="third")]))
-    assert [t.spec.name for t in tools] == ["other", "third"]
-    (only,) = problems
-    assert only.startswith(problem)
-
-
-@pytest.mark.parametrize(
-    "text",
-    ["", "I cannot do that.", "[]", '["a", "b"]', '[{"name": "x"', json.dumps(item()), "[" * 5_000, "[{" * 5_000],
-)
-def test_an_answer_without_tools_says_so(text: str) -> None:
-    assert parse_tools(text) == ((), ["the answer has no JSON array of tools"])
 
 
 REAL = {
