@@ -6,7 +6,6 @@ A tool is admitted only if SQLite itself compiles its statement to a harmless pr
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -16,6 +15,7 @@ from sqlglot import exp
 from sqlglot.errors import SqlglotError
 
 from core.messages import Frozen, ToolSpec, schema_error
+from generation.llm.json_text import first_records
 from generation.sql_samples import Sampler, target_table
 from generation.sqlite.guard import OutOfBoundsError, SqlError
 from generation.sqlite.image import Image, quoted
@@ -46,8 +46,9 @@ def parse_tools(text: str) -> tuple[tuple[SqlTool, ...], list[str]]:
 
     Expects a JSON array of {name, description, parameters, returns, sql}; prose and code fences around it do not matter.
     """
-    items = _find_array(text)
-    if items is None:
+    try:
+        items = first_records(text)
+    except ValueError:
         return (), ["the answer has no JSON array of tools"]
     tools: dict[str, SqlTool] = {}
     problems: list[str] = []
@@ -65,18 +66,6 @@ def parse_tools(text: str) -> tuple[tuple[SqlTool, ...], list[str]]:
         else:
             tools[tool.spec.name] = tool
     return tuple(tools.values()), problems
-
-
-def _find_array(text: str) -> list[dict[str, Any]] | None:
-    decoder = json.JSONDecoder()
-    for start in re.finditer(r"\[\s*\{", text):
-        try:
-            value, _ = decoder.raw_decode(text, start.start())
-        except (json.JSONDecodeError, RecursionError):
-            continue
-        if all(isinstance(item, dict) for item in value):
-            return list(value)
-    return None
 
 
 def verify_tool(tool: SqlTool, image: Image, limits: Limits = DEFAULT_LIMITS) -> list[str]:

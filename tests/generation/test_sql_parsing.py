@@ -58,7 +58,17 @@ def test_a_bad_item_does_not_spoil_the_others(bad: dict[str, Any], problem: str)
 
 @pytest.mark.parametrize(
     "text",
-    ["", "I cannot do that.", "[]", '["a", "b"]', '[{"name": "x"', json.dumps(item()), "[" * 5_000, "[{" * 5_000],
+    [
+        "",
+        "I cannot do that.",
+        "[]",
+        '["a", "b"]',
+        '[{"name": "x"',
+        json.dumps(item()),
+        "[" * 5_000,
+        "[{" * 5_000,
+        json.dumps([item(description="\ud83d")]),  # half a surrogate pair: no file could hold it
+    ],
 )
 def test_an_answer_without_tools_says_so(text: str) -> None:
     assert parse_tools(text) == ((), ["the answer has no JSON array of tools"])
