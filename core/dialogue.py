@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, PlainSerializer
@@ -114,18 +114,36 @@ class Check(Frozen):
     detail: str = ""
 
 
+RubricClass = Literal["Critical", "Structural", "NonCritical", "InvalidRubric"]
+Blame = Literal["user", "agent", "tool", "judge", "task"]
+"""Who made a dialogue fail; "task" where the task itself could not be written or solved."""
+
+
+class Bullet(Frozen):
+    """One statement of a rubric as the judge classed it (Stage 3, validation). Only a Critical one blocks."""
+
+    bullet: str
+    rubric_class: RubricClass
+    passed: bool
+
+
 class Judgment(Frozen):
-    """What an LRM judge said of one task."""
+    """What an LRM judge said of one task. With several votes it is one of the majority's; `votes` holds all of them."""
 
     judgment: Literal["valid", "invalid"]
     reasoning: str
+    bullets: tuple[Bullet, ...] = ()
+    blame: Blame | None = None
+    votes: tuple[Literal["valid", "invalid"], ...] = ()
 
 
 class Verdict(Frozen):
-    """`accepted` follows from the checks where the environment can execute, else from the judge. `reasons` name what failed."""
+    """`accepted` follows from the checks where the environment can execute, else from the judge. `reasons` name what failed,
+    `blame` who."""
 
     accepted: bool
     reasons: tuple[str, ...] = ()
+    blame: Blame | None = None
     checks: tuple[Check, ...] = ()
     judgments: tuple[Judgment, ...] = ()
 
@@ -139,24 +157,32 @@ class StateProof(Frozen):
 
 
 class Usage(Frozen):
-    """Tokens and requests of all roles together. Times are not here: equal runs give equal bytes."""
+    """Tokens and requests of all roles together. Times are not here: equal runs give equal bytes. `flaws` counts what was
+    wrong with answers, as "role/kind" -> count; kinds are truncated, empty, malformed, repaired, unclosed."""
 
     requests: int = 0
     prompt_tokens: int = 0
     completion_tokens: int = 0
+    flaws: JsonObject = Field(default_factory=dict)
 
 
 class Dialogue(Frozen):
-    """One line of dialogues.jsonl. `messages` begin with the system message; `task_starts[i]` is the index of the message
-    with which task i began."""
+    """One line of dialogues.jsonl, finished or in the making: every stage fills in what is missing.
+
+    `messages` begin with the system message; the first `given` of them came from elsewhere and are neither replayed nor
+    judged. `task_starts[i]` is the index of the message with which task i began; tasks beyond it have not been played.
+    `stop` is "complete", "open" (in the middle of its last task), or says who could not go on, and why.
+    """
 
     dialogue_id: str
     pipeline: str
     domain: str
     tools: JsonTools
-    messages: tuple[Message, ...]
-    tasks: tuple[Task, ...]
-    task_starts: tuple[int, ...]
+    messages: tuple[Message, ...] = ()
+    tasks: tuple[Task, ...] = ()
+    task_starts: tuple[int, ...] = ()
+    given: int = 0
+    stop: str = "complete"
     verdict: Verdict | None = None
     state: StateProof | None = None
     usage: Usage = Usage()
@@ -191,12 +217,18 @@ class Dialogue(Frozen):
                 counts[-1] += 1
         return tuple(counts)
 
-    def calls(self) -> list[tuple[str, dict[str, Any], str]]:
-        """Every tool call in order as (name, arguments, result text)."""
-        results = {m.tool_call_id: m.content for m in self.messages if isinstance(m, ToolMessage)}
-        return [
-            (call.name, call.parsed(), results.get(call.id, ""))
-            for message in self.messages
-            if isinstance(message, AssistantMessage)
-            for call in message.tool_calls or ()
-        ]
+    def part(self, number: int) -> tuple[Message, ...]:
+        """The messages of task `number`."""
+        ends = [*self.task_starts[1:], len(self.messages)]
+        return self.messages[self.task_starts[number] : ends[number]]
+
+
+def calls(messages: Sequence[Message]) -> list[tuple[str, dict[str, Any], str]]:
+    """Every tool call in order as (name, arguments, result text). Raises ContractError for arguments that are no object."""
+    results = {m.tool_call_id: m.content for m in messages if isinstance(m, ToolMessage)}
+    return [
+        (call.name, call.parsed(), results.get(call.id, ""))
+        for message in messages
+        if isinstance(message, AssistantMessage)
+        for call in message.tool_calls or ()
+    ]

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from core.messages import ToolSpec
+from core.messages import Message, ToolSpec
 from generation.llm.base import LLM
 from generation.toolset import Toolset
 
@@ -19,6 +20,10 @@ class ToolResult:
     error: bool = False
 
 
+PastCall = tuple[str, dict[str, Any], str]
+"""A call that was made: tool name, arguments, the text of its result (core.dialogue.calls)."""
+
+
 class Environment(Protocol):
     """One dialogue's private world. Calls change it; nothing it does is seen by another dialogue.
 
@@ -28,8 +33,15 @@ class Environment(Protocol):
     tools: tuple[ToolSpec, ...]
     executable: bool
 
-    async def call(self, name: str, arguments: dict[str, Any]) -> ToolResult:
-        """Run one tool. Never raises for what the caller sent: a bad call gives a result with `error`."""
+    async def call(
+        self, name: str, arguments: dict[str, Any], transcript: Sequence[Message] = ()
+    ) -> ToolResult:
+        """Run one tool. Never raises for what the caller sent: a bad call gives a result with `error`. `transcript` is the
+        dialogue so far, for environments that a model simulates."""
+        ...
+
+    async def retrace(self, calls: Sequence[PastCall]) -> bool:
+        """Go where these calls led; False where a result is not the recorded one. What was simulated is taken as it was."""
         ...
 
     def snapshot(self) -> bytes:
@@ -71,9 +83,11 @@ class World(Protocol):
 
 
 class Worlds(Protocol):
-    """A kind of environment: makes the world of a toolset. One per pipeline; cheap to construct."""
+    """A kind of environment: makes the world of a toolset. One per pipeline; cheap to construct. `engine` is that of the
+    toolsets it can run; None: any."""
 
     executable: bool
+    engine: str | None
 
     def world(self, toolset: Toolset, llm: LLM, dialogue_id: str) -> World:
         """The world in which this dialogue happens; `llm` is there for environments that a model simulates."""

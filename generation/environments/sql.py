@@ -5,12 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from core.messages import ToolSpec
+from core.messages import Message, ToolSpec
 from core.settings import UserError
-from generation.environments.base import ToolResult
+from generation.environments.base import PastCall, ToolResult
 from generation.llm.base import LLM
 from generation.sql_tools import SqlTool, ToolError, compile_tool
 from generation.sqlite.guard import SqlError
@@ -96,7 +97,7 @@ class SqlEnvironment:
         assert self._sandbox is not None, "the environment was closed"
         return self._sandbox
 
-    async def call(self, name: str, arguments: dict[str, Any]) -> ToolResult:
+    async def call(self, name: str, arguments: dict[str, Any], transcript: Sequence[Message] = ()) -> ToolResult:
         """Reads give a JSON array of row objects, verbatim; an INSERT gives {"rows_affected": 1, "<key>": new key}, UPDATE and
         DELETE {"rows_affected": n}. Whatever fails gives {"error": why} and leaves the state as it was."""
         try:
@@ -108,6 +109,12 @@ class SqlEnvironment:
             value = {"error": str(error)}
             return ToolResult(json.dumps(value, ensure_ascii=False), value, error=True)
         return ToolResult(content, value)
+
+    async def retrace(self, calls: Sequence[PastCall]) -> bool:
+        for name, arguments, recorded in calls:
+            if (await self.call(name, arguments)).content != recorded:
+                return False
+        return True
 
     def _run(self, name: str, arguments: dict[str, Any]) -> Any:
         if name not in self._world.statements:
@@ -148,6 +155,7 @@ class SqlWorlds:
     """The worlds of a run's toolsets, each made on first use and shared by all its dialogues."""
 
     executable = True
+    engine = "sql"
 
     def __init__(self, row_cap: int = 50, time_limit_s: float = 1.0) -> None:
         self.row_cap = row_cap
@@ -157,8 +165,10 @@ class SqlWorlds:
     def world(self, toolset: Toolset, llm: LLM, dialogue_id: str) -> SqlWorld:
         """Raises UserError where the toolset does not fit its database (any more)."""
         if toolset.domain not in self._worlds:
+            if toolset.database is None:
+                raise UserError(f"the toolset of {toolset.domain} names no database; engine sql needs one")
             self._worlds[toolset.domain] = SqlWorld(
-                toolset.domain, toolset.database, toolset.tools, self.row_cap, self.time_limit_s
+                toolset.domain, toolset.database, toolset.sql_tools, self.row_cap, self.time_limit_s
             )
         return self._worlds[toolset.domain]
 

@@ -5,11 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
+from pydantic import Field
+
 from core.dialogue import Task
 from core.messages import AssistantMessage, Message, ToolSpec
+from core.settings import Settings
 from generation.databases import DatabaseSchema
 
-Role = Literal["tool_maker", "task_writer", "user", "agent", "tool_simulator", "judge"]
+Role = Literal["tool_maker", "schema_writer", "task_writer", "user", "agent", "tool_simulator", "judge"]
 
 
 class LLMError(Exception):
@@ -26,9 +29,49 @@ class UnusableAnswerError(Exception):
 
 
 @dataclass(frozen=True)
-class ToolMakerContext:
+class SqlToolsContext:
+    """Tools with SQL for a relational schema are wanted."""
+
     schema: DatabaseSchema
     max_tools: int
+
+
+@dataclass(frozen=True)
+class QuestionsContext:
+    """Stage 1: `count` questions that would need tools like `tools`."""
+
+    domain: str
+    description: str
+    tools: tuple[ToolSpec, ...]
+    count: int
+
+
+@dataclass(frozen=True)
+class ToolSpecsContext:
+    """Stage 1: the tools that `question` needs."""
+
+    domain: str
+    question: str
+    tools: tuple[ToolSpec, ...]
+
+
+@dataclass(frozen=True)
+class ExpansionContext:
+    """Stage 1: up to `limit` tools that the set lacks."""
+
+    domain: str
+    tools: tuple[ToolSpec, ...]
+    limit: int
+
+
+@dataclass(frozen=True)
+class OutputSchemaContext:
+    """Stage 2: the schema of what `tool` returns. `entities` are the fields known so far: name -> JSON type; `conflicts` what
+    was wrong with the last answer."""
+
+    tool: ToolSpec
+    entities: dict[str, str]
+    conflicts: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -48,6 +91,24 @@ class TaskWriterContext:
     difficulty: str
 
 
+class UserRules(Settings):
+    """How the user simulator behaves (Stage 3, user simulator). Each rule can be switched off for an ablation.
+
+    `max_subtasks_per_turn` is the paper's one or two; None drops the rule. `disclosure`: details come bit by bit, at once, or
+    only on request. `feedback`: it comments on answers; `clarification`: it asks back and corrects; `confirmation`: it asks to
+    confirm changes before they are made when unsure. `patience` is how many unhelpful answers in a row it bears before it
+    gives up. `manner` is "cooperative", or "adversarial": it changes its mind, presses and digresses, within its goal.
+    """
+
+    max_subtasks_per_turn: int | None = Field(ge=1)
+    disclosure: Literal["incremental", "upfront", "on_request"]
+    feedback: bool
+    clarification: bool
+    confirmation: bool
+    patience: int = Field(ge=1)
+    manner: Literal["cooperative", "adversarial"]
+
+
 @dataclass(frozen=True)
 class UserContext:
     """What the user simulator knows: its goal and the rules, never tool names or gold calls."""
@@ -55,7 +116,7 @@ class UserContext:
     goal: str
     subgoals: tuple[str, ...]
     persona: str
-    max_subtasks_per_turn: int
+    rules: UserRules
     transcript: tuple[Message, ...] = ()
     task_start: int = 0
     first_task: bool = True
@@ -71,8 +132,11 @@ class AgentContext:
 
 @dataclass(frozen=True)
 class ToolSimulatorContext:
+    """`known` is what the ledger already says of records: "field=value" of an identifier -> its fields."""
+
     tool: ToolSpec
     arguments: dict[str, Any]
+    known: dict[str, dict[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -81,7 +145,18 @@ class JudgeContext:
     transcript: tuple[Message, ...]
 
 
-Context = ToolMakerContext | TaskWriterContext | UserContext | AgentContext | ToolSimulatorContext | JudgeContext
+Context = (
+    SqlToolsContext
+    | QuestionsContext
+    | ToolSpecsContext
+    | ExpansionContext
+    | OutputSchemaContext
+    | TaskWriterContext
+    | UserContext
+    | AgentContext
+    | ToolSimulatorContext
+    | JudgeContext
+)
 
 
 @dataclass(frozen=True)
@@ -103,12 +178,14 @@ class Request:
 
 @dataclass(frozen=True)
 class Completion:
-    """`message` is the parsed answer; tokens are the server's own counts (the stand-in counts words)."""
+    """`message` is the parsed answer; tokens are the server's own counts (the stand-in counts words). `flaws` names what the
+    parser had to mend in it ("repaired", "unclosed")."""
 
     message: AssistantMessage
     finish_reason: str = "stop"
     prompt_tokens: int = 0
     completion_tokens: int = 0
+    flaws: tuple[str, ...] = ()
     seconds: float = field(default=0.0, compare=False)
 
 

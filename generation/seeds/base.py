@@ -1,21 +1,33 @@
-"""Where domains come from: a seed names one relational database."""
+"""Where domains come from: a seed names one relational database, or a few tools to start from."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
-from core.messages import Frozen
+from pydantic import Field
+
+from core.messages import Frozen, ToolSpec
+
+Rows = dict[str, list[dict[str, Any]]]
+"""Table, or kind of record -> some of its rows: a limited data view."""
 
 
 class Seed(Frozen):
-    """One database to generate from. `held_out` ones are for evaluation only and refused as training seeds."""
+    """One domain to generate from: a `database`, or `tools` (with example `rows` where there are any).
+
+    `engine` says what can execute the given tools ("tau2"); without one they can only be simulated. `held_out` ones are for
+    evaluation only and refused as training seeds.
+    """
 
     name: str
-    database: Path
     description: str
     source: str
     licence: str
+    database: Path | None = None
+    tools: tuple[ToolSpec, ...] = ()
+    engine: str | None = None
+    rows: Rows = Field(default_factory=dict)
     held_out: bool = False
 
 
