@@ -33,9 +33,7 @@ class Environment(Protocol):
     tools: tuple[ToolSpec, ...]
     executable: bool
 
-    async def call(
-        self, name: str, arguments: dict[str, Any], transcript: Sequence[Message] = ()
-    ) -> ToolResult:
+    async def call(self, name: str, arguments: dict[str, Any], transcript: Sequence[Message] = ()) -> ToolResult:
         """Run one tool. Never raises for what the caller sent: a bad call gives a result with `error`. `transcript` is the
         dialogue so far, for environments that a model simulates."""
         ...
