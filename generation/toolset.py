@@ -40,8 +40,7 @@ class Toolset(Frozen):
 
 
 _READING = frozenset(
-    "get search list find count top total check calculate compute show lookup look read query fetch view compare estimate "
-    "verify is has describe track retrieve think".split()
+    ["get", "search", "list", "find", "count", "top", "total", "check", "calculate", "compute", "show", "lookup", "look", "read", "query", "fetch", "view", "compare", "estimate", "verify", "is", "has", "describe", "track", "retrieve", "think"]
 )
 
 
