@@ -39,9 +39,22 @@ class Toolset(Frozen):
         return tuple(SqlTool(spec=tool, sql=self.statements[tool.name]) for tool in self.tools)
 
 
-_READING = frozenset(
-    ["get", "search", "list", "find", "count", "top", "total", "check", "calculate", "compute", "show", "lookup", "look", "read", "query", "fetch", "view", "compare", "estimate", "verify", "is", "has", "describe", "track", "retrieve", "think"]
-)
+_READING = {"get", "search", "list", "find", "count", "top", "total", "check", "calculate", "compute", "show", "lookup"}
+_READING |= {
+    "look",
+    "read",
+    "query",
+    "fetch",
+    "view",
+    "compare",
+    "estimate",
+    "verify",
+    "is",
+    "has",
+    "describe",
+    "track",
+}
+_READING |= {"retrieve", "think"}
 
 
 def changes(tool: str) -> bool:
