@@ -1,92 +1,230 @@
-"""Stage 1 for relational databases: the LRM proposes tools with their SQL, code keeps those that hold."""
+"""Stage 1 of the paper: a seed's domain becomes a toolset. Questions that need tools, the tools they need, what is still missing.
+
+A database's tools are made from its schema instead (sql_toolmaking), and tools that something executes are taken as they are.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from pathlib import Path
+import asyncio
+from collections.abc import Sequence
+from typing import Any
 
-from core.messages import UserMessage
-from core.records import Journal, read_jsonl
-from core.runs import sha256
-from core.settings import UserError
-from generation.databases import DatabaseSchema, read_schema
-from generation.llm.base import LLM, LLMError, Request, ToolMakerContext
+from pydantic import Field
+
+from core.messages import ToolSpec, UserMessage
+from core.settings import Settings, UserError
+from generation.llm.base import (
+    Completion,
+    ExpansionContext,
+    QuestionsContext,
+    Request,
+    ToolSpecsContext,
+    UnusableAnswerError,
+)
+from generation.llm.json_text import first_json
+from generation.llm.meter import Meter
 from generation.prompts import prompt_ids, render
 from generation.seeds.base import Seed
-from generation.sql_tools import SqlTool, parse_tools, verify_tool
-from generation.sqlite.image import Image
+from generation.sql_toolmaking import PROMPT as SQL_PROMPT
+from generation.sql_toolmaking import make_sql_toolset
+from generation.tool_merging import merge
 from generation.toolset import Toolset
 
 MIN_TOOLS = 3
 """A domain with fewer tools that hold offers no multi-step task and is refused."""
 
+Specs = list[dict[str, Any]]
 
-async def make_toolset(llm: LLM, seed: Seed, max_tools: int, attempts: int) -> Toolset:
-    """Ask for tools until enough of one answer hold; the best answer counts. Fewer than MIN_TOOLS leaves the toolset empty.
-    Raises LLMError where no model answers, UserError where the database cannot be read."""
-    schema = read_schema(seed.database, seed.name)
-    image = Image.read(seed.database)
-    best: tuple[SqlTool, ...] = ()
-    refused: list[str] = []
-    for attempt in range(attempts):
-        tools, problems = parse_tools(await _ask(llm, seed, schema, max_tools, attempt))
-        held = tuple(tool for tool in tools if not _problems(tool, image, problems))
-        refused += problems
-        best = max(best, held[:max_tools], key=len)
-        if len(best) >= max(MIN_TOOLS, max_tools // 2):
-            break
+
+class ToolmakingSettings(Settings):
+    """How a domain's tools are made. `attempts` bounds how often an unusable answer is asked for again; `questions` (the paper:
+    20 to 30) and `expansion` (up to ten) say how much is invented, 0 of either leaves that step out."""
+
+    max_tools: int = Field(ge=MIN_TOOLS)
+    attempts: int = Field(ge=1)
+    questions: int = Field(ge=0)
+    expansion: int = Field(ge=0, le=10)
+
+
+def refuse_held_out(seeds: Sequence[Seed]) -> None:
+    """Raises UserError that names the held-out ones among the seeds."""
+    if held_out := [seed.name for seed in seeds if seed.held_out]:
+        raise UserError(f"held-out databases are for evaluation and refused as training seeds: {', '.join(held_out)}")
+
+
+async def make_tools(seed: Seed, meter: Meter, settings: ToolmakingSettings) -> Toolset:
+    """The toolset of a seed; without tools where fewer than MIN_TOOLS hold, and `refused` says why.
+
+    Raises LLMError where no model answers, UserError where the seed's database cannot be read.
+    """
+    if seed.database:
+        enough = max(MIN_TOOLS, settings.max_tools // 2)
+        made = await make_sql_toolset(seed, seed.database, meter, settings.max_tools, settings.attempts, enough)
+        prompts = [SQL_PROMPT]
+    elif seed.engine:
+        # Executed as they are: a tool that was invented beside them could not be.
+        made, prompts = _toolset(seed, seed.tools, (), {"given": len(seed.tools), "kept": len(seed.tools)}), []
+    else:
+        made = await _Inventor(seed, meter, settings).make()
+        asked = {
+            "questions": settings.questions,
+            "tool_specs": settings.questions,
+            "tool_expansion": settings.expansion,
+        }
+        prompts = [name for name, wanted in asked.items() if wanted]
+    ids = prompt_ids()
+    provenance: dict[str, Any] = {"source": seed.source, "licence": seed.licence}
+    if prompts:
+        provenance |= {"llm": meter.name, "prompts": {name: ids[name] for name in prompts}}
+    changes: dict[str, Any] = {"provenance": provenance}
+    if len(made.tools) < MIN_TOOLS:
+        why = f"{len(made.tools)} tools hold, at least {MIN_TOOLS} are needed"
+        changes |= {"tools": (), "statements": {}, "refused": (*made.refused, why)}
+    return made.model_copy(update=changes)
+
+
+def _toolset(seed: Seed, tools: tuple[ToolSpec, ...], refused: tuple[str, ...], counts: dict[str, int]) -> Toolset:
     return Toolset(
         domain=seed.name,
         description=seed.description,
-        database=seed.database,
-        database_sha256=sha256(seed.database),
-        tools=best if len(best) >= MIN_TOOLS else (),
-        refused=tuple(refused),
-        provenance={
-            "llm": llm.name,
-            "prompt": prompt_ids()["sql_tools"],
-            "source": seed.source,
-            "licence": seed.licence,
-        },
+        tools=tools,
+        engine=seed.engine,
+        rows=seed.rows,
+        refused=refused,
+        counts=counts,
     )
 
 
-def _problems(tool: SqlTool, image: Image, collected: list[str]) -> list[str]:
-    found = verify_tool(tool, image)
-    collected += [f"{tool.spec.name}: {problem}" for problem in found]
-    return found
+class _Inventor:
+    """Questions, specs, expansion and merge for one seed. What cannot be used of the model's answers is told in `refused`."""
+
+    def __init__(self, seed: Seed, meter: Meter, settings: ToolmakingSettings) -> None:
+        self.seed = seed
+        self.meter = meter
+        self.settings = settings
+        self.refused: list[str] = []
+
+    async def make(self) -> Toolset:
+        questions = await self._questions() if self.settings.questions else []
+        answers = await self._specs(questions)
+        proposed = [spec for answer in answers for spec in answer]
+        known = merge(self.seed.tools, proposed).tools
+        expanded = await self._expansion(known) if self.settings.expansion else []
+        merged = merge(self.seed.tools, [*proposed, *expanded], self.settings.max_tools)
+        counts = {
+            "questions": len(questions),
+            "questions_without_tools": sum(not answer for answer in answers),
+            "given": len(self.seed.tools),
+            "proposed": len(proposed),
+            "expanded": len(expanded),
+        }
+        return _toolset(self.seed, merged.tools, (*self.refused, *merged.refused), counts | merged.counts)
+
+    async def _questions(self) -> list[str]:
+        seed, wanted = self.seed, self.settings.questions
+
+        def request(attempt: int, complaint: str) -> Request:
+            context = QuestionsContext(seed.name, seed.description, seed.tools, wanted)
+            shape = {"type": "array", "items": {"type": "string"}, "minItems": 1, "maxItems": wanted}
+            return self._request(f"questions/{attempt}", "questions", context, complaint, shape)
+
+        async def read(completion: Completion) -> list[str]:
+            return read_questions(completion.message.content)[:wanted]
+
+        try:
+            return await self.meter.ask(request, read, self.settings.attempts)
+        except UnusableAnswerError as error:
+            self.refused.append(f"questions: {error.problem}")
+            return []
+
+    async def _specs(self, questions: Sequence[str]) -> list[Specs]:
+        """Each question's tools, in the questions' order; none where no answer can be used."""
+        try:
+            async with asyncio.TaskGroup() as group:
+                tasks = [group.create_task(self._specs_for(i, question)) for i, question in enumerate(questions)]
+        except ExceptionGroup as errors:
+            raise errors.exceptions[0] from None
+        results = [task.result() for task in tasks]
+        self.refused += [problem for _, problem in results if problem]
+        return [specs for specs, _ in results]
+
+    async def _specs_for(self, number: int, question: str) -> tuple[Specs, str]:
+        def request(attempt: int, complaint: str) -> Request:
+            context = ToolSpecsContext(self.seed.name, question, self.seed.tools)
+            return self._request(f"specs/{number}/{attempt}", "tool_specs", context, complaint)
+
+        async def read(completion: Completion) -> Specs:
+            return read_specs(completion.message.content)
+
+        try:
+            return await self.meter.ask(request, read, self.settings.attempts), ""
+        except UnusableAnswerError as error:
+            return [], f"question {number + 1}: {error.problem}"
+
+    async def _expansion(self, known: tuple[ToolSpec, ...]) -> Specs:
+        limit = self.settings.expansion
+
+        def request(attempt: int, complaint: str) -> Request:
+            context = ExpansionContext(self.seed.name, known, limit)
+            return self._request(f"expansion/{attempt}", "tool_expansion", context, complaint)
+
+        async def read(completion: Completion) -> Specs:
+            return read_specs(completion.message.content)
+
+        try:
+            specs = await self.meter.ask(request, read, self.settings.attempts)
+        except UnusableAnswerError as error:
+            self.refused.append(f"expansion: {error.problem}")
+            return []
+        if len(specs) > limit:
+            self.refused.append(f"expansion: {len(specs) - limit} tools beyond the {limit} asked for")
+        return specs[:limit]
+
+    def _request(
+        self,
+        step: str,
+        prompt: str,
+        context: QuestionsContext | ToolSpecsContext | ExpansionContext,
+        complaint: str,
+        json_schema: dict[str, Any] | None = None,
+    ) -> Request:
+        text = render(prompt, **vars(context), complaint=complaint)
+        return Request(
+            role="tool_maker",
+            messages=(UserMessage(content=text),),
+            key=f"tools/{self.seed.name}/{step}",
+            affinity=f"tools/{self.seed.name}",
+            context=context,
+            json_schema=json_schema,
+        )
 
 
-async def _ask(llm: LLM, seed: Seed, schema: DatabaseSchema, max_tools: int, attempt: int) -> str:
-    request = Request(
-        role="tool_maker",
-        messages=(UserMessage(content=render("sql_tools", schema=schema, max_tools=max_tools)),),
-        key=f"tools/{seed.name}/{attempt}",
-        affinity=f"tools/{seed.name}",
-        context=ToolMakerContext(schema, max_tools),
-    )
-    return (await llm.complete(request)).message.content
+def read_questions(text: str) -> list[str]:
+    """The questions in a model's answer, each once. Raises ValueError unless it holds a JSON list of strings."""
+    items = _items(text, ("questions", "tasks"))
+    items = [item.get("question") if isinstance(item, dict) else item for item in items]
+    questions = list(dict.fromkeys(item.strip() for item in items if isinstance(item, str) and item.strip()))
+    if not questions:
+        raise ValueError(f"expected a JSON list of strings, got: {text[:120]!r}")
+    return questions
 
 
-async def make_toolsets(
-    llm: LLM, seeds: Sequence[Seed], path: Path, max_tools: int, attempts: int, on_toolset: Callable[[Toolset], None]
-) -> list[Toolset]:
-    """One toolset a seed, in the seeds' order, each written to `path` as soon as it stands; what is there is not made again.
+def read_specs(text: str) -> Specs:
+    """The function specs in a model's answer, none if it is an empty list. Raises ValueError unless it holds a JSON array of
+    objects, or one object."""
+    items = _items(text, ("tools", "functions"))
+    specs = [item for item in items if isinstance(item, dict)]
+    if items and not specs:
+        raise ValueError(f"expected a JSON array of function specs, got: {text[:120]!r}")
+    return specs
 
-    Domains of which too little holds are left out. Raises UserError for held-out seeds and where no
-    model answers.
-    """
-    if held_out := [seed.name for seed in seeds if seed.held_out]:
-        raise UserError(f"held-out databases are for evaluation and refused as training seeds: {', '.join(held_out)}")
-    with Journal(path, key=lambda record: str(record["domain"])) as journal:
-        for seed in seeds:
-            if seed.name not in journal.keys:
-                try:
-                    journal.append(await make_toolset(llm, seed, max_tools, attempts), seed.name)
-                except LLMError as error:
-                    raise UserError(f"no tools for {seed.name}: the model cannot be reached ({error})") from None
-    by_name = {toolset.domain: toolset for toolset in read_jsonl(path, Toolset)}
-    toolsets = [by_name[seed.name] for seed in seeds]
-    for toolset in toolsets:
-        on_toolset(toolset)
-    return [toolset for toolset in toolsets if toolset.tools]
+
+def _items(text: str, wrappers: tuple[str, ...]) -> list[Any]:
+    """The JSON array in `text`, also as a field of an object; an object without such a field stands for itself."""
+    try:
+        found: dict[str, Any] | list[Any] = first_json(text, list)
+    except ValueError:
+        found = first_json(text, dict)
+    if isinstance(found, list):
+        return found
+    return next((found[name] for name in wrappers if isinstance(found.get(name), list)), [found])

@@ -14,14 +14,17 @@ from core.settings import UserError
 from generation.llm.base import (
     AgentContext,
     Completion,
+    ExpansionContext,
     JudgeContext,
+    QuestionsContext,
     Request,
+    SqlToolsContext,
     TaskWriterContext,
-    ToolMakerContext,
     ToolSimulatorContext,
+    ToolSpecsContext,
     UserContext,
 )
-from generation.llm.roles import judge, task_writer, tool_maker, tool_simulator, user
+from generation.llm.roles import judge, task_writer, tool_inventor, tool_maker, tool_simulator, user
 from generation.llm.roles.agent import Agent
 
 
@@ -63,8 +66,14 @@ class ScriptedLLM:
                 return _text("I look at what is still open in my goal.", user.answer(context, rng))
             case TaskWriterContext() as context:
                 return _text("I pick rows from the view and combine a few requests.", task_writer.answer(context, rng))
-            case ToolMakerContext() as context:
+            case SqlToolsContext() as context:
                 return _text("The most connected tables come first.", tool_maker.answer(context, rng))
+            case QuestionsContext() as context:
+                return _text("I think of different people.", tool_inventor.questions(context, rng))
+            case ToolSpecsContext() as context:
+                return _text("I look for what has to be found first.", tool_inventor.specs(context, rng))
+            case ExpansionContext() as context:
+                return _text("I look for what is missing.", tool_inventor.expansion(context, rng))
             case ToolSimulatorContext() as context:
                 # The same call in the same dialogue returns the same thing, as a real tool would.
                 call = f"{self.seed}/{request.affinity}/{context.tool.name}/{sorted(context.arguments.items())}"

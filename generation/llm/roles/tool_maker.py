@@ -1,18 +1,18 @@
-"""The stand-in's tool maker: a balanced choice from all tools the schema allows, answered as the JSON a real model gives."""
+"""The stand-in's tool maker for databases: a balanced choice from all tools the schema allows, as a model's JSON."""
 
 from __future__ import annotations
 
 import json
 from random import Random
 
-from generation.llm.base import ToolMakerContext
+from generation.llm.base import SqlToolsContext
 from generation.llm.roles.sql_shapes import Shape, shapes
 
 # One of each kind in turn: what a small toolset needs first comes first.
 _ORDER = ("search", "list", "update", "get", "create", "total", "top", "count", "delete")
 
 
-def answer(context: ToolMakerContext, rng: Random) -> str:
+def answer(context: SqlToolsContext, rng: Random) -> str:
     """At most `max_tools` tools: first one of each kind, for connected tables before lonely ones, then a second of each."""
     waiting: dict[str, list[Shape]] = {kind: [] for kind in _ORDER}
     for shape in shapes(context.schema).values():

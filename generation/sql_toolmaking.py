@@ -1,0 +1,93 @@
+"""Stage 1 for relational databases: the LRM proposes tools with their SQL, code keeps those that hold."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from core.messages import UserMessage
+from core.runs import sha256
+from generation.databases import DatabaseSchema, read_schema
+from generation.llm.base import Completion, RefusedError, Request, SqlToolsContext, UnusableAnswerError
+from generation.llm.meter import Meter
+from generation.prompts import render
+from generation.seeds.base import Seed
+from generation.sql_tools import SqlTool, parse_tools, verify_tool
+from generation.sqlite.image import Image
+from generation.toolset import Toolset
+
+PROMPT = "sql_tools"
+_SHOWN = 8  # problems told to the model, of what may be many
+
+
+async def make_sql_toolset(
+    seed: Seed, database: Path, meter: Meter, max_tools: int, attempts: int, enough: int
+) -> Toolset:
+    """Ask for tools until `enough` of one answer hold; the best answer counts, however few hold in it.
+
+    `counts` has proposed (tools in all answers) and kept. Raises LLMError where no model answers, UserError where the
+    database cannot be read.
+    """
+    maker = _Maker(seed, meter, Image.read(database), read_schema(database, seed.name), max_tools, enough)
+    best = await maker.make(attempts)
+    return Toolset(
+        domain=seed.name,
+        description=seed.description,
+        tools=tuple(tool.spec for tool in best),
+        engine="sql",
+        statements={tool.spec.name: tool.sql for tool in best},
+        database=database,
+        database_sha256=sha256(database),
+        refused=tuple(maker.refused),
+        counts={"proposed": maker.proposed, "kept": len(best)},
+    )
+
+
+class _Maker:
+    """The tools of one database in the making: the best answer so far, and what was refused in all of them."""
+
+    def __init__(
+        self, seed: Seed, meter: Meter, image: Image, schema: DatabaseSchema, max_tools: int, enough: int
+    ) -> None:
+        self.seed = seed
+        self.meter = meter
+        self.image = image
+        self.schema = schema
+        self.max_tools = max_tools
+        self.enough = enough
+        self.best: tuple[SqlTool, ...] = ()
+        self.proposed = 0
+        self.refused: list[str] = []
+
+    async def make(self, attempts: int) -> tuple[SqlTool, ...]:
+        try:
+            return await self.meter.ask(self._request, self._read, attempts)
+        except UnusableAnswerError:
+            return self.best  # fewer than wished for: whether they will do is for others to say
+
+    def _request(self, attempt: int, complaint: str) -> Request:
+        prompt = render(PROMPT, schema=self.schema, max_tools=self.max_tools, complaint=complaint)
+        return Request(
+            role="tool_maker",
+            messages=(UserMessage(content=prompt),),
+            key=f"tools/{self.seed.name}/{attempt}",
+            affinity=f"tools/{self.seed.name}",
+            context=SqlToolsContext(self.schema, self.max_tools),
+        )
+
+    async def _read(self, completion: Completion) -> tuple[SqlTool, ...]:
+        tools, problems = parse_tools(completion.message.content)
+        if not tools:
+            self.refused += problems
+            raise ValueError("; ".join(problems[:_SHOWN]))
+        held: list[SqlTool] = []
+        for tool in tools:
+            found = verify_tool(tool, self.image)
+            problems += [f"{tool.spec.name}: {problem}" for problem in found]
+            if not found:
+                held.append(tool)
+        self.proposed += len(tools)
+        self.refused += problems
+        self.best = max(self.best, tuple(held[: self.max_tools]), key=len)
+        if len(self.best) < self.enough:
+            raise RefusedError(f"{len(held)} tools hold, {self.enough} are wanted: {'; '.join(problems[:_SHOWN])}")
+        return self.best

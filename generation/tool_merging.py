@@ -1,0 +1,247 @@
+"""Stage 1: proposed tools become one set. Rules, not a model, say which of them are worth having."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from pydantic import ValidationError
+
+from core.messages import Frozen, ToolSpec
+
+_SNAKE = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
+_OF_AN_OBJECT = {"type", "required", "additionalProperties", "description", "title", "$schema"}
+_SYNONYMS = {
+    "get": ("fetch", "retrieve", "lookup", "show", "view", "read", "describe", "obtain"),
+    "search": ("find", "query", "browse"),
+    "create": ("add", "insert", "new"),
+    "update": ("change", "modify", "edit", "set"),
+    "delete": ("remove", "erase"),
+}
+_VERB = {synonym: verb for verb, synonyms in _SYNONYMS.items() for synonym in synonyms}
+_EMPTY_WORDS = {"detail", "info", "information", "data", "record", "entry", "all", "the", "a", "an", "one"}
+_STOP_WORDS = _EMPTY_WORDS | {"of", "for", "to", "by", "its", "and", "or", "with", "given", "this", "that"}
+_CLOCK = {"time", "date", "datetime", "today", "now", "today date", "server time", "system time"}
+_CLOCK |= {f"current {unit}" for unit in ("time", "date", "datetime", "day", "timestamp")}
+_OF_A_CLOCK = {"timezone", "time_zone", "tz", "format", "location", "city", "country"}
+_CONSTANT = {
+    "help",
+    "ping",
+    "pong",
+    "echo",
+    "hello",
+    "greeting",
+    "about",
+    "noop",
+    "test",
+    "status",
+    "version",
+    "health",
+}
+_CONSTANT |= {"health check", "api version", "server status", "system status", "api status", "service status"}
+_IDENTIFIER = re.compile(r"(^|_)(id|uuid|code|number|key|reference|symbol|sku)$")
+_NEARLY = 0.8
+_REFUSALS = ("merged_duplicates", "conflicts", "invalid", "trivial", "beyond_max")
+
+
+class Merged(Frozen):
+    """One set of tools, each name once. `refused` says why each of the others did not come in, unless it was a mere repetition.
+
+    `counts` has merged_duplicates, conflicts, invalid, trivial, beyond_max and kept, which add up to all that was there.
+    """
+
+    tools: tuple[ToolSpec, ...]
+    refused: tuple[str, ...]
+    counts: dict[str, int]
+
+
+def merge(given: Sequence[ToolSpec], proposed: Sequence[dict[str, Any]], max_tools: int | None = None) -> Merged:
+    """The `given` tools, then those of the OpenAI function specs `proposed` that hold and say something new, in that order.
+
+    Of tools with one name the first is kept. The given ones are not judged otherwise. Above `max_tools`, given ones stay before
+    proposed ones, and those that share identifiers with others before lonely ones.
+    """
+    merging = _Merging()
+    for tool in given:
+        merging.add(tool)
+    for proposal in proposed:
+        try:
+            merging.judge(read_tool(proposal))
+        except ValueError as error:
+            merging.refuse("invalid", repr(_name(proposal)), str(error))
+    tools = tuple(merging.kept.values())
+    if max_tools is not None and len(tools) > max_tools:
+        tools = _most_linked(tools, {tool.name for tool in given}, max_tools)
+        for tool in merging.kept.values():
+            if tool not in tools:
+                merging.refuse("beyond_max", tool.name, f"beyond the {max_tools} tools wanted")
+    return Merged(tools=tools, refused=tuple(merging.refused), counts=merging.counts | {"kept": len(tools)})
+
+
+@dataclass
+class _Merging:
+    """The set in the making: what is in it by name, and by what it takes."""
+
+    kept: dict[str, ToolSpec] = field(default_factory=dict)
+    taking: dict[str, list[ToolSpec]] = field(default_factory=dict)
+    refused: list[str] = field(default_factory=list)
+    counts: dict[str, int] = field(default_factory=lambda: dict.fromkeys(_REFUSALS, 0))
+
+    def judge(self, tool: ToolSpec) -> None:
+        """Add a proposed tool, unless it is trivial or does what another one does."""
+        if tool.name in self.kept:
+            self.add(tool)
+        elif reason := trivial(tool):
+            self.refuse("trivial", tool.name, reason)
+        elif other := next((t for t in self.taking.get(_signature(tool.parameters), ()) if _alike(t, tool)), None):
+            if _core(other.name) == _core(tool.name):
+                self.refuse("trivial", tool.name, f"a mere rename of {other.name}")
+            else:
+                self.counts["merged_duplicates"] += 1
+        else:
+            self.add(tool)
+
+    def add(self, tool: ToolSpec) -> None:
+        """Add a tool, unless there is one of that name."""
+        signature = _signature(tool.parameters)
+        namesake = self.kept.get(tool.name)
+        if namesake is None:
+            self.kept[tool.name] = tool
+            self.taking.setdefault(signature, []).append(tool)
+        elif signature == _signature(namesake.parameters):
+            self.counts["merged_duplicates"] += 1
+        else:
+            self.refuse("conflicts", tool.name, "another tool of that name has other parameters")
+
+    def refuse(self, kind: str, label: str, reason: str) -> None:
+        self.counts[kind] += 1
+        self.refused.append(f"{label}: {reason}")
+
+
+def read_tool(proposal: dict[str, Any]) -> ToolSpec:
+    """One function spec, flat or as {"type": "function", "function": {…}}. Raises ValueError that says what is wrong with it."""
+    function = proposal.get("function")
+    function = function if isinstance(function, dict) else proposal
+    parameters = function.get("parameters") or {}
+    if isinstance(parameters, dict):
+        if unknown := sorted(set(parameters) - _OF_AN_OBJECT) if "properties" not in parameters else []:
+            raise ValueError(f"the parameters are no object schema with properties, but have {unknown[0]!r}")
+        parameters = {"type": "object", "properties": {}} | parameters
+    description = function.get("description") or ""
+    try:
+        tool = ToolSpec.model_validate({"name": _name(proposal), "description": description, "parameters": parameters})
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise ValueError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+    except RecursionError:
+        raise ValueError("the parameters are nested too deeply") from None
+    if tool.parameters["type"] != "object":
+        raise ValueError(f"the parameters have type {tool.parameters['type']!r}, an object is expected")
+    if '"$ref"' in json.dumps(tool.parameters):
+        raise ValueError("the parameters refer to a schema elsewhere ($ref)")
+    if loose := [name for name in tool.parameters.get("required", ()) if name not in tool.parameters["properties"]]:
+        raise ValueError(f"the parameter {loose[0]} is required but not declared")
+    return tool
+
+
+def trivial(tool: ToolSpec) -> str | None:
+    """Why nobody needs this tool, or None: the paper wants none that do nothing for a task."""
+    if not _SNAKE.fullmatch(tool.name):
+        return "the name is not snake_case"
+    if not tool.description.strip():
+        return "no description"
+    verb, words = _parts(tool.name)
+    about = {" ".join(words), " ".join((verb, *words))}  # get_help, or help alone
+    required = set(tool.parameters.get("required", ()))
+    if about & _CLOCK and required <= _OF_A_CLOCK:
+        return "it only tells the time"
+    if about & _CONSTANT and not required:
+        return "it only returns a constant"
+    if not tool.parameters.get("properties") and verb not in ("list", "search") and "all" not in tool.name.split("_"):
+        return "no parameters, and it neither lists nor searches"
+    return None
+
+
+def _name(proposal: dict[str, Any]) -> Any:
+    """The name as given, but for the markup of some chat formats: "functions.get_order<|channel|>"."""
+    function = proposal.get("function")
+    name = (function if isinstance(function, dict) else proposal).get("name")
+    return name.partition("<|")[0].strip().removeprefix("functions.") if isinstance(name, str) else name
+
+
+def _signature(schema: Any) -> str:
+    """Names and types of parameters, whatever is written about them."""
+    return json.dumps(_types(schema), sort_keys=True)
+
+
+def _types(schema: Any) -> Any:
+    if not isinstance(schema, dict):
+        return "any"
+    if isinstance(properties := schema.get("properties"), dict):
+        return {name: _types(part) for name, part in properties.items()}
+    kinds = schema.get("type", "any")
+    named = sorted({kinds} if isinstance(kinds, str) else set(kinds) - {"null"})
+    return [*named, _types(schema["items"])] if "items" in schema else named
+
+
+def _singular(word: str) -> str:
+    if word.endswith("ies") and len(word) > 4:
+        return word[:-3] + "y"
+    return word if word.endswith(("ss", "us", "is")) or len(word) < 3 else word.removesuffix("s")
+
+
+def _parts(name: str) -> tuple[str, list[str]]:
+    """The verb of a tool's name, one for all its synonyms, and the other words in the singular."""
+    verb, *words = name.lower().split("_")
+    return _VERB.get(verb, verb), [_singular(word) for word in words]
+
+
+def _core(name: str) -> tuple[str, ...]:
+    verb, words = _parts(name)
+    return (verb, *(word for word in words if word not in _EMPTY_WORDS))
+
+
+def _alike(one: ToolSpec, other: ToolSpec) -> bool:
+    """Whether two tools with the same parameters do the same: the same verb, and either the same name in other words or
+    nearly the same description under names of which one says no more than the other."""
+    (verb, *ours), (its_verb, *theirs) = _core(one.name), _core(other.name)
+    if verb != its_verb:
+        return False
+    if ours == theirs:
+        return True
+    said, repeated = _content(one.description), _content(other.description)
+    overlap = len(said & repeated) / max(1, len(said | repeated))
+    nested = set(ours) <= set(theirs) or set(theirs) <= set(ours)
+    return overlap == 1 or (nested and overlap >= _NEARLY)
+
+
+def _content(description: str) -> set[str]:
+    words = (_singular(word) for word in re.findall(r"[^\W_]+", description.lower()))
+    return {_VERB.get(word, word) for word in words} - _STOP_WORDS
+
+
+def _identifiers(tool: ToolSpec) -> set[str]:
+    """What names records in its arguments or, to judge by its name, in its result: order_id for search_orders_by_date."""
+    noun = re.split(r"_(?:by|for|of|in|from|to|with|near|at|on)(?:_|$)", "_".join(_parts(tool.name)[1]))[0]
+    names = {_singular(name.lower()) for name in tool.parameters.get("properties", {})}
+    return {noun + "_id" if name == "id" else name for name in names if _IDENTIFIER.search(name)} | {noun + "_id"}
+
+
+def _most_linked(tools: Sequence[ToolSpec], given: set[str], limit: int) -> tuple[ToolSpec, ...]:
+    """`limit` of the tools in their order: given ones first, then what shares an identifier with what is chosen already,
+    then what shares one with most of the others."""
+    identifiers = [_identifiers(tool) for tool in tools]
+    links = [sum(not mine.isdisjoint(theirs) for theirs in identifiers) for mine in identifiers]
+    chosen: set[int] = set()
+    reached: set[str] = set()
+    while len(chosen) < limit:
+        best = max(
+            (i for i in range(len(tools)) if i not in chosen),
+            key=lambda i: (tools[i].name in given, not identifiers[i].isdisjoint(reached), links[i], -i),
+        )
+        chosen.add(best)
+        reached |= identifiers[best]
+    return tuple(tools[i] for i in sorted(chosen))
