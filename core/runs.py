@@ -66,8 +66,8 @@ class Run:
         self._lock = lock
         self._clock = time.monotonic()
 
-    def finish(self, results: dict[str, Any]) -> None:
-        """Mark the run finished and let `latest` point to it."""
+    def finish(self, results: dict[str, Any], latest: bool = True) -> None:
+        """Mark the run finished; with `latest` that link points to it."""
         self.manifest = self.manifest.model_copy(
             update={
                 "status": "finished",
@@ -77,11 +77,11 @@ class Run:
             }
         )
         self._write()
-        link = self.directory.parent / "latest"
-        fresh = self.directory.parent / f".latest-{self.manifest.run_id}"
-        fresh.unlink(missing_ok=True)
-        fresh.symlink_to(self.directory.name)
-        fresh.replace(link)
+        if latest:
+            fresh = self.directory.parent / f".latest-{self.manifest.run_id}"
+            fresh.unlink(missing_ok=True)
+            fresh.symlink_to(self.directory.name)
+            fresh.replace(self.directory.parent / "latest")
         self._lock.close()
 
     def __enter__(self) -> Run:

@@ -12,7 +12,6 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from random import Random
 from typing import Any, Literal
 
 from pydantic import Field
@@ -26,15 +25,17 @@ from evaluation.passk import pass_1_by_category
 from evaluation.results import Progress, TrialRecord, open_journal, read_trials, settled
 from generation.environments.sql import SqlWorlds
 from generation.llm.base import LLM, LLMError
+from generation.llm.meter import Meter
 from generation.llm.openai import OpenAILLM
 from generation.pipeline import Subject, run_workers
-from generation.rollout import Cast, Meter, Rollout, RolloutSettings, Trajectory
+from generation.rollout import Cast, Rollout, RolloutSettings, Scene
 from generation.seeds.bundled import BundledSeeds
 from generation.stage import subjects
-from generation.toolmaking import make_toolset
+from generation.tasks import TaskSettings
+from generation.toolmaking import ToolmakingSettings, make_tools
 from generation.toolset import Toolset
 from generation.user import UserSettings
-from generation.validation import outcome
+from generation.validation import outcomes, replay
 
 HARNESS = "heldout 1"
 Category = Literal["unseen_databases", "trained_databases"]
@@ -51,6 +52,7 @@ class HeldoutSettings(Settings):
     seeds_cache: Path
     row_cap: int = 50
     time_limit_s: float = 1.0
+    tasks: TaskSettings
     rollout: RolloutSettings
     user: UserSettings
 
@@ -142,8 +144,9 @@ class Session:
         rows, seed = self.settings.rows_per_table, self.settings.seed
         if "unseen_databases" in self.settings.categories:
             seeds = BundledSeeds(self.settings.seeds_cache, held_out=True).load()
-            made = [await make_toolset(self.partner, seed, self.settings.max_tools, 1) for seed in seeds]
-            found["unseen_databases"] = subjects([toolset for toolset in made if toolset.tools], rows, seed)
+            making = ToolmakingSettings(max_tools=self.settings.max_tools, attempts=1, questions=0, expansion=0)
+            made = [await make_tools(each, Meter(self.partner), making) for each in seeds]
+            found["unseen_databases"] = subjects(made, rows, seed)
         if "trained_databases" in self.settings.categories:
             if self.generation is None:
                 raise UserError("unseen tasks on trained databases need the generation run that made the training data")
@@ -159,12 +162,9 @@ class Session:
 
     async def _hold(self, trial: Trial) -> tuple[TrialRecord, Dialogue | None]:
         """One dialogue and its record. What keeps the model from being asked is infrastructure, never a score."""
-        settings, endpoint = self.settings, self.endpoint
+        endpoint = self.endpoint
         meter = Meter(self._agent(trial.number))
-        cast = replace(Cast.of(self.partner), agent=meter)
-        world = self.worlds.world(trial.subject.toolset, self.partner, trial.dialogue_id)
-        rng = Random(f"{settings.seed}/{trial.dialogue_id}")
-        rollout = Rollout(trial.dialogue_id, trial.subject.domain, world, cast, settings.rollout, settings.user, rng)
+        scene = self._scene(trial, meter)
         began = time.monotonic()
         base: dict[str, Any] = {
             "benchmark": "heldout",
@@ -176,23 +176,26 @@ class Session:
             "sampling": endpoint.sampling,
             "simulator": self.partner.name,
         }
+        draft = Dialogue(
+            dialogue_id=trial.dialogue_id,
+            pipeline="heldout",
+            domain=trial.subject.domain.name,
+            tools=scene.world.tools,
+        )
         try:
-            trajectory = await rollout.play()
+            dialogue = await Rollout(draft, scene).play()
         except LLMError as error:
             return TrialRecord(**base, infrastructure_error=str(error), stop_reason="infrastructure"), None
-        if not trajectory.tasks:  # the partner's failure, not the model's: it was never asked anything
-            return TrialRecord(**base, infrastructure_error=trajectory.stop, stop_reason="infrastructure"), None
-        dialogue = _dialogue(trial, trajectory, world.tools)
-        checks = (
-            [c for i, task in enumerate(dialogue.tasks) for c in await outcome(i, task, dialogue, trajectory, world)]
-            if trajectory.stop == "complete"
-            else []
-        )
-        valid, calls = count_calls(trajectory, world.tools)
+        if not dialogue.tasks:  # the partner's failure, not the model's: it was never asked anything
+            return TrialRecord(**base, infrastructure_error=dialogue.stop, stop_reason="infrastructure"), None
+        checks = []
+        if dialogue.stop == "complete":
+            checks = await outcomes(dialogue, scene.world, await replay(dialogue, scene.world))
+        valid, calls = count_calls(dialogue)
         record = TrialRecord(
             **base,
             success=bool(checks) and all(check.passed for check in checks),
-            stop_reason=trajectory.stop,
+            stop_reason=dialogue.stop,
             calls=calls,
             valid_calls=valid,
             prompt_tokens=meter.usage.prompt_tokens,
@@ -200,6 +203,19 @@ class Session:
             seconds=round(time.monotonic() - began, 3),
         )
         return record, dialogue
+
+    def _scene(self, trial: Trial, agent: Meter) -> Scene:
+        settings, partner = self.settings, Meter(self.partner)
+        return Scene(
+            domain=trial.subject.domain,
+            world=self.worlds.world(trial.subject.toolset, partner, trial.dialogue_id),
+            executable=True,
+            cast=replace(Cast.of(partner), agent=agent),
+            tasks=settings.tasks,
+            rollout=settings.rollout,
+            user=settings.user,
+            seed=f"{settings.seed}/{trial.dialogue_id}",
+        )
 
 
 def _trained(generation: Path, held_back: frozenset[str], rows: int, seed: int) -> tuple[Subject, ...]:
@@ -218,24 +234,10 @@ def _trained(generation: Path, held_back: frozenset[str], rows: int, seed: int) 
     return tuple(replace(subject, domain=replace(subject.domain, seen=seen)) for subject in subjects(made, rows, seed))
 
 
-def _dialogue(trial: Trial, trajectory: Trajectory, tools: tuple[ToolSpec, ...]) -> Dialogue:
-    return Dialogue(
-        dialogue_id=trial.dialogue_id,
-        pipeline="heldout",
-        domain=trial.subject.domain.name,
-        tools=tools,
-        messages=tuple(trajectory.messages),
-        tasks=tuple(trajectory.tasks),
-        task_starts=tuple(trajectory.starts),
-    )
-
-
-def count_calls(trajectory: Trajectory, tools: tuple[ToolSpec, ...]) -> tuple[int, int]:
+def count_calls(dialogue: Dialogue) -> tuple[int, int]:
     """(valid, all): a call is valid if its tool is declared and its arguments fit the tool's schema."""
-    declared = {tool.name: tool for tool in tools}
-    calls = [
-        call for message in trajectory.messages if message.role == "assistant" for call in message.tool_calls or ()
-    ]
+    declared = {tool.name: tool for tool in dialogue.tools}
+    calls = [call for message in dialogue.messages if message.role == "assistant" for call in message.tool_calls or ()]
     return sum(_fits(call, declared) for call in calls), len(calls)
 
 

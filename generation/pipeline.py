@@ -1,4 +1,4 @@
-"""A pipeline is a composition: domains, a kind of environment, a cast of models and rollout settings, run to n dialogues."""
+"""A pipeline is a composition: domains, a kind of environment, a model, stages and their settings, run to n dialogues."""
 
 from __future__ import annotations
 
@@ -16,13 +16,19 @@ from core.messages import Frozen
 from core.records import Journal, read_jsonl, write_json, write_jsonl
 from core.settings import UserError
 from generation.environments.base import Worlds
-from generation.llm.base import LLM, LLMError
+from generation.llm.base import LLM, LLMError, UnusableAnswerError
+from generation.llm.meter import Meter
+from generation.preferences import preferences
 from generation.prompts import prompt_ids
-from generation.rollout import Cast, Domain, Meter, Rollout, RolloutSettings
+from generation.quality import QualitySettings
+from generation.rollout import Cast, RolloutSettings, Scene
+from generation.stages import DialogueStage
+from generation.start import Start, StartSettings, begin
 from generation.statistics import Outcome, Statistics, statistics
+from generation.tasks import Domain, TaskSettings
 from generation.toolset import Toolset
 from generation.user import UserSettings
-from generation.validation import validate
+from generation.validation import broken_off
 
 
 class Rejection(Frozen):
@@ -43,6 +49,18 @@ class Subject:
 
 
 @dataclass(frozen=True)
+class Beginnings:
+    """What the dialogues of a run go on from; none: from nothing."""
+
+    starts: tuple[Start, ...]
+    settings: StartSettings
+
+    def count(self, n: int) -> int:
+        """How many of `n` dialogues there can be: each start once for each of its branches."""
+        return min(n, len(self.starts) * self.settings.branches) if self.starts else n
+
+
+@dataclass(frozen=True)
 class Pipeline:
     """Everything that decides what dialogue number i will be. `origin` goes into every line's provenance."""
 
@@ -50,21 +68,22 @@ class Pipeline:
     subjects: tuple[Subject, ...]
     worlds: Worlds
     llm: LLM
+    stages: tuple[DialogueStage, ...]
+    tasks: TaskSettings
     rollout: RolloutSettings
     user: UserSettings
+    quality: QualitySettings
     seed: int
     origin: dict[str, Any]
+    beginnings: Beginnings
 
     async def dialogue(self, number: int) -> Outcome:
-        """Make and validate one dialogue. Whatever goes wrong in it becomes its outcome; a UserError, which would meet every
+        """Make dialogue `number`. Whatever goes wrong in it becomes its outcome; a UserError, which would meet every
         dialogue alike, and cancellation pass through."""
         name = dialogue_id(self.name, number)
         started = time.monotonic()
         try:
-            if not self.subjects:
-                reason = "tool_maker: no domain has enough tools that hold; see toolsets.jsonl"
-                return Outcome(dialogue_id=name, status="rejected", reasons=(reason,))
-            outcome = await self._make(name, self.subjects[number % len(self.subjects)])
+            outcome = await self._outcome(name, number)
         except UserError:
             raise
         except LLMError as error:
@@ -76,41 +95,86 @@ class Pipeline:
             )
         return outcome.model_copy(update={"seconds": round(time.monotonic() - started, 4)})
 
-    async def _make(self, dialogue_id: str, subject: Subject) -> Outcome:
-        meter = Meter(self.llm)
-        world = self.worlds.world(subject.toolset, meter, dialogue_id)
-        rng = Random(f"{self.seed}/{dialogue_id}")
-        rollout = Rollout(dialogue_id, subject.domain, world, Cast.of(meter), self.rollout, self.user, rng)
-        trajectory = await rollout.play()
-        dialogue = Dialogue(
-            dialogue_id=dialogue_id,
-            pipeline=self.name,
-            domain=subject.domain.name,
-            tools=world.tools,
-            messages=tuple(trajectory.messages),
-            tasks=tuple(trajectory.tasks),
-            task_starts=tuple(trajectory.starts),
-            provenance=self.origin
-            | {
-                # Not before now: a client learns the name of the model it was given from the server.
-                "llm": self.llm.name,
-                "source": subject.toolset.provenance.get("source"),
-                "licence": subject.toolset.provenance.get("licence"),
-                "database_sha256": subject.toolset.database_sha256,
-                "persona": rollout.user.persona,
-                "tasks_requested": trajectory.tasks_requested,
-                "refused_drafts": dict(rollout.writer.refusals),
-            },
-        )
-        dialogue = await validate(dialogue, trajectory, world, meter, self.worlds.executable)
-        dialogue = dialogue.model_copy(update={"usage": meter.usage})
-        assert dialogue.verdict, "validate always gives a verdict"
+    async def _outcome(self, name: str, number: int) -> Outcome:
+        try:
+            draft, subject = self._begin(name, number)
+        except ValueError as error:
+            return Outcome(dialogue_id=name, status="rejected", reasons=(f"start: {error}",))
+        dialogue = await self._make(draft, subject)
+        verdict, stop = dialogue.verdict, dialogue.stop
+        reasons = verdict.reasons if verdict else () if stop in ("complete", "open") else (stop,)
         return Outcome(
-            dialogue_id=dialogue_id,
-            status="accepted" if dialogue.verdict.accepted else "rejected",
-            reasons=dialogue.verdict.reasons,
+            dialogue_id=name,
+            # Where no stage validates, what came through the chosen stages is all that can be said.
+            status="rejected" if reasons else "accepted",
+            reasons=reasons,
             dialogue=dialogue,
-            tasks_requested=trajectory.tasks_requested,
+            tasks_requested=dialogue.provenance.get("tasks_requested", 0),
+        )
+
+    def _begin(self, name: str, number: int) -> tuple[Dialogue, Subject]:
+        """The dialogue as it stands before the first stage, and its subject. Raises ValueError where it cannot begin."""
+        starts, settings = self.beginnings.starts, self.beginnings.settings
+        if not starts:
+            subject = self._subject(number)
+            draft = Dialogue(
+                dialogue_id=name, pipeline=self.name, domain=subject.domain.name, tools=subject.toolset.tools
+            )
+            return draft, subject
+        start = starts[number // settings.branches]
+        if not start.dialogue:
+            raise ValueError(start.problem)
+        # All branches of one parent fork at the same place.
+        draft = begin(start.dialogue, name, settings.at, Random(f"{self.seed}/{start.parent}/fork"))
+        subject = self._subject_of(draft, number)
+        known = {tool.name for tool in draft.tools}
+        tools = (*draft.tools, *(tool for tool in subject.toolset.tools if tool.name not in known))
+        if self.worlds.engine is None:
+            subject = Subject(subject.toolset.model_copy(update={"tools": tools}), subject.domain)
+        update = {"pipeline": self.name, "domain": subject.domain.name, "tools": tools}
+        return draft.model_copy(update=update), subject
+
+    def _subject(self, number: int) -> Subject:
+        if not self.subjects:
+            raise ValueError("tool_maker: no domain has enough tools that hold; see toolsets.jsonl")
+        return self.subjects[number % len(self.subjects)]
+
+    def _subject_of(self, draft: Dialogue, number: int) -> Subject:
+        """The domain that a given dialogue names, else its own tools where they can be simulated, else one of the seeds'."""
+        for subject in self.subjects:
+            if subject.domain.name == draft.domain:
+                return subject
+        if draft.tools and self.worlds.engine is None and not self.beginnings.settings.inject:
+            name = draft.domain or "given"
+            return Subject(Toolset(domain=name, description="", tools=draft.tools), Domain(name, None, {}))
+        return self._subject(number)
+
+    async def _make(self, dialogue: Dialogue, subject: Subject) -> Dialogue:
+        """The dialogue after all stages, or up to where it broke off."""
+        meter = Meter(self.llm)
+        scene = Scene(
+            domain=subject.domain,
+            world=self.worlds.world(subject.toolset, meter, dialogue.dialogue_id),
+            executable=self.worlds.executable,
+            cast=Cast.of(meter),
+            tasks=self.tasks,
+            rollout=self.rollout,
+            user=self.user,
+            seed=f"{self.seed}/{dialogue.dialogue_id}",
+        )
+        for stage in self.stages:
+            try:
+                dialogue = await stage.dialogue(dialogue, scene)
+            except UnusableAnswerError as error:
+                dialogue = dialogue.model_copy(update={"stop": str(error)})
+            if dialogue.stop not in ("complete", "open"):
+                dialogue = broken_off(dialogue)
+                break
+        source = {key: subject.toolset.provenance.get(key) for key in ("source", "licence")}
+        # The model's name not before now: a client learns it from the server.
+        made = {"llm": self.llm.name, "database_sha256": subject.toolset.database_sha256}
+        return dialogue.model_copy(
+            update={"usage": meter.usage, "provenance": dialogue.provenance | self.origin | source | made}
         )
 
 
@@ -144,7 +208,7 @@ async def run(
             on_outcome(outcome)
 
         await run_workers(concurrency, lambda: _work(pipeline, waiting, record))
-    return finish(pipeline.name, directory)
+    return finish(pipeline, directory)
 
 
 async def run_workers(count: int, worker: Callable[[], Coroutine[None, None, None]]) -> None:
@@ -172,8 +236,8 @@ def _outcomes(journal: Path) -> list[Outcome]:
     return [last[key] for key in sorted(last)]
 
 
-def finish(name: str, directory: Path) -> Statistics:
-    """Journal -> dialogues.jsonl, rejected.jsonl and statistics.json, in order of dialogue id."""
+def finish(pipeline: Pipeline, directory: Path) -> Statistics:
+    """Journal -> dialogues.jsonl, rejected.jsonl, statistics.json and, of forks, preferences.jsonl, in order of dialogue id."""
     outcomes = _outcomes(directory / "journal.jsonl")
     accepted = (outcome.dialogue for outcome in outcomes if outcome.status == "accepted" and outcome.dialogue)
     write_jsonl(directory / "dialogues.jsonl", accepted)
@@ -182,6 +246,10 @@ def finish(name: str, directory: Path) -> Statistics:
         directory / "rejected.jsonl",
         (Rejection(dialogue_id=o.dialogue_id, status=o.status, reasons=o.reasons, dialogue=o.dialogue) for o in rest),
     )
-    figures = statistics(name, outcomes)
+    if pipeline.beginnings.settings.branches > 1:
+        dialogues = [outcome.dialogue for outcome in outcomes if outcome.dialogue]
+        write_jsonl(directory / "preferences.jsonl", preferences(dialogues))
+    rules = pipeline.user.rules if pipeline.rollout.user_simulator else None
+    figures = statistics(pipeline.name, outcomes, rules, pipeline.quality)
     write_json(directory / "statistics.json", figures.model_dump(exclude_none=True))
     return figures

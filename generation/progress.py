@@ -48,9 +48,19 @@ class GenerationProgress:
     ) -> None:
         self._progress.stop()
 
-    def toolset(self, toolset: Toolset) -> None:
-        if not toolset.tools:
-            self.console.print(f"[yellow]{toolset.domain}: too few tools hold; the domain is left out[/]")
+    def toolsets(self, n: int) -> Callable[[Toolset], None]:
+        task = self._progress.add_task("toolsets", total=n, counts="") if n else None
+        tools = 0
+
+        def on_toolset(toolset: Toolset) -> None:
+            nonlocal tools
+            tools += len(toolset.tools)
+            if task is not None:
+                self._progress.update(task, advance=1, counts=f"{tools} tools")
+            if not toolset.tools:
+                self.console.print(f"[yellow]{toolset.domain}: too few tools hold; the domain is left out[/]")
+
+        return on_toolset
 
     def pipeline(self, name: str, n: int) -> Callable[[Outcome], None]:
         task = self._progress.add_task(name, total=n, counts="")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -9,12 +10,13 @@ from typing import Any
 
 from core.dialogue import PlannedCall, resolve_arguments
 from generation.environments.base import Environment
+from generation.llm.base import RefusedError
 
 MAX_TOLD_ROWS = 3
 """A user is told values of at most this many rows; a task that asks for more is refused as not checkable."""
 
 
-class ProofError(Exception):
+class ProofError(RefusedError):
     """The plan does not solve anything that could be checked; the message says why."""
 
 
@@ -31,6 +33,11 @@ class Trace:
     @property
     def mutates(self) -> bool:
         return self.hashes[0] != self.hashes[-1]
+
+    @property
+    def writes(self) -> tuple[bool, ...]:
+        """Which of the calls changed the state."""
+        return tuple(before != after for before, after in itertools.pairwise(self.hashes))
 
 
 async def execute(plan: Iterable[PlannedCall], environment: Environment) -> Trace:

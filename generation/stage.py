@@ -2,42 +2,48 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 from pydantic import Field
 
-from core.records import read_jsonl, write_jsonl
 from core.runs import Run
 from core.serving import EngineSettings
-from core.settings import Settings
+from core.settings import Settings, UserError
 from core.tracking import TrackingSettings
 from generation.databases import read_schema, sample_rows
 from generation.environments.base import Worlds
 from generation.llm.base import LLM
-from generation.pipeline import Pipeline, Subject, origin, run
-from generation.rollout import Domain, RolloutSettings
-from generation.seeds.base import Seed
+from generation.pipeline import Beginnings, Pipeline, Subject, origin, run
+from generation.quality import QualitySettings
+from generation.rollout import RolloutSettings
+from generation.seeds.base import Seeds
+from generation.stages import DialogueStage, Stage, ToolsetStage
+from generation.start import StartSettings
 from generation.statistics import Outcome, Statistics
-from generation.toolmaking import make_toolsets
+from generation.tasks import Domain, TaskSettings
+from generation.toolmaking import refuse_held_out
 from generation.toolset import Toolset
+from generation.toolsets import Origin, from_file, from_seed, prepare
 from generation.user import UserSettings
 
 
 class PipelineSettings(Settings):
-    """One entry of `pipelines`: an environment (`_target_`) and how its dialogues are rolled out."""
+    """One entry of `pipelines`: an environment (`_target_`), the tasks and how dialogues about them are rolled out."""
 
     environment: dict[str, Any]
+    tasks: TaskSettings
     rollout: RolloutSettings
 
 
 class GenerateSettings(Settings):
-    """conf/generate.yaml. `n` dialogues are started in each of `pipelines`.
+    """conf/generate.yaml. `n` dialogues are started in each of `pipelines`, and pass through `stages` in their order.
 
-    `toolsets` starts from the toolsets.jsonl of an earlier run instead of making tools; `serve` is a model (directory or hub
-    id) that is served with `serving` for the time of the run and given to `llm` as its base URLs.
+    `toolsets` starts from the toolsets.jsonl of an earlier run instead of seeds, `start` from dialogues that are there
+    already; `density` is the number of tasks in every dialogue, instead of each pipeline's own weights; `serve` is a model
+    (directory or hub id) that is served with `serving` for the time of the run and given to `llm` as its base URLs.
     """
 
     profile: str
@@ -46,22 +52,32 @@ class GenerateSettings(Settings):
     n: int = Field(ge=1)
     concurrency: int = Field(ge=1)
     max_tools: int = Field(ge=3)
-    tool_attempts: int = Field(ge=1)
     rows_per_table: int = Field(ge=1)
+    density: int | None = Field(ge=1, le=20)
     toolsets: Path | None
+    start: StartSettings
     serve: str | None
     serving: EngineSettings
+    stages: dict[str, dict[str, Any]] = Field(min_length=1)
     pipelines: dict[str, PipelineSettings] = Field(min_length=1)
     llm: dict[str, Any]
     seeds: dict[str, Any]
     user: UserSettings
+    quality: QualitySettings
     tracking: TrackingSettings
+
+    def tasks(self, pipeline: str) -> TaskSettings:
+        """Of one pipeline, with `density` in force."""
+        own = self.pipelines[pipeline].tasks
+        return own.model_copy(update={"count": {self.density: 1.0}}) if self.density else own
 
 
 class Watcher(Protocol):
     """Who is told how the stage goes."""
 
-    def toolset(self, toolset: Toolset) -> None: ...
+    def toolsets(self, n: int) -> Callable[[Toolset], None]:
+        """Begin to watch the making of `n` toolsets; returns what each is to be given to."""
+        ...
 
     def pipeline(self, name: str, n: int) -> Callable[[Outcome], None]:
         """Begin to watch a pipeline of `n` dialogues; returns what each outcome is to be given to."""
@@ -70,26 +86,41 @@ class Watcher(Protocol):
 
 @dataclass(frozen=True)
 class Parts:
-    """What the config's `_target_`s became."""
+    """What the config's `_target_`s became, and the files it names."""
 
     llm: LLM
-    seeds: tuple[Seed, ...]
+    origins: tuple[Origin, ...]
+    stages: tuple[Stage, ...]
     worlds: Mapping[str, Worlds]
+    beginnings: Beginnings
 
 
-def subjects(toolsets: list[Toolset], rows_per_table: int, seed: int) -> tuple[Subject, ...]:
-    """The domains of the toolsets, each with its schema and a sample of its rows."""
-    return tuple(
-        Subject(
-            toolset,
-            Domain(
-                toolset.domain,
-                read_schema(toolset.database, toolset.domain),
-                sample_rows(toolset.database, rows_per_table, seed),
-            ),
-        )
-        for toolset in toolsets
-    )
+def origins(toolsets: Path | None, seeds: Seeds, beginnings: Beginnings) -> tuple[Origin, ...]:
+    """Where the toolsets of a run begin: in a file, in the file beside given dialogues of ours, or in the seeds. Dialogues that
+    bring their own tools need none. Raises UserError for what cannot be read and for held-out seeds."""
+    file = beginnings.settings.file
+    if toolsets is None and file and (file.parent.parent / "toolsets.jsonl").is_file():
+        toolsets = file.parent.parent / "toolsets.jsonl"
+    if toolsets:
+        return tuple(from_file(toolsets))
+    given = [start.dialogue for start in beginnings.starts if start.dialogue]
+    if given and all(dialogue.tools for dialogue in given) and not beginnings.settings.inject:
+        return ()
+    loaded = seeds.load()
+    refuse_held_out(loaded)
+    return tuple(from_seed(seed) for seed in loaded)
+
+
+def subjects(toolsets: Sequence[Toolset], rows_per_table: int, seed: int) -> tuple[Subject, ...]:
+    """The domains of the toolsets that have tools, each with what a task writer may see: its schema and a sample of rows."""
+    return tuple(_subject(toolset, rows_per_table, seed) for toolset in toolsets if toolset.tools)
+
+
+def _subject(toolset: Toolset, rows_per_table: int, seed: int) -> Subject:
+    if toolset.database is None:
+        return Subject(toolset, Domain(toolset.domain, None, toolset.rows))
+    schema = read_schema(toolset.database, toolset.domain)
+    return Subject(toolset, Domain(toolset.domain, schema, sample_rows(toolset.database, rows_per_table, seed)))
 
 
 async def generate(settings: GenerateSettings, parts: Parts, job: Run, watcher: Watcher) -> list[Statistics]:
@@ -102,35 +133,63 @@ async def generate(settings: GenerateSettings, parts: Parts, job: Run, watcher: 
 
 
 async def _generate(settings: GenerateSettings, parts: Parts, job: Run, watcher: Watcher) -> list[Statistics]:
-    path = job.directory / "toolsets.jsonl"
-    if settings.toolsets:
-        write_jsonl(path, read_jsonl(settings.toolsets, Toolset))
-    toolsets = await make_toolsets(
-        parts.llm, parts.seeds, path, settings.max_tools, settings.tool_attempts, watcher.toolset
+    stages = [stage for stage in parts.stages if isinstance(stage, ToolsetStage)]
+    steps = tuple(stage for stage in parts.stages if isinstance(stage, DialogueStage))
+    if steps:
+        _refuse_engines(parts)
+    toolsets = await prepare(
+        parts.origins,
+        stages,
+        parts.llm,
+        job.directory / "toolsets.jsonl",
+        settings.concurrency,
+        watcher.toolsets(len(parts.origins)),
     )
-    domains = subjects(toolsets, settings.rows_per_table, settings.seed)
     figures = []
-    for name, pipeline in settings.pipelines.items():
-        worlds = parts.worlds[name]
+    for name in settings.pipelines if steps else ():
         try:
-            figures.append(
-                await run(
-                    Pipeline(
-                        name=name,
-                        subjects=domains,
-                        worlds=worlds,
-                        llm=parts.llm,
-                        rollout=pipeline.rollout,
-                        user=settings.user,
-                        seed=settings.seed,
-                        origin=origin(job.manifest.fingerprint, job.manifest.commit, settings.seed),
-                    ),
-                    job.directory / name,
-                    settings.n,
-                    settings.concurrency,
-                    watcher.pipeline(name, settings.n),
-                )
-            )
+            pipeline = _pipeline(name, settings, parts, steps, toolsets, job)
+            count = parts.beginnings.count(settings.n)
+            on_outcome = watcher.pipeline(name, count)
+            figures.append(await run(pipeline, job.directory / name, count, settings.concurrency, on_outcome))
         finally:
-            worlds.close()
+            parts.worlds[name].close()
     return figures
+
+
+def _pipeline(
+    name: str,
+    settings: GenerateSettings,
+    parts: Parts,
+    steps: tuple[DialogueStage, ...],
+    toolsets: list[Toolset],
+    job: Run,
+) -> Pipeline:
+    worlds = parts.worlds[name]
+    fitting = [toolset for toolset in toolsets if worlds.engine in (None, toolset.engine)]
+    return Pipeline(
+        name=name,
+        subjects=subjects(fitting, settings.rows_per_table, settings.seed),
+        worlds=worlds,
+        llm=parts.llm,
+        stages=steps,
+        tasks=settings.tasks(name),
+        rollout=settings.pipelines[name].rollout,
+        user=settings.user,
+        quality=settings.quality,
+        seed=settings.seed,
+        origin=origin(job.manifest.fingerprint, job.manifest.commit, settings.seed),
+        beginnings=parts.beginnings,
+    )
+
+
+def _refuse_engines(parts: Parts) -> None:
+    """Before anything is paid for: a pipeline whose environment can run no toolset there will be is a mistake."""
+    engines = {"sql" if origin.toolset.database else origin.toolset.engine for origin in parts.origins}
+    for name, worlds in parts.worlds.items():
+        if worlds.engine is not None and engines and worlds.engine not in engines:
+            kinds = ", ".join(sorted(str(engine) for engine in engines))
+            raise UserError(
+                f"the pipeline {name} executes tools of engine {worlds.engine}, but the seeds give tools of engine {kinds}; "
+                "choose another pipeline (pipeline=user_oriented simulates any tools) or other seeds"
+            )

@@ -1,15 +1,20 @@
-"""Figures of a set of dialogues: Table 1 (step, turn, task), Table 4 (latency, throughput), rejections, the judge's agreement."""
+"""Figures of a set of dialogues: Table 1 (step, turn, task), Table 4 (latency, throughput), rejections and their blame, the
+judge's agreement, task density and difficulty, the dependency between tasks, the quality gate."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from typing import Literal
+from typing import Literal, Protocol, TypeVar
 
 from pydantic import Field
 
 from core.dialogue import Dialogue
 from core.messages import Frozen
+from generation.agreement import Agreement, AgreementTally
+from generation.dependency import Dependency, DependencyTally
+from generation.llm.base import UserRules
+from generation.quality import Quality, QualitySettings, QualityTally
 
 
 class Outcome(Frozen):
@@ -42,21 +47,14 @@ class MeanMax(Frozen):
         return cls(mean=round(sum(values) / len(values), 3), max=max(values)) if values else cls(mean=0.0, max=0)
 
 
-class Agreement(Frozen):
-    """The judge's verdicts on dialogues that execution has decided; precision and recall are of "valid"."""
-
-    both_valid: int
-    judge_only: int
-    execution_only: int
-    both_invalid: int
-    precision: float | None
-    recall: float | None
-
-
 class Statistics(Frozen):
-    """Counts are of dialogues; `lost` are those of `failed` for which no model answered. Step, turn and task (Appendix B) are
-    of the accepted ones; `latency_s` is wall-clock per accepted dialogue and `throughput` generated tokens per second of
-    wall-clock (Table 4), of all roles and rejected dialogues too."""
+    """Counts are of dialogues; `lost` are those of `failed` for which no model answered.
+
+    Step, turn and task (Appendix B) are of the accepted ones, as are `tasks` (tasks asked for -> tasks there are -> dialogues),
+    `difficulties`, `dependency` and `quality`. `latency_s` is wall-clock per accepted dialogue and `throughput` generated
+    tokens per second of wall-clock (Table 4), of all roles and rejected dialogues too. `flaws` counts bad answers of models by
+    role and kind, `blame` the rejected dialogues by whose fault it was.
+    """
 
     pipeline: str
     started: int
@@ -69,9 +67,16 @@ class Statistics(Frozen):
     task: MeanMax
     user_turns: MeanMax
     tasks_requested: float
+    tasks: dict[int, dict[int, int]] = Field(default_factory=dict)
+    difficulties: dict[str, int] = Field(default_factory=dict)
     reasons: dict[str, int] = Field(default_factory=dict)
+    blame: dict[str, int] = Field(default_factory=dict)
+    flaws: dict[str, int] = Field(default_factory=dict)
+    refused_drafts: dict[str, int] = Field(default_factory=dict)
     domains: dict[str, int] = Field(default_factory=dict)
     agreement: Agreement | None = None
+    dependency: Dependency | None = None
+    quality: Quality | None = None
     requests: int
     prompt_tokens: int
     completion_tokens: int
@@ -80,8 +85,10 @@ class Statistics(Frozen):
     throughput: float | None
 
 
-def statistics(pipeline: str, outcomes: Iterable[Outcome]) -> Statistics:
-    """Figures of one pipeline's outcomes, whatever their order."""
+def statistics(
+    pipeline: str, outcomes: Iterable[Outcome], rules: UserRules | None, gate: QualitySettings
+) -> Statistics:
+    """Figures of one pipeline's outcomes, whatever their order; without `rules` there is no user simulator to look at."""
     everything = list(outcomes)
     seen = [outcome.dialogue for outcome in everything if outcome.dialogue]
     accepted = [outcome.dialogue for outcome in everything if outcome.status == "accepted" and outcome.dialogue]
@@ -101,9 +108,16 @@ def statistics(pipeline: str, outcomes: Iterable[Outcome]) -> Statistics:
         task=MeanMax.of([len(dialogue.tasks) for dialogue in accepted]),
         user_turns=MeanMax.of([dialogue.user_turns for dialogue in accepted]),
         tasks_requested=round(sum(o.tasks_requested for o in everything) / len(everything), 3) if everything else 0.0,
+        tasks=_density(everything),
+        difficulties=dict(sorted(Counter(task.difficulty for d in accepted for task in d.tasks).items())),
         reasons=dict(reasons.most_common()),
+        blame=dict(Counter(d.verdict.blame for d in seen if d.verdict and d.verdict.blame).most_common()),
+        flaws=_sum(dialogue.usage.flaws for dialogue in seen),
+        refused_drafts=_sum(dialogue.provenance.get("refused_drafts", {}) for dialogue in seen),
         domains=dict(sorted(Counter(dialogue.domain for dialogue in accepted).items())),
-        agreement=_agreement(seen),
+        agreement=_tally(AgreementTally(), seen).result(),
+        dependency=_tally(DependencyTally(), accepted).result(),
+        quality=_tally(QualityTally(rules), accepted).result(gate) if rules else None,
         requests=sum(dialogue.usage.requests for dialogue in seen),
         prompt_tokens=sum(dialogue.usage.prompt_tokens for dialogue in seen),
         completion_tokens=completion_tokens,
@@ -111,6 +125,35 @@ def statistics(pipeline: str, outcomes: Iterable[Outcome]) -> Statistics:
         latency_s=round(wall / len(accepted), 4) if accepted else None,
         throughput=round(completion_tokens / wall, 1) if wall else None,
     )
+
+
+class _Tally(Protocol):
+    def add(self, dialogue: Dialogue) -> None: ...
+
+
+T = TypeVar("T", bound=_Tally)
+
+
+def _tally(tally: T, dialogues: Iterable[Dialogue]) -> T:
+    for dialogue in dialogues:
+        tally.add(dialogue)
+    return tally
+
+
+def _density(outcomes: list[Outcome]) -> dict[int, dict[int, int]]:
+    """Tasks asked for -> tasks in the accepted dialogue -> how many."""
+    found: dict[int, Counter[int]] = {}
+    for outcome in outcomes:
+        if outcome.status == "accepted" and outcome.dialogue:
+            found.setdefault(outcome.tasks_requested, Counter())[len(outcome.dialogue.tasks)] += 1
+    return {asked: dict(sorted(counts.items())) for asked, counts in sorted(found.items())}
+
+
+def _sum(counts: Iterable[dict[str, int]]) -> dict[str, int]:
+    total: Counter[str] = Counter()
+    for part in counts:
+        total.update(part)
+    return dict(total.most_common())
 
 
 def _kind(reason: str) -> str:
@@ -125,24 +168,3 @@ def _wall(outcomes: list[Outcome]) -> float:
     for outcome in outcomes:
         last[outcome.session] = max(last.get(outcome.session, 0.0), outcome.clock)
     return sum(last.values())
-
-
-def _agreement(dialogues: list[Dialogue]) -> Agreement | None:
-    pairs: Counter[tuple[bool, bool]] = Counter()
-    for dialogue in dialogues:
-        verdict = dialogue.verdict
-        if dialogue.state and verdict and verdict.judgments:
-            pairs[
-                all(j.judgment == "valid" for j in verdict.judgments), all(check.passed for check in verdict.checks)
-            ] += 1
-    if not pairs:
-        return None
-    both, judge_only, execution_only = pairs[True, True], pairs[True, False], pairs[False, True]
-    return Agreement(
-        both_valid=both,
-        judge_only=judge_only,
-        execution_only=execution_only,
-        both_invalid=pairs[False, False],
-        precision=round(both / (both + judge_only), 4) if both + judge_only else None,
-        recall=round(both / (both + execution_only), 4) if both + execution_only else None,
-    )

@@ -2,20 +2,54 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass
+from random import Random
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
 from core.dialogue import Difficulty, PlannedCall, Rubric, Task
-from core.messages import Frozen, UserMessage
+from core.messages import AssistantMessage, Frozen, Message, ToolMessage, UserMessage
+from core.settings import Settings
 from generation.databases import DatabaseSchema
+from generation.difficulty import difficulty, effort
 from generation.environments.base import Environment
-from generation.llm.base import LLM, Request, TaskWriterContext, UnusableAnswerError
+from generation.llm.base import Completion, RefusedError, Request, TaskWriterContext
 from generation.llm.json_text import read_answer
+from generation.llm.meter import Meter
 from generation.prompts import render
 from generation.proof import ProofError, check_trace, execute
+from generation.seeds.base import Rows
+from generation.toolset import changes
+
+
+class TaskSettings(Settings):
+    """How many tasks a dialogue gets, and of what kind.
+
+    `count` maps a number of tasks (1…20) to its weight; `follow_ups` is the share of further tasks that extend an earlier
+    outcome instead of standing for themselves; `rows_in_view` is how many rows of each table a writer is shown.
+    """
+
+    style: Literal["question", "descriptive"]
+    count: dict[Annotated[int, Field(ge=1, le=20)], float] = Field(min_length=1)
+    difficulties: dict[Difficulty, float] = Field(min_length=1)
+    follow_ups: float = Field(ge=0, le=1)
+    attempts: int = Field(ge=1)
+    rows_in_view: int = Field(ge=1)
+
+
+@dataclass(frozen=True)
+class Domain:
+    """What a dialogue is about: its schema, if any, the rows from which limited views are drawn, and goals not to pose
+    (those of the training data, where unseen tasks are wanted)."""
+
+    name: str
+    schema: DatabaseSchema | None
+    rows: Rows
+    seen: frozenset[str] = frozenset()
 
 
 class TaskDraft(Frozen):
@@ -32,71 +66,74 @@ class TaskDraft(Frozen):
 _ANSWER = TaskDraft.model_json_schema()
 
 
-@dataclass
 class TaskWriter:
-    """Asks for tasks of one domain and keeps only those that hold. `seen` are goals not to pose; `refusals` counts the reasons
-    of the others."""
+    """Asks for the tasks of one dialogue and keeps only those that hold. `refusals` counts the kinds of the others.
 
-    llm: LLM
-    domain: str
-    schema: DatabaseSchema | None
-    style: str
-    attempts: int
-    seen: frozenset[str] = frozenset()
-    refusals: Counter[str] = field(default_factory=Counter)
+    Task number i draws from its own Random, so that it does not depend on how the dialogue came to it.
+    """
+
+    def __init__(self, meter: Meter, domain: Domain, settings: TaskSettings, dialogue_id: str, seed: str) -> None:
+        self.meter = meter
+        self.domain = domain
+        self.settings = settings
+        self.dialogue_id = dialogue_id
+        self.seed = seed
+        self.refusals: Counter[str] = Counter()
 
     async def write(
-        self,
-        environment: Environment,
-        view: dict[str, list[dict[str, Any]]],
-        difficulty: Difficulty,
-        dialogue_id: str,
-        previous: tuple[Task, ...] = (),
-        facts: dict[str, Any] | None = None,
-        want_follow_up: bool = False,
+        self, environment: Environment, done: Sequence[Task] = (), facts: dict[str, Any] | None = None
     ) -> Task:
-        """One task that is unsolved in `environment`'s present state. Raises UnusableAnswerError after `attempts` refused
-        drafts, with the reason of each."""
+        """The next task, unsolved in `environment`'s present state. `done` are the tasks before it, `facts` what the user has
+        learnt from the last one. Raises UnusableAnswerError after the allowed attempts, with the reason of each."""
+        rng = Random(f"{self.seed}/task/{len(done)}")
+        levels = self.settings.difficulties
         context = TaskWriterContext(
-            domain=self.domain,
-            style=self.style,
+            domain=self.domain.name,
+            style=self.settings.style,
             tools=environment.tools,
-            schema=self.schema,
-            view=view,
-            previous=previous,
+            schema=self.domain.schema,
+            view=self._view(rng),
+            previous=tuple(done),
             facts=facts or {},
-            want_follow_up=want_follow_up and bool(facts),
-            difficulty=difficulty,
+            want_follow_up=bool(facts) and rng.random() < self.settings.follow_ups,
+            difficulty=rng.choices(list(levels), list(levels.values()))[0],
         )
-        task_id = f"{dialogue_id}/t{len(previous)}"
-        complaints: list[str] = []
-        for attempt in range(self.attempts):
-            prompt = render("task_writer", **vars(context), complaint=complaints[-1] if complaints else "")
-            request = Request(
+        task_id = f"{self.dialogue_id}/t{len(done)}"
+        asked = 0
+
+        def request(attempt: int, complaint: str) -> Request:
+            nonlocal asked
+            asked = attempt + 1
+            return Request(
                 role="task_writer",
-                messages=(UserMessage(content=prompt),),
+                messages=(UserMessage(content=render("task_writer", **vars(context), complaint=complaint)),),
                 key=f"{task_id}/write/{attempt}",
-                affinity=dialogue_id,
+                affinity=self.dialogue_id,
                 context=context,
                 json_schema=_ANSWER,
             )
-            completion = await self.llm.complete(request)
+
+        async def read(completion: Completion) -> Task:
             try:
                 draft = read_answer(completion.message.content, TaskDraft)
-                return await self._prove(draft, environment, task_id, previous if context.want_follow_up else ())
-            except (ValueError, ProofError) as error:
-                complaints.append(str(error))
-                self.refusals[type(error).__name__] += 1
-        raise UnusableAnswerError("task_writer", "; ".join(complaints))
+            except ValueError:
+                self.refusals["unreadable"] += 1
+                raise
+            last = asked == self.settings.attempts
+            return await self._admit(draft, environment, task_id, context, last)
 
-    async def _prove(self, draft: TaskDraft, environment: Environment, task_id: str, extends: tuple[Task, ...]) -> Task:
-        declared = {tool.name for tool in environment.tools}
-        if draft.goal in self.seen:
-            raise ProofError("this very goal is in the training data")
-        if unknown := sorted({call.tool for call in draft.plan} - declared):
-            raise ProofError(f"the plan calls undeclared tools {unknown}; declared: {sorted(declared)}")
-        if any(not 0 <= call.subgoal < len(draft.subgoals) for call in draft.plan):
-            raise ProofError(f"the plan serves a subgoal that is not among the {len(draft.subgoals)} given")
+        return await self.meter.ask(request, read, self.settings.attempts)
+
+    def _view(self, rng: Random) -> Rows:
+        """A fresh limited look at the data for each task."""
+        wanted = self.settings.rows_in_view
+        return {kind: rng.sample(rows, min(wanted, len(rows))) for kind, rows in self.domain.rows.items()}
+
+    async def _admit(
+        self, draft: TaskDraft, environment: Environment, task_id: str, context: TaskWriterContext, last: bool
+    ) -> Task:
+        """The task, if it holds. Its difficulty is what it measures; another one than was asked for is only taken at the last
+        attempt."""
         pattern = tuple(
             f"{call.tool}({', '.join(f'{name}={value}' for name, value in call.arguments.items())})"
             for call in draft.plan
@@ -108,10 +145,62 @@ class TaskWriter:
             difficulty=draft.difficulty,
             rubric=Rubric(criteria=draft.criteria, tool_pattern=pattern, checkpoints=draft.checkpoints),
             plan=draft.plan,
-            follows_from=extends[-1].task_id if extends else None,
+            follows_from=context.previous[-1].task_id if context.want_follow_up else None,
         )
-        if not environment.executable:
-            return task
-        trace = await execute(draft.plan, environment)
-        check_trace(trace, draft.goal)
-        return task.model_copy(update={"gold_calls": trace.calls, "told_values": trace.told, "mutates": trace.mutates})
+        try:
+            if draft.goal in self.domain.seen:
+                raise ProofError("this very goal is in the training data")
+            task = await prove(task, environment)
+        except ProofError:
+            self.refusals["not proved"] += 1
+            raise
+        if task.difficulty != context.difficulty and not last:
+            self.refusals["difficulty"] += 1
+            raise RefusedError(f"this task is {task.difficulty}; a {context.difficulty} one is wanted")
+        return task
+
+
+async def prove(task: Task, environment: Environment) -> Task:
+    """The task with what executing its plan shows: gold calls, values to tell, whether it changes anything, its measured
+    difficulty. Where nothing is executed the plan's form is all that is checked. Raises ProofError."""
+    declared = {tool.name for tool in environment.tools}
+    if unknown := sorted({call.tool for call in task.plan} - declared):
+        raise ProofError(f"the plan calls undeclared tools {unknown}; declared: {sorted(declared)}")
+    if any(not 0 <= call.subgoal < len(task.subgoals) for call in task.plan):
+        raise ProofError(f"the plan serves a subgoal that is not among the {len(task.subgoals)} given")
+    if not environment.executable:
+        measured = difficulty(effort(task.plan, [changes(call.tool) for call in task.plan]))
+        return task.model_copy(update={"difficulty": measured})
+    trace = await execute(task.plan, environment)
+    check_trace(trace, task.goal)
+    return task.model_copy(
+        update={
+            "gold_calls": trace.calls,
+            "told_values": trace.told,
+            "mutates": trace.mutates,
+            "difficulty": difficulty(effort(task.plan, trace.writes)),
+        }
+    )
+
+
+def learnt(task: Task, messages: Sequence[Message]) -> dict[str, Any]:
+    """What a task's messages taught the user: told fields of single-row results, as the tools really returned them."""
+    told = {call.tool: call.tell for call in task.plan if call.tell}
+    names: dict[str, str] = {}
+    facts: dict[str, Any] = {}
+    for message in messages:
+        if isinstance(message, AssistantMessage):
+            names |= {call.id: call.name for call in message.tool_calls or ()}
+        elif isinstance(message, ToolMessage) and names.get(message.tool_call_id) in told:
+            value = _json_or_none(message.content)
+            row = value[0] if isinstance(value, list) and len(value) == 1 else value
+            if isinstance(row, dict):
+                facts |= {name: row[name] for name in told[names[message.tool_call_id]] if name in row}
+    return facts
+
+
+def _json_or_none(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return None

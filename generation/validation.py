@@ -2,49 +2,71 @@
 
 from __future__ import annotations
 
-from core.dialogue import Check, Dialogue, Judgment, StateProof, Task, Verdict
-from core.messages import AssistantMessage, ContractError, Message, UserMessage
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from core.dialogue import Check, Dialogue, Judgment, StateProof, Task, Verdict, calls
+from core.messages import AssistantMessage, ContractError
+from generation.blame import blame
 from generation.environments.base import World
-from generation.llm.base import LLM, JudgeContext, Request
-from generation.llm.json_text import read_answer
-from generation.prompts import render
+from generation.judging import judge_task
+from generation.llm.meter import Meter
 from generation.proof import ProofError, execute, tells
-from generation.rollout import Trajectory
-
-_ANSWER = Judgment.model_json_schema()
 
 
-async def validate(dialogue: Dialogue, trajectory: Trajectory, world: World, judge: LLM, executable: bool) -> Dialogue:
-    """The dialogue with its verdict and, where calls were really executed, the proof of its state."""
-    finished = trajectory.stop == "complete"
-    checks = [Check(name="finished", passed=finished, detail="" if finished else trajectory.stop)]
-    if finished:  # where it broke off, the transcript's form is not what is to blame
-        checks.append(_lawful(dialogue))
-    if not all(check.passed for check in checks):
-        return dialogue.model_copy(update={"verdict": _verdict(checks, [], executable)})
-    state = None
-    if executable:
-        for number, task in enumerate(dialogue.tasks):
-            checks += await outcome(number, task, dialogue, trajectory, world)
-        state = await replay(dialogue, world)
-        same = state is not None and state.final_hash == trajectory.hashes[-1]
-        checks.append(
-            Check(
-                name="replay", passed=same, detail="" if same else "replaying the calls gives another state or result"
-            )
-        )
-    judgments = [
-        await _judge(task, _part(dialogue, number), dialogue.dialogue_id, judge)
-        for number, task in enumerate(dialogue.tasks)
-    ]
-    return dialogue.model_copy(update={"verdict": _verdict(checks, judgments, executable), "state": state})
+@dataclass(frozen=True)
+class Replay:
+    """A dialogue's calls made again on a fresh environment: the snapshots at which its tasks began, the state hashes at their
+    ends, the proof, and whether all results were those recorded."""
+
+    snapshots: tuple[bytes, ...]
+    hashes: tuple[str, ...]
+    proof: StateProof
+    faithful: bool
 
 
-def _verdict(checks: list[Check], judgments: list[Judgment], executable: bool) -> Verdict:
+async def validate(
+    dialogue: Dialogue, world: World, judge: Meter, executable: bool, votes: int = 1, attempts: int = 1
+) -> Dialogue:
+    """The dialogue with its verdict and, where calls are really executed, the proof of its state."""
+    if dialogue.stop != "complete":
+        return broken_off(dialogue)
+    checks = [Check(name="finished", passed=True), _lawful(dialogue)]
+    judgments: list[Judgment] = []
+    if checks[-1].passed:
+        if executable:
+            again = await replay(dialogue, world)
+            checks += await outcomes(dialogue, world, again)
+            checks.append(_replays(dialogue, again))
+            dialogue = dialogue.model_copy(update={"state": again.proof})
+        judgments = [
+            await judge_task(task, dialogue.part(number), dialogue.dialogue_id, judge, votes, attempts)
+            for number, task in enumerate(dialogue.tasks)
+        ]
+    return _with_verdict(dialogue, checks, judgments, executable)
+
+
+def broken_off(dialogue: Dialogue) -> Dialogue:
+    """A dialogue that came to no end, refused for its stop reason. Its transcript's form is not what is to blame."""
+    return _with_verdict(dialogue, [Check(name="finished", passed=False, detail=dialogue.stop)], [], False)
+
+
+def _with_verdict(
+    dialogue: Dialogue, checks: Sequence[Check], judgments: Sequence[Judgment], executable: bool
+) -> Dialogue:
     reasons = [f"{check.name}: {check.detail}" for check in checks if not check.passed]
-    if not executable and not reasons:
-        reasons = [f"judge: {judgment.reasoning}" for judgment in judgments if judgment.judgment == "invalid"]
-    return Verdict(accepted=not reasons, reasons=tuple(reasons), checks=tuple(checks), judgments=tuple(judgments))
+    if not reasons:
+        # The judge decides only of tasks that execution could not prove.
+        judged = [j for j, task in zip(judgments, dialogue.tasks, strict=True) if not (executable and task.gold_calls)]
+        reasons = [f"judge: {judgment.reasoning}" for judgment in judged if judgment.judgment == "invalid"]
+    verdict = Verdict(
+        accepted=not reasons,
+        reasons=tuple(reasons),
+        blame=blame(dialogue, checks, judgments, executable) if reasons else None,
+        checks=tuple(checks),
+        judgments=tuple(judgments),
+    )
+    return dialogue.model_copy(update={"verdict": verdict})
 
 
 def _lawful(dialogue: Dialogue) -> Check:
@@ -55,61 +77,50 @@ def _lawful(dialogue: Dialogue) -> Check:
     return Check(name="contract", passed=True)
 
 
-def _part(dialogue: Dialogue, number: int) -> tuple[Message, ...]:
-    """The messages of one task."""
-    ends = [*dialogue.task_starts[1:], len(dialogue.messages)]
-    return dialogue.messages[dialogue.task_starts[number] : ends[number]]
+def _replays(dialogue: Dialogue, again: Replay) -> Check:
+    same = again.faithful and (dialogue.state is None or dialogue.state == again.proof)
+    return Check(name="replay", passed=same, detail="" if same else "the calls made again give another state or result")
 
 
-async def outcome(number: int, task: Task, dialogue: Dialogue, trajectory: Trajectory, world: World) -> list[Check]:
-    """Whether the state at the task's end is the one its gold calls make, and whether every value was told."""
-    before = world.open(trajectory.snapshots[number])
+async def outcomes(dialogue: Dialogue, world: World, again: Replay) -> list[Check]:
+    """For each task with gold calls: is the state at its end the one that they make, and was every value told?"""
+    checks: list[Check] = []
+    for number, task in enumerate(dialogue.tasks):
+        if task.gold_calls:
+            detail = await _misstated(task, world, again.snapshots[number], again.hashes[number])
+            checks.append(Check(name=f"state of task {number}", passed=not detail, detail=detail))
+            said = " ".join(m.content for m in dialogue.part(number) if isinstance(m, AssistantMessage))
+            untold = [value for value in task.told_values if not tells(said, value)]
+            detail = f"never told: {', '.join(untold)}" if untold else ""
+            checks.append(Check(name=f"told in task {number}", passed=not untold, detail=detail))
+    return checks
+
+
+async def _misstated(task: Task, world: World, snapshot: bytes, state_hash: str) -> str:
+    """What is wrong with the state in which a task ended, or nothing."""
+    before = world.open(snapshot)
     try:
         trace = await execute(task.gold_calls, before)
-        same, detail = (
-            trace.hashes[-1] == trajectory.hashes[number],
-            "the state is not the one that the gold calls make",
-        )
     except ProofError as error:
-        same, detail = False, str(error)
+        return str(error)
     finally:
         before.close()
-    said = " ".join(m.content for m in _part(dialogue, number) if isinstance(m, AssistantMessage))
-    untold = [value for value in task.told_values if not tells(said, value)]
-    return [
-        Check(name=f"state of task {number}", passed=same, detail="" if same else detail),
-        Check(
-            name=f"told in task {number}",
-            passed=not untold,
-            detail=f"never told: {', '.join(untold)}" if untold else "",
-        ),
-    ]
+    return "" if trace.hashes[-1] == state_hash else "the state is not the one that the gold calls make"
 
 
-async def replay(dialogue: Dialogue, world: World) -> StateProof | None:
-    """Make all calls of the dialogue again on a fresh environment. None where any result differs from the recorded one."""
+async def replay(dialogue: Dialogue, world: World) -> Replay:
+    """Make all calls of the dialogue again on a fresh environment; what was given from elsewhere is not replayed."""
     environment = world.open()
     try:
-        initial = environment.state_hash()
-        for name, arguments, recorded in dialogue.calls():
-            if (await environment.call(name, arguments)).content != recorded:
-                return None
-        return StateProof(initial_hash=initial, final_hash=environment.state_hash(), diff=environment.state_diff())
+        initial, faithful = environment.state_hash(), True
+        snapshots: list[bytes] = []
+        hashes: list[str] = []
+        for number in range(len(dialogue.task_starts)):
+            snapshots.append(environment.snapshot())
+            for name, arguments, recorded in calls(dialogue.part(number)):
+                faithful &= (await environment.call(name, arguments)).content == recorded
+            hashes.append(environment.state_hash())
+        proof = StateProof(initial_hash=initial, final_hash=environment.state_hash(), diff=environment.state_diff())
+        return Replay(tuple(snapshots), tuple(hashes), proof, faithful)
     finally:
         environment.close()
-
-
-async def _judge(task: Task, transcript: tuple[Message, ...], dialogue_id: str, judge: LLM) -> Judgment:
-    """The judge's opinion of one task; an unreadable answer counts as "invalid" and says so."""
-    request = Request(
-        role="judge",
-        messages=(UserMessage(content=render("judge", task=task, transcript=transcript)),),
-        key=f"{task.task_id}/judge",
-        affinity=dialogue_id,
-        context=JudgeContext(task, transcript),
-        json_schema=_ANSWER,
-    )
-    try:
-        return read_answer((await judge.complete(request)).message.content, Judgment)
-    except ValueError as error:
-        return Judgment(judgment="invalid", reasoning=f"the judge's answer is unreadable: {error}")

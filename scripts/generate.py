@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from contextlib import ExitStack
+from dataclasses import replace
 
 from hydra.utils import instantiate
 from omegaconf import DictConfig
@@ -13,18 +15,34 @@ from core.runs import open_run, sha256
 from core.serving import serve
 from core.settings import typed
 from core.tracking import Tracker
+from generation.pipeline import Beginnings
 from generation.progress import GenerationProgress, sample_rows, summarise
-from generation.stage import GenerateSettings, Parts, generate
+from generation.stage import GenerateSettings, Parts, generate, origins
+from generation.start import read_starts
 from scripts.launch import main
 
 
-def parts(settings: GenerateSettings, base_urls: tuple[str, ...]) -> Parts:
+def parts(settings: GenerateSettings) -> Parts:
     """The objects behind the config's `_target_`s."""
+    starts = read_starts(settings.start.file) if settings.start.file else ()
+    beginnings = Beginnings(starts, settings.start)
     return Parts(
-        llm=instantiate(settings.llm, **({"base_urls": list(base_urls)} if base_urls else {})),
-        seeds=instantiate(settings.seeds).load(),
+        llm=instantiate(settings.llm),
+        origins=origins(settings.toolsets, instantiate(settings.seeds), beginnings),
+        stages=tuple(instantiate(stage) for stage in settings.stages.values()),
         worlds={name: instantiate(pipeline.environment) for name, pipeline in settings.pipelines.items()},
+        beginnings=beginnings,
     )
+
+
+def inputs(settings: GenerateSettings, made: Parts) -> dict[str, str]:
+    """Name -> hash of everything that the run is made from."""
+    files = {"toolsets": settings.toolsets, "start": settings.start.file}
+    hashes = {name: sha256(file) for name, file in files.items() if file}
+    for origin in made.origins:
+        content = origin.toolset.model_dump_json(exclude={"database"})
+        hashes[origin.toolset.domain] = hashlib.sha256(content.encode()).hexdigest()
+    return hashes
 
 
 def stage(config: DictConfig) -> None:
@@ -32,17 +50,21 @@ def stage(config: DictConfig) -> None:
     settings = typed(config, GenerateSettings)
     console = stage_console()
     plain = settings.model_dump(mode="json")
-    inputs = {seed.name: sha256(seed.database) for seed in instantiate(settings.seeds).load()}
-    # The seeds count by the content of their databases, which is in `inputs`.
-    neutral = ("outputs", "tracking", "concurrency", "seeds")
+    made = parts(settings)
+    # Seeds and files count by their content, which is in the inputs.
+    neutral = ("outputs", "tracking", "concurrency", "seeds", "toolsets")
     with ExitStack() as stack:
-        job = stack.enter_context(open_run(settings.outputs, "generate", plain, inputs, neutral=neutral))
+        job = stack.enter_context(
+            open_run(settings.outputs, "generate", plain, inputs(settings, made), neutral=neutral)
+        )
         console.print(f"{'resuming' if job.resumed else 'generating into'} {job.directory}", soft_wrap=True)
         name, group = job.manifest.run_id, job.manifest.group
         tracker = stack.enter_context(Tracker(settings.tracking, settings.outputs, "generate", name, group, plain))
         urls = stack.enter_context(serve(settings.serve, settings.serving, job.directory)) if settings.serve else ()
+        if urls:
+            made = replace(made, llm=instantiate(settings.llm, base_urls=list(urls)))
         with GenerationProgress(console) as progress:
-            figures = asyncio.run(generate(settings, parts(settings, urls), job, progress))
+            figures = asyncio.run(generate(settings, made, job, progress))
         results = {figure.pipeline: figure.model_dump(exclude_none=True) for figure in figures}
         tracker.summary(results)
         for pipeline in results:
@@ -51,7 +73,8 @@ def stage(config: DictConfig) -> None:
         if any(figure.lost for figure in figures):
             # The run stays open: the same command tries the lost dialogues again.
             raise SystemExit(1)
-        job.finish(results)
+        # Only validated dialogues are for others to begin with unasked.
+        job.finish(results, latest="validation" in settings.stages)
     if any(figure.failed for figure in figures):
         raise SystemExit(1)
 

@@ -24,6 +24,8 @@ def verify(run: Path) -> int:
     pipelines = read_manifest(run).config["pipelines"]
     toolsets = {toolset.domain: toolset for toolset in read_jsonl(run / "toolsets.jsonl", Toolset)}
     for toolset in toolsets.values():
+        if toolset.database is None:
+            continue
         if not toolset.database.is_file() or sha256(toolset.database) != toolset.database_sha256:
             raise UserError(f"{toolset.database} is not the database on which {run} was made (SHA-256 differs)")
     proved, broken = 0, 0
@@ -34,7 +36,7 @@ def verify(run: Path) -> int:
             continue
         environment = {key: value for key, value in pipeline["environment"].items() if key != "_target_"}
         worlds = {
-            domain: SqlWorld(domain, toolset.database, toolset.tools, **environment)
+            domain: SqlWorld(domain, toolset.database, toolset.sql_tools, **environment)
             for domain, toolset in toolsets.items()
             if toolset.tools
         }

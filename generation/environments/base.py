@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from core.messages import Message, ToolSpec
-from generation.llm.base import LLM
+from generation.llm.meter import Meter
 from generation.toolset import Toolset
 
 
@@ -87,8 +87,8 @@ class Worlds(Protocol):
     executable: bool
     engine: str | None
 
-    def world(self, toolset: Toolset, llm: LLM, dialogue_id: str) -> World:
-        """The world in which this dialogue happens; `llm` is there for environments that a model simulates."""
+    def world(self, toolset: Toolset, meter: Meter, dialogue_id: str) -> World:
+        """The world in which this dialogue happens; `meter` is there for environments that a model simulates."""
         ...
 
     def close(self) -> None: ...

@@ -12,7 +12,7 @@ from typing import Any
 from core.messages import Message, ToolSpec
 from core.settings import UserError
 from generation.environments.base import PastCall, ToolResult
-from generation.llm.base import LLM
+from generation.llm.meter import Meter
 from generation.sql_tools import SqlTool, ToolError, compile_tool
 from generation.sqlite.guard import SqlError
 from generation.sqlite.image import Image
@@ -162,7 +162,7 @@ class SqlWorlds:
         self.time_limit_s = time_limit_s
         self._worlds: dict[str, SqlWorld] = {}
 
-    def world(self, toolset: Toolset, llm: LLM, dialogue_id: str) -> SqlWorld:
+    def world(self, toolset: Toolset, meter: Meter, dialogue_id: str) -> SqlWorld:
         """Raises UserError where the toolset does not fit its database (any more)."""
         if toolset.domain not in self._worlds:
             if toolset.database is None:

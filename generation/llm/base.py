@@ -28,6 +28,10 @@ class UnusableAnswerError(Exception):
         self.problem = problem
 
 
+class RefusedError(ValueError):
+    """An answer that could be read but does not hold: worth asking again, but not malformed."""
+
+
 @dataclass(frozen=True)
 class SqlToolsContext:
     """Tools with SQL for a relational schema are wanted."""

@@ -1,0 +1,94 @@
+"""What a stage is, and the five that there are: tools, schemas, tasks, rollout, validation.
+
+A stage fills in what is missing, of a toolset or of a dialogue, and passes on what is there. So a run may begin with any of
+them and end with any: the stages are chosen in the configuration (conf/stage/), and one of your own is chosen the same way.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol, runtime_checkable
+
+from core.dialogue import Dialogue
+from core.settings import typed
+from generation.llm.meter import Meter
+from generation.output_schemas import predict_output_schemas
+from generation.rollout import Rollout, Scene
+from generation.seeds.base import Seed
+from generation.toolmaking import ToolmakingSettings, make_tools
+from generation.toolset import Toolset
+from generation.validation import validate
+
+
+@runtime_checkable
+class ToolsetStage(Protocol):
+    """Works on one domain's toolset."""
+
+    async def toolset(self, toolset: Toolset, seed: Seed | None, meter: Meter) -> Toolset:
+        """The toolset with more known of it; `seed` is what it comes from, None for one that was given. Raises LLMError."""
+        ...
+
+
+@runtime_checkable
+class DialogueStage(Protocol):
+    """Works on one dialogue. It is not called for one that broke off (`Dialogue.stop`)."""
+
+    async def dialogue(self, dialogue: Dialogue, scene: Scene) -> Dialogue:
+        """The dialogue with more of it there. Raises UnusableAnswerError, which rejects it, and LLMError."""
+        ...
+
+
+Stage = ToolsetStage | DialogueStage
+
+
+class Tools:
+    """Stage 1: from seeds to toolsets. The keys are those of ToolmakingSettings."""
+
+    def __init__(self, **settings: int) -> None:
+        self.settings = typed(settings, ToolmakingSettings, "stages.tools")
+
+    async def toolset(self, toolset: Toolset, seed: Seed | None, meter: Meter) -> Toolset:
+        return await make_tools(seed, meter, self.settings) if seed else toolset
+
+
+class Schemas:
+    """Stage 2: what each tool returns."""
+
+    def __init__(self, attempts: int) -> None:
+        self.attempts = attempts
+
+    async def toolset(self, toolset: Toolset, seed: Seed | None, meter: Meter) -> Toolset:
+        return await predict_output_schemas(toolset, meter, self.attempts)
+
+
+class Tasks:
+    """Stage 3, task generation: a dialogue's first task. Further ones follow from its outcome and are written in the rollout."""
+
+    async def dialogue(self, dialogue: Dialogue, scene: Scene) -> Dialogue:
+        if dialogue.tasks:
+            return dialogue
+        environment = scene.world.open()
+        writer = scene.writer(dialogue.dialogue_id)
+        try:
+            task = await writer.write(environment)
+        finally:
+            environment.close()
+        notes = {"refused_drafts": dict(writer.refusals)}
+        return dialogue.model_copy(update={"tasks": (task,), "provenance": dialogue.provenance | notes})
+
+
+class Rollouts:
+    """Stage 3, conversation generation."""
+
+    async def dialogue(self, dialogue: Dialogue, scene: Scene) -> Dialogue:
+        return await Rollout(dialogue, scene).play()
+
+
+class Validation:
+    """Stage 3, validation, by execution and by an LRM judge: the majority of `votes` judgments."""
+
+    def __init__(self, votes: int, attempts: int) -> None:
+        self.votes = votes
+        self.attempts = attempts
+
+    async def dialogue(self, dialogue: Dialogue, scene: Scene) -> Dialogue:
+        return await validate(dialogue, scene.world, scene.cast.judge, scene.executable, self.votes, self.attempts)

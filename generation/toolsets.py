@@ -1,0 +1,98 @@
+"""The toolset stages over all domains of a run: journalled, several at a time, in the seeds' order at the end."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from core.records import Journal, read_jsonl, write_jsonl
+from core.runs import sha256
+from core.settings import UserError
+from generation.llm.base import LLM, LLMError
+from generation.llm.meter import Meter
+from generation.seeds.base import Seed
+from generation.stages import ToolsetStage
+from generation.toolset import Toolset
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a toolset begins: a seed, or a toolset that was given."""
+
+    toolset: Toolset
+    seed: Seed | None
+
+
+def from_seed(seed: Seed) -> Origin:
+    """Its tools as they are; the stages do the rest."""
+    toolset = Toolset(
+        domain=seed.name,
+        description=seed.description,
+        tools=seed.tools,
+        engine=seed.engine,
+        database=seed.database,
+        database_sha256=sha256(seed.database) if seed.database else None,
+        rows=seed.rows,
+        provenance={"source": seed.source, "licence": seed.licence},
+    )
+    return Origin(toolset, seed)
+
+
+def from_file(path: Path) -> list[Origin]:
+    """The toolsets of an earlier run, or of anybody's making. Raises UserError where two are of one domain or a database is
+    not the one it was."""
+    toolsets = list(read_jsonl(path, Toolset))
+    for toolset in toolsets:
+        changed = toolset.database and toolset.database_sha256 not in (None, sha256(toolset.database))
+        if changed:
+            raise UserError(f"{path}: {toolset.database} is not the database of this toolset (SHA-256 differs)")
+    if len({toolset.domain for toolset in toolsets}) != len(toolsets):
+        raise UserError(f"{path}: two toolsets are of one domain; expected one line each")
+    return [Origin(toolset, None) for toolset in toolsets]
+
+
+async def prepare(
+    origins: Sequence[Origin],
+    stages: Sequence[ToolsetStage],
+    llm: LLM,
+    path: Path,
+    concurrency: int,
+    on_toolset: Callable[[Toolset], None],
+) -> list[Toolset]:
+    """One toolset for each origin, written to `path` in their order; what an interrupted session finished is not made again.
+
+    A domain of which too few tools hold has none. Raises UserError where no model answers.
+    """
+    slots = asyncio.Semaphore(concurrency)
+    with Journal(path.with_suffix(".journal.jsonl"), key=lambda record: str(record["domain"])) as journal:
+        done = {toolset.domain: toolset for toolset in read_jsonl(journal.path, Toolset)}
+
+        async def work(origin: Origin) -> None:
+            domain = origin.toolset.domain
+            if domain not in done:
+                async with slots:
+                    done[domain] = await _make(origin, stages, llm)
+                journal.append(done[domain], domain)
+            on_toolset(done[domain])
+
+        try:
+            async with asyncio.TaskGroup() as workers:
+                for origin in origins:
+                    workers.create_task(work(origin))
+        except ExceptionGroup as group:
+            raise group.exceptions[0] from None
+    toolsets = [done[origin.toolset.domain] for origin in origins]
+    write_jsonl(path, toolsets)
+    return toolsets
+
+
+async def _make(origin: Origin, stages: Sequence[ToolsetStage], llm: LLM) -> Toolset:
+    meter, toolset = Meter(llm), origin.toolset
+    try:
+        for stage in stages:
+            toolset = await stage.toolset(toolset, origin.seed, meter)
+    except LLMError as error:
+        raise UserError(f"no tools for {toolset.domain}: the model cannot be reached ({error})") from None
+    return toolset.model_copy(update={"provenance": toolset.provenance | {"usage": meter.usage.model_dump()}})
