@@ -1,0 +1,98 @@
+"""How far the LRM judge agrees with execution: its precision, recall and kappa on the dialogues that execution has decided."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from pydantic import Field
+
+from core.dialogue import Dialogue
+from core.messages import Frozen
+
+
+class Agreement(Frozen):
+    """Dialogues by what the judge and the execution say of them.
+
+    `precision` and `recall` are of "valid", against execution; `kappa` is Cohen's, of the four counts. Each is None where its
+    denominator is zero. `caught` and `missed` are the dialogues that execution rejects, by who is to blame, as the judge
+    rejected or passed them. Of the same judgments, `passed` and `failed` count rubric bullets by their class, `unreadable` judgments that could not
+    be read and `divided` those whose votes differ.
+    """
+
+    both_valid: int
+    judge_only: int
+    execution_only: int
+    both_invalid: int
+    precision: float | None
+    recall: float | None
+    kappa: float | None
+    caught: dict[str, int] = Field(default_factory=dict)
+    missed: dict[str, int] = Field(default_factory=dict)
+    passed: dict[str, int] = Field(default_factory=dict)
+    failed: dict[str, int] = Field(default_factory=dict)
+    unreadable: int = 0
+    divided: int = 0
+
+
+class AgreementTally:
+    """Adds up dialogue by dialogue; its memory does not grow with them."""
+
+    def __init__(self) -> None:
+        self._pairs: Counter[tuple[bool, bool]] = Counter()
+        self._blamed: dict[bool, Counter[str]] = {True: Counter(), False: Counter()}
+        self._bullets: dict[bool, Counter[str]] = {True: Counter(), False: Counter()}
+        self._unreadable = 0
+        self._divided = 0
+
+    def add(self, dialogue: Dialogue) -> None:
+        """Count a dialogue by its tasks that were both executed and judged, if it has any. One whose calls gave something else
+        when made again says nothing: there execution has decided nothing."""
+        verdict = dialogue.verdict
+        if not (dialogue.state and verdict) or any(c.name == "replay" and not c.passed for c in verdict.checks):
+            return
+        judgments = [j for j, task in zip(verdict.judgments, dialogue.tasks, strict=False) if task.gold_calls]
+        if not judgments:
+            return
+        judged = all(judgment.judgment == "valid" for judgment in judgments)
+        executed = all(check.passed for check in verdict.checks)
+        self._pairs[judged, executed] += 1
+        if not executed:
+            self._blamed[judged][verdict.blame or "unknown"] += 1
+        for judgment in judgments:
+            self._unreadable += judgment.blame == "judge"
+            self._divided += len(set(judgment.votes)) > 1
+            for bullet in judgment.bullets:
+                self._bullets[bullet.passed][bullet.rubric_class] += 1
+
+    def result(self) -> Agreement | None:
+        """The figures so far; None where nothing was both executed and judged."""
+        if not self._pairs:
+            return None
+        both, judge_only = self._pairs[True, True], self._pairs[True, False]
+        execution_only, neither = self._pairs[False, True], self._pairs[False, False]
+        return Agreement(
+            both_valid=both,
+            judge_only=judge_only,
+            execution_only=execution_only,
+            both_invalid=neither,
+            precision=_share(both, both + judge_only),
+            recall=_share(both, both + execution_only),
+            kappa=_kappa(both, judge_only, execution_only, neither),
+            caught=dict(sorted(self._blamed[False].items())),
+            missed=dict(sorted(self._blamed[True].items())),
+            passed=dict(sorted(self._bullets[True].items())),
+            failed=dict(sorted(self._bullets[False].items())),
+            unreadable=self._unreadable,
+            divided=self._divided,
+        )
+
+
+def _share(part: int, whole: int) -> float | None:
+    return round(part / whole, 4) if whole else None
+
+
+def _kappa(both: int, judge_only: int, execution_only: int, neither: int) -> float | None:
+    """(observed - expected) / (1 - expected) agreement, in whole numbers up to the last division."""
+    n = both + judge_only + execution_only + neither
+    chance = (both + judge_only) * (both + execution_only) + (execution_only + neither) * (judge_only + neither)
+    return round((n * (both + neither) - chance) / (n * n - chance), 4) if n * n != chance else None

@@ -1,0 +1,87 @@
+"""Who made a dialogue fail: by rule where execution decides, by the judge's word where only it does."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from core.dialogue import Blame, Check, Dialogue, Judgment
+from core.messages import AssistantMessage, Message, UserMessage
+from generation.proof import tells
+
+_STOPS: dict[str, Blame] = {
+    "user": "user",
+    "agent": "agent",
+    "tool_simulator": "tool",
+    "task_writer": "task",
+    "judge": "judge",
+}
+_OUTCOMES = ("state of task ", "told in task ")
+
+
+def blame(dialogue: Dialogue, checks: Sequence[Check], judgments: Sequence[Judgment], executable: bool) -> Blame | None:
+    """Who is to blame for a rejection; None for an accepted dialogue and for one that merely stands open.
+
+    Whoever stopped it, else: the agent for an unlawful transcript, the tools for one that does not replay. Of the tasks that
+    missed their outcome the first decides, since later ones may follow from it: the user's fault if it never gave what the
+    task needs (`unvoiced`), else the agent's. Of tasks that execution could not prove the judge decides: then it is whom most of
+    the judgments against them name, the agent where they name nobody.
+    """
+    failed = [check.name for check in checks if not check.passed]
+    if "finished" in failed:
+        return _STOPS.get(dialogue.stop.partition(":")[0])
+    if "contract" in failed:
+        return "agent"
+    if "replay" in failed:
+        return "tool"
+    missed = [int(name.rpartition(" ")[2]) for name in failed if name.startswith(_OUTCOMES)]
+    if missed:
+        return "user" if unvoiced(dialogue, min(missed)) else "agent"
+    if failed:
+        return "agent"
+    judged = zip(judgments, dialogue.tasks, strict=False)
+    against = Counter[Blame](
+        judgment.blame or "agent"
+        for judgment, task in judged
+        if judgment.judgment == "invalid" and not (executable and task.gold_calls)
+    )
+    return against.most_common(1)[0][0] if against else None
+
+
+def unvoiced(dialogue: Dialogue, number: int) -> tuple[str, ...]:
+    """The values that task `number`'s calls need and its goal states, but that nobody ever put into that part of the dialogue.
+
+    A value that the agent called with counts as voiced, since people write "two" for 2 and "14 March" for a date. Values that
+    are looked up on the way (placeholders of the plan) are not the user's to give.
+    """
+    task = dialogue.tasks[number]
+    literals = dict.fromkeys(
+        value for call in task.plan or task.gold_calls for value in _literals(call.arguments) if tells(task.goal, value)
+    )
+    heard = dict.fromkeys(_heard(dialogue.part(number)))
+    return tuple(value for value in literals if not any(tells(text, value) for text in heard))
+
+
+def _heard(part: Sequence[Message]) -> Iterator[str]:
+    for message in part:
+        if isinstance(message, UserMessage):
+            yield message.content
+        elif isinstance(message, AssistantMessage):
+            for call in message.tool_calls or ():
+                yield from _literals(call.parsed())
+
+
+def _literals(value: Any) -> Iterator[str]:
+    """The texts and numbers in a value, as text. Truth values are left out: nobody says "true"."""
+    if isinstance(value, dict):
+        for item in value.values():
+            yield from _literals(item)
+    elif isinstance(value, list):
+        for item in value:
+            yield from _literals(item)
+    elif isinstance(value, str):
+        if value.strip():
+            yield value
+    elif isinstance(value, int | float) and not isinstance(value, bool):
+        yield repr(value)

@@ -1,0 +1,135 @@
+"""The LRM judge (Stage 3, validation): every bullet of a rubric in one of four classes, passed or failed, by one or more votes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal, get_args
+
+from pydantic import BaseModel, BeforeValidator, ValidationError
+
+from core.dialogue import Bullet, Judgment, RubricClass, Task
+from core.messages import Frozen, Message, UserMessage
+from generation.llm.base import Completion, JudgeContext, Request, UnusableAnswerError
+from generation.llm.json_text import read_answer
+from generation.llm.meter import Meter
+from generation.prompts import render
+
+UNREADABLE = "the judge's answer is unreadable: "
+"""How the reasoning begins of a vote that could not be read."""
+
+AnswerBlame = Literal["user", "agent", "tool"]
+
+
+class JudgeAnswer(Frozen):
+    """What a judge is asked for; nothing may be left out, so that structured output gives the bullets before the judgment."""
+
+    bullets: tuple[Bullet, ...]
+    judgment: Literal["valid", "invalid"]
+    reasoning: str
+    blame: AnswerBlame | None
+
+
+_SCHEMA = JudgeAnswer.model_json_schema()
+
+
+async def judge_task(
+    task: Task, transcript: tuple[Message, ...], dialogue_id: str, meter: Meter, votes: int, attempts: int
+) -> Judgment:
+    """What the majority of `votes` >= 1 votes says of one task; "valid" needs more than half of them.
+
+    A vote that cannot be read in `attempts` attempts counts as "invalid", with the judge to blame. The votes are cast one
+    after the other: they share their prompt, so that all but the first find it in the server's cache. Raises LLMError.
+    """
+    return majority([await _vote(task, transcript, dialogue_id, meter, vote, attempts) for vote in range(votes)])
+
+
+def majority(cast: Sequence[Judgment]) -> Judgment:
+    """The first vote of the majority, one that could be read if there is any, with all votes in `votes`."""
+    votes = tuple(judgment.judgment for judgment in cast)
+    winner = "valid" if 2 * votes.count("valid") > len(votes) else "invalid"
+    agreeing = [judgment for judgment in cast if judgment.judgment == winner]
+    chosen = next((judgment for judgment in agreeing if judgment.blame != "judge"), agreeing[0])
+    return chosen.model_copy(update={"votes": votes})
+
+
+async def _vote(
+    task: Task, transcript: tuple[Message, ...], dialogue_id: str, meter: Meter, vote: int, attempts: int
+) -> Judgment:
+    def request(attempt: int, complaint: str) -> Request:
+        prompt = render("judge", task=task, transcript=transcript, complaint=complaint)
+        return Request(
+            role="judge",
+            messages=(UserMessage(content=prompt),),
+            key=f"{task.task_id}/judge/{vote}/{attempt}",
+            affinity=dialogue_id,
+            context=JudgeContext(task, transcript),
+            json_schema=_SCHEMA,
+        )
+
+    async def read(completion: Completion) -> Judgment:
+        return read_judgment(completion.message.content)
+
+    try:
+        return await meter.ask(request, read, attempts)
+    except UnusableAnswerError as error:
+        return Judgment(judgment="invalid", reasoning=f"{UNREADABLE}{error.problem}", blame="judge")
+
+
+def read_judgment(text: str) -> Judgment:
+    """A judge's answer. Only the paper's judgment and reasoning must be there; a bullet that cannot be read is left out.
+
+    A failed Critical bullet makes it invalid whatever it says, and the reasoning then notes so. "invalid" with every Critical
+    bullet passed stays: the judge may have other grounds. Raises ValueError that says what cannot be read.
+    """
+    said = read_answer(text, _Said)
+    failed = [bullet.bullet for bullet in said.bullets if bullet.rubric_class == "Critical" and not bullet.passed]
+    if said.judgment == "valid" and not failed:
+        return Judgment(judgment="valid", reasoning=said.reasoning, bullets=said.bullets)
+    note = f" (Invalid, since a Critical bullet failed: {'; '.join(failed)})" if said.judgment == "valid" else ""
+    return Judgment(
+        judgment="invalid", reasoning=f"{said.reasoning}{note}", bullets=said.bullets, blame=_BLAMES.get(said.blame)
+    )
+
+
+def _plain(value: Any) -> Any:
+    """ "Non-Critical " as "noncritical": models vary case and joints of fixed words."""
+    return "".join(filter(str.isalpha, value.casefold())) if isinstance(value, str) else value
+
+
+_CLASSES = {_plain(name): name for name in get_args(RubricClass)}
+_PASSED = {"pass": True, "passed": True, "fail": False, "failed": False}
+_BLAMES: dict[str, AnswerBlame] = {
+    "user": "user",
+    "agent": "agent",
+    "assistant": "agent",
+    "tool": "tool",
+    "tools": "tool",
+}
+
+
+def _bullets(value: Any) -> tuple[Bullet, ...]:
+    read = (_bullet(item) for item in (value if isinstance(value, list) else ()))
+    return tuple(bullet for bullet in read if bullet)
+
+
+def _bullet(item: Any) -> Bullet | None:
+    if not isinstance(item, dict):
+        return None
+    passed = item.get("passed")
+    try:
+        return Bullet(
+            bullet=item["bullet"],
+            rubric_class=_CLASSES[_plain(item.get("rubric_class", item.get("class")))],
+            passed=_PASSED.get(_plain(passed), passed) if isinstance(passed, str) else passed,
+        )
+    except (LookupError, TypeError, ValidationError):
+        return None
+
+
+class _Said(BaseModel):
+    """An answer as models really give it: further fields are ignored."""
+
+    judgment: Annotated[Literal["valid", "invalid"], BeforeValidator(_plain)]
+    reasoning: str
+    bullets: Annotated[tuple[Bullet, ...], BeforeValidator(_bullets)] = ()
+    blame: Annotated[str, BeforeValidator(lambda value: _plain(value) if isinstance(value, str) else "")] = ""
