@@ -24,7 +24,7 @@ from generation.llm.base import (
     ToolSpecsContext,
     UserContext,
 )
-from generation.llm.roles import judge, task_writer, tool_inventor, tool_maker, tool_simulator, user
+from generation.llm.roles import judge, schema_writer, task_writer, tool_inventor, tool_maker, tool_simulator, user
 from generation.llm.roles.agent import Agent
 
 
@@ -74,6 +74,8 @@ class ScriptedLLM:
                 return _text("I look for what has to be found first.", tool_inventor.specs(context, rng))
             case ExpansionContext() as context:
                 return _text("I look for what is missing.", tool_inventor.expansion(context, rng))
+            case OutputSchemaContext() as context:
+                return _text("Fields keep the types they have.", schema_writer.answer(context, rng))
             case ToolSimulatorContext() as context:
                 # The same call in the same dialogue returns the same thing, as a real tool would.
                 call = f"{self.seed}/{request.affinity}/{context.tool.name}/{sorted(context.arguments.items())}"

@@ -1,0 +1,136 @@
+"""The entity registry: which JSON type each field has across a domain's tools (Stage 2). A field's first type is canonical."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+_JSON_TYPES: dict[type, str] = {
+    bool: "boolean",
+    int: "integer",
+    float: "number",
+    str: "string",
+    list: "array",
+    dict: "object",
+}
+_WORD_BREAKS = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])|[^A-Za-z0-9]+")
+_SCALARS = {"integer", "number", "string", "boolean"}
+
+
+class Field(NamedTuple):
+    """A field of a schema as it is written there, and the JSON types it may have beside null; none where it says nothing."""
+
+    name: str
+    types: tuple[str, ...]
+
+
+class Conflict(NamedTuple):
+    """`name` has type `known` since `tool`, but was now given as `given`."""
+
+    name: str
+    known: str
+    tool: str
+    given: str
+
+    def __str__(self) -> str:
+        return f"{self.name} is {self.known} in {self.tool}, not {self.given}"
+
+
+class Entities:
+    """Grows by `learn`; `types` says what is known: field -> JSON type, fields in snake_case, in the order they were met."""
+
+    def __init__(self) -> None:
+        self._first: dict[str, tuple[str, str]] = {}
+
+    @property
+    def types(self) -> dict[str, str]:
+        return {name: kind for name, (kind, _) in self._first.items()}
+
+    def learn(self, tool: str, schema: dict[str, Any]) -> list[Conflict]:
+        """Take in what the schema adds and return what in it contradicts a field's first type, each contradiction once."""
+        found: dict[Conflict, None] = {}
+        for field in fields(schema):
+            for given in field.types:
+                known, since = self._first.setdefault(field_key(field.name), (given, tool))
+                if given != known:
+                    found[Conflict(field.name, known, since, given)] = None
+        return list(found)
+
+    def conflicts(self, tool: str, schema: dict[str, Any]) -> list[Conflict]:
+        """What `learn` would return, learning nothing."""
+        trial = Entities()
+        trial._first = dict(self._first)
+        return trial.learn(tool, schema)
+
+
+def field_key(name: str) -> str:
+    """A field's name whatever its spelling: userID, user-id and user_id are one."""
+    return "_".join(word.lower() for word in _WORD_BREAKS.split(name) if word)
+
+
+def singular(name: str) -> str:
+    """The name of one element of what `name` holds several of: user_ids -> user_id, categories -> category, boxes -> box."""
+    lowered = name.lower()
+    if lowered.endswith("ies") and len(name) > 4:
+        return f"{name[:-3]}y"
+    if lowered.endswith(("sses", "shes", "ches", "xes")):
+        return name[:-2]
+    return name[:-1] if lowered.endswith("s") and not lowered.endswith(("ss", "us", "is")) else name
+
+
+def fields(schema: Any) -> Iterator[Field]:
+    """Every named field of a JSON Schema at any depth, in the order written: properties, also those of array items and of
+    alternatives. The scalar items of a plural array are fields too, under the singular name: user_ids are each a user_id."""
+    if not isinstance(schema, dict):
+        return
+    for name, part in (schema.get("properties") or {}).items():
+        types = field_types(part)
+        yield Field(name, types)
+        yield from _elements(name, part)
+        yield from fields(part)
+    for part in _below(schema):
+        yield from fields(part)
+
+
+def field_types(schema: Any) -> tuple[str, ...]:
+    """The JSON types that a schema admits beside null, in the order written; "integer" and "number" together are "number"."""
+    if not isinstance(schema, dict):
+        return ()
+    declared = schema.get("type", ())
+    types = [declared] if isinstance(declared, str) else list(declared)
+    for keyword in ("anyOf", "oneOf", "allOf"):
+        for part in schema.get(keyword, ()):
+            types += field_types(part)
+    if not types:
+        types = _implied(schema)
+    if "number" in types:
+        types = ["number" if kind == "integer" else kind for kind in types]
+    return tuple(dict.fromkeys(kind for kind in types if kind != "null"))
+
+
+def _implied(schema: dict[str, Any]) -> list[str]:
+    """The types of the allowed values, or the type that the keywords are about."""
+    values = [*schema.get("enum", ()), *([schema["const"]] if "const" in schema else [])]
+    if values:
+        return [_JSON_TYPES[type(value)] for value in values if value is not None]
+    return ["object"] if "properties" in schema else ["array"] if "items" in schema else []
+
+
+def _elements(name: str, schema: Any) -> Iterator[Field]:
+    one = singular(name)
+    if one == name or not isinstance(schema, dict):
+        return
+    for part in [schema, *(p for keyword in ("anyOf", "oneOf", "allOf") for p in schema.get(keyword, ()))]:
+        types = field_types(part.get("items")) if isinstance(part, dict) else ()
+        if types and set(types) <= _SCALARS:
+            yield Field(one, types)
+
+
+def _below(schema: dict[str, Any]) -> Iterator[Any]:
+    yield schema.get("items")
+    yield schema.get("additionalProperties")
+    for keyword in ("prefixItems", "anyOf", "oneOf", "allOf"):
+        yield from schema.get(keyword, ())
+    for keyword in ("$defs", "definitions"):
+        yield from schema.get(keyword, {}).values()

@@ -1,0 +1,212 @@
+"""Tool specs of any origin -> ours: OpenAI's form, flat ones, MCP's and Anthropic's, with the liberties that data sets take."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from pydantic import ValidationError
+
+from core.messages import ToolSpec
+from generation.json_types import is_pattern, named_type, union, unusable
+
+_PARAMETERS = ("parameters", "input_schema", "inputSchema", "arguments")
+_RETURNS = ("returns", "output_schema", "outputSchema", "response")
+_ONE, _MANY, _NAMED = (
+    ("items", "additionalProperties"),
+    ("anyOf", "oneOf", "allOf", "prefixItems"),
+    ("$defs", "definitions"),
+)
+_VALUE_OF: dict[str, type | tuple[type, ...]] = {
+    "title": str,
+    "description": str,
+    "enum": list,
+    "examples": list,
+    "minimum": (int, float),
+    "maximum": (int, float),
+    "minLength": int,
+    "maxLength": int,
+    "minItems": int,
+    "maxItems": int,
+    "format": str,
+}
+"""Keywords that are dropped where their value is of another type; what they should say is then not known."""
+_MAX_DESCRIPTION = 160
+_MAX_DESCRIBED = 12
+
+
+def tool_spec(raw: Any) -> ToolSpec:
+    """One tool as a ToolSpec: the name in letters, digits and underscores, the parameters a JSON Schema of an object.
+
+    `parameters` may be missing (no parameters), a JSON string, a schema, a mapping of names to schemas, or a list of named
+    schemas; types may have names of other languages. Raises ValueError with the reason for what cannot be understood.
+    """
+    try:
+        if isinstance(raw, str):
+            raw = json.loads(raw)
+        function = raw.get("function", raw) if isinstance(raw, dict) else None
+        if not isinstance(function, dict):
+            raise ValueError(f"an object with a name and parameters is expected, got {_short(raw)}")
+        returns = next(
+            (function[key] for key in _RETURNS if isinstance(function.get(key), dict) and function[key]), None
+        )
+        spec = ToolSpec(
+            name=tool_name(function.get("name")),
+            description=_description(function),
+            parameters=_parameters(next((function[key] for key in _PARAMETERS if function.get(key)), {})),
+            returns=_property(returns)[0] if returns else None,
+        )
+        json.dumps(spec.model_dump(), ensure_ascii=False, allow_nan=False).encode()  # what no file could hold
+        if problem := unusable(spec.parameters) or unusable(spec.returns or {}):
+            raise ValueError(problem)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise ValueError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+    except RecursionError:
+        raise ValueError("the schema is too deeply nested") from None
+    return spec
+
+
+def tool_name(raw: Any) -> str:
+    """A function's name as models may call it: "geo.lookup city" -> "geo_lookup_city". Raises ValueError where nothing or more
+    than 64 characters are left."""
+    name = re.sub(r"\W+", "_", raw.strip(), flags=re.ASCII).strip("_") if isinstance(raw, str) else ""
+    if name[:1].isdigit():
+        name = f"tool_{name}"
+    if not 0 < len(name) <= 64:
+        raise ValueError(f"the name {_short(raw)} cannot be used: 1 to 64 letters, digits and underscores are expected")
+    return name
+
+
+def describe(tools: Sequence[ToolSpec]) -> str:
+    """What a service with these tools is for, for a domain that says nothing of itself: what its first tools do."""
+    lines = [f"{tool.name.replace('_', ' ')} ({_first_sentence(tool.description)})" for tool in tools[:_MAX_DESCRIBED]]
+    more = f"; and {len(tools) - _MAX_DESCRIBED} more" if len(tools) > _MAX_DESCRIBED else ""
+    return f"a service that offers: {'; '.join(lines)}{more}"
+
+
+def _first_sentence(text: str) -> str:
+    sentence = re.split(r"(?<=[.!?])\s", " ".join(text.split()), maxsplit=1)[0].rstrip(".")
+    return sentence if len(sentence) <= _MAX_DESCRIPTION else f"{sentence[:_MAX_DESCRIPTION].rstrip()}…"
+
+
+def _description(function: dict[str, Any]) -> str:
+    text = function.get("description")
+    if isinstance(text, str) and text.strip():
+        return text.strip()
+    words = re.sub(r"[\W_]+", " ", str(function.get("name", ""))).strip()
+    return f"{words[:1].upper()}{words[1:]}."
+
+
+def _parameters(raw: Any) -> dict[str, Any]:
+    if isinstance(raw, str):
+        raw = json.loads(raw)
+    if isinstance(raw, list):
+        raw = {part["name"]: {k: v for k, v in part.items() if k != "name"} for part in raw if _is_named(part)}
+    if not isinstance(raw, dict):
+        raise ValueError(f"parameters: an object is expected, got {_short(raw)}")
+    if _is_mapping(raw):
+        properties, marks = _properties(raw)
+        needed = [name for name, mark in marks.items() if mark]
+        if not needed:
+            needed = [name for name, mark in marks.items() if mark is None and "default" not in properties[name]]
+        required = {"required": needed} if needed else {}
+        return {"type": "object", "properties": properties, **required}
+    schema = _property(raw)[0]
+    if schema.setdefault("type", "object") != "object":
+        raise ValueError(f"parameters: type object is expected, got {_short(schema['type'])}")
+    schema.setdefault("properties", {})
+    return schema
+
+
+def _is_mapping(raw: dict[str, Any]) -> bool:
+    """Whether these are named schemas, or names of types, rather than one schema."""
+    stated = "properties" in raw or isinstance(raw.get("type"), str | list)
+    return not stated and all(value is None or isinstance(value, dict | str) for value in raw.values())
+
+
+def _is_named(part: Any) -> bool:
+    if not (isinstance(part, dict) and isinstance(part.get("name"), str)):
+        raise ValueError(f"parameters: a name and a type each are expected, got {_short(part)}")
+    return True
+
+
+def _properties(raw: dict[str, Any]) -> tuple[dict[str, Any], dict[str, bool | None]]:
+    """Their schemas, and whether each says of itself that it is required; None where it does not say."""
+    read = {name: _property(schema) for name, schema in raw.items() if schema is not None}
+    return {name: schema for name, (schema, _) in read.items()}, {name: mark for name, (_, mark) in read.items()}
+
+
+def _property(raw: Any) -> tuple[dict[str, Any], bool | None]:
+    """A JSON Schema, and whether the value says of itself that it must (True) or need not (False) be given."""
+    if isinstance(raw, str):
+        raw = {"type": raw}
+    if raw is True:
+        return {}, None
+    if not isinstance(raw, dict):
+        raise ValueError(f"a schema is expected, got {_short(raw)}")
+    kept = {key: value for key, value in raw.items() if value is not None and _fits(key, value)}
+    mark: bool | None = None
+    for key, meaning in (("required", True), ("optional", False)):
+        if isinstance(kept.get(key), bool):
+            mark = kept.pop(key) is meaning
+    typed, optional = _type(kept.pop("type", None), bool(kept.pop("nullable", False)))
+    schema = typed | _subschemas(kept)
+    if not typed and not schema.keys() & {"anyOf", "oneOf", "allOf", "$ref", "enum", "const"}:
+        schema |= {"type": "object"} if "properties" in schema else {"type": "array"} if "items" in schema else {}
+    return schema, False if optional else mark
+
+
+def _fits(key: str, value: Any) -> bool:
+    if key == "pattern":
+        return is_pattern(value)
+    expected = _VALUE_OF.get(key)
+    if expected is None:
+        return True
+    return isinstance(value, expected) and not isinstance(value, bool) and not (key == "enum" and not value)
+
+
+def _type(declared: Any, nullable: bool) -> tuple[dict[str, Any], bool]:
+    if declared is None:
+        return {}, False
+    names = declared if isinstance(declared, list) else [declared]
+    if not all(isinstance(name, str) for name in names):
+        raise ValueError(f"type: a name is expected, got {_short(declared)}")
+    read = [named_type(name) for name in names]
+    schemas = [schema for schema, _ in read] + [{"type": "null"}] * nullable
+    return union(schemas), any(optional for _, optional in read)
+
+
+def _subschemas(kept: dict[str, Any]) -> dict[str, Any]:
+    """The keywords besides `type`, with the schemas in them normalised, and `required` reduced to what is declared."""
+    schema = dict(kept)
+    marks: dict[str, bool | None] = {}
+    if "properties" in kept:
+        if not isinstance(kept["properties"], dict):
+            raise ValueError(f"properties: an object is expected, got {_short(kept['properties'])}")
+        schema["properties"], marks = _properties(kept["properties"])
+    for key in _ONE:
+        if isinstance(kept.get(key), list):
+            schema.pop(key)
+            schema["prefixItems"] = [_property(part)[0] for part in kept[key]]
+        elif key in kept and not isinstance(kept[key], bool):
+            schema[key] = _property(kept[key])[0]
+    for key in _MANY:
+        if isinstance(kept.get(key), list):
+            schema[key] = [_property(part)[0] for part in kept[key]]
+    for key in _NAMED:
+        if isinstance(kept.get(key), dict):
+            schema[key] = _properties(kept[key])[0]
+    stated = kept["required"] if isinstance(kept.get("required"), list) else []
+    needed = dict.fromkeys([n for n in stated if isinstance(n, str)] + [n for n, mark in marks.items() if mark])
+    schema.pop("required", None)
+    if required := [name for name in needed if name in marks]:
+        schema["required"] = required
+    return schema
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:80]}…"

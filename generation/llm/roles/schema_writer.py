@@ -1,0 +1,82 @@
+"""The stand-in's schema writer: what a tool of that name plausibly returns, with a wrong type now and then, to be repaired."""
+
+from __future__ import annotations
+
+import json
+from random import Random
+from typing import Any
+
+from generation.entities import field_key, field_types, singular
+from generation.llm.base import OutputSchemaContext
+
+_SLIP = 0.15
+"""The chance of a wrong type in a first answer."""
+_SCALARS = ("string", "integer", "number", "boolean")
+_CONNECTIVES = {"by", "for", "of", "in", "with", "from", "to", "on", "at", "and"}
+_OF_THE_SEARCH = {"query", "limit", "offset", "page", "sort", "sort_by", "order"}
+_DETAILS = (
+    ("name", "string"),
+    ("status", "string"),
+    ("created_at", "string"),
+    ("description", "string"),
+    ("price", "number"),
+    ("quantity", "integer"),
+    ("active", "boolean"),
+    ("notes", "string"),
+)
+
+Properties = dict[str, dict[str, Any]]
+
+
+def answer(context: OutputSchemaContext, rng: Random) -> str:
+    """A JSON Schema: an array of records for search and list, one record for reads, the identifier and a status for changes."""
+    verb, _, rest = context.tool.name.lower().partition("_")
+    noun = _noun(rest or verb)
+    properties = _record(context, noun, rng)
+    if verb in ("update", "delete", "cancel", "remove"):
+        properties = {name: part for name, part in properties.items() if name.endswith("_id")} | {
+            "status": _field(context, "status", "string") or {"type": "string"}
+        }
+    if not context.conflicts and rng.random() < _SLIP:
+        _slip(properties, context.entities, rng)
+    record = {"type": "object", "properties": properties, "required": list(properties)}
+    schema = {"type": "array", "items": record} if verb in ("search", "list", "find") else record
+    return json.dumps(schema, ensure_ascii=False)
+
+
+def _noun(words: str) -> str:
+    """What the tool is about: orders_by_customer -> order."""
+    kept: list[str] = []
+    for word in words.split("_"):
+        if word in _CONNECTIVES:
+            break
+        kept.append(word)
+    return singular("_".join(kept)) or "record"
+
+
+def _record(context: OutputSchemaContext, noun: str, rng: Random) -> Properties:
+    """The identifier, what the parameters say of the record, and a few details."""
+    declared = context.tool.parameters.get("properties", {})
+    asked = [name for name, part in declared.items() if name not in _OF_THE_SEARCH and _is_scalar(part)]
+    named = [(f"{noun}_id", "string"), *((name, "string") for name in asked), *rng.sample(_DETAILS, 3)]
+    known = ((name, _field(context, name, usual)) for name, usual in named)
+    return {name: part for name, part in known if part}
+
+
+def _is_scalar(schema: Any) -> bool:
+    types = field_types(schema)
+    return bool(types) and types[0] in _SCALARS
+
+
+def _field(context: OutputSchemaContext, name: str, usual: str) -> dict[str, Any] | None:
+    """The field with the type it is known to have; None where it is known as a list or an object."""
+    kind = context.entities.get(field_key(name), usual)
+    return {"type": kind, "description": name.replace("_", " ").capitalize()} if kind in _SCALARS else None
+
+
+def _slip(properties: Properties, entities: dict[str, str], rng: Random) -> None:
+    known = [name for name in properties if field_key(name) in entities]
+    if known:
+        name = rng.choice(known)
+        wrong = [kind for kind in _SCALARS if kind != entities[field_key(name)]]
+        properties[name] = properties[name] | {"type": rng.choice(wrong)}

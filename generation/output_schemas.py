@@ -1,0 +1,176 @@
+"""Stage 2 of the paper: what each tool of a domain returns, predicted in one conversation that keeps every field to one type."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from pydantic import ValidationError
+
+from core.messages import AssistantMessage, Message, SystemMessage, ToolSpec, UserMessage
+from generation.entities import Entities, field_types, fields
+from generation.json_types import parts, unusable
+from generation.llm.base import Completion, OutputSchemaContext, RefusedError, Request, UnusableAnswerError
+from generation.llm.json_text import first_json
+from generation.llm.meter import Meter
+from generation.prompts import render
+from generation.toolmaking import MIN_TOOLS
+from generation.toolset import Toolset
+
+_WRAPPED = ("returns", "output_schema", "schema")
+_MAX_SHOWN = 4000  # characters of a refused answer that its repair is shown
+
+
+async def predict_output_schemas(toolset: Toolset, meter: Meter, attempts: int) -> Toolset:
+    """The toolset with `returns` for every tool; those that were given are left alone, and their fields' types stand.
+
+    Counts: `schemas_predicted`; `schema_conflicts`, contradicting field types in answers; `schema_repairs`, answers sent back,
+    for whatever reason; `schemas_dropped`, tools left out because no answer held in `attempts`, `refused` says why;
+    `given_conflicts`, contradictions among what was given, where the first type stands. Without MIN_TOOLS left there are none.
+    Raises LLMError where no model answers.
+    """
+    if all(tool.returns for tool in toolset.tools):
+        return toolset
+    conversation = Conversation(toolset.domain, toolset.tools, meter, attempts)
+    kept: list[ToolSpec] = []
+    refused: list[str] = []
+    for tool in toolset.tools:
+        try:
+            kept.append(tool if tool.returns else await conversation.predict(tool))
+        except UnusableAnswerError as error:
+            refused.append(f"{tool.name}: no output schema: {error.problem}")
+    if len(kept) < MIN_TOOLS:
+        refused.append(f"{len(kept)} tools have an output schema, at least {MIN_TOOLS} are needed")
+        kept = []
+    names = {tool.name for tool in kept}
+    return toolset.model_copy(
+        update={
+            "tools": tuple(kept),
+            "statements": {name: sql for name, sql in toolset.statements.items() if name in names},
+            "refused": (*toolset.refused, *refused),
+            "counts": toolset.counts | dict(conversation.counts),
+        }
+    )
+
+
+class Conversation:
+    """One multi-turn conversation about a toolset: the rules and all tools, then each tool with the answer that held.
+
+    What is refused leaves no trace in it, so that each question's prompt begins with the one before.
+    """
+
+    def __init__(self, domain: str, tools: Sequence[ToolSpec], meter: Meter, attempts: int) -> None:
+        self.domain = domain
+        self.meter = meter
+        self.attempts = attempts
+        self.entities = Entities()
+        given = [(tool.name, tool.parameters) for tool in tools]
+        given += [(tool.name, tool.returns) for tool in tools if tool.returns]
+        conflicts = sum(len(self.entities.learn(name, schema)) for name, schema in given)
+        self.counts = Counter(
+            schemas_predicted=0, schema_conflicts=0, schema_repairs=0, schemas_dropped=0, given_conflicts=conflicts
+        )
+        rules = render("output_schema_rules", domain=domain, tools=tools, entities=self.entities.types)
+        self._messages: list[Message] = [SystemMessage(content=rules)]
+
+    async def predict(self, tool: ToolSpec) -> ToolSpec:
+        """The tool with `returns`. Raises UnusableAnswerError where no answer holds, and LLMError."""
+        question = _Question(self, tool)
+        try:
+            predicted = await self.meter.ask(question.request, question.read, self.attempts)
+        except UnusableAnswerError:
+            self.counts["schemas_dropped"] += 1
+            raise
+        finally:
+            self.counts["schema_repairs"] += question.sent_back
+        self.counts["schemas_predicted"] += 1
+        assert predicted.returns is not None
+        self.entities.learn(tool.name, predicted.returns)
+        answer = json.dumps(predicted.returns, ensure_ascii=False)
+        self._messages += [self.question(tool), AssistantMessage(content=answer)]
+        return predicted
+
+    def question(self, tool: ToolSpec, refused: str = "", problems: Sequence[str] = ()) -> UserMessage:
+        return UserMessage(content=render("output_schema", tool=tool, refused=refused, problems=problems))
+
+    def with_question(self, question: UserMessage) -> tuple[Message, ...]:
+        return (*self._messages, question)
+
+
+class _Question:
+    """What one tool returns, asked until an answer holds."""
+
+    def __init__(self, conversation: Conversation, tool: ToolSpec) -> None:
+        self.conversation = conversation
+        self.tool = tool
+        self.sent_back = 0
+        self._refused = ""
+        self._problems: tuple[str, ...] = ()
+
+    def request(self, attempt: int, complaint: str) -> Request:
+        self.sent_back = attempt
+        problems = self._problems or ((complaint,) if complaint else ())
+        about = self.conversation
+        return Request(
+            role="schema_writer",
+            messages=about.with_question(about.question(self.tool, self._refused, problems)),
+            key=f"schemas/{about.domain}/{self.tool.name}/{attempt}",
+            affinity=f"schemas/{about.domain}",
+            context=OutputSchemaContext(self.tool, about.entities.types, problems),
+        )
+
+    async def read(self, completion: Completion) -> ToolSpec:
+        """The tool with the schema that was answered. Raises ValueError for what is none, RefusedError for what does not hold."""
+        self._refused, self._problems = completion.message.content.strip()[:_MAX_SHOWN], ()
+        try:
+            returns = _unwrapped(first_json(completion.message.content, dict))
+            tool = ToolSpec.model_validate({**self.tool.model_dump(), "returns": returns})
+            conflicts = self.conversation.entities.conflicts(self.tool.name, returns)
+            self._problems = (*_problems(self.tool.name, returns), *map(str, conflicts))
+        except ValidationError as error:
+            raise ValueError(error.errors()[0]["msg"].removeprefix("Value error, ")) from None
+        except RecursionError:
+            raise ValueError("the schema is too deeply nested") from None
+        self.conversation.counts["schema_conflicts"] += len(conflicts)
+        if self._problems:
+            raise RefusedError("; ".join(self._problems))
+        return tool
+
+
+def _unwrapped(answer: dict[str, Any]) -> dict[str, Any]:
+    """The schema, also where the answer holds it under a name."""
+    inside = [answer[key] for key in _WRAPPED if isinstance(answer.get(key), dict)]
+    return answer if "type" in answer or not inside else dict(inside[0])
+
+
+def _problems(tool: str, returns: dict[str, Any]) -> Iterator[str]:
+    """Why this cannot be what the tool returns, whatever the other tools say."""
+    yield from _shape_problems(tool, returns)
+    if any("$ref" in part for part in parts(returns)):
+        yield "$ref is used: write the schema in full"
+    elif problem := unusable(returns):
+        yield problem
+    for field in dict.fromkeys(fields(returns)):
+        if not field.types:
+            yield f"{field.name} has no type"
+
+
+def _shape_problems(tool: str, returns: dict[str, Any]) -> Iterator[str]:
+    kind, verb = returns.get("type"), tool.lower().partition("_")[0]
+    properties = returns.get("properties") or {}
+    if kind not in ("object", "array"):
+        yield f'"type" must be "object" or "array", not {json.dumps(kind)}'
+    elif kind == "array" and verb == "get":
+        yield "a get_ tool returns one object, not an array"
+    elif kind == "array" and not returns.get("items"):
+        yield "the array does not say what its items are"
+    elif kind == "object" and not properties:
+        yield "the object has no properties"
+    elif kind == "object" and verb in ("search", "list") and not any(map(_is_array, properties.values())):
+        yield f"a {verb}_ tool returns an array, or an object that wraps one"
+
+
+def _is_array(schema: dict[str, Any]) -> bool:
+    return "array" in field_types(schema)
