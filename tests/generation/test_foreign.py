@@ -1,0 +1,153 @@
+"""Conversations of other origins become lawful ones, or are refused with the reason."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from core.messages import AssistantMessage, ContractError, ToolMessage, UserMessage, check_transcript
+from generation.foreign import conversation, tools_of
+
+
+def call(name: str, arguments: Any, call_id: str = "x") -> dict[str, Any]:
+    return {"id": call_id, "type": "function", "function": {"name": name, "arguments": arguments}}
+
+
+def user(content: Any = "Find it.") -> dict[str, Any]:
+    return {"role": "user", "content": content}
+
+
+PLAIN = [
+    {"role": "system", "content": "Be kind."},
+    user(),
+    {"role": "assistant", "content": None, "tool_calls": [call("find", '{"id": 3}')]},
+    {"role": "tool", "tool_call_id": "x", "name": "find", "content": '{"id": 3, "name": "Ada"}'},
+    {"role": "assistant", "content": "It is Ada."},
+]
+
+
+def test_a_plain_conversation_is_taken_as_it_is() -> None:
+    messages = conversation({"messages": PLAIN})
+    assert [m.role for m in messages] == ["system", "user", "assistant", "tool", "assistant"]
+    assert messages[3].content == '{"id": 3, "name": "Ada"}'
+    (spec,) = tools_of(None, messages)
+    assert spec.name == "find"
+    assert spec.parameters == {"type": "object", "properties": {"id": {"type": "integer"}}, "required": ["id"]}
+    check_transcript(messages, [spec])
+
+
+@pytest.mark.parametrize(
+    "variant",
+    [
+        {"traj": PLAIN},
+        {"messages": json.dumps(PLAIN)},
+        {"messages": [{**m, "role": {"system": "developer"}.get(m["role"], m["role"])} for m in PLAIN]},
+        {"messages": [{**m, "content": [{"type": "text", "text": m["content"] or ""}]} for m in PLAIN]},
+        {"messages": [*PLAIN[:2], {**PLAIN[2], "tool_calls": [call("functions.find", {"id": 3})]}, *PLAIN[3:]]},
+        {
+            "messages": [
+                *PLAIN[:2],
+                {**PLAIN[2], "content": ""},
+                {"role": "tool", "content": PLAIN[3]["content"]},
+                PLAIN[4],
+            ]
+        },
+        {
+            "messages": [
+                *PLAIN[:2],
+                {"role": "assistant", "content": "", "function_call": {"name": "find", "arguments": '{"id": 3}'}},
+                {"role": "function", "name": "find", "content": PLAIN[3]["content"]},
+                PLAIN[4],
+            ]
+        },
+        {"messages": [*PLAIN, user("Thanks. ###STOP###")]},
+        {"messages": [*PLAIN, user(), {"role": "assistant", "tool_calls": [call("find", "{}")]}]},
+    ],
+)
+def test_the_usual_variants_say_the_same(variant: dict[str, Any]) -> None:
+    assert conversation(variant) == conversation({"messages": PLAIN})
+
+
+def test_neighbours_of_one_role_are_joined() -> None:
+    messages = conversation(
+        {
+            "messages": [
+                user("Hello."),
+                user("Find it."),
+                {"role": "assistant", "content": "I look."},
+                {"role": "assistant", "content": "", "tool_calls": [call("find", "{}")]},
+                {"role": "tool", "tool_call_id": "x", "content": "3"},
+                {"role": "assistant", "content": "3"},
+            ]
+        }
+    )
+    assert messages[0] == UserMessage(content="Hello.\n\nFind it.")
+    assert isinstance(messages[1], AssistantMessage)
+    assert messages[1].content == "I look."
+    assert messages[1].tool_calls
+    check_transcript(messages, tools_of(None, messages))
+
+
+def test_answers_find_their_calls_by_id_and_ids_become_unique() -> None:
+    two = {"role": "assistant", "content": "", "tool_calls": [call("a", "{}", "1"), call("b", "{}", "2")]}
+    answers = [{"role": "tool", "tool_call_id": key, "content": key} for key in ("2", "1")]
+    messages = conversation({"messages": [user(), two, *answers, PLAIN[4], user(), two, *answers, PLAIN[4]]})
+    calls = [c for m in messages if isinstance(m, AssistantMessage) for c in m.tool_calls or ()]
+    results = {m.tool_call_id: m.content for m in messages if isinstance(m, ToolMessage)}
+    assert len(results) == len(calls) == 4
+    assert [results[c.id] for c in calls] == ["1", "2", "1", "2"]
+
+
+def test_specs_are_inferred_from_all_calls_of_a_tool() -> None:
+    arguments = [{"id": 3, "deep": {"a": [1]}}, {"id": "x", "note": None}]
+    turns = [
+        [user(), {"role": "assistant", "tool_calls": [call("find", one)]}, {"role": "tool", "content": "1"}, PLAIN[4]]
+        for one in arguments
+    ]
+    messages = conversation({"messages": [message for turn in turns for message in turn]})
+    declared = {
+        "type": "function",
+        "function": {"name": "other", "description": "Other.", "parameters": {"type": "object"}},
+    }
+    other, find = tools_of([declared], messages)
+    assert other.name == "other"
+    assert find.parameters["properties"] == {
+        "id": {"type": ["integer", "string"]},
+        "deep": {"type": "object"},
+        "note": {"type": "null"},
+    }
+    assert find.parameters["required"] == ["id"]
+    assert all(find.argument_error(one) is None for one in arguments)
+
+
+@pytest.mark.parametrize(
+    ("raw", "why"),
+    [
+        ({"messages": 3}, "no list of messages"),
+        ({"messages": ["Hello"]}, "no list of messages"),
+        ({"messages": "[{"}, "Expecting"),
+        ({"messages": [{"role": "critic", "content": "x"}]}, "the role 'critic' is not expected"),
+        ({"messages": [user(), {"role": "system", "content": "x"}]}, "the role 'system' is not expected"),
+        ({"messages": [user(), {"role": "tool", "content": "x"}]}, "nothing was called"),
+        ({"messages": [user(), {"role": "assistant", "tool_calls": [call("f", "{x")]}]}, "not JSON"),
+    ],
+)
+def test_what_is_no_conversation_is_refused_with_the_reason(raw: dict[str, Any], why: str) -> None:
+    with pytest.raises(ValueError, match=why):
+        conversation(raw)
+
+
+def test_calls_that_break_the_declared_tools_are_refused() -> None:
+    messages = conversation({"messages": PLAIN})
+    parameters = {"type": "object", "properties": {"id": {"type": "string"}}}
+    with pytest.raises(ContractError, match="arguments of find do not fit"):
+        tools_of([{"name": "find", "description": "Find.", "parameters": parameters}], messages)
+    unanswered = conversation({"messages": [*PLAIN[:3], PLAIN[4]]})
+    with pytest.raises(ContractError, match="have no answer"):
+        tools_of(None, unanswered)
+
+
+def test_nothing_but_tasks_is_an_empty_conversation() -> None:
+    assert conversation({"tasks": ["Find Ada."]}) == ()

@@ -1,0 +1,150 @@
+"""Start states: lines of any origin are read or refused in place; forks stand where somebody is to act."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from core.dialogue import Dialogue, Rubric, Task, Verdict
+from core.messages import AssistantMessage, Message, SystemMessage, ToolCall, ToolMessage, ToolSpec, UserMessage
+from core.settings import UserError
+from generation.start import begin, fork_point, lawful_fork, read_starts
+
+FIND = ToolSpec(name="find", description="Find.", parameters={"type": "object"})
+
+
+def task(number: int, follows: int | None = None) -> Task:
+    return Task(
+        task_id=f"old/t{number}",
+        goal=f"Find number {number}.",
+        subgoals=(f"find number {number}",),
+        difficulty="easy",
+        rubric=Rubric(criteria=()),
+        follows_from=None if follows is None else f"old/t{follows}",
+    )
+
+
+def exchange(number: int) -> list[Message]:
+    """user, call, result, answer."""
+    return [
+        UserMessage(content=f"Find {number}"),
+        AssistantMessage(tool_calls=(ToolCall.make(f"c{number}", "find", {}),)),
+        ToolMessage(tool_call_id=f"c{number}", content="[]"),
+        AssistantMessage(content="Nothing."),
+    ]
+
+
+FINISHED = Dialogue(
+    dialogue_id="old",
+    pipeline="user_oriented",
+    domain="shop",
+    tools=(FIND,),
+    messages=(SystemMessage(content="Be kind."), *exchange(0), *exchange(1), *exchange(2), UserMessage(content="Bye.")),
+    tasks=(task(0), task(1, follows=0)),
+    task_starts=(1, 9),
+    verdict=Verdict(accepted=True),
+    provenance={"persona": "terse"},
+)
+
+
+def write(path: Path, *lines: Any) -> Path:
+    path.write_text("\n".join(line if isinstance(line, str) else json.dumps(line) for line in lines))
+    return path
+
+
+def test_lines_of_all_kinds_are_read_and_broken_ones_keep_their_place(tmp_path: Path) -> None:
+    file = write(
+        tmp_path / "mixed.jsonl",
+        FINISHED.model_dump_json(),
+        {"messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello"}], "id": 7},
+        "",
+        {
+            "tasks": ["Find Ada.", {"goal": "Rename her.", "difficulty": "hard"}],
+            "tools": [FIND.openai()],
+            "domain": "shop",
+        },
+        "{",
+        "[1]",
+        {"messages": [{"role": "user", "content": "Hi"}, {"role": "tool", "content": "?"}]},
+        {"tasks": [{"difficulty": "easy"}]},
+        {"pipeline": "x", "dialogue_id": "y"},
+    )
+    ours, foreign, tasks, *broken = read_starts(file)
+    assert ours.dialogue == FINISHED
+    assert foreign.dialogue
+    assert (foreign.parent, foreign.dialogue.given, foreign.dialogue.tasks) == ("7", 2, ())
+    assert tasks.dialogue
+    assert [t.goal for t in tasks.dialogue.tasks] == ["Find Ada.", "Rename her."]
+    assert [t.difficulty for t in tasks.dialogue.tasks] == ["medium", "hard"]
+    assert (tasks.dialogue.domain, tasks.dialogue.messages) == ("shop", ())
+    assert [t.name for t in tasks.dialogue.tools] == ["find"]
+    assert all(start.dialogue is None for start in broken)
+    for start, number, why in zip(
+        broken, (5, 6, 7, 8, 9), ("Expecting", "JSON object", "nothing was called", '"goal"', "domain"), strict=True
+    ):
+        assert f"{file}, line {number}: " in start.problem
+        assert why in start.problem
+
+
+@pytest.mark.parametrize("content", [None, "", "\n \n"])
+def test_no_file_and_nothing_in_it_are_the_users_to_mend(tmp_path: Path, content: str | None) -> None:
+    file = tmp_path / "x.jsonl"
+    if content is not None:
+        file.write_text(content)
+    with pytest.raises(UserError, match=r"start\.file=.*x\.jsonl was given"):
+        read_starts(file)
+
+
+def test_an_extension_keeps_everything_but_the_verdict(tmp_path: Path) -> None:
+    draft = begin(FINISHED, "new", "end", Random(0))
+    assert draft.messages == FINISHED.messages
+    assert (draft.stop, draft.task_starts, draft.verdict) == ("complete", (1, 9), None)
+    assert [t.task_id for t in draft.tasks] == ["new/t0", "new/t1"]
+    assert draft.tasks[1].follows_from == "new/t0"
+    assert draft.provenance == {"persona": "terse", "parent": "old", "parent_messages": len(FINISHED.messages)}
+    draft.check()
+
+
+@pytest.mark.parametrize(
+    ("at", "length", "tasks"),
+    [(2, 2, 1), (3, 2, 1), (4, 4, 1), (5, 5, 1), (6, 6, 1), (9, 9, 1), (10, 10, 2), (13, 13, 2), (99, 13, 2)],
+)
+def test_a_fork_stands_where_somebody_is_to_act(at: int, length: int, tasks: int) -> None:
+    draft = begin(FINISHED, "new", at, Random(0))
+    assert len(draft.messages) == length
+    assert (len(draft.tasks), draft.task_starts) == (tasks, (1, 9)[:tasks])
+    assert draft.stop == "open"
+
+
+@pytest.mark.parametrize("at", [0, 1])
+def test_nothing_is_forked_before_the_first_task(at: int) -> None:
+    with pytest.raises(ValueError, match=f"cannot be forked at message {at}"):
+        begin(FINISHED, "new", at, Random(0))
+
+
+def test_what_was_never_played_cannot_be_forked() -> None:
+    given_only = FINISHED.model_copy(update={"tasks": (), "task_starts": (), "given": len(FINISHED.messages)})
+    with pytest.raises(ValueError, match="nothing was played"):
+        begin(given_only, "new", "random", Random(0))
+    with pytest.raises(ValueError, match="cannot be forked"):
+        lawful_fork(given_only, 5)
+
+
+@given(st.integers(min_value=0))
+def test_random_forks_are_lawful_and_ask_the_agent(seed: int) -> None:
+    end = fork_point(FINISHED, Random(seed))
+    assert lawful_fork(FINISHED, end) == end
+    assert FINISHED.messages[end - 1].role in ("user", "tool")
+
+
+def test_an_unfinished_dialogue_goes_on_in_the_middle() -> None:
+    stopped = FINISHED.model_copy(
+        update={"stop": "user: not done after 12 messages", "messages": FINISHED.messages[:-1]}
+    )
+    assert begin(stopped, "new", "end", Random(0)).stop == "open"
