@@ -1,0 +1,150 @@
+"""Seeds from Nemotron-Post-Training-Dataset-v1 (NVIDIA 2025): one for each distinct set of tools in its split "tool_calling"."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from core.messages import ToolSpec
+from core.settings import UserError
+from generation.foreign_tools import describe, tool_spec
+from generation.seeds.base import Seed
+
+HUB_ID = "nvidia/Nemotron-Post-Training-Dataset-v1"
+_COLUMNS = ["uuid", "license", "metadata"]
+_FORMATS = {".jsonl": "json", ".json": "json", ".parquet": "parquet"}
+
+
+class NemotronSeeds:
+    """The first `limit` distinct tool sets (None: all) that hold at least `min_tools` usable tools.
+
+    `path` is a dataset on the Hugging Face hub, or a local folder, .jsonl or .parquet file with the same columns, of which
+    uuid, license and metadata are read; a file has no splits. Rows are streamed. After `load`, `skipped` counts what was left
+    out: rows by reason, and "tool" for single tools of rows that were kept; `problems` shows the first of each kind.
+    """
+
+    def __init__(
+        self, path: str | Path = HUB_ID, split: str = "tool_calling", limit: int | None = None, min_tools: int = 2
+    ) -> None:
+        if (limit is not None and limit < 1) or min_tools < 1:
+            raise UserError(f"limit={limit}, min_tools={min_tools} was given; at least 1 of each is expected")
+        self.path = path
+        self.split = split
+        self.limit = limit
+        self.min_tools = min_tools
+        self.skipped: Counter[str] = Counter()
+        self.problems: dict[str, str] = {}
+
+    def load(self) -> tuple[Seed, ...]:
+        self.skipped.clear()
+        self.problems.clear()
+        seeds: dict[str, Seed] = {}
+        seen: set[bytes] = set()
+        for row in _rows(self.path, self.split):
+            tools = self._tools(row)
+            if tools and not self._is_repeated(tools, seen):
+                name = _name(str(row["uuid"] or ""), tools, seeds)
+                seeds[name] = _seed(name, str(row["license"] or "not stated"), tools)
+                if len(seeds) == self.limit:
+                    break
+        if not seeds:
+            left_out = "; ".join(f"{count} × {kind} ({self.problems[kind]})" for kind, count in self.skipped.items())
+            raise UserError(f"{self.path} was given, but none of its rows holds tools to use: {left_out or 'no rows'}")
+        return tuple(seeds[name] for name in sorted(seeds))
+
+    def _tools(self, row: Mapping[str, Any]) -> tuple[ToolSpec, ...]:
+        """The row's usable tools in order of name; none where there are too few."""
+        try:
+            raw = _raw_tools(row["metadata"])
+        except (ValueError, RecursionError) as error:
+            return self._skip("no tools", str(error))
+        tools: dict[str, ToolSpec] = {}
+        refused: list[str] = []
+        for part in raw:
+            try:
+                tool = tool_spec(part)
+            except ValueError as error:
+                refused.append(str(error))
+                continue
+            if tools.setdefault(tool.name, tool) is not tool:
+                refused.append(f"{tool.name} is given twice")
+        if len(tools) < self.min_tools:
+            return self._skip("too few tools", "; ".join([f"{len(tools)} of {len(raw)} can be used", *refused[:1]]))
+        for problem in refused:
+            self._skip("tool", problem)
+        return tuple(tools[name] for name in sorted(tools))
+
+    def _is_repeated(self, tools: tuple[ToolSpec, ...], seen: set[bytes]) -> bool:
+        digest = _digest(tools)
+        if digest in seen:
+            self._skip("seen before", tools[0].name)
+            return True
+        seen.add(digest)
+        return False
+
+    def _skip(self, kind: str, problem: str) -> tuple[ToolSpec, ...]:
+        self.skipped[kind] += 1
+        self.problems.setdefault(kind, problem)
+        return ()
+
+
+def _rows(path: str | Path, split: str) -> Iterator[Mapping[str, Any]]:
+    """The rows, as they come. Raises UserError for whatever goes wrong on the way: the loader has many kinds of errors."""
+    expected = (
+        f"{HUB_ID}, or a local folder, .jsonl or .parquet file with the columns {', '.join(_COLUMNS)}, is expected"
+    )
+    try:
+        yield from _load(path, split)
+    except ImportError as error:
+        raise UserError(f"the seeds of {path} need the package datasets ({error}): install the extra 'train'") from None
+    except ConnectionError as error:
+        raise UserError(f"path={path} was given, but it cannot be reached ({error}); {expected}") from None
+    except Exception as error:
+        raise UserError(f"path={path}, split={split} was given, but it cannot be read ({error}); {expected}") from None
+
+
+def _load(path: str | Path, split: str) -> Any:
+    from datasets import load_dataset  # noqa: PLC0415 - takes seconds, and only this source needs it
+
+    local = Path(path)
+    if local.suffix in _FORMATS and not local.is_dir():
+        if not local.is_file():
+            raise FileNotFoundError("there is no such file")
+        rows = load_dataset(_FORMATS[local.suffix], data_files=str(local), split="train", streaming=True)
+    else:
+        rows = load_dataset(str(path), split=split, streaming=True)
+    return rows.select_columns(_COLUMNS)
+
+
+def _raw_tools(metadata: Any) -> list[Any]:
+    """What `metadata`, a JSON string, holds under "tools". Raises ValueError where that is no list with anything in it."""
+    try:
+        found = json.loads(metadata) if isinstance(metadata, str) else metadata
+        tools = found.get("tools") if isinstance(found, dict) else None
+        tools = json.loads(tools) if isinstance(tools, str) else tools
+    except ValueError as error:
+        raise ValueError(f"metadata is not JSON: {error}") from None
+    if not isinstance(tools, list) or not tools:
+        raise ValueError('metadata holds no list under "tools"')
+    return tools
+
+
+def _name(uuid: str, tools: tuple[ToolSpec, ...], taken: Mapping[str, Seed]) -> str:
+    """nemotron_ and as much of the row's uuid as tells it from the others: eight digits, rarely more."""
+    digits = "".join(filter(str.isalnum, uuid)) or _digest(tools).hex()
+    lengths = [*range(8, len(digits), 4), len(digits)]
+    free = (name for length in lengths if (name := f"nemotron_{digits[:length]}") not in taken)
+    return next(free, f"nemotron_{_digest(tools).hex()}")
+
+
+def _digest(tools: tuple[ToolSpec, ...]) -> bytes:
+    text = json.dumps([tool.model_dump() for tool in tools], sort_keys=True)
+    return hashlib.sha256(text.encode()).digest()
+
+
+def _seed(name: str, licence: str, tools: tuple[ToolSpec, ...]) -> Seed:
+    return Seed(name=name, description=describe(tools), source="nemotron", licence=licence, tools=tools)

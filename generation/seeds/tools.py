@@ -1,0 +1,120 @@
+"""Seeds from tools of your own: JSONL files of function specs, or of whole domains."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field, ValidationError, field_validator
+
+from core.messages import Frozen, ToolSpec
+from core.settings import UserError
+from generation.foreign_tools import describe, tool_spec
+from generation.seeds.base import Rows, Seed
+
+
+class _Domain(Frozen):
+    """A line that is a whole domain."""
+
+    domain: str = Field(min_length=1)
+    description: str | None = None
+    tools: tuple[ToolSpec, ...] = Field(min_length=1)
+    licence: str | None = None
+    rows: Rows = Field(default_factory=dict)
+
+    @field_validator("tools", mode="before")
+    @classmethod
+    def _read(cls, raw: Any) -> Any:
+        if not isinstance(raw, list):
+            raise ValueError("a list of tools is expected")
+        tools: dict[str, ToolSpec] = {}
+        for number, part in enumerate(raw, start=1):
+            try:
+                _add(tools, part)
+            except ValueError as error:
+                raise ValueError(f"tool {number}: {error}") from None
+        return tuple(tools.values())
+
+
+class ToolSeeds:
+    """The tools of the files `paths`, for each line of which there are two forms: one tool (in any form that
+    `generation.foreign_tools` reads; all such lines of a file are one domain, named by the file's stem), or a domain:
+    {"domain", "tools"} and, where there are any, "description", "licence" and example "rows". `licence` is for those that
+    state none."""
+
+    def __init__(self, paths: Sequence[str | Path], licence: str = "not stated") -> None:
+        self.paths = paths
+        self.licence = licence
+
+    def load(self) -> tuple[Seed, ...]:
+        if isinstance(self.paths, str) or not self.paths:
+            raise UserError(f"paths={self.paths} was given, but a list of files is expected: paths=[tools.jsonl]")
+        seeds: dict[str, Seed] = {}
+        places: dict[str, str] = {}
+        for path in map(Path, self.paths):
+            for where, domain in _domains(path):
+                if domain.domain in seeds:
+                    raise UserError(
+                        f"{where}: the domain {domain.domain!r} was given before, in {places[domain.domain]}"
+                    )
+                seeds[domain.domain], places[domain.domain] = self._seed(domain), where
+        return tuple(seeds[name] for name in sorted(seeds))
+
+    def _seed(self, domain: _Domain) -> Seed:
+        return Seed(
+            name=domain.domain,
+            description=domain.description or describe(domain.tools),
+            source="tools",
+            licence=domain.licence or self.licence,
+            tools=domain.tools,
+            rows=domain.rows,
+        )
+
+
+def _domains(path: Path) -> Iterator[tuple[str, _Domain]]:
+    """(where it stands, a domain) for each one of the file; that of the single tools comes last."""
+    tools: dict[str, ToolSpec] = {}
+    empty = True
+    for where, raw in _lines(path):
+        empty = False
+        try:
+            if "tools" in raw:
+                yield where, _Domain.model_validate(raw)
+            else:
+                _add(tools, raw)
+        except ValidationError as error:
+            first = error.errors()[0]
+            problem = f"{'.'.join(map(str, first['loc']))}: {first['msg'].removeprefix('Value error, ')}"
+            raise UserError(f"{where}: {problem}") from None
+        except ValueError as error:
+            raise UserError(f"{where}: {error}") from None
+    if empty:
+        raise UserError(f"{path} was given, but it is empty; a tool or a domain with tools on each line is expected")
+    if tools:
+        yield str(path), _Domain.model_construct(domain=path.stem, tools=tuple(tools.values()))
+
+
+def _add(tools: dict[str, ToolSpec], raw: Any) -> None:
+    tool = tool_spec(raw)
+    if tools.setdefault(tool.name, tool) is not tool:
+        raise ValueError(f"the tool {tool.name} is given twice")
+
+
+def _lines(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    """(file and line, the JSON object there) for each line that is not blank."""
+    try:
+        lines = path.read_text(encoding="utf-8").split("\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} was given, but it cannot be read; JSONL of tools is expected ({error})") from None
+    for number, line in enumerate(lines, start=1):
+        if line.strip():
+            where = f"{path}, line {number}"
+            try:
+                raw = json.loads(line)
+            except (ValueError, RecursionError) as error:
+                raise UserError(f"{where}: not JSON: {error}") from None
+            if not isinstance(raw, dict):
+                raise UserError(f"{where}: an object is expected: a tool, or a domain with tools")
+            yield where, raw
