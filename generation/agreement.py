@@ -15,8 +15,8 @@ class Agreement(Frozen):
 
     `precision` and `recall` are of "valid", against execution; `kappa` is Cohen's, of the four counts. Each is None where its
     denominator is zero. `caught` and `missed` are the dialogues that execution rejects, by who is to blame, as the judge
-    rejected or passed them. Of the same judgments, `passed` and `failed` count rubric bullets by their class, `unreadable` judgments that could not
-    be read and `divided` those whose votes differ.
+    rejected or passed them. Of the same judgments, `passed` and `failed` count rubric bullets by their class, `unreadable`
+    those that could not be read and `divided` those whose votes differ.
     """
 
     both_valid: int

@@ -1,0 +1,176 @@
+"""Who is to blame, case by case."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from core.dialogue import Check, Dialogue, Judgment, PlannedCall, Rubric, Task
+from core.messages import AssistantMessage, Message, SystemMessage, ToolCall, ToolMessage, UserMessage
+from generation.blame import blame, unvoiced
+
+BOOK = Task(
+    task_id="d/t0",
+    goal="The user wants to move the booking of Ada Moreno to 14 March 2025 (2025-03-14) for 2 people.",
+    subgoals=("move the booking of Ada Moreno",),
+    difficulty="medium",
+    rubric=Rubric(criteria=()),
+    plan=(
+        PlannedCall(tool="search_guests", arguments={"name": "Ada Moreno"}),
+        PlannedCall(
+            tool="update_booking",
+            arguments={
+                "guest_id": "${0.guest_id}",
+                "day": "2025-03-14",
+                "people": 2,
+                "paid": True,
+                "notes": ["", "late"],
+            },
+        ),
+    ),
+    gold_calls=(
+        PlannedCall(tool="search_guests", arguments={"name": "Ada Moreno"}),
+        PlannedCall(tool="update_booking", arguments={"guest_id": 7, "day": "2025-03-14", "people": 2, "paid": True}),
+    ),
+)
+ASK = "Please move Ada Moreno's booking to 2025-03-14, 2 people."
+
+
+def dialogue(*parts: list[Message], stop: str = "complete", task: Task = BOOK) -> Dialogue:
+    """One task a part."""
+    messages: list[Message] = [SystemMessage(content="s")]
+    starts = []
+    for part in parts:
+        starts.append(len(messages))
+        messages += part
+    return Dialogue(
+        dialogue_id="d",
+        pipeline="p",
+        domain="x",
+        tools=(),
+        messages=tuple(messages),
+        tasks=(task,) * len(parts),
+        task_starts=tuple(starts),
+        stop=stop,
+    )
+
+
+def said(*texts: str) -> list[Message]:
+    return [message for text in texts for message in (UserMessage(content=text), AssistantMessage(content="Done."))]
+
+
+def called(**arguments: Any) -> list[Message]:
+    call = ToolCall.make("c", "update_booking", arguments)
+    return [
+        UserMessage(content="Move Ada Moreno's booking to the 14th of March for the two of us."),
+        AssistantMessage(tool_calls=(call,)),
+        ToolMessage(tool_call_id="c", content='{"error": "no"}'),
+        AssistantMessage(content="That did not work."),
+    ]
+
+
+def failing(*names: str) -> list[Check]:
+    return [Check(name="finished", passed="finished" not in names)] + [Check(name=n, passed=False) for n in names]
+
+
+@pytest.mark.parametrize(
+    ("stop", "who"),
+    [
+        ("user: not done after 12 messages", "user"),
+        ("agent: no answer after 8 rounds of tool use", "agent"),
+        ("tool_simulator: nothing usable in 3 attempts: agent: x", "tool"),
+        ("task_writer: nothing usable", "task"),
+        ("open", None),
+    ],
+)
+def test_whoever_stopped_it(stop: str, who: str | None) -> None:
+    assert blame(dialogue(said(ASK), stop=stop), failing("finished"), [], True) == who
+
+
+@pytest.mark.parametrize(
+    ("names", "who"),
+    [
+        (["contract"], "agent"),
+        (["replay"], "tool"),
+        (["state of task 0", "replay"], "tool"),
+        (["state of task 0"], "agent"),
+        (["told in task 0"], "agent"),
+        (["some other check"], "agent"),
+        ([], None),
+    ],
+)
+def test_by_the_check_that_failed_where_the_user_said_everything(names: list[str], who: str | None) -> None:
+    assert blame(dialogue(said(ASK)), failing(*names), [], True) == who
+
+
+@pytest.mark.parametrize("check", ["state of task 0", "told in task 0"])
+@pytest.mark.parametrize(
+    ("words", "missing"),
+    [
+        (["Please move a booking.", "Thanks."], ("Ada Moreno", "2025-03-14", "2")),
+        (["Please move Ada Moreno's booking."], ("2025-03-14", "2")),
+        (["Please move Ada Moreno's booking to 2025-03-15, 2 people."], ("2025-03-14",)),
+        (["Please move ADA  MORENO's booking", "to 2025-03-14.", "2, please"], ()),
+        (["Please move the booking of Ada Morenos to 2025-03-14 for 22"], ("Ada Moreno", "2")),
+    ],
+)
+def test_the_user_is_to_blame_for_what_it_never_said(check: str, words: list[str], missing: tuple[str, ...]) -> None:
+    case = dialogue(said(*words))
+    assert unvoiced(case, 0) == missing
+    assert blame(case, failing(check), [], True) == ("user" if missing else "agent")
+
+
+def test_what_the_agent_called_with_was_understood_however_it_was_said() -> None:
+    right = dialogue(called(guest_id=8, day="2025-03-14", people=2))
+    assert unvoiced(right, 0) == ()
+    assert unvoiced(dialogue(called(guest_id=8, day="2025-03-14", people=3)), 0) == ("2",)
+    assert blame(right, failing("state of task 0"), [], True) == "agent"
+
+
+def test_what_is_not_in_the_goal_is_not_the_users_to_say() -> None:
+    """Identifiers that are looked up stand in gold calls only; so do notes that the goal does not have."""
+    only_gold = BOOK.model_copy(update={"plan": ()})
+    assert unvoiced(dialogue(said(ASK), task=only_gold), 0) == ()
+    assert unvoiced(dialogue(said("Hello"), task=only_gold), 0) == ("Ada Moreno", "2025-03-14", "2")
+
+
+def test_only_the_tasks_own_part_counts_and_the_first_failure_decides() -> None:
+    case = dialogue(said("Something else."), said(ASK))
+    assert blame(case, failing("state of task 1"), [], True) == "agent"
+    assert blame(case, failing("state of task 1", "told in task 0"), [], True) == "user"
+    swapped = dialogue(said(ASK), said("Something else."))
+    assert blame(swapped, failing("told in task 0", "state of task 1"), [], True) == "agent"
+    assert blame(swapped, failing("state of task 1"), [], True) == "user"
+
+
+def judgment(word: str, who: Any = None) -> Judgment:
+    return Judgment(judgment="valid" if word == "valid" else "invalid", reasoning="", blame=who)
+
+
+@pytest.mark.parametrize(
+    ("judgments", "who"),
+    [
+        ([judgment("invalid", "user")], "user"),
+        ([judgment("invalid", None)], "agent"),
+        ([judgment("invalid", "judge")], "judge"),
+        (
+            [judgment("invalid", "tool"), judgment("valid"), judgment("invalid", "tool"), judgment("invalid", "user")],
+            "tool",
+        ),
+        ([judgment("invalid", "user"), judgment("invalid", None), judgment("invalid", "agent")], "agent"),
+        ([judgment("valid"), judgment("valid")], None),
+    ],
+)
+def test_where_nothing_is_executed_most_judgments_decide(judgments: list[Judgment], who: str | None) -> None:
+    case = dialogue(*[said(ASK)] * len(judgments))
+    assert blame(case, failing(), judgments, False) == who
+    assert blame(case, failing(), judgments, True) is None, "execution proved every task: the judge has no say"
+
+
+def test_beside_execution_the_judge_decides_of_tasks_without_proof() -> None:
+    case = dialogue(said(ASK), said(ASK))
+    unproven = BOOK.model_copy(update={"gold_calls": ()})
+    mixed = case.model_copy(update={"tasks": (BOOK, unproven)})
+    assert blame(mixed, failing(), [judgment("invalid", "user"), judgment("invalid", "tool")], True) == "tool"
+    assert blame(mixed, failing(), [judgment("invalid", "user"), judgment("valid")], True) is None
