@@ -1,0 +1,196 @@
+"""The stand-in's judge: what it catches, what it lets pass, and how often it errs."""
+
+from __future__ import annotations
+
+import json
+from random import Random
+
+import pytest
+from jsonschema import validate
+from judged import TASK, call, parts, transcript, words
+
+from core.dialogue import Judgment, Rubric, Task
+from core.messages import AssistantMessage, Message, ToolCall, ToolMessage, UserMessage
+from generation.judging import JudgeAnswer, judge_task, read_judgment
+from generation.llm.base import JudgeContext
+from generation.llm.meter import Meter
+from generation.llm.roles.judge import answer
+from generation.llm.scripted import ScriptedLLM
+
+
+def opinion(messages: tuple[Message, ...], task: Task = TASK) -> Judgment:
+    """What it says when it does not err."""
+    text = answer(JudgeContext(task, messages), Random(0), error_rate=0.0)
+    validate(json.loads(text), JudgeAnswer.model_json_schema())
+    return read_judgment(text)
+
+
+def test_a_faultless_conversation_and_the_class_of_each_bullet() -> None:
+    found = opinion(transcript())
+    assert (found.judgment, found.blame) == ("valid", None)
+    assert [(b.rubric_class, b.passed) for b in found.bullets] == [
+        ("Critical", True),
+        ("Critical", True),
+        ("Critical", True),
+        ("NonCritical", True),
+        ("InvalidRubric", True),
+        ("Structural", True),
+        ("Critical", True),
+        ("Critical", True),
+        ("Structural", True),
+        ("InvalidRubric", True),
+    ]
+    rubric = TASK.rubric
+    assert [b.bullet for b in found.bullets] == [*rubric.criteria, *rubric.tool_pattern, *rubric.checkpoints]
+
+
+ERROR = {"error": "permission denied"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "why", "who"),
+    [
+        ({"update": []}, "Not done: update_city", "agent"),
+        (
+            {"update": call("b", "update_city", {"rows_affected": 1}, customer_id=17, city="Pisa")},
+            "Not done: update_city",
+            "agent",
+        ),
+        (
+            {"update": call("b", "update_city", {"rows_affected": 1}, customer_id=71, city="Paris")},
+            "Not done: update_city",
+            "agent",
+        ),
+        (
+            {"update": call("b", "update_city", {"rows_affected": 0}, customer_id=17, city="Paris")},
+            "Not done: update_city",
+            "agent",
+        ),
+        ({"update": call("b", "update_city", ERROR, customer_id=17, city="Paris")}, "Not done: update_city", "tool"),
+        ({"tell": words("I have looked it up.")}, "Never told: price 1200.5", "agent"),
+        (
+            {"tell": words("It costs 1,300.50.")},
+            "Never told: price 1200.5. Stated without any source: 1300.5.",
+            "agent",
+        ),
+        ({"tell": words("It costs 1,200.50. Your order is B77.")}, "Stated without any source: 77, B77.", "agent"),
+        ({"tell": words("It costs 1,200.50, says bo@x.org.")}, "Stated without any source: bo@x.org.", "agent"),
+        ({"get": call("c", "get_product", {"price": 1200.5}, sku="pencil")}, "Not done: get_product", "agent"),
+        ({"get": [], "also": [], "tell": []}, "Not done: get_product", "user"),
+        ({"tell": [], "bye": []}, "The user was never answered.", "agent"),
+        (
+            {"update": parts()["update"] + call("d", "delete_customer", {"rows_affected": 1}, customer_id=17)},
+            "Changed what nobody asked for: delete_customer.",
+            "agent",
+        ),
+        (
+            {
+                "update": parts()["update"]
+                + call("d", "update_city", {"rows_affected": 1}, customer_id=17, city="Paris")
+            },
+            "Changed what nobody asked for: update_city.",
+            "agent",
+        ),
+        (
+            {"update": call("b", "update_city", {"rows_affected": 1}, customer_id=17, city="Paris", email="a@b.c")},
+            "Changed what nobody asked for: update_city.",
+            "agent",
+        ),
+    ],
+)
+def test_planted_faults_are_caught(changes: dict[str, list[Message]], why: str, who: str) -> None:
+    found = opinion(transcript(**changes))
+    assert found.judgment == "invalid"
+    assert why in found.reasoning
+    assert found.blame == who
+
+
+@pytest.mark.parametrize(
+    ("changes", "structural"),
+    [
+        ({"search": call("a", "list_customers", [{"customer_id": 17}])}, ["search_customers"]),
+        ({"search": []}, ["search_customers"]),
+        ({"search": call("z", "search_customers", [], name="Ada Morino") + parts()["search"]}, []),
+        ({"update": call("b", "update_city", {"rows_affected": 1}, customer_id="17", city=" PARIS")}, []),
+        ({"report": words("1. Found them\n2. Customer 17 now lives in Paris")}, []),
+        (
+            {
+                "search": call("a", "search_customers", [{"customer_id": 8}, {"customer_id": 17}], name="Ada Moreno"),
+                "report": words("There are 2 of that name; number 17 now lives in Paris."),
+            },
+            [],
+        ),
+        ({"get": call("c", "get_product", {"product": {"prices": [{"price": 1200.5}]}}, sku="Pen")}, []),
+        ({"tell": words("That pen is 1200.5 on the dot.")}, []),
+        (
+            {
+                "update": call("b", "update_city", ERROR, customer_id=17, city="Paris"),
+                "report": words("I am sorry, the change was refused. Shall I try again later?"),
+            },
+            [],
+        ),
+        ({"update": call("d", "update_city", ERROR, customer_id=17, city="Paris") + parts()["update"]}, []),
+    ],
+)
+def test_what_is_no_fault_is_let_pass(changes: dict[str, list[Message]], structural: list[str]) -> None:
+    found = opinion(transcript(**changes))
+    assert (found.judgment, found.blame) == ("valid", None), found.reasoning
+    failed = [bullet.bullet for bullet in found.bullets if not bullet.passed]
+    assert {text.split("(")[0].split()[0] for text in failed} == set(structural)
+
+
+@pytest.mark.parametrize(
+    "report",
+    ["Done: the customer lives in Paris now.", "I am sorry, the change was refused.", "Shall I do something else?"],
+)
+def test_an_error_is_a_fault_unless_it_is_owned_up_to_with_a_next_step(report: str) -> None:
+    refused = call("b", "update_city", ERROR, customer_id=17, city="Paris")
+    assert opinion(transcript(update=refused, report=words(report))).judgment == "invalid"
+
+
+def test_a_task_without_plan_is_held_against_what_can_be_seen() -> None:
+    bare = TASK.model_copy(update={"plan": (), "rubric": Rubric(criteria=("It is friendly.",), tool_pattern=("x()",))})
+    asked = (UserMessage(content="Hi"), AssistantMessage(content="Hello, how can I help?"))
+    assert opinion(asked, bare).judgment == "valid"
+    assert opinion((*asked[:1], AssistantMessage(content="Your number is 9.")), bare).judgment == "invalid"
+    assert {b.rubric_class for b in opinion(asked, bare).bullets} == {"NonCritical", "InvalidRubric"}
+
+
+def test_broken_calls_and_plain_results_do_not_trouble_it() -> None:
+    broken = ToolCall.make("b", "update_city", {})
+    broken = broken.model_copy(update={"function": broken.function.model_copy(update={"arguments": "{city: Paris"})})
+    asked: list[Message] = [
+        AssistantMessage(tool_calls=(broken,)),
+        ToolMessage(tool_call_id="b", content="Error: bad call"),
+    ]
+    assert opinion(transcript(update=asked)).judgment == "invalid"
+    plain = call("b", "update_city", "Updated.", customer_id=17, city="Paris")
+    assert opinion(transcript(update=plain)).judgment == "valid"
+    assert opinion(()).judgment == "invalid"
+
+
+@pytest.mark.parametrize("right", [True, False])
+def test_it_errs_in_both_directions_at_its_rate_and_the_same_way_each_time(right: bool) -> None:
+    context = JudgeContext(TASK, transcript() if right else transcript(update=[]))
+    answers = [answer(context, Random(f"{i}")) for i in range(3000)]
+    assert answers == [answer(context, Random(f"{i}")) for i in range(3000)]
+    read = [read_judgment(text) for text in answers]
+    wrong = sum(judgment.judgment != ("valid" if right else "invalid") for judgment in read)
+    assert 90 <= wrong <= 150, "0.04 of 3000, within three standard deviations"
+    for judgment in read:
+        failed = any(b.rubric_class == "Critical" and not b.passed for b in judgment.bullets)
+        assert failed is (judgment.judgment == "invalid"), "its bullets fit what it says"
+    always = read_judgment(answer(context, Random(1), error_rate=1.0))
+    assert (always.judgment == "invalid") is right
+
+
+async def test_three_votes_of_the_stand_in_err_less_than_one() -> None:
+    async def errors(votes: int) -> int:
+        wrong = 0
+        for number in range(400):
+            task = TASK.model_copy(update={"task_id": f"d{number}/t0"})
+            judgment = await judge_task(task, transcript(), "d", Meter(ScriptedLLM()), votes, 1)
+            wrong += judgment.judgment == "invalid"
+        return wrong
+
+    assert 3 * await errors(3) < await errors(1)
