@@ -16,6 +16,7 @@ from generation.llm.base import (
     Completion,
     ExpansionContext,
     JudgeContext,
+    OutputSchemaContext,
     QuestionsContext,
     Request,
     SqlToolsContext,
