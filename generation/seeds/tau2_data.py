@@ -1,0 +1,217 @@
+"""τ²-bench's airline and retail domains (Barres et al. 2025) as inspect-evals carries them: databases and the agent's tools.
+
+The databases lack every customer that a task of the benchmark names, and all that is theirs: what is generated from here
+cannot show a model the people, orders and reservations it is later tested on. Products and flights are the world they share,
+and stay. The package is only imported once a domain is used; it comes with the `eval` extra.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from importlib import import_module
+from inspect import isfunction
+from types import ModuleType
+from typing import Any, Literal, get_args
+
+from pydantic import TypeAdapter
+
+from core.messages import ToolSpec
+from core.settings import UserError
+
+ENGINE = "tau2"
+
+LEFT_OUT = ("calculate", "transfer_to_human_agents")
+"""Tools of the benchmark that touch no data: arithmetic, and handing over to a human, which ends its dialogues and proves
+nothing here."""
+
+
+@dataclass(frozen=True)
+class Domain:
+    """`database` and `toolkit` are the package's classes of the data and of the tools that act on it; `records` is the kind
+    of entity that customers own."""
+
+    name: str
+    database: str
+    toolkit: str
+    records: str
+    description: str
+
+    @property
+    def seed(self) -> str:
+        """The name of its seed, and so of the toolsets and dialogues made from it."""
+        return f"{ENGINE}_{self.name}"
+
+
+DOMAINS = {
+    domain.name: domain
+    for domain in (
+        Domain(
+            name="airline",
+            database="FlightDB",
+            toolkit="AirlineAgentTools",
+            records="reservations",
+            description="an airline's booking service: customers with their payment methods and saved passengers, their "
+            "reservations with flights, bags and payments, and the flights of May 2024 with seats, prices and status by date. "
+            "It is 15 May 2024, 15:00 EST",
+        ),
+        Domain(
+            name="retail",
+            database="RetailDB",
+            toolkit="RetailAgentTools",
+            records="orders",
+            description="an online shop: customers with their address and payment methods, their orders with items, payments "
+            "and deliveries, and products whose variants differ in options, price and availability",
+        ),
+    )
+}
+
+
+@cache
+def database(domain: Domain, whole: bool = False) -> Any:
+    """The package's database object, shared by all of the process: never to be changed.
+
+    `whole` keeps what the benchmark's tasks name, and is for replaying those only. Raises UserError without the package.
+    """
+    data = _read(domain, "db.json.gz")
+    if not whole:
+        theirs = reserved(data, domain.records, "\n".join(_strings(_read(domain, "tasks.json"))))
+        data["users"] = {key: user for key, user in data["users"].items() if key not in theirs}
+        data[domain.records] = {
+            key: record for key, record in data[domain.records].items() if record["user_id"] not in theirs
+        }
+    return getattr(_module(f"{domain.name}.data_model"), domain.database).model_validate(data)
+
+
+def reserved(data: dict[str, dict[str, Any]], records: str, text: str) -> frozenset[str]:
+    """The ids of the users that `text` names: by id, e-mail address or full name, or by the id of something they own.
+
+    A name shared with someone in the text counts too: better too many than one too few.
+    """
+    text = " ".join(text.casefold().split())
+    named = set()
+    for key, user in data["users"].items():
+        full_name = f"{user['name']['first_name']} {user['name']['last_name']}"
+        if any(name.casefold() in text for name in (key, user["email"], full_name)):
+            named.add(key)
+    for key, record in data[records].items():
+        if key.removeprefix("#").casefold() in text:
+            named.add(record["user_id"])
+    return frozenset(named)
+
+
+def _strings(value: Any) -> Iterator[str]:
+    """All text in a JSON value, keys included."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            yield key
+            yield from _strings(item)
+    elif isinstance(value, list):
+        for item in value:
+            yield from _strings(item)
+
+
+@cache
+def toolkit(domain: Domain) -> type[Any]:
+    """The package's own tool methods, on a class whose objects only need a `db`: theirs keeps its database in the evaluation's
+    store, validates all of it on each assignment and leaves a copy in a temporary file for each load."""
+    official = getattr(_module(f"{domain.name}.{domain.toolkit}"), domain.toolkit)
+    return type(domain.toolkit, (), {name: member for name, member in vars(official).items() if isfunction(member)})
+
+
+@cache
+def tool_specs(domain: Domain) -> tuple[ToolSpec, ...]:
+    """The tools as the benchmark's agent is told of them, by name, with the schemas of what they return."""
+    made = getattr(_module(f"{domain.name}.tools"), f"all_{domain.name}_tools")
+    tools = [import_module("inspect_ai.tool").ToolDef(make()) for make in made]
+    returns = _returns(domain)
+    specs = (
+        ToolSpec(
+            name=tool.name,
+            description=tool.description,
+            parameters=tool.parameters.model_dump(exclude_none=True),
+            returns=returns[tool.name],
+        )
+        for tool in tools
+        if tool.name not in LEFT_OUT
+    )
+    return tuple(sorted(specs, key=lambda spec: spec.name))
+
+
+def _returns(domain: Domain) -> dict[str, dict[str, Any]]:
+    """Tool -> JSON Schema of what it returns, from the package's data model. Exact: the tools return its objects whole."""
+    model = _module(f"{domain.name}.data_model")
+    kinds = _airline_returns(model) if domain.name == "airline" else _retail_returns(model)
+    return {tool: _schema(kind) for kind, tools in kinds for tool in tools.split()}
+
+
+def _airline_returns(model: ModuleType) -> list[tuple[Any, str]]:
+    statuses = sorted(get_args(kind.model_fields["status"].annotation)[0] for kind in get_args(model.FlightDateStatus))
+    updates = "update_reservation_baggages update_reservation_flights update_reservation_passengers"
+    return [
+        (model.Reservation, f"book_reservation cancel_reservation get_reservation_details {updates}"),
+        (model.User, "get_user_details"),
+        (list[model.AirportCode], "list_all_airports"),  # type: ignore[name-defined]
+        (list[model.DirectFlight], "search_direct_flight"),  # type: ignore[name-defined]
+        (list[list[model.DirectFlight]], "search_onestop_flight"),  # type: ignore[name-defined]
+        (str, "send_certificate"),
+        (Literal[tuple(statuses)], "get_flight_status"),
+    ]
+
+
+def _retail_returns(model: ModuleType) -> list[tuple[Any, str]]:
+    changes = "modify_pending_order_address modify_pending_order_items modify_pending_order_payment"
+    others = "cancel_pending_order exchange_delivered_order_items return_delivered_order_items"
+    return [
+        (model.Order, f"get_order_details {changes} {others}"),
+        (model.User, "get_user_details modify_user_address"),
+        (model.Product, "get_product_details"),
+        (dict[str, str], "list_all_product_types"),
+        (str, "find_user_id_by_email find_user_id_by_name_zip"),
+    ]
+
+
+def _schema(kind: Any) -> dict[str, Any]:
+    schema = TypeAdapter(kind).json_schema(mode="serialization")
+    inlined: dict[str, Any] = _inline(schema, schema.pop("$defs", {}))
+    return inlined
+
+
+def _inline(schema: Any, definitions: dict[str, Any]) -> Any:
+    """The same schema without references, titles and defaults, so that whoever reads its properties sees them; all of them are
+    required, because the tools write every field."""
+    if isinstance(schema, list):
+        return [_inline(part, definitions) for part in schema]
+    if not isinstance(schema, dict):
+        return schema
+    if "$ref" in schema:
+        schema = definitions[schema["$ref"].rpartition("/")[2]] | schema
+    inlined = {
+        key: {name: _inline(part, definitions) for name, part in value.items()}
+        if key == "properties"
+        else _inline(value, definitions)
+        for key, value in schema.items()
+        if key not in ("$ref", "title", "default")
+    }
+    return inlined | ({"required": list(inlined["properties"])} if "properties" in inlined else {})
+
+
+def _module(name: str) -> ModuleType:
+    try:
+        return import_module(f"inspect_evals.tau2.{name}")
+    except ModuleNotFoundError as error:
+        raise UserError(
+            f"a τ² domain was asked for, but {error.name} is not installed; expected: inspect-evals, which "
+            "pip install -e '.[eval]' brings"
+        ) from None
+
+
+def _read(domain: Domain, name: str) -> Any:
+    path = _module("utils").TAU2_DATA_DIR / "domains" / domain.name / name
+    data = path.read_bytes()
+    return json.loads(gzip.decompress(data) if path.suffix == ".gz" else data)
