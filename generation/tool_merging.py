@@ -8,12 +8,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from pydantic import ValidationError
-
 from core.messages import Frozen, ToolSpec
+from generation.entities import field_types, singular
+from generation.foreign_tools import tool_spec
 
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
 _SNAKE = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
-_OF_AN_OBJECT = {"type", "required", "additionalProperties", "description", "title", "$schema"}
 _SYNONYMS = {
     "get": ("fetch", "retrieve", "lookup", "show", "view", "read", "describe", "obtain"),
     "search": ("find", "query", "browse"),
@@ -27,21 +27,8 @@ _STOP_WORDS = _EMPTY_WORDS | {"of", "for", "to", "by", "its", "and", "or", "with
 _CLOCK = {"time", "date", "datetime", "today", "now", "today date", "server time", "system time"}
 _CLOCK |= {f"current {unit}" for unit in ("time", "date", "datetime", "day", "timestamp")}
 _OF_A_CLOCK = {"timezone", "time_zone", "tz", "format", "location", "city", "country"}
-_CONSTANT = {
-    "help",
-    "ping",
-    "pong",
-    "echo",
-    "hello",
-    "greeting",
-    "about",
-    "noop",
-    "test",
-    "status",
-    "version",
-    "health",
-}
-_CONSTANT |= {"health check", "api version", "server status", "system status", "api status", "service status"}
+_CONSTANT = {"help", "ping", "pong", "echo", "hello", "greeting", "about", "noop", "test", "status", "version"}
+_CONSTANT |= {"health", "health check", "api version", "server status", "system status", "api status", "service status"}
 _IDENTIFIER = re.compile(r"(^|_)(id|uuid|code|number|key|reference|symbol|sku)$")
 _NEARLY = 0.8
 _REFUSALS = ("merged_duplicates", "conflicts", "invalid", "trivial", "beyond_max")
@@ -122,36 +109,25 @@ class _Merging:
 
 
 def read_tool(proposal: dict[str, Any]) -> ToolSpec:
-    """One function spec, flat or as {"type": "function", "function": {…}}. Raises ValueError that says what is wrong with it."""
+    """One proposed function spec, flat or as {"type": "function", "function": {…}}; what it returns is predicted later. Raises
+    ValueError that says what is wrong with it."""
     function = proposal.get("function")
     function = function if isinstance(function, dict) else proposal
-    parameters = function.get("parameters") or {}
-    if isinstance(parameters, dict):
-        if unknown := sorted(set(parameters) - _OF_AN_OBJECT) if "properties" not in parameters else []:
-            raise ValueError(f"the parameters are no object schema with properties, but have {unknown[0]!r}")
-        parameters = {"type": "object", "properties": {}} | parameters
-    description = function.get("description") or ""
-    try:
-        tool = ToolSpec.model_validate({"name": _name(proposal), "description": description, "parameters": parameters})
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise ValueError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from None
-    except RecursionError:
-        raise ValueError("the parameters are nested too deeply") from None
-    if tool.parameters["type"] != "object":
-        raise ValueError(f"the parameters have type {tool.parameters['type']!r}, an object is expected")
-    if '"$ref"' in json.dumps(tool.parameters):
-        raise ValueError("the parameters refer to a schema elsewhere ($ref)")
-    if loose := [name for name in tool.parameters.get("required", ()) if name not in tool.parameters["properties"]]:
-        raise ValueError(f"the parameter {loose[0]} is required but not declared")
-    return tool
+    name, description = _name(proposal), function.get("description")
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
+        raise ValueError("letters, digits and underscores are expected as its name")
+    tool = tool_spec({**function, "name": name})
+    # A reader of given tools puts words of the name for a missing description; for a proposed one that is a fault.
+    return tool.model_copy(
+        update={"description": description.strip() if isinstance(description, str) else "", "returns": None}
+    )
 
 
 def trivial(tool: ToolSpec) -> str | None:
     """Why nobody needs this tool, or None: the paper wants none that do nothing for a task."""
     if not _SNAKE.fullmatch(tool.name):
         return "the name is not snake_case"
-    if not tool.description.strip():
+    if not tool.description:
         return "no description"
     verb, words = _parts(tool.name)
     about = {" ".join(words), " ".join((verb, *words))}  # get_help, or help alone
@@ -179,24 +155,17 @@ def _signature(schema: Any) -> str:
 
 def _types(schema: Any) -> Any:
     if not isinstance(schema, dict):
-        return "any"
+        return []
     if isinstance(properties := schema.get("properties"), dict):
         return {name: _types(part) for name, part in properties.items()}
-    kinds = schema.get("type", "any")
-    named = sorted({kinds} if isinstance(kinds, str) else set(kinds) - {"null"})
-    return [*named, _types(schema["items"])] if "items" in schema else named
-
-
-def _singular(word: str) -> str:
-    if word.endswith("ies") and len(word) > 4:
-        return word[:-3] + "y"
-    return word if word.endswith(("ss", "us", "is")) or len(word) < 3 else word.removesuffix("s")
+    types = sorted(field_types(schema))
+    return [*types, _types(schema["items"])] if "items" in schema else types
 
 
 def _parts(name: str) -> tuple[str, list[str]]:
     """The verb of a tool's name, one for all its synonyms, and the other words in the singular."""
     verb, *words = name.lower().split("_")
-    return _VERB.get(verb, verb), [_singular(word) for word in words]
+    return _VERB.get(verb, verb), [singular(word) for word in words]
 
 
 def _core(name: str) -> tuple[str, ...]:
@@ -205,28 +174,26 @@ def _core(name: str) -> tuple[str, ...]:
 
 
 def _alike(one: ToolSpec, other: ToolSpec) -> bool:
-    """Whether two tools with the same parameters do the same: the same verb, and either the same name in other words or
-    nearly the same description under names of which one says no more than the other."""
+    """Whether two tools with the same parameters do the same: the same verb, and either the same name in other words, or the
+    same description, or nearly the same one that in both has the words by which the names differ."""
     (verb, *ours), (its_verb, *theirs) = _core(one.name), _core(other.name)
     if verb != its_verb:
         return False
-    if ours == theirs:
-        return True
     said, repeated = _content(one.description), _content(other.description)
-    overlap = len(said & repeated) / max(1, len(said | repeated))
-    nested = set(ours) <= set(theirs) or set(theirs) <= set(ours)
-    return overlap == 1 or (nested and overlap >= _NEARLY)
+    shared, differing = said & repeated, set(ours) ^ set(theirs)
+    nearly = len(shared) >= _NEARLY * len(said | repeated) and differing <= shared
+    return ours == theirs or (len(said) > 1 and said == repeated) or nearly
 
 
 def _content(description: str) -> set[str]:
-    words = (_singular(word) for word in re.findall(r"[^\W_]+", description.lower()))
-    return {_VERB.get(word, word) for word in words} - _STOP_WORDS
+    words = set(re.findall(r"[^\W_]+", description.lower())) - _STOP_WORDS
+    return {_VERB.get(word, singular(word)) for word in words} - _EMPTY_WORDS
 
 
 def _identifiers(tool: ToolSpec) -> set[str]:
     """What names records in its arguments or, to judge by its name, in its result: order_id for search_orders_by_date."""
     noun = re.split(r"_(?:by|for|of|in|from|to|with|near|at|on)(?:_|$)", "_".join(_parts(tool.name)[1]))[0]
-    names = {_singular(name.lower()) for name in tool.parameters.get("properties", {})}
+    names = {singular(name.lower()) for name in tool.parameters.get("properties", {})}
     return {noun + "_id" if name == "id" else name for name in names if _IDENTIFIER.search(name)} | {noun + "_id"}
 
 
