@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal, get_args
 
@@ -76,12 +77,14 @@ async def _vote(
 
 
 def read_judgment(text: str) -> Judgment:
-    """A judge's answer. Only the paper's judgment and reasoning must be there; a bullet that cannot be read is left out.
+    """A judge's answer, the last one in `text`, since a draft of it or a tool's result may be quoted before.
 
-    A failed Critical bullet makes it invalid whatever it says, and the reasoning then notes so. "invalid" with every Critical
-    bullet passed stays: the judge may have other grounds. Raises ValueError that says what cannot be read.
+    Only the paper's judgment and reasoning must be there; a bullet that cannot be read is left out. A failed Critical bullet
+    makes it invalid whatever it says, and the reasoning then notes so. "invalid" with every Critical bullet passed stays: the
+    judge may have other grounds. Raises ValueError that says what cannot be read.
     """
-    said = read_answer(text, _Said)
+    begun = [found.start() for found in _ANSWER.finditer(text)]
+    said = read_answer(text[begun[-1] :] if begun else text, _Said)
     failed = [bullet.bullet for bullet in said.bullets if bullet.rubric_class == "Critical" and not bullet.passed]
     if said.judgment == "valid" and not failed:
         return Judgment(judgment="valid", reasoning=said.reasoning, bullets=said.bullets)
@@ -89,6 +92,10 @@ def read_judgment(text: str) -> Judgment:
     return Judgment(
         judgment="invalid", reasoning=f"{said.reasoning}{note}", bullets=said.bullets, blame=_BLAMES.get(said.blame)
     )
+
+
+_ANSWER = re.compile(r"""\{\s*["']?(?:bullets|judgment|reasoning|blame)["']?\s*:""")
+"""Where an answer opens, whichever of its fields comes first."""
 
 
 def _plain(value: Any) -> Any:
