@@ -1,91 +1,74 @@
-"""The stand-in's task writer: one to three moves on the rows it is shown, phrased as goals, with their plan."""
+"""The stand-in's task writer for the databases whose tools it knows: moves on the rows it is shown, phrased as goals, with their
+plan. Tools of any other origin are for tool_tasks."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable
-from dataclasses import dataclass, field
 from random import Random
 from typing import Any
 
 from generation.llm.base import TaskWriterContext
+from generation.llm.roles import tool_tasks
+from generation.llm.roles.drafts import Draft, Move, answer_of, compose, join
 from generation.llm.roles.sql_shapes import Shape, closed_values, label, plural, shapes, singular, snake, words
 
 Row = dict[str, Any]
-_MOVES = {"easy": 1, "medium": 2, "hard": 3}
 
 
-@dataclass
-class Draft:
-    """A task in the making; `known` maps (table, row label) to the call that looked the row up."""
-
-    subgoals: list[str] = field(default_factory=list)
-    plan: list[dict[str, Any]] = field(default_factory=list)
-    known: dict[tuple[str, str], int] = field(default_factory=dict)
-
-    def call(self, tool: str, arguments: dict[str, Any], tell: list[str] | None = None) -> int:
-        entry = {"tool": tool, "arguments": arguments, "subgoal": len(self.subgoals), "tell": tell or []}
-        self.plan.append(entry)
-        return len(self.plan) - 1
+def answer(context: TaskWriterContext, rng: Random) -> str:
+    """One task as the JSON a real model gives."""
+    if context.schema is None or not any(tool.name in shapes(context.schema) for tool in context.tools):
+        return tool_tasks.answer(context, rng)
+    return answer_of(compose(context, rng, Writer(context, rng).move), context)
 
 
 class Writer:
-    """Knows which of the shapes the given tools are, and what rows it may speak of."""
+    """Knows which of the shapes the given tools are, and what rows it may speak of. `learnt` is what a follow-up can use:
+    (table, column) -> the value of an earlier result."""
 
     def __init__(self, context: TaskWriterContext, rng: Random) -> None:
-        assert context.schema, "the stand-in writes tasks from a relational schema"
-        self.context = context
+        assert context.schema, "shapes are those of a relational schema"
         self.schema = context.schema
         self.rng = rng
         known = shapes(self.schema)
         self.shapes = [known[tool.name] for tool in context.tools if tool.name in known]
         self.view = {table: rows for table, rows in context.view.items() if rows}
+        self.learnt = self._learnt(context) if context.want_follow_up else {}
+        self.weights: list[tuple[Move, int]] = [
+            (self.look_up, 5),
+            (self.listing, 4),
+            (self.update, 5),
+            (self.create, 3),
+            (self.top, 2),
+            (self.total, 2),
+            (self.count, 2),
+            (self.delete, 2),
+        ]
 
-    def task(self) -> dict[str, Any]:
-        draft = Draft()
-        moves = [self.look_up, self.listing, self.update, self.create, self.top, self.total, self.count, self.delete]
-        weights = [5, 4, 5, 3, 2, 2, 2, 2]
-        for _ in range(40):
-            if len(draft.subgoals) == _MOVES[self.context.difficulty]:
-                break
-            move: Callable[[Draft], str | None] = self.rng.choices(moves, weights)[0]
-            before = len(draft.plan)
-            text = move(draft)
-            # Two subgoals that differ only in the new value would contradict each other.
-            if text is None or any(text.rsplit(" to ", 1)[0] == other.rsplit(" to ", 1)[0] for other in draft.subgoals):
-                del draft.plan[before:]
-                draft.known = {key: call for key, call in draft.known.items() if call < before}
-            else:
-                draft.subgoals.append(text)
-        return self._finish(draft)
+    def _learnt(self, context: TaskWriterContext) -> dict[tuple[str, str], Any]:
+        """The facts that name a row: keys of the tables that told them, keys they refer to, and names."""
+        owners: dict[str, tuple[str, str]] = {}
+        known = shapes(self.schema)
+        for call in (call for task in context.previous[-1:] for call in task.plan if call.tool in known):
+            table, key = known[call.tool].table, known[call.tool].key
+            name = label(table)
+            columns = {key: (table.name, key)} | ({name.name: (table.name, name.name)} if name else {})
+            columns |= {
+                k.columns[0]: (k.parent, k.parent_columns[0]) for k in table.foreign_keys if len(k.columns) == 1
+            }
+            owners |= {snake(column): place for column, place in columns.items() if snake(column) in call.tell}
+        return {owners[field]: value for field, value in context.facts.items() if field in owners and value is not None}
 
-    def _finish(self, draft: Draft) -> dict[str, Any]:
-        parts = draft.subgoals
-        if self.context.style == "question":
-            goal = " ".join(("Please " if i == 0 else "Then ") + part + "." for i, part in enumerate(parts))
-            if any(call["tool"].startswith("delete_") for call in draft.plan):
-                goal += " There is no need to ask me for confirmation."
-        else:
-            goal = " ".join(
-                ("The user wants to " if i == 0 else "They also want to ") + part + "." for i, part in enumerate(parts)
-            )
-        told = [words(name) for call in draft.plan for name in call["tell"]]
-        return {
-            "goal": goal,
-            "subgoals": parts,
-            "difficulty": self.context.difficulty,
-            "plan": draft.plan,
-            "criteria": [f"The assistant gets this done: {part}." for part in parts]
-            + ([f"The user is told: {', '.join(dict.fromkeys(told))}."] if told else []),
-            "checkpoints": [f"{call['tool']} has succeeded" for call in draft.plan],
-        }
+    def move(self, draft: Draft) -> str | None:
+        moves, weights = zip(*self.weights, strict=True)
+        chosen: Move = self.rng.choices(moves, weights)[0]
+        return chosen(draft)
 
     # Moves: each adds its calls to the draft and gives the phrase of its subgoal, or None where it does not apply.
 
     def look_up(self, draft: Draft) -> str | None:
         shape = self._one("search", "get")
-        row = shape and self._row(shape.table.name)
-        if not shape or not row:
+        row = shape and self._row(shape.table.name, shape.column, draft)
+        if not shape or not row or row[shape.column] is None:
             return None
         fields = self._fields(shape, row)
         if not fields:
@@ -93,8 +76,8 @@ class Writer:
         subject = self._subject(shape, row)
         index = draft.call(shape.name, {snake(shape.column): row[shape.column]}, [snake(f) for f in fields])
         if shape.kind == "search":
-            draft.known[(shape.table.name, str(row[shape.column]))] = index
-        return f"find out the {_join([words(f) for f in fields])} of {subject}"
+            draft.known[shape.table.name, str(row[shape.column])] = index
+        return f"find out the {join([words(f) for f in fields])} of {subject}"
 
     def listing(self, draft: Draft) -> str | None:
         shape = self._one("list")
@@ -107,7 +90,7 @@ class Writer:
         plain = [name for name in self._plain(shape) if name != shape.column]
         fields = [shape.key, *self.rng.sample(plain, min(1, len(plain)))]
         draft.call(shape.name, {snake(shape.column): reference}, [snake(f) for f in fields])
-        return f"see the {words(plural(shape.table.name))} of {subject} with {_join([words(f) for f in fields])}"
+        return f"see the {words(plural(shape.table.name))} of {subject} with {join([words(f) for f in fields])}"
 
     def total(self, draft: Draft) -> str | None:
         shape = self._one("total")
@@ -117,7 +100,7 @@ class Writer:
         reference, subject = found
         fields = list(shape.returns["items"]["properties"])
         draft.call(shape.name, {snake(shape.column): reference}, fields)
-        return f"know the {_join([words(name) for name in fields])} of {subject}"
+        return f"know the {join([words(name) for name in fields])} of {subject}"
 
     def update(self, draft: Draft) -> str | None:
         shape = self._one("update")
@@ -151,7 +134,7 @@ class Writer:
             details.append(f"{words(column)} {arguments[name]}")
         draft.call(shape.name, arguments, [snake(shape.key)])
         owner = f" for {subject}" if subject else ""
-        return f"add a new {words(singular(shape.table.name))}{owner} with {_join(details)}" if details else None
+        return f"add a new {words(singular(shape.table.name))}{owner} with {join(details)}" if details else None
 
     def top(self, draft: Draft) -> str | None:
         shape = self._one("top")
@@ -175,7 +158,7 @@ class Writer:
 
     def delete(self, draft: Draft) -> str | None:
         shape = self._one("delete")
-        row = shape and self._row(shape.table.name)
+        row = shape and self._row(shape.table.name, shape.key, draft)
         if not shape or not row:
             return None
         draft.call(shape.name, {snake(shape.key): row[shape.key]})
@@ -187,8 +170,19 @@ class Writer:
         fitting = [shape for shape in self.shapes if shape.kind in kinds]
         return self.rng.choice(fitting) if fitting else None
 
-    def _row(self, table: str) -> Row | None:
-        rows = self.view.get(table)
+    def _recalls(self, table: str, column: str, draft: Draft) -> bool:
+        """Whether to speak of what was learnt: the first time in a task, if it can be, and now and then after that."""
+        if (table, column) not in self.learnt or (draft.follows and self.rng.random() < 0.5):
+            return False
+        draft.follows = True
+        return True
+
+    def _row(self, table: str, column: str, draft: Draft) -> Row | None:
+        """A row to speak of, named by `column`: the one that was learnt, of which no more may be known, or one of the view."""
+        rows = self.view.get(table, [])
+        if self._recalls(table, column, draft):
+            value = self.learnt[table, column]
+            return next((row for row in rows if row[column] == value), {column: value})
         return self.rng.choice(rows) if rows else None
 
     def _find(self, table: str, draft: Draft) -> tuple[Any, str] | None:
@@ -197,21 +191,21 @@ class Writer:
         key = next((s.key for s in shapes(self.schema).values() if s.table.name == table), None)
         if key is None:
             return None
-        if self.context.want_follow_up and snake(key) in self.context.facts:
-            return self.context.facts[snake(key)], f"{one} number {self.context.facts[snake(key)]}"
+        if self._recalls(table, key, draft):
+            return self.learnt[table, key], f"{one} number {self.learnt[table, key]}"
         earlier = [(name, index) for (known, name), index in draft.known.items() if known == table]
         if earlier:
             name, index = self.rng.choice(earlier)
             return f"${{{index}.{snake(key)}}}", f"the {one} {name}"
-        row = self._row(table)
         search = next((s for s in self.shapes if s.kind == "search" and s.table.name == table), None)
+        row = self._row(table, search.column if search else key, draft)
         if row is None or (search is None and not self.rng.random() < 0.6):
             return None
-        if search is None or row[search.column] is None:
+        if search is None or row[search.column] is None or (key in row and self.rng.random() < 0.3):
             return row[key], f"{one} number {row[key]}"
         name = str(row[search.column])
         index = draft.call(search.name, {snake(search.column): name})
-        draft.known[(table, name)] = index
+        draft.known[table, name] = index
         return f"${{{index}.{snake(key)}}}", f"the {one} {name}"
 
     def _subject(self, shape: Shape, row: Row) -> str:
@@ -225,9 +219,9 @@ class Writer:
         ]
 
     def _fields(self, shape: Shape, row: Row) -> list[str]:
-        plain = [name for name in self._plain(shape) if name != shape.column and row[name] not in (None, "")]
+        plain = [name for name in self._plain(shape) if name != shape.column and row.get(name, "?") not in (None, "")]
         chosen = self.rng.sample(plain, min(len(plain), self.rng.randint(1, 2)))
-        return [shape.key, *chosen[:1]] if shape.kind == "search" and self.rng.random() < 0.5 else chosen
+        return [shape.key, *chosen[:1]] if shape.kind == "search" and self.rng.random() < 0.7 else chosen
 
     def _value(self, shape: Shape, column: str) -> Any:
         """A new value of a column's kind: another of a closed set, a changed number, or another row's text."""
@@ -238,6 +232,8 @@ class Writer:
         if not present:
             return None
         value = self.rng.choice(present)
+        if set(present) <= {0, 1}:  # a truth value
+            return 1 - value
         foreign = {name for key in shape.table.foreign_keys for name in key.columns}
         if isinstance(value, (int, float)) and column not in foreign:
             return (
@@ -246,12 +242,3 @@ class Writer:
                 else value + self.rng.randint(1, 9)
             )
         return value
-
-
-def _join(parts: list[str]) -> str:
-    return parts[0] if len(parts) == 1 else ", ".join(parts[:-1]) + " and " + parts[-1]
-
-
-def answer(context: TaskWriterContext, rng: Random) -> str:
-    """One task as the JSON a real model gives."""
-    return json.dumps(Writer(context, rng).task(), ensure_ascii=False)

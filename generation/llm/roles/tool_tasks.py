@@ -1,0 +1,213 @@
+"""The stand-in's task writer for tools of any origin: it knows their specs and, where there are any, some rows of their data.
+
+Each move is one call. Its arguments come from what an earlier task told (in a follow-up), from the result of an earlier call
+of the task, from one row of the view, or are made up; the phrase of its subgoal names every value.
+"""
+
+from __future__ import annotations
+
+from random import Random
+from typing import Any, NamedTuple
+
+from core.messages import ToolSpec, schema_error
+from generation.llm.base import TaskWriterContext
+from generation.llm.roles.drafts import Draft, answer_of, compose, join
+from generation.llm.roles.sql_shapes import snake, words
+from generation.llm.roles.tool_values import Record, Schema, from_record, invent, is_identifier, plain
+from generation.llm.roles.verbs import deed, makes
+from generation.toolset import changes
+
+_HIDDEN = {"rows_affected", "success", "message", "error", "ok"}
+_SCALARS = ("string", "integer", "number")
+
+
+def answer(context: TaskWriterContext, rng: Random) -> str:
+    """One task as the JSON a real model gives; where the rows allow none, one about records that nobody has seen."""
+    draft = compose(context, rng, ToolWriter(context, rng, strict=True).move)
+    if not draft.plan:
+        draft = compose(context, rng, ToolWriter(context, rng, strict=False).move)
+    return answer_of(draft, context)
+
+
+class Argument(NamedTuple):
+    """A value for a parameter, with the words that name it."""
+
+    name: str
+    value: Any
+    phrase: str
+
+
+class ToolWriter:
+    """`strict` leaves out tools for whose identifiers the view has no record; without a view none is needed."""
+
+    def __init__(self, context: TaskWriterContext, rng: Random, strict: bool) -> None:
+        self.tools = context.tools
+        learnt = context.facts.items() if context.want_follow_up else ()
+        self.facts = {snake(name): value for name, value in learnt if isinstance(value, str | int | float)}
+        self.rng = rng
+        self.records = [Record(kind, row) for kind, rows in sorted(context.view.items()) for row in rows if row]
+        self.strict = strict and bool(self.records)
+        self.record: Record | None = None
+        self.returned = {tool.name: _scalars(tool.returns, nested=False) for tool in self.tools}
+
+    def move(self, draft: Draft) -> str | None:
+        """One more call, on the record that the last one was about if it can be."""
+        tool = self._tool(draft)
+        others = self.rng.sample(self.records, len(self.records))
+        candidates: list[Record | None] = [*([self.record] if self.record and draft.plan else []), *others]
+        for record in candidates or [None]:
+            if record and not self._in_state(tool, record):
+                continue
+            trial = draft.copy()
+            arguments = self._arguments(tool, record, trial)
+            if arguments is not None:
+                self.record = record
+                draft.said, draft.follows = trial.said, trial.follows
+                return self._plan(tool, arguments, record, draft)
+        return None
+
+    def _tool(self, draft: Draft) -> ToolSpec:
+        """Reading twice as often as changing; after a first call often a tool that can use its result, in a follow-up one that
+        can use what was learnt."""
+        brought = {snake(name) for _, name in draft.known}
+        if self.facts and not draft.follows:
+            brought = set(self.facts)
+        chaining = [tool for tool in self.tools if brought & {snake(name) for name in _parameters(tool)}]
+        tools = chaining if chaining and self.rng.random() < 0.7 else self.tools
+        return self.rng.choices(tools, [1 if changes(tool.name) else 2 for tool in tools])[0]
+
+    def _in_state(self, tool: ToolSpec, record: Record) -> bool:
+        """A tool whose name speaks of a state that records have (cancel_pending_order) is for records in that state."""
+        states = {word for other in self.records for word in _state(other)}
+        mentioned = states & set(snake(tool.name).split("_"))
+        return not mentioned or not _state(record) or bool(mentioned & _state(record))
+
+    def _arguments(self, tool: ToolSpec, record: Record | None, draft: Draft) -> list[Argument] | None:
+        """Arguments for all required parameters and some others, or None. A change takes the values it sets from another record
+        of the kind, so that there is something to change."""
+        required = tool.parameters.get("required") or []
+        other = self._other(record) if changes(tool.name) else None
+        found: list[Argument] = []
+        for name, schema in _parameters(tool).items():
+            optional = name not in required
+            if optional and self.rng.random() < 0.7 and not (required == [] and not found):
+                continue
+            sources = [record] if is_identifier(name) or not other else [other, record]
+            taken = [argument.value for argument in found]
+            argument = self._argument(name, schema, sources, draft, taken, optional)
+            if argument is None and not optional:
+                return None
+            if argument:
+                found.append(argument)
+        complete = {argument.name: argument.value for argument in found}
+        literal = not any(isinstance(value, str) and value.startswith("${") for value in complete.values())
+        return None if literal and tool.argument_error(complete) else found
+
+    def _argument(
+        self, name: str, schema: Schema, sources: list[Record | None], draft: Draft, taken: list[Any], optional: bool
+    ) -> Argument | None:
+        field = snake(name)
+        if (
+            field in self.facts
+            and schema_error(self.facts[field], schema) is None
+            and (not draft.follows or self.rng.random() < 0.5)
+        ):
+            draft.follows = True
+            return _literal(name, self.facts[field], draft)
+        chained = self._chained(field, schema, draft) if is_identifier(name) else []
+        if chained and self.rng.random() < 0.85:
+            return self.rng.choice(chained)._replace(name=name)
+        if "enum" not in schema:
+            for source in sources:
+                value = from_record(source, name, schema, self.rng) if source else None
+                if value is not None:
+                    return _literal(name, value, draft)
+        if is_identifier(name) and self.strict:
+            return None
+        if field in draft.said and schema_error(draft.said[field], schema) is None:
+            return _literal(name, draft.said[field], draft)
+        if optional and "enum" not in schema and self.records:
+            return None
+        for _ in range(12):  # not from one currency to the same, if there are others
+            value = invent(name, schema, self.rng, len(taken))
+            if value not in taken:
+                break
+        return None if value is None else _literal(name, value, draft)
+
+    def _chained(self, field: str, schema: Schema, draft: Draft) -> list[Argument]:
+        """What results of earlier calls can give for a field: one of that name and type, or the id of such a record."""
+        return [
+            Argument(field, f"${{{place}.{known}}}", f"the {words(field)} from the {what}")
+            for (what, known), place in draft.known.items()
+            if (snake(known) == field or (known == "id" and field == f"{snake(what)}_id"))
+            and self.returned[draft.plan[place].tool][known] == schema.get("type")
+        ]
+
+    def _other(self, record: Record | None) -> Record | None:
+        others = [other for other in self.records if record and other.kind == record.kind and other != record]
+        return self.rng.choice(others) if others else None
+
+    def _plan(self, tool: ToolSpec, arguments: list[Argument], record: Record | None, draft: Draft) -> str:
+        given = {snake(argument.name) for argument in arguments}
+        tell = self._tell(tool, given, record)
+        verb, what = deed(tool.name)
+        place = draft.call(tool.name, {argument.name: argument.value for argument in arguments}, tell)
+        if not tool.name.lower().startswith(("list", "top")):  # many rows: which one would be meant?
+            draft.known |= {(what, name): place for name in self.returned[tool.name] if snake(name) not in given}
+        details = join([argument.phrase for argument in arguments]) if arguments else ""
+        if changes(tool.name):
+            return f"{verb} {what}" + (f" with {details}" if details else "")
+        fields = f"the {join([words(name) for name in tell])}" if tell else ""
+        if fields and verb == "see the":
+            verb, fields = f"find out {fields} from the", ""
+        return f"{verb} {what}" + (f" for {details}" if details else "") + (f" and see {fields}" if fields else "")
+
+    def _tell(self, tool: ToolSpec, given: set[str], record: Record | None) -> list[str]:
+        """Result fields to be told: of a reading up to two, of what makes a record its identifier, of other changes none."""
+        fields = [
+            name
+            for name in _scalars(tool.returns, nested=True)
+            if snake(name) not in given | _HIDDEN and not (record and record.row.get(name, "?") in (None, ""))
+        ]
+        if changes(tool.name):
+            return [name for name in fields if is_identifier(name)][:1] if makes(tool.name) else []
+        return self.rng.sample(fields, min(len(fields), self.rng.randint(1, 2)))
+
+
+def _parameters(tool: ToolSpec) -> dict[str, Schema]:
+    return {name: plain(schema) for name, schema in (tool.parameters.get("properties") or {}).items()}
+
+
+def _scalars(returns: Schema | None, nested: bool) -> dict[str, str]:
+    """Field -> type of those fields of a returned object, or of a returned list's objects, that always hold a single value. With
+    `nested`, where it has none of its own, those of the first part that has some."""
+    row = plain(returns)
+    row = plain(row.get("items")) if row.get("type") == "array" else row
+    properties = {name: schema for name, schema in (row.get("properties") or {}).items() if isinstance(schema, dict)}
+    kinds = {name: schema.get("type") for name, schema in properties.items() if name not in _HIDDEN}
+    found = {name: kind for name, kind in kinds.items() if isinstance(kind, str) and kind in _SCALARS}
+    if found or not nested:
+        return found
+    return next((inner for schema in properties.values() if (inner := _scalars(schema, nested=True))), {})
+
+
+def _state(record: Record) -> set[str]:
+    status = record.row.get("status")
+    return set(status.lower().split()) if isinstance(status, str) else set()
+
+
+def _literal(name: str, value: Any, draft: Draft) -> Argument:
+    if not isinstance(value, list | dict):
+        draft.said[snake(name)] = value
+    return Argument(name, value, f"{words(name)} {_spoken(value)}")
+
+
+def _spoken(value: Any) -> str:
+    """A value as a user says it, each scalar in it verbatim."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list):
+        return join([_spoken(part) for part in value]) if value else "none"
+    if isinstance(value, dict):
+        return "(" + ", ".join(f"{words(key)} {_spoken(part)}" for key, part in value.items()) + ")"
+    return str(value)
