@@ -1,9 +1,14 @@
-"""The stand-in's user: asks for its subgoals one or two at a time, confirms, clarifies, corrects itself, follows up, ends."""
+"""The stand-in's user: keeps to the rules it is given, asks, confirms, clarifies, corrects itself, and ends or gives up.
+
+Every wish is said in the words of its subgoal, for that is what the stand-in's agent listens for. What an adversarial user takes
+back it takes back without naming another wish, and in the same message it wants it again: the goal's own wishes stand in the end.
+"""
 
 from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
 from random import Random
 
 from core.messages import AssistantMessage, UserMessage
@@ -20,6 +25,9 @@ _OPENINGS = {
         "Hello, I am not quite sure how this works.",
         "Hi, maybe you can help me.",
     ],
+    "demanding": ["Finally.", "I expect good service here.", "Listen."],
+    "sceptical": ["Let us see whether this works.", "I doubt that you can help, but well.", "Hm, hello."],
+    "chatty": ["Hi! What a day.", "Hello, hello!", "Oh, hi! I nearly forgot why I came."],
 }
 _REQUESTS = {
     "terse": ["{0}.", "Please {0}.", "Need to {0}."],
@@ -31,63 +39,155 @@ _REQUESTS = {
     ],
     "hurried": ["I need to {0}, quickly please.", "Can we {0} right now?", "I have to {0}."],
     "unsure": ["I think I need to {0}?", "I was hoping to {0}.", "Is it possible to {0}?"],
+    "demanding": ["I want to {0}, and properly.", "I need to {0}. At once.", "I insist: {0}."],
+    "sceptical": ["Are you really able to help me {0}?", "I want to {0}, if that is possible at all."],
+    "chatty": ["So, I want to {0}.", "My sister said that you could help me to {0}?", "Well, I need to {0}."],
 }
 _NEUTRAL = (["Hi.", "Hello."], ["Can you help me to {0}?", "I want to {0}.", "Please help me {0}."])
+_EXPERTISE = {
+    "novice": ["", "I have never done this before.", "Please bear with me."],
+    "expert": ["", "I know how this works.", "The usual procedure."],
+}
 _FEEDBACK = ["Thanks.", "Great, thank you.", "Perfect.", "That helps.", "Good to know."]
 _NEXT = ["Next, ", "Also: ", "Then there is one more thing. ", "Now, ", "And "]
-_AGAIN = ["Something else now. ", "One more matter. ", "While I have you: ", "There is something further. "]
+_AGAIN = ["Something else now.", "One more matter.", "While I have you:", "There is something further."]
 _CONFIRM = ["Yes, please go ahead.", "Yes, I confirm.", "Yes, do it please.", "Yes."]
+_UNSURE = [
+    "Please make sure that it is the right one first.",
+    "Is that safe to do?",
+    "Tell me if anything speaks against it.",
+]
+_RETRY = ["Could you try again?", "Please have another look.", "That does not help me yet. Once more, please."]
+_GIVE_UP = [
+    "This leads nowhere, I give up.",
+    "That is disappointing. I will try it elsewhere.",
+    "You have not helped me at all. Goodbye.",
+]
 _CLOSING = [
     "Thanks, that is all.",
     "Perfect, that was everything. Thank you!",
     "All done then, thanks for your help.",
     "Thank you, goodbye.",
 ]
+_WAVERING = [
+    "I have something to ask. Or no, forget it. Well, yes, I do want it after all.",
+    "Never mind, I will leave it as it is. No, on second thoughts I want it done.",
+    "Actually, drop that. Hm, no, I have changed my mind back again.",
+]
+_PRESSING = ["And I do not want to wait for it.", "Surely you can make that quick.", "I expect no excuses this time."]
+_DIGRESSIONS = [
+    "Before I say what it is about: is it always this slow here?",
+    "By the way, your telephone line was busy all morning. Nobody picked up.",
+    "The weather is dreadful today, and the traffic was no better. But you cannot help that.",
+]
 _FAILED = re.compile(r"\b(could not|couldn't|unable|failed|cannot|can't|sorry)\b", re.I)
 
 
 def answer(context: UserContext, rng: Random) -> str:
     """One message as {"user_message", "is_task_complete"}."""
-    message, complete = _speak(context, rng)
+    message, complete = _Person(context, rng).speak()
     return json.dumps({"user_message": message, "is_task_complete": complete}, ensure_ascii=False)
 
 
-def _speak(context: UserContext, rng: Random) -> tuple[str, bool]:
-    mine = [m.content for m in context.transcript[context.task_start :] if isinstance(m, UserMessage)]
-    last = context.transcript[-1] if mine and context.transcript else None
-    heard = last.content if isinstance(last, AssistantMessage) else ""
-    if heard.rstrip().endswith("?") and "confirm" in heard.lower():
-        return rng.choice(_CONFIRM), False
-    vague = [
-        goal for goal in context.subgoals if _withheld(goal) and not _said(goal, mine) and _said(_withheld(goal), mine)
-    ]
-    if vague:
-        return f"{vague[0][0].upper()}{vague[0][1:]}.", False
-    if heard and _FAILED.search(heard):
-        asked = [goal for goal in context.subgoals if _said(goal, mine)]
-        repeated = sum("try again" in text for text in mine)
-        if asked and not repeated:
-            return f"Could you try again? I want to {asked[-1]}.", False
-    waiting = [goal for goal in context.subgoals if not _said(goal, mine)]
-    if not waiting:
-        return rng.choice(_CLOSING), True
-    several = rng.randint(1, max(1, context.max_subtasks_per_turn))
-    return _ask(context, waiting[:several], bool(mine), rng), False
+class _Person:
+    """What the user can know of its present task: what it said and what was said to it."""
 
+    def __init__(self, context: UserContext, rng: Random) -> None:
+        self.context = context
+        self.rules = context.rules
+        self.rng = rng
+        part = context.transcript[context.task_start :]
+        self.mine = [message.content for message in part if isinstance(message, UserMessage)]
+        self.ever = [message.content for message in context.transcript if isinstance(message, UserMessage)]
+        self.answers = [m.content for m in part if isinstance(m, AssistantMessage) and not m.tool_calls]
+        self.asked = [goal for goal in context.subgoals if _said(goal, self.mine)]
+        self.vague = [goal for goal in context.subgoals if goal not in self.asked and _hinted(goal, self.mine)]
+        self.waiting = [goal for goal in context.subgoals if goal not in (*self.asked, *self.vague)]
 
-def _ask(context: UserContext, goals: list[str], going_on: bool, rng: Random) -> str:
-    voice = context.persona.split()[0].strip(":,.").lower() if context.persona else ""
-    openings, requests = _OPENINGS.get(voice, _NEUTRAL[0]), _REQUESTS.get(voice, _NEUTRAL[1])
-    asked = " and ".join(goals)
-    if len(goals) == 1 and _withheld(asked) and rng.random() < 0.12:
-        asked = _withheld(asked)
-    elif len(goals) == 1 and rng.random() < 0.06:
-        asked = f"{asked.rsplit(' ', 1)[0]} — wait, let me put that right: I want to {asked}"
-    request = rng.choice(requests).format(asked)
-    if going_on:
-        return f"{rng.choice(_FEEDBACK)} {rng.choice(_NEXT)}{request[0].lower() + request[1:] if request[:2] != 'I ' else request}"
-    opening = rng.choice(openings) if context.first_task else rng.choice(_AGAIN).strip()
-    return f"{opening} {request[0].upper()}{request[1:]}".strip()
+    def speak(self) -> tuple[str, bool]:
+        heard = self.answers[-1] if self.answers else ""
+        if heard.rstrip().endswith("?") and "confirm" in heard.lower():
+            return self._confirm(), False
+        unhelpful = self._unhelpful()
+        if unhelpful >= self.rules.patience:
+            return self.rng.choice(_GIVE_UP), True
+        if unhelpful:
+            return self._insist(unhelpful), False
+        if self.vague and (heard.rstrip().endswith("?") or not self.waiting):
+            return f"{_capital(self.vague[0])}.", False
+        if not self.waiting:
+            return self.rng.choice(_CLOSING), True
+        digressions = [text for text in _DIGRESSIONS if text not in self.ever]
+        if self._adversarial and digressions and not set(self.mine) & set(_DIGRESSIONS) and self.rng.random() < 0.25:
+            return self.rng.choice(digressions), False
+        return self._ask(self.waiting[: self._several()]), False
+
+    @property
+    def _adversarial(self) -> bool:
+        return self.rules.manner == "adversarial"
+
+    def _unhelpful(self) -> int:
+        """How many answers in a row, up to now, failed or repeated the one before."""
+        count = 0
+        for position in reversed(range(len(self.answers))):
+            repeats = position > 0 and self.answers[position] == self.answers[position - 1]
+            if not repeats and not _FAILED.search(self.answers[position]):
+                break
+            count += 1
+        return count
+
+    def _insist(self, unhelpful: int) -> str:
+        wanted = [*self.asked, *(_withheld(goal) for goal in self.vague)]
+        again = _RETRY[(unhelpful - 1) % len(_RETRY)]
+        return f"{again} I want to {wanted[-1]}." if wanted else again
+
+    def _several(self) -> int:
+        """How many wishes the next message holds."""
+        most = min(len(self.waiting), self.rules.max_subtasks_per_turn or len(self.waiting))
+        return most if self.rules.disclosure == "upfront" else self.rng.randint(1, most)
+
+    def _confirm(self) -> str:
+        text = self.rng.choice(_CONFIRM)
+        return f"{text} {self.rng.choice(_PRESSING)}" if self._adversarial and self.rng.random() < 0.3 else text
+
+    def _ask(self, goals: Sequence[str]) -> str:
+        voice = self.context.persona.split()[0].strip(":,.").lower() if self.context.persona else ""
+        openings, requests = _OPENINGS.get(voice, _NEUTRAL[0]), _REQUESTS.get(voice, _NEUTRAL[1])
+        request = self.rng.choice(requests).format(self._wish(goals))
+        if self._adversarial and self.rng.random() < 0.25:
+            request = f"{self.rng.choice(_WAVERING)} {_capital(request)}"
+        if self._adversarial and self.rng.random() < 0.25:
+            request = f"{request} {self.rng.choice(_PRESSING)}"
+        elif self.rules.confirmation and not goals[0].startswith(("find", "know", "see")) and self.rng.random() < 0.1:
+            request = f"{request} {self.rng.choice(_UNSURE)}"
+        if self.asked:
+            return self._go_on(request)
+        if self.mine:
+            return _capital(request)
+        opening = self._opening(openings) if self.context.first_task else self.rng.choice(_AGAIN)
+        return f"{opening} {_capital(request)}".strip()
+
+    def _wish(self, goals: Sequence[str]) -> str:
+        """The subgoals' own words; a new value may be kept back, or a slip corrected, as the rules allow."""
+        if self.rules.disclosure == "on_request":
+            return " and ".join(_withheld(goal) or goal for goal in goals)
+        wish = " and ".join(goals)
+        if len(goals) > 1 or self.rules.disclosure == "upfront":
+            return wish
+        if _withheld(wish) and self.rng.random() < 0.12:
+            return _withheld(wish)
+        if self.rules.clarification and self.rng.random() < 0.06:
+            return f"{wish.rsplit(' ', 1)[0]} — wait, let me put that right: I want to {wish}"
+        return wish
+
+    def _go_on(self, request: str) -> str:
+        small = request if request[:2] == "I " else request[0].lower() + request[1:]
+        feedback = f"{self.rng.choice(_FEEDBACK)} " if self.rules.feedback else ""
+        return f"{feedback}{self.rng.choice(_NEXT)}{small}"
+
+    def _opening(self, openings: Sequence[str]) -> str:
+        expertise = self.context.persona.rpartition(" ")[2]
+        return f"{self.rng.choice(openings)} {self.rng.choice(_EXPERTISE.get(expertise, ['']))}".strip()
 
 
 def _withheld(goal: str) -> str:
@@ -95,5 +195,18 @@ def _withheld(goal: str) -> str:
     return goal.rsplit(" to ", 1)[0] if goal.startswith("change ") and " to " in goal else ""
 
 
-def _said(goal: str, messages: list[str]) -> bool:
-    return any(goal.casefold() in text.casefold() for text in messages)
+def _said(goal: str, messages: Sequence[str]) -> bool:
+    """Whether a message has these very words: "delete hold number 13" does not ask to delete hold number 1."""
+    wanted = re.compile(rf"(?<!\w){re.escape(goal)}(?!\w)", re.IGNORECASE)
+    return any(wanted.search(text) for text in messages)
+
+
+def _hinted(goal: str, messages: Sequence[str]) -> bool:
+    """Whether the subgoal was asked for without its new value, or the stand-in's agent, which listens for parts of words too,
+    will think so and ask."""
+    hint = _withheld(goal).casefold()
+    return bool(hint) and any(hint in text.casefold() for text in messages)
+
+
+def _capital(text: str) -> str:
+    return f"{text[0].upper()}{text[1:]}"
