@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from core.messages import ToolSpec
-from generation.json_types import is_pattern, named_type, union, unusable
+from generation.json_types import dangling, named_type, union
 
 _PARAMETERS = ("parameters", "input_schema", "inputSchema", "arguments")
 _RETURNS = ("returns", "output_schema", "outputSchema", "response")
@@ -59,8 +59,8 @@ def tool_spec(raw: Any) -> ToolSpec:
             returns=_property(returns)[0] if returns else None,
         )
         json.dumps(spec.model_dump(), ensure_ascii=False, allow_nan=False).encode()  # what no file could hold
-        if problem := unusable(spec.parameters) or unusable(spec.returns or {}):
-            raise ValueError(problem)
+        if reference := dangling(spec.parameters) or dangling(spec.returns or {}):
+            raise ValueError(f"the reference {reference} leads nowhere in the schema")
     except ValidationError as error:
         first = error.errors()[0]
         raise ValueError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from None
@@ -161,11 +161,18 @@ def _property(raw: Any) -> tuple[dict[str, Any], bool | None]:
 
 def _fits(key: str, value: Any) -> bool:
     if key == "pattern":
-        return is_pattern(value)
+        return _is_pattern(value)
     expected = _VALUE_OF.get(key)
     if expected is None:
         return True
     return isinstance(value, expected) and not isinstance(value, bool) and not (key == "enum" and not value)
+
+
+def _is_pattern(value: Any) -> bool:
+    try:
+        return bool(re.compile(value))
+    except (re.error, TypeError):  # a dialect that Python does not know
+        return False
 
 
 def _type(declared: Any, nullable: bool) -> tuple[dict[str, Any], bool]:

@@ -117,24 +117,10 @@ def parts(schema: Any) -> Iterator[dict[str, Any]]:
             yield from parts(part)
 
 
-def is_pattern(value: Any) -> bool:
-    """Whether Python can compile it: other dialects' patterns would break the validator in the middle of a dialogue."""
-    try:
-        return bool(re.compile(value))
-    except (re.error, TypeError):
-        return False
-
-
-def unusable(schema: dict[str, Any]) -> str | None:
-    """Why a validator would break off on this JSON Schema rather than decide: a pattern that is none, a reference to nowhere."""
-    for part in parts(schema):
-        patterns = [*([part["pattern"]] if "pattern" in part else []), *part.get("patternProperties", {})]
-        for pattern in patterns:
-            if not is_pattern(pattern):
-                return f"the pattern {pattern!r} cannot be compiled"
-        if "$ref" in part and not _leads_somewhere(part["$ref"], schema):
-            return f"the reference {part['$ref']!r} leads nowhere in the schema"
-    return None
+def dangling(schema: dict[str, Any]) -> str | None:
+    """The first reference that leads nowhere in the JSON Schema, on which a validator would break off rather than decide."""
+    references = (part["$ref"] for part in parts(schema) if "$ref" in part)
+    return next((str(found) for found in references if not _leads_somewhere(found, schema)), None)
 
 
 def _leads_somewhere(reference: Any, root: dict[str, Any]) -> bool:

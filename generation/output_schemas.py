@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from core.messages import AssistantMessage, Message, SystemMessage, ToolSpec, UserMessage
 from generation.entities import Entities, field_types, fields
-from generation.json_types import parts, unusable
+from generation.json_types import parts
 from generation.llm.base import Completion, OutputSchemaContext, RefusedError, Request, UnusableAnswerError
 from generation.llm.json_text import first_json
 from generation.llm.meter import Meter
@@ -124,6 +124,8 @@ class _Question:
     async def read(self, completion: Completion) -> ToolSpec:
         """The tool with the schema that was answered. Raises ValueError for what is none, RefusedError for what does not hold."""
         self._refused, self._problems = completion.message.content.strip()[:_MAX_SHOWN], ()
+        if completion.finish_reason == "length":  # what could be closed to a schema would lack fields
+            raise ValueError("the answer was cut off before its end")
         try:
             returns = _unwrapped(first_json(completion.message.content, dict))
             tool = ToolSpec.model_validate({**self.tool.model_dump(), "returns": returns})
@@ -150,8 +152,6 @@ def _problems(tool: str, returns: dict[str, Any]) -> Iterator[str]:
     yield from _shape_problems(tool, returns)
     if any("$ref" in part for part in parts(returns)):
         yield "$ref is used: write the schema in full"
-    elif problem := unusable(returns):
-        yield problem
     for field in dict.fromkeys(fields(returns)):
         if not field.types:
             yield f"{field.name} has no type"
