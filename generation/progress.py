@@ -10,6 +10,7 @@ from types import TracebackType
 
 from rich import box
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
@@ -75,7 +76,20 @@ class GenerationProgress:
 
 
 def summarise(console: Console, figures: list[Statistics], directory: Path) -> None:
-    """The figures of each pipeline, the warnings the paper's failure signatures call for, and where everything is."""
+    """The figures of each pipeline, what they warn of, and where everything is."""
+    if figures:
+        console.print(_overview(figures))
+    for f in figures:
+        for part in (_density(f), _details(f)):
+            if part.row_count:
+                console.print(part)
+    for f in figures:
+        for warning in _warnings(f):
+            console.print(f"[bold yellow]{f.pipeline}: {escape(warning)}[/]")
+    console.print(f"written to {directory}", soft_wrap=True)
+
+
+def _overview(figures: list[Statistics]) -> Table:
     table = Table(title="Generated dialogues: mean (max)", box=box.SIMPLE_HEAD, pad_edge=False)
     for heading in ("pipeline", "accepted/rejected/failed", "step", "turn", "task", "s/sample", "tok/s"):
         table.add_column(heading, justify="left" if heading == "pipeline" else "right")
@@ -86,11 +100,51 @@ def summarise(console: Console, figures: list[Statistics], directory: Path) -> N
             "-" if f.throughput is None else f"{f.throughput:,.0f}",
         ]
         table.add_row(f.pipeline, f"{f.accepted}/{f.rejected}/{f.failed}", *spread, *speed)
-    console.print(table)
-    for f in figures:
-        for warning in _warnings(f):
-            console.print(f"[bold yellow]{f.pipeline}: {warning}[/]")
-    console.print(f"written to {directory}", soft_wrap=True)
+    return table
+
+
+def _density(f: Statistics) -> Table:
+    """Tasks asked for against tasks there are."""
+    table = Table(title=f"{f.pipeline}: tasks in a dialogue", box=box.SIMPLE_HEAD, pad_edge=False)
+    there = sorted({count for counts in f.tasks.values() for count in counts})
+    table.add_column("asked for", justify="right")
+    for count in there:
+        table.add_column(f"{count} there", justify="right")
+    for asked, counts in f.tasks.items():
+        table.add_row(str(asked), *(str(counts.get(count, "-")) for count in there))
+    return table
+
+
+def _details(f: Statistics) -> Table:
+    """One line a kind of figure: difficulty, dependency, agreement, gate, blame, flaws."""
+    table = Table(title=f"{f.pipeline}: what is in them", box=box.SIMPLE_HEAD, pad_edge=False, show_header=False)
+    table.add_row("difficulty of the tasks", _counts(f.difficulties))
+    if f.dependency and f.dependency.all.pairs:
+        flows = {name: getattr(f.dependency, name) for name in type(f.dependency).model_fields}
+        table.add_row(
+            "dependency on earlier tasks",
+            ", ".join(
+                f"{name} {flow.mean:.2f} ({flow.pairs})" for name, flow in flows.items() if flow.mean is not None
+            ),
+        )
+    if f.agreement:
+        a = f.agreement
+        of = a.both_valid + a.judge_only + a.execution_only + a.both_invalid
+        values = {"precision": a.precision, "recall": a.recall, "kappa": a.kappa}
+        said = ", ".join(f"{name} {'-' if value is None else f'{value:.3f}'}" for name, value in values.items())
+        table.add_row("the judge against execution", f"{said} (of {of})")
+    if f.quality:
+        shares = ", ".join(f"{name.replace('_', ' ')} {share:.1%}" for name, share in f.quality.shares.items())
+        passed = "passed" if f.quality.passed else "FAILED"
+        table.add_row(f"gate on users: {passed}", f"{shares}, distinct openings {f.quality.distinct_openings:.1%}")
+    for name, counts in (("to blame for rejections", f.blame), ("bad answers of models", f.flaws)):
+        if counts:
+            table.add_row(name, _counts(counts))
+    return table
+
+
+def _counts(counts: dict[str, int]) -> str:
+    return ", ".join(f"{name} {count}" for name, count in counts.items()) or "-"
 
 
 def _warnings(figures: Statistics) -> list[str]:
@@ -102,6 +156,8 @@ def _warnings(figures: Statistics) -> list[str]:
     if figures.started and figures.rejected / figures.started > MAX_REJECTION:
         causes = ", ".join(f"{reason} {count}" for reason, count in list(figures.reasons.items())[:3])
         found.append(f"{figures.rejected} of {figures.started} rejected: tasks and tools do not fit ({causes})")
+    if figures.quality and figures.accepted:
+        found += [f"the gate on user simulators: {failure}" for failure in figures.quality.failures]
     if figures.failed:
         again = f"; the same command tries {figures.lost} of them again" if figures.lost else ""
         found.append(f"{figures.failed} dialogues failed for reasons of infrastructure; see rejected.jsonl{again}")

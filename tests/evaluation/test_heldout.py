@@ -249,4 +249,5 @@ def test_valid_calls_are_declared_and_fit() -> None:
     calls = [ToolCall(id=str(i), function=FunctionCall(name="get", arguments=a)) for i, a in enumerate(arguments)]
     calls.append(ToolCall.make("x", "put", {"id": 3}))
     messages = [AssistantMessage(content="hm"), AssistantMessage(tool_calls=tuple(calls))]
-    assert count_calls(Trajectory(list(messages)), tools) == (2, 7)
+    dialogue = Dialogue(dialogue_id="d", pipeline="p", domain="x", tools=tools, messages=tuple(messages))
+    assert count_calls(dialogue) == (2, 7)

@@ -14,8 +14,9 @@ from generation.pipeline import Subject
 from generation.seeds.base import Seed
 from generation.seeds.bundled import BundledSeeds
 from generation.stage import subjects as subjects_of
-from generation.toolmaking import make_toolsets
+from generation.stages import Tools
 from generation.toolset import Toolset
+from generation.toolsets import from_seed, prepare
 
 
 @pytest.fixture(scope="session")
@@ -26,7 +27,9 @@ def seeds(tmp_path_factory: pytest.TempPathFactory) -> Sequence[Seed]:
 @pytest.fixture(scope="session")
 def toolsets(seeds: Sequence[Seed], tmp_path_factory: pytest.TempPathFactory) -> list[Toolset]:
     path = tmp_path_factory.mktemp("toolsets") / "toolsets.jsonl"
-    return asyncio.run(make_toolsets(ScriptedLLM(), seeds, path, 10, 3, lambda toolset: None))
+    stages = [Tools(max_tools=10, attempts=3, questions=0, expansion=0)]
+    origins = [from_seed(seed) for seed in seeds]
+    return asyncio.run(prepare(origins, stages, ScriptedLLM(), path, 4, lambda toolset: None))
 
 
 @pytest.fixture(scope="session")
@@ -51,4 +54,4 @@ def simulated(subjects: tuple[Subject, ...], tmp_path_factory: pytest.TempPathFa
 @pytest.fixture
 def database(seeds: Sequence[Seed]) -> Path:
     """The gym's file."""
-    return next(seed.database for seed in seeds if seed.name == "gym")
+    return next(seed.database for seed in seeds if seed.name == "gym" and seed.database)

@@ -2,24 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
-from core.dialogue import Dialogue
+from core.dialogue import Dialogue, StateProof
 from core.messages import AssistantMessage, Message, ToolCall, ToolMessage
 from generation.environments.base import World
-from generation.rollout import Trajectory
 
 CHANGING = ("update_", "create_", "delete_")
 Line = tuple[Message, int]
 """A message and the number of the task it belongs to; -1 for the system message."""
-
-
-@dataclass
-class Enacted:
-    """A transcript whose calls were really made: its dialogue, with the real results, and its trajectory."""
-
-    dialogue: Dialogue
-    trajectory: Trajectory
 
 
 def lines_of(dialogue: Dialogue) -> list[Line]:
@@ -31,26 +20,23 @@ def with_lines(dialogue: Dialogue, lines: list[Line]) -> Dialogue:
     return dialogue.model_copy(update={"messages": tuple(m for m, _ in lines), "task_starts": tuple(starts)})
 
 
-async def enact(dialogue: Dialogue, world: World) -> Enacted:
-    """Make all calls of the transcript for real, as the rollout would have, whatever results it claims."""
+async def enact(dialogue: Dialogue, world: World) -> Dialogue:
+    """Make all calls of the transcript for real, as the rollout would have, whatever results and state it claims."""
     environment = world.open()
-    trajectory = Trajectory([], tasks=list(dialogue.tasks), starts=list(dialogue.task_starts))
+    initial = environment.state_hash()
     calls: dict[str, ToolCall] = {}
-    for position, message in enumerate(dialogue.messages):
-        if position in dialogue.task_starts:
-            trajectory.snapshots.append(environment.snapshot())
-            if position != dialogue.task_starts[0]:
-                trajectory.hashes.append(environment.state_hash())
+    messages: list[Message] = []
+    for message in dialogue.messages:
         if isinstance(message, AssistantMessage):
             calls |= {call.id: call for call in message.tool_calls or ()}
         real = message
         if isinstance(message, ToolMessage):
             call = calls[message.tool_call_id]
             real = message.model_copy(update={"content": (await environment.call(call.name, call.parsed())).content})
-        trajectory.messages.append(real)
-    trajectory.hashes.append(environment.state_hash())
+        messages.append(real)
+    state = StateProof(initial_hash=initial, final_hash=environment.state_hash(), diff=environment.state_diff())
     environment.close()
-    return Enacted(dialogue.model_copy(update={"messages": tuple(trajectory.messages)}), trajectory)
+    return dialogue.model_copy(update={"messages": tuple(messages), "state": state, "verdict": None})
 
 
 async def changes_state(call: ToolCall, dialogue: Dialogue, world: World) -> bool:

@@ -17,10 +17,15 @@ from generation.environments.base import Worlds
 from generation.environments.simulated import SimulatedWorlds
 from generation.environments.sql import SqlWorlds
 from generation.llm.base import LLM, Completion, Request, Role
+from generation.llm.meter import Meter
 from generation.llm.scripted import ScriptedLLM
-from generation.pipeline import Pipeline, Rejection, Subject, origin, run
-from generation.rollout import RolloutSettings
+from generation.pipeline import Beginnings, Pipeline, Rejection, Subject, origin, run
+from generation.quality import QualitySettings
+from generation.rollout import Cast, RolloutSettings, Scene
+from generation.stages import DialogueStage, Rollouts, Tasks, Validation
+from generation.start import Start, StartSettings
 from generation.statistics import Outcome, Statistics
+from generation.tasks import TaskSettings
 from generation.user import UserSettings
 
 ROWS_PER_TABLE = 40
@@ -38,31 +43,72 @@ TASK = Task(
 
 def rollout_settings(name: str, **changes: Any) -> RolloutSettings:
     """What conf/pipeline/<name>.yaml says, with changes."""
-    shipped = yaml.safe_load((CONF / "pipeline" / f"{name}.yaml").read_text())["rollout"]
-    return RolloutSettings.model_validate(shipped | changes)
+    return RolloutSettings.model_validate(_shipped(name, "rollout") | changes)
 
 
-def user_settings(**changes: Any) -> UserSettings:
-    return UserSettings.model_validate(yaml.safe_load((CONF / "user" / "incremental.yaml").read_text()) | changes)
+def task_settings(name: str, **changes: Any) -> TaskSettings:
+    return TaskSettings.model_validate(_shipped(name, "tasks") | changes)
+
+
+def _shipped(name: str, part: str) -> dict[str, Any]:
+    return dict(yaml.safe_load((CONF / "pipeline" / f"{name}.yaml").read_text())[part])
+
+
+def user_settings(preset: str = "incremental", **changes: Any) -> UserSettings:
+    return UserSettings.model_validate(yaml.safe_load((CONF / "user" / f"{preset}.yaml").read_text()) | changes)
+
+
+def quality_settings() -> QualitySettings:
+    return QualitySettings.model_validate(yaml.safe_load((CONF / "generate.yaml").read_text())["quality"])
 
 
 def worlds_of(name: str) -> Worlds:
     return SqlWorlds() if name == "user_oriented_exec" else SimulatedWorlds()
 
 
+def beginnings(starts: tuple[Start, ...] = (), **changes: Any) -> Beginnings:
+    settings = {"file": None, "at": "end", "branches": 1, "inject": False} | changes
+    return Beginnings(starts, StartSettings.model_validate(settings))
+
+
+STAGES: tuple[DialogueStage, ...] = (Tasks(), Rollouts(), Validation(votes=1, attempts=1))
+
+
 def pipeline_of(
-    name: str, subjects: tuple[Subject, ...], llm: LLM, seed: int = 0, user: UserSettings | None = None, **changes: Any
+    name: str,
+    subjects: tuple[Subject, ...],
+    llm: LLM,
+    seed: int = 0,
+    user: UserSettings | None = None,
+    stages: tuple[DialogueStage, ...] = STAGES,
+    begin: Beginnings | None = None,
+    **changes: Any,
 ) -> Pipeline:
+    """A shipped pipeline; `changes` are to its task and rollout settings."""
+    of_tasks = {key: changes.pop(key) for key in tuple(changes) if key in TaskSettings.model_fields}
     return Pipeline(
         name=name,
         subjects=subjects,
         worlds=worlds_of(name),
         llm=llm,
+        stages=stages,
+        tasks=task_settings(name, **of_tasks),
         rollout=rollout_settings(name, **changes),
         user=user or user_settings(),
+        quality=quality_settings(),
         seed=seed,
         origin=origin("fingerprint", "commit", seed),
+        beginnings=begin or beginnings(),
     )
+
+
+def scene_of(pipeline: Pipeline, subject: Subject, dialogue_id: str = "d", seed: str = "0/d") -> Scene:
+    """A scene of a pipeline, with a model of its own for each call."""
+    meter = Meter(pipeline.llm)
+    world = pipeline.worlds.world(subject.toolset, meter, dialogue_id)
+    executable = pipeline.worlds.executable
+    cast = Cast.of(meter)
+    return Scene(subject.domain, world, executable, cast, pipeline.tasks, pipeline.rollout, pipeline.user, seed)
 
 
 @dataclass

@@ -294,5 +294,5 @@ def test_a_full_disk_ends_the_run_and_leaves_what_was_written(
 def test_final_files_follow_from_the_journal_alone(executed: Played, tmp_path: Path) -> None:
     lines = (executed.directory / "journal.jsonl").read_bytes().splitlines(keepends=True)
     (tmp_path / "journal.jsonl").write_bytes(b"".join(lines[::-1]))
-    assert finish(EXECUTED, tmp_path) == executed.statistics
+    assert finish(executed.pipeline, tmp_path) == executed.statistics
     assert files(tmp_path) == files(executed.directory)

@@ -5,51 +5,49 @@ from __future__ import annotations
 import itertools
 import json
 from pathlib import Path
-from random import Random
 from typing import Any
 
 import pytest
-from rollouts import Played, Spoiler, pipeline_of, play, saying, user_settings
+from rollouts import Played, Spoiler, pipeline_of, play, saying, scene_of, user_settings
 
+from core.dialogue import Dialogue, calls
 from core.messages import AssistantMessage, ToolMessage, UserMessage
 from generation.llm.base import AgentContext, TaskWriterContext
 from generation.llm.scripted import ScriptedLLM
 from generation.pipeline import Subject
-from generation.rollout import Cast, Rollout, Trajectory
+from generation.rollout import Rollout
 
 Subjects = tuple[Subject, ...]
 NEVER_DONE = saying(json.dumps({"user_message": "And another thing.", "is_task_complete": False}))
 AT_ONCE = saying(json.dumps({"user_message": "Bye.", "is_task_complete": True}))
 
 
-async def trajectory_of(subjects: Subjects, llm: Any, name: str = "user_oriented_exec", **changes: Any) -> Trajectory:
+async def dialogue_of(subjects: Subjects, llm: Any, name: str = "user_oriented_exec", **changes: Any) -> Dialogue:
     pipeline = pipeline_of(name, subjects, llm, **changes)
-    world = pipeline.worlds.world(subjects[0].toolset, llm, "d")
-    rollout = Rollout("d", subjects[0].domain, world, Cast.of(llm), pipeline.rollout, pipeline.user, Random(3))
+    draft = Dialogue(dialogue_id="d", pipeline=name, domain="x", tools=subjects[0].toolset.tools)
     try:
-        return await rollout.play()
+        return await Rollout(draft, scene_of(pipeline, subjects[0])).play()
     finally:
         pipeline.worlds.close()
 
 
 @pytest.mark.parametrize("limit", [1, 3])
 async def test_a_user_who_is_never_done_is_stopped_after_its_messages(subjects: Subjects, limit: int) -> None:
-    played = await trajectory_of(subjects, Spoiler("user", NEVER_DONE), max_user_turns=limit)
+    played = await dialogue_of(subjects, Spoiler("user", NEVER_DONE), max_user_turns=limit)
     assert played.stop == f"user: not done after {limit} messages"
     assert sum(isinstance(message, UserMessage) for message in played.messages) == limit
     assert len(played.tasks) == 1
-    assert played.hashes == []
 
 
 async def test_a_user_who_leaves_before_asking_is_to_blame(subjects: Subjects) -> None:
-    played = await trajectory_of(subjects, Spoiler("user", AT_ONCE))
+    played = await dialogue_of(subjects, Spoiler("user", AT_ONCE))
     assert played.stop == "user: declared the task complete before asking for anything"
     assert len(played.messages) == 1
 
 
 @pytest.mark.parametrize("limit", [1, 4])
 async def test_an_agent_that_never_answers_is_stopped_after_its_rounds(subjects: Subjects, limit: int) -> None:
-    tool = subjects[0].toolset.specs[0].name
+    tool = subjects[0].toolset.tools[0].name
 
     class Caller(ScriptedLLM):
         async def complete(self, request: Any) -> Any:
@@ -65,7 +63,7 @@ async def test_an_agent_that_never_answers_is_stopped_after_its_rounds(subjects:
             message = completion.message.model_copy(update={"tool_calls": (call,), "content": ""})
             return type(completion)(message, "tool_calls")
 
-    played = await trajectory_of(subjects, Caller(), max_steps=limit)
+    played = await dialogue_of(subjects, Caller(), max_steps=limit)
     assert played.stop == f"agent: no answer after {limit} rounds of tool use"
     assert sum(isinstance(message, ToolMessage) for message in played.messages) == limit
     assert isinstance(played.messages[-1], ToolMessage)
@@ -79,15 +77,15 @@ async def test_a_further_task_that_cannot_be_written_ends_the_dialogue_early(sub
                 return saying("no more ideas")(completion)
             return completion
 
-    played = await trajectory_of(subjects, OneTask(error_rate=0.0), tasks={3: 1.0})
+    played = await dialogue_of(subjects, OneTask(error_rate=0.0), count={3: 1.0})
     assert played.stop == "complete"
-    assert (played.tasks_requested, len(played.tasks), len(played.hashes)) == (3, 1, 1)
+    assert (played.provenance["tasks_requested"], len(played.tasks), len(played.task_starts)) == (3, 1, 1)
     assert isinstance(played.messages[-1], UserMessage), "the user's goodbye"
 
 
 def test_the_number_of_tasks_is_drawn_as_the_weights_say(subjects: Subjects, tmp_path: Path) -> None:
     for count in (1, 3):
-        played = play("user_oriented", subjects, tmp_path / str(count), n=6, tasks={count: 1.0})
+        played = play("user_oriented", subjects, tmp_path / str(count), n=6, count={count: 1.0})
         assert {len(dialogue.tasks) for dialogue in played.accepted} == {count}
         assert all(len(dialogue.task_starts) == count for dialogue in played.accepted)
 
@@ -160,7 +158,7 @@ def test_state_persists_within_a_dialogue_and_is_hidden_from_others(executed: Pl
     """A key made by one dialogue is made again by another on the same database, and never twice by one."""
     made: dict[tuple[str, str], list[tuple[str, int]]] = {}
     for dialogue in executed.accepted:
-        for name, _, result in dialogue.calls():
+        for name, _, result in calls(dialogue.messages):
             if name.startswith("create_") and "error" not in result:
                 value = json.loads(result)
                 (key,) = set(value) - {"rows_affected"}

@@ -7,11 +7,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from rollouts import Played
+from rollouts import Played, quality_settings
 
 from core.dialogue import Dialogue, Judgment, StateProof, Verdict
 from core.messages import AssistantMessage, Message, SystemMessage, ToolCall, ToolMessage, ToolSpec, UserMessage
-from generation.statistics import Agreement, MeanMax, Outcome, statistics
+from generation.agreement import Agreement
+from generation.statistics import MeanMax, Outcome, Statistics
+from generation.statistics import statistics as all_statistics
+
+
+def statistics(name: str, outcomes: list[Outcome]) -> Statistics:
+    return all_statistics(name, outcomes, None, quality_settings())
+
 
 TOOL = ToolSpec(name="get", description="get", parameters={"type": "object"})
 

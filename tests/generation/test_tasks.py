@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
-from rollouts import Played, Sayer
+from rollouts import Played, Sayer, task_settings
 
 from generation.environments.base import Environment
 from generation.environments.simulated import SimulatedWorlds
 from generation.environments.sql import SqlWorlds
 from generation.llm.base import UnusableAnswerError
+from generation.llm.meter import Meter
 from generation.llm.scripted import ScriptedLLM
 from generation.pipeline import Subject
 from generation.tasks import TaskWriter
@@ -26,7 +28,7 @@ def gym(subjects: tuple[Subject, ...]) -> Subject:
 @pytest.fixture
 def environment(gym: Subject) -> Iterator[Environment]:
     worlds = SqlWorlds()
-    yield worlds.world(gym.toolset, ScriptedLLM(), "x").open()
+    yield worlds.world(gym.toolset, Meter(ScriptedLLM()), "x").open()
     worlds.close()
 
 
@@ -40,8 +42,10 @@ def draft(executed: Played) -> dict[str, Any]:
     return {"goal": task.goal, "subgoals": task.subgoals, "difficulty": "hard", "plan": plan, "criteria": ["c"]}
 
 
-def writer(llm: Sayer, gym: Subject, attempts: int, seen: frozenset[str] = frozenset()) -> TaskWriter:
-    return TaskWriter(llm, "gym", gym.domain.schema, "descriptive", attempts, seen)
+def writer(llm: Sayer, gym: Subject, attempts: int, seen: frozenset[str] = frozenset(), **changes: Any) -> TaskWriter:
+    """Asks for hard tasks, as the draft is, unless told otherwise."""
+    settings = task_settings("user_oriented_exec", **{"attempts": attempts, "difficulties": {"hard": 1.0}} | changes)
+    return TaskWriter(Meter(llm), replace(gym.domain, seen=seen), settings, "d1", "0/d1")
 
 
 async def test_a_draft_that_holds_becomes_a_task_with_its_proof(
@@ -49,8 +53,13 @@ async def test_a_draft_that_holds_becomes_a_task_with_its_proof(
 ) -> None:
     llm = Sayer([f"Here you are:\n```json\n{json.dumps(draft, indent=1)}\n```"])
     before = environment.state_hash()
-    task = await writer(llm, gym, 1).write(environment, {}, "hard", "d1")
-    assert (task.task_id, task.goal, task.difficulty, task.follows_from) == ("d1/t0", draft["goal"], "hard", None)
+    task = await writer(llm, gym, 1).write(environment)
+    assert (task.task_id, task.goal, task.difficulty, task.follows_from) == (
+        "d1/t0",
+        draft["goal"],
+        task.difficulty,
+        None,
+    )
     assert [call.tool for call in task.gold_calls] == [call["tool"] for call in draft["plan"]]
     assert "${" not in json.dumps([call.arguments for call in task.gold_calls])
     assert task.told_values
@@ -86,7 +95,7 @@ async def test_each_refusal_is_told_to_the_model_and_counted(
     }
     llm = Sayer([*refused, json.dumps(draft)])
     tasks = writer(llm, gym, len(refused) + 1, frozenset(["Seen before."]))
-    task = await tasks.write(environment, {}, "easy", "d1")
+    task = await tasks.write(environment)
     assert task.goal == draft["goal"]
     prompts = [request.messages[0].content for request in llm.requests]
     assert "was refused" not in prompts[0]
@@ -99,7 +108,7 @@ async def test_each_refusal_is_told_to_the_model_and_counted(
 
 async def test_after_all_attempts_the_writer_is_to_blame(gym: Subject, environment: Environment) -> None:
     with pytest.raises(UnusableAnswerError, match=r"^task_writer: expected .*one.*; expected .*two") as raised:
-        await writer(Sayer(["one", "two", "three"]), gym, 2).write(environment, {}, "easy", "d1")
+        await writer(Sayer(["one", "two", "three"]), gym, 2).write(environment)
     assert raised.value.role == "task_writer"
 
 
@@ -108,16 +117,16 @@ async def test_a_task_must_be_unsolved_in_the_present_state(gym: Subject, enviro
     plan = [{"tool": "delete_booking", "arguments": {"booking_id": 108}}]
     goal = "The user wants to delete booking number 108."
     draft = json.dumps({"goal": goal, "subgoals": ["delete it"], "difficulty": "easy", "plan": plan})
-    task = await writer(Sayer([draft]), gym, 1).write(environment, {}, "easy", "d1")
+    task = await writer(Sayer([draft]), gym, 1).write(environment)
     assert task.mutates
     await environment.call("delete_booking", {"booking_id": 108})
     with pytest.raises(UnusableAnswerError, match=r"call 0 \(delete_booking\) gives .*\"rows_affected\": 0"):
-        await writer(Sayer([draft]), gym, 1).write(environment, {}, "easy", "d1")
+        await writer(Sayer([draft]), gym, 1).write(environment)
 
 
 async def test_without_execution_a_task_carries_its_plan_but_no_proof(gym: Subject, draft: dict[str, Any]) -> None:
-    simulated = SimulatedWorlds().world(gym.toolset, ScriptedLLM(), "d1").open()
-    task = await writer(Sayer([json.dumps(draft)]), gym, 1).write(simulated, {}, "easy", "d1")
+    simulated = SimulatedWorlds().world(gym.toolset, Meter(ScriptedLLM()), "d1").open()
+    task = await writer(Sayer([json.dumps(draft)]), gym, 1).write(simulated)
     assert task.plan
     assert not task.gold_calls
     assert not task.told_values
@@ -126,11 +135,11 @@ async def test_without_execution_a_task_carries_its_plan_but_no_proof(gym: Subje
 async def test_a_follow_up_names_the_task_it_extends(
     gym: Subject, environment: Environment, draft: dict[str, Any]
 ) -> None:
-    first = await writer(Sayer([json.dumps(draft)]), gym, 1).write(environment, {}, "easy", "d1")
+    first = await writer(Sayer([json.dumps(draft)]), gym, 1).write(environment)
     for facts, follows in (({"member_id": 3}, "d1/t0"), ({}, None)):
         llm = Sayer([json.dumps(draft)])
-        tasks = writer(llm, gym, 1)
-        second = await tasks.write(environment, {}, "easy", "d1", (first,), facts, want_follow_up=True)
+        tasks = writer(llm, gym, 1, follow_ups=1.0)
+        second = await tasks.write(environment, (first,), facts)
         assert second.task_id == "d1/t1"
         assert second.follows_from == follows
         assert ("naturally extends" in llm.requests[0].messages[0].content) is bool(facts)

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 
 import pytest
-from enactment import Enacted, Line, call_of, enact, lines_of, single_changes, with_call, with_lines
+from enactment import Line, call_of, enact, lines_of, single_changes, with_call, with_lines
 from rollouts import Played, Spoiler, saying
 
-from core.dialogue import Verdict
+from core.dialogue import Dialogue, Verdict
 from core.messages import AssistantMessage, ToolCall, ToolMessage, UserMessage
 from generation.environments.base import World
 from generation.environments.sql import SqlWorlds
+from generation.llm.meter import Meter
 from generation.llm.scripted import ScriptedLLM
 from generation.pipeline import Subject
 from generation.validation import replay, validate
@@ -22,12 +22,12 @@ from generation.validation import replay, validate
 @pytest.fixture(scope="module")
 def worlds(subjects: tuple[Subject, ...]) -> Iterator[dict[str, World]]:
     open_worlds = SqlWorlds()
-    yield {s.domain.name: open_worlds.world(s.toolset, ScriptedLLM(), "x") for s in subjects}
+    yield {s.domain.name: open_worlds.world(s.toolset, Meter(ScriptedLLM()), "x") for s in subjects}
     open_worlds.close()
 
 
-async def verdict_on(case: Enacted, world: World) -> Verdict:
-    verdict = (await validate(case.dialogue, case.trajectory, world, ScriptedLLM(), True)).verdict
+async def verdict_on(dialogue: Dialogue, world: World) -> Verdict:
+    verdict = (await validate(dialogue, world, Meter(ScriptedLLM()), True)).verdict
     assert verdict
     return verdict
 
@@ -37,10 +37,11 @@ async def test_undisturbed_dialogues_pass_and_replay_to_their_hash(executed: Pla
     for dialogue in executed.accepted:
         world = worlds[dialogue.domain]
         case = await enact(dialogue, world)
-        assert case.dialogue.messages == dialogue.messages, "the recorded results are the real ones"
-        assert dialogue.state
-        assert case.trajectory.hashes[-1] == dialogue.state.final_hash
-        assert await replay(dialogue, world) == dialogue.state
+        assert case.messages == dialogue.messages, "the recorded results are the real ones"
+        assert case.state == dialogue.state
+        again = await replay(dialogue, world)
+        assert (again.proof, again.faithful) == (dialogue.state, True)
+        assert again.hashes[-1] == again.proof.final_hash
         verdict = await verdict_on(case, world)
         assert verdict.accepted, verdict.reasons
         assert {check.name.split()[0] for check in verdict.checks} == {
@@ -79,12 +80,11 @@ async def test_a_dropped_change_in_the_record_alone_does_not_replay(executed: Pl
     tried = 0
     for dialogue in executed.accepted:
         world = worlds[dialogue.domain]
-        case = await enact(dialogue, world)
         for position in (await single_changes(dialogue, world))[-1:]:
             lines = lines_of(dialogue)
-            forged = with_lines(dialogue, lines[:position] + lines[position + 2 :])
-            verdict = await verdict_on(replace(case, dialogue=forged), world)
-            assert [check.name for check in verdict.checks if not check.passed] == ["replay"]
+            verdict = await verdict_on(with_lines(dialogue, lines[:position] + lines[position + 2 :]), world)
+            assert verdict.checks[-1].name == "replay"
+            assert not verdict.checks[-1].passed
             tried += 1
     assert tried >= 5
 
@@ -132,20 +132,19 @@ async def test_an_extra_change_is_seen_in_the_state(executed: Played, worlds: di
 
 async def test_a_forged_tool_result_does_not_replay(executed: Played, worlds: dict[str, World]) -> None:
     for dialogue in executed.accepted:
-        case = await enact(dialogue, worlds[dialogue.domain])
         position = next(i for i, m in enumerate(dialogue.messages) if isinstance(m, ToolMessage))
         forged = list(dialogue.messages)
         forged[position] = forged[position].model_copy(update={"content": forged[position].content + " "})
-        case.dialogue = dialogue.model_copy(update={"messages": tuple(forged)})
+        case = dialogue.model_copy(update={"messages": tuple(forged)})
         verdict = await verdict_on(case, worlds[dialogue.domain])
         assert [check.name for check in verdict.checks if not check.passed] == ["replay"]
-        assert await replay(case.dialogue, worlds[dialogue.domain]) is None
+        assert verdict.blame == "tool"
+        assert not (await replay(case, worlds[dialogue.domain])).faithful
 
 
 async def test_a_value_that_was_looked_up_but_not_told_is_missed(executed: Played, worlds: dict[str, World]) -> None:
     tried = 0
     for dialogue in executed.accepted:
-        case = await enact(dialogue, worlds[dialogue.domain])
         for number, task in enumerate(dialogue.tasks):
             if not task.told_values:
                 continue
@@ -159,7 +158,7 @@ async def test_a_value_that_was_looked_up_but_not_told_is_missed(executed: Playe
                 else (m, n)
                 for m, n in lines_of(dialogue)
             ]
-            verdict = await verdict_on(replace(case, dialogue=with_lines(dialogue, lines)), worlds[dialogue.domain])
+            verdict = await verdict_on(with_lines(dialogue, lines), worlds[dialogue.domain])
             (reason,) = verdict.reasons
             assert reason.startswith(f"told in task {number}: never told: ")
             assert value in reason
@@ -218,11 +217,10 @@ async def test_unlawful_transcripts_are_rejected_before_anything_is_run(
     ]
     assert dialogues
     for dialogue in dialogues:
-        case = await enact(dialogue, worlds[dialogue.domain])
         broken = with_lines(dialogue, break_it(lines_of(dialogue))).model_copy(
             update={"task_starts": dialogue.task_starts}
         )
-        verdict = await verdict_on(replace(case, dialogue=broken), worlds[dialogue.domain])
+        verdict = await verdict_on(broken, worlds[dialogue.domain])
         assert len(verdict.reasons) == 1
         assert re.match(why, verdict.reasons[0]), verdict.reasons
         assert not verdict.judgments
@@ -230,10 +228,9 @@ async def test_unlawful_transcripts_are_rejected_before_anything_is_run(
 
 async def test_a_task_index_that_does_not_fit_is_unlawful(executed: Played, worlds: dict[str, World]) -> None:
     dialogue = next(d for d in executed.accepted if len(d.tasks) > 1)
-    case = await enact(dialogue, worlds[dialogue.domain])
     for starts in (dialogue.task_starts[:1], dialogue.task_starts[::-1]):
         broken = dialogue.model_copy(update={"task_starts": starts})
-        verdict = await verdict_on(replace(case, dialogue=broken), worlds[dialogue.domain])
+        verdict = await verdict_on(broken, worlds[dialogue.domain])
         assert verdict.reasons[0].startswith("contract: task_starts")
 
 
@@ -241,11 +238,10 @@ async def test_a_dialogue_that_broke_off_is_blamed_on_who_stopped_it(
     executed: Played, worlds: dict[str, World]
 ) -> None:
     dialogue = executed.accepted[0]
-    case = await enact(dialogue, worlds[dialogue.domain])
-    case.trajectory.stop = "user: left"
-    broken = dialogue.model_copy(update={"messages": dialogue.messages[:4]})
-    verdict = await verdict_on(replace(case, dialogue=broken), worlds[dialogue.domain])
+    broken = dialogue.model_copy(update={"messages": dialogue.messages[:4], "stop": "user: left"})
+    verdict = await verdict_on(broken, worlds[dialogue.domain])
     assert verdict.reasons == ("finished: user: left",)
+    assert verdict.blame == "user"
 
 
 @pytest.mark.parametrize(
@@ -262,10 +258,9 @@ async def test_the_judge_decides_only_where_nothing_was_executed(
 ) -> None:
     dialogue = executed.accepted[0]
     world = worlds[dialogue.domain]
-    case = await enact(dialogue, world)
-    judge = Spoiler("judge", saying(answer))
-    beside = (await validate(case.dialogue, case.trajectory, world, judge, True)).verdict
-    alone = (await validate(case.dialogue, case.trajectory, world, judge, False)).verdict
+    judge = Meter(Spoiler("judge", saying(answer)))
+    beside = (await validate(dialogue, world, judge, True)).verdict
+    alone = (await validate(dialogue, world, judge, False)).verdict
     assert beside
     assert alone
     assert beside.accepted
