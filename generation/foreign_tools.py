@@ -56,7 +56,7 @@ def tool_spec(raw: Any) -> ToolSpec:
             name=tool_name(function.get("name")),
             description=_description(function),
             parameters=_parameters(next((function[key] for key in _PARAMETERS if function.get(key)), {})),
-            returns=_property(returns)[0] if returns else None,
+            returns=_property(returns)[0] or None if returns else None,
         )
         json.dumps(spec.model_dump(), ensure_ascii=False, allow_nan=False).encode()  # what no file could hold
         if reference := dangling(spec.parameters) or dangling(spec.returns or {}):

@@ -1,0 +1,501 @@
+"""Tools of others: every form their specs come in, Nemotron's rows and files of one's own, and what is said of the unusable."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from pathlib import Path
+from typing import Any
+
+import datasets
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from core.messages import ToolSpec
+from core.settings import UserError
+from generation.foreign_tools import describe, tool_name, tool_spec
+from generation.json_types import named_type
+from generation.seeds.base import Seed
+from generation.seeds.nemotron import NemotronSeeds
+from generation.seeds.tools import ToolSeeds
+
+Raw = dict[str, Any]
+
+CITY = {"type": "object", "properties": {"city": {"type": "string", "description": "Where."}}, "required": ["city"]}
+OPENAI = {"type": "function", "function": {"name": "get_weather", "description": "The weather.", "parameters": CITY}}
+WEATHER = ToolSpec(name="get_weather", description="The weather.", parameters=CITY)
+
+
+def flat(name: str, **properties: Any) -> Raw:
+    return {"name": name, "description": f"Does {name}.", "parameters": {"type": "object", "properties": properties}}
+
+
+def parameters(raw: Any) -> Raw:
+    return tool_spec({"name": "f", "description": "F.", "parameters": raw}).parameters
+
+
+# Foreign specs
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        OPENAI,
+        OPENAI["function"],
+        json.dumps(OPENAI),
+        {"name": "get_weather", "description": " The weather. ", "parameters": json.dumps(CITY)},
+        {"name": "get_weather", "description": "The weather.", "input_schema": CITY},
+        {"name": "get_weather", "description": "The weather.", "inputSchema": CITY, "annotations": {"title": "W"}},
+        {"name": "get weather", "description": "The weather.", "parameters": CITY | {"type": "dict", "required": ["city", "town"]}},
+        {"name": "get.weather", "description": "The weather.", "parameters": {"city": {"type": "str", "description": "Where."}}},
+        {"name": "get-weather", "description": "The weather.", "parameters": [
+            {"name": "city", "type": "String", "description": "Where.", "required": True}]},
+        {"type": "function", "strict": True, "function": OPENAI["function"] | {"strict": True, "returns": "text"}},
+        WEATHER.model_dump(),
+    ],
+)  # fmt: skip
+def test_every_form_of_a_spec_gives_the_same_tool(raw: Any) -> None:
+    assert tool_spec(raw) == WEATHER
+
+
+@pytest.mark.parametrize(
+    ("written", "schema", "optional"),
+    [
+        ("str", {"type": "string"}, False),
+        ("str, optional", {"type": "string"}, True),
+        ("int (optional)", {"type": "integer"}, True),
+        ("str, default 'a'", {"type": "string"}, True),
+        ("Optional[List[int]]", {"type": "array", "items": {"type": "integer"}}, True),
+        ("float", {"type": "number"}, False),
+        ("bool", {"type": "boolean"}, False),
+        ("any", {}, False),
+        ("dict", {"type": "object"}, False),
+        ("Dict[str, List[int]]", {"type": "object"}, False),
+        ("HashMap", {"type": "object"}, False),
+        ("tuple", {"type": "array"}, False),
+        ("Tuple[float, float]", {"type": "array", "items": {"type": "number"}}, False),
+        ("Tuple[int, str]", {"type": "array"}, False),
+        ("list[List[str]]", {"type": "array", "items": {"type": "array", "items": {"type": "string"}}}, False),
+        ("List[Dict[str, Any]]", {"type": "array", "items": {"type": "object"}}, False),
+        ("array of strings", {"type": "array", "items": {"type": "string"}}, False),
+        ("number[]", {"type": "array", "items": {"type": "number"}}, False),
+        ("Union[int, str]", {"type": ["integer", "string"]}, False),
+        ("int | None", {"type": ["integer", "null"]}, False),
+        ("string or integer", {"type": ["string", "integer"]}, False),
+        (
+            "Union[str, List[str]]",
+            {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]},
+            False,
+        ),
+        ("Union[int, Any]", {}, False),
+        ("typing.Sequence[int]", {"type": "array", "items": {"type": "integer"}}, False),
+        ("string (YYYY-MM-DD)", {"type": "string"}, False),
+        ("datetime.date", {"type": "string"}, False),
+    ],
+)
+def test_names_of_types(written: str, schema: Raw, optional: bool) -> None:
+    assert named_type(written) == (schema, optional)
+
+
+@pytest.mark.parametrize("written", ["Callable[[float], float]", "np.ndarray", "List[Widget]", "customer"])
+def test_a_type_without_a_json_form_is_refused(written: str) -> None:
+    with pytest.raises(ValueError, match="has no JSON form"):
+        named_type(written)
+
+
+@pytest.mark.parametrize("missing", [{}, None, "", "{}", {"type": "object"}, {"type": "object", "properties": None}])
+def test_no_parameters_are_an_empty_object(missing: Any) -> None:
+    assert parameters(missing) == {"type": "object", "properties": {}}
+    assert tool_spec({"name": "ping"}) == ToolSpec(
+        name="ping", description="Ping.", parameters={"type": "object", "properties": {}}
+    )
+
+
+@pytest.mark.parametrize(
+    ("raw", "required"),
+    [
+        ({"a": {"type": "str"}, "b": {"type": "str, optional"}, "c": {"type": "int", "default": 3}}, ["a"]),
+        ({"a": {"type": "str", "required": True}, "b": {"type": "str"}}, ["a"]),
+        ({"a": {"type": "str", "optional": True}, "b": {"type": "str"}}, ["b"]),
+        ({"a": "string", "type": {"type": "string"}}, ["a", "type"]),
+        ({"type": "object", "properties": {"a": {"type": "str", "required": True}, "b": {"type": "str"}}}, ["a"]),
+        ({"type": "object", "properties": {"a": {"type": "str"}, "b": {"type": "str"}}, "required": ["b"]}, ["b"]),
+        ({"type": "object", "properties": {"a": {"type": "str"}}, "required": None}, None),
+        ({"type": "object", "properties": {"a": {"type": "str"}}}, None),
+    ],
+)
+def test_which_parameters_are_required(raw: Raw, required: list[str] | None) -> None:
+    schema = parameters(raw)
+    assert schema.get("required") == required
+    assert {name: part["type"] for name, part in schema["properties"].items()}.keys() >= set(required or [])
+
+
+def test_schemas_in_schemas_are_read_too_and_what_says_nothing_is_dropped() -> None:
+    raw = {
+        "type": "dict",
+        "properties": {
+            "where": {"type": "dict", "properties": {"lat": {"type": "float", "minimum": "low"}, "tags": {"type": "list"}}},
+            "sizes": {"type": "tuple", "items": [{"type": "int"}, {"type": "int"}]},
+            "kind": {"type": "string", "enum": [], "examples": "big", "pattern": r"^\p{L}+$", "nullable": True},
+            "rows": {"items": {"properties": {"n": {"type": "int"}}}},
+            "either": {"anyOf": [{"type": "float"}, {"type": "null"}], "default": None},
+            "gone": None,
+        },
+        "additionalProperties": False,
+    }  # fmt: skip
+    assert parameters(raw) == {
+        "type": "object",
+        "properties": {
+            "where": {"type": "object", "properties": {"lat": {"type": "number"}, "tags": {"type": "array"}}},
+            "sizes": {"type": "array", "prefixItems": [{"type": "integer"}, {"type": "integer"}]},
+            "kind": {"type": ["string", "null"]},
+            "rows": {"type": "array", "items": {"type": "object", "properties": {"n": {"type": "integer"}}}},
+            "either": {"anyOf": [{"type": "number"}, {"type": "null"}]},
+        },
+        "additionalProperties": False,
+    }
+
+
+def test_an_output_schema_comes_along() -> None:
+    returns = {"type": "array", "items": {"type": "dict", "properties": {"id": {"type": "int"}}}}
+    expected = {"type": "array", "items": {"type": "object", "properties": {"id": {"type": "integer"}}}}
+    for key in ("returns", "outputSchema", "output_schema"):
+        assert tool_spec({"name": "f", key: returns}).returns == expected
+
+
+@pytest.mark.parametrize(
+    ("raw", "why"),
+    [
+        (7, "an object with a name and parameters is expected, got 7"),
+        ({"function": "get_x"}, "an object with a name"),
+        ({}, "the name None cannot be used"),
+        ({"name": "???"}, "the name '\\?\\?\\?' cannot be used"),
+        ({"name": "x" * 65}, "1 to 64 letters"),
+        ({"name": "f", "parameters": {"type": "string"}}, "type object is expected, got 'string'"),
+        ({"name": "f", "parameters": 7}, "parameters: an object is expected, got 7"),
+        ({"name": "f", "parameters": "{"}, "Expecting"),
+        ({"name": "f", "parameters": [{"type": "string"}]}, "a name and a type each are expected"),
+        ({"name": "f", "parameters": {"a": {"type": "Widget"}}}, "the type 'Widget' has no JSON form"),
+        ({"name": "f", "parameters": {"a": {"type": 7}}}, "type: a name is expected, got 7"),
+        ({"name": "f", "parameters": {"properties": ["a"]}}, "properties: an object is expected"),
+        ({"name": "f", "parameters": {"a": {"$ref": "#/$defs/A"}}}, "the reference #/\\$defs/A leads nowhere"),
+        ({"name": "f", "parameters": {"a": {"$ref": "https://x.org/s"}}}, "leads nowhere"),
+        ({"name": "f", "parameters": {"a": {"type": "integer", "multipleOf": 0}}}, "not a JSON Schema"),
+        ({"name": "f", "description": "\ud83d"}, "surrogates not allowed"),
+        ({"name": "f", "parameters": {"a": {"type": "number", "default": float("nan")}}}, "not JSON compliant"),
+    ],
+)
+def test_what_is_no_tool_is_refused_with_the_reason(raw: Any, why: str) -> None:
+    with pytest.raises(ValueError, match=why):
+        tool_spec(raw)
+
+
+def test_a_reference_within_the_schema_may_stay() -> None:
+    raw = {"type": "object", "properties": {"a": {"$ref": "#/$defs/A"}}, "$defs": {"A": {"type": "int"}}}
+    spec = tool_spec({"name": "f", "parameters": raw})
+    assert spec.argument_error({"a": 1}) is None
+    assert spec.argument_error({"a": "x"})
+
+
+@pytest.mark.parametrize("depth", [150, 5000])
+def test_deep_nesting_is_refused_or_read_but_never_breaks(depth: int) -> None:
+    schema: Raw = {"type": "string"}
+    for _ in range(depth):
+        schema = {"type": "object", "properties": {"a": schema}}
+    with pytest.raises(ValueError, match="too deeply nested"):
+        tool_spec({"name": "f", "parameters": schema})
+
+
+JSON = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.sampled_from(["string", "dict", "List[int]", "int, optional", "x", ""]),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(
+                [
+                    "type",
+                    "properties",
+                    "items",
+                    "required",
+                    "enum",
+                    "anyOf",
+                    "name",
+                    "description",
+                    "parameters",
+                    "$ref",
+                    "a",
+                ]
+            ),
+            inner,
+            max_size=4,
+        )
+    ),
+    max_leaves=12,
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.builds(
+        lambda rest: {"name": "f", **rest},
+        st.dictionaries(st.sampled_from(["parameters", "returns", "description"]), JSON),
+    )
+)
+def test_any_json_gives_a_tool_or_a_reason_and_a_tool_stays_as_it_is(raw: Raw) -> None:
+    try:
+        spec = tool_spec(raw)
+    except ValueError:
+        return
+    assert tool_spec(spec.model_dump()) == spec
+    assert tool_spec(spec.openai()) == spec.model_copy(update={"returns": None})
+    spec.argument_error({"a": 1})
+    json.dumps(spec.model_dump(), allow_nan=False)
+
+
+def test_names_that_models_may_call() -> None:
+    given_names = ("geo.lookup city", "3d-print", " _x_ ", "Größe", "functions/get", "getUser")
+    assert [tool_name(n) for n in given_names] == [
+        "geo_lookup_city",
+        "tool_3d_print",
+        "x",
+        "Gr_e",
+        "functions_get",
+        "getUser",
+    ]
+
+
+def test_a_description_tells_what_the_tools_do() -> None:
+    long = flat("plan_trip") | {"description": "Plans   a trip. Needs a date."}
+    assert (
+        describe([WEATHER, tool_spec(long)])
+        == "a service that offers: get weather (The weather); plan trip (Plans a trip)"
+    )
+    many = describe([tool_spec(flat(f"get_{n}")) for n in range(15)])
+    assert many.endswith("get 11 (Does get_11); and 3 more")
+
+
+# Nemotron
+
+
+def row(number: int, tools: Any, **more: Any) -> Raw:
+    """A row as the data set has them."""
+    call = {"id": "c0", "type": "function", "function": {"name": "get_weather", "arguments": '{"city": "Porto"}'}}
+    return {
+        "uuid": str(uuid.UUID(int=number << 96 | number)),
+        "license": "cc-by-4.0",
+        "generator": "Qwen3-235B-A22B",
+        "version": "v1",
+        "category": "tool_calling",
+        "reasoning": "on",
+        "messages": [
+            {"role": "system", "content": "", "tool_calls": []},
+            {"role": "user", "content": "What is it like in Porto?", "tool_calls": []},
+            {"role": "assistant", "content": "<think>\nI look it up.\n</think>", "tool_calls": [call]},
+            {"role": "tool", "content": '{"sky": "clear"}', "tool_calls": []},
+        ],
+        "metadata": json.dumps({"tools": tools}) if tools is not None else "{}",
+    } | more
+
+
+PAIR = [OPENAI, {"type": "function", "function": flat("search.flights", to={"type": "str"})}]
+ROWS = [
+    row(0xBB, PAIR),
+    row(0xAA, [flat("a"), flat("b"), flat("c", x={"type": "Widget"})], license="cc-by-nc-4.0"),
+    row(0xCC, list(reversed(PAIR))),
+    row(0xDD, [flat("lonely")]),
+    row(0xEE, None),
+    row(0xFF, PAIR, metadata="{'tools': []}"),
+    row(0x11, [flat("a"), flat("b"), flat("b", y={"type": "int"})], license=None),
+]
+
+
+def write(path: Path, rows: list[Raw]) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.suffix == ".parquet":
+        datasets.Dataset.from_list(rows).to_parquet(path)
+    else:
+        path.write_text("".join(f"{json.dumps(line)}\n" for line in rows))
+    return path
+
+
+@pytest.fixture(
+    scope="module", params=["rows.jsonl", "rows.parquet", "folder/data/tool_calling-00000-of-00001.parquet"]
+)
+def nemotron(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    directory = tmp_path_factory.mktemp("nemotron")
+    write(directory / request.param, ROWS)
+    return directory / Path(request.param).parts[0]
+
+
+def test_one_seed_for_each_set_of_tools(nemotron: Path) -> None:
+    source = NemotronSeeds(nemotron)
+    seeds = source.load()
+    assert [seed.name for seed in seeds] == ["nemotron_000000aa", "nemotron_000000bb"]
+    first, second = seeds
+    assert [tool.name for tool in first.tools] == ["a", "b"]
+    assert [tool.name for tool in second.tools] == ["get_weather", "search_flights"]
+    assert second.tools[1].parameters["properties"] == {"to": {"type": "string"}}
+    assert (first.licence, second.licence) == ("cc-by-nc-4.0", "cc-by-4.0")
+    assert (
+        second.description == "a service that offers: get weather (The weather); search flights (Does search.flights)"
+    )
+    assert {(seed.source, seed.database, seed.engine, seed.held_out) for seed in seeds} == {
+        ("nemotron", None, None, False)
+    }
+    # kept 2 + left out 5 = 7 rows
+    assert source.skipped == {"tool": 2, "seen before": 2, "too few tools": 1, "no tools": 2}
+    assert "the type 'Widget' has no JSON form" in source.problems["tool"]
+    assert source.problems["too few tools"] == "1 of 1 can be used"
+    assert source.problems["no tools"] == 'metadata holds no list under "tools"'
+
+
+def test_a_limit_takes_the_first_sets_and_reads_no_further(tmp_path: Path) -> None:
+    endless = write(tmp_path / "rows.jsonl", [row(n, [flat("a"), flat(f"b{n}")]) for n in range(50)])
+    source = NemotronSeeds(endless, limit=3)
+    assert [seed.name[-2:] for seed in source.load()] == ["00", "01", "02"]
+    assert NemotronSeeds(endless, limit=3).load() == source.load()
+    assert sum(source.skipped.values()) == 0
+    assert len(NemotronSeeds(endless).load()) == 50
+
+
+def test_more_of_the_uuid_where_eight_digits_are_taken(tmp_path: Path) -> None:
+    ids = ["aaaaaaaa-1111-4000-8000-000000000000", "aaaaaaaa-2222-4000-8000-000000000000", "", None]
+    rows = [row(n, [flat("a"), flat(f"b{n}")], uuid=given_id) for n, given_id in enumerate(ids)]
+    names = [seed.name for seed in NemotronSeeds(write(tmp_path / "rows.jsonl", rows)).load()]
+    assert {"nemotron_aaaaaaaa", "nemotron_aaaaaaaa2222"} <= set(names)
+    assert len(set(names)) == 4
+
+
+def test_how_few_tools_are_too_few(nemotron: Path) -> None:
+    assert [len(seed.tools) for seed in NemotronSeeds(nemotron, min_tools=1).load()] == [2, 2, 1]
+    with pytest.raises(
+        UserError, match=r"none of its rows holds tools to use: .*5 × too few tools \(2 of 2 can be used\)"
+    ):
+        NemotronSeeds(nemotron, min_tools=3).load()
+
+
+@pytest.mark.parametrize(
+    ("rows", "said"),
+    [
+        ([row(1, None)], "1 × no tools"),
+        ([row(1, [flat("f", a={"type": "Widget"})])], r"0 of 1 can be used; the type 'Widget'"),
+        ([{"uuid": "u", "license": "l", "tools": "[]"}], "Column name .'metadata'. not in the dataset"),
+    ],
+)
+def test_rows_of_which_none_can_be_used(rows: list[Raw], said: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=said):
+        NemotronSeeds(write(tmp_path / "rows.jsonl", rows)).load()
+
+
+def test_what_cannot_be_read_is_named(tmp_path: Path, nemotron: Path) -> None:
+    (tmp_path / "bad.parquet").write_text("no parquet")
+    with pytest.raises(UserError, match=r"bad\.parquet, split=tool_calling was given, but it cannot be read"):
+        NemotronSeeds(tmp_path / "bad.parquet").load()
+    with pytest.raises(UserError, match=r"absent\.jsonl.*there is no such file"):
+        NemotronSeeds(tmp_path / "absent.jsonl").load()
+    with pytest.raises(UserError, match=r"limit=0, min_tools=2 was given"):
+        NemotronSeeds(limit=0)
+    if nemotron.is_dir():
+        with pytest.raises(UserError, match=r"split=chat.*Available splits: \['tool_calling'\]"):
+            NemotronSeeds(nemotron, "chat").load()
+
+
+def test_without_the_network_the_hub_id_gives_a_clear_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    monkeypatch.setattr("datasets.config.HF_HUB_OFFLINE", True)
+    with pytest.raises(UserError) as error:
+        NemotronSeeds().load()
+    assert "path=nvidia/Nemotron-Post-Training-Dataset-v1 was given, but it cannot be reached" in str(error.value)
+    assert "or a local folder, .jsonl or .parquet file with the columns uuid, license, metadata" in str(error.value)
+
+
+# Files of one's own
+
+
+def lines(path: Path, *given_lines: Any) -> Path:
+    path.write_text(
+        "\n".join(line if isinstance(line, str) else json.dumps(line, ensure_ascii=False) for line in given_lines)
+    )
+    return path
+
+
+def test_the_single_tools_of_a_file_are_one_domain(tmp_path: Path) -> None:
+    (seed,) = ToolSeeds(
+        [lines(tmp_path / "travel.jsonl", OPENAI, "", flat("b", note={"type": "str", "description": "\u2028"}))], "MIT"
+    ).load()
+    assert isinstance(seed, Seed)
+    assert (seed.name, seed.source, seed.licence, seed.engine, seed.database) == ("travel", "tools", "MIT", None, None)
+    assert [tool.name for tool in seed.tools] == ["get_weather", "b"]
+    assert seed.description.startswith("a service that offers: get weather (The weather)")
+
+
+def test_a_line_may_be_a_domain(tmp_path: Path) -> None:
+    whole = {
+        "domain": "halls",
+        "description": "Halls to book.",
+        "tools": PAIR,
+        "licence": "CC0",
+        "rows": {"halls": [{"id": 1}]},
+    }
+    bare = {"domain": "gym", "tools": [flat("a")]}
+    gym, halls, single = ToolSeeds([lines(tmp_path / "x.jsonl", whole, flat("b"), bare)]).load()
+    assert (halls.name, halls.description, halls.licence, halls.rows) == (
+        "halls",
+        "Halls to book.",
+        "CC0",
+        {"halls": [{"id": 1}]},
+    )
+    assert [tool.name for tool in halls.tools] == ["get_weather", "search_flights"]
+    assert (gym.name, gym.licence, gym.rows) == ("gym", "not stated", {})
+    assert (single.name, [tool.name for tool in single.tools]) == ("x", ["b"])
+
+
+@pytest.mark.parametrize(
+    ("given_lines", "said"),
+    [
+        (["{nope"], "line 1: not JSON"),
+        ([OPENAI, "", "[1]"], "line 3: an object is expected"),
+        ([OPENAI, {"nam": "x"}], "line 2: the name None cannot be used"),
+        ([OPENAI, OPENAI], "line 2: the tool get_weather is given twice"),
+        ([{"tools": PAIR}], "line 1: domain: Field required"),
+        ([{"domain": "d", "tools": []}], "line 1: tools: "),
+        ([{"domain": "d", "tools": "get_x"}], "line 1: tools: a list of tools is expected"),
+        (
+            [{"domain": "d", "tools": [*PAIR, flat("f", a={"type": "Widget"})]}],
+            "line 1: tools: tool 3: the type 'Widget'",
+        ),
+        ([{"domain": "d", "tools": [OPENAI, OPENAI]}], "line 1: tools: tool 2: the tool get_weather is given twice"),
+        ([{"domain": "d", "tools": PAIR, "license": "MIT"}], "line 1: license: Extra inputs"),
+        ([{"domain": "d", "tools": PAIR, "rows": [1]}], "line 1: rows: "),
+        (
+            [{"domain": "d", "tools": PAIR}, {"domain": "d", "tools": PAIR}],
+            r"line 2: the domain 'd' was given before, in .*line 1",
+        ),
+        ([], "it is empty"),
+    ],
+)
+def test_a_line_that_cannot_be_used_is_named(given_lines: list[Any], said: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=rf"tools\.jsonl.*{said}"):
+        ToolSeeds([lines(tmp_path / "tools.jsonl", *given_lines)]).load()
+
+
+def test_paths_that_are_no_files_of_tools(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"absent\.jsonl was given, but it cannot be read"):
+        ToolSeeds([tmp_path / "absent.jsonl"]).load()
+    (tmp_path / "binary.jsonl").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(UserError, match="cannot be read"):
+        ToolSeeds([tmp_path / "binary.jsonl"]).load()
+    for wrong in ("tools.jsonl", []):
+        with pytest.raises(UserError, match="a list of files is expected"):
+            ToolSeeds(wrong).load()
+
+
+def test_two_files_of_one_name_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "other").mkdir()
+    paths = [lines(tmp_path / "a.jsonl", OPENAI), lines(tmp_path / "other" / "a.jsonl", OPENAI)]
+    with pytest.raises(UserError, match="the domain 'a' was given before"):
+        ToolSeeds(paths).load()
