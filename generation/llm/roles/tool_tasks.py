@@ -6,6 +6,7 @@ of the task, from one row of the view, or are made up; the phrase of its subgoal
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from random import Random
 from typing import Any, NamedTuple
 
@@ -13,11 +14,12 @@ from core.messages import ToolSpec, schema_error
 from generation.llm.base import TaskWriterContext
 from generation.llm.roles.drafts import Draft, answer_of, compose, join
 from generation.llm.roles.sql_shapes import snake, words
-from generation.llm.roles.tool_values import Record, Schema, from_record, invent, is_identifier, plain
+from generation.llm.roles.tool_values import Record, Schema, core, fields, from_record, invent, is_identifier, plain
 from generation.llm.roles.verbs import deed, makes
 from generation.toolset import changes
 
 _HIDDEN = {"rows_affected", "success", "message", "error", "ok"}
+_STATES = {"pending", "delivered", "active", "inactive", "open", "closed", "cancelled", "unpaid", "overdue", "draft"}
 _SCALARS = ("string", "integer", "number")
 
 
@@ -51,13 +53,9 @@ class ToolWriter:
         self.returned = {tool.name: _scalars(tool.returns, nested=False) for tool in self.tools}
 
     def move(self, draft: Draft) -> str | None:
-        """One more call, on the record that the last one was about if it can be."""
+        """One more call, on a record that has what the tool needs; of several on the one that the last call was about."""
         tool = self._tool(draft)
-        others = self.rng.sample(self.records, len(self.records))
-        candidates: list[Record | None] = [*([self.record] if self.record and draft.plan else []), *others]
-        for record in candidates or [None]:
-            if record and not self._in_state(tool, record):
-                continue
+        for record in self._candidates(tool, draft):
             trial = draft.copy()
             arguments = self._arguments(tool, record, trial)
             if arguments is not None:
@@ -67,32 +65,48 @@ class ToolWriter:
         return None
 
     def _tool(self, draft: Draft) -> ToolSpec:
-        """Reading twice as often as changing; after a first call often a tool that can use its result, in a follow-up one that
-        can use what was learnt."""
+        """Reading twice as often as changing, unless it is a search in real data, which finds nothing or too much; after a first
+        call often a tool that can use its result, in a follow-up one that can use what was learnt."""
         brought = {snake(name) for _, name in draft.known}
         if self.facts and not draft.follows:
             brought = set(self.facts)
         chaining = [tool for tool in self.tools if brought & {snake(name) for name in _parameters(tool)}]
         tools = chaining if chaining and self.rng.random() < 0.7 else self.tools
-        return self.rng.choices(tools, [1 if changes(tool.name) else 2 for tool in tools])[0]
+        seldom = [changes(t.name) or (bool(self.records) and t.name.lower().startswith("search")) for t in tools]
+        return self.rng.choices(tools, [1 if rare else 2 for rare in seldom])[0]
 
-    def _in_state(self, tool: ToolSpec, record: Record) -> bool:
-        """A tool whose name speaks of a state that records have (cancel_pending_order) is for records in that state."""
-        states = {word for other in self.records for word in _state(other)}
-        mentioned = states & set(snake(tool.name).split("_"))
-        return not mentioned or not _state(record) or bool(mentioned & _state(record))
+    def _candidates(self, tool: ToolSpec, draft: Draft) -> list[Record | None]:
+        """The records, those first that hold what the tool requires. A tool whose name speaks of a state that records have
+        (cancel_pending_order) is for records in that state."""
+        required = {snake(name) for name in tool.parameters.get("required") or ()}
+        states = [_state(record) for record in self.records]
+        name = set(snake(tool.name).split("_"))
+        stateful = bool(name & _STATES) or any(state and state <= name for state in states)
+        fitting = [
+            r for r, state in zip(self.records, states, strict=True) if not stateful or (state and state <= name)
+        ]
+        ranked = sorted(
+            self.rng.sample(fitting, len(fitting)),
+            key=lambda record: (
+                len(required - fields(core(record, required).row)),
+                record != self.record or not draft.plan,
+            ),
+        )
+        return list(ranked) if self.records else [None]
 
     def _arguments(self, tool: ToolSpec, record: Record | None, draft: Draft) -> list[Argument] | None:
         """Arguments for all required parameters and some others, or None. A change takes the values it sets from another record
         of the kind, so that there is something to change."""
         required = tool.parameters.get("required") or []
-        other = self._other(record) if changes(tool.name) else None
+        names = {snake(name) for name in required}
+        whole = [core(record, names), record] if record else []
+        others = [other for other in [self._other(record)] if other and changes(tool.name)]
         found: list[Argument] = []
         for name, schema in _parameters(tool).items():
             optional = name not in required
             if optional and self.rng.random() < 0.7 and not (required == [] and not found):
                 continue
-            sources = [record] if is_identifier(name) or not other else [other, record]
+            sources = whole if is_identifier(name) else [*others, *whole]
             taken = [argument.value for argument in found]
             argument = self._argument(name, schema, sources, draft, taken, optional)
             if argument is None and not optional:
@@ -104,7 +118,7 @@ class ToolWriter:
         return None if literal and tool.argument_error(complete) else found
 
     def _argument(
-        self, name: str, schema: Schema, sources: list[Record | None], draft: Draft, taken: list[Any], optional: bool
+        self, name: str, schema: Schema, sources: Sequence[Record], draft: Draft, taken: list[Any], optional: bool
     ) -> Argument | None:
         field = snake(name)
         if (
@@ -119,8 +133,9 @@ class ToolWriter:
             return self.rng.choice(chained)._replace(name=name)
         if "enum" not in schema:
             for source in sources:
-                value = from_record(source, name, schema, self.rng) if source else None
-                if value is not None:
+                value = from_record(source, name, schema, self.rng)
+                own = from_record(sources[-1], name, schema, self.rng) if isinstance(value, list) else value
+                if value is not None and (not isinstance(own, list) or len(own) == len(value)):
                     return _literal(name, value, draft)
         if is_identifier(name) and self.strict:
             return None
@@ -147,31 +162,54 @@ class ToolWriter:
         others = [other for other in self.records if record and other.kind == record.kind and other != record]
         return self.rng.choice(others) if others else None
 
-    def _plan(self, tool: ToolSpec, arguments: list[Argument], record: Record | None, draft: Draft) -> str:
+    def _plan(self, tool: ToolSpec, arguments: list[Argument], record: Record | None, draft: Draft) -> str | None:
         given = {snake(argument.name) for argument in arguments}
-        tell = self._tell(tool, given, record)
+        tell = self._tell(tool, arguments, record, draft)
+        if self.records and not tell and not changes(tool.name):
+            return None
         verb, what = deed(tool.name)
         place = draft.call(tool.name, {argument.name: argument.value for argument in arguments}, tell)
-        if not tool.name.lower().startswith(("list", "top")):  # many rows: which one would be meant?
+        if not _many(tool):  # which one would be meant?
             draft.known |= {(what, name): place for name in self.returned[tool.name] if snake(name) not in given}
         details = join([argument.phrase for argument in arguments]) if arguments else ""
         if changes(tool.name):
             return f"{verb} {what}" + (f" with {details}" if details else "")
-        fields = f"the {join([words(name) for name in tell])}" if tell else ""
-        if fields and verb == "see the":
-            verb, fields = f"find out {fields} from the", ""
-        return f"{verb} {what}" + (f" for {details}" if details else "") + (f" and see {fields}" if fields else "")
+        told = f"the {join([words(name) for name in tell])}" if tell else ""
+        if told and verb == "see the":
+            verb, told = f"find out {told} from the", ""
+        return f"{verb} {what}" + (f" for {details}" if details else "") + (f" and see {told}" if told else "")
 
-    def _tell(self, tool: ToolSpec, given: set[str], record: Record | None) -> list[str]:
-        """Result fields to be told: of a reading up to two, of what makes a record its identifier, of other changes none."""
+    def _tell(self, tool: ToolSpec, arguments: list[Argument], record: Record | None, draft: Draft) -> list[str]:
+        """Result fields to be told: of a reading up to two, of what makes a record its identifier, of other changes none; nothing
+        that is known by then, or that another call about the same record returns."""
+        if _many(tool) and not arguments:
+            return []
+        known = _HIDDEN | {snake(argument.name) for argument in arguments} | self._returned_before(arguments, draft)
+        row = record.row if record else {}
         fields = [
             name
             for name in _scalars(tool.returns, nested=True)
-            if snake(name) not in given | _HIDDEN and not (record and record.row.get(name, "?") in (None, ""))
+            if snake(name) not in known and row.get(name, "?") not in (None, "", *_single(draft.said))
         ]
         if changes(tool.name):
             return [name for name in fields if is_identifier(name)][:1] if makes(tool.name) else []
         return self.rng.sample(fields, min(len(fields), self.rng.randint(1, 2)))
+
+    def _returned_before(self, arguments: list[Argument], draft: Draft) -> set[str]:
+        """Fields that earlier calls return about what may be the same record: they share an argument, or one of theirs is not
+        known before it is looked up."""
+        mine = {(snake(argument.name), str(argument.value)) for argument in arguments}
+        found: set[str] = set()
+        for call in draft.plan:
+            theirs = {(snake(name), str(value)) for name, value in call.arguments.items()}
+            dynamic = {name for name, value in mine | theirs if value.startswith("${")}
+            if mine & theirs or dynamic & {name for name, _ in mine} & {name for name, _ in theirs}:
+                found |= {snake(name) for name in self.returned[call.tool]}
+        return found
+
+
+def _many(tool: ToolSpec) -> bool:
+    return tool.name.lower().startswith(("list", "top"))
 
 
 def _parameters(tool: ToolSpec) -> dict[str, Schema]:
@@ -189,6 +227,11 @@ def _scalars(returns: Schema | None, nested: bool) -> dict[str, str]:
     if found or not nested:
         return found
     return next((inner for schema in properties.values() if (inner := _scalars(schema, nested=True))), {})
+
+
+def _single(said: dict[str, Any]) -> list[Any]:
+    """The values that a user has named and that are no number, which could be equal by chance."""
+    return [value for value in said.values() if isinstance(value, str)]
 
 
 def _state(record: Record) -> set[str]:

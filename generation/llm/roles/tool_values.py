@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from random import Random
@@ -38,7 +39,7 @@ _TEXTS = {
     "keyword": ["garden tools", "jazz", "hiking boots"],
     "message": ["Please call me back", "I will be ten minutes late", "The parcel has arrived"],
     "description": ["Spare part for the north wing", "Weekly meeting of the team"],
-    "reason": ["found a better date", "ordered by mistake", "no longer needed"],
+    "reason": ["ordered by mistake", "no longer needed"],
     "status": ["open", "pending", "closed"],
     "color": ["blue", "green", "dark red"],
 }
@@ -50,6 +51,7 @@ _FORMATS = {
     "time": ["09:30:00", "14:00:00", "18:45:00"],
     "ipv4": ["192.0.2.17", "198.51.100.24"],
 }
+_QUOTED = re.compile(r"(?<!\w)['\"`]([^'\"`]{2,40})['\"`](?!\w)")  # what a description names: either 'cash' or 'card'
 
 
 @dataclass(frozen=True)
@@ -80,6 +82,26 @@ def plain(given: Any) -> Schema:
     if isinstance(kind, list):
         return schema | {"type": next((name for name in kind if name != "null"), "string")}
     return schema
+
+
+def fields(row: dict[str, Any]) -> set[str]:
+    """The names of a row's own fields, in snake_case."""
+    return {snake(name) for name in row}
+
+
+def core(record: Record, names: set[str]) -> Record:
+    """The record, or the part of it that has more of these fields of its own: one leg of a journey has its own date."""
+    best = max(_objects(record.row), key=lambda row: len(names & fields(row)))
+    return Record(record.kind, best)
+
+
+def _objects(value: Any) -> Iterator[dict[str, Any]]:
+    """Every object in a row, the outermost first."""
+    if isinstance(value, dict):
+        yield value
+    if isinstance(value, dict | list):
+        for part in value.values() if isinstance(value, dict) else value:
+            yield from _objects(part)
 
 
 def from_record(record: Record, name: str, schema: Schema, rng: Random) -> Any:
@@ -119,6 +141,8 @@ def invent(name: str, schema: Schema, rng: Random, place: int = 0) -> Any:
     schema = plain(schema)
     listed = [schema["const"]] if "const" in schema else schema.get("enum") or schema.get("examples")
     options = [value for value in listed or () if value is not None] if isinstance(listed, list) else []
+    if not options and schema.get("type") == "string" and not is_identifier(name):
+        options = _QUOTED.findall(str(schema.get("description", "")))
     made = rng.choice(options) if options else _of_type(snake(name), schema, rng, place)
     if made is None or schema_error(made, schema) is not None:
         made = schema.get("default")
