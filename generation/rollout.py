@@ -117,7 +117,7 @@ class Rollout:
         try:
             if not await self.environment.retrace(calls(self.messages[self.draft.given :])):
                 raise StoppedError("replay: the given calls do not return here what they returned there")
-            if self.starts:
+            if self.draft.messages:
                 self.user.recall(self.draft)
             closing = await self._act(self.tasks[len(self.starts) - 1]) if self.draft.stop == "open" else ""
             while len(self.starts) < self.requested:
