@@ -135,6 +135,13 @@ def test_what_is_not_in_the_goal_is_not_the_users_to_say() -> None:
     assert unvoiced(dialogue(said("Hello"), task=only_gold), 0) == ("Ada Moreno", "2025-03-14", "2")
 
 
+def test_truth_values_and_looked_up_values_are_not_the_users_to_say() -> None:
+    """The goal holds the word "true" and the number 7 of the guest by chance."""
+    chance = BOOK.model_copy(update={"goal": f"{BOOK.goal} It is true that they stay in room 7."})
+    assert unvoiced(dialogue(said(ASK), task=chance), 0) == ()
+    assert unvoiced(dialogue(said(ASK), task=chance.model_copy(update={"plan": ()})), 0) == ("7",)
+
+
 def test_only_the_tasks_own_part_counts_and_the_first_failure_decides() -> None:
     case = dialogue(said("Something else."), said(ASK))
     assert blame(case, failing("state of task 1"), [], True) == "agent"

@@ -15,6 +15,7 @@ from generation.judging import JudgeAnswer, judge_task, read_judgment
 from generation.llm.base import JudgeContext
 from generation.llm.meter import Meter
 from generation.llm.roles.judge import answer
+from generation.llm.roles.reading import mentions, same
 from generation.llm.scripted import ScriptedLLM
 
 
@@ -121,7 +122,7 @@ def test_planted_faults_are_caught(changes: dict[str, list[Message]], why: str, 
             [],
         ),
         ({"get": call("c", "get_product", {"product": {"prices": [{"price": 1200.5}]}}, sku="Pen")}, []),
-        ({"tell": words("That pen is 1200.5 on the dot.")}, []),
+        ({"tell": words("The 17th customer? That pen is 1200.5 on the dot.")}, []),
         (
             {
                 "update": call("b", "update_city", ERROR, customer_id=17, city="Paris"),
@@ -137,6 +138,69 @@ def test_what_is_no_fault_is_let_pass(changes: dict[str, list[Message]], structu
     assert (found.judgment, found.blame) == ("valid", None), found.reasoning
     failed = [bullet.bullet for bullet in found.bullets if not bullet.passed]
     assert {text.split("(")[0].split()[0] for text in failed} == set(structural)
+
+
+UNCHANGED = (TASK.rubric.criteria[0], TASK.rubric.tool_pattern[1])
+UNKNOWN = (TASK.rubric.criteria[1], TASK.rubric.criteria[2], TASK.rubric.tool_pattern[2])
+
+
+@pytest.mark.parametrize(
+    ("changes", "failed"),
+    [
+        ({"update": []}, UNCHANGED),
+        ({"tell": words("I have looked it up.")}, TASK.rubric.criteria[2:3]),
+        ({"get": call("c", "get_product", [], sku="pen"), "tell": words("There is none.")}, UNKNOWN),
+        ({"search": call("a", "search_customers", [], name="Ada Moreno")}, ()),
+    ],
+)
+def test_the_critical_bullets_that_fail(changes: dict[str, list[Message]], failed: tuple[str, ...]) -> None:
+    bullets = opinion(transcript(**changes)).bullets
+    assert tuple(b.bullet for b in bullets if b.rubric_class == "Critical" and not b.passed) == failed
+
+
+def test_each_expected_call_needs_a_call_of_its_own() -> None:
+    twice = TASK.model_copy(update={"plan": (*TASK.plan, TASK.plan[1]), "rubric": Rubric(criteria=())})
+    again = call("d", "update_city", {"rows_affected": 1}, customer_id=17, city="Paris")
+    assert opinion(transcript(), twice).judgment == "invalid"
+    assert opinion(transcript(update=parts()["update"] + again), twice).judgment == "valid"
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "equal"),
+    [
+        (5, 5.0, True),
+        ("1,200", 1200, True),
+        ("Ada  Moreno", "ada moreno", True),
+        ({"a": [1, "x"]}, {"a": [1.0, "X"]}, True),
+        ([1, 2], [2, 1], False),
+        ([1], [1, 1], False),
+        ({"a": 1}, {"b": 1}, False),
+        (True, "true", False),
+        (True, True, True),
+        ("12", "1 2", False),
+        (None, None, True),
+        ("", 0, False),
+    ],
+)
+def test_equal_arguments(one: object, other: object, equal: bool) -> None:
+    assert same(one, other) is same(other, one) is equal
+
+
+@pytest.mark.parametrize(
+    ("text", "value", "said"),
+    [
+        ("It is $1,200.50.", 1200.5, True),
+        ("It is 1200.", 1200.5, False),
+        ("order 12 of 120", 1, False),
+        ("on 2025-03-14", "2025-03-14", True),
+        ("on 2025-03-14", 3, False),
+        ("by Ada\nMoreno!", "ada moreno", True),
+        ("by Adam", "Ada", False),
+        ("nothing", True, True),
+    ],
+)
+def test_mentioned_values(text: str, value: object, said: bool) -> None:
+    assert mentions(text, value) is said
 
 
 @pytest.mark.parametrize(

@@ -103,7 +103,8 @@ class Reading:
             needed = [i for i, call in enumerate(self.task.plan) if call.subgoal in served]
             return _bullet(text, "Critical", all(self._passes(i) or not self._mandated(i) for i in needed))
         if re.search(r"\b(told|tells|informs|informed)\b", text, re.I):
-            return _bullet(text, "Critical", not list(self._untold()))
+            looked_up = all(self._passes(i) for i, call in enumerate(self.task.plan) if call.tell)
+            return _bullet(text, "Critical", looked_up and not list(self._untold()))
         return _bullet(text, "NonCritical" if _MANNER.search(text) else "InvalidRubric", True)
 
     def _expected(self, position: int, text: str) -> Bullet:
