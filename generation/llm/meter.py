@@ -8,14 +8,21 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from core.dialogue import Usage
-from generation.llm.base import LLM, Completion, Request, UnusableAnswerError
+from generation.llm.base import LLM, Completion, RefusedError, Request, UnusableAnswerError
+from generation.llm.json_text import needs_repair
 
 T = TypeVar("T")
 
 
 @dataclass
 class Meter:
-    """Passes requests on and adds up what they cost. `flaws` counts bad answers as "role/kind"."""
+    """Passes requests on and adds up what they cost. `flaws` counts what was wrong with answers as "role/kind":
+
+    - truncated: cut off by the token limit
+    - empty: neither text nor a call
+    - malformed: could not be read; neither truncated nor empty, and not merely refused for what it says
+    - repaired, unclosed: could be used once the parser (core's kinds, see Completion.flaws) or the reader had mended it
+    """
 
     llm: LLM
     flaws: Counter[str] = field(default_factory=Counter)
@@ -42,19 +49,14 @@ class Meter:
         self._requests += 1
         self._prompt_tokens += completion.prompt_tokens
         self._completion_tokens += completion.completion_tokens
-        for flaw in completion.flaws:
-            self.flaws[f"{request.role}/{flaw}"] += 1
-        if completion.finish_reason == "length":
-            self.flaws[f"{request.role}/truncated"] += 1
-        elif not completion.message.content.strip() and not completion.message.tool_calls:
-            self.flaws[f"{request.role}/empty"] += 1
+        self._count(request, *completion.flaws, *_lack(completion))
         return completion
 
     async def ask(
         self, request: Callable[[int, str], Request], read: Callable[[Completion], Awaitable[T]], attempts: int
     ) -> T:
         """Ask until an answer can be read. `request` makes attempt number i, given what was wrong with the last answer;
-        `read` raises ValueError for an answer that cannot be used.
+        `read` raises ValueError for an answer that cannot be used, RefusedError for one that can be read but does not hold.
 
         Raises UnusableAnswerError, blaming the request's role, with every complaint; LLMError where no model answers.
         """
@@ -63,12 +65,35 @@ class Meter:
             asked = request(attempt, complaints[-1] if complaints else "")
             completion = await self.complete(asked)
             try:
-                return await read(completion)
+                answer = await read(completion)
+            except RefusedError as error:
+                complaints.append(str(error))
+                self._count(asked, *_repaired(asked, completion))
             except ValueError as error:
                 complaints.append(str(error))
-                if completion.finish_reason != "length" and completion.message.content.strip():
-                    self.flaws[f"{asked.role}/malformed"] += 1
-        raise UnusableAnswerError(asked.role, f"nothing usable in {attempts} attempts: {'; '.join(complaints)}")
+                self._count(asked, *(() if _lack(completion) else ("malformed",)))
+            else:
+                self._count(asked, *_repaired(asked, completion))
+                return answer
+        problems = "; ".join(dict.fromkeys(complaints))
+        raise UnusableAnswerError(asked.role, f"nothing usable in {attempts} attempts: {problems}")
+
+    def _count(self, request: Request, *kinds: str) -> None:
+        self.flaws.update(f"{request.role}/{kind}" for kind in kinds)
 
     async def close(self) -> None:
         """The metered model belongs to the run, not to the dialogue."""
+
+
+def _lack(completion: Completion) -> tuple[str, ...]:
+    """What the answer lacks whatever it was to say."""
+    if completion.finish_reason == "length":
+        return ("truncated",)
+    return () if completion.message.content.strip() or completion.message.tool_calls else ("empty",)
+
+
+def _repaired(request: Request, completion: Completion) -> tuple[str, ...]:
+    """Whether an answer that could be read was mended for it. A request with tools is answered in words, in which anybody is
+    free to write braces; every other answer is read as JSON."""
+    known = request.tools or "repaired" in completion.flaws
+    return () if known or not needs_repair(completion.message.content) else ("repaired",)
