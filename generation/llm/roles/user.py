@@ -1,7 +1,7 @@
 """The stand-in's user: keeps to the rules it is given, asks, confirms, clarifies, corrects itself, and ends or gives up.
 
-Every wish is said in the words of its subgoal, for that is what the stand-in's agent listens for. What an adversarial user takes
-back it takes back without naming another wish, and in the same message it wants it again: the goal's own wishes stand in the end.
+Every wish is said in the words of its subgoal, for that is what the stand-in's agent listens for. An adversarial user comes back
+to what it has taken back, so that the goal's own wishes stand in the end.
 """
 
 from __future__ import annotations
@@ -80,7 +80,8 @@ _DIGRESSIONS = [
     "By the way, your telephone line was busy all morning. Nobody picked up.",
     "The weather is dreadful today, and the traffic was no better. But you cannot help that.",
 ]
-_FAILED = re.compile(r"\b(could not|couldn't|unable|failed|cannot|can't|sorry)\b", re.I)
+_TAKEN_BACK = "forget that I wanted to {0}"
+_FAILED = re.compile(r"\b(could not|couldn't|unable|cannot|can't|sorry)\b", re.I)
 
 
 def answer(context: UserContext, rng: Random) -> str:
@@ -107,7 +108,7 @@ class _Person:
     def speak(self) -> tuple[str, bool]:
         heard = self.answers[-1] if self.answers else ""
         if heard.rstrip().endswith("?") and "confirm" in heard.lower():
-            return self._confirm(), False
+            return self._confirm(heard), False
         unhelpful = self._unhelpful()
         if unhelpful >= self.rules.patience:
             return self.rng.choice(_GIVE_UP), True
@@ -130,7 +131,7 @@ class _Person:
         """How many answers in a row, up to now, failed or repeated the one before."""
         count = 0
         for position in reversed(range(len(self.answers))):
-            repeats = position > 0 and self.answers[position] == self.answers[position - 1]
+            repeats = position > 0 and self.answers[position].endswith(self.answers[position - 1])
             if not repeats and not _FAILED.search(self.answers[position]):
                 break
             count += 1
@@ -146,8 +147,12 @@ class _Person:
         most = min(len(self.waiting), self.rules.max_subtasks_per_turn or len(self.waiting))
         return most if self.rules.disclosure == "upfront" else self.rng.randint(1, most)
 
-    def _confirm(self) -> str:
+    def _confirm(self, heard: str) -> str:
         text = self.rng.choice(_CONFIRM)
+        meant = [goal for goal in self.asked if _said(goal, [heard])]
+        if self._adversarial and len(meant) == 1 and self.rng.random() < 0.25:
+            retreat = f"No, wait, {_TAKEN_BACK.format(meant[0])}."
+            return text if retreat in self.mine else retreat
         return f"{text} {self.rng.choice(_PRESSING)}" if self._adversarial and self.rng.random() < 0.3 else text
 
     def _ask(self, goals: Sequence[str]) -> str:
@@ -196,9 +201,10 @@ def _withheld(goal: str) -> str:
 
 
 def _said(goal: str, messages: Sequence[str]) -> bool:
-    """Whether a message has these very words: "delete hold number 13" does not ask to delete hold number 1."""
+    """Whether the last message with these very words wants it: "delete hold number 13" does not ask to delete hold number 1."""
     wanted = re.compile(rf"(?<!\w){re.escape(goal)}(?!\w)", re.IGNORECASE)
-    return any(wanted.search(text) for text in messages)
+    latest = [text for text in messages if wanted.search(text)][-1:]
+    return bool(latest) and _TAKEN_BACK.format(goal) not in latest[0]
 
 
 def _hinted(goal: str, messages: Sequence[str]) -> bool:
