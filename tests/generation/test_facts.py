@@ -1,0 +1,133 @@
+"""Facts in text: every spelling of the same thing is the same thing, and nothing else is."""
+
+from __future__ import annotations
+
+from datetime import date, time
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from core.dialogue import PlannedCall
+from generation.facts import Knowledge, facts, literals, states
+
+DATES = (
+    "{:%Y-%m-%d}",
+    "{:%d/%m/%Y}",
+    "{:%m/%d/%Y}",
+    "{:%d.%m.%Y}",
+    "{:%B %d, %Y}",
+    "{:%d %B %Y}",
+    "{:%b. %d %Y}",
+    "{:%dth of %b}",
+)
+TIMES = ("{:%H:%M}", "{:%H:%M:00}", "{:%I:%M %p}", "{:%I:%M p.m.}")
+
+
+def known(*texts: str) -> Knowledge:
+    knowledge = Knowledge()
+    for text in texts:
+        knowledge.learn(text)
+    return knowledge
+
+
+def unknown(said: str, *texts: str) -> list[str]:
+    """What `said` states that stands in none of `texts`."""
+    knowledge = known(*texts)
+    return [fact.text for fact in facts(said) if not knowledge.knows(fact)]
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("It costs 12.50 or 1,200 in all.", [("number", 12.5), ("number", 1200.0)]),
+        ("Mail a.b+c@x-y.org.", [("email", "a.b+c@x-y.org")]),
+        ("Order ORD-1042, seat A12", [("identifier", "ord1042"), ("identifier", "a12")]),
+        ("on 3 March 2025 at 9 am", [("date", ((2025, 3, 3),)), ("time", 540)]),
+        ("Sept. 5th", [("date", ((0, 9, 5),))]),
+        ("4/3/2025", [("date", ((2025, 4, 3), (2025, 3, 4)))]),
+        ("at 12:05 a.m. or 12:05 pm", [("time", 5), ("time", 725)]),
+        ("2025-03-14T10:30:00", [("date", ((2025, 3, 14),)), ("time", 630)]),
+        ("one or two things, I may well say", []),
+        ("you may 3 times", [("number", 3.0)]),
+        ("1. look up 7\n2) book it (3) pay", [("number", 7.0)]),
+        ("the 14th, 555-0142", [("number", 14.0), ("number", 555.0), ("number", 142.0)]),
+    ],
+)
+def test_what_a_text_states(text: str, found: list[tuple[str, object]]) -> None:
+    assert [(fact.kind, fact.value) for fact in facts(text)] == found
+
+
+@given(st.dates(date(2000, 1, 1), date(2099, 12, 31)), st.sampled_from(DATES), st.sampled_from(DATES))
+def test_a_date_is_known_in_every_spelling(day: date, one: str, other: str) -> None:
+    said, written = one.format(day), other.format(day)
+    assert unknown(f"It is for {said}, please.", f"The visit of {written} was moved.") == []
+    assert states(f"It is for {said}, please.", f"{day:%Y-%m-%d}")
+
+
+@given(st.dates(date(2000, 1, 1), date(2099, 12, 31)), st.dates(date(2000, 1, 1), date(2099, 12, 31)))
+def test_another_date_is_not(day: date, other: date) -> None:
+    said = f"{day:%d %B %Y}"
+    assert (unknown(said, f"{other:%Y-%m-%d}") == []) == (day == other) == states(said, f"{other:%Y-%m-%d}")
+
+
+@given(st.times(), st.sampled_from(TIMES), st.sampled_from(TIMES))
+def test_a_time_is_known_in_every_spelling(moment: time, one: str, other: str) -> None:
+    moment = moment.replace(hour=moment.hour % 12 + 12) if "p.m." in one + other else moment
+    said, written = one.format(moment), other.format(moment)
+    assert unknown(f"At {said}", f"from {written} on") == []
+    assert unknown("At 3:17", "from 4:17 on", "page 3 and 18") == ["3:17"]
+
+
+@given(st.integers(2, 10**7), st.integers(2, 10**7))
+def test_a_number_is_known_by_its_value(number: int, other: int) -> None:
+    assert unknown(f"Give me {number:,} of them", f"there are {number}") == []
+    assert (unknown(f"number {number}", f"there are {other:,}") == []) == (number == other)
+
+
+@pytest.mark.parametrize(
+    ("said", "text"),
+    [
+        ("ord-1042", "Order ORD 1042"),
+        ("ORD1042", "order ORD_1042."),
+        ("my 3 dogs", "She has three dogs"),
+        ("12.50", "it costs $12.5"),
+        ("A.B.C.D.E@X.ORG", "write to a.b.c.d.e@x.org"),
+        ("the 14th", "2025-03-14"),
+        ("the 12", "seat A12"),
+    ],
+)
+def test_spellings_that_are_the_same(said: str, text: str) -> None:
+    assert unknown(said, text) == []
+
+
+@pytest.mark.parametrize(
+    ("said", "text"),
+    [("A13", "seat A12"), ("ada@x.org", "ada@y.org"), ("1043", "ORD-1042"), ("13", "12"), ("5 May", "2025-05-06")],
+)
+def test_spellings_that_are_not(said: str, text: str) -> None:
+    assert unknown(said, text) == [said]
+
+
+@pytest.mark.parametrize(
+    ("text", "value", "stated"),
+    [
+        ("the top two, please", "2", True),
+        ("one more thing", "1", False),
+        ("number 1.", "1", True),
+        ("number 12", "1", False),
+        ("in  OSLO!", "Oslo", True),
+        ("in Osloway", "Oslo", False),
+        ("at 3 pm", "15:00", True),
+        ("at 3 pm", "16:00", False),
+        ("it is 1,200.50", "1200.5", True),
+        ("order A-1 of 2025-03-14", "order A-1 of 14 March", False),
+    ],
+)
+def test_whether_a_text_states_a_value(text: str, value: str, stated: bool) -> None:
+    assert states(text, value) is stated
+
+
+def test_the_literals_of_a_call_are_what_somebody_has_to_say() -> None:
+    arguments = {"a": 3, "b": [1.5, {"c": "Oslo", "d": True}], "e": "${0.id}", "f": None, "g": " "}
+    assert list(literals(PlannedCall(tool="t", arguments=arguments))) == ["3", "1.5", "Oslo"]
