@@ -1,21 +1,25 @@
 """The stand-in's agent: does what the user has asked for so far, call by call, with visible reasoning.
 
 It follows the task's plan only as far as the user's words cover it, fills placeholders from what the tools really returned,
-asks where a value is missing or a deletion needs a yes, sometimes starts with a wrong argument and recovers, and sometimes
-fails the user, as models do: those dialogues are there to be caught by the checks.
+asks where a value is missing or something would be lost without a yes, sometimes starts with a wrong argument and recovers, and
+sometimes fails the user, as models do: those dialogues are there to be caught by the checks.
 """
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import dataclass
 from random import Random
 from typing import Any
 
 from core.dialogue import PlannedCall, resolve_arguments
-from core.messages import AssistantMessage, ContractError, Message, ToolCall, ToolMessage, UserMessage
+from core.messages import AssistantMessage, ContractError, Message, ToolCall, ToolMessage
 from generation.llm.base import AgentContext
+from generation.llm.roles.hearing import CLARIFY, Heard, confirmation, is_question, vaguely
+from generation.llm.roles.reporting import dig, failed, read, report
+from generation.llm.roles.tool_values import is_identifier
+from generation.llm.roles.verbs import destroys
+from generation.toolset import changes
 
 _THINK = [
     "The user wants to {what}. {tool} fits: I have {given}.",
@@ -28,18 +32,19 @@ _REPORT = [
     "Everything that was asked for is done; now the answer, with the values as returned.",
     "I have all results. Let me sum them up for the user.",
 ]
-
-
-_CONFIRM, _CLARIFY = "Do you confirm?", "What should the new value be?"
+_PLACEHOLDER = re.compile(r"\$\{(\d+)\.([^}]+)\}")
+_NAMES = ("name", "title", "email", "label", "subject")
 
 
 @dataclass(frozen=True)
 class Done:
-    """A call that was made: its plan index (None if it matches no planned call), result value and whether it failed."""
+    """A call that was made: its plan index (None if it matches no planned call), its result, whether it failed, and the place of
+    the result among the task's messages."""
 
     index: int | None
     value: Any
     failed: bool
+    place: int
 
 
 class Agent:
@@ -49,161 +54,194 @@ class Agent:
         self.messages = messages[context.task_start :]
         self.rng = rng
         self.error_rate = error_rate
-        said = " ".join(m.content for m in self.messages if isinstance(m, UserMessage)).casefold()
-        self.trusted = "no need to ask" in said
-        self.asked = {i for i, goal in enumerate(self.subgoals) if goal.casefold() in said}
-        self.vague = {
-            i
-            for i, goal in enumerate(self.subgoals)
-            if i not in self.asked and _vague(goal) and _vague(goal).casefold() in said
-        }
+        self.heard = Heard(self.subgoals, self.messages)
         self.results: dict[int, Any] = {}
         self.attempts: list[Done] = []
         self._look_back()
 
     def _look_back(self) -> None:
         calls: dict[str, ToolCall] = {}
-        for message in self.messages:
+        for place, message in enumerate(self.messages):
             if isinstance(message, AssistantMessage):
                 calls |= {call.id: call for call in message.tool_calls or ()}
             elif isinstance(message, ToolMessage) and message.tool_call_id in calls:
-                done = self._match(calls[message.tool_call_id], message.content)
+                done = self._match(calls[message.tool_call_id], message.content, place)
                 self.attempts.append(done)
                 if done.index is not None and not done.failed:
                     self.results[done.index] = done.value
 
-    def _match(self, call: ToolCall, content: str) -> Done:
+    def _match(self, call: ToolCall, content: str, place: int) -> Done:
+        value = read(content)
         try:
-            value, arguments = json.loads(content), call.parsed()
-        except (json.JSONDecodeError, ContractError):
-            return Done(None, content, True)
-        failed = value == [] or (isinstance(value, dict) and ("error" in value or value.get("rows_affected") == 0))
+            arguments = call.parsed()
+        except ContractError:
+            return Done(None, value, True, place)
         for index, planned in enumerate(self.plan):
             if planned.tool == call.name and index not in self.results and self._arguments(planned) == arguments:
-                return Done(index, value, failed)
-        return Done(None, value, True)
+                return Done(index, value, failed(value), place)
+        return Done(None, value, True, place)
 
     def _arguments(self, planned: PlannedCall) -> dict[str, Any] | None:
+        """The arguments with real values; None where an earlier result does not give one. Of several rows the first is taken, and
+        a field is looked for wherever the result holds it."""
         try:
             return resolve_arguments(planned.arguments, self.results)
         except LookupError:
-            return None
+            found = {
+                name: dig(self.results.get(int(wanted[1])), wanted[2]) if (wanted := _placeholder(value)) else value
+                for name, value in planned.arguments.items()
+            }
+            return None if any(found[n] is None and _placeholder(v) for n, v in planned.arguments.items()) else found
 
     def speak(self) -> AssistantMessage:
-        waiting = [i for i, call in enumerate(self.plan) if call.subgoal in self.asked and i not in self.results]
-        stuck = [done for done in self.attempts if done.failed and done.index is not None]
-        if stuck:
-            return self._say(
-                "A planned call failed; the honest thing is to say so.",
-                "I am sorry, I could not find or change that record.",
-            )
-        if not waiting:
-            return self._answer()
-        planned = self.plan[waiting[0]]
+        waiting = [index for index in self._wanted() if index not in self.results]
+        ready = [index for index in waiting if self._may_try(index)]
+        if not ready:
+            sorry = [index for index in waiting if self._owes_apology(index)]
+            return self._apologise(sorry) if sorry else self._answer()
+        planned = self.plan[ready[0]]
         what = self.subgoals[planned.subgoal]
-        if planned.tool.startswith("delete_") and not self.trusted and not self._confirmed(what):
-            return self._say("Deleting cannot be undone, so I ask first.", f"This will {what}. {_CONFIRM}")
-        if not self.results and planned.tool.startswith(("update_", "create_")) and self._slips(0.3):
+        if destroys(planned.tool) and not self.heard.trusting and not self.heard.confirmed(what):
+            return self._say("This cannot be undone, so I ask first.", confirmation(what))
+        if not self.results and changes(planned.tool) and self._slips(0.3):
             return self._say("This looks done.", f"Done: I have taken care of your wish to {what}.")
-        return self._call(waiting)
+        return self._call(ready)
 
-    def _call(self, waiting: list[int]) -> AssistantMessage:
-        batch = [waiting[0]]
-        if len(waiting) > 1 and self._reads(waiting[0]) and self._reads(waiting[1]) and self.rng.random() < 0.4:
-            batch = waiting[:2]
+    def _wanted(self) -> list[int]:
+        """The planned calls for all that was asked, with those whose results they need."""
+        wanted = {index for index, call in enumerate(self.plan) if call.subgoal in self.heard.asked}
+        while needed := {need for index in wanted for need in self._needs(index)} - wanted:
+            wanted |= needed
+        return sorted(wanted)
+
+    def _needs(self, index: int) -> set[int]:
+        found = [_placeholder(value) for value in self.plan[index].arguments.values()]
+        return {int(wanted[1]) for wanted in found if wanted and int(wanted[1]) < index}
+
+    def _may_try(self, index: int) -> bool:
+        """A call that failed is made once more if the user insists; one that needs it cannot be made."""
+        failures = [done.place for done in self.attempts if done.index == index]
+        if len(failures) > 1 or self._arguments(self.plan[index]) is None:
+            return False
+        return not failures or self.heard.insists(self.subgoals[self.plan[index].subgoal], failures[-1])
+
+    def _owes_apology(self, index: int) -> bool:
+        """Whether the user has not been told yet that this could not be done, or asks for it again."""
+        what = self.subgoals[self.plan[index].subgoal]
+        told = [
+            place
+            for place, message in enumerate(self.messages)
+            if isinstance(message, AssistantMessage) and f"could not {what}" in message.content
+        ]
+        failures = [done.place for done in self.attempts if done.index == index]
+        return not told or any(place > told[-1] for place in failures) or self.heard.insists(what, told[-1])
+
+    def _call(self, ready: list[int]) -> AssistantMessage:
+        batch = [ready[0]]
+        if len(ready) > 1 and self._reads(ready[0]) and self._reads(ready[1]) and self.rng.random() < 0.4:
+            batch = ready[:2]
         calls: list[ToolCall] = []
         thoughts: list[str] = []
         for index in batch:
-            planned = self.plan[index]
-            arguments = self._arguments(planned)
-            if arguments is None:
-                return self._say("The earlier result lacks what I need.", "I am sorry, I could not find that record.")
-            if not self.attempts and planned.tool.startswith(("search_", "get_", "list_")) and self._slips(1.0):
+            planned, arguments = self.plan[index], self._arguments(self.plan[index])
+            assert arguments is not None, "only what can be made is ready"
+            if not self.attempts and not changes(planned.tool) and self._slips(1.0):
                 arguments = _wrong(arguments)
             given = ", ".join(f"{key} = {value}" for key, value in arguments.items()) or "no arguments"
             what = self.subgoals[planned.subgoal]
             thoughts.append(self.rng.choice(_THINK).format(what=what, tool=planned.tool, given=given))
             calls.append(ToolCall.make(f"call_{len(calls)}", planned.tool, arguments))
         if self.attempts and self.attempts[-1].index is None:
-            thoughts.insert(0, "The last call gave nothing: I had mistyped an argument. Again with the right one.")
+            thoughts.insert(0, "That was not it: I had mistyped an argument. Again with the right one.")
         return AssistantMessage(reasoning_content=" ".join(thoughts), tool_calls=tuple(calls))
 
+    def _apologise(self, indices: list[int]) -> AssistantMessage:
+        parts = self._reports(self._fresh())
+        for number in dict.fromkeys(self.plan[index].subgoal for index in indices):
+            about = {index for index, call in enumerate(self.plan) if call.subgoal == number}
+            causes = about | {need for index in about for need in self._needs(index)}
+            values = [done.value for done in reversed(self.attempts) if done.failed and done.index in causes]
+            why = dig(values[0], "error") if values else None
+            parts.append(
+                f"I am sorry, I could not {self.subgoals[number]}{f': {why}' if why else ', nothing was found'}."
+            )
+        return self._say("A planned call failed; the honest thing is to say so.", " ".join(parts))
+
     def _answer(self) -> AssistantMessage:
-        if self.vague:
-            goal = _vague(self.subgoals[min(self.vague)])
-            return self._say(f"The user wants to {goal}, but not to what.", f"Happy to {goal}. {_CLARIFY}")
-        fresh = self._since_last_answer()
-        parts = [self._report(index) for index in sorted(self.results) if index in fresh]
-        if not parts:
-            return self._say("Nothing is left to do right now.", "Is there anything else that I can do for you?")
-        if self._slips(0.15):
+        done = self._reports(self._fresh())
+        if self.heard.vague:
+            goal = vaguely(self.subgoals[min(self.heard.vague)])
+            thought = f"The user wants to {goal}, but not to what."
+            return self._say(thought, " ".join([*done, f"Happy to {goal}. {CLARIFY}"]))
+        if done and self._slips(0.15):
             return self._say("Short answer.", "It is all done. Anything else?")
-        return self._say(self.rng.choice(_REPORT), " ".join(part for part in parts if part) or "That is done.")
+        if done:
+            return self._say(self.rng.choice(_REPORT), " ".join(done))
+        return self._nothing_new()
 
-    def _report(self, index: int) -> str:
-        planned, value = self.plan[index], self.results[index]
-        what = self.subgoals[planned.subgoal]
-        if isinstance(value, dict):
-            told = [f"{key.replace('_', ' ')} {value[key]}" for key in planned.tell if key in value]
-            return f"Done: {what}" + (f" ({', '.join(told)})." if told else ".")
-        if not planned.tell or not isinstance(value, list):
-            return ""
-        rows = [
-            ", ".join(f"{key.replace('_', ' ')} {row.get(key)}" for key in planned.tell)
-            for row in value
-            if isinstance(row, dict)
+    def _nothing_new(self) -> AssistantMessage:
+        """The user asks again for what was done, or speaks of something else."""
+        again = {number for number in self.heard.asked if self.heard.in_last_message(self.subgoals[number])}
+        done = self._reports({index for index in self.results if self.plan[index].subgoal in again})
+        if done:
+            return self._say("This was done before; I repeat the result.", " ".join(["As I said:", *done]))
+        if helpless := [number for number in sorted(again) if number not in {call.subgoal for call in self.plan}]:
+            what = self.subgoals[helpless[0]]
+            return self._say("No tool does this.", f"I am sorry, I have no means to {what}.")
+        if self.heard.asked:
+            return self._say("Nothing is left to do right now.", "Is there anything else that I can do for you?")
+        return self._say("There is no request yet.", "I am here to help. What can I do for you?")
+
+    def _reports(self, indices: set[int]) -> list[str]:
+        last = {call.subgoal: index for index, call in enumerate(self.plan)}
+        parts = [
+            report(
+                self.subgoals[self.plan[index].subgoal],
+                self.results[index],
+                self.plan[index].tell,
+                changed=changes(self.plan[index].tool),
+                last=last[self.plan[index].subgoal] == index,
+            )
+            for index in sorted(indices)
         ]
-        return "Here is what I found: " + "; ".join(rows) + "."
+        return [part for part in parts if part] or (["That is done."] if indices else [])
 
-    def _since_last_answer(self) -> set[int]:
+    def _fresh(self) -> set[int]:
         """Plan indices whose results came after the assistant last reported to the user; a question reports nothing."""
-        fresh: set[int] = set()
-        position = 0
-        for message in self.messages:
-            if isinstance(message, AssistantMessage):
-                if not message.tool_calls and not message.content.endswith((_CONFIRM, _CLARIFY)):
-                    fresh.clear()
-            elif isinstance(message, ToolMessage):
-                index = self.attempts[position].index
-                position += 1
-                if index is not None:
-                    fresh.add(index)
-        return fresh
-
-    def _confirmed(self, what: str) -> bool:
-        """Whether the question for confirmation of `what` was answered with yes."""
-        asked = False
-        for message in self.messages:
-            if isinstance(message, AssistantMessage) and message.content == f"This will {what}. {_CONFIRM}":
-                asked = True
-            elif asked and isinstance(message, UserMessage):
-                return message.content.lower().startswith("yes")
-        return False
+        reported = [
+            place
+            for place, message in enumerate(self.messages)
+            if isinstance(message, AssistantMessage) and not message.tool_calls and not is_question(message)
+        ]
+        since = reported[-1] if reported else -1
+        return {
+            done.index for done in self.attempts if done.place > since and done.index is not None and not done.failed
+        }
 
     def _reads(self, index: int) -> bool:
         planned = self.plan[index]
-        dynamic = any(isinstance(v, str) and re.fullmatch(r"\$\{\d+\..*\}", v) for v in planned.arguments.values())
-        return not dynamic and not planned.tool.startswith(("update_", "create_", "delete_"))
+        return not changes(planned.tool) and not any(map(_placeholder, planned.arguments.values()))
 
     def _slips(self, share: float) -> bool:
         return self.rng.random() < self.error_rate * share
 
     def _say(self, thought: str, content: str) -> AssistantMessage:
-        return AssistantMessage(reasoning_content=thought, content=content)
+        """Nobody says the same thing twice in a row."""
+        said = [m.content for m in self.messages if isinstance(m, AssistantMessage) and not m.tool_calls]
+        repeated = bool(said) and said[-1] == content and not content.startswith(("This will ", "Happy to "))
+        return AssistantMessage(reasoning_content=thought, content=f"Once more: {content}" if repeated else content)
 
 
-def _vague(goal: str) -> str:
-    return goal.rsplit(" to ", 1)[0] if goal.startswith("change ") and " to " in goal else ""
+def _placeholder(value: Any) -> re.Match[str] | None:
+    return _PLACEHOLDER.fullmatch(value) if isinstance(value, str) else None
 
 
 def _wrong(arguments: dict[str, Any]) -> dict[str, Any]:
-    """The same arguments with the first one mistyped: a record that is not there."""
-    name, value = next(iter(arguments.items()))
-    slip = (
-        value[:-1]
-        if isinstance(value, str) and len(value) > 3
-        else value + 100_000
-        if isinstance(value, int)
-        else value
-    )
-    return arguments | {name: slip}
+    """The same arguments with an identifier or a name mistyped: a record that is not there. Unchanged where there is none."""
+    for name, value in arguments.items():
+        if is_identifier(name) or any(part in name.lower() for part in _NAMES):
+            if isinstance(value, int) and not isinstance(value, bool):
+                return arguments | {name: value + 100_000}
+            if isinstance(value, str) and len(value) > 3:
+                return arguments | {name: value[:-1]}
+    return arguments
