@@ -1,19 +1,16 @@
-"""Output schemas: the registry against schemas of known fields, the conversation and its repairs against what is answered."""
+"""Output schemas: one conversation a toolset, what is sent back and what is not, against what is answered."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from rollouts import Sayer
 
 from core.messages import AssistantMessage, SystemMessage, ToolSpec, UserMessage
-from generation.entities import Entities, Field, field_key, field_types, fields, singular
 from generation.llm.base import Completion, LLMError, OutputSchemaContext, Request
 from generation.llm.meter import Meter
 from generation.llm.scripted import ScriptedLLM
@@ -59,139 +56,6 @@ async def predict(given: Toolset, *answers: Any, attempts: int = 3) -> tuple[Too
     made = await predict_output_schemas(given, meter, attempts)
     assert len(sayer.requests) == len(answers)
     return made, sayer.requests, meter
-
-
-# The registry
-
-KEYS = {"user_id": "user_id", "userId": "user_id", "User-ID": "user_id", "total": "total", "status": "status"}
-PLURALS = {"user_ids": "user_id", "groups": "group", "categories": "category", "totals": "total"}
-VALUES = {"string": "x", "integer": 3, "number": 1.5, "boolean": True}
-
-
-class Made(NamedTuple):
-    """A schema, the type of what it describes, and the fields in it in the order written; `item` is an array's scalar type."""
-
-    schema: Schema
-    kind: str
-    below: tuple[tuple[str, str], ...] = ()
-    item: str | None = None
-
-
-@st.composite
-def made_scalars(draw: st.DrawFn) -> Made:
-    kind = draw(st.sampled_from(sorted(VALUES)))
-    style = draw(st.sampled_from(["plain", "list", "any", "enum"]))
-    schema: dict[str, Schema] = {
-        "plain": {"type": kind},
-        "list": {"type": draw(st.permutations([kind, "null"]))},
-        "any": {"anyOf": draw(st.permutations([{"type": kind}, {"type": "null"}]))},
-        "enum": {"enum": [VALUES[kind], None]},
-    }
-    return Made(schema[style], kind)
-
-
-def made_objects(inner: st.SearchStrategy[Made]) -> st.SearchStrategy[Made]:
-    return st.dictionaries(st.sampled_from(sorted(KEYS | PLURALS)), inner, max_size=4).map(_made_object)
-
-
-def _made_object(made: dict[str, Made]) -> Made:
-    below: list[tuple[str, str]] = []
-    for name, part in made.items():
-        below.append((name, part.kind))
-        if part.item and name in PLURALS:
-            below.append((PLURALS[name], part.item))
-        below += part.below
-    return Made(
-        {"type": "object", "properties": {name: part.schema for name, part in made.items()}}, "object", tuple(below)
-    )
-
-
-def _made_array(made: Made) -> Made:
-    return Made(
-        {"type": "array", "items": made.schema}, "array", made.below, made.kind if made.kind in VALUES else None
-    )
-
-
-SCHEMAS = made_objects(
-    st.recursive(made_scalars(), lambda inner: made_objects(inner) | inner.map(_made_array), max_leaves=8)
-)
-
-
-@settings(max_examples=150, deadline=None)
-@given(st.lists(SCHEMAS, min_size=1, max_size=4))
-def test_a_fields_first_type_is_canonical_and_every_other_one_a_conflict(made: list[Made]) -> None:
-    registry = Entities()
-    first: dict[str, str] = {}
-    for part in made:
-        assert list(fields(part.schema)) == [Field(name, (kind,)) for name, kind in part.below]
-        wrong: list[tuple[str, str, str]] = []
-        before = dict(first)
-        for name, kind in part.below:
-            canonical = first.setdefault(KEYS.get(name, name), kind)
-            if canonical != kind and (name, canonical, kind) not in wrong:
-                wrong.append((name, canonical, kind))
-        expected = registry.conflicts("tool", part.schema)
-        assert registry.types == before
-        assert registry.learn("tool", part.schema) == expected
-        assert [(c.name, c.known, c.given) for c in expected] == wrong
-    assert registry.types == first
-
-
-@pytest.mark.parametrize(
-    ("schema", "types"),
-    [
-        ({"type": "integer"}, ("integer",)),
-        ({"type": ["null", "string"]}, ("string",)),
-        ({"type": ["string", "integer"]}, ("string", "integer")),
-        ({"type": ["integer", "number"]}, ("number",)),
-        ({"anyOf": [{"type": "null"}, {"type": "array"}]}, ("array",)),
-        ({"oneOf": [{"type": "string"}, {"enum": [1, 2]}]}, ("string", "integer")),
-        ({"const": True}, ("boolean",)),
-        ({"enum": [None]}, ()),
-        ({"properties": {}}, ("object",)),
-        ({"items": {}}, ("array",)),
-        ({"description": "anything"}, ()),
-        (True, ()),
-    ],
-)
-def test_the_types_that_a_schema_admits(schema: Any, types: tuple[str, ...]) -> None:
-    assert field_types(schema) == types
-
-
-def test_names_are_compared_whatever_their_spelling() -> None:
-    assert [field_key(n) for n in ("userID", "user-id", "User Id", "HTTPStatus", "order2Item")] == [
-        "user_id",
-        "user_id",
-        "user_id",
-        "http_status",
-        "order2_item",
-    ]
-    plurals = (
-        "user_ids",
-        "categories",
-        "boxes",
-        "branches",
-        "addresses",
-        "userIds",
-        "status",
-        "address",
-        "analysis",
-        "id",
-    )
-    assert [singular(n) for n in plurals] == [
-        "user_id", "category", "box", "branch", "address", "userId", "status", "address", "analysis", "id",
-    ]  # fmt: skip
-
-
-def test_a_conflict_says_where_the_type_comes_from() -> None:
-    registry = Entities()
-    assert registry.learn("get_user", obj(user_id="integer")) == []
-    (conflict,) = registry.learn("search_orders", rows(userId={"type": ["string", "null"]}))
-    assert str(conflict) == "userId is integer in get_user, not string"
-    (number,) = registry.learn(
-        "list_users", {"type": "array", "items": obj(user_ids={"type": "array", "items": {"type": "number"}})}
-    )
-    assert str(number) == "user_id is integer in get_user, not number"
 
 
 # The conversation
