@@ -14,13 +14,19 @@ from collections import Counter, OrderedDict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from random import Random
-from typing import Any
+from typing import Any, NamedTuple
 
 from core.dialogue import Dialogue
 from core.messages import AssistantMessage, Frozen, Message, ToolMessage, ToolSpec
 from generation.proof import tells
 
-Scalar = str | int | float
+
+class Value(NamedTuple):
+    """A scalar argument; a number that is an `identifier` only flows from identifiers, not from a price that equals it."""
+
+    scalar: str | int | float
+    identifier: bool
+
 
 _KEPT = 4  # dialogues of a domain to join others with
 _DOMAINS = 256  # domains of which dialogues are kept; beyond, the one that was least recently seen is dropped
@@ -125,16 +131,18 @@ def _joined(stranger: Dialogue, dialogue: Dialogue, number: int, tools: dict[str
     return _share(_values(part, tools), _History((*stranger.messages[:end], *part)), end)
 
 
-def _share(values: Sequence[Scalar], history: _History, start: int) -> float:
+def _share(values: Sequence[Value], history: _History, start: int) -> float:
     return sum(history.brought(value, start) for value in values) / len(values) if values else 0.0
 
 
 @dataclass
 class _Heard:
-    """What a message says: all its text, what can be compared as numbers among it, and whether a tool says it."""
+    """What a message says: all its text, its numbers, those of them that a result gives as identifiers (of other messages, all),
+    and whether a tool says it."""
 
     text: str
     numbers: frozenset[int | float]
+    identifiers: frozenset[int | float]
     result: bool
 
 
@@ -144,9 +152,9 @@ class _History:
 
     messages: Sequence[Message]
     _heard: list[_Heard] = field(default_factory=list)
-    _first: dict[Scalar, int] = field(default_factory=dict)
+    _first: dict[Value, int] = field(default_factory=dict)
 
-    def brought(self, value: Scalar, start: int) -> bool:
+    def brought(self, value: Value, start: int) -> bool:
         """Whether the first message to hold `value` is a tool's result before message `start`."""
         if value not in self._first:
             positions = (place for place in range(len(self.messages)) if _holds(self._at(place), value))
@@ -161,23 +169,31 @@ class _History:
 
 
 def _hear(message: Message) -> _Heard:
-    found: list[Any] = []
+    found: list[tuple[str, Any]] = []
     if isinstance(message, ToolMessage):
-        found += _leaves(_parsed(message.content))
+        found += _leaves("", _parsed(message.content))
     else:
-        found.append(message.content)
+        found.append(("", message.content))
     if isinstance(message, AssistantMessage):
-        found += [leaf for call in message.tool_calls or () for leaf in _leaves(_parsed(call.function.arguments))]
-    texts = [leaf for leaf in found if isinstance(leaf, str)]
-    numbers = frozenset(leaf for leaf in found if _is_number(leaf))
-    return _Heard("\n".join(texts).casefold(), numbers, isinstance(message, ToolMessage))
+        for call in message.tool_calls or ():
+            found += _leaves("", _parsed(call.function.arguments))
+    numbers = [(name, leaf) for name, leaf in found if _is_number(leaf)]
+    result = isinstance(message, ToolMessage)
+    return _Heard(
+        text="\n".join(leaf for _, leaf in found if isinstance(leaf, str)).casefold(),
+        numbers=frozenset(leaf for _, leaf in numbers),
+        identifiers=frozenset(leaf for name, leaf in numbers if not result or _names_record(name)),
+        result=result,
+    )
 
 
-def _holds(heard: _Heard, value: Scalar) -> bool:
-    if isinstance(value, str):
+def _holds(heard: _Heard, value: Value) -> bool:
+    if isinstance(value.scalar, str):
         # The quick test first: most messages do not hold most values.
-        return value.split()[0].casefold() in heard.text and tells(heard.text, value)
-    return value in heard.numbers or (_last_digits(value) in heard.text and tells(heard.text, repr(value)))
+        return value.scalar.split()[0].casefold() in heard.text and tells(heard.text, value.scalar)
+    if value.scalar in (heard.identifiers if value.identifier else heard.numbers):
+        return True
+    return _last_digits(value.scalar) in heard.text and tells(heard.text, repr(value.scalar))
 
 
 def _last_digits(number: int | float) -> str:
@@ -185,15 +201,15 @@ def _last_digits(number: int | float) -> str:
     return str(abs(int(number)))[-3:]
 
 
-def _values(messages: Sequence[Message], tools: dict[str, ToolSpec]) -> list[Scalar]:
+def _values(messages: Sequence[Message], tools: dict[str, ToolSpec]) -> list[Value]:
     """The different values in the arguments of these messages' calls that can tell where they came from."""
-    found: dict[Scalar, None] = {}
+    found: dict[Value, None] = {}
     for message in messages:
         for call in (isinstance(message, AssistantMessage) and message.tool_calls) or ():
             schema = tools[call.name].parameters if call.name in tools else {}
             for name, value, closed in _arguments(_parsed(call.function.arguments), "", schema):
                 if not closed and _telling(name, scalar := _canonical(value)):
-                    found[scalar] = None
+                    found[Value(scalar, _is_number(scalar) and _names_record(name))] = None
     return list(found)
 
 
@@ -226,7 +242,11 @@ def _telling(name: str, value: Any) -> bool:
         return len(value) > 1
     if not _is_number(value) or value in (0, 1, -1):
         return False
-    return abs(value) >= _SMALL or bool(_IDENTIFIERS & set(name.lower().split("_"))) or name.endswith(("Id", "ID"))
+    return abs(value) >= _SMALL or _names_record(name)
+
+
+def _names_record(field: str) -> bool:
+    return bool(_IDENTIFIERS & set(field.lower().split("_"))) or field.endswith(("Id", "ID"))
 
 
 def _is_number(value: Any) -> bool:
@@ -235,12 +255,16 @@ def _is_number(value: Any) -> bool:
     )
 
 
-def _leaves(value: Any) -> Iterator[Any]:
-    if isinstance(value, dict | list):
-        for part in value.values() if isinstance(value, dict) else value:
-            yield from _leaves(part)
+def _leaves(name: str, value: Any) -> Iterator[tuple[str, Any]]:
+    """(field, scalar) of every scalar in a value; a list's members go by the list's name."""
+    if isinstance(value, dict):
+        for key, part in value.items():
+            yield from _leaves(key, part)
+    elif isinstance(value, list):
+        for part in value:
+            yield from _leaves(name, part)
     else:
-        yield value
+        yield name, value
 
 
 def _parsed(text: str) -> Any:

@@ -113,6 +113,17 @@ def test_small_numbers_flow_only_as_identifiers() -> None:
     assert dependency_scores(dialogue_of(first, [*said("It."), *called([], quantity=6)])) == (0.0,)
 
 
+def test_identifiers_flow_only_from_identifiers() -> None:
+    """Doctor 38 does not come from somebody's age, and a fee of 38 may come from anywhere."""
+    first = [*said("Who?"), *called([{"age": 38, "rooms": [{"doctorId": 61}]}])]
+    assert dependency_scores(dialogue_of(first, [*said("It."), *called([], doctor_id=38)])) == (0.0,)
+    assert dependency_scores(dialogue_of(first, [*said("It."), *called([], fee=38)])) == (1.0,)
+    assert dependency_scores(dialogue_of(first, [*said("It."), *called([], doctor_id=61)])) == (1.0,)
+    told_so = [*said("Who?"), *called([{"age": 38}]), *told("The doctor is 38.")]
+    late = [*said("It."), *called([], doctor_id=38)]
+    assert dependency_scores(dialogue_of(told_so, late)) == (0.0,), "its first appearance as one is in words"
+
+
 def test_closed_sets_never_flow_and_plain_text_results_do() -> None:
     first = [*said("Hi."), *called("Booked under ref QX7T4, unit metric, for 1,200.50 euro.")]
     second = [*said("It."), *called([], unit="metric", booking="qx7t4", amount=1200.5, zone="south")]

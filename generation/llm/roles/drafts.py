@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from random import Random
 from typing import Any
@@ -61,13 +61,19 @@ def compose(context: TaskWriterContext, rng: Random, move: Move) -> Draft:
     was learnt, as long as there is a move that can use it."""
     low, high = next(band for name, band in BANDS.items() if name == context.difficulty)
     goal = rng.randint(low, high or low + 3)
+    gone = {pair for task in context.previous for pair in _taken_away(task.plan) if not pair[1].startswith("${")}
     draft = Draft()
     for attempt in range(_TRIES):
         if draft.score >= goal:
             break
         trial = draft.copy()
         text = move(trial)
-        if text is None or _clashes(text, draft.subgoals) or not _sound(trial.plan) or (high and trial.score > high):
+        if (
+            text is None
+            or _clashes(text, draft.subgoals)
+            or not _sound(trial.plan, gone)
+            or (high and trial.score > high)
+        ):
             continue
         if context.want_follow_up and not trial.follows and attempt < _TRIES // 2:
             continue
@@ -84,15 +90,23 @@ def _clashes(text: str, others: list[str]) -> bool:
     )
 
 
-def _sound(plan: list[PlannedCall]) -> bool:
-    """Whether no call is made twice and none is about a record that an earlier one has taken away."""
-    gone: set[tuple[str, str]] = set()
+def _sound(plan: Sequence[PlannedCall], gone: set[tuple[str, str]]) -> bool:
+    """Whether no call is made twice and none is about a record that is gone, or that an earlier call takes away."""
     for place, call in enumerate(plan):
-        about = {(name, str(value)) for name, value in call.arguments.items() if is_identifier(name)}
-        if about & gone or any((call.tool, call.arguments) == (other.tool, other.arguments) for other in plan[:place]):
+        if _about(call) & (gone | _taken_away(plan[:place])):
             return False
-        gone |= about if destroys(call.tool) else set()
+        if any((call.tool, call.arguments) == (other.tool, other.arguments) for other in plan[:place]):
+            return False
     return True
+
+
+def _taken_away(plan: Sequence[PlannedCall]) -> set[tuple[str, str]]:
+    return {pair for call in plan if destroys(call.tool) for pair in _about(call)}
+
+
+def _about(call: PlannedCall) -> set[tuple[str, str]]:
+    """(field, value) of the identifiers in a call's arguments."""
+    return {(name, str(value)) for name, value in call.arguments.items() if is_identifier(name)}
 
 
 def answer_of(draft: Draft, context: TaskWriterContext) -> str:
