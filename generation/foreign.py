@@ -17,7 +17,7 @@ from core.messages import (
     UserMessage,
     check_transcript,
 )
-from generation.foreign_tools import tool_spec
+from generation.foreign_tools import tool_name, tool_spec
 
 _ROLES = {"human": "user", "gpt": "assistant", "model": "assistant", "function": "tool", "developer": "system"}
 _JSON_TYPES = {bool: "boolean", int: "integer", float: "number", str: "string", list: "array", dict: "object"}
@@ -117,7 +117,7 @@ def _calls(raw: dict[str, Any], position: int, waiting: list[tuple[str, str]]) -
         function = call.get("function", call)
         arguments = function.get("arguments") or "{}"
         text = arguments if isinstance(arguments, str) else json.dumps(arguments, ensure_ascii=False)
-        name = str(function.get("name", "")).removeprefix("functions.")
+        name = tool_name(function.get("name", ""))
         ours = ToolCall(id=f"given_{position}_{number}", function=FunctionCall(name=name, arguments=text))
         ours.parsed()
         calls.append(ours)
