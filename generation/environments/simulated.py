@@ -1,32 +1,57 @@
-"""Tools that a model simulates: nothing is executed, so nothing is proved; a ledger keeps what was returned before."""
+"""Tools that a model simulates: nothing is executed, so nothing is proved; a ledger sees to it that they do not contradict
+themselves."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
-from random import Random
 from typing import Any
 
-from core.messages import ToolSpec, UserMessage, schema_error
-from generation.environments.base import ToolResult
-from generation.llm.base import LLM, Request, ToolSimulatorContext, UnusableAnswerError
+from core.messages import Message, ToolSpec, UserMessage, schema_error
+from core.settings import UserError
+from generation.environments.base import PastCall, ToolResult
+from generation.environments.ledger import Ledger
+from generation.environments.reference_time import drawn_time, stated_time
+from generation.llm.base import Completion, Request, ToolSimulatorContext
 from generation.llm.json_text import first_json
+from generation.llm.meter import Meter
 from generation.prompts import render
 from generation.toolset import Toolset
 
-Entry = dict[str, Any]
+_ERROR = {
+    "type": "object",
+    "properties": {"error": {"type": "string"}},
+    "required": ["error"],
+    "additionalProperties": False,
+}
+_KINDS: tuple[type[dict[str, Any]], type[list[Any]]] = (dict, list)
+_FENCE = re.compile(r"^```\w*\n(.*)\n```$", re.DOTALL)
 
 
 @dataclass(frozen=True)
 class SimulatedWorlds:
-    """`attempts` bounds how often a return value that does not fit its schema is asked for again."""
+    """`attempts` bounds how often an answer is asked for that fits its schema and contradicts nothing. The model is shown the last
+    `transcript_messages` messages of user and assistant, and up to `calls_shown` earlier calls about the same things."""
 
-    attempts: int = 3
+    attempts: int = 4
+    transcript_messages: int = 8
+    calls_shown: int = 12
     executable: bool = False
+    engine: str | None = None
 
-    def world(self, toolset: Toolset, llm: LLM, dialogue_id: str) -> SimulatedWorld:
-        return SimulatedWorld(toolset.domain, toolset.specs, llm, dialogue_id, self.attempts)
+    def __post_init__(self) -> None:
+        for name, least in (("attempts", 1), ("transcript_messages", 0), ("calls_shown", 0)):
+            value = getattr(self, name)
+            if not isinstance(value, int) or value < least:
+                raise UserError(
+                    f"environment simulated: {name}={value!r} was given; a whole number from {least} is expected"
+                )
+
+    def world(self, toolset: Toolset, llm: Meter, dialogue_id: str) -> SimulatedWorld:
+        return SimulatedWorld(toolset.domain, toolset.tools, llm, dialogue_id, self)
 
     def close(self) -> None:
         """Worlds hold nothing."""
@@ -36,74 +61,56 @@ class SimulatedWorlds:
 class SimulatedWorld:
     domain: str
     tools: tuple[ToolSpec, ...]
-    llm: LLM
+    meter: Meter
     dialogue_id: str
-    attempts: int
+    settings: SimulatedWorlds
 
     def open(self, snapshot: bytes | None = None) -> SimulatedEnvironment:
-        return SimulatedEnvironment(self, json.loads(snapshot) if snapshot else [])
+        return SimulatedEnvironment(self, Ledger((n, a, c) for n, a, c in json.loads(snapshot or b"[]")))
 
     def close(self) -> None:
         """Nothing is held."""
 
 
 class SimulatedEnvironment:
-    """Its state is the ledger of calls and what they returned; the reference time is drawn once per dialogue."""
+    """Its state is the calls so far with their answers. A reading call that was made before, with no change since that could
+    concern it, is no new state."""
 
     executable = False
 
-    def __init__(self, world: SimulatedWorld, ledger: list[Entry]) -> None:
+    def __init__(self, world: SimulatedWorld, ledger: Ledger) -> None:
         self.world = world
         self.tools = world.tools
         self._ledger = ledger
-        rng = Random(f"{world.dialogue_id}/now")
-        self._now = (
-            f"2025-{rng.randint(1, 12):02}-{rng.randint(1, 28):02} {rng.randint(8, 19):02}:{rng.randint(0, 59):02}"
-        )
 
-    async def call(self, name: str, arguments: dict[str, Any]) -> ToolResult:
-        tool = next((tool for tool in self.tools if tool.name == name), None)
-        if tool is None:
-            return _refused(f"unknown tool {name!r}; known: {', '.join(sorted(t.name for t in self.tools))}")
-        if problem := tool.argument_error(arguments):
-            return _refused(f"arguments of {name} do not fit: {problem}")
-        problem = ""
-        for attempt in range(self.world.attempts):
-            value, problem = await self._ask(tool, arguments, attempt)
-            if not problem:
-                content = json.dumps(value, ensure_ascii=False)
-                self._ledger = [*self._ledger, {"name": name, "arguments": arguments, "content": content}]
-                return ToolResult(content, value, error=isinstance(value, dict) and "error" in value)
-        raise UnusableAnswerError(
-            "tool_simulator", f"{name} gave no fitting value in {self.world.attempts} attempts: {problem}"
-        )
+    async def call(self, name: str, arguments: dict[str, Any], transcript: Sequence[Message] = ()) -> ToolResult:
+        """Raises UnusableAnswerError where no attempt gives a value that fits, LLMError where no model answers."""
+        if problem := self._refusal(name, arguments):
+            return _result(json.dumps({"error": problem}, ensure_ascii=False))
+        content = self._ledger.recorded(name, arguments)
+        if content is None:
+            content = await _Question(self.world, self._ledger, self._tool(name), arguments, transcript).ask()
+            self._ledger.record(name, arguments, content)
+        return _result(content)
 
-    async def _ask(self, tool: ToolSpec, arguments: dict[str, Any], attempt: int) -> tuple[Any, str]:
-        """(value, problem): the value fits the output schema where problem is empty."""
-        values = {
-            "domain": self.world.domain,
-            "tool": tool,
-            "ledger": self._ledger,
-            "arguments": arguments,
-            "now": self._now,
-        }
-        request = Request(
-            role="tool_simulator",
-            messages=(UserMessage(content=render("tool_simulator", **values)),),
-            key=f"{self.world.dialogue_id}/tool/{len(self._ledger)}/{attempt}",
-            affinity=self.world.dialogue_id,
-            context=ToolSimulatorContext(tool, arguments),
-            json_schema=tool.returns,
-        )
-        text = (await self.world.llm.complete(request)).message.content
-        try:
-            value = first_json(text, list if (tool.returns or {}).get("type") == "array" else dict)
-        except ValueError as error:
-            return None, str(error)
-        return value, schema_error(value, tool.returns or {}) or ""
+    async def retrace(self, calls: Sequence[PastCall]) -> bool:
+        """Takes the recorded answers as they are, whoever gave them; calls that were refused are none."""
+        for name, arguments, content in calls:
+            if not self._refusal(name, arguments) and self._ledger.recorded(name, arguments) != content:
+                self._ledger.record(name, arguments, content)
+        return True
+
+    def _tool(self, name: str) -> ToolSpec:
+        return next(tool for tool in self.tools if tool.name == name)
+
+    def _refusal(self, name: str, arguments: dict[str, Any]) -> str | None:
+        if name not in {tool.name for tool in self.tools}:
+            return f"unknown tool {name!r}; known: {', '.join(sorted(t.name for t in self.tools))}"
+        problem = self._tool(name).argument_error(arguments)
+        return f"arguments of {name} do not fit: {problem}" if problem else None
 
     def snapshot(self) -> bytes:
-        return json.dumps(self._ledger, ensure_ascii=False).encode()
+        return json.dumps(self._ledger.calls, ensure_ascii=False).encode()
 
     def fork(self) -> SimulatedEnvironment:
         return self.world.open(self.snapshot())
@@ -116,12 +123,105 @@ class SimulatedEnvironment:
         return ()
 
     def reset(self) -> None:
-        self._ledger = []
+        self._ledger = Ledger()
 
     def close(self) -> None:
         """Nothing is held."""
 
 
-def _refused(problem: str) -> ToolResult:
-    value = {"error": problem}
-    return ToolResult(json.dumps(value, ensure_ascii=False), value, error=True)
+@dataclass
+class _Question:
+    """One call put to the model, until it gives a value that fits. `refused` is its last answer that contradicted others: what is
+    known of the records in it is shown as well."""
+
+    world: SimulatedWorld
+    ledger: Ledger
+    tool: ToolSpec
+    arguments: dict[str, Any]
+    transcript: Sequence[Message]
+    refused: Any = None
+
+    async def ask(self) -> str:
+        """The value as JSON text."""
+        return await self.world.meter.ask(self._request, self._read, self.world.settings.attempts)
+
+    def _request(self, attempt: int, complaint: str) -> Request:
+        settings = self.world.settings
+        known = self.ledger.known(self.tool.name, self.arguments, self.refused)
+        spoken = [m for m in self.transcript if m.role in ("user", "assistant") and m.content.strip()]
+        prompt = render(
+            "tool_simulator",
+            domain=self.world.domain,
+            tool=self.tool,
+            calls=self.ledger.relevant(self.tool.name, self.arguments, settings.calls_shown),
+            transcript=spoken[len(spoken) - min(settings.transcript_messages, len(spoken)) :],
+            stated=stated_time(self.transcript),
+            now=drawn_time(self.world.dialogue_id),
+            known=known,
+            complaint=complaint,
+            arguments=self.arguments,
+        )
+        return Request(
+            role="tool_simulator",
+            messages=(UserMessage(content=prompt),),
+            key=f"{self.world.dialogue_id}/tool/{len(self.ledger.calls)}/{attempt}",
+            affinity=self.world.dialogue_id,
+            context=ToolSimulatorContext(self.tool, self.arguments, known),
+            json_schema=_or_error(self.tool.returns),
+        )
+
+    async def _read(self, completion: Completion) -> str:
+        value = read_value(completion.message.content, self.tool.returns)
+        if problem := self.ledger.contradiction(self.tool.name, self.arguments, value):
+            self.refused = value
+            self.world.meter.flaws["tool_simulator/contradiction"] += 1
+            raise ValueError(f"{self.tool.name}: {problem}")
+        return json.dumps(value, ensure_ascii=False)
+
+
+def read_value(text: str, schema: dict[str, Any] | None) -> Any:
+    """The JSON value in a model's answer, of any kind that the schema allows, or {"error": why}; without a schema an object or an
+    array. Raises ValueError that says why nothing in the answer will do."""
+    problems: list[str] = []
+    for value in _candidates(text, problems):
+        problem = schema_error(value, {"type": ["object", "array"]} if schema is None else schema)
+        if not problem or schema_error(value, _ERROR) is None:
+            json.dumps(
+                value, ensure_ascii=False, allow_nan=False
+            ).encode()  # NaN is no JSON, half a surrogate pair no UTF-8
+            return value
+        problems.append(problem)
+    raise ValueError(problems[0])
+
+
+def _candidates(text: str, problems: list[str]) -> list[Any]:
+    """The whole text as JSON, a code fence taken off; else the first object and the first array in it."""
+    fenced = _FENCE.match(text.strip())
+    try:
+        return [json.loads(fenced[1] if fenced else text)]
+    except (ValueError, RecursionError):
+        found: list[Any] = []
+    for kind in _KINDS:
+        try:
+            found.append(first_json(text, kind))
+        except ValueError as error:
+            problems.append(str(error))
+    if found:
+        problems.clear()
+    return found
+
+
+def _or_error(schema: dict[str, Any] | None) -> dict[str, Any] | None:
+    """The output schema, for guided decoding, with room for an error; definitions stay where references look for them."""
+    if schema is None or schema_error({"error": "x"}, schema) is None:
+        return schema
+    shared: dict[str, Any] = {key: schema[key] for key in ("$defs", "definitions") if key in schema}
+    return {"anyOf": [{key: part for key, part in schema.items() if key not in shared}, _ERROR], **shared}
+
+
+def _result(content: str) -> ToolResult:
+    try:
+        value = json.loads(content)
+    except (ValueError, RecursionError):  # what another program's tools returned may be no JSON
+        value = content
+    return ToolResult(content, value, error=isinstance(value, dict) and bool(value.get("error")))

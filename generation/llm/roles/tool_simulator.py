@@ -1,4 +1,8 @@
-"""The stand-in's tool simulator: makes up a return value that fits the schema and repeats what the arguments say."""
+"""The stand-in's tool simulator: an imaginary system whose records have the same values whenever they are looked at.
+
+What is known of a record is repeated; the rest of its fields follow from its identifier. Now and then it finds nothing or fails.
+Sometimes it errs, as models do: it then answers as if of another system, which is there to be caught.
+"""
 
 from __future__ import annotations
 
@@ -6,40 +10,190 @@ import json
 from random import Random
 from typing import Any
 
+from core.messages import schema_error
+from generation.entities import field_key, singular
 from generation.llm.base import ToolSimulatorContext
+from generation.llm.roles.schema_values import Schema, kind, resolved, scalar_value
+from generation.naming import Words, alike, identifier_key, identifies, own_identifier, subject, verb
 
-_WORDS = {
-    "name": ["Ada Moreno", "Jon Aldous", "Mira Castell", "Tom Okafor", "Lena Brandt", "Ravi Menon"],
-    "title": ["Quiet Harbour", "The Long Field", "Northern Light", "Paper Boats", "Second Spring"],
-    "city": ["Utrecht", "Porto", "Leeds", "Graz", "Aarhus", "Lyon"],
-    "email": ["a.moreno@example.com", "info@example.org", "mira@example.net"],
-    "phone": ["555-0142", "555-0178", "555-0199"],
-    "date": ["2025-03-14", "2025-05-02", "2025-06-21", "2025-09-30"],
-    "status": ["active", "open", "pending", "done"],
+_SLIP = 0.04
+_FAILURE = 0.02
+_EMPTY = 0.04
+_READING = {
+    "search",
+    "list",
+    "find",
+    "query",
+    "show",
+    "top",
+    "get",
+    "fetch",
+    "view",
+    "read",
+    "retrieve",
+    "check",
+    "track",
 }
-_OTHER = ["standard", "basic", "special", "regular", "north wing", "category A"]
+_MAKING = {"create", "add", "book", "register", "place", "make", "schedule", "submit", "insert", "reserve", "order"}
+_RESTORING = {"restore", "undelete", "undo", "recover", "reinstate"}
+_WRAPPERS = {"results", "items", "data", "records"}
+_TOTALS = {"total", "count", "total_count", "total_results"}
+_NOT_THERE = {"exists": False}
+_MAX_DEPTH = 8
+
+Fields = dict[str, Any]
 
 
-def answer(context: ToolSimulatorContext, rng: Random) -> str:
-    """A JSON value: one row for reads, one affected row for changes."""
-    return json.dumps(_value(context.tool.returns or {}, "", context.arguments, rng), ensure_ascii=False)
+def answer(context: ToolSimulatorContext, rng: Random, system: str = "") -> str:
+    """A JSON value that fits the tool's schema, or {"error": why}. `rng` is for what is new; `system` names the imaginary system,
+    one per dialogue: its records keep their values."""
+    if rng.random() < _SLIP:
+        context, system = ToolSimulatorContext(context.tool, context.arguments, {}), f"{system}/{rng.random()}"
+    return json.dumps(_System(context, rng, system).respond(), ensure_ascii=False)
 
 
-def _value(schema: dict[str, Any], name: str, arguments: dict[str, Any], rng: Random) -> Any:
-    if name in arguments:
-        return arguments[name]
-    kind = schema.get("type", "string")
-    kind = kind[0] if isinstance(kind, list) else kind
-    if "enum" in schema:
-        return rng.choice(schema["enum"])
-    if kind == "array":
-        return [_value(schema.get("items", {}), name, arguments, rng)]
-    if kind == "object":
-        return {key: _value(part, key, arguments, rng) for key, part in schema.get("properties", {}).items()}
-    if kind == "integer":
-        return 1 if name == "rows_affected" else rng.randint(2, 900)
-    if kind == "number":
-        return round(rng.uniform(5, 500), 2)
-    if kind == "boolean":
-        return rng.random() < 0.5
-    return rng.choice(next((options for part, options in _WORDS.items() if part in name), _OTHER))
+class _System:
+    def __init__(self, context: ToolSimulatorContext, rng: Random, name: str) -> None:
+        self.tool, self.arguments, self.known = context.tool, context.arguments, context.known
+        self.rng = rng
+        self.name = name
+        self.root = self.tool.returns or {}
+        self.about = subject(self.tool.name)
+        self.scope = f"/{self.tool.name}({json.dumps(self.arguments, sort_keys=True)})"
+        self.makes = verb(self.tool.name) in _MAKING
+        given = [key for name, value in self.arguments.items() if (key := _key(name, value, self.about))]
+        # Of what the arguments name, the record that the tool is about.
+        self.record = next((key for key in given if self._is_of_kind(key)), None)
+        self.in_rows = False
+
+    def respond(self) -> Any:
+        schema = resolved(self.root, self.root)
+        if problem := self._problem():
+            return [] if kind(schema) == "array" and self.rng.random() < 0.5 else {"error": problem}
+        if self.rng.random() < _FAILURE:
+            return {"error": "the service is busy, try again later"}
+        if not self.root:
+            return {**self.arguments, "result": "done"}
+        if kind(schema) == "array":
+            return self._rows(schema)
+        return self._value(schema, "", self.about, self.record or self.scope, {}, 0)
+
+    def _problem(self) -> str:
+        if self.record is None or self.makes or verb(self.tool.name) in _RESTORING:
+            return ""
+        known = self.known.get(self.record, {})
+        asked = self.arguments.items() if verb(self.tool.name) in _READING else ()
+        others = (n for n, v in asked if identifies(n) and n in known and known[n] != v)
+        return f"{self.record} not found" if known == _NOT_THERE or next(others, None) else ""
+
+    def _is_of_kind(self, key: str) -> bool:
+        return alike(_thing(key), self.about) or _thing(key)[-1] in self.about
+
+    def _rows(self, schema: Schema) -> list[Any]:
+        """The record that was asked for, or all that are known to fit, and some more where there may be several."""
+        items = resolved(schema.get("items", {}), self.root)
+        least, most = schema.get("minItems", 0), schema.get("maxItems", 1000)
+        usual = Random(f"{self.name}/{self.scope}")
+        self.in_rows = True
+        if self.record and alike(_thing(self.record), self.about):
+            rows, count = [self.record], 1
+        elif verb(self.tool.name) not in _READING:
+            rows, count = [], 1
+        else:
+            rows = [key for key, fields in self.known.items() if self._fits(key, fields)]
+            count = 0 if not rows and usual.random() < _EMPTY else max(len(rows), usual.randint(1, 4))
+        limit = self.arguments.get("limit")
+        count = max(least, min(count, most, limit if isinstance(limit, int) and limit > 0 else most))
+        records = [*rows, *(f"{self.scope}/{n}" for n in range(len(rows), count))]
+        return [self._value(items, "", self.about, record, {}, 0) for record in records[:count]]
+
+    def _fits(self, key: str, fields: Fields) -> bool:
+        of_kind = alike(_thing(key), self.about)
+        return of_kind and fields != _NOT_THERE and all(fields.get(n, v) == v for n, v in self.arguments.items())
+
+    def _value(self, schema: Schema, name: str, about: Words, record: str, held: Fields, depth: int) -> Any:
+        """A value of a resolved schema: the field `name` of `record`, or, without a name, that record or a new one."""
+        rng = Random(f"{self.name}/{record}/{name}")
+        if kind(schema) == "object" and depth < _MAX_DEPTH and not {"const", "enum"} & schema.keys():
+            new = not depth and (self.makes or record != self.scope)
+            return self._object(schema, about, record, held, depth, self.rng if new else rng)
+        if kind(schema) == "array" and not {"const", "enum"} & schema.keys():
+            return self._array(schema, name, record, depth)
+        return scalar_value(schema, name, rng)
+
+    def _array(self, schema: Schema, name: str, record: str, depth: int) -> list[Any]:
+        about = tuple(singular(field_key(name)).split("_"))
+        items = resolved(schema.get("items", {}), self.root)
+        found = alike(about, self.about) or (record == self.scope and name in _WRAPPERS)
+        if depth == 1 and found and kind(items) == "object":
+            return self._rows(schema)
+        count = schema.get("minItems", 1 if depth < _MAX_DEPTH else 0)
+        parts = range(max(count, min(1, schema.get("maxItems", 1)) if depth < _MAX_DEPTH else 0))
+        return [self._value(items, singular(name), about, f"{record}/{name}/{n}", {}, depth + 1) for n in parts]
+
+    def _object(self, schema: Schema, about: Words, record: str, held: Fields, depth: int, rng: Random) -> Fields:
+        properties = {name: {} for name in schema.get("required", ())} | schema.get("properties", {})
+        parts = {name: resolved(part, self.root) for name, part in properties.items()}
+        fields: Fields = {}
+        own = self._own(parts, about, depth)
+        if own:
+            fields[own] = self._identifier(own, parts[own], about, record, held, depth, rng)
+            record = identifier_key(own, fields[own], about) or record
+        held = {**self.known.get(record, {}), **held}
+        for name, part in parts.items():
+            if name not in fields:
+                fields[name] = self._field(name, part, record, held, depth)
+        if record == self.scope:
+            _count_rows(fields)
+        return (
+            {name: fields[name] for name in parts}
+            if parts or schema.get("additionalProperties") is False
+            else {"result": "done"}
+        )
+
+    def _own(self, parts: dict[str, Schema], about: Words, depth: int) -> str | None:
+        """The identifier of a record; of one that is being made, one that the arguments do not give."""
+        scalars = [name for name, part in parts.items() if kind(part) in ("string", "integer")]
+        if depth or not self.makes:
+            return own_identifier(scalars, about, depth > 0 or self.in_rows)
+        new = [name for name in scalars if name not in self.arguments and identifies(name) is not None]
+        return own_identifier(new, about, True) or next(iter(new), None)
+
+    def _identifier(
+        self, own: str, part: Schema, about: Words, record: str, held: Fields, depth: int, rng: Random
+    ) -> Any:
+        """That of the record, of what is asked for, or a new one."""
+        if own in held:
+            return held[own]
+        if not depth and not self.makes and own in self.arguments and record == self.record:
+            return self.arguments[own]
+        if not self.makes and not record.startswith("/") and alike(_thing(record), identifies(own) or about[-1:]):
+            return _typed(record.partition("=")[2], part)
+        return scalar_value(part, own if identifies(own) else f"{about[-1]}_id", rng)
+
+    def _field(self, name: str, part: Schema, record: str, held: Fields, depth: int) -> Any:
+        asked = {} if depth else self.arguments
+        for known in (held, asked) if verb(self.tool.name) in _READING else (asked, held):
+            if known.get(name) is not None and schema_error(known[name], part) is None:
+                return known[name]
+        inner = {path.removeprefix(f"{name}."): value for path, value in held.items() if path.startswith(f"{name}.")}
+        return self._value(part, name, tuple(singular(field_key(name)).split("_")), record, inner, depth + 1)
+
+
+def _count_rows(fields: Fields) -> None:
+    lists = [value for value in fields.values() if isinstance(value, list)]
+    for name in [name for name in fields if name in _TOTALS and len(lists) == 1]:
+        fields[name] = len(lists[0])
+
+
+def _key(name: str, value: Any, about: Words) -> str | None:
+    plain = isinstance(value, str | int) and not isinstance(value, bool)
+    return identifier_key(name, value, about) if plain and identifies(name) is not None else None
+
+
+def _thing(key: str) -> Words:
+    return identifies(key.partition("=")[0]) or ()
+
+
+def _typed(text: str, schema: Schema) -> Any:
+    return int(text) if kind(schema) == "integer" and text.lstrip("-").isdigit() else text

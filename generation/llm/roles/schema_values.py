@@ -1,0 +1,172 @@
+"""Plausible scalars for a JSON Schema: enums, formats, bounds and lengths are kept, a field's name says what it may look like."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from random import Random
+from typing import Any
+
+from generation.entities import field_key
+from generation.naming import identifies
+
+Schema = dict[str, Any]
+
+_NAMES = [
+    "Ada Moreno",
+    "Jon Aldous",
+    "Mira Castell",
+    "Tom Okafor",
+    "Lena Brandt",
+    "Ravi Menon",
+    "Ines Duarte",
+    "Karl Lund",
+]
+_WORDS = {
+    "name": _NAMES,
+    "title": ["Quiet Harbour", "The Long Field", "Northern Light", "Paper Boats", "Second Spring"],
+    "city": ["Utrecht", "Porto", "Leeds", "Graz", "Aarhus", "Lyon"],
+    "country": ["Portugal", "Austria", "Denmark", "France"],
+    "address": ["12 Mill Lane", "3 Harbour Street", "48 Elm Road"],
+    "phone": ["555-0142", "555-0178", "555-0199"],
+    "currency": ["EUR", "USD", "GBP"],
+    "status": ["active", "open", "pending", "shipped"],
+    "description": ["as agreed", "a quiet one near the park", "renewed last year"],
+}
+_OTHER = ["standard", "basic", "special", "regular", "north wing", "category A"]
+_FEW = {"quantity", "rating", "guests", "nights", "days", "hours", "seats", "rooms"}
+_COMBINING = ("anyOf", "oneOf")
+
+
+def _day(rng: Random) -> str:
+    return f"2025-{rng.randint(1, 12):02}-{rng.randint(1, 28):02}"
+
+
+def _time(rng: Random) -> str:
+    return f"{rng.randint(8, 19):02}:{rng.choice((0, 15, 30, 45)):02}"
+
+
+def _hex(rng: Random, digits: int) -> str:
+    return f"{rng.getrandbits(4 * digits):0{digits}x}"
+
+
+_FORMATS: dict[str, Callable[[Random], str]] = {
+    "date": _day,
+    "date-time": lambda rng: f"{_day(rng)}T{_time(rng)}:00Z",
+    "time": lambda rng: f"{_time(rng)}:00Z",
+    "email": lambda rng: f"{rng.choice(_NAMES).split()[0].lower()}{rng.randint(1, 99)}@example.com",
+    "uri": lambda rng: f"https://example.com/{_hex(rng, 6)}",
+    "url": lambda rng: f"https://example.com/{_hex(rng, 6)}",
+    "uuid": lambda rng: f"{_hex(rng, 8)}-{_hex(rng, 4)}-4{_hex(rng, 3)}-a{_hex(rng, 3)}-{_hex(rng, 12)}",
+    "ipv4": lambda rng: f"10.{rng.randint(0, 255)}.{rng.randint(0, 255)}.{rng.randint(1, 254)}",
+}
+_FORMAT_OF_NAME = {
+    "email": "email",
+    "url": "uri",
+    "date": "date",
+    "day": "date",
+    "on": "date",
+    "at": "date-time",
+    "uuid": "uuid",
+}
+
+
+def resolved(schema: Any, root: Schema) -> Schema:
+    """The schema with local references followed, `allOf` merged and the first alternative that is not null chosen."""
+    found: Schema = schema if isinstance(schema, dict) else {}
+    for _ in range(20):
+        if "$ref" in found:
+            found = _pointed(str(found["$ref"]), root) | _without(found, "$ref")
+        elif "allOf" in found:
+            found = _merged([_without(found, "allOf"), *found["allOf"]], root)
+        elif combining := next((key for key in _COMBINING if key in found), None):
+            options = [resolved(option, root) for option in found[combining]]
+            chosen = next((option for option in options if kind(option) != "null"), options[0])
+            found = _merged([_without(found, combining), chosen], root)
+        else:
+            return found
+    return {}
+
+
+def _without(schema: Schema, keyword: str) -> Schema:
+    return {key: part for key, part in schema.items() if key != keyword}
+
+
+def _pointed(pointer: str, root: Schema) -> Schema:
+    found: Any = root
+    for part in pointer.removeprefix("#").strip("/").split("/"):
+        found = found.get(part, {}) if part and isinstance(found, dict) else found
+    return found if isinstance(found, dict) else {}
+
+
+def _merged(parts: list[Any], root: Schema) -> Schema:
+    whole: Schema = {}
+    for part in (resolved(each, root) for each in parts):
+        properties = whole.get("properties", {}) | part.get("properties", {})
+        required = [*whole.get("required", []), *part.get("required", [])]
+        whole = (
+            whole
+            | part
+            | ({"properties": properties} if properties else {})
+            | ({"required": required} if required else {})
+        )
+    return whole
+
+
+def kind(schema: Schema) -> str:
+    """The JSON type of the values to make; of several the first that is not null. An empty string where anything goes."""
+    declared = schema.get("type", "")
+    if isinstance(declared, list):
+        return next((each for each in declared if each != "null"), "null")
+    if not declared:
+        return "object" if "properties" in schema else "array" if "items" in schema else ""
+    return str(declared)
+
+
+def scalar_value(schema: Schema, name: str, rng: Random) -> Any:
+    """A value of a resolved schema that is neither an object nor an array; anything goes as a string."""
+    if "const" in schema:
+        return schema["const"]
+    if options := [option for option in schema.get("enum", ()) if option is not None]:
+        return rng.choice(options)
+    match kind(schema):
+        case "integer" | "number" as number:
+            return _number(schema, name, number == "integer", rng)
+        case "boolean":
+            return rng.random() < 0.5
+        case "null":
+            return None
+        case _:
+            return _text(schema, name, rng)
+
+
+def _number(schema: Schema, name: str, whole: bool, rng: Random) -> int | float:
+    if name == "rows_affected":
+        return 1
+    usual = (100, 99_999) if identifies(name) is not None else (1, 5) if field_key(name) in _FEW else (2, 900)
+    width = usual[1] - usual[0]
+    low = schema.get("minimum", schema.get("exclusiveMinimum"))
+    high = schema.get("maximum", schema.get("exclusiveMaximum"))
+    if low is None:
+        low = usual[0] if high is None or high >= usual[0] else high - width
+    if high is None:
+        high = usual[1] if usual[1] >= low else low + width
+    step = schema.get("multipleOf", 1 if whole else 0.01 if high - low >= 1 else (high - low) / 10 or 1)
+    first = math.floor(low / step) + 1 if "exclusiveMinimum" in schema else math.ceil(low / step - 1e-9)
+    last = math.ceil(high / step) - 1 if "exclusiveMaximum" in schema else math.floor(high / step + 1e-9)
+    value = rng.randint(first, max(first, last)) * step
+    return int(value) if whole else round(value, 2 if step == 0.01 else 9)
+
+
+def _text(schema: Schema, name: str, rng: Random) -> str:
+    words = field_key(name).split("_")
+    if schema.get("format") in _FORMATS:
+        return _FORMATS[schema["format"]](rng)
+    if form := next((_FORMAT_OF_NAME[word] for word in words if word in _FORMAT_OF_NAME), None):
+        text = _FORMATS[form](rng)
+    elif stem := identifies(name):
+        text = f"{stem[-1][:3].upper()}-{rng.randint(1000, 99_999)}"
+    else:
+        text = rng.choice(next((options for part, options in _WORDS.items() if part in words), _OTHER))
+    least, most = schema.get("minLength", 0), schema.get("maxLength", len(text) + schema.get("minLength", 0))
+    return text.ljust(least, "x")[:most]

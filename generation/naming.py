@@ -1,0 +1,100 @@
+"""What names say: which thing a tool is about, and which field of a record identifies it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import lru_cache
+
+from generation.entities import field_key, singular
+
+Words = tuple[str, ...]
+
+_CONNECTIVES = {"by", "for", "from", "to", "in", "on", "with", "at", "into", "per", "via", "using", "between", "near"}
+_LEADING = {"all", "my", "the", "a", "an"}
+_TRAILING = {"detail", "info", "information", "data", "record", "profile", "summary", "overview", "list"}
+_TRAILING |= {"status", "state", "balance", "count", "total", "amount"}
+_KINDS_OF_IDENTIFIER = {"id", "number", "code"}
+_NO_IDENTIFIERS = {
+    "phone",
+    "fax",
+    "mobile",
+    "house",
+    "zip",
+    "postal",
+    "post",
+    "country",
+    "currency",
+    "language",
+    "line",
+}
+_NO_IDENTIFIERS |= {"status", "error", "area", "dial", "total", "page", "seat", "row", "version"}
+
+
+@lru_cache(maxsize=4096)
+def verb(tool: str) -> str:
+    """The first word of a tool's name."""
+    return field_key(tool).partition("_")[0]
+
+
+@lru_cache(maxsize=4096)
+def subject(tool: str) -> Words:
+    """What a tool is about, in the singular: get_customer_details -> (customer), list_film_copies_by_film_id -> (film, copy).
+    Empty where the name has only a verb."""
+    words: list[str] = []
+    for word in field_key(tool).split("_")[1:]:
+        if word in _CONNECTIVES:
+            break
+        if words or word not in _LEADING:
+            words.append(singular(word))
+    while len(words) > 1 and words[-1] in _TRAILING:
+        words.pop()
+    return () if len(words) == 1 and words[0] in _TRAILING - {"list"} else tuple(words)
+
+
+@lru_cache(maxsize=4096)
+def connected(tool: str) -> bool:
+    """Whether the name says where or what to (add_item_to_cart): its subject is then part of something else."""
+    return any(word in _CONNECTIVES - {"by"} for word in field_key(tool).split("_"))
+
+
+@lru_cache(maxsize=16384)
+def identifies(field: str) -> Words | None:
+    """What a field identifies: film_copy_id, orderNumber, airport_code -> (film, copy), (order), (airport); the bare id -> ();
+    None for other fields. An e-mail address identifies nobody here, since it can change; neither do zip or currency codes,
+    which many records share."""
+    *stem, kind = field_key(field).split("_")
+    if kind not in _KINDS_OF_IDENTIFIER or (not stem and kind != "id"):
+        return None
+    if kind != "id" and stem[-1] in _NO_IDENTIFIERS:
+        return None
+    return (*stem[:-1], singular(stem[-1])) if stem else ()
+
+
+def alike(one: Words, other: Words) -> bool:
+    """Whether one is the end of the other: (account) and (from, account)."""
+    shorter, longer = sorted((one, other), key=len)
+    return bool(shorter) and longer[-len(shorter) :] == shorter
+
+
+def own_identifier(fields: Iterable[str], about: Words, row: bool) -> str | None:
+    """The field by which a record of what `about` names is known; None where the record has none of its own.
+
+    A `row` of a list is identified by nothing but its own kind: an order's lines that repeat the order_id are not orders.
+    """
+    stems = {field: stem for field in fields if (stem := identifies(field)) is not None}
+    if not about:
+        return next((field for field, stem in stems.items() if stem), None) if not row else None
+    for field, stem in stems.items():
+        if stem in ((), about):
+            return field
+    for field, stem in stems.items():
+        if alike(stem, about) or (not row and stem[-1] in about):
+            return field
+    return None
+
+
+def identifier_key(field: str, value: str | int, about: Words) -> str | None:
+    """The name of a record, "order_id=7"; the bare id takes its name from what it is about. None where nothing names it."""
+    if identifies(field) == ():
+        return f"{about[-1]}_id={value}" if about else None
+    return f"{field_key(field)}={value}"
