@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from core.dialogue import Blame, Check, Dialogue, Judgment
+from core.dialogue import Blame, Check, Dialogue, Judgment, calls
 from core.messages import AssistantMessage, Message, UserMessage
 from generation.proof import tells
 
@@ -24,9 +24,10 @@ def blame(dialogue: Dialogue, checks: Sequence[Check], judgments: Sequence[Judgm
     """Who is to blame for a rejection; None for an accepted dialogue and for one that merely stands open.
 
     Whoever stopped it, else: the agent for an unlawful transcript, the tools for one that does not replay. Of the tasks that
-    missed their outcome the first decides, since later ones may follow from it: the user's fault if it never gave what the
-    task needs (`unvoiced`), else the agent's. Of tasks that execution could not prove the judge decides: then it is whom most of
-    the judgments against them name, the agent where they name nobody.
+    missed their outcome the first decides, since later ones may follow from it: it is the tools' fault if they refused its
+    next right call (`refused`), the user's if it never gave what the task needs (`unvoiced`), else the agent's. Of tasks that
+    execution could not prove the judge decides: then it is whom most of the judgments against them name, the agent where they
+    name nobody.
     """
     failed = [check.name for check in checks if not check.passed]
     if "finished" in failed:
@@ -37,6 +38,8 @@ def blame(dialogue: Dialogue, checks: Sequence[Check], judgments: Sequence[Judgm
         return "tool"
     missed = [int(name.rpartition(" ")[2]) for name in failed if name.startswith(_OUTCOMES)]
     if missed:
+        if refused(dialogue, min(missed)):
+            return "tool"
         return "user" if unvoiced(dialogue, min(missed)) else "agent"
     if failed:
         return "agent"
@@ -47,6 +50,17 @@ def blame(dialogue: Dialogue, checks: Sequence[Check], judgments: Sequence[Judgm
         if judgment.judgment == "invalid" and not (executable and task.gold_calls)
     )
     return against.most_common(1)[0][0] if against else None
+
+
+def refused(dialogue: Dialogue, number: int) -> bool:
+    """Whether the first of task `number`'s gold calls that never succeeded was made, and answered with errors only. A gold
+    call that fails because an earlier one is missing is the agent's fault: with that one made it would have succeeded."""
+    made = calls(dialogue.part(number))
+    for gold in dialogue.tasks[number].gold_calls:
+        results = [result for name, arguments, result in made if (name, arguments) == (gold.tool, gold.arguments)]
+        if all(result.startswith('{"error"') for result in results):
+            return bool(results)
+    return False
 
 
 def unvoiced(dialogue: Dialogue, number: int) -> tuple[str, ...]:

@@ -135,6 +135,31 @@ def test_what_is_not_in_the_goal_is_not_the_users_to_say() -> None:
     assert unvoiced(dialogue(said("Hello"), task=only_gold), 0) == ("Ada Moreno", "2025-03-14", "2")
 
 
+def test_the_tools_are_to_blame_for_refusing_the_right_call() -> None:
+    """Some of the booking's details were never said, but that is not why it failed."""
+    look = PlannedCall(tool="search_guests", arguments={"name": "Ada Moreno"})
+    move = BOOK.gold_calls[1]
+    task = BOOK.model_copy(update={"goal": f"{BOOK.goal} They also want tea.", "gold_calls": (look, move)})
+
+    def attempt(name: str, result: str, call: PlannedCall = move, **changes: Any) -> list[Message]:
+        made = ToolCall.make(name, call.tool, call.arguments | changes)
+        return [AssistantMessage(tool_calls=(made,)), ToolMessage(tool_call_id=name, content=result)]
+
+    ask = [UserMessage(content="Move Ada Moreno's booking.")]
+    found, error = attempt("a", '[{"guest_id": 7}]', look), '{"error": "permission denied"}'
+    cases = {
+        "refused": (ask + found + attempt("b", error), "tool"),
+        "refused twice": (ask + found + attempt("b", error) + attempt("c", error), "tool"),
+        "refused at first": (ask + found + attempt("b", error) + attempt("c", '{"rows_affected": 1}'), "agent"),
+        "refused for another argument": (ask + found + attempt("b", error, people=3), "user"),
+        "made before the call that it needs": (ask + attempt("b", error), "agent"),
+        "search refused": (ask + attempt("a", error, look), "tool"),
+    }
+    for name, (messages, who) in cases.items():
+        played = dialogue([*messages, AssistantMessage(content="Well.")], task=task)
+        assert blame(played, failing("state of task 0"), [], True) == who, name
+
+
 def test_truth_values_and_looked_up_values_are_not_the_users_to_say() -> None:
     """The goal holds the word "true" and the number 7 of the guest by chance."""
     chance = BOOK.model_copy(update={"goal": f"{BOOK.goal} It is true that they stay in room 7."})

@@ -65,7 +65,7 @@ ERROR = {"error": "permission denied"}
         (
             {"update": call("b", "update_city", {"rows_affected": 0}, customer_id=17, city="Paris")},
             "Not done: update_city",
-            "agent",
+            "tool",
         ),
         ({"update": call("b", "update_city", ERROR, customer_id=17, city="Paris")}, "Not done: update_city", "tool"),
         ({"tell": words("I have looked it up.")}, "Never told: price 1200.5", "agent"),
@@ -78,6 +78,17 @@ ERROR = {"error": "permission denied"}
         ({"tell": words("It costs 1,200.50, says bo@x.org.")}, "Stated without any source: bo@x.org.", "agent"),
         ({"get": call("c", "get_product", {"price": 1200.5}, sku="pencil")}, "Not done: get_product", "agent"),
         ({"get": [], "also": [], "tell": []}, "Not done: get_product", "user"),
+        (
+            {
+                "search": call("a", "search_customers", ERROR, name="Ada Moreno"),
+                "update": [],
+                "also": [],
+                "get": [],
+                "tell": [],
+            },
+            "Not done: update_city, get_product.",
+            "tool",
+        ),
         ({"tell": [], "bye": []}, "The user was never answered.", "agent"),
         (
             {"update": parts()["update"] + call("d", "delete_customer", {"rows_affected": 1}, customer_id=17)},

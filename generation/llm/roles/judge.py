@@ -137,7 +137,7 @@ class Reading:
     # Matching of calls to the plan.
 
     def _fits(self, planned: PlannedCall, made: Made) -> bool:
-        if made.name != planned.tool or made.status == "nothing":
+        if made.name != planned.tool:
             return False
         if changes(planned.tool) and made.arguments.keys() - planned.arguments.keys():
             return False
@@ -188,14 +188,15 @@ class Reading:
                         yield f"{name} {value}"
 
     def _blame(self) -> Blame:
-        said = " ".join(m.content for m in self.transcript if isinstance(m, UserMessage))
-        lacking = self._lacking()
-        given = [value for index in lacking for value in self.task.plan[index].arguments.values() if _sayable(value)]
-        if any(mentions(self.task.goal, value) and not mentions(said, value) for value in given):
-            return "user"
-        if any(index in self.found and self.found[index].status == "error" for index in lacking):
+        """The tools where a planned call was made and failed: a user who then leaves has its reason. Else the user if it never
+        said what a missing call needs, else the agent."""
+        if any(made.status != "done" and not self._passes(index) for index, made in self.found.items()):
             return "tool"
-        return "agent"
+        said = " ".join(m.content for m in self.transcript if isinstance(m, UserMessage))
+        missing = (self.task.plan[index] for index in self._lacking())
+        needed = [value for planned in missing for value in planned.arguments.values() if _sayable(value)]
+        unsaid = any(mentions(self.task.goal, value) and not mentions(said, value) for value in needed)
+        return "user" if unsaid else "agent"
 
 
 def _sayable(value: Any) -> bool:
