@@ -8,6 +8,7 @@ from random import Random
 import pytest
 from jsonschema import validate
 from judged import TASK, call, parts, transcript, words
+from rollouts import Played
 
 from core.dialogue import Judgment, Rubric, Task
 from core.messages import AssistantMessage, Message, ToolCall, ToolMessage, UserMessage
@@ -269,3 +270,14 @@ async def test_three_votes_of_the_stand_in_err_less_than_one() -> None:
         return wrong
 
     assert 3 * await errors(3) < await errors(1)
+
+
+def test_unerring_it_agrees_with_what_execution_accepted(executed: Played) -> None:
+    """The dialogues come from the pipeline, their acceptance from replay: nothing here knows of the rules above."""
+    judged = [
+        opinion(dialogue.part(number), task).judgment
+        for dialogue in executed.accepted
+        for number, task in enumerate(dialogue.tasks)
+    ]
+    assert len(judged) >= 20
+    assert judged.count("valid") >= 0.95 * len(judged)
