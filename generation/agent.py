@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
+
 from pydantic_core import PydanticSerializationError
 
 from core.dialogue import Task
-from core.messages import AssistantMessage, Message, SystemMessage, ToolSpec
-from generation.llm.base import LLM, AgentContext, Request, UnusableAnswerError
+from core.messages import AssistantMessage, Message, SystemMessage, ToolCall, ToolSpec
+from generation.llm.base import AgentContext, Completion, Request
+from generation.llm.dialects import markup
+from generation.llm.meter import Meter
 from generation.prompts import render
 
 
@@ -18,39 +22,71 @@ def agent_system_message(domain: str) -> SystemMessage:
 class Agent:
     """One dialogue's assistant; counts its requests so that each has its own key."""
 
-    def __init__(self, llm: LLM, tools: tuple[ToolSpec, ...], dialogue_id: str) -> None:
-        self.llm = llm
+    def __init__(self, meter: Meter, tools: tuple[ToolSpec, ...], dialogue_id: str, attempts: int) -> None:
+        self.meter = meter
         self.tools = tools
         self.dialogue_id = dialogue_id
+        self.attempts = attempts
         self._count = 0
 
     async def respond(self, messages: tuple[Message, ...], task: Task, task_start: int) -> AssistantMessage:
         """The next assistant message, call ids made unique within the dialogue.
-        Raises UnusableAnswerError where it is empty, no UTF-8 or cut off by the token limit, and LLMError.
+
+        An answer that no lawful dialogue could hold (core.messages.check_transcript) is asked for again, up to `attempts`
+        times: the same messages with another seed, since nothing of it belongs into a transcript to learn from. Raises
+        UnusableAnswerError after the last attempt, and LLMError.
         """
-        request = Request(
-            role="agent",
-            messages=messages,
-            key=f"{self.dialogue_id}/agent/{self._count}",
-            affinity=self.dialogue_id,
-            context=AgentContext(task=task, task_start=task_start),
-            tools=self.tools,
-        )
-        self._count += 1
-        completion = await self.llm.complete(request)
-        message = completion.message
-        if completion.finish_reason == "length":
-            raise UnusableAnswerError("agent", "the answer was cut off by the token limit")
-        if not message.tool_calls and not message.content.strip():
-            raise UnusableAnswerError("agent", "the answer is empty")
-        try:
-            message.model_dump_json()
-        except PydanticSerializationError as error:  # half a surrogate pair, which no file could hold
-            raise UnusableAnswerError("agent", f"the answer is no text: {error}") from None
-        if message.tool_calls:
-            calls = tuple(
-                call.model_copy(update={"id": f"call_{self._count}_{position}"})
-                for position, call in enumerate(message.tool_calls)
+
+        def request(attempt: int, complaint: str) -> Request:
+            self._count += 1
+            return Request(
+                role="agent",
+                messages=messages,
+                key=f"{self.dialogue_id}/agent/{self._count - 1}",
+                affinity=self.dialogue_id,
+                context=AgentContext(task=task, task_start=task_start),
+                tools=self.tools,
             )
-            message = message.model_copy(update={"tool_calls": calls})
-        return message
+
+        async def read(completion: Completion) -> AssistantMessage:
+            check_answer(completion, self.tools)
+            message = completion.message
+            # By position and not by count: a dialogue that is resumed or forked goes on with ids that it has not used.
+            calls = tuple(
+                call.model_copy(update={"id": f"call_{len(messages)}_{position}"})
+                for position, call in enumerate(message.tool_calls or ())
+            )
+            return message.model_copy(update={"tool_calls": calls or None})
+
+        return await self.meter.ask(request, read, self.attempts)
+
+
+def check_answer(completion: Completion, tools: tuple[ToolSpec, ...]) -> None:
+    """Raise ValueError that says why an agent's answer can stand in no dialogue: it is empty, cut off, no text, or shows its
+    markup, or it calls a tool that there is not, or with arguments that do not fit."""
+    message = completion.message
+    if completion.finish_reason == "length":
+        raise ValueError("the answer was cut off by the token limit")
+    if not message.tool_calls and not message.content.strip():
+        raise ValueError("the answer is empty")
+    try:
+        message.model_dump_json()
+    except PydanticSerializationError as error:  # half a surrogate pair, which no file could hold
+        raise ValueError(f"the answer is no text: {error}") from None
+    if found := markup(message.content):
+        raise ValueError(f"the answer shows the markup {found}")
+    for call in message.tool_calls or ():
+        _check_call(call, tools)
+
+
+def _check_call(call: ToolCall, tools: tuple[ToolSpec, ...]) -> None:
+    tool = next((tool for tool in tools if tool.name == call.name), None)
+    if tool is None:
+        raise ValueError(f"the answer calls {call.name!r}, which is no tool")
+    arguments = call.parsed()
+    try:
+        json.dumps(arguments, ensure_ascii=False, allow_nan=False).encode()
+    except ValueError as error:  # NaN is no JSON, an escaped half of a surrogate pair no text
+        raise ValueError(f"the answer's arguments of {call.name} are no JSON: {error}") from None
+    if problem := tool.argument_error(arguments):
+        raise ValueError(f"the answer's arguments of {call.name} do not fit: {problem}")

@@ -24,10 +24,11 @@ MOST_TRIES = 2_000
 _OPENING = re.compile(r"[\[{]")
 
 
-def first_json(text: str, kind: type[dict[str, Any]] | type[list[Any]]) -> Any:
+def first_json(text: str, kind: type[dict[str, Any]] | type[list[Any]], partial: bool = True) -> Any:
     """The first JSON object (kind=dict) or array (kind=list) in `text` that stands in no other; else the first that can be
-    repaired. Raises ValueError that shows the text's beginning where there is none, or where no file could hold it."""
-    for found in _strict_first(text):
+    repaired, and only if it is whole unless `partial`. Raises ValueError that shows the text's beginning where there is none,
+    or where no file could hold it."""
+    for found in _strict_first(text, partial):
         if isinstance(found.value, kind):
             return _writable(found.value)
     raise ValueError(f"expected a JSON {'object' if kind is dict else 'array'}, got: {text[:120]!r}")
@@ -60,11 +61,11 @@ def needs_repair(text: str) -> bool:
     return notes and any(item.repaired and item.value for item in found)
 
 
-def _strict_first(text: str) -> list[Found]:
-    return sorted(_outermost(text), key=lambda found: found.repaired)
+def _strict_first(text: str, partial: bool = True) -> list[Found]:
+    return sorted(_outermost(text, partial), key=lambda found: found.repaired)
 
 
-def _outermost(text: str) -> Iterator[Found]:
+def _outermost(text: str, partial: bool = True) -> Iterator[Found]:
     """The JSON values in `text` that stand in no other, whole or repaired, in order. What stands within a broken one is part
     of it, not an answer of its own."""
     decoder = json.JSONDecoder(parse_constant=_refuse)
@@ -80,7 +81,7 @@ def _outermost(text: str) -> Iterator[Found]:
         except ValueError:
             tries -= 1
             if is_meant(text, start):
-                found = repaired(text, start, allowed)
+                found = repaired(text, start, allowed, partial)
                 allowed -= max(found.end - start, LONGEST // 50)
                 position = found.end
                 yield found

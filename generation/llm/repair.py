@@ -46,8 +46,9 @@ def is_meant(text: str, start: int) -> bool:
     )
 
 
-def repaired(text: str, start: int, longest: int) -> Found:
-    """What opens at `start`, repaired; the value is None where that would take too long or make something up."""
+def repaired(text: str, start: int, longest: int, partial: bool) -> Found:
+    """What opens at `start`, repaired; the value is None where that would take too long or make something up, and unless
+    `partial` where something must be left out because it is not whole."""
     fence = text.find("\n```", start) if "```" in text[:start] else -1
     broken = text[start : min(fence if fence >= 0 else len(text), start + longest)]
     if _depth(broken) > DEEPEST:
@@ -55,19 +56,19 @@ def repaired(text: str, start: int, longest: int) -> Found:
     try:
         value, end = json.JSONDecoder(strict=False, parse_constant=lambda _: None).raw_decode(broken)
     except ValueError:
-        value, end = _mended(broken)
+        value, end = _mended(broken, partial)
     if end >= longest:
         return Found(None, len(text), repaired=True)
     return Found(value, start + end, repaired=True)
 
 
-def _mended(broken: str) -> tuple[Any, int]:
+def _mended(broken: str, partial: bool) -> tuple[Any, int]:
     """(the value with which `broken` begins, where it ends); None where a value would have to be made up."""
     parser = JSONParser(broken, None, False)
     try:
         value: Any = parser.parse_json()
         if parser.index >= len(broken.rstrip()) and (whole := _whole(broken)) != broken:
-            value = JSONParser(whole, None, False).parse_json()
+            value = JSONParser(whole, None, False).parse_json() if partial else None
     except (ValueError, RecursionError):
         return None, len(broken)
     missing = _blanks(value) > broken.count('""') + broken.count("''")
