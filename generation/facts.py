@@ -30,6 +30,7 @@ _KINDS = {
 _FACT = re.compile("|".join(f"(?P<{kind}>{pattern})" for kind, pattern in _KINDS.items()), re.IGNORECASE)
 _DIGIT = re.compile(r"\d")
 _NUMBER = re.compile(r"\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d+(?:\.\d+)?")
+_GROUPING = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
 # "1. Find …" and "(2) change …" count the wishes of a message; they state nothing.
 _ENUMERATOR = re.compile(r"(?m)^\s*\(?\d{1,2}[.)]\s|\(\d{1,2}\)\s")
 
@@ -111,7 +112,7 @@ class Knowledge:
         if not _DIGIT.search(text) and "@" not in text:
             return
         self._numbers.update(_value(number) for number in _NUMBER.findall(text))
-        self._numbers.update(float(digits) for digits in re.findall(r"\d+", text))
+        self._numbers.update(float(digits) for digits in re.findall(r"\d+", _GROUPING.sub("", text)))
         for fact in facts(text):
             if fact.kind == "date" and isinstance(fact.value, tuple):
                 self._dates += fact.value

@@ -76,7 +76,7 @@ _WAVERING = [
 ]
 _PRESSING = ["And I do not want to wait for it.", "Surely you can make that quick.", "I expect no excuses this time."]
 _DIGRESSIONS = [
-    "Before I say what it is about: is it always this slow here?",
+    "Before we go on: is it always this slow here?",
     "By the way, your telephone line was busy all morning. Nobody picked up.",
     "The weather is dreadful today, and the traffic was no better. But you cannot help that.",
 ]
@@ -118,14 +118,17 @@ class _Person:
             return f"{_capital(self.vague[0])}.", False
         if not self.waiting:
             return self.rng.choice(_CLOSING), True
-        digressions = [text for text in _DIGRESSIONS if text not in self.ever]
-        if self._adversarial and digressions and not set(self.mine) & set(_DIGRESSIONS) and self.rng.random() < 0.25:
-            return self.rng.choice(digressions), False
-        return self._ask(self.waiting[: self._several()]), False
+        return self._digress() or self._ask(self.waiting[: self._several()]), False
 
     @property
     def _adversarial(self) -> bool:
         return self.rules.manner == "adversarial"
+
+    def _digress(self) -> str:
+        """Something off the subject, told once in a dialogue and never two of it in a row; '' for the most part."""
+        fresh = [text for text in _DIGRESSIONS if text not in self.ever]
+        may = self._adversarial and self.asked and fresh and self.mine[-1] not in _DIGRESSIONS
+        return self.rng.choice(fresh) if may and self.rng.random() < 0.3 else ""
 
     def _unhelpful(self) -> int:
         """How many answers in a row, up to now, failed or repeated the one before."""
@@ -165,10 +168,8 @@ class _Person:
             request = f"{request} {self.rng.choice(_PRESSING)}"
         elif self.rules.confirmation and not goals[0].startswith(("find", "know", "see")) and self.rng.random() < 0.1:
             request = f"{request} {self.rng.choice(_UNSURE)}"
-        if self.asked:
-            return self._go_on(request)
         if self.mine:
-            return _capital(request)
+            return self._go_on(request)
         opening = self._opening(openings) if self.context.first_task else self.rng.choice(_AGAIN)
         return f"{opening} {_capital(request)}".strip()
 
