@@ -222,9 +222,10 @@ def read_specs(text: str) -> Specs:
 def _items(text: str, wrappers: tuple[str, ...]) -> list[Any]:
     """The JSON array in `text`, also as a field of an object; an object without such a field stands for itself."""
     try:
-        found: dict[str, Any] | list[Any] = first_json(text, list)
-    except ValueError:
-        found = first_json(text, dict)
-    if isinstance(found, list):
-        return found
+        return list(first_json(text, list))
+    except ValueError as no_array:
+        try:
+            found: dict[str, Any] = first_json(text, dict)
+        except ValueError:
+            raise no_array from None
     return next((found[name] for name in wrappers if isinstance(found.get(name), list)), [found])

@@ -119,6 +119,13 @@ async def test_the_stand_in_makes_tools_that_hold_and_no_more_than_asked_for(gym
     assert {"search", "list", "update", "get", "create"} <= verbs.keys()
 
 
+async def test_of_more_tools_that_hold_the_first_are_taken(gym: Seed) -> None:
+    more = [tool(f"more_{n}", GOOD[0]["sql"], low="integer") for n in range(3)]
+    toolset = await made(Sayer([json.dumps([*more, *GOOD])]), gym, 4, 1)
+    assert [t.name for t in toolset.tools] == ["more_0", "more_1", "more_2", "get_1"]
+    assert toolset.counts == {"proposed": 6, "kept": 4}
+
+
 async def test_provenance_names_model_prompt_source_and_licence(gym: Seed) -> None:
     provenance = (await made(ScriptedLLM(), gym, 5, 1)).provenance
     assert provenance["llm"] == "scripted"

@@ -213,7 +213,15 @@ def test_near_duplicates_are_merged(first: dict[str, Any], second: dict[str, Any
             spec("get_order", "Get an order by its number, with status, date, total and address.", order_id="integer"),
             spec(
                 "get_order_items",
-                "Get an order's items by number, with status, date, total, address.",
+                "Get items of an order by number, with status, date, total, address.",
+                order_id="integer",
+            ),
+        ),
+        (
+            spec("get_order", "The order of a customer with its status.", order_id="integer"),
+            spec(
+                "get_customer_order",
+                "The customer who placed the order, and the status of the payment.",
                 order_id="integer",
             ),
         ),
@@ -262,6 +270,21 @@ def test_above_the_limit_those_stay_that_chain() -> None:
     assert merged.counts["beyond_max"] == 2
     assert merged.refused == tuple(f"{n}: beyond the 3 tools wanted" for n in ("get_weather", "translate_text"))
     assert names(merge((), proposed, 4)) == ["get_weather", "search_flights", "book_seat", "cancel_seat"]
+
+
+def test_above_the_limit_what_chains_to_the_chosen_ones_comes_before_another_group() -> None:
+    group = [spec(f"{verb}_order", order_id="string") for verb in ("track", "delete", "update")]
+    bridge = spec("pay_order", order_id="string", card_id="string")
+    others = [spec(f"{verb}_hotel", hotel_id="string") for verb in ("get", "book", "rate")]
+    proposed = [*others, *group, spec("block_card", "Block it.", card_id="string"), bridge]
+    wanted = ["track_order", "delete_order", "update_order", "block_card", "pay_order"]
+    assert names(merge((), proposed, 5)) == wanted
+
+
+def test_a_bare_id_is_that_of_what_the_tool_is_about() -> None:
+    lonely = [spec(f"get_{noun}", id="string") for noun in ("station", "song", "planet", "recipe")]
+    proposed = [*lonely, spec("get_order", id="string"), spec("cancel_order", "Cancel it.", order_id="string")]
+    assert names(merge((), proposed, 2)) == ["get_order", "cancel_order"]
 
 
 def test_above_the_limit_given_tools_stay_before_proposed_ones() -> None:
