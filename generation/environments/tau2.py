@@ -101,9 +101,9 @@ class Tau2World:
         }
 
     def changed(self, kind: str, values: dict[str, Any]) -> _Changed:
-        """Raises ValueError for values that the data model does not allow or JSON cannot hold."""
+        """Raises ValueError for values that the data model does not allow."""
         entity = self.models[kind].model_validate(values)
-        canonical = json.dumps(entity.model_dump(mode="json"), sort_keys=True, ensure_ascii=False, allow_nan=False)
+        canonical = json.dumps(entity.model_dump(mode="json"), sort_keys=True, ensure_ascii=False)
         return _Changed(entity, canonical)
 
     def close(self) -> None:
@@ -201,7 +201,7 @@ class Tau2Environment:
         stored = self._world.stored[kind].get(key)
         after = dict(_leaves(entity.model_dump(mode="json")))
         if stored is None:
-            return f"INSERT {kind} {key}: {', '.join(f'{path} {value}' for path, value in after.items())}"
+            return f"INSERT {kind} {key}: {', '.join(f'{path} {value}' for path, value in sorted(after.items()))}"
         before = dict(_leaves(stored.model_dump(mode="json")))
         paths = [path for path in dict.fromkeys([*before, *after]) if before.get(path) != after.get(path)]
         cells = [f"{path} {before.get(path, 'nothing')} -> {after.get(path, 'nothing')}" for path in sorted(paths)]
