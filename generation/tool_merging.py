@@ -11,6 +11,7 @@ from typing import Any
 from core.messages import Frozen, ToolSpec
 from generation.entities import field_types, singular
 from generation.foreign_tools import tool_spec
+from generation.naming import subject
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
 _SNAKE = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
@@ -192,9 +193,10 @@ def _content(description: str) -> set[str]:
 
 def _identifiers(tool: ToolSpec) -> set[str]:
     """What names records in its arguments or, to judge by its name, in its result: order_id for search_orders_by_date."""
-    noun = re.split(r"_(?:by|for|of|in|from|to|with|near|at|on)(?:_|$)", "_".join(_parts(tool.name)[1]))[0]
+    noun = "_".join(subject(tool.name))
     names = {singular(name.lower()) for name in tool.parameters.get("properties", {})}
-    return {noun + "_id" if name == "id" else name for name in names if _IDENTIFIER.search(name)} | {noun + "_id"}
+    taken = {name for name in names - {"id"} if _IDENTIFIER.search(name)}
+    return taken | ({f"{noun}_id"} if noun else set())
 
 
 def _most_linked(tools: Sequence[ToolSpec], given: set[str], limit: int) -> tuple[ToolSpec, ...]:

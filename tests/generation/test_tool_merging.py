@@ -287,6 +287,12 @@ def test_a_bare_id_is_that_of_what_the_tool_is_about() -> None:
     assert names(merge((), proposed, 2)) == ["get_order", "cancel_order"]
 
 
+def test_tools_about_nothing_in_particular_do_not_chain() -> None:
+    lonely = [spec(word, "Go on.", **{word: "string"}) for word in ("calculate", "translate", "summarize")]
+    proposed = [*lonely, spec("get_order", id="string"), spec("cancel_order", "Cancel it.", order_id="string")]
+    assert names(merge((), proposed, 2)) == ["get_order", "cancel_order"]
+
+
 def test_above_the_limit_given_tools_stay_before_proposed_ones() -> None:
     given = [ToolSpec(**spec("translate_text", text="string"))]
     proposed = [
