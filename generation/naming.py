@@ -70,6 +70,11 @@ def identifies(field: str) -> Words | None:
     return (*stem[:-1], singular(stem[-1])) if stem else ()
 
 
+def bare_name(field: str, thing: Words) -> str:
+    """A field's name without the thing that it is a field of: member_name of a member is its name."""
+    return field_key(field).removeprefix("_".join(thing) + "_")
+
+
 def alike(one: Words, other: Words) -> bool:
     """Whether one is the end of the other: (account) and (from, account)."""
     shorter, longer = sorted((one, other), key=len)

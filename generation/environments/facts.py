@@ -19,7 +19,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from generation.entities import field_key
-from generation.environments.records import Exchange, Record, mentions, same, thing
+from generation.environments.exchange import Exchange
+from generation.environments.records import Record, mentions, same, thing
 from generation.naming import Words, alike, identifies
 
 Fields = dict[str, Any]

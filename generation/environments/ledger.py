@@ -12,9 +12,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from generation.environments.base import PastCall
+from generation.environments.exchange import Exchange
 from generation.environments.facts import Facts, Fields
-from generation.environments.records import Exchange, field_of, mentions, records, same, scalar, thing
-from generation.naming import alike, identifies, subject, verb
+from generation.environments.records import field_of, mentions, records, same, scalar, thing
+from generation.naming import alike, bare_name, identifies, subject, verb
 
 _LISTING = {"list", "search", "find"}
 _FULL_LIST = 10
@@ -174,8 +175,10 @@ def _conflicts(facts: Facts, exchange: Exchange) -> Iterator[str]:
             yield f"{record.key} does not exist (any more)"
         held = facts.held.setdefault(record.key, {})
         for name, value in record.fields.items():
-            if not _equal(held.setdefault(name, value), value):
-                yield f"{record.key} has {name} {_shown(held[name])}, not {_shown(value)}"
+            bare = bare_name(name, thing(record.key))
+            known = next((other for other in held if bare_name(other, thing(record.key)) == bare), name)
+            if not _equal(held.setdefault(known, value), value):
+                yield f"{record.key} has {known} {_shown(held[known])}, not {_shown(value)}"
 
 
 def _not_asked_for(exchange: Exchange) -> Iterator[str]:

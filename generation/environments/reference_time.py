@@ -14,14 +14,12 @@ _DATE = rf"\d{{4}}-\d\d?-\d\d?|\d\d?[/.]\d\d?[/.]\d{{2,4}}|{_MONTH} \d\d?(?:st|n
 _DATE += rf"|(?:the )?\d\d?(?:st|nd|rd|th)?(?: of)? {_MONTH}(?:,? \d{{4}})?"
 _DAY = r"(?:mon|tues|wednes|thurs|fri|satur|sun)day"
 _CLOCK = r"\d\d?:\d\d(?::\d\d)?(?: ?[ap]\.?m\.?)?|\d\d? ?[ap]\.?m\.?|noon|midnight"
-_POINT = rf"(?:{_DATE}|{_DAY}|{_CLOCK})"
+_POINT = rf"(?:{_DATE}|{_DAY}|{_CLOCK})(?!(?!T\d)\w)"
 _SAYING = (
     r"(?:today is|today's date(?: is|:)|today:|it(?: is|'s) (?:now|currently)|(?:the )?time (?:now )?is(?: now)?|now is"
 )
 _SAYING += r"|(?:the )?current (?:date|time|datetime|date and time)(?: is|:)|the date (?:today )?is)"
-_STATED = re.compile(
-    rf"\b{_SAYING} ?(?:now |currently )?({_POINT}(?:[ ,T]+(?:at |on |and )?{_POINT}\b)*)", re.IGNORECASE
-)
+_STATED = re.compile(rf"\b{_SAYING} ?(?:now |currently )?({_POINT}(?:[ ,T]+(?:at |on |and )?{_POINT})*)", re.IGNORECASE)
 _FIRST = datetime(2023, 1, 1)
 _DAYS = 4 * 365
 

@@ -15,7 +15,7 @@ from core.settings import UserError
 from generation.environments.base import PastCall, ToolResult
 from generation.environments.ledger import Ledger
 from generation.environments.reference_time import drawn_time, stated_time
-from generation.llm.base import Completion, Request, ToolSimulatorContext
+from generation.llm.base import Completion, RefusedError, Request, ToolSimulatorContext
 from generation.llm.json_text import first_json
 from generation.llm.meter import Meter
 from generation.prompts import render
@@ -50,8 +50,8 @@ class SimulatedWorlds:
                     f"environment simulated: {name}={value!r} was given; a whole number from {least} is expected"
                 )
 
-    def world(self, toolset: Toolset, llm: Meter, dialogue_id: str) -> SimulatedWorld:
-        return SimulatedWorld(toolset.domain, toolset.tools, llm, dialogue_id, self)
+    def world(self, toolset: Toolset, meter: Meter, dialogue_id: str) -> SimulatedWorld:
+        return SimulatedWorld(toolset.domain, toolset.tools, meter, dialogue_id, self)
 
     def close(self) -> None:
         """Worlds hold nothing."""
@@ -171,11 +171,14 @@ class _Question:
         )
 
     async def _read(self, completion: Completion) -> str:
-        value = read_value(completion.message.content, self.tool.returns)
+        try:
+            value = read_value(completion.message.content, self.tool.returns)
+        except ValueError as error:
+            raise ValueError(f"{self.tool.name}: {error}") from None
         if problem := self.ledger.contradiction(self.tool.name, self.arguments, value):
             self.refused = value
             self.world.meter.flaws["tool_simulator/contradiction"] += 1
-            raise ValueError(f"{self.tool.name}: {problem}")
+            raise RefusedError(f"{self.tool.name}: {problem}")
         return json.dumps(value, ensure_ascii=False)
 
 
@@ -203,7 +206,7 @@ def _candidates(text: str, problems: list[str]) -> list[Any]:
         found: list[Any] = []
     for kind in _KINDS:
         try:
-            found.append(first_json(text, kind))
+            found.append(first_json(text, kind, partial=False))
         except ValueError as error:
             problems.append(str(error))
     if found:

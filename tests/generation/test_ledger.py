@@ -31,6 +31,7 @@ ORDERS: Step = (
     {"customer_id": 3},
     [{"order_id": 7, "customer_id": 3, "total": 5.5, "note": "gift"}, {"order_id": 8, "customer_id": 3, "total": 9}],
 )
+NAMED: Step = ("get_order", {"order_id": 7}, {"order_id": 7, "customer_id": 3, "customer_name": "Ann"})
 DELETED: Step = ("delete_order", {"order_id": 7}, {"success": True})
 
 
@@ -77,6 +78,9 @@ def test_what_a_field_identifies(field: str, thing: tuple[str, ...] | None) -> N
         ([READ], ("get_customer", {"customer_id": 3}, {"id": 3, "name": "Al"}), 'has name "Ann", not "Al"'),
         ([READ], ("get_order", {"order_id": 7}, {"order_id": 7, "customer": {"id": 3, "name": "Al"}}), 'not "Al"'),
         ([READ], ("get_order", {"order_id": 7}, {"order_id": 7, "customer_id": 3, "status": "late"}), None),
+        ([READ], ("get_order", {"order_id": 7}, {"order_id": 7, "customer_id": 3, "customer_name": "Al"}), 'not "Al"'),
+        ([READ], ("get_order", {"order_id": 7}, {"order_id": 7, "customer_id": 4, "customer_name": "Al"}), None),
+        ([NAMED], ("get_customer", {"customer_id": 3}, {"customer_id": 3, "name": "Al"}), 'has customer_name "Ann"'),
         ([READ], ("get_customer", {"customer_id": 3}, {"error": "customer not found"}), "customer_id=3 exists"),
         ([READ], ("get_customer", {"customer_id": 3}, {"error": "the service is busy"}), None),
         ([READ], ("get_customer", {"customer_id": 3}, ANN | {"city": None}), None),

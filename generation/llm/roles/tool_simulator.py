@@ -14,11 +14,12 @@ from core.messages import schema_error
 from generation.entities import field_key, singular
 from generation.llm.base import ToolSimulatorContext
 from generation.llm.roles.schema_values import Schema, kind, resolved, scalar_value
-from generation.naming import Words, alike, identifier_key, identifies, own_identifier, subject, verb
+from generation.naming import Words, alike, bare_name, identifier_key, identifies, own_identifier, subject, verb
 
 _SLIP = 0.04
-_FAILURE = 0.02
-_EMPTY = 0.04
+_FAILURE = 0.01
+_EMPTY = 0.03
+_SEARCHING = {"search", "list", "find"}
 _READING = {
     "search",
     "list",
@@ -101,9 +102,13 @@ class _System:
             rows, count = [], 1
         else:
             rows = [key for key, fields in self.known.items() if self._fits(key, fields)]
-            count = 0 if not rows and usual.random() < _EMPTY else max(len(rows), usual.randint(1, 4))
-        limit = self.arguments.get("limit")
-        count = max(least, min(count, most, limit if isinstance(limit, int) and limit > 0 else most))
+            count = max(len(rows), usual.randint(1, 4))
+            if not rows and verb(self.tool.name) in _SEARCHING and usual.random() < _EMPTY:
+                count = 0
+            limit = self.arguments.get("limit")
+            if isinstance(limit, int) and limit > 0:
+                count = limit if verb(self.tool.name) == "top" else min(count, limit)
+        count = max(least, min(count, most))
         records = [*rows, *(f"{self.scope}/{n}" for n in range(len(rows), count))]
         return [self._value(items, "", self.about, record, {}, 0) for record in records[:count]]
 
@@ -113,7 +118,7 @@ class _System:
 
     def _value(self, schema: Schema, name: str, about: Words, record: str, held: Fields, depth: int) -> Any:
         """A value of a resolved schema: the field `name` of `record`, or, without a name, that record or a new one."""
-        rng = Random(f"{self.name}/{record}/{name}")
+        rng = Random(f"{self.name}/{record}/{bare_name(name, _thing(record))}")
         if kind(schema) == "object" and depth < _MAX_DEPTH and not {"const", "enum"} & schema.keys():
             new = not depth and (self.makes or record != self.scope)
             return self._object(schema, about, record, held, depth, self.rng if new else rng)
@@ -140,9 +145,9 @@ class _System:
             fields[own] = self._identifier(own, parts[own], about, record, held, depth, rng)
             record = identifier_key(own, fields[own], about) or record
         held = {**self.known.get(record, {}), **held}
-        for name, part in parts.items():
+        for name, part in sorted(parts.items(), key=lambda item: identifies(item[0]) is None):
             if name not in fields:
-                fields[name] = self._field(name, part, record, held, depth)
+                fields[name] = self._field(name, part, *self._holder(name, fields, own, record, held), depth)
         if record == self.scope:
             _count_rows(fields)
         return (
@@ -150,6 +155,16 @@ class _System:
             if parts or schema.get("additionalProperties") is False
             else {"result": "done"}
         )
+
+    def _holder(self, name: str, fields: Fields, own: str | None, record: str, held: Fields) -> tuple[str, Fields]:
+        """The record that a field tells of, and what is known of it: beside a member_id, member_name is the member's."""
+        for field, value in fields.items():
+            key = _key(field, value, ()) if field != own and identifies(field) and name not in held else None
+            if key and bare_name(name, _thing(key)) != field_key(name):
+                bare = bare_name(name, _thing(key))
+                said = [v for n, v in self.known.get(key, {}).items() if bare_name(n, _thing(key)) == bare]
+                return key, {name: said[0]} if said else {}
+        return record, held
 
     def _own(self, parts: dict[str, Schema], about: Words, depth: int) -> str | None:
         """The identifier of a record; of one that is being made, one that the arguments do not give."""
@@ -163,12 +178,15 @@ class _System:
         self, own: str, part: Schema, about: Words, record: str, held: Fields, depth: int, rng: Random
     ) -> Any:
         """That of the record, of what is asked for, or a new one."""
-        if own in held:
-            return held[own]
-        if not depth and not self.makes and own in self.arguments and record == self.record:
-            return self.arguments[own]
-        if not self.makes and not record.startswith("/") and alike(_thing(record), identifies(own) or about[-1:]):
-            return _typed(record.partition("=")[2], part)
+        named = not record.startswith("/") and alike(_thing(record), identifies(own) or about[-1:])
+        found = held.get(own)
+        if found is None and not self.makes and not depth and record == self.record:
+            found = self.arguments.get(own)
+        if found is None and not self.makes and named:
+            found = record.partition("=")[2]
+        for value in () if found is None else (found, str(found), int(found) if str(found).isdigit() else found):
+            if schema_error(value, part) is None:
+                return value
         return scalar_value(part, own if identifies(own) else f"{about[-1]}_id", rng)
 
     def _field(self, name: str, part: Schema, record: str, held: Fields, depth: int) -> Any:
@@ -193,7 +211,3 @@ def _key(name: str, value: Any, about: Words) -> str | None:
 
 def _thing(key: str) -> Words:
     return identifies(key.partition("=")[0]) or ()
-
-
-def _typed(text: str, schema: Schema) -> Any:
-    return int(text) if kind(schema) == "integer" and text.lstrip("-").isdigit() else text
