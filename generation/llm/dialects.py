@@ -173,7 +173,7 @@ def _call(name: str, arguments: dict[str, Any]) -> FunctionCall:
 _SEPARATOR = "<｜tool▁sep｜>"
 _FUNCTION = re.compile(r"<function=(.*?)(?:</function>|(?=<function=)|\Z)", re.S)
 _PARAMETER = re.compile(r"<parameter=([^>]*)>(.*?)(?:</parameter>|(?=<parameter=)|\Z)", re.S)
-_WRAPPERS = re.compile(r"<｜tool▁calls▁(?:begin|end)｜>|</?tool_calls>|<\|(?:im_end|eo[tm]_id)\|>")
+_WRAPPERS = re.compile(r"<｜tool▁calls▁(?:begin|end)｜>|</tool_call>|</?tool_calls>|<\|(?:im_end|eo[tm]_id)\|>")
 _FAMILIES: tuple[tuple[re.Pattern[str], Reader], ...] = (
     (re.compile(r"<tool_call>(.*?)(?:</tool_call>|(?=<tool_call>)|\Z)", re.S), _hermes),
     (_FUNCTION, _xml),

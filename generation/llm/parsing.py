@@ -145,6 +145,12 @@ class _Reply:
     def _take_written_calls(self) -> None:
         """Calls in the markup of the model's family, where the server has no parser for it or its parser gave up."""
         self.content, calls = written_calls(self.content, self.tools)
+        if not self.content and not calls:
+            # Qwen3 sometimes calls without having closed its thinking, which then ends with the call.
+            words, late = written_calls(self.reasoning, self.tools)
+            if late and self.reasoning.strip().startswith(words):
+                self.reasoning, calls = words, late
+                self.flaws.append(UNCLOSED)
         for call in calls:
             self._add(call.name, call.arguments)
         if calls:

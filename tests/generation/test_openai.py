@@ -8,16 +8,19 @@ import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
-from typing import Any, cast
+from typing import Any, cast, get_args
 
 import pytest
+import yaml
 from aiohttp import web
+from hydra.utils import instantiate
+from rollouts import CONF
 
 from core.dialogue import Rubric, Task
 from core.messages import AssistantMessage, ContractError, SystemMessage, ToolCall, ToolMessage, ToolSpec, UserMessage
 from core.serving import free_ports
 from core.settings import UserError
-from generation.llm.base import AgentContext, LLMError, Request
+from generation.llm.base import AgentContext, LLMError, Request, Role
 from generation.llm.openai import OpenAILLM
 from generation.llm.transport import Transport
 
@@ -107,7 +110,12 @@ async def test_a_request_carries_what_the_server_needs(monkeypatch: pytest.Monke
         AssistantMessage(reasoning_content="I look.", tool_calls=(call,)),
         ToolMessage(tool_call_id="c1", content="{}"),
     )
-    options = {"sampling": {"temperature": 0.9}, "role_sampling": {"agent": {"max_tokens": 5}}, "strict_tools": True}
+    options = {
+        "sampling": {"temperature": 0.9},
+        "role_sampling": {"agent": {"max_tokens": 5}},
+        "strict_tools": True,
+        "structured": ["agent"],
+    }
     async with (
         serving() as mock,
         client(mock.url, api_key_env="MY_KEY", extra_body={"reasoning_effort": "low"}, **options) as llm,
@@ -125,6 +133,80 @@ async def test_a_request_carries_what_the_server_needs(monkeypatch: pytest.Monke
     assert body["response_format"]["json_schema"]["schema"] == {"type": "object"}
     assert (completion.prompt_tokens, completion.completion_tokens) == (11, 7)
     assert completion.message.content == "hello"
+
+
+SCHEMA = {"type": "object", "properties": {"done": {"type": "boolean"}}, "required": ["done"]}
+
+
+async def test_only_answers_in_json_are_held_to_a_schema() -> None:
+    async with serving() as mock, client(mock.url) as llm:
+        for role in get_args(Role):
+            await llm.complete(replace(REQUEST, role=role, tools=(), json_schema=SCHEMA))
+            await llm.complete(replace(REQUEST, role=role, tools=(), json_schema=None))
+    held = [body["response_format"]["json_schema"]["name"] for body in mock.seen if "response_format" in body]
+    assert set(held) == set(get_args(Role)) - {"agent", "schema_writer"}
+    assert len(held) == len(set(held))
+    async with serving() as mock, client(mock.url, structured=[]) as llm:
+        await llm.complete(replace(REQUEST, role="judge", json_schema=SCHEMA))
+    assert "response_format" not in mock.seen[0]
+
+
+async def test_single_roles_may_ask_for_other_things() -> None:
+    common, own = {"reasoning_effort": "high", "x": 1}, {"user": {"reasoning_effort": "low"}}
+    async with serving() as mock, client(mock.url, extra_body=common, role_extra_body=own) as llm:
+        for role in ("user", "judge"):
+            await llm.complete(replace(REQUEST, role=role))
+    assert [(body["reasoning_effort"], body["x"]) for body in mock.seen] == [("low", 1), ("high", 1)]
+
+
+@pytest.mark.parametrize(
+    ("code", "text"),
+    [
+        (400, "The provided JSON schema contains features not supported by xgrammar."),
+        (400, "Unsupported response_format"),
+        (422, "guided decoding is not available"),
+    ],
+)
+async def test_a_schema_that_the_server_refuses_is_sent_once(code: int, text: str) -> None:
+    def refuse_the_first(body: dict[str, Any]) -> web.Response:
+        refused = body.get("response_format", {}).get("json_schema", {}).get("schema") == SCHEMA
+        return web.Response(status=code, text=text) if refused else reply()
+
+    other = SCHEMA | {"required": []}
+    async with serving(refuse_the_first) as mock, client(mock.url) as llm:
+        for schema in (SCHEMA, SCHEMA, other):
+            completion = await llm.complete(replace(REQUEST, role="judge", json_schema=schema))
+            assert completion.message.content == "hello"
+    assert ["response_format" in body for body in mock.seen] == [True, False, False, True]
+
+
+async def test_another_refusal_has_nothing_to_do_with_the_schema() -> None:
+    async with serving(status(400, "temperature must be positive")) as mock, client(mock.url) as llm:
+        with pytest.raises(LLMError, match="temperature must be positive"):
+            await llm.complete(replace(REQUEST, role="judge", json_schema=SCHEMA))
+    assert len(mock.seen) == 1
+
+
+async def test_calls_that_the_server_left_in_the_text_are_taken_where_tools_were_offered() -> None:
+    message = {"content": '<tool_call>{"name": "get_member", "arguments": {"member_id": 3}}</tool_call>'}
+    async with serving(lambda _: reply(message)) as mock, client(mock.url) as llm:
+        called = await llm.complete(REQUEST)
+        told = await llm.complete(replace(REQUEST, role="user", tools=()))
+    assert [call.parsed() for call in called.message.tool_calls or ()] == [{"member_id": 3}]
+    assert called.flaws == ("repaired",)
+    assert (told.message.content, told.message.tool_calls, told.flaws) == (message["content"], None, ())
+
+
+async def test_the_shipped_configuration_makes_requests_of_plain_json() -> None:
+    settings = yaml.safe_load((CONF / "llm" / "vllm.yaml").read_text())
+    thinking = {"chat_template_kwargs": {"enable_thinking": False}}
+    async with serving() as mock:
+        changes = {"base_urls": [mock.url], "seed": 0, "extra_body": thinking, "role_extra_body": {"judge": thinking}}
+        llm = instantiate(settings | changes)
+        await llm.complete(replace(REQUEST, role="judge", json_schema=SCHEMA))
+        await llm.close()
+    assert mock.seen[0]["chat_template_kwargs"] == {"enable_thinking": False}
+    assert mock.seen[0]["response_format"]["json_schema"]["schema"] == SCHEMA
 
 
 async def test_seeds_follow_the_key_and_the_run_alone() -> None:
@@ -237,8 +319,13 @@ async def test_what_the_user_can_mend_is_a_user_error() -> None:
         OpenAILLM("http://127.0.0.1:8000/v1")
     with pytest.raises(UserError, match=r"unknown config key 'sampling\.temprature'; did you mean 'temperature'"):
         OpenAILLM(["http://127.0.0.1:8000/v1"], sampling={"temprature": 1})
-    with pytest.raises(UserError, match="unknown roles"):
-        OpenAILLM(["http://127.0.0.1:8000/v1"], role_sampling=cast(Any, {"juge": {}}))
+    for setting, roles in {
+        "role_sampling": {"juge": {}},
+        "role_extra_body": {"juge": {}},
+        "structured": ["juge"],
+    }.items():
+        with pytest.raises(UserError, match=rf"{setting} names the unknown roles \['juge'\]; roles: tool_maker, "):
+            OpenAILLM(["http://127.0.0.1:8000/v1"], **cast(Any, {setting: roles}))
 
 
 async def test_a_dialogue_keeps_to_its_replica() -> None:
