@@ -8,13 +8,18 @@ from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
-from rollouts import Played, play
+import pytest
+from rollouts import Played, play, user_settings
+from travel import TRAVEL
 
-from core.dialogue import Dialogue
+from core.dialogue import Dialogue, calls
 from core.messages import AssistantMessage, ToolMessage, UserMessage
-from generation.llm.base import UserContext
+from generation.dependency import dependency_scores
+from generation.llm.base import TaskWriterContext, UserContext
 from generation.llm.scripted import ScriptedLLM
 from generation.pipeline import Subject
+from generation.stage import subjects as subjects_of
+from generation.toolset import Toolset
 
 Subjects = tuple[Subject, ...]
 
@@ -52,8 +57,8 @@ def test_some_accepted_dialogues_recover_from_a_wrong_argument(subjects: Subject
     played = play("user_oriented_exec", subjects, tmp_path, n=90)
     recovered = 0
     for dialogue in played.accepted:
-        calls = dialogue.calls()
-        for (first, wrong, result), (second, right, _) in itertools.pairwise(calls):
+        made = calls(dialogue.messages)
+        for (first, wrong, result), (second, right, _) in itertools.pairwise(made):
             recovered += first == second and wrong != right and result == "[]"
     assert recovered >= 1
     thoughts = [
@@ -104,3 +109,35 @@ def test_the_agent_reports_only_what_tools_returned(executed: Played) -> None:
             elif isinstance(message, AssistantMessage) and not message.tool_calls:
                 invented = set(re.findall(r"\d+", message.content)) - set(re.findall(r"\d+", known))
                 assert not invented, (dialogue.dialogue_id, message.content)
+
+
+@pytest.mark.parametrize("pipeline", ["user_oriented", "task_oriented"])
+def test_tools_of_no_database_give_dialogues(pipeline: str, tmp_path: Path) -> None:
+    """Nothing but specs, results made up: most dialogues are accepted, none breaks, the others say whose fault it was."""
+    subjects = subjects_of([Toolset(domain="travel", description="Flights.", tools=TRAVEL)], 5, seed=0)
+    played = play(pipeline, subjects, tmp_path, n=40)
+    assert played.statistics.failed == 0
+    assert len(played.accepted) >= 24
+    assert {call for dialogue in played.accepted for call, _, _ in calls(dialogue.messages)} == {t.name for t in TRAVEL}
+    scores = [score for dialogue in played.accepted for score in dependency_scores(dialogue)]
+    assert 0.05 < sum(scores) / len(scores) < 0.9
+
+
+@pytest.mark.parametrize("preset", ["incremental", "upfront", "terse", "adversarial"])
+def test_without_slips_every_kind_of_user_is_served(preset: str, subjects: Subjects, tmp_path: Path) -> None:
+    user = user_settings(preset)
+    played = play("user_oriented_exec", subjects, tmp_path, n=24, llm=ScriptedLLM(error_rate=0.0), user=user)
+    assert len(played.accepted) >= 22
+    assert all(r.reasons[0].startswith("finished: task_writer: ") for r in played.rejected)
+
+
+def test_tasks_have_the_difficulty_that_was_asked_for(executed: Played) -> None:
+    """Measured by execution: a first task that holds is nearly always as hard as its writer was asked to make it."""
+    wanted = {
+        request.affinity: request.context.difficulty
+        for request, _ in executed.log
+        if isinstance(request.context, TaskWriterContext) and not request.context.previous
+    }
+    hits = [dialogue.tasks[0].difficulty == wanted[dialogue.dialogue_id] for dialogue in executed.accepted]
+    assert len(hits) >= 20
+    assert sum(hits) / len(hits) >= 0.9

@@ -16,7 +16,7 @@ from core.dialogue import PlannedCall, resolve_arguments
 from core.messages import AssistantMessage, ContractError, Message, ToolCall, ToolMessage
 from generation.llm.base import AgentContext
 from generation.llm.roles.hearing import CLARIFY, Heard, confirmation, is_question, vaguely
-from generation.llm.roles.reporting import dig, failed, read, report
+from generation.llm.roles.reporting import dig, failed, read, reason, report
 from generation.llm.roles.tool_values import is_identifier
 from generation.llm.roles.verbs import destroys
 from generation.toolset import changes
@@ -161,7 +161,7 @@ class Agent:
             about = {index for index, call in enumerate(self.plan) if call.subgoal == number}
             causes = about | {need for index in about for need in self._needs(index)}
             values = [done.value for done in reversed(self.attempts) if done.failed and done.index in causes]
-            why = dig(values[0], "error") if values else None
+            why = reason(values[0]) if values else ""
             parts.append(
                 f"I am sorry, I could not {self.subgoals[number]}{f': {why}' if why else ', nothing was found'}."
             )

@@ -93,11 +93,20 @@ def _clashes(text: str, others: list[str]) -> bool:
 def _sound(plan: Sequence[PlannedCall], gone: set[tuple[str, str]]) -> bool:
     """Whether no call is made twice and none is about a record that is gone, or that an earlier call takes away."""
     for place, call in enumerate(plan):
-        if _about(call) & (gone | _taken_away(plan[:place])):
+        if _same(_about(call), gone | _taken_away(plan[:place])):
             return False
         if any((call.tool, call.arguments) == (other.tool, other.arguments) for other in plan[:place]):
             return False
     return True
+
+
+def _same(some: set[tuple[str, str]], others: set[tuple[str, str]]) -> bool:
+    """Whether a record of the one may be one of the other: what an earlier result will name could be any."""
+    return any(
+        name == other and (value == theirs or "${" in value or "${" in theirs)
+        for name, value in some
+        for other, theirs in others
+    )
 
 
 def _taken_away(plan: Sequence[PlannedCall]) -> set[tuple[str, str]]:

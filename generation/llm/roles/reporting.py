@@ -25,6 +25,11 @@ def failed(value: Any) -> bool:
     return value in ([], None, "") or (isinstance(value, str) and value.lower().startswith(_BROKEN))
 
 
+def reason(value: Any) -> str:
+    """Why a result is a failure, in its own words; '' where it says nothing."""
+    return str(value if isinstance(value, str) else dig(value, "error") or "").removesuffix(".")
+
+
 def dig(value: Any, field: str) -> Any:
     """The first value of a field in a result, the outermost first; None where there is none."""
     level = [value]
@@ -44,7 +49,7 @@ def report(what: str, value: Any, tell: Sequence[str], changed: bool, last: bool
         said = _summary(value)
     if changed:
         return f"Done: {what}" + (f" ({said})." if said else ".")
-    return f"Here is what I found: {said}." if said else ""
+    return f"Here is what I found: {said.removesuffix('.')}." if said else ""
 
 
 def _rows(value: Any, tell: Sequence[str]) -> list[Any]:

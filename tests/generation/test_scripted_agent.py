@@ -1,0 +1,246 @@
+"""The stand-in's agent against users of every kind and results of every form, in conversations written by hand."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from random import Random
+from typing import Any
+
+import pytest
+
+from core.dialogue import PlannedCall, Rubric, Task, calls
+from core.messages import AssistantMessage, Message, SystemMessage, ToolMessage, UserMessage
+from generation.llm.base import AgentContext
+from generation.llm.roles.agent import Agent
+from generation.llm.roles.hearing import Heard
+from generation.llm.roles.reporting import dig, failed, report
+
+LOOK = PlannedCall(tool="get_order", arguments={"order_id": "W1"}, subgoal=0, tell=("status",))
+CANCEL = PlannedCall(tool="cancel_order", arguments={"order_id": "W1"}, subgoal=1)
+MOVE = PlannedCall(tool="update_city", arguments={"user_id": "${0.user_id}", "city": "Graz"}, subgoal=2)
+GOALS = ("find out the status of order W1", "cancel order W1", "change the city of its owner to Graz")
+FOUND = {"order": {"user_id": 9}, "status": "pending"}
+Tools = Callable[[str, dict[str, Any]], Any]
+
+
+def task(*plan: PlannedCall, goals: tuple[str, ...] = GOALS) -> Task:
+    return Task(
+        task_id="t", goal="g", subgoals=goals, difficulty="easy", rubric=Rubric(criteria=()), plan=plan or (LOOK,)
+    )
+
+
+def answers(name: str, arguments: dict[str, Any]) -> Any:
+    return FOUND if name == "get_order" else {"ok": True}
+
+
+class Talk:
+    """A conversation with the agent of a task; `before` was there already."""
+
+    def __init__(self, task: Task, tools: Tools = answers, before: tuple[Message, ...] = (), slips: float = 0) -> None:
+        self.messages: list[Message] = [SystemMessage(content="You help."), *before]
+        self.context = AgentContext(task=task, task_start=len(self.messages))
+        self.tools = tools
+        self.slips = slips
+
+    def say(self, text: str) -> str:
+        """What the agent answers in the end."""
+        self.messages.append(UserMessage(content=text))
+        for _ in range(9):
+            rng = Random(str(len(self.messages)))
+            message = Agent(self.context, tuple(self.messages), rng, self.slips).speak()
+            made = message.tool_calls or ()
+            numbered = tuple(c.model_copy(update={"id": f"{len(self.messages)}_{i}"}) for i, c in enumerate(made))
+            self.messages.append(message.model_copy(update={"tool_calls": numbered or None}))
+            if not numbered:
+                return message.content
+            for call in numbered:
+                result = self.tools(call.name, call.parsed())
+                content = result if isinstance(result, str) else json.dumps(result)
+                self.messages.append(ToolMessage(tool_call_id=call.id, content=content))
+        raise AssertionError("the agent never answers")
+
+    @property
+    def made(self) -> list[tuple[str, dict[str, Any]]]:
+        return [(name, arguments) for name, arguments, _ in calls(self.messages)]
+
+
+def test_one_wish_after_the_other() -> None:
+    talk = Talk(task(LOOK, CANCEL, MOVE))
+    assert talk.say(f"Hi, please {GOALS[0]}.") == "Here is what I found: status pending."
+    assert talk.say(f"Now {GOALS[1]}.") == f"This will {GOALS[1]}. Do you confirm?"
+    assert talk.made == [("get_order", {"order_id": "W1"})]
+    assert talk.say("Yes, please.") == f"Done: {GOALS[1]}."
+    assert talk.say(f"And {GOALS[2]}.") == f"Done: {GOALS[2]}."
+    assert talk.made[2] == ("update_city", {"user_id": 9, "city": "Graz"})
+
+
+def test_everything_at_once() -> None:
+    talk = Talk(task(LOOK, CANCEL, MOVE))
+    assert talk.say(f"Please {GOALS[0]}, {GOALS[2]} and {GOALS[1]}.").endswith("Do you confirm?")
+    final = talk.say("Yes.")
+    assert "status pending" in final
+    assert all(f"Done: {goal}." in final for goal in GOALS[1:])
+    assert len(talk.made) == 3
+
+
+def test_what_a_wish_needs_is_looked_up_first() -> None:
+    """The user asks for the last thing only; the call before it is made, its status is not what was asked for."""
+    talk = Talk(task(LOOK, CANCEL, MOVE))
+    assert f"Done: {GOALS[2]}." in talk.say(f"Please {GOALS[2]}.")
+    assert [name for name, _ in talk.made] == ["get_order", "update_city"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Forget about that: {0}. Just tell me a joke.",
+        "Please do not {0}.",
+        "I don't want you to {0}!",
+        "Never mind the wish to {0}.",
+        "I no longer want to {0}.",
+    ],
+)
+def test_a_wish_taken_back_is_not_carried_out_until_it_is_made_again(text: str) -> None:
+    talk = Talk(task(LOOK, CANCEL))
+    assert talk.say(text.format(GOALS[0])) == "I am here to help. What can I do for you?"
+    assert talk.made == []
+    assert "status pending" in talk.say(f"Sorry, yes, I do want to {GOALS[0]}.")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Never mind, I will leave it. No, on second thoughts: {0}.",
+        "I don't have much time. I need to {0}.",
+        "Please find out the status of — wait, let me put that right: I want to {0}.",
+        "Cancel the one I do not want, and {0}",
+    ],
+)
+def test_words_that_only_look_like_taking_back(text: str) -> None:
+    talk = Talk(task(LOOK))
+    assert "status pending" in talk.say(text.format(GOALS[0]))
+
+
+def test_a_missing_value_is_asked_for_beside_what_is_done() -> None:
+    talk = Talk(task(LOOK, CANCEL, MOVE))
+    asked = talk.say(f"Please {GOALS[0]} and change the city of its owner.")
+    assert asked == (
+        "Here is what I found: status pending. Happy to change the city of its owner. What should the new value be?"
+    )
+    assert talk.say(f"{GOALS[2]}.") == f"Done: {GOALS[2]}."
+
+
+def test_only_a_yes_to_the_last_question_counts() -> None:
+    talk = Talk(task(LOOK, CANCEL))
+    talk.say(f"Please {GOALS[1]}.")
+    assert talk.say("Hm, is that safe?").endswith("Do you confirm?")
+    assert talk.made == []
+    assert talk.say("Yes.") == f"Done: {GOALS[1]}."
+
+
+def test_nothing_is_asked_of_who_said_that_there_is_no_need() -> None:
+    talk = Talk(task(LOOK, CANCEL))
+    assert talk.say(f"Please {GOALS[1]}. There is no need to ask me.") == f"Done: {GOALS[1]}."
+
+
+def test_digressions_and_pressing_get_different_answers() -> None:
+    """An answer that only repeats the one before would count as unhelpful."""
+    talk = Talk(task(LOOK))
+    said = [talk.say(text) for text in ("Nice weather.", "Is it?", f"Now {GOALS[0]}.", f"I said: {GOALS[0]}!", "Well.")]
+    assert len(set(said)) == len(said)
+    assert said[3] == "As I said: Here is what I found: status pending."
+    assert len(talk.made) == 1
+
+
+def test_a_failure_is_told_once_tried_again_on_demand_and_does_not_hold_up_the_rest() -> None:
+    def broken(name: str, arguments: dict[str, Any]) -> Any:
+        return {"error": "no such order W1"} if name == "get_order" else {"ok": True}
+
+    talk = Talk(task(LOOK, CANCEL, MOVE), broken)
+    sorry = talk.say(f"Please {GOALS[0]} and {GOALS[2]}.")
+    assert sorry == (
+        f"I am sorry, I could not {GOALS[0]}: no such order W1. I am sorry, I could not {GOALS[2]}: no such order W1."
+    )
+    assert "could not" in talk.say("Could you try again?")
+    assert [name for name, _ in talk.made] == ["get_order", "get_order"]
+    assert talk.say(f"Then {GOALS[1]}.").endswith("Do you confirm?")
+    assert talk.say("Yes.") == f"Done: {GOALS[1]}."
+    assert "could not" in talk.say(f"Once more: {GOALS[0]}.")
+    assert len(talk.made) == 3, "twice is enough"
+
+
+def test_a_second_try_can_succeed() -> None:
+    results = iter([{"error": "busy"}, FOUND])
+    talk = Talk(task(LOOK), lambda name, arguments: next(results))
+    assert "busy" in talk.say(f"Please {GOALS[0]}.")
+    assert talk.say("Have another look, please.") == "Here is what I found: status pending."
+
+
+def test_a_slip_is_noticed_and_mended() -> None:
+    def strict(name: str, arguments: dict[str, Any]) -> Any:
+        return FOUND if arguments == {"order_id": "W12345"} else []
+
+    plan = LOOK.model_copy(update={"arguments": {"order_id": "W12345"}})
+    talk = Talk(task(plan), strict, slips=1.0)
+    talk.say(f"Please {GOALS[0]}.")
+    assert [arguments["order_id"] for _, arguments in talk.made] == ["W1234", "W12345"]
+
+
+@pytest.mark.parametrize(
+    ("result", "answer"),
+    [
+        ({"status": "new", "items": [1]}, "Here is what I found: status new."),
+        ([{"status": "new"}, {"status": "old"}], "Here is what I found: status new; status old."),
+        ({"orders": [{"status": "new"}, {"status": "old"}], "n": 2}, "Here is what I found: status new; status old."),
+        ({"data": {"order": {"status": 0}}}, "Here is what I found: status 0."),
+        ("The order is on its way.", "Here is what I found: The order is on its way."),
+        ({"state": "new", "rows": [], "count": 3}, "Here is what I found: state new, count 3."),
+        ("Error: order not found.", f"I am sorry, I could not {GOALS[0]}: Error: order not found."),
+        ([], f"I am sorry, I could not {GOALS[0]}, nothing was found."),
+    ],
+)
+def test_results_of_every_form(result: Any, answer: str) -> None:
+    assert Talk(task(LOOK), lambda name, arguments: result).say(f"Please {GOALS[0]}.") == answer
+
+
+def test_it_goes_on_after_a_fork_and_after_messages_of_others() -> None:
+    """Cut off after any message, the conversation goes on as it went; foreign talk before it changes nothing."""
+    foreign = (
+        UserMessage(content=f"Please {GOALS[0]}, {GOALS[1]}. Yes."),
+        AssistantMessage(content="No."),
+    )
+    whole = Talk(task(LOOK, CANCEL), before=foreign)
+    whole.say(f"Please {GOALS[0]} and {GOALS[1]}.")
+    whole.say("Yes.")
+    for end in range(whole.context.task_start + 1, len(whole.messages)):
+        following = whole.messages[end]
+        if isinstance(following, AssistantMessage):
+            again = Agent(whole.context, tuple(whole.messages[:end]), Random(str(end)), 0).speak()
+            assert again.content == following.content
+            assert [c.function for c in again.tool_calls or ()] == [c.function for c in following.tool_calls or ()]
+    assert [name for name, _ in whole.made] == ["get_order", "cancel_order"]
+
+
+def test_a_goal_without_a_plan_is_declined() -> None:
+    goal = "water the plants"
+    bare = Task(task_id="t", goal=goal, subgoals=(goal,), difficulty="easy", rubric=Rubric(criteria=()))
+    assert Talk(bare).say(f"Please {goal}.") == f"I am sorry, I have no means to {goal}."
+
+
+def test_what_is_heard() -> None:
+    said = [UserMessage(content=f"{GOALS[0].upper()} and change the city of its owner."), UserMessage(content="Yes")]
+    heard = Heard(GOALS, said)
+    assert (heard.asked, heard.vague) == ({0}, {2})
+    assert not heard.confirmed(GOALS[1])
+
+
+def test_small_parts() -> None:
+    assert dig({"a": {"b": 1}, "c": [{"b": 2}]}, "b") == 1
+    assert dig([{"a": None}, {"a": 0}], "a") == 0
+    assert dig({"a": {"b": {}}}, "b") is None
+    assert [failed(v) for v in ([], None, "", {"rows_affected": 0}, {"success": False}, {"error": "x"})] == [True] * 6
+    assert not any(failed(v) for v in (0, False, {"error": None}, {"error": ""}, [0], "fine", {"rows_affected": 1}))
+    assert report("w", {"id": 3}, ("id",), changed=True, last=True) == "Done: w (id 3)."
+    assert report("w", {"rows_affected": 1}, (), changed=True, last=True) == "Done: w."
+    assert report("w", [{"id": 3}], (), changed=False, last=False) == ""
