@@ -30,7 +30,7 @@ def _parse(value: Any) -> Any:
 
 
 def _dump(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False, sort_keys=True)
+    return json.dumps(value, ensure_ascii=False)
 
 
 def _dump_models(value: tuple[Frozen, ...]) -> str:
@@ -44,8 +44,8 @@ Difficulty = Literal["easy", "medium", "hard"]
 
 
 class PlannedCall(Frozen):
-    """One call of a task's solution. A string argument "${i.field}" stands for that field of the result of call i of the
-    same task; `subgoal` indexes Task.subgoals; `tell` names result fields whose values the user must be told."""
+    """One call of a task's solution. A string argument "${i.field}" stands for that field of the result of call i of the same
+    task, "${i}" for the whole result, where it is a single value; `subgoal` indexes Task.subgoals; `tell` names result fields whose values the user must be told."""
 
     tool: str
     arguments: JsonObject
@@ -53,7 +53,7 @@ class PlannedCall(Frozen):
     tell: tuple[str, ...] = ()
 
 
-_PLACEHOLDER = re.compile(r"^\$\{(\d+)\.([^}]+)\}$")
+_PLACEHOLDER = re.compile(r"^\$\{(\d+)(?:\.([^}]+))?\}$")
 
 
 def resolve_arguments(arguments: dict[str, Any], results: Mapping[int, Any]) -> dict[str, Any]:
@@ -70,6 +70,10 @@ def _resolve(value: str, results: Mapping[int, Any]) -> Any:
     if not found:
         return value
     result = results[int(found[1])]
+    if found[2] is None:
+        if isinstance(result, dict | list):
+            raise LookupError(f"{value}: the result of call {found[1]} is no single value; name one of its fields")
+        return result
     if isinstance(result, list):
         if len(result) != 1:
             raise LookupError(f"{value} needs one row, call {found[1]} returned {len(result)}")

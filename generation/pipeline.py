@@ -199,7 +199,8 @@ async def run(
         settled = {outcome.dialogue_id: outcome for outcome in earlier if not outcome.lost}
         for outcome in settled.values():
             on_outcome(outcome)
-        waiting = iter([number for number in range(n) if dialogue_id(pipeline.name, number) not in settled])
+        numbers = range(pipeline.beginnings.count(n))
+        waiting = iter([number for number in numbers if dialogue_id(pipeline.name, number) not in settled])
 
         def record(outcome: Outcome) -> None:
             clock = round(time.monotonic() - began, 4)
@@ -251,5 +252,5 @@ def finish(pipeline: Pipeline, directory: Path) -> Statistics:
         write_jsonl(directory / "preferences.jsonl", preferences(dialogues))
     rules = pipeline.user.rules if pipeline.rollout.user_simulator else None
     figures = statistics(pipeline.name, outcomes, rules, pipeline.quality)
-    write_json(directory / "statistics.json", figures.model_dump(exclude_none=True))
+    write_json(directory / "statistics.json", figures.model_dump(mode="json", exclude_none=True))
     return figures

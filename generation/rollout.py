@@ -139,8 +139,9 @@ class Rollout:
 
     async def _next_task(self) -> Task | None:
         """A given task, proved in the present state, or a new one. A further task that cannot be had ends the dialogue early
-        (None): what was done before it stands."""
+        (None): what was done here before it stands."""
         number = len(self.starts)
+        nothing_played = number == len(self.draft.task_starts) and self.draft.stop != "open"
         try:
             if number < len(self.tasks):
                 given = self.tasks[number]
@@ -149,11 +150,11 @@ class Rollout:
                 facts = learnt(self.tasks[-1], self.messages[self.starts[-1] :]) if self.starts else None
                 self.tasks.append(await self.writer.write(self.environment, self.tasks, facts))
         except ProofError as error:
-            if not self.starts:
+            if nothing_played:
                 raise StoppedError(f"task_writer: the given task does not hold: {error}") from None
             return None
         except UnusableAnswerError as error:
-            if error.role != "task_writer" or not self.starts:
+            if error.role != "task_writer" or nothing_played:
                 raise
             return None
         return self.tasks[number]

@@ -149,9 +149,8 @@ async def _generate(settings: GenerateSettings, parts: Parts, job: Run, watcher:
     for name in settings.pipelines if steps else ():
         try:
             pipeline = _pipeline(name, settings, parts, steps, toolsets, job)
-            count = parts.beginnings.count(settings.n)
-            on_outcome = watcher.pipeline(name, count)
-            figures.append(await run(pipeline, job.directory / name, count, settings.concurrency, on_outcome))
+            on_outcome = watcher.pipeline(name, parts.beginnings.count(settings.n))
+            figures.append(await run(pipeline, job.directory / name, settings.n, settings.concurrency, on_outcome))
         finally:
             parts.worlds[name].close()
     return figures

@@ -125,9 +125,13 @@ class TaskWriter:
         return await self.meter.ask(request, read, self.settings.attempts)
 
     def _view(self, rng: Random) -> Rows:
-        """A fresh limited look at the data for each task."""
-        wanted = self.settings.rows_in_view
-        return {kind: rng.sample(rows, min(wanted, len(rows))) for kind, rows in self.domain.rows.items()}
+        """A fresh limited look at the data for each task. Without a database rows at the same place belong together."""
+        wanted, rows = self.settings.rows_in_view, self.domain.rows
+        if self.domain.schema:
+            return {kind: rng.sample(some, min(wanted, len(some))) for kind, some in rows.items()}
+        count = max(map(len, rows.values()), default=0)
+        places = rng.sample(range(count), min(wanted, count))
+        return {kind: [some[place] for place in places if place < len(some)] for kind, some in rows.items()}
 
     async def _admit(
         self, draft: TaskDraft, environment: Environment, task_id: str, context: TaskWriterContext, last: bool

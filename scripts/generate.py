@@ -65,7 +65,7 @@ def stage(config: DictConfig) -> None:
             made = replace(made, llm=instantiate(settings.llm, base_urls=list(urls)))
         with GenerationProgress(console) as progress:
             figures = asyncio.run(generate(settings, made, job, progress))
-        results = {figure.pipeline: figure.model_dump(exclude_none=True) for figure in figures}
+        results = {figure.pipeline: figure.model_dump(mode="json", exclude_none=True) for figure in figures}
         tracker.summary(results)
         for pipeline in results:
             tracker.table(f"{pipeline}/dialogues", sample_rows(job.directory / pipeline))

@@ -82,7 +82,7 @@ class ScriptedLLM:
                 call = f"{self.seed}/{request.affinity}/{context.tool.name}/{sorted(context.arguments.items())}"
                 return _text("I invent a plausible value.", tool_simulator.answer(context, Random(call)))
             case JudgeContext() as context:
-                return _text("I go through the rubric.", judge.answer(context, rng))
+                return _text("I go through the rubric.", judge.answer(context, rng, self.error_rate / 2))
 
 
 def _text(reasoning: str, content: str) -> AssistantMessage:

