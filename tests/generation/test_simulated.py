@@ -25,6 +25,7 @@ from core.messages import (
     schema_error,
 )
 from core.settings import UserError
+from generation.environments.ledger import Ledger
 from generation.environments.reference_time import drawn_time, stated_time
 from generation.environments.simulated import SimulatedEnvironment, SimulatedWorld, SimulatedWorlds, read_value
 from generation.llm.base import Request, ToolSimulatorContext, UnusableAnswerError
@@ -444,3 +445,17 @@ def test_requests_of_real_dialogues_have_keys_of_their_own(simulated: dict[str, 
     for played in simulated.values():
         keys = [request.key for request in requests_of(played)]
         assert len(keys) == len(set(keys)) > 50
+
+
+def test_no_accepted_dialogue_contradicts_itself(simulated: dict[str, Played]) -> None:
+    checked = 0
+    for dialogue in (dialogue for played in simulated.values() for dialogue in played.accepted):
+        ledger = Ledger()
+        for name, arguments, result in calls(dialogue.messages):
+            earlier = ledger.recorded(name, arguments)
+            assert earlier in (None, result)
+            if earlier is None:
+                assert ledger.contradiction(name, arguments, json.loads(result)) is None
+                ledger.record(name, arguments, result)
+            checked += 1
+    assert checked > 100
