@@ -72,7 +72,11 @@ def tool_spec(raw: Any) -> ToolSpec:
 def tool_name(raw: Any) -> str:
     """A function's name as models may call it: "geo.lookup city" -> "geo_lookup_city". Raises ValueError where nothing or more
     than 64 characters are left."""
-    name = re.sub(r"\W+", "_", raw.strip().removeprefix("functions."), flags=re.ASCII).strip("_") if isinstance(raw, str) else ""
+    name = (
+        re.sub(r"\W+", "_", raw.strip().removeprefix("functions."), flags=re.ASCII).strip("_")
+        if isinstance(raw, str)
+        else ""
+    )
     if name[:1].isdigit():
         name = f"tool_{name}"
     if not 0 < len(name) <= 64:

@@ -29,11 +29,34 @@ _NO_IDENTIFIERS = {
 }
 _NO_IDENTIFIERS |= {"status", "error", "area", "dial", "total", "page", "seat", "row", "version"}
 
+_READING = {"get", "search", "list", "find", "count", "top", "total", "check", "calculate", "compute", "show", "lookup"}
+_READING |= {
+    "look",
+    "read",
+    "query",
+    "fetch",
+    "view",
+    "compare",
+    "estimate",
+    "verify",
+    "is",
+    "has",
+    "describe",
+    "track",
+}
+_READING |= {"retrieve", "think"}
+
 
 @lru_cache(maxsize=4096)
 def verb(tool: str) -> str:
     """The first word of a tool's name."""
     return field_key(tool).partition("_")[0]
+
+
+def changes(tool: str) -> bool:
+    """Whether a tool's name says that it changes something: its first word is no verb of reading. A rule of thumb for tools
+    that are only simulated; where they are executed the state says it."""
+    return verb(tool) not in _READING
 
 
 @lru_cache(maxsize=4096)

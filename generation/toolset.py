@@ -37,27 +37,3 @@ class Toolset(Frozen):
     def sql_tools(self) -> tuple[SqlTool, ...]:
         """The tools with their statements. Raises KeyError where one has none."""
         return tuple(SqlTool(spec=tool, sql=self.statements[tool.name]) for tool in self.tools)
-
-
-_READING = {"get", "search", "list", "find", "count", "top", "total", "check", "calculate", "compute", "show", "lookup"}
-_READING |= {
-    "look",
-    "read",
-    "query",
-    "fetch",
-    "view",
-    "compare",
-    "estimate",
-    "verify",
-    "is",
-    "has",
-    "describe",
-    "track",
-}
-_READING |= {"retrieve", "think"}
-
-
-def changes(tool: str) -> bool:
-    """Whether a tool's name says that it changes something: its first word is no verb of reading. A rule of thumb for tools
-    that are only simulated; where they are executed the state says it."""
-    return tool.lower().replace("-", "_").partition("_")[0] not in _READING

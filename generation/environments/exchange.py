@@ -24,6 +24,7 @@ from generation.naming import (
     Words,
     alike,
     bare_name,
+    changes,
     connected,
     identifier_key,
     identifies,
@@ -31,7 +32,6 @@ from generation.naming import (
     subject,
     verb,
 )
-from generation.toolset import changes
 
 _UPDATING = {"update", "set", "change", "edit", "modify", "rename", "patch", "put", "replace"}
 _CREATING = {"create", "add", "book", "register", "place", "make", "schedule", "submit", "insert", "reserve", "order"}

@@ -78,9 +78,9 @@ class ScriptedLLM:
             case OutputSchemaContext() as context:
                 return _text("Fields keep the types they have.", schema_writer.answer(context, rng))
             case ToolSimulatorContext() as context:
-                # The same call in the same dialogue returns the same thing, as a real tool would.
-                call = f"{self.seed}/{request.affinity}/{context.tool.name}/{sorted(context.arguments.items())}"
-                return _text("I invent a plausible value.", tool_simulator.answer(context, Random(call)))
+                # One imaginary system for each dialogue, whoever asks it and however often.
+                system = f"{self.seed}/{request.affinity}"
+                return _text("I invent a plausible value.", tool_simulator.answer(context, rng, system))
             case JudgeContext() as context:
                 return _text("I go through the rubric.", judge.answer(context, rng, self.error_rate / 2))
 

@@ -41,14 +41,14 @@ class Heard:
         return any(goal.casefold() in text or _AGAIN.search(text) for text in later)
 
     def confirmed(self, what: str) -> bool:
-        """Whether the latest question for confirmation of `what` was answered with yes."""
-        answered = asked = False
+        """Whether a question for confirmation of `what` was answered with yes, at once."""
+        asked = False
         for message in self.messages:
-            if isinstance(message, AssistantMessage) and message.content.endswith(confirmation(what)):
-                asked, answered = True, False
-            elif asked and isinstance(message, UserMessage):
-                asked, answered = False, message.content.lower().startswith("yes")
-        return answered
+            if isinstance(message, AssistantMessage):
+                asked = message.content.endswith(confirmation(what))
+            elif asked and isinstance(message, UserMessage) and message.content.lower().startswith("yes"):
+                return True
+        return False
 
     def _wanted(self, goal: str) -> bool:
         phrase = goal.casefold()
