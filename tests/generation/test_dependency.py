@@ -221,6 +221,8 @@ def test_a_stranger_lends_as_many_tasks_as_were_done() -> None:
     assert tally.result().random == tally.result().random.model_copy(update={"pairs": 1, "mean": 0.0})
     tally.add(dialogue_of([*said("Hi.")], [*said("Hm.")], asking))
     assert tally.result().random.pairs == 3
+    tally.add(dialogue_of(*[[*said(f"Hi {number}.")] for number in range(5)]))
+    assert tally.result().random.pairs == 6, "nobody did four tasks before"
 
 
 def test_equal_streams_give_equal_figures_and_memory_is_bounded() -> None:

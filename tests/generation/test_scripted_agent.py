@@ -91,6 +91,14 @@ def test_what_a_wish_needs_is_looked_up_first() -> None:
     assert [name for name, _ in talk.made] == ["get_order", "update_city"]
 
 
+def test_a_chain_of_needs_is_followed_to_its_beginning() -> None:
+    last = MOVE.model_copy(update={"arguments": {"user_id": "${1.user_id}"}})
+    middle = PlannedCall(tool="get_user", arguments={"user_id": "${0.user_id}"}, subgoal=1)
+    talk = Talk(task(LOOK, middle, last), lambda name, arguments: {"user_id": 9, "status": "x"})
+    talk.say(f"Please {GOALS[2]}.")
+    assert [name for name, _ in talk.made] == ["get_order", "get_user", "update_city"]
+
+
 @pytest.mark.parametrize(
     "text",
     [
@@ -133,7 +141,8 @@ def test_a_missing_value_is_asked_for_beside_what_is_done() -> None:
 
 def test_only_a_yes_to_the_last_question_counts() -> None:
     talk = Talk(task(LOOK, CANCEL))
-    talk.say(f"Please {GOALS[1]}.")
+    talk.say("Hello.")
+    assert talk.say(f"Yes, hello. Please {GOALS[1]}.").endswith("Do you confirm?")
     assert talk.say("Hm, is that safe?").endswith("Do you confirm?")
     assert talk.made == []
     assert talk.say("Yes.") == f"Done: {GOALS[1]}."

@@ -149,7 +149,9 @@ def test_values_of_a_call_are_of_one_record_in_the_right_state() -> None:
                 assert (arguments["street"], arguments["city"]) != tuple(mine["address"].values())
                 places = [tuple(user["address"].values()) for user in view["users"]]
                 assert (arguments["street"], arguments["city"]) in places, "both from one other address"
-    assert {tool.name for tool in SHOP} - set(seen) == {"set_passengers"}, "no row gives a list of passengers"
+    assert {tool.name for tool in SHOP} - set(seen) == {"set_passengers", "get_coupon"}, (
+        "no row gives passengers or coupons"
+    )
 
 
 def previous(tool: str, *tell: str) -> tuple[Task, ...]:

@@ -51,6 +51,7 @@ SHOP = (
     spec("get_user", obj(user_id=STRING), _USER),
     spec("get_order", obj(order_id=STRING), _ORDER),
     spec("get_product", obj(product_id=INTEGER), obj(product_id=INTEGER, name=STRING, price=NUMBER)),
+    spec("get_coupon", obj(coupon_id=STRING), obj(coupon_id=STRING, value=NUMBER)),
     spec("cancel_pending_order", obj(order_id=STRING), _ORDER),
     spec(
         "return_items",
