@@ -217,8 +217,8 @@ ENDLESS = {
 }
 
 
-@pytest.mark.parametrize("text", ENDLESS.values(), ids=ENDLESS)
-def test_no_text_holds_the_event_loop(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("name", ENDLESS)
+def test_no_text_holds_the_event_loop(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     repairs: list[str] = []
 
     class Counting(JSONParser):
@@ -229,8 +229,8 @@ def test_no_text_holds_the_event_loop(text: str, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr("generation.llm.repair.JSONParser", Counting)
     for kind in (dict, list):
         with contextlib.suppress(ValueError):
-            first_json(text, kind)
-    assert len(repairs) <= 200
+            first_json(ENDLESS[name], kind)
+    assert len(repairs) <= (0 if name in ("brackets", "records", "objects", "quoted brackets") else 200)
     assert all(len(broken) <= 32_000 for broken in repairs)
 
 
