@@ -12,7 +12,7 @@ BANDS: dict[Difficulty, tuple[int, int | None]] = {"easy": (1, 2), "medium": (3,
 """Difficulty -> lowest and highest score. An easy task is one look-up or two, or one change; a medium one looks something up
 and acts on it; a hard one needs several of these together."""
 
-_PLACEHOLDER = re.compile(r"\$\{\d+\.[^}]+\}")
+_PLACEHOLDER = re.compile(r"\$\{\d+(?:\.[^}]+)?\}")
 
 
 class Effort(Frozen):
@@ -31,7 +31,7 @@ class Effort(Frozen):
 
 def effort(plan: Sequence[PlannedCall], writes: Sequence[bool]) -> Effort:
     """The effort of a plan. `writes[i]` says whether call i changes something; the caller knows, from state hashes or, where
-    nothing is executed, from the tool's name (generation.toolset.changes)."""
+    nothing is executed, from the tool's name (generation.naming.changes)."""
     assert len(plan) == len(writes), "one truth value for each call"
     dependencies = sum(any(_dynamic(value) for value in call.arguments.values()) for call in plan)
     return Effort(calls=len(plan), dependencies=dependencies, writes=sum(writes))

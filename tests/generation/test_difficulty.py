@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from core.dialogue import PlannedCall
 from generation.difficulty import BANDS, Effort, difficulty, effort
-from generation.toolset import changes
+from generation.naming import changes
 
 
 def call(tool: str, **arguments: Any) -> PlannedCall:
@@ -33,6 +33,7 @@ CHAINED = call("update_user", user_id="${0.user_id}", city="Graz")
         ([LOOK_UP, CHAINED, LOOK_UP], (3, 1, 1), "medium"),
         ([LOOK_UP, CHAINED, call("cancel_order", order_id="W1")], (3, 1, 2), "hard"),
         ([LOOK_UP] * 6, (6, 0, 0), "hard"),
+        ([call("find_user_id"), call("get_user", user_id="${0}")], (2, 1, 0), "medium"),
         # Two placeholders in one call are one dependent call; what only looks like a placeholder is text.
         ([LOOK_UP, call("get_pair", a="${0.x}", b="${0.y}")], (2, 1, 0), "medium"),
         ([call("get_note", text="costs ${0.x} or so", nested=["${0.x}"])], (1, 0, 0), "easy"),

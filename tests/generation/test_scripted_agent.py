@@ -99,6 +99,14 @@ def test_a_chain_of_needs_is_followed_to_its_beginning() -> None:
     assert [name for name, _ in talk.made] == ["get_order", "get_user", "update_city"]
 
 
+def test_a_whole_result_can_be_an_argument() -> None:
+    find = PlannedCall(tool="find_user_id", arguments={"email": "a@x.org"}, subgoal=0)
+    move = MOVE.model_copy(update={"arguments": {"user_id": "${0}", "city": "Graz"}})
+    talk = Talk(task(find, move), lambda name, arguments: "u9" if name == "find_user_id" else {"ok": True})
+    talk.say(f"Please {GOALS[2]}.")
+    assert talk.made[1] == ("update_city", {"user_id": "u9", "city": "Graz"})
+
+
 @pytest.mark.parametrize(
     "text",
     [

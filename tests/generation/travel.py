@@ -49,6 +49,7 @@ _USER = obj(user_id=STRING, email=STRING)
 _ORDER = obj(order_id=STRING, user_id=STRING, status=STRING, items={"type": "array"})
 SHOP = (
     spec("get_user", obj(user_id=STRING), _USER),
+    spec("find_user_id_by_email", obj(email=STRING), STRING),
     spec("get_order", obj(order_id=STRING), _ORDER),
     spec("get_product", obj(product_id=INTEGER), obj(product_id=INTEGER, name=STRING, price=NUMBER)),
     spec("get_coupon", obj(coupon_id=STRING), obj(coupon_id=STRING, value=NUMBER)),

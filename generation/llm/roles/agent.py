@@ -32,7 +32,7 @@ _REPORT = [
     "Everything that was asked for is done; now the answer, with the values as returned.",
     "I have all results. Let me sum them up for the user.",
 ]
-_PLACEHOLDER = re.compile(r"\$\{(\d+)\.([^}]+)\}")
+_PLACEHOLDER = re.compile(r"\$\{(\d+)(?:\.([^}]+))?\}")
 _NAMES = ("name", "title", "email", "label", "subject")
 
 
@@ -88,7 +88,9 @@ class Agent:
             return resolve_arguments(planned.arguments, self.results)
         except LookupError:
             found = {
-                name: dig(self.results.get(int(wanted[1])), wanted[2]) if (wanted := _placeholder(value)) else value
+                name: dig(self.results.get(int(wanted[1])), wanted[2] or "")
+                if (wanted := _placeholder(value))
+                else value
                 for name, value in planned.arguments.items()
             }
             return None if any(found[n] is None and _placeholder(v) for n, v in planned.arguments.items()) else found

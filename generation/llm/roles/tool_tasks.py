@@ -16,7 +16,7 @@ from generation.llm.roles.drafts import Draft, answer_of, compose, join
 from generation.llm.roles.sql_shapes import snake, words
 from generation.llm.roles.tool_values import Record, Schema, core, fields, from_record, invent, is_identifier, plain
 from generation.llm.roles.verbs import deed, makes
-from generation.naming import changes
+from generation.naming import changes, subject
 
 _HIDDEN = {"rows_affected", "success", "message", "error", "ok"}
 _STATES = {"pending", "delivered", "active", "inactive", "open", "closed", "cancelled", "unpaid", "overdue", "draft"}
@@ -50,7 +50,15 @@ class ToolWriter:
         self.records = [Record(kind, row) for kind, rows in sorted(context.view.items()) for row in rows if row]
         self.strict = strict and bool(self.records)
         self.record: Record | None = None
-        self.returned = {tool.name: _scalars(tool.returns, nested=False) for tool in self.tools}
+        self.whole = {t.name for t in self.tools if plain(t.returns).get("type") in _SCALARS and subject(t.name)}
+        self.returned = {tool.name: self._returned(tool) for tool in self.tools}
+        self.chains = context.difficulty != "easy"
+
+    def _returned(self, tool: ToolSpec) -> dict[str, str]:
+        """Field -> type of what a call gives to later ones; a single value goes by what the tool is about (find_user_id)."""
+        if tool.name in self.whole:
+            return {"_".join(subject(tool.name)): plain(tool.returns)["type"]}
+        return _scalars(tool.returns, nested=False)
 
     def move(self, draft: Draft) -> str | None:
         """One more call, on a record that has what the tool needs; of several on the one that the last call was about."""
@@ -152,7 +160,11 @@ class ToolWriter:
     def _chained(self, field: str, schema: Schema, draft: Draft) -> list[Argument]:
         """What results of earlier calls can give for a field: one of that name and type, or the id of such a record."""
         return [
-            Argument(field, f"${{{place}.{known}}}", f"the {words(field)} from the {what}")
+            Argument(
+                field,
+                f"${{{place}}}" if draft.plan[place].tool in self.whole else f"${{{place}.{known}}}",
+                f"the {words(field)} from the {what}",
+            )
             for (what, known), place in draft.known.items()
             if (snake(known) == field or (known == "id" and field == f"{snake(what)}_id"))
             and self.returned[draft.plan[place].tool][known] == schema.get("type")
@@ -165,7 +177,8 @@ class ToolWriter:
     def _plan(self, tool: ToolSpec, arguments: list[Argument], record: Record | None, draft: Draft) -> str | None:
         given = {snake(argument.name) for argument in arguments}
         tell = self._tell(tool, arguments, record, draft)
-        if self.records and not tell and not changes(tool.name):
+        helps = self.chains and tool.name in self.whole
+        if self.records and not tell and not helps and not changes(tool.name):
             return None
         verb, what = deed(tool.name)
         place = draft.call(tool.name, {argument.name: argument.value for argument in arguments}, tell)
