@@ -45,7 +45,8 @@ Difficulty = Literal["easy", "medium", "hard"]
 
 class PlannedCall(Frozen):
     """One call of a task's solution. A string argument "${i.field}" stands for that field of the result of call i of the same
-    task, "${i}" for the whole result, where it is a single value; `subgoal` indexes Task.subgoals; `tell` names result fields whose values the user must be told."""
+    task, "${i}" for the whole result where it is a single value. `subgoal` indexes Task.subgoals; `tell` names result fields
+    whose values the user must be told."""
 
     tool: str
     arguments: JsonObject
@@ -162,7 +163,8 @@ class StateProof(Frozen):
 
 class Usage(Frozen):
     """Tokens and requests of all roles together. Times are not here: equal runs give equal bytes. `flaws` counts what was
-    wrong with answers, as "role/kind" -> count; kinds are truncated, empty, malformed, repaired, unclosed."""
+    wrong with answers, as "role/kind" -> count; kinds are truncated, empty, malformed, repaired,
+    unclosed, contradiction."""
 
     requests: int = 0
     prompt_tokens: int = 0

@@ -22,17 +22,20 @@ def agent_system_message(domain: str) -> SystemMessage:
 class Agent:
     """One dialogue's assistant; counts its requests so that each has its own key."""
 
-    def __init__(self, meter: Meter, tools: tuple[ToolSpec, ...], dialogue_id: str, attempts: int) -> None:
+    def __init__(
+        self, meter: Meter, tools: tuple[ToolSpec, ...], dialogue_id: str, attempts: int, lawful: bool = True
+    ) -> None:
         self.meter = meter
         self.tools = tools
         self.dialogue_id = dialogue_id
         self.attempts = attempts
+        self.lawful = lawful
         self._count = 0
 
     async def respond(self, messages: tuple[Message, ...], task: Task, task_start: int) -> AssistantMessage:
         """The next assistant message, call ids made unique within the dialogue.
 
-        An answer that no lawful dialogue could hold (core.messages.check_transcript) is asked for again, up to `attempts`
+        Where it is to be `lawful`, an answer that no lawful dialogue could hold (core.messages.check_transcript) is asked for again, up to `attempts`
         times: the same messages with another seed, since nothing of it belongs into a transcript to learn from. Raises
         UnusableAnswerError after the last attempt, and LLMError.
         """
@@ -49,7 +52,7 @@ class Agent:
             )
 
         async def read(completion: Completion) -> AssistantMessage:
-            check_answer(completion, self.tools)
+            check_answer(completion, self.tools if self.lawful else None)
             message = completion.message
             # By position and not by count: a dialogue that is resumed or forked goes on with ids that it has not used.
             calls = tuple(
@@ -61,12 +64,10 @@ class Agent:
         return await self.meter.ask(request, read, self.attempts)
 
 
-def check_answer(completion: Completion, tools: tuple[ToolSpec, ...]) -> None:
-    """Raise ValueError that says why an agent's answer can stand in no dialogue: it is empty, cut off, no text, or shows its
-    markup, or it calls a tool that there is not, or with arguments that do not fit."""
+def check_answer(completion: Completion, tools: tuple[ToolSpec, ...] | None) -> None:
+    """Raise ValueError that says why an agent's answer can stand in no dialogue: it is empty, no text, or shows its
+    markup, or it calls a tool that is not among `tools` (None: whatever it calls), or with arguments that do not fit."""
     message = completion.message
-    if completion.finish_reason == "length":
-        raise ValueError("the answer was cut off by the token limit")
     if not message.tool_calls and not message.content.strip():
         raise ValueError("the answer is empty")
     try:
@@ -75,8 +76,8 @@ def check_answer(completion: Completion, tools: tuple[ToolSpec, ...]) -> None:
         raise ValueError(f"the answer is no text: {error}") from None
     if found := markup(message.content):
         raise ValueError(f"the answer shows the markup {found}")
-    for call in message.tool_calls or ():
-        _check_call(call, tools)
+    for call in message.tool_calls or () if tools is not None else ():
+        _check_call(call, tools or ())
 
 
 def _check_call(call: ToolCall, tools: tuple[ToolSpec, ...]) -> None:

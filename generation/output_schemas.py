@@ -124,8 +124,6 @@ class _Question:
     async def read(self, completion: Completion) -> ToolSpec:
         """The tool with the schema that was answered. Raises ValueError for what is none, RefusedError for what does not hold."""
         self._refused, self._problems = completion.message.content.strip()[:_MAX_SHOWN], ()
-        if completion.finish_reason == "length":  # what could be closed to a schema would lack fields
-            raise ValueError("the answer was cut off before its end")
         try:
             returns = _unwrapped(first_json(completion.message.content, dict))
             tool = ToolSpec.model_validate({**self.tool.model_dump(), "returns": returns})

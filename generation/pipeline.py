@@ -99,7 +99,7 @@ class Pipeline:
         try:
             draft, subject = self._begin(name, number)
         except ValueError as error:
-            return Outcome(dialogue_id=name, status="rejected", reasons=(f"start: {error}",))
+            return Outcome(dialogue_id=name, status="rejected", reasons=(str(error),))
         dialogue = await self._make(draft, subject)
         verdict, stop = dialogue.verdict, dialogue.stop
         reasons = verdict.reasons if verdict else () if stop in ("complete", "open") else (stop,)
@@ -123,7 +123,7 @@ class Pipeline:
             return draft, subject
         start = starts[number // settings.branches]
         if not start.dialogue:
-            raise ValueError(start.problem)
+            raise ValueError(f"start: {start.problem}")
         # All branches of one parent fork at the same place.
         draft = begin(start.dialogue, name, settings.at, Random(f"{self.seed}/{start.parent}/fork"))
         subject = self._subject_of(draft, number)

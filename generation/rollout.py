@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from dataclasses import dataclass
 from random import Random
+from typing import Literal
 
 from pydantic import Field
 
 from core.dialogue import Dialogue, StateProof, Task, calls
-from core.messages import AssistantMessage, Message, ToolMessage, UserMessage
+from core.messages import AssistantMessage, ContractError, Message, ToolCall, ToolMessage, UserMessage
 from core.settings import Settings
 from generation.agent import Agent, agent_system_message
 from generation.environments.base import Environment, World
@@ -21,9 +23,14 @@ from generation.user import SimulatedUser, UserSettings
 
 
 class RolloutSettings(Settings):
-    """How a dialogue is played; `user_simulator` False hands each task to the agent whole (the task-oriented baseline)."""
+    """How a dialogue is played; `user_simulator` False hands each task to the agent whole (the task-oriented baseline).
+
+    `bad_calls` of the agent (an undeclared tool, arguments that do not fit) are asked for again, since no dialogue to learn
+    from may hold them, or are answered with an error, as where the agent is what is measured.
+    """
 
     user_simulator: bool
+    bad_calls: Literal["retry", "error"]
     max_user_turns: int = Field(ge=1, description="user messages per task")
     max_steps: int = Field(ge=1, description="rounds of tool use per user message")
     agent_attempts: int = Field(ge=1, description="how often an unusable answer of the agent is asked for again")
@@ -84,7 +91,14 @@ class Rollout:
         self.environment: Environment = scene.world.open()
         self.writer = scene.writer(dialogue.dialogue_id)
         self.user = SimulatedUser(scene.cast.user, scene.user, dialogue.dialogue_id, rng)
-        self.agent = Agent(scene.cast.agent, dialogue.tools, dialogue.dialogue_id, scene.rollout.agent_attempts)
+        settings = scene.rollout
+        self.agent = Agent(
+            scene.cast.agent,
+            dialogue.tools,
+            dialogue.dialogue_id,
+            settings.agent_attempts,
+            lawful=settings.bad_calls == "retry",
+        )
 
     async def play(self) -> Dialogue:
         """The whole dialogue; never raises for what a model answered. Raises LLMError where a model cannot be reached."""
@@ -202,9 +216,16 @@ class Rollout:
             if not message.tool_calls:
                 return message
             for call in message.tool_calls:
-                result = await self.environment.call(call.name, call.parsed(), tuple(self.messages))
-                self.messages.append(ToolMessage(tool_call_id=call.id, content=result.content))
+                self.messages.append(ToolMessage(tool_call_id=call.id, content=await self._run(call)))
         raise StoppedError(f"agent: no answer after {limit} rounds of tool use")
+
+    async def _run(self, call: ToolCall) -> str:
+        """What a call gives, as the tool message carries it."""
+        try:
+            arguments = call.parsed()
+        except ContractError as error:
+            return json.dumps({"error": str(error)}, ensure_ascii=False)
+        return (await self.environment.call(call.name, arguments, tuple(self.messages))).content
 
     def _rounds(self) -> int:
         """Rounds of tool use since the user last spoke."""

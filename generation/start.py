@@ -129,7 +129,7 @@ def fork_point(start: Dialogue, rng: Random) -> int:
     """A random place where the agent is about to act. Raises ValueError where there is none."""
     places = [end for end in _places(start) if not _ends_in_answer(start.messages[:end])]
     if not places:
-        raise ValueError("nothing was played here that could be forked")
+        raise ValueError("start: nothing was played here that could be forked")
     return rng.choice(places)
 
 
@@ -137,7 +137,9 @@ def lawful_fork(start: Dialogue, at: int) -> int:
     """`at`, or the next smaller index at which somebody is to act. Raises ValueError where there is none."""
     places = [end for end in _places(start) if end <= at]
     if not places:
-        raise ValueError(f"it cannot be forked at message {at}: its first task begins at {start.task_starts[:1]}")
+        raise ValueError(
+            f"start: it cannot be forked at message {at}: its first task begins at {start.task_starts[:1]}"
+        )
     return max(places)
 
 

@@ -27,10 +27,10 @@ def parts(settings: GenerateSettings) -> Parts:
     starts = read_starts(settings.start.file) if settings.start.file else ()
     beginnings = Beginnings(starts, settings.start)
     return Parts(
-        llm=instantiate(settings.llm),
-        origins=origins(settings.toolsets, instantiate(settings.seeds), beginnings),
-        stages=tuple(instantiate(stage) for stage in settings.stages.values()),
-        worlds={name: instantiate(pipeline.environment) for name, pipeline in settings.pipelines.items()},
+        llm=instantiate(settings.llm, _convert_="all"),
+        origins=origins(settings.toolsets, instantiate(settings.seeds, _convert_="all"), beginnings),
+        stages=tuple(instantiate(stage, _convert_="all") for stage in settings.stages.values()),
+        worlds={name: instantiate(pipeline.environment, _convert_="all") for name, pipeline in settings.pipelines.items()},
         beginnings=beginnings,
     )
 
@@ -62,7 +62,7 @@ def stage(config: DictConfig) -> None:
         tracker = stack.enter_context(Tracker(settings.tracking, settings.outputs, "generate", name, group, plain))
         urls = stack.enter_context(serve(settings.serve, settings.serving, job.directory)) if settings.serve else ()
         if urls:
-            made = replace(made, llm=instantiate(settings.llm, base_urls=list(urls)))
+            made = replace(made, llm=instantiate(settings.llm, base_urls=list(urls), _convert_="all"))
         with GenerationProgress(console) as progress:
             figures = asyncio.run(generate(settings, made, job, progress))
         results = {figure.pipeline: figure.model_dump(mode="json", exclude_none=True) for figure in figures}

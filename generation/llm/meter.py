@@ -64,6 +64,9 @@ class Meter:
         for attempt in range(attempts):
             asked = request(attempt, complaints[-1] if complaints else "")
             completion = await self.complete(asked)
+            if completion.finish_reason == "length":  # what is left of it may look whole once it is repaired
+                complaints.append("the answer was cut off by the token limit")
+                continue
             try:
                 answer = await read(completion)
             except RefusedError as error:

@@ -7,7 +7,7 @@ import datasets
 import pytest
 from transcripts import DIALOGUE, MESSAGES
 
-from core.dialogue import Dialogue
+from core.dialogue import Dialogue, calls
 from core.messages import AssistantMessage, ContractError, ToolSpec, UserMessage
 from core.records import read_jsonl, write_jsonl
 
@@ -43,7 +43,7 @@ def test_appendix_b_counts() -> None:
 
 
 def test_calls_carry_their_own_results_whatever_the_order_of_answers() -> None:
-    assert DIALOGUE.calls() == [
+    assert calls(DIALOGUE.messages) == [
         ("get_member", {"member_id": 3}, '{"name": "Ann"}'),
         ("get_member", {"member_id": 4}, '{"name": "Noé"}'),
         ("rename_member", {"member_id": 3, "name": "Zoë"}, '{"rows_affected": 1}'),
@@ -68,5 +68,5 @@ def test_check_looks_at_the_transcript() -> None:
 
 def test_no_user_no_steps() -> None:
     silent = DIALOGUE.model_copy(update={"messages": MESSAGES[:1]})
-    assert (silent.steps(), silent.turns, silent.calls()) == ((), 0, [])
+    assert (silent.steps(), silent.turns, calls(silent.messages)) == ((), 0, [])
     assert AssistantMessage(content="x").tool_calls is None

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import yaml
+from hydra import compose, initialize_config_dir
 from replay import Brain, ReplayServer, call, say
 
 from core.dialogue import Dialogue
@@ -21,17 +22,12 @@ from evaluation.endpoint import Endpoint
 from evaluation.heldout import Heldout, Session, count_calls
 from evaluation.passk import summarize
 from evaluation.results import TrialRecord
-from generation.environments.sql import SqlWorlds
 from generation.llm.base import Completion, Request
 from generation.llm.scripted import ScriptedLLM
 from generation.llm.transport import Transport
-from generation.pipeline import Pipeline, origin, run
-from generation.rollout import RolloutSettings, Trajectory
-from generation.seeds.bundled import HELD_OUT, BundledSeeds
-from generation.stage import subjects
-from generation.toolmaking import make_toolsets
+from generation.seeds.bundled import HELD_OUT
 from generation.toolset import Toolset
-from generation.user import UserSettings
+from scripts.generate import stage
 
 Serve = Callable[[Brain], ReplayServer]
 CONF = Path(__file__).parents[2] / "conf"
@@ -52,22 +48,12 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def generation(cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small generation run on two databases."""
-    directory, llm = tmp_path_factory.mktemp("generation"), ScriptedLLM()
-    seeds = BundledSeeds(cache, ["gym", "library"]).load()
-    toolsets = asyncio.run(make_toolsets(llm, seeds, directory / "toolsets.jsonl", 8, 3, lambda toolset: None))
-    pipeline = Pipeline(
-        name="user_oriented_exec",
-        subjects=subjects(toolsets, 40, 0),
-        worlds=SqlWorlds(),
-        llm=llm,
-        rollout=RolloutSettings.model_validate(conf("pipeline/user_oriented_exec.yaml")["rollout"]),
-        user=UserSettings.model_validate(conf("user/incremental.yaml")),
-        seed=0,
-        origin=origin("f", "c", 0),
-    )
-    asyncio.run(run(pipeline, directory / pipeline.name, 30, 8, lambda outcome: None))
-    pipeline.worlds.close()
-    return directory
+    outputs = tmp_path_factory.mktemp("generation")
+    given = {"outputs": outputs, "seeds.cache": cache, "seeds.domains": "[gym,library]", "n": 30, "max_tools": 8}
+    words = [f"{key}={value}" for key, value in given.items()]
+    with initialize_config_dir(version_base="1.3", config_dir=str(CONF)):
+        stage(compose("generate", [*words, "pipeline=user_oriented_exec", "tracking.mode=disabled"]))
+    return (outputs / "generate" / "latest").resolve()
 
 
 @pytest.fixture

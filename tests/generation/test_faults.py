@@ -101,6 +101,11 @@ def test_long_texts_and_looked_up_values_need_not_be_said() -> None:
     assert faults(talk("U A note on my visit, please.", "A Done.", "U Bye.", tasks=(task,))) == []
 
 
+def test_a_task_that_has_only_gold_calls_is_judged_by_them() -> None:
+    task = SECOND.model_copy(update={"plan": (), "gold_calls": SECOND.plan})
+    assert faults(talk("U Cancel my visit.", "A Done.", "U Bye.", tasks=(task,))) == [("premature_ends", 3)]
+
+
 # Leaked goals.
 
 
@@ -155,6 +160,17 @@ def test_who_recites_long_parts_of_the_goal_leaks(words: int, leaked: bool) -> N
     assert faults(dialogue.model_copy(update={"tasks": (as_subgoal,)})) == [], "its own words for the subgoal"
 
 
+@pytest.mark.parametrize(
+    ("goal", "leaked"),
+    [("I want to cancel visit 350.", False), ("I would like to cancel visit 350.", True), ("Cancel visit 350.", False)],
+)
+def test_a_wish_that_is_all_of_a_sentence_is_no_recital_but_its_frame_is(goal: str, leaked: bool) -> None:
+    task = SECOND.model_copy(update={"goal": goal})
+    assert faults(talk(f"U Hello! {goal}", "A Done.", "U Bye.", tasks=(task,))) == (
+        [("leaked_goals", 1)] if leaked else []
+    )
+
+
 # Invented facts.
 
 
@@ -174,6 +190,12 @@ def test_who_states_what_it_was_never_told_invents(text: str, invented: list[str
     assert [(f.position, f.detail) for f in found] == (
         [(3, f"the user cannot know {', '.join(invented)}")] if invented else []
     )
+
+
+def test_what_tools_returned_and_what_stands_beside_a_call_was_not_heard() -> None:
+    lines = changed(5, "U And a check-up for number 77, or 78?")
+    assert faults(talk(*lines)) == [("invented_facts", 7)]
+    assert "77, 78" in dialogue_quality(talk(*lines), RULES).faults[0].detail
 
 
 def test_an_invention_counts_once_and_only_before_it_is_heard() -> None:
@@ -277,6 +299,8 @@ def test_a_task_that_was_given_half_played_is_judged_from_there_on() -> None:
     assert faults(talk(*lines)) == [("invented_facts", 1), ("crowded_messages", 1)]
     assert faults(talk(*lines, given=3)) == []
     assert dialogue_quality(talk(*lines, given=3), RULES).messages == 3
+    again = (*lines[:2], "U So visit 204 to 2025-03-14, Rex is Max, and the price of a check-up, right?", *lines[4:])
+    assert faults(talk(*again, given=3)) == []
 
 
 def test_tasks_that_were_not_played_are_left_out() -> None:

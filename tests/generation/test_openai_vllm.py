@@ -20,7 +20,8 @@ from generation.llm.base import AgentContext, Completion, Request, Role
 from generation.llm.openai import OpenAILLM
 from generation.llm.scripted import ScriptedLLM
 from generation.seeds.bundled import BundledSeeds
-from generation.toolmaking import make_toolsets
+from generation.stages import Tools
+from generation.toolsets import from_seed, prepare
 
 pytestmark = pytest.mark.slow
 
@@ -75,7 +76,7 @@ def test_equal_keys_give_equal_answers_whatever_runs_beside_them(base_url: str) 
 
 
 def test_schemas_and_required_tools_hold_even_for_random_weights(base_url: str) -> None:
-    (answer,) = ask(base_url, replace(REQUEST, json_schema=FLAG), sampling={"max_tokens": 200})
+    (answer,) = ask(base_url, replace(REQUEST, role="judge", json_schema=FLAG), sampling={"max_tokens": 200})
     assert isinstance(json.loads(answer.message.content)["done"], bool)
     options = {"extra_body": {"tool_choice": "required"}, "strict_tools": True, "sampling": {"max_tokens": 200}}
     (called,) = ask(base_url, replace(REQUEST, tools=(TOOL,)), **options)
@@ -106,7 +107,8 @@ def test_a_prompt_beyond_the_context_is_length(base_url: str) -> None:
 def test_a_generation_with_random_weights_ends_in_rejections_that_name_a_role(base_url: str, tmp_path: Path) -> None:
     seeds = BundledSeeds(tmp_path / "seeds", ["library"]).load()
     toolsets = tmp_path / "toolsets.jsonl"
-    asyncio.run(make_toolsets(ScriptedLLM(), seeds, toolsets, max_tools=4, attempts=1, on_toolset=lambda _: None))
+    origins, stage = [from_seed(seed) for seed in seeds], Tools(max_tools=4, attempts=1, questions=0, expansion=0)
+    asyncio.run(prepare(origins, [stage], ScriptedLLM(), toolsets, 1, lambda _: None))
     given = {"seeds.domains": "[library]", "seeds.cache": tmp_path / "seeds", "toolsets": toolsets, "outputs": tmp_path}
     model = {"llm": "vllm", "llm.base_urls": f"[{base_url}]", "llm.sampling.max_tokens": 48, "llm.retries": 0}
     words = [f"{key}={value}" for key, value in {**given, **model, "n": 4, "tracking.mode": "disabled"}.items()]

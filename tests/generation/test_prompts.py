@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 from jinja2 import UndefinedError
-from rollouts import TASK, Played
+from rollouts import TASK, Played, user_settings
 
 import generation.prompts
 from core.messages import AssistantMessage, ToolCall, ToolMessage, ToolSpec, UserMessage
@@ -36,11 +37,32 @@ VALUES: dict[str, dict[str, Any]] = {
         "task": TASK,
         "transcript": (UserMessage(content="Hi"), CALLED, ToolMessage(tool_call_id="c", content="[]")),
     },
-    "sql_tools": {"schema": {"name": "halls", "ddl": "CREATE TABLE halls (x)"}, "max_tools": 7},
+    "output_schema": {"tool": TOOL, "refused": "", "problems": ()},
+    "output_schema_rules": {"domain": "halls", "tools": (TOOL,), "entities": {"hall_id": "integer"}},
+    "questions": {"domain": "halls", "description": "Halls.", "tools": (TOOL,), "count": 20, "complaint": ""},
+    "sql_tools": {"schema": {"name": "halls", "ddl": "CREATE TABLE halls (x)"}, "max_tools": 7, "complaint": ""},
     "task_writer": WRITER,
-    "tool_simulator": {"domain": "halls", "tool": TOOL, "ledger": [], "arguments": {"a": 1}, "now": "2025-01-01"},
-    "user": {"persona": "terse: short", "max_subtasks_per_turn": 2},
-    "user_goal": {"goal": "The user wants a hall.", "first_task": True},
+    "tool_expansion": {"domain": "halls", "tools": (TOOL,), "limit": 10, "complaint": ""},
+    "tool_simulator": {
+        "domain": "halls",
+        "tool": TOOL,
+        "calls": [("get_hall", {"a": 1}, "[]")],
+        "transcript": (UserMessage(content="Hi"),),
+        "stated": "",
+        "now": "Tuesday 2025-03-04 10:15",
+        "known": {"hall_id=1": {"name": "Größe"}},
+        "complaint": "no JSON",
+        "arguments": {"a": 1},
+    },
+    "tool_specs": {"domain": "halls", "question": "Is one free?", "tools": (TOOL,), "complaint": ""},
+    "user": {"persona": "terse: short", "expertise": "novice", "rules": user_settings().rules},
+    "user_turn": {
+        "earlier": (),
+        "heard": "Which one?",
+        "goal": "The user wants a hall.",
+        "first_task": True,
+        "complaint": "no JSON",
+    },
 }
 
 
@@ -91,15 +113,53 @@ def test_the_task_writers_variants(changes: dict[str, Any], there: list[str], ab
     assert [part for part in absent if part in text] == []
 
 
+GOLDEN = Path(__file__).parents[1] / "golden" / "prompts"
+ROW = {"name": "Größe & Söhne's", "id": 3}
+VARIANTS: dict[str, dict[str, Any]] = {name: {} for name in VALUES} | {
+    "task_writer.question": {
+        "style": "question",
+        "schema": {"ddl": "CREATE TABLE halls (x)"},
+        "view": {"halls": [ROW]},
+    },
+    "task_writer.follow_up": {
+        "previous": (TASK,),
+        "facts": {"hall_id": 3},
+        "want_follow_up": True,
+        "complaint": "it was dull",
+    },
+    **{f"user.{preset}": {"rules": user_settings(preset).rules} for preset in ("upfront", "terse", "adversarial")},
+    "user_turn.extended": {"earlier": (UserMessage(content="Hi"), AssistantMessage(content="Hello")), "heard": ""},
+    "output_schema.repair": {"refused": "{}", "problems": ("hall_id is integer in get_hall, not string",)},
+    "tool_simulator.stated": {"stated": "today is 3 May 2025", "calls": [], "known": {}, "complaint": ""},
+}
+
+
+@pytest.mark.parametrize("variant", sorted(VARIANTS))
+def test_a_prompt_reads_as_its_golden_file(variant: str) -> None:
+    """What a model is sent, word for word. UPDATE_GOLDEN=1 writes the files anew, to be read before they are committed."""
+    name = variant.partition(".")[0]
+    text = render(name, **VALUES[name] | VARIANTS[variant])
+    path = GOLDEN / f"{variant}.txt"
+    if os.environ.get("UPDATE_GOLDEN"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text + "\n")
+    assert path.read_text() == text + "\n"
+
+
+def test_no_golden_file_is_left_over() -> None:
+    assert {path.stem for path in GOLDEN.iterdir()} == VARIANTS.keys()
+
+
 def test_the_judge_sees_calls_and_results() -> None:
     text = render("judge", **VALUES["judge"])
     assert '[call] get_hall({"name": "Größe"})' in text
     assert "[tool] []" in text
-    assert text.endswith('{"judgment": "valid" | "invalid", "reasoning": str}')
+    assert text.endswith("Now answer with the JSON object.")
 
 
 def test_the_users_goal_is_announced_once(executed: Played) -> None:
-    assert render("user_goal", goal="G", first_task=False) == "You now have a further goal in the same conversation: G"
+    later = VALUES["user_turn"] | {"goal": "G", "first_task": False, "heard": "", "complaint": ""}
+    assert render("user_turn", **later) == "You now have a further goal in the same conversation: G"
     for request, _ in executed.log:
         if request.role == "user":
             begun = [message for message in request.messages if "The conversation has not begun" in message.content]

@@ -75,6 +75,13 @@ def test_the_gate_opens_up_to_its_threshold_and_not_beyond(figure: Figure) -> No
     assert failure.startswith(f"{figure} in 28.6% of the dialogues, at most 25.0% allowed (s0, message ")
 
 
+def test_a_dialogue_counts_once_and_shows_its_first_fault() -> None:
+    lines = (*changed(2, "U Rex is Max, and 31 kilos.")[:5], "U What does a check-up cost, for 32 kilos?", *GOOD[6:])
+    quality = judged([talk(*lines)])
+    assert quality.counts["invented_facts"] == 1
+    assert quality.examples["invented_facts"].position == 3
+
+
 def test_openings_that_are_all_alike_fail() -> None:
     assert judged(numbered(*[GOOD] * 4)).distinct_openings == 1.0
     same = [talk(f"{GOOD[0]}{'!' * i}", *GOOD[1:]) for i in range(4)]

@@ -47,7 +47,8 @@ async def test_a_user_who_leaves_before_asking_is_to_blame(subjects: Subjects) -
 
 @pytest.mark.parametrize("limit", [1, 4])
 async def test_an_agent_that_never_answers_is_stopped_after_its_rounds(subjects: Subjects, limit: int) -> None:
-    tool = subjects[0].toolset.tools[0].name
+    tool = subjects[0].toolset.tools[0]
+    arguments = dict.fromkeys(tool.parameters["required"], "nobody")
 
     class Caller(ScriptedLLM):
         async def complete(self, request: Any) -> Any:
@@ -56,7 +57,7 @@ async def test_an_agent_that_never_answers_is_stopped_after_its_rounds(subjects:
                 return completion
             (call,) = (
                 AssistantMessage.model_validate(
-                    {"tool_calls": [{"id": "x", "function": {"name": tool, "arguments": "{}"}}]}
+                    {"tool_calls": [{"id": "x", "function": {"name": tool.name, "arguments": json.dumps(arguments)}}]}
                 ).tool_calls
                 or ()
             )
@@ -169,6 +170,8 @@ def test_state_persists_within_a_dialogue_and_is_hidden_from_others(executed: Pl
 
 
 def test_personas_are_drawn_from_the_settings(subjects: Subjects, tmp_path: Path) -> None:
-    user = user_settings(personas=["calm: speaks slowly", "terse: few words"])
-    played = play("user_oriented", subjects, tmp_path, n=12, user=user)
-    assert {dialogue.provenance["persona"] for dialogue in played.accepted} == set(user.personas)
+    user = user_settings(personas=["calm: speaks slowly", "terse: few words"], expertise={"novice": 1, "expert": 1})
+    played = play("user_oriented", subjects, tmp_path, n=24, user=user)
+    assert {dialogue.provenance["persona"] for dialogue in played.accepted} == {
+        f"{persona}; expertise: {level}" for persona in user.personas for level in ("novice", "expert")
+    }

@@ -9,9 +9,8 @@ from typing import Any
 import pytest
 from rollouts import Played, quality_settings
 
-from core.dialogue import Dialogue, Judgment, StateProof, Verdict
+from core.dialogue import Dialogue
 from core.messages import AssistantMessage, Message, SystemMessage, ToolCall, ToolMessage, ToolSpec, UserMessage
-from generation.agreement import Agreement
 from generation.statistics import MeanMax, Outcome, Statistics
 from generation.statistics import statistics as all_statistics
 
@@ -138,19 +137,3 @@ def test_wall_clock_is_that_of_all_sessions_and_nothing_is_divided_by_zero() -> 
     assert figures.throughput == 0.0
     empty = statistics("p", [])
     assert (empty.started, empty.throughput, empty.agreement) == (0, None, None)
-
-
-def test_the_judges_agreement_with_execution_by_hand() -> None:
-    def judged(executed: bool, *judgments: str) -> Outcome:
-        verdict = Verdict(
-            accepted=executed,
-            checks=({"name": "state", "passed": executed},),
-            judgments=tuple(Judgment(judgment=j, reasoning="") for j in judgments),
-        )
-        one = dialogue(UserMessage(content="u"), verdict=verdict, state=StateProof(initial_hash="a", final_hash="b"))
-        return Outcome(dialogue_id="d", status="accepted" if executed else "rejected", dialogue=one)
-
-    both = [judged(True, "valid", "valid")] * 3 + [judged(False, "valid")] * 1
-    both += [judged(True, "valid", "invalid")] * 2 + [judged(False, "invalid")] * 4
-    found = statistics("p", both).agreement
-    assert found == Agreement(both_valid=3, judge_only=1, execution_only=2, both_invalid=4, precision=0.75, recall=0.6)

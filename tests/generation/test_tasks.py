@@ -107,7 +107,9 @@ async def test_each_refusal_is_told_to_the_model_and_counted(
 
 
 async def test_after_all_attempts_the_writer_is_to_blame(gym: Subject, environment: Environment) -> None:
-    with pytest.raises(UnusableAnswerError, match=r"^task_writer: expected .*one.*; expected .*two") as raised:
+    with pytest.raises(
+        UnusableAnswerError, match=r"^task_writer: nothing usable in 2 attempts: expected .*one.*; expected .*two"
+    ) as raised:
         await writer(Sayer(["one", "two", "three"]), gym, 2).write(environment)
     assert raised.value.role == "task_writer"
 

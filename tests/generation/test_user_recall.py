@@ -131,6 +131,7 @@ async def test_a_conversation_before_its_first_task_is_one_that_it_has_had() -> 
     asked, answered = UserMessage(content="Is there a hall?"), AssistantMessage(content="There is.")
     someone.hear(answered)
     await someone.speak(())
+    assert llm.requests[1].messages[3].content == "The assistant says: There is."
     another, other_llm = user()
     another.recall(foreign(asked, answered, tasks=(TASK,), task_starts=(5,), stop="open"))
     await another.speak(())

@@ -188,6 +188,14 @@ def test_adversaries_waver_press_digress_and_take_back() -> None:
     assert seen == {"waver", "press", "digress", "take back"}
 
 
+@pytest.mark.parametrize("allowed", [True, False])
+def test_slips_are_corrected_only_where_clarification_is_a_rule(allowed: bool) -> None:
+    subgoals = ("find out the price of book number 8",)
+    rules = rules_of(clarification=allowed)
+    texts = [said(converse(subgoals, rules, "warm", seed, Clerk(subgoals)))[0] for seed in range(100)]
+    assert any("book number — wait, let me put that right" in text for text in texts) is allowed
+
+
 def test_voice_and_expertise_can_be_heard() -> None:
     def openings(persona: str) -> set[str]:
         context = UserContext("g", ("find a hall",), persona, rules_of())

@@ -32,6 +32,11 @@ async def verdict_on(dialogue: Dialogue, world: World) -> Verdict:
     return verdict
 
 
+async def same_states(one: Dialogue, other: Dialogue, world: World) -> bool:
+    """Whether their tasks end in the same states."""
+    return (await replay(one, world)).hashes == (await replay(other, world)).hashes
+
+
 async def test_undisturbed_dialogues_pass_and_replay_to_their_hash(executed: Played, worlds: dict[str, World]) -> None:
     assert len(executed.accepted) >= 20
     for dialogue in executed.accepted:
@@ -69,6 +74,8 @@ async def test_a_dropped_change_is_missed_in_the_state_of_its_task(executed: Pla
             lines = lines_of(dialogue)
             task = lines[position][1]
             case = await enact(with_lines(dialogue, lines[:position] + lines[position + 2 :]), world)
+            if await same_states(case, dialogue, world):
+                continue  # a slip that was put right later: without it the dialogue is only shorter
             verdict = await verdict_on(case, world)
             assert not verdict.accepted
             assert f"state of task {task}" in {check.name for check in verdict.checks if not check.passed}
@@ -102,7 +109,10 @@ async def test_a_changed_argument_is_seen_in_the_state(executed: Played, worlds:
             lines = lines_of(dialogue)
             other = ToolCall.make(call.id, call.name, call.parsed() | {key: value + 1 if value < 3 else value - 1})
             lines[position] = (with_call(lines[position][0], other), lines[position][1])
-            verdict = await verdict_on(await enact(with_lines(dialogue, lines), world), world)
+            case = await enact(with_lines(dialogue, lines), world)
+            if await same_states(case, dialogue, world):
+                continue
+            verdict = await verdict_on(case, world)
             assert any(reason.startswith(f"state of task {lines[position][1]}") for reason in verdict.reasons)
             tried += 1
     assert tried >= 5
@@ -248,9 +258,9 @@ async def test_a_dialogue_that_broke_off_is_blamed_on_who_stopped_it(
     ("answer", "judgment"),
     [
         ('{"judgment": "invalid", "reasoning": "no"}', "no"),
-        ("", "unreadable: expected a JSON object"),
-        ('{"judgment": "maybe", "reasoning": "no"}', "unreadable: judgment: "),
-        ('{"judgment": "valid"}', "unreadable: reasoning: Field required"),
+        ("", "unreadable: nothing usable in 1 attempts: expected a JSON object"),
+        ('{"judgment": "maybe", "reasoning": "no"}', "unreadable: nothing usable in 1 attempts: judgment: "),
+        ('{"judgment": "valid"}', "unreadable: nothing usable in 1 attempts: reasoning: Field required"),
     ],
 )
 async def test_the_judge_decides_only_where_nothing_was_executed(
@@ -280,7 +290,7 @@ async def test_the_judge_sees_its_tasks_part_and_rubric_only(executed: Played) -
         }
         assert len(prompts) == len(dialogue.tasks)
         for number, task in enumerate(dialogue.tasks):
-            prompt = prompts[f"{task.task_id}/judge"]
+            prompt = prompts[f"{task.task_id}/judge/0/0"]
             assert task.goal in prompt
             assert all(criterion in prompt for criterion in task.rubric.criteria)
             assert all(f"expected call: {call.tool}(" in prompt for call in task.plan)
