@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import Annotated, Any, Literal
@@ -13,6 +14,7 @@ from typing import Annotated, Any, Literal
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import SchemaError
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, field_validator
+from referencing.exceptions import Unresolvable
 
 
 class ContractError(ValueError):
@@ -170,9 +172,11 @@ def _check_call(call: ToolCall, declared: dict[str, ToolSpec], seen: set[str], w
 
 def schema_error(value: Any, schema: dict[str, Any]) -> str | None:
     """The most telling violation of a JSON Schema by `value`, or None."""
-    errors = sorted(
-        _validator(json.dumps(schema, sort_keys=True)).iter_errors(value), key=lambda e: list(map(str, e.path))
-    )
+    validator = _validator(json.dumps(schema, sort_keys=True))
+    try:
+        errors = sorted(validator.iter_errors(value), key=lambda e: list(map(str, e.path)))
+    except (Unresolvable, re.error) as error:  # a $ref that leads nowhere, a pattern of another dialect
+        return f"the schema itself cannot be used: {error}"
     if not errors:
         return None
     path = ".".join(str(part) for part in errors[0].path)

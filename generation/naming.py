@@ -44,7 +44,7 @@ _READING |= {
     "describe",
     "track",
 }
-_READING |= {"retrieve", "think"}
+_READING |= {"retrieve", "think", "convert", "translate", "recommend", "suggest", "predict", "validate", "analyze"}
 
 
 @lru_cache(maxsize=4096)

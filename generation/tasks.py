@@ -149,7 +149,7 @@ class TaskWriter:
             difficulty=draft.difficulty,
             rubric=Rubric(criteria=draft.criteria, tool_pattern=pattern, checkpoints=draft.checkpoints),
             plan=draft.plan,
-            follows_from=context.previous[-1].task_id if context.want_follow_up else None,
+            follows_from=context.previous[-1].task_id if _uses(draft.plan, context) else None,
         )
         try:
             if draft.goal in self.domain.seen:
@@ -162,6 +162,13 @@ class TaskWriter:
             self.refusals["difficulty"] += 1
             raise RefusedError(f"this task is {task.difficulty}; a {context.difficulty} one is wanted")
         return task
+
+
+def _uses(plan: Sequence[PlannedCall], context: TaskWriterContext) -> bool:
+    """Whether a follow-up was wanted and is one: a call takes a value that the user has learnt."""
+    learnt_values = [value for value in context.facts.values() if not isinstance(value, bool)]
+    given = [value for call in plan for value in call.arguments.values() if not isinstance(value, bool)]
+    return context.want_follow_up and any(value in learnt_values for value in given)
 
 
 async def prove(task: Task, environment: Environment) -> Task:

@@ -78,8 +78,8 @@ class Meter:
             else:
                 self._count(asked, *_repaired(asked, completion))
                 return answer
-        problems = "; ".join(dict.fromkeys(complaints))
-        raise UnusableAnswerError(asked.role, f"nothing usable in {attempts} attempts: {problems}")
+        often = f"nothing usable in {attempts} attempts: " if attempts > 1 else ""
+        raise UnusableAnswerError(asked.role, often + "; ".join(dict.fromkeys(complaints)))
 
     def _count(self, request: Request, *kinds: str) -> None:
         self.flaws.update(f"{request.role}/{kind}" for kind in kinds)

@@ -138,7 +138,8 @@ async def test_a_follow_up_names_the_task_it_extends(
     gym: Subject, environment: Environment, draft: dict[str, Any]
 ) -> None:
     first = await writer(Sayer([json.dumps(draft)]), gym, 1).write(environment)
-    for facts, follows in (({"member_id": 3}, "d1/t0"), ({}, None)):
+    used = next(value for call in first.plan for value in call.arguments.values())
+    for facts, follows in (({"learnt": used}, "d1/t0"), ({"learnt": "something else"}, None), ({}, None)):
         llm = Sayer([json.dumps(draft)])
         tasks = writer(llm, gym, 1, follow_ups=1.0)
         second = await tasks.write(environment, (first,), facts)

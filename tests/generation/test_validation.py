@@ -258,9 +258,9 @@ async def test_a_dialogue_that_broke_off_is_blamed_on_who_stopped_it(
     ("answer", "judgment"),
     [
         ('{"judgment": "invalid", "reasoning": "no"}', "no"),
-        ("", "unreadable: nothing usable in 1 attempts: expected a JSON object"),
-        ('{"judgment": "maybe", "reasoning": "no"}', "unreadable: nothing usable in 1 attempts: judgment: "),
-        ('{"judgment": "valid"}', "unreadable: nothing usable in 1 attempts: reasoning: Field required"),
+        ("", "unreadable: expected a JSON object"),
+        ('{"judgment": "maybe", "reasoning": "no"}', "unreadable: judgment: "),
+        ('{"judgment": "valid"}', "unreadable: reasoning: Field required"),
     ],
 )
 async def test_the_judge_decides_only_where_nothing_was_executed(
