@@ -32,7 +32,7 @@ from generation.rollout import Cast, Rollout, RolloutSettings, Scene
 from generation.seeds.bundled import BundledSeeds
 from generation.stage import subjects
 from generation.tasks import TaskSettings
-from generation.toolmaking import ToolmakingSettings, make_tools
+from generation.toolmaking.invention import ToolmakingSettings, make_tools
 from generation.toolset import Toolset
 from generation.user import UserSettings
 from generation.validation import outcomes, replay

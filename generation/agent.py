@@ -35,9 +35,9 @@ class Agent:
     async def respond(self, messages: tuple[Message, ...], task: Task, task_start: int) -> AssistantMessage:
         """The next assistant message, call ids made unique within the dialogue.
 
-        Where it is to be `lawful`, an answer that no lawful dialogue could hold (core.messages.check_transcript) is asked for again, up to `attempts`
-        times: the same messages with another seed, since nothing of it belongs into a transcript to learn from. Raises
-        UnusableAnswerError after the last attempt, and LLMError.
+        An answer that cannot be used, and where it is to be `lawful` one that no lawful dialogue could hold
+        (core.messages.check_transcript), is asked for again, up to `attempts` times: the same messages with another seed, since
+        nothing of it belongs into a transcript to learn from. Raises UnusableAnswerError after the last attempt, and LLMError.
         """
 
         def request(attempt: int, complaint: str) -> Request:

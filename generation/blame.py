@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 from core.dialogue import Blame, Check, Dialogue, Judgment, calls
 from core.messages import AssistantMessage, Message, UserMessage
-from generation.proof import tells
+from generation.facts import literals, states
 
 _STOPS: dict[str, Blame] = {
     "user": "user",
@@ -70,11 +69,11 @@ def unvoiced(dialogue: Dialogue, number: int) -> tuple[str, ...]:
     are looked up on the way (placeholders of the plan) are not the user's to give.
     """
     task = dialogue.tasks[number]
-    literals = dict.fromkeys(
-        value for call in task.plan or task.gold_calls for value in _literals(call.arguments) if tells(task.goal, value)
+    needed = dict.fromkeys(
+        value for call in task.plan or task.gold_calls for value in literals(call.arguments) if states(task.goal, value)
     )
     heard = dict.fromkeys(_heard(dialogue.part(number)))
-    return tuple(value for value in literals if not any(tells(text, value) for text in heard))
+    return tuple(value for value in needed if not any(states(text, value) for text in heard))
 
 
 def _heard(part: Sequence[Message]) -> Iterator[str]:
@@ -83,19 +82,4 @@ def _heard(part: Sequence[Message]) -> Iterator[str]:
             yield message.content
         elif isinstance(message, AssistantMessage):
             for call in message.tool_calls or ():
-                yield from _literals(call.parsed())
-
-
-def _literals(value: Any) -> Iterator[str]:
-    """The texts and numbers in a value, as text. Truth values are left out: nobody says "true"."""
-    if isinstance(value, dict):
-        for item in value.values():
-            yield from _literals(item)
-    elif isinstance(value, list):
-        for item in value:
-            yield from _literals(item)
-    elif isinstance(value, str):
-        if value.strip():
-            yield value
-    elif isinstance(value, int | float) and not isinstance(value, bool):
-        yield repr(value)
+                yield from literals(call.parsed())

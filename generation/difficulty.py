@@ -31,7 +31,7 @@ class Effort(Frozen):
 
 def effort(plan: Sequence[PlannedCall], writes: Sequence[bool]) -> Effort:
     """The effort of a plan. `writes[i]` says whether call i changes something; the caller knows, from state hashes or, where
-    nothing is executed, from the tool's name (generation.naming.changes)."""
+    nothing is executed, from the tool's name (generation.specs.naming.changes)."""
     assert len(plan) == len(writes), "one truth value for each call"
     dependencies = sum(any(_dynamic(value) for value in call.arguments.values()) for call in plan)
     return Effort(calls=len(plan), dependencies=dependencies, writes=sum(writes))

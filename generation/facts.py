@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from core.dialogue import PlannedCall
 from generation.proof import tells
 
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
@@ -136,16 +135,12 @@ def _same(one: Date, other: Date) -> bool:
     return one[1:] == other[1:] and (one[0] == other[0] or not one[0] or not other[0])
 
 
-def literals(call: PlannedCall) -> Iterator[str]:
+def literals(value: Any) -> Iterator[str]:
     """The texts and numbers in a call's arguments, as text: no truth values, which nobody says, and nothing that is looked up
     on the way (placeholders of a plan)."""
-    yield from _literals(call.arguments)
-
-
-def _literals(value: Any) -> Iterator[str]:
     if isinstance(value, dict | list):
         for item in value.values() if isinstance(value, dict) else value:
-            yield from _literals(item)
+            yield from literals(item)
     elif isinstance(value, str):
         if value.strip() and not value.startswith("${"):
             yield value

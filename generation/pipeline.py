@@ -16,15 +16,15 @@ from core.messages import Frozen
 from core.records import Journal, read_jsonl, write_json, write_jsonl
 from core.settings import UserError
 from generation.environments.base import Worlds
+from generation.figures.quality import QualitySettings
+from generation.figures.statistics import Outcome, Statistics, statistics
 from generation.llm.base import LLM, LLMError, UnusableAnswerError
 from generation.llm.meter import Meter
-from generation.preferences import preferences
 from generation.prompts import prompt_ids
-from generation.quality import QualitySettings
 from generation.rollout import Cast, RolloutSettings, Scene
 from generation.stages import DialogueStage
-from generation.start import Start, StartSettings, begin
-from generation.statistics import Outcome, Statistics, statistics
+from generation.starts.preferences import preferences
+from generation.starts.start import Start, StartSettings, begin
 from generation.tasks import Domain, TaskSettings
 from generation.toolset import Toolset
 from generation.user import UserSettings

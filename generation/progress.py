@@ -17,7 +17,7 @@ from rich.table import Table
 from core.dialogue import Dialogue
 from core.messages import AssistantMessage, Message
 from core.records import read_jsonl
-from generation.statistics import Outcome, Statistics
+from generation.figures.statistics import Outcome, Statistics
 from generation.toolset import Toolset
 
 # The paper's failure signatures: a simulator that is not incremental, and tasks that do not fit the tools.

@@ -15,16 +15,16 @@ from core.settings import Settings, UserError
 from core.tracking import TrackingSettings
 from generation.databases import read_schema, sample_rows
 from generation.environments.base import Worlds
+from generation.figures.quality import QualitySettings
+from generation.figures.statistics import Outcome, Statistics
 from generation.llm.base import LLM
 from generation.pipeline import Beginnings, Pipeline, Subject, origin, run
-from generation.quality import QualitySettings
 from generation.rollout import RolloutSettings
 from generation.seeds.base import Seeds
 from generation.stages import DialogueStage, Stage, ToolsetStage
-from generation.start import StartSettings
-from generation.statistics import Outcome, Statistics
+from generation.starts.start import StartSettings
 from generation.tasks import Domain, TaskSettings
-from generation.toolmaking import refuse_held_out
+from generation.toolmaking.invention import refuse_held_out
 from generation.toolset import Toolset
 from generation.toolsets import Origin, from_file, from_seed, prepare
 from generation.user import UserSettings

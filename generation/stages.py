@@ -11,10 +11,10 @@ from typing import Protocol, runtime_checkable
 from core.dialogue import Dialogue
 from core.settings import typed
 from generation.llm.meter import Meter
-from generation.output_schemas import predict_output_schemas
 from generation.rollout import Rollout, Scene
 from generation.seeds.base import Seed
-from generation.toolmaking import ToolmakingSettings, make_tools
+from generation.toolmaking.invention import ToolmakingSettings, make_tools
+from generation.toolmaking.output_schemas import predict_output_schemas
 from generation.toolset import Toolset
 from generation.validation import validate
 

@@ -20,10 +20,10 @@ from generation.environments.base import Environment
 from generation.llm.base import Completion, RefusedError, Request, TaskWriterContext
 from generation.llm.json_text import read_answer
 from generation.llm.meter import Meter
-from generation.naming import changes
 from generation.prompts import render
 from generation.proof import ProofError, check_trace, execute
 from generation.seeds.base import Rows
+from generation.specs.naming import changes
 
 
 class TaskSettings(Settings):

@@ -9,7 +9,7 @@ from pydantic import Field
 from core.dialogue import JsonObject
 from core.messages import Frozen, ToolSpec
 from generation.seeds.base import Rows
-from generation.sql_tools import SqlTool
+from generation.sqlite.tools import SqlTool
 
 
 class Toolset(Frozen):

@@ -18,7 +18,7 @@ from core.tracking import Tracker
 from generation.pipeline import Beginnings
 from generation.progress import GenerationProgress, sample_rows, summarise
 from generation.stage import GenerateSettings, Parts, generate, origins
-from generation.start import read_starts
+from generation.starts.start import read_starts
 from scripts.launch import main
 
 
@@ -30,7 +30,9 @@ def parts(settings: GenerateSettings) -> Parts:
         llm=instantiate(settings.llm, _convert_="all"),
         origins=origins(settings.toolsets, instantiate(settings.seeds, _convert_="all"), beginnings),
         stages=tuple(instantiate(stage, _convert_="all") for stage in settings.stages.values()),
-        worlds={name: instantiate(pipeline.environment, _convert_="all") for name, pipeline in settings.pipelines.items()},
+        worlds={
+            name: instantiate(pipeline.environment, _convert_="all") for name, pipeline in settings.pipelines.items()
+        },
         beginnings=beginnings,
     )
 

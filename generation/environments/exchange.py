@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from generation.entities import field_key
 from generation.environments.records import (
     WRAPPERS,
     Record,
@@ -20,7 +19,8 @@ from generation.environments.records import (
     records_within,
     thing,
 )
-from generation.naming import (
+from generation.specs.entities import field_key
+from generation.specs.naming import (
     Words,
     alike,
     bare_name,

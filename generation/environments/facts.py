@@ -1,7 +1,8 @@
 """What is held of records as simulated tools speak of them and change them.
 
-A record is an object with an identifier of its own (`generation.naming`); its facts are its scalar fields. Names and values are all
-there is to go by, so wherever a change may have reached further than it says, facts are forgotten rather than wrongly held:
+A record is an object with an identifier of its own (`generation.specs.naming`); its facts are its scalar fields. Names and
+values are all there is to go by, so wherever a change may have reached further than it says, facts are forgotten rather than
+wrongly held:
 
 - an update sets what its arguments state of its target; the target keeps its other texts, but loses figures, flags, states and
   dates, and every field whose name has to do with an argument's;
@@ -18,10 +19,10 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from generation.entities import field_key
 from generation.environments.exchange import Exchange
 from generation.environments.records import Record, mentions, same, thing
-from generation.naming import Words, alike, identifies
+from generation.specs.entities import field_key
+from generation.specs.naming import Words, alike, identifies
 
 Fields = dict[str, Any]
 

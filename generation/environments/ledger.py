@@ -15,7 +15,7 @@ from generation.environments.base import PastCall
 from generation.environments.exchange import Exchange
 from generation.environments.facts import Facts, Fields
 from generation.environments.records import field_of, mentions, records, same, scalar, thing
-from generation.naming import alike, bare_name, identifies, subject, verb
+from generation.specs.naming import alike, bare_name, identifies, subject, verb
 
 _LISTING = {"list", "search", "find"}
 _FULL_LIST = 10

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from generation.entities import field_key, singular
-from generation.naming import Words, alike, identifier_key, identifies, own_identifier
+from generation.specs.entities import field_key, singular
+from generation.specs.naming import Words, alike, identifier_key, identifies, own_identifier
 
 WRAPPERS = {"result", "results", "data", "records", "rows", "entries", "matches", "list", "value", "response"}
 _OF_THE_QUERY = {"rank", "position", "score", "relevance", "distance", "similarity"}

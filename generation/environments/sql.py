@@ -13,10 +13,10 @@ from core.messages import Message, ToolSpec
 from core.settings import UserError
 from generation.environments.base import PastCall, ToolResult
 from generation.llm.meter import Meter
-from generation.sql_tools import SqlTool, ToolError, compile_tool
 from generation.sqlite.guard import SqlError
 from generation.sqlite.image import Image
 from generation.sqlite.sandbox import Limits, Sandbox, Statement
+from generation.sqlite.tools import SqlTool, ToolError, compile_tool
 from generation.toolset import Toolset
 
 _MAX_RESULT = 100_000  # characters

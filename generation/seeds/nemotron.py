@@ -11,8 +11,8 @@ from typing import Any
 
 from core.messages import ToolSpec
 from core.settings import UserError
-from generation.foreign_tools import describe, tool_spec
 from generation.seeds.base import Seed
+from generation.specs.foreign import describe, tool_spec
 
 HUB_ID = "nvidia/Nemotron-Post-Training-Dataset-v1"
 _COLUMNS = ["uuid", "license", "metadata"]

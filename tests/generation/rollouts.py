@@ -16,15 +16,15 @@ from core.records import read_jsonl
 from generation.environments.base import Worlds
 from generation.environments.simulated import SimulatedWorlds
 from generation.environments.sql import SqlWorlds
+from generation.figures.quality import QualitySettings
+from generation.figures.statistics import Outcome, Statistics
 from generation.llm.base import LLM, Completion, Request, Role
 from generation.llm.meter import Meter
 from generation.llm.scripted import ScriptedLLM
 from generation.pipeline import Beginnings, Pipeline, Rejection, Subject, origin, run
-from generation.quality import QualitySettings
 from generation.rollout import Cast, RolloutSettings, Scene
 from generation.stages import DialogueStage, Rollouts, Tasks, Validation
-from generation.start import Start, StartSettings
-from generation.statistics import Outcome, Statistics
+from generation.starts.start import Start, StartSettings
 from generation.tasks import TaskSettings
 from generation.user import UserSettings
 

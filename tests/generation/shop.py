@@ -8,7 +8,7 @@ from typing import Any
 
 from core.messages import ToolSpec
 from generation.environments.base import Environment, ToolResult
-from generation.sql_tools import SqlTool
+from generation.sqlite.tools import SqlTool
 
 SCHEMA = """
 CREATE TABLE customers (customer_id INTEGER PRIMARY KEY, name TEXT NOT NULL, city TEXT, email TEXT UNIQUE);

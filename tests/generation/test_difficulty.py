@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from core.dialogue import PlannedCall
 from generation.difficulty import BANDS, Effort, difficulty, effort
-from generation.naming import changes
+from generation.specs.naming import changes
 
 
 def call(tool: str, **arguments: Any) -> PlannedCall:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from generation.entities import Entities, Field, field_key, field_types, fields, singular
+from generation.specs.entities import Entities, Field, field_key, field_types, fields, singular
 
 Schema = dict[str, Any]
 

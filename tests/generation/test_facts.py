@@ -8,7 +8,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.dialogue import PlannedCall
 from generation.facts import Knowledge, facts, literals, states
 
 DATES = (
@@ -137,4 +136,4 @@ def test_whether_a_text_states_a_value(text: str, value: str, stated: bool) -> N
 
 def test_the_literals_of_a_call_are_what_somebody_has_to_say() -> None:
     arguments = {"a": 3, "b": [1.5, {"c": "Oslo", "d": True}], "e": "${0.id}", "f": None, "g": " "}
-    assert list(literals(PlannedCall(tool="t", arguments=arguments))) == ["3", "1.5", "Oslo"]
+    assert list(literals(arguments)) == ["3", "1.5", "Oslo"]

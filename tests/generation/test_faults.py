@@ -7,8 +7,8 @@ from rollouts import user_settings
 from vet import GOOD, SECOND, TASK, changed, talk
 
 from core.dialogue import Dialogue, PlannedCall, Rubric, Task
+from generation.figures.quality import dialogue_quality
 from generation.llm.base import UserRules
-from generation.quality import dialogue_quality
 
 RULES = user_settings().rules
 

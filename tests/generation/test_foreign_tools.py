@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core.messages import ToolSpec
-from generation.foreign_tools import describe, tool_name, tool_spec
-from generation.json_types import named_type
+from generation.specs.foreign import describe, tool_name, tool_spec
+from generation.specs.json_types import named_type
 
 Raw = dict[str, Any]
 

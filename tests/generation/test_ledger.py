@@ -15,7 +15,7 @@ from generation.environments.simulated import SimulatedWorld, SimulatedWorlds
 from generation.llm.base import Completion, Request, ToolSimulatorContext
 from generation.llm.meter import Meter
 from generation.llm.roles import tool_simulator
-from generation.naming import identifies, subject
+from generation.specs.naming import identifies, subject
 
 ANN = {"customer_id": 3, "name": "Ann", "city": "Rome", "points": 40, "status": "active"}
 Step = tuple[str, dict[str, Any], Any]

@@ -14,7 +14,7 @@ from core.messages import AssistantMessage, SystemMessage, ToolSpec, UserMessage
 from generation.llm.base import Completion, LLMError, OutputSchemaContext, Request
 from generation.llm.meter import Meter
 from generation.llm.scripted import ScriptedLLM
-from generation.output_schemas import predict_output_schemas
+from generation.toolmaking.output_schemas import predict_output_schemas
 from generation.toolset import Toolset
 
 Schema = dict[str, Any]

@@ -17,10 +17,10 @@ from rollouts import Played, Spoiler, files, ignore, pipeline_of, play, saying
 from core.messages import FunctionCall, ToolCall
 from core.records import RecordError
 from core.settings import UserError
+from generation.figures.statistics import Outcome
 from generation.llm.base import Completion, LLMError, Request, Role
 from generation.llm.scripted import ScriptedLLM
 from generation.pipeline import Subject, finish, run
-from generation.statistics import Outcome
 
 Subjects = tuple[Subject, ...]
 EXECUTED = "user_oriented_exec"

@@ -17,7 +17,7 @@ from core.dialogue import PlannedCall, resolve_arguments
 from core.messages import ToolSpec
 from generation.environments.sql import SqlEnvironment, SqlWorld
 from generation.proof import MAX_TOLD_ROWS, ProofError, Trace, check_trace, execute, tells
-from generation.sql_tools import SqlTool
+from generation.sqlite.tools import SqlTool
 
 INTEGER, STRING = {"type": "integer"}, {"type": "string"}
 

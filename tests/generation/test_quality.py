@@ -12,8 +12,8 @@ from rollouts import Played, quality_settings, user_settings
 from vet import GOOD, changed, talk
 
 from core.dialogue import Dialogue
-from generation.faults import Figure
-from generation.quality import FIGURES, Quality, QualitySettings, QualityTally
+from generation.figures.faults import Figure
+from generation.figures.quality import FIGURES, Quality, QualitySettings, QualityTally
 
 RULES = user_settings().rules
 SETTINGS = QualitySettings(

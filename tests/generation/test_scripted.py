@@ -14,7 +14,7 @@ from travel import TRAVEL
 
 from core.dialogue import Dialogue, calls
 from core.messages import AssistantMessage, ToolMessage, UserMessage
-from generation.dependency import dependency_scores
+from generation.figures.dependency import dependency_scores
 from generation.llm.base import TaskWriterContext, UserContext
 from generation.llm.scripted import ScriptedLLM
 from generation.pipeline import Subject

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from shop import INTEGER, STRING
 
-from generation.sql_tools import parse_tools
+from generation.toolmaking.database import parse_tools
 
 
 def item(**changes: Any) -> dict[str, Any]:

@@ -8,10 +8,10 @@ import pytest
 from shop import INTEGER, SCHEMA, TABLES, TOOLS, build, call, tool
 
 from generation.environments.sql import SqlWorld
-from generation.sql_tools import ToolError, compile_tool, verify_tool
 from generation.sqlite.guard import OutOfBoundsError, SqlError
 from generation.sqlite.image import Image
 from generation.sqlite.sandbox import Limits, Sandbox, Statement
+from generation.sqlite.tools import ToolError, compile_tool, verify_tool
 
 FORBIDDEN = [
     # more than one statement, or none

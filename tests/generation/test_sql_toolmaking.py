@@ -18,10 +18,10 @@ from generation.llm.meter import Meter
 from generation.llm.scripted import ScriptedLLM
 from generation.seeds.base import Seed
 from generation.seeds.bundled import BundledSeeds
-from generation.sql_toolmaking import make_sql_toolset
-from generation.sql_tools import verify_tool
 from generation.sqlite.image import Image
-from generation.toolmaking import MIN_TOOLS, ToolmakingSettings, make_tools
+from generation.sqlite.tools import verify_tool
+from generation.toolmaking.database import make_sql_toolset
+from generation.toolmaking.invention import MIN_TOOLS, ToolmakingSettings, make_tools
 from generation.toolset import Toolset
 
 ROWS = {"type": "array", "items": {"type": "object", "properties": {"member_id": {"type": "integer"}}}}

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from shop import INTEGER, NUMBER, SCHEMA, STRING, TOOLS, build, tool
 
-from generation.sql_tools import SqlTool, verify_tool
 from generation.sqlite.image import Image
 from generation.sqlite.sandbox import Limits
+from generation.sqlite.tools import SqlTool, verify_tool
 
 DATA = Path(__file__).resolve().parents[2].parent / "shared" / "data"
 CHINOOK = DATA / "chinook" / "chinook.sqlite"

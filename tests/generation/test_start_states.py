@@ -15,9 +15,9 @@ from core.messages import AssistantMessage, SystemMessage, UserMessage
 from core.records import read_jsonl, write_jsonl
 from generation.llm.scripted import ScriptedLLM
 from generation.pipeline import Beginnings, Subject
-from generation.preferences import Preference
 from generation.stages import Rollouts, Tasks, Validation
-from generation.start import read_starts
+from generation.starts.preferences import Preference
+from generation.starts.start import read_starts
 
 Subjects = tuple[Subject, ...]
 EXECUTED = "user_oriented_exec"

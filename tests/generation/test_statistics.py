@@ -11,8 +11,8 @@ from rollouts import Played, quality_settings
 
 from core.dialogue import Dialogue
 from core.messages import AssistantMessage, Message, SystemMessage, ToolCall, ToolMessage, ToolSpec, UserMessage
-from generation.statistics import MeanMax, Outcome, Statistics
-from generation.statistics import statistics as all_statistics
+from generation.figures.statistics import MeanMax, Outcome, Statistics
+from generation.figures.statistics import statistics as all_statistics
 
 
 def statistics(name: str, outcomes: list[Outcome]) -> Statistics:

@@ -20,8 +20,8 @@ from generation.llm.scripted import ScriptedLLM
 from generation.prompts import prompt_ids
 from generation.seeds.base import Seed
 from generation.seeds.bundled import HELD_OUT, TRAINING, BundledSeeds
-from generation.tool_merging import merge, read_tool
-from generation.toolmaking import ToolmakingSettings, make_tools, read_questions, read_specs, refuse_held_out
+from generation.toolmaking.invention import ToolmakingSettings, make_tools, read_questions, read_specs, refuse_held_out
+from generation.toolmaking.merging import merge, read_tool
 from generation.toolset import Toolset
 
 

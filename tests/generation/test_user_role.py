@@ -15,12 +15,12 @@ from rollouts import Played, Spoiler, play, saying, user_settings
 
 from core.messages import AssistantMessage, Message, SystemMessage, UserMessage
 from generation.facts import Knowledge, facts
+from generation.figures.quality import dialogue_quality
 from generation.llm.base import UserContext, UserRules
 from generation.llm.roles.hearing import Heard
 from generation.llm.roles.user import answer
 from generation.llm.scripted import ScriptedLLM
 from generation.pipeline import Subject
-from generation.quality import dialogue_quality
 
 PRESETS = ("incremental", "upfront", "terse", "adversarial")
 NOUNS = ("hold", "visit", "locker", "invoice", "book")

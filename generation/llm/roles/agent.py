@@ -19,7 +19,7 @@ from generation.llm.roles.hearing import CLARIFY, Heard, confirmation, is_questi
 from generation.llm.roles.reporting import dig, failed, read, reason, report
 from generation.llm.roles.tool_values import is_identifier
 from generation.llm.roles.verbs import destroys
-from generation.naming import changes
+from generation.specs.naming import changes
 
 _THINK = [
     "The user wants to {what}. {tool} fits: I have {given}.",

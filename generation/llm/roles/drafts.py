@@ -14,7 +14,7 @@ from generation.llm.base import TaskWriterContext
 from generation.llm.roles.sql_shapes import words
 from generation.llm.roles.tool_values import is_identifier
 from generation.llm.roles.verbs import destroys
-from generation.naming import changes
+from generation.specs.naming import changes
 
 _TRIES = 120
 

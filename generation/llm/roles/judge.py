@@ -16,7 +16,7 @@ from core.dialogue import Blame, Bullet, PlannedCall, RubricClass
 from core.messages import AssistantMessage, UserMessage
 from generation.llm.base import JudgeContext
 from generation.llm.roles.reading import Made, calls_made, fields, mentions, same, ungrounded
-from generation.naming import changes
+from generation.specs.naming import changes
 
 ERROR_RATE = 0.04
 

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from random import Random
 from typing import Any
 
-from generation.entities import field_key
-from generation.naming import identifies
+from generation.specs.entities import field_key
+from generation.specs.naming import identifies
 
 Schema = dict[str, Any]
 

@@ -6,8 +6,8 @@ import json
 from random import Random
 from typing import Any
 
-from generation.entities import field_key, field_types, singular
 from generation.llm.base import OutputSchemaContext
+from generation.specs.entities import field_key, field_types, singular
 
 _SLIP = 0.15
 """The chance of a wrong type in a first answer."""

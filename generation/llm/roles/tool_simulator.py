@@ -11,10 +11,10 @@ from random import Random
 from typing import Any
 
 from core.messages import schema_error
-from generation.entities import field_key, singular
 from generation.llm.base import ToolSimulatorContext
 from generation.llm.roles.schema_values import Schema, kind, resolved, scalar_value
-from generation.naming import Words, alike, bare_name, identifier_key, identifies, own_identifier, subject, verb
+from generation.specs.entities import field_key, singular
+from generation.specs.naming import Words, alike, bare_name, identifier_key, identifies, own_identifier, subject, verb
 
 _SLIP = 0.04
 _FAILURE = 0.01

@@ -16,7 +16,7 @@ from generation.llm.roles.drafts import Draft, answer_of, compose, join
 from generation.llm.roles.sql_shapes import snake, words
 from generation.llm.roles.tool_values import Record, Schema, core, fields, from_record, invent, is_identifier, plain
 from generation.llm.roles.verbs import deed, makes
-from generation.naming import changes, subject
+from generation.specs.naming import changes, subject
 
 _HIDDEN = {"rows_affected", "success", "message", "error", "ok"}
 _STATES = {"pending", "delivered", "active", "inactive", "open", "closed", "cancelled", "unpaid", "overdue", "draft"}

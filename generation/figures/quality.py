@@ -11,7 +11,7 @@ from pydantic import Field
 from core.dialogue import Dialogue
 from core.messages import Frozen
 from core.settings import Settings
-from generation.faults import (
+from generation.figures.faults import (
     Fault,
     Figure,
     crowded_messages,

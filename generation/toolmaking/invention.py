@@ -25,9 +25,9 @@ from generation.llm.json_text import first_json
 from generation.llm.meter import Meter
 from generation.prompts import prompt_ids, render
 from generation.seeds.base import Seed
-from generation.sql_toolmaking import PROMPT as SQL_PROMPT
-from generation.sql_toolmaking import make_sql_toolset
-from generation.tool_merging import merge
+from generation.toolmaking.database import PROMPT as SQL_PROMPT
+from generation.toolmaking.database import make_sql_toolset
+from generation.toolmaking.merging import merge
 from generation.toolset import Toolset
 
 MIN_TOOLS = 3

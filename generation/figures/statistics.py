@@ -11,10 +11,10 @@ from pydantic import Field
 
 from core.dialogue import Dialogue
 from core.messages import Frozen
-from generation.agreement import Agreement, AgreementTally
-from generation.dependency import Dependency, DependencyTally
+from generation.figures.agreement import Agreement, AgreementTally
+from generation.figures.dependency import Dependency, DependencyTally
+from generation.figures.quality import Quality, QualitySettings, QualityTally
 from generation.llm.base import UserRules
-from generation.quality import Quality, QualitySettings, QualityTally
 
 
 class Outcome(Frozen):

@@ -10,15 +10,13 @@ from collections.abc import Iterator
 from typing import Any
 
 import sqlglot
-from pydantic import ValidationError
 from sqlglot import exp
 from sqlglot.errors import SqlglotError
 
 from core.messages import Frozen, ToolSpec, schema_error
-from generation.llm.json_text import first_records
-from generation.sql_samples import Sampler, target_table
 from generation.sqlite.guard import OutOfBoundsError, SqlError
 from generation.sqlite.image import Image, quoted
+from generation.sqlite.samples import Sampler, target_table
 from generation.sqlite.sandbox import DEFAULT_LIMITS, Limits, Sandbox, Statement
 
 _KINDS = (exp.Select, exp.SetOperation, exp.Insert, exp.Update, exp.Delete)
@@ -39,33 +37,6 @@ class ToolError(Exception):
     def __init__(self, problems: list[str]) -> None:
         super().__init__("; ".join(problems))
         self.problems = problems
-
-
-def parse_tools(text: str) -> tuple[tuple[SqlTool, ...], list[str]]:
-    """The tools in a model's answer, and what is wrong with the rest of it.
-
-    Expects a JSON array of {name, description, parameters, returns, sql}; prose and code fences around it do not matter.
-    """
-    try:
-        items = first_records(text)
-    except ValueError:
-        return (), ["the answer has no JSON array of tools"]
-    tools: dict[str, SqlTool] = {}
-    problems: list[str] = []
-    for item in items:
-        label = f"tool {item.get('name')!r}"
-        try:
-            spec = {key: value for key, value in item.items() if key != "sql"}
-            tool = SqlTool.model_validate({"spec": spec, "sql": item.get("sql")})
-        except ValidationError as error:
-            first = error.errors()[0]
-            problems.append(f"{label}: {'.'.join(str(part) for part in first['loc'])}: {first['msg']}")
-            continue
-        if tool.spec.name in tools:
-            problems.append(f"{label}: the name is given twice")
-        else:
-            tools[tool.spec.name] = tool
-    return tuple(tools.values()), problems
 
 
 def verify_tool(tool: SqlTool, image: Image, limits: Limits = DEFAULT_LIMITS) -> list[str]:

@@ -100,7 +100,7 @@ _LONGEST_LITERAL = 6
 def _needed(task: Task, subgoal: int | None = None) -> list[str]:
     """The values that the task's calls use and its goal states: what the user has to give."""
     calls = [call for call in task.plan or task.gold_calls if subgoal is None or call.subgoal == subgoal]
-    found = dict.fromkeys(value for call in calls for value in literals(call))
+    found = dict.fromkeys(value for call in calls for value in literals(call.arguments))
     return [value for value in found if len(value.split()) <= _LONGEST_LITERAL and states(task.goal, value)]
 
 

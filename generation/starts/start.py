@@ -18,7 +18,7 @@ from pydantic import Field, ValidationError
 from core.dialogue import Dialogue, Task
 from core.messages import AssistantMessage, Message, ToolMessage
 from core.settings import Settings, UserError
-from generation.foreign import conversation, tools_of
+from generation.starts.foreign import conversation, tools_of
 
 
 class StartSettings(Settings):

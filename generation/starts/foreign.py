@@ -17,7 +17,7 @@ from core.messages import (
     UserMessage,
     check_transcript,
 )
-from generation.foreign_tools import tool_name, tool_spec
+from generation.specs.foreign import tool_name, tool_spec
 
 _ROLES = {"human": "user", "gpt": "assistant", "model": "assistant", "function": "tool", "developer": "system"}
 _JSON_TYPES = {bool: "boolean", int: "integer", float: "number", str: "string", list: "array", dict: "object"}

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from pydantic import ValidationError
+
 from core.messages import UserMessage
 from core.runs import sha256
 from generation.databases import DatabaseSchema, read_schema
 from generation.llm.base import Completion, RefusedError, Request, SqlToolsContext, UnusableAnswerError
+from generation.llm.json_text import first_records
 from generation.llm.meter import Meter
 from generation.prompts import render
 from generation.seeds.base import Seed
-from generation.sql_tools import SqlTool, parse_tools, verify_tool
 from generation.sqlite.image import Image
+from generation.sqlite.tools import SqlTool, verify_tool
 from generation.toolset import Toolset
 
 PROMPT = "sql_tools"
@@ -91,3 +94,30 @@ class _Maker:
         if len(self.best) < self.enough:
             raise RefusedError(f"{len(held)} tools hold, {self.enough} are wanted: {'; '.join(problems[:_SHOWN])}")
         return self.best
+
+
+def parse_tools(text: str) -> tuple[tuple[SqlTool, ...], list[str]]:
+    """The tools in a model's answer, and what is wrong with the rest of it.
+
+    Expects a JSON array of {name, description, parameters, returns, sql}; prose and code fences around it do not matter.
+    """
+    try:
+        items = first_records(text)
+    except ValueError:
+        return (), ["the answer has no JSON array of tools"]
+    tools: dict[str, SqlTool] = {}
+    problems: list[str] = []
+    for item in items:
+        label = f"tool {item.get('name')!r}"
+        try:
+            spec = {key: value for key, value in item.items() if key != "sql"}
+            tool = SqlTool.model_validate({"spec": spec, "sql": item.get("sql")})
+        except ValidationError as error:
+            first = error.errors()[0]
+            problems.append(f"{label}: {'.'.join(str(part) for part in first['loc'])}: {first['msg']}")
+            continue
+        if tool.spec.name in tools:
+            problems.append(f"{label}: the name is given twice")
+        else:
+            tools[tool.spec.name] = tool
+    return tuple(tools.values()), problems

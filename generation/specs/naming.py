@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from functools import lru_cache
 
-from generation.entities import field_key, singular
+from generation.specs.entities import field_key, singular
 
 Words = tuple[str, ...]
 

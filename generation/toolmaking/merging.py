@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from core.messages import Frozen, ToolSpec
-from generation.entities import field_types, singular
-from generation.foreign_tools import tool_spec
-from generation.naming import subject
+from generation.specs.entities import field_types, singular
+from generation.specs.foreign import tool_spec
+from generation.specs.naming import subject
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
 _SNAKE = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")

@@ -10,13 +10,13 @@ from typing import Any
 from pydantic import ValidationError
 
 from core.messages import AssistantMessage, Message, SystemMessage, ToolSpec, UserMessage
-from generation.entities import Entities, field_types, fields
-from generation.json_types import parts
 from generation.llm.base import Completion, OutputSchemaContext, RefusedError, Request, UnusableAnswerError
 from generation.llm.json_text import first_json
 from generation.llm.meter import Meter
 from generation.prompts import render
-from generation.toolmaking import MIN_TOOLS
+from generation.specs.entities import Entities, field_types, fields
+from generation.specs.json_types import parts
+from generation.toolmaking.invention import MIN_TOOLS
 from generation.toolset import Toolset
 
 _WRAPPED = ("returns", "output_schema", "schema")

@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from core.messages import ToolSpec
-from generation.json_types import dangling, named_type, union
+from generation.specs.json_types import dangling, named_type, union
 
 _PARAMETERS = ("parameters", "input_schema", "inputSchema", "arguments")
 _RETURNS = ("returns", "output_schema", "outputSchema", "response")
