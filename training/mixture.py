@@ -56,6 +56,7 @@ class _Header(BaseModel):
     pipeline: str
     domain: str
     tasks: tuple[_Goal, ...]
+    task_starts: tuple[int, ...]
 
     @property
     def task_keys(self) -> set[tuple[str, str]]:
@@ -74,11 +75,17 @@ def find_data(path: Path) -> tuple[Path, ...]:
 
 def mix(files: Sequence[Path], settings: MixtureSettings, seed: int) -> Mixture:
     """Choose from `files`; the same files, settings and seed give the same choice. Raises UserError if a pipeline with
-    weight has no dialogue, an id occurs twice, or nothing is left to train or validate on."""
+    weight has no dialogue, an id occurs twice, a dialogue was never played, or nothing is left to train or validate on."""
     headers = [header for file in files for header in read_jsonl(file, _Header)]
     twice = [name for name, count in Counter(h.dialogue_id for h in headers).items() if count > 1]
     if twice:
         raise UserError(f"{len(twice)} dialogue ids occur more than once in the data, the first is {twice[0]!r}")
+    unplayed = [h.dialogue_id for h in headers if not h.task_starts]
+    if unplayed:
+        raise UserError(
+            f"{len(unplayed)} dialogues have tasks but were not played, the first is {unplayed[0]!r}: generate them with the "
+            "stages rollout and validation"
+        )
     pool = [h for h in headers if settings.weights.get(h.pipeline, 0) > 0]
     _check_sources(headers, settings)
     pool.sort(key=lambda h: _draw(seed, h.dialogue_id))

@@ -89,8 +89,8 @@ def _texts(dialogue: Dialogue, tokenizer: PreTrainedTokenizerBase) -> Iterator[_
     turn = -1
     for position, message in enumerate(dialogue.messages):
         turn += isinstance(message, UserMessage)
-        if not isinstance(message, AssistantMessage):
-            continue
+        if not isinstance(message, AssistantMessage) or position < dialogue.given:
+            continue  # what others said before is what the model answers to, not what it is to learn
         prompt, whole = templated(position, prompt=True), templated(position + 1, prompt=False)
         end = whole.rfind(str(tokenizer.eos_token)) + len(str(tokenizer.eos_token))
         if not whole.startswith(prompt) or end <= len(prompt):

@@ -96,3 +96,12 @@ def test_data_that_is_none(tmp_path: Path) -> None:
     file.write_text(file.read_text() + "{}\n")
     with pytest.raises(RecordError, match="line 9"):
         mix((file,), settings(), seed=0)
+
+
+def test_dialogues_that_were_never_played_are_refused(tmp_path: Path) -> None:
+    drafts = [dialogue(n).model_copy(update={"messages": (), "task_starts": ()}) for n in range(3)]
+    write_jsonl(tmp_path / "dialogues.jsonl", drafts)
+    with pytest.raises(
+        UserError, match=r"3 dialogues have tasks but were not played, the first is 'user_oriented_exec-"
+    ):
+        mix(find_data(tmp_path), settings(), seed=0)

@@ -124,3 +124,12 @@ def test_a_template_that_does_not_continue_its_prompt_is_refused(tokenizer: PreT
             render(dialogue(1), tokenizer, ANY_LENGTH)
     finally:
         tokenizer.chat_template = before
+
+
+def test_what_was_given_is_read_but_not_learnt(tokenizer: PreTrainedTokenizerFast) -> None:
+    made = dialogue(3, turns=4)
+    starts = [i for i, message in enumerate(made.messages) if isinstance(message, UserMessage)]
+    extended = made.model_copy(update={"given": starts[2]})
+    whole, rest = render(made, tokenizer, ANY_LENGTH), render(extended, tokenizer, ANY_LENGTH)
+    assert rest.samples == tuple(sample for sample in whole.samples if sample.turn >= 2)
+    assert len(rest.samples) == 2
