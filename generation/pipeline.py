@@ -11,6 +11,8 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+from pydantic_core import PydanticSerializationError
+
 from core.dialogue import Dialogue
 from core.messages import Frozen
 from core.records import Journal, read_jsonl, write_json, write_jsonl
@@ -87,12 +89,10 @@ class Pipeline:
         except UserError:
             raise
         except LLMError as error:
-            outcome = Outcome(dialogue_id=name, status="failed", lost=True, reasons=(f"llm: {error}",))
+            outcome = _failed(name, f"llm: {error}", lost=True)
         except Exception as error:
             # A fault of ours in one dialogue must neither end the run nor vanish: it is recorded and counted.
-            outcome = Outcome(
-                dialogue_id=name, status="failed", reasons=(f"internal: {type(error).__name__}: {error}",)
-            )
+            outcome = _failed(name, f"internal: {type(error).__name__}: {error}")
         return outcome.model_copy(update={"seconds": round(time.monotonic() - started, 4)})
 
     async def _outcome(self, name: str, number: int) -> Outcome:
@@ -101,13 +101,12 @@ class Pipeline:
         except ValueError as error:
             return Outcome(dialogue_id=name, status="rejected", reasons=(str(error),))
         dialogue = await self._make(draft, subject)
-        verdict, stop = dialogue.verdict, dialogue.stop
-        reasons = verdict.reasons if verdict else () if stop in ("complete", "open") else (stop,)
+        verdict = dialogue.verdict
         return Outcome(
             dialogue_id=name,
             # Where no stage validates, what came through the chosen stages is all that can be said.
-            status="rejected" if reasons else "accepted",
-            reasons=reasons,
+            status="accepted" if verdict is None or verdict.accepted else "rejected",
+            reasons=verdict.reasons if verdict else (),
             dialogue=dialogue,
             tasks_requested=dialogue.provenance.get("tasks_requested", 0),
         )
@@ -126,10 +125,15 @@ class Pipeline:
             raise ValueError(f"start: {start.problem}")
         # All branches of one parent fork at the same place.
         draft = begin(start.dialogue, name, settings.at, Random(f"{self.seed}/{start.parent}/fork"))
-        subject = self._subject_of(draft, number)
-        known = {tool.name for tool in draft.tools}
+        subject = self._subject_of(draft, number // settings.branches)
+        known = {tool.name: tool.parameters for tool in draft.tools}
         tools = (*draft.tools, *(tool for tool in subject.toolset.tools if tool.name not in known))
-        if self.worlds.engine is None:
+        if self.worlds.engine is not None:
+            # What is declared must be what is executed.
+            other = [t.name for t in subject.toolset.tools if known.get(t.name, t.parameters) != t.parameters]
+            if other:
+                raise ValueError(f"start: its tools {other} take other arguments than those of {subject.domain.name}")
+        else:
             subject = Subject(subject.toolset.model_copy(update={"tools": tools}), subject.domain)
         update = {"pipeline": self.name, "domain": subject.domain.name, "tools": tools}
         return draft.model_copy(update=update), subject
@@ -140,13 +144,17 @@ class Pipeline:
         return self.subjects[number % len(self.subjects)]
 
     def _subject_of(self, draft: Dialogue, number: int) -> Subject:
-        """The domain that a given dialogue names, else its own tools where they can be simulated, else one of the seeds'."""
+        """The domain that a given dialogue names, else its own tools where they can be simulated, else one of the seeds' if that
+        is wanted or the dialogue names none. Raises ValueError where its domain can neither be simulated nor executed."""
         for subject in self.subjects:
             if subject.domain.name == draft.domain:
                 return subject
         if draft.tools and self.worlds.engine is None and not self.beginnings.settings.inject:
             name = draft.domain or "given"
             return Subject(Toolset(domain=name, description="", tools=draft.tools), Domain(name, None, {}))
+        if draft.domain and not self.beginnings.settings.inject:
+            there = ", ".join(subject.domain.name for subject in self.subjects) or "none"
+            raise ValueError(f"start: there is no toolset of its domain {draft.domain!r}; there are: {there}")
         return self._subject(number)
 
     async def _make(self, dialogue: Dialogue, subject: Subject) -> Dialogue:
@@ -170,7 +178,8 @@ class Pipeline:
             if dialogue.stop not in ("complete", "open"):
                 dialogue = broken_off(dialogue)
                 break
-        source = {key: subject.toolset.provenance.get(key) for key in ("source", "licence")}
+        known = subject.toolset.provenance
+        source = {key: known[key] for key in ("source", "licence") if key in known}
         # The model's name not before now: a client learns it from the server.
         made = {"llm": self.llm.name, "database_sha256": subject.toolset.database_sha256}
         return dialogue.model_copy(
@@ -205,7 +214,14 @@ async def run(
         def record(outcome: Outcome) -> None:
             clock = round(time.monotonic() - began, 4)
             outcome = outcome.model_copy(update={"session": session, "clock": clock})
-            journal.append(outcome, outcome.dialogue_id)
+            try:
+                journal.append(outcome, outcome.dialogue_id)
+            except PydanticSerializationError as error:  # nothing was written
+                failed = _failed(outcome.dialogue_id, f"internal: no file can hold the dialogue: {error}")
+                outcome = outcome.model_copy(
+                    update=failed.model_dump(include={"status", "lost", "reasons", "dialogue"})
+                )
+                journal.append(outcome, outcome.dialogue_id)
             on_outcome(outcome)
 
         await run_workers(concurrency, lambda: _work(pipeline, waiting, record))
@@ -225,6 +241,12 @@ async def run_workers(count: int, worker: Callable[[], Coroutine[None, None, Non
 async def _work(pipeline: Pipeline, waiting: Iterator[int], record: Callable[[Outcome], None]) -> None:
     for number in waiting:
         record(await pipeline.dialogue(number))
+
+
+def _failed(name: str, why: str, lost: bool = False) -> Outcome:
+    """What `why` quotes may hold half a character, which no file can."""
+    reason = why.encode(errors="replace").decode()
+    return Outcome(dialogue_id=name, status="failed", lost=lost, reasons=(reason,))
 
 
 def dialogue_id(pipeline: str, number: int) -> str:

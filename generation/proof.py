@@ -102,7 +102,8 @@ def check_trace(trace: Trace, goal: str) -> None:
 
 
 # A number that stands alone: not inside an identifier (A12), a date (2025-03-14), a time or a version.
-_ALONE = re.compile(r"(?<!\w)(?<!\d[-/:.])-?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?(?!\d)(?![-/:.]\d)")
+_NUMBER = re.compile(r"-?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?")
+_ALONE = re.compile(rf"(?<!\w)(?<!\d[-/:.]){_NUMBER.pattern}(?!\d)(?![-/:.]\d)")
 
 
 def tells(text: str, value: str) -> bool:
@@ -115,8 +116,7 @@ def tells(text: str, value: str) -> bool:
 
 
 def _number(text: str) -> float | None:
-    plain = text.replace(",", "")
-    return float(plain) if re.fullmatch(r"-?\d+(\.\d+)?", plain) else None
+    return float(text.replace(",", "")) if _NUMBER.fullmatch(text) else None
 
 
 def _text(value: Any) -> str:

@@ -18,7 +18,7 @@ from generation.environments.base import Environment, World
 from generation.llm.base import UnusableAnswerError
 from generation.llm.meter import Meter
 from generation.proof import ProofError
-from generation.tasks import Domain, TaskSettings, TaskWriter, learnt, prove
+from generation.tasks import Domain, TaskSettings, TaskWriter, learnt, prove_given
 from generation.user import SimulatedUser, UserSettings
 
 
@@ -129,7 +129,9 @@ class Rollout:
         """Play to the end; the stop reason."""
         self._initial_hash = self.environment.state_hash()
         try:
-            if not await self.environment.retrace(calls(self.messages[self.draft.given :])):
+            # What was given from elsewhere never happened in a real world; a simulated one must not contradict it.
+            happened = self.messages[self.draft.given if self.scene.executable else 0 :]
+            if not await self.environment.retrace(calls(happened)):
                 raise StoppedError("replay: the given calls do not return here what they returned there")
             if self.draft.messages:
                 self.user.recall(self.draft)
@@ -158,8 +160,7 @@ class Rollout:
         nothing_played = number == len(self.draft.task_starts) and self.draft.stop != "open"
         try:
             if number < len(self.tasks):
-                given = self.tasks[number]
-                self.tasks[number] = await prove(given, self.environment) if given.plan else given
+                self.tasks[number] = await prove_given(self.tasks[number], self.environment)
             else:
                 facts = learnt(self.tasks[-1], self.messages[self.starts[-1] :]) if self.starts else None
                 self.tasks.append(await self.writer.write(self.environment, self.tasks, facts))
@@ -201,7 +202,7 @@ class Rollout:
                     return turn.user_message
                 if turn.is_task_complete:
                     raise StoppedError("user: declared the task complete before asking for anything")
-                if asked == limit:
+                if asked >= limit:  # a dialogue that goes on may have been played with a higher one
                     raise StoppedError(f"user: not done after {limit} messages")
                 self.messages.append(UserMessage(content=turn.user_message))
 

@@ -184,6 +184,12 @@ def _pipeline(
 
 def _refuse_engines(parts: Parts) -> None:
     """Before anything is paid for: a pipeline whose environment can run no toolset there will be is a mistake."""
+    if not parts.origins and (name := next((n for n, w in parts.worlds.items() if w.engine is not None), None)):
+        raise UserError(
+            f"the pipeline {name} executes tools, but nothing says how those of start.file={parts.beginnings.settings.file} "
+            "are executed: give toolsets=…, or start.inject=true for a seed domain's tools beside them, or choose another "
+            "pipeline (pipeline=user_oriented simulates any tools)"
+        )
     engines = {"sql" if origin.toolset.database else origin.toolset.engine for origin in parts.origins}
     for name, worlds in parts.worlds.items():
         if worlds.engine is not None and engines and worlds.engine not in engines:

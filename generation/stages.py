@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from typing import Protocol, runtime_checkable
 
+from pydantic import Field, field_validator
+
 from core.dialogue import Dialogue
-from core.settings import typed
+from core.settings import Settings, typed
 from generation.llm.meter import Meter
 from generation.rollout import Rollout, Scene
 from generation.seeds.base import Seed
@@ -24,7 +26,8 @@ class ToolsetStage(Protocol):
     """Works on one domain's toolset."""
 
     async def toolset(self, toolset: Toolset, seed: Seed | None, meter: Meter) -> Toolset:
-        """The toolset with more known of it; `seed` is what it comes from, None for one that was given. Raises LLMError."""
+        """The toolset with more known of it; `seed` is what it comes from, None for one that was given. Raises
+        UnusableAnswerError, which leaves the domain out, and LLMError."""
         ...
 
 
@@ -50,14 +53,20 @@ class Tools:
         return await make_tools(seed, meter, self.settings) if seed else toolset
 
 
+class SchemasSettings(Settings):
+    """`attempts` bounds how often the schema of one tool is asked for."""
+
+    attempts: int = Field(ge=1)
+
+
 class Schemas:
-    """Stage 2: what each tool returns."""
+    """Stage 2: what each tool returns. The keys are those of SchemasSettings."""
 
     def __init__(self, attempts: int) -> None:
-        self.attempts = attempts
+        self.settings = typed({"attempts": attempts}, SchemasSettings, "stages.schemas")
 
     async def toolset(self, toolset: Toolset, seed: Seed | None, meter: Meter) -> Toolset:
-        return await predict_output_schemas(toolset, meter, self.attempts)
+        return await predict_output_schemas(toolset, meter, self.settings.attempts)
 
 
 class Tasks:
@@ -83,12 +92,26 @@ class Rollouts:
         return await Rollout(dialogue, scene).play()
 
 
+class ValidationSettings(Settings):
+    """`votes` judgments are asked for of each task, each up to `attempts` times until it can be read."""
+
+    votes: int = Field(ge=1)
+    attempts: int = Field(ge=1)
+
+    @field_validator("votes")
+    @classmethod
+    def _is_odd(cls, votes: int) -> int:
+        if votes % 2 == 0:
+            raise ValueError("an odd number is expected, of which the majority decides")
+        return votes
+
+
 class Validation:
-    """Stage 3, validation, by execution and by an LRM judge: the majority of `votes` judgments."""
+    """Stage 3, validation, by execution and by an LRM judge. The keys are those of ValidationSettings."""
 
     def __init__(self, votes: int, attempts: int) -> None:
-        self.votes = votes
-        self.attempts = attempts
+        self.settings = typed({"votes": votes, "attempts": attempts}, ValidationSettings, "stages.validation")
 
     async def dialogue(self, dialogue: Dialogue, scene: Scene) -> Dialogue:
-        return await validate(dialogue, scene.world, scene.cast.judge, scene.executable, self.votes, self.attempts)
+        votes, attempts = self.settings.votes, self.settings.attempts
+        return await validate(dialogue, scene.world, scene.cast.judge, scene.executable, votes, attempts)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from random import Random
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from core.dialogue import Difficulty, PlannedCall, Rubric, Task
 from core.messages import AssistantMessage, Frozen, Message, ToolMessage, UserMessage
@@ -39,6 +40,13 @@ class TaskSettings(Settings):
     follow_ups: float = Field(ge=0, le=1)
     attempts: int = Field(ge=1)
     rows_in_view: int = Field(ge=1)
+
+    @field_validator("count", "difficulties")
+    @classmethod
+    def _something_can_be_drawn(cls, weights: dict[Any, float]) -> dict[Any, float]:
+        if min(weights.values()) < 0 or not 0 < sum(weights.values()) < math.inf:
+            raise ValueError(f"weights of 0 or more, at least one of them above 0, are expected; {weights} was given")
+        return weights
 
 
 @dataclass(frozen=True)
@@ -192,6 +200,15 @@ async def prove(task: Task, environment: Environment) -> Task:
             "difficulty": difficulty(effort(task.plan, trace.writes)),
         }
     )
+
+
+async def prove_given(task: Task, environment: Environment) -> Task:
+    """A task that was given, proved as far as it says how it is solved. Raises ProofError."""
+    if task.plan:
+        return await prove(task, environment)
+    if environment.executable:
+        await execute(task.gold_calls, environment)
+    return task
 
 
 def learnt(task: Task, messages: Sequence[Message]) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from core.records import Journal, read_jsonl, write_jsonl
 from core.runs import sha256
 from core.settings import UserError
-from generation.llm.base import LLM, LLMError
+from generation.llm.base import LLM, LLMError, UnusableAnswerError
 from generation.llm.meter import Meter
 from generation.seeds.base import Seed
 from generation.stages import ToolsetStage
@@ -41,10 +41,15 @@ def from_seed(seed: Seed) -> Origin:
 
 
 def from_file(path: Path) -> list[Origin]:
-    """The toolsets of an earlier run, or of anybody's making. Raises UserError where two are of one domain or a database is
-    not the one it was."""
+    """The toolsets of an earlier run, or of anybody's making. Raises UserError where two are of one domain, an SQL tool has no
+    statement, or a database is missing or not the one it was."""
     toolsets = list(read_jsonl(path, Toolset))
     for toolset in toolsets:
+        unsaid = sorted({tool.name for tool in toolset.tools} - toolset.statements.keys())
+        if toolset.engine == "sql" and unsaid:
+            raise UserError(f"{path}: {toolset.domain} has engine sql, but no statements for its tools {unsaid}")
+        if toolset.database and not toolset.database.is_file():
+            raise UserError(f"{path}: the database of {toolset.domain} is missing: there is no {toolset.database}")
         changed = toolset.database and toolset.database_sha256 not in (None, sha256(toolset.database))
         if changed:
             raise UserError(f"{path}: {toolset.database} is not the database of this toolset (SHA-256 differs)")
@@ -95,4 +100,9 @@ async def _make(origin: Origin, stages: Sequence[ToolsetStage], llm: LLM) -> Too
             toolset = await stage.toolset(toolset, origin.seed, meter)
     except LLMError as error:
         raise UserError(f"no tools for {toolset.domain}: the model cannot be reached ({error})") from None
+    except UnusableAnswerError as error:
+        refused = (*toolset.refused, str(error))
+        toolset = toolset.model_copy(update={"tools": (), "statements": {}, "refused": refused})
+    if origin.seed is None and not meter.usage.requests:
+        return toolset  # what was spent on it stands there
     return toolset.model_copy(update={"provenance": toolset.provenance | {"usage": meter.usage.model_dump()}})

@@ -28,9 +28,12 @@ class Replay:
 async def validate(
     dialogue: Dialogue, world: World, judge: Meter, executable: bool, votes: int = 1, attempts: int = 1
 ) -> Dialogue:
-    """The dialogue with its verdict and, where calls are really executed, the proof of its state."""
+    """The dialogue with its verdict and, where calls are really executed, the proof of its state. One whose tasks were not all
+    played, or that has none, is refused: nothing says what it should have come to."""
     if dialogue.stop != "complete":
         return broken_off(dialogue)
+    if len(dialogue.task_starts) < max(1, len(dialogue.tasks)):
+        return _unfinished(dialogue, f"{len(dialogue.task_starts)} of its {len(dialogue.tasks)} tasks were played")
     checks = [Check(name="finished", passed=True), _lawful(dialogue)]
     judgments: list[Judgment] = []
     if checks[-1].passed:
@@ -48,7 +51,11 @@ async def validate(
 
 def broken_off(dialogue: Dialogue) -> Dialogue:
     """A dialogue that came to no end, refused for its stop reason. Its transcript's form is not what is to blame."""
-    return _with_verdict(dialogue, [Check(name="finished", passed=False, detail=dialogue.stop)], [], False)
+    return _unfinished(dialogue, dialogue.stop)
+
+
+def _unfinished(dialogue: Dialogue, why: str) -> Dialogue:
+    return _with_verdict(dialogue, [Check(name="finished", passed=False, detail=why)], [], False)
 
 
 def _with_verdict(

@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 from contextlib import ExitStack
 from dataclasses import replace
+from typing import Any
 
 from hydra.utils import instantiate
 from omegaconf import DictConfig
@@ -13,11 +14,12 @@ from omegaconf import DictConfig
 from core.console import stage_console
 from core.runs import open_run, sha256
 from core.serving import serve
-from core.settings import typed
+from core.settings import UserError, typed
 from core.tracking import Tracker
 from generation.pipeline import Beginnings
 from generation.progress import GenerationProgress, sample_rows, summarise
 from generation.stage import GenerateSettings, Parts, generate, origins
+from generation.stages import Stage
 from generation.starts.start import read_starts
 from scripts.launch import main
 
@@ -29,7 +31,7 @@ def parts(settings: GenerateSettings) -> Parts:
     return Parts(
         llm=instantiate(settings.llm, _convert_="all"),
         origins=origins(settings.toolsets, instantiate(settings.seeds, _convert_="all"), beginnings),
-        stages=tuple(instantiate(stage, _convert_="all") for stage in settings.stages.values()),
+        stages=tuple(made_stage(name, node) for name, node in settings.stages.items()),
         worlds={
             name: instantiate(pipeline.environment, _convert_="all") for name, pipeline in settings.pipelines.items()
         },
@@ -37,13 +39,21 @@ def parts(settings: GenerateSettings) -> Parts:
     )
 
 
+def made_stage(name: str, node: dict[str, Any]) -> Stage:
+    """One stage. Raises UserError for what is none: it would be passed over in silence."""
+    stage = instantiate(node, _convert_="all")
+    if not isinstance(stage, Stage):
+        raise UserError(f"stages.{name}: {node.get('_target_')} is no stage; a method toolset or dialogue is expected")
+    return stage
+
+
 def inputs(settings: GenerateSettings, made: Parts) -> dict[str, str]:
     """Name -> hash of everything that the run is made from."""
     files = {"toolsets": settings.toolsets, "start": settings.start.file}
     hashes = {name: sha256(file) for name, file in files.items() if file}
-    for origin in made.origins:
+    for number, origin in enumerate(made.origins):  # their order decides which dialogue is about which
         content = origin.toolset.model_dump_json(exclude={"database"})
-        hashes[origin.toolset.domain] = hashlib.sha256(content.encode()).hexdigest()
+        hashes[f"toolset {number}: {origin.toolset.domain}"] = hashlib.sha256(content.encode()).hexdigest()
     return hashes
 
 
@@ -60,6 +70,8 @@ def stage(config: DictConfig) -> None:
             open_run(settings.outputs, "generate", plain, inputs(settings, made), neutral=neutral)
         )
         console.print(f"{'resuming' if job.resumed else 'generating into'} {job.directory}", soft_wrap=True)
+        if (left := len(made.beginnings.starts) * settings.start.branches - settings.n) > 0:
+            console.print(f"n={settings.n} leaves out {left} of what start.file gives", style="yellow")
         name, group = job.manifest.run_id, job.manifest.group
         tracker = stack.enter_context(Tracker(settings.tracking, settings.outputs, "generate", name, group, plain))
         urls = stack.enter_context(serve(settings.serve, settings.serving, job.directory)) if settings.serve else ()

@@ -30,7 +30,8 @@ def verify(run: Path) -> int:
     console = stage_console()
     for name, pipeline in pipelines.items():
         worlds: Worlds = instantiate(pipeline["environment"])
-        dialogues = list(read_jsonl(run / name / "dialogues.jsonl", Dialogue)) if worlds.executable else []
+        accepted = list(read_jsonl(run / name / "dialogues.jsonl", Dialogue)) if worlds.executable else []
+        dialogues = [dialogue for dialogue in accepted if dialogue.task_starts]  # of tasks alone nothing was executed
         for dialogue in track(dialogues, f"replaying {name}", console=console, disable=not dialogues):
             world = worlds.world(toolsets[dialogue.domain], Meter(ScriptedLLM()), dialogue.dialogue_id)
             again = asyncio.run(replay(dialogue, world))

@@ -21,13 +21,14 @@ from generation.specs.foreign import tool_name, tool_spec
 
 _ROLES = {"human": "user", "gpt": "assistant", "model": "assistant", "function": "tool", "developer": "system"}
 _JSON_TYPES = {bool: "boolean", int: "integer", float: "number", str: "string", list: "array", dict: "object"}
+_PARTS = {"text", "image_url"}
 
 
 def conversation(raw: Mapping[str, Any]) -> tuple[Message, ...]:
     """The messages of a line that holds them under "messages", or "traj" as τ-bench does; none where it holds neither.
 
-    A closing user message and calls without an answer at the end are left out: something else is to follow there. Raises
-    ValueError where the rest is no lawful conversation.
+    A closing user message and calls without an answer at the end are left out: something else is to follow there; so is an
+    assistant's greeting before the user's first words. Raises ValueError where the rest is no lawful conversation.
     """
     found = raw.get("messages", raw.get("traj")) or []
     if isinstance(found, str):
@@ -38,9 +39,14 @@ def conversation(raw: Mapping[str, Any]) -> tuple[Message, ...]:
     waiting: list[tuple[str, str]] = []
     for message in found:
         _add(messages, message, waiting)
-    while messages and not (isinstance(messages[-1], AssistantMessage) and not messages[-1].tool_calls):
+    while messages and not _may_end(messages[-1]):
         messages.pop()
     return tuple(messages)
+
+
+def _may_end(message: Message) -> bool:
+    """Whether a user may speak next."""
+    return isinstance(message, SystemMessage) or (isinstance(message, AssistantMessage) and not message.tool_calls)
 
 
 def tools_of(raw: Any, messages: Sequence[Message]) -> tuple[ToolSpec, ...]:
@@ -56,7 +62,7 @@ def tools_of(raw: Any, messages: Sequence[Message]) -> tuple[ToolSpec, ...]:
             if call.name not in specs:
                 observed.setdefault(call.name, []).append(call.parsed())
     tools = (*specs.values(), *(_inferred(name, arguments) for name, arguments in observed.items()))
-    if messages:
+    if len(messages) > 1 or not all(isinstance(message, SystemMessage) for message in messages):
         check_transcript(messages, tools)
     return tools
 
@@ -94,6 +100,8 @@ def _add(messages: list[Message], raw: dict[str, Any], waiting: list[tuple[str, 
         if isinstance(last, AssistantMessage) and not last.tool_calls:
             content = f"{messages.pop().content}\n\n{content}".strip()
         calls = _calls(raw, len(messages), waiting)
+        if not calls and all(isinstance(message, SystemMessage) for message in messages):
+            return  # a greeting
         reasoning = raw.get("reasoning_content") or raw.get("reasoning")
         messages.append(
             AssistantMessage(content=content, reasoning_content=_text(reasoning) or None, tool_calls=calls or None)
@@ -111,13 +119,17 @@ def _add(messages: list[Message], raw: dict[str, Any], waiting: list[tuple[str, 
 def _calls(raw: dict[str, Any], position: int, waiting: list[tuple[str, str]]) -> tuple[ToolCall, ...]:
     legacy = raw.get("function_call")
     found = raw.get("tool_calls") or ([{"function": legacy}] if legacy else [])
+    if not isinstance(found, list):
+        raise ValueError(f"message {position}: the tool calls are no list")
     calls = []
     waiting.clear()
     for number, call in enumerate(found):
-        function = call.get("function", call)
+        function = call.get("function", call) if isinstance(call, dict) else None
+        if not isinstance(function, dict):
+            raise ValueError(f"message {position}: call {number} names no function")
         arguments = function.get("arguments") or "{}"
         text = arguments if isinstance(arguments, str) else json.dumps(arguments, ensure_ascii=False)
-        name = tool_name(function.get("name", ""))
+        name = tool_name(function.get("name"))
         ours = ToolCall(id=f"given_{position}_{number}", function=FunctionCall(name=name, arguments=text))
         ours.parsed()
         calls.append(ours)
@@ -126,7 +138,9 @@ def _calls(raw: dict[str, Any], position: int, waiting: list[tuple[str, str]]) -
 
 
 def _text(value: Any) -> str:
-    """Content as a string: also where it is null, or a list of parts."""
-    if isinstance(value, list):
-        return "\n".join(str(part.get("text", "")) for part in value if isinstance(part, dict))
-    return str(value or "")
+    """Content as a string: also where it is null, a list of parts, or a value of JSON."""
+    if isinstance(value, list) and all(isinstance(part, dict) and part.keys() & _PARTS for part in value):
+        return "\n".join(str(part["text"]) for part in value if "text" in part)
+    if value is None or isinstance(value, str):
+        return value or ""
+    return json.dumps(value, ensure_ascii=False)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from core.dialogue import Dialogue, JsonTools
-from core.messages import Frozen, Message
+from core.messages import AssistantMessage, Frozen, Message
 
 
 class Preference(Frozen):
@@ -23,18 +23,19 @@ class Preference(Frozen):
 
 
 def preferences(dialogues: Iterable[Dialogue]) -> Iterator[Preference]:
-    """Pairs of branches of the same fork, each branch in one pair at most, in the order given."""
+    """Pairs of branches of the same fork, each branch in one pair at most, in the order given. Only where the agent was to act
+    at the fork: elsewhere the branches answer different words of the user."""
     forks: dict[tuple[str, int], list[Dialogue]] = {}
     for dialogue in dialogues:
-        if "parent" in dialogue.provenance and dialogue.verdict:
-            key = (dialogue.provenance["parent"], dialogue.provenance["parent_messages"])
-            forks.setdefault(key, []).append(dialogue)
+        length = dialogue.provenance.get("parent_messages", 0)
+        if dialogue.verdict and length and isinstance((*dialogue.messages, None)[length], AssistantMessage):
+            forks.setdefault((dialogue.provenance["parent"], length), []).append(dialogue)
     for (parent, length), branches in forks.items():
         good = [b for b in branches if b.verdict and b.verdict.accepted]
         bad = [b for b in branches if b.verdict and b.verdict.blame == "agent"]
         for chosen, rejected in zip(good, bad, strict=False):
             assert rejected.verdict, "filtered above"
-            if len(rejected.messages) > length and chosen.messages[:length] == rejected.messages[:length]:
+            if _comparable(chosen, rejected, length):
                 yield Preference(
                     parent=parent,
                     domain=chosen.domain,
@@ -46,3 +47,9 @@ def preferences(dialogues: Iterable[Dialogue]) -> Iterator[Preference]:
                     rejected_id=rejected.dialogue_id,
                     reasons=rejected.verdict.reasons,
                 )
+
+
+def _comparable(chosen: Dialogue, rejected: Dialogue, length: int) -> bool:
+    """Whether both go on from the same, with the same tools, and differently."""
+    same = chosen.messages[:length] == rejected.messages[:length] and chosen.tools == rejected.tools
+    return same and chosen.messages != rejected.messages

@@ -238,10 +238,22 @@ async def test_unlawful_transcripts_are_rejected_before_anything_is_run(
 
 async def test_a_task_index_that_does_not_fit_is_unlawful(executed: Played, worlds: dict[str, World]) -> None:
     dialogue = next(d for d in executed.accepted if len(d.tasks) > 1)
-    for starts in (dialogue.task_starts[:1], dialogue.task_starts[::-1]):
-        broken = dialogue.model_copy(update={"task_starts": starts})
-        verdict = await verdict_on(broken, worlds[dialogue.domain])
-        assert verdict.reasons[0].startswith("contract: task_starts")
+    broken = dialogue.model_copy(update={"task_starts": dialogue.task_starts[::-1]})
+    verdict = await verdict_on(broken, worlds[dialogue.domain])
+    assert verdict.reasons[0].startswith("contract: task_starts")
+
+
+async def test_what_was_not_played_is_neither_accepted_nor_the_agents_fault(
+    executed: Played, worlds: dict[str, World]
+) -> None:
+    dialogue = next(d for d in executed.accepted if len(d.tasks) > 1)
+    count = len(dialogue.tasks)
+    for played, tasks in ((1, dialogue.tasks), (0, dialogue.tasks), (0, ())):
+        unplayed = dialogue.model_copy(update={"task_starts": dialogue.task_starts[:played], "tasks": tasks})
+        verdict = await verdict_on(unplayed, worlds[dialogue.domain])
+        assert not verdict.accepted
+        assert verdict.reasons == (f"finished: {played} of its {count if tasks else 0} tasks were played",)
+        assert verdict.blame is None
 
 
 async def test_a_dialogue_that_broke_off_is_blamed_on_who_stopped_it(

@@ -1,0 +1,420 @@
+"""Start states that are odd but legal, or broken in ways that files are: each ends as its own outcome, under its own reason."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rollouts import Played, Spoiler, beginnings, pipeline_of, play, saying, scene_of
+
+from core.dialogue import Dialogue, Rubric, Task, Verdict, calls
+from core.messages import AssistantMessage, Message, SystemMessage, ToolCall, ToolMessage, ToolSpec, UserMessage
+from core.records import read_jsonl, write_jsonl
+from generation.figures.statistics import Outcome
+from generation.llm.base import Completion, Request
+from generation.llm.scripted import ScriptedLLM
+from generation.pipeline import Subject
+from generation.rollout import Rollout, Scene
+from generation.stages import Rollouts, Tasks, Validation
+from generation.starts.preferences import Preference, preferences
+from generation.starts.start import begin, read_starts
+from generation.tasks import Domain
+from generation.toolset import Toolset
+
+Subjects = tuple[Subject, ...]
+EXECUTED = "user_oriented_exec"
+NEVER_DONE = saying(json.dumps({"user_message": "And another thing.", "is_task_complete": False}))
+FIND = ToolSpec(name="find", description="Find.", parameters={"type": "object"})
+SYSTEM = SystemMessage(content="Be kind.")
+
+
+def task(number: int) -> Task:
+    goal = f"Find {number}."
+    return Task(
+        task_id=f"old/t{number}", goal=goal, subgoals=(goal,), difficulty="easy", rubric=Rubric(criteria=(goal,))
+    )
+
+
+def asked(number: int, *results: str, of: int = 1) -> list[Message]:
+    """A request, `of` calls at once, and the results of the first of them."""
+    ids = [f"c{number}_{i}" for i in range(of)]
+    return [
+        UserMessage(content=f"Find {number}"),
+        AssistantMessage(tool_calls=tuple(ToolCall.make(key, "find", {}) for key in ids)),
+        *(ToolMessage(tool_call_id=key, content=result) for key, result in zip(ids, results, strict=False)),
+    ]
+
+
+def dialogue(*messages: Message, tasks: int, starts: tuple[int, ...], **more: Any) -> Dialogue:
+    fields = {"dialogue_id": "old", "pipeline": "user_oriented", "domain": "shop", "tools": (FIND,)} | more
+    return Dialogue(messages=messages, tasks=tuple(map(task, range(tasks))), task_starts=starts, **fields)
+
+
+# Reading.
+
+LINE = {
+    "id": "x",
+    "domain": "gym",
+    "tools": [{"type": "function", "function": {"name": "find", "parameters": {"type": "object"}}}],
+    "tasks": ["Find it.", {"goal": "Find it.", "plan": [{"tool": "find", "arguments": {"id": 3}, "tell": ["x"]}]}],
+    "messages": [
+        {"role": "user", "content": "Find it."},
+        {"role": "assistant", "tool_calls": [{"id": "c", "function": {"name": "find", "arguments": '{"id": 3}'}}]},
+        {"role": "tool", "tool_call_id": "c", "content": "[]"},
+        {"role": "assistant", "content": "It is gone."},
+    ],
+}
+OURS = json.loads(
+    dialogue(SYSTEM, *asked(0, "[]"), AssistantMessage(content="a"), tasks=1, starts=(1,)).model_dump_json()
+)
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=3) | st.just("\ud83d"),
+    lambda inner: (
+        st.lists(inner, max_size=2) | st.dictionaries(st.sampled_from(["name", "function", "role", "goal"]), inner)
+    ),
+    max_leaves=4,
+)
+
+
+def places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    keys = list(value) if isinstance(value, dict) else range(len(value)) if isinstance(value, list) else []
+    return [path, *(place for key in keys for place in places(value[key], (*path, key)))]
+
+
+def put(value: Any, path: tuple[Any, ...], new: Any) -> Any:
+    if not path:
+        return new
+    copy = dict(value) if isinstance(value, dict) else list(value)
+    copy[path[0]] = put(value[path[0]], path[1:], new)
+    return copy
+
+
+@given(line=st.sampled_from([LINE, OURS]), data=st.data())
+def test_whatever_stands_anywhere_in_a_line_it_can_be_used_and_written_or_is_refused(
+    line: dict[str, Any], data: st.DataObject, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    spoilt = put(line, data.draw(st.sampled_from(places(line))), data.draw(json_values))
+    file = tmp_path_factory.getbasetemp() / "spoilt.jsonl"
+    file.write_text(json.dumps(spoilt))
+    (start,) = read_starts(file)
+    assert bool(start.dialogue) != bool(start.problem)
+    start.problem.encode()
+    if start.dialogue:
+        start.dialogue.model_dump_json()
+        begin(start.dialogue, "new", "end", Random(0))
+
+
+def test_a_line_that_is_no_utf_8_keeps_its_place_and_a_mark_at_the_front_is_no_harm(tmp_path: Path) -> None:
+    good = json.dumps(LINE, ensure_ascii=False).encode()
+    file = tmp_path / "x.jsonl"
+    file.write_bytes(b"\xef\xbb\xbf" + good + b"\n" + good.replace(b"gone", b"g\xf6ne") + b"\n" + good)
+    first, second, third = read_starts(file)
+    assert first.dialogue == third.dialogue
+    assert first.dialogue
+    assert f"{file}, line 2: 'utf-8' codec can't decode" in second.problem
+
+
+@pytest.mark.parametrize(
+    ("line", "why"),
+    [
+        ({"id": 3}, "nothing to go on from"),
+        ({"dialogue_id": "x", "status": "failed", "reasons": ["llm: gone"]}, "nothing to go on from"),
+        ({"messages": [{"role": "user", "content": "Hello?"}]}, "nothing to go on from"),
+        ({"messages": [{"role": "assistant", "content": "Hello?"}]}, "nothing to go on from"),
+        ({"tasks": "Find Ada."}, '"tasks" is no list'),
+        ({"tasks": [["Find Ada."]]}, "task 0 is neither a goal nor an object"),
+        (OURS | {"task_starts": [9]}, "task_starts [9] do not lie within its 5 messages"),
+        (OURS | {"given": 2}, "given 2 and task_starts [1] do not lie"),
+        (OURS | {"task_starts": [1, 3]}, "task_starts [1, 3] must rise, one for each of at most 1 tasks"),
+        (OURS | {"messages": OURS["messages"][:3]}, "the calls ['c0_0'] at the end have no answer"),
+        (OURS | {"tools": "[]"}, "calls the undeclared tool 'find'"),
+    ],
+)
+def test_lines_from_which_nothing_can_go_on_say_why(line: dict[str, Any], why: str, tmp_path: Path) -> None:
+    file = tmp_path / "x.jsonl"
+    file.write_text(json.dumps(line))
+    (start,) = read_starts(file)
+    assert start.dialogue is None
+    assert why in start.problem
+
+
+def test_rejected_dialogues_can_be_gone_on_from(subjects: Subjects, tmp_path: Path) -> None:
+    first = play(EXECUTED, subjects, tmp_path / "first", n=6, llm=Spoiler("user", NEVER_DONE), max_user_turns=2)
+    assert len(first.rejected) == 6
+    begin_with = beginnings(read_starts(first.directory / "rejected.jsonl"))
+    again = play(EXECUTED, subjects, tmp_path / "again", n=6, llm=ScriptedLLM(error_rate=0.0), begin=begin_with)
+    assert again.statistics.accepted >= 3
+    before = {r.dialogue_id: r.dialogue for r in first.rejected}
+    for dialogue in again.accepted:
+        parent = before[dialogue.provenance["parent"]]
+        assert parent
+        assert dialogue.messages[: len(parent.messages)] == parent.messages
+
+
+def test_tasks_of_the_same_name_become_different_ones() -> None:
+    twins = (task(0), task(0).model_copy(update={"follows_from": "old/t0"}))
+    draft = begin(dialogue(tasks=0, starts=()).model_copy(update={"tasks": twins}), "new", "end", Random(0))
+    assert [t.task_id for t in draft.tasks] == ["new/t0", "new/t1"]
+
+
+# Where something broke off.
+
+
+def test_calls_that_were_not_all_answered_are_made_anew() -> None:
+    whole = asked(0, "[]", "[]", of=2)
+    for answered in (0, 1):
+        broken = dialogue(SYSTEM, *whole[: 2 + answered], tasks=1, starts=(1,), stop="tool_simulator: nothing usable")
+        draft = begin(broken, "new", "end", Random(0))
+        assert (draft.messages, draft.stop, draft.task_starts) == ((SYSTEM, whole[0]), "open", (1,))
+    settled = dialogue(SYSTEM, *whole, tasks=1, starts=(1,), stop="agent: no answer after 12 rounds of tool use")
+    draft = begin(settled, "new", "end", Random(0))
+    assert (draft.messages, draft.stop) == (settled.messages, "open")
+
+
+def test_a_task_about_which_nothing_was_said_is_played_from_its_start() -> None:
+    one = [SYSTEM, *asked(0, "[]"), AssistantMessage(content="Gone.")]
+    left = dialogue(*one, tasks=2, starts=(1, 5), stop="user: declared the task complete before asking for anything")
+    draft = begin(left, "new", "end", Random(0))
+    assert (draft.task_starts, draft.stop, len(draft.tasks)) == ((1,), "complete", 2)
+    never = dialogue(SYSTEM, tasks=1, starts=(1,), stop=left.stop)
+    draft = begin(never, "new", "end", Random(0))
+    assert (draft.task_starts, draft.stop, len(draft.tasks)) == ((), "complete", 1)
+
+
+@pytest.mark.parametrize("name", ["task_oriented", EXECUTED])
+def test_a_dialogue_that_broke_off_before_its_first_task_begins_with_one(
+    name: str, subjects: Subjects, tmp_path: Path
+) -> None:
+    """Its writer gave nothing usable, or the given task did not hold."""
+    gym = tuple(subject for subject in subjects if subject.domain.name == "gym")
+    empty: dict[str, Any] = {"pipeline": name, "domain": "gym", "tools": gym[0].toolset.tools}
+    stopped = [
+        Dialogue(dialogue_id="a", stop="task_writer: nothing usable in 6 attempts", **empty),
+        Dialogue(dialogue_id="b", stop="task_writer: the given task does not hold", messages=(SYSTEM,), **empty),
+    ]
+    write_jsonl(tmp_path / "stopped.jsonl", stopped)
+    begin_with = beginnings(read_starts(tmp_path / "stopped.jsonl"))
+    played = play(name, gym, tmp_path / "made", n=2, llm=ScriptedLLM(error_rate=0.0), begin=begin_with)
+    assert (played.statistics.started, played.statistics.failed) == (2, 0)
+    assert [len(d.tasks) >= 1 for d in played.accepted] == [True, True]
+
+
+async def test_a_lower_limit_of_messages_stops_what_was_played_with_a_higher_one(subjects: Subjects) -> None:
+    subject = subjects[0]
+    tools = subject.toolset.tools
+    said = [m for i in range(5) for m in (UserMessage(content=f"{i}?"), AssistantMessage(content=f"{i}."))]
+    parent = dialogue(SYSTEM, *said, tasks=1, starts=(1,), stop="user: not done after 5 messages", tools=tools)
+    pipeline = pipeline_of("user_oriented", subjects, Spoiler("user", NEVER_DONE), max_user_turns=2)
+    played = await Rollout(begin(parent, "d", "end", Random(0)), scene_of(pipeline, subject)).play()
+    assert played.stop == "user: not done after 2 messages"
+    assert played.messages == parent.messages
+
+
+# What was given, and what can be executed.
+
+
+class Shop:
+    """Looks order 5 up, once, and tells what it finds; its own tools would say that the order is lost."""
+
+    name = "shop"
+
+    async def complete(self, request: Request) -> Completion:
+        done = isinstance(request.messages[-1], ToolMessage) or "Lost" in request.messages[-1].content
+        message = AssistantMessage(content="Lost or shipped.")
+        if request.role == "agent" and not done:
+            message = AssistantMessage(tool_calls=(ToolCall.make("x", "get_order", {"order_id": 5}),))
+        elif request.role == "user":
+            message = AssistantMessage(content=json.dumps({"user_message": "Order 5?", "is_task_complete": done}))
+        elif request.role == "tool_simulator":
+            message = AssistantMessage(content='{"order_id": 5, "status": "lost"}')
+        return Completion(message)
+
+    async def close(self) -> None: ...
+
+
+@pytest.mark.parametrize("given", [True, False])
+async def test_a_simulated_tool_does_not_contradict_what_was_given(given: bool) -> None:
+    parameters = {"type": "object", "properties": {"order_id": {"type": "integer"}}}
+    tools = (ToolSpec(name="get_order", description="Get.", parameters=parameters),)
+    call = ToolCall.make("given_1_0", "get_order", {"order_id": 5})
+    shipped = '{"order_id": 5, "status": "shipped"}'
+    before = (
+        UserMessage(content="Order 5?"),
+        AssistantMessage(tool_calls=(call,)),
+        ToolMessage(tool_call_id=call.id, content=shipped),
+        AssistantMessage(content="Shipped."),
+    )
+    messages = before if given else before[::3]
+    subject = Subject(Toolset(domain="shop", description="", tools=tools), Domain("shop", None, {}))
+    pipeline = pipeline_of("user_oriented", (subject,), Shop(), count={1: 1.0})
+    draft = Dialogue(dialogue_id="d", pipeline="given", domain="shop", tools=tools, messages=messages, tasks=(task(0),))
+    played = await Rollout(draft.model_copy(update={"given": len(messages)}), scene_of(pipeline, subject)).play()
+    assert played.stop == "complete"
+    (said,) = (result for _, _, result in calls(played.messages[len(messages) :]))
+    assert ("shipped" in said) is given
+
+
+def test_branches_of_one_conversation_are_about_the_same(subjects: Subjects, tmp_path: Path) -> None:
+    file = tmp_path / "foreign.jsonl"
+    talk = [{"role": "user", "content": "Hello"}, {"role": "assistant", "content": "Good day."}]
+    file.write_text("".join(json.dumps({"id": f"c{i}", "messages": talk}) + "\n" for i in range(3)))
+    begin_with = beginnings(read_starts(file), inject=True, branches=2)
+    played = play(EXECUTED, subjects, tmp_path / "made", n=6, begin=begin_with)
+    assert played.statistics.failed == 0
+    dialogues = [*played.accepted, *(r.dialogue for r in played.rejected if r.dialogue)]
+    assert {d.provenance["parent"]: d.domain for d in dialogues} == {
+        f"c{i}": subject.domain.name for i, subject in enumerate(subjects)
+    }
+    assert len({(d.provenance["parent"], d.domain) for d in dialogues}) == 3
+    assert not list(read_jsonl(played.directory / "preferences.jsonl", Preference)), "each asked for something else"
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({"domain": "opera"}, "start: there is no toolset of its domain 'opera'; there are: clinic, gym, library"),
+        ({"domain": "gym", "tools": "renamed"}, "take other arguments than those of gym"),
+    ],
+)
+def test_what_is_declared_is_what_is_executed(
+    changes: dict[str, Any], why: str, executed: Played, subjects: Subjects, tmp_path: Path
+) -> None:
+    """A dialogue of a domain that is not there is not played on another one's database."""
+    parent = next(d for d in executed.accepted if d.domain == "gym")
+    if "tools" in changes:
+        used = {name for name, _, _ in calls(parent.messages)}
+        unused = next(tool for tool in parent.tools if tool.name not in used)
+        other = unused.model_copy(update={"parameters": {"type": "object", "properties": {}}})
+        changes = {"tools": tuple(other if tool is unused else tool for tool in parent.tools)}
+    write_jsonl(tmp_path / "x.jsonl", [parent.model_copy(update=changes)])
+    begin_with = beginnings(read_starts(tmp_path / "x.jsonl"))
+    played = play(EXECUTED, subjects, tmp_path / "made", n=1, begin=begin_with)
+    (rejection,) = played.rejected
+    assert why in rejection.reasons[0]
+    played = play("user_oriented", subjects, tmp_path / "simulated", n=1, begin=begin_with)
+    assert played.statistics.failed == 0
+    assert not any(r.reasons[0].startswith("start:") for r in played.rejected), "any tools can be simulated"
+
+
+def test_gold_calls_without_a_plan_must_work(subjects: Subjects, tmp_path: Path) -> None:
+    gym = next(subject for subject in subjects if subject.domain.name == "gym")
+    lines = [
+        {
+            "domain": "gym",
+            "tasks": [
+                {
+                    "goal": f"The user wants to delete booking number {number}.",
+                    "gold_calls": [{"tool": "delete_booking", "arguments": {"booking_id": number}}],
+                }
+            ],
+        }
+        for number in (108, 10**6)
+    ]
+    file = tmp_path / "tasks.jsonl"
+    file.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    played = play(EXECUTED, (gym,), tmp_path / "made", n=2, count={1: 1.0}, begin=beginnings(read_starts(file)))
+    outcomes = {o.dialogue_id[-1]: o for o in read_jsonl(played.directory / "journal.jsonl", Outcome)}
+    assert "given task does not hold" not in str(outcomes["0"].reasons)
+    assert outcomes["1"].reasons[0].startswith("finished: task_writer: the given task does not hold: call 0")
+    assert outcomes["1"].dialogue
+    assert outcomes["1"].dialogue.verdict
+    assert outcomes["1"].dialogue.verdict.blame == "task"
+
+
+# What becomes of it.
+
+
+def test_a_conversation_alone_is_nothing_that_validation_could_accept(subjects: Subjects, tmp_path: Path) -> None:
+    file = tmp_path / "foreign.jsonl"
+    file.write_text(json.dumps({key: LINE[key] for key in ("messages", "tools")}))
+    stages = (Validation(votes=1, attempts=1),)
+    for name, inject in (("user_oriented", False), (EXECUTED, True)):
+        begin_with = beginnings(read_starts(file), inject=inject)
+        played = play(name, subjects, tmp_path / name, n=1, stages=stages, begin=begin_with)
+        (rejection,) = played.rejected
+        assert rejection.reasons == ("finished: 0 of its 0 tasks were played",)
+        assert rejection.dialogue
+        assert rejection.dialogue.verdict
+        assert rejection.dialogue.verdict.blame is None
+
+
+def test_where_it_comes_from_is_kept(executed: Played, subjects: Subjects, tmp_path: Path) -> None:
+    parent = executed.accepted[0]
+    assert parent.provenance["refused_drafts"] is not None
+    marked = parent.provenance | {"source": "theirs", "licence": "MIT", "config": "then", "llm": "old"}
+    marked |= {"refused_drafts": {"not proved": 99}}
+    file = tmp_path / "x.jsonl"
+    write_jsonl(file, [parent.model_copy(update={"domain": "elsewhere", "provenance": marked})])
+    begin_with = beginnings(read_starts(file))
+    stages = (Validation(votes=1, attempts=1),)
+    played = play("user_oriented", subjects, tmp_path / "made", n=1, stages=stages, begin=begin_with)
+    (line,) = [*played.accepted, *(r.dialogue for r in played.rejected if r.dialogue)]
+    kept = ("source", "licence", "parent_config", "parent_llm", "parent", "config", "llm")
+    assert [line.provenance[key] for key in kept] == [
+        *("theirs", "MIT", "then", "old", parent.dialogue_id, "fingerprint", "scripted")
+    ]
+    assert played.statistics.refused_drafts == {}, "those are figures of the run that asked for them"
+
+
+class Unwritable:
+    """A stage of somebody's own that makes what no file can hold."""
+
+    async def dialogue(self, dialogue: Dialogue, scene: Scene) -> Dialogue:
+        broken = int(dialogue.dialogue_id[-1]) % 2
+        if broken:
+            return dialogue.model_copy(update={"provenance": dialogue.provenance | {"mood": "\ud83d"}})
+        return dialogue
+
+
+class Quoting:
+    async def dialogue(self, dialogue: Dialogue, scene: Scene) -> Dialogue:
+        raise ZeroDivisionError("half a character: \ud83d")
+
+
+def test_what_no_file_can_hold_is_one_dialogues_failure(subjects: Subjects, tmp_path: Path) -> None:
+    played = play("user_oriented", subjects, tmp_path / "a", n=4, stages=(Tasks(), Rollouts(), Unwritable()))
+    assert (played.statistics.started, played.statistics.failed) == (4, 2)
+    assert [r.reasons[0].startswith("internal: no file can hold the dialogue") for r in played.rejected] == [True] * 2
+    played = play("user_oriented", subjects, tmp_path / "b", n=2, stages=(Quoting(),))
+    assert [r.reasons for r in played.rejected] == [("internal: ZeroDivisionError: half a character: ?",)] * 2
+
+
+# Preference pairs.
+
+
+def branch(number: int, answer: str, accepted: bool, at: int = 2, **more: Any) -> Dialogue:
+    verdict = Verdict(accepted=accepted, blame=None if accepted else "agent")
+    provenance = {"parent": "old", "parent_messages": at}
+    messages = (
+        SYSTEM,
+        UserMessage(content="Hi"),
+        AssistantMessage(content=answer),
+        UserMessage(content=f"Bye{answer}"),
+    )
+    return dialogue(
+        *messages, tasks=1, starts=(1,), dialogue_id=f"b{number}", verdict=verdict, provenance=provenance, **more
+    )
+
+
+@pytest.mark.parametrize(
+    ("chosen", "rejected", "count"),
+    [
+        (branch(0, "Good.", True), branch(1, "Bad.", False), 1),
+        (branch(0, "Good.", True), branch(1, "Good.", False), 0),
+        (branch(0, "Good.", True), branch(1, "Bad.", False, tools=()), 0),
+        (branch(0, "Good.", True, at=1), branch(1, "Bad.", False, at=1), 0),
+        (branch(0, "Good.", True, at=3), branch(1, "Good.", False, at=3), 0),
+        (branch(0, "Good.", True), branch(1, "Bad.", False, at=4), 0),
+    ],
+)
+def test_pairs_differ_in_what_the_agent_does_next(chosen: Dialogue, rejected: Dialogue, count: int) -> None:
+    pairs = list(preferences([chosen, rejected]))
+    assert len(pairs) == count
+    for pair in pairs:
+        assert isinstance(pair.prompt[-1], UserMessage)
+        assert (pair.chosen[0], pair.rejected[0]) == (chosen.messages[2], rejected.messages[2])
