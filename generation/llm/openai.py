@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import math
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from functools import partial
 from typing import Any, get_args
 
@@ -14,11 +16,15 @@ from core.messages import AssistantMessage, Message
 from core.sampling import Sampling
 from core.settings import UserError, closest, typed
 from generation.llm.base import Completion, LLMError, Request, Role
-from generation.llm.parsing import parse_completion, parse_models
-from generation.llm.transport import PromptTooLongError, Transport
+from generation.llm.parsing import parse_completion
+from generation.llm.replicas import Limits
+from generation.llm.transport import Patience, PromptTooLongError, Transport
 
 ANSWERS_IN_JSON: tuple[Role, ...] = ("tool_maker", "task_writer", "user", "tool_simulator", "judge")
 """The roles whose requests come with the schema of the answer, where its shape is known."""
+
+_LATELY = 32
+"""Answers over which their length is averaged."""
 
 _REFUSED_SCHEMA = re.compile(
     r"HTTP (?:400|422|501): .*(?:response_format|json_schema|guided|structured|grammar|schema)", re.I | re.S
@@ -32,8 +38,11 @@ class OpenAILLM:
     differ for single roles; `extra_body` goes into each request as it is (reasoning_effort, chat_template_kwargs).
     `role_extra_body` adds to or replaces its top-level fields for single roles. `strict_tools` asks the server to hold
     arguments to their schemas; it holds the answers of the roles in `structured` to the request's schema, unless it refuses
-    the schema: then that one is not sent again. At most `max_in_flight` requests wait at once, each for `timeout_s` seconds
-    and with `retries` more attempts. Sampling seeds derive from (`seed`, the request's key).
+    the schema: then that one is not sent again. Sampling seeds derive from (`seed`, the request's key).
+
+    A server is given at most `max_in_flight` requests and `max_tokens_in_flight` tokens at once, by an estimate of prompts and
+    answers (None: any number); `role_max_in_flight` bounds single roles, over all servers. A request is sent up to `retries`
+    times more and waits `timeout_s` seconds each time. Without any server the run waits `outage_s` seconds before it gives up.
     """
 
     def __init__(
@@ -46,10 +55,13 @@ class OpenAILLM:
         role_extra_body: Mapping[Role, Mapping[str, Any]] | None = None,
         structured: Sequence[Role] = ANSWERS_IN_JSON,
         api_key_env: str = "OPENAI_API_KEY",
-        max_in_flight: int = 256,
+        max_in_flight: int | None = 256,
+        max_tokens_in_flight: int | None = None,
+        role_max_in_flight: Mapping[Role, int] | None = None,
         timeout_s: float = 600.0,
         retries: int = 5,
         backoff_s: float = 0.5,
+        outage_s: float = 600.0,
         strict_tools: bool = False,
         seed: int = 0,
     ) -> None:
@@ -61,6 +73,7 @@ class OpenAILLM:
         for setting, roles in {
             "role_sampling": role_sampling,
             "role_extra_body": role_extra_body,
+            "role_max_in_flight": role_max_in_flight,
             "structured": structured,
         }.items():
             if unknown := set(roles or ()) - set(get_args(Role)):
@@ -77,57 +90,73 @@ class OpenAILLM:
         self._refused_schemas: set[str] = set()
         self._strict_tools = strict_tools
         self._seed = seed
-        self._base_urls = list(base_urls)
-        self._transport = Transport(base_urls, api_key_env, timeout_s, retries, backoff_s)
-        self._in_flight = asyncio.Semaphore(max_in_flight)
+        _refuse_no_room(max_in_flight, max_tokens_in_flight, role_max_in_flight or {})
+        limits = Limits(max_in_flight, max_tokens_in_flight)
+        self._transport = Transport(base_urls, api_key_env, limits, Patience(timeout_s, retries, backoff_s, outage_s))
+        self._role_slots = {role: asyncio.Semaphore(most) for role, most in (role_max_in_flight or {}).items()}
+        self._answer_tokens: dict[Role, float] = {}
         self._model = model
-        self._meeting = asyncio.Lock()
-        self._met = False
+        self._meeting: asyncio.Task[None] | None = None
 
     async def complete(self, request: Request) -> Completion:
         """Answer one request. A prompt beyond the model's context gives an empty completion with finish_reason "length":
         that is the dialogue's failure. Raises LLMError after all retries, UserError for a wrong server, model or key."""
         await self._meet()
-        async with self._in_flight:
+        async with self._role_slots.get(request.role, nullcontext()):
             try:
-                return await self._ask(request)
+                completion = await self._ask(request)
             except PromptTooLongError:
                 return Completion(message=AssistantMessage(), finish_reason="length")
             except LLMError as error:
                 raise LLMError(f"{request.key}: {error}") from None
+        self._learn(request.role, completion.completion_tokens)
+        return completion
 
     async def close(self) -> None:
+        if self._meeting:
+            self._meeting.cancel()
         await self._transport.close()
 
     async def _ask(self, request: Request) -> Completion:
         payload = self._payload(request)
         parse = partial(parse_completion, tools=request.tools)
+        expected = self._expected(request.role)
         try:
-            return await self._transport.ask("chat/completions", payload, request.affinity, parse)
+            return await self._transport.ask("chat/completions", payload, request.affinity, parse, expected)
         except LLMError as error:
             if "response_format" not in payload or not _REFUSED_SCHEMA.search(str(error)):
                 raise
         self._refused_schemas.add(_written(request.json_schema))
-        return await self._transport.ask("chat/completions", self._payload(request), request.affinity, parse)
+        return await self._transport.ask("chat/completions", self._payload(request), request.affinity, parse, expected)
+
+    def _expected(self, role: Role) -> int:
+        """Tokens of an answer: as many as this role's answers had lately, before the first one as many as it may have."""
+        sampling = self._role_sampling.get(role, self._sampling)
+        return math.ceil(self._answer_tokens.get(role, sampling.max_tokens))
+
+    def _learn(self, role: Role, tokens: int) -> None:
+        before = self._answer_tokens.get(role, tokens)
+        self._answer_tokens[role] = before + (tokens - before) / _LATELY
 
     async def _meet(self) -> None:
-        """Once, before the first request: is a server there, and does it serve the model?"""
-        async with self._meeting:
-            if self._met:
-                return
-            try:
-                served = await self._transport.ask("models", None, "", parse_models)
-            except LLMError as error:
-                urls = ", ".join(self._base_urls)
-                raise UserError(
-                    f"no OpenAI-compatible server answers at {urls}; start one or name others ({error})"
-                ) from None
-            if self._model is None and len(served) != 1:
-                raise UserError(f"the server offers the models {served}; name one of them")
-            if self._model is not None and self._model not in served:
-                raise UserError(f"the server does not offer the model {self._model!r}; {closest(self._model, served)}")
-            self._model = self.name = self._model or served[0]
-            self._met = True
+        """Once, before the first request: are servers there, and do they serve the model? All requests wait for one meeting; if
+        it fails it fails for all of them, and the next request tries again."""
+        if self._meeting is None or (self._meeting.done() and (self._meeting.cancelled() or self._meeting.exception())):
+            self._meeting = asyncio.create_task(self._introduce())
+        if not self._meeting.done():
+            await asyncio.shield(self._meeting)
+
+    async def _introduce(self) -> None:
+        self._model = self.name = await self._transport.meet(self._choose)
+
+    def _choose(self, url: str, served: list[str]) -> str:
+        if self._model is None and len(served) != 1:
+            raise UserError(f"the server at {url} offers the models {served}; name one of them")
+        if self._model is not None and self._model not in served:
+            raise UserError(
+                f"the server at {url} does not offer the model {self._model!r}; {closest(self._model, served)}"
+            )
+        return self._model or served[0]
 
     def _payload(self, request: Request) -> dict[str, Any]:
         sampling = self._role_sampling.get(request.role, self._sampling)
@@ -151,6 +180,13 @@ class OpenAILLM:
     def _is_structured(self, request: Request) -> bool:
         wanted = request.role in self._structured and bool(request.json_schema)
         return wanted and _written(request.json_schema) not in self._refused_schemas
+
+
+def _refuse_no_room(requests: int | None, tokens: int | None, roles: Mapping[Role, int]) -> None:
+    given = {"max_in_flight": requests, "max_tokens_in_flight": tokens}
+    for name, most in (given | {f"role_max_in_flight.{role}": most for role, most in roles.items()}).items():
+        if most is not None and most < 1:
+            raise UserError(f"{name}={most} was given; expected at least 1, or null for any number")
 
 
 def request_seed(seed: int, key: str) -> int:
