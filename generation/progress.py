@@ -23,6 +23,11 @@ from generation.toolset import Toolset
 # The paper's failure signatures: a simulator that is not incremental, and tasks that do not fit the tools.
 MIN_MEAN_TURNS = 10
 MAX_REJECTION = 0.5
+NEVER_BEGUN = {"start", "tool_maker"}
+"""Kinds of rejections of which tasks are no cause."""
+
+MAX_DOMAINS = 20
+"""Up to so many are told of one by one."""
 
 
 class GenerationProgress:
@@ -76,7 +81,10 @@ class GenerationProgress:
 
 
 def summarise(console: Console, figures: list[Statistics], directory: Path) -> None:
-    """The figures of each pipeline, what they warn of, and where everything is."""
+    """The toolsets of a run and the figures of each of its pipelines, what they warn of, and where everything is."""
+    toolsets = list(read_jsonl(directory / "toolsets.jsonl", Toolset))
+    if toolsets:
+        console.print(_toolsets(toolsets, singly=not figures and len(toolsets) <= MAX_DOMAINS))
     if figures:
         console.print(_overview(figures))
     for f in figures:
@@ -86,7 +94,38 @@ def summarise(console: Console, figures: list[Statistics], directory: Path) -> N
     for f in figures:
         for warning in _warnings(f):
             console.print(f"[bold yellow]{f.pipeline}: {escape(warning)}[/]")
+    for f in figures:
+        pairs = directory / f.pipeline / "preferences.jsonl"
+        if pairs.is_file():
+            console.print(f"{_lines(pairs)} preference pairs in {pairs}", soft_wrap=True)
     console.print(f"written to {directory}", soft_wrap=True)
+
+
+def _toolsets(toolsets: list[Toolset], singly: bool) -> Table:
+    """What was made of each domain, or of all of them together: tools, what was refused, what was counted on the way."""
+    table = Table(title="Tools", box=box.SIMPLE_HEAD, pad_edge=False, show_footer=singly and len(toolsets) > 1)
+    parts = [(toolset.domain, [toolset]) for toolset in toolsets] if singly else []
+    everything = _tools_row(f"{len(toolsets)} domain{'s' * (len(toolsets) > 1)}", toolsets)
+    for heading, total in zip(("", "tools", "refused", "in the making"), everything, strict=True):
+        table.add_column(heading, footer=total, justify="right" if heading in ("tools", "refused") else "left")
+    for row in [_tools_row(name, part) for name, part in parts] or [everything]:
+        table.add_row(*row)
+    return table
+
+
+def _tools_row(name: str, toolsets: list[Toolset]) -> tuple[str, str, str, str]:
+    counts: Counter[str] = Counter()
+    for toolset in toolsets:
+        counts.update(toolset.counts)
+    tools, refused = sum(len(toolset.tools) for toolset in toolsets), sum(len(toolset.refused) for toolset in toolsets)
+    # What was kept are the tools, and most things that can be counted did not happen.
+    shown = {kind.replace("_", " "): count for kind, count in counts.items() if count and kind != "kept"}
+    return name, f"{tools:,}", f"{refused:,}", _counts(shown)
+
+
+def _lines(path: Path) -> int:
+    with path.open("rb") as file:
+        return sum(1 for _ in file)
 
 
 def _overview(figures: list[Statistics]) -> Table:
@@ -118,7 +157,8 @@ def _density(f: Statistics) -> Table:
 def _details(f: Statistics) -> Table:
     """One line a kind of figure: difficulty, dependency, agreement, gate, blame, flaws."""
     table = Table(title=f"{f.pipeline}: what is in them", box=box.SIMPLE_HEAD, pad_edge=False, show_header=False)
-    table.add_row("difficulty of the tasks", _counts(f.difficulties))
+    if f.difficulties:
+        table.add_row("difficulty of the tasks", _counts(f.difficulties))
     if f.dependency and f.dependency.all.pairs:
         flows = {name: getattr(f.dependency, name) for name in type(f.dependency).model_fields}
         table.add_row(
@@ -133,7 +173,7 @@ def _details(f: Statistics) -> Table:
         values = {"precision": a.precision, "recall": a.recall, "kappa": a.kappa}
         said = ", ".join(f"{name} {'-' if value is None else f'{value:.3f}'}" for name, value in values.items())
         table.add_row("the judge against execution", f"{said} (of {of})")
-    if f.quality:
+    if f.quality and f.accepted:
         shares = ", ".join(f"{name.replace('_', ' ')} {share:.1%}" for name, share in f.quality.shares.items())
         passed = "passed" if f.quality.passed else "FAILED"
         table.add_row(f"gate on users: {passed}", f"{shares}, distinct openings {f.quality.distinct_openings:.1%}")
@@ -155,12 +195,18 @@ def _warnings(figures: Statistics) -> list[str]:
         )
     if figures.started and figures.rejected / figures.started > MAX_REJECTION:
         causes = ", ".join(f"{reason} {count}" for reason, count in list(figures.reasons.items())[:3])
-        found.append(f"{figures.rejected} of {figures.started} rejected: tasks and tools do not fit ({causes})")
+        begun = not figures.reasons.keys() <= NEVER_BEGUN
+        sign = ": tasks and tools do not fit" if begun else " before they began"
+        found.append(f"{figures.rejected} of {figures.started} rejected{sign} ({causes})")
     if figures.quality and figures.accepted:
         found += [f"the gate on user simulators: {failure}" for failure in figures.quality.failures]
-    if figures.failed:
-        again = f"; the same command tries {figures.lost} of them again" if figures.lost else ""
-        found.append(f"{figures.failed} dialogues failed for reasons of infrastructure; see rejected.jsonl{again}")
+    if figures.lost:
+        found.append(
+            f"{figures.lost} dialogues failed for reasons of infrastructure; see rejected.jsonl; the same command tries "
+            "them again"
+        )
+    if faults := figures.failed - figures.lost:
+        found.append(f"{faults} dialogues failed through a fault of a stage; see rejected.jsonl")
     return found
 
 

@@ -51,12 +51,19 @@ def main(config_name: str, stage: Callable[[DictConfig], object]) -> None:
 
     def run(config: DictConfig) -> None:
         with clear_errors():
+            refuse_missing(config)
             stage(config)
 
     # argparse wants Hydra's overrides in one piece, whatever flags stand before or after them.
     first = next((i for i, word in enumerate(sys.argv) if i and "=" in word and word[0] != "-"), len(sys.argv))
     sys.argv[first:first] = QUIET
     hydra.main(version_base="1.3", config_path=str(CONF), config_name=config_name)(run)()
+
+
+def refuse_missing(config: DictConfig) -> None:
+    """Raises UserError that names the keys which have no value of their own (??? in conf/) and were given none."""
+    if missing := sorted(OmegaConf.missing_keys(config)):
+        raise UserError(f"{' '.join(f'{key}=…' for key in missing)} must be given")
 
 
 @contextmanager
@@ -66,16 +73,24 @@ def clear_errors() -> Iterator[None]:
         yield
     except UserError as error:
         _fail(str(error), EXIT_USER_ERROR)
-    except InstantiationException as error:  # Hydra's wrapping of what a `_target_`'s constructor raised
-        if not isinstance(error.__cause__, UserError):
+    except InstantiationException as error:  # Hydra's wrapping of what a `_target_` or its constructor raised
+        if isinstance(error.__cause__, UserError):
+            _fail(str(error.__cause__), EXIT_USER_ERROR)
+        if not isinstance(error.__cause__, ImportError | TypeError | None):
             raise
-        _fail(str(error.__cause__), EXIT_USER_ERROR)
+        _fail(_misfit(error), EXIT_USER_ERROR)
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             raise
         _fail(f"the disk is full ({error}); what was written before is intact", EXIT_USER_ERROR)
     except KeyboardInterrupt:
         _fail("stopped; the same command goes on", EXIT_INTERRUPTED)
+
+
+def _misfit(error: InstantiationException) -> str:
+    """A `_target_` that cannot be found or called, or does not take the keys beside it, in one line."""
+    what = str(error).partition("\n")[0].partition(", set env var")[0].removesuffix(":")
+    return f"{what}: {' '.join(str(error.__cause__).split())}" if error.__cause__ else what
 
 
 def _fail(message: str, code: int) -> NoReturn:

@@ -59,7 +59,8 @@ class BundledSeeds:
 
     def load(self) -> tuple[Seed, ...]:
         ours, others = (HELD_OUT, TRAINING) if self.held_out else (TRAINING, HELD_OUT)
-        if refused := sorted(set(self.domains or ()) & set(others)):
+        asked = self.domains if isinstance(self.domains, Sequence) else ()
+        if refused := sorted(set(asked) & set(others)):
             why = "not held out, but held_out=true was given" if self.held_out else "held out for evaluation"
             raise UserError(f"domains: {', '.join(refused)}: {why}; expected among {', '.join(ours)}")
         return tuple(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -30,8 +31,9 @@ class NemotronSeeds:
     def __init__(
         self, path: str | Path = HUB_ID, split: str = "tool_calling", limit: int | None = None, min_tools: int = 2
     ) -> None:
-        if (limit is not None and limit < 1) or min_tools < 1:
-            raise UserError(f"limit={limit}, min_tools={min_tools} was given; at least 1 of each is expected")
+        numbers = (min_tools,) if limit is None else (limit, min_tools)
+        if not all(isinstance(number, int) and number >= 1 for number in numbers):
+            raise UserError(f"limit={limit}, min_tools={min_tools} was given; whole numbers from 1 are expected")
         self.path = path
         self.split = split
         self.limit = limit
@@ -110,6 +112,8 @@ def _rows(path: str | Path, split: str) -> Iterator[Mapping[str, Any]]:
 def _load(path: str | Path, split: str) -> Any:
     from datasets import load_dataset  # noqa: PLC0415 - takes seconds, and only this source needs it
 
+    # It tells of each attempt to reach the hub, and its import sets the level; the error in the end says it once.
+    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
     local = Path(path)
     if local.suffix in _FORMATS and not local.is_dir():
         if not local.is_file():

@@ -19,8 +19,8 @@ class SqliteSeeds:
         self.licence = licence
 
     def load(self) -> tuple[Seed, ...]:
-        if isinstance(self.paths, str):
-            raise UserError(f"paths={self.paths} was given, but a list is expected: paths=[{self.paths}]")
+        if isinstance(self.paths, str) or not self.paths:
+            raise UserError(f"paths={self.paths} was given, but a list of files is expected: paths=[data.sqlite]")
         seeds: dict[str, Seed] = {}
         for path in map(Path, self.paths):
             if path.stem in seeds:

@@ -26,8 +26,8 @@ class Tau2Seeds:
 
     def load(self) -> tuple[Seed, ...]:
         """Raises UserError for an unknown domain, a number of rows below 1, and where inspect-evals is not installed."""
-        if self.rows_per_kind < 1:
-            raise UserError(f"rows_per_kind={self.rows_per_kind} was given, but at least 1 is expected")
+        if not isinstance(self.rows_per_kind, int) or self.rows_per_kind < 1:
+            raise UserError(f"rows_per_kind={self.rows_per_kind} was given, but a number of at least 1 is expected")
         return tuple(self._seed(DOMAINS[name]) for name in choose(self.domains, DOMAINS, "domains"))
 
     def _seed(self, domain: Domain) -> Seed:

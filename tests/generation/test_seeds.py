@@ -120,6 +120,9 @@ def test_bundled_domains_can_be_chosen(tmp_path: Path) -> None:
         (["libary"], False, "did you mean 'library'"),
         (["zzz"], True, "known: film_festival, freight, repair_shop"),
         ("gym", False, r"a list is expected: domains=\[gym\]"),
+        (7, False, r"domains=7 was given, but a list is expected"),
+        ([7], False, "7 is not among"),
+        ([], False, r"domains=\[\] was given; at least one is expected, or null"),
     ],
 )
 def test_a_wrong_choice_of_domains_is_refused(tmp_path: Path, domains: list[str], held_out: bool, said: str) -> None:
@@ -180,8 +183,9 @@ def test_what_is_no_database_is_refused(tmp_path: Path) -> None:
         SqliteSeeds([empty]).load()
     with pytest.raises(UserError, match="there is no such file"):
         SqliteSeeds([tmp_path / "absent.sqlite"]).load()
-    with pytest.raises(UserError, match=r"paths=\["):
-        SqliteSeeds(str(text)).load()
+    for wrong in (str(text), [], None):
+        with pytest.raises(UserError, match=r"a list of files is expected: paths=\["):
+            SqliteSeeds(wrong).load()  # type: ignore[arg-type]
 
 
 def test_two_files_of_one_name_are_refused(bundled: dict[str, Seed], tmp_path: Path) -> None:

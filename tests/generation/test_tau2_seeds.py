@@ -186,6 +186,7 @@ def test_the_package_is_not_imported_before_it_is_needed() -> None:
         ({"domains": ["telecom"]}, "domains: 'telecom'.*airline, retail"),
         ({"domains": "airline"}, r"domains=\[airline\]"),
         ({"rows_per_kind": 0}, "rows_per_kind=0.*at least 1"),
+        ({"rows_per_kind": "many"}, "rows_per_kind=many.*at least 1"),
     ],
 )
 def test_a_wrong_setting_is_named(options: dict[str, Any], says: str) -> None:

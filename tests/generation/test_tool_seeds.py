@@ -144,8 +144,9 @@ def test_what_cannot_be_read_is_named(tmp_path: Path, nemotron: Path) -> None:
         NemotronSeeds(tmp_path / "bad.parquet").load()
     with pytest.raises(UserError, match=r"absent\.jsonl.*there is no such file"):
         NemotronSeeds(tmp_path / "absent.jsonl").load()
-    with pytest.raises(UserError, match=r"limit=0, min_tools=2 was given"):
-        NemotronSeeds(limit=0)
+    for wrong in ({"limit": 0}, {"min_tools": 0}, {"limit": "many"}, {"min_tools": None}):
+        with pytest.raises(UserError, match=r"limit=.*, min_tools=.* was given; whole numbers from 1 are expected"):
+            NemotronSeeds(**wrong)  # type: ignore[arg-type]
     if nemotron.is_dir():
         with pytest.raises(UserError, match=r"split=chat.*Available splits: \['tool_calling'\]"):
             NemotronSeeds(nemotron, "chat").load()

@@ -18,7 +18,7 @@ from hydra import compose, initialize_config_dir
 from generation.llm.base import Completion, LLMError, Request
 from generation.llm.scripted import ScriptedLLM
 from scripts.generate import stage
-from scripts.launch import CONF, clear_errors
+from scripts.launch import CONF, clear_errors, refuse_missing
 
 BASE = ("tracking.mode=disabled", "pipeline=user_oriented_exec")
 GYM = "seeds.domains=[gym]"
@@ -35,6 +35,7 @@ def generate(outputs: Path, *overrides: str) -> Path:
     with initialize_config_dir(version_base="1.3", config_dir=str(CONF)):
         config = compose("generate", [*BASE, f"outputs={outputs}", *overrides])
     with clear_errors():
+        refuse_missing(config)
         stage(config)
     return (outputs / "generate" / "latest").resolve()
 
@@ -68,7 +69,7 @@ def outputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ([GYM, "n=0"], "config key 'n': .*greater than or equal to 1 .given: 0"),
         (["seeds=sqlite", "seeds.paths=[/nope.sqlite]"], "/nope.sqlite was given, but there is no such file"),
         (["seeds=sqlite", f"seeds.paths=[{__file__}]"], "test_generate.py was given, but it is not an SQLite"),
-        (["seeds=sqlite", "seeds.paths=/nope.sqlite"], "a list is expected"),
+        (["seeds=sqlite", "seeds.paths=/nope.sqlite"], "a list of files is expected: paths="),
         (["seeds.domains=[freight]"], "freight: held out for evaluation; expected among .*gym"),
         (["seeds.held_out=true"], "refused as training seeds: film_festival, freight, repair_shop"),
         ([GYM, "toolsets=/nope.jsonl"], "/nope.jsonl was given, but there is no such file"),
@@ -77,6 +78,42 @@ def outputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (
             [GYM, "llm=vllm", "llm.base_urls=[http://127.0.0.1:9/v1]", "llm.retries=0"],
             "no OpenAI-compatible server answers at http://127.0.0.1:9/v1",
+        ),
+        ([GYM, "start.file=/nope.jsonl"], "start.file=/nope.jsonl was given, but there is no such file"),
+        ([GYM, "start.branches=0"], "config key 'start.branches': .*greater than or equal to 1 .given: 0"),
+        ([GYM, f"toolsets={__file__}"], "test_generate.py, line 1: not a Toolset: Invalid JSON"),
+        ([GYM, "density=0"], "config key 'density': .*greater than or equal to 1 .given: 0"),
+        ([GYM, "density=21"], "config key 'density': .*less than or equal to 20 .given: 21"),
+        ([GYM, "density=many"], "config key 'density': .*valid integer.* .given: 'many'"),
+        ([GYM, "stage=[]"], "config key 'stages': .*at least 1 item"),
+        ([GYM, "user.rules.patience=0"], "config key 'user.rules.patience': .*greater than or equal to 1 .given: 0"),
+        ([GYM, "user.rules.manner=rude"], "config key 'user.rules.manner': .*'cooperative' or 'adversarial'"),
+        ([GYM, "quality.leaked_goals=2"], "config key 'quality.leaked_goals': .*less than or equal to 1 .given: 2"),
+        ([GYM, "stages.validation.votes=0"], "config key 'stages.validation.votes': .*equal to 1 .given: 0"),
+        ([GYM, "stages.validation.votes=2"], "config key 'stages.validation.votes': .*odd number.* .given: 2"),
+        ([GYM, "stages.validation.attempts=0"], "config key 'stages.validation.attempts': .*equal to 1 .given: 0"),
+        ([GYM, "stages.schemas.attempts=0"], "config key 'stages.schemas.attempts': .*equal to 1 .given: 0"),
+        ([GYM, "stages.tools.expansion=11"], "config key 'stages.tools.expansion': .*equal to 10 .given: 11"),
+        ([GYM, "+stages.rollout.x=1"], "'generation.stages.Rollouts': Rollouts.. takes no arguments"),
+        ([GYM, "stages.rollout._target_=nowhere.Stage"], "'nowhere.Stage': .*No module named 'nowhere'"),
+        ([GYM, "stages.rollout._target_=json"], "Expected a callable target, got .*json"),
+        (
+            [GYM, "stages.rollout._target_=datetime.timedelta"],
+            "stages.rollout: datetime.timedelta is no stage; a method",
+        ),
+        (["seeds.domains=[]"], "domains=.. was given; at least one is expected"),
+        (["seeds=spider"], "seeds.root=… must be given"),
+        (["seeds=sqlite"], "seeds.paths=… must be given"),
+        (["seeds=tools"], "seeds.paths=… must be given"),
+        (["seeds=tools", f"seeds.paths=[{__file__}]"], "test_generate.py, line 1: not JSON"),
+        (["seeds=nemotron", "seeds.limit=many"], "limit=many, min_tools=2 was given; whole numbers from 1"),
+        (["seeds=nemotron", "seeds.path=/nope.jsonl"], "path=/nope.jsonl, .*there is no such file"),
+        (["seeds=tau2", "seeds.domains=[telecom]"], "domains: 'telecom' is not among .*airline, retail"),
+        (["seeds=tau2"], "user_oriented_exec executes tools of engine sql, but the seeds give tools of engine tau2"),
+        ([GYM, "pipeline=user_oriented_tau2"], "user_oriented_tau2 executes tools of engine tau2, but the seeds give"),
+        (
+            [GYM, "pipeline=user_oriented", "pipelines.user_oriented.environment.attempts=0"],
+            "environment simulated: attempts=0 was given; a whole number from 1 is expected",
         ),
     ],
 )
