@@ -16,6 +16,8 @@ from generation.seeds.base import Seed
 from generation.stages import ToolsetStage
 from generation.toolset import Toolset
 
+_FAULT = "internal: "
+
 
 @dataclass(frozen=True)
 class Origin:
@@ -49,7 +51,7 @@ def from_file(path: Path) -> list[Origin]:
         if toolset.engine == "sql" and unsaid:
             raise UserError(f"{path}: {toolset.domain} has engine sql, but no statements for its tools {unsaid}")
         if toolset.database and not toolset.database.is_file():
-            raise UserError(f"{path}: the database of {toolset.domain} is missing: there is no {toolset.database}")
+            raise UserError(f"{path}: {toolset.database} is not the database of this toolset: there is no such file")
         changed = toolset.database and toolset.database_sha256 not in (None, sha256(toolset.database))
         if changed:
             raise UserError(f"{path}: {toolset.database} is not the database of this toolset (SHA-256 differs)")
@@ -68,7 +70,8 @@ async def prepare(
 ) -> list[Toolset]:
     """One toolset for each origin, written to `path` in their order; what an interrupted session finished is not made again.
 
-    A domain of which too few tools hold has none. Raises UserError where no model answers.
+    A domain of which too few tools hold has none, nor has one in which a stage fails; `refused` says why. Raises UserError where
+    no model answers.
     """
     slots = asyncio.Semaphore(concurrency)
     with Journal(path.with_suffix(".journal.jsonl"), key=lambda record: str(record["domain"])) as journal:
@@ -93,6 +96,16 @@ async def prepare(
     return toolsets
 
 
+def faults(path: Path) -> list[str]:
+    """The domains of a run's toolsets.jsonl that are left out for a fault of ours."""
+    toolsets = read_jsonl(path, Toolset)
+    return [toolset.domain for toolset in toolsets if any(reason.startswith(_FAULT) for reason in toolset.refused)]
+
+
+def _left_out(toolset: Toolset, why: str) -> Toolset:
+    return toolset.model_copy(update={"tools": (), "statements": {}, "refused": (*toolset.refused, why)})
+
+
 async def _make(origin: Origin, stages: Sequence[ToolsetStage], llm: LLM) -> Toolset:
     meter, toolset = Meter(llm), origin.toolset
     try:
@@ -100,9 +113,13 @@ async def _make(origin: Origin, stages: Sequence[ToolsetStage], llm: LLM) -> Too
             toolset = await stage.toolset(toolset, origin.seed, meter)
     except LLMError as error:
         raise UserError(f"no tools for {toolset.domain}: the model cannot be reached ({error})") from None
+    except UserError:
+        raise
     except UnusableAnswerError as error:
-        refused = (*toolset.refused, str(error))
-        toolset = toolset.model_copy(update={"tools": (), "statements": {}, "refused": refused})
+        toolset = _left_out(toolset, str(error))
+    except Exception as error:
+        # A fault of ours in one domain must neither end the run nor vanish.
+        toolset = _left_out(toolset, f"{_FAULT}{type(error).__name__}: {error}".encode(errors="replace").decode())
     if origin.seed is None and not meter.usage.requests:
         return toolset  # what was spent on it stands there
     return toolset.model_copy(update={"provenance": toolset.provenance | {"usage": meter.usage.model_dump()}})

@@ -21,6 +21,7 @@ from generation.progress import GenerationProgress, sample_rows, summarise
 from generation.stage import GenerateSettings, Parts, generate, origins
 from generation.stages import Stage
 from generation.starts.start import read_starts
+from generation.toolsets import faults
 from scripts.launch import main
 
 
@@ -58,7 +59,7 @@ def inputs(settings: GenerateSettings, made: Parts) -> dict[str, str]:
 
 
 def stage(config: DictConfig) -> None:
-    """Exit code 1 where dialogues failed: for want of a model, or by a fault of ours."""
+    """Exit code 1 where dialogues or toolsets failed: for want of a model, or by a fault of ours."""
     settings = typed(config, GenerateSettings)
     console = stage_console()
     plain = settings.model_dump(mode="json")
@@ -89,7 +90,7 @@ def stage(config: DictConfig) -> None:
             raise SystemExit(1)
         # Only validated dialogues are for others to begin with unasked.
         job.finish(results, latest="validation" in settings.stages)
-    if any(figure.failed for figure in figures):
+    if any(figure.failed for figure in figures) or faults(job.directory / "toolsets.jsonl"):
         raise SystemExit(1)
 
 

@@ -132,6 +132,12 @@ def test_specs_are_inferred_from_all_calls_of_a_tool() -> None:
         ({"messages": [user(), {"role": "system", "content": "x"}]}, "the role 'system' is not expected"),
         ({"messages": [user(), {"role": "tool", "content": "x"}]}, "nothing was called"),
         ({"messages": [user(), {"role": "assistant", "tool_calls": [call("f", "{x")]}]}, "not JSON"),
+        (
+            {"messages": [user(), {"role": "assistant", "tool_calls": {"id": "x"}}]},
+            "message 1: the tool calls are no list",
+        ),
+        ({"messages": [user(), {"role": "assistant", "tool_calls": ["find"]}]}, "message 1: call 0 names no function"),
+        ({"messages": [user(), {"role": "assistant", "tool_calls": [{"function": None}]}]}, "call 0 names no function"),
     ],
 )
 def test_what_is_no_conversation_is_refused_with_the_reason(raw: dict[str, Any], why: str) -> None:
@@ -147,6 +153,35 @@ def test_calls_that_break_the_declared_tools_are_refused() -> None:
     unanswered = conversation({"messages": [*PLAIN[:3], PLAIN[4]]})
     with pytest.raises(ContractError, match="have no answer"):
         tools_of(None, unanswered)
+
+
+def test_a_greeting_before_the_first_request_has_no_place() -> None:
+    greeting = {"role": "assistant", "content": "Hi! How can I help you today?"}
+    assert conversation({"messages": [PLAIN[0], greeting, *PLAIN[1:]]}) == conversation({"messages": PLAIN})
+    assert conversation({"messages": [greeting, *PLAIN[1:]]}) == conversation({"messages": PLAIN[1:]})
+    acting = {"role": "assistant", "tool_calls": [call("find", "{}")]}
+    with pytest.raises(ContractError, match=r"message 0 \(assistant\)"):
+        tools_of(None, conversation({"messages": [acting, {"role": "tool", "content": "3"}, *PLAIN[1:]]}))
+
+
+def test_a_system_message_alone_is_a_beginning() -> None:
+    (system,) = conversation({"messages": PLAIN[:2]})
+    assert system.content == "Be kind."
+    assert tools_of(None, (system,)) == ()
+
+
+@pytest.mark.parametrize(
+    ("content", "text"),
+    [
+        ({"id": 3, "name": "Ádá"}, '{"id": 3, "name": "Ádá"}'),
+        ([{"id": 3}], '[{"id": 3}]'),
+        (0, "0"),
+        (False, "false"),
+        ([{"type": "text", "text": "a"}, {"type": "image_url", "image_url": {"url": "data:x"}}], "a"),
+    ],
+)
+def test_results_that_are_values_are_their_json(content: Any, text: str) -> None:
+    assert conversation({"messages": [*PLAIN[:3], {**PLAIN[3], "content": content}, PLAIN[4]]})[3].content == text
 
 
 def test_nothing_but_tasks_is_an_empty_conversation() -> None:

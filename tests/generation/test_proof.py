@@ -48,6 +48,10 @@ INTEGER, STRING = {"type": "integer"}, {"type": "string"}
         ("The status is open.", "open", True),
         ("Nothing (none) found", "(none)", True),
         ("STRASSE", "straße", True),
+        ("Its lanes are 10,20,30.", "10,20,30", True),
+        ("Its lanes are 1,2.", "1,2", True),
+        ("There are 12 lanes.", "1,2", False),
+        ("It costs 1200.", "1,200", True),
         ("", "x", False),
     ],
 )

@@ -147,3 +147,18 @@ async def test_a_follow_up_names_the_task_it_extends(
         assert second.follows_from == follows
         assert ("naturally extends" in llm.requests[0].messages[0].content) is bool(facts)
         assert ("independent of the earlier" in llm.requests[0].messages[0].content) is not bool(facts)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"count": {1: 0.0}},
+        {"count": {1: 1.0, 2: -1.0}},
+        {"difficulties": {"easy": 0.0, "hard": 0.0}},
+        {"difficulties": {"easy": float("inf")}},
+        {"difficulties": {"easy": float("nan")}},
+    ],
+)
+def test_weights_from_which_nothing_can_be_drawn_are_a_mistake_in_the_settings(changes: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="weights of 0 or more"):
+        task_settings("user_oriented_exec", **changes)

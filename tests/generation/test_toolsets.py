@@ -1,0 +1,108 @@
+"""The toolset stages over many domains: interrupted, failing in one of them, begun from files."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from shop import STRING, build, tool
+
+from core.records import read_jsonl, write_jsonl
+from core.runs import sha256
+from core.settings import UserError
+from generation.llm.base import LLMError, UnusableAnswerError
+from generation.llm.meter import Meter
+from generation.llm.scripted import ScriptedLLM
+from generation.seeds.base import Seed
+from generation.stages import ToolsetStage
+from generation.toolset import Toolset
+from generation.toolsets import Origin, faults, from_file, prepare
+
+GET = tool("get_customer", "SELECT * FROM customers WHERE name = :name", name=STRING)
+NAMES = ["b", "a", "d", "c"]
+
+
+def toolset(domain: str, **more: Any) -> Toolset:
+    return Toolset(domain=domain, description="", tools=(GET.spec,), **more)
+
+
+class Marking:
+    """A stage that counts what it is asked for and fails for some."""
+
+    def __init__(self, problems: dict[str, Exception]) -> None:
+        self.problems = problems
+        self.seen: list[str] = []
+
+    async def toolset(self, toolset: Toolset, seed: Seed | None, meter: Meter) -> Toolset:
+        self.seen.append(toolset.domain)
+        await asyncio.sleep(0)
+        if toolset.domain in self.problems:
+            raise self.problems[toolset.domain]
+        return toolset.model_copy(update={"description": "seen"})
+
+
+def run(stage: ToolsetStage, path: Path, on_toolset: Callable[[Toolset], None] = lambda _: None) -> list[Toolset]:
+    origins = [Origin(toolset(name), None) for name in NAMES]
+    return asyncio.run(prepare(origins, [stage], ScriptedLLM(), path, 2, on_toolset))
+
+
+def test_one_domain_that_fails_is_left_out_and_told(tmp_path: Path) -> None:
+    problems = {"a": UnusableAnswerError("tool_maker", "no JSON"), "d": KeyError("columns \ud83d")}
+    told: list[str] = []
+    made = run(Marking(problems), tmp_path / "toolsets.jsonl", lambda toolset: told.append(toolset.domain))
+    assert [(t.domain, len(t.tools)) for t in made] == [("b", 1), ("a", 0), ("d", 0), ("c", 1)]
+    assert [t.refused for t in made] == [
+        (),
+        ("tool_maker: no JSON",),
+        (f"internal: KeyError: {str(problems['d']).encode(errors='replace').decode()}",),
+        (),
+    ]
+    assert sorted(told) == sorted(NAMES)
+    assert list(read_jsonl(tmp_path / "toolsets.jsonl", Toolset)) == made
+    assert faults(tmp_path / "toolsets.jsonl") == ["d"]
+
+
+@pytest.mark.parametrize("problem", [LLMError("gone"), UserError("the key is wrong")])
+def test_what_would_meet_all_ends_the_run_and_what_was_made_is_not_made_again(
+    problem: Exception, tmp_path: Path
+) -> None:
+    path = tmp_path / "toolsets.jsonl"
+    with pytest.raises(UserError, match=r"gone|wrong"):
+        run(Marking({"c": problem}), path)
+    assert not path.exists()
+    done = [t.domain for t in read_jsonl(tmp_path / "toolsets.journal.jsonl", Toolset)]
+    assert done
+    again = Marking({})
+    assert [t.domain for t in run(again, path)] == NAMES
+    assert sorted([*done, *again.seen]) == sorted(NAMES)
+
+
+def test_what_was_spent_on_a_given_toolset_is_kept(tmp_path: Path) -> None:
+    spent = toolset("x", provenance={"source": "theirs", "usage": {"requests": 7}})
+    path = tmp_path / "toolsets.jsonl"
+    assert asyncio.run(prepare([Origin(spent, None)], [], ScriptedLLM(), path, 1, lambda _: None)) == [spent]
+
+
+def test_files_of_toolsets_that_cannot_be_executed_are_refused(tmp_path: Path) -> None:
+    database, path = build(tmp_path / "shop.sqlite"), tmp_path / "toolsets.jsonl"
+    sound = toolset("shop", engine="sql", database=database, statements={"get_customer": GET.sql})
+
+    def read(**changes: Any) -> list[Origin]:
+        write_jsonl(path, [sound.model_copy(update=changes)])
+        return from_file(path)
+
+    assert [origin.toolset for origin in read(database_sha256=sha256(database))] == [
+        sound.model_copy(update={"database_sha256": sha256(database)})
+    ]
+    with pytest.raises(UserError, match=r"shop has engine sql, but no statements for its tools \['get_customer'\]"):
+        read(statements={})
+    with pytest.raises(UserError, match=r"nowhere\.sqlite is not the database of this toolset: there is no such file"):
+        read(database=tmp_path / "nowhere.sqlite")
+    with pytest.raises(UserError, match=r"is not the database of this toolset \(SHA-256 differs\)"):
+        read(database_sha256="0" * 64)
+    write_jsonl(path, [sound, sound])
+    with pytest.raises(UserError, match="two toolsets are of one domain"):
+        from_file(path)
