@@ -2,7 +2,7 @@
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 SHELL := bash
-STAGES := generate train eval tables
+STAGES := generate export train eval tables
 overrides := $(-*-command-variables-*-)
 run = .venv/bin/python -m scripts.launch --goals "$(MAKECMDGOALS)" $@ -- $(overrides)
 
@@ -16,6 +16,9 @@ setup: ## build .venv and .venv-bfcl (every target does it when needed)
 	@scripts/setup.sh
 
 generate: setup ## dialogues of the three pipelines -> outputs/generate/
+	@$(run)
+
+export: setup ## deduplicated, decontaminated data with a card -> outputs/export/ (push_to_hub=organisation/name)
 	@$(run)
 
 train: setup ## fine-tune on the newest dialogues -> outputs/train/

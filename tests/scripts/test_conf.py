@@ -15,12 +15,14 @@ from omegaconf import DictConfig, OmegaConf
 from core.settings import Settings, typed
 from evaluation.suite import EvaluateSettings
 from evaluation.tables import TablesSettings
+from generation.cleaning.export import ExportSettings
 from generation.stage import GenerateSettings
 from scripts.launch import CONF, STAGES, stage_config
 from training.settings import TrainSettings
 
 SETTINGS: dict[str, type[Settings]] = {
     "generate": GenerateSettings,
+    "export": ExportSettings,
     "train": TrainSettings,
     "evaluate": EvaluateSettings,
     "tables": TablesSettings,

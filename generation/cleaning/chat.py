@@ -1,0 +1,79 @@
+"""Dialogues as OpenAI chat messages with their tools, for trainers of any make: JSON lines and Parquet.
+
+Tools are one JSON string and arguments too, as OpenAI has them, so that `datasets.load_dataset` merges no schemas.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from datasets import Features, List, Value
+
+_TEXT = Value("string")
+FEATURES = Features(
+    {
+        "id": _TEXT,
+        "pipeline": _TEXT,
+        "domain": _TEXT,
+        "source": _TEXT,
+        "licence": _TEXT,
+        "messages": List(
+            {
+                "role": _TEXT,
+                "content": _TEXT,
+                "reasoning_content": _TEXT,
+                "tool_calls": List({"id": _TEXT, "type": _TEXT, "function": {"name": _TEXT, "arguments": _TEXT}}),
+                "tool_call_id": _TEXT,
+            }
+        ),
+        "tools": _TEXT,
+    }
+)
+
+_BATCH = 256
+
+
+def chat(line: bytes) -> dict[str, Any]:
+    """One line of dialogues.jsonl as a row of the chat format; what a message does not have is left out."""
+    dialogue = json.loads(line)
+    origin = json.loads(dialogue.get("provenance", "{}"))
+    tools = [
+        {"type": "function", "function": {key: tool[key] for key in ("name", "description", "parameters")}}
+        for tool in json.loads(dialogue["tools"])
+    ]
+    return {
+        "id": dialogue["dialogue_id"],
+        "pipeline": dialogue["pipeline"],
+        "domain": dialogue["domain"],
+        "source": str(origin.get("source")),
+        "licence": str(origin.get("licence")),
+        "messages": [
+            {key: value for key, value in message.items() if value is not None} for message in dialogue["messages"]
+        ],
+        "tools": json.dumps(tools, ensure_ascii=False),
+    }
+
+
+def write_parquet(path: Path, rows: Iterable[dict[str, Any]]) -> None:
+    """Write rows of the chat format so that a reader sees the old file or the whole new one; never many rows in memory."""
+    partial = path.with_name(f".{path.name}")
+    schema = FEATURES.arrow_schema
+    iterator = iter(rows)
+    try:
+        with pq.ParquetWriter(partial, schema) as writer:
+            for batch in _batches(iterator):
+                writer.write_table(pa.Table.from_pylist(batch, schema=schema))
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _batches(rows: Iterator[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
+    while batch := list(islice(rows, _BATCH)):
+        yield batch

@@ -1,0 +1,116 @@
+"""The dialogues of a run as they lie in its files: read once in full, kept as a few hundred bytes each, fetched again by place."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+
+from pydantic import ValidationError
+
+from core.dialogue import Dialogue
+from core.records import RecordError
+from core.settings import UserError
+
+_PIPELINE = re.compile(r"\w+")
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One dialogue without its text: where it lies, what stands for it, and what is counted of it.
+
+    `calls` stands for its goals and tool calls (None where it has no task), `transcript` for what was said and done, `signature`
+    is the MinHash of that (None where it has no words). `steps` are their sum, number and maximum over the requests that used
+    tools. `origin` indexes the distinct origins of all dialogues.
+    """
+
+    dialogue_id: str
+    pipeline: str
+    file: int
+    offset: int
+    calls: bytes | None
+    transcript: bytes
+    signature: bytes | None
+    domain: str
+    origin: int
+    validated: bool
+    turns: int
+    tasks: int
+    steps: tuple[int, int, int]
+
+
+def find_dialogues(path: Path) -> tuple[Path, ...]:
+    """The dialogues.jsonl files of a generation run, or the one file given. Raises UserError if there are none."""
+    if path.is_file():
+        return (path,)
+    files = tuple(sorted([*path.glob("dialogues.jsonl"), *path.glob("*/dialogues.jsonl")]))
+    if not files:
+        raise UserError(f"data={path} was given; a generation run or a dialogues.jsonl file is expected")
+    return files
+
+
+class Corpus:
+    """Dialogue files, open for reading; a context manager."""
+
+    def __init__(self, files: Sequence[Path]) -> None:
+        self.files = tuple(files)
+        self._streams = [file.open("rb") for file in files]
+
+    @property
+    def size(self) -> int:
+        """Bytes of all files."""
+        return sum(file.stat().st_size for file in self.files)
+
+    def scan(self, on_bytes: Callable[[int], None]) -> Iterator[tuple[int, int, Dialogue]]:
+        """(file, offset, dialogue) of every line. Raises UserError at one that is no dialogue, one that was never played, and one
+        whose id was there before; `on_bytes` is told how much was read."""
+        seen: set[str] = set()
+        for number, path in enumerate(self.files):
+            offset = 0
+            with path.open("rb") as lines:
+                for position, line in enumerate(lines, start=1):
+                    dialogue = _parse(line, f"{path}, line {position}")
+                    if dialogue.dialogue_id in seen:
+                        raise UserError(f"{path}, line {position}: the id {dialogue.dialogue_id} was there before")
+                    seen.add(dialogue.dialogue_id)
+                    yield number, offset, dialogue
+                    offset += len(line)
+                    on_bytes(len(line))
+
+    def line(self, entry: Entry) -> bytes:
+        """The line of a dialogue, as it stands in its file."""
+        stream = self._streams[entry.file]
+        stream.seek(entry.offset)
+        return stream.readline().rstrip(b"\n") + b"\n"
+
+    def dialogue(self, entry: Entry) -> Dialogue:
+        return Dialogue.model_validate_json(self.line(entry))
+
+    def __enter__(self) -> Corpus:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for stream in self._streams:
+            stream.close()
+
+
+def _parse(line: bytes, where: str) -> Dialogue:
+    try:
+        dialogue = Dialogue.model_validate_json(line)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise RecordError(f"{where}: not a dialogue: {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+    if not dialogue.messages:
+        raise UserError(
+            f"{where}: {dialogue.dialogue_id} was never played: generate it with the stages rollout and validation"
+        )
+    if not _PIPELINE.fullmatch(dialogue.pipeline):
+        raise UserError(
+            f"{where}: pipeline={dialogue.pipeline!r} was given; a name of letters, digits and _ is expected, since it names a "
+            "file and a split"
+        )
+    return dialogue

@@ -1,0 +1,32 @@
+"""An export on the Hugging Face hub."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from huggingface_hub import HfApi
+
+from core.settings import UserError
+
+CONTENTS = ["README.md", "report.json", "removed.jsonl", "data/*.jsonl", "messages/*"]
+
+
+def push(directory: Path, name: str, private: bool) -> str:
+    """Upload an export as the dataset `name` (organisation/name), made if it is not there; its address. Raises UserError where
+    the hub refuses or cannot be reached."""
+    api = HfApi()
+    try:
+        api.create_repo(name, repo_type="dataset", private=private, exist_ok=True)
+        commit = api.upload_folder(
+            folder_path=directory,
+            repo_id=name,
+            repo_type="dataset",
+            allow_patterns=CONTENTS,
+            commit_message=f"Export of {directory.name}",
+        )
+    except Exception as error:  # the hub's client has many kinds, of its own and of the HTTP library under it
+        raise UserError(
+            f"push_to_hub={name} was given, but the hub does not take it: {error}; expected: organisation/name, and a token with "
+            f"write access (hf auth login, or HF_TOKEN). The export itself is in {directory}"
+        ) from None
+    return str(commit.repo_url)

@@ -1,0 +1,80 @@
+"""What a person sees of an export: a bar for each step, and the summary at the end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+
+from rich import box
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+
+from generation.cleaning.report import Report
+
+
+class ExportProgress:
+    """A bar for each step; use as a context manager."""
+
+    def __init__(self, console: Console) -> None:
+        self._progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TaskProgressColumn(),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            console=console,
+        )
+
+    def __enter__(self) -> ExportProgress:
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._progress.stop()
+
+    def step(self, name: str, total: int) -> Callable[[int], None]:
+        task = self._progress.add_task(name, total=total)
+        return lambda count: self._progress.advance(task, count)
+
+
+def summarise(console: Console, report: Report, directory: Path) -> None:
+    """What stays of each pipeline, what is shared with benchmarks, what the provenance lacks, and where everything is."""
+    console.print(_pipelines(report))
+    if report.contamination:
+        console.print(_contamination(report))
+    for name, benchmark in report.contamination.items():
+        if benchmark.in_domain:
+            console.print(f"{benchmark.in_domain} dialogues were made with {name}'s own tools: in-domain for it")
+    if report.unvalidated:
+        console.print(f"[bold yellow]{report.unvalidated} dialogues that stay were not validated[/]")
+    if report.provenance.missing:
+        missing = ", ".join(f"{key} ({count})" for key, count in report.provenance.missing.items())
+        console.print(f"[bold yellow]not stated in the provenance of dialogues that stay: {missing}[/]")
+    console.print(f"written to {directory}; the card is its README.md", soft_wrap=True)
+
+
+def _pipelines(report: Report) -> Table:
+    table = Table(title="Exported dialogues", box=box.SIMPLE_HEAD, pad_edge=False)
+    for heading in ("pipeline", "generated", "kept", "removed"):
+        table.add_column(heading, justify="right" if heading in ("generated", "kept") else "left")
+    for name, counts in report.pipelines.items():
+        removed = ", ".join(f"{why} {count}" for why, count in counts.removed.items())
+        table.add_row(name, str(counts.read), str(counts.kept), removed or "-")
+    return table
+
+
+def _contamination(report: Report) -> Table:
+    table = Table(title="Shared with benchmarks: dialogues, and the first of them", box=box.SIMPLE_HEAD, pad_edge=False)
+    for heading in ("benchmark", "kind", "dialogues", "policy", "for example"):
+        table.add_column(heading, justify="right" if heading == "dialogues" else "left")
+    for name, benchmark in report.contamination.items():
+        for kind, found in benchmark.kinds.items():
+            first = found.examples[0] if found.examples else None
+            example = escape(f"{first.dialogue_id}: {first.what} ({first.of})") if first else "-"
+            table.add_row(name, kind, str(found.dialogues), found.policy, example)
+    return table

@@ -1,0 +1,99 @@
+"""What an export was made of, what was removed and why, and Table 1 of what stays."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from core.messages import Frozen
+from generation.cleaning.corpus import Entry
+from generation.cleaning.decontamination import BenchmarkReport
+from generation.cleaning.dedup import Removal
+from generation.cleaning.origin import Origin, Provenance, provenance
+from generation.figures.statistics import MeanMax
+
+
+class Row(Frozen):
+    """One row of Table 1: mean (max) over the dialogues of a pipeline that were made from one source of seeds."""
+
+    pipeline: str
+    source: str
+    step: MeanMax
+    turn: MeanMax
+    task: MeanMax
+    samples: int
+
+
+class PipelineReport(Frozen):
+    """Counts of dialogues: read = kept + all that were removed, by reason."""
+
+    read: int
+    kept: int
+    removed: dict[str, int]
+
+
+class Report(Frozen):
+    """report.json. `unvalidated` are dialogues that stay without an accepting verdict: the run left validation out."""
+
+    run: str
+    settings: dict[str, Any]
+    pipelines: dict[str, PipelineReport]
+    unvalidated: int
+    statistics: tuple[Row, ...]
+    contamination: dict[str, BenchmarkReport]
+    provenance: Provenance
+
+
+def report(
+    run: str,
+    settings: dict[str, Any],
+    entries: Sequence[Entry],
+    removals: Sequence[Removal],
+    origins: Sequence[Origin],
+    contamination: dict[str, BenchmarkReport],
+) -> Report:
+    """`entries` are all that were read; `settings` is what decides about them."""
+    gone = {removal.dialogue_id for removal in removals}
+    kept = [entry for entry in entries if entry.dialogue_id not in gone]
+    reasons: defaultdict[str, Counter[str]] = defaultdict(Counter)
+    for removal in removals:
+        reasons[removal.pipeline][removal.why] += 1
+    read, left = Counter(entry.pipeline for entry in entries), Counter(entry.pipeline for entry in kept)
+    return Report(
+        run=run,
+        settings=settings,
+        pipelines={
+            name: PipelineReport(read=read[name], kept=left[name], removed=dict(sorted(reasons[name].items())))
+            for name in sorted(read)
+        },
+        unvalidated=sum(not entry.validated for entry in kept),
+        statistics=table_1(kept, origins),
+        contamination=contamination,
+        provenance=provenance(kept, origins),
+    )
+
+
+def table_1(entries: Iterable[Entry], origins: Sequence[Origin]) -> tuple[Row, ...]:
+    groups: defaultdict[tuple[str, str], list[Entry]] = defaultdict(list)
+    for entry in entries:
+        groups[entry.pipeline, origins[entry.origin].source].append(entry)
+    return tuple(
+        Row(
+            pipeline=pipeline,
+            source=source,
+            step=_steps(group),
+            turn=MeanMax.of([entry.turns for entry in group]),
+            task=MeanMax.of([entry.tasks for entry in group]),
+            samples=len(group),
+        )
+        for (pipeline, source), group in sorted(groups.items())
+    )
+
+
+def _steps(group: Sequence[Entry]) -> MeanMax:
+    """Over requests that used tools, not over dialogues."""
+    total, count = sum(entry.steps[0] for entry in group), sum(entry.steps[1] for entry in group)
+    return MeanMax(
+        mean=round(total / count, 3) if count else 0.0, max=max((entry.steps[2] for entry in group), default=0)
+    )

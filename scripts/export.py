@@ -1,0 +1,54 @@
+"""make export: conf/export.yaml -> outputs/export/<run id>/ with data/, messages/, README.md, report.json and removed.jsonl."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from omegaconf import DictConfig
+
+from core.console import stage_console
+from core.runs import latest, open_run, read_manifest, sha256
+from core.settings import typed
+from generation.cleaning.benchmarks import read_benchmarks
+from generation.cleaning.corpus import find_dialogues
+from generation.cleaning.export import ExportSettings, export
+from generation.cleaning.hub import push
+from generation.cleaning.progress import ExportProgress, summarise
+from scripts.launch import main
+
+# What does not change the files, or counts by its content.
+NEUTRAL = ("outputs", "data", "bfcl", "push_to_hub", "private", "profile")
+
+
+def stage(config: DictConfig) -> None:
+    settings = typed(config, ExportSettings)
+    console = stage_console()
+    source = (settings.data or latest(settings.outputs, "generate", "make generate")).resolve()
+    files = find_dialogues(source)
+    generation = read_manifest(source) if (source / "manifest.json").is_file() else None
+    benchmarks = read_benchmarks(settings.benchmarks, settings.bfcl)
+    inputs = {f"{file.parent.name}/{file.name}": sha256(file) for file in files}
+    inputs |= {benchmark.name: benchmark.version for benchmark in benchmarks}
+    plain: dict[str, Any] = settings.model_dump(mode="json")
+    group = generation.group if generation else None
+    with open_run(settings.outputs, "export", plain, inputs, group, NEUTRAL) as job:
+        console.print(f"{'resuming' if job.resumed else 'exporting into'} {job.directory}", soft_wrap=True)
+        with ExportProgress(console) as progress:
+            made = export(
+                files,
+                job.directory,
+                settings,
+                benchmarks,
+                run=generation.run_id if generation else source.stem,
+                packages=generation.packages if generation else {},
+                watcher=progress,
+            )
+        summarise(console, made, job.directory)
+        if settings.push_to_hub:
+            address = push(job.directory, settings.push_to_hub, settings.private)
+            console.print(f"uploaded to {address}", soft_wrap=True)
+        job.finish({"pipelines": {name: counts.model_dump() for name, counts in made.pipelines.items()}})
+
+
+if __name__ == "__main__":
+    main("export", stage)
