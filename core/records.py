@@ -23,17 +23,44 @@ class RecordError(UserError):
 
 def read_jsonl(path: Path, model: type[M]) -> Iterator[M]:
     """Yield every line of `path` as `model`. Raises RecordError at the first line that is no such record."""
+    for _, number, line in _lines(path):
+        yield _parse(path, number, line, model)
+
+
+def indexed_jsonl(path: Path, model: type[M]) -> Iterator[tuple[int, M]]:
+    """(byte offset, record) of every whole line; a torn last line, which has no end, is left out. Raises RecordError."""
+    for offset, number, line in _lines(path):
+        if line.endswith(b"\n"):
+            yield offset, _parse(path, number, line, model)
+
+
+def read_jsonl_at(path: Path, offset: int, model: type[M]) -> M:
+    """The record whose line begins at a byte offset that `indexed_jsonl` gave. Raises RecordError."""
+    with path.open("rb") as file:
+        file.seek(offset)
+        return _parse(path, None, file.readline(), model)
+
+
+def _lines(path: Path) -> Iterator[tuple[int, int, bytes]]:
+    """(byte offset, number from 1, line)."""
     if not path.is_file():
         raise RecordError(f"{path} was given, but there is no such file")
+    offset = 0
     with path.open("rb") as file:
         for number, line in enumerate(file, start=1):
-            try:
-                yield model.model_validate_json(line)
-            except ValidationError as error:
-                first = error.errors()[0]
-                where = ".".join(str(part) for part in first["loc"])
-                what = f"{where}: {first['msg']}" if where else first["msg"]
-                raise RecordError(f"{path}, line {number}: not a {model.__name__}: {what}") from None
+            yield offset, number, line
+            offset += len(line)
+
+
+def _parse(path: Path, number: int | None, line: bytes, model: type[M]) -> M:
+    try:
+        return model.model_validate_json(line)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        what = f"{where}: {first['msg']}" if where else first["msg"]
+        at = f", line {number}" if number else ""
+        raise RecordError(f"{path}{at}: not a {model.__name__.strip('_')}: {what}") from None
 
 
 def dump_line(record: BaseModel) -> str:
