@@ -167,6 +167,7 @@ class Rollout:
         except ProofError as error:
             if nothing_played:
                 raise StoppedError(f"task_writer: the given task does not hold: {error}") from None
+            self.writer.refusals["given task not proved"] += 1
             return None
         except UnusableAnswerError as error:
             if error.role != "task_writer" or nothing_played:

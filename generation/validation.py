@@ -33,7 +33,9 @@ async def validate(
     if dialogue.stop != "complete":
         return broken_off(dialogue)
     if len(dialogue.task_starts) < max(1, len(dialogue.tasks)):
-        return _unfinished(dialogue, f"{len(dialogue.task_starts)} of its {len(dialogue.tasks)} tasks were played")
+        return _unfinished(
+            dialogue, f"unplayed: {len(dialogue.task_starts)} of its {len(dialogue.tasks)} tasks were played"
+        )
     checks = [Check(name="finished", passed=True), _lawful(dialogue)]
     judgments: list[Judgment] = []
     if checks[-1].passed:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from rollouts import Played, Spoiler, beginnings, pipeline_of, play, saying, scene_of
+from rollouts import Played, Spoiler, beginnings, files, pipeline_of, play, saying, scene_of
 
 from core.dialogue import Dialogue, Rubric, Task, Verdict, calls
 from core.messages import AssistantMessage, Message, SystemMessage, ToolCall, ToolMessage, ToolSpec, UserMessage
@@ -326,6 +326,28 @@ def test_gold_calls_without_a_plan_must_work(subjects: Subjects, tmp_path: Path)
     assert outcomes["1"].dialogue.verdict.blame == "task"
 
 
+def test_a_further_given_task_that_does_not_hold_ends_the_dialogue_and_is_counted(
+    subjects: Subjects, tmp_path: Path
+) -> None:
+    gym = next(subject for subject in subjects if subject.domain.name == "gym")
+    tasks = [
+        {
+            "goal": f"The user wants to delete booking number {number}.",
+            "subgoals": [f"delete booking number {number}"],
+            "plan": [{"tool": "delete_booking", "arguments": {"booking_id": number}}],
+        }
+        for number in (108, 108)
+    ]
+    file = tmp_path / "tasks.jsonl"
+    file.write_text(json.dumps({"domain": "gym", "tasks": tasks}))
+    llm, begin_with = ScriptedLLM(error_rate=0.0), beginnings(read_starts(file))
+    played = play(EXECUTED, (gym,), tmp_path / "made", n=1, count={1: 1.0}, llm=llm, begin=begin_with)
+    (line,) = played.accepted
+    assert (len(line.tasks), line.provenance["tasks_requested"]) == (1, 2)
+    assert line.provenance["refused_drafts"] == {"given task not proved": 1}
+    assert played.statistics.tasks == {2: {1: 1}}
+
+
 # What becomes of it.
 
 
@@ -337,7 +359,7 @@ def test_a_conversation_alone_is_nothing_that_validation_could_accept(subjects: 
         begin_with = beginnings(read_starts(file), inject=inject)
         played = play(name, subjects, tmp_path / name, n=1, stages=stages, begin=begin_with)
         (rejection,) = played.rejected
-        assert rejection.reasons == ("finished: 0 of its 0 tasks were played",)
+        assert rejection.reasons == ("finished: unplayed: 0 of its 0 tasks were played",)
         assert rejection.dialogue
         assert rejection.dialogue.verdict
         assert rejection.dialogue.verdict.blame is None
@@ -382,6 +404,20 @@ def test_what_no_file_can_hold_is_one_dialogues_failure(subjects: Subjects, tmp_
     assert [r.reasons[0].startswith("internal: no file can hold the dialogue") for r in played.rejected] == [True] * 2
     played = play("user_oriented", subjects, tmp_path / "b", n=2, stages=(Quoting(),))
     assert [r.reasons for r in played.rejected] == [("internal: ZeroDivisionError: half a character: ?",)] * 2
+
+
+def test_what_goes_on_from_dialogues_is_the_same_bytes_at_any_concurrency(
+    executed: Played, subjects: Subjects, tmp_path: Path
+) -> None:
+    for at in ("random", "end", 6):
+        begin_with = beginnings(read_starts(executed.directory / "dialogues.jsonl"), at=at, branches=2)
+        one, other = (
+            play(EXECUTED, subjects, tmp_path / f"{at}-{workers}", n=20, begin=begin_with, concurrency=workers)
+            for workers in (1, 16)
+        )
+        assert files(one.directory) == files(other.directory)
+        pairs = [(run.directory / "preferences.jsonl").read_bytes() for run in (one, other)]
+        assert pairs[0] == pairs[1]
 
 
 # Preference pairs.

@@ -252,7 +252,7 @@ async def test_what_was_not_played_is_neither_accepted_nor_the_agents_fault(
         unplayed = dialogue.model_copy(update={"task_starts": dialogue.task_starts[:played], "tasks": tasks})
         verdict = await verdict_on(unplayed, worlds[dialogue.domain])
         assert not verdict.accepted
-        assert verdict.reasons == (f"finished: {played} of its {count if tasks else 0} tasks were played",)
+        assert verdict.reasons == (f"finished: unplayed: {played} of its {count if tasks else 0} tasks were played",)
         assert verdict.blame is None
 
 
