@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from generation.proof import tells
+from generation.specs.json_values import leaves
 
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 _COUNT = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
@@ -138,14 +139,12 @@ def _same(one: Date, other: Date) -> bool:
 def literals(value: Any) -> Iterator[str]:
     """The texts and numbers in a call's arguments, as text: no truth values, which nobody says, and nothing that is looked up
     on the way (placeholders of a plan)."""
-    if isinstance(value, dict | list):
-        for item in value.values() if isinstance(value, dict) else value:
-            yield from literals(item)
-    elif isinstance(value, str):
-        if value.strip() and not value.startswith("${"):
-            yield value
-    elif isinstance(value, int | float) and not isinstance(value, bool):
-        yield repr(value)
+    for _, leaf in leaves(value):
+        if isinstance(leaf, str):
+            if leaf.strip() and not leaf.startswith("${"):
+                yield leaf
+        elif isinstance(leaf, int | float) and not isinstance(leaf, bool):
+            yield repr(leaf)
 
 
 def states(text: str, literal: str) -> bool:

@@ -19,25 +19,20 @@ from generation.environments.records import (
     records_within,
     thing,
 )
-from generation.specs.entities import field_key
 from generation.specs.naming import (
     Words,
     alike,
     bare_name,
     changes,
     connected,
+    creates,
+    deed,
     identifier_key,
     identifies,
     own_identifier,
     subject,
-    verb,
 )
-
-_UPDATING = {"update", "set", "change", "edit", "modify", "rename", "patch", "put", "replace"}
-_CREATING = {"create", "add", "book", "register", "place", "make", "schedule", "submit", "insert", "reserve", "order"}
-_CREATING |= {"new", "issue", "enroll", "purchase", "buy", "open", "start", "file", "post", "generate"}
-_DELETING = {"delete", "erase", "purge", "destroy", "drop", "remove"}
-_RESTORING = {"restore", "undelete", "undo", "recover", "reinstate"}
+from generation.specs.spelling import snake
 
 _PAGING = {"limit", "offset", "page", "page_size", "per_page", "max_results", "sort", "sort_by", "order_by", "fields"}
 _COPIED = {"name", "title", "email", "phone"}
@@ -47,6 +42,8 @@ _DONE = {"success", "successful", "ok", "okay", "done", "error", "failed", "upda
 _NOT_FOUND = re.compile(
     r"not found|no such|not exist|n't exist|unknown (?!error)|\bno \w+ (?:with|has|for|found)|cannot find", re.I
 )
+
+_PASSING = re.compile(r"try again|busy|timed? ?-?out|unavailable|temporar|overload|rate limit", re.I)
 
 
 @dataclass(frozen=True)
@@ -91,14 +88,14 @@ class Exchange:
             for name, value in self.arguments.items()
             if value is not None
             and not isinstance(value, bool)
-            and field_key(name) not in _PAGING
-            and field_key(name) != named
+            and snake(name) not in _PAGING
+            and snake(name) != named
             and not (identifies(name) == () and named)
         )
 
     @cached_property
     def paged(self) -> bool:
-        return any(field_key(name) in _PAGING for name in self.arguments)
+        return any(snake(name) in _PAGING for name in self.arguments)
 
     @cached_property
     def head(self) -> bool:
@@ -109,6 +106,11 @@ class Exchange:
     def error(self) -> str:
         """Why the call failed; empty if it did not."""
         return str(self.value["error"]) if isinstance(self.value, dict) and self.value.get("error") else ""
+
+    @cached_property
+    def passing(self) -> bool:
+        """Whether the call failed for a reason that passes: made again it may succeed."""
+        return bool(_PASSING.search(self.error))
 
     @cached_property
     def nothing(self) -> bool:
@@ -133,30 +135,30 @@ class Exchange:
 
     @cached_property
     def updates(self) -> bool:
-        return verb(self.name) in _UPDATING and not connected(self.name)
+        return deed(self.name) == "set" and not connected(self.name)
 
     @cached_property
     def deletes(self) -> bool:
         """Whether the target is gone for good afterwards; what is removed from something else still exists."""
         alone = len(self.given) == 1 and not connected(self.name)
         return (
-            verb(self.name) in _DELETING and alone and self.target is not None and alike(thing(self.target), self.about)
+            deed(self.name) == "delete" and alone and self.target is not None and alike(thing(self.target), self.about)
         )
 
     @cached_property
     def restores(self) -> bool:
-        return verb(self.name) in _RESTORING
+        return deed(self.name) == "restore"
 
     @cached_property
     def creates(self) -> bool:
         """Whether a new record comes to be; start_subscription(subscription_id) makes none."""
         own = self.target is not None and alike(thing(self.target), self.about) and not connected(self.name)
-        return self.created is not None or (verb(self.name) in _CREATING and not own)
+        return self.created is not None or (creates(self.name) and not own)
 
     @cached_property
     def created(self) -> str | None:
         """The record that a creating call made: the one named in its answer and not in its arguments."""
-        if verb(self.name) not in _CREATING or not isinstance(self.value, dict):
+        if not creates(self.name) or not isinstance(self.value, dict):
             return None
         old = {str(key.partition("=")[2]) for key in self.given}
         new = {f: v for f, v in self.value.items() if identifies(f) is not None and is_name(v) and str(v) not in old}
@@ -168,12 +170,12 @@ class Exchange:
         """What the arguments say of the record that is made or updated; new_email is its email, a wrapped update unwrapped."""
         fields: dict[str, Any] = {}
         for name, value in self.arguments.items():
-            if isinstance(value, dict) and field_key(name) in {"updates", "changes", "fields", *WRAPPERS}:
+            if isinstance(value, dict) and snake(name) in {"updates", "changes", "fields", *WRAPPERS}:
                 fields |= dict(plain_fields(value))
             else:
                 fields |= dict(plain_fields({name.removeprefix("new_"): value}))
         own = None if self.creates else self.changed
-        return {n: v for n, v in fields.items() if n != "id" and f"{field_key(n)}={v}" != own}
+        return {n: v for n, v in fields.items() if n != "id" and f"{snake(n)}={v}" != own}
 
     @cached_property
     def spoken_of(self) -> tuple[Record, ...]:
@@ -208,16 +210,16 @@ def _copies(record: Record) -> Iterator[Record]:
         copied = {
             name: part
             for name, part in record.fields.items()
-            if stem and bare_name(name, stem) != field_key(name) and set(field_key(name).split("_")) & _COPIED
+            if stem and bare_name(name, stem) != snake(name) and set(snake(name).split("_")) & _COPIED
         }
         if copied and is_name(value):
-            yield Record(f"{field_key(field)}={value}", copied)
+            yield Record(f"{snake(field)}={value}", copied)
 
 
 def _of_the_record(fields: dict[str, Any]) -> dict[str, Any]:
     return {
         name: value
         for name, value in fields.items()
-        if field_key(name) not in _OF_THE_CALL
-        and not (set(field_key(name).split("_")) & _STATES and str(value).casefold() in _DONE)
+        if snake(name) not in _OF_THE_CALL
+        and not (set(snake(name).split("_")) & _STATES and str(value).casefold() in _DONE)
     }

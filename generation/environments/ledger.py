@@ -1,7 +1,7 @@
 """What simulated tools have said and done in a dialogue, so that they never contradict themselves.
 
 The state is the list of calls with their answers; all else follows from it. An answer contradicts earlier ones where it gives
-another value for a field that is held (`generation.environments.facts`), speaks of a record that does not exist, finds none that
+another value for a field that is held (`generation.environments.beliefs`), speaks of a record that does not exist, finds none that
 does, leaves one out of a list that it belongs to, or returns another one than was asked for.
 """
 
@@ -12,12 +12,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from generation.environments.base import PastCall
+from generation.environments.beliefs import Beliefs, Fields
 from generation.environments.exchange import Exchange
-from generation.environments.facts import Facts, Fields
 from generation.environments.records import field_of, mentions, records, same, scalar, thing
-from generation.specs.naming import alike, bare_name, identifies, subject, verb
+from generation.specs.json_values import json_or_text
+from generation.specs.naming import alike, bare_name, deed, identifies, subject
 
-_LISTING = {"list", "search", "find"}
 _FULL_LIST = 10
 """A list of so many rows may have been cut off, so that what is not on it may yet exist."""
 _SHOWN = 40
@@ -36,33 +36,35 @@ class Ledger:
 
     def __init__(self, calls: Iterable[PastCall] = ()) -> None:
         self.calls: list[PastCall] = []
-        self._facts = Facts()
+        self._beliefs = Beliefs()
         self._changes: list[_Change] = []
         for name, arguments, content in calls:
             self.record(name, arguments, content)
 
     def record(self, name: str, arguments: dict[str, Any], content: str) -> None:
         """Take in an answer, even one that contradicts what was said: then the later word counts."""
-        exchange = Exchange(name, arguments, _parsed(content))
+        exchange = Exchange(name, arguments, json_or_text(content))
         if exchange.reads:
-            self._facts.believe(exchange.spoken_of)
+            self._beliefs.believe(exchange.spoken_of)
             if exchange.nothing and exchange.head and exchange.target:
-                self._facts.lose(exchange.target)
+                self._beliefs.lose(exchange.target)
         elif not exchange.without_effect:
             kinds = frozenset([*exchange.about, *(thing(key)[-1] for key in exchange.given)])
-            self._changes.append(_Change(len(self.calls), self._facts.change(exchange), kinds))
+            self._changes.append(_Change(len(self.calls), self._beliefs.change(exchange), kinds))
             gone = exchange.target if exchange.deletes else None
-            self._facts.believe(record for record in exchange.spoken_of if record.key != gone)
+            self._beliefs.believe(record for record in exchange.spoken_of if record.key != gone)
         self.calls.append((name, arguments, content))
 
     def recorded(self, name: str, arguments: dict[str, Any]) -> str | None:
-        """The answer that the same reading call was given, if nothing has changed since that could concern it."""
+        """The answer that the same reading call was given, if nothing has changed since that could concern it and it was not
+        just that the service was busy."""
         asked = json.dumps(arguments, sort_keys=True)
         for position in range(len(self.calls) - 1, -1, -1):
             earlier, given, content = self.calls[position]
             if earlier == name and json.dumps(given, sort_keys=True) == asked:
-                exchange = Exchange(name, arguments, _parsed(content))
-                return content if exchange.reads and not self._stale(exchange, position) else None
+                exchange = Exchange(name, arguments, json_or_text(content))
+                fresh = exchange.reads and not exchange.passing and not self._stale(exchange, position)
+                return content if fresh else None
         return None
 
     def contradiction(self, name: str, arguments: dict[str, Any], value: Any) -> str | None:
@@ -70,7 +72,7 @@ class Ledger:
         exchange = Exchange(name, arguments, value)
         problems = [*self._existence(exchange)]
         if not exchange.error:
-            after = self._facts.copy()
+            after = self._beliefs.copy()
             if not exchange.without_effect:
                 after.change(exchange)
             problems += _conflicts(after, exchange)
@@ -87,7 +89,7 @@ class Ledger:
         exchange = Exchange(name, arguments, value)
         wanted = dict.fromkeys([*exchange.given, *mentions(value, exchange.about)])
         stated = [(n, v) for n, v in arguments.items() if scalar(v)]
-        held, missing = self._facts.held, self._facts.missing
+        held, missing = self._beliefs.held, self._beliefs.missing
         keys = [
             key
             for key in [*held, *missing]
@@ -106,7 +108,7 @@ class Ledger:
     @staticmethod
     def _concerns(call: PastCall, about: set[str], given: Sequence[str]) -> bool:
         kind = subject(call[0])
-        spoken = [*mentions(call[1], kind), *mentions(_parsed(call[2]), kind)]
+        spoken = [*mentions(call[1], kind), *mentions(json_or_text(call[2]), kind)]
         return bool(about & set(kind)) or any(same(one, other) for one in spoken for other in given)
 
     # What an answer may not say.
@@ -115,26 +117,26 @@ class Ledger:
         target = exchange.target
         if (
             exchange.created
-            and self._facts.held.get(exchange.created)
+            and self._beliefs.held.get(exchange.created)
             and alike(thing(exchange.created), exchange.about)
         ):
             yield f"{exchange.created} exists already; a new record needs a new identifier"
         if target is None:
             return
-        if target in self._facts.missing and not exchange.restores and not exchange.created:
+        if target in self._beliefs.missing and not exchange.restores and not exchange.created:
             if not exchange.in_vain:
                 yield f"{target} does not exist (any more): the call must fail or find nothing"
-        elif exchange.head and exchange.nothing and self._facts.held.get(target):
-            yield f"{target} exists: {_shown(self._facts.held[target])}"
+        elif exchange.head and exchange.nothing and self._beliefs.held.get(target):
+            yield f"{target} exists: {_shown(self._beliefs.held[target])}"
 
     def _left_out(self, exchange: Exchange) -> Iterator[str]:
         """Records that are known to be what a plain listing asks for, and are not on it."""
         rows = _rows(exchange.value)
-        if verb(exchange.name) not in _LISTING or exchange.paged or rows is None or len(rows) >= _FULL_LIST:
+        if deed(exchange.name) not in ("list", "search") or exchange.paged or rows is None or len(rows) >= _FULL_LIST:
             return
         listed = {record.key for record in exchange.spoken_of}
-        for key, facts in self._facts.held.items():
-            if thing(key) != exchange.about or key in listed or key in self._facts.unsure or not facts:
+        for key, facts in self._beliefs.held.items():
+            if thing(key) != exchange.about or key in listed or key in self._beliefs.unsure or not facts:
                 continue
             if all(name in facts and _equal(facts[name], value) for name, value in exchange.arguments.items()):
                 yield f"{key} is missing from the list: {_shown(facts)}"
@@ -151,13 +153,6 @@ class Ledger:
         )
 
 
-def _parsed(content: str) -> Any:
-    try:
-        return json.loads(content)
-    except (ValueError, RecursionError):
-        return content
-
-
 def _equal(one: Any, other: Any) -> bool:
     return bool(one == other) and isinstance(one, bool) == isinstance(other, bool)
 
@@ -168,12 +163,12 @@ def _rows(value: Any) -> list[Any] | None:
     return lists[0] if len(lists) == 1 and isinstance(lists[0], list) else None
 
 
-def _conflicts(facts: Facts, exchange: Exchange) -> Iterator[str]:
-    """Also between two parts of one answer: `facts` learns as it goes."""
+def _conflicts(beliefs: Beliefs, exchange: Exchange) -> Iterator[str]:
+    """Also between two parts of one answer: `beliefs` grow as it goes."""
     for record in exchange.spoken_of:
-        if record.key in facts.missing and record.key not in (exchange.target, exchange.created):
+        if record.key in beliefs.missing and record.key not in (exchange.target, exchange.created):
             yield f"{record.key} does not exist (any more)"
-        held = facts.held.setdefault(record.key, {})
+        held = beliefs.held.setdefault(record.key, {})
         for name, value in record.fields.items():
             bare = bare_name(name, thing(record.key))
             known = next((other for other in held if bare_name(other, thing(record.key)) == bare), name)

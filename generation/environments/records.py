@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from generation.specs.entities import field_key, singular
 from generation.specs.naming import Words, alike, identifier_key, identifies, own_identifier
+from generation.specs.spelling import singular, snake
 
 WRAPPERS = {"result", "results", "data", "records", "rows", "entries", "matches", "list", "value", "response"}
 _OF_THE_QUERY = {"rank", "position", "score", "relevance", "distance", "similarity"}
@@ -59,7 +59,7 @@ def mentions(value: Any, about: Words, depth: int = 0) -> Iterator[str]:
     elif isinstance(value, dict):
         for field, part in value.items():
             yield from _named(field, part, about)
-            yield from mentions(part, about if field_key(field) in WRAPPERS else _kind(field), depth + 1)
+            yield from mentions(part, about if snake(field) in WRAPPERS else _kind(field), depth + 1)
 
 
 def _named(field: str, value: Any, about: Words) -> Iterator[str]:
@@ -72,12 +72,11 @@ def _named(field: str, value: Any, about: Words) -> Iterator[str]:
 
 
 def _kind(field: str) -> Words:
-    return tuple(singular(field_key(field)).split("_"))
+    return tuple(singular(snake(field)).split("_"))
 
 
 def records(value: Any, about: Words, row: bool = False, depth: int = 0) -> list[Record]:
     """The records in an answer about what `about` names, those nested in others included; a `row` is one of a list."""
-    """The records in an answer, those nested in others included."""
     if depth > _MAX_DEPTH:
         return []
     if isinstance(value, list):
@@ -109,7 +108,7 @@ def _rows(rows: list[dict[str, Any]], about: Words, depth: int) -> list[Record]:
 
 def records_within(field: str, value: Any, about: Words, row: bool, depth: int) -> list[Record]:
     """The records in one field of an answer."""
-    inherited = about if field_key(field) in WRAPPERS else _kind(field)
+    inherited = about if snake(field) in WRAPPERS else _kind(field)
     # An object in an object says whose it is by its field's name only: {"order_id": 7, "customer": {"customer_id": 3}}.
     return records(value, inherited, row or inherited is not about, depth + 1) if isinstance(value, dict | list) else []
 
@@ -119,5 +118,5 @@ def plain_fields(value: dict[str, Any], path: str = "", depth: int = 0) -> Itera
     for field, part in value.items():
         if isinstance(part, dict) and depth < _MAX_DEPTH:
             yield from plain_fields(part, f"{path}{field}.", depth + 1)
-        elif scalar(part) and not set(field_key(field).split("_")) & _OF_THE_QUERY:
+        elif scalar(part) and not set(snake(field).split("_")) & _OF_THE_QUERY:
             yield f"{path}{field}", part

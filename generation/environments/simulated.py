@@ -19,6 +19,7 @@ from generation.llm.base import Completion, RefusedError, Request, ToolSimulator
 from generation.llm.json_text import first_json
 from generation.llm.meter import Meter
 from generation.prompts import render
+from generation.specs.json_values import json_or_text
 from generation.toolset import Toolset
 
 _ERROR = {
@@ -223,8 +224,5 @@ def _or_error(schema: dict[str, Any] | None) -> dict[str, Any] | None:
 
 
 def _result(content: str) -> ToolResult:
-    try:
-        value = json.loads(content)
-    except (ValueError, RecursionError):  # what another program's tools returned may be no JSON
-        value = content
+    value = json_or_text(content)  # what another program's tools returned may be no JSON
     return ToolResult(content, value, error=isinstance(value, dict) and bool(value.get("error")))

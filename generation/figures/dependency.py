@@ -19,6 +19,8 @@ from typing import Any, NamedTuple
 from core.dialogue import Dialogue
 from core.messages import AssistantMessage, Frozen, Message, ToolMessage, ToolSpec
 from generation.proof import tells
+from generation.specs.json_values import json_or_text, leaves
+from generation.specs.naming import is_identifier
 
 
 class Value(NamedTuple):
@@ -31,7 +33,6 @@ class Value(NamedTuple):
 _KEPT = 4  # dialogues of a domain to join others with
 _DOMAINS = 256  # domains of which dialogues are kept; beyond, the one that was least recently seen is dropped
 _SMALL = 10
-_IDENTIFIERS = {"id", "ids", "no", "number", "code", "key"}
 _NUMBER = re.compile(r"-?(0|[1-9]\d{0,17})(\.\d+)?")
 
 
@@ -171,18 +172,18 @@ class _History:
 def _hear(message: Message) -> _Heard:
     found: list[tuple[str, Any]] = []
     if isinstance(message, ToolMessage):
-        found += _leaves("", _parsed(message.content))
+        found += leaves(json_or_text(message.content))
     else:
         found.append(("", message.content))
     if isinstance(message, AssistantMessage):
         for call in message.tool_calls or ():
-            found += _leaves("", _parsed(call.function.arguments))
+            found += leaves(json_or_text(call.function.arguments))
     numbers = [(name, leaf) for name, leaf in found if _is_number(leaf)]
     result = isinstance(message, ToolMessage)
     return _Heard(
         text="\n".join(leaf for _, leaf in found if isinstance(leaf, str)).casefold(),
         numbers=frozenset(leaf for _, leaf in numbers),
-        identifiers=frozenset(leaf for name, leaf in numbers if not result or _names_record(name)),
+        identifiers=frozenset(leaf for name, leaf in numbers if not result or is_identifier(name)),
         result=result,
     )
 
@@ -207,9 +208,9 @@ def _values(messages: Sequence[Message], tools: dict[str, ToolSpec]) -> list[Val
     for message in messages:
         for call in (isinstance(message, AssistantMessage) and message.tool_calls) or ():
             schema = tools[call.name].parameters if call.name in tools else {}
-            for name, value, closed in _arguments(_parsed(call.function.arguments), "", schema):
+            for name, value, closed in _arguments(json_or_text(call.function.arguments), "", schema):
                 if not closed and _telling(name, scalar := _canonical(value)):
-                    found[Value(scalar, _is_number(scalar) and _names_record(name))] = None
+                    found[Value(scalar, _is_number(scalar) and is_identifier(name))] = None
     return list(found)
 
 
@@ -242,34 +243,10 @@ def _telling(name: str, value: Any) -> bool:
         return len(value) > 1
     if not _is_number(value) or value in (0, 1, -1):
         return False
-    return abs(value) >= _SMALL or _names_record(name)
-
-
-def _names_record(field: str) -> bool:
-    return bool(_IDENTIFIERS & set(field.lower().split("_"))) or field.endswith(("Id", "ID"))
+    return abs(value) >= _SMALL or is_identifier(name)
 
 
 def _is_number(value: Any) -> bool:
     return (isinstance(value, int) and not isinstance(value, bool)) or (
         isinstance(value, float) and math.isfinite(value)
     )
-
-
-def _leaves(name: str, value: Any) -> Iterator[tuple[str, Any]]:
-    """(field, scalar) of every scalar in a value; a list's members go by the list's name."""
-    if isinstance(value, dict):
-        for key, part in value.items():
-            yield from _leaves(key, part)
-    elif isinstance(value, list):
-        for part in value:
-            yield from _leaves(name, part)
-    else:
-        yield name, value
-
-
-def _parsed(text: str) -> Any:
-    """The JSON value, or the text itself where it is none."""
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
-        return text

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from typing import Any, NamedTuple
+
+from generation.specs.spelling import singular, snake
 
 _JSON_TYPES: dict[type, str] = {
     bool: "boolean",
@@ -14,7 +15,6 @@ _JSON_TYPES: dict[type, str] = {
     list: "array",
     dict: "object",
 }
-_WORD_BREAKS = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])|[^A-Za-z0-9]+")
 _SCALARS = {"integer", "number", "string", "boolean"}
 
 
@@ -52,7 +52,7 @@ class Entities:
         found: dict[Conflict, None] = {}
         for field in fields(schema):
             for given in field.types:
-                known, since = self._first.setdefault(field_key(field.name), (given, tool))
+                known, since = self._first.setdefault(snake(field.name), (given, tool))
                 if given != known:
                     found[Conflict(field.name, known, since, given)] = None
         return list(found)
@@ -62,21 +62,6 @@ class Entities:
         trial = Entities()
         trial._first = dict(self._first)
         return trial.learn(tool, schema)
-
-
-def field_key(name: str) -> str:
-    """A field's name whatever its spelling: userID, user-id and user_id are one."""
-    return "_".join(word.lower() for word in _WORD_BREAKS.split(name) if word)
-
-
-def singular(name: str) -> str:
-    """The name of one element of what `name` holds several of: user_ids -> user_id, categories -> category, boxes -> box."""
-    lowered = name.lower()
-    if lowered.endswith("ies") and len(name) > 4:
-        return f"{name[:-3]}y"
-    if lowered.endswith(("sses", "shes", "ches", "xes")):
-        return name[:-2]
-    return name[:-1] if lowered.endswith("s") and not lowered.endswith(("ss", "us", "is")) else name
 
 
 def fields(schema: Any) -> Iterator[Field]:

@@ -1,11 +1,12 @@
-"""What names say: which thing a tool is about, and which field of a record identifies it."""
+"""What names say: what a tool does, to which thing, and which field of a record identifies it."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from functools import lru_cache
+from typing import Literal
 
-from generation.specs.entities import field_key, singular
+from generation.specs.spelling import singular, snake
 
 Words = tuple[str, ...]
 
@@ -13,7 +14,8 @@ _CONNECTIVES = {"by", "for", "from", "to", "in", "on", "with", "at", "into", "pe
 _LEADING = {"all", "my", "the", "a", "an"}
 _TRAILING = {"detail", "info", "information", "data", "record", "profile", "summary", "overview", "list"}
 _TRAILING |= {"status", "state", "balance", "count", "total", "amount"}
-_KINDS_OF_IDENTIFIER = {"id", "number", "code"}
+_BARE_IDENTIFIERS = {"id", "uuid", "sku", "key"}
+_KINDS_OF_IDENTIFIER = _BARE_IDENTIFIERS | {"number", "code", "no"}
 _NO_IDENTIFIERS = {
     "phone",
     "fax",
@@ -28,35 +30,69 @@ _NO_IDENTIFIERS = {
     "line",
 }
 _NO_IDENTIFIERS |= {"status", "error", "area", "dial", "total", "page", "seat", "row", "version"}
+_NO_IDENTIFIERS |= {"api", "access", "secret", "sort", "search"}
 
-_READING = {"get", "search", "list", "find", "count", "top", "total", "check", "calculate", "compute", "show", "lookup"}
-_READING |= {
-    "look",
-    "read",
-    "query",
-    "fetch",
-    "view",
-    "compare",
-    "estimate",
-    "verify",
-    "is",
-    "has",
-    "describe",
-    "track",
+Deed = Literal[
+    "search",
+    "list",
+    "rank",
+    "see",
+    "work out",
+    "check",
+    "turn",
+    "create",
+    "make",
+    "set",
+    "do",
+    "delete",
+    "end",
+    "restore",
+]
+"""What a tool does: the first seven only read; "make" is to create in a way of its own (book, order), "do" to change otherwise,
+"delete" takes a record away, "end" what it stands for (cancel)."""
+
+_READING: tuple[Deed, ...] = ("search", "list", "rank", "see", "work out", "check", "turn")
+_VERBS: dict[Deed, str] = {
+    "search": "search find query browse",
+    "list": "list",
+    "rank": "top",
+    "see": "get fetch retrieve lookup look show view read describe obtain",
+    "work out": "count total calculate compute estimate compare",
+    "check": "check verify validate is has track",
+    "turn": "convert translate recommend suggest predict analyze think",
+    "create": "create add insert new",
+    "make": "book place open register make schedule submit reserve order post file generate start issue request enroll"
+    " purchase buy",
+    "set": "update set change edit modify rename patch put replace",
+    "do": "move reschedule renew extend adjust send pay transfer return exchange refund assign approve confirm close apply"
+    " upload share merge activate enable disable mark archive",
+    "delete": "delete remove erase purge destroy drop",
+    "end": "cancel revoke terminate unsubscribe deactivate",
+    "restore": "restore undelete undo recover reinstate",
 }
-_READING |= {"retrieve", "think", "convert", "translate", "recommend", "suggest", "predict", "validate", "analyze"}
+_DEED: dict[str, Deed] = {verb: deed for deed, verbs in _VERBS.items() for verb in verbs.split()}
 
 
 @lru_cache(maxsize=4096)
 def verb(tool: str) -> str:
     """The first word of a tool's name."""
-    return field_key(tool).partition("_")[0]
+    return snake(tool).partition("_")[0]
+
+
+def deed(tool: str) -> Deed | None:
+    """What a tool does, to judge by the verb that its name begins with (or is); None where it begins with another word."""
+    return _DEED.get(verb(tool))
 
 
 def changes(tool: str) -> bool:
     """Whether a tool's name says that it changes something: its first word is no verb of reading. A rule of thumb for tools
     that are only simulated; where they are executed the state says it."""
-    return verb(tool) not in _READING
+    return deed(tool) not in _READING
+
+
+def creates(tool: str) -> bool:
+    """Whether the name says that the tool makes a new record, whose identifier is news."""
+    return deed(tool) in ("create", "make")
 
 
 @lru_cache(maxsize=4096)
@@ -64,7 +100,7 @@ def subject(tool: str) -> Words:
     """What a tool is about, in the singular: get_customer_details -> (customer), list_film_copies_by_film_id -> (film, copy).
     Empty where the name has only a verb."""
     words: list[str] = []
-    for word in field_key(tool).split("_")[1:]:
+    for word in snake(tool).split("_")[1:]:
         if word in _CONNECTIVES:
             break
         if words or word not in _LEADING:
@@ -77,25 +113,30 @@ def subject(tool: str) -> Words:
 @lru_cache(maxsize=4096)
 def connected(tool: str) -> bool:
     """Whether the name says where or what to (add_item_to_cart): its subject is then part of something else."""
-    return any(word in _CONNECTIVES - {"by"} for word in field_key(tool).split("_"))
+    return any(word in _CONNECTIVES - {"by"} for word in snake(tool).split("_"))
 
 
 @lru_cache(maxsize=16384)
 def identifies(field: str) -> Words | None:
-    """What a field identifies: film_copy_id, orderNumber, airport_code -> (film, copy), (order), (airport); the bare id -> ();
-    None for other fields. An e-mail address identifies nobody here, since it can change; neither do zip or currency codes,
-    which many records share."""
-    *stem, kind = field_key(field).split("_")
-    if kind not in _KINDS_OF_IDENTIFIER or (not stem and kind != "id"):
+    """What a field identifies: film_copy_id, orderNumber, airport_code -> (film, copy), (order), (airport); the bare id or sku
+    -> (); None for other fields. An e-mail address identifies nobody here, since it can change; neither do zip or currency
+    codes, which many records share."""
+    *stem, kind = snake(field).split("_")
+    if kind not in _KINDS_OF_IDENTIFIER or (not stem and kind not in _BARE_IDENTIFIERS):
         return None
-    if kind != "id" and stem[-1] in _NO_IDENTIFIERS:
+    if kind != "id" and stem and stem[-1] in _NO_IDENTIFIERS:
         return None
     return (*stem[:-1], singular(stem[-1])) if stem else ()
 
 
+def is_identifier(field: str) -> bool:
+    """Whether a field, or each member of a list under that name, says which record is meant."""
+    return identifies(field) is not None or identifies(singular(field)) is not None
+
+
 def bare_name(field: str, thing: Words) -> str:
     """A field's name without the thing that it is a field of: member_name of a member is its name."""
-    return field_key(field).removeprefix("_".join(thing) + "_")
+    return snake(field).removeprefix("_".join(thing) + "_")
 
 
 def alike(one: Words, other: Words) -> bool:
@@ -122,7 +163,7 @@ def own_identifier(fields: Iterable[str], about: Words, row: bool) -> str | None
 
 
 def identifier_key(field: str, value: str | int, about: Words) -> str | None:
-    """The name of a record, "order_id=7"; the bare id takes its name from what it is about. None where nothing names it."""
+    """The name of a record, "order_id=7"; a bare id or sku takes its name from what it is about. None where nothing names it."""
     if identifies(field) == ():
-        return f"{about[-1]}_id={value}" if about else None
-    return f"{field_key(field)}={value}"
+        return f"{about[-1]}_{snake(field)}={value}" if about else None
+    return f"{snake(field)}={value}"

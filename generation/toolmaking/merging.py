@@ -9,20 +9,15 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from core.messages import Frozen, ToolSpec
-from generation.specs.entities import field_types, singular
+from generation.specs.entities import field_types
 from generation.specs.foreign import tool_spec
-from generation.specs.naming import subject
+from generation.specs.naming import Deed, deed, identifies, subject
+from generation.specs.spelling import singular
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
 _SNAKE = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
-_SYNONYMS = {
-    "get": ("fetch", "retrieve", "lookup", "show", "view", "read", "describe", "obtain"),
-    "search": ("find", "query", "browse"),
-    "create": ("add", "insert", "new"),
-    "update": ("change", "modify", "edit", "set"),
-    "delete": ("remove", "erase"),
-}
-_VERB = {synonym: verb for verb, synonyms in _SYNONYMS.items() for synonym in synonyms}
+_SYNONYMOUS: tuple[Deed, ...] = ("search", "see", "create", "set", "delete")
+"""Deeds of which all verbs say the same; to book and to order are both to make something, but not the same."""
 _EMPTY_WORDS = {"detail", "info", "information", "data", "record", "entry", "all", "the", "a", "an", "one"}
 _STOP_WORDS = _EMPTY_WORDS | {"of", "for", "to", "by", "its", "and", "or", "with", "given", "this", "that"}
 _CLOCK = {"time", "date", "datetime", "today", "now", "today date", "server time", "system time"}
@@ -30,7 +25,6 @@ _CLOCK |= {f"current {unit}" for unit in ("time", "date", "datetime", "day", "ti
 _OF_A_CLOCK = {"timezone", "time_zone", "tz", "format", "location", "city", "country"}
 _CONSTANT = {"help", "ping", "pong", "echo", "hello", "greeting", "about", "noop", "test", "status", "version"}
 _CONSTANT |= {"health", "health check", "api version", "server status", "system status", "api status", "service status"}
-_IDENTIFIER = re.compile(r"(^|_)(id|uuid|code|number|key|reference|symbol|sku)$")
 _NEARLY = 0.8
 _REFUSALS = ("merged_duplicates", "conflicts", "invalid", "trivial", "beyond_max")
 
@@ -166,7 +160,12 @@ def _types(schema: Any) -> Any:
 def _parts(name: str) -> tuple[str, list[str]]:
     """The verb of a tool's name, one for all its synonyms, and the other words in the singular."""
     verb, *words = name.lower().split("_")
-    return _VERB.get(verb, verb), [singular(word) for word in words]
+    return _meaning(verb) or verb, [singular(word) for word in words]
+
+
+def _meaning(verb: str) -> str | None:
+    """One word for all verbs that say the same; None for other words."""
+    return meant if (meant := deed(verb)) in _SYNONYMOUS else None
 
 
 def _core(name: str) -> tuple[str, ...]:
@@ -188,14 +187,14 @@ def _alike(one: ToolSpec, other: ToolSpec) -> bool:
 
 def _content(description: str) -> set[str]:
     words = set(re.findall(r"[^\W_]+", description.lower())) - _STOP_WORDS
-    return {_VERB.get(word, singular(word)) for word in words} - _EMPTY_WORDS
+    return {_meaning(word) or singular(word) for word in words} - _EMPTY_WORDS
 
 
 def _identifiers(tool: ToolSpec) -> set[str]:
     """What names records in its arguments or, to judge by its name, in its result: order_id for search_orders_by_date."""
     noun = "_".join(subject(tool.name))
     names = {singular(name.lower()) for name in tool.parameters.get("properties", {})}
-    taken = {name for name in names - {"id"} if _IDENTIFIER.search(name)}
+    taken = {name for name in names if identifies(name)}
     return taken | ({f"{noun}_id"} if noun else set())
 
 

@@ -16,6 +16,7 @@ from generation.llm.meter import Meter
 from generation.prompts import render
 from generation.specs.entities import Entities, field_types, fields
 from generation.specs.json_types import parts
+from generation.specs.naming import verb
 from generation.toolmaking.invention import MIN_TOOLS
 from generation.toolset import Toolset
 
@@ -156,18 +157,18 @@ def _problems(tool: str, returns: dict[str, Any]) -> Iterator[str]:
 
 
 def _shape_problems(tool: str, returns: dict[str, Any]) -> Iterator[str]:
-    kind, verb = returns.get("type"), tool.lower().partition("_")[0]
+    kind, first = returns.get("type"), verb(tool)
     properties = returns.get("properties") or {}
     if kind not in ("object", "array"):
         yield f'"type" must be "object" or "array", not {json.dumps(kind)}'
-    elif kind == "array" and verb == "get":
+    elif kind == "array" and first == "get":
         yield "a get_ tool returns one object, not an array"
     elif kind == "array" and not returns.get("items"):
         yield "the array does not say what its items are"
     elif kind == "object" and not properties:
         yield "the object has no properties"
-    elif kind == "object" and verb in ("search", "list") and not any(map(_is_array, properties.values())):
-        yield f"a {verb}_ tool returns an array, or an object that wraps one"
+    elif kind == "object" and first in ("search", "list") and not any(map(_is_array, properties.values())):
+        yield f"a {first}_ tool returns an array, or an object that wraps one"
 
 
 def _is_array(schema: dict[str, Any]) -> bool:

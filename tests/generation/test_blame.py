@@ -63,7 +63,7 @@ def said(*texts: str) -> list[Message]:
 def called(**arguments: Any) -> list[Message]:
     call = ToolCall.make("c", "update_booking", arguments)
     return [
-        UserMessage(content="Move Ada Moreno's booking to the 14th of March for the two of us."),
+        UserMessage(content="Move Ada Moreno's booking to the 14th of March for both of us."),
         AssistantMessage(tool_calls=(call,)),
         ToolMessage(tool_call_id="c", content='{"error": "no"}'),
         AssistantMessage(content="That did not work."),

@@ -7,22 +7,10 @@ from typing import Any, NamedTuple
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from schemas import Schema, obj, rows
 
-from generation.specs.entities import Entities, Field, field_key, field_types, fields, singular
-
-Schema = dict[str, Any]
-
-
-def obj(**properties: Schema | str) -> Schema:
-    return {
-        "type": "object",
-        "properties": {k: {"type": v} if isinstance(v, str) else v for k, v in properties.items()},
-    }
-
-
-def rows(**properties: Schema | str) -> Schema:
-    return {"type": "array", "items": obj(**properties)}
-
+from generation.specs.entities import Entities, Field, field_types, fields
+from generation.specs.spelling import singular, snake
 
 KEYS = {"user_id": "user_id", "userId": "user_id", "User-ID": "user_id", "total": "total", "status": "status"}
 PLURALS = {"user_ids": "user_id", "groups": "group", "categories": "category", "totals": "total"}
@@ -120,7 +108,7 @@ def test_the_types_that_a_schema_admits(schema: Any, types: tuple[str, ...]) -> 
 
 
 def test_names_are_compared_whatever_their_spelling() -> None:
-    assert [field_key(n) for n in ("userID", "user-id", "User Id", "HTTPStatus", "order2Item")] == [
+    assert [snake(n) for n in ("userID", "user-id", "User Id", "HTTPStatus", "order2Item")] == [
         "user_id",
         "user_id",
         "user_id",

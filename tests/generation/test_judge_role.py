@@ -10,7 +10,7 @@ from jsonschema import validate
 from judged import TASK, call, parts, transcript, words
 from rollouts import Played
 
-from core.dialogue import Judgment, Rubric, Task
+from core.dialogue import Judgment, PlannedCall, Rubric, Task
 from core.messages import AssistantMessage, Message, ToolCall, ToolMessage, UserMessage
 from generation.judging import JudgeAnswer, judge_task, read_judgment
 from generation.llm.base import JudgeContext
@@ -175,6 +175,41 @@ def test_each_expected_call_needs_a_call_of_its_own() -> None:
     again = call("d", "update_city", {"rows_affected": 1}, customer_id=17, city="Paris")
     assert opinion(transcript(), twice).judgment == "invalid"
     assert opinion(transcript(update=parts()["update"] + again), twice).judgment == "valid"
+
+
+WHOLE = TASK.model_copy(
+    update={
+        "rubric": Rubric(criteria=()),
+        "plan": (
+            PlannedCall(tool="find_customer_id", arguments={"name": "Ada Moreno"}),
+            PlannedCall(tool="update_city", arguments={"customer_id": "${0}", "city": "Paris"}),
+            TASK.plan[2],
+        ),
+    }
+)
+TOLD_PEN = {"sku": "pen", "price": 1200.5, "parts": [{"sku": "cap", "price": 3.5}, {"sku": "ink", "price": 7.25}]}
+
+
+@pytest.mark.parametrize(
+    ("found", "judgment"), [("17", "valid"), ('"17"', "valid"), ("no_17", "invalid"), ("71", "invalid")]
+)
+def test_a_placeholder_may_stand_for_a_whole_result(found: str, judgment: str) -> None:
+    search = call("a", "find_customer_id", found, name="Ada Moreno")
+    assert opinion(transcript(search=search), WHOLE).judgment == judgment
+
+
+@pytest.mark.parametrize(
+    ("result", "judgment"),
+    [
+        (TOLD_PEN, "valid"),  # its parts have prices of their own, which nobody asked for
+        ([TOLD_PEN], "valid"),
+        ({"parts": TOLD_PEN["parts"]}, "invalid"),
+        ({"found": [TOLD_PEN, TOLD_PEN | {"price": 8}]}, "invalid"),
+        ([TOLD_PEN] * 3 + [{"price": 8}], "valid"),  # more rows than anybody is told of
+    ],
+)
+def test_what_is_to_be_told_is_the_rows_own_field(result: object, judgment: str) -> None:
+    assert opinion(transcript(get=call("c", "get_product", result, sku="pen"))).judgment == judgment
 
 
 @pytest.mark.parametrize(

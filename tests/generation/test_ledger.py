@@ -258,6 +258,24 @@ def test_an_identical_reading_call_repeats_its_answer_until_something_may_have_c
     assert json.loads(book.recorded("get_customer", {"customer_id": 3}) or "")["city"] == "x"
 
 
+@pytest.mark.parametrize(
+    ("why", "repeated"),
+    [
+        ("the service is busy, try again later", False),
+        ("Request timed out", False),
+        ("503 Service Unavailable", False),
+        ("customer 3 not found", True),
+        ("permission denied", True),
+    ],
+)
+def test_an_error_that_passes_is_not_repeated(why: str, repeated: bool) -> None:
+    """A user who insists can be served then."""
+    failed: Step = ("get_customer", {"customer_id": 3}, {"error": why})
+    book = ledger(failed)
+    assert (book.recorded(*failed[:2]) is not None) is repeated
+    assert repeated or book.contradiction(*READ) is None
+
+
 def test_answers_of_another_program_may_be_anything() -> None:
     deep: Any = 1
     for _ in range(300):

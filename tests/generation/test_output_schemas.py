@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from rollouts import Sayer
+from schemas import Schema, obj, rows
 
 from core.messages import AssistantMessage, SystemMessage, ToolSpec, UserMessage
 from generation.llm.base import Completion, LLMError, OutputSchemaContext, Request
@@ -16,19 +17,6 @@ from generation.llm.meter import Meter
 from generation.llm.scripted import ScriptedLLM
 from generation.toolmaking.output_schemas import predict_output_schemas
 from generation.toolset import Toolset
-
-Schema = dict[str, Any]
-
-
-def obj(**properties: Schema | str) -> Schema:
-    return {
-        "type": "object",
-        "properties": {k: {"type": v} if isinstance(v, str) else v for k, v in properties.items()},
-    }
-
-
-def rows(**properties: Schema | str) -> Schema:
-    return {"type": "array", "items": obj(**properties)}
 
 
 def tool(name: str, parameters: Schema | None = None, returns: Schema | None = None) -> ToolSpec:

@@ -14,7 +14,8 @@ from core.messages import AssistantMessage, Message, SystemMessage, ToolMessage,
 from generation.llm.base import AgentContext
 from generation.llm.roles.agent import Agent
 from generation.llm.roles.hearing import Heard
-from generation.llm.roles.reporting import dig, failed, report
+from generation.llm.roles.reporting import report
+from generation.llm.roles.results import dig, status
 
 LOOK = PlannedCall(tool="get_order", arguments={"order_id": "W1"}, subgoal=0, tell=("status",))
 CANCEL = PlannedCall(tool="cancel_order", arguments={"order_id": "W1"}, subgoal=1)
@@ -256,8 +257,10 @@ def test_small_parts() -> None:
     assert dig({"a": {"b": 1}, "c": [{"b": 2}]}, "b") == 1
     assert dig([{"a": None}, {"a": 0}], "a") == 0
     assert dig({"a": {"b": {}}}, "b") is None
-    assert [failed(v) for v in ([], None, "", {"rows_affected": 0}, {"success": False}, {"error": "x"})] == [True] * 6
-    assert not any(failed(v) for v in (0, False, {"error": None}, {"error": ""}, [0], "fine", {"rows_affected": 1}))
+    assert [status(value) for value in ([], None, "", {"rows_affected": 0})] == ["nothing"] * 4
+    assert [status(value) for value in ({"success": False}, {"error": "x"}, "Error: x")] == ["error"] * 3
+    well = (0, False, {"error": None}, {"error": ""}, [0], "fine", {"rows_affected": 1})
+    assert {status(value) for value in well} == {"done"}
     assert report("w", {"id": 3}, ("id",), changed=True, last=True) == "Done: w (id 3)."
     assert report("w", {"rows_affected": 1}, (), changed=True, last=True) == "Done: w."
     assert report("w", [{"id": 3}], (), changed=False, last=False) == ""

@@ -44,7 +44,7 @@ def draft_of(context: TaskWriterContext, seed: object) -> dict[str, Any]:
 
 def level(plan: Plan) -> str:
     """Counted anew: calls, calls with a placeholder, calls whose name is no reading."""
-    reading = re.compile(r"(get|find|search|list|top|total|count)_")
+    reading = re.compile(r"(get|find|search|list|top|total|count|convert)_")
     score = len(plan) + sum("${" in json.dumps(c["arguments"]) for c in plan)
     score += sum(not reading.match(call["tool"]) for call in plan)
     return "none" if not score else "easy" if score < 3 else "medium" if score < 6 else "hard"

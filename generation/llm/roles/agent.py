@@ -7,19 +7,18 @@ sometimes fails the user, as models do: those dialogues are there to be caught b
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from random import Random
 from typing import Any
 
 from core.dialogue import PlannedCall, resolve_arguments
-from core.messages import AssistantMessage, ContractError, Message, ToolCall, ToolMessage
+from core.messages import AssistantMessage, Message, ToolCall
 from generation.llm.base import AgentContext
 from generation.llm.roles.hearing import CLARIFY, Heard, confirmation, is_question, vaguely
-from generation.llm.roles.reporting import dig, failed, read, reason, report
-from generation.llm.roles.tool_values import is_identifier
+from generation.llm.roles.reporting import reason, report
+from generation.llm.roles.results import Made, calls_made, dig, placeholder
 from generation.llm.roles.verbs import destroys
-from generation.specs.naming import changes
+from generation.specs.naming import changes, is_identifier
 
 _THINK = [
     "The user wants to {what}. {tool} fits: I have {given}.",
@@ -32,7 +31,6 @@ _REPORT = [
     "Everything that was asked for is done; now the answer, with the values as returned.",
     "I have all results. Let me sum them up for the user.",
 ]
-_PLACEHOLDER = re.compile(r"\$\{(\d+)(?:\.([^}]+))?\}")
 _NAMES = ("name", "title", "email", "label", "subject")
 
 
@@ -60,26 +58,18 @@ class Agent:
         self._look_back()
 
     def _look_back(self) -> None:
-        calls: dict[str, ToolCall] = {}
-        for place, message in enumerate(self.messages):
-            if isinstance(message, AssistantMessage):
-                calls |= {call.id: call for call in message.tool_calls or ()}
-            elif isinstance(message, ToolMessage) and message.tool_call_id in calls:
-                done = self._match(calls[message.tool_call_id], message.content, place)
-                self.attempts.append(done)
-                if done.index is not None and not done.failed:
-                    self.results[done.index] = done.value
+        for made in calls_made(self.messages):
+            done = Done(self._planned(made), made.value, made.status != "done", made.position)
+            self.attempts.append(done)
+            if done.index is not None and not done.failed:
+                self.results[done.index] = done.value
 
-    def _match(self, call: ToolCall, content: str, place: int) -> Done:
-        value = read(content)
-        try:
-            arguments = call.parsed()
-        except ContractError:
-            return Done(None, value, True, place)
+    def _planned(self, made: Made) -> int | None:
+        """The number of the planned call that this is, the first that is not done yet."""
         for index, planned in enumerate(self.plan):
-            if planned.tool == call.name and index not in self.results and self._arguments(planned) == arguments:
-                return Done(index, value, failed(value), place)
-        return Done(None, value, True, place)
+            if planned.tool == made.name and index not in self.results and self._arguments(planned) == made.arguments:
+                return index if made.arguments is not None else None
+        return None
 
     def _arguments(self, planned: PlannedCall) -> dict[str, Any] | None:
         """The arguments with real values; None where an earlier result does not give one. Of several rows the first is taken, and
@@ -88,12 +78,10 @@ class Agent:
             return resolve_arguments(planned.arguments, self.results)
         except LookupError:
             found = {
-                name: dig(self.results.get(int(wanted[1])), wanted[2] or "")
-                if (wanted := _placeholder(value))
-                else value
+                name: dig(self.results.get(wanted[0]), wanted[1] or "") if (wanted := placeholder(value)) else value
                 for name, value in planned.arguments.items()
             }
-            return None if any(found[n] is None and _placeholder(v) for n, v in planned.arguments.items()) else found
+            return None if any(found[n] is None and placeholder(v) for n, v in planned.arguments.items()) else found
 
     def speak(self) -> AssistantMessage:
         waiting = [index for index in self._wanted() if index not in self.results]
@@ -117,8 +105,8 @@ class Agent:
         return sorted(wanted)
 
     def _needs(self, index: int) -> set[int]:
-        found = [_placeholder(value) for value in self.plan[index].arguments.values()]
-        return {int(wanted[1]) for wanted in found if wanted and int(wanted[1]) < index}
+        found = [placeholder(value) for value in self.plan[index].arguments.values()]
+        return {wanted[0] for wanted in found if wanted and wanted[0] < index}
 
     def _may_try(self, index: int) -> bool:
         """A call that failed is made once more if the user insists; one that needs it cannot be made."""
@@ -222,7 +210,7 @@ class Agent:
 
     def _reads(self, index: int) -> bool:
         planned = self.plan[index]
-        return not changes(planned.tool) and not any(map(_placeholder, planned.arguments.values()))
+        return not changes(planned.tool) and not any(map(placeholder, planned.arguments.values()))
 
     def _slips(self, share: float) -> bool:
         return self.rng.random() < self.error_rate * share
@@ -232,10 +220,6 @@ class Agent:
         said = [m.content for m in self.messages if isinstance(m, AssistantMessage) and not m.tool_calls]
         repeated = bool(said) and said[-1] == content and not content.startswith(("This will ", "Happy to "))
         return AssistantMessage(reasoning_content=thought, content=f"Once more: {content}" if repeated else content)
-
-
-def _placeholder(value: Any) -> re.Match[str] | None:
-    return _PLACEHOLDER.fullmatch(value) if isinstance(value, str) else None
 
 
 def _wrong(arguments: dict[str, Any]) -> dict[str, Any]:

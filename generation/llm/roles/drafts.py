@@ -11,10 +11,9 @@ from typing import Any
 from core.dialogue import PlannedCall
 from generation.difficulty import BANDS, effort
 from generation.llm.base import TaskWriterContext
-from generation.llm.roles.sql_shapes import words
-from generation.llm.roles.tool_values import is_identifier
 from generation.llm.roles.verbs import destroys
-from generation.specs.naming import changes
+from generation.specs.naming import changes, is_identifier
+from generation.specs.spelling import words
 
 _TRIES = 120
 

@@ -15,12 +15,13 @@ from typing import Any
 from core.dialogue import Blame, Bullet, PlannedCall, RubricClass
 from core.messages import AssistantMessage, UserMessage
 from generation.llm.base import JudgeContext
-from generation.llm.roles.reading import Made, calls_made, fields, mentions, same, ungrounded
+from generation.llm.roles.reading import mentions, same, ungrounded
+from generation.llm.roles.results import Made, calls_made, dig, placeholder, rows
+from generation.specs.json_values import leaves
 from generation.specs.naming import changes
 
 ERROR_RATE = 0.04
 
-_PLACEHOLDER = re.compile(r"\$\{(\d+)\.([^}]+)\}")
 _MANNER = re.compile(r"\b(polite|friendly|tone|concise|brief|courteous|short)", re.I)
 _OWNS_UP = re.compile(r"\b(sorry|could not|couldn't|cannot|can't|unable|not able|failed|error|refused|denied)\b", re.I)
 _NEXT_STEP = re.compile(r"\?|\b(instead|try|please|let me|later|contact|alternative)", re.I)
@@ -137,7 +138,7 @@ class Reading:
     # Matching of calls to the plan.
 
     def _fits(self, planned: PlannedCall, made: Made) -> bool:
-        if made.name != planned.tool:
+        if made.name != planned.tool or made.arguments is None:
             return False
         if changes(planned.tool) and made.arguments.keys() - planned.arguments.keys():
             return False
@@ -149,11 +150,11 @@ class Reading:
     def _equals(self, wanted: Any, given: Any) -> bool:
         """Whether an argument is the planned one. A placeholder's call may have been made before the transcript begins, so
         that any value can be right; where it is there, the value must be one that it returned."""
-        reference = _PLACEHOLDER.fullmatch(wanted) if isinstance(wanted, str) else None
+        reference = placeholder(wanted)
         if not reference:
             return same(wanted, given)
-        source = self.found.get(int(reference[1]))
-        returned = list(fields(source.value, reference[2])) if source else []
+        source = self.found.get(reference[0])
+        returned = [value for name, value in leaves(source.value) if reference[1] in (None, name)] if source else []
         return not returned or any(same(value, given) for value in returned)
 
     # What speaks against the dialogue beside its bullets.
@@ -179,12 +180,15 @@ class Reading:
         return [i for i in range(len(self.task.plan)) if self._mandated(i) and not self._passes(i)]
 
     def _untold(self) -> Iterator[str]:
-        """Values of the first rows that a call was made for and that no answer mentions."""
+        """Values of the first rows that a call was made for and that no answer mentions. What is to be told is a row's own
+        field; that of a part of it only where it has none."""
         words = " ".join(m.content for m in self.transcript if isinstance(m, AssistantMessage))
         for index, made in self.found.items():
-            for name in self.task.plan[index].tell if made.status == "done" else ():
-                for value in list(fields(made.value, name))[:_TOLD_ROWS]:
-                    if value not in (None, "") and not mentions(words, value):
+            tell = self.task.plan[index].tell if made.status == "done" else ()
+            for row in rows(made.value, tell)[:_TOLD_ROWS]:
+                for name in tell:
+                    value = dig(row, name)
+                    if value not in (None, "") and not isinstance(value, dict | list) and not mentions(words, value):
                         yield f"{name} {value}"
 
     def _blame(self) -> Blame:

@@ -1,53 +1,13 @@
-"""What the stand-in's judge understands of a transcript: the calls that were made, equal values, mentioned and ungrounded ones."""
+"""What the stand-in's judge understands of values in a transcript: equal ones, mentioned ones, ungrounded ones."""
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from collections.abc import Sequence
+from typing import Any
 
-from core.messages import AssistantMessage, ContractError, Message, SystemMessage, ToolCall, ToolMessage
-
-
-@dataclass(frozen=True)
-class Made:
-    """A call that was answered at message `position`: what it returned, parsed where it is JSON, and whether it did anything.
-    "nothing" stands for no rows found or changed."""
-
-    position: int
-    name: str
-    arguments: dict[str, Any]
-    value: Any
-    status: Literal["done", "nothing", "error"]
-
-
-def calls_made(transcript: Sequence[Message]) -> list[Made]:
-    """Every answered call, in the order of the answers."""
-    open_calls: dict[str, ToolCall] = {}
-    made: list[Made] = []
-    for position, message in enumerate(transcript):
-        if isinstance(message, AssistantMessage):
-            open_calls |= {call.id: call for call in message.tool_calls or ()}
-        elif isinstance(message, ToolMessage) and message.tool_call_id in open_calls:
-            made.append(_made(position, open_calls[message.tool_call_id], message.content))
-    return made
-
-
-def _made(position: int, call: ToolCall, content: str) -> Made:
-    try:
-        arguments = call.parsed()
-    except ContractError:
-        return Made(position, call.name, {}, content, "error")
-    try:
-        value = json.loads(content)
-    except ValueError:
-        return Made(position, call.name, arguments, content, "error" if content.lower().startswith("error") else "done")
-    if isinstance(value, dict) and "error" in value:
-        return Made(position, call.name, arguments, value, "error")
-    nothing = value == [] or (isinstance(value, dict) and value.get("rows_affected") == 0)
-    return Made(position, call.name, arguments, value, "nothing" if nothing else "done")
+from core.messages import AssistantMessage, Message, SystemMessage, ToolMessage
+from generation.specs.json_values import json_or_text
 
 
 def same(one: Any, other: Any) -> bool:
@@ -59,19 +19,6 @@ def same(one: Any, other: Any) -> bool:
     if isinstance(one, bool) or isinstance(other, bool):
         return one is other
     return _key(str(one)) == _key(str(other))
-
-
-def fields(value: Any, name: str) -> Iterator[Any]:
-    """Every scalar that stands under `name` anywhere in a result, in order."""
-    if isinstance(value, list):
-        for item in value:
-            yield from fields(item, name)
-    elif isinstance(value, dict):
-        for key, item in value.items():
-            if key == name and not isinstance(item, dict | list):
-                yield item
-            else:
-                yield from fields(item, name)
 
 
 _EDGES = "()[]{}<>.,;:!?'\"*`#$€£%"
@@ -133,8 +80,5 @@ def _text(number: float) -> str:
 
 
 def _lengths(content: str) -> set[float]:
-    try:
-        value = json.loads(content)
-    except ValueError:
-        return set()
+    value = json_or_text(content)
     return {float(len(value))} if isinstance(value, list) else set()

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from random import Random
-from typing import Any
+from typing import Any, TypeVar
 
-from generation.specs.entities import field_key
-from generation.specs.naming import identifies
+from generation.specs.naming import identifies, is_identifier
+from generation.specs.spelling import snake
 
 Schema = dict[str, Any]
+T = TypeVar("T")
 
 _NAMES = [
     "Ada Moreno",
@@ -22,19 +23,40 @@ _NAMES = [
     "Ines Duarte",
     "Karl Lund",
 ]
-_WORDS = {
-    "name": _NAMES,
+_CITIES = ["Utrecht", "Porto", "Leeds", "Graz", "Aarhus", "Lyon"]
+_STREETS = ["12 Mill Lane", "3 Harbour Street", "48 Elm Road"]
+_TOPICS = ["garden tools", "jazz for beginners", "hiking boots", "sourdough"]
+_TEXTS = {
+    "first_name": [name.split()[0] for name in _NAMES],
+    "last_name": [name.split()[1] for name in _NAMES],
     "title": ["Quiet Harbour", "The Long Field", "Northern Light", "Paper Boats", "Second Spring"],
-    "city": ["Utrecht", "Porto", "Leeds", "Graz", "Aarhus", "Lyon"],
+    "city": _CITIES,
+    "location": _CITIES,
+    "origin": _CITIES[:3],
+    "destination": _CITIES[3:],
     "country": ["Portugal", "Austria", "Denmark", "France"],
-    "address": ["12 Mill Lane", "3 Harbour Street", "48 Elm Road"],
+    "address": _STREETS,
+    "street": _STREETS,
+    "zip": ["48210", "73015", "90127"],
+    "postal": ["48210", "73015", "90127"],
     "phone": ["555-0142", "555-0178", "555-0199"],
     "currency": ["EUR", "USD", "GBP"],
+    "language": ["English", "Portuguese", "German"],
+    "symbol": ["ACME", "NRTH", "QHBR"],
+    "time": ["09:30", "14:00", "18:45"],
+    "query": _TOPICS,
+    "keyword": _TOPICS,
     "status": ["active", "open", "pending", "shipped"],
+    "message": ["Please call me back", "I will be ten minutes late", "The parcel has arrived"],
+    "reason": ["ordered by mistake", "no longer needed"],
+    "color": ["blue", "green", "dark red"],
     "description": ["as agreed", "a quiet one near the park", "renewed last year"],
+    "name": _NAMES,
 }
+"""What texts say of the fields whose names hold these words; the first that fits counts."""
 _OTHER = ["standard", "basic", "special", "regular", "north wing", "category A"]
-_FEW = {"quantity", "rating", "guests", "nights", "days", "hours", "seats", "rooms"}
+_SPANS = {"year": (2018, 2025), "age": (18, 80), "latitude": (-60, 60), "longitude": (-170, 170), "limit": (2, 10)}
+_SPANS |= dict.fromkeys(("quantity", "rating", "guests", "nights", "days", "hours", "seats", "rooms"), (1, 5))
 _COMBINING = ("anyOf", "oneOf")
 
 
@@ -143,7 +165,7 @@ def scalar_value(schema: Schema, name: str, rng: Random) -> Any:
 def _number(schema: Schema, name: str, whole: bool, rng: Random) -> int | float:
     if name == "rows_affected":
         return 1
-    usual = (100, 99_999) if identifies(name) is not None else (1, 5) if field_key(name) in _FEW else (2, 900)
+    usual = (100, 99_999) if is_identifier(name) else _usual(_SPANS, name, (2, 900))
     width = usual[1] - usual[0]
     low = schema.get("minimum", schema.get("exclusiveMinimum"))
     high = schema.get("maximum", schema.get("exclusiveMaximum"))
@@ -159,14 +181,19 @@ def _number(schema: Schema, name: str, whole: bool, rng: Random) -> int | float:
 
 
 def _text(schema: Schema, name: str, rng: Random) -> str:
-    words = field_key(name).split("_")
     if schema.get("format") in _FORMATS:
         return _FORMATS[schema["format"]](rng)
-    if form := next((_FORMAT_OF_NAME[word] for word in words if word in _FORMAT_OF_NAME), None):
+    if form := _usual(_FORMAT_OF_NAME, name, ""):
         text = _FORMATS[form](rng)
     elif stem := identifies(name):
         text = f"{stem[-1][:3].upper()}-{rng.randint(1000, 99_999)}"
     else:
-        text = rng.choice(next((options for part, options in _WORDS.items() if part in words), _OTHER))
+        text = rng.choice(_usual(_TEXTS, name, _OTHER))
     least, most = schema.get("minLength", 0), schema.get("maxLength", len(text) + schema.get("minLength", 0))
     return text.ljust(least, "x")[:most]
+
+
+def _usual(table: Mapping[str, T], name: str, otherwise: T) -> T:
+    """What a table has for the words of a name."""
+    spelt = f"_{snake(name)}_"
+    return next((found for part, found in table.items() if f"_{part}_" in spelt), otherwise)

@@ -7,12 +7,13 @@ from random import Random
 from typing import Any
 
 from generation.llm.base import OutputSchemaContext
-from generation.specs.entities import field_key, field_types, singular
+from generation.specs.entities import field_types
+from generation.specs.naming import deed, subject
+from generation.specs.spelling import snake
 
 _SLIP = 0.15
 """The chance of a wrong type in a first answer."""
 _SCALARS = ("string", "integer", "number", "boolean")
-_CONNECTIVES = {"by", "for", "of", "in", "with", "from", "to", "on", "at", "and"}
 _OF_THE_SEARCH = {"query", "limit", "offset", "page", "sort", "sort_by", "order"}
 _DETAILS = (
     ("name", "string"),
@@ -30,28 +31,17 @@ Properties = dict[str, dict[str, Any]]
 
 def answer(context: OutputSchemaContext, rng: Random) -> str:
     """A JSON Schema: an array of records for search and list, one record for reads, the identifier and a status for changes."""
-    verb, _, rest = context.tool.name.lower().partition("_")
-    noun = _noun(rest or verb)
-    properties = _record(context, noun, rng)
-    if verb in ("update", "delete", "cancel", "remove"):
+    tool = context.tool.name
+    properties = _record(context, "_".join(subject(tool)) or "record", rng)
+    if deed(tool) in ("set", "delete", "end"):
         properties = {name: part for name, part in properties.items() if name.endswith("_id")} | {
             "status": _field(context, "status", "string") or {"type": "string"}
         }
     if not context.conflicts and rng.random() < _SLIP:
         _slip(properties, context.entities, rng)
     record = {"type": "object", "properties": properties, "required": list(properties)}
-    schema = {"type": "array", "items": record} if verb in ("search", "list", "find") else record
+    schema = {"type": "array", "items": record} if deed(tool) in ("search", "list") else record
     return json.dumps(schema, ensure_ascii=False)
-
-
-def _noun(words: str) -> str:
-    """What the tool is about: orders_by_customer -> order."""
-    kept: list[str] = []
-    for word in words.split("_"):
-        if word in _CONNECTIVES:
-            break
-        kept.append(word)
-    return singular("_".join(kept)) or "record"
 
 
 def _record(context: OutputSchemaContext, noun: str, rng: Random) -> Properties:
@@ -70,13 +60,13 @@ def _is_scalar(schema: Any) -> bool:
 
 def _field(context: OutputSchemaContext, name: str, usual: str) -> dict[str, Any] | None:
     """The field with the type it is known to have; None where it is known as a list or an object."""
-    kind = context.entities.get(field_key(name), usual)
+    kind = context.entities.get(snake(name), usual)
     return {"type": kind, "description": name.replace("_", " ").capitalize()} if kind in _SCALARS else None
 
 
 def _slip(properties: Properties, entities: dict[str, str], rng: Random) -> None:
-    known = [name for name in properties if field_key(name) in entities]
+    known = [name for name in properties if snake(name) in entities]
     if known:
         name = rng.choice(known)
-        wrong = [kind for kind in _SCALARS if kind != entities[field_key(name)]]
+        wrong = [kind for kind in _SCALARS if kind != entities[snake(name)]]
         properties[name] = properties[name] | {"type": rng.choice(wrong)}

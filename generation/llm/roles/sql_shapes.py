@@ -5,17 +5,16 @@ The tool maker picks from them; the task writer recognises them by name and so k
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Literal
 
 from generation.databases import Column, DatabaseSchema, Table
+from generation.llm.roles.sql_tables import closed_values, label, primary_key, row_name, rows_name
+from generation.specs.spelling import snake, words
 
 Kind = Literal["search", "get", "list", "update", "create", "top", "total", "count", "delete"]
-
-_LABELS = ("name", "title", "email", "label", "subject")
 
 
 @dataclass(frozen=True)
@@ -35,59 +34,6 @@ class Shape:
     sql: str
 
 
-def snake(name: str) -> str:
-    """'InvoiceLine', 'Invoice Line' and 'invoice_line' are all invoice_line."""
-    spaced = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name)
-    return re.sub(r"[^a-z0-9]+", "_", spaced.lower()).strip("_")
-
-
-def singular(name: str) -> str:
-    word = snake(name)
-    if word.endswith("ies"):
-        return word[:-3] + "y"
-    if word.endswith(("sses", "xes", "ches", "shes")):
-        return word[:-2]
-    return word if word.endswith(("ss", "us", "is")) else word.removesuffix("s")
-
-
-def plural(name: str) -> str:
-    word = singular(name)
-    if word.endswith("y") and word[-2:-1] not in "aeiou":
-        return word[:-1] + "ies"
-    return word + ("es" if word.endswith(("s", "x", "ch", "sh")) else "s")
-
-
-def words(name: str) -> str:
-    return snake(name).replace("_", " ")
-
-
-def primary_key(table: Table) -> Column | None:
-    """The table's key if it is one integer column: only then can rows be named by the user and created by the tool."""
-    keys = [column for column in table.columns if column.primary_key]
-    return keys[0] if len(keys) == 1 and keys[0].kind == "integer" else None
-
-
-def label(table: Table) -> Column | None:
-    """The text column by which people would name a row."""
-    foreign = {name for key in table.foreign_keys for name in key.columns}
-    texts = [column for column in table.columns if column.kind == "string" and column.name not in foreign]
-    for part in _LABELS:
-        for column in texts:
-            if part in snake(column.name) and "file" not in snake(column.name):
-                return column
-    return None
-
-
-@lru_cache(maxsize=4096)
-def closed_values(schema: DatabaseSchema, table: Table, column: str) -> tuple[str, ...]:
-    """The values that a CHECK (column IN (...)) allows, or none."""
-    ddl = next(
-        (part for part in _statements(schema.ddl) if re.match(rf'CREATE TABLE\s+["`\[]?{table.name}\b', part, re.I)), ""
-    )
-    found = re.search(rf'CHECK\s*\(\s*["`\[]?{column}["`\]]?\s+IN\s*\(([^)]*)\)', ddl, re.I)
-    return tuple(re.findall(r"'([^']*)'", found.group(1))) if found else ()
-
-
 @lru_cache(maxsize=64)
 def shapes(schema: DatabaseSchema) -> Mapping[str, Shape]:
     """Tool name -> shape, for all tables with a usable key; the most connected tables first."""
@@ -97,10 +43,6 @@ def shapes(schema: DatabaseSchema) -> Mapping[str, Shape]:
             linked[key.parent] = linked.get(key.parent, 0) + 1
     tables = sorted(schema.tables, key=lambda table: (-linked[table.name], -len(table.foreign_keys), table.name))
     return {shape.name: shape for table in tables for shape in _of_table(schema, table, linked)}
-
-
-def _statements(ddl: str) -> list[str]:
-    return re.split(r"(?=CREATE TABLE)", ddl, flags=re.I)
 
 
 def _q(name: str) -> str:
@@ -159,13 +101,13 @@ def _changed(extra: dict[str, Any] | None = None) -> dict[str, Any]:
 
 
 def _read(table: Table, key: Column, kind: Literal["search", "get"], column: Column, columns: list[Column]) -> Shape:
-    one, many, parameter = words(singular(table.name)), plural(table.name), snake(column.name)
+    one, many, parameter = words(row_name(table.name)), rows_name(table.name), snake(column.name)
     named = {
         "search": (
             f"search_{many}_by_{parameter}",
             f"Find {words(many)} by {words(parameter)} (exact, case is ignored).",
         ),
-        "get": (f"get_{snake(singular(table.name))}", f"Get one {one} by its {words(parameter)}."),
+        "get": (f"get_{row_name(table.name)}", f"Get one {one} by its {words(parameter)}."),
     }
     tool, description = named[kind]
     test = f"{_q(column.name)} = :{parameter}" + (" COLLATE NOCASE" if kind == "search" else "")
@@ -185,10 +127,10 @@ def _read(table: Table, key: Column, kind: Literal["search", "get"], column: Col
 
 def _joined(table: Table, key: Column, column: Column, parent: Table, columns: list[Column]) -> Shape:
     """The rows that belong to one row of the parent, with the name by which people know that one."""
-    many, parameter, parent_key, name = plural(table.name), snake(column.name), primary_key(parent), label(parent)
+    many, parameter, parent_key, name = rows_name(table.name), snake(column.name), primary_key(parent), label(parent)
     assert parent_key, "a list starts from a table with a key"
     own = [f"c.{part.strip()}" for part in _selected(columns).split(", ")]
-    known = snake(f"{singular(parent.name)}_{name.name.removeprefix(singular(parent.name) + '_')}") if name else ""
+    known = snake(f"{row_name(parent.name)}_{name.name.removeprefix(row_name(parent.name) + '_')}") if name else ""
     shown = name is not None and known not in {snake(c.name) for c in columns}
     returns = _rows(columns)
     if name and shown:
@@ -197,7 +139,7 @@ def _joined(table: Table, key: Column, column: Column, parent: Table, columns: l
     return Shape(
         "list",
         f"list_{many}_by_{parameter}",
-        f"List the {words(many)} of one {words(singular(parent.name))}.",
+        f"List the {words(many)} of one {words(row_name(parent.name))}.",
         table,
         key.name,
         column.name,
@@ -211,7 +153,7 @@ def _joined(table: Table, key: Column, column: Column, parent: Table, columns: l
 
 
 def _total(table: Table, key: Column, column: Column, parent: Table, amount: Column) -> Shape:
-    many, parameter, field = plural(table.name), snake(column.name), f"total_{snake(amount.name)}"
+    many, parameter, field = rows_name(table.name), snake(column.name), f"total_{snake(amount.name)}"
     returns = {
         "type": "array",
         "items": {
@@ -222,7 +164,7 @@ def _total(table: Table, key: Column, column: Column, parent: Table, amount: Col
     return Shape(
         "total",
         f"{field}_of_{many}_by_{parameter}",
-        f"Count the {words(many)} of one {words(singular(parent.name))} and add up their {words(amount.name)}.",
+        f"Count the {words(many)} of one {words(row_name(parent.name))} and add up their {words(amount.name)}.",
         table,
         key.name,
         column.name,
@@ -235,7 +177,7 @@ def _total(table: Table, key: Column, column: Column, parent: Table, amount: Col
 
 
 def _update(schema: DatabaseSchema, table: Table, key: Column, column: Column) -> Shape:
-    one, pk, parameter = singular(table.name), snake(key.name), snake(column.name)
+    one, pk, parameter = row_name(table.name), snake(key.name), snake(column.name)
     properties = {
         pk: _value(key, f"the {words(one)} to change"),
         parameter: _value(column, f"new {words(parameter)}", closed_values(schema, table, column.name)),
@@ -255,7 +197,7 @@ def _update(schema: DatabaseSchema, table: Table, key: Column, column: Column) -
 
 
 def _create(schema: DatabaseSchema, table: Table, key: Column) -> Shape:
-    one = singular(table.name)
+    one = row_name(table.name)
     fields = [c for c in table.columns if not c.primary_key and not c.nullable]
     fields = fields or [c for c in table.columns if not c.primary_key][:3]
     properties = {snake(c.name): _value(c, f"{words(c.name)}", closed_values(schema, table, c.name)) for c in fields}
@@ -279,8 +221,8 @@ def _top(table: Table, key: Column, column: Column, name: Column | None) -> Shap
     parameters = {"limit": {"type": "integer", "description": "how many", "minimum": 1, "maximum": 20}}
     return Shape(
         "top",
-        f"top_{plural(table.name)}_by_{snake(column.name)}",
-        f"The {words(plural(table.name))} with the highest {words(column.name)}, highest first.",
+        f"top_{rows_name(table.name)}_by_{snake(column.name)}",
+        f"The {words(rows_name(table.name))} with the highest {words(column.name)}, highest first.",
         table,
         key.name,
         column.name,
@@ -292,7 +234,7 @@ def _top(table: Table, key: Column, column: Column, name: Column | None) -> Shap
 
 
 def _count(schema: DatabaseSchema, table: Table, key: Column, column: Column) -> Shape:
-    many, parameter = plural(table.name), snake(column.name)
+    many, parameter = rows_name(table.name), snake(column.name)
     closed = closed_values(schema, table, column.name)
     returns = {"type": "array", "items": {"type": "object", "properties": {f"number_of_{many}": {"type": "integer"}}}}
     return Shape(
@@ -310,7 +252,7 @@ def _count(schema: DatabaseSchema, table: Table, key: Column, column: Column) ->
 
 
 def _delete(table: Table, key: Column) -> Shape:
-    one, pk = singular(table.name), snake(key.name)
+    one, pk = row_name(table.name), snake(key.name)
     return Shape(
         "delete",
         f"delete_{one}",

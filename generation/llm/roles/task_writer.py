@@ -9,7 +9,9 @@ from typing import Any
 from generation.llm.base import TaskWriterContext
 from generation.llm.roles import tool_tasks
 from generation.llm.roles.drafts import Draft, Move, answer_of, compose, join
-from generation.llm.roles.sql_shapes import Shape, closed_values, label, plural, shapes, singular, snake, words
+from generation.llm.roles.sql_shapes import Shape, shapes
+from generation.llm.roles.sql_tables import closed_values, label, row_name, rows_name
+from generation.specs.spelling import snake, words
 
 Row = dict[str, Any]
 
@@ -90,7 +92,7 @@ class Writer:
         plain = [name for name in self._plain(shape) if name != shape.column]
         fields = [shape.key, *self.rng.sample(plain, min(1, len(plain)))]
         draft.call(shape.name, {snake(shape.column): reference}, [snake(f) for f in fields])
-        return f"see the {words(plural(shape.table.name))} of {subject} with {join([words(f) for f in fields])}"
+        return f"see the {words(rows_name(shape.table.name))} of {subject} with {join([words(f) for f in fields])}"
 
     def total(self, draft: Draft) -> str | None:
         shape = self._one("total")
@@ -134,7 +136,7 @@ class Writer:
             details.append(f"{words(column)} {arguments[name]}")
         draft.call(shape.name, arguments, [snake(shape.key)])
         owner = f" for {subject}" if subject else ""
-        return f"add a new {words(singular(shape.table.name))}{owner} with {join(details)}" if details else None
+        return f"add a new {words(row_name(shape.table.name))}{owner} with {join(details)}" if details else None
 
     def top(self, draft: Draft) -> str | None:
         shape = self._one("top")
@@ -144,7 +146,7 @@ class Writer:
         name = label(shape.table)
         fields = [name.name if name else shape.key, shape.column]
         draft.call(shape.name, {"limit": limit}, [snake(f) for f in fields])
-        many = words(plural(shape.table.name)) if limit > 1 else words(singular(shape.table.name))
+        many = words(rows_name(shape.table.name)) if limit > 1 else words(row_name(shape.table.name))
         return f"know the top {limit} {many} by {words(shape.column)}"
 
     def count(self, draft: Draft) -> str | None:
@@ -152,9 +154,9 @@ class Writer:
         if not shape:
             return None
         value = self.rng.choice(closed_values(self.schema, shape.table, shape.column))
-        field_name = f"number_of_{plural(shape.table.name)}"
+        field_name = f"number_of_{rows_name(shape.table.name)}"
         draft.call(shape.name, {snake(shape.column): value}, [field_name])
-        return f"know how many {words(plural(shape.table.name))} have the {words(shape.column)} {value}"
+        return f"know how many {words(rows_name(shape.table.name))} have the {words(shape.column)} {value}"
 
     def delete(self, draft: Draft) -> str | None:
         shape = self._one("delete")
@@ -162,7 +164,7 @@ class Writer:
         if not shape or not row:
             return None
         draft.call(shape.name, {snake(shape.key): row[shape.key]})
-        return f"delete {words(singular(shape.table.name))} number {row[shape.key]}"
+        return f"delete {words(row_name(shape.table.name))} number {row[shape.key]}"
 
     # What moves are made of.
 
@@ -187,7 +189,7 @@ class Writer:
 
     def _find(self, table: str, draft: Draft) -> tuple[Any, str] | None:
         """(argument, phrase) for one row: by an identifier the user knows, by a row looked up before, or by a search."""
-        one = words(singular(table))
+        one = words(row_name(table))
         key = next((s.key for s in shapes(self.schema).values() if s.table.name == table), None)
         if key is None:
             return None
@@ -209,7 +211,7 @@ class Writer:
         return f"${{{index}.{snake(key)}}}", f"the {one} {name}"
 
     def _subject(self, shape: Shape, row: Row) -> str:
-        one = words(singular(shape.table.name))
+        one = words(row_name(shape.table.name))
         return f"the {one} {row[shape.column]}" if shape.kind == "search" else f"{one} number {row[shape.column]}"
 
     def _plain(self, shape: Shape) -> list[str]:

@@ -14,7 +14,8 @@ from typing import Any
 
 from core.messages import ToolSpec
 from generation.llm.base import ExpansionContext, QuestionsContext, ToolSpecsContext
-from generation.llm.roles.sql_shapes import plural, singular, snake, words
+from generation.specs.naming import subject
+from generation.specs.spelling import plural, singular, snake, words
 
 Spec = dict[str, Any]
 
@@ -99,9 +100,8 @@ def _things(tools: Sequence[ToolSpec], domain: str) -> list[str]:
     for tool in tools:
         parameters = [snake(name) for name in tool.parameters.get("properties", {})]
         named = [name.removesuffix("_id") for name in parameters if name.endswith("_id")]
-        subject = re.split(r"_(?:by|for|of|in|from|to|with)(?:_|$)", snake(tool.name).partition("_")[2])[0]
-        found |= dict.fromkeys(singular(name) for name in (named or [subject]) if name)
-    return list(found) or [singular(domain) or "record"]
+        found |= dict.fromkeys(singular(name) for name in (named or ["_".join(subject(tool.name))]) if name)
+    return list(found) or [singular(snake(domain)) or "record"]
 
 
 def _id_types(tools: Sequence[ToolSpec]) -> dict[str, Any]:

@@ -13,30 +13,23 @@ from typing import Any
 from core.messages import schema_error
 from generation.llm.base import ToolSimulatorContext
 from generation.llm.roles.schema_values import Schema, kind, resolved, scalar_value
-from generation.specs.entities import field_key, singular
-from generation.specs.naming import Words, alike, bare_name, identifier_key, identifies, own_identifier, subject, verb
+from generation.specs.naming import (
+    Words,
+    alike,
+    bare_name,
+    changes,
+    creates,
+    deed,
+    identifier_key,
+    identifies,
+    own_identifier,
+    subject,
+)
+from generation.specs.spelling import singular, snake
 
 _SLIP = 0.04
 _FAILURE = 0.01
 _EMPTY = 0.03
-_SEARCHING = {"search", "list", "find"}
-_READING = {
-    "search",
-    "list",
-    "find",
-    "query",
-    "show",
-    "top",
-    "get",
-    "fetch",
-    "view",
-    "read",
-    "retrieve",
-    "check",
-    "track",
-}
-_MAKING = {"create", "add", "book", "register", "place", "make", "schedule", "submit", "insert", "reserve", "order"}
-_RESTORING = {"restore", "undelete", "undo", "recover", "reinstate"}
 _WRAPPERS = {"results", "items", "data", "records"}
 _TOTALS = {"total", "count", "total_count", "total_results"}
 _NOT_THERE = {"exists": False}
@@ -61,7 +54,7 @@ class _System:
         self.root = self.tool.returns or {}
         self.about = subject(self.tool.name)
         self.scope = f"/{self.tool.name}({json.dumps(self.arguments, sort_keys=True)})"
-        self.makes = verb(self.tool.name) in _MAKING
+        self.makes = creates(self.tool.name)
         given = [key for name, value in self.arguments.items() if (key := _key(name, value, self.about))]
         # Of what the arguments name, the record that the tool is about.
         self.record = next((key for key in given if self._is_of_kind(key)), None)
@@ -80,10 +73,10 @@ class _System:
         return self._value(schema, "", self.about, self.record or self.scope, {}, 0)
 
     def _problem(self) -> str:
-        if self.record is None or self.makes or verb(self.tool.name) in _RESTORING:
+        if self.record is None or self.makes or deed(self.tool.name) == "restore":
             return ""
         known = self.known.get(self.record, {})
-        asked = self.arguments.items() if verb(self.tool.name) in _READING else ()
+        asked = () if changes(self.tool.name) else self.arguments.items()
         others = (n for n, v in asked if identifies(n) and n in known and known[n] != v)
         return f"{self.record} not found" if known == _NOT_THERE or next(others, None) else ""
 
@@ -98,16 +91,16 @@ class _System:
         self.in_rows = True
         if self.record and alike(_thing(self.record), self.about):
             rows, count = [self.record], 1
-        elif verb(self.tool.name) not in _READING:
+        elif changes(self.tool.name):
             rows, count = [], 1
         else:
             rows = [key for key, fields in self.known.items() if self._fits(key, fields)]
             count = max(len(rows), usual.randint(1, 4))
-            if not rows and verb(self.tool.name) in _SEARCHING and usual.random() < _EMPTY:
+            if not rows and deed(self.tool.name) in ("search", "list") and usual.random() < _EMPTY:
                 count = 0
             limit = self.arguments.get("limit")
             if isinstance(limit, int) and limit > 0:
-                count = limit if verb(self.tool.name) == "top" else min(count, limit)
+                count = limit if deed(self.tool.name) == "rank" else min(count, limit)
         count = max(least, min(count, most))
         records = [*rows, *(f"{self.scope}/{n}" for n in range(len(rows), count))]
         return [self._value(items, "", self.about, record, {}, 0) for record in records[:count]]
@@ -127,7 +120,7 @@ class _System:
         return scalar_value(schema, name, rng)
 
     def _array(self, schema: Schema, name: str, record: str, depth: int) -> list[Any]:
-        about = tuple(singular(field_key(name)).split("_"))
+        about = tuple(singular(snake(name)).split("_"))
         items = resolved(schema.get("items", {}), self.root)
         found = alike(about, self.about) or (record == self.scope and name in _WRAPPERS)
         if depth == 1 and found and kind(items) == "object":
@@ -160,7 +153,7 @@ class _System:
         """The record that a field tells of, and what is known of it: beside a member_id, member_name is the member's."""
         for field, value in fields.items():
             key = _key(field, value, ()) if field != own and identifies(field) and name not in held else None
-            if key and bare_name(name, _thing(key)) != field_key(name):
+            if key and bare_name(name, _thing(key)) != snake(name):
                 bare = bare_name(name, _thing(key))
                 said = [v for n, v in self.known.get(key, {}).items() if bare_name(n, _thing(key)) == bare]
                 return key, {name: said[0]} if said else {}
@@ -191,11 +184,11 @@ class _System:
 
     def _field(self, name: str, part: Schema, record: str, held: Fields, depth: int) -> Any:
         asked = {} if depth else self.arguments
-        for known in (held, asked) if verb(self.tool.name) in _READING else (asked, held):
+        for known in (asked, held) if changes(self.tool.name) else (held, asked):
             if known.get(name) is not None and schema_error(known[name], part) is None:
                 return known[name]
         inner = {path.removeprefix(f"{name}."): value for path, value in held.items() if path.startswith(f"{name}.")}
-        return self._value(part, name, tuple(singular(field_key(name)).split("_")), record, inner, depth + 1)
+        return self._value(part, name, tuple(singular(snake(name)).split("_")), record, inner, depth + 1)
 
 
 def _count_rows(fields: Fields) -> None:

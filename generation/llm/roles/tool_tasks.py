@@ -13,10 +13,11 @@ from typing import Any, NamedTuple
 from core.messages import ToolSpec, schema_error
 from generation.llm.base import TaskWriterContext
 from generation.llm.roles.drafts import Draft, answer_of, compose, join
-from generation.llm.roles.sql_shapes import snake, words
-from generation.llm.roles.tool_values import Record, Schema, core, fields, from_record, invent, is_identifier, plain
-from generation.llm.roles.verbs import deed, makes
-from generation.specs.naming import changes, subject
+from generation.llm.roles.schema_values import Schema, kind, resolved
+from generation.llm.roles.tool_values import Record, core, fields, from_record, invent
+from generation.llm.roles.verbs import spoken_deed
+from generation.specs.naming import changes, creates, deed, is_identifier, subject, verb
+from generation.specs.spelling import snake, words
 
 _HIDDEN = {"rows_affected", "success", "message", "error", "ok"}
 _STATES = {"pending", "delivered", "active", "inactive", "open", "closed", "cancelled", "unpaid", "overdue", "draft"}
@@ -50,15 +51,15 @@ class ToolWriter:
         self.records = [Record(kind, row) for kind, rows in sorted(context.view.items()) for row in rows if row]
         self.strict = strict and bool(self.records)
         self.record: Record | None = None
-        self.whole = {t.name for t in self.tools if plain(t.returns).get("type") in _SCALARS and subject(t.name)}
+        self.whole = {t.name for t in self.tools if _returned_kind(t) in _SCALARS and subject(t.name)}
         self.returned = {tool.name: self._returned(tool) for tool in self.tools}
         self.chains = context.difficulty != "easy"
 
     def _returned(self, tool: ToolSpec) -> dict[str, str]:
         """Field -> type of what a call gives to later ones; a single value goes by what the tool is about (find_user_id)."""
         if tool.name in self.whole:
-            return {"_".join(subject(tool.name)): plain(tool.returns)["type"]}
-        return _scalars(tool.returns, nested=False)
+            return {"_".join(subject(tool.name)): _returned_kind(tool)}
+        return _scalars(tool.returns, tool.returns or {}, nested=False)
 
     def move(self, draft: Draft) -> str | None:
         """One more call, on a record that has what the tool needs; of several on the one that the last call was about."""
@@ -80,7 +81,7 @@ class ToolWriter:
             brought = set(self.facts)
         chaining = [tool for tool in self.tools if brought & {snake(name) for name in _parameters(tool)}]
         tools = chaining if chaining and self.rng.random() < 0.7 else self.tools
-        seldom = [changes(t.name) or (bool(self.records) and t.name.lower().startswith("search")) for t in tools]
+        seldom = [changes(t.name) or (bool(self.records) and verb(t.name) == "search") for t in tools]
         return self.rng.choices(tools, [1 if rare else 2 for rare in seldom])[0]
 
     def _candidates(self, tool: ToolSpec, draft: Draft) -> list[Record | None]:
@@ -167,7 +168,7 @@ class ToolWriter:
             )
             for (what, known), place in draft.known.items()
             if (snake(known) == field or (known == "id" and field == f"{snake(what)}_id"))
-            and self.returned[draft.plan[place].tool][known] == schema.get("type")
+            and self.returned[draft.plan[place].tool][known] == kind(schema)
         ]
 
     def _other(self, record: Record | None) -> Record | None:
@@ -180,7 +181,7 @@ class ToolWriter:
         helps = self.chains and tool.name in self.whole
         if self.records and not tell and not helps and not changes(tool.name):
             return None
-        verb, what = deed(tool.name)
+        verb, what = spoken_deed(tool.name)
         place = draft.call(tool.name, {argument.name: argument.value for argument in arguments}, tell)
         if not _many(tool):  # which one would be meant?
             draft.known |= {(what, name): place for name in self.returned[tool.name] if snake(name) not in given}
@@ -201,11 +202,11 @@ class ToolWriter:
         row = record.row if record else {}
         fields = [
             name
-            for name in _scalars(tool.returns, nested=True)
+            for name in _scalars(tool.returns, tool.returns or {}, nested=True)
             if snake(name) not in known and row.get(name, "?") not in (None, "", *_single(draft.said))
         ]
         if changes(tool.name):
-            return [name for name in fields if is_identifier(name)][:1] if makes(tool.name) else []
+            return [name for name in fields if is_identifier(name)][:1] if creates(tool.name) else []
         return self.rng.sample(fields, min(len(fields), self.rng.randint(1, 2)))
 
     def _returned_before(self, arguments: list[Argument], draft: Draft) -> set[str]:
@@ -222,24 +223,29 @@ class ToolWriter:
 
 
 def _many(tool: ToolSpec) -> bool:
-    return tool.name.lower().startswith(("list", "top"))
+    return deed(tool.name) in ("list", "rank")
 
 
 def _parameters(tool: ToolSpec) -> dict[str, Schema]:
-    return {name: plain(schema) for name, schema in (tool.parameters.get("properties") or {}).items()}
+    declared = tool.parameters.get("properties") or {}
+    return {name: resolved(schema, tool.parameters) for name, schema in declared.items()}
 
 
-def _scalars(returns: Schema | None, nested: bool) -> dict[str, str]:
+def _returned_kind(tool: ToolSpec) -> str:
+    return kind(resolved(tool.returns, tool.returns or {}))
+
+
+def _scalars(returns: Any, root: Schema, nested: bool) -> dict[str, str]:
     """Field -> type of those fields of a returned object, or of a returned list's objects, that always hold a single value. With
-    `nested`, where it has none of its own, those of the first part that has some."""
-    row = plain(returns)
-    row = plain(row.get("items")) if row.get("type") == "array" else row
-    properties = {name: schema for name, schema in (row.get("properties") or {}).items() if isinstance(schema, dict)}
-    kinds = {name: schema.get("type") for name, schema in properties.items() if name not in _HIDDEN}
+    `nested`, where it has none of its own, those of the first part that has some. `root` is the whole schema."""
+    row = resolved(returns, root)
+    row = resolved(row.get("items"), root) if kind(row) == "array" else row
+    properties = {name: part for name, part in (row.get("properties") or {}).items() if isinstance(part, dict)}
+    kinds = {name: part.get("type") for name, part in properties.items() if name not in _HIDDEN}
     found = {name: kind for name, kind in kinds.items() if isinstance(kind, str) and kind in _SCALARS}
     if found or not nested:
         return found
-    return next((inner for schema in properties.values() if (inner := _scalars(schema, nested=True))), {})
+    return next((inner for part in properties.values() if (inner := _scalars(part, root, nested=True))), {})
 
 
 def _single(said: dict[str, Any]) -> list[Any]:

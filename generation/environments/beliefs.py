@@ -21,8 +21,8 @@ from typing import Any
 
 from generation.environments.exchange import Exchange
 from generation.environments.records import Record, mentions, same, thing
-from generation.specs.entities import field_key
 from generation.specs.naming import Words, alike, identifies
+from generation.specs.spelling import snake
 
 Fields = dict[str, Any]
 
@@ -31,7 +31,7 @@ _CHANGEABLE = {"status", "state", "stage", "phase", "date", "time"}
 _TIME = re.compile(r"\d{4}-\d\d|\d{1,2}:\d\d|\d{1,2}[/.]\d{1,2}[/.]\d{2,4}")
 
 
-class Facts:
+class Beliefs:
     """`held` maps a record to its fields. `missing` are the records that were deleted, or looked for in vain; `unsure` those that
     a change may have taken out of the lists they were on."""
 
@@ -40,8 +40,8 @@ class Facts:
         self.missing: dict[str, None] = {}
         self.unsure: dict[str, None] = {}
 
-    def copy(self) -> Facts:
-        copy = Facts()
+    def copy(self) -> Beliefs:
+        copy = Beliefs()
         copy.held = {key: dict(fields) for key, fields in self.held.items()}
         copy.missing, copy.unsure = dict(self.missing), dict(self.unsure)
         return copy
@@ -93,7 +93,7 @@ class Facts:
 
     def _is_named(self, key: str, exchange: Exchange) -> bool:
         """Whether the arguments name a record, be it by another of its identifiers: order 7 by its order_number."""
-        others = (f"{field_key(n)}={v}" for n, v in self.held[key].items() if alike(identifies(n) or (), thing(key)))
+        others = (f"{snake(n)}={v}" for n, v in self.held[key].items() if alike(identifies(n) or (), thing(key)))
         return any(same(key, given) for given in exchange.given) or any(other in exchange.given for other in others)
 
     def _around(self, named: Sequence[str], exchange: Exchange) -> list[str]:
@@ -118,31 +118,29 @@ class Facts:
             for name, value in self.held[key].items()
             if not _related(name, others)
             and (identifies(name) is not None or not _changeable(name, value))
-            and (identifies(name) is not None or not texts or _NAMES & set(field_key(name).split("_")))
+            and (identifies(name) is not None or not texts or _NAMES & set(snake(name).split("_")))
         }
 
 
 def _references(fields: Fields) -> Iterator[str]:
     for name, value in fields.items():
         if identifies(name):
-            yield f"{field_key(name)}={value}"
+            yield f"{snake(name)}={value}"
 
 
 def _changeable(name: str, value: Any) -> bool:
     if isinstance(value, int | float):
         return True
-    return bool(_CHANGEABLE & set(field_key(name).split("_"))) or bool(_TIME.match(str(value)))
+    return bool(_CHANGEABLE & set(snake(name).split("_"))) or bool(_TIME.match(str(value)))
 
 
 def _argument_words(exchange: Exchange) -> list[Words]:
     """What the arguments are called, and what they may call a field: {"field": "city", "value": "Rome"}."""
-    chosen = (
-        str(value) for name, value in exchange.stated.items() if field_key(name) in {"field", "column", "attribute"}
-    )
-    return [identifies(name) or tuple(field_key(name).split("_")) for name in [*exchange.stated, *chosen]]
+    chosen = (str(value) for name, value in exchange.stated.items() if snake(name) in {"field", "column", "attribute"})
+    return [identifies(name) or tuple(snake(name).split("_")) for name in [*exchange.stated, *chosen]]
 
 
 def _related(name: str, others: Iterable[Words]) -> bool:
     """Whether a field has to do with an argument: the same last word, or one within the other (room_id and room_name)."""
-    mine = tuple(field_key(name).split("_"))
+    mine = tuple(snake(name).split("_"))
     return any(other[-1] == mine[-1] or set(other) <= set(mine) or set(mine) <= set(other) for other in others)

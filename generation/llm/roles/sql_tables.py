@@ -1,0 +1,52 @@
+"""How people speak of a relational schema's tables: what a row is called, by which column it is known, which values are allowed."""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+
+from generation.databases import Column, DatabaseSchema, Table
+from generation.specs.spelling import plural, singular, snake
+
+_LABELS = ("name", "title", "email", "label", "subject")
+
+
+def row_name(table: str) -> str:
+    """One row of a table: InvoiceLines -> invoice_line."""
+    return singular(snake(table))
+
+
+def rows_name(table: str) -> str:
+    """Several rows of a table: InvoiceLine -> invoice_lines."""
+    return plural(snake(table))
+
+
+def primary_key(table: Table) -> Column | None:
+    """The table's key if it is one integer column: only then can rows be named by the user and created by the tool."""
+    keys = [column for column in table.columns if column.primary_key]
+    return keys[0] if len(keys) == 1 and keys[0].kind == "integer" else None
+
+
+def label(table: Table) -> Column | None:
+    """The text column by which people would name a row."""
+    foreign = {name for key in table.foreign_keys for name in key.columns}
+    texts = [column for column in table.columns if column.kind == "string" and column.name not in foreign]
+    for part in _LABELS:
+        for column in texts:
+            if part in snake(column.name) and "file" not in snake(column.name):
+                return column
+    return None
+
+
+@lru_cache(maxsize=4096)
+def closed_values(schema: DatabaseSchema, table: Table, column: str) -> tuple[str, ...]:
+    """The values that a CHECK (column IN (...)) allows, or none."""
+    ddl = next(
+        (part for part in _statements(schema.ddl) if re.match(rf'CREATE TABLE\s+["`\[]?{table.name}\b', part, re.I)), ""
+    )
+    found = re.search(rf'CHECK\s*\(\s*["`\[]?{column}["`\]]?\s+IN\s*\(([^)]*)\)', ddl, re.I)
+    return tuple(re.findall(r"'([^']*)'", found.group(1))) if found else ()
+
+
+def _statements(ddl: str) -> list[str]:
+    return re.split(r"(?=CREATE TABLE)", ddl, flags=re.I)
