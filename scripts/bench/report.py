@@ -19,7 +19,8 @@ from core.records import write_json
 from core.settings import Settings, UserError, typed
 from scripts.launch import clear_errors
 
-S = TypeVar("S", bound="BenchSettings")
+S = TypeVar("S", bound=Settings)
+B = TypeVar("B", bound="BenchSettings")
 
 
 class BenchSettings(Settings):
@@ -56,7 +57,7 @@ class Report(Frozen):
     notes: dict[str, Any]
 
 
-def main(schema: type[S], bench: Callable[[S], Report]) -> None:
+def main(schema: type[B], bench: Callable[[B], Report]) -> None:
     """Be a benchmark: settings from key=value words, then the table and the JSON. A target that is missed is said, not punished:
     the exit code stays 0."""
     with clear_errors():

@@ -1,0 +1,111 @@
+"""The real pipelines of conf/, played by the stand-in and recorded, so that a mock server can play the model again."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from hydra import compose, initialize_config_dir
+
+from core.settings import UserError, typed
+from generation.llm.base import LLM, Completion, Request
+from generation.llm.openai import request_seed
+from generation.llm.scripted import ScriptedLLM
+from generation.pipeline import Pipeline, origin
+from generation.stage import GenerateSettings, Parts, subjects
+from generation.stages import DialogueStage, ToolsetStage
+from generation.toolset import Toolset
+from generation.toolsets import prepare
+from scripts.generate import parts
+from scripts.launch import CONF
+
+
+@dataclass
+class Recorder:
+    """The stand-in, with every request in the order of arrival and its answer."""
+
+    llm: LLM
+    asked: list[Request] = field(default_factory=list)
+    answers: dict[str, Completion] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        return self.llm.name
+
+    async def complete(self, request: Request) -> Completion:
+        self.asked.append(request)
+        self.answers[request.key] = await self.llm.complete(request)
+        return self.answers[request.key]
+
+    async def close(self) -> None:
+        await self.llm.close()
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A composed generation with its toolsets made."""
+
+    settings: GenerateSettings
+    parts: Parts
+    toolsets: tuple[Toolset, ...]
+
+    def pipeline(self, name: str, llm: LLM) -> Pipeline:
+        """One of its pipelines, with this model in every role."""
+        settings, worlds = self.settings, self.parts.worlds[name]
+        fitting = [toolset for toolset in self.toolsets if worlds.engine in (None, toolset.engine)]
+        return Pipeline(
+            name=name,
+            subjects=subjects(fitting, settings.rows_per_table, settings.seed),
+            worlds=worlds,
+            llm=llm,
+            stages=tuple(stage for stage in self.parts.stages if isinstance(stage, DialogueStage)),
+            tasks=settings.tasks(name),
+            rollout=settings.pipelines[name].rollout,
+            user=settings.user,
+            quality=settings.quality,
+            seed=settings.seed,
+            origin=origin("benchmark", "benchmark", settings.seed),
+            beginnings=self.parts.beginnings,
+        )
+
+
+@contextmanager
+def stage(directory: Path, overrides: Sequence[str]) -> Iterator[Stage]:
+    """conf/generate.yaml with `overrides`, its bundled databases and toolsets under `directory`."""
+    with initialize_config_dir(version_base="1.3", config_dir=str(CONF)):
+        config = compose("generate", [f"outputs={directory}", "llm=scripted", *overrides])
+    settings = typed(config, GenerateSettings)
+    made = parts(settings)
+    steps = [step for step in made.stages if isinstance(step, ToolsetStage)]
+    toolsets = asyncio.run(
+        prepare(made.origins, steps, ScriptedLLM(), directory / "toolsets.jsonl", 1, lambda toolset: None)
+    )
+    try:
+        yield Stage(settings, made, tuple(toolsets))
+    finally:
+        for worlds in made.worlds.values():
+            worlds.close()
+
+
+def write_answers(recorder: Recorder, run_seed: int, path: Path) -> None:
+    """What scripts.bench.mock_server reads: the reply to each request by the seed that the client will send with it."""
+    replies: dict[int, str] = {}
+    for key, completion in recorder.answers.items():
+        seed = request_seed(run_seed, key)
+        if seed in replies:
+            raise UserError(
+                f"seed={run_seed} was given, but two requests would be told by {seed}; expected another seed"
+            )
+        replies[seed] = json.dumps(_reply(completion))
+    path.write_text("".join(f"{seed}\t{reply}\n" for seed, reply in replies.items()))
+
+
+def _reply(completion: Completion) -> dict[str, Any]:
+    usage = {"prompt_tokens": completion.prompt_tokens, "completion_tokens": completion.completion_tokens}
+    message = completion.message.model_dump(exclude_none=True)
+    return {"choices": [{"message": message, "finish_reason": completion.finish_reason}], "usage": usage}
