@@ -79,10 +79,15 @@ def partial_view(value: Any, returns: Mapping[str, Any] | None, chance: Chance) 
 
 def _part(rows: list[Any], schema: Mapping[str, Any] | None, chance: Chance) -> list[Any]:
     field = chance.about("field").pick(_optional(rows, schema)) if chance("by field") < _HIDDEN else None
-    hidden = [chance("row", _identity(row)) < _HIDDEN for row in rows]
-    if field is None:
-        return [row for row, is_hidden in zip(rows, hidden, strict=True) if not is_hidden] or rows[:1]
-    return [without_column(row, field, None) if is_hidden else row for row, is_hidden in zip(rows, hidden, strict=True)]
+    drawn = [chance("row", _identity(row)) for row in rows]
+    if field is not None:
+        return [
+            without_column(row, field, None) if number < _HIDDEN else row
+            for row, number in zip(rows, drawn, strict=True)
+        ]
+    # Where all would be hidden the last of them to be so is shown: its place in the list does not matter.
+    limit = min(_HIDDEN, max(drawn, default=0.0))
+    return [row for row, number in zip(rows, drawn, strict=True) if number >= limit]
 
 
 def _optional(rows: Sequence[Any], schema: Mapping[str, Any] | None) -> list[str]:

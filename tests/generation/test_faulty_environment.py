@@ -1,0 +1,446 @@
+"""Environments with faults on demand: what strikes, how often, what it leaves untouched, and that it strikes again on replay."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import pytest
+from faulty_runs import EXECUTED, PIPELINES, adds_up, play_with_faults, struck
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from rollouts import Played, beginnings, files
+from shop import TABLES, TOOLS, build, call
+
+from core.dialogue import Dialogue, PlannedCall, calls
+from core.messages import ToolSpec, schema_error
+from core.settings import UserError
+from generation.environments.base import Environment
+from generation.environments.distortion import Chance, other_name, partial_view, without_column
+from generation.environments.faulty import FaultyWorld, FaultyWorlds
+from generation.environments.simulated import SimulatedWorlds
+from generation.environments.sql import SqlWorlds
+from generation.llm.meter import Meter
+from generation.llm.scripted import ScriptedLLM
+from generation.pipeline import Subject
+from generation.proof import execute
+from generation.stages import Rollouts, Tasks, Validation
+from generation.starts.start import read_starts
+from generation.toolset import Toolset
+
+Subjects = tuple[Subject, ...]
+KINDS = ("tool_error", "permission", "schema_mismatch", "partial_view")
+ALL = dict.fromkeys(KINDS, 0.2)
+NAMES = [tool.spec.name for tool in TOOLS]
+SEEDS = 200
+
+
+@pytest.fixture(scope="module")
+def toolset(tmp_path_factory: pytest.TempPathFactory) -> Toolset:
+    path = build(tmp_path_factory.mktemp("shop") / "shop.sqlite")
+    statements = {tool.spec.name: tool.sql for tool in TOOLS}
+    return Toolset(
+        domain="shop", description="", tools=tuple(t.spec for t in TOOLS), statements=statements, database=path
+    )
+
+
+@pytest.fixture(scope="module")
+def sql() -> Iterator[SqlWorlds]:
+    worlds = SqlWorlds()
+    yield worlds
+    worlds.close()
+
+
+def world(sql: SqlWorlds, toolset: Toolset, seed: int = 0, **shares: float) -> FaultyWorld:
+    return FaultyWorlds(sql, shares, seed).world(toolset, Meter(ScriptedLLM()), "d")
+
+
+def error(environment: Environment, name: str, /, **arguments: Any) -> str:
+    result = call(environment, name, **arguments)
+    assert result.error == ("error" in result.value if isinstance(result.value, dict) else False)
+    return str(result.value["error"]) if result.error else ""
+
+
+# One fault at a time.
+
+
+def test_a_call_that_failed_did_nothing_and_works_the_second_time(sql: SqlWorlds, toolset: Toolset) -> None:
+    environment = world(sql, toolset, tool_error=1.0).open()
+    untouched = environment.state_hash()
+    assert "try again" in error(environment, "delete_customer", customer_id=2)
+    assert (environment.state_hash(), environment.state_diff()) == (untouched, ())
+    assert call(environment, "delete_customer", customer_id=2).value == {"rows_affected": 1}
+    assert environment.state_hash() != untouched
+    assert "try again" in error(environment, "delete_customer", customer_id=1), "another call is another matter"
+    environment.close()
+
+
+def test_calls_fail_as_often_as_is_asked_for(sql: SqlWorlds, toolset: Toolset) -> None:
+    environment = world(sql, toolset, tool_error=0.3).open()
+    failures = sum(bool(error(environment, "get_customer", customer_id=number)) for number in range(1000))
+    assert 250 < failures < 350
+    environment.close()
+
+
+def test_a_tool_that_may_not_be_used_never_may_in_this_dialogue(sql: SqlWorlds, toolset: Toolset) -> None:
+    forbidden: list[set[str]] = []
+    for seed in range(SEEDS):
+        environment = world(sql, toolset, seed, permission=0.2).open()
+        tables = [f"list_{table}" for table in TABLES]
+        outcomes = [{name for name in tables if "permission denied" in error(environment, name)} for _ in range(2)]
+        assert outcomes[0] == outcomes[1]
+        forbidden.append(outcomes[0])
+        environment.close()
+    share = sum(map(len, forbidden)) / (SEEDS * len(TABLES))
+    assert 0.15 < share < 0.25
+    assert len({frozenset(names) for names in forbidden}) > 10, "each dialogue has its own"
+
+
+def test_a_write_that_was_refused_has_not_happened(sql: SqlWorlds, toolset: Toolset) -> None:
+    environment = world(sql, toolset, permission=1.0).open()
+    assert "permission denied" in error(environment, "update_city", city="Lima", customer_id=1)
+    assert environment.state_diff() == ()
+    environment.close()
+
+
+def test_a_column_that_differs_differs_in_every_result_of_its_tool(sql: SqlWorlds, toolset: Toolset) -> None:
+    kinds = set()
+    plain = sql.world(toolset, Meter(ScriptedLLM()), "d").open()
+    for seed in range(SEEDS):
+        environment = world(sql, toolset, seed, schema_mismatch=1.0).open()
+        rows = call(environment, "list_customers").value
+        real = call(plain, "list_customers").value
+        changed = {(*(set(old) - set(new)), *(set(new) - set(old))) for old, new in zip(real, rows, strict=True)}
+        ((column, *names),) = changed
+        kinds.add((column, *names))
+        assert [list(row.values()) for row in rows] == [
+            [value for key, value in row.items() if names or key != column] for row in real
+        ], "the others keep their values and places"
+        environment.close()
+    plain.close()
+    assert {kind[0] for kind in kinds} == {"customer_id", "name", "city", "email"}
+    assert ("customer_id", "customerId") in kinds
+    assert ("name",) in kinds
+
+
+def test_a_parameter_goes_by_another_name(sql: SqlWorlds, toolset: Toolset) -> None:
+    answers = set()
+    for seed in range(SEEDS):
+        environment = world(sql, toolset, seed, schema_mismatch=1.0).open()
+        if said := error(environment, "update_city", city="Lima", customer_id=1):
+            answers.add(said)
+            assert environment.state_diff() == ()
+            assert error(environment, "update_city", city="Lima", customer_id=1) == said, "it is no passing trouble"
+            renamed = (
+                {"city_value": "Lima", "customer_id": 1} if "'city'" in said else {"city": "Lima", "customerId": 1}
+            )
+            assert not error(environment, "update_city", **renamed)
+            assert environment.state_diff() == ("UPDATE customers customer_id=1: city 'Rome' -> 'Lima'",)
+        environment.close()
+    assert answers == {
+        "unknown argument 'city'; expected: city_value, customer_id",
+        "unknown argument 'customer_id'; expected: city, customerId",
+    }
+
+
+def test_a_partial_view_is_the_same_whenever_one_looks(sql: SqlWorlds, toolset: Toolset) -> None:
+    lacking = set()
+    plain = sql.world(toolset, Meter(ScriptedLLM()), "d").open()
+    real = call(plain, "list_customers").value
+    plain.close()
+    for seed in range(SEEDS):
+        environment = world(sql, toolset, seed, partial_view=1.0).open()
+        rows = call(environment, "list_customers").value
+        call(environment, "update_city", city="Lima", customer_id=3)
+        moved = call(environment, "list_customers").value
+        assert [row["customer_id"] for row in moved] == [row["customer_id"] for row in rows]
+        assert [set(row) for row in moved] == [set(row) for row in rows]
+        assert rows, "never nothing: that would say that there is nothing"
+        assert all(
+            row.items() <= next(r for r in real if r["customer_id"] == row["customer_id"]).items() for row in rows
+        )
+        lacking.add("rows" if len(rows) < 3 else "values" if rows != real else "nothing")
+        assert call(environment, "delete_customer", customer_id=1).value == {"rows_affected": 1}, "no list"
+        environment.close()
+    assert lacking == {"rows", "values", "nothing"}
+
+
+# What faults leave alone.
+
+
+def test_proofs_are_made_without_faults(sql: SqlWorlds, toolset: Toolset) -> None:
+    environment = world(sql, toolset, **dict.fromkeys(KINDS, 1.0)).open()
+    fork = environment.fork()
+    assert [row["name"] for row in call(fork, "list_customers").value] == ["Ada", "Bo", "Cy"]
+    assert call(fork, "delete_customer", customer_id=1).value == {"rows_affected": 1}
+    assert environment.state_diff() == (), "a fork is private"
+    fork.close()
+    environment.close()
+
+
+def test_without_faults_nothing_is_different(sql: SqlWorlds, toolset: Toolset) -> None:
+    faulty, plain = world(sql, toolset).open(), sql.world(toolset, Meter(ScriptedLLM()), "d").open()
+    for name, arguments in some_calls(Random(1), 60):
+        assert asyncio.run(faulty.call(name, arguments)) == asyncio.run(plain.call(name, arguments))
+        assert (faulty.state_hash(), faulty.state_diff()) == (plain.state_hash(), plain.state_diff())
+    assert call(faulty, "no_such_tool") == call(plain, "no_such_tool")
+    faulty.close()
+    plain.close()
+
+
+def some_calls(rng: Random, count: int) -> list[tuple[str, dict[str, Any]]]:
+    """Calls of the shop's tools, many of them more than once."""
+    drawn = []
+    values: dict[str, Sequence[Any]] = {"integer": (1, 2, 10), "number": (1.5, -1), "string": ("pen", "Oslo", "x")}
+    for tool in (rng.choice(TOOLS) for _ in range(count)):
+        properties = tool.spec.parameters["properties"]
+        drawn.append((tool.spec.name, {key: rng.choice(values[part["type"]]) for key, part in properties.items()}))
+    return drawn
+
+
+# Replay.
+
+
+@given(seed=st.integers(0, 10_000), cut=st.integers(0, 30))
+@settings(max_examples=40, deadline=None)
+def test_calls_made_again_meet_the_same_faults(sql: SqlWorlds, toolset: Toolset, seed: int, cut: int) -> None:
+    made = some_calls(Random(seed), 30)
+    shares = dict.fromkeys(KINDS, 0.3)
+    first = world(sql, toolset, seed, **shares).open()
+    recorded = [(name, arguments, asyncio.run(first.call(name, arguments)).content) for name, arguments in made]
+
+    again = world(sql, toolset, seed, **shares)
+    retraced = again.open()
+    assert asyncio.run(retraced.retrace(recorded[:cut]))
+    resumed = again.open(retraced.snapshot())
+    for environment in (retraced, resumed):
+        contents = [asyncio.run(environment.call(name, arguments)).content for name, arguments, _ in recorded[cut:]]
+        expected = [content for *_, content in recorded[cut:]]
+        assert contents == expected or environment is resumed
+        assert list(map(unordered, contents)) == list(map(unordered, expected))
+        assert environment.state_hash() == first.state_hash()
+    retraced.reset()
+    assert asyncio.run(retraced.retrace(recorded)), "as at the beginning"
+    retraced.reset()
+    assert not asyncio.run(retraced.retrace([*recorded[:-1], (*recorded[-1][:2], "forged")]))
+    for environment in (first, retraced, resumed):
+        environment.close()
+
+
+def unordered(content: str) -> Any:
+    """A result whatever the order of its rows, which SQL leaves open and a state that was restored need not keep."""
+    value = json.loads(content)
+    return sorted(map(json.dumps, value)) if isinstance(value, list) else value
+
+
+def test_a_fault_is_counted_once_however_often_it_is_replayed(sql: SqlWorlds, toolset: Toolset) -> None:
+    meter = Meter(ScriptedLLM())
+    made = FaultyWorlds(sql, {"tool_error": 1.0}).world(toolset, meter, "d")
+    for _ in range(3):
+        environment = made.open()
+        for number in (1, 1, 2, 1, 1):
+            call(environment, "get_customer", customer_id=number)
+        environment.close()
+    assert meter.usage.flaws == {"environment/injected_tool_error": 3}
+
+
+async def test_a_plan_that_a_fault_forbids_can_still_be_proved(sql: SqlWorlds, toolset: Toolset) -> None:
+    environment = world(sql, toolset, permission=1.0).open()
+    trace = await execute([PlannedCall(tool="get_customer", arguments={"customer_id": 1}, tell=("city",))], environment)
+    assert trace.told == ("Rome",)
+    environment.close()
+
+
+async def test_simulated_tools_take_what_was_recorded_but_for_the_faults_own_answers() -> None:
+    spec = ToolSpec(name="get_pet", description="d", parameters={"type": "object", "properties": {}})
+    toolset = Toolset(domain="zoo", description="", tools=(spec,))
+    worlds = FaultyWorlds(SimulatedWorlds(), {"tool_error": 1.0})
+    assert (worlds.executable, worlds.engine) == (False, None)
+    environment = worlds.world(toolset, Meter(ScriptedLLM()), "d").open()
+    failed = (await environment.call("get_pet", {})).content
+    answer = '{"pet_id": 1, "name": "Rex"}'
+    other = worlds.world(toolset, Meter(ScriptedLLM()), "e").open()
+    assert await other.retrace([("get_pet", {}, failed), ("get_pet", {}, answer)])
+    inner = other.fork()
+    assert (await inner.call("get_pet", {})).content == answer
+    unfaulted = worlds.world(toolset, Meter(ScriptedLLM()), "f").open()
+    assert await unfaulted.retrace([("get_pet", {}, answer)])
+    assert (await unfaulted.fork().call("get_pet", {})).content == answer
+
+
+# Distortions of results, of any form.
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(0, 9) | st.sampled_from(["a", "b"]),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.sampled_from("abcd"), inner, max_size=4),
+    max_leaves=20,
+)
+ROW = {"type": "object", "properties": {"id": {"type": "integer"}, "n": {"type": "integer"}}, "required": ["id"]}
+RETURNS = {"type": "object", "properties": {"rows": {"type": "array", "items": ROW}}, "required": ["rows"]}
+
+
+@given(value=JSON, seed=st.integers(0, 50))
+@settings(max_examples=200, deadline=None)
+def test_a_partial_view_of_anything_is_a_part_of_it(value: Any, seed: int) -> None:
+    seen = partial_view(value, None, Chance((seed,)))
+    assert type(seen) is type(value)
+    if isinstance(value, list):
+        rest = iter(value)
+        assert all(any(row == whole or _within(row, whole) for whole in rest) for row in seen)
+        assert bool(seen) == bool(value)
+    elif isinstance(value, dict):
+        assert {key for key in seen if key != "truncated"} == set(value)
+        assert (seen == value) is ("truncated" not in seen)
+    else:
+        assert seen == value
+
+
+def _within(part: Any, whole: Any) -> bool:
+    return isinstance(part, dict) and isinstance(whole, dict) and part.items() <= whole.items()
+
+
+@given(count=st.integers(0, 6), seed=st.integers(0, 200), closed=st.booleans())
+def test_a_partial_view_fits_what_the_tool_declares(count: int, seed: int, closed: bool) -> None:
+    value = {"rows": [{"id": number, "n": number} for number in range(count)]}
+    returns = RETURNS | ({"additionalProperties": False} if closed else {})
+    seen = partial_view(value, returns, Chance((seed,)))
+    assert schema_error(seen, returns) is None
+    assert seen.get("truncated", False) is (seen["rows"] != value["rows"] and not closed)
+
+
+@pytest.mark.parametrize(
+    ("name", "other"),
+    [("member_id", "memberId"), ("memberId", "member_id"), ("name", "name_value"), ("_id", "Id"), ("__", "___value")],
+)
+def test_another_name_is_one_that_somebody_might_have_given(name: str, other: str) -> None:
+    assert other_name(name) == other
+
+
+def test_a_column_is_taken_out_or_renamed_in_place() -> None:
+    rows = [{"a": 1, "b": 2}, "text", {"b": 3}]
+    assert without_column(rows, "a", "A") == [{"A": 1, "b": 2}, "text", {"b": 3}]
+    assert list(without_column(rows, "a", "A")[0]) == ["A", "b"]
+    assert without_column(rows, "b", None) == [{"a": 1}, "text", {}]
+    assert without_column(7, "b", None) == 7
+
+
+@given(st.lists(st.text(max_size=5), min_size=1, unique=True), st.integers())
+def test_a_pick_does_not_depend_on_the_order(names: list[str], seed: int) -> None:
+    chance = Chance((seed,))
+    assert chance.pick(names) == chance.pick(names[::-1])
+    assert all(0 <= chance(name) < 1 for name in names)
+
+
+# Whole pipelines.
+
+
+@pytest.mark.parametrize("kind", [*KINDS, "together"])
+@pytest.mark.parametrize("name", PIPELINES)
+def test_each_fault_strikes_and_no_dialogue_is_lost(name: str, kind: str, subjects: Subjects, tmp_path: Path) -> None:
+    n = 10
+    played = play_with_faults(name, subjects, tmp_path, n=n, tools=ALL if kind == "together" else {kind: 0.2})
+    assert adds_up(played, n)
+    assert played.statistics.failed == 0
+    assert set(struck(played)) == (set(KINDS) if kind == "together" else {kind})
+    dialogues = everything(played)
+    assert all(d.verdict for d in dialogues)
+    checks = [check for d in dialogues if d.verdict for check in d.verdict.checks if check.name == "replay"]
+    assert all(check.passed for check in checks)
+    assert bool(checks) is (name in EXECUTED)
+
+
+def everything(played: Played) -> list[Dialogue]:
+    return [*played.accepted, *(r.dialogue for r in played.rejected if r.dialogue)]
+
+
+@pytest.mark.parametrize("name", PIPELINES)
+def test_the_same_seed_gives_the_same_faults_at_any_concurrency(name: str, subjects: Subjects, tmp_path: Path) -> None:
+    n = 6
+    one, many = (
+        play_with_faults(name, subjects, tmp_path / str(workers), n=n, tools=ALL, concurrency=workers)
+        for workers in (1, 16)
+    )
+    assert files(one.directory) == files(many.directory)
+    other = play_with_faults(name, subjects, tmp_path / "other", n=n, tools=ALL, seed=2)
+    assert struck(other) != struck(one)
+
+
+def test_an_injected_error_never_changed_anything(subjects: Subjects, tmp_path: Path) -> None:
+    """Replayed without faults, less the calls that were struck, a dialogue comes to the same state."""
+    played = play_with_faults(
+        "user_oriented_exec", subjects, tmp_path, n=24, tools={"tool_error": 0.2, "permission": 0.2}
+    )
+    injected, changing = 0, 0
+    worlds = SqlWorlds()
+    for dialogue in everything(played):
+        toolset = next(s.toolset for s in subjects if s.domain.name == dialogue.domain)
+        environment = worlds.world(toolset, Meter(ScriptedLLM()), "d").open()
+        for name, arguments, recorded in calls(dialogue.messages):
+            if "permission denied" in recorded or "try again" in recorded:
+                injected += 1
+            else:
+                assert asyncio.run(environment.call(name, arguments)).content == recorded
+        assert dialogue.state
+        assert environment.state_diff() == dialogue.state.diff
+        changing += bool(dialogue.state.diff)
+        environment.close()
+    worlds.close()
+    assert injected == sum(struck(played).values()) > 20
+    assert changing > 5
+
+
+def test_a_task_that_faults_make_impossible_rejects_its_dialogue(subjects: Subjects, tmp_path: Path) -> None:
+    llm = ScriptedLLM(error_rate=0.0)
+    played = play_with_faults("user_oriented_exec", subjects, tmp_path, n=6, llm=llm, tools={"permission": 1.0})
+    assert (played.statistics.rejected, played.statistics.failed) == (6, 0)
+    assert played.statistics.blame == {"tool": 6}
+
+
+def test_stage_after_stage_meets_the_same_faults(subjects: Subjects, tmp_path: Path) -> None:
+    """In runs of their own, in which the dialogues have other numbers."""
+
+    def stage(folder: str, step: Any, before: Played | None) -> Played:
+        begin = beginnings(read_starts(before.directory / "dialogues.jsonl")[2:]) if before else beginnings()
+        more = {"stages": (step,), "begin": begin, "llm": ScriptedLLM(error_rate=0.0), "tools": ALL}
+        return play_with_faults("user_oriented_exec", subjects, tmp_path / folder, n=12, **more)
+
+    played = stage("rollout", Rollouts(), stage("tasks", Tasks(), None))
+    judged = stage("validation", Validation(votes=1, attempts=1), played)
+    verdicts = [d.verdict for d in everything(judged) if d.verdict and len(d.verdict.checks) > 1]
+    assert len(verdicts) > 5
+    assert all(check.passed for verdict in verdicts for check in verdict.checks if check.name == "replay")
+    assert struck(judged)
+    assert any(not verdict.accepted for verdict in verdicts)
+
+
+def test_a_dialogue_with_faults_can_be_forked_where_it_met_them(subjects: Subjects, tmp_path: Path) -> None:
+    parents = play_with_faults("user_oriented_exec", subjects, tmp_path / "parents", n=12, tools=ALL)
+    begin = beginnings(read_starts(parents.directory / "dialogues.jsonl"), at="random", branches=2)
+    forks = play_with_faults("user_oriented_exec", subjects, tmp_path / "forks", n=12, tools=ALL, begin=begin)
+    assert adds_up(forks, begin.count(12))
+    assert forks.accepted
+    stops = [d.stop for d in everything(forks)]
+    assert not [stop for stop in stops if stop.startswith("replay")]
+
+
+@pytest.mark.parametrize(
+    ("shares", "why"),
+    [
+        ({"permision": 0.2}, "'environment.shares.permision'; did you mean 'permission'"),
+        ({"tool_error": 1.5}, "'environment.shares.tool_error': .*less than or equal to 1"),
+    ],
+)
+def test_faults_that_do_not_exist_are_named(shares: dict[str, float], why: str) -> None:
+    with pytest.raises(UserError, match=why):
+        FaultyWorlds(SqlWorlds(), shares)
+
+
+def test_a_snapshot_is_text_that_says_what_was_called(sql: SqlWorlds, toolset: Toolset) -> None:
+    environment = world(sql, toolset).open()
+    call(environment, "delete_visits", page="home")
+    assert json.loads(environment.snapshot())["made"] == {'["delete_visits", {"page": "home"}]': 1}
+    environment.close()

@@ -1,0 +1,395 @@
+"""Models with faults on demand: what breaks, how often, what is said of it, and that the same seed breaks the same."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import pytest
+from faulty_runs import PIPELINES, adds_up, play_with_faults, struck
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from rollouts import TASK, files
+
+from core.messages import AssistantMessage, FunctionCall, ToolCall, ToolSpec
+from core.settings import UserError
+from generation.agent import check_answer
+from generation.llm.base import AgentContext, Completion, JudgeContext, LLMError, Request, Role
+from generation.llm.breakage import BREAKAGES, broken
+from generation.llm.faulty import FaultyLLM
+from generation.llm.json_text import first_json
+from generation.llm.meter import Meter
+from generation.llm.scripted import ScriptedLLM
+from generation.pipeline import Subject
+from generation.seeds.base import Seed
+from generation.stages import Tools
+from generation.toolset import Toolset
+from generation.toolsets import from_seed, prepare
+
+Subjects = tuple[Subject, ...]
+SERVER = ("error", "timeout", "slow")
+KINDS = (*BREAKAGES, *SERVER)
+ALL = dict.fromkeys(KINDS, 0.2)
+TOOL = ToolSpec(
+    name="get_pet",
+    description="d",
+    parameters={
+        "type": "object",
+        "properties": {"pet_id": {"type": "integer"}, "name": {"type": "string"}},
+        "required": ["pet_id", "name"],
+        "additionalProperties": False,
+    },
+)
+JUDGED = {"judgment": "valid", "reasoning": 'It\'s all there: "fine".', "bullets": [], "blame": None}
+THOUGHT = "First I look it up."
+
+
+@dataclass
+class Steady:
+    """Always the same answer; knows what it was asked."""
+
+    completion: Completion
+    name: str = "steady"
+    asked: int = 0
+    closed: bool = False
+
+    async def complete(self, request: Request) -> Completion:
+        self.asked += 1
+        return self.completion
+
+    async def close(self) -> None:
+        self.closed = True
+
+
+def said(content: str = "", *calls: ToolCall) -> Completion:
+    message = AssistantMessage(content=content, reasoning_content=THOUGHT, tool_calls=calls or None)
+    return Completion(message, "tool_calls" if calls else "stop", prompt_tokens=20, completion_tokens=7)
+
+
+CALL = ToolCall.make("c0", "get_pet", {"pet_id": 7, "name": "Rex"})
+WORDS, CALLED, IN_JSON = said("Rex is seven."), said("", CALL), said(json.dumps(JUDGED))
+
+
+def request(number: int = 0, role: Role = "judge", tools: tuple[ToolSpec, ...] = ()) -> Request:
+    context = AgentContext(TASK, 0) if role == "agent" else JudgeContext(TASK, ())
+    return Request(role=role, messages=(), key=f"d/{role}/{number}", affinity="d", context=context, tools=tools)
+
+
+AGENT = request(role="agent", tools=(TOOL,))
+
+
+def ask(llm: FaultyLLM, requests: Sequence[Request]) -> list[Completion | None]:
+    """Their answers, all asked for at once; None where the model could not be reached."""
+
+    async def one(each: Request) -> Completion | None:
+        try:
+            return await llm.complete(each)
+        except LLMError:
+            return None
+
+    async def every() -> list[Completion | None]:
+        return await asyncio.gather(*map(one, requests))
+
+    return asyncio.run(every())
+
+
+@pytest.fixture
+def naps(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Sleeping takes no time, but is noted."""
+    real, slept = asyncio.sleep, list[float]()
+
+    async def sleep(seconds: float) -> None:
+        slept.extend([seconds] if seconds else [])
+        await real(0)
+
+    monkeypatch.setattr(asyncio, "sleep", sleep)
+    return slept
+
+
+# How an answer breaks.
+
+
+@pytest.mark.parametrize(("completion", "asked"), [(WORDS, AGENT), (CALLED, AGENT), (IN_JSON, request())])
+def test_an_answer_is_cut_emptied_or_lost_in_thought(completion: Completion, asked: Request) -> None:
+    for number in range(50):
+        empty = broken(completion, "empty", asked, Random(number))
+        if not completion.message.tool_calls:
+            assert empty.message == AssistantMessage(content="", reasoning_content=THOUGHT)
+        unclosed = broken(completion, "unclosed", asked, Random(number))
+        assert (unclosed.message.content, unclosed.message.tool_calls, unclosed.flaws) == ("", None, ("unclosed",))
+        assert THOUGHT in (unclosed.message.reasoning_content or "")
+        cut = broken(completion, "truncated", asked, Random(number))
+        assert cut.finish_reason == "length"
+        whole = completion.message.content
+        assert whole.startswith(cut.message.content)
+        assert cut.message != completion.message or "repaired" in cut.flaws, "only the closing brace is gone"
+        for spoilt in (empty, unclosed, cut):
+            assert (spoilt.prompt_tokens, spoilt.completion_tokens) == (20, 7)
+
+
+def test_an_empty_answer_calls_nothing() -> None:
+    assert broken(CALLED, "empty", AGENT, Random(0)).message.tool_calls is None
+
+
+def usable(completion: Completion) -> bool:
+    try:
+        check_answer(completion, (TOOL,))
+    except ValueError:
+        return False
+    return True
+
+
+def test_a_malformed_call_is_repaired_and_said_to_be_or_cannot_be_used() -> None:
+    seen: Counter[str] = Counter()
+    for number in range(300):
+        spoilt = broken(CALLED, "malformed", AGENT, Random(number))
+        assert "repaired" in spoilt.flaws or not usable(spoilt)
+        calls = spoilt.message.tool_calls or ()
+        if "repaired" in spoilt.flaws and usable(spoilt):
+            seen["repaired"] += 1
+        elif not calls:
+            seen["in the text"] += 1
+        elif calls[0].name != "get_pet":
+            seen["no such tool"] += 1
+        else:
+            seen["arguments"] += 1
+    assert set(seen) == {"repaired", "in the text", "no such tool", "arguments"}
+    assert min(seen.values()) > 20
+
+
+def test_a_malformed_json_answer_is_cut_prose_python_or_lacks_a_field() -> None:
+    seen: Counter[str] = Counter()
+    for number in range(300):
+        text = broken(IN_JSON, "malformed", request(), Random(number)).message.content
+        try:
+            value = json.loads(text)
+        except ValueError:
+            if json.dumps(JUDGED).startswith(text):
+                seen["cut"] += 1
+            elif text == str(JUDGED):
+                seen["python"] += 1
+                assert first_json(text, dict) == JUDGED
+            else:
+                seen["prose"] += 1
+                with pytest.raises(ValueError):
+                    first_json(text, dict)
+        else:
+            seen["a field less"] += 1
+            assert len(value) == 3
+            assert value.items() <= JUDGED.items()
+    assert set(seen) == {"cut", "prose", "python", "a field less"}
+    assert min(seen.values()) > 40
+
+
+def test_malformed_words_show_markup() -> None:
+    assert not any(usable(broken(WORDS, "malformed", AGENT, Random(number))) for number in range(50))
+
+
+def test_what_was_broken_before_can_break_again() -> None:
+    bad = ToolCall(id="c", function=FunctionCall(name="get_pet", arguments="{'pet_id':"))
+    for completion in (said("", bad), said(""), said("no JSON at all"), said("[]"), said("[" * 5000)):
+        for kind in BREAKAGES:
+            for number in range(20):
+                for asked in (AGENT, request()):
+                    assert isinstance(broken(completion, kind, asked, Random(number)), Completion)
+
+
+# How often, and what is noted.
+
+
+@pytest.mark.parametrize("kind", BREAKAGES)
+def test_answers_break_as_often_as_is_asked_for_and_say_so(kind: str) -> None:
+    llm = FaultyLLM(Steady(IN_JSON), {kind: 0.2})
+    answers = [answer for answer in ask(llm, [request(number) for number in range(1000)]) if answer]
+    spoilt = [answer for answer in answers if f"injected_{kind}" in answer.flaws]
+    assert len(answers) == 1000
+    assert 160 < len(spoilt) < 240
+    assert all(answer == IN_JSON for answer in answers if answer not in spoilt)
+    assert all(replace(answer, flaws=()) != IN_JSON for answer in spoilt)
+
+
+def test_an_answer_breaks_in_one_way_only_and_all_do_where_the_shares_make_up_the_whole() -> None:
+    llm = FaultyLLM(Steady(IN_JSON), dict.fromkeys(BREAKAGES, 0.25))
+    counted: Counter[str] = Counter()
+    for answer in ask(llm, [request(number) for number in range(800)]):
+        assert answer
+        (kind,) = (flaw for flaw in answer.flaws if flaw.startswith("injected_"))
+        counted[kind] += 1
+    assert set(counted) == {f"injected_{kind}" for kind in BREAKAGES}
+    assert min(counted.values()) > 150
+
+
+def test_a_server_is_asked_again_until_the_attempts_are_used_up(naps: list[float]) -> None:
+    """Half of the attempts fail: a quarter of the requests are lost after one retry."""
+    model = Steady(IN_JSON)
+    llm = FaultyLLM(model, {"error": 0.3, "timeout": 0.2}, retries=1, slow_s=9.0)
+    answers = ask(llm, [request(number) for number in range(2000)])
+    lost = answers.count(None)
+    assert 430 < lost < 570
+    assert model.asked == 2000 - lost, "an attempt that fails gives no answer"
+    failures = Counter(flaw for answer in answers if answer for flaw in answer.flaws)
+    assert set(failures) == {"injected_error", "injected_timeout"}
+    assert 1.2 < failures["injected_error"] / failures["injected_timeout"] < 1.8
+    assert set(naps) == {9.0}
+    # The lost ones failed twice, 40 % of it by timeouts.
+    assert len(naps) - failures["injected_timeout"] == pytest.approx(2 * lost * 0.4, rel=0.15)
+
+
+def test_a_server_that_never_answers_says_how_often_it_was_asked(naps: list[float]) -> None:
+    for kind, what in (("error", "HTTP 503"), ("timeout", "no answer in time")):
+        llm = FaultyLLM(Steady(IN_JSON), {kind: 1.0}, retries=2)
+        with pytest.raises(LLMError, match=rf"^d/judge/0: injected: {what} \(tried 3 times\)$"):
+            asyncio.run(llm.complete(request()))
+
+
+def test_a_slow_answer_is_the_same_answer_later(naps: list[float]) -> None:
+    llm = FaultyLLM(Steady(IN_JSON), {"slow": 0.2}, slow_s=30.0)
+    answers = ask(llm, [request(number) for number in range(500)])
+    late = [answer for answer in answers if answer != IN_JSON]
+    assert naps == [30.0] * len(late)
+    assert 70 < len(late) < 130
+    assert all(answer == replace(IN_JSON, flaws=("injected_slow",)) for answer in late)
+
+
+def test_the_meter_counts_failures_that_were_overcome() -> None:
+    llm = FaultyLLM(Steady(IN_JSON), {"error": 0.5, "truncated": 0.3}, retries=20)
+    meter = Meter(llm)
+
+    async def every() -> None:
+        for number in range(200):
+            await meter.complete(request(number))
+
+    asyncio.run(every())
+    counted = meter.usage.flaws
+    assert counted["judge/truncated"] == counted["judge/injected_truncated"] > 30
+    # As many failures as successes are expected of a fair coin.
+    assert 150 < counted["judge/injected_error"] < 250
+
+
+def test_only_the_roles_that_are_named_are_struck() -> None:
+    llm = FaultyLLM(Steady(WORDS), {"empty": 1.0}, roles=["agent"])
+    agent, judge = ask(llm, [AGENT, request()])
+    assert agent
+    assert agent.flaws == ("injected_empty",)
+    assert judge == WORDS
+
+
+def test_an_answer_that_the_model_itself_cut_off_is_left_alone() -> None:
+    cut = replace(IN_JSON, finish_reason="length", flaws=("repaired",))
+    assert ask(FaultyLLM(Steady(cut), {"malformed": 1.0}), [request()]) == [cut]
+
+
+async def test_it_stands_for_its_model() -> None:
+    model = Steady(WORDS)
+    llm = FaultyLLM(model, {})
+    assert llm.name == "steady with faults"
+    model.name = "another"
+    assert llm.name == "another with faults", "a client learns the name from its server"
+    assert await llm.complete(AGENT) == WORDS
+    await llm.close()
+    assert model.closed
+
+
+@given(seed=st.integers(), order=st.permutations(range(12)))
+@settings(max_examples=30, deadline=None)
+def test_a_request_meets_the_same_fault_whenever_it_is_made(seed: int, order: list[int]) -> None:
+    def answers(numbers: Sequence[int]) -> dict[int, Completion | None]:
+        llm = FaultyLLM(Steady(IN_JSON), ALL, retries=1, slow_s=0.0, seed=seed)
+        return dict(zip(numbers, ask(llm, [request(number) for number in numbers]), strict=True))
+
+    assert answers(order) == answers(range(12))
+
+
+@pytest.mark.parametrize(
+    ("settings_", "why"),
+    [
+        ({"shares": {"malformd": 0.2}}, "'llm.shares.malformd'; did you mean 'malformed'"),
+        ({"shares": {"empty": -0.1}}, "'llm.shares.empty': .*greater than or equal to 0"),
+        ({"shares": {"empty": 0.6, "unclosed": 0.6}}, "add up to 1.2; at most 1 is expected"),
+        ({"shares": {"error": 0.6, "timeout": 0.6}}, "error, timeout add up to 1.2"),
+        ({"shares": {}, "roles": ["agnet"]}, r"unknown roles \['agnet'\]; roles: .*agent"),
+        ({"shares": {}, "retries": -1}, "llm.retries=-1 was given; a number from 0 is expected"),
+        ({"shares": {}, "slow_s": "long"}, "llm.slow_s='long' was given"),
+    ],
+)
+def test_faults_that_cannot_be_are_named(settings_: dict[str, Any], why: str) -> None:
+    with pytest.raises(UserError, match=why):
+        FaultyLLM(Steady(WORDS), **settings_)
+
+
+def test_ten_tenths_are_one() -> None:
+    FaultyLLM(Steady(WORDS), {"malformed": 0.1, "truncated": 0.2, "empty": 0.3, "unclosed": 0.4})
+
+
+# Whole pipelines.
+
+
+def faulty(shares: dict[str, float], seed: int = 0, **more: Any) -> FaultyLLM:
+    return FaultyLLM(ScriptedLLM(seed=seed), shares, seed=seed, slow_s=0.0, **more)
+
+
+@pytest.mark.parametrize("kind", [*KINDS, "together"])
+@pytest.mark.parametrize("name", PIPELINES)
+def test_each_fault_strikes_and_every_dialogue_is_accounted_for(
+    name: str, kind: str, subjects: Subjects, tmp_path: Path
+) -> None:
+    shares = ALL if kind == "together" else {kind: 0.2}
+    played = play_with_faults(name, subjects, tmp_path, n=5, llm=faulty(shares))
+    assert adds_up(played, 5)
+    assert set(struck(played)) == (set(KINDS) if kind == "together" else {kind})
+    harmless = kind in SERVER
+    assert played.statistics.failed == played.statistics.lost
+    if harmless:
+        plain = play_with_faults(name, subjects, tmp_path / "plain", n=5)
+        assert [d.messages for d in played.accepted] == [d.messages for d in plain.accepted], "asked again, all is well"
+
+
+@pytest.mark.parametrize("name", PIPELINES)
+def test_the_same_seed_gives_the_same_files_at_any_concurrency(name: str, subjects: Subjects, tmp_path: Path) -> None:
+    shares = ALL | {"error": 0.3, "timeout": 0.3}
+    one, many = (
+        play_with_faults(
+            name, subjects, tmp_path / str(workers), n=6, llm=faulty(shares, retries=4), concurrency=workers
+        )
+        for workers in (1, 16)
+    )
+    assert files(one.directory) == files(many.directory)
+    assert one.statistics.lost, "some could not be reached"
+    other = FaultyLLM(ScriptedLLM(), shares, seed=1, slow_s=0.0, retries=4)
+    assert files(play_with_faults(name, subjects, tmp_path / "other", n=6, llm=other).directory) != files(one.directory)
+
+
+def test_dialogues_that_lost_their_model_say_so(subjects: Subjects, tmp_path: Path) -> None:
+    llm = faulty({"error": 0.02}, retries=0)
+    played = play_with_faults("user_oriented_exec", subjects, tmp_path, n=20, llm=llm)
+    lost = [rejection for rejection in played.rejected if rejection.status == "failed"]
+    assert adds_up(played, 20)
+    assert 3 < len(lost) == played.statistics.lost < 17
+    assert all(r.reasons[0].startswith(f"llm: {r.dialogue_id}/") for r in lost)
+    assert all("injected: HTTP 503 (tried 1 times)" in r.reasons[0] for r in lost)
+
+
+@pytest.mark.parametrize(("role", "kind"), [("user", "empty"), ("agent", "unclosed"), ("agent", "truncated")])
+def test_whose_answers_are_hopeless_is_to_blame(role: Role, kind: str, subjects: Subjects, tmp_path: Path) -> None:
+    llm = faulty({kind: 1.0}, roles=[role])
+    played = play_with_faults("user_oriented_exec", subjects, tmp_path, n=3, llm=llm)
+    assert played.statistics.blame == {role: 3}
+
+
+def test_toolsets_are_made_in_spite_of_faults(seeds: Sequence[Seed], tmp_path: Path) -> None:
+    def made(seed: int, concurrency: int) -> list[Toolset]:
+        stages = [Tools(max_tools=10, attempts=6, questions=0, expansion=0)]
+        path = tmp_path / f"{seed}-{concurrency}" / "toolsets.jsonl"
+        llm = FaultyLLM(ScriptedLLM(), dict.fromkeys(BREAKAGES, 0.2) | {"error": 0.2}, seed=seed, slow_s=0.0)
+        return asyncio.run(prepare([from_seed(each) for each in seeds], stages, llm, path, concurrency, lambda toolset: None))
+
+    first = made(0, 1)
+    assert first == made(0, 4)
+    assert all(len(toolset.tools) >= 3 for toolset in first)
+    assert any(toolset.provenance["usage"]["flaws"] for toolset in first)
