@@ -337,6 +337,15 @@ SCHEMAS = st.recursive(
             lambda r: {"type": "array", "items": r[0], "minItems": r[1], "maxItems": r[1] + r[2]}
         ),
         inner.map(lambda schema: {"anyOf": [{"type": "null"}, schema]}),
+        inner.map(lambda schema: {"type": "object", "additionalProperties": schema}),
+        inner.map(
+            lambda schema: {
+                "type": "object",
+                "additionalProperties": schema,
+                "propertyNames": {"enum": ["economy", "business"]},
+                "minProperties": 2,
+            }
+        ),
         st.dictionaries(NAMES, inner, max_size=3).map(lambda p: {"allOf": [_object(p), {"required": ["weight"]}]}),
     ),
     max_leaves=12,

@@ -113,6 +113,8 @@ class _System:
         """A value of a resolved schema: the field `name` of `record`, or, without a name, that record or a new one."""
         rng = Random(f"{self.name}/{record}/{bare_name(name, _thing(record))}")
         if kind(schema) == "object" and depth < _MAX_DEPTH and not {"const", "enum"} & schema.keys():
+            if isinstance(schema.get("additionalProperties"), dict) and not {"properties", "required"} & schema.keys():
+                return self._map(schema, name, about, record, depth)
             new = not depth and (self.makes or record != self.scope)
             return self._object(schema, about, record, held, depth, self.rng if new else rng)
         if kind(schema) == "array" and not {"const", "enum"} & schema.keys():
@@ -148,6 +150,19 @@ class _System:
             if parts or schema.get("additionalProperties") is False
             else {"result": "done"}
         )
+
+    def _map(self, schema: Schema, name: str, about: Words, record: str, depth: int) -> Fields:
+        """An object of entries that are alike: one for each key that the schema names, else some under their identifiers."""
+        part = resolved(schema["additionalProperties"], self.root)
+        one = singular(name) or (about[-1] if about else "entry")
+        named = resolved(schema.get("propertyNames", {}), self.root).get("enum")
+        keys = named or [f"{one}_{n}" for n in range(1, 1 + max(1, schema.get("minProperties", 1)))]
+        entries: Fields = {}
+        for key in keys:
+            value = self._value(part, one, about, f"{record}/{name}/{key}", {}, depth + 1)
+            own = own_identifier(value, about, True) if isinstance(value, dict) and not named else None
+            entries[str(value[own]) if own and str(value[own]) not in entries else key] = value
+        return entries
 
     def _holder(self, name: str, fields: Fields, own: str | None, record: str, held: Fields) -> tuple[str, Fields]:
         """The record that a field tells of, and what is known of it: beside a member_id, member_name is the member's."""
