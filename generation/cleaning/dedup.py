@@ -24,10 +24,9 @@ from generation.cleaning.corpus import Entry
 from generation.cleaning.text import canonical, digest, grams, plain, words
 
 _SCHEME: Literal["affine32"] = "affine32"
-# Pairs that are not near are sorted out afterwards, those that were not found are lost: the index looks for recall.
-_WEIGHTS = (0.05, 0.95)
-# Three standard deviations of an estimated Jaccard similarity at 0.8 with 128 permutations.
-_DOUBT = 0.11
+# Of pairs at the very threshold, the share that the index finds at least; of more similar ones it finds more. What it finds too
+# much is compared and kept.
+_RECALL = 0.98
 
 
 class DedupSettings(Settings):
@@ -126,10 +125,13 @@ class _Kept:
 
     def __init__(self, read: Callable[[Entry], Dialogue], settings: DedupSettings) -> None:
         self.settings = settings
+        # Three standard deviations of an estimate below the threshold: what looks less similar is not worth reading.
+        variance = settings.threshold * (1 - settings.threshold) / settings.permutations
+        self.least = settings.threshold - 3 * variance**0.5
         self.exact: dict[tuple[str, bytes], str] = {}
         self.entries: list[Entry] = []
         self.index = MinHashLSH(
-            settings.threshold, settings.permutations, weights=_WEIGHTS, prepickle=False, hashfunc=_bucket
+            num_perm=settings.permutations, params=bands(settings.threshold, settings.permutations), hashfunc=_bucket
         )
         self.shingles = lru_cache(maxsize=256)(lambda entry: shingles(read(entry), settings.shingle))
 
@@ -164,7 +166,7 @@ class _Kept:
         numbers = sorted(self.index.query(self._minhash(entry)))
         own = _values(entry)
         estimates = {number: float(np.mean(_values(self.entries[number]) == own)) for number in numbers}
-        likely = [number for number in numbers if estimates[number] >= self.settings.threshold - _DOUBT]
+        likely = [number for number in numbers if estimates[number] >= self.least]
         return [self.entries[number] for number in sorted(likely, key=lambda number: (-estimates[number], number))]
 
     def _minhash(self, entry: Entry) -> MinHash:
@@ -185,6 +187,15 @@ def _values(entry: Entry) -> np.ndarray:
 def _permutations(count: int) -> np.ndarray:
     """The hash functions of MinHash; drawn anew for each set they would cost more than the set."""
     return np.asarray(MinHash(count, scheme=_SCHEME).permutations)
+
+
+def bands(threshold: float, permutations: int) -> tuple[int, int]:
+    """(number of bands, permutations in each): the longest bands, which find the fewest false pairs, that find enough true ones.
+
+    Two sets of similarity s share a band of r permutations with probability s^r, and one of b bands with 1 - (1 - s^r)^b.
+    """
+    fitting = ((permutations // rows, rows) for rows in range(permutations // 2, 0, -1))
+    return next((b, rows) for b, rows in fitting if 1 - (1 - threshold**rows) ** b >= _RECALL)
 
 
 def _bucket(key: bytes) -> bytes:

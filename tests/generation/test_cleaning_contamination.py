@@ -1,0 +1,275 @@
+"""Contamination, planted from the benchmarks' own files, which are read here without the code under test."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import pytest
+from cleanable import PROVENANCE, ROOT, contamination_settings, dialogue
+
+from core.dialogue import Dialogue
+from core.messages import ToolSpec
+from core.settings import UserError
+from generation.cleaning.benchmarks import Benchmark, Named, Tool, read_benchmarks, read_bfcl, read_tau2
+from generation.cleaning.decontamination import Detector, Kind
+from generation.seeds.tau2 import Tau2Seeds
+from generation.seeds.tau2_data import DOMAINS, database
+
+BFCL = next(ROOT.glob(".venv-bfcl/lib/python3*/site-packages/bfcl_eval/data"), None)
+_PACKAGE = find_spec("inspect_evals")
+TAU2 = Path(_PACKAGE.origin).parent / "tau2" / "data" / "domains" if _PACKAGE and _PACKAGE.origin else None
+needs_bfcl = pytest.mark.skipif(BFCL is None, reason="BFCL's own environment is not built (make setup)")
+needs_tau2 = pytest.mark.skipif(TAU2 is None, reason="inspect-evals is not installed")
+
+
+@cache
+def benchmark(name: str) -> Benchmark:
+    return read_bfcl(ROOT / ".venv-bfcl") if name == "bfcl" else read_tau2()
+
+
+@cache
+def strict(name: str) -> Detector:
+    return Detector([benchmark(name)], contamination_settings(tools="drop", entities="drop", texts="drop"))
+
+
+def found(planted: Dialogue, name: str) -> dict[str, str]:
+    """Kind -> what was found first in one dialogue."""
+    removal = strict(name).removal(planted)
+    return {removal.why: removal.detail} if removal else {}
+
+
+def bfcl_lines(name: str) -> list[dict[str, Any]]:
+    assert BFCL
+    return [json.loads(line) for line in (BFCL / name).read_text(encoding="utf-8").splitlines() if line.strip()]
+
+
+def tau2_file(name: str) -> Any:
+    assert TAU2
+    packed = TAU2 / f"{name}.gz"
+    return json.loads(gzip.decompress(packed.read_bytes()) if packed.is_file() else (TAU2 / name).read_bytes())
+
+
+def long_sentences(texts: list[str], count: int, seed: str) -> list[str]:
+    """Texts of only plain words, at least 20, so that this test's idea of a word is everybody's."""
+    plain = [
+        text for text in texts if len(text.split()) >= 20 and all(w.strip(".,?!").isalpha() for w in text.split()[:20])
+    ]
+    return Random(seed).sample(sorted(set(plain)), count)
+
+
+def bfcl_texts() -> list[str]:
+    names = ("BFCL_v4_live_multiple.json", "BFCL_v4_multi_turn_miss_param.json", "BFCL_v4_web_search.json")
+    lines = [line for name in (*names, "memory_prereq_conversation/memory_student.json") for line in bfcl_lines(name)]
+    return long_sentences(
+        [message["content"] for line in lines for turn in line["question"] for message in turn], 12, "bfcl"
+    )
+
+
+def tau2_texts() -> list[str]:
+    tasks = [task for domain in ("airline", "retail", "telecom") for task in tau2_file(f"{domain}/tasks.json")]
+    told = [text for task in tasks for text in task["user_scenario"]["instructions"].values() if text]
+    return long_sentences(told, 8, "tau2")
+
+
+@pytest.mark.parametrize("name", [pytest.param("bfcl", marks=needs_bfcl), pytest.param("tau2", marks=needs_tau2)])
+def test_thirteen_words_in_a_row_are_found_and_twelve_are_not(name: str) -> None:
+    for text in bfcl_texts() if name == "bfcl" else tau2_texts():
+        said = text.split()[3:16]
+        shared = " ".join(word.strip(".,?!").casefold() for word in said)
+        planted = f"Hello. {' '.join(said).upper()} -- and then more"
+        for carrier in (dialogue("d", planted, "Sure."), dialogue("d", "Hi.", "Sure.", goals=[planted])):
+            assert found(carrier, name) == {"texts": shared}
+        fewer = f"Hello. {' '.join(said[:12])} zzz {' '.join(said[1:])}"
+        assert found(dialogue("d", fewer, "Sure."), name) == {}
+        # What the assistant says is no task.
+        assert found(dialogue("d", "Hello.", planted), name) == {}
+
+
+@needs_bfcl
+def test_a_short_task_counts_where_a_message_is_nothing_else() -> None:
+    questions = [line["question"][0][0]["content"] for line in bfcl_lines("BFCL_v4_simple_python.json")]
+    short = next(
+        text for text in questions if len(text.split()) == 10 and all(w.strip("?.").isalpha() for w in text.split())
+    )
+    assert "texts" in found(dialogue("d", short.lower(), "Sure."), "bfcl")
+    assert found(dialogue("d", f"{short} Please", "Sure."), "bfcl") == {}
+    assert bfcl_lines("BFCL_v4_memory.json")[0]["question"][0][0]["content"] == "What is my first name?"
+    assert found(dialogue("d", "What is my first name?", "Ann."), "bfcl") == {}
+
+
+def spec(name: str, parameters: list[str]) -> ToolSpec:
+    properties = {parameter: {"type": "string"} for parameter in parameters}
+    return ToolSpec(name=name, description="ours", parameters={"type": "object", "properties": properties})
+
+
+@needs_bfcl
+@pytest.mark.parametrize(
+    ("file", "name"),
+    [
+        ("BFCL_v4_live_multiple.json", "ChaDri.change_drink"),
+        ("BFCL_v4_irrelevance.json", "determine_body_mass_index"),
+        ("multi_turn_func_doc/gorilla_file_system.json", "mv"),
+    ],
+)
+def test_tools_of_bfcl_are_known_by_name_and_parameters(file: str, name: str) -> None:
+    tools = [tool for line in bfcl_lines(file) for tool in line.get("function", [line])]
+    theirs = list(next(tool for tool in tools if tool["name"] == name)["parameters"]["properties"])
+    ours = name.replace(".", "_")
+    for tool, same in (
+        (spec(ours, theirs[::-1]), True),
+        (spec(ours, [*theirs, "more"]), False),
+        (spec(ours, theirs[1:]), False),
+        (spec(f"{ours}s", theirs), False),
+    ):
+        assert found(dialogue("d", "Hi.", "Hi.", tools=(tool,)), "bfcl") == ({"tools": tool.name} if same else {})
+
+
+@needs_tau2
+@pytest.mark.parametrize(
+    ("name", "parameters"),
+    [
+        ("cancel_reservation", ["reservation_id"]),
+        ("find_user_id_by_name_zip", ["zip", "first_name", "last_name"]),
+        ("get_customer_by_phone", ["phone_number"]),
+        ("toggle_airplane_mode", []),
+    ],
+)
+def test_tools_of_tau2_of_the_agent_and_of_the_user(name: str, parameters: list[str]) -> None:
+    made = dialogue("d", "Hi.", "Hi.", tools=(spec(name, parameters),))
+    assert found(made, "tau2") == {"tools": name}
+    other = dialogue("d", "Hi.", "Hi.", tools=(spec(name, [*parameters, "note"]),))
+    assert found(other, "tau2") == {}
+
+
+def named_by_tasks() -> list[str]:
+    """Ids in the base tasks' own calls, and the addresses of those customers."""
+    names = []
+    for domain in ("airline", "retail"):
+        data = tau2_file(f"{domain}/db.json")
+        users, records = data["users"], data["reservations" if domain == "airline" else "orders"]
+        tasks = tau2_file(f"{domain}/tasks.json")
+        calls = [call["arguments"] for task in tasks for call in task["evaluation_criteria"]["actions"]]
+        for key in ("user_id", "reservation_id", "order_id"):
+            ids = sorted({call[key] for call in calls if call.get(key) in (users if key == "user_id" else records)})
+            names += ids
+            names += [users[user]["email"] for user in ids] if key == "user_id" else []
+    return names
+
+
+@needs_tau2
+def test_whom_and_what_tasks_of_tau2_name_is_found_wherever_it_stands() -> None:
+    names = named_by_tasks()
+    assert len(names) > 200
+    detector = Detector([benchmark("tau2")], contamination_settings())
+    for number, name in enumerate(names):
+        carriers = [
+            dialogue(f"{number}a", f"I am {name}.", "Hi."),
+            dialogue(f"{number}b", "Hi.", f"It is “{name.upper()}”, sir."),
+            dialogue(f"{number}c", "Hi.", "Ok.", goals=[f"Ask for ({name})"]),
+            dialogue(f"{number}d", "Hi.", "Ok.", calls=[("find", {"hall": {"deep": [name]}}, "[]")]),
+            dialogue(f"{number}e", "Hi.", "Ok.", calls=[("find", {}, json.dumps({"note": f"for:\n{name}\n"}))]),
+        ]
+        for carrier in carriers:
+            removal = detector.removal(carrier)
+            assert removal is not None, (name, carrier.dialogue_id)
+            assert (removal.why, removal.detail) == ("entities", name.removeprefix("#").casefold())
+            assert removal.of.startswith("tau2: ")
+    assert detector.report()["tau2"].kinds["entities"].dialogues == 5 * len(names)
+    assert detector.removal(dialogue("x", f"I am not {names[0]}x, nor x{names[0]}.", "Hi.")) is None
+
+
+@needs_tau2
+def test_telecoms_only_customer_is_known_by_the_telephone() -> None:
+    told = [json.dumps(task["user_scenario"]) for task in tau2_file("telecom/tasks.json")]
+    numbers = {text.partition("phone number ")[2][:12] for text in told}
+    assert numbers == {"555-123-2002"}
+    assert found(dialogue("d", "My number is 555-123-2002.", "Hi."), "tau2") == {"entities": "555-123-2002"}
+    assert found(dialogue("d", "My number is 555-123-2003. Line L1002.", "Hi."), "tau2") == {}
+
+
+@needs_tau2
+@pytest.mark.parametrize("name", ["airline", "retail"])
+def test_the_customers_that_seeds_of_tau2_are_made_from_are_none_of_them(name: str) -> None:
+    data = database(DOMAINS[name])
+    ours = {*data.users, *(user.email for user in data.users.values()), *getattr(data, DOMAINS[name].records)}
+    theirs = {entity.text for entity in benchmark("tau2").entities}
+    assert len(ours) > 800
+    assert not ours & theirs
+
+
+@needs_tau2
+def test_what_was_made_from_tau2_is_in_domain_and_held_to_everything_but_its_tools() -> None:
+    (seed,) = Tau2Seeds(["retail"], 1).load()
+    origin = PROVENANCE | {"source": seed.source}
+    detector = Detector([benchmark("tau2")], contamination_settings(tools="drop"))
+    order = tau2_file("retail/tasks.json")[1]["evaluation_criteria"]["actions"][1]["arguments"]["order_id"]
+    assert detector.removal(dialogue("a", "Hi.", "Hi.", tools=seed.tools, provenance=origin)) is None
+    assert detector.removal(dialogue("b", f"My order {order}", "Hi.", tools=seed.tools, provenance=origin)) is not None
+    other = detector.removal(dialogue("c", "Hi.", "Hi.", tools=seed.tools))
+    assert other is not None
+    assert other.why == "tools"
+    report = detector.report()["tau2"]
+    assert report.in_domain == 2
+    assert {kind: of_kind.dialogues for kind, of_kind in report.kinds.items()} == {
+        "tools": 1,
+        "entities": 1,
+        "texts": 0,
+    }
+
+
+TINY = Benchmark(
+    name="tiny",
+    version="1",
+    tools=(Tool(name="find", parameters=frozenset({"hall"}), of="t1"),),
+    entities=(Named(text="#W1", of="orders"),),
+    texts=(Named(text="one two three four five six seven eight nine ten", of="t2"),),
+)
+CARRIERS: dict[Kind, Dialogue] = {
+    "tools": dialogue("tools", "Hello.", "Hi."),
+    "entities": dialogue("entities", "Order #w1!", "Hi.", tools=()),
+    "texts": dialogue("texts", "ONE two, three four five six seven eight?", "Hi.", tools=()),
+}
+
+
+@pytest.mark.parametrize("kind", CARRIERS)
+def test_each_kind_is_dropped_or_only_reported(kind: Kind) -> None:
+    policies: dict[str, Any] = {"tools": "report", "entities": "report", "texts": "report", "ngram": 8}
+    for policy in ("report", "drop"):
+        detector = Detector([TINY], contamination_settings(**policies | {kind: policy}))
+        removals = {name: detector.removal(carrier) for name, carrier in CARRIERS.items()}
+        assert [name for name, removal in removals.items() if removal] == ([kind] if policy == "drop" else [])
+        kinds = detector.report()["tiny"].kinds
+        assert {name: (of_kind.policy, of_kind.dialogues) for name, of_kind in kinds.items()} == {
+            name: (policy if name == kind else "report", 1) for name in CARRIERS
+        }
+
+
+def test_examples_are_the_first_by_id_whatever_the_order() -> None:
+    carriers = [CARRIERS["texts"].model_copy(update={"dialogue_id": f"d{number}"}) for number in range(9)]
+    reports = []
+    for seed in range(3):
+        detector = Detector([TINY], contamination_settings(ngram=8, examples=2))
+        for carrier in Random(seed).sample(carriers, 9):
+            detector.removal(carrier)
+        reports.append(detector.report())
+    assert reports[0] == reports[1] == reports[2]
+    texts = reports[0]["tiny"].kinds["texts"]
+    assert texts.dialogues == 9
+    assert [example.dialogue_id for example in texts.examples] == ["d0", "d1"]
+
+
+def test_a_benchmark_that_is_not_there_is_named_with_the_way_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(UserError, match=r"bfcl=.*make setup.*benchmarks=\[tau2\]"):
+        read_benchmarks(("bfcl",), tmp_path)
+    monkeypatch.setattr("generation.cleaning.benchmarks.find_spec", lambda name: None)
+    with pytest.raises(UserError, match=r"inspect-evals is not installed.*benchmarks=\[bfcl\]"):
+        read_benchmarks(("tau2",), tmp_path)
+    assert read_benchmarks((), tmp_path) == ()
