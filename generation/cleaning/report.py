@@ -78,22 +78,22 @@ def table_1(entries: Iterable[Entry], origins: Sequence[Origin]) -> tuple[Row, .
     groups: defaultdict[tuple[str, str], list[Entry]] = defaultdict(list)
     for entry in entries:
         groups[entry.pipeline, origins[entry.origin].source].append(entry)
-    return tuple(
-        Row(
-            pipeline=pipeline,
-            source=source,
-            step=_steps(group),
-            turn=MeanMax.of([entry.turns for entry in group]),
-            task=MeanMax.of([entry.tasks for entry in group]),
-            samples=len(group),
-        )
-        for (pipeline, source), group in sorted(groups.items())
+    return tuple(_row(pipeline, source, group) for (pipeline, source), group in sorted(groups.items()))
+
+
+def _row(pipeline: str, source: str, group: Sequence[Entry]) -> Row:
+    """Turns and tasks are means over dialogues, steps over requests that used tools."""
+    samples = len(group)
+    steps, requests = sum(entry.steps[0] for entry in group), sum(entry.steps[1] for entry in group)
+    return Row(
+        pipeline=pipeline,
+        source=source,
+        step=_mean_max(steps, requests, max(entry.steps[2] for entry in group)),
+        turn=_mean_max(sum(entry.turns for entry in group), samples, max(entry.turns for entry in group)),
+        task=_mean_max(sum(entry.tasks for entry in group), samples, max(entry.tasks for entry in group)),
+        samples=samples,
     )
 
 
-def _steps(group: Sequence[Entry]) -> MeanMax:
-    """Over requests that used tools, not over dialogues."""
-    total, count = sum(entry.steps[0] for entry in group), sum(entry.steps[1] for entry in group)
-    return MeanMax(
-        mean=round(total / count, 3) if count else 0.0, max=max((entry.steps[2] for entry in group), default=0)
-    )
+def _mean_max(total: int, count: int, largest: int) -> MeanMax:
+    return MeanMax(mean=round(total / count, 3) if count else 0.0, max=largest)

@@ -1,0 +1,136 @@
+"""make export from the outside: a whole run, what it prints, and mistakes that end in one clear message."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import datasets
+import pytest
+from hydra import compose, initialize_config_dir
+
+from core.runs import read_manifest
+from core.settings import UserError
+from generation.cleaning.report import Report
+from scripts import export as script
+from scripts import generate as generation
+from scripts.launch import CONF, distribute
+
+ROOT = Path(__file__).parents[2]
+BENCHMARKS = "benchmarks=[tau2]"
+
+
+def run(stage: Any, name: str, outputs: Path, *overrides: str) -> Path:
+    """A stage in this process; its newest finished run."""
+    with initialize_config_dir(version_base="1.3", config_dir=str(CONF)):
+        stage.stage(compose(name, [f"outputs={outputs}", *overrides]))
+    return (outputs / name / "latest").resolve()
+
+
+@pytest.fixture(scope="module")
+def outputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """With a generation of two pipelines, in one of which a dialogue is there twice."""
+    outputs = tmp_path_factory.mktemp("outputs")
+    made = run(generation, "generate", outputs, "n=8", "seeds.domains=[gym,library]", "tracking.mode=disabled")
+    path = made / "user_oriented" / "dialogues.jsonl"
+    lines = path.read_text().splitlines()
+    again = json.loads(lines[0]) | {"dialogue_id": "user_oriented-9999999"}
+    path.write_text("\n".join([*lines, json.dumps(again)]) + "\n")
+    return outputs
+
+
+def files(directory: Path) -> dict[str, bytes]:
+    """All but the manifest, which holds times, and the lock."""
+    found = [
+        path for path in sorted(directory.rglob("*")) if path.is_file() and path.name not in ("manifest.json", ".lock")
+    ]
+    return {str(path.relative_to(directory)): path.read_bytes() for path in found}
+
+
+def test_a_run_is_exported_and_again_with_equal_bytes(outputs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    first = run(script, "export", outputs, BENCHMARKS)
+    said = capsys.readouterr().out
+    second = run(script, "export", outputs, BENCHMARKS)
+    assert first != second
+    assert files(first) == files(second)
+    report = Report.model_validate_json((first / "report.json").read_text())
+    generated = (outputs / "generate" / "latest").resolve()
+    assert report.run == generated.name
+    for name, counts in report.pipelines.items():
+        assert counts.read == len((generated / name / "dialogues.jsonl").read_text().splitlines())
+        assert counts.kept == counts.read - (name == "user_oriented")
+        assert counts.removed == ({"calls": 1} if name == "user_oriented" else {})
+    removed = json.loads((first / "removed.jsonl").read_text())
+    assert removed["dialogue_id"] == "user_oriented-9999999"
+    assert "calls 1" in said
+    assert f"written to {first}" in said.replace("\n", "")
+    manifest = read_manifest(first)
+    assert manifest.group == read_manifest(generated).group
+    assert set(manifest.inputs) == {*(f"{name}/dialogues.jsonl" for name in report.pipelines), "tau2"}
+    read = datasets.load_dataset(str(first), cache_dir=str(outputs / "cache"))
+    assert {name: len(split) for name, split in read.items()} == {n: c.kept for n, c in report.pipelines.items()}
+
+
+def test_an_export_that_was_interrupted_is_taken_up(outputs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def break_off(*arguments: Any, **more: Any) -> None:
+        raise KeyboardInterrupt
+
+    finished = run(script, "export", outputs, BENCHMARKS, "dedup.shingle=3")
+    monkeypatch.setattr("generation.cleaning.export.write_parquet", break_off)
+    with pytest.raises(KeyboardInterrupt):
+        run(script, "export", outputs, BENCHMARKS, "dedup.shingle=3")
+    assert (outputs / "export" / "latest").resolve() == finished
+    (unfinished,) = [d for d in (outputs / "export").glob("2*") if read_manifest(d).status == "running"]
+    monkeypatch.undo()
+    assert run(script, "export", outputs, BENCHMARKS, "dedup.shingle=3") == unfinished
+    assert files(unfinished) == files(finished)
+
+
+def test_one_file_that_is_no_run(outputs: Path, tmp_path: Path) -> None:
+    path = shutil.copy(outputs / "generate" / "latest" / "task_oriented" / "dialogues.jsonl", tmp_path / "mine.jsonl")
+    made = run(script, "export", tmp_path, "benchmarks=[]", f"data={path}")
+    assert Report.model_validate_json((made / "report.json").read_text()).run == "mine"
+    assert "It was not compared with any benchmark." in (made / "README.md").read_text()
+
+
+def test_it_is_uploaded_only_when_asked_to(outputs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pushed: list[tuple[Path, str, bool]] = []
+    monkeypatch.setattr(script, "push", lambda *arguments: pushed.append(arguments) or "https://hub")
+    run(script, "export", outputs, "benchmarks=[]")
+    assert pushed == []
+    made = run(script, "export", outputs, "benchmarks=[]", "push_to_hub=org/name", "private=false")
+    assert pushed == [(made, "org/name", False)]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "says"),
+    [
+        (["data=/nowhere"], "data=/nowhere was given"),
+        (["bfcl=/nowhere"], r"bfcl=/nowhere was given.*make setup"),
+        (["benchmarks=[gsm8k]"], "benchmarks.0"),
+        (["contamination.texts=keep"], "contamination.texts"),
+        (["dedup.threshold=2"], "dedup.threshold"),
+    ],
+)
+def test_mistakes_are_named_before_anything_is_made(outputs: Path, overrides: list[str], says: str) -> None:
+    before = sorted((outputs / "export").glob("*"))
+    with pytest.raises(UserError, match=says):
+        run(script, "export", outputs, *overrides)
+    assert sorted((outputs / "export").glob("*")) == before
+
+
+def test_without_a_generation_it_says_what_to_run(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="run `make generate` first"):
+        run(script, "export", tmp_path)
+
+
+def test_make_knows_the_goal_and_shares_out_its_keys() -> None:
+    shares = distribute(["generate", "export"], ["n=3", "dedup.threshold=0.7", "seed=2"])
+    assert shares == {"generate": ["n=3", "seed=2"], "export": ["dedup.threshold=0.7"]}
+    shown = subprocess.run(
+        ["make", "-n", "export", "push_to_hub=a/b"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert 'scripts.launch --goals "export" export -- push_to_hub=a/b' in shown.stdout
