@@ -37,6 +37,10 @@ def _dump_models(value: tuple[Frozen, ...]) -> str:
     return json.dumps([item.model_dump(exclude_none=True) for item in value], ensure_ascii=False)
 
 
+def _dump_roles(value: Mapping[str, Frozen]) -> str:
+    return _dump({name: usage.model_dump() for name, usage in value.items()})
+
+
 JsonObject = Annotated[dict[str, Any], BeforeValidator(_parse), PlainSerializer(_dump, return_type=str)]
 JsonTools = Annotated[tuple[ToolSpec, ...], BeforeValidator(_parse), PlainSerializer(_dump_models, return_type=str)]
 
@@ -161,14 +165,30 @@ class StateProof(Frozen):
     diff: tuple[str, ...] = ()
 
 
+class RoleUsage(Frozen):
+    """What one role cost; `cached_tokens` are those of the prompts that the server had in its prefix cache."""
+
+    requests: int = 0
+    prompt_tokens: int = 0
+    cached_tokens: int = 0
+    completion_tokens: int = 0
+
+    def __add__(self, other: RoleUsage) -> RoleUsage:
+        return RoleUsage(**{name: getattr(self, name) + getattr(other, name) for name in type(self).model_fields})
+
+
+JsonRoles = Annotated[dict[str, RoleUsage], BeforeValidator(_parse), PlainSerializer(_dump_roles, return_type=str)]
+
+
 class Usage(Frozen):
-    """Tokens and requests of all roles together. Times are not here: equal runs give equal bytes. `flaws` counts what was
-    wrong with answers, as "role/kind" -> count; kinds are truncated, empty, malformed, repaired,
-    unclosed, contradiction."""
+    """Tokens and requests of all roles together, and `roles` of each. Times are not here: equal runs give equal bytes. `flaws`
+    counts what was wrong with answers, as "role/kind" -> count; kinds are truncated, empty, malformed, repaired, unclosed,
+    contradiction."""
 
     requests: int = 0
     prompt_tokens: int = 0
     completion_tokens: int = 0
+    roles: JsonRoles = Field(default_factory=dict)
     flaws: JsonObject = Field(default_factory=dict)
 
 

@@ -6,9 +6,10 @@ import json
 import os
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import Any, TextIO, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
@@ -120,14 +121,18 @@ class Journal:
         self.close()
 
 
-def write_atomically(path: Path, lines: str | Iterable[str]) -> None:
-    """Write a text file so that a reader sees the old one or the whole new one, never a part."""
+@contextmanager
+def writing(path: Path) -> Iterator[TextIO]:
+    """A text file to write to, which takes its place when the block ends: a reader sees the old one or the whole new one, never a
+    part. Raises UserError where something other than a file stands there."""
+    if path.exists() and not path.is_file():
+        raise UserError(f"{path} was given, but it is no file that could be written")
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     temporary = Path(name)
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.writelines([lines] if isinstance(lines, str) else lines)
+            yield file
             file.flush()
             os.fsync(file.fileno())
         temporary.chmod(0o644)
@@ -135,6 +140,12 @@ def write_atomically(path: Path, lines: str | Iterable[str]) -> None:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def write_atomically(path: Path, lines: str | Iterable[str]) -> None:
+    """Write a whole text file as `writing` does."""
+    with writing(path) as file:
+        file.writelines([lines] if isinstance(lines, str) else lines)
 
 
 def write_json(path: Path, value: Any) -> None:

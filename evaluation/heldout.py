@@ -27,8 +27,9 @@ from generation.environments.sql import SqlWorlds
 from generation.llm.base import LLM, LLMError
 from generation.llm.meter import Meter
 from generation.llm.openai import OpenAILLM
-from generation.pipeline import Subject, run_workers
+from generation.pipeline import Subject
 from generation.rollout import Cast, Rollout, RolloutSettings, Scene
+from generation.running import run_workers
 from generation.seeds.bundled import BundledSeeds
 from generation.stage import subjects
 from generation.tasks import TaskSettings

@@ -1,45 +1,29 @@
-"""A pipeline is a composition: domains, a kind of environment, a model, stages and their settings, run to n dialogues."""
+"""A pipeline is a composition: domains, a kind of environment, a model, stages and their settings. It makes dialogue number i."""
 
 from __future__ import annotations
 
-import asyncio
-import itertools
 import time
-from collections.abc import Callable, Coroutine, Iterator
+import traceback
+from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from random import Random
 from typing import Any
 
-from pydantic_core import PydanticSerializationError
-
 from core.dialogue import Dialogue
-from core.messages import Frozen
-from core.records import Journal, read_jsonl, write_json, write_jsonl
 from core.settings import UserError
 from generation.environments.base import Worlds
 from generation.figures.quality import QualitySettings
-from generation.figures.statistics import Outcome, Statistics, statistics
 from generation.llm.base import LLM, LLMError, UnusableAnswerError
 from generation.llm.meter import Meter
+from generation.outcomes import Outcome
 from generation.prompts import prompt_ids
 from generation.rollout import Cast, RolloutSettings, Scene
 from generation.stages import DialogueStage
-from generation.starts.preferences import preferences
 from generation.starts.start import Start, StartSettings, begin
 from generation.tasks import Domain, TaskSettings
 from generation.toolset import Toolset
 from generation.user import UserSettings
 from generation.validation import broken_off
-
-
-class Rejection(Frozen):
-    """One line of rejected.jsonl: a dialogue that was not accepted, or a failure that left none, and why."""
-
-    dialogue_id: str
-    status: str
-    reasons: tuple[str, ...]
-    dialogue: Dialogue | None = None
 
 
 @dataclass(frozen=True)
@@ -79,28 +63,40 @@ class Pipeline:
     origin: dict[str, Any]
     beginnings: Beginnings
 
+    def weight(self, number: int) -> int:
+        """How long dialogue `number` will be, as far as that is known beforehand: its number of tasks."""
+        return self.tasks.draw(self._seed(dialogue_id(self.name, number)))
+
+    def _seed(self, name: str) -> str:
+        return f"{self.seed}/{name}"
+
     async def dialogue(self, number: int) -> Outcome:
         """Make dialogue `number`. Whatever goes wrong in it becomes its outcome; a UserError, which would meet every
         dialogue alike, and cancellation pass through."""
         name = dialogue_id(self.name, number)
-        started = time.monotonic()
+        started, meter = time.monotonic(), Meter(self.llm)
+        unfinished: list[Dialogue] = []
         try:
-            outcome = await self._outcome(name, number)
+            outcome = await self._outcome(name, number, meter, unfinished.append)
         except UserError:
             raise
         except LLMError as error:
-            outcome = _failed(name, f"llm: {error}", lost=True)
+            outcome = failed(name, f"llm: {error}", lost=True)
         except Exception as error:
             # A fault of ours in one dialogue must neither end the run nor vanish: it is recorded and counted.
-            outcome = _failed(name, f"internal: {type(error).__name__}: {error}")
-        return outcome.model_copy(update={"seconds": round(time.monotonic() - started, 4)})
+            outcome = failed(name, f"internal: {type(error).__name__}: {error}", trace=traceback.format_exc())
+        spent = {role: round(seconds, 4) for role, seconds in sorted(meter.seconds.items())}
+        update: dict[str, Any] = {"seconds": round(time.monotonic() - started, 4), "role_seconds": spent}
+        if unfinished:
+            update["dialogue"] = unfinished[-1].model_copy(update={"usage": meter.usage})
+        return outcome.model_copy(update=update)
 
-    async def _outcome(self, name: str, number: int) -> Outcome:
+    async def _outcome(self, name: str, number: int, meter: Meter, keep: Callable[[Dialogue], None]) -> Outcome:
         try:
             draft, subject = self._begin(name, number)
         except ValueError as error:
             return Outcome(dialogue_id=name, status="rejected", reasons=(str(error),))
-        dialogue = await self._make(draft, subject)
+        dialogue = await self._make(draft, subject, meter, keep)
         verdict = dialogue.verdict
         return Outcome(
             dialogue_id=name,
@@ -157,9 +153,10 @@ class Pipeline:
             raise ValueError(f"start: there is no toolset of its domain {draft.domain!r}; there are: {there}")
         return self._subject(number)
 
-    async def _make(self, dialogue: Dialogue, subject: Subject) -> Dialogue:
+    async def _make(
+        self, dialogue: Dialogue, subject: Subject, meter: Meter, keep: Callable[[Dialogue], None]
+    ) -> Dialogue:
         """The dialogue after all stages, or up to where it broke off."""
-        meter = Meter(self.llm)
         scene = Scene(
             domain=subject.domain,
             world=self.worlds.world(subject.toolset, meter, dialogue.dialogue_id),
@@ -168,7 +165,8 @@ class Pipeline:
             tasks=self.tasks,
             rollout=self.rollout,
             user=self.user,
-            seed=f"{self.seed}/{dialogue.dialogue_id}",
+            seed=self._seed(dialogue.dialogue_id),
+            keep=keep,
         )
         for stage in self.stages:
             try:
@@ -192,87 +190,11 @@ def origin(fingerprint: str, commit: str, seed: int) -> dict[str, Any]:
     return {"config": fingerprint, "commit": commit, "seed": seed, "prompts": prompt_ids()}
 
 
-async def run(
-    pipeline: Pipeline, directory: Path, n: int, concurrency: int, on_outcome: Callable[[Outcome], None]
-) -> Statistics:
-    """Make dialogues 0..n-1, `concurrency` at a time, skipping those the journal already has, other than lost ones; then
-    write the final files.
-
-    Each dialogue is on disk before the next of its worker begins, so a killed run loses only what was in flight. Raises
-    OSError where the journal cannot be written.
-    """
-    began = time.monotonic()
-    with Journal(directory / "journal.jsonl", key=lambda record: str(record["dialogue_id"])) as journal:
-        earlier = _outcomes(journal.path)
-        session = max((outcome.session for outcome in earlier), default=0) + 1
-        settled = {outcome.dialogue_id: outcome for outcome in earlier if not outcome.lost}
-        for outcome in settled.values():
-            on_outcome(outcome)
-        numbers = range(pipeline.beginnings.count(n))
-        waiting = iter([number for number in numbers if dialogue_id(pipeline.name, number) not in settled])
-
-        def record(outcome: Outcome) -> None:
-            clock = round(time.monotonic() - began, 4)
-            outcome = outcome.model_copy(update={"session": session, "clock": clock})
-            try:
-                journal.append(outcome, outcome.dialogue_id)
-            except PydanticSerializationError as error:  # nothing was written
-                failed = _failed(outcome.dialogue_id, f"internal: no file can hold the dialogue: {error}")
-                outcome = outcome.model_copy(
-                    update=failed.model_dump(include={"status", "lost", "reasons", "dialogue"})
-                )
-                journal.append(outcome, outcome.dialogue_id)
-            on_outcome(outcome)
-
-        await run_workers(concurrency, lambda: _work(pipeline, waiting, record))
-    return finish(pipeline, directory)
-
-
-async def run_workers(count: int, worker: Callable[[], Coroutine[None, None, None]]) -> None:
-    """Run `count` workers to their end; the first error of one stops the others and is raised as it is, not in a group."""
-    try:
-        async with asyncio.TaskGroup() as workers:
-            for _ in range(count):
-                workers.create_task(worker())
-    except ExceptionGroup as group:
-        raise group.exceptions[0] from None
-
-
-async def _work(pipeline: Pipeline, waiting: Iterator[int], record: Callable[[Outcome], None]) -> None:
-    for number in waiting:
-        record(await pipeline.dialogue(number))
-
-
-def _failed(name: str, why: str, lost: bool = False) -> Outcome:
+def failed(name: str, why: str, lost: bool = False, trace: str = "") -> Outcome:
     """What `why` quotes may hold half a character, which no file can."""
-    reason = why.encode(errors="replace").decode()
-    return Outcome(dialogue_id=name, status="failed", lost=lost, reasons=(reason,))
+    reason, trace = (text.encode(errors="replace").decode() for text in (why, trace))
+    return Outcome(dialogue_id=name, status="failed", lost=lost, reasons=(reason,), trace=trace)
 
 
 def dialogue_id(pipeline: str, number: int) -> str:
     return f"{pipeline}-{number:07d}"
-
-
-def _outcomes(journal: Path) -> list[Outcome]:
-    """The outcomes by dialogue id; of a dialogue that was tried again, the last."""
-    last = {outcome.dialogue_id: outcome for outcome in read_jsonl(journal, Outcome)}
-    return [last[key] for key in sorted(last)]
-
-
-def finish(pipeline: Pipeline, directory: Path) -> Statistics:
-    """Journal -> dialogues.jsonl, rejected.jsonl, statistics.json and, of forks, preferences.jsonl, in order of dialogue id."""
-    outcomes = _outcomes(directory / "journal.jsonl")
-    accepted = (outcome.dialogue for outcome in outcomes if outcome.status == "accepted" and outcome.dialogue)
-    write_jsonl(directory / "dialogues.jsonl", accepted)
-    rest = itertools.filterfalse(lambda outcome: outcome.status == "accepted", outcomes)
-    write_jsonl(
-        directory / "rejected.jsonl",
-        (Rejection(dialogue_id=o.dialogue_id, status=o.status, reasons=o.reasons, dialogue=o.dialogue) for o in rest),
-    )
-    if pipeline.beginnings.settings.branches > 1:
-        dialogues = [outcome.dialogue for outcome in outcomes if outcome.dialogue]
-        write_jsonl(directory / "preferences.jsonl", preferences(dialogues))
-    rules = pipeline.user.rules if pipeline.rollout.user_simulator else None
-    figures = statistics(pipeline.name, outcomes, rules, pipeline.quality)
-    write_json(directory / "statistics.json", figures.model_dump(mode="json", exclude_none=True))
-    return figures

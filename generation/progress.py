@@ -17,7 +17,8 @@ from rich.table import Table
 from core.dialogue import Dialogue
 from core.messages import AssistantMessage, Message
 from core.records import read_jsonl
-from generation.figures.statistics import Outcome, Statistics
+from generation.figures.statistics import Statistics
+from generation.outcomes import Outcome
 from generation.toolset import Toolset
 
 # The paper's failure signatures: a simulator that is not incremental, and tasks that do not fit the tools.
@@ -157,8 +158,10 @@ def _density(f: Statistics) -> Table:
 def _details(f: Statistics) -> Table:
     """One line a kind of figure: difficulty, dependency, agreement, gate, blame, flaws."""
     table = Table(title=f"{f.pipeline}: what is in them", box=box.SIMPLE_HEAD, pad_edge=False, show_header=False)
-    if f.difficulties:
-        table.add_row("difficulty of the tasks", _counts(f.difficulties))
+    for asked, are in f.difficulties.items():
+        table.add_row(f"tasks asked for as {asked}" if asked != "given" else "tasks given", _counts(are))
+    if f.follow_ups:
+        table.add_row("follow-ups asked for", _counts(f.follow_ups))
     if f.dependency and f.dependency.all.pairs:
         flows = {name: getattr(f.dependency, name) for name in type(f.dependency).model_fields}
         table.add_row(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from random import Random
 from typing import Literal
@@ -54,7 +55,7 @@ class Cast:
 @dataclass(frozen=True)
 class Scene:
     """What one dialogue is made with. `executable` says that the world really runs its tools; everything random derives from
-    `seed`, which belongs to this dialogue alone."""
+    `seed`, which belongs to this dialogue alone; `keep` is given what there is of a dialogue that cannot be finished."""
 
     domain: Domain
     world: World
@@ -64,6 +65,7 @@ class Scene:
     rollout: RolloutSettings
     user: UserSettings
     seed: str
+    keep: Callable[[Dialogue], None] = lambda dialogue: None
 
     def writer(self, dialogue_id: str) -> TaskWriter:
         return TaskWriter(self.cast.task_writer, self.domain, self.tasks, dialogue_id, self.seed)
@@ -83,10 +85,8 @@ class Rollout:
         self.tasks = list(dialogue.tasks)
         self.starts = list(dialogue.task_starts)
         rng = Random(f"{scene.seed}/rollout")
-        counts = scene.tasks.count
-        drawn = rng.choices(list(counts), list(counts.values()))[0]
         # A dialogue in the middle of a task only finishes it; a finished one gets that many further tasks.
-        further = 0 if dialogue.stop == "open" else drawn
+        further = 0 if dialogue.stop == "open" else scene.tasks.draw(scene.seed)
         self.requested = max(len(self.starts) + further, len(self.tasks))
         self.environment: Environment = scene.world.open()
         self.writer = scene.writer(dialogue.dialogue_id)
@@ -104,14 +104,21 @@ class Rollout:
         """The whole dialogue; never raises for what a model answered. Raises LLMError where a model cannot be reached."""
         try:
             stop = await self._play()
-            state = self._proof() if self.scene.executable else None
+            return self._made(stop, self._proof() if self.scene.executable else None)
+        except Exception:
+            self.scene.keep(self._made("open"))
+            raise
         finally:
             self.environment.close()
+
+    def _made(self, stop: str, state: StateProof | None = None) -> Dialogue:
+        """The dialogue as it stands."""
         started = len(self.starts)
         refused = Counter(self.draft.provenance.get("refused_drafts", {})) + self.writer.refusals
         notes = {
             "tasks_requested": self.requested,
             "persona": self.user.persona,
+            "asked": self.draft.provenance.get("asked", {}) | self.writer.asked,
             "refused_drafts": dict(sorted(refused.items())),
         }
         return self.draft.model_copy(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -16,10 +17,12 @@ from core.tracking import TrackingSettings
 from generation.databases import read_schema, sample_rows
 from generation.environments.base import Worlds
 from generation.figures.quality import QualitySettings
-from generation.figures.statistics import Outcome, Statistics
+from generation.figures.statistics import Statistics
 from generation.llm.base import LLM
-from generation.pipeline import Beginnings, Pipeline, Subject, origin, run
+from generation.outcomes import Outcome
+from generation.pipeline import Beginnings, Pipeline, Subject, origin
 from generation.rollout import RolloutSettings
+from generation.running import AttemptSettings, Executor, run
 from generation.seeds.base import Seeds
 from generation.stages import DialogueStage, Stage, ToolsetStage
 from generation.starts.start import StartSettings
@@ -42,8 +45,9 @@ class GenerateSettings(Settings):
     """conf/generate.yaml. `n` dialogues are started in each of `pipelines`, and pass through `stages` in their order.
 
     `toolsets` starts from the toolsets.jsonl of an earlier run instead of seeds, `start` from dialogues that are there
-    already; `density` is the number of tasks in every dialogue, instead of each pipeline's own weights; `serve` is a model
-    (directory or hub id) that is served with `serving` for the time of the run and given to `llm` as its base URLs.
+    already; `attempts` and `executor` say how often and where a dialogue is made; `density` is the number of tasks in every
+    dialogue, instead of each pipeline's own weights; `serve` is a model (directory or hub id) that is served with `serving`
+    for the time of the run and given to `llm` as its base URLs.
     """
 
     profile: str
@@ -56,6 +60,8 @@ class GenerateSettings(Settings):
     density: int | None = Field(ge=1, le=20)
     toolsets: Path | None
     start: StartSettings
+    attempts: AttemptSettings
+    executor: dict[str, Any]
     serve: str | None
     serving: EngineSettings
     stages: dict[str, dict[str, Any]] = Field(min_length=1)
@@ -86,13 +92,15 @@ class Watcher(Protocol):
 
 @dataclass(frozen=True)
 class Parts:
-    """What the config's `_target_`s became, and the files it names."""
+    """What the config's `_target_`s became, and the files it names. `llm` makes a client of the model: one that was used belongs
+    to the event loop that used it."""
 
-    llm: LLM
+    llm: Callable[[], LLM]
     origins: tuple[Origin, ...]
     stages: tuple[Stage, ...]
     worlds: Mapping[str, Worlds]
     beginnings: Beginnings
+    executor: Executor
 
 
 def origins(toolsets: Path | None, seeds: Seeds, beginnings: Beginnings) -> tuple[Origin, ...]:
@@ -125,41 +133,45 @@ def _subject(toolset: Toolset, rows_per_table: int, seed: int) -> Subject:
 
 async def generate(settings: GenerateSettings, parts: Parts, job: Run, watcher: Watcher) -> list[Statistics]:
     """Fill the run's directory; everything already in it from an interrupted session is kept. Raises UserError for seeds
-    that cannot be used and OSError where nothing can be written. The model is closed at the end."""
-    try:
-        return await _generate(settings, parts, job, watcher)
-    finally:
-        await parts.llm.close()
-
-
-async def _generate(settings: GenerateSettings, parts: Parts, job: Run, watcher: Watcher) -> list[Statistics]:
+    that cannot be used and OSError where nothing can be written."""
     stages = [stage for stage in parts.stages if isinstance(stage, ToolsetStage)]
     steps = tuple(stage for stage in parts.stages if isinstance(stage, DialogueStage))
     if steps:
         _refuse_engines(parts)
-    toolsets = await prepare(
-        parts.origins,
-        stages,
-        parts.llm,
-        job.directory / "toolsets.jsonl",
-        settings.concurrency,
-        watcher.toolsets(len(parts.origins)),
-    )
+    on_toolset = watcher.toolsets(len(parts.origins))
+    async with closing(parts.llm()) as llm:
+        path = job.directory / "toolsets.jsonl"
+        toolsets = await prepare(parts.origins, stages, llm, path, settings.concurrency, on_toolset)
     figures = []
-    for name in settings.pipelines if steps else ():
-        try:
-            pipeline = _pipeline(name, settings, parts, steps, toolsets, job)
-            on_outcome = watcher.pipeline(name, parts.beginnings.count(settings.n))
-            figures.append(await run(pipeline, job.directory / name, settings.n, settings.concurrency, on_outcome))
-        finally:
-            parts.worlds[name].close()
+    async with closing(parts.llm()) as llm:
+        for name in settings.pipelines if steps else ():
+            pipeline = _pipeline(name, settings, parts, llm, steps, toolsets, job)
+            try:
+                figures.append(await _run(pipeline, settings, parts, job, watcher))
+            finally:
+                pipeline.worlds.close()
     return figures
+
+
+async def _run(pipeline: Pipeline, settings: GenerateSettings, parts: Parts, job: Run, watcher: Watcher) -> Statistics:
+    on_outcome = watcher.pipeline(pipeline.name, parts.beginnings.count(settings.n))
+    directory, executor = job.directory.absolute() / pipeline.name, parts.executor
+    return await run(pipeline, directory, settings.n, settings.concurrency, settings.attempts, executor, on_outcome)
+
+
+@asynccontextmanager
+async def closing(llm: LLM) -> AsyncIterator[LLM]:
+    try:
+        yield llm
+    finally:
+        await llm.close()
 
 
 def _pipeline(
     name: str,
     settings: GenerateSettings,
     parts: Parts,
+    llm: LLM,
     steps: tuple[DialogueStage, ...],
     toolsets: list[Toolset],
     job: Run,
@@ -170,7 +182,7 @@ def _pipeline(
         name=name,
         subjects=subjects(fitting, settings.rows_per_table, settings.seed),
         worlds=worlds,
-        llm=parts.llm,
+        llm=llm,
         stages=steps,
         tasks=settings.tasks(name),
         rollout=settings.pipelines[name].rollout,

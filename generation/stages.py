@@ -81,7 +81,7 @@ class Tasks:
             task = await writer.write(environment)
         finally:
             environment.close()
-        notes = {"refused_drafts": dict(writer.refusals)}
+        notes = {"refused_drafts": dict(writer.refusals), "asked": writer.asked}
         return dialogue.model_copy(update={"tasks": (task,), "provenance": dialogue.provenance | notes})
 
 

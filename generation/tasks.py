@@ -48,6 +48,10 @@ class TaskSettings(Settings):
             raise ValueError(f"weights of 0 or more, at least one of them above 0, are expected; {weights} was given")
         return weights
 
+    def draw(self, seed: str) -> int:
+        """The number of tasks for the dialogue with this seed."""
+        return Random(f"{seed}/tasks").choices(list(self.count), list(self.count.values()))[0]
+
 
 @dataclass(frozen=True)
 class Domain:
@@ -75,7 +79,8 @@ _ANSWER = TaskDraft.model_json_schema()
 
 
 class TaskWriter:
-    """Asks for the tasks of one dialogue and keeps only those that hold. `refusals` counts the kinds of the others.
+    """Asks for the tasks of one dialogue and keeps only those that hold. `refusals` counts the kinds of the others,
+    `asked` says by task id what was wanted of those that were written.
 
     Task number i draws from its own Random, so that it does not depend on how the dialogue came to it.
     """
@@ -87,6 +92,7 @@ class TaskWriter:
         self.dialogue_id = dialogue_id
         self.seed = seed
         self.refusals: Counter[str] = Counter()
+        self.asked: dict[str, dict[str, Any]] = {}
 
     async def write(
         self, environment: Environment, done: Sequence[Task] = (), facts: dict[str, Any] | None = None
@@ -130,7 +136,9 @@ class TaskWriter:
             last = asked == self.settings.attempts
             return await self._admit(draft, environment, task_id, context, last)
 
-        return await self.meter.ask(request, read, self.settings.attempts)
+        task = await self.meter.ask(request, read, self.settings.attempts)
+        self.asked[task.task_id] = {"difficulty": context.difficulty, "follow_up": context.want_follow_up}
+        return task
 
     def _view(self, rng: Random) -> Rows:
         """A fresh limited look at the data for each task. Without a database rows at the same place belong together."""

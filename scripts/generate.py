@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 from contextlib import ExitStack
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from hydra.utils import instantiate
@@ -30,13 +31,14 @@ def parts(settings: GenerateSettings) -> Parts:
     starts = read_starts(settings.start.file) if settings.start.file else ()
     beginnings = Beginnings(starts, settings.start)
     return Parts(
-        llm=instantiate(settings.llm, _convert_="all"),
+        llm=partial(instantiate, settings.llm, _convert_="all"),
         origins=origins(settings.toolsets, instantiate(settings.seeds, _convert_="all"), beginnings),
         stages=tuple(made_stage(name, node) for name, node in settings.stages.items()),
         worlds={
             name: instantiate(pipeline.environment, _convert_="all") for name, pipeline in settings.pipelines.items()
         },
         beginnings=beginnings,
+        executor=instantiate(settings.executor),
     )
 
 
@@ -65,7 +67,7 @@ def stage(config: DictConfig) -> None:
     plain = settings.model_dump(mode="json")
     made = parts(settings)
     # Seeds and files count by their content, which is in the inputs.
-    neutral = ("outputs", "tracking", "concurrency", "seeds", "toolsets")
+    neutral = ("outputs", "tracking", "concurrency", "attempts", "executor", "seeds", "toolsets")
     with ExitStack() as stack:
         job = stack.enter_context(
             open_run(settings.outputs, "generate", plain, inputs(settings, made), neutral=neutral)
@@ -77,7 +79,7 @@ def stage(config: DictConfig) -> None:
         tracker = stack.enter_context(Tracker(settings.tracking, settings.outputs, "generate", name, group, plain))
         urls = stack.enter_context(serve(settings.serve, settings.serving, job.directory)) if settings.serve else ()
         if urls:
-            made = replace(made, llm=instantiate(settings.llm, base_urls=list(urls), _convert_="all"))
+            made = replace(made, llm=partial(instantiate, settings.llm, base_urls=list(urls), _convert_="all"))
         with GenerationProgress(console) as progress:
             figures = asyncio.run(generate(settings, made, job, progress))
         results = {figure.pipeline: figure.model_dump(mode="json", exclude_none=True) for figure in figures}

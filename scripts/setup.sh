@@ -6,9 +6,9 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 if command -v nvidia-smi >/dev/null && nvidia-smi -L >/dev/null 2>&1; then
-  extras=train,serve,eval,dev; cpu=
+  extras=train,serve,ray,eval,dev; cpu=
 else
-  extras=train,serve-cpu,eval,dev; cpu=yes
+  extras=train,serve-cpu,ray,eval,dev; cpu=yes
 fi
 key=$(cat pyproject.toml requirements/*.txt scripts/setup.sh <(echo "$extras") | sha256sum | cut -c1-16)
 stamp=.venv/.setup-$key

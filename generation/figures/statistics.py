@@ -3,37 +3,19 @@ judge's agreement, task density and difficulty, the dependency between tasks, th
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Sequence
-from typing import Literal, Protocol, TypeVar
+from collections import Counter, defaultdict
+from collections.abc import Mapping
+from typing import Any
 
 from pydantic import Field
 
-from core.dialogue import Dialogue
+from core.dialogue import Dialogue, RoleUsage
 from core.messages import Frozen
 from generation.figures.agreement import Agreement, AgreementTally
 from generation.figures.dependency import Dependency, DependencyTally
 from generation.figures.quality import Quality, QualitySettings, QualityTally
 from generation.llm.base import UserRules
-
-
-class Outcome(Frozen):
-    """One line of a pipeline's journal: how a started dialogue ended.
-
-    "accepted" and "rejected" carry the dialogue; "failed" says what broke; it is `lost` where no
-    model answered, which is worth another try, unlike a fault of ours, which would only repeat. `seconds` is the dialogue's
-    own wall-clock; `session` and `clock` (seconds since that session began) give the run's wall-clock across restarts.
-    """
-
-    dialogue_id: str
-    status: Literal["accepted", "rejected", "failed"]
-    lost: bool = False
-    reasons: tuple[str, ...] = ()
-    dialogue: Dialogue | None = None
-    tasks_requested: int = 0
-    seconds: float = 0.0
-    session: int = 0
-    clock: float = 0.0
+from generation.outcomes import Outcome
 
 
 class MeanMax(Frozen):
@@ -43,17 +25,33 @@ class MeanMax(Frozen):
     max: int
 
     @classmethod
-    def of(cls, values: Sequence[int]) -> MeanMax:
-        return cls(mean=round(sum(values) / len(values), 3), max=max(values)) if values else cls(mean=0.0, max=0)
+    def of(cls, counts: Mapping[int, int]) -> MeanMax:
+        """Of a histogram: value -> how often."""
+        if not counts:
+            return cls(mean=0.0, max=0)
+        total = sum(value * often for value, often in counts.items())
+        return cls(mean=round(total / sum(counts.values()), 3), max=max(counts))
+
+
+class RoleFigures(Frozen):
+    """What one role cost in all: requests, tokens (`cached` of the prompts' came from the prefix cache), seconds waited for
+    answers, one request beside the other."""
+
+    requests: int
+    prompt_tokens: int
+    cached_tokens: int
+    completion_tokens: int
+    seconds: float
 
 
 class Statistics(Frozen):
     """Counts are of dialogues; `lost` are those of `failed` for which no model answered.
 
     Step, turn and task (Appendix B) are of the accepted ones, as are `tasks` (tasks asked for -> tasks there are -> dialogues),
-    `difficulties`, `dependency` and `quality`. `latency_s` is wall-clock per accepted dialogue and `throughput` generated
-    tokens per second of wall-clock (Table 4), of all roles and rejected dialogues too. `flaws` counts bad answers of models by
-    role and kind, `blame` the rejected dialogues by whose fault it was.
+    `difficulties` (asked for -> measured -> tasks), `follow_ups` asked for, `dependency` and `quality`. `latency_s` is
+    wall-clock per accepted dialogue and `throughput` generated tokens per second of wall-clock (Table 4), of all `roles` and
+    rejected dialogues too. `flaws` counts bad answers of models by role and kind, `blame` the rejected dialogues by whose
+    fault it was.
     """
 
     pipeline: str
@@ -68,7 +66,8 @@ class Statistics(Frozen):
     user_turns: MeanMax
     tasks_requested: float
     tasks: dict[int, dict[int, int]] = Field(default_factory=dict)
-    difficulties: dict[str, int] = Field(default_factory=dict)
+    difficulties: dict[str, dict[str, int]] = Field(default_factory=dict)
+    follow_ups: dict[str, int] = Field(default_factory=dict)
     reasons: dict[str, int] = Field(default_factory=dict)
     blame: dict[str, int] = Field(default_factory=dict)
     flaws: dict[str, int] = Field(default_factory=dict)
@@ -77,6 +76,7 @@ class Statistics(Frozen):
     agreement: Agreement | None = None
     dependency: Dependency | None = None
     quality: Quality | None = None
+    roles: dict[str, RoleFigures] = Field(default_factory=dict)
     requests: int
     prompt_tokens: int
     completion_tokens: int
@@ -85,86 +85,104 @@ class Statistics(Frozen):
     throughput: float | None
 
 
-def statistics(
-    pipeline: str, outcomes: Iterable[Outcome], rules: UserRules | None, gate: QualitySettings
-) -> Statistics:
-    """Figures of one pipeline's outcomes, whatever their order; without `rules` there is no user simulator to look at."""
-    everything = list(outcomes)
-    seen = [outcome.dialogue for outcome in everything if outcome.dialogue]
-    accepted = [outcome.dialogue for outcome in everything if outcome.status == "accepted" and outcome.dialogue]
-    status = Counter(outcome.status for outcome in everything)
-    reasons = Counter(_kind(reason) for outcome in everything for reason in dict.fromkeys(outcome.reasons))
-    wall = _wall(everything)
-    completion_tokens = sum(dialogue.usage.completion_tokens for dialogue in seen)
-    return Statistics(
-        pipeline=pipeline,
-        started=len(everything),
-        accepted=status["accepted"],
-        rejected=status["rejected"],
-        failed=status["failed"],
-        lost=sum(outcome.lost for outcome in everything),
-        step=MeanMax.of([count for dialogue in accepted for count in dialogue.steps() if count]),
-        turn=MeanMax.of([dialogue.turns for dialogue in accepted]),
-        task=MeanMax.of([len(dialogue.tasks) for dialogue in accepted]),
-        user_turns=MeanMax.of([dialogue.user_turns for dialogue in accepted]),
-        tasks_requested=round(sum(o.tasks_requested for o in everything) / len(everything), 3) if everything else 0.0,
-        tasks=_density(everything),
-        difficulties=dict(sorted(Counter(task.difficulty for d in accepted for task in d.tasks).items())),
-        reasons=dict(reasons.most_common()),
-        blame=dict(Counter(d.verdict.blame for d in seen if d.verdict and d.verdict.blame).most_common()),
-        flaws=_sum(dialogue.usage.flaws for dialogue in seen),
-        refused_drafts=_sum(dialogue.provenance.get("refused_drafts", {}) for dialogue in seen),
-        domains=dict(sorted(Counter(dialogue.domain for dialogue in accepted).items())),
-        agreement=_tally(AgreementTally(), seen).result(),
-        dependency=_tally(DependencyTally(), accepted).result(),
-        quality=_tally(QualityTally(rules), accepted).result(gate) if rules else None,
-        requests=sum(dialogue.usage.requests for dialogue in seen),
-        prompt_tokens=sum(dialogue.usage.prompt_tokens for dialogue in seen),
-        completion_tokens=completion_tokens,
-        wall_s=round(wall, 3),
-        latency_s=round(wall / len(accepted), 4) if accepted else None,
-        throughput=round(completion_tokens / wall, 1) if wall else None,
-    )
+class StatisticsTally:
+    """Adds up outcome after outcome, whatever their order; its memory does not grow with them. Without `rules` there is no user
+    simulator to look at."""
 
+    def __init__(self, pipeline: str, rules: UserRules | None, gate: QualitySettings) -> None:
+        self.pipeline = pipeline
+        self.gate = gate
+        self._counts: dict[str, Counter[Any]] = defaultdict(Counter)
+        self._tasks: dict[int, Counter[int]] = defaultdict(Counter)
+        self._difficulties: dict[str, Counter[str]] = defaultdict(Counter)
+        self._roles: dict[str, RoleUsage] = defaultdict(RoleUsage)
+        self._seconds: Counter[str] = Counter()
+        self._last: dict[int, float] = defaultdict(float)
+        self._requested = self._lost = 0
+        self._agreement, self._dependency = AgreementTally(), DependencyTally()
+        self._quality = QualityTally(rules) if rules else None
 
-class _Tally(Protocol):
-    def add(self, dialogue: Dialogue) -> None: ...
+    def add(self, outcome: Outcome) -> None:
+        self._counts["status"][outcome.status] += 1
+        self._counts["reasons"].update(_kind(reason) for reason in dict.fromkeys(outcome.reasons))
+        self._requested += outcome.tasks_requested
+        self._lost += outcome.lost
+        self._last[outcome.session] = max(self._last[outcome.session], outcome.clock)
+        self._seconds.update(outcome.role_seconds)
+        if outcome.dialogue and outcome.status != "failed":
+            self._see(outcome.dialogue)
+            if outcome.status == "accepted":
+                self._accept(outcome.dialogue, outcome.tasks_requested)
 
+    def _see(self, dialogue: Dialogue) -> None:
+        """What counts of rejected dialogues, too."""
+        if dialogue.verdict and dialogue.verdict.blame:
+            self._counts["blame"][dialogue.verdict.blame] += 1
+        self._counts["flaws"].update(dialogue.usage.flaws)
+        self._counts["refused"].update(dialogue.provenance.get("refused_drafts", {}))
+        for role, usage in dialogue.usage.roles.items():
+            self._roles[role] += usage
+        self._agreement.add(dialogue)
 
-T = TypeVar("T", bound=_Tally)
+    def _accept(self, dialogue: Dialogue, requested: int) -> None:
+        self._counts["step"].update(count for count in dialogue.steps() if count)
+        self._counts["turn"][dialogue.turns] += 1
+        self._counts["task"][len(dialogue.tasks)] += 1
+        self._counts["user_turns"][dialogue.user_turns] += 1
+        self._counts["domains"][dialogue.domain] += 1
+        self._tasks[requested][len(dialogue.tasks)] += 1
+        asked = dialogue.provenance.get("asked", {})
+        for task in dialogue.tasks:
+            wanted = asked.get(task.task_id, {})
+            self._difficulties[wanted.get("difficulty", "given")][task.difficulty] += 1
+            if wanted.get("follow_up"):
+                self._counts["follow_ups"]["became one" if task.follows_from else "became none"] += 1
+        self._dependency.add(dialogue)
+        if self._quality:
+            self._quality.add(dialogue)
 
-
-def _tally(tally: T, dialogues: Iterable[Dialogue]) -> T:
-    for dialogue in dialogues:
-        tally.add(dialogue)
-    return tally
-
-
-def _density(outcomes: list[Outcome]) -> dict[int, dict[int, int]]:
-    """Tasks asked for -> tasks in the accepted dialogue -> how many."""
-    found: dict[int, Counter[int]] = {}
-    for outcome in outcomes:
-        if outcome.status == "accepted" and outcome.dialogue:
-            found.setdefault(outcome.tasks_requested, Counter())[len(outcome.dialogue.tasks)] += 1
-    return {asked: dict(sorted(counts.items())) for asked, counts in sorted(found.items())}
-
-
-def _sum(counts: Iterable[dict[str, int]]) -> dict[str, int]:
-    total: Counter[str] = Counter()
-    for part in counts:
-        total.update(part)
-    return dict(total.most_common())
+    def result(self) -> Statistics:
+        """The figures so far."""
+        counts, status = self._counts, self._counts["status"]
+        started, wall = status.total(), sum(self._last.values())
+        total = sum(self._roles.values(), RoleUsage())
+        return Statistics(
+            pipeline=self.pipeline,
+            started=started,
+            accepted=status["accepted"],
+            rejected=status["rejected"],
+            failed=status["failed"],
+            lost=self._lost,
+            step=MeanMax.of(counts["step"]),
+            turn=MeanMax.of(counts["turn"]),
+            task=MeanMax.of(counts["task"]),
+            user_turns=MeanMax.of(counts["user_turns"]),
+            tasks_requested=round(self._requested / started, 3) if started else 0.0,
+            tasks={asked: dict(sorted(there.items())) for asked, there in sorted(self._tasks.items())},
+            difficulties={asked: dict(sorted(are.items())) for asked, are in sorted(self._difficulties.items())},
+            follow_ups=dict(sorted(counts["follow_ups"].items())),
+            reasons=dict(counts["reasons"].most_common()),
+            blame=dict(counts["blame"].most_common()),
+            flaws=dict(counts["flaws"].most_common()),
+            refused_drafts=dict(counts["refused"].most_common()),
+            domains=dict(sorted(counts["domains"].items())),
+            agreement=self._agreement.result(),
+            dependency=self._dependency.result(),
+            quality=self._quality.result(self.gate) if self._quality else None,
+            roles={
+                role: RoleFigures(**usage.model_dump(), seconds=round(self._seconds[role], 3))
+                for role, usage in sorted(self._roles.items())
+            },
+            requests=total.requests,
+            prompt_tokens=total.prompt_tokens,
+            completion_tokens=total.completion_tokens,
+            wall_s=round(wall, 3),
+            latency_s=round(wall / status["accepted"], 4) if status["accepted"] else None,
+            throughput=round(total.completion_tokens / wall, 1) if wall else None,
+        )
 
 
 def _kind(reason: str) -> str:
     """'told in task 2: never told: 17' is of the kind 'told'; 'finished: agent: …' keeps who could not go on."""
     what, _, rest = reason.partition(": ")
     return f"{what}: {rest.partition(': ')[0]}" if what == "finished" else what.partition(" ")[0]
-
-
-def _wall(outcomes: list[Outcome]) -> float:
-    """Seconds of all sessions together: each lasted at least until its last outcome."""
-    last: dict[int, float] = {}
-    for outcome in outcomes:
-        last[outcome.session] = max(last.get(outcome.session, 0.0), outcome.clock)
-    return sum(last.values())

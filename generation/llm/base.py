@@ -182,7 +182,8 @@ class Request:
 
 @dataclass(frozen=True)
 class Completion:
-    """`message` is the parsed answer; tokens are the server's own counts (the stand-in counts words). `flaws` names what the
+    """`message` is the parsed answer; tokens are the server's own counts (the stand-in counts words), `cached_tokens` those of
+    the prompt that it had in its prefix cache. `flaws` names what the
     parser had to mend in it ("repaired", "unclosed")."""
 
     message: AssistantMessage
@@ -190,6 +191,7 @@ class Completion:
     prompt_tokens: int = 0
     completion_tokens: int = 0
     flaws: tuple[str, ...] = ()
+    cached_tokens: int = 0
     seconds: float = field(default=0.0, compare=False)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from core.dialogue import Usage
+from core.dialogue import RoleUsage, Usage
 from generation.llm.base import LLM, Completion, RefusedError, Request, UnusableAnswerError
 from generation.llm.json_text import needs_repair
 
@@ -16,7 +16,8 @@ T = TypeVar("T")
 
 @dataclass
 class Meter:
-    """Passes requests on and adds up what they cost. `flaws` counts what was wrong with answers as "role/kind":
+    """Passes requests on and adds up what they cost; `seconds` are those that each role waited for answers. `flaws` counts what
+    was wrong with answers as "role/kind":
 
     - truncated: cut off by the token limit
     - empty: neither text nor a call
@@ -26,9 +27,8 @@ class Meter:
 
     llm: LLM
     flaws: Counter[str] = field(default_factory=Counter)
-    _requests: int = 0
-    _prompt_tokens: int = 0
-    _completion_tokens: int = 0
+    seconds: dict[str, float] = field(default_factory=dict)
+    _roles: dict[str, RoleUsage] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -37,18 +37,25 @@ class Meter:
     @property
     def usage(self) -> Usage:
         """Everything so far."""
+        total = sum(self._roles.values(), RoleUsage())
         return Usage(
-            requests=self._requests,
-            prompt_tokens=self._prompt_tokens,
-            completion_tokens=self._completion_tokens,
+            requests=total.requests,
+            prompt_tokens=total.prompt_tokens,
+            completion_tokens=total.completion_tokens,
+            roles=dict(sorted(self._roles.items())),
             flaws=dict(sorted(self.flaws.items())),
         )
 
     async def complete(self, request: Request) -> Completion:
         completion = await self.llm.complete(request)
-        self._requests += 1
-        self._prompt_tokens += completion.prompt_tokens
-        self._completion_tokens += completion.completion_tokens
+        cost = RoleUsage(
+            requests=1,
+            prompt_tokens=completion.prompt_tokens,
+            cached_tokens=completion.cached_tokens,
+            completion_tokens=completion.completion_tokens,
+        )
+        self._roles[request.role] = self._roles.get(request.role, RoleUsage()) + cost
+        self.seconds[request.role] = self.seconds.get(request.role, 0.0) + completion.seconds
         self._count(request, *completion.flaws, *_lack(completion))
         return completion
 

@@ -36,6 +36,7 @@ def parse_completion(body: Any, seconds: float, tools: Sequence[ToolSpec] = ()) 
             finish_reason=choice.get("finish_reason") or "stop",
             prompt_tokens=usage.get("prompt_tokens") or 0,
             completion_tokens=usage.get("completion_tokens") or 0,
+            cached_tokens=(usage.get("prompt_tokens_details") or {}).get("cached_tokens") or 0,
             flaws=tuple(dict.fromkeys(parsed.flaws)),
             seconds=seconds,
         )

@@ -17,9 +17,10 @@ from pathlib import Path
 from typing import Any
 
 from core.settings import Settings
-from generation.figures.statistics import Outcome
 from generation.llm.openai import OpenAILLM
-from generation.pipeline import Pipeline, run, run_workers
+from generation.outcomes import Outcome
+from generation.pipeline import Pipeline
+from generation.running import AttemptSettings, Local, run, run_workers
 from scripts.bench.played import stage
 from scripts.bench.report import read_settings
 
@@ -64,7 +65,8 @@ def crowd(settings: CrowdSettings) -> dict[str, Any]:
 async def _play(pipeline: Pipeline, settings: CrowdSettings, directory: Path, count: Any) -> None:
     try:
         if not settings.distinct:
-            await run(pipeline, directory, settings.n, settings.concurrency, count)
+            once = AttemptSettings(session=1, total=1, lost_in_a_row=settings.n)
+            await run(pipeline, directory, settings.n, settings.concurrency, once, Local(), count)
             return
         numbers = iter(range(settings.n))
 

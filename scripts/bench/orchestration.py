@@ -27,7 +27,7 @@ from core.serving import Server, free_ports, running
 from core.settings import UserError
 from generation.llm.base import AgentContext, Request
 from generation.llm.openai import OpenAILLM, request_seed
-from generation.pipeline import run, run_workers
+from generation.running import AttemptSettings, Local, run, run_workers
 from scripts.bench.played import Recorder, stage, write_answers
 from scripts.bench.report import BenchSettings, Figure, Report, main
 
@@ -183,9 +183,11 @@ def _pipeline(settings: OrchestrationSettings) -> dict[str, Any]:
 
 def _record(settings: OrchestrationSettings, folder: Path, answers: Path) -> None:
     with stage(folder, [f"pipeline={settings.pipeline}", f"seed={settings.seed}"]) as made:
-        recorder = Recorder(made.parts.llm)
+        recorder = Recorder(made.parts.llm())
         pipeline = made.pipeline(settings.pipeline, recorder)
-        asyncio.run(run(pipeline, folder / "recorded", settings.played, 8, lambda outcome: None))
+        once = AttemptSettings(session=1, total=1, lost_in_a_row=settings.played)
+        directory = folder / "recorded"
+        asyncio.run(run(pipeline, directory, settings.played, 8, once, Local(), lambda outcome: None))
     write_answers(recorder, settings.seed, answers)
 
 

@@ -12,7 +12,9 @@ from typing import Any
 
 from hydra import compose, initialize_config_dir
 
+from core.messages import UserMessage
 from core.settings import UserError, typed
+from generation.figures.statistics import Outcome
 from generation.llm.base import LLM, Completion, Request
 from generation.llm.openai import request_seed
 from generation.llm.scripted import ScriptedLLM
@@ -21,6 +23,7 @@ from generation.stage import GenerateSettings, Parts, subjects
 from generation.stages import DialogueStage, ToolsetStage
 from generation.toolset import Toolset
 from generation.toolsets import prepare
+from scripts.bench.cache import Served
 from scripts.generate import parts
 from scripts.launch import CONF
 
@@ -44,6 +47,28 @@ class Recorder:
 
     async def close(self) -> None:
         await self.llm.close()
+
+
+@dataclass(frozen=True)
+class Played:
+    """A pipeline's requests in the order in which they came, and its dialogues."""
+
+    requests: tuple[Request, ...]
+    served: tuple[Served, ...]
+    outcomes: tuple[Outcome, ...]
+
+    @property
+    def later(self) -> frozenset[str]:
+        """The later half of the dialogues."""
+        names = list(dict.fromkeys(request.affinity for request in self.requests))
+        return frozenset(names[len(names) // 2 :])
+
+    def long(self, turns: int) -> frozenset[str]:
+        """Dialogues with at least so many user messages."""
+        made = [outcome.dialogue for outcome in self.outcomes if outcome.dialogue]
+        return frozenset(
+            each.dialogue_id for each in made if sum(isinstance(m, UserMessage) for m in each.messages) >= turns
+        )
 
 
 @dataclass(frozen=True)

@@ -10,13 +10,13 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from rollouts import Played, Recorder, ignore, pipeline_of
+from rollouts import Played, Recorder, pipeline_of, run_local
 
 from generation.environments.faulty import FaultyWorlds
 from generation.environments.tau2 import Tau2Worlds
 from generation.llm.base import LLM
 from generation.llm.scripted import ScriptedLLM
-from generation.pipeline import Subject, run
+from generation.pipeline import Subject
 from generation.seeds.tau2 import Tau2Seeds
 from generation.stage import subjects as subjects_of
 from generation.toolsets import from_seed
@@ -51,7 +51,7 @@ def play_with_faults(
     if tools:
         pipeline = replace(pipeline, worlds=FaultyWorlds(pipeline.worlds, tools, seed))
     try:
-        statistics = asyncio.run(run(pipeline, directory, n, concurrency, ignore))
+        statistics = asyncio.run(run_local(pipeline, directory, n, concurrency))
     finally:
         pipeline.worlds.close()
     return Played(pipeline, directory, statistics, recorder.log)

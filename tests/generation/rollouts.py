@@ -17,12 +17,14 @@ from generation.environments.base import Worlds
 from generation.environments.simulated import SimulatedWorlds
 from generation.environments.sql import SqlWorlds
 from generation.figures.quality import QualitySettings
-from generation.figures.statistics import Outcome, Statistics
+from generation.figures.statistics import Statistics
 from generation.llm.base import LLM, Completion, Request, Role
 from generation.llm.meter import Meter
 from generation.llm.scripted import ScriptedLLM
-from generation.pipeline import Beginnings, Pipeline, Rejection, Subject, origin, run
+from generation.outcomes import Outcome
+from generation.pipeline import Beginnings, Pipeline, Subject, origin
 from generation.rollout import Cast, RolloutSettings, Scene
+from generation.running import AttemptSettings, DeadLetter, Local, Rejection, run
 from generation.stages import DialogueStage, Rollouts, Tasks, Validation
 from generation.starts.start import Start, StartSettings
 from generation.tasks import TaskSettings
@@ -184,9 +186,27 @@ class Played:
     def rejected(self) -> list[Rejection]:
         return list(read_jsonl(self.directory / "rejected.jsonl", Rejection))
 
+    @property
+    def dead(self) -> list[DeadLetter]:
+        return list(read_jsonl(self.directory / "dead_letters.jsonl", DeadLetter))
+
 
 def ignore(outcome: Outcome) -> None:
     """For those who do not watch."""
+
+
+ATTEMPTS = AttemptSettings(session=1, total=9, lost_in_a_row=1000)
+
+
+async def run_local(
+    pipeline: Pipeline,
+    directory: Path,
+    n: int,
+    concurrency: int,
+    on_outcome: Callable[[Outcome], None] = ignore,
+    attempts: AttemptSettings = ATTEMPTS,
+) -> Statistics:
+    return await run(pipeline, directory, n, concurrency, attempts, Local(), on_outcome)
 
 
 def play(
@@ -197,7 +217,7 @@ def play(
     recorder = Recorder(llm or ScriptedLLM(seed=more.get("seed", 0)))
     pipeline = pipeline_of(name, subjects, recorder, **more)
     try:
-        statistics = asyncio.run(run(pipeline, directory, n, concurrency, ignore))
+        statistics = asyncio.run(run_local(pipeline, directory, n, concurrency))
     finally:
         pipeline.worlds.close()
     return Played(pipeline, directory, statistics, recorder.log)

@@ -368,7 +368,7 @@ def test_the_same_seed_gives_the_same_files_at_any_concurrency(name: str, subjec
 def test_dialogues_that_lost_their_model_say_so(subjects: Subjects, tmp_path: Path) -> None:
     llm = faulty({"error": 0.02}, retries=0)
     played = play_with_faults("user_oriented_exec", subjects, tmp_path, n=20, llm=llm)
-    lost = [rejection for rejection in played.rejected if rejection.status == "failed"]
+    lost = [letter for letter in played.dead if letter.lost]
     assert adds_up(played, 20)
     assert 3 < len(lost) == played.statistics.lost < 17
     assert all(r.reasons[0].startswith(f"llm: {r.dialogue_id}/") for r in lost)
@@ -387,7 +387,9 @@ def test_toolsets_are_made_in_spite_of_faults(seeds: Sequence[Seed], tmp_path: P
         stages = [Tools(max_tools=10, attempts=6, questions=0, expansion=0)]
         path = tmp_path / f"{seed}-{concurrency}" / "toolsets.jsonl"
         llm = FaultyLLM(ScriptedLLM(), dict.fromkeys(BREAKAGES, 0.2) | {"error": 0.2}, seed=seed, slow_s=0.0)
-        return asyncio.run(prepare([from_seed(each) for each in seeds], stages, llm, path, concurrency, lambda toolset: None))
+        return asyncio.run(
+            prepare([from_seed(each) for each in seeds], stages, llm, path, concurrency, lambda toolset: None)
+        )
 
     first = made(0, 1)
     assert first == made(0, 4)

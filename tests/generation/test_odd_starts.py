@@ -15,9 +15,9 @@ from rollouts import Played, Spoiler, beginnings, files, pipeline_of, play, sayi
 from core.dialogue import Dialogue, Rubric, Task, Verdict, calls
 from core.messages import AssistantMessage, Message, SystemMessage, ToolCall, ToolMessage, ToolSpec, UserMessage
 from core.records import read_jsonl, write_jsonl
-from generation.figures.statistics import Outcome
 from generation.llm.base import Completion, Request
 from generation.llm.scripted import ScriptedLLM
+from generation.outcomes import Outcome
 from generation.pipeline import Subject
 from generation.rollout import Rollout, Scene
 from generation.stages import Rollouts, Tasks, Validation
@@ -401,9 +401,9 @@ class Quoting:
 def test_what_no_file_can_hold_is_one_dialogues_failure(subjects: Subjects, tmp_path: Path) -> None:
     played = play("user_oriented", subjects, tmp_path / "a", n=4, stages=(Tasks(), Rollouts(), Unwritable()))
     assert (played.statistics.started, played.statistics.failed) == (4, 2)
-    assert [r.reasons[0].startswith("internal: no file can hold the dialogue") for r in played.rejected] == [True] * 2
+    assert [r.reasons[0].startswith("internal: no file can hold the dialogue") for r in played.dead] == [True] * 2
     played = play("user_oriented", subjects, tmp_path / "b", n=2, stages=(Quoting(),))
-    assert [r.reasons for r in played.rejected] == [("internal: ZeroDivisionError: half a character: ?",)] * 2
+    assert [r.reasons for r in played.dead] == [("internal: ZeroDivisionError: half a character: ?",)] * 2
 
 
 def test_what_goes_on_from_dialogues_is_the_same_bytes_at_any_concurrency(

@@ -1,4 +1,4 @@
-"""The client against a real vLLM engine on this machine, serving a tiny Qwen3 of random weights through core.serving."""
+"""The client, every stage, start state and pipeline against a real vLLM engine on this machine: a tiny Qwen3 of random weights."""
 
 from __future__ import annotations
 
@@ -7,20 +7,26 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import pytest
+from rollouts import ignore, pipeline_of
+from whole_runs import CASES, ROOMS, Done, prepared, several
 
 from core.dialogue import Rubric, Task
 from core.messages import AssistantMessage, SystemMessage, ToolCall, ToolMessage, ToolSpec, UserMessage
+from core.records import read_jsonl
 from core.serving import EngineSettings, probe, serve
-from generation.llm.base import AgentContext, Completion, Request, Role
+from generation.figures.statistics import Statistics
+from generation.llm.base import LLM, AgentContext, Completion, Request, Role
 from generation.llm.openai import OpenAILLM
 from generation.llm.scripted import ScriptedLLM
-from generation.seeds.bundled import BundledSeeds
-from generation.stages import Tools
+from generation.pipeline import Rejection, Subject, run
+from generation.seeds.tools import ToolSeeds
+from generation.stages import Schemas, Tools
+from generation.toolset import Toolset
 from generation.toolsets import from_seed, prepare
 
 pytestmark = pytest.mark.slow
@@ -42,16 +48,33 @@ REQUEST = Request(
 )
 
 
+@dataclass(frozen=True)
+class Engine:
+    """Where it answers. `logit_bias` makes likely what ends a text, a string, a list and an object: so that of what random
+    weights say some is whole, and gets further than to be cut off."""
+
+    url: str
+    logit_bias: dict[str, float]
+
+
 @pytest.fixture(scope="module")
-def base_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
     folder = tmp_path_factory.mktemp("engine")
     settings = EngineSettings(
-        device="cpu", max_model_len=4096, max_num_seqs=16, cpu_cache_gib=1, tool_call_parser="hermes"
+        device="cpu", max_model_len=16384, max_num_seqs=32, cpu_cache_gib=1, tool_call_parser="hermes"
     )
     model = folder / "model"
     subprocess.run([sys.executable, str(Path(__file__).with_name("tiny_qwen3.py")), str(model)], check=True)
+    tokens = json.loads((model / "tokenizer.json").read_text())
+    ids = tokens["model"]["vocab"] | {token["content"]: token["id"] for token in tokens["added_tokens"]}
+    ends = {"<|im_end|>": 4.0, '"': 5.0, "]": 4.0, "}": 4.0}
     with serve(model, settings, folder / "logs", name="tiny") as (url,):
-        yield url
+        yield Engine(url, {str(ids[text]): bias for text, bias in ends.items()})
+
+
+@pytest.fixture(scope="module")
+def base_url(engine: Engine) -> str:
+    return engine.url
 
 
 def ask(base_url: str, *requests: Request, **options: Any) -> list[Completion]:
@@ -100,23 +123,133 @@ def test_a_history_with_reasoning_and_broken_calls_is_accepted(base_url: str) ->
 
 
 def test_a_prompt_beyond_the_context_is_length(base_url: str) -> None:
-    (completion,) = ask(base_url, replace(REQUEST, messages=(UserMessage(content="Hello there. " * 2000),)))
+    (completion,) = ask(base_url, replace(REQUEST, messages=(UserMessage(content="Hello there. " * 5000),)))
     assert (completion.finish_reason, completion.message.content) == ("length", "")
 
 
-def test_a_generation_with_random_weights_ends_in_rejections_that_name_a_role(base_url: str, tmp_path: Path) -> None:
-    seeds = BundledSeeds(tmp_path / "seeds", ["library"]).load()
-    toolsets = tmp_path / "toolsets.jsonl"
-    origins, stage = [from_seed(seed) for seed in seeds], Tools(max_tools=4, attempts=1, questions=0, expansion=0)
-    asyncio.run(prepare(origins, [stage], ScriptedLLM(), toolsets, 1, lambda _: None))
-    given = {"seeds.domains": "[library]", "seeds.cache": tmp_path / "seeds", "toolsets": toolsets, "outputs": tmp_path}
-    model = {"llm": "vllm", "llm.base_urls": f"[{base_url}]", "llm.sampling.max_tokens": 48, "llm.retries": 0}
-    words = [f"{key}={value}" for key, value in {**given, **model, "n": 4, "tracking.mode": "disabled"}.items()]
-    subprocess.run([sys.executable, "-m", "scripts.generate", *words], check=True, timeout=300)
-    for pipeline in ("task_oriented", "user_oriented", "user_oriented_exec"):
-        folder = tmp_path / "generate" / "latest" / pipeline
-        figures = json.loads((folder / "statistics.json").read_text())
-        assert (figures["started"], figures["accepted"], figures["rejected"], figures["failed"]) == (4, 0, 4, 0)
-        reasons = [json.loads(line)["reasons"] for line in (folder / "rejected.jsonl").read_text().splitlines()]
-        assert all(any(role in reason for role in get_args(Role)) for found in reasons for reason in found)
-        assert all(reasons)
+@pytest.fixture(scope="module")
+def runs(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Done]:
+    folder = tmp_path_factory.mktemp("runs")
+    bias = ",".join(f"{token}:{value}" for token, value in engine.logit_bias.items())
+    model = (
+        f"llm=vllm llm.base_urls=[{engine.url}] llm.retries=0 llm.sampling.max_tokens=150 "
+        f"+llm.extra_body.logit_bias={{{bias}}}"
+    )
+    names = prepared(folder)
+    return several(folder, {name: f"{case.words.format(**names)} {model}" for name, case in CASES.items()})
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_every_stage_start_state_and_pipeline_ends_whatever_a_model_says(name: str, runs: dict[str, Done]) -> None:
+    case, done = CASES[name], runs[name]
+    assert done.code == 0, done.said
+    assert "Traceback" not in done.said
+    toolsets = list(read_jsonl(done.directory / "toolsets.jsonl", Toolset))
+    asked = sum(toolset.provenance["usage"]["requests"] for toolset in toolsets)
+    there = {path.parent.name: path for path in done.directory.glob("*/statistics.json")}
+    assert set(there) == set(case.pipelines if case.started else ())
+    for pipeline, path in there.items():
+        figures = json.loads(path.read_text())
+        asked += figures["requests"]
+        assert (figures["started"], figures["failed"]) == (case.started, 0)
+        assert figures["accepted"] + figures["rejected"] == case.started
+        rejected = list(read_jsonl(done.directory / pipeline / "rejected.jsonl", Rejection))
+        assert len(rejected) == figures["rejected"]
+        for line in rejected:
+            assert all(line.reasons)
+            if line.dialogue:
+                assert line.dialogue.verdict
+                assert line.dialogue.verdict.blame, "whose fault it was"
+                assert line.dialogue.provenance["llm"] == "tiny"
+            else:
+                assert line.reasons[0].startswith("tool_maker: "), "without tools no dialogue begins"
+    assert asked, "the engine had a say"
+
+
+def test_what_random_weights_made_of_tools_is_told(runs: dict[str, Done]) -> None:
+    (library,) = read_jsonl(runs["tools"].directory / "toolsets.jsonl", Toolset)
+    assert not library.tools
+    assert library.refused
+    assert "too few tools hold" in runs["tools"].said
+    (rooms,) = read_jsonl(runs["from own tools"].directory / "toolsets.jsonl", Toolset)
+    assert [tool.name for tool in rooms.tools] == [room["name"] for room in ROOMS], "given tools stay"
+
+
+# One role at a time, so that the others lead to wherever it can be met
+
+
+@dataclass
+class OneReal:
+    """The engine plays `role`, the stand-in without slips all others."""
+
+    role: Role
+    real: LLM
+    rest: LLM
+    asked: int = 0
+    name: str = "one real role"
+
+    async def complete(self, request: Request) -> Completion:
+        self.asked += request.role == self.role
+        return await (self.real if request.role == self.role else self.rest).complete(request)
+
+    async def close(self) -> None:
+        await self.real.close()
+
+
+def cast(role: Role, engine: Engine, **options: Any) -> OneReal:
+    body = {"logit_bias": engine.logit_bias}
+    real = OpenAILLM([engine.url], sampling={"max_tokens": 150}, extra_body=body, retries=0, **options)
+    return OneReal(role, real, ScriptedLLM(error_rate=0.0))
+
+
+@pytest.mark.parametrize("pipeline", ["user_oriented", "user_oriented_exec"])
+@pytest.mark.parametrize(
+    ("role", "blame"),
+    [("task_writer", "task"), ("user", "user"), ("agent", "agent"), ("tool_simulator", "tool"), ("judge", "judge")],
+)
+def test_the_one_role_of_random_weights_is_to_blame(
+    role: Role, blame: str, pipeline: str, engine: Engine, subjects: tuple[Subject, ...], tmp_path: Path
+) -> None:
+    # A judge whose answers are held to their schema says by chance whom it blames; without, it can only be unreadable.
+    llm = cast(role, engine, **({"structured": []} if role == "judge" else {}))
+
+    async def play() -> Statistics:
+        try:
+            return await run(pipeline_of(pipeline, subjects, llm), tmp_path, 6, 6, ignore)
+        finally:
+            await llm.close()
+
+    figures = asyncio.run(play())
+    executed = pipeline == "user_oriented_exec"
+    assert (llm.asked > 0) is not (executed and role == "tool_simulator")
+    assert (figures.started, figures.failed) == (6, 0)
+    assert figures.accepted + figures.rejected == 6
+    if executed and role in ("tool_simulator", "judge"):
+        assert figures.accepted == 6, "execution needs neither"
+    else:
+        assert figures.blame == {blame: figures.rejected}
+        assert figures.rejected >= 3
+
+
+@pytest.mark.parametrize("role", ["tool_maker", "schema_writer"])
+def test_given_tools_outlive_a_model_of_random_weights(role: Role, engine: Engine, tmp_path: Path) -> None:
+    (tmp_path / "rooms.jsonl").write_text("".join(json.dumps(room) + "\n" for room in ROOMS))
+    origins = [from_seed(seed) for seed in ToolSeeds([tmp_path / "rooms.jsonl"]).load()]
+    stages = (Tools(max_tools=6, attempts=2, questions=4, expansion=2), Schemas(attempts=2))
+    llm = cast(role, engine)
+
+    async def make() -> list[Toolset]:
+        try:
+            return await prepare(origins, stages, llm, tmp_path / "toolsets.jsonl", 2, lambda _: None)
+        finally:
+            await llm.close()
+
+    (toolset,) = asyncio.run(make())
+    assert llm.asked
+    if role == "tool_maker":
+        assert [tool.name for tool in toolset.tools] == [room["name"] for room in ROOMS]
+        assert all(tool.returns for tool in toolset.tools)
+        assert any(line.startswith(("question", "expansion")) for line in toolset.refused)
+    else:
+        assert not toolset.tools, "what a tool returns must be known to simulate it"
+        assert sum("no output schema" in line for line in toolset.refused) >= len(ROOMS)

@@ -12,15 +12,16 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from rollouts import Played, Spoiler, files, ignore, pipeline_of, play, saying
+from rollouts import Played, Spoiler, files, ignore, pipeline_of, play, run_local, saying
 
 from core.messages import FunctionCall, ToolCall
 from core.records import RecordError
 from core.settings import UserError
-from generation.figures.statistics import Outcome
 from generation.llm.base import Completion, LLMError, Request, Role
 from generation.llm.scripted import ScriptedLLM
-from generation.pipeline import Subject, finish, run
+from generation.outcomes import Outcome
+from generation.pipeline import Subject
+from generation.running import finish
 
 Subjects = tuple[Subject, ...]
 EXECUTED = "user_oriented_exec"
@@ -179,14 +180,16 @@ def test_dialogues_that_fail_are_recorded_and_the_others_go_on(
 ) -> None:
     played = play(EXECUTED, subjects, tmp_path, n=30, llm=Failing())
     figures = played.statistics
-    failed = [rejection for rejection in played.rejected if rejection.status == "failed"]
+    failed = played.dead
     assert figures.started == 30 == figures.accepted + figures.rejected + figures.failed
     assert figures.failed == len(failed)
     assert {r.reasons for r in failed} == {
         ("llm: the server is gone",),
         ("internal: ZeroDivisionError: a fault of ours",),
     }
-    assert all(r.dialogue is None for r in failed)
+    assert {r.lost for r in failed if r.reasons[0].startswith("llm")} == {True}
+    assert all("ZeroDivisionError" in r.trace for r in failed if r.reasons[0].startswith("internal"))
+    assert all(r.dialogue and r.dialogue.tasks for r in failed if r.lost), "what there was of it is kept"
     assert figures.reasons["llm"] == 6
     spared = [d.messages for d in executed.accepted if int(d.dialogue_id.rpartition("-")[2]) % 5 not in (1, 2)]
     assert [d.messages for d in played.accepted] == spared
@@ -229,7 +232,7 @@ def interrupt_after(count: int) -> Callable[[Outcome], None]:
 async def _resume(subjects: Subjects, directory: Path, on_outcome: Callable[[Outcome], None] = ignore) -> None:
     pipeline = pipeline_of(EXECUTED, subjects, ScriptedLLM())
     try:
-        await run(pipeline, directory, 30, 8, on_outcome)
+        await run_local(pipeline, directory, 30, 8, on_outcome)
     finally:
         pipeline.worlds.close()
 
@@ -248,7 +251,8 @@ def test_an_interrupted_run_goes_on_and_ends_with_the_same_files(
     asyncio.run(_resume(subjects, tmp_path, told.append))
     assert files(tmp_path) == files(executed.directory)
     assert sorted(outcome.dialogue_id for outcome in told) == [f"{EXECUTED}-{i:07d}" for i in range(30)]
-    assert {outcome.session for outcome in told} == {1, 2, 3, 4}
+    sessions = {json.loads(line)["session"] for line in (tmp_path / "journal.jsonl").read_text().splitlines()}
+    assert sessions == {1, 2, 3, 4}
     asyncio.run(_resume(subjects, tmp_path))
     assert files(tmp_path) == files(executed.directory), "a finished run is not run again"
 

@@ -11,12 +11,15 @@ from rollouts import Played, quality_settings
 
 from core.dialogue import Dialogue
 from core.messages import AssistantMessage, Message, SystemMessage, ToolCall, ToolMessage, ToolSpec, UserMessage
-from generation.figures.statistics import MeanMax, Outcome, Statistics
-from generation.figures.statistics import statistics as all_statistics
+from generation.figures.statistics import MeanMax, Statistics, StatisticsTally
+from generation.outcomes import Outcome
 
 
 def statistics(name: str, outcomes: list[Outcome]) -> Statistics:
-    return all_statistics(name, outcomes, None, quality_settings())
+    tally = StatisticsTally(name, None, quality_settings())
+    for outcome in outcomes:
+        tally.add(outcome)
+    return tally.result()
 
 
 TOOL = ToolSpec(name="get", description="get", parameters={"type": "object"})

@@ -1,6 +1,7 @@
-"""python tiny_qwen3.py DIRECTORY: a Qwen3 of about 40,000 random parameters with a byte-level BPE tokenizer, as vLLM loads it."""
+"""python tiny_qwen3.py DIRECTORY: a Qwen3 of about 150,000 random parameters with a byte-level BPE tokenizer, as vLLM loads it."""
 
 import sys
+from pathlib import Path
 
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
@@ -12,6 +13,8 @@ TEMPLATE = """
 {{ m.content }}{% for c in m.tool_calls or [] %}{{ c.function | tojson }}{% endfor %}<|im_end|>
 {% endfor %}{{ tools | tojson if tools }}<|im_start|>assistant
 """
+# Of our own prompts, so that a few thousand tokens hold one.
+TEXTS = sorted((Path(__file__).parents[1] / "golden" / "prompts").glob("*.txt"))
 SPECIAL = ["<|endoftext|>", "<|im_start|>", "<|im_end|>", "<think>", "</think>", "<tool_call>", "</tool_call>"]
 
 
@@ -20,8 +23,8 @@ def build(directory: str) -> None:
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(vocab_size=300, special_tokens=SPECIAL, initial_alphabet=alphabet)
-    tokenizer.train_from_iterator(["Hello there. Help."], trainer)
+    trainer = trainers.BpeTrainer(vocab_size=1000, special_tokens=SPECIAL, initial_alphabet=alphabet)
+    tokenizer.train_from_iterator((text.read_text() for text in TEXTS), trainer)
     fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="<|im_end|>", pad_token="<|endoftext|>")
     fast.chat_template = TEMPLATE
     fast.save_pretrained(directory)
@@ -34,7 +37,7 @@ def build(directory: str) -> None:
         num_attention_heads=2,
         num_key_value_heads=1,
         head_dim=32,  # the smallest that vLLM's CPU attention knows
-        max_position_embeddings=4096,
+        max_position_embeddings=16384,
         eos_token_id=fast.eos_token_id,
         pad_token_id=fast.pad_token_id,
     )
