@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import heapq
-import itertools
 import logging
 import math
 import time
@@ -62,7 +61,7 @@ class Replica:
     _cut_at: float = -math.inf
     _paused_until: float = -math.inf
     _waiting: list[tuple[int, int, int, asyncio.Future[None]]] = field(default_factory=list)
-    _arrivals: itertools.count[int] = field(default_factory=itertools.count)
+    _arrivals: int = 0
 
     def __post_init__(self) -> None:
         self._room = self._most = self.limits.requests or math.inf
@@ -112,7 +111,8 @@ class Replica:
             self._take(tokens)
             return
         ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        heapq.heappush(self._waiting, (turn, next(self._arrivals), tokens, ready))
+        self._arrivals += 1
+        heapq.heappush(self._waiting, (turn, self._arrivals, tokens, ready))
         try:
             await ready
         except asyncio.CancelledError:
@@ -161,7 +161,7 @@ class Fleet:
         self._outage_s = outage_s
         self._probe = probe
         self._homes: OrderedDict[str, tuple[Replica, int]] = OrderedDict()
-        self._turns = itertools.count()
+        self._turns = 0
         self._some_stand = asyncio.Event()
         self._some_stand.set()
         self._silent_since = math.inf
@@ -210,7 +210,8 @@ class Fleet:
     def _home(self, affinity: str) -> tuple[Replica, int]:
         """A dialogue's server, where its prefix is cached, and its turn. It moves only if that server does not stand. A new
         one goes by rendezvous hashing, past servers with more than their share: so dialogues of a lost server spread, too."""
-        replica, turn = self._homes.get(affinity) or (None, next(self._turns))
+        self._turns += affinity not in self._homes
+        replica, turn = self._homes.get(affinity, (None, self._turns))
         if replica is None or not replica.stands:
             standing = [self.replicas[i] for i in rendezvous(affinity, len(self.replicas)) if self.replicas[i].stands]
             fair = UNEVEN * (sum(other.load for other in standing) + 1) / len(standing)

@@ -117,7 +117,7 @@ def _blocks(tokens: Sequence[str]) -> tuple[int, ...]:
 
 def render(messages: Sequence[Message], tools: Sequence[dict[str, Any]], prompt: bool) -> str:
     plain = [message.model_dump(exclude_none=True) for message in messages]
-    return _template().render(messages=plain, tools=tools, add_generation_prompt=prompt)
+    return str(_template().render(messages=plain, tools=tools, add_generation_prompt=prompt))
 
 
 @cache

@@ -13,6 +13,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from core.settings import Settings
 from generation.llm.openai import OpenAILLM
 from generation.outcomes import Outcome
 from generation.pipeline import Pipeline
-from generation.running import AttemptSettings, Local, run, run_workers
+from generation.running import run_workers
 from scripts.bench.played import stage
 from scripts.bench.report import read_settings
 
@@ -52,7 +53,10 @@ def crowd(settings: CrowdSettings) -> dict[str, Any]:
         pipeline = made.pipeline(settings.pipeline, llm)
         before = _peak_bytes()
         cpu, wall = time.process_time(), time.monotonic()
-        asyncio.run(_play(pipeline, settings, Path(folder) / "run", count))
+        if settings.distinct:
+            asyncio.run(_again_and_again(pipeline, settings, count))
+        else:
+            asyncio.run(made.play(pipeline, Path(folder) / "run", settings.n, settings.concurrency, count))
         return {
             "cpu_s": time.process_time() - cpu,
             "wall_s": time.monotonic() - wall,
@@ -62,18 +66,14 @@ def crowd(settings: CrowdSettings) -> dict[str, Any]:
         }
 
 
-async def _play(pipeline: Pipeline, settings: CrowdSettings, directory: Path, count: Any) -> None:
+async def _again_and_again(pipeline: Pipeline, settings: CrowdSettings, count: Callable[[Outcome], None]) -> None:
+    numbers = iter(range(settings.n))
+
+    async def work() -> None:
+        for number in numbers:
+            count(await pipeline.dialogue(number % settings.distinct))
+
     try:
-        if not settings.distinct:
-            once = AttemptSettings(session=1, total=1, lost_in_a_row=settings.n)
-            await run(pipeline, directory, settings.n, settings.concurrency, once, Local(), count)
-            return
-        numbers = iter(range(settings.n))
-
-        async def work() -> None:
-            for number in numbers:
-                count(await pipeline.dialogue(number % settings.distinct))
-
         await run_workers(settings.concurrency, work)
     finally:
         await pipeline.llm.close()

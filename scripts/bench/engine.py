@@ -11,13 +11,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import yaml
+from omegaconf import DictConfig, OmegaConf
 
 from core.serving import EngineSettings, serve
 from core.settings import typed
 from generation.llm.base import Request
 from generation.llm.openai import OpenAILLM
-from generation.pipeline import run_workers
+from generation.running import run_workers
 from scripts.bench.played import Played
 from scripts.launch import CONF
 from training.model import prepare_base
@@ -36,8 +36,9 @@ def hits_of_vllm(
     directory.mkdir(parents=True)
     model = directory / "model"
     made = [outcome.dialogue for outcome in played.outcomes if outcome.dialogue]
-    tiny = typed(yaml.safe_load((CONF / "model" / "tiny.yaml").read_text()), ModelSettings)
-    prepare_base(tiny, made, 0, model)
+    tiny = OmegaConf.load(CONF / "model" / "tiny.yaml")
+    assert isinstance(tiny, DictConfig)
+    prepare_base(typed(tiny, ModelSettings), made, 0, model)
     names = list(dict.fromkeys(request.affinity for request in played.requests))
     first = [name for name in names if name not in counted][:dialogues]
     then = [name for name in names if name in counted][:dialogues]

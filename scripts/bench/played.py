@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,11 +14,12 @@ from hydra import compose, initialize_config_dir
 
 from core.messages import UserMessage
 from core.settings import UserError, typed
-from generation.figures.statistics import Outcome
 from generation.llm.base import LLM, Completion, Request
 from generation.llm.openai import request_seed
 from generation.llm.scripted import ScriptedLLM
+from generation.outcomes import Outcome
 from generation.pipeline import Pipeline, origin
+from generation.running import Local, run
 from generation.stage import GenerateSettings, Parts, subjects
 from generation.stages import DialogueStage, ToolsetStage
 from generation.toolset import Toolset
@@ -97,6 +98,15 @@ class Stage:
             origin=origin("benchmark", "benchmark", settings.seed),
             beginnings=self.parts.beginnings,
         )
+
+    async def play(
+        self, pipeline: Pipeline, directory: Path, n: int, concurrency: int, on_outcome: Callable[[Outcome], None]
+    ) -> None:
+        """A whole run in this process, with its journal and its final files."""
+        try:
+            await run(pipeline, directory, n, concurrency, self.settings.attempts, Local(), on_outcome)
+        finally:
+            await pipeline.llm.close()
 
 
 @contextmanager

@@ -16,9 +16,8 @@ from typing import Any
 from pydantic import Field
 
 from core.settings import Settings
-from generation.figures.statistics import Outcome
 from generation.llm.replicas import rendezvous
-from generation.pipeline import run
+from generation.outcomes import Outcome
 from scripts.bench.cache import BLOCK, PrefixCache, Served, Tally, served, total
 from scripts.bench.played import Played, Recorder, stage
 from scripts.bench.report import BenchSettings, Figure, Report, main
@@ -98,11 +97,9 @@ def play(settings: PrefixSettings, pipeline: str, overrides: Sequence[str] = ())
     words = (f"pipeline={pipeline}", f"seed={settings.seed}", f"seeds.domains=[{','.join(settings.domains)}]")
     outcomes: list[Outcome] = []
     with stage(folder, [*words, *overrides]) as made:
-        recorder = Recorder(made.parts.llm)
-        playing = run(
-            made.pipeline(pipeline, recorder), folder / "run", settings.dialogues, settings.concurrency, outcomes.append
-        )
-        asyncio.run(playing)
+        recorder = Recorder(made.parts.llm())
+        lines = made.pipeline(pipeline, recorder)
+        asyncio.run(made.play(lines, folder / "run", settings.dialogues, settings.concurrency, outcomes.append))
     shutil.rmtree(folder)
     thinking = settings.costs.thinking
     return Played(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
+import pickle
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import AsyncExitStack
@@ -360,6 +361,13 @@ async def test_who_waits_at_a_drained_server_is_sent_away() -> None:
         with pytest.raises(DrainedError):
             await waiting
     assert (replica.in_flight, replica.load) == (0, 0)
+
+
+async def test_a_client_can_be_sent_to_another_process_before_it_is_used() -> None:
+    async with serving() as mock, client(mock.url, role_max_in_flight={"agent": 2}) as llm:
+        copy = pickle.loads(pickle.dumps(llm))
+        assert (await copy.complete(REQUEST)).message.content == "hello"
+        await copy.close()
 
 
 @given(st.text(max_size=8), st.integers(2, 12))
