@@ -5,11 +5,13 @@ SHELL := bash
 STAGES := generate export train eval tables
 overrides := $(-*-command-variables-*-)
 run = .venv/bin/python -m scripts.launch --goals "$(MAKECMDGOALS)" $@ -- $(overrides)
+bench = .venv/bin/python -m scripts.$(subst -,.,$@) $(overrides)
+BENCHES := bench-orchestration bench-prefix bench-environment
 
-.PHONY: help setup $(STAGES) verify check test clean
+.PHONY: help setup $(STAGES) verify check test $(BENCHES) clean
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  \033[1m%-10s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  \033[1m%-20s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo "Overrides are Hydra's: make generate pipeline=user_oriented n=20 seed=3 · profile=paper for the paper's scale"
 
 setup: ## build .venv and .venv-bfcl (every target does it when needed)
@@ -42,6 +44,15 @@ check: setup ## ruff, mypy strict, import contracts, every config composes
 
 test: setup ## all tests
 	@.venv/bin/pytest
+
+bench-orchestration: setup ## how busy we keep a server, and what a call costs us -> outputs/bench/
+	@$(bench)
+
+bench-prefix: setup ## what engines have cached of our prompts (engine=true asks vLLM) -> outputs/bench/
+	@$(bench)
+
+bench-environment: setup ## forks and tool calls beside plain SQLite (database=file.sqlite) -> outputs/bench/
+	@$(bench)
 
 clean: ## remove outputs/ (the environments stay)
 	rm -rf outputs

@@ -36,6 +36,7 @@ class CrowdSettings(Settings):
     concurrency: int
     distinct: int
     seed: int
+    domains: tuple[str, ...]
 
 
 def crowd(settings: CrowdSettings) -> dict[str, Any]:
@@ -47,7 +48,7 @@ def crowd(settings: CrowdSettings) -> dict[str, Any]:
 
     with (
         tempfile.TemporaryDirectory() as folder,
-        stage(Path(folder), [f"pipeline={settings.pipeline}", f"seed={settings.seed}"]) as made,
+        stage(Path(folder), settings.pipeline, settings.seed, settings.domains) as made,
     ):
         llm = OpenAILLM([settings.base_url], max_in_flight=None, seed=settings.seed)
         pipeline = made.pipeline(settings.pipeline, llm)

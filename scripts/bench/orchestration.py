@@ -35,7 +35,8 @@ from scripts.bench.report import BenchSettings, Figure, Report, main
 class OrchestrationSettings(BenchSettings):
     """`dialogues` × `calls` chained calls: `in_flight` at once where each takes `fixed_s`, `in_flight_heavy` at once where
     they take `mean_s` in the mean, lognormal with σ = 1. `played` dialogues of `pipeline` are played for the CPU a call costs;
-    `crowd` at the same time, of `played` different ones, each call of `crowd_s`, for the memory."""
+    `crowd` at the same time, of `played` different ones, for the memory; their calls take `played_s` and `crowd_s`. `domains`
+    empty means all bundled databases."""
 
     dialogues: int = Field(default=256, ge=1)
     calls: int = Field(default=8, ge=1)
@@ -44,7 +45,9 @@ class OrchestrationSettings(BenchSettings):
     in_flight_heavy: int = Field(default=128, ge=1)
     mean_s: float = 1.0
     pipeline: str = "user_oriented_exec"
+    domains: tuple[str, ...] = ()
     played: int = Field(default=128, ge=1)
+    played_s: float = 0.05
     crowd: int = Field(default=4096, ge=1)
     crowd_s: float = 5.0
 
@@ -164,13 +167,13 @@ def _pipeline(settings: OrchestrationSettings) -> dict[str, Any]:
     answers = folder / "answers.tsv"
     _record(settings, folder, answers)
     runs = []
-    with mock(settings, "fixed:0.05", answers) as url:
+    with mock(settings, f"fixed:{settings.played_s}", answers) as url:
         for _ in range(settings.repeats):
             figures = _child(url, settings, settings.played, settings.in_flight, distinct=0)
-            runs.append(figures | _counts(url, "calls", "most"))
+            runs.append(figures | counts(url))
     with mock(settings, f"fixed:{settings.crowd_s}", answers) as url:
         crowd = _child(url, settings, settings.crowd, settings.crowd, distinct=settings.played)
-        crowd |= _counts(url, "calls", "most")
+        crowd |= counts(url)
     shutil.rmtree(folder)
     return {
         "cpu_ms": statistics.median(each["cpu_s"] / each["calls"] for each in runs) * 1e3,
@@ -182,7 +185,7 @@ def _pipeline(settings: OrchestrationSettings) -> dict[str, Any]:
 
 
 def _record(settings: OrchestrationSettings, folder: Path, answers: Path) -> None:
-    with stage(folder, [f"pipeline={settings.pipeline}", f"seed={settings.seed}"]) as made:
+    with stage(folder, settings.pipeline, settings.seed, settings.domains) as made:
         recorder = Recorder(made.parts.llm())
         pipeline = made.pipeline(settings.pipeline, recorder)
         once = AttemptSettings(session=1, total=1, lost_in_a_row=settings.played)
@@ -193,7 +196,8 @@ def _record(settings: OrchestrationSettings, folder: Path, answers: Path) -> Non
 
 def _child(url: str, settings: OrchestrationSettings, n: int, concurrency: int, distinct: int) -> dict[str, Any]:
     given = {"base_url": url, "pipeline": settings.pipeline, "n": n, "concurrency": concurrency, "distinct": distinct}
-    words = [f"{key}={value}" for key, value in (given | {"seed": settings.seed}).items()]
+    given |= {"seed": settings.seed, "domains": json.dumps(settings.domains)}
+    words = [f"{key}={value}" for key, value in given.items()]
     command = [sys.executable, "-m", "scripts.bench.crowd", *words]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
     if done.returncode:
@@ -201,11 +205,13 @@ def _child(url: str, settings: OrchestrationSettings, n: int, concurrency: int, 
     return dict(json.loads(done.stdout.splitlines()[-1]))
 
 
-def _counts(url: str, *names: str) -> dict[str, int]:
+def counts(url: str) -> dict[str, int]:
+    """What the server counted since it was last asked. Raises UserError where it was asked what was never recorded."""
     with urllib.request.urlopen(f"{url.removesuffix('/v1')}/figures") as response:
-        counts = json.load(response)
-    assert not counts["unknown"], f"{counts['unknown']} calls were never recorded: the pipeline does not replay"
-    return {name: counts[name] for name in names}
+        found = dict(json.load(response))
+    if found["unknown"]:
+        raise UserError(f"{found['unknown']} calls were never recorded: two runs of this pipeline do not ask the same")
+    return found
 
 
 @contextmanager

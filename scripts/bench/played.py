@@ -110,10 +110,14 @@ class Stage:
 
 
 @contextmanager
-def stage(directory: Path, overrides: Sequence[str]) -> Iterator[Stage]:
-    """conf/generate.yaml with `overrides`, its bundled databases and toolsets under `directory`."""
+def stage(
+    directory: Path, pipeline: str, seed: int, domains: Sequence[str], overrides: Sequence[str] = ()
+) -> Iterator[Stage]:
+    """conf/generate.yaml for this pipeline on bundled databases (none named: all), which are made under `directory`."""
+    words = [f"outputs={directory}", "llm=scripted", f"pipeline={pipeline}", f"seed={seed}", *overrides]
+    words += [f"seeds.domains=[{','.join(domains)}]"] if domains else []
     with initialize_config_dir(version_base="1.3", config_dir=str(CONF)):
-        config = compose("generate", [f"outputs={directory}", "llm=scripted", *overrides])
+        config = compose("generate", words)
     settings = typed(config, GenerateSettings)
     made = parts(settings)
     steps = [step for step in made.stages if isinstance(step, ToolsetStage)]

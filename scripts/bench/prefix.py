@@ -94,9 +94,8 @@ def measure(settings: PrefixSettings) -> Report:
 def play(settings: PrefixSettings, pipeline: str, overrides: Sequence[str] = ()) -> Played:
     folder = settings.directory / "prefix"
     shutil.rmtree(folder, ignore_errors=True)
-    words = (f"pipeline={pipeline}", f"seed={settings.seed}", f"seeds.domains=[{','.join(settings.domains)}]")
     outcomes: list[Outcome] = []
-    with stage(folder, [*words, *overrides]) as made:
+    with stage(folder, pipeline, settings.seed, settings.domains, overrides) as made:
         recorder = Recorder(made.parts.llm())
         lines = made.pipeline(pipeline, recorder)
         asyncio.run(made.play(lines, folder / "run", settings.dialogues, settings.concurrency, outcomes.append))
