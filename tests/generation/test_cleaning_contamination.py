@@ -175,12 +175,14 @@ def test_whom_and_what_tasks_of_tau2_name_is_found_wherever_it_stands() -> None:
             dialogue(f"{number}d", "Hi.", "Ok.", calls=[("find", {"hall": {"deep": [name]}}, "[]")]),
             dialogue(f"{number}e", "Hi.", "Ok.", calls=[("find", {}, json.dumps({"note": f"for:\n{name}\n"}))]),
         ]
+        thought = carriers[-1].messages[2].model_copy(update={"reasoning_content": f"Was it {name}?"})
+        carriers.append(dialogue(f"{number}f", "Hi.", "Ok.").model_copy(update={"messages": (thought,)}))
         for carrier in carriers:
             removal = detector.removal(carrier)
             assert removal is not None, (name, carrier.dialogue_id)
             assert (removal.why, removal.detail) == ("entities", name.removeprefix("#").casefold())
             assert removal.of.startswith("tau2: ")
-    assert detector.report()["tau2"].kinds["entities"].dialogues == 5 * len(names)
+    assert detector.report()["tau2"].kinds["entities"].dialogues == 6 * len(names)
     assert detector.removal(dialogue("x", f"I am not {names[0]}x, nor x{names[0]}.", "Hi.")) is None
 
 
