@@ -2,13 +2,13 @@
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 SHELL := bash
-STAGES := generate export train eval tables
+STAGES := plan generate export train eval tables
 overrides := $(-*-command-variables-*-)
 run = .venv/bin/python -m scripts.launch --goals "$(MAKECMDGOALS)" $@ -- $(overrides)
 bench = .venv/bin/python -m scripts.$(subst -,.,$@) $(overrides)
 BENCHES := bench-orchestration bench-prefix bench-environment
 
-.PHONY: help setup $(STAGES) verify check test $(BENCHES) clean
+.PHONY: help setup $(STAGES) verify soak check test $(BENCHES) clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  \033[1m%-20s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -16,6 +16,9 @@ help: ## this list
 
 setup: ## build .venv and .venv-bfcl (every target does it when needed)
 	@scripts/setup.sh
+
+plan: setup ## what a generation would cost: requests, tokens, GPU-hours, disk -> outputs/plan/
+	@$(run)
 
 generate: setup ## dialogues of the three pipelines -> outputs/generate/
 	@$(run)
@@ -34,6 +37,9 @@ tables: setup ## Tables 1, 2 and 4: ours beside the paper's -> outputs/tables/
 
 verify: setup ## replay every accepted dialogue of a run against its recorded state (run=outputs/generate/…)
 	@.venv/bin/python -m scripts.verify $(overrides)
+
+soak: setup ## kill -9 a generation fifty times and compare its files with an undisturbed one's (kills=50 n=400)
+	@.venv/bin/python -m scripts.soak $(overrides)
 
 check: setup ## ruff, mypy strict, import contracts, every config composes
 	@.venv/bin/ruff format --check .

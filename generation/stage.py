@@ -177,6 +177,7 @@ def _pipeline(
     job: Run,
 ) -> Pipeline:
     worlds = parts.worlds[name]
+    sampling = {key: settings.llm[key] for key in ("sampling", "role_sampling", "error_rate") if key in settings.llm}
     fitting = [toolset for toolset in toolsets if worlds.engine in (None, toolset.engine)]
     return Pipeline(
         name=name,
@@ -189,7 +190,7 @@ def _pipeline(
         user=settings.user,
         quality=settings.quality,
         seed=settings.seed,
-        origin=origin(job.manifest.fingerprint, job.manifest.commit, settings.seed),
+        origin=origin(job.manifest.fingerprint, job.manifest.commit, settings.seed) | {"sampling": sampling},
         beginnings=parts.beginnings,
     )
 

@@ -16,11 +16,13 @@ from core.settings import Settings, typed
 from evaluation.suite import EvaluateSettings
 from evaluation.tables import TablesSettings
 from generation.cleaning.export import ExportSettings
+from generation.plan import PlannedSettings
 from generation.stage import GenerateSettings
 from scripts.launch import CONF, STAGES, stage_config
 from training.settings import TrainSettings
 
 SETTINGS: dict[str, type[Settings]] = {
+    "plan": PlannedSettings,
     "generate": GenerateSettings,
     "export": ExportSettings,
     "train": TrainSettings,

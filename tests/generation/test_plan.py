@@ -1,0 +1,78 @@
+"""The cost estimate, against figures worked out by hand."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+from rollouts import CONF, play
+
+from generation.figures.statistics import MeanMax, RoleFigures, Statistics
+from generation.pipeline import Subject
+from generation.plan import PlanSettings, estimate
+
+NOTHING = MeanMax(mean=0.0, max=0)
+FIGURES = Statistics(
+    pipeline="p",
+    started=10,
+    accepted=8,
+    rejected=2,
+    failed=0,
+    lost=0,
+    step=NOTHING,
+    turn=NOTHING,
+    task=NOTHING,
+    user_turns=NOTHING,
+    tasks_requested=1.0,
+    roles={
+        "agent": RoleFigures(requests=50, prompt_tokens=4000, cached_tokens=0, completion_tokens=300, seconds=0.0),
+        "user": RoleFigures(requests=30, prompt_tokens=1000, cached_tokens=0, completion_tokens=200, seconds=0.0),
+    },
+    requests=80,
+    prompt_tokens=5000,
+    completion_tokens=500,
+    wall_s=1.0,
+    latency_s=None,
+    throughput=None,
+)
+PLAN = PlanSettings(
+    sample=10,
+    tokens_per_word=2.0,
+    reasoning_tokens={"default": 100, "user": 10},
+    cached_share=0.9,
+    prefill_tokens_per_s=1000.0,
+    decode_tokens_per_s=100.0,
+    acceptance=None,
+    gpus=4,
+    cost_per_gpu_hour=3.0,
+)
+
+
+def test_by_hand() -> None:
+    """100 times the sample: 1 M prompt tokens, of which 100,000 are computed; 100,000 words' tokens and 530,000 of reasoning."""
+    found = estimate(FIGURES, 12_345, 1000, PLAN)
+    assert (found.started, found.accepted, found.requests) == (1000, 800, 8000)
+    assert (found.prompt_tokens, found.cached_tokens) == (1_000_000, 900_000)
+    assert found.generated_tokens == 500 * 2 * 100 + (50 * 100 + 30 * 10) * 100
+    seconds = 100_000 / 1000 + 630_000 / 100
+    assert found.gpu_hours == pytest.approx(seconds / 3600, abs=1e-3)
+    assert found.hours == pytest.approx(seconds / 3600 / 4, abs=1e-3)
+    assert found.cost == pytest.approx(seconds / 3600 * 3, abs=1e-2)
+    assert found.disk_bytes == 1_234_500
+
+
+def test_a_share_of_acceptance_that_is_given_counts() -> None:
+    assert estimate(FIGURES, 0, 1000, PLAN.model_copy(update={"acceptance": 0.25})).accepted == 250
+
+
+def test_what_is_estimated_for_the_sample_itself_is_what_it_took(subjects: tuple[Subject, ...], tmp_path: Path) -> None:
+    shipped = PlanSettings.model_validate(yaml.safe_load((CONF / "plan.yaml").read_text())["plan"])
+    plain = shipped.model_copy(update={"tokens_per_word": 1.0, "reasoning_tokens": {}})
+    played = play("user_oriented", subjects, tmp_path, n=6)
+    found = estimate(played.statistics, 0, 6, plain)
+    requests = [request for request, _ in played.log]
+    assert found.requests == len(requests)
+    assert found.prompt_tokens == sum(completion.prompt_tokens for _, completion in played.log)
+    assert found.generated_tokens == sum(completion.completion_tokens for _, completion in played.log)
+    assert sum(role.requests for role in played.statistics.roles.values()) == len(requests)
