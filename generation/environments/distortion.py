@@ -32,7 +32,7 @@ class Chance:
 
     def pick(self, names: Iterable[str]) -> str | None:
         """One of the names, whatever their order; None of none."""
-        return min(sorted(names), key=self, default=None)
+        return min(names, key=self, default=None)
 
 
 def other_name(name: str) -> str:
@@ -82,7 +82,7 @@ def _part(rows: list[Any], schema: Mapping[str, Any] | None, chance: Chance) -> 
     drawn = [chance("row", _identity(row)) for row in rows]
     if field is not None:
         return [
-            without_column(row, field, None) if number < _HIDDEN else row
+            without_column(row, field, None) if number < _HIDDEN and isinstance(row, dict) else row
             for row, number in zip(rows, drawn, strict=True)
         ]
     # Where all would be hidden the last of them to be so is shown: its place in the list does not matter.

@@ -13,7 +13,7 @@ import pytest
 from faulty_runs import EXECUTED, PIPELINES, adds_up, play_with_faults, struck
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from rollouts import Played, beginnings, files
+from rollouts import Played, Sayer, beginnings, files
 from shop import TABLES, TOOLS, build, call
 
 from core.dialogue import Dialogue, PlannedCall, calls
@@ -172,6 +172,29 @@ def test_a_partial_view_is_the_same_whenever_one_looks(sql: SqlWorlds, toolset: 
 # What faults leave alone.
 
 
+async def test_what_a_change_returns_is_shown_whole() -> None:
+    rows = json.dumps([{"pet_id": number, "name": "Rex"} for number in range(20)])
+    tools = tuple(ToolSpec(name=f"{verb}_pets", description="d", parameters={}) for verb in ("update", "list"))
+    toolset = Toolset(domain="zoo", description="", tools=tools)
+    worlds = FaultyWorlds(SimulatedWorlds(), {"partial_view": 1.0})
+    environment = worlds.world(toolset, Meter(Sayer([rows, rows])), "d").open()
+    assert (await environment.call("update_pets", {})).content == rows
+    assert (await environment.call("list_pets", {})).content != rows
+
+
+def test_the_tools_own_errors_and_single_values_stay(sql: SqlWorlds, toolset: Toolset) -> None:
+    plain = sql.world(toolset, Meter(ScriptedLLM()), "d").open()
+    wrong = call(plain, "list_visits", page="home")
+    plain.close()
+    changed = set()
+    for seed in range(SEEDS):
+        environment = world(sql, toolset, seed, schema_mismatch=1.0, partial_view=1.0).open()
+        assert call(environment, "list_visits", page="home") == wrong
+        changed.add(call(environment, "delete_visits", page="home").content)
+        environment.close()
+    assert {content for content in changed if "error" not in content} == {'{"rowsAffected": 2}'}
+
+
 def test_proofs_are_made_without_faults(sql: SqlWorlds, toolset: Toolset) -> None:
     environment = world(sql, toolset, **dict.fromkeys(KINDS, 1.0)).open()
     fork = environment.fork()
@@ -267,6 +290,7 @@ async def test_simulated_tools_take_what_was_recorded_but_for_the_faults_own_ans
     assert await other.retrace([("get_pet", {}, failed), ("get_pet", {}, answer)])
     inner = other.fork()
     assert (await inner.call("get_pet", {})).content == answer
+    assert json.loads(inner.snapshot()) == [["get_pet", {}, answer]], "the failure is no answer of the tool's"
     unfaulted = worlds.world(toolset, Meter(ScriptedLLM()), "f").open()
     assert await unfaulted.retrace([("get_pet", {}, answer)])
     assert (await unfaulted.fork().call("get_pet", {})).content == answer
@@ -279,7 +303,8 @@ JSON = st.recursive(
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.sampled_from("abcd"), inner, max_size=4),
     max_leaves=20,
 )
-ROW = {"type": "object", "properties": {"id": {"type": "integer"}, "n": {"type": "integer"}}, "required": ["id"]}
+NUMBERS = {"id": {"type": "integer"}, "n": {"type": "integer"}, "m": {"type": "integer"}}
+ROW = {"type": "object", "properties": NUMBERS, "required": ["id", "n"]}
 RETURNS = {"type": "object", "properties": {"rows": {"type": "array", "items": ROW}}, "required": ["rows"]}
 
 
@@ -305,7 +330,7 @@ def _within(part: Any, whole: Any) -> bool:
 
 @given(count=st.integers(0, 6), seed=st.integers(0, 200), closed=st.booleans())
 def test_a_partial_view_fits_what_the_tool_declares(count: int, seed: int, closed: bool) -> None:
-    value = {"rows": [{"id": number, "n": number} for number in range(count)]}
+    value = {"rows": [{"id": number, "n": number, "m": number} for number in range(count)]}
     returns = RETURNS | ({"additionalProperties": False} if closed else {})
     seen = partial_view(value, returns, Chance((seed,)))
     assert schema_error(seen, returns) is None

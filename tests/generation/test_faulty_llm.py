@@ -324,7 +324,7 @@ def test_faults_that_cannot_be_are_named(settings_: dict[str, Any], why: str) ->
 
 
 def test_ten_tenths_are_one() -> None:
-    FaultyLLM(Steady(WORDS), {"malformed": 0.1, "truncated": 0.2, "empty": 0.3, "unclosed": 0.4})
+    FaultyLLM(Steady(WORDS), {"malformed": 0.2, "truncated": 0.4, "empty": 0.3, "unclosed": 0.1})
 
 
 # Whole pipelines.
