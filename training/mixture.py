@@ -64,10 +64,11 @@ class _Header(BaseModel):
 
 
 def find_data(path: Path) -> tuple[Path, ...]:
-    """The dialogues.jsonl files of a generation run, or the one file given. Raises UserError if there are none."""
+    """The dialogues.jsonl files of a generation run, those of an export, or the one file given. Raises UserError if there are none."""
     if path.is_file():
         return (path,)
-    files = tuple(sorted([*path.glob("dialogues.jsonl"), *path.glob("*/dialogues.jsonl")]))
+    patterns = ("dialogues.jsonl", "*/dialogues.jsonl", "data/*.jsonl")
+    files = tuple(sorted(file for pattern in patterns for file in path.glob(pattern)))
     if not files:
         raise UserError(f"{path} was given as data: expected a generation run or a dialogues.jsonl file")
     return files

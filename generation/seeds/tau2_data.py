@@ -78,7 +78,7 @@ def database(domain: Domain, whole: bool = False) -> Any:
     """
     data = _read(domain, "db.json.gz")
     if not whole:
-        theirs = reserved(data, domain.records, "\n".join(_strings(_read(domain, "tasks.json"))))
+        theirs = reserved(data, domain.records, " | ".join(_strings(_read(domain, "tasks.json"))))
         data["users"] = {key: user for key, user in data["users"].items() if key not in theirs}
         data[domain.records] = {
             key: record for key, record in data[domain.records].items() if record["user_id"] not in theirs
@@ -94,8 +94,10 @@ def reserved(data: dict[str, dict[str, Any]], records: str, text: str) -> frozen
     text = " ".join(text.casefold().split())
     named = set()
     for key, user in data["users"].items():
-        full_name = f"{user['name']['first_name']} {user['name']['last_name']}"
-        if any(name.casefold() in text for name in (key, user["email"], full_name)):
+        first, last = user["name"]["first_name"], user["name"]["last_name"]
+        # Written out, or as the arguments of a look-up.
+        names = (key, user["email"], f"{first} {last}", f"{first} | last_name | {last}")
+        if any(name.casefold() in text for name in names):
             named.add(key)
     for key, record in data[records].items():
         if key.removeprefix("#").casefold() in text:
