@@ -67,25 +67,33 @@ def resolve_arguments(arguments: dict[str, Any], results: Mapping[int, Any]) -> 
     A result that is a list counts as its only row. Raises LookupError where the call, its row or the field is missing, and
     where a list has several rows, since then the placeholder is ambiguous.
     """
-    return {name: _resolve(value, results) if isinstance(value, str) else value for name, value in arguments.items()}
+    return {name: _resolve(value, results) for name, value in arguments.items()}
 
 
-def _resolve(value: str, results: Mapping[int, Any]) -> Any:
-    found = _PLACEHOLDER.match(value)
+def placeholder(value: Any) -> tuple[int, str | None] | None:
+    """(call, field) of a planned argument that stands for an earlier result, the field None where it stands for the whole; None
+    for any other argument."""
+    found = _PLACEHOLDER.match(value) if isinstance(value, str) else None
+    return (int(found[1]), found[2]) if found else None
+
+
+def _resolve(value: Any, results: Mapping[int, Any]) -> Any:
+    found = placeholder(value)
     if not found:
         return value
-    result = results[int(found[1])]
-    if found[2] is None:
+    call, field = found
+    result = results[call]
+    if field is None:
         if isinstance(result, dict | list):
-            raise LookupError(f"{value}: the result of call {found[1]} is no single value; name one of its fields")
+            raise LookupError(f"{value}: the result of call {call} is no single value; name one of its fields")
         return result
     if isinstance(result, list):
         if len(result) != 1:
-            raise LookupError(f"{value} needs one row, call {found[1]} returned {len(result)}")
+            raise LookupError(f"{value} needs one row, call {call} returned {len(result)}")
         result = result[0]
-    if not isinstance(result, dict) or found[2] not in result:
-        raise LookupError(f"{value}: the result of call {found[1]} has no field {found[2]!r}")
-    return result[found[2]]
+    if not isinstance(result, dict) or field not in result:
+        raise LookupError(f"{value}: the result of call {call} has no field {field!r}")
+    return result[field]
 
 
 class Rubric(Frozen):

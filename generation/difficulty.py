@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 
-from core.dialogue import Difficulty, PlannedCall
+from core.dialogue import Difficulty, PlannedCall, placeholder
 from core.messages import Frozen
 
 BANDS: dict[Difficulty, tuple[int, int | None]] = {"easy": (1, 2), "medium": (3, 5), "hard": (6, None)}
 """Difficulty -> lowest and highest score. An easy task is one look-up or two, or one change; a medium one looks something up
 and acts on it; a hard one needs several of these together."""
-
-_PLACEHOLDER = re.compile(r"\$\{\d+(?:\.[^}]+)?\}")
 
 
 class Effort(Frozen):
@@ -33,15 +30,10 @@ def effort(plan: Sequence[PlannedCall], writes: Sequence[bool]) -> Effort:
     """The effort of a plan. `writes[i]` says whether call i changes something; the caller knows, from state hashes or, where
     nothing is executed, from the tool's name (generation.specs.naming.changes)."""
     assert len(plan) == len(writes), "one truth value for each call"
-    dependencies = sum(any(_dynamic(value) for value in call.arguments.values()) for call in plan)
+    dependencies = sum(any(map(placeholder, call.arguments.values())) for call in plan)
     return Effort(calls=len(plan), dependencies=dependencies, writes=sum(writes))
 
 
 def difficulty(effort: Effort) -> Difficulty:
     """The band of the score: easy up to 2, medium 3 to 5, hard from 6."""
     return next(name for name, (_, high) in BANDS.items() if high is None or effort.score <= high)
-
-
-def _dynamic(value: object) -> bool:
-    """Only a whole argument can be a placeholder (core.dialogue.resolve_arguments)."""
-    return isinstance(value, str) and _PLACEHOLDER.fullmatch(value) is not None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections import Counter
 from collections.abc import Sequence
@@ -24,6 +23,7 @@ from generation.llm.meter import Meter
 from generation.prompts import render
 from generation.proof import ProofError, check_trace, execute
 from generation.seeds.base import Rows
+from generation.specs.json_values import json_or_text
 from generation.specs.naming import changes
 
 
@@ -228,15 +228,8 @@ def learnt(task: Task, messages: Sequence[Message]) -> dict[str, Any]:
         if isinstance(message, AssistantMessage):
             names |= {call.id: call.name for call in message.tool_calls or ()}
         elif isinstance(message, ToolMessage) and names.get(message.tool_call_id) in told:
-            value = _json_or_none(message.content)
+            value = json_or_text(message.content)
             row = value[0] if isinstance(value, list) and len(value) == 1 else value
             if isinstance(row, dict):
                 facts |= {name: row[name] for name in told[names[message.tool_call_id]] if name in row}
     return facts
-
-
-def _json_or_none(text: str) -> Any:
-    try:
-        return json.loads(text)
-    except ValueError:
-        return None

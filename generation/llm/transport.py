@@ -14,6 +14,7 @@ from http import HTTPStatus
 from typing import Any, TypeVar
 
 import aiohttp
+from pydantic_core import PydanticSerializationError, to_json
 
 from core.settings import UserError
 from generation.llm.base import LLMError
@@ -111,7 +112,7 @@ class Transport:
         server answers any more. A server that cannot be reached costs no attempt: the dialogue goes on at another one. Nor does
         a busy one (429), as long as it answers somebody.
         """
-        body = json.dumps(payload, ensure_ascii=False).encode()
+        body = _json(payload)
         tokens = len(body) // BYTES_A_TOKEN + answer_tokens
         attempt = 1
         answered: tuple[Replica | None, int] = (None, 0)
@@ -192,6 +193,8 @@ class Transport:
         if self._session is None:
             self._session = aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEP_ALIVE_S),
+                # Nothing here is told by cookies, and to look for them costs a fifth of a call.
+                cookie_jar=aiohttp.DummyCookieJar(),
                 timeout=self._timeout,
                 headers={
                     "Authorization": f"Bearer {os.environ.get(self._api_key_env, 'EMPTY')}",
@@ -217,6 +220,14 @@ class Transport:
         if status == HTTPStatus.BAD_REQUEST and any(phrase in text for phrase in TOO_LONG):
             return PromptTooLongError(problem)
         return LLMError(problem)
+
+
+def _json(payload: dict[str, Any]) -> bytes:
+    """Four times as fast as the standard library's, which has to do what no UTF-8 can hold: half a surrogate pair."""
+    try:
+        return to_json(payload)
+    except PydanticSerializationError:
+        return json.dumps(payload).encode()
 
 
 def _is_busy(error: Exception) -> bool:

@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any
 
-from core.dialogue import PlannedCall, resolve_arguments
+from core.dialogue import PlannedCall, placeholder, resolve_arguments
 from core.messages import AssistantMessage, Message, ToolCall
 from generation.llm.base import AgentContext
 from generation.llm.roles.hearing import CLARIFY, Heard, confirmation, is_question, vaguely
 from generation.llm.roles.reporting import reason, report
-from generation.llm.roles.results import Made, calls_made, dig, placeholder
+from generation.llm.roles.results import Made, calls_made, dig
 from generation.llm.roles.verbs import destroys
 from generation.specs.naming import changes, is_identifier
 

@@ -12,11 +12,11 @@ from dataclasses import dataclass, replace
 from random import Random
 from typing import Any
 
-from core.dialogue import Blame, Bullet, PlannedCall, RubricClass
+from core.dialogue import Blame, Bullet, PlannedCall, RubricClass, placeholder
 from core.messages import AssistantMessage, UserMessage
 from generation.llm.base import JudgeContext
 from generation.llm.roles.reading import mentions, same, ungrounded
-from generation.llm.roles.results import Made, calls_made, dig, placeholder, rows
+from generation.llm.roles.results import Made, calls_made, dig, rows
 from generation.specs.json_values import leaves
 from generation.specs.naming import changes
 

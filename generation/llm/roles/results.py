@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -13,7 +12,6 @@ from generation.specs.json_values import json_or_text
 Status = Literal["done", "nothing", "error"]
 
 _BROKEN = ("error", "exception", "failed", "traceback")
-_PLACEHOLDER = re.compile(r"\$\{(\d+)(?:\.([^}]+))?\}")
 
 
 @dataclass(frozen=True)
@@ -78,12 +76,6 @@ def rows(value: Any, tell: Sequence[str]) -> list[Any]:
             if isinstance(part, list) and part and dig(part[0], tell[0]) is not None:
                 return part
     return [value]
-
-
-def placeholder(value: Any) -> tuple[int, str | None] | None:
-    """(call, field) of a planned argument that stands for an earlier result; no field where it stands for the whole of it."""
-    found = _PLACEHOLDER.fullmatch(value) if isinstance(value, str) else None
-    return (int(found[1]), found[2]) if found else None
 
 
 def _parts(value: Any) -> Iterator[Any]:
