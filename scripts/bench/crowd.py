@@ -14,10 +14,13 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from core.settings import Settings
+from generation.llm.base import LLM, Completion, Request
 from generation.llm.openai import OpenAILLM
 from generation.outcomes import Outcome
 from generation.pipeline import Pipeline
@@ -28,19 +31,20 @@ from scripts.bench.report import read_settings
 
 class CrowdSettings(Settings):
     """`n` dialogues, `concurrency` at a time, the first `distinct` of the pipeline again and again (0: each once, and with journal
-    and files as in any run)."""
+    and files as in any run). Databases are opened and prompts loaded before anything is measured, by `warming` dialogues."""
 
     base_url: str
     pipeline: str
     n: int
     concurrency: int
     distinct: int
+    warming: int
     seed: int
     domains: tuple[str, ...]
 
 
 def crowd(settings: CrowdSettings) -> dict[str, Any]:
-    """CPU seconds of this process from the first dialogue to the last, its peak memory, and what became of the dialogues."""
+    """What this process spent from the first dialogue to the last: requests, CPU, peak memory; what became of the dialogues."""
     outcomes: Counter[str] = Counter()
 
     def count(outcome: Outcome) -> None:
@@ -50,15 +54,19 @@ def crowd(settings: CrowdSettings) -> dict[str, Any]:
         tempfile.TemporaryDirectory() as folder,
         stage(Path(folder), settings.pipeline, settings.seed, settings.domains) as made,
     ):
-        llm = OpenAILLM([settings.base_url], max_in_flight=None, seed=settings.seed)
-        pipeline = made.pipeline(settings.pipeline, llm)
-        before = _peak_bytes()
-        cpu, wall = time.process_time(), time.monotonic()
+        llm = partial(OpenAILLM, [settings.base_url], max_in_flight=None, seed=settings.seed)
+        asyncio.run(
+            _again_and_again(made.pipeline(settings.pipeline, llm()), settings.warming, settings.warming, 1, ignore)
+        )
+        counted = Counted(llm())
+        pipeline = made.pipeline(settings.pipeline, counted)
+        before, cpu, wall = _peak_bytes(), time.process_time(), time.monotonic()
         if settings.distinct:
-            asyncio.run(_again_and_again(pipeline, settings, count))
+            asyncio.run(_again_and_again(pipeline, settings.n, settings.distinct, settings.concurrency, count))
         else:
             asyncio.run(made.play(pipeline, Path(folder) / "run", settings.n, settings.concurrency, count))
         return {
+            "requests": counted.requests,
             "cpu_s": time.process_time() - cpu,
             "wall_s": time.monotonic() - wall,
             "peak_bytes": _peak_bytes(),
@@ -67,15 +75,41 @@ def crowd(settings: CrowdSettings) -> dict[str, Any]:
         }
 
 
-async def _again_and_again(pipeline: Pipeline, settings: CrowdSettings, count: Callable[[Outcome], None]) -> None:
-    numbers = iter(range(settings.n))
+@dataclass
+class Counted:
+    """A model whose requests are counted."""
+
+    llm: LLM
+    requests: int = 0
+
+    @property
+    def name(self) -> str:
+        return self.llm.name
+
+    async def complete(self, request: Request) -> Completion:
+        self.requests += 1
+        return await self.llm.complete(request)
+
+    async def close(self) -> None:
+        await self.llm.close()
+
+
+def ignore(outcome: Outcome) -> None:
+    """For those that only warm up."""
+
+
+async def _again_and_again(
+    pipeline: Pipeline, n: int, distinct: int, concurrency: int, count: Callable[[Outcome], None]
+) -> None:
+    """The first `distinct` dialogues in turn, `n` in all, `concurrency` at a time."""
+    numbers = iter(range(n))
 
     async def work() -> None:
         for number in numbers:
-            count(await pipeline.dialogue(number % settings.distinct))
+            count(await pipeline.dialogue(number % distinct))
 
     try:
-        await run_workers(settings.concurrency, work)
+        await run_workers(concurrency, work)
     finally:
         await pipeline.llm.close()
 

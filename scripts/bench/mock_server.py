@@ -20,7 +20,7 @@ from aiohttp import web
 
 MODEL = "mock"
 SIGMA = 1.0
-_SEED = re.compile(rb'"seed": (\d+)')
+_SEED = re.compile(rb'"seed": ?(\d+)')
 _CHAT = json.dumps(
     {
         "id": "chatcmpl-mock",

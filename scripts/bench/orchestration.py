@@ -176,11 +176,11 @@ def _pipeline(settings: OrchestrationSettings) -> dict[str, Any]:
         crowd |= counts(url)
     shutil.rmtree(folder)
     return {
-        "cpu_ms": statistics.median(each["cpu_s"] / each["calls"] for each in runs) * 1e3,
+        "cpu_ms": statistics.median(each["cpu_s"] / each["requests"] for each in runs) * 1e3,
         "crowd_gb": crowd["peak_bytes"] / 1e9,
         "runs": runs,
         "crowd": crowd,
-        "crowd cpu_ms": crowd["cpu_s"] / crowd["calls"] * 1e3,
+        "crowd cpu_ms": crowd["cpu_s"] / crowd["requests"] * 1e3,
     }
 
 
@@ -196,7 +196,7 @@ def _record(settings: OrchestrationSettings, folder: Path, answers: Path) -> Non
 
 def _child(url: str, settings: OrchestrationSettings, n: int, concurrency: int, distinct: int) -> dict[str, Any]:
     given = {"base_url": url, "pipeline": settings.pipeline, "n": n, "concurrency": concurrency, "distinct": distinct}
-    given |= {"seed": settings.seed, "domains": json.dumps(settings.domains)}
+    given |= {"warming": min(settings.played, 16), "seed": settings.seed, "domains": json.dumps(settings.domains)}
     words = [f"{key}={value}" for key, value in given.items()]
     command = [sys.executable, "-m", "scripts.bench.crowd", *words]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)

@@ -14,7 +14,7 @@ from hydra.utils import instantiate
 from rollouts import CONF
 from servers import REQUEST, TOOL, Answer, client, reply, serving, status
 
-from core.messages import AssistantMessage, ContractError, ToolCall, ToolMessage
+from core.messages import AssistantMessage, ContractError, ToolCall, ToolMessage, UserMessage
 from core.serving import free_ports
 from core.settings import UserError
 from generation.llm.base import LLMError, Role
@@ -219,6 +219,13 @@ async def test_a_request_that_can_never_work_is_not_repeated(code: int) -> None:
         with pytest.raises(LLMError, match="unsupported schema"):
             await llm.complete(REQUEST)
     assert len(mock.seen) == 1
+
+
+@pytest.mark.parametrize("text", ["naïve 漢字 😀 \u2028", "half a pair \ud83d", 'quotes " \\ and \0'])
+async def test_any_text_arrives_as_it_is(text: str) -> None:
+    async with serving() as mock, client(mock.url) as llm:
+        await llm.complete(replace(REQUEST, messages=(UserMessage(content=text),)))
+    assert mock.dialogues == [text]
 
 
 async def test_what_the_user_can_mend_is_a_user_error() -> None:

@@ -145,7 +145,8 @@ def test_orchestration(tmp_path: Path) -> None:
     notes = content["notes"]["pipeline"]
     assert sum(notes["runs"][0]["outcomes"].values()) == 2
     assert sum(notes["crowd"]["outcomes"].values()) == 4
-    assert notes["crowd"]["calls"] == 2 * notes["runs"][0]["calls"], "the same two dialogues, twice"
+    assert notes["crowd"]["requests"] == 2 * notes["runs"][0]["requests"], "the same two dialogues, twice"
+    assert notes["crowd"]["calls"] == notes["crowd"]["requests"] + notes["runs"][0]["requests"], "and once to warm up"
     assert "failed" not in notes["crowd"]["outcomes"]
 
 
