@@ -176,7 +176,7 @@ def _details(f: Statistics) -> Table:
         values = {"precision": a.precision, "recall": a.recall, "kappa": a.kappa}
         said = ", ".join(f"{name} {'-' if value is None else f'{value:.3f}'}" for name, value in values.items())
         table.add_row("the judge against execution", f"{said} (of {of})")
-    if f.quality and f.accepted:
+    if f.quality and _played(f):
         shares = ", ".join(f"{name.replace('_', ' ')} {share:.1%}" for name, share in f.quality.shares.items())
         passed = "passed" if f.quality.passed else "FAILED"
         table.add_row(f"gate on users: {passed}", f"{shares}, distinct openings {f.quality.distinct_openings:.1%}")
@@ -190,9 +190,14 @@ def _counts(counts: dict[str, int]) -> str:
     return ", ".join(f"{name} {count}" for name, count in counts.items()) or "-"
 
 
+def _played(figures: Statistics) -> bool:
+    """Whether users have said anything: not where only tasks were written."""
+    return figures.accepted > 0 and figures.turn.max > 0
+
+
 def _warnings(figures: Statistics) -> list[str]:
     found = []
-    if figures.accepted and figures.pipeline.startswith("user") and figures.turn.mean < MIN_MEAN_TURNS:
+    if _played(figures) and figures.pipeline.startswith("user") and figures.turn.mean < MIN_MEAN_TURNS:
         found.append(
             f"{figures.turn.mean:.1f} turns on average (< {MIN_MEAN_TURNS}): the user simulator is not incremental"
         )
@@ -201,15 +206,15 @@ def _warnings(figures: Statistics) -> list[str]:
         begun = not figures.reasons.keys() <= NEVER_BEGUN
         sign = ": tasks and tools do not fit" if begun else " before they began"
         found.append(f"{figures.rejected} of {figures.started} rejected{sign} ({causes})")
-    if figures.quality and figures.accepted:
+    if figures.quality and _played(figures):
         found += [f"the gate on user simulators: {failure}" for failure in figures.quality.failures]
     if figures.lost:
         found.append(
-            f"{figures.lost} dialogues failed for reasons of infrastructure; see rejected.jsonl; the same command tries "
-            "them again"
+            f"{figures.lost} dialogues failed for reasons of infrastructure; see dead_letters.jsonl; the same command "
+            "tries them again"
         )
     if faults := figures.failed - figures.lost:
-        found.append(f"{faults} dialogues failed through a fault of a stage; see rejected.jsonl")
+        found.append(f"{faults} dialogues failed through a fault of a stage; see dead_letters.jsonl")
     return found
 
 

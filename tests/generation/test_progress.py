@@ -10,7 +10,7 @@ from rollouts import Played
 
 from core.messages import ToolSpec
 from core.records import write_jsonl
-from generation.figures.statistics import Statistics
+from generation.figures.statistics import MeanMax, Statistics
 from generation.progress import MAX_DOMAINS, summarise
 from generation.toolset import Toolset
 
@@ -90,9 +90,9 @@ def test_dialogues_have_the_tools_in_one_line_and_name_their_preference_pairs(ex
         ({"reasons": {"start": 2, "told": 18}}, "20 of 30 rejected: tasks and tools do not fit (start 2, told 18)"),
         (
             {"failed": 3, "lost": 2},
-            "2 dialogues failed for reasons of infrastructure; see rejected.jsonl; the same command",
+            "2 dialogues failed for reasons of infrastructure; see dead_letters.jsonl; the same command",
         ),
-        ({"failed": 3, "lost": 2}, "1 dialogues failed through a fault of a stage; see rejected.jsonl"),
+        ({"failed": 3, "lost": 2}, "1 dialogues failed through a fault of a stage; see dead_letters.jsonl"),
     ],
 )
 def test_warnings_say_where_the_cause_is(
@@ -102,7 +102,10 @@ def test_warnings_say_where_the_cause_is(
     assert warned in " ".join(said(tmp_path, figures=[figures]).split())
 
 
-def test_users_of_nothing_accepted_are_not_judged(executed: Played, tmp_path: Path) -> None:
-    assert "gate on users" in said(tmp_path, figures=[executed.statistics])
-    none = executed.statistics.model_copy(update={"accepted": 0})
-    assert "gate on users" not in said(tmp_path, figures=[none])
+@pytest.mark.parametrize("changes", [{"accepted": 0}, {"turn": MeanMax(mean=0.0, max=0)}])
+def test_users_who_said_nothing_are_not_judged(changes: dict[str, object], executed: Played, tmp_path: Path) -> None:
+    told = said(tmp_path, figures=[executed.statistics])
+    assert "gate on users" in told
+    silent = said(tmp_path, figures=[executed.statistics.model_copy(update=changes)])
+    assert "gate on" not in silent
+    assert "not incremental" not in silent
