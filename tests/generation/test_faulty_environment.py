@@ -5,37 +5,28 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from random import Random
 from typing import Any
 
 import pytest
-from faulty_runs import EXECUTED, PIPELINES, adds_up, play_with_faults, struck
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from rollouts import Played, Sayer, beginnings, files
+from rollouts import Sayer
 from shop import TABLES, TOOLS, build, call
 
-from core.dialogue import Dialogue, PlannedCall, calls
-from core.messages import ToolSpec, schema_error
+from core.dialogue import PlannedCall
+from core.messages import ToolSpec
 from core.settings import UserError
 from generation.environments.base import Environment
-from generation.environments.distortion import Chance, other_name, partial_view, without_column
 from generation.environments.faulty import FaultyWorld, FaultyWorlds
 from generation.environments.simulated import SimulatedWorlds
 from generation.environments.sql import SqlWorlds
 from generation.llm.meter import Meter
 from generation.llm.scripted import ScriptedLLM
-from generation.pipeline import Subject
 from generation.proof import execute
-from generation.stages import Rollouts, Tasks, Validation
-from generation.starts.start import read_starts
 from generation.toolset import Toolset
 
-Subjects = tuple[Subject, ...]
 KINDS = ("tool_error", "permission", "schema_mismatch", "partial_view")
-ALL = dict.fromkeys(KINDS, 0.2)
-NAMES = [tool.spec.name for tool in TOOLS]
 SEEDS = 200
 
 
@@ -294,162 +285,6 @@ async def test_simulated_tools_take_what_was_recorded_but_for_the_faults_own_ans
     unfaulted = worlds.world(toolset, Meter(ScriptedLLM()), "f").open()
     assert await unfaulted.retrace([("get_pet", {}, answer)])
     assert (await unfaulted.fork().call("get_pet", {})).content == answer
-
-
-# Distortions of results, of any form.
-
-JSON = st.recursive(
-    st.none() | st.booleans() | st.integers(0, 9) | st.sampled_from(["a", "b"]),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.sampled_from("abcd"), inner, max_size=4),
-    max_leaves=20,
-)
-NUMBERS = {"id": {"type": "integer"}, "n": {"type": "integer"}, "m": {"type": "integer"}}
-ROW = {"type": "object", "properties": NUMBERS, "required": ["id", "n"]}
-RETURNS = {"type": "object", "properties": {"rows": {"type": "array", "items": ROW}}, "required": ["rows"]}
-
-
-@given(value=JSON, seed=st.integers(0, 50))
-@settings(max_examples=200, deadline=None)
-def test_a_partial_view_of_anything_is_a_part_of_it(value: Any, seed: int) -> None:
-    seen = partial_view(value, None, Chance((seed,)))
-    assert type(seen) is type(value)
-    if isinstance(value, list):
-        rest = iter(value)
-        assert all(any(row == whole or _within(row, whole) for whole in rest) for row in seen)
-        assert bool(seen) == bool(value)
-    elif isinstance(value, dict):
-        assert {key for key in seen if key != "truncated"} == set(value)
-        assert (seen == value) is ("truncated" not in seen)
-    else:
-        assert seen == value
-
-
-def _within(part: Any, whole: Any) -> bool:
-    return isinstance(part, dict) and isinstance(whole, dict) and part.items() <= whole.items()
-
-
-@given(count=st.integers(0, 6), seed=st.integers(0, 200), closed=st.booleans())
-def test_a_partial_view_fits_what_the_tool_declares(count: int, seed: int, closed: bool) -> None:
-    value = {"rows": [{"id": number, "n": number, "m": number} for number in range(count)]}
-    returns = RETURNS | ({"additionalProperties": False} if closed else {})
-    seen = partial_view(value, returns, Chance((seed,)))
-    assert schema_error(seen, returns) is None
-    assert seen.get("truncated", False) is (seen["rows"] != value["rows"] and not closed)
-
-
-@pytest.mark.parametrize(
-    ("name", "other"),
-    [("member_id", "memberId"), ("memberId", "member_id"), ("name", "name_value"), ("_id", "Id"), ("__", "___value")],
-)
-def test_another_name_is_one_that_somebody_might_have_given(name: str, other: str) -> None:
-    assert other_name(name) == other
-
-
-def test_a_column_is_taken_out_or_renamed_in_place() -> None:
-    rows = [{"a": 1, "b": 2}, "text", {"b": 3}]
-    assert without_column(rows, "a", "A") == [{"A": 1, "b": 2}, "text", {"b": 3}]
-    assert list(without_column(rows, "a", "A")[0]) == ["A", "b"]
-    assert without_column(rows, "b", None) == [{"a": 1}, "text", {}]
-    assert without_column(7, "b", None) == 7
-
-
-@given(st.lists(st.text(max_size=5), min_size=1, unique=True), st.integers())
-def test_a_pick_does_not_depend_on_the_order(names: list[str], seed: int) -> None:
-    chance = Chance((seed,))
-    assert chance.pick(names) == chance.pick(names[::-1])
-    assert all(0 <= chance(name) < 1 for name in names)
-
-
-# Whole pipelines.
-
-
-@pytest.mark.parametrize("kind", [*KINDS, "together"])
-@pytest.mark.parametrize("name", PIPELINES)
-def test_each_fault_strikes_and_no_dialogue_is_lost(name: str, kind: str, subjects: Subjects, tmp_path: Path) -> None:
-    n = 10
-    played = play_with_faults(name, subjects, tmp_path, n=n, tools=ALL if kind == "together" else {kind: 0.2})
-    assert adds_up(played, n)
-    assert played.statistics.failed == 0
-    assert set(struck(played)) == (set(KINDS) if kind == "together" else {kind})
-    dialogues = everything(played)
-    assert all(d.verdict for d in dialogues)
-    checks = [check for d in dialogues if d.verdict for check in d.verdict.checks if check.name == "replay"]
-    assert all(check.passed for check in checks)
-    assert bool(checks) is (name in EXECUTED)
-
-
-def everything(played: Played) -> list[Dialogue]:
-    return [*played.accepted, *(r.dialogue for r in played.rejected if r.dialogue)]
-
-
-@pytest.mark.parametrize("name", PIPELINES)
-def test_the_same_seed_gives_the_same_faults_at_any_concurrency(name: str, subjects: Subjects, tmp_path: Path) -> None:
-    n = 6
-    one, many = (
-        play_with_faults(name, subjects, tmp_path / str(workers), n=n, tools=ALL, concurrency=workers)
-        for workers in (1, 16)
-    )
-    assert files(one.directory) == files(many.directory)
-    other = play_with_faults(name, subjects, tmp_path / "other", n=n, tools=ALL, seed=2)
-    assert struck(other) != struck(one)
-
-
-def test_an_injected_error_never_changed_anything(subjects: Subjects, tmp_path: Path) -> None:
-    """Replayed without faults, less the calls that were struck, a dialogue comes to the same state."""
-    played = play_with_faults(
-        "user_oriented_exec", subjects, tmp_path, n=24, tools={"tool_error": 0.2, "permission": 0.2}
-    )
-    injected, changing = 0, 0
-    worlds = SqlWorlds()
-    for dialogue in everything(played):
-        toolset = next(s.toolset for s in subjects if s.domain.name == dialogue.domain)
-        environment = worlds.world(toolset, Meter(ScriptedLLM()), "d").open()
-        for name, arguments, recorded in calls(dialogue.messages):
-            if "permission denied" in recorded or "try again" in recorded:
-                injected += 1
-            else:
-                assert asyncio.run(environment.call(name, arguments)).content == recorded
-        assert dialogue.state
-        assert environment.state_diff() == dialogue.state.diff
-        changing += bool(dialogue.state.diff)
-        environment.close()
-    worlds.close()
-    assert injected == sum(struck(played).values()) > 20
-    assert changing > 5
-
-
-def test_a_task_that_faults_make_impossible_rejects_its_dialogue(subjects: Subjects, tmp_path: Path) -> None:
-    llm = ScriptedLLM(error_rate=0.0)
-    played = play_with_faults("user_oriented_exec", subjects, tmp_path, n=6, llm=llm, tools={"permission": 1.0})
-    assert (played.statistics.rejected, played.statistics.failed) == (6, 0)
-    assert played.statistics.blame == {"tool": 6}
-
-
-def test_stage_after_stage_meets_the_same_faults(subjects: Subjects, tmp_path: Path) -> None:
-    """In runs of their own, in which the dialogues have other numbers."""
-
-    def stage(folder: str, step: Any, before: Played | None) -> Played:
-        begin = beginnings(read_starts(before.directory / "dialogues.jsonl")[2:]) if before else beginnings()
-        more = {"stages": (step,), "begin": begin, "llm": ScriptedLLM(error_rate=0.0), "tools": ALL}
-        return play_with_faults("user_oriented_exec", subjects, tmp_path / folder, n=12, **more)
-
-    played = stage("rollout", Rollouts(), stage("tasks", Tasks(), None))
-    judged = stage("validation", Validation(votes=1, attempts=1), played)
-    verdicts = [d.verdict for d in everything(judged) if d.verdict and len(d.verdict.checks) > 1]
-    assert len(verdicts) > 5
-    assert all(check.passed for verdict in verdicts for check in verdict.checks if check.name == "replay")
-    assert struck(judged)
-    assert any(not verdict.accepted for verdict in verdicts)
-
-
-def test_a_dialogue_with_faults_can_be_forked_where_it_met_them(subjects: Subjects, tmp_path: Path) -> None:
-    parents = play_with_faults("user_oriented_exec", subjects, tmp_path / "parents", n=12, tools=ALL)
-    begin = beginnings(read_starts(parents.directory / "dialogues.jsonl"), at="random", branches=2)
-    forks = play_with_faults("user_oriented_exec", subjects, tmp_path / "forks", n=12, tools=ALL, begin=begin)
-    assert adds_up(forks, begin.count(12))
-    assert forks.accepted
-    stops = [d.stop for d in everything(forks)]
-    assert not [stop for stop in stops if stop.startswith("replay")]
 
 
 @pytest.mark.parametrize(

@@ -3,27 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from random import Random
 from typing import Any
 
 import pytest
+from broken_answers import AGENT, IN_JSON, WORDS, request
 from faulty_runs import PIPELINES, adds_up, play_with_faults, struck
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from rollouts import TASK, files
+from rollouts import files
 
-from core.messages import AssistantMessage, FunctionCall, ToolCall, ToolSpec
 from core.settings import UserError
-from generation.agent import check_answer
-from generation.llm.base import AgentContext, Completion, JudgeContext, LLMError, Request, Role
-from generation.llm.breakage import BREAKAGES, broken
+from generation.llm.base import Completion, LLMError, Request, Role
+from generation.llm.breakage import BREAKAGES
 from generation.llm.faulty import FaultyLLM
-from generation.llm.json_text import first_json
 from generation.llm.meter import Meter
 from generation.llm.scripted import ScriptedLLM
 from generation.pipeline import Subject
@@ -36,18 +32,6 @@ Subjects = tuple[Subject, ...]
 SERVER = ("error", "timeout", "slow")
 KINDS = (*BREAKAGES, *SERVER)
 ALL = dict.fromkeys(KINDS, 0.2)
-TOOL = ToolSpec(
-    name="get_pet",
-    description="d",
-    parameters={
-        "type": "object",
-        "properties": {"pet_id": {"type": "integer"}, "name": {"type": "string"}},
-        "required": ["pet_id", "name"],
-        "additionalProperties": False,
-    },
-)
-JUDGED = {"judgment": "valid", "reasoning": 'It\'s all there: "fine".', "bullets": [], "blame": None}
-THOUGHT = "First I look it up."
 
 
 @dataclass
@@ -65,23 +49,6 @@ class Steady:
 
     async def close(self) -> None:
         self.closed = True
-
-
-def said(content: str = "", *calls: ToolCall) -> Completion:
-    message = AssistantMessage(content=content, reasoning_content=THOUGHT, tool_calls=calls or None)
-    return Completion(message, "tool_calls" if calls else "stop", prompt_tokens=20, completion_tokens=7)
-
-
-CALL = ToolCall.make("c0", "get_pet", {"pet_id": 7, "name": "Rex"})
-WORDS, CALLED, IN_JSON = said("Rex is seven."), said("", CALL), said(json.dumps(JUDGED))
-
-
-def request(number: int = 0, role: Role = "judge", tools: tuple[ToolSpec, ...] = ()) -> Request:
-    context = AgentContext(TASK, 0) if role == "agent" else JudgeContext(TASK, ())
-    return Request(role=role, messages=(), key=f"d/{role}/{number}", affinity="d", context=context, tools=tools)
-
-
-AGENT = request(role="agent", tools=(TOOL,))
 
 
 def ask(llm: FaultyLLM, requests: Sequence[Request]) -> list[Completion | None]:
@@ -110,94 +77,6 @@ def naps(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
     monkeypatch.setattr(asyncio, "sleep", sleep)
     return slept
-
-
-# How an answer breaks.
-
-
-@pytest.mark.parametrize(("completion", "asked"), [(WORDS, AGENT), (CALLED, AGENT), (IN_JSON, request())])
-def test_an_answer_is_cut_emptied_or_lost_in_thought(completion: Completion, asked: Request) -> None:
-    for number in range(50):
-        empty = broken(completion, "empty", asked, Random(number))
-        if not completion.message.tool_calls:
-            assert empty.message == AssistantMessage(content="", reasoning_content=THOUGHT)
-        unclosed = broken(completion, "unclosed", asked, Random(number))
-        assert (unclosed.message.content, unclosed.message.tool_calls, unclosed.flaws) == ("", None, ("unclosed",))
-        assert THOUGHT in (unclosed.message.reasoning_content or "")
-        cut = broken(completion, "truncated", asked, Random(number))
-        assert cut.finish_reason == "length"
-        whole = completion.message.content
-        assert whole.startswith(cut.message.content)
-        assert cut.message != completion.message or "repaired" in cut.flaws, "only the closing brace is gone"
-        for spoilt in (empty, unclosed, cut):
-            assert (spoilt.prompt_tokens, spoilt.completion_tokens) == (20, 7)
-
-
-def test_an_empty_answer_calls_nothing() -> None:
-    assert broken(CALLED, "empty", AGENT, Random(0)).message.tool_calls is None
-
-
-def usable(completion: Completion) -> bool:
-    try:
-        check_answer(completion, (TOOL,))
-    except ValueError:
-        return False
-    return True
-
-
-def test_a_malformed_call_is_repaired_and_said_to_be_or_cannot_be_used() -> None:
-    seen: Counter[str] = Counter()
-    for number in range(300):
-        spoilt = broken(CALLED, "malformed", AGENT, Random(number))
-        assert "repaired" in spoilt.flaws or not usable(spoilt)
-        calls = spoilt.message.tool_calls or ()
-        if "repaired" in spoilt.flaws and usable(spoilt):
-            seen["repaired"] += 1
-        elif not calls:
-            seen["in the text"] += 1
-        elif calls[0].name != "get_pet":
-            seen["no such tool"] += 1
-        else:
-            seen["arguments"] += 1
-    assert set(seen) == {"repaired", "in the text", "no such tool", "arguments"}
-    assert min(seen.values()) > 20
-
-
-def test_a_malformed_json_answer_is_cut_prose_python_or_lacks_a_field() -> None:
-    seen: Counter[str] = Counter()
-    for number in range(300):
-        text = broken(IN_JSON, "malformed", request(), Random(number)).message.content
-        try:
-            value = json.loads(text)
-        except ValueError:
-            if json.dumps(JUDGED).startswith(text):
-                seen["cut"] += 1
-            elif text == str(JUDGED):
-                seen["python"] += 1
-                assert first_json(text, dict) == JUDGED
-            else:
-                seen["prose"] += 1
-                with pytest.raises(ValueError):
-                    first_json(text, dict)
-        else:
-            seen["a field less"] += 1
-            assert len(value) == 3
-            assert value.items() <= JUDGED.items()
-    assert set(seen) == {"cut", "prose", "python", "a field less"}
-    assert min(seen.values()) > 40
-
-
-def test_malformed_words_show_markup() -> None:
-    assert not any(usable(broken(WORDS, "malformed", AGENT, Random(number))) for number in range(50))
-
-
-def test_what_was_broken_before_can_break_again() -> None:
-    bad = ToolCall(id="c", function=FunctionCall(name="get_pet", arguments="{'pet_id':"))
-    for completion in (said("", bad), said(""), said("no JSON at all"), said("[]"), said("[" * 5000)):
-        for kind in BREAKAGES:
-            for number in range(20):
-                for asked in (AGENT, request()):
-                    assert isinstance(broken(completion, kind, asked, Random(number)), Completion)
 
 
 # How often, and what is noted.
