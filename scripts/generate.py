@@ -20,17 +20,16 @@ from core.tracking import Tracker
 from generation.pipeline import Beginnings
 from generation.progress import GenerationProgress, sample_rows, summarise
 from generation.stage import GenerateSettings, Parts, generate, origins
-from generation.stages import Stage
-from generation.starts.start import read_starts
+from generation.stages import DialogueStage, Stage, ToolsetStage, Validation
+from generation.starts.start import Start, StartSettings, read_starts
 from generation.toolsets import faults
 from scripts.launch import main
 
 
 def parts(settings: GenerateSettings) -> Parts:
     """The objects behind the config's `_target_`s."""
-    starts = read_starts(settings.start.file) if settings.start.file else ()
-    beginnings = Beginnings(starts, settings.start)
-    return Parts(
+    beginnings = Beginnings(starts(settings.start), settings.start)
+    made = Parts(
         llm=partial(instantiate, settings.llm, _convert_="all"),
         origins=origins(settings.toolsets, instantiate(settings.seeds, _convert_="all"), beginnings),
         stages=tuple(made_stage(name, node) for name, node in settings.stages.items()),
@@ -40,6 +39,22 @@ def parts(settings: GenerateSettings) -> Parts:
         beginnings=beginnings,
         executor=instantiate(settings.executor),
     )
+    refuse_idle(made)
+    return made
+
+
+def starts(settings: StartSettings) -> tuple[Start, ...]:
+    """The dialogues to go on from. Raises UserError where there are none for the settings to be about."""
+    if settings.file is None:
+        if settings != StartSettings(file=None, at="end", branches=1, inject=False):
+            raise UserError(
+                "start.at, start.branches and start.inject are about given dialogues: give start.file=… too"
+            )
+        return ()
+    found = read_starts(settings.file)
+    if not any(start.dialogue for start in found):
+        raise UserError(f"start.file was given, but nothing of it can be used; {found[0].problem}")
+    return found
 
 
 def made_stage(name: str, node: dict[str, Any]) -> Stage:
@@ -48,6 +63,19 @@ def made_stage(name: str, node: dict[str, Any]) -> Stage:
     if not isinstance(stage, Stage):
         raise UserError(f"stages.{name}: {node.get('_target_')} is no stage; a method toolset or dialogue is expected")
     return stage
+
+
+def refuse_idle(made: Parts) -> None:
+    """Raises UserError where the chosen stages have nothing to work on, before every dialogue says so."""
+    given = [start.dialogue for start in made.beginnings.starts if start.dialogue]
+    if not made.origins and not given:
+        raise UserError("toolsets=… was given, but there is no toolset in it")
+    steps = [stage for stage in made.stages if isinstance(stage, DialogueStage)]
+    if steps and isinstance(steps[0], Validation) and not given:
+        raise UserError("validation comes first, but there is nothing to validate: give dialogues with start.file=…")
+    equipped = any(origin.toolset.tools for origin in made.origins) or any(dialogue.tools for dialogue in given)
+    if not equipped and not any(isinstance(stage, ToolsetStage) for stage in made.stages):
+        raise UserError("the chosen stages make no tools, and none are given: choose tools too, or give toolsets=…")
 
 
 def inputs(settings: GenerateSettings, made: Parts) -> dict[str, str]:

@@ -80,6 +80,12 @@ def outputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
             "no OpenAI-compatible server answers at http://127.0.0.1:9/v1",
         ),
         ([GYM, "start.file=/nope.jsonl"], "start.file=/nope.jsonl was given, but there is no such file"),
+        ([GYM, f"start.file={__file__}"], "nothing of it can be used; .*test_generate.py, line 1: "),
+        ([GYM, "start.at=random"], "start.at, .* are about given dialogues: give start.file"),
+        ([GYM, "start.branches=4"], "start.branches and .* are about given dialogues: give start.file"),
+        ([GYM, "stage=[validation]"], "validation comes first, but there is nothing to validate: give .*start.file"),
+        ([GYM, "stage=[tools,validation,rollout]"], "validation comes first, but there is nothing to validate"),
+        ([GYM, "stage=[rollout]"], "the chosen stages make no tools, and none are given: choose tools too, or give"),
         ([GYM, "start.branches=0"], "config key 'start.branches': .*greater than or equal to 1 .given: 0"),
         ([GYM, f"toolsets={__file__}"], "test_generate.py, line 1: not a Toolset: Invalid JSON"),
         ([GYM, "density=0"], "config key 'density': .*greater than or equal to 1 .given: 0"),
@@ -130,6 +136,18 @@ def test_a_mistake_gives_one_clear_message_and_leaves_earlier_results(
     assert re.search(message, said), said
     assert contents(earlier) == before
     assert (outputs / "generate" / "latest").resolve() == earlier
+
+
+def test_files_with_nothing_in_them_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "empty.jsonl").touch()
+    for key, said in (
+        ("toolsets", "there is no toolset in it"),
+        ("start.file", "empty.jsonl was given, but it is empty"),
+    ):
+        with pytest.raises(SystemExit) as ended:
+            generate(tmp_path, GYM, f"{key}={tmp_path}/empty.jsonl")
+        assert ended.value.code == 2
+        assert said in capsys.readouterr().err
 
 
 def unfinish(run: Path) -> Path:
