@@ -30,7 +30,14 @@ from core.settings import UserError
 
 CONF = Path(__file__).parents[1] / "conf"
 
-STAGES = {"plan": "plan", "generate": "generate", "export": "export", "train": "train", "eval": "evaluate", "tables": "tables"}
+STAGES = {
+    "plan": "plan",
+    "generate": "generate",
+    "export": "export",
+    "train": "train",
+    "eval": "evaluate",
+    "tables": "tables",
+}
 """make's goal -> the module scripts.<name> and its config conf/<name>.yaml."""
 
 QUIET = (
