@@ -191,7 +191,7 @@ JsonRoles = Annotated[dict[str, RoleUsage], BeforeValidator(_parse), PlainSerial
 class Usage(Frozen):
     """Tokens and requests of all roles together, and `roles` of each. Times are not here: equal runs give equal bytes. `flaws`
     counts what was wrong with answers, as "role/kind" -> count; kinds are truncated, empty, malformed, repaired, unclosed,
-    contradiction."""
+    contradiction, and injected_<kind> (also of "environment") where faults were asked for."""
 
     requests: int = 0
     prompt_tokens: int = 0

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
-from core.dialogue import Blame, Check, Dialogue, Judgment, calls
+from core.dialogue import Blame, Check, Dialogue, Judgment, calls, placeholder
 from core.messages import AssistantMessage, Message, UserMessage
 from generation.facts import literals, states
+from generation.proof import tells
 
 _STOPS: dict[str, Blame] = {
     "user": "user",
@@ -37,7 +38,7 @@ def blame(dialogue: Dialogue, checks: Sequence[Check], judgments: Sequence[Judgm
         return "tool"
     missed = [int(name.rpartition(" ")[2]) for name in failed if name.startswith(_OUTCOMES)]
     if missed:
-        if refused(dialogue, min(missed)):
+        if refused(dialogue, min(missed)) or withheld(dialogue, min(missed)):
             return "tool"
         return "user" if unvoiced(dialogue, min(missed)) else "agent"
     if failed:
@@ -60,6 +61,23 @@ def refused(dialogue: Dialogue, number: int) -> bool:
         if all(result.startswith('{"error"') for result in results):
             return bool(results)
     return False
+
+
+def withheld(dialogue: Dialogue, number: int) -> bool:
+    """Whether the tools kept back what task `number` needs, though they were asked rightly: all its gold calls succeeded, but a
+    value that is to be told stands in no result; or the first that was never made takes a value from an earlier one's result,
+    and it does not stand there."""
+    task, made = dialogue.tasks[number], calls(dialogue.part(number))
+    shown: list[str] = []
+    for planned, gold in zip(task.plan or task.gold_calls, task.gold_calls, strict=False):
+        results = [result for name, arguments, result in made if (name, arguments) == (gold.tool, gold.arguments)]
+        if not results:
+            sources = {name: placeholder(value) for name, value in planned.arguments.items()}
+            return any(
+                not tells(shown[source[0]], str(gold.arguments[name])) for name, source in sources.items() if source
+            )
+        shown.append(results[-1])
+    return any(not tells(" ".join(shown), value) for value in task.told_values)
 
 
 def unvoiced(dialogue: Dialogue, number: int) -> tuple[str, ...]:

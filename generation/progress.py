@@ -180,7 +180,7 @@ def _details(f: Statistics) -> Table:
         shares = ", ".join(f"{name.replace('_', ' ')} {share:.1%}" for name, share in f.quality.shares.items())
         passed = "passed" if f.quality.passed else "FAILED"
         table.add_row(f"gate on users: {passed}", f"{shares}, distinct openings {f.quality.distinct_openings:.1%}")
-    for name, counts in (("to blame for rejections", f.blame), ("bad answers of models", f.flaws)):
+    for name, counts in (("to blame for rejections", f.blame), ("bad answers, injected faults", f.flaws)):
         if counts:
             table.add_row(name, _counts(counts))
     return table

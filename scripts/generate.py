@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
@@ -57,6 +58,13 @@ def starts(settings: StartSettings) -> tuple[Start, ...]:
     return found
 
 
+def served(llm: dict[str, Any], urls: Sequence[str]) -> dict[str, Any]:
+    """The settings of a model, the innermost one given its addresses."""
+    if "inner" in llm:
+        return llm | {"inner": served(llm["inner"], urls)}
+    return llm | {"base_urls": list(urls)}
+
+
 def made_stage(name: str, node: dict[str, Any]) -> Stage:
     """One stage. Raises UserError for what is none: it would be passed over in silence."""
     stage = instantiate(node, _convert_="all")
@@ -107,7 +115,7 @@ def stage(config: DictConfig) -> None:
         tracker = stack.enter_context(Tracker(settings.tracking, settings.outputs, "generate", name, group, plain))
         urls = stack.enter_context(serve(settings.serve, settings.serving, job.directory)) if settings.serve else ()
         if urls:
-            made = replace(made, llm=partial(instantiate, settings.llm, base_urls=list(urls), _convert_="all"))
+            made = replace(made, llm=partial(instantiate, served(settings.llm, urls), _convert_="all"))
         with GenerationProgress(console) as progress:
             figures = asyncio.run(generate(settings, made, job, progress))
         results = {figure.pipeline: figure.model_dump(mode="json", exclude_none=True) for figure in figures}

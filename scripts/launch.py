@@ -134,7 +134,11 @@ def distribute(goals: Sequence[str], arguments: Sequence[str], conf: Path = CONF
             groups = stage_config(conf, name, []).groups
             # Hydra reads a key that names a folder of conf/ as a choice of that group, never as a value.
             choices = [o for o in overrides if o.key_or_group in folders]
-            chosen = [o for o in choices if _key(o) in groups or o.is_add()]
+            chosen: list[Override] = []
+            # A choice may bring groups of its own, as llm=faulty brings llm@llm.inner.
+            while (more := [o for o in choices if _key(o) in groups or o.is_add()]) != chosen:
+                chosen = more
+                groups = stage_config(conf, name, [_first(o) for o in chosen]).groups
             config = stage_config(conf, name, [_first(o) for o in chosen])
             mine = [o for o in overrides if o in chosen or (o not in choices and config.takes(o))]
             stage_config(conf, name, [_first(o) for o in mine])

@@ -64,7 +64,8 @@ class _Header(BaseModel):
 
 
 def find_data(path: Path) -> tuple[Path, ...]:
-    """The dialogues.jsonl files of a generation run, those of an export, or the one file given. Raises UserError if there are none."""
+    """The dialogues.jsonl files of a generation run, the files of an export, or the one file given. Raises UserError if there
+    are none."""
     if path.is_file():
         return (path,)
     patterns = ("dialogues.jsonl", "*/dialogues.jsonl", "data/*.jsonl")

@@ -154,10 +154,26 @@ def test_the_tools_are_to_blame_for_refusing_the_right_call() -> None:
         "refused for another argument": (ask + found + attempt("b", error, people=3), "user"),
         "made before the call that it needs": (ask + attempt("b", error), "agent"),
         "search refused": (ask + attempt("a", error, look), "tool"),
+        # Found, but without the number that the change needs: only the tools could give it.
+        "kept back": ([UserMessage(content=ASK), *attempt("a", '[{"name": "Ada Moreno"}]', look)], "tool"),
+        "given, not used": ([UserMessage(content=ASK), *found], "agent"),
     }
     for name, (messages, who) in cases.items():
         played = dialogue([*messages, AssistantMessage(content="Well.")], task=task)
         assert blame(played, failing("state of task 0"), [], True) == who, name
+
+
+@pytest.mark.parametrize(("shown", "who"), [('[{"guest_id": 7, "room": 12}]', "agent"), ('[{"guest_id": 7}]', "tool")])
+def test_the_tools_are_to_blame_for_what_no_result_showed(shown: str, who: str) -> None:
+    look = PlannedCall(tool="search_guests", arguments={"name": "Ada Moreno"})
+    task = BOOK.model_copy(update={"plan": (look,), "gold_calls": (look,), "told_values": ("12",)})
+    messages = [
+        UserMessage(content="Which room does Ada Moreno have?"),
+        AssistantMessage(tool_calls=(ToolCall.make("a", look.tool, look.arguments),)),
+        ToolMessage(tool_call_id="a", content=shown),
+        AssistantMessage(content="I cannot say."),
+    ]
+    assert blame(dialogue(messages, task=task), failing("told in task 0"), [], True) == who
 
 
 def test_truth_values_and_looked_up_values_are_not_the_users_to_say() -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from rollouts import ignore, pipeline_of
+from rollouts import pipeline_of, run_local
 from whole_runs import CASES, ROOMS, Done, prepared, several
 
 from core.dialogue import Rubric, Task
@@ -23,7 +23,8 @@ from generation.figures.statistics import Statistics
 from generation.llm.base import LLM, AgentContext, Completion, Request, Role
 from generation.llm.openai import OpenAILLM
 from generation.llm.scripted import ScriptedLLM
-from generation.pipeline import Rejection, Subject, run
+from generation.pipeline import Subject
+from generation.running import Rejection
 from generation.seeds.tools import ToolSeeds
 from generation.stages import Schemas, Tools
 from generation.toolset import Toolset
@@ -171,6 +172,9 @@ def test_what_random_weights_made_of_tools_is_told(runs: dict[str, Done]) -> Non
     assert not library.tools
     assert library.refused
     assert "too few tools hold" in runs["tools"].said
+    (rooms,) = read_jsonl(runs["schemas"].directory / "toolsets.jsonl", Toolset)
+    assert not rooms.tools
+    assert any("no output schema" in line for line in rooms.refused)
     (rooms,) = read_jsonl(runs["from own tools"].directory / "toolsets.jsonl", Toolset)
     assert [tool.name for tool in rooms.tools] == [room["name"] for room in ROOMS], "given tools stay"
 
@@ -215,7 +219,7 @@ def test_the_one_role_of_random_weights_is_to_blame(
 
     async def play() -> Statistics:
         try:
-            return await run(pipeline_of(pipeline, subjects, llm), tmp_path, 6, 6, ignore)
+            return await run_local(pipeline_of(pipeline, subjects, llm), tmp_path, 6, 6)
         finally:
             await llm.close()
 

@@ -39,7 +39,7 @@ class Case:
 CASES = {
     "tools": Case("{library} stage=[tools]"),
     "own tools": Case("{rooms} stage=[tools,schemas]"),
-    "schemas": Case("{library} {toolsets} stage=[schemas]"),
+    "schemas": Case("toolsets={bare}/toolsets.jsonl stage=[schemas]"),
     "tasks": Case("{library} {toolsets} stage=[tasks] n=2", 2),
     "rollout": Case("stage=[rollout] start.file={posed}/user_oriented_exec/dialogues.jsonl n=3", 3),
     "validation": Case("stage=[validation] start.file={whole}/user_oriented_exec/dialogues.jsonl n=3", 3),
@@ -94,15 +94,17 @@ def prepared(folder: Path) -> dict[str, str]:
         "whole": f"{names['library']} n=6",
         "posed": f"{names['library']} n=3 stage=[tools,schemas,tasks]",
         "airline": f"{names['tau2']} n=3",
+        "bare": f"{names['rooms']} stage=[tools]",
     }
-    made = several(folder, {name: f"{words} llm.error_rate=0" for name, words in scripted.items()})
-    assert [run.code for run in made.values()] == [0] * 3, made
     lines = {"rooms": ROOMS, "foreign": [FOREIGN | {"id": f"c{number}"} for number in range(2)]}
     for name, objects in lines.items():
         (folder / f"{name}.jsonl").write_text("".join(json.dumps(line) + "\n" for line in objects))
+    made = several(folder, {name: f"{words} llm.error_rate=0" for name, words in scripted.items()})
+    assert [run.code for run in made.values()] == [0] * len(made), made
     return names | {
         "whole": str(made["whole"].directory),
         "toolsets": f"toolsets={made['whole'].directory}/toolsets.jsonl",
         "posed": str(made["posed"].directory),
+        "bare": str(made["bare"].directory),
         "airline": f"{made['airline'].directory}/user_oriented_tau2/dialogues.jsonl",
     }
