@@ -3,38 +3,28 @@
 from __future__ import annotations
 
 from pathlib import Path
-from types import TracebackType
 
 from rich import box
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import TaskID
 from rich.table import Table
 
+from core.console import Bars
 from evaluation.passk import Estimate
 from evaluation.suite import ModelScores
 
 
-class BenchmarkProgress:
-    """A rich bar for each benchmark that reports; call it with (what, done, of)."""
+class BenchmarkProgress(Bars):
+    """A bar for each benchmark that reports; call it with (what, done, of)."""
 
     def __init__(self, console: Console) -> None:
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-        self._progress = Progress(*columns, console=console)
+        super().__init__(console)
         self._tasks: dict[str, TaskID] = {}
 
     def __call__(self, what: str, done: int, of: int) -> None:
         if what not in self._tasks:
             self._tasks[what] = self._progress.add_task(what, total=of)
         self._progress.update(self._tasks[what], completed=done, total=of)
-
-    def __enter__(self) -> BenchmarkProgress:
-        self._progress.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._progress.stop()
 
 
 def summarise(console: Console, scores: list[ModelScores], directory: Path) -> None:

@@ -6,14 +6,14 @@ import itertools
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
-from types import TracebackType
 
 from rich import box
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import TextColumn
 from rich.table import Table
 
+from core.console import Bars
 from core.dialogue import Dialogue
 from core.messages import AssistantMessage, Message
 from core.records import read_jsonl
@@ -31,29 +31,11 @@ MAX_DOMAINS = 20
 """Up to so many are told of one by one."""
 
 
-class GenerationProgress:
-    """A rich progress bar a pipeline; use as a context manager."""
+class GenerationProgress(Bars):
+    """A bar for the toolsets and one for each pipeline."""
 
     def __init__(self, console: Console) -> None:
-        self.console = console
-        self._progress = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[counts]}"),
-            TimeElapsedColumn(),
-            TimeRemainingColumn(),
-            console=console,
-        )
-
-    def __enter__(self) -> GenerationProgress:
-        self._progress.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._progress.stop()
+        super().__init__(console, TextColumn("{task.fields[counts]}"))
 
     def toolsets(self, n: int) -> Callable[[Toolset], None]:
         task = self._progress.add_task("toolsets", total=n, counts="") if n else None
