@@ -231,8 +231,10 @@ def test_the_one_role_of_random_weights_is_to_blame(
     if executed and role in ("tool_simulator", "judge"):
         assert figures.accepted == 6, "execution needs neither"
     else:
-        assert figures.blame == {blame: figures.rejected}
-        assert figures.rejected >= 3
+        # By chance a tool finds nothing, which is lawful: then the agent seems to have left undone what was asked.
+        seeming = {"agent"} if role == "tool_simulator" else set()
+        assert set(figures.blame) <= {blame} | seeming
+        assert figures.blame[blame] >= 3
 
 
 @pytest.mark.parametrize("role", ["tool_maker", "schema_writer"])
