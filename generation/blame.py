@@ -16,6 +16,7 @@ _STOPS: dict[str, Blame] = {
     "tool_simulator": "tool",
     "task_writer": "task",
     "judge": "judge",
+    "replay": "tool",
 }
 _OUTCOMES = ("state of task ", "told in task ")
 

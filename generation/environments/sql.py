@@ -158,6 +158,11 @@ class SqlWorlds:
     engine = "sql"
 
     def __init__(self, row_cap: int = 50, time_limit_s: float = 1.0) -> None:
+        """Raises UserError for limits that let nothing through."""
+        if not isinstance(row_cap, int) or row_cap < 1:
+            raise UserError(f"environment sql: row_cap={row_cap!r} was given; a whole number from 1 is expected")
+        if not isinstance(time_limit_s, int | float) or time_limit_s <= 0:
+            raise UserError(f"environment sql: time_limit_s={time_limit_s!r} was given; seconds above 0 are expected")
         self.row_cap = row_cap
         self.time_limit_s = time_limit_s
         self._worlds: dict[str, SqlWorld] = {}

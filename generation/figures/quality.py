@@ -89,7 +89,7 @@ class QualityTally:
 
     def __init__(self, rules: UserRules) -> None:
         self.rules = rules
-        self._dialogues = self._messages = 0
+        self._dialogues = self._messages = self._opened = 0
         self._counts: Counter[Figure] = Counter()
         self._examples: dict[Figure, Example] = {}
         self._openings: set[bytes] = set()
@@ -99,7 +99,9 @@ class QualityTally:
         quality = dialogue_quality(dialogue, self.rules)
         self._dialogues += 1
         self._messages += quality.messages
-        self._openings.add(blake2b(quality.opening.encode(), digest_size=8).digest())
+        if not dialogue.provenance.get("parent_messages"):  # forks share their opening by design
+            self._opened += 1
+            self._openings.add(blake2b(quality.opening.encode(), digest_size=8).digest())
         for figure, fault in {fault.figure: fault for fault in reversed(quality.faults)}.items():
             self._counts[figure] += 1
             example = Example(dialogue_id=quality.dialogue_id, position=fault.position, detail=fault.detail)
@@ -115,7 +117,7 @@ class QualityTally:
             counts={figure: self._counts[figure] for figure in FIGURES},
             shares={figure: round(self._share(self._counts[figure]), 4) for figure in FIGURES},
             examples={figure: self._examples[figure] for figure in FIGURES if figure in self._examples},
-            distinct_openings=round(self._share(len(self._openings)), 4),
+            distinct_openings=round(self._distinct, 4),
             passed=not failures,
             failures=failures,
         )
@@ -128,11 +130,14 @@ class QualityTally:
                 example = self._examples[figure]
                 where = f"{example.dialogue_id}, message {example.position}: {example.detail}"
                 failures.append(f"{figure} in {share:.1%} of the dialogues, at most {limit:.1%} allowed ({where})")
-        distinct = self._share(len(self._openings))
-        if distinct < settings.distinct_openings:
+        if self._distinct < settings.distinct_openings:
             least = settings.distinct_openings
-            failures.append(f"distinct_openings are {distinct:.1%} of the dialogues, at least {least:.1%} expected")
+            failures.append(f"distinct_openings are {self._distinct:.1%} of the dialogues, at least {least:.1%} expected")
         return failures
+
+    @property
+    def _distinct(self) -> float:
+        return len(self._openings) / self._opened if self._opened else 1.0
 
     def _share(self, count: int) -> float:
         return count / self._dialogues if self._dialogues else 0.0

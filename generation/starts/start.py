@@ -11,14 +11,20 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import BeforeValidator, Field, ValidationError
 
 from core.dialogue import Dialogue, Task
 from core.messages import AssistantMessage, Message, SystemMessage, ToolMessage, UserMessage, check_transcript
 from core.settings import Settings, UserError
 from generation.starts.foreign import conversation, tools_of
+
+
+def _place(value: Any) -> Any:
+    if value in ("end", "random") or (isinstance(value, int) and value >= 0):
+        return value
+    raise ValueError("end, random or the index of a message, from 0, is expected")
 
 
 class StartSettings(Settings):
@@ -27,7 +33,7 @@ class StartSettings(Settings):
     the tools of a seed domain beside its own, for tasks of another kind."""
 
     file: Path | None
-    at: Literal["end", "random"] | int
+    at: Annotated[Literal["end", "random"] | int, BeforeValidator(_place)]
     branches: int = Field(ge=1)
     inject: bool
 

@@ -78,6 +78,7 @@ def failing(*names: str) -> list[Check]:
     ("stop", "who"),
     [
         ("user: not done after 12 messages", "user"),
+        ("replay: the given calls do not return here what they returned there", "tool"),
         ("agent: no answer after 8 rounds of tool use", "agent"),
         ("tool_simulator: nothing usable in 3 attempts: agent: x", "tool"),
         ("task_writer: nothing usable", "task"),
