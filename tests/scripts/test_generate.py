@@ -227,7 +227,9 @@ def test_a_full_disk_is_said_plainly_and_the_same_command_goes_on(tmp_path: Path
     assert full.returncode == 2, full.stderr
     assert full.stderr.startswith("the disk is full ([Errno 27] File too large")
     assert full.stderr.count("\n") == 1
-    (unfinished,) = [d for d in (tmp_path / "generate").iterdir() if "running" in (d / "manifest.json").read_text()]
+    (unfinished,) = [
+        d for d in (tmp_path / "generate").iterdir() if '"status": "running"' in (d / "manifest.json").read_text()
+    ]
     kept = (unfinished / "user_oriented_exec" / "journal.jsonl").read_bytes()
     assert 2 < kept.count(b"\n") < 40
     resumed = generate(tmp_path, GYM, "n=40")
