@@ -54,10 +54,9 @@ def crowd(settings: CrowdSettings) -> dict[str, Any]:
         tempfile.TemporaryDirectory() as folder,
         stage(Path(folder), settings.pipeline, settings.seed, settings.domains) as made,
     ):
-        llm = partial(OpenAILLM, [settings.base_url], max_in_flight=None, seed=settings.seed)
-        asyncio.run(
-            _again_and_again(made.pipeline(settings.pipeline, llm()), settings.warming, settings.warming, 1, ignore)
-        )
+        llm = partial(OpenAILLM, [settings.base_url], max_in_flight=None, outage_s=10.0, seed=settings.seed)
+        first = made.pipeline(settings.pipeline, llm())
+        asyncio.run(_again_and_again(first, settings.warming, settings.warming, settings.warming, ignore))
         counted = Counted(llm())
         pipeline = made.pipeline(settings.pipeline, counted)
         before, cpu, wall = _peak_bytes(), time.process_time(), time.monotonic()

@@ -52,7 +52,7 @@ class Mock:
         self.answers = answers
         self.counts = {"calls": 0, "now": 0, "most": 0, "unknown": 0}
 
-    async def chat(self, request: web.Request) -> web.Response:
+    async def chat(self, request: web.BaseRequest) -> web.Response:
         found = _SEED.search(await request.read())
         seed = int(found[1]) if found else -1
         counts = self.counts
@@ -71,27 +71,28 @@ class Mock:
             return web.Response(status=400, text=f"no answer was recorded for the seed {seed}")
         return web.Response(body=self.answers[seed], content_type="application/json")
 
-    async def figures(self, _: web.Request) -> web.Response:
+    def figures(self) -> web.Response:
         """The counts since they were last asked for: calls, most at once, calls without an answer."""
         told = dict(self.counts)
         self.counts.update(calls=0, most=self.counts["now"], unknown=0)
         return web.json_response(told)
 
+    async def answer(self, request: web.BaseRequest) -> web.Response:
+        """Without a router, which would cost more than the rest."""
+        if request.path == "/v1/chat/completions":
+            return await self.chat(request)
+        if request.path == "/v1/models":
+            return web.json_response({"object": "list", "data": [{"id": MODEL, "object": "model"}]})
+        return self.figures() if request.path == "/figures" else web.Response(status=404)
 
-async def _models(_: web.Request) -> web.Response:
-    return web.json_response({"object": "list", "data": [{"id": MODEL, "object": "model"}]})
 
-
-def application(mock: Mock) -> web.Application:
-    app = web.Application(client_max_size=64 * 2**20)
-    app.add_routes(
-        [
-            web.post("/v1/chat/completions", mock.chat),
-            web.get("/v1/models", _models),
-            web.get("/figures", mock.figures),
-        ]
-    )
-    return app
+async def serve(mock: Mock, port: int) -> None:
+    """Until the process is ended."""
+    runner = web.ServerRunner(web.Server(mock.answer, access_log=None))
+    await runner.setup()
+    # All dialogues of a benchmark may connect in the same moment.
+    await web.TCPSite(runner, "127.0.0.1", port, backlog=8192).start()
+    await asyncio.Event().wait()
 
 
 def read_answers(path: Path) -> dict[int, bytes]:
@@ -107,5 +108,4 @@ if __name__ == "__main__":
     parser.add_argument("--answers", type=Path)
     given = parser.parse_args()
     mock = Mock(latency(given.latency), read_answers(given.answers) if given.answers else None)
-    # All dialogues of a benchmark may connect in the same moment.
-    web.run_app(application(mock), host="127.0.0.1", port=given.port, print=None, access_log=None, backlog=8192)
+    asyncio.run(serve(mock, given.port))

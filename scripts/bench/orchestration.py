@@ -49,7 +49,7 @@ class OrchestrationSettings(BenchSettings):
     played: int = Field(default=128, ge=1)
     played_s: float = 0.05
     crowd: int = Field(default=4096, ge=1)
-    crowd_s: float = 5.0
+    crowd_s: float = 1.0
 
 
 TASK = Task(task_id="t", goal="g", subgoals=("g",), difficulty="easy", rubric=Rubric(criteria=()))
