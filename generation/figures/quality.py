@@ -132,7 +132,9 @@ class QualityTally:
                 failures.append(f"{figure} in {share:.1%} of the dialogues, at most {limit:.1%} allowed ({where})")
         if self._distinct < settings.distinct_openings:
             least = settings.distinct_openings
-            failures.append(f"distinct_openings are {self._distinct:.1%} of the dialogues, at least {least:.1%} expected")
+            failures.append(
+                f"distinct_openings are {self._distinct:.1%} of the dialogues, at least {least:.1%} expected"
+            )
         return failures
 
     @property
