@@ -9,8 +9,7 @@ import logging
 import math
 import time
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 
 from core.settings import UserError
@@ -71,15 +70,6 @@ class Replica:
         """Requests that are there or wait."""
         return self.in_flight + len(self._waiting)
 
-    @asynccontextmanager
-    async def slot(self, turn: int, tokens: int) -> AsyncIterator[None]:
-        """Be one of the requests in flight. Raises DrainedError where the server is drained before there is room."""
-        await self._enter(turn, tokens)
-        try:
-            yield
-        finally:
-            self._leave(tokens)
-
     def answered(self) -> None:
         self.served += 1
         self.failures = self.drains = 0
@@ -106,7 +96,9 @@ class Replica:
                 ready.set_exception(DrainedError())
         self._waiting.clear()
 
-    async def _enter(self, turn: int, tokens: int) -> None:
+    async def enter(self, turn: int, tokens: int) -> None:
+        """Be one of the requests in flight, as soon as there is room, until `leave`. Raises DrainedError if the server is
+        drained before."""
         if not self._waiting and self._has_room(tokens):
             self._take(tokens)
             return
@@ -117,10 +109,11 @@ class Replica:
             await ready
         except asyncio.CancelledError:
             if ready.done() and not ready.cancelled() and not ready.exception():
-                self._leave(tokens)  # it was let in and cancelled at the same moment
+                self.leave(tokens)  # it was let in and cancelled at the same moment
             raise
 
-    def _leave(self, tokens: int) -> None:
+    def leave(self, tokens: int) -> None:
+        """Make room again."""
         self.in_flight -= 1
         self.tokens -= tokens
         self._admit()
@@ -167,17 +160,15 @@ class Fleet:
         self._silent_since = math.inf
         self._revivals: set[asyncio.Task[None]] = set()
 
-    @asynccontextmanager
-    async def slot(self, affinity: str, tokens: int) -> AsyncIterator[Replica]:
-        """A place at the server of a dialogue, as soon as there is room for so many tokens. Where no server stands it waits for
-        one, and raises UserError after `outage_s` seconds without any."""
+    async def enter(self, affinity: str, tokens: int) -> Replica:
+        """The server of a dialogue, as soon as there is room for so many tokens; the caller leaves it. Where no server stands it
+        waits for one, and raises UserError after `outage_s` seconds without any."""
         while True:
             await self._wait_for_any()
             replica, turn = self._home(affinity)
             try:
-                async with replica.slot(turn, tokens):
-                    yield replica
-                    return
+                await replica.enter(turn, tokens)
+                return replica
             except DrainedError:
                 continue
 

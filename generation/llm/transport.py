@@ -117,18 +117,20 @@ class Transport:
         attempt = 1
         answered: tuple[Replica | None, int] = (None, 0)
         while True:
-            async with self.fleet.slot(affinity, tokens) as replica:
-                sent, (asked, before) = time.monotonic(), answered
-                try:
-                    answer = await self._send(replica, path, body, parse)
-                    replica.answered()
-                    return answer
-                except UNREACHABLE as error:
-                    self.fleet.drain(replica, _said(error))
-                    continue
-                except (TransientError, aiohttp.ClientError, TimeoutError) as error:
-                    problem = error
-                    self._note(replica, error, sent)
+            replica = await self.fleet.enter(affinity, tokens)
+            sent, (asked, before) = time.monotonic(), answered
+            try:
+                answer = await self._send(replica, path, body, parse)
+                replica.answered()
+                return answer
+            except UNREACHABLE as error:
+                self.fleet.drain(replica, _said(error))
+                continue
+            except (TransientError, aiohttp.ClientError, TimeoutError) as error:
+                problem = error
+                self._note(replica, error, sent)
+            finally:
+                replica.leave(tokens)
             answered = replica, replica.served
             if not (_is_busy(problem) and replica is asked and replica.served > before):
                 attempt += 1

@@ -323,16 +323,17 @@ def test_a_gate_lets_everybody_in_within_its_limits(
 
         async def one(turn: int, size: int, fate: int) -> None:
             nonlocal passed
-            async with replica.slot(turn, size):
-                inside.append(size)
-                try:
-                    assert len(inside) <= (requests or 99)
-                    assert sum(inside) <= (tokens or 10**9) or inside == [size]
-                    for _ in range(fate):
-                        await asyncio.sleep(0)
-                finally:
-                    inside.remove(size)
-                passed += 1
+            await replica.enter(turn, size)
+            inside.append(size)
+            try:
+                assert len(inside) <= (requests or 99)
+                assert sum(inside) <= (tokens or 10**9) or inside == [size]
+                for _ in range(fate):
+                    await asyncio.sleep(0)
+            finally:
+                inside.remove(size)
+                replica.leave(size)
+            passed += 1
 
         tasks = [asyncio.create_task(one(*each)) for each in wanted]
         await asyncio.sleep(0)
@@ -349,17 +350,14 @@ def test_a_gate_lets_everybody_in_within_its_limits(
 
 async def test_who_waits_at_a_drained_server_is_sent_away() -> None:
     replica = Replica("http://x", Limits(requests=1))
-    async with replica.slot(0, 1):
-
-        async def late() -> None:
-            async with replica.slot(1, 1):
-                pytest.fail("it was let in")
-
-        waiting = asyncio.create_task(late())
-        await asyncio.sleep(0)
-        replica.drain()
-        with pytest.raises(DrainedError):
-            await waiting
+    await replica.enter(0, 1)
+    waiting = asyncio.create_task(replica.enter(1, 1))
+    await asyncio.sleep(0)
+    assert replica.load == 2
+    replica.drain()
+    with pytest.raises(DrainedError):
+        await waiting
+    replica.leave(1)
     assert (replica.in_flight, replica.load) == (0, 0)
 
 
