@@ -6,6 +6,7 @@ import json
 import struct
 import subprocess
 import sys
+import time
 from pathlib import Path
 from types import ModuleType
 
@@ -33,6 +34,18 @@ def records(run: Path) -> list[wandb_internal_pb2.Record]:
     return found
 
 
+def settled(run: Path) -> list[wandb_internal_pb2.Record]:
+    """wandb's own process writes the file, and on a busy machine it is done a moment after the run has ended."""
+    deadline, before = time.monotonic() + 20, -1
+    while time.monotonic() < deadline:
+        written = records(run)
+        if len(written) == before and any(record.HasField("run") for record in written):
+            break
+        before = len(written)
+        time.sleep(0.3)
+    return records(run)
+
+
 def test_an_offline_run_keeps_everything_under_outputs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -57,7 +70,7 @@ def test_an_offline_run_keeps_everything_under_outputs(
         tracker.summary({"best": 1.0})
 
     (run,) = (outputs / "wandb").glob("offline-run-*")
-    written = records(run)
+    written = settled(run)
     (header,) = (record.run for record in written if record.HasField("run"))
     assert (header.run_id, header.run_group, header.job_type) == ("train-r1", "pipeline-1", "train")
     assert {item.key: item.value_json for item in header.config.update}["lr"] == "0.5"
