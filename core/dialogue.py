@@ -258,11 +258,14 @@ class Dialogue(Frozen):
 
 
 def calls(messages: Sequence[Message]) -> list[tuple[str, dict[str, Any], str]]:
-    """Every tool call in order as (name, arguments, result text). Raises ContractError for arguments that are no object."""
+    """Every tool call in order as (name, arguments, result text). One whose arguments are no JSON object never reached a tool
+    and is left out."""
     results = {m.tool_call_id: m.content for m in messages if isinstance(m, ToolMessage)}
-    return [
-        (call.name, call.parsed(), results.get(call.id, ""))
-        for message in messages
-        if isinstance(message, AssistantMessage)
-        for call in message.tool_calls or ()
-    ]
+    found = []
+    for message in messages:
+        for call in message.tool_calls or () if isinstance(message, AssistantMessage) else ():
+            try:
+                found.append((call.name, call.parsed(), results.get(call.id, "")))
+            except ContractError:
+                continue
+    return found
