@@ -35,7 +35,7 @@ def hits_of_vllm(
     shutil.rmtree(directory, ignore_errors=True)
     directory.mkdir(parents=True)
     model = directory / "model"
-    made = [outcome.dialogue for outcome in played.outcomes if outcome.dialogue]
+    made = [outcome.dialogue for outcome in played.outcomes if outcome.status == "accepted" and outcome.dialogue]
     tiny = OmegaConf.load(CONF / "model" / "tiny.yaml")
     assert isinstance(tiny, DictConfig)
     prepare_base(typed(tiny, ModelSettings), made, 0, model)

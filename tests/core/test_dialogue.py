@@ -8,7 +8,7 @@ import pytest
 from transcripts import DIALOGUE, MESSAGES
 
 from core.dialogue import Dialogue, calls
-from core.messages import AssistantMessage, ContractError, FunctionCall, ToolCall, ToolMessage, UserMessage
+from core.messages import AssistantMessage, ContractError, FunctionCall, ToolCall, ToolMessage, ToolSpec, UserMessage
 from core.records import read_jsonl, write_jsonl
 
 
@@ -74,10 +74,8 @@ def test_no_user_no_steps() -> None:
 
 def test_calls_that_reached_no_tool_are_left_out() -> None:
     """A model that is evaluated may write anything; what it was answered then is no tool's result."""
-    broken = [
-        ToolCall(id=str(n), function=FunctionCall(name="get_member", arguments=text))
-        for n, text in enumerate(("[3]", "{", "3"))
-    ]
+    texts = ("[3]", "{", "3")
+    broken = [ToolCall(id=str(n), function=FunctionCall(name="get", arguments=text)) for n, text in enumerate(texts)]
     good = ToolCall.make("c", "get_member", {"member_id": 3})
     messages = [AssistantMessage(tool_calls=(*broken, good)), ToolMessage(tool_call_id="c", content="Ann")]
     assert calls(messages) == [("get_member", {"member_id": 3}, "Ann")]
