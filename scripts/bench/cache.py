@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections import Counter, OrderedDict
+from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cache, partial
@@ -89,10 +89,10 @@ def total(tallies: Iterable[Tally]) -> Tally:
 def served(request: Request, completion: Completion, thinking: int) -> Served:
     """A request in the chat format of Qwen3-Thinking, in which earlier reasoning is kept only since the user last spoke. The
     stand-in hardly thinks: its reasoning is made `thinking` tokens long."""
-    messages = [_think(message, thinking) for message in request.messages]
+    messages = [thoughtful(message, thinking) for message in request.messages]
     tools = [tool.openai() for tool in request.tools]
     prompt = _TOKEN.findall(render(messages, tools, prompt=True))
-    answer = _think(completion.message, thinking)
+    answer = thoughtful(completion.message, thinking)
     # Of the answer only what the next prompt may go on from: the whole turn, as it is rendered when nobody has spoken since.
     after = _TOKEN.findall(render([*messages, answer], tools, prompt=False))
     tokens = after if after[: len(prompt)] == prompt else prompt
@@ -100,11 +100,11 @@ def served(request: Request, completion: Completion, thinking: int) -> Served:
     return Served(request.role, request.affinity, len(prompt), generated, _blocks(tokens))
 
 
-def _think(message: Message, thinking: int) -> Message:
+def thoughtful(message: Message, thinking: int) -> Message:
+    """The stand-in's short reasoning made about `thinking` tokens long; different reasoning stays different."""
     if not isinstance(message, AssistantMessage) or not message.reasoning_content:
         return message
-    own = Counter(message.reasoning_content + message.content).most_common(1)[0][1]
-    return message.model_copy(update={"reasoning_content": f"{own}" + " hm" * thinking})
+    return message.model_copy(update={"reasoning_content": message.reasoning_content + " hm" * thinking})
 
 
 def _blocks(tokens: Sequence[str]) -> tuple[int, ...]:

@@ -1,4 +1,8 @@
-"""The prefix cache of a real engine, by its own counts: vLLM with a tiny untrained Qwen3 is asked what a pipeline asked."""
+"""The prefix cache of a real engine, by its own counts: vLLM with a tiny untrained Qwen3 is asked what a pipeline asked.
+
+Random weights do not answer as the stand-in did, whose answers stand in the next prompts. So after each request the engine is
+shown prompt and answer together: then its cache holds what it would hold had it written the answer itself.
+"""
 
 from __future__ import annotations
 
@@ -6,86 +10,127 @@ import asyncio
 import re
 import shutil
 import urllib.request
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
 from core.serving import EngineSettings, serve
 from core.settings import typed
-from generation.llm.base import Request
+from generation.llm.base import Completion, Request
 from generation.llm.openai import OpenAILLM
-from generation.running import run_workers
+from scripts.bench.cache import PrefixCache, Served, Tally, thoughtful
 from scripts.bench.played import Played
 from scripts.launch import CONF
 from training.model import prepare_base
 from training.settings import ModelSettings
 
-ANSWER_TOKENS = 4
-"""The answers are of no interest: what is asked next holds the stand-in's."""
+MAX_LENGTH = 16_384
 _COUNT = re.compile(r"^vllm:prefix_cache_(queries|hits)_total\S* ([0-9.e+]+)$", re.M)
 
 
+@dataclass
+class Asked:
+    """What the engine counted, by role, of the requests that count; and all that it counted of all requests."""
+
+    engine: dict[str, Tally] = field(default_factory=dict)
+    queries: int = 0
+    hits: int = 0
+
+
 def hits_of_vllm(
-    played: Played, counted: frozenset[str], talk: Sequence[str], dialogues: int, directory: Path
-) -> dict[str, Any]:
-    """Hit rates of the `talk` roles, of the others and of all, after as many other dialogues have warmed the cache."""
-    shutil.rmtree(directory, ignore_errors=True)
-    directory.mkdir(parents=True)
-    model = directory / "model"
-    made = [outcome.dialogue for outcome in played.outcomes if outcome.status == "accepted" and outcome.dialogue]
-    tiny = OmegaConf.load(CONF / "model" / "tiny.yaml")
-    assert isinstance(tiny, DictConfig)
-    prepare_base(typed(tiny, ModelSettings), made, 0, model)
+    played: Played, counted: frozenset[str], dialogues: int, thinking: int, directory: Path
+) -> dict[str, object]:
+    """By role, of so many dialogues after as many others have warmed the cache: what the engine counted, and what the simulated
+    cache says of the same requests. Beside it the engine's counters over everything, and the same added up request by request."""
+    folder = directory / "engine"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
     names = list(dict.fromkeys(request.affinity for request in played.requests))
-    first = [name for name in names if name not in counted][:dialogues]
-    then = [name for name in names if name in counted][:dialogues]
-    settings = EngineSettings(device="cpu", max_model_len=16_384, max_num_seqs=16, tool_call_parser="hermes")
-    with serve(model, settings, directory, name="tiny") as (url,):
-        asyncio.run(_ask(url, played.requests, first))
-        talked = _counts(url, [r for r in played.requests if r.role in talk], then)
-        rest = _counts(url, [r for r in played.requests if r.role not in talk], then)
-    both = {key: talked[key] + rest[key] for key in talked}
+    warming = [name for name in names if name not in counted][:dialogues]
+    chosen = [name for name in names if name in counted][:dialogues]
+    _build(played, folder / "model")
+    settings = EngineSettings(
+        device="cpu",
+        max_model_len=MAX_LENGTH,
+        max_num_seqs=16,
+        tool_call_parser="hermes",
+        extra_arguments=("--enable-prompt-tokens-details",),
+    )
+    asked = Asked()
+    with serve(folder / "model", settings, folder, name="tiny") as (url,):
+        asyncio.run(_ask(url, played, warming, thinking, Asked()))
+        before = metrics(url)
+        asyncio.run(_ask(url, played, chosen, thinking, asked))
+        after = metrics(url)
     return {
-        "talk": talked["hits"] / talked["queries"],
-        "others": rest["hits"] / rest["queries"],
-        "all": both["hits"] / both["queries"],
-        "tokens": both["queries"],
-        "dialogues": len(then),
-        "tokenizer": "the tiny model's, of 2,048 pieces",
+        "engine": asked.engine,
+        "the engine's": asked.engine,
+        "the simulated cache's": _simulated(played, warming, chosen),
+        "the engine's counters": {name: after[name] - before[name] for name in after},
+        "request by request": {"queries": asked.queries, "hits": asked.hits},
     }
 
 
-def _counts(url: str, requests: Sequence[Request], names: Sequence[str]) -> dict[str, float]:
-    """The engine's counts of tokens asked and found while it is asked this."""
-    before = _metrics(url)
-    asyncio.run(_ask(url, requests, names))
-    return {key: value - before[key] for key, value in _metrics(url).items()}
+def _build(played: Played, directory: Path) -> None:
+    """The tiny model of conf/model/, its vocabulary learnt from the dialogues."""
+    made = [outcome.dialogue for outcome in played.outcomes if outcome.status == "accepted" and outcome.dialogue]
+    tiny = OmegaConf.load(CONF / "model" / "tiny.yaml")
+    assert isinstance(tiny, DictConfig)
+    prepare_base(typed(tiny, ModelSettings), made, 0, directory)
 
 
-def _metrics(url: str) -> dict[str, float]:
-    with urllib.request.urlopen(f"{url.removesuffix('/v1')}/metrics") as response:
-        found = _COUNT.findall(response.read().decode())
-    counts = {"queries": 0.0, "hits": 0.0}
-    for name, value in found:
-        counts[name] += float(value)
-    return counts
-
-
-async def _ask(url: str, requests: Sequence[Request], names: Sequence[str]) -> None:
-    """Each dialogue's requests one after the other, the dialogues beside each other."""
-    llm = OpenAILLM([url], sampling={"max_tokens": ANSWER_TOKENS}, structured=[])
-    waiting: Iterator[str] = iter(names)
-
-    async def work() -> None:
-        for name in waiting:
-            for request in requests:
-                if request.affinity == name:
-                    await llm.complete(replace(request, json_schema=None))
-
+async def _ask(url: str, played: Played, names: Sequence[str], thinking: int, asked: Asked) -> None:
+    """In the order in which the pipeline asked, one after the other."""
+    writing = OpenAILLM([url], sampling={"max_tokens": 1}, structured=[])
+    reading = OpenAILLM([url], sampling={"max_tokens": 1}, structured=[], extra_body={"add_generation_prompt": False})
     try:
-        await run_workers(4, work)
+        for request in played.requests:
+            if request.affinity not in names:
+                continue
+            messages = tuple(thoughtful(message, thinking) for message in request.messages)
+            plain = replace(request, messages=messages, json_schema=None)
+            completion = await writing.complete(plain)
+            _count(asked, completion)
+            asked.engine.setdefault(request.role, Tally()).add(_served(request, completion), completion.cached_tokens)
+            answer = thoughtful(played.answers[request.key].message, thinking)
+            _count(asked, await reading.complete(replace(plain, messages=(*messages, answer))))
     finally:
-        await llm.close()
+        await writing.close()
+        await reading.close()
+
+
+def _count(asked: Asked, completion: Completion) -> None:
+    asked.queries += completion.prompt_tokens
+    asked.hits += completion.cached_tokens
+
+
+def _served(request: Request, completion: Completion) -> Served:
+    return Served(request.role, request.affinity, completion.prompt_tokens, completion.completion_tokens, ())
+
+
+def _simulated(played: Played, warming: Sequence[str], chosen: Sequence[str]) -> dict[str, Tally]:
+    """The same requests at one cache that nothing has to leave."""
+    cache, made = PrefixCache(1 << 30), dict[str, Tally]()
+    for names in (warming, chosen):
+        for request in played.served:
+            if request.affinity in names:
+                cached = cache.serve(request)
+                if names is chosen:
+                    made.setdefault(request.role, Tally()).add(request, cached)
+    return made
+
+
+def metrics(url: str) -> dict[str, int]:
+    """What the engine counted since it was started: prompt tokens looked up, and those of them that were cached."""
+    with urllib.request.urlopen(f"{url.removesuffix('/v1')}/metrics") as response:
+        return read_metrics(response.read().decode())
+
+
+def read_metrics(text: str) -> dict[str, int]:
+    """Prometheus' text format, over all engines of the server."""
+    counts = {"queries": 0, "hits": 0}
+    for name, value in _COUNT.findall(text):
+        counts[name] += int(float(value))
+    return counts

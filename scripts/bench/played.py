@@ -52,16 +52,18 @@ class Recorder:
 
 @dataclass(frozen=True)
 class Played:
-    """A pipeline's requests in the order in which they came, and its dialogues."""
+    """A pipeline's requests in the order in which they came, their answers, and its dialogues."""
 
     requests: tuple[Request, ...]
+    answers: dict[str, Completion]
     served: tuple[Served, ...]
     outcomes: tuple[Outcome, ...]
 
     @property
     def later(self) -> frozenset[str]:
-        """The later half of the dialogues."""
-        names = list(dict.fromkeys(request.affinity for request in self.requests))
+        """The half of the dialogues with the higher numbers. They come later, though not in their order: a run begins the long ones
+        among its last dialogues first."""
+        names = sorted({request.affinity for request in self.requests})
         return frozenset(names[len(names) // 2 :])
 
     def long(self, turns: int) -> frozenset[str]:

@@ -52,8 +52,8 @@ class PrefixSettings(BenchSettings):
     `engine_dialogues`."""
 
     pipeline: str = "user_oriented_exec"
-    dialogues: int = Field(default=192, ge=2)
-    concurrency: int = Field(default=64, ge=1)
+    dialogues: int = Field(default=384, ge=2)
+    concurrency: int = Field(default=48, ge=1)
     domains: tuple[str, ...] = ("clinic", "gym", "library")
     density: int = 4
     turns: int = 10
@@ -85,9 +85,10 @@ def measure(settings: PrefixSettings) -> Report:
     if settings.engine:
         from scripts.bench.engine import hits_of_vllm  # noqa: PLC0415  torch and vLLM, which nothing else here needs
 
-        measured = hits_of_vllm(played, counted, DIALOGUE, settings.engine_dialogues, settings.directory / "engine")
-        figures.append(Figure(name="hit of user and agent, vLLM", value=measured["talk"], target=0.9, better="higher"))
-        notes["vLLM's own counts"] = measured
+        made = hits_of_vllm(played, counted, settings.engine_dialogues, settings.costs.thinking, settings.directory)
+        value = _hit(made.pop("engine"), DIALOGUE)
+        figures.append(Figure(name="hit of user and agent, vLLM", value=value, target=0.9, better="higher"))
+        notes["vLLM"] = {name: _hits(tally) if isinstance(tally, dict) else tally for name, tally in made.items()}
     return Report(name="prefix", inputs=settings.model_dump(mode="json"), figures=tuple(figures), notes=notes)
 
 
@@ -103,6 +104,7 @@ def play(settings: PrefixSettings, pipeline: str, overrides: Sequence[str] = ())
     thinking = settings.costs.thinking
     return Played(
         requests=tuple(recorder.asked),
+        answers=recorder.answers,
         served=tuple(served(request, recorder.answers[request.key], thinking) for request in recorder.asked),
         outcomes=tuple(outcomes),
     )
