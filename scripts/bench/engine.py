@@ -32,18 +32,26 @@ _COUNT = re.compile(r"^vllm:prefix_cache_(queries|hits)_total\S* ([0-9.e+]+)$", 
 
 @dataclass
 class Asked:
-    """What the engine counted, by role, of the requests that count; and all that it counted of all requests."""
+    """What an engine said of the requests that it was asked: by role of those that count, and added up over all."""
 
-    engine: dict[str, Tally] = field(default_factory=dict)
+    by_role: dict[str, Tally] = field(default_factory=dict)
     queries: int = 0
     hits: int = 0
 
 
-def hits_of_vllm(
-    played: Played, counted: frozenset[str], dialogues: int, thinking: int, directory: Path
-) -> dict[str, object]:
-    """By role, of so many dialogues after as many others have warmed the cache: what the engine counted, and what the simulated
-    cache says of the same requests. Beside it the engine's counters over everything, and the same added up request by request."""
+@dataclass(frozen=True)
+class Verdict:
+    """The engine's hits by role, what the simulated cache says of the same requests, and as a check the engine's counters beside what
+    it said request by request."""
+
+    engine: dict[str, Tally]
+    simulated: dict[str, Tally]
+    counters: dict[str, int]
+    added_up: dict[str, int]
+
+
+def ask_vllm(played: Played, counted: frozenset[str], dialogues: int, thinking: int, directory: Path) -> Verdict:
+    """So many of the counted dialogues, after as many others have warmed the cache."""
     folder = directory / "engine"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
@@ -64,13 +72,12 @@ def hits_of_vllm(
         before = metrics(url)
         asyncio.run(_ask(url, played, chosen, thinking, asked))
         after = metrics(url)
-    return {
-        "engine": asked.engine,
-        "the engine's": asked.engine,
-        "the simulated cache's": _simulated(played, warming, chosen),
-        "the engine's counters": {name: after[name] - before[name] for name in after},
-        "request by request": {"queries": asked.queries, "hits": asked.hits},
-    }
+    return Verdict(
+        engine=dict(sorted(asked.by_role.items())),
+        simulated=dict(sorted(_simulated(played, warming, chosen).items())),
+        counters={name: after[name] - before[name] for name in after},
+        added_up={"queries": asked.queries, "hits": asked.hits},
+    )
 
 
 def _build(played: Played, directory: Path) -> None:
@@ -93,7 +100,7 @@ async def _ask(url: str, played: Played, names: Sequence[str], thinking: int, as
             plain = replace(request, messages=messages, json_schema=None)
             completion = await writing.complete(plain)
             _count(asked, completion)
-            asked.engine.setdefault(request.role, Tally()).add(_served(request, completion), completion.cached_tokens)
+            asked.by_role.setdefault(request.role, Tally()).add(_served(request, completion), completion.cached_tokens)
             answer = thoughtful(played.answers[request.key].message, thinking)
             _count(asked, await reading.complete(replace(plain, messages=(*messages, answer))))
     finally:

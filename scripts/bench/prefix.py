@@ -83,12 +83,14 @@ def measure(settings: PrefixSettings) -> Report:
     figures += model
     notes["cost model"] = assumed
     if settings.engine:
-        from scripts.bench.engine import hits_of_vllm  # noqa: PLC0415  torch and vLLM, which nothing else here needs
+        from scripts.bench.engine import ask_vllm  # noqa: PLC0415  torch and vLLM, which nothing else here needs
 
-        made = hits_of_vllm(played, counted, settings.engine_dialogues, settings.costs.thinking, settings.directory)
-        value = _hit(made.pop("engine"), DIALOGUE)
+        said = ask_vllm(played, counted, settings.engine_dialogues, settings.costs.thinking, settings.directory)
+        value = _hit(said.engine, DIALOGUE)
         figures.append(Figure(name="hit of user and agent, vLLM", value=value, target=0.9, better="higher"))
-        notes["vLLM"] = {name: _hits(tally) if isinstance(tally, dict) else tally for name, tally in made.items()}
+        notes["vLLM, by its own counts"] = _hits(said.engine)
+        notes["the simulated cache, same requests"] = _hits(said.simulated)
+        notes["vLLM's counters and its counts added up"] = [said.counters, said.added_up]
     return Report(name="prefix", inputs=settings.model_dump(mode="json"), figures=tuple(figures), notes=notes)
 
 
