@@ -18,8 +18,9 @@ from core.messages import AssistantMessage, Message
 from generation.llm.base import Completion, Request
 
 BLOCK = 16
-_TOKEN = re.compile(r"\s?[^\W\d_]{1,6}|\d{1,3}|\s+|[^\w\s]|_")
-"""No model's tokenizer, but about as fine as one: pieces of words with the space before them, three digits, signs."""
+_TOKEN = re.compile(r" ?[^\W\d_]{1,6}|\d{1,3}|\s*[\r\n]+|\s+|[^\w\s]|_")
+"""No model's tokenizer, but about as fine as one, and like them it joins no line break with the word after it: pieces of words
+with the space before them, three digits, signs."""
 
 
 @dataclass(frozen=True)

@@ -41,8 +41,8 @@ class Asked:
 
 @dataclass(frozen=True)
 class Verdict:
-    """The engine's hits by role, what the simulated cache says of the same requests, and as a check the engine's counters beside what
-    it said request by request."""
+    """The engine's hits by role, what the simulated cache says of the same requests, and as a check the engine's counters
+    beside what it said request by request."""
 
     engine: dict[str, Tally]
     simulated: dict[str, Tally]

@@ -15,13 +15,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from core.messages import AssistantMessage, SystemMessage, UserMessage
+from core.messages import AssistantMessage, SystemMessage, ToolCall, ToolMessage, UserMessage
 from core.settings import Settings, UserError
 from generation.llm.base import AgentContext, Completion, Request
 from generation.seeds.bundled import BundledSeeds
 from scripts.bench import environment, orchestration, prefix
 from scripts.bench.cache import BLOCK, PrefixCache, Served, Tally, served, total
 from scripts.bench.databases import calls_of, grown, rows_in, tools_of
+from scripts.bench.engine import read_metrics
 from scripts.bench.mock_server import latency
 from scripts.bench.orchestration import TASK
 from scripts.bench.prefix import Costs
@@ -220,6 +221,30 @@ def test_a_dialogue_that_goes_on_shares_its_prefix_until_thoughts_are_dropped() 
     assert shared == one.prompt_tokens // BLOCK, "the prompt and not the answer, which had a thought before it"
     assert one.answer_tokens > 64 + 40
     assert two.prompt_tokens - one.prompt_tokens < 64 + 40 + 40
+
+
+def test_the_next_round_of_a_turn_finds_prompt_and_answer() -> None:
+    """By hand: the tool's result is all that is new, thoughts included."""
+    first = _request(SystemMessage(content="rule " * 200), UserMessage(content="question " * 40))
+    answer = AssistantMessage(reasoning_content="hm", tool_calls=(ToolCall.make("c", "look", {"id": 5}),))
+    one = served(first, Completion(answer), thinking=64)
+    result = ToolMessage(tool_call_id="c", content="row " * 30)
+    two = served(_request(*first.messages, answer, result), Completion(answer), thinking=64)
+    cache = PrefixCache(1_000)
+    assert cache.serve(one) == 0
+    cached = cache.serve(two)
+    assert cached >= one.prompt_tokens + one.answer_tokens - 2 * BLOCK
+    assert two.prompt_tokens - cached < 30 + 2 * BLOCK + 20
+
+
+def test_an_engines_counters_are_read() -> None:
+    text = """# HELP vllm:prefix_cache_queries_total Prefix cache queries
+vllm:prefix_cache_queries_total{engine="0",model_name="tiny"} 1.458674e+06
+vllm:prefix_cache_queries_total{engine="1",model_name="tiny"} 10.0
+vllm:prefix_cache_hits_total{engine="0",model_name="tiny"} 7.0
+vllm:external_prefix_cache_hits_total{engine="0",model_name="tiny"} 99.0
+"""
+    assert read_metrics(text) == {"queries": 1_458_684, "hits": 7}
 
 
 def test_what_tokens_cost() -> None:
