@@ -18,6 +18,7 @@ from core.messages import AssistantMessage, Message
 from generation.llm.base import Completion, Request
 
 BLOCK = 16
+_COUNT = re.compile(r"^vllm:prefix_cache_(queries|hits)_total\S* ([0-9.e+]+)$", re.M)
 _TOKEN = re.compile(r" ?[^\W\d_]{1,6}|\d{1,3}|\s*[\r\n]+|\s+|[^\w\s]|_")
 """No model's tokenizer, but about as fine as one, and like them it joins no line break with the word after it: pieces of words
 with the space before them, three digits, signs."""
@@ -126,3 +127,11 @@ def _template() -> Any:
     environment = Environment(trim_blocks=True, lstrip_blocks=True, autoescape=False)
     environment.filters["tojson"] = partial(json.dumps, ensure_ascii=False)
     return environment.from_string((Path(training.__file__).parent / "template.jinja").read_text())
+
+
+def read_metrics(text: str) -> dict[str, int]:
+    """The counts of tokens looked up and found in vLLM's /metrics, over all engines of the server."""
+    counts = {"queries": 0, "hits": 0}
+    for name, value in _COUNT.findall(text):
+        counts[name] += int(float(value))
+    return counts

@@ -7,7 +7,6 @@ shown prompt and answer together: then its cache holds what it would hold had it
 from __future__ import annotations
 
 import asyncio
-import re
 import shutil
 import urllib.request
 from collections.abc import Sequence
@@ -20,14 +19,13 @@ from core.serving import EngineSettings, serve
 from core.settings import typed
 from generation.llm.base import Completion, Request
 from generation.llm.openai import OpenAILLM
-from scripts.bench.cache import PrefixCache, Served, Tally, thoughtful
+from scripts.bench.cache import PrefixCache, Served, Tally, read_metrics, thoughtful
 from scripts.bench.played import Played
 from scripts.launch import CONF
 from training.model import prepare_base
 from training.settings import ModelSettings
 
 MAX_LENGTH = 16_384
-_COUNT = re.compile(r"^vllm:prefix_cache_(queries|hits)_total\S* ([0-9.e+]+)$", re.M)
 
 
 @dataclass
@@ -133,11 +131,3 @@ def metrics(url: str) -> dict[str, int]:
     """What the engine counted since it was started: prompt tokens looked up, and those of them that were cached."""
     with urllib.request.urlopen(f"{url.removesuffix('/v1')}/metrics") as response:
         return read_metrics(response.read().decode())
-
-
-def read_metrics(text: str) -> dict[str, int]:
-    """Prometheus' text format, over all engines of the server."""
-    counts = {"queries": 0, "hits": 0}
-    for name, value in _COUNT.findall(text):
-        counts[name] += int(float(value))
-    return counts

@@ -20,9 +20,8 @@ from core.settings import Settings, UserError
 from generation.llm.base import AgentContext, Completion, Request
 from generation.seeds.bundled import BundledSeeds
 from scripts.bench import environment, orchestration, prefix
-from scripts.bench.cache import BLOCK, PrefixCache, Served, Tally, served, total
+from scripts.bench.cache import BLOCK, PrefixCache, Served, Tally, read_metrics, served, total
 from scripts.bench.databases import calls_of, grown, rows_in, tools_of
-from scripts.bench.engine import read_metrics
 from scripts.bench.mock_server import latency
 from scripts.bench.orchestration import TASK
 from scripts.bench.prefix import Costs
