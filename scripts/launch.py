@@ -34,6 +34,7 @@ STAGES = {
     "plan": "plan",
     "generate": "generate",
     "export": "export",
+    "convert": "convert",
     "train": "train",
     "eval": "evaluate",
     "tables": "tables",
