@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 import warnings
 from collections.abc import Iterator, Sequence
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,7 @@ from core.messages import Frozen
 from core.records import write_json
 from core.settings import UserError
 from training.layout import FIGURES, SAMPLES, UNTRAINED
-from training.mixture import Mixture, mix, read_chosen
+from training.mixture import Mixture, Place, mix, read_chosen
 from training.model import prepare_base
 from training.render import render
 from training.settings import TrainSettings
@@ -38,11 +37,13 @@ FEATURES = Features(
 
 class DataFigures(Frozen):
     """What a training reads. A sample is one user turn; tokens are counted once, however many epochs there are.
-    `cut_turns` were left out for their length, `shared_tasks` counts dialogues left out for a validation task."""
+    `cut_turns` were left out for their length, `shared_tasks` counts dialogues left out for a validation task, `skipped` unlawful
+    lines by what is wrong with them."""
 
     sources: dict[str, int]
     validation_domains: tuple[str, ...]
     shared_tasks: int
+    skipped: dict[str, int]
     dialogues: int
     samples: int
     tokens: int
@@ -92,7 +93,7 @@ def load_samples(directory: Path) -> DatasetDict:
 
 
 def _tokenized(
-    files: Sequence[Path], chosen: frozenset[str], settings: TrainSettings, model: Path, cache: Path
+    files: Sequence[Path], chosen: Sequence[Place], settings: TrainSettings, model: Path, cache: Path
 ) -> Dataset:
     """One row a user turn; a turn that was cut is a row of length 0. Several processes share the work."""
     work: dict[str, Any] = {"files": tuple(files), "chosen": chosen, "model": model, "max_tokens": settings.max_tokens}
@@ -115,11 +116,11 @@ def _tokenized(
 
 
 def _rows(
-    parts: list[int], of: int, files: tuple[Path, ...], chosen: frozenset[str], model: Path, max_tokens: int
+    parts: list[int], of: int, files: tuple[Path, ...], chosen: Sequence[Place], model: Path, max_tokens: int
 ) -> Iterator[dict[str, Any]]:
     tokenizer = AutoTokenizer.from_pretrained(model)
     for part in parts:
-        for dialogue in islice(read_chosen(files, chosen), part, None, of):
+        for dialogue in read_chosen(files, chosen[part::of]):
             rendering = render(dialogue, tokenizer, max_tokens)
             for sample in rendering.samples:
                 yield {
@@ -139,6 +140,7 @@ def _figures(mixture: Mixture, splits: dict[str, Dataset], cut_turns: int) -> Da
         sources=mixture.sources,
         validation_domains=mixture.validation_domains,
         shared_tasks=mixture.shared,
+        skipped=mixture.skipped,
         dialogues=len(mixture.train),
         samples=len(train),
         tokens=sum(train["length"]),
