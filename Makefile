@@ -6,7 +6,7 @@ STAGES := plan generate export train eval tables
 overrides := $(-*-command-variables-*-)
 run = .venv/bin/python -m scripts.launch --goals "$(MAKECMDGOALS)" $@ -- $(overrides)
 bench = .venv/bin/python -m scripts.$(subst -,.,$@) $(overrides)
-BENCHES := bench-orchestration bench-prefix bench-environment
+BENCHES := bench-orchestration bench-prefix bench-environment bench-packing
 
 .PHONY: help setup $(STAGES) verify soak check test $(BENCHES) clean
 
@@ -58,6 +58,9 @@ bench-prefix: setup ## what engines have cached of our prompts (engine=true asks
 	@$(bench)
 
 bench-environment: setup ## forks and tool calls beside plain SQLite (database=file.sqlite) -> outputs/bench/
+	@$(bench)
+
+bench-packing: setup ## how full packed rows are, beside TRL's, padding and one tree a row; how evenly ranks work -> outputs/bench/
 	@$(bench)
 
 clean: ## remove outputs/ (the environments stay)
