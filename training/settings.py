@@ -9,7 +9,9 @@ from pydantic import Field, model_validator
 
 from core.settings import Settings
 from core.tracking import TrackingSettings
+from training.hardware import AssumedSettings, HardwareSettings
 from training.mixture import MixtureSettings
+from training.shape import ModelShape
 
 Attention = Literal["sdpa", "eager", "flash_attention_2"]
 
@@ -30,10 +32,12 @@ class TinySettings(Settings):
 
 
 class ModelSettings(Settings):
-    """Either `path`, a hub id or a directory, or `tiny`. `experts` is transformers' way to run a mixture of experts."""
+    """Either `path`, a hub id or a directory, or `tiny`. `experts` is transformers' way to run a mixture of experts; `shape` what a
+    published model's config.json says, for plans where it does not lie here."""
 
     path: str | None = None
     tiny: TinySettings | None = None
+    shape: ModelShape | None = None
     experts: Literal["eager", "batched_mm", "grouped_mm"] | None = None
 
     @model_validator(mode="after")
@@ -60,6 +64,7 @@ class TrainSettings(Settings):
     `processes` null means one per GPU; `data_workers` processes tokenise. `batch_size` samples (user turns) over all
     processes make one optimizer step; `max_tokens` is the longest sample; `evaluations` counts the validations in a run,
     each with a checkpoint. An empty `deepspeed` trains without it. `max_steps` null means `epochs` passes over the data.
+    `plan` says what that takes on `hardware`, with `assume` where it cannot know, instead of training.
     """
 
     profile: str
@@ -80,3 +85,6 @@ class TrainSettings(Settings):
     epochs: float = Field(gt=0)
     max_steps: int | None = Field(ge=1)
     evaluations: int = Field(ge=1)
+    plan: bool
+    hardware: HardwareSettings
+    assume: AssumedSettings

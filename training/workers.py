@@ -16,8 +16,6 @@ import torch
 from core.records import write_atomically
 from core.settings import UserError
 from training.layout import LOG, METRICS, newest_checkpoint, step_of
-from training.model import check_attention
-from training.settings import TrainSettings
 
 GRACE_S = 10.0
 POLL_S = 0.2
@@ -57,19 +55,6 @@ def run_workers(directory: Path, processes: int, report: Report) -> None:
             f"training ended with code {workers.returncode}; the same command goes on from the last checkpoint. "
             f"The end of {log}:\n{tail}"
         )
-
-
-def check_machine(settings: TrainSettings) -> int:
-    """The number of processes to train with. Raises UserError if this machine cannot train as asked."""
-    check_attention(settings.attention)
-    processes = settings.processes or torch.cuda.device_count()
-    if not processes:
-        raise UserError("processes=null means one per GPU, and there is none here: say processes=2")
-    if torch.cuda.is_available() and processes > torch.cuda.device_count():
-        raise UserError(f"processes={processes} was given, but there are {torch.cuda.device_count()} GPUs")
-    if settings.batch_size % processes:
-        raise UserError(f"batch_size={settings.batch_size} is not a multiple of the {processes} processes")
-    return processes
 
 
 def set_environment(processes: int) -> None:
