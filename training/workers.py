@@ -15,8 +15,8 @@ import torch
 
 from core.records import write_atomically
 from core.settings import UserError
+from training.attention import check_attention
 from training.layout import LOG, METRICS, newest_checkpoint, step_of
-from training.model import check_attention
 from training.settings import TrainSettings
 
 GRACE_S = 10.0
