@@ -45,7 +45,7 @@ def stage(config: DictConfig) -> None:
     with open_run(settings.outputs, "train", plain, inputs, group, neutral=NEUTRAL) as job:
         console.print(f"{'resuming' if job.resumed else 'training into'} {job.directory}", soft_wrap=True)
         write_json(job.directory / CONFIG, plain)
-        data = prepare(job.directory, settings, files)
+        data = prepare(job.directory, settings, files, inputs)
         describe(console, data)
         name, group = job.manifest.run_id, job.manifest.group
         with Tracker(settings.tracking, settings.outputs, "train", name, group, plain) as tracker:

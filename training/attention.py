@@ -12,19 +12,25 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Callable
-from typing import Any, Literal
+from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch.nn.attention.bias import causal_lower_right
 from torch.nn.attention.varlen import varlen_attn
+from torch.nn.functional import scaled_dot_product_attention
 from transformers import AttentionInterface
 
 from core.settings import UserError
+from training.settings import Attention
 from training.trie import Tree
 
-Attention = Literal["sdpa", "torch_varlen", "flash_attention_2"]
+HAS_FLASH_ATTN = importlib.util.find_spec("flash_attn") is not None
+
+if HAS_FLASH_ATTN:
+    from flash_attn import flash_attn_varlen_func
+
 Layout = dict[str, Any]
 
 
@@ -56,7 +62,7 @@ def check_attention(attention: Attention) -> None:
         return
     if not torch.cuda.is_available():
         raise UserError(f"attention={attention} needs a CUDA GPU, and there is none here: say attention=sdpa")
-    if attention == "flash_attention_2" and importlib.util.find_spec("flash_attn") is None:
+    if attention == "flash_attention_2" and not HAS_FLASH_ATTN:
         raise UserError(
             "attention=flash_attention_2 needs the flash-attn package: pip install '.[flash]', or say "
             "attention=torch_varlen, the flash kernel that comes with PyTorch"
@@ -80,19 +86,19 @@ def by_chain(
     key, value = key.repeat_interleave(groups, 1), value.repeat_interleave(groups, 1)
     bounds_q, bounds_k = cu_seq_lens_q.tolist(), cu_seq_lens_k.tolist()
     outputs = []
-    for number, (start, end) in enumerate(zip(bounds_q, bounds_q[1:], strict=False)):
+    for number, (start, end) in enumerate(pairwise(bounds_q)):
         asked = query[:, :, start:end]
         seen = slice(bounds_k[number], bounds_k[number + 1])
         if end - start == seen.stop - seen.start:
             own = slice(start, end)
-            output = F.scaled_dot_product_attention(
+            output = scaled_dot_product_attention(
                 asked, key[:, :, own], value[:, :, own], is_causal=True, scale=scaling
             )
         else:
             assert key_index is not None, "a chain with a parent sees more than itself"
             path = key_index[seen]
             mask = causal_lower_right(end - start, len(path))
-            output = F.scaled_dot_product_attention(
+            output = scaled_dot_product_attention(
                 asked, key.index_select(2, path), value.index_select(2, path), attn_mask=mask, scale=scaling
             )
         outputs.append(output)
@@ -138,9 +144,6 @@ def _flash_attn(
     max_k: int,
     scaling: float,
 ) -> torch.Tensor:
-    # Not at the top: the package exists on CUDA machines only.
-    from flash_attn import flash_attn_varlen_func
-
     output: torch.Tensor = flash_attn_varlen_func(
         query, key, value, bounds_q, bounds_k, max_q, max_k, softmax_scale=scaling, causal=True
     )

@@ -8,7 +8,7 @@ import torch
 from huggingface_hub import try_to_load_from_cache
 
 from core.settings import UserError
-from training.model import check_attention
+from training.attention import check_attention
 from training.settings import ModelSettings, TrainSettings
 
 

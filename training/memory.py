@@ -10,13 +10,11 @@ from __future__ import annotations
 from typing import Any
 
 from core.messages import Frozen
+from training.objective import BLOCK
 from training.shape import ModelShape
 
 GRADIENTS_IN_FLIGHT = 1.5
 """A layer's saved activations, and about half as much again for the gradients that travel through it."""
-
-BLOCK = 1 << 27
-"""Logits that exist at once."""
 
 MOST_GATHERED = 10**9
 """DeepSpeed's default of stage3_max_live_parameters."""

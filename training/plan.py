@@ -89,7 +89,7 @@ def plan(settings: TrainSettings, files: Sequence[Path], missing: Sequence[str])
     mixture = mix(files, settings.mixture, settings.seed) if files else None
     tree = _mean_tree(files, mixture, settings.assume) if mixture else _assumed_tree(settings.assume)
     dialogues = len(mixture.train) if mixture else settings.assume.dialogues
-    rows = max(1, math.ceil(dialogues * tree.tokens / (settings.max_tokens * settings.assume.fill)))
+    rows = max(1, math.ceil(dialogues * tree.tokens / (settings.row_tokens * settings.assume.fill)))
     steps = math.ceil(rows / settings.batch_size)
     # One tree's figures are means: FLOPs are linear in all three.
     flops = 3.0 * dialogues * shape.flops(round(tree.tokens), round(tree.pairs), round(tree.trained))
@@ -98,10 +98,10 @@ def plan(settings: TrainSettings, files: Sequence[Path], missing: Sequence[str])
     recipe = Recipe.of(
         settings.deepspeed,
         devices=hardware.devices,
-        row_tokens=settings.max_tokens,
+        row_tokens=settings.row_tokens,
         bf16=hardware.bf16,
         checkpointing=settings.gradient_checkpointing,
-        offloads_activations=False,
+        offloads_activations=settings.activation_offload,
         path_keys=settings.assume.path_keys,
     )
     return Plan(

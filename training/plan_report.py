@@ -38,7 +38,7 @@ def _work(plan: Plan, settings: TrainSettings) -> Table:
     rows = {
         "model": f"{settings.model.path or 'tiny'}: {plan.parameters:,} parameters{active}",
         "recipe": f"{f'ZeRO-{zero}' if zero else 'no ZeRO'}, {settings.attention}, AdamW at {settings.optimizer.learning_rate:g}, "
-        f"rows of {settings.max_tokens:,} tokens, {settings.batch_size} a step, {settings.epochs:g} epochs",
+        f"rows of {settings.row_tokens:,} tokens, {settings.batch_size} a step, {settings.epochs:g} epochs",
         "data": f"{plan.dialogues:,} dialogues{'' if plan.measured else ' (assumed)'}, trees of {plan.tree.tokens:,.0f} tokens",
         "work": f"{plan.rows:,} rows and {plan.steps_per_epoch:,} steps an epoch, {plan.flops_per_epoch:.3g} FLOPs",
         "time": f"{plan.hours_per_epoch:,.2f} h an epoch, {plan.hours:,.2f} h in all, {seconds:,.1f} s a step, on "
