@@ -19,14 +19,15 @@ from training import plan_report
 from training.layout import CONFIG, RESULTS
 from training.machine import check_machine, lacking, weights_elsewhere
 from training.mixture import find_data
+from training.nodes import find_nodes
 from training.plan import plan
 from training.prepare import prepare
 from training.progress import TrainingProgress, describe, summarise
 from training.settings import TrainSettings
-from training.workers import run_workers, set_environment
+from training.workers import join_run, run_workers, set_environment
 
 # What changes nothing in what is trained.
-NEUTRAL = ("outputs", "tracking", "data", "plan", "hardware", "assume")
+NEUTRAL = ("outputs", "tracking", "data", "nodes", "plan", "hardware", "assume")
 
 
 def stage(config: DictConfig) -> None:
@@ -35,11 +36,15 @@ def stage(config: DictConfig) -> None:
     if settings.plan:
         show_plan(console, settings)
         return
-    processes = check_machine(settings)
+    nodes = find_nodes(settings.nodes)
+    processes = check_machine(settings, nodes)
+    set_environment(processes)
+    if nodes.rank:
+        join_run(nodes.await_run(settings.outputs), processes, nodes)
+        return
     source = settings.data or latest(settings.outputs, "generate", "make generate")
     files = find_data(source)
     group = read_manifest(source).group if (source / "manifest.json").is_file() else None
-    set_environment(processes)
     plain: dict[str, Any] = settings.model_dump(mode="json")
     inputs = {f"{file.parent.name}/{file.name}": sha256(file) for file in files}
     with open_run(settings.outputs, "train", plain, inputs, group, neutral=NEUTRAL) as job:
@@ -47,6 +52,7 @@ def stage(config: DictConfig) -> None:
         write_json(job.directory / CONFIG, plain)
         data = prepare(job.directory, settings, files, inputs)
         describe(console, data)
+        nodes.announce(settings.outputs, job.directory)
         name, group = job.manifest.run_id, job.manifest.group
         with Tracker(settings.tracking, settings.outputs, "train", name, group, plain) as tracker:
             with TrainingProgress(console) as progress:
@@ -55,7 +61,7 @@ def stage(config: DictConfig) -> None:
                     progress.update(metrics)
                     tracker.log({f"train/{key}": value for key, value in metrics.items()}, step=metrics["step"])
 
-                run_workers(job.directory, processes, report)
+                run_workers(job.directory, processes, nodes, report)
             results = json.loads((job.directory / RESULTS).read_text())
             tracker.summary(results)
         job.finish({**results, "data": data.model_dump()})
@@ -64,7 +70,7 @@ def stage(config: DictConfig) -> None:
 
 def show_plan(console: Console, settings: TrainSettings) -> None:
     """Print and write what the training would take; without finished dialogues its data is as assumed."""
-    missing = [*lacking(settings), weights_elsewhere(settings.model)]
+    missing = [*lacking(settings, find_nodes(settings.nodes)), weights_elsewhere(settings.model)]
     try:
         files = find_data(settings.data or latest(settings.outputs, "generate", "make generate"))
     except UserError as error:

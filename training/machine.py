@@ -9,31 +9,37 @@ from huggingface_hub import try_to_load_from_cache
 
 from core.settings import UserError
 from training.attention import check_attention
+from training.nodes import Nodes
 from training.settings import ModelSettings, TrainSettings
 
 
-def check_machine(settings: TrainSettings) -> int:
-    """The number of processes to train with on this machine. Raises UserError that names all it lacks for what is asked."""
-    if lacks := lacking(settings):
+def check_machine(settings: TrainSettings, nodes: Nodes) -> int:
+    """The number of processes to train with on each node. Raises UserError that names all that this one lacks for what is
+    asked."""
+    if lacks := lacking(settings, nodes):
         raise UserError(
             "this machine cannot train as asked (plan=true says what the training would take):\n- " + "\n- ".join(lacks)
         )
-    return settings.processes or torch.cuda.device_count()
+    return _processes(settings, nodes)
 
 
-def lacking(settings: TrainSettings) -> tuple[str, ...]:
+def _processes(settings: TrainSettings, nodes: Nodes) -> int:
+    return settings.processes or nodes.slots or torch.cuda.device_count()
+
+
+def lacking(settings: TrainSettings, nodes: Nodes) -> tuple[str, ...]:
     """What stands in the way of training here, one sentence each."""
     found = []
-    devices = torch.cuda.device_count()
-    processes = settings.processes or devices
+    devices, processes = torch.cuda.device_count(), _processes(settings, nodes)
+    ranks = processes * len(nodes.hosts)
     if not processes:
         found.append(
             "processes=null means one per GPU, and there is none here: take a machine that has some, or say processes=2"
         )
     elif devices and processes > devices:
         found.append(f"processes={processes} was given, but there are {devices} GPUs")
-    elif settings.batch_size % processes:
-        found.append(f"batch_size={settings.batch_size} is not a multiple of the {processes} processes")
+    elif settings.batch_size % ranks:
+        found.append(f"batch_size={settings.batch_size} is not a multiple of the {ranks} processes")
     try:
         check_attention(settings.attention)
     except UserError as error:

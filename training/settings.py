@@ -11,6 +11,7 @@ from core.settings import Settings
 from core.tracking import TrackingSettings
 from training.hardware import AssumedSettings, HardwareSettings
 from training.mixture import MixtureSettings
+from training.nodes import NodesSettings
 from training.render import HistoryReasoning
 from training.samples import SampleSettings
 from training.shape import ModelShape
@@ -63,11 +64,11 @@ class OptimizerSettings(Settings):
 class TrainSettings(Settings):
     """`data` is a generation run or a dialogues.jsonl, by default the newest finished generation.
 
-    `processes` null means one per GPU; `data_workers` processes tokenise. A dialogue is one tree of tokens; trees are packed
-    into rows of `row_tokens`, and `batch_size` rows over all processes make one optimizer step. `max_tokens` is the
-    longest sample (one user turn with all before it). `share_prefixes` false trains every user turn by itself, which gives
-    the same gradients for several times the work; `history_reasoning` keep_all trains on what is never served.
-    `attention` is the kernel. `activation_offload` keeps what gradient checkpointing saves in the host's memory.
+    `processes` on each of `nodes`, null for one per GPU; `data_workers` processes tokenise. A dialogue is one tree of tokens;
+    trees are packed into rows of `row_tokens`, and `batch_size` rows over all processes make one optimizer step.
+    `max_tokens` is the longest sample (one user turn with all before it). `share_prefixes` false trains every user turn by
+    itself, which gives the same gradients for several times the work; `history_reasoning` keep_all trains on what is never
+    served. `attention` is the kernel. `activation_offload` keeps what gradient checkpointing saves in the host's memory.
 
     `evaluations` counts the validations in a run, each with a checkpoint; training stops early when `patience` of them in a
     row were no better. An empty `deepspeed` trains without it. `max_steps` null means `epochs` passes over the data.
@@ -99,6 +100,7 @@ class TrainSettings(Settings):
     evaluations: int = Field(ge=1)
     patience: int | None = Field(ge=1)
     peak_tflops: float | None = Field(gt=0)
+    nodes: NodesSettings
     plan: bool
     hardware: HardwareSettings
     assume: AssumedSettings

@@ -19,6 +19,7 @@ from scripts.launch import CONF
 from scripts.train import stage
 from training.machine import lacking
 from training.memory import Recipe, memory
+from training.nodes import Nodes
 from training.plan import plan, shape_of, tree_figures
 from training.render import render
 from training.settings import ModelSettings, TrainSettings
@@ -253,5 +254,7 @@ def test_without_gpus_the_paper_s_training_says_all_it_lacks(tmp_path: Path) -> 
     ) as error:
         stage(composed("experiment=paper_30b", f"outputs={tmp_path}"))
     assert "plan=true" in str(error.value)
-    assert lacking(settings("processes=3", "batch_size=4")) == ("batch_size=4 is not a multiple of the 3 processes",)
-    assert lacking(settings()) == ()
+    assert lacking(settings("processes=3", "batch_size=4"), Nodes()) == (
+        "batch_size=4 is not a multiple of the 3 processes",
+    )
+    assert lacking(settings(), Nodes()) == ()
