@@ -37,6 +37,8 @@ class TreeTrainer(Trainer):  # type: ignore[misc]  # transformers has no types
     since the process began, over all ranks.
     """
 
+    control: TrainerControl
+
     def __init__(self, rows: Rows, validation: Rows, sampler: BalancedSampler, offload: bool, **options: Any) -> None:
         super().__init__(train_dataset=rows, eval_dataset=validation, data_collator=collate, **options)
         self.sampler, self.offload = sampler, offload
@@ -77,8 +79,7 @@ class TreeTrainer(Trainer):  # type: ignore[misc]  # transformers has no types
             dist.all_reduce(sums)
         metrics = {f"{metric_key_prefix}_{name}": float(s / n) for name, (s, n) in zip(groups, sums, strict=True)}
         self.log(dict(metrics))
-        control: TrainerControl = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
-        self.control = control
+        self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
         return metrics
 
     def _losses(self, members: list[Tree]) -> tuple[torch.Tensor, ...]:
