@@ -2,7 +2,7 @@
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 SHELL := bash
-STAGES := plan generate export train eval tables
+STAGES := plan generate export convert train eval tables
 overrides := $(-*-command-variables-*-)
 run = .venv/bin/python -m scripts.launch --goals "$(MAKECMDGOALS)" $@ -- $(overrides)
 bench = .venv/bin/python -m scripts.$(subst -,.,$@) $(overrides)
@@ -24,6 +24,9 @@ generate: setup ## dialogues of the three pipelines -> outputs/generate/
 	@$(run)
 
 export: setup ## deduplicated, decontaminated data with a card -> outputs/export/ (push_to_hub=organisation/name)
+	@$(run)
+
+convert: setup ## public data sets as dialogues to train on: source=apigen|nemotron (source.path=…) -> outputs/convert/
 	@$(run)
 
 train: setup ## fine-tune on the newest dialogues -> outputs/train/

@@ -22,11 +22,13 @@ from training.settings import TrainSettings
 class DataFigures(Frozen):
     """What a training reads; tokens are counted once, however many epochs there are. A tree holds a dialogue's user turns,
     which as `samples` of their own would be `sample_tokens`; a row holds trees and is filled with tokens to the share `fill`.
-    `cut_turns` were left out for their length, `shared_tasks` counts dialogues left out for a validation task."""
+    `cut_turns` were left out for their length, `shared_tasks` counts dialogues left out for a validation task,
+    `skipped` unlawful lines by what is wrong with them."""
 
     sources: dict[str, int]
     validation_domains: tuple[str, ...]
     shared_tasks: int
+    skipped: dict[str, int]
     dialogues: int
     trees: int
     rows: int
@@ -73,6 +75,7 @@ def _figures(mixture: Mixture, splits: DatasetDict, row_tokens: int, cut: int) -
         sources=mixture.sources,
         validation_domains=mixture.validation_domains,
         shared_tasks=mixture.shared,
+        skipped=mixture.skipped,
         dialogues=len(mixture.train),
         trees=len(train),
         rows=len(rows),

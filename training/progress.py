@@ -61,6 +61,9 @@ def describe(console: Console, data: DataFigures) -> None:
         f"{data.trained_tokens:,} of them trained; {data.cut_turns} over-long turns cut",
         highlight=False,
     )
+    if data.skipped:
+        skipped = ", ".join(f"{count} {kind}" for kind, count in data.skipped.items())
+        console.print(f"[bold yellow]{sum(data.skipped.values())} unlawful lines were left out: {skipped}[/]")
     console.print(
         f"validation: {data.validation_dialogues} dialogues, {data.validation_samples} user turns; "
         f"databases held back: {', '.join(data.validation_domains) or 'none'}",

@@ -7,7 +7,6 @@ import json
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,7 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from core.dialogue import Dialogue
 from core.messages import Frozen
-from training.mixture import read_chosen
+from training.mixture import Place, label, read_chosen
 from training.packing import pack
 from training.render import HistoryReasoning, render
 from training.trie import Tree, chain, trees
@@ -63,7 +62,7 @@ def cached_samples(
     cache: Path,
     files: Sequence[Path],
     inputs: Mapping[str, str],
-    chosen: Mapping[str, frozenset[str]],
+    chosen: Mapping[str, Sequence[Place]],
     model: Path,
     settings: SampleSettings,
     workers: int,
@@ -78,7 +77,7 @@ def cached_samples(
     cache.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=cache, prefix="making-") as scratch:
         work = _Work(tuple(files), model, settings, Path(scratch) / "parts", workers)
-        made = DatasetDict({name: work.split(ids) for name, ids in chosen.items()})
+        made = DatasetDict({name: work.split(places) for name, places in chosen.items()})
         made.save_to_disk(Path(scratch) / "made")
         # Another run may have been faster: what it made is the same.
         if not directory.is_dir():
@@ -145,7 +144,7 @@ class _Work:
     scratch: Path
     workers: int
 
-    def split(self, chosen: frozenset[str]) -> Dataset:
+    def split(self, chosen: Sequence[Place]) -> Dataset:
         parts = list(range(self.workers))
         # What fails in a worker loses its message on the way: here, one dialogue shows whether the template fits …
         next(self.rows([0], len(chosen), chosen))
@@ -163,10 +162,10 @@ class _Work:
                 pass
             raise
 
-    def rows(self, parts: list[int], of: int, chosen: frozenset[str]) -> Iterator[dict[str, Any]]:
+    def rows(self, parts: list[int], of: int, chosen: Sequence[Place]) -> Iterator[dict[str, Any]]:
         tokenizer = AutoTokenizer.from_pretrained(self.model)
         for part in parts:
-            for dialogue in islice(read_chosen(self.files, chosen), part, None, of):
+            for dialogue in read_chosen(self.files, chosen[part::of]):
                 yield from _rows(dialogue, tokenizer, self.settings)
 
 
@@ -175,13 +174,14 @@ def _rows(dialogue: Dialogue, tokenizer: PreTrainedTokenizerBase, settings: Samp
     made = (
         trees(rendering.samples, settings.row_tokens) if settings.share_prefixes else [*map(chain, rendering.samples)]
     )
+    source, difficulty = label(dialogue)
     nothing = Tree(*(np.empty(0, np.int64) for _ in range(4)))
     for number, tree in enumerate(made or [nothing]):
         first = number == 0
         yield {
             "dialogue_id": dialogue.dialogue_id,
-            "source": dialogue.pipeline,
-            "difficulty": dialogue.tasks[-1].difficulty if dialogue.tasks else "",
+            "source": source,
+            "difficulty": difficulty,
             "samples": len(rendering.samples) if first else 0,
             "sample_tokens": sum(len(s.input_ids) for s in rendering.samples) if first else 0,
             "cut_turns": rendering.cut_turns if first else 0,
@@ -197,14 +197,14 @@ def _rows(dialogue: Dialogue, tokenizer: PreTrainedTokenizerBase, settings: Samp
 
 def _key(
     inputs: Mapping[str, str],
-    chosen: Mapping[str, frozenset[str]],
+    chosen: Mapping[str, Sequence[Place]],
     tokenizer: PreTrainedTokenizerBase,
     settings: SampleSettings,
 ) -> str:
     parts = {
         "format": FORMAT,
         "inputs": dict(inputs),
-        "chosen": {name: sorted(ids) for name, ids in chosen.items()},
+        "chosen": dict(chosen),
         "tokenizer": tokenizer.backend_tokenizer.to_str(),
         "template": tokenizer.chat_template,
         "settings": settings.model_dump(),

@@ -75,6 +75,12 @@ class ModelShape(Settings):
         return self.layers * self.layer_parameters + self.hidden + embeddings
 
     @property
+    def active_parameters(self) -> int:
+        """Those that work on any one token."""
+        idle = (self.experts - self.experts_per_token) * 3 * self.hidden * self.expert_intermediate
+        return self.parameters - self.layers * idle
+
+    @property
     def largest_layer(self) -> int:
         """Parameters of the largest piece that ZeRO-3 gathers at once: a layer, or the embedding."""
         return max(self.layer_parameters, self.vocabulary * self.hidden)
