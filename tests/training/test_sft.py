@@ -115,7 +115,7 @@ def test_single_turns_give_the_losses_and_gradient_norms_of_trees(data: Path, tm
     for name in ("loss", "eval_loss", "grad_norm"):
         trees, turns = (metrics(run, name) for run in runs)
         assert trees == pytest.approx(turns, rel=1e-4)
-    assert read_manifest(runs[0]).results["tokens"] < 0.7 * read_manifest(runs[1]).results["tokens"]
+    assert read_manifest(runs[0]).results["tokens"] < 0.8 * read_manifest(runs[1]).results["tokens"]
 
 
 def test_the_checkpoint_speaks_the_chat_format(zero3: Path) -> None:
