@@ -24,11 +24,11 @@ PASSING = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})
 """HTTP codes of a server that may answer the same request later."""
 
 
-class Unanswered(Exception):
+class UnansweredError(Exception):
     """The server gave no usable answer: a matter of infrastructure."""
 
 
-class TooLong(Exception):
+class TooLongError(Exception):
     """The server refused a request because it is longer than the model's context."""
 
 
@@ -58,12 +58,12 @@ class Client:
         )
 
     def complete(self, body: JsonObject, request_id: str) -> JsonObject:
-        """The server's answer. Raises TooLong, or Unanswered with what the last try ran into."""
+        """The server's answer. Raises TooLongError, or UnansweredError with what the last try ran into."""
         if self._given_up >= self._limits.patience:
-            raise Unanswered(f"not sent: {self._given_up} requests in a row were not answered")
+            raise UnansweredError(f"not sent: {self._given_up} requests in a row were not answered")
         try:
             answer = self._tried(json.dumps(body).encode(), request_id)
-        except Unanswered:
+        except UnansweredError:
             with self._lock:
                 self._given_up += 1
             raise
@@ -83,10 +83,10 @@ class Client:
                 return _checked(raw)
             failure = f"HTTP {status}: {raw[:500].decode(errors='replace')}"
             if status in (400, 413, 422) and any(mark in failure for mark in TOO_LONG):
-                raise TooLong(failure)
+                raise TooLongError(failure)
             if status not in PASSING:
                 break
-        raise Unanswered(failure)
+        raise UnansweredError(failure)
 
     def _sent(self, content: bytes, request_id: str) -> tuple[int, bytes]:
         deadline = time.monotonic() + self._limits.timeout_s
@@ -101,12 +101,12 @@ class Client:
 
 
 def _checked(raw: bytes) -> JsonObject:
-    """An answer that has a message whose calls have names and arguments. Raises Unanswered."""
+    """An answer that has a message whose calls have names and arguments. Raises UnansweredError."""
     try:
         answer: JsonObject = json.loads(raw)
         functions = [call["function"] for call in answer["choices"][0]["message"].get("tool_calls") or ()]
         if not all(isinstance(function[key], str) for function in functions for key in ("name", "arguments")):
             raise TypeError("a call's name and arguments are not both text")
     except (ValueError, LookupError, TypeError, AttributeError) as error:
-        raise Unanswered(f"not a chat completion ({type(error).__name__}: {error}): {raw[:200]!r}") from None
+        raise UnansweredError(f"not a chat completion ({type(error).__name__}: {error}): {raw[:200]!r}") from None
     return answer

@@ -16,7 +16,7 @@ from typing import Any
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import SchemaError
 
-from evaluation.bfcl_client import Client, JsonObject, TooLong, Unanswered
+from evaluation.bfcl_client import Client, JsonObject, TooLongError, UnansweredError
 from evaluation.bfcl_official import ModelStyle, OpenAICompletionsHandler, base_handler, contain_multi_turn_interaction
 
 REJECTED = "undeclared_tool"
@@ -40,11 +40,11 @@ class ServedHandler(OpenAICompletionsHandler):  # type: ignore[misc]  # the pack
         trace: JsonObject = {"requests": [], "messages": []}
         try:
             if lost := self.lost.intersection(test_entry.get("depends_on", ())):
-                raise Unanswered(f"its prerequisite {min(lost)} was lost")
+                raise UnansweredError(f"its prerequisite {min(lost)} was lost")
             result, metadata = super().inference({**test_entry, "trace": trace}, include_input_log, exclude_state_log)
-        except TooLong as error:
+        except TooLongError as error:
             return f"Error during inference: {error}", {**trace, "failure": "context_length"}
-        except Unanswered as error:
+        except UnansweredError as error:
             self.lost.add(test_entry["id"])
             return f"Error during inference: {error}", {**trace, "failure": "infrastructure"}
         except Exception:

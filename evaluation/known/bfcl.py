@@ -49,7 +49,7 @@ class Known:
 
 def number(name: str) -> int:
     """A task's place in its category: 19 for live_simple_19-3-15."""
-    return int(name.rsplit("_", 1)[1].split("-")[0])
+    return int(name.rsplit("_", 1)[1].split("-", maxsplit=1)[0])
 
 
 class GroundTruth:
@@ -158,8 +158,8 @@ def _accepted(
     required = schemas[name].get("required", ())
     values = {}
     for key, accepted in parameters.items():
-        if key in schemas[name]["properties"] and (accepted[0] != "" or key in required):
-            values[key] = _plain(next((value for value in accepted if value != ""), ""))
+        if key in schemas[name]["properties"] and (accepted[:1] != [""] or key in required):
+            values[key] = _plain(next((value for value in accepted if value != ""), "" if accepted else []))
     literal = {"simple_java": as_java, "simple_javascript": as_javascript}.get(task.category)
     if literal:
         values = {key: literal(value, task.types[key]) for key, value in values.items()}

@@ -21,12 +21,11 @@ class KnownSettings(Settings):
     outputs: Path = Path("outputs")
     only: tuple[str, ...] = ()
     concurrency: int = 16
-    seed: int = 0
 
 
 class Row(Frozen):
-    """One line of the table: of `tasks` tasks `passed` passed where `expected` had to, in so many seconds; `holds` only if
-    exactly those passed that had to."""
+    """One line of the table: of `tasks` tasks `passed` passed where `expected` had to; `holds` only if exactly those passed
+    that had to. `seconds` is the wall-clock of what was run at once, None for a part of it."""
 
     benchmark: str
     category: str
@@ -35,7 +34,7 @@ class Row(Frozen):
     passed: int
     expected: int
     holds: bool
-    seconds: float
+    seconds: float | None = None
 
 
 @contextmanager
