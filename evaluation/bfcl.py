@@ -154,6 +154,7 @@ def _run_phase(
         "OPENAI_API_KEY": endpoint.api_key(),
         "PYTHONPATH": str(REPOSITORY),
         "HF_HUB_OFFLINE": "1",
+        "WANDB_BFCL_PROJECT": "",  # the official code would log there by itself
     }
     # -P: an import in the official code must not find a file of the directory we were started in.
     command = (python, "-P", "-m", "evaluation.bfcl_worker", root / f"{phase}.json")
