@@ -10,7 +10,7 @@ from collections.abc import Mapping, Set
 from typing import Any
 
 from jsonschema import Draft202012Validator
-from jsonschema.exceptions import SchemaError
+from jsonschema.exceptions import SchemaError, UnknownType
 
 JsonObject = dict[str, Any]
 
@@ -37,7 +37,7 @@ def fits(name: str, arguments: str, declared: JsonObject) -> bool:
     """Whether a call names a declared tool and its arguments fit that tool's schema."""
     try:
         return name in declared and Draft202012Validator(declared[name]).is_valid(json.loads(arguments))
-    except (ValueError, SchemaError):
+    except (ValueError, SchemaError, UnknownType):
         return False
 
 
