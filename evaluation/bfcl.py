@@ -50,7 +50,7 @@ class BfclSettings(Settings):
     seed: int = 0
     attempts: int = Field(default=2, ge=1)
     retries: int = Field(default=2, ge=0)
-    timeout_s: float = Field(default=600.0, gt=0)
+    timeout_s: float = Field(default=1800.0, gt=0)
     python: Path = Path(".venv-bfcl/bin/python")
 
     @property
