@@ -1,4 +1,4 @@
-"""One line for each (task, trial) of a benchmark, the journal that makes an interrupted evaluation resume, and a run's records.jsonl."""
+"""One line for each (task, trial) of a benchmark, and the journal that makes an interrupted evaluation resume."""
 
 from __future__ import annotations
 

@@ -155,7 +155,10 @@ shares = st.sampled_from([-1.0, -0.75, -2 / 3, -0.5, -1 / 3, 0.0, 0.25, 1 / 3, 0
 
 @given(st.lists(shares, max_size=8))
 def test_the_p_value_is_the_share_of_sign_flips_at_least_as_extreme(differences: list[float]) -> None:
-    sums = [sum(s * d for s, d in zip(signs, differences)) for signs in product((1, -1), repeat=len(differences))]
+    sums = [
+        sum(s * d for s, d in zip(signs, differences, strict=True))
+        for signs in product((1, -1), repeat=len(differences))
+    ]
     extreme = sum(abs(total) >= abs(sum(differences)) - 1e-9 for total in sums)
     assert sign_flip_p_value(differences) == pytest.approx(extreme / len(sums))
 
