@@ -24,9 +24,8 @@ from evaluation.results import TrialRecord
 from evaluation.scores import RECORDS, ModelScores, located, score_rows, sum_up
 from evaluation.suite import EvaluateSettings, Target, find_generation, find_targets, served
 from evaluation.summary import report_lost, summarise
-from evaluation.tables import tables, write_tables
 from scripts.launch import main
-from scripts.tables import newest, show
+from scripts.tables import newest, publish
 
 
 @contextmanager
@@ -111,8 +110,7 @@ def stage(config: DictConfig) -> None:
         with (job.directory / "summary.txt").open("w") as file:
             summarise(Console(file=file, width=LOG_WIDTH), scores, records, settings.ks, job.directory)
         job.finish(results)
-    show(console, found := tables(newest(settings.outputs, "generate"), (job.directory,)))
-    write_tables(found, settings.outputs / "tables")
+    publish(console, settings.outputs, newest(settings.outputs, "generate"), (job.directory,))
 
 
 if __name__ == "__main__":
