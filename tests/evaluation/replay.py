@@ -41,7 +41,10 @@ def call(*calls: tuple[str, Any], reasoning: str | None = None) -> Reply:
 
 
 class ReplayServer:
-    """`requests` keeps every request body. A brain that returns {"status": …} makes the server refuse."""
+    """`requests` keeps every request body. A brain that returns {"status": …} makes the server refuse; with a `key` it does not
+    tell others which models it serves."""
+
+    key = ""
 
     def __init__(self, brain: Brain) -> None:
         self.brain = brain
@@ -78,7 +81,9 @@ class ReplayServer:
         self._loop.run_forever()
         self._loop.run_until_complete(runner.cleanup())
 
-    async def _models(self, _: web.Request) -> web.Response:
+    async def _models(self, request: web.Request) -> web.Response:
+        if self.key and request.headers.get("Authorization") != f"Bearer {self.key}":
+            return web.json_response({"error": {"message": "wrong key"}}, status=401)
         return web.json_response({"object": "list", "data": [{"id": self.endpoint().model, "object": "model"}]})
 
     async def _answer(self, request: web.Request) -> web.Response:
