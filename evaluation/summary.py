@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -21,12 +21,18 @@ LINKS = 3
 
 def report_lost(console: Console, records: Sequence[TrialRecord], directory: Path) -> None:
     """Why there are no scores: how many trials of which benchmark were lost, and to what."""
-    lost = [record for record in records if record.success is None]
-    reasons = Counter((record.model, record.benchmark, str(record.infrastructure_error)) for record in lost)
-    for (model, benchmark, reason), count in reasons.most_common(10):
-        console.print(f"{count} trials of {benchmark} with {model}: {reason[:300]}", markup=False, soft_wrap=True)
+    lost: dict[tuple[str, str], list[str]] = defaultdict(list)
+    for record in records:
+        if record.success is None:
+            lost[record.model, record.benchmark].append(str(record.infrastructure_error))
+    for (model, benchmark), reasons in lost.items():
+        example = " ".join(reasons[0].split())[:300]
+        console.print(
+            f"{len(reasons)} trials of {benchmark} with {model}, such as: {example}", markup=False, soft_wrap=True
+        )
+    many = sum(map(len, lost.values()))
     console.print(
-        f"[bold red]{len(lost)} of {len(records)} trials were lost to infrastructure, so nothing is scored. The same command "
+        f"[bold red]{many} of {len(records)} trials were lost to infrastructure, so nothing is scored. The same command "
         "tries them again; with allow_errors=true the others are scored, and marked.[/]",
         soft_wrap=True,
     )

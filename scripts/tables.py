@@ -24,6 +24,8 @@ def newest(outputs: Path, stage: str) -> Path | None:
 
 
 def show(console: Console, found: list[PaperTable]) -> None:
+    """Each table with its notes, those of several tables once."""
+    shown: set[str] = set()
     for table in found:
         view = Table(title=table.title, box=box.SIMPLE_HEAD, pad_edge=False, title_justify="left")
         for position, column in enumerate(table.columns):
@@ -31,8 +33,9 @@ def show(console: Console, found: list[PaperTable]) -> None:
         for row in table.rows:
             view.add_row(*(cell.replace("**", "") for cell in row), style="bold" if row[0].startswith("**") else None)
         console.print(view)
-        for note in table.notes:
-            console.print(f"  {note}", style="dim", soft_wrap=True, highlight=False)
+        for note in (note for note in table.notes if note not in shown):
+            console.print(f"  {note}", style="dim", soft_wrap=True, highlight=False, markup=False)
+            shown.add(note)
 
 
 def publish(console: Console, outputs: Path, generation: Path | None, evaluations: Sequence[Path]) -> None:

@@ -145,5 +145,5 @@ def test_lost_trials_mark_every_table(tmp_path: Path) -> None:
     console = Console(file=StringIO(), width=132)
     report_lost(console, [trial("b", "x", n, 0, None if n else True) for n in range(4)], tmp_path)
     assert isinstance(console.file, StringIO)
-    assert "3 trials of b with m: down" in console.file.getvalue()
+    assert "3 trials of b with m, such as: down" in console.file.getvalue()
     assert "3 of 4 trials were lost" in console.file.getvalue()
