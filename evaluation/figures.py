@@ -5,6 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from math import ceil
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ PAPER_MARKERS = "^sD"
 
 # Sizes in inches.
 PANEL, MARGIN, GAP, TOP, AXIS = 2.3, 0.62, 0.28, 0.32, 0.5
-LEGEND_LINE, NOTE_LINE, COLUMNS = 0.17, 0.115, 3
+LEGEND_LINE, NOTE_LINE, LEGEND_COLUMN = 0.16, 0.115, 2.0
 CHARACTERS_PER_INCH = 21
 
 
@@ -81,14 +82,16 @@ def draw_figure_5(evaluations: Sequence[Evaluated], directory: Path) -> list[Pat
     width = 2 * MARGIN + len(drawn) * PANEL + (len(drawn) - 1) * GAP
     notes = _wrapped(evaluations, width)
     labels = list(dict.fromkeys(curve.label for _, found in drawn for curve in found))
-    legend = LEGEND_LINE * (1 + -(-(len(labels) + len(FIGURE_5_MODELS) + 1) // COLUMNS))
+    columns = max(1, min(3, int(width / LEGEND_COLUMN)))
+    entries = len(labels) + (len(FIGURE_5_MODELS) + 1 if any(panel.domain for panel, _ in drawn) else 0)
+    legend = LEGEND_LINE * (0.5 + ceil(entries / columns))
     height = TOP + PANEL + AXIS + legend + NOTE_LINE * len(notes) + 0.1
     figure = Figure(figsize=(width, height))
     for place, (panel, found) in enumerate(drawn):
         left, bottom = MARGIN + place * (PANEL + GAP), height - TOP - PANEL
         axes = figure.add_axes((left / width, bottom / height, PANEL / width, PANEL / height))
         _draw(axes, panel, found, labels, evaluations)
-        axes.set_ylabel("Pass^k, %" if place == 0 else "", fontsize=8)
+        axes.set_ylabel(r"Pass$^{\,k}$ (%)" if place == 0 else "", fontsize=8)
         axes.tick_params(labelleft=place == 0)
     handles = {text: line for axes in figure.axes for line, text in zip(*axes.get_legend_handles_labels(), strict=True)}
     figure.legend(
@@ -96,7 +99,7 @@ def draw_figure_5(evaluations: Sequence[Evaluated], directory: Path) -> list[Pat
         handles.keys(),
         loc="upper center",
         bbox_to_anchor=(0.5, (height - TOP - PANEL - AXIS) / height),
-        ncols=COLUMNS,
+        ncols=columns,
         fontsize=6.5,
         frameon=False,
     )
@@ -131,8 +134,8 @@ def _draw(
         _draw_paper(axes, panel.domain)
         _draw_nothing(axes, panel, evaluations)
     axes.set_title(panel.title, fontsize=9)
-    axes.set_xlabel("k", fontsize=8)
-    axes.set_xlim(0.8, max(most, 2) + 0.2)
+    axes.set_xlabel(r"$k$", fontsize=8)
+    axes.set_xlim(0.7, max(most, 2) + 0.15)
     axes.set_xticks(range(1, max(most, 2) + 1))
     axes.set_ylim(-3, 103)
     axes.set_yticks(range(0, 101, 20))
@@ -143,12 +146,12 @@ def _draw(
 
 
 def _draw_paper(axes: Any, domain: str) -> None:
-    """The paper's Pass@1, which is its Pass^1."""
+    """The paper's Pass@1, which is its Pass^1, a little to the left of ours."""
     papers = dict(TABLE_2)
     for name, marker in zip(FIGURE_5_MODELS, PAPER_MARKERS, strict=True):
         value = papers[name][TABLE_2_COLUMNS.index(domain)]
         style = {"markerfacecolor": "white", "markeredgecolor": "#555555", "markersize": 5, "clip_on": False}
-        axes.plot([1], [value], marker, label=f"{name} (paper, Pass@1)", zorder=5, **style)
+        axes.plot([0.85], [value], marker, label=f"{name} (paper, Pass@1)", zorder=5, **style)
 
 
 def _draw_nothing(axes: Any, panel: Panel, evaluations: Sequence[Evaluated]) -> None:
@@ -162,7 +165,7 @@ def _draw_nothing(axes: Any, panel: Panel, evaluations: Sequence[Evaluated]) -> 
 
 def _wrapped(evaluations: Sequence[Evaluated], width: float) -> list[str]:
     first = "Bands: 95 % bootstrap over tasks. Pass^k is averaged over the tasks with at least k trials that were held."
-    lines = [first, *(f"[{each.number}] {caveat}" for each in evaluations for caveat in each.caveats())]
+    lines = [first, *(f"[{each.number}] {'; '.join(each.caveats())}" for each in evaluations)]
     return [
         part
         for line in lines
