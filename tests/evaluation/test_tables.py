@@ -21,7 +21,6 @@ from evaluation.paper_table import PaperTable
 from evaluation.results import TrialRecord
 from evaluation.scores import RECORDS
 from evaluation.tables import tables, write_tables
-from evaluation.tau2 import DO_NOTHING
 
 GENERATION = {
     "seeds": {"_target_": "generation.seeds.bundled.BundledSeeds"},
@@ -140,7 +139,7 @@ def test_evaluation_rows_are_pass_1_of_what_was_held(tmp_path: Path) -> None:
     assert row[0] == "**m (ours)** [1]"
     # Retail: task 1 passes a quarter of its trials, task 12 all of them; unseen databases at the base alone.
     assert row[1:] == ("100.0", "–", "50.0", "–", "–", "–", "62.5", "–", "37.5", "–", "50.0")
-    assert "12" in DO_NOTHING["retail"]
+    # Doing nothing passes retail's task 12 and not its task 1.
     assert two.rows[-1] == ("doing nothing [1]", *"–––––", "–", "50.0", "–", "–", "–", "–")
     notes = "\n".join(two.notes)
     for caveat in (
@@ -149,7 +148,7 @@ def test_evaluation_rows_are_pass_1_of_what_was_held(tmp_path: Path) -> None:
         "tiny",
         "m: runs/m",
         "bfcl 1; 3 tasks (1 multi_turn_base, 2 simple_python)",
-        "tau2 1; 2 tasks (2 retail); simulator alice; judge bob; doing nothing passes retail 50 %",
+        "tau2: inspect-evals 0.26.0 tau2; 2 tasks (2 retail); simulator alice; judge bob; doing nothing passes retail 50 %",
         "1 of 18 trials had a reply cut at max_tokens",
     ):
         assert caveat in notes
