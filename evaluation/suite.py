@@ -70,6 +70,14 @@ class Target:
         return dict(self.training.config.get("mixture", {}).get("weights", {})) if self.training and trained else {}
 
     @property
+    def source(self) -> str:
+        """Where it comes from, for a reader: without the part of the path that is this machine's matter."""
+        if self.path is None:
+            return f"{self.served_model} at {self.base_url}"
+        path = self.path.resolve()
+        return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
+
+    @property
     def held_back(self) -> frozenset[str]:
         """The domains that its training kept for validation."""
         return frozenset(self.training.results["data"]["validation_domains"] if self.training else ())

@@ -29,7 +29,8 @@ def show(console: Console, found: list[PaperTable]) -> None:
     for table in found:
         view = Table(title=table.title, box=box.SIMPLE_HEAD, pad_edge=False, title_justify="left")
         for position, column in enumerate(table.columns):
-            view.add_column(column, justify="right" if position else "left", no_wrap=not position)
+            # Long names wrap, figures never do.
+            view.add_column(column, justify="right" if position else "left", no_wrap=bool(position))
         for row in table.rows:
             view.add_row(*(cell.replace("**", "") for cell in row), style="bold" if row[0].startswith("**") else None)
         console.print(view)
