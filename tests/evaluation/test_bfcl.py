@@ -150,7 +150,7 @@ def test_hostile_and_hopeless_models_fail_without_harm(serve: Serve, truth: Grou
     )
     assert any("unexpected keyword argument" in content for content in told)
     text = (tmp_path / "run" / "transcripts" / "multi_turn_base" / f"{names[0]}-0.txt").read_text()
-    for part in ("[why]\nmulti_turn:", "[user]", "[assistant calls]\nls({})", "[tool]\nError during execution: name"):
+    for part in ("refused: multi_turn:", "--- user", "-> ls({})", "--- tool\nError during execution: name"):
         assert part in text
 
 

@@ -61,7 +61,7 @@ class Ill:
         self.way = way
         self.brain = brain
         self.count = 0
-        self.close: Callable[[], None] = lambda: None
+        self.die: Callable[[], None] = lambda: None
 
     def __call__(self, body: dict[str, Any]) -> Reply:
         self.count += 1
@@ -69,7 +69,7 @@ class Ill:
         if self.way == "a third of requests" and self.count % 3 == 0:
             return {"status": 500, "message": "not now"}
         if self.way == "dies half-way" and self.count == 12:
-            self.close()
+            self.die()
         if self.way == "never ends" and task in ENDLESS:
             return {"hang": True}
         return self.brain(body)
@@ -84,7 +84,7 @@ def test_what_a_server_loses_is_no_score_and_is_made_up_for(
     model = half_broken(truth)
     ill = Ill(way, model)
     server = serve(ill)
-    ill.close = server.close
+    ill.die = server.die
     if way == "dead":
         server.close()
     records = run(server.endpoint(concurrency=4), settings(TASKS, timeout_s=2.0), tmp_path, trials=1)
