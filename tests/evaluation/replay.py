@@ -67,14 +67,24 @@ class ReplayServer:
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(10)
 
+    def die(self) -> None:
+        """For brains: hang up on everybody in a moment, and be gone."""
+
+        async def hang_up() -> None:
+            await self._site.stop()
+            assert self._runner.server
+            await self._runner.server.shutdown(0)
+
+        self._death = self._loop.create_task(hang_up())
+
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)
         app = web.Application(client_max_size=2**26)
         app.router.add_post("/v1/chat/completions", self._answer)
         app.router.add_get("/v1/models", self._models)
-        runner = web.AppRunner(app)
+        self._runner = runner = web.AppRunner(app)
         self._loop.run_until_complete(runner.setup())
-        site = web.TCPSite(runner, "127.0.0.1", 0)
+        self._site = site = web.TCPSite(runner, "127.0.0.1", 0)
         self._loop.run_until_complete(site.start())
         self.port = runner.addresses[0][1]
         self._ready.set()
