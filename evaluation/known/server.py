@@ -111,8 +111,8 @@ async def serve(brain: Brain, port: int) -> None:
 
 
 class ReplayServer:
-    """In a thread, from construction until `close`; `requests` keeps every request body. `brain` may be replaced while it runs. With a
-    `key` it does not tell others which models it serves."""
+    """In a thread, from construction until `close`; `requests` keeps every request body. `brain` may be replaced while it runs. With
+    a `key` it does not tell others which models it serves."""
 
     key = ""
 
@@ -145,9 +145,12 @@ class ReplayServer:
 
         self._death = self._loop.create_task(hang_up())
 
+    def _decide(self, body: dict[str, Any]) -> Reply:
+        return self.brain(body)
+
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)
-        app = application(lambda body: self.brain(body), self.requests, lambda: self.key)
+        app = application(self._decide, self.requests, lambda: self.key)
         self._runner = runner = web.AppRunner(app, shutdown_timeout=0.1)
         self._loop.run_until_complete(runner.setup())
         self._site = site = web.TCPSite(runner, "127.0.0.1", 0)
