@@ -111,8 +111,8 @@ async def serve(brain: Brain, port: int) -> None:
 
 
 class ReplayServer:
-    """In a thread, from construction until `close`; `requests` keeps every request body. `brain` may be replaced while it runs. With
-    a `key` it does not tell others which models it serves."""
+    """In a thread, from construction until `close`; `requests` keeps every request body. `brain` may be replaced meanwhile. With a
+    `key` it does not tell others which models it serves."""
 
     key = ""
 
