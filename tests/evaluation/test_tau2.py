@@ -15,7 +15,8 @@ from replay import Brain, ReplayServer, Reply, call, say
 from core.settings import UserError
 from evaluation.endpoint import Endpoint
 from evaluation.results import TrialRecord
-from evaluation.tau2 import Tau2Settings, do_nothing, run
+from evaluation.tau2 import do_nothing, run
+from evaluation.tau2_settings import Tau2Settings
 
 ROAMING = "[mms_issue]bad_network_preference|user_abroad_roaming_disabled_on[PERSONA:None]"
 AIRPLANE = "[mobile_data_issue]airplane_mode_on|data_mode_off[PERSONA:None]"
