@@ -6,9 +6,9 @@ STAGES := plan generate export train eval tables
 overrides := $(-*-command-variables-*-)
 run = .venv/bin/python -m scripts.launch --goals "$(MAKECMDGOALS)" $@ -- $(overrides)
 bench = .venv/bin/python -m scripts.$(subst -,.,$@) $(overrides)
-BENCHES := bench-orchestration bench-prefix bench-environment
+BENCHES := bench-orchestration bench-prefix bench-environment bench-eval
 
-.PHONY: help setup $(STAGES) verify soak check test $(BENCHES) clean
+.PHONY: help setup $(STAGES) verify soak eval-known check test $(BENCHES) clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  \033[1m%-20s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -38,6 +38,9 @@ tables: setup ## Tables 1, 2 and 4: ours beside the paper's -> outputs/tables/
 verify: setup ## replay every accepted dialogue of a run against its recorded state (run=outputs/generate/…)
 	@.venv/bin/python -m scripts.verify $(overrides)
 
+eval-known: setup ## benchmarks against servers whose answers are known -> outputs/known/ (only=[bfcl])
+	@.venv/bin/python -m scripts.known $(overrides)
+
 soak: setup ## kill -9 a generation fifty times and compare its files with an undisturbed one's (kills=50 n=400)
 	@.venv/bin/python -m scripts.soak $(overrides)
 
@@ -58,6 +61,9 @@ bench-prefix: setup ## what engines have cached of our prompts (engine=true asks
 	@$(bench)
 
 bench-environment: setup ## forks and tool calls beside plain SQLite (database=file.sqlite) -> outputs/bench/
+	@$(bench)
+
+bench-eval: setup ## BFCL beside the official command line, τ² beside the stock task -> outputs/bench/ (share=0.1)
 	@$(bench)
 
 clean: ## remove outputs/ (the environments stay)

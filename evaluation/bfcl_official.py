@@ -1,0 +1,47 @@
+"""The official BFCL package without the other vendors' handlers. Runs in BFCL's own environment."""
+
+from __future__ import annotations
+
+import sys
+from pkgutil import iter_modules
+from types import ModuleType
+
+from bfcl_eval.model_handler import api_inference, local_inference
+
+USED = ("openai_completion", "base_oss_handler")
+
+
+class Unused(ModuleType):
+    """Stands for the handler of another vendor. Importing all of them and their SDKs takes five seconds of every process."""
+
+    def __getattr__(self, name: str) -> type:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return object
+
+
+for package in (api_inference, local_inference):
+    for module in iter_modules(package.__path__, f"{package.__name__}."):
+        if not module.name.endswith(USED):
+            sys.modules[module.name] = Unused(module.name)
+
+# Only now, after the stand-ins.
+from bfcl_eval import _llm_response_generation as generation
+from bfcl_eval.constants.enums import ModelStyle
+from bfcl_eval.constants.model_config import MODEL_CONFIG_MAPPING, ModelConfig
+from bfcl_eval.eval_checker import eval_runner
+from bfcl_eval.model_handler import base_handler
+from bfcl_eval.model_handler.api_inference.openai_completion import OpenAICompletionsHandler
+from bfcl_eval.utils import contain_multi_turn_interaction, load_dataset_entry
+
+__all__ = [
+    "MODEL_CONFIG_MAPPING",
+    "ModelConfig",
+    "ModelStyle",
+    "OpenAICompletionsHandler",
+    "base_handler",
+    "contain_multi_turn_interaction",
+    "eval_runner",
+    "generation",
+    "load_dataset_entry",
+]
