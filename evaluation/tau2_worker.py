@@ -64,11 +64,14 @@ class ServedAPI(OpenAICompatibleAPI):  # type: ignore[misc]  # untyped here
         if step >= self.max_steps:
             raise _end("max_steps", "")
         store().set(STEPS, step + 1)
-        key = repr((self.origin, store().get(TRIAL), self.side, step)).encode()
+        trial = store().get(TRIAL)
+        key = repr((self.origin, trial, self.side, step)).encode()
         seed = int.from_bytes(hashlib.sha256(key).digest()[:4], "big") >> 1
+        # By the id a server's log can be read beside the transcripts.
+        own = GenerateConfig(seed=seed, extra_headers={"X-Request-Id": f"{trial}/{self.side}/{step}"})
         try:
             async with asyncio.timeout(self.patience_s):
-                result = await super().generate(input, tools, tool_choice, config.merge(GenerateConfig(seed=seed)))
+                result = await super().generate(input, tools, tool_choice, config.merge(own))
         except TimeoutError as error:
             raise self._failure(TimeoutError(f"no whole answer after {self.patience_s:g} s")) from error
         except Exception as error:

@@ -6,12 +6,14 @@ import argparse
 import asyncio
 from collections.abc import Callable
 
-from evaluation.known import bfcl
+from evaluation.known import bfcl, tau2
 from evaluation.known.server import Brain, serve
 
 BRAINS: dict[str, Callable[[], Brain]] = {
     "bfcl": bfcl.GroundTruth,
     "bfcl-half": lambda: bfcl.half_broken(bfcl.GroundTruth()),
+    "tau2": tau2.GoldActions,
+    "tau2-nothing": lambda: tau2.nothing,
 }
 
 if __name__ == "__main__":
