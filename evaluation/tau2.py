@@ -42,7 +42,7 @@ _NUMBERS_OFFICIAL = {
 }
 DO_NOTHING: dict[str, dict[str, frozenset[str]]] = {
     name: {domain: frozenset(map(str, ids)) for domain, ids in numbers.items()}
-    for name, numbers in (("inspect-evals", _NUMBERS_INSPECT), ("official tau2", _NUMBERS_OFFICIAL))
+    for name, numbers in (("inspect-evals", _NUMBERS_INSPECT), ("official tau2 1.0.1", _NUMBERS_OFFICIAL))
 }
 
 
@@ -110,7 +110,7 @@ def do_nothing(records: Sequence[TrialRecord]) -> dict[str, float]:
 
 def _refuse_mixture(request: Tau2Request) -> None:
     there = {record.harness for record in read_trials(request.journal)}
-    if others := sorted(name for name in there if not name.startswith(request.settings.harness)):
+    if others := sorted(there - {request.settings.harness}):
         raise UserError(
             f"{request.directory} holds trials of {others[0]!r}; those of {request.settings.harness!r} cannot be mixed with "
             "them: expected a directory without trials"

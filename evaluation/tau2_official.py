@@ -33,11 +33,15 @@ TOO_LONG = ("context length", "maximum model length", "context_length_exceeded",
 
 
 def check(official: OfficialSettings, tasks: Mapping[str, Sequence[str]]) -> None:
-    """Raises UserError without an executable, and for a judged domain without a judge."""
+    """Raises UserError without an executable or its version, and for a judged domain without a judge."""
     if official.executable is None or shutil.which(official.executable) is None:
         raise UserError(
             f"benchmarks.tau2.official.executable={official.executable} was given; backend=official expects the path of the "
             "`tau2` program of github.com/sierra-research/tau2-bench, which you install yourself"
+        )
+    if not official.version:
+        raise UserError(
+            "backend=official expects benchmarks.tau2.official.version, the installed release: `pip show tau2`"
         )
     if judged := [domain for domain in JUDGED if domain in tasks and official.judge is None]:
         raise UserError(
@@ -127,11 +131,10 @@ def _keep(request: Tau2Request, domain: str, place: Path) -> None:
     if not results.is_file():
         return
     content = _read(results)
-    harness = f"{request.settings.harness}, commit {str(content['info'].get('git_commit') or 'unknown')[:12]}"
     done = settled(request.journal)
     with open_journal(request.journal) as journal:
         for simulation in _simulations(content, place):
-            trial = record(simulation, request, domain, harness)
+            trial = record(simulation, request, domain)
             if trial.key in done:
                 continue
             if trial.success is False:
@@ -161,7 +164,7 @@ def _simulations(content: dict[str, Any], place: Path) -> Iterator[dict[str, Any
         yield json.loads(path.read_bytes())
 
 
-def record(simulation: Mapping[str, Any], request: Tau2Request, domain: str, harness: str) -> TrialRecord:
+def record(simulation: Mapping[str, Any], request: Tau2Request, domain: str) -> TrialRecord:
     """A simulation of results.json as a trial. What was not scored, or ended for reasons of infrastructure, was not held."""
     reason, reward = simulation["termination_reason"], simulation.get("reward_info")
     error = None
@@ -174,7 +177,7 @@ def record(simulation: Mapping[str, Any], request: Tau2Request, domain: str, har
     judge = request.settings.official.judge
     return TrialRecord(
         benchmark="tau2",
-        harness=harness,
+        harness=request.settings.harness,
         category=domain,
         task_id=str(simulation["task_id"]),
         trial=simulation["trial"],

@@ -18,11 +18,12 @@ OFFICIAL_STEPS = 200
 class OfficialSettings(Settings):
     """The official `tau2` executable, installed by the user, and the judge of its natural-language assertions (retail has them).
 
-    The official code asks for its judge by a fixed name (`tau2_official.JUDGE`): the judge's server must offer that name.
+    `version` is the release it was installed from: it cannot be asked, and tasks differ between releases. The official code asks for its judge by a fixed name (`tau2_official.JUDGE`): the judge's server must offer that name.
     `judge.model` says what the judge really is, and is what records show.
     """
 
     executable: Path | None = None
+    version: str | None = None
     judge: Endpoint | None = None
 
 
@@ -48,8 +49,9 @@ class Tau2Settings(Settings):
 
     @property
     def harness(self) -> str:
-        """With what a score from other settings must not be mixed. The official backend adds its commit."""
-        name = f"inspect-evals {INSPECT_VERSION} tau2" if self.backend == "inspect" else "official tau2"
+        """A score from another harness must not stand beside one from this."""
+        inspect = f"inspect-evals {INSPECT_VERSION} tau2"
+        name = inspect if self.backend == "inspect" else f"official tau2 {self.official.version}"
         split = f", split {self.split}" if self.split != "base" else ""
         steps = f", {self.max_steps} steps" if self.max_steps != OFFICIAL_STEPS else ""
         return f"{name}{split}{steps}"
