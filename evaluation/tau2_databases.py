@@ -2,7 +2,7 @@
 
 inspect-evals reads a database anew for each trial and once more to score it, and inspect turns all that a trial holds into JSON
 before and after each tool call: seconds of CPU a trial, and a file left behind in the temporary directory for each reading. Here
-a trial gets a dictionary of the shared entities, which copies an entity when it is looked up by its key, since whoever
+a trial gets a dictionary of the shared entities, which copies an entity when it is looked up as [key], since whoever
 looks one up may change it. As JSON a lent database is only what the trial has changed, and so is what its hash is made of: two lent
 databases have the same hash exactly if the official hashes of the whole are the same. The tools iterate over entities
 only to read them (`tests/evaluation/test_tau2_databases.py` holds them to it).

@@ -18,8 +18,9 @@ OFFICIAL_STEPS = 200
 class OfficialSettings(Settings):
     """The official `tau2` executable, installed by the user, and the judge of its natural-language assertions (retail has them).
 
-    `version` is the release it was installed from: it cannot be asked, and tasks differ between releases. The official code asks for its judge by a fixed name (`tau2_official.JUDGE`): the judge's server must offer that name.
-    `judge.model` says what the judge really is, and is what records show.
+    `version` is the release it was installed from: it cannot be asked, and tasks differ between releases. The official code
+    asks for its judge by a fixed name (`tau2_official.JUDGE`): the judge's server must offer that name. `judge.model` says
+    what the judge really is, and is what records show.
     """
 
     executable: Path | None = None

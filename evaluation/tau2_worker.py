@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import inspect_ai
+from inspect_ai._util import entrypoints
 from inspect_ai.dataset import MemoryDataset
 from inspect_ai.hooks import Hooks, SampleEnd, hooks
-from inspect_ai.model import GenerateConfig, Model, get_model, modelapi
+from inspect_ai.model import GenerateConfig, Model, _assistant_internal, get_model, modelapi
 from inspect_ai.model._providers.openai_compatible import OpenAICompatibleAPI
 from inspect_ai.solver import Generate, Solver, TaskState, solver
 from inspect_ai.util import store
@@ -158,8 +159,16 @@ class Recorder(Hooks):  # type: ignore[misc]  # untyped here
             Recorder.failure = error
 
 
+def start_quickly() -> None:
+    """Skips the imports of all other evaluations, among which inspect looks for extensions, and of a vendor's client that is not
+    used: most of the seconds that a start would take."""
+    entrypoints._inspect_ai_eps_loaded_all = True
+    _assistant_internal._HAS_ANTHROPIC = False
+
+
 def main(path: Path) -> None:
     request = Tau2Request.model_validate_json(path.read_text())
+    start_quickly()
     lend_databases()
     modelapi(name="served")(ServedAPI)
     with open_journal(request.journal) as journal:
