@@ -19,7 +19,7 @@ from typing import Any
 from core.records import write_atomically
 from core.settings import UserError
 from evaluation.endpoint import Endpoint
-from evaluation.results import TrialRecord, open_journal, settled
+from evaluation.results import TrialRecord, open_journal, settled, trial_key
 from evaluation.tau2_settings import OfficialSettings, Tau2Request
 from evaluation.transcripts import write_transcript
 from evaluation.worker import run_worker
@@ -56,6 +56,8 @@ def hold(request: Tau2Request, tick: Callable[[int], None]) -> None:
     tasks = request.settings.tasks()
     check(request.settings.official, tasks)
     for domain, ids in tasks.items():
+        if _complete(request, domain, ids):
+            continue
         place = request.directory / "official" / domain
         place.mkdir(parents=True, exist_ok=True)
 
@@ -67,6 +69,15 @@ def hold(request: Tau2Request, tick: Callable[[int], None]) -> None:
             run_worker(command, _environment(request), request.directory / "worker.log", count)
         finally:
             _keep(request, domain, place)
+
+
+def _complete(request: Tau2Request, domain: str, ids: Sequence[str]) -> bool:
+    done = settled(request.journal)
+    wanted = ((name, trial) for name in ids for trial in range(request.trials))
+    return all(
+        trial_key({"benchmark": "tau2", "category": domain, "task_id": name, "trial": trial}) in done
+        for name, trial in wanted
+    )
 
 
 def _arguments(request: Tau2Request, domain: str, ids: Sequence[str], place: Path) -> list[str]:

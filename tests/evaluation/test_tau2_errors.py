@@ -60,7 +60,7 @@ def test_lost_trials_are_counted_and_resumed_to_the_same_figures(serve: Serve, t
     undisturbed = run(serve(answer).endpoint(concurrency=4), chosen, tmp_path / "undisturbed", trials=1)
     assert {record.task_id: record.success for record in undisturbed} == {name: name not in IDLE for name in TASKS}
 
-    troubled = Troubled(dies_after=60)
+    troubled = Troubled(dies_after=34)
     troubled.server = serve(troubled)
     hasty = chosen.model_copy(update={"retries": 1, "timeout_s": 4.0})
     disturbed = run(troubled.server.endpoint(concurrency=4), hasty, tmp_path / "disturbed", trials=1)
