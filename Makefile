@@ -32,7 +32,7 @@ train: setup ## fine-tune on the newest dialogues -> outputs/train/
 eval: setup ## serve the newest checkpoint; BFCL, τ²-bench and held-out scores -> outputs/evaluate/
 	@$(run)
 
-tables: setup ## Tables 1, 2 and 4: ours beside the paper's -> outputs/tables/
+tables: setup ## Tables 1 to 4 and Figure 5: ours beside the paper's -> outputs/tables/
 	@$(run)
 
 verify: setup ## replay every accepted dialogue of a run against its recorded state (run=outputs/generate/…)

@@ -25,9 +25,10 @@ from core.records import write_json, write_jsonl
 from core.settings import Settings, UserError, closest, typed
 from evaluation.benchmark import Context
 from evaluation.bfcl_categories import SIZES, aggregate, lacking
-from evaluation.bfcl_transcripts import write_transcript
+from evaluation.bfcl_verdicts import readable, reasons
 from evaluation.endpoint import Endpoint
 from evaluation.results import Progress, TrialRecord, read_trials
+from evaluation.transcripts import write_transcript
 from evaluation.worker import run_worker
 
 VERSION = "2026.3.23"
@@ -50,7 +51,7 @@ class BfclSettings(Settings):
     seed: int = 0
     attempts: int = Field(default=2, ge=1)
     retries: int = Field(default=2, ge=0)
-    timeout_s: float = Field(default=600.0, gt=0)
+    timeout_s: float = Field(default=1800.0, gt=0)
     python: Path = Path(".venv-bfcl/bin/python")
 
     @property
@@ -89,7 +90,7 @@ def run(
     endpoint: Endpoint, settings: BfclSettings, directory: Path, trials: int, progress: Progress | None = None
 ) -> list[TrialRecord]:
     """Hold `trials` trials of the chosen tasks and return their records, also kept in `directory`/trials.jsonl; failed ones
-    have a transcript each (bfcl_transcripts).
+    have a transcript each.
 
     Called again with the same arguments it goes on where it was interrupted. Raises UserError for wrong settings and
     HarnessError if the official code breaks down.
@@ -138,9 +139,11 @@ def _run_trial(
     records = []
     for answer in answers:
         verdict = verdicts.get(answer["id"], {})
-        records.append(record := _record(answer, bool(verdict), endpoint, settings, trial))
+        record = _record(answer, bool(verdict), endpoint, settings, trial)
         if record.success is False:
-            write_transcript(directory, record, answer, verdict)
+            messages = [readable(message) for message in answer.get("messages", ())]
+            record = write_transcript(directory, record, reasons(answer, verdict), messages)
+        records.append(record)
     return records
 
 
@@ -154,6 +157,7 @@ def _run_phase(
         "OPENAI_API_KEY": endpoint.api_key(),
         "PYTHONPATH": str(REPOSITORY),
         "HF_HUB_OFFLINE": "1",
+        "WANDB_BFCL_PROJECT": "",  # the official code would log there by itself
     }
     # -P: an import in the official code must not find a file of the directory we were started in.
     command = (python, "-P", "-m", "evaluation.bfcl_worker", root / f"{phase}.json")

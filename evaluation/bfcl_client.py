@@ -11,11 +11,10 @@ import random
 import threading
 import time
 from dataclasses import dataclass
-from typing import Any
 
 import httpx
 
-JsonObject = dict[str, Any]
+from evaluation.bfcl_calls import JsonObject
 
 BACKOFF_S = 0.5
 LONGEST_PAUSE_S = 20.0

@@ -1,4 +1,4 @@
-"""The official BFCL package without the other vendors' handlers. Runs in BFCL's own environment."""
+"""The official BFCL package without what we do not use of it. Runs in BFCL's own environment."""
 
 from __future__ import annotations
 
@@ -6,19 +6,23 @@ import sys
 from pkgutil import iter_modules
 from types import ModuleType
 
-from bfcl_eval.model_handler import api_inference, local_inference
-
 USED = ("openai_completion", "base_oss_handler")
+UNUSED = ("openai", "pandas")
+"""Our client takes the SDK's place; tables are made with pandas only for a tracker that the worker's environment turns off."""
 
 
 class Unused(ModuleType):
-    """Stands for the handler of another vendor. Importing all of them and their SDKs takes five seconds of every process."""
+    """Stands for the handler of another vendor, or a library. Importing all of them takes many seconds of every process."""
 
     def __getattr__(self, name: str) -> type:
         if name.startswith("__"):
             raise AttributeError(name)
         return object
 
+
+sys.modules.update({name: Unused(name) for name in UNUSED})
+
+from bfcl_eval.model_handler import api_inference, local_inference
 
 for package in (api_inference, local_inference):
     for module in iter_modules(package.__path__, f"{package.__name__}."):

@@ -22,7 +22,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from evaluation.bfcl_client import Client, JsonObject, Limits
+from evaluation.bfcl_calls import JsonObject
+from evaluation.bfcl_client import Client, Limits
 from evaluation.bfcl_handler import ServedHandler
 from evaluation.bfcl_memory import prerequisites, restore
 from evaluation.bfcl_official import (

@@ -36,7 +36,7 @@ def main() -> None:
         console = stage_console()
         rows: list[Row] = []
         for name in settings.only or CHECKS:
-            with BenchmarkProgress(console) as progress:
+            with BenchmarkProgress(console, "known answers") as progress:
                 rows += CHECKS[name](settings, progress)
         console.print(table(rows))
         path = settings.outputs / "known" / "known.json"

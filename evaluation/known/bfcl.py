@@ -6,6 +6,7 @@ import ast
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,18 @@ from evaluation.known.literals import as_java, as_javascript
 from evaluation.known.server import Brain, Reply, call, say
 
 PYTHON = Path(".venv-bfcl/bin/python")
+DOCS = {
+    "GorillaFileSystem": "gorilla_file_system",
+    "MathAPI": "math_api",
+    "MessageAPI": "message_api",
+    "TwitterAPI": "posting_api",
+    "TicketAPI": "ticket_api",
+    "TradingBot": "trading_bot",
+    "TravelAPI": "travel_booking",
+    "VehicleControlAPI": "vehicle_control",
+}
+"""Where the tools of each simulated API are described."""
+MARK = "#"
 SCENARIOS = ("student", "customer", "finance", "healthcare", "notetaker")
 UNSATISFIABLE = frozenset(
     {
@@ -31,10 +44,12 @@ UNSATISFIABLE = frozenset(
 @dataclass(frozen=True)
 class Known:
     """A task with its ground truth: calls by turn, allowed arguments, or (memory) texts one of which must be told. `openings`
-    are the user messages of its first turn; `types` the declared types of a single tool's parameters."""
+    are the user messages of its first turn, `tools` the names offered in it (not of memory); `types` the declared types of a
+    single tool's parameters."""
 
     name: str
     openings: tuple[str, ...]
+    tools: frozenset[str]
     truth: Any
     types: dict[str, Any]
 
@@ -53,22 +68,28 @@ def number(name: str) -> int:
 
 
 class GroundTruth:
-    """A brain. It knows a task by the request id that our harness sends; without one, by the task's opening, where the first
-    task with that opening is meant. `python` is the interpreter of the environment in which the official package lies."""
+    """A brain. It knows a task by the request id that our harness sends. Without one, or with `by_opening`, by what the first
+    turn says and offers, where the first such task is meant; later turns by the mark it left in its own answers. `python` is
+    the interpreter of the environment in which the official package lies."""
 
-    def __init__(self, python: Path = PYTHON) -> None:
+    def __init__(self, python: Path = PYTHON, by_opening: bool = False) -> None:
         (data,) = python.absolute().parent.parent.glob("lib/python3*/site-packages/bfcl_eval/data")
         self.tasks = {task.name: task for task in _tasks(data)}
-        self._by_opening: dict[tuple[str, ...], Known] = {}
+        self._by_id = not by_opening
+        self._openings: dict[tuple[tuple[str, ...], frozenset[str]], Known] = {}
         for task in self.tasks.values():
-            self._by_opening.setdefault(task.openings, task)
+            self._openings.setdefault((task.openings, task.tools), task)
 
     def task(self, body: dict[str, Any]) -> Known:
         """Raises KeyError for a request that belongs to no task."""
-        if body.get("request_id"):
+        if self._by_id and body.get("request_id"):
             return self.tasks[body["request_id"].split("/")[1]]
+        for message in body["messages"]:
+            if message["role"] == "assistant":
+                marked = message["tool_calls"][0]["id"] if message.get("tool_calls") else message["content"]
+                return self.tasks[marked.partition(MARK)[0]]
         users = tuple(message["content"] for message in body["messages"] if message["role"] == "user")
-        return next(self._by_opening[users[:n]] for n in range(1, len(users) + 1) if users[:n] in self._by_opening)
+        return self._openings[users, frozenset(tool["function"]["name"] for tool in body.get("tools", ()))]
 
     def __call__(self, body: dict[str, Any]) -> Reply:
         task = self.task(body)
@@ -119,19 +140,34 @@ def _of_file(path: Path, category: str) -> Iterator[Known]:
         openings = tuple(message["content"] for message in entry["question"][0] if message["role"] == "user")
         tools = entry.get("function", ())
         types = tools[0]["parameters"]["properties"] if len(tools) == 1 else {}
+        offered = [tool["name"].replace(".", "_") for tool in tools] or _offered(entry, path.parent)
         # Some answers have ids of another form; their order is that of the tasks.
-        yield Known(name, openings, truths[position] if truths else None, types)
+        yield Known(name, openings, frozenset(offered), truths[position] if truths else None, types)
 
 
+def _offered(entry: dict[str, Any], data: Path) -> list[str]:
+    """The tools of a multi-turn task's APIs, without those that it holds back."""
+    held_back = {name for names in entry.get("missed_function", {}).values() for name in names}
+    docs = [DOCS[api] for api in entry.get("involved_classes", ()) if api in DOCS]
+    names = [tool["name"] for doc in docs for tool in _lines(data / "multi_turn_func_doc" / f"{doc}.json")]
+    return [name for name in names if name not in held_back]
+
+
+@cache
 def _lines(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
 def _multi_turn(task: Known, body: dict[str, Any]) -> Reply:
     if body["messages"][-1]["role"] != "user":
-        return say("Done.")
+        return say(f"{task.name}{MARK} is done.")
     turn = sum(message["role"] == "user" for message in body["messages"]) - 1
-    return call(*(_parsed(text, body["tools"]) for text in task.truth[turn]), reasoning=f"turn {turn}")
+    if not task.truth[turn]:
+        return say(f"{task.name}{MARK} cannot be done.")
+    reply = call(*(_parsed(text, body["tools"]) for text in task.truth[turn]), reasoning=f"turn {turn}")
+    for made in reply["tool_calls"]:
+        made["id"] = f"{task.name}{MARK}{made['id']}"
+    return reply
 
 
 def _memory(task: Known, body: dict[str, Any]) -> Reply:

@@ -44,8 +44,11 @@ def call(*calls: tuple[str, Any], reasoning: str | None = None) -> Reply:
     }
 
 
-def application(brain: Brain, seen: list[dict[str, Any]] | None = None) -> web.Application:
-    """The HTTP side of a brain; request bodies are appended to `seen`. GET /figures tells how many requests there were."""
+def application(
+    brain: Brain, seen: list[dict[str, Any]] | None = None, key: Callable[[], str] = lambda: ""
+) -> web.Application:
+    """The HTTP side of a brain; request bodies are appended to `seen`. Where there is a `key`, only who has it is told which models
+    are served. GET /figures tells how many requests there were."""
     count = 0
 
     async def answer(request: web.Request) -> web.StreamResponse:
@@ -63,7 +66,9 @@ def application(brain: Brain, seen: list[dict[str, Any]] | None = None) -> web.A
             return web.json_response({"error": error}, status=reply["status"])
         return web.json_response(_completion(reply, body["model"]))
 
-    async def models(_: web.Request) -> web.Response:
+    async def models(request: web.Request) -> web.Response:
+        if key() and request.headers.get("Authorization") != f"Bearer {key()}":
+            return web.json_response({"error": {"message": "wrong key"}}, status=401)
         return web.json_response({"object": "list", "data": [{"id": MODEL, "object": "model"}]})
 
     async def figures(_: web.Request) -> web.Response:
@@ -106,7 +111,10 @@ async def serve(brain: Brain, port: int) -> None:
 
 
 class ReplayServer:
-    """In a thread, from construction until `close`; `requests` keeps every request body."""
+    """In a thread, from construction until `close`; `requests` keeps every request body. With a `key` it does not tell others which
+    models it serves."""
+
+    key = ""
 
     def __init__(self, brain: Brain) -> None:
         self.requests: list[dict[str, Any]] = []
@@ -124,16 +132,26 @@ class ReplayServer:
         return f"http://127.0.0.1:{self.port}/v1"
 
     def close(self) -> None:
-        """May be called from within the brain, too: a server that dies in the middle of a request."""
         self._loop.call_soon_threadsafe(self._loop.stop)
-        if threading.current_thread() is not self._thread:
-            self._thread.join(10)
+        self._thread.join(10)
+
+    def die(self) -> None:
+        """For brains: hang up on everybody in a moment, and be gone."""
+
+        async def hang_up() -> None:
+            await self._site.stop()
+            if self._runner.server:
+                await self._runner.server.shutdown(0)
+
+        self._death = self._loop.create_task(hang_up())
 
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)
-        runner = web.AppRunner(application(self._brain, self.requests), shutdown_timeout=0.1)
+        app = application(self._brain, self.requests, lambda: self.key)
+        self._runner = runner = web.AppRunner(app, shutdown_timeout=0.1)
         self._loop.run_until_complete(runner.setup())
-        self._loop.run_until_complete(web.TCPSite(runner, "127.0.0.1", 0).start())
+        self._site = site = web.TCPSite(runner, "127.0.0.1", 0)
+        self._loop.run_until_complete(site.start())
         self.port = runner.addresses[0][1]
         self._ready.set()
         self._loop.run_forever()
