@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 from core.records import write_json
@@ -14,7 +15,7 @@ from evaluation.tau2_data import split_tasks
 from evaluation.tau2_settings import Tau2Request, Tau2Settings
 
 
-def tau2_cost(samples: int) -> dict[str, float]:
+def tau2_cost(samples: int, kinds: Sequence[str] = ("stock", "ours")) -> dict[str, float]:
     """{"stock": …, "ours": …}: CPU seconds a sample, over `samples` airline tasks (1 to 49), each in a process of its own."""
     with tempfile.TemporaryDirectory() as name, known_answers("tau2", Path(name) / "server.log", 1) as endpoint:
         tasks = split_tasks("airline", "base")[: samples + 1]
@@ -23,7 +24,7 @@ def tau2_cost(samples: int) -> dict[str, float]:
             kind: _measured(
                 kind, Tau2Request(endpoint=endpoint, settings=chosen, trials=1, directory=Path(name) / kind)
             )
-            for kind in ("stock", "ours")
+            for kind in kinds
         }
 
 
