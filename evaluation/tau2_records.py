@@ -69,12 +69,11 @@ def notes(sample: EvalSample, trial: TrialRecord) -> list[str]:
 
 
 def _database_lines(store: Mapping[str, Any]) -> Iterator[str]:
-    """As JSON a lent database (evaluation.tau2_databases) is what was changed in it."""
-    databases = {key: to_jsonable_python(value) for key, value in store.items() if key.endswith("AgentTools:db")}
-    gold = {
-        key: to_jsonable_python(value) for key, value in store.items() if ":expected_db_" in key and key.endswith(":db")
-    }
-    for made, expected in zip(databases.values(), gold.values(), strict=False):
+    """As JSON a lent database (evaluation.tau2_databases) is what was changed in it; the scorer keeps the expected one."""
+    databases = {key: to_jsonable_python(value) for key, value in store.items() if key.endswith(":db")}
+    gold = [changes for key, changes in databases.items() if ":expected_db_" in key]
+    tried = [changes for key, changes in databases.items() if ":expected_db_" not in key]
+    for made, expected in zip(tried, gold, strict=False):  # telecom is not scored so
         for kind in sorted(made.keys() | expected.keys()):
             mine, theirs = made.get(kind, {}), expected.get(kind, {})
             for key in sorted(mine.keys() | theirs.keys()):

@@ -14,9 +14,9 @@ from evaluation.tau2 import DO_NOTHING, do_nothing, run
 from evaluation.tau2_data import tasks
 from evaluation.tau2_settings import Tau2Settings
 
-AIRLINE, RETAIL = ("10", "14", "24"), ("2", "35", "88", "107")
+GOLD = {"airline": ("5", "14", "24"), "retail": ("2", "35", "107")}
 IDLE = {"airline": ("0", "2", "3"), "retail": ("10", "62", "88")}
-"""Tasks that are waited through: passed, failed for the database, failed for what was to be told; and so again."""
+"""Tasks that are waited through: one that is passed so, and two where a change or an answer is missing."""
 
 
 @pytest.mark.slow
@@ -26,34 +26,32 @@ def test_gold_actions_are_rewarded_and_idling_as_is_known(
     gold = GoldActions()
 
     def brain(body: dict[str, Any]) -> Reply:
-        idle = whose(body)[1] in IDLE.get(whose(body)[0], ()) and body["request_id"].split("/")[-3] == "1"
-        return nothing(body) if idle else gold(body)
+        domain, task, _ = whose(body)
+        return nothing(body) if task in IDLE.get(domain, ()) else gold(body)
 
-    server = serve(brain)
-    telecom = Tau2Settings(
-        smoke={"telecom": tuple(tasks("telecom")), "airline": AIRLINE, "retail": RETAIL}, attempts=1, max_steps=100
-    )
-    records = run(server.endpoint(), telecom, tmp_path / "gold", trials=1)
-    assert len(records) == 114 + len(AIRLINE) + len(RETAIL)
-    assert [record.task_id for record in records if not record.success] == []
-    assert not (tmp_path / "gold" / "transcripts").exists()
-    assert sum(record.calls for record in records) == sum(record.valid_calls for record in records)
-
-    idle = run(server.endpoint(), Tau2Settings(smoke=dict(IDLE), attempts=1, max_steps=20), tmp_path / "idle", trials=2)
-    passed = {(record.category, record.task_id) for record in idle if record.success and record.trial == 1}
-    assert passed == {("airline", "0"), ("retail", "10")}
-    assert all(record.success for record in idle if record.trial == 0), "the gold actions"
+    wanted = {"telecom": tuple(tasks("telecom"))} | {domain: (*GOLD[domain], *IDLE[domain]) for domain in IDLE}
+    chosen = Tau2Settings(smoke=wanted, attempts=1, max_steps=100)
+    records = run(serve(brain).endpoint(), chosen, tmp_path, trials=1)
+    assert len(records) == sum(map(len, wanted.values()))
+    idle = [record for record in records if record.task_id in IDLE.get(record.category, ())]
+    busy = [record for record in records if record not in idle]
+    assert [record.task_id for record in busy if not record.success] == []
+    assert sum(record.calls for record in busy) == sum(record.valid_calls for record in busy) > 0
+    assert {(record.category, record.task_id) for record in idle if record.success} == {
+        ("airline", "0"),
+        ("retail", "10"),
+    }
     assert do_nothing(idle) == {"airline": 1 / 3, "retail": 1 / 3}
-    _check_transcripts(tmp_path / "idle")
+    _check_transcripts(tmp_path)
 
 
 def _check_transcripts(directory: Path) -> None:
     found = sorted(str(path.relative_to(directory)) for path in directory.rglob("*.txt"))
-    assert found == [f"transcripts/{domain}/{task}-1.txt" for domain, ids in IDLE.items() for task in ids[1:]]
+    assert found == [f"transcripts/{domain}/{task}-0.txt" for domain, ids in IDLE.items() for task in ids[1:]]
     told = (directory / found[1]).read_text()
     assert "did not communicate the following required info: 4" in told
     assert "###STOP###" in told
-    changed = (directory / "transcripts/retail/88-1.txt").read_text()
+    changed = (directory / "transcripts/retail/88-0.txt").read_text()
     assert 'made no change, expected {"order_id": ' in changed
     assert "does not match the expected state" in changed
 

@@ -272,6 +272,7 @@ def test_eval(tmp_path: Path) -> None:
     assert content["figures"][0]["value"] == pytest.approx(notes["official_s"][0] / notes["ours_s"][0], rel=0.1)
 
 
+@pytest.mark.slow
 def test_tau2_cost() -> None:
     """The stock task alone would take half a minute; `make bench-eval` measures it."""
     assert tau2_cost(1, ("ours",))["ours"] > 0
