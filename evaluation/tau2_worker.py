@@ -69,7 +69,7 @@ class ServedAPI(OpenAICompatibleAPI):  # type: ignore[misc]  # untyped here
         key = repr((self.origin, trial, self.side, step)).encode()
         seed = int.from_bytes(hashlib.sha256(key).digest()[:4], "big") >> 1
         # By the id a server's log can be read beside the transcripts.
-        own = GenerateConfig(seed=seed, extra_headers={"X-Request-Id": f"{trial}/{self.side}/{step}"})
+        own = GenerateConfig(seed=seed, extra_headers={"X-Request-Id": f"tau2/{trial}/{self.side}/{step}"})
         try:
             async with asyncio.timeout(self.patience_s):
                 result = await super().generate(input, tools, tool_choice, config.merge(own))

@@ -1,6 +1,6 @@
 """τ²'s gold actions as a model that plays both sides, and one that greets and waits.
 
-A request's id says whose it is: domain/task/trial/side/step (evaluation.tau2_worker sends it as X-Request-Id).
+A request's id says whose it is: tau2/domain/task/trial/side/step (evaluation.tau2_worker sends it as X-Request-Id).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ GREETING, OPENING, LEAVING = "Hello, how can I help you?", "Hello, I need your h
 
 def whose(body: dict[str, Any]) -> tuple[str, str, str]:
     """(domain, task, side) of a request."""
-    domain, rest = body["request_id"].split("/", 1)
+    _, domain, rest = body["request_id"].split("/", 2)
     task, _, side, _ = rest.rsplit("/", 3)
     return domain, task, side
 
