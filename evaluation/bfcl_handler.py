@@ -43,9 +43,8 @@ class ServedHandler(OpenAICompletionsHandler):  # type: ignore[misc]  # the pack
             self.lost.add(test_entry["id"])
             return f"Error during inference: {error}", {**trace, "failure": "infrastructure"}
         except Exception:
-            self.lost.add(
-                test_entry["id"]
-            )  # the official code stores the traceback as an answer, which we then count as lost
+            # The official code stores the traceback as an answer, which we then count as lost.
+            self.lost.add(test_entry["id"])
             raise
         metadata.pop("inference_log", None)  # says less than the messages
         return result, {**metadata, **trace}

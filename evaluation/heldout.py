@@ -23,15 +23,7 @@ from core.records import write_jsonl
 from core.settings import Settings, UserError, closest, typed
 from evaluation.benchmark import Context
 from evaluation.heldout_domains import Databases, Domains, DomainSettings
-from evaluation.heldout_tasks import (
-    NO_FAULT,
-    AxesSettings,
-    Cell,
-    Condition,
-    Posed,
-    Writer,
-    conditions,
-)
+from evaluation.heldout_tasks import NO_FAULT, AxesSettings, Cell, Condition, Posed, Writer, conditions
 from evaluation.passk import pass_1_by_category
 from evaluation.results import Progress, TrialRecord, open_journal, read_trials, settled
 from evaluation.transcripts import write_transcript
@@ -56,7 +48,8 @@ SHARED = "heldout"
 class HeldoutSettings(Settings):
     """`dialogues` are held of each condition on each kind of databases: of `base`, and with subset "full" of each value of
     `axes`. `faults` are the shares of what is wrong with tools, by the names that `axes.fault` uses; `tasks.count` is the
-    condition's. `seed` must differ from the generation's, so that tasks are unseen."""
+    condition's. `seed` must differ from the generation's, so that tasks are unseen. `row_cap` and `time_limit_s` bound a tool
+    call; `timeout_s` is per request to the model, `outage_s` how long it may be away before the run stops."""
 
     subset: Literal["smoke", "full"]
     dialogues: int = Field(ge=1)
@@ -67,8 +60,10 @@ class HeldoutSettings(Settings):
     seed: int
     max_tools: int = Field(ge=3)
     rows_per_table: int = Field(ge=1)
-    row_cap: int = 50
-    time_limit_s: float = 1.0
+    row_cap: int
+    time_limit_s: float
+    timeout_s: float = Field(gt=0)
+    outage_s: float = Field(ge=0)
     tasks: TaskSettings
     rollout: RolloutSettings
     user: UserSettings
@@ -179,6 +174,8 @@ class Session:
                 model=self.endpoint.model,
                 sampling=self.endpoint.sampling.model_dump(),
                 api_key_env=self.endpoint.api_key_env,
+                timeout_s=self.settings.timeout_s,
+                outage_s=self.settings.outage_s,
                 seed=self.settings.seed + trial,
             )
         return self.agents[trial]
@@ -255,13 +252,11 @@ class Session:
 async def _checks(dialogue: Dialogue, posed: Posed, scene: Scene) -> list[Check]:
     """What decides the trial; the first that failed says why."""
     played, posed_tasks = len(dialogue.task_starts), len(posed.draft.tasks)
-    ended = dialogue.stop == "complete"
-    checks = [Check(name="finished", passed=ended, detail="" if ended else dialogue.stop)]
-    if ended:
-        detail = f"after {played} of {posed_tasks} tasks the next one could not be posed any more"
-        checks.append(Check(name="all tasks", passed=played == posed_tasks, detail=detail))
-        checks += await outcomes(dialogue, scene.world, await replay(dialogue, scene.world))
-    return checks
+    if dialogue.stop != "complete":
+        return [Check(name="finished", passed=False, detail=dialogue.stop)]
+    detail = f"after {played} of {posed_tasks} tasks the next one could not be posed any more"
+    all_tasks = Check(name="all tasks", passed=played == posed_tasks, detail=detail)
+    return [all_tasks, *await outcomes(dialogue, scene.world, await replay(dialogue, scene.world))]
 
 
 def _partners_failure(stop: str) -> str | None:

@@ -32,7 +32,7 @@ from generation.tasks import TaskSettings, TaskWriter
 Difficulties = Literal["mixed", "easy", "medium", "hard"]
 NO_FAULT = "none"
 
-_WAVES = 12
+_WAVES = 30
 """So many times as many drafts as dialogues are wanted are tried at most."""
 _CALLS = 3
 """A call that fails is mended and made again, as an agent could."""
@@ -96,7 +96,7 @@ class Cell:
     @property
     def category(self) -> str:
         value = getattr(self.condition, self.varied) if self.varied else ""
-        return f"{self.databases}, {self.varied} {value}" if self.varied else self.databases
+        return f"{self.databases},{self.varied}={value}" if self.varied else self.databases
 
     def subject(self, number: int) -> Subject:
         return self.subjects[number % len(self.subjects)]

@@ -85,9 +85,11 @@ class GroundTruth:
         if self._by_id and body.get("request_id"):
             return self.tasks[body["request_id"].split("/")[1]]
         for message in body["messages"]:
-            if message["role"] == "assistant":
-                marked = message["tool_calls"][0]["id"] if message.get("tool_calls") else message["content"]
-                return self.tasks[marked.partition(MARK)[0]]
+            if message["role"] == "assistant":  # some prompts have answers of others in them
+                said = message["tool_calls"][0]["id"] if message.get("tool_calls") else message["content"]
+                name, mark, _ = said.partition(MARK)
+                if mark and name in self.tasks:
+                    return self.tasks[name]
         users = tuple(message["content"] for message in body["messages"] if message["role"] == "user")
         return self._openings[users, frozenset(tool["function"]["name"] for tool in body.get("tools", ()))]
 
@@ -162,7 +164,8 @@ def _multi_turn(task: Known, body: dict[str, Any]) -> Reply:
     if body["messages"][-1]["role"] != "user":
         return say(f"{task.name}{MARK} is done.")
     turn = sum(message["role"] == "user" for message in body["messages"]) - 1
-    if not task.truth[turn]:
+    # Taken for another that opens alike, a task may have more turns.
+    if turn >= len(task.truth) or not task.truth[turn]:
         return say(f"{task.name}{MARK} cannot be done.")
     reply = call(*(_parsed(text, body["tools"]) for text in task.truth[turn]), reasoning=f"turn {turn}")
     for made in reply["tool_calls"]:

@@ -111,15 +111,15 @@ async def serve(brain: Brain, port: int) -> None:
 
 
 class ReplayServer:
-    """In a thread, from construction until `close`; `requests` keeps every request body. With a `key` it does not tell others which
-    models it serves."""
+    """In a thread, from construction until `close`; `requests` keeps every request body. `brain` may be replaced meanwhile. With a
+    `key` it does not tell others which models it serves."""
 
     key = ""
 
     def __init__(self, brain: Brain) -> None:
         self.requests: list[dict[str, Any]] = []
         self.port = 0
-        self._brain = brain
+        self.brain = brain
         self._loop = asyncio.new_event_loop()
         self._ready = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
@@ -145,9 +145,12 @@ class ReplayServer:
 
         self._death = self._loop.create_task(hang_up())
 
+    def _decide(self, body: dict[str, Any]) -> Reply:
+        return self.brain(body)
+
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)
-        app = application(self._brain, self.requests, lambda: self.key)
+        app = application(self._decide, self.requests, lambda: self.key)
         self._runner = runner = web.AppRunner(app, shutdown_timeout=0.1)
         self._loop.run_until_complete(runner.setup())
         self._site = site = web.TCPSite(runner, "127.0.0.1", 0)

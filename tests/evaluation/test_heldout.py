@@ -401,8 +401,8 @@ def test_tasks_that_cannot_be_written_end_the_run(
     settings: dict[str, Any], heldout: Make, tmp_path: Path, serve: Serve
 ) -> None:
     server = serve(lambda body: say("Hello."))
-    benchmark = heldout(settings | {"categories": ["unseen_databases"]}, Deaf("task_writer"))
-    with pytest.raises(UserError, match="no task could be written for unseen_databases in 72 attempts"):
+    benchmark = heldout(settings | {"categories": ["unseen_databases"], "dialogues": 1}, Deaf("task_writer"))
+    with pytest.raises(UserError, match="no task could be written for unseen_databases in 30 attempts"):
         benchmark.run(context(server, None), tmp_path)
     assert server.requests == []
 
@@ -442,6 +442,32 @@ def test_a_server_that_fails_every_third_request_changes_nothing(
         records = heldout(settings).run(context(serve(brain), generation), tmp_path / name)
         held.append(sorted(record.model_copy(update={"seconds": 0.0}).model_dump_json() for record in records))
     assert held[0] == held[1]
+
+
+def test_a_server_that_dies_half_way_costs_nothing_once_it_is_back(
+    settings: dict[str, Any], heldout: Make, generation: Path, tmp_path: Path, serve: Serve
+) -> None:
+    def brain(body: dict[str, Any]) -> dict[str, Any]:
+        return say(f"I see {len(body['messages'])} messages.")
+
+    def records(directory: Path, server: ReplayServer) -> list[str]:
+        held = heldout(settings | {"outage_s": 0.2, "timeout_s": 2}).run(context(server, generation), directory)
+        return sorted(record.model_copy(update={"seconds": 0.0}).model_dump_json() for record in held)
+
+    undisturbed = records(tmp_path / "undisturbed", serve(brain))
+    server = serve(brain)
+
+    def dying(body: dict[str, Any]) -> dict[str, Any]:
+        if len(server.requests) == 15:
+            server.die()
+        return brain(body)
+
+    server.brain = dying
+    with pytest.raises(UserError, match=r"no server has answered for 0\.2 s"):
+        records(tmp_path / "disturbed", server)
+    lines = (tmp_path / "disturbed" / "trials.jsonl").read_text().splitlines()
+    assert len(lines) < 12, len(server.requests)
+    assert records(tmp_path / "disturbed", serve(brain)) == undisturbed
 
 
 def test_trained_databases_need_their_run(

@@ -15,6 +15,7 @@ from replay import Brain, ReplayServer, say
 from core.settings import UserError
 from evaluation.scores import read_records
 from evaluation.tables import tables
+from generation.seeds.bundled import BundledSeeds
 from scripts.evaluate import stage
 from scripts.launch import CONF
 
@@ -95,3 +96,20 @@ def test_allowed_errors_are_marked_everywhere(
         assert json.loads((run / "results.json").read_text())["errors_allowed"] == 1
         assert "1 TRIALS LOST" in (run / "summary.txt").read_text()
     assert "replay_model-x (ours)** [1]†" in (tmp_path / "tables" / "tables.md").read_text()
+
+
+def test_two_endpoints_are_compared_on_a_database_of_the_users_own(
+    serve: Callable[[Brain], ReplayServer], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (seed,) = BundledSeeds(tmp_path / "seeds", ["museum"]).load()
+    urls = [serve(lambda body: say("I am here to help.")).base_url for _ in range(2)]
+    own = "benchmarks.heldout.databases"
+    overrides = (f"seeds@{own}=sqlite", f"{own}.paths=[{seed.database}]")
+    stage(configured(f"[{','.join(urls)}]", tmp_path, *overrides))
+    said = capsys.readouterr().out
+    assert "replay_model-x − replay_model-x-2" in said
+    records = read_records((tmp_path / "evaluate" / "latest").resolve())
+    by_model = {name: [r.task for r in records if r.model == name] for name in ("replay_model-x", "replay_model-x-2")}
+    assert [len(tasks) for tasks in by_model.values()] == [2, 2]
+    assert set(map(frozenset, by_model.values())) == {frozenset(record.task for record in records)}
+    assert {record.axes["database"] for record in records} == {str(seed.database and seed.database.stem)}

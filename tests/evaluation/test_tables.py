@@ -131,7 +131,7 @@ def test_evaluation_rows_are_pass_1_of_what_was_held(tmp_path: Path) -> None:
         ),
         *(trial("tau2", "retail", 12, n, success, judge="bob") for n, success in enumerate((True, True))),
         *(trial("heldout", "unseen_databases", t, 0, t < 3, calls=4, valid_calls=2) for t in range(8)),
-        trial("heldout", "unseen_databases, density 4", 9, 0, True),
+        trial("heldout", "unseen_databases,density=4", 9, 0, True),
     ]
     run = evaluation(tmp_path, records)
     two = table(tables(None, (run,))[0], "table_2")

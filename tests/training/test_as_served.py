@@ -1,0 +1,82 @@
+"""What is trained on against what vLLM makes of the same messages."""
+
+from __future__ import annotations
+
+import json
+import sys
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from made import dialogue
+from transformers import AutoTokenizer
+
+from core.dialogue import Dialogue
+from core.messages import AssistantMessage, Message, ToolSpec
+from core.serving import Server, free_ports, running
+from training.model import prepare_base
+from training.render import render
+from training.settings import ModelSettings, TinySettings
+
+pytestmark = pytest.mark.slow
+
+DIALOGUES = [dialogue(number, turns=4) for number in range(6)]
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory, tiny: TinySettings) -> Path:
+    folder = tmp_path_factory.mktemp("served") / "model"
+    prepare_base(ModelSettings(tiny=tiny), DIALOGUES, 0, folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def vllm(model: Path) -> Iterator[str]:
+    """The base URL of vLLM's own rendering of requests."""
+    (port,) = free_ports(1)
+    script = Path(__file__).with_name("render_server.py")
+    command = [sys.executable, str(script), "--model", str(model), "--host", "127.0.0.1", "--port", str(port)]
+    environment = {"VLLM_NO_USAGE_STATS": "1", "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
+    server = Server((*command, "--served-model-name", "model"), port, model.parent / "render.log", environment)
+    with running([server], "vLLM's renderer", 240) as (url,):
+        yield url.removesuffix("/v1")
+
+
+def wire(message: Message) -> dict[str, Any]:
+    """As clients send it: vLLM reads earlier thinking from `reasoning`."""
+    plain = message.model_dump(exclude_none=True)
+    thinking = plain.pop("reasoning_content", None)
+    return plain if thinking is None else {**plain, "reasoning": thinking}
+
+
+def tokenize(url: str, messages: tuple[Message, ...], tools: tuple[ToolSpec, ...]) -> list[int]:
+    """vLLM's prompt for the answer that follows `messages`."""
+    body: dict[str, Any] = {
+        "model": "model",
+        "messages": [wire(message) for message in messages],
+        "tools": [tool.openai() for tool in tools],
+        "add_generation_prompt": True,
+    }
+    request = urllib.request.Request(f"{url}/tokenize", json.dumps(body).encode(), {"Content-Type": "application/json"})
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    with opener.open(request, timeout=60) as response:
+        tokens: list[int] = json.load(response)["tokens"]
+    return tokens
+
+
+def prompts(made: Dialogue, model: Path) -> list[list[int]]:
+    """What stands before each stretch of trained tokens."""
+    found = []
+    for sample in render(made, AutoTokenizer.from_pretrained(model), 1 << 20).samples:
+        learnt = set(sample.trained)
+        found += [sample.input_ids[:start] for start in sample.trained if start - 1 not in learnt]
+    return found
+
+
+def test_every_answer_follows_the_prompt_that_vllm_makes(vllm: str, model: Path) -> None:
+    for made in DIALOGUES:
+        answers = [at for at, message in enumerate(made.messages) if isinstance(message, AssistantMessage)]
+        served = [tokenize(vllm, made.messages[:at], made.tools) for at in answers]
+        assert prompts(made, model) == served
