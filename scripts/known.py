@@ -13,14 +13,17 @@ from rich.table import Table
 from core.console import stage_console
 from core.records import write_json
 from core.settings import UserError, closest
-from evaluation.known import bfcl_check
+from evaluation.known import bfcl_check, tau2_check
 from evaluation.known.check import KnownSettings, Row
 from evaluation.progress import BenchmarkProgress
 from evaluation.results import Progress
 from scripts.bench.report import read_settings
 from scripts.launch import clear_errors
 
-CHECKS: dict[str, Callable[[KnownSettings, Progress | None], list[Row]]] = {"bfcl": bfcl_check.check}
+CHECKS: dict[str, Callable[[KnownSettings, Progress | None], list[Row]]] = {
+    "bfcl": bfcl_check.check,
+    "tau2": tau2_check.check,
+}
 
 
 def main() -> None:

@@ -6,13 +6,15 @@ import argparse
 import asyncio
 from collections.abc import Callable
 
-from evaluation.known import bfcl
+from evaluation.known import bfcl, tau2
 from evaluation.known.server import Brain, serve
 
 BRAINS: dict[str, Callable[[], Brain]] = {
     "bfcl": bfcl.GroundTruth,
     "bfcl-by-opening": lambda: bfcl.GroundTruth(by_opening=True),
     "bfcl-half": lambda: bfcl.half_broken(bfcl.GroundTruth()),
+    "tau2": tau2.GoldActions,
+    "tau2-nothing": lambda: tau2.nothing,
 }
 
 if __name__ == "__main__":

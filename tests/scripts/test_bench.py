@@ -28,6 +28,7 @@ from scripts.bench.mock_server import latency
 from scripts.bench.orchestration import TASK
 from scripts.bench.prefix import Costs
 from scripts.bench.report import BenchSettings, Figure, Report, publish, read_settings
+from scripts.bench.tau2_cost import tau2_cost
 
 
 @pytest.fixture(scope="module")
@@ -262,7 +263,7 @@ def test_what_tokens_cost() -> None:
     not Path(".venv-bfcl/bin/python").is_file(), reason="BFCL's own environment is not built (make setup)"
 )
 def test_eval(tmp_path: Path) -> None:
-    given = evaluation.EvalSettings(outputs=tmp_path, categories=("live_relevance",), in_flight=4)
+    given = evaluation.EvalSettings(outputs=tmp_path, categories=("live_relevance",), in_flight=4, samples=0)
     content = published(evaluation.measure(given), given.directory)
     assert [figure["target"] for figure in content["figures"]] == [1.0]
     notes = content["notes"]["bfcl"]
@@ -270,6 +271,12 @@ def test_eval(tmp_path: Path) -> None:
     assert notes["requests"] == {"ours": 16, "official": 16}
     assert notes["passed, with both"] == {"live_relevance": 16}
     assert content["figures"][0]["value"] == pytest.approx(notes["official_s"][0] / notes["ours_s"][0], rel=0.1)
+
+
+@pytest.mark.slow
+def test_tau2_cost() -> None:
+    """The stock task alone would take half a minute; `make bench-eval` measures it."""
+    assert tau2_cost(1, ("ours",))["ours"] > 0
 
 
 def test_eval_refuses_what_it_cannot_compare(tmp_path: Path) -> None:
