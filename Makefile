@@ -6,7 +6,7 @@ STAGES := plan generate export convert train eval tables
 overrides := $(-*-command-variables-*-)
 run = .venv/bin/python -m scripts.launch --goals "$(MAKECMDGOALS)" $@ -- $(overrides)
 bench = .venv/bin/python -m scripts.$(subst -,.,$@) $(overrides)
-BENCHES := bench-orchestration bench-prefix bench-environment bench-packing bench-eval
+BENCHES := bench-orchestration bench-prefix bench-environment bench-packing bench-tree bench-gpu bench-eval
 
 .PHONY: help setup $(STAGES) verify soak eval-known check test $(BENCHES) clean
 
@@ -64,6 +64,12 @@ bench-prefix: setup ## what engines have cached of our prompts (engine=true asks
 	@$(bench)
 
 bench-environment: setup ## forks and tool calls beside plain SQLite (database=file.sqlite) -> outputs/bench/
+	@$(bench)
+
+bench-tree: setup ## a dialogue trained as one tree, beside single turns and all reasoning kept -> outputs/bench/
+	@$(bench)
+
+bench-gpu: setup ## the same on a GPU with the paper's models' shapes: speed-up, MFU, memory, bf16 gradients -> outputs/bench/
 	@$(bench)
 
 bench-packing: setup ## how full packed rows are, beside TRL's, padding and one tree a row; how evenly ranks work -> outputs/bench/

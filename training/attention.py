@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Callable
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -82,26 +81,20 @@ def by_chain(
     **unused: Any,
 ) -> tuple[torch.Tensor, None]:
     """query [1, H, T, D], key and value [1, G, T, D] -> [1, T, H, D], with PyTorch's scaled-dot-product attention."""
+    if key_index is not None:
+        key, value = key.index_select(2, key_index), value.index_select(2, key_index)
     groups = query.shape[1] // key.shape[1]
     key, value = key.repeat_interleave(groups, 1), value.repeat_interleave(groups, 1)
-    bounds_q, bounds_k = cu_seq_lens_q.tolist(), cu_seq_lens_k.tolist()
+    asked, seen = cu_seq_lens_q.diff().tolist(), cu_seq_lens_k.diff().tolist()
     outputs = []
-    for number, (start, end) in enumerate(pairwise(bounds_q)):
-        asked = query[:, :, start:end]
-        seen = slice(bounds_k[number], bounds_k[number + 1])
-        if end - start == seen.stop - seen.start:
-            own = slice(start, end)
-            output = scaled_dot_product_attention(
-                asked, key[:, :, own], value[:, :, own], is_causal=True, scale=scaling
-            )
-        else:
-            assert key_index is not None, "a chain with a parent sees more than itself"
-            path = key_index[seen]
-            mask = causal_lower_right(end - start, len(path))
-            output = scaled_dot_product_attention(
-                asked, key.index_select(2, path), value.index_select(2, path), attn_mask=mask, scale=scaling
-            )
-        outputs.append(output)
+    parts = zip(torch.split(query, asked, 2), torch.split(key, seen, 2), torch.split(value, seen, 2), strict=True)
+    for own, keys, values in parts:
+        length, path = own.shape[2], keys.shape[2]
+        # A chain without a parent is plainly causal, which kernels know without a mask.
+        mask = causal_lower_right(length, path) if length < path else None
+        outputs.append(
+            scaled_dot_product_attention(own, keys, values, attn_mask=mask, is_causal=mask is None, scale=scaling)
+        )
     return torch.cat(outputs, 2).transpose(1, 2), None
 
 

@@ -70,7 +70,8 @@ class Memory(Frozen):
 
 
 def memory(shape: ModelShape, recipe: Recipe) -> Memory:
-    """At the peak of a micro-step, with the fullest row."""
+    """At the peak of a micro-step, with the fullest row. The step itself holds no activations but fp32 gradients, of at most a
+    billion parameters at a time (DeepSpeed's sub_group_size), in their place."""
     element = 2 if recipe.bf16 else 4
     parameters = _share(shape.parameters * element, recipe, stage=3)
     gradients = _share(shape.parameters * element, recipe, stage=2)

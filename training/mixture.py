@@ -83,9 +83,10 @@ class _Entry:
     tasks: frozenset[bytes]
 
 
-def label(dialogue: Dialogue) -> tuple[str, Difficulty]:
+def label(dialogue: Dialogue) -> tuple[str, Difficulty | None]:
     """(source, difficulty) under which a dialogue's validation loss is reported: its pipeline, and the hardest of its tasks."""
-    return dialogue.pipeline, max((task.difficulty for task in dialogue.tasks), key=("easy", "medium", "hard").index)
+    order: tuple[Difficulty, ...] = ("easy", "medium", "hard")
+    return dialogue.pipeline, max((task.difficulty for task in dialogue.tasks), key=order.index, default=None)
 
 
 def find_data(path: Path) -> tuple[Path, ...]:

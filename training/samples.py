@@ -181,7 +181,7 @@ def _rows(dialogue: Dialogue, tokenizer: PreTrainedTokenizerBase, settings: Samp
         yield {
             "dialogue_id": dialogue.dialogue_id,
             "source": source,
-            "difficulty": difficulty,
+            "difficulty": difficulty or "",
             "samples": len(rendering.samples) if first else 0,
             "sample_tokens": sum(len(s.input_ids) for s in rendering.samples) if first else 0,
             "cut_turns": rendering.cut_turns if first else 0,

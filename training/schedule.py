@@ -36,23 +36,18 @@ def share(rows: Sequence[int], costs: Sequence[float], ranks: int) -> Shares:
 class BalancedSampler(Sampler[int | None]):
     """Every row once an epoch, in an order that depends on `seed` and epoch alone.
 
-    `batch` rows make an optimizer step, the last one of an epoch has what is left; each step is shared out as `share` does. With
-    `rank` it yields that rank's rows; without, those of all ranks in turn, which is how Accelerate deals them out. Costs
-    one shuffle of the row numbers an epoch; `skip` jumps over optimizer steps without drawing them.
+    `batch` rows make an optimizer step, the last one of an epoch has what is left; each step is shared out as `share` does, and
+    the ranks' rows come in turn, which is how Accelerate deals them out. Costs one shuffle of the row numbers an epoch.
     """
 
-    def __init__(self, costs: Sequence[float], batch: int, ranks: int, seed: int, rank: int | None = None) -> None:
+    def __init__(self, costs: Sequence[float], batch: int, ranks: int, seed: int) -> None:
         if batch < 1 or batch % ranks:
             raise UserError(f"a batch of {batch} rows was given; a multiple of the {ranks} ranks is expected")
-        self.costs, self.batch, self.ranks, self.seed, self.rank = costs, batch, ranks, seed, rank
-        self._epoch = self._first = 0
+        self.costs, self.batch, self.ranks, self.seed = costs, batch, ranks, seed
+        self._epoch = 0
 
     def set_epoch(self, epoch: int) -> None:
-        self._epoch, self._first = epoch, 0
-
-    def skip(self, steps: int) -> None:
-        """Begin the epoch set last behind its first `steps` optimizer steps, until another epoch is set."""
-        self._first = steps
+        self._epoch = epoch
 
     @property
     def steps(self) -> int:
@@ -60,17 +55,16 @@ class BalancedSampler(Sampler[int | None]):
         return -(-len(self.costs) // self.batch)
 
     def epoch_steps(self) -> Iterator[Shares]:
-        """The optimizer steps from the one skipped to until the epoch's end."""
+        """The optimizer steps of the epoch set last."""
         order = list(range(len(self.costs)))
         random.Random(f"{self.seed}/{self._epoch}").shuffle(order)
-        for first in range(self._first * self.batch, len(order), self.batch):
+        for first in range(0, len(order), self.batch):
             yield share(order[first : first + self.batch], self.costs, self.ranks)
 
     def __iter__(self) -> Iterator[int | None]:
         for shares in self.epoch_steps():
-            yield from chain.from_iterable(zip(*shares, strict=True)) if self.rank is None else shares[self.rank]
+            yield from chain.from_iterable(zip(*shares, strict=True))
 
     def __len__(self) -> int:
-        """What iterating yields, micro-steps: of one rank, or of all together."""
-        left = max(0, len(self.costs) - self._first * self.batch)
-        return -(-left // self.ranks) * (1 if self.rank is not None else self.ranks)
+        """Micro-steps of all ranks together."""
+        return -(-len(self.costs) // self.ranks) * self.ranks

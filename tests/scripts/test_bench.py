@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -20,7 +21,7 @@ from core.messages import AssistantMessage, SystemMessage, ToolCall, ToolMessage
 from core.settings import Settings, UserError
 from generation.llm.base import AgentContext, Completion, Request
 from generation.seeds.bundled import BundledSeeds
-from scripts.bench import bfcl_cost, environment, orchestration, packing, prefix
+from scripts.bench import bfcl_cost, environment, gpu, orchestration, packing, prefix, served_turns, tree
 from scripts.bench import eval as evaluation
 from scripts.bench.cache import BLOCK, PrefixCache, Served, Tally, read_metrics, served, total
 from scripts.bench.databases import calls_of, grown, rows_in, tools_of
@@ -311,3 +312,34 @@ def test_a_made_up_tree_counted_by_hand() -> None:
     branches = sum(start + depth for start in (4050, 4745) for depth in range(1, 1695 + 1))
     assert pairs == trunk + branches
     assert packing.tree(10_000, prefix=4000, capacity=32768)[0] <= 32768
+
+
+def test_a_made_up_dialogue_counted_by_hand() -> None:
+    """Three turns of 2, 3 and 2 steps: on the trunk 60 and what was said, in each branch the reasoning too."""
+    made = served_turns.ways(served_turns.Turns(3, scale=1.0, vocabulary=500), row_tokens=20_000)
+    two, three = 60 + 150 + 120, 2 * (60 + 150) + 120
+    marks = 2 + 3  # one on the trunk for every step of a past turn; the branch has its own
+    trunk = 4000 + (60 + two) + (60 + three) + marks
+    branches = [steps * 300 + said + 2 * steps for steps, said in ((2, two), (3, three), (2, two))]
+    # The first mark of each turn is the same in branch and trunk.
+    assert served_turns.tokens(made["tree"]) == trunk + 60 + sum(branches) - 2
+    assert served_turns.trained(made["tree"]) == 7 * 300 + 4 * 60 + 3 * 120
+    assert served_turns.trained(made["turns"]) == served_turns.trained(made["keep_all"]) == 7 * 300 + 4 * 60 + 3 * 120
+    assert served_turns.tokens(made["keep_all"]) == 4000 + 3 * 60 + sum(branches)
+    assert all(row.size <= 20_000 for row in made["turns"])
+
+
+def test_tree_and_gpu_benchmarks_run(tmp_path: Path) -> None:
+    short = tree.TreeSettings(outputs=tmp_path, turns=(1, 2), scale=0.01, repeats=1)
+    content = published(tree.measure(short), tmp_path)
+    assert [figure["target"] for figure in content["figures"]] == [0.91, 0.91]
+    small = gpu.GpuSettings(outputs=tmp_path, device="cpu", turns=2, scale=0.01, repeats=1, shrink=64)
+    content = published(gpu.measure(small), tmp_path)
+    assert {figure["name"] for figure in content["figures"] if "cosine" in figure["name"]}
+    assert all(figure["value"] > 0.99 for figure in content["figures"] if "cosine" in figure["name"])
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="asks for what this machine then has")
+def test_bench_gpu_says_what_it_needs() -> None:
+    with pytest.raises(UserError, match="needs a CUDA GPU"):
+        gpu.measure(gpu.GpuSettings())

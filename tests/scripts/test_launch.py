@@ -98,6 +98,8 @@ def test_what_no_stage_knows_is_refused(conf: Path, goals: str, override: str, m
 def test_several_values_sweep() -> None:
     assert launch.command("eval", ["n=1"])[1:] == ["-m", "scripts.evaluate", "n=1"]
     assert launch.command("eval", ["n=1,2"])[1:] == ["-m", "scripts.evaluate", "--multirun", "n=1,2"]
+    # Hydra uses a launcher for sweeps alone, so one that is asked for makes a sweep of a single run.
+    assert launch.command("train", ["hydra/launcher=basic"])[3:] == ["--multirun", "hydra/launcher=basic"]
     assert launch.command("eval", ["n=[1,2]"])[1:] == ["-m", "scripts.evaluate", "n=[1,2]"]
 
 
