@@ -75,7 +75,7 @@ bench-gpu: setup ## the same on a GPU with the paper's models' shapes: speed-up,
 bench-packing: setup ## how full packed rows are, beside TRL's, padding and one tree a row; how evenly ranks work -> outputs/bench/
 	@$(bench)
 
-bench-eval: setup ## BFCL beside the official command line -> outputs/bench/ (categories=[live_parallel] in_flight=32)
+bench-eval: setup ## BFCL beside the official command line, τ² beside the stock task -> outputs/bench/ (in_flight=32 samples=6)
 	@$(bench)
 
 clean: ## remove outputs/ (the environments stay)
