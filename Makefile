@@ -2,11 +2,11 @@
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 SHELL := bash
-STAGES := plan generate export train eval tables
+STAGES := plan generate export convert train eval tables
 overrides := $(-*-command-variables-*-)
 run = .venv/bin/python -m scripts.launch --goals "$(MAKECMDGOALS)" $@ -- $(overrides)
 bench = .venv/bin/python -m scripts.$(subst -,.,$@) $(overrides)
-BENCHES := bench-orchestration bench-prefix bench-environment
+BENCHES := bench-orchestration bench-prefix bench-environment bench-packing
 
 .PHONY: help setup $(STAGES) verify soak check test $(BENCHES) clean
 
@@ -24,6 +24,9 @@ generate: setup ## dialogues of the three pipelines -> outputs/generate/
 	@$(run)
 
 export: setup ## deduplicated, decontaminated data with a card -> outputs/export/ (push_to_hub=organisation/name)
+	@$(run)
+
+convert: setup ## public data sets as dialogues to train on: source=apigen|nemotron (source.path=…) -> outputs/convert/
 	@$(run)
 
 train: setup ## fine-tune on the newest dialogues -> outputs/train/
@@ -58,6 +61,9 @@ bench-prefix: setup ## what engines have cached of our prompts (engine=true asks
 	@$(bench)
 
 bench-environment: setup ## forks and tool calls beside plain SQLite (database=file.sqlite) -> outputs/bench/
+	@$(bench)
+
+bench-packing: setup ## how full packed rows are, beside TRL's, padding and one tree a row; how evenly ranks work -> outputs/bench/
 	@$(bench)
 
 clean: ## remove outputs/ (the environments stay)

@@ -228,7 +228,7 @@ class Dialogue(Frozen):
         starts = list(self.task_starts)
         if len(starts) != len(self.tasks) or starts != sorted(set(starts)):
             raise ContractError(
-                f"task_starts {starts} must rise and name one message for each of {len(self.tasks)} tasks"
+                f"task_starts {starts} must rise and name one message for each of {len(self.tasks)} tasks", "task index"
             )
 
     @property

@@ -18,7 +18,11 @@ from referencing.exceptions import Unresolvable
 
 
 class ContractError(ValueError):
-    """A transcript breaks the message contract; the message says where and how."""
+    """A transcript breaks the message contract; the message says where and how, `kind` which rule, for counting."""
+
+    def __init__(self, message: str, kind: str = "other") -> None:
+        super().__init__(message)
+        self.kind = kind
 
 
 class Frozen(BaseModel):
@@ -78,10 +82,12 @@ class ToolCall(Frozen):
             arguments = json.loads(self.function.arguments)
         except (ValueError, RecursionError) as error:  # beside bad JSON: numbers or nesting beyond Python's limits
             raise ContractError(
-                f"arguments of {self.name} are not JSON ({error}): {self.function.arguments!r}"
+                f"arguments of {self.name} are not JSON ({error}): {self.function.arguments!r}", "arguments no JSON"
             ) from None
         if not isinstance(arguments, dict):
-            raise ContractError(f"arguments of {self.name} are not a JSON object: {self.function.arguments!r}")
+            raise ContractError(
+                f"arguments of {self.name} are not a JSON object: {self.function.arguments!r}", "arguments no JSON"
+            )
         return arguments
 
 
@@ -125,24 +131,28 @@ def check_transcript(messages: Sequence[Message], tools: Sequence[ToolSpec]) -> 
         where = f"message {position} ({message.role})"
         if isinstance(message, ToolMessage):
             if message.tool_call_id not in pending:
-                raise ContractError(f"{where}: answers {message.tool_call_id!r}, but the open calls are {pending}")
+                raise ContractError(
+                    f"{where}: answers {message.tool_call_id!r}, but the open calls are {pending}", "stray result"
+                )
             pending.remove(message.tool_call_id)
         elif pending:
-            raise ContractError(f"{where}: the calls {pending} before it have no answer")
+            raise ContractError(f"{where}: the calls {pending} before it have no answer", "unanswered call")
         _check_order(previous, message.role, where)
         if isinstance(message, AssistantMessage):
             for call in message.tool_calls or ():
                 _check_call(call, declared, seen, where)
             pending = [call.id for call in message.tool_calls or ()]
             if not pending and not message.content.strip():
-                raise ContractError(f"{where}: neither content nor tool calls")
+                raise ContractError(f"{where}: neither content nor tool calls", "empty answer")
             previous = "call" if pending else "assistant"
         else:
             previous = message.role
     if pending:
-        raise ContractError(f"the calls {pending} at the end have no answer")
+        raise ContractError(f"the calls {pending} at the end have no answer", "unanswered call")
     if previous not in ("assistant", "user"):
-        raise ContractError(f"a dialogue ends with an answer or a user message, this one ends after {previous!r}")
+        raise ContractError(
+            f"a dialogue ends with an answer or a user message, this one ends after {previous!r}", "roles out of order"
+        )
 
 
 _MAY_FOLLOW = {
@@ -157,17 +167,23 @@ _MAY_FOLLOW = {
 
 def _check_order(previous: str, role: str, where: str) -> None:
     if role not in _MAY_FOLLOW[previous]:
-        raise ContractError(f"{where}: after {previous!r} comes one of {sorted(_MAY_FOLLOW[previous])}")
+        raise ContractError(
+            f"{where}: after {previous!r} comes one of {sorted(_MAY_FOLLOW[previous])}", "roles out of order"
+        )
 
 
 def _check_call(call: ToolCall, declared: dict[str, ToolSpec], seen: set[str], where: str) -> None:
     if call.id in seen:
-        raise ContractError(f"{where}: the call id {call.id!r} was used before")
+        raise ContractError(f"{where}: the call id {call.id!r} was used before", "repeated call id")
     seen.add(call.id)
     if call.name not in declared:
-        raise ContractError(f"{where}: calls the undeclared tool {call.name!r}; declared: {sorted(declared)}")
+        raise ContractError(
+            f"{where}: calls the undeclared tool {call.name!r}; declared: {sorted(declared)}", "undeclared tool"
+        )
     if problem := declared[call.name].argument_error(call.parsed()):
-        raise ContractError(f"{where}: arguments of {call.name} do not fit its schema: {problem}")
+        raise ContractError(
+            f"{where}: arguments of {call.name} do not fit its schema: {problem}", "arguments do not fit"
+        )
 
 
 def schema_error(value: Any, schema: dict[str, Any]) -> str | None:

@@ -24,26 +24,26 @@ class RecordError(UserError):
 
 def read_jsonl(path: Path, model: type[M]) -> Iterator[M]:
     """Yield every line of `path` as `model`. Raises RecordError at the first line that is no such record."""
-    for _, number, line in _lines(path):
-        yield _parse(path, number, line, model)
+    for _, number, line in lines_of(path):
+        yield parse_line(path, number, line, model)
 
 
 def indexed_jsonl(path: Path, model: type[M]) -> Iterator[tuple[int, M]]:
     """(byte offset, record) of every whole line; a torn last line, which has no end, is left out. Raises RecordError."""
-    for offset, number, line in _lines(path):
+    for offset, number, line in lines_of(path):
         if line.endswith(b"\n"):
-            yield offset, _parse(path, number, line, model)
+            yield offset, parse_line(path, number, line, model)
 
 
 def read_jsonl_at(path: Path, offset: int, model: type[M]) -> M:
     """The record whose line begins at a byte offset that `indexed_jsonl` gave. Raises RecordError."""
     with path.open("rb") as file:
         file.seek(offset)
-        return _parse(path, None, file.readline(), model)
+        return parse_line(path, None, file.readline(), model)
 
 
-def _lines(path: Path) -> Iterator[tuple[int, int, bytes]]:
-    """(byte offset, number from 1, line)."""
+def lines_of(path: Path) -> Iterator[tuple[int, int, bytes]]:
+    """(byte offset, number from 1, line) of every line. Raises RecordError where there is no such file."""
     if not path.is_file():
         raise RecordError(f"{path} was given, but there is no such file")
     offset = 0
@@ -53,7 +53,8 @@ def _lines(path: Path) -> Iterator[tuple[int, int, bytes]]:
             offset += len(line)
 
 
-def _parse(path: Path, number: int | None, line: bytes, model: type[M]) -> M:
+def parse_line(path: Path, number: int | None, line: bytes, model: type[M]) -> M:
+    """The record in a line. Raises RecordError, which names `path` and, where known, the line's `number`."""
     try:
         return model.model_validate_json(line)
     except ValidationError as error:

@@ -34,6 +34,7 @@ STAGES = {
     "plan": "plan",
     "generate": "generate",
     "export": "export",
+    "convert": "convert",
     "train": "train",
     "eval": "evaluate",
     "tables": "tables",
@@ -211,8 +212,9 @@ def _top_level(known: set[str]) -> set[str]:
 
 
 def command(goal: str, overrides: Sequence[str]) -> list[str]:
-    """The command line of a goal's stage; overrides that list several values (n=10,20) make it a sweep."""
-    sweeps = any(override.is_sweep_override() for override in _parse(list(overrides)))
+    """The command line of a goal's stage; overrides that list several values (n=10,20) make it a sweep, and so does a launcher,
+    which only sweeps go through."""
+    sweeps = any(o.is_sweep_override() or o.key_or_group == "hydra/launcher" for o in _parse(list(overrides)))
     return [sys.executable, "-m", f"scripts.{STAGES[goal]}", *(["--multirun"] if sweeps else []), *overrides]
 
 

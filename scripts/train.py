@@ -1,4 +1,5 @@
-"""make train: conf/train.yaml -> outputs/train/<run id>/ with checkpoint/ (the best) and untrained/."""
+"""make train: conf/train.yaml -> outputs/train/<run id>/ with checkpoint/ (the best) and untrained/; with plan=true only what that
+would take -> outputs/plan/train.json."""
 
 from __future__ import annotations
 
@@ -6,36 +7,52 @@ import json
 from typing import Any
 
 from omegaconf import DictConfig
+from rich.console import Console
 
 from core.console import stage_console
 from core.records import write_json
 from core.runs import latest, open_run, read_manifest, sha256
-from core.settings import typed
+from core.settings import UserError, typed
 from core.tracking import Tracker
 from scripts.launch import main
+from training import plan_report
 from training.layout import CONFIG, RESULTS
+from training.machine import check_machine, lacking, weights_elsewhere
 from training.mixture import find_data
+from training.nodes import find_nodes
+from training.plan import plan
 from training.prepare import prepare
 from training.progress import TrainingProgress, describe, summarise
 from training.settings import TrainSettings
-from training.workers import check_machine, run_workers, set_environment
+from training.workers import join_run, run_workers, set_environment
+
+# What changes nothing in what is trained.
+NEUTRAL = ("outputs", "tracking", "data", "nodes", "plan", "hardware", "assume")
 
 
 def stage(config: DictConfig) -> None:
     settings = typed(config, TrainSettings)
     console = stage_console()
+    if settings.plan:
+        show_plan(console, settings)
+        return
+    nodes = find_nodes(settings.nodes)
+    processes = check_machine(settings, nodes)
+    set_environment(processes)
+    if nodes.rank:
+        join_run(nodes.await_run(settings.outputs), processes, nodes)
+        return
     source = settings.data or latest(settings.outputs, "generate", "make generate")
     files = find_data(source)
     group = read_manifest(source).group if (source / "manifest.json").is_file() else None
-    processes = check_machine(settings)
-    set_environment(processes)
     plain: dict[str, Any] = settings.model_dump(mode="json")
     inputs = {f"{file.parent.name}/{file.name}": sha256(file) for file in files}
-    with open_run(settings.outputs, "train", plain, inputs, group, neutral=("outputs", "tracking", "data")) as job:
+    with open_run(settings.outputs, "train", plain, inputs, group, neutral=NEUTRAL) as job:
         console.print(f"{'resuming' if job.resumed else 'training into'} {job.directory}", soft_wrap=True)
         write_json(job.directory / CONFIG, plain)
-        data = prepare(job.directory, settings, files)
+        data = prepare(job.directory, settings, files, inputs)
         describe(console, data)
+        nodes.announce(settings.outputs, job.directory)
         name, group = job.manifest.run_id, job.manifest.group
         with Tracker(settings.tracking, settings.outputs, "train", name, group, plain) as tracker:
             with TrainingProgress(console) as progress:
@@ -44,11 +61,27 @@ def stage(config: DictConfig) -> None:
                     progress.update(metrics)
                     tracker.log({f"train/{key}": value for key, value in metrics.items()}, step=metrics["step"])
 
-                run_workers(job.directory, processes, report)
+                run_workers(job.directory, processes, nodes, report)
             results = json.loads((job.directory / RESULTS).read_text())
             tracker.summary(results)
         job.finish({**results, "data": data.model_dump()})
     summarise(console, results, job.directory, job.manifest.seconds)
+
+
+def show_plan(console: Console, settings: TrainSettings) -> None:
+    """Print and write what the training would take; without finished dialogues its data is as assumed."""
+    missing = [*lacking(settings, find_nodes(settings.nodes)), weights_elsewhere(settings.model)]
+    try:
+        files = find_data(settings.data or latest(settings.outputs, "generate", "make generate"))
+    except UserError as error:
+        if settings.data:
+            raise
+        files, missing = (), [*missing, str(error)]
+    made = plan(settings, files, [line for line in missing if line])
+    plan_report.show(console, made, settings)
+    path = settings.outputs / "plan" / "train.json"
+    write_json(path, {**made.model_dump(), "config": settings.model_dump(mode="json")})
+    console.print(f"written to {path}", soft_wrap=True)
 
 
 if __name__ == "__main__":

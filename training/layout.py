@@ -11,7 +11,10 @@ UNTRAINED, CHECKPOINT = "untrained", "checkpoint"
 """The model before, and the best one of the training: both with tokenizer, ready to be loaded and served."""
 
 SAMPLES, FIGURES = "samples", "data.json"
-"""The tokenised samples, and their figures."""
+"""The tokenised trees, a link into the cache, and their figures."""
+
+CACHE = Path("cache") / "samples"
+"""Under outputs/: tokenised trees by what they were made of, shared by the runs."""
 
 METRICS, LOG, RESULTS = "metrics.jsonl", "train.log", "results.json"
 """Losses as they come, what the workers print, and the final figures."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -24,6 +23,8 @@ from transformers.utils.chat_template_utils import render_jinja_template
 
 from core.dialogue import Dialogue
 from core.settings import UserError
+from training.attention import implementation
+from training.objective import learn_trees
 from training.render import wire
 from training.settings import Attention, ModelSettings, TinySettings
 
@@ -87,23 +88,12 @@ def prepare_base(settings: ModelSettings, corpus: Iterable[Dialogue], seed: int,
 
 
 def load(directory: Path, attention: Attention, experts: str | None, dtype: torch.dtype) -> PreTrainedModel:
-    """The model in `directory`, ready to train. Under ZeRO-3 each process holds its share only."""
+    """The model in `directory`, ready to learn token trees. Under ZeRO-3 each process holds its share only."""
     options = {"experts_implementation": experts} if experts else {}
-    model = AutoModelForCausalLM.from_pretrained(directory, attn_implementation=attention, dtype=dtype, **options)
-    model.config.use_cache = False
-    return model
-
-
-def check_attention(attention: Attention) -> None:
-    """Raise UserError if this machine cannot run `attention`."""
-    if attention != "flash_attention_2":
-        return
-    if not torch.cuda.is_available():
-        raise UserError("attention=flash_attention_2 needs a CUDA GPU, and there is none here: say attention=sdpa")
-    if importlib.util.find_spec("flash_attn") is None:
-        raise UserError(
-            "attention=flash_attention_2 needs the flash-attn package: pip install '.[flash]', or say attention=sdpa"
-        )
+    name = implementation(attention)
+    return learn_trees(
+        AutoModelForCausalLM.from_pretrained(directory, attn_implementation=name, dtype=dtype, **options)
+    )
 
 
 def build_tokenizer(settings: TinySettings, texts: Iterable[str]) -> PreTrainedTokenizerFast:

@@ -56,12 +56,16 @@ def describe(console: Console, data: DataFigures) -> None:
     """One line on what is trained on, one on what validates."""
     sources = ", ".join(f"{count} {name}" for name, count in data.sources.items())
     console.print(
-        f"{data.dialogues} dialogues ({sources}) → {data.samples} samples, {data.tokens:,} tokens, "
+        f"{data.dialogues} dialogues ({sources}) with {data.samples} user turns → {data.trees} trees in {data.rows} rows, "
+        f"{100 * data.fill:.0f} % full: {data.tokens:,} tokens for {data.sample_tokens:,} of single turns, "
         f"{data.trained_tokens:,} of them trained; {data.cut_turns} over-long turns cut",
         highlight=False,
     )
+    if data.skipped:
+        skipped = ", ".join(f"{count} {kind}" for kind, count in data.skipped.items())
+        console.print(f"[bold yellow]{sum(data.skipped.values())} unlawful lines were left out: {skipped}[/]")
     console.print(
-        f"validation: {data.validation_dialogues} dialogues, {data.validation_samples} samples; "
+        f"validation: {data.validation_dialogues} dialogues, {data.validation_samples} user turns; "
         f"databases held back: {', '.join(data.validation_domains) or 'none'}",
         highlight=False,
     )
@@ -72,10 +76,15 @@ def summarise(console: Console, results: dict[str, Any], directory: Path, second
     table = Table(title=f"Training · {directory.name}", show_header=False)
     table.add_row("validation loss, untrained", f"{results['untrained_validation_loss']:.3f}")
     table.add_row("validation loss, best", f"{results['best_validation_loss']:.3f} at step {results['best_step']}")
+    for name, loss in sorted(results["best_validation"].items()):
+        if name != "loss":
+            table.add_row(f"  {name.removeprefix('loss/')}", f"{loss:.3f}")
     table.add_row("validation loss, final", f"{results['final_validation_loss']:.3f}")
     table.add_row("steps · epochs", f"{results['steps']} · {results['epochs']:.2f}")
     table.add_row("tokens · trained", f"{results['tokens']:,} · {results['trained_tokens']:,}")
-    table.add_row("tokens/s", f"{results['tokens_per_s']:,.0f}")
+    table.add_row("tokens/s · trained", f"{results['tokens_per_s']:,.0f} · {results['trained_tokens_per_s']:,.0f}")
+    if "mfu" in results:
+        table.add_row("model FLOPs utilisation", f"{100 * results['mfu']:.1f} %")
     table.add_row("seconds · of them training", f"{seconds:.0f} · {results['seconds']:.0f}")
     console.print(table)
     console.print(f"model: {directory / 'checkpoint'}", soft_wrap=True, highlight=False)

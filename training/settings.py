@@ -9,9 +9,14 @@ from pydantic import Field, model_validator
 
 from core.settings import Settings
 from core.tracking import TrackingSettings
+from training.hardware import AssumedSettings, HardwareSettings
 from training.mixture import MixtureSettings
+from training.nodes import NodesSettings
+from training.render import HistoryReasoning
+from training.samples import SampleSettings
+from training.shape import ModelShape
 
-Attention = Literal["sdpa", "eager", "flash_attention_2"]
+Attention = Literal["sdpa", "torch_varlen", "flash_attention_2"]
 
 
 class TinySettings(Settings):
@@ -30,10 +35,12 @@ class TinySettings(Settings):
 
 
 class ModelSettings(Settings):
-    """Either `path`, a hub id or a directory, or `tiny`. `experts` is transformers' way to run a mixture of experts."""
+    """Either `path`, a hub id or a directory, or `tiny`. `experts` is transformers' way to run a mixture of experts; `shape` what a
+    published model's config.json says, for plans where it does not lie here."""
 
     path: str | None = None
     tiny: TinySettings | None = None
+    shape: ModelShape | None = None
     experts: Literal["eager", "batched_mm", "grouped_mm"] | None = None
 
     @model_validator(mode="after")
@@ -57,9 +64,16 @@ class OptimizerSettings(Settings):
 class TrainSettings(Settings):
     """`data` is a generation run or a dialogues.jsonl, by default the newest finished generation.
 
-    `processes` null means one per GPU; `data_workers` processes tokenise. `batch_size` samples (user turns) over all
-    processes make one optimizer step; `max_tokens` is the longest sample; `evaluations` counts the validations in a run,
-    each with a checkpoint. An empty `deepspeed` trains without it. `max_steps` null means `epochs` passes over the data.
+    `processes` on each of `nodes`, null for one per GPU; `data_workers` processes tokenise. A dialogue is one tree of tokens;
+    trees are packed into rows of `row_tokens`, and `batch_size` rows over all processes make one optimizer step.
+    `max_tokens` is the longest sample (one user turn with all before it). `share_prefixes` false trains every user turn by
+    itself, which gives the same gradients for several times the work; `history_reasoning` keep_all trains on what is never
+    served. `attention` is the kernel. `activation_offload` keeps what gradient checkpointing saves in the host's memory.
+
+    `evaluations` counts the validations in a run, each with a checkpoint; training stops early when `patience` of them in a
+    row were no better. An empty `deepspeed` trains without it. `max_steps` null means `epochs` passes over the data.
+    `peak_tflops` is what one GPU can do at best, for the model FLOPs utilisation. `plan` says what all that takes on
+    `hardware`, with `assume` where it cannot know, instead of training.
     """
 
     profile: str
@@ -75,8 +89,30 @@ class TrainSettings(Settings):
     data_workers: int = Field(ge=1)
     attention: Attention
     gradient_checkpointing: bool
+    activation_offload: bool
+    share_prefixes: bool
+    history_reasoning: HistoryReasoning
     max_tokens: int = Field(ge=64)
+    row_tokens: int = Field(ge=64)
     batch_size: int = Field(ge=1)
     epochs: float = Field(gt=0)
     max_steps: int | None = Field(ge=1)
     evaluations: int = Field(ge=1)
+    patience: int | None = Field(ge=1)
+    peak_tflops: float | None = Field(gt=0)
+    nodes: NodesSettings
+    plan: bool
+    hardware: HardwareSettings
+    assume: AssumedSettings
+
+    @model_validator(mode="after")
+    def _consistent(self) -> TrainSettings:
+        if self.row_tokens < self.max_tokens:
+            raise ValueError(f"row_tokens={self.row_tokens} must be at least max_tokens={self.max_tokens}")
+        if self.activation_offload and not self.gradient_checkpointing:
+            raise ValueError("activation_offload=true needs gradient_checkpointing=true")
+        return self
+
+    @property
+    def samples(self) -> SampleSettings:
+        return SampleSettings(**{name: getattr(self, name) for name in SampleSettings.model_fields})

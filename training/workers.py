@@ -9,15 +9,14 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import torch
 
 from core.records import write_atomically
 from core.settings import UserError
 from training.layout import LOG, METRICS, newest_checkpoint, step_of
-from training.model import check_attention
-from training.settings import TrainSettings
+from training.nodes import Nodes
 
 GRACE_S = 10.0
 POLL_S = 0.2
@@ -26,50 +25,59 @@ TAIL_LINES = 25
 Report = Callable[[dict[str, Any]], None]
 
 
-def run_workers(directory: Path, processes: int, report: Report) -> None:
-    """Train the prepared run in `directory` on `processes` processes, calling `report` with each line of metrics.jsonl
-    as it comes. Their output goes to train.log. Raises UserError with the end of that log if they fail."""
+def run_workers(directory: Path, processes: int, nodes: Nodes, report: Report) -> None:
+    """Train the prepared run in `directory` on `processes` processes of each node, calling `report` with each line of
+    metrics.jsonl as it comes. Their output goes to train.log. Raises UserError with the end of that log if they fail."""
     metrics = directory / METRICS
     offset = _forget_unsaved(directory)
-    supervisor = [sys.executable, "-m", "core.supervisor", str(os.getpid()), str(GRACE_S)]
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={processes}"]
+    program = ["-m", "training.sft", str(directory)]
     log = directory / LOG
+    agents: list[subprocess.Popen[bytes]] = []
     with log.open("ab") as output:
-        workers = subprocess.Popen(
-            [*supervisor, *torchrun, "-m", "training.sft", str(directory)],
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
+        for command in (nodes.agent(0, processes, program), *nodes.remote(processes, program, os.environ)):
+            agents.append(_start(command, output))
     try:
-        running = True
-        while running:
-            running = workers.poll() is None
+        codes: list[int | None] = [None]
+        # Where one agent has failed the others only wait for it.
+        while None in codes and not any(codes):
+            codes = [agent.poll() for agent in agents]
             offset = _pass_on(metrics, offset, report)
-            time.sleep(POLL_S if running else 0)
+            time.sleep(POLL_S if None in codes else 0)
     finally:
-        workers.terminate()
-        workers.wait()
-    if workers.returncode:
+        for agent in agents:
+            agent.terminate()
+        for agent in agents:
+            agent.wait()
+    if code := next(filter(None, codes), 0):
         tail = "\n".join(log.read_text(errors="replace").splitlines()[-TAIL_LINES:])
         raise UserError(
-            f"training ended with code {workers.returncode}; the same command goes on from the last checkpoint. "
-            f"The end of {log}:\n{tail}"
+            f"training ended with code {code}; the same command goes on from the last checkpoint. The end of {log}:\n{tail}"
         )
 
 
-def check_machine(settings: TrainSettings) -> int:
-    """The number of processes to train with. Raises UserError if this machine cannot train as asked."""
-    check_attention(settings.attention)
-    processes = settings.processes or torch.cuda.device_count()
-    if not processes:
-        raise UserError("processes=null means one per GPU, and there is none here: say processes=2")
-    if torch.cuda.is_available() and processes > torch.cuda.device_count():
-        raise UserError(f"processes={processes} was given, but there are {torch.cuda.device_count()} GPUs")
-    if settings.batch_size % processes:
-        raise UserError(f"batch_size={settings.batch_size} is not a multiple of the {processes} processes")
-    return processes
+def join_run(directory: Path, processes: int, nodes: Nodes) -> None:
+    """Take part as a node that is not the first in the training that it has announced. Raises UserError if that fails."""
+    log = directory / f"{LOG}.{nodes.rank}"
+    with log.open("ab") as output:
+        agent = _start(nodes.agent(nodes.rank, processes, ["-m", "training.sft", str(directory)]), output)
+    try:
+        code = agent.wait()
+    finally:
+        agent.terminate()
+        agent.wait()
+    if code:
+        raise UserError(f"training ended with code {code} on node {nodes.rank}; its words are in {log}")
+
+
+def _start(command: list[str], output: IO[bytes]) -> subprocess.Popen[bytes]:
+    supervisor = [sys.executable, "-m", "core.supervisor", str(os.getpid()), str(GRACE_S)]
+    return subprocess.Popen(
+        [*supervisor, *command],
+        stdin=subprocess.DEVNULL,
+        stdout=output,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+    )
 
 
 def set_environment(processes: int) -> None:

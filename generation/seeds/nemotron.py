@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import json
-import logging
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from core.messages import ToolSpec
 from core.settings import UserError
+from generation.rows import read_rows
 from generation.seeds.base import Seed
 from generation.specs.foreign import describe, tool_spec
 
 HUB_ID = "nvidia/Nemotron-Post-Training-Dataset-v1"
 _COLUMNS = ["uuid", "license", "metadata"]
-_FORMATS = {".jsonl": "json", ".json": "json", ".parquet": "parquet"}
 
 
 class NemotronSeeds:
@@ -46,7 +45,7 @@ class NemotronSeeds:
         self.problems.clear()
         seeds: dict[str, Seed] = {}
         seen: set[bytes] = set()
-        for row in _rows(self.path, self.split):
+        for row in read_rows(self.path, self.split, _COLUMNS, HUB_ID):
             tools = self._tools(row)
             if tools and not self._is_repeated(tools, seen):
                 name = _name(str(row["uuid"] or ""), tools, seeds)
@@ -61,7 +60,7 @@ class NemotronSeeds:
     def _tools(self, row: Mapping[str, Any]) -> tuple[ToolSpec, ...]:
         """The row's usable tools in order of name; none where there are too few."""
         try:
-            raw = _raw_tools(row["metadata"])
+            raw = raw_tools(row["metadata"])
         except (ValueError, RecursionError) as error:
             return self._skip("no tools", str(error))
         tools: dict[str, ToolSpec] = {}
@@ -94,37 +93,7 @@ class NemotronSeeds:
         return ()
 
 
-def _rows(path: str | Path, split: str) -> Iterator[Mapping[str, Any]]:
-    """The rows, as they come. Raises UserError for whatever goes wrong on the way: the loader has many kinds of errors."""
-    expected = (
-        f"{HUB_ID}, or a local folder, .jsonl or .parquet file with the columns {', '.join(_COLUMNS)}, is expected"
-    )
-    try:
-        yield from _load(path, split)
-    except ImportError as error:
-        raise UserError(f"the seeds of {path} need the package datasets ({error}): install the extra 'train'") from None
-    except ConnectionError as error:
-        raise UserError(f"path={path} was given, but it cannot be reached ({error}); {expected}") from None
-    except Exception as error:
-        raise UserError(f"path={path}, split={split} was given, but it cannot be read ({error}); {expected}") from None
-
-
-def _load(path: str | Path, split: str) -> Any:
-    from datasets import load_dataset  # noqa: PLC0415 - takes seconds, and only this source needs it
-
-    # It tells of each attempt to reach the hub, and its import sets the level; the error in the end says it once.
-    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
-    local = Path(path)
-    if local.suffix in _FORMATS and not local.is_dir():
-        if not local.is_file():
-            raise FileNotFoundError("there is no such file")
-        rows = load_dataset(_FORMATS[local.suffix], data_files=str(local), split="train", streaming=True)
-    else:
-        rows = load_dataset(str(path), split=split, streaming=True)
-    return rows.select_columns(_COLUMNS)
-
-
-def _raw_tools(metadata: Any) -> list[Any]:
+def raw_tools(metadata: Any) -> list[Any]:
     """What `metadata`, a JSON string, holds under "tools". Raises ValueError where that is no list with anything in it."""
     try:
         found = json.loads(metadata) if isinstance(metadata, str) else metadata

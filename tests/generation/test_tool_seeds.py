@@ -158,7 +158,9 @@ def test_without_the_network_the_hub_id_gives_a_clear_error(monkeypatch: pytest.
     with pytest.raises(UserError) as error:
         NemotronSeeds().load()
     assert "path=nvidia/Nemotron-Post-Training-Dataset-v1 was given, but it cannot be reached" in str(error.value)
-    assert "or a local folder, .jsonl or .parquet file with the columns uuid, license, metadata" in str(error.value)
+    assert "or a local folder, .json, .jsonl or .parquet file with the columns uuid, license, metadata" in str(
+        error.value
+    )
 
 
 # Files of one's own

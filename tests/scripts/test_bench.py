@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import random
 import sqlite3
 import statistics
 from collections import OrderedDict
@@ -19,7 +20,7 @@ from core.messages import AssistantMessage, SystemMessage, ToolCall, ToolMessage
 from core.settings import Settings, UserError
 from generation.llm.base import AgentContext, Completion, Request
 from generation.seeds.bundled import BundledSeeds
-from scripts.bench import environment, orchestration, prefix
+from scripts.bench import environment, orchestration, packing, prefix
 from scripts.bench.cache import BLOCK, PrefixCache, Served, Tally, read_metrics, served, total
 from scripts.bench.databases import calls_of, grown, rows_in, tools_of
 from scripts.bench.mock_server import latency
@@ -253,3 +254,32 @@ def test_what_tokens_cost() -> None:
     assert costs.of(tally) == pytest.approx(100 + 90 + 1_000 * (1 + context / 1_000))
     both = total([tally, tally])
     assert (both.hit, both.requests) == (0.9, 20)
+
+
+def test_packing_runs(tmp_path: Path) -> None:
+    settings = packing.PackingSettings(outputs=tmp_path, items=400, compared=100, many=1000, repeats=1)
+    content = published(packing.measure(settings), tmp_path)
+    figures = {figure["name"]: figure["value"] for figure in content["figures"]}
+    made = packing.trees(settings, 400)
+    rows = 400 / figures["rows, one tree each over packed"]
+    assert figures["fill"] == pytest.approx(sum(tokens for tokens, _ in made) / (rows * settings.capacity))
+    assert 0 <= figures["time spent waiting for other ranks"] < content["notes"]["waiting without balancing"]
+
+
+def test_made_up_lengths_are_those_of_table_1() -> None:
+    draw = random.Random(0)
+    drawn = [packing.turns(draw) for _ in range(60_000)]
+    weights = [min(samples, 22_930) for _, _, samples in packing.TABLE_1.values()]
+    pairs = zip(weights, packing.TABLE_1.values(), strict=True)
+    assert statistics.fmean(drawn) == pytest.approx(sum(w * mean for w, (mean, _, _) in pairs) / sum(weights), rel=0.03)
+    assert 300 < max(drawn) < 1500
+
+
+def test_a_made_up_tree_counted_by_hand() -> None:
+    # 14 turns are two requests of 7; each has 695 tokens on the trunk and 1695 in its branch.
+    tokens, pairs = packing.tree(14, prefix=4000, capacity=32768)
+    assert tokens == 4000 + 2 * (695 + 1695)
+    trunk = sum(range(1, 4000 + 2 * 695 + 1))
+    branches = sum(start + depth for start in (4050, 4745) for depth in range(1, 1695 + 1))
+    assert pairs == trunk + branches
+    assert packing.tree(10_000, prefix=4000, capacity=32768)[0] <= 32768

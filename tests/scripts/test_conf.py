@@ -15,6 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 from core.settings import Settings, typed
 from evaluation.suite import EvaluateSettings
 from evaluation.tables import TablesSettings
+from generation.baselines.conversion import ConvertSettings
 from generation.cleaning.export import ExportSettings
 from generation.plan import PlannedSettings
 from generation.stage import GenerateSettings
@@ -25,6 +26,7 @@ SETTINGS: dict[str, type[Settings]] = {
     "plan": PlannedSettings,
     "generate": GenerateSettings,
     "export": ExportSettings,
+    "convert": ConvertSettings,
     "train": TrainSettings,
     "evaluate": EvaluateSettings,
     "tables": TablesSettings,

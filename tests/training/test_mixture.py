@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 from made import dialogue
 
-from core.dialogue import Dialogue
+from core.dialogue import Dialogue, Difficulty
+from core.messages import ToolMessage
 from core.records import RecordError, write_jsonl
 from core.settings import UserError
-from training.mixture import MixtureSettings, find_data, mix, read_chosen
+from training.mixture import MixtureSettings, Place, find_data, label, mix, read_chosen
 
 DOMAINS = ("shop", "club", "clinic", "farm")
 
@@ -34,17 +35,15 @@ def write(folder: Path, counts: dict[str, int]) -> tuple[Path, ...]:
     return find_data(folder)
 
 
-def by_id(files: tuple[Path, ...], chosen: frozenset[str]) -> list[Dialogue]:
-    found = list(read_chosen(files, chosen))
-    assert {d.dialogue_id for d in found} == chosen
-    return found
+def ids(files: tuple[Path, ...], chosen: tuple[Place, ...]) -> list[str]:
+    return [dialogue.dialogue_id for dialogue in read_chosen(files, chosen)]
 
 
 def test_no_task_and_no_held_back_database_is_on_both_sides(tmp_path: Path) -> None:
     # The same 40 goals in both pipelines: a dialogue of one may not train the task that the other validates.
     files = write(tmp_path, {"user_oriented": 40, "user_oriented_exec": 40})
     mixture = mix(files, settings(weights={"user_oriented": 1, "user_oriented_exec": 1}), seed=0)
-    train, validation = by_id(files, mixture.train), by_id(files, mixture.validation)
+    train, validation = (list(read_chosen(files, chosen)) for chosen in (mixture.train, mixture.validation))
     assert not {t.goal for d in train for t in d.tasks} & {t.goal for d in validation for t in d.tasks}
     (held_back,) = mixture.validation_domains
     assert held_back not in {d.domain for d in train}
@@ -94,7 +93,7 @@ def test_data_that_is_none(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="8 dialogue ids occur more than once"):
         mix((file, file), settings(), seed=0)
     file.write_text(file.read_text() + "{}\n")
-    with pytest.raises(RecordError, match="line 9"):
+    with pytest.raises(UserError, match="line 9: not a Dialogue: dialogue_id: Field required"):
         mix((file,), settings(), seed=0)
 
 
@@ -105,3 +104,57 @@ def test_dialogues_that_were_never_played_are_refused(tmp_path: Path) -> None:
         UserError, match=r"3 dialogues have tasks but were not played, the first is 'user_oriented_exec-"
     ):
         mix(find_data(tmp_path), settings(), seed=0)
+
+
+def test_the_chosen_are_read_from_their_places(tmp_path: Path) -> None:
+    files = write(tmp_path, {"user_oriented": 20, "user_oriented_exec": 20})
+    weights = {"user_oriented": 1, "user_oriented_exec": 1}
+    mixture = mix(files, settings(weights=weights, validation_domains=0), seed=0)
+    # In the order of the files, each once, with nothing on both sides; parts of it are read alone.
+    written = [
+        Dialogue.model_validate_json(line).dialogue_id for file in files for line in file.read_text().splitlines()
+    ]
+    train, validation = ids(files, mixture.train), ids(files, mixture.validation)
+    assert train == [name for name in written if name in train]
+    assert len(train) == len(set(train)) == sum(mixture.sources.values())
+    assert not set(train) & set(validation)
+    assert [*ids(files, mixture.train[0::2]), *ids(files, mixture.train[1::2])] == [*train[0::2], *train[1::2]]
+    (files[0]).write_text("{}\n" * 100)
+    with pytest.raises(RecordError, match="not a Dialogue"):
+        ids(files, mixture.train)
+
+
+def test_unlawful_lines_are_errors_or_counted(tmp_path: Path) -> None:
+    lawful = [dialogue(n, domain=DOMAINS[n % 4], turns=1) for n in range(12)]
+    shuffled = lawful[3].model_copy(update={"messages": lawful[3].messages[::-1]})
+    unanswered = dialogue(1, turns=4)
+    results = [m for m in unanswered.messages if isinstance(m, ToolMessage)]
+    unanswered = unanswered.model_copy(
+        update={"dialogue_id": "x", "messages": tuple(m for m in unanswered.messages if m is not results[0])}
+    )
+    other = dialogue(0, pipeline="user_oriented").model_copy(update={"messages": ()})
+    file = tmp_path / "dialogues.jsonl"
+    write_jsonl(file, [other, *lawful[:3], shuffled, unanswered, *lawful[4:]])
+    message = r"dialogues.jsonl, line 5: the dialogue breaks the message contract: .*after 'start'.*skip_unlawful=true"
+    with pytest.raises(UserError, match=message):
+        mix((file,), settings(), seed=0)
+    file.write_text(file.read_text() + '{"dialogue_id": "torn')
+    mixture = mix((file,), settings(skip_unlawful=True, validation_domains=0), seed=0)
+    assert mixture.skipped == {"roles out of order": 1, "unanswered call": 1, "no dialogue": 1}
+    chosen = {*ids((file,), mixture.train), *ids((file,), mixture.validation)}
+    assert chosen == {d.dialogue_id for d in lawful} - {shuffled.dialogue_id}
+    write_jsonl(file, [shuffled])
+    with pytest.raises(UserError, match=r"holds user_oriented_exec \(1\) of which 1 are unlawful"):
+        mix((file,), settings(skip_unlawful=True), seed=0)
+
+
+@pytest.mark.parametrize(
+    ("difficulties", "hardest"),
+    [(("easy",), "easy"), (("medium", "easy"), "medium"), (("easy", "hard", "medium"), "hard")],
+)
+def test_a_dialogue_is_labelled_by_source_and_hardest_task(
+    difficulties: tuple[Difficulty, ...], hardest: Difficulty
+) -> None:
+    made = dialogue(0, pipeline="user_oriented")
+    tasks = tuple(made.tasks[0].model_copy(update={"difficulty": difficulty}) for difficulty in difficulties)
+    assert label(made.model_copy(update={"tasks": tasks})) == ("user_oriented", hardest)

@@ -12,7 +12,8 @@ from made import dialogue
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerFast
 
 from core.settings import UserError
-from training.model import CONTROL_TOKENS, MARKUP_TOKENS, check_attention, prepare_base
+from training.attention import check_attention
+from training.model import CONTROL_TOKENS, MARKUP_TOKENS, prepare_base
 from training.settings import ModelSettings, TinySettings
 
 

@@ -17,11 +17,13 @@ from core.records import read_jsonl
 from core.settings import UserError, typed
 from scripts.launch import CONF
 from scripts.train import stage
-from training.layout import UNTRAINED
+from training.layout import CACHE, SAMPLES, UNTRAINED
 from training.mixture import find_data
-from training.prepare import load_samples, prepare
+from training.prepare import prepare
 from training.render import render
+from training.samples import Rows, load_samples, tree_of
 from training.settings import TrainSettings
+from training.trie import merge
 
 
 def compose(*overrides: str, mixture: str = "exec_only") -> DictConfig:
@@ -29,23 +31,72 @@ def compose(*overrides: str, mixture: str = "exec_only") -> DictConfig:
         return hydra.compose("train", [f"mixture={mixture}", "tracking.mode=disabled", "data_workers=1", *overrides])
 
 
+INPUTS = {"user_oriented_exec/dialogues.jsonl": "its hash"}
+
+
+def made_in(folder: Path, data: Path, *overrides: str, inputs: dict[str, str] = INPUTS) -> TrainSettings:
+    folder.mkdir()
+    settings = typed(compose(f"outputs={folder.parent}", "model.tiny.hidden=32", *overrides), TrainSettings)
+    prepare(folder, settings, find_data(data), inputs)
+    return settings
+
+
 @pytest.mark.parametrize("workers", [1, 2])
-def test_samples_are_the_renderings_of_the_chosen_dialogues(data: Path, tmp_path: Path, workers: int) -> None:
-    settings = typed(compose(f"data_workers={workers}", "model.tiny.hidden=32"), TrainSettings)
-    figures = prepare(tmp_path, settings, find_data(data))
-    tokenizer = AutoTokenizer.from_pretrained(tmp_path / UNTRAINED)
-    samples = load_samples(tmp_path)
+def test_trees_are_the_merged_renderings_of_the_chosen_dialogues(data: Path, tmp_path: Path, workers: int) -> None:
+    settings = made_in(run := tmp_path / "run", data, f"data_workers={workers}")
+    tokenizer = AutoTokenizer.from_pretrained(run / UNTRAINED)
+    samples = load_samples(run / SAMPLES)
     made = {d.dialogue_id: d for d in read_jsonl(data / "user_oriented_exec" / "dialogues.jsonl", Dialogue)}
+    rendered = {name: render(d, tokenizer, 1 << 20).samples for name, d in made.items()}
     for split in ("train", "validation"):
-        rows = {(row["dialogue_id"], row["turn"]): (row["input_ids"], row["trained"]) for row in samples[split]}
-        chosen = {name for name, _ in rows}
-        expected = [s for name in chosen for s in render(made[name], tokenizer, 1 << 20).samples]
-        assert rows == {(s.dialogue_id, s.turn): (s.input_ids, s.trained) for s in expected}
-    assert figures.dialogues == 8
-    assert figures.validation_dialogues == 4
-    assert figures.samples == 16
-    assert figures.trained_tokens == sum(map(len, samples["train"]["trained"]))
-    assert prepare(tmp_path, settings, find_data(data)) == figures
+        for row in samples[split]:
+            tree, expected = tree_of(row), merge(rendered[row["dialogue_id"]])
+            assert tree.input_ids.tolist() == expected.input_ids.tolist()
+            assert (tree.starts == expected.starts).all()
+            assert (tree.parents == expected.parents).all()
+            assert (tree.trained == expected.trained).all()
+            assert row["pairs"] == expected.pairs()
+            assert (row["source"], row["difficulty"], row["samples"]) == ("user_oriented_exec", "easy", 2)
+    again = prepare(run, settings, find_data(data), INPUTS)
+    chosen = samples["train"]["dialogue_id"]
+    assert (again.dialogues, again.validation_dialogues, again.trees) == (8, 4, 8)
+    assert again.samples == 16
+    assert again.sample_tokens == sum(len(s.input_ids) for name in chosen for s in rendered[name])
+    assert again.trained_tokens == sum(len(s.trained) for name in chosen for s in rendered[name])
+
+
+def test_rows_hold_every_tree_once_and_no_row_too_many(data: Path, tmp_path: Path) -> None:
+    made_in(run := tmp_path / "run", data)
+    split = load_samples(run / SAMPLES)["train"]
+    capacity = 2 * max(split["size"])
+    rows = Rows(split, capacity)
+    members = [tree for row in range(len(rows)) for tree in rows[row]]
+    assert sorted(tree.input_ids.tolist() for tree in members) == sorted(split["input_ids"])
+    assert max(sum(tree.size for tree in rows[row]) for row in range(len(rows))) <= capacity
+    assert rows.sums("size") == [sum(tree.size for tree in rows[row]) for row in range(len(rows))]
+    assert rows.sums("targets") == [sum(len(tree.trained) for tree in rows[row]) for row in range(len(rows))]
+    assert [len(tree.trained) for tree in rows[None]] == [0]
+
+
+def test_without_sharing_every_user_turn_is_a_tree(data: Path, tmp_path: Path) -> None:
+    made_in(run := tmp_path / "run", data, "share_prefixes=false")
+    split = load_samples(run / SAMPLES)["train"]
+    assert len(split) == 16
+    assert sum(split["size"]) == sum(split["sample_tokens"])
+
+
+def test_the_same_data_are_tokenised_once(data: Path, tmp_path: Path) -> None:
+    """Whatever does not change the samples does not matter; what does, does."""
+    runs = [tmp_path / name for name in "abcde"]
+    made_in(runs[0], data)
+    made_in(runs[1], data, "optimizer.learning_rate=1", "batch_size=8")
+    made_in(runs[2], data, "max_tokens=1000")
+    made_in(runs[3], data, "history_reasoning=keep_all")
+    made_in(runs[4], data, inputs={"user_oriented_exec/dialogues.jsonl": "another hash"})
+    places = [(run / SAMPLES).resolve() for run in runs]
+    assert places[0] == places[1]
+    assert len(set(places)) == 4
+    assert sorted(place.name for place in set(places)) == sorted(p.name for p in (tmp_path / CACHE).iterdir())
 
 
 @pytest.mark.parametrize(
@@ -54,6 +105,8 @@ def test_samples_are_the_renderings_of_the_chosen_dialogues(data: Path, tmp_path
         (["optimizer.learning_rate=-1"], r"'optimizer\.learning_rate': Input should be greater than 0 \(given: -1\)"),
         (["model.path=x"], "exactly one of them"),
         (["max_tokens=64"], "max_tokens=64 is shorter than every train sample"),
+        (["row_tokens=100"], "row_tokens=100 must be at least max_tokens=2048"),
+        (["activation_offload=true"], "needs gradient_checkpointing=true"),
         (["data=/nowhere"], "/nowhere was given as data: expected a generation run"),
         (["data=null"], "run `make generate` first"),
         pytest.param(
@@ -96,9 +149,8 @@ def test_a_corrupt_line_is_named(data: Path, tmp_path: Path) -> None:
     file.write_text("\n".join(lines) + "\n")
     with pytest.raises(UserError, match="line 8: not a Dialogue"):
         stage(compose(f"outputs={tmp_path}", f"data={folder}"))
-    settings = typed(compose(), TrainSettings)
-    prepare(tmp_path, settings, find_data(data))
-    shutil.copytree(tmp_path / UNTRAINED, tmp_path / "published")
+    made_in(tmp_path / "run", data)
+    shutil.copytree(tmp_path / "run" / UNTRAINED, tmp_path / "published")
     with pytest.raises(UserError, match="line 8: not a Dialogue"):
         stage(compose(f"outputs={tmp_path}", f"data={folder}", f"model.path={tmp_path}/published", "model.tiny=null"))
 

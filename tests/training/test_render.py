@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import groupby
 from typing import Any
 
 import pytest
@@ -133,3 +134,44 @@ def test_what_was_given_is_read_but_not_learnt(tokenizer: PreTrainedTokenizerFas
     whole, rest = render(made, tokenizer, ANY_LENGTH), render(extended, tokenizer, ANY_LENGTH)
     assert rest.samples == tuple(sample for sample in whole.samples if sample.turn >= 2)
     assert len(rest.samples) == 2
+
+
+@settings(max_examples=40, deadline=None)
+@given(made=dialogues(SPOKEN))
+def test_keep_all_is_one_sample_in_which_every_answer_keeps_its_reasoning(
+    tokenizer: PreTrainedTokenizerFast, made: Dialogue
+) -> None:
+    """Spelt out apart from the template: what users and tools say, and between it every answer as it was given."""
+    (sample,) = render(made, tokenizer, ANY_LENGTH, "keep_all").samples
+    begin = next(i for i, message in enumerate(made.messages) if isinstance(message, AssistantMessage))
+    tools = [tool.openai() for tool in made.tools]
+    expected: Any = tokenizer.apply_chat_template(wire(made.messages[:begin]), tools=tools, tokenize=False)
+    for kind, group in groupby(made.messages[begin:], key=type):
+        messages = list(group)
+        if kind is ToolMessage:
+            results = "".join(f"\n<tool_response>\n{m.content}\n</tool_response>" for m in messages)
+            expected += f"<|im_start|>user{results}<|im_end|>\n"
+        for message in messages:
+            if isinstance(message, AssistantMessage):
+                expected += f"<|im_start|>assistant\n<think>\n{answer(message)}\n"
+            elif isinstance(message, UserMessage):
+                expected += f"<|im_start|>user\n{message.content}<|im_end|>\n"
+    assert tokenizer.decode(sample.input_ids) == expected.removesuffix("\n")
+    said = "".join(answer(message) for message in made.messages if isinstance(message, AssistantMessage))
+    assert trained_text(sample, tokenizer) == said
+
+
+def test_an_over_long_keep_all_loses_whole_turns_too(tokenizer: PreTrainedTokenizerFast) -> None:
+    made = dialogue(1, turns=4)
+    two = render(
+        made.model_copy(update={"messages": made.messages[: _third_turn(made)]}), tokenizer, ANY_LENGTH, "keep_all"
+    )
+    limit = len(two.samples[0].input_ids)
+    cut = render(made, tokenizer, limit, "keep_all")
+    assert cut.samples == two.samples
+    assert cut.cut_turns == 2
+    assert render(made, tokenizer, 10, "keep_all").samples == ()
+
+
+def _third_turn(made: Dialogue) -> int:
+    return [i for i, message in enumerate(made.messages) if isinstance(message, UserMessage)][2]

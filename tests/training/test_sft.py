@@ -16,9 +16,12 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from core.dialogue import Dialogue
+from core.records import read_jsonl
 from core.runs import read_manifest
 from training.layout import CHECKPOINT, METRICS, SAMPLES, UNTRAINED, newest_checkpoint
-from training.prepare import load_samples
+from training.render import render
+from training.samples import load_samples
 
 pytestmark = pytest.mark.slow
 
@@ -27,7 +30,9 @@ SETTINGS = (
     "tracking.mode=disabled",
     "mixture=exec_only",
     f"max_steps={STEPS}",
-    "batch_size=4",
+    "batch_size=2",
+    "max_tokens=700",
+    "row_tokens=700",
     "evaluations=4",
     "data_workers=1",
     "model.tiny.vocabulary=640",
@@ -69,32 +74,48 @@ def test_two_zero3_processes_give_the_losses_of_one_plain_process(zero3: Path, d
     assert len(metrics(zero3, "loss")) == STEPS
 
 
-def token_mean(model: Any, split: Any) -> float:
-    """The loss over a split, from whole logits and nothing of the trainer's."""
+def token_mean(model: Any, run: Path, dialogues: list[Dialogue]) -> float:
+    """The loss over dialogues, one user turn at a time, from whole logits: nothing of trees and of the trainer's."""
+    tokenizer = AutoTokenizer.from_pretrained(run / UNTRAINED)
     total, count = 0.0, 0
-    for row in split:
-        ids = torch.tensor([row["input_ids"]])
+    for sample in (sample for dialogue in dialogues for sample in render(dialogue, tokenizer, 1 << 20).samples):
+        ids = torch.tensor([sample.input_ids])
         with torch.no_grad():
             probabilities = model(ids).logits.log_softmax(-1)
-        for position in row["trained"]:
+        for position in sample.trained:
             total -= probabilities[0, position - 1, ids[0, position]].item()
             count += 1
     return total / count
 
 
-def test_losses_are_means_over_trained_tokens_and_the_best_model_is_kept(zero3: Path) -> None:
-    samples = load_samples(zero3)
+def test_losses_are_means_over_trained_tokens_and_the_best_model_is_kept(zero3: Path, data: Path) -> None:
+    chosen = set(load_samples(zero3 / SAMPLES)["validation"]["dialogue_id"])
+    dialogues = read_jsonl(data / "user_oriented_exec" / "dialogues.jsonl", Dialogue)
+    validation = [d for d in dialogues if d.dialogue_id in chosen]
     measured = metrics(zero3, "eval_loss")
     best = min(measured, key=lambda step: measured[step])
     untrained = AutoModelForCausalLM.from_pretrained(zero3 / UNTRAINED)
     trained = AutoModelForCausalLM.from_pretrained(zero3 / CHECKPOINT)
-    assert measured[0] == pytest.approx(token_mean(untrained, samples["validation"]), rel=1e-4)
-    assert measured[best] == pytest.approx(token_mean(trained, samples["validation"]), rel=1e-4)
+    assert measured[0] == pytest.approx(token_mean(untrained, zero3, validation), rel=1e-4)
+    assert measured[best] == pytest.approx(token_mean(trained, zero3, validation), rel=1e-4)
     assert measured[0] == pytest.approx(math.log(untrained.config.vocab_size), rel=0.1)
     assert measured[best] < measured[0] - 0.5
+    # All of one source and difficulty here, so that the groups' losses are the whole's.
+    assert metrics(zero3, "eval_loss/source/user_oriented_exec") == pytest.approx(measured, rel=1e-6)
+    assert metrics(zero3, "eval_loss/difficulty/easy") == pytest.approx(measured, rel=1e-6)
     results = read_manifest(zero3).results
     assert results["best_step"] == best
     assert results["best_validation_loss"] == pytest.approx(measured[best])
+
+
+def test_single_turns_give_the_losses_and_gradient_norms_of_trees(data: Path, tmp_path: Path) -> None:
+    """All data in every step, so that both ways take the same steps: through the whole trainer, in fp32."""
+    whole = ("max_steps=4", "batch_size=64", "row_tokens=2048", "processes=1", "deepspeed=none")
+    runs = [train(data, tmp_path, *whole, f"share_prefixes={shared}") for shared in ("true", "false")]
+    for name in ("loss", "eval_loss", "grad_norm"):
+        trees, turns = (metrics(run, name) for run in runs)
+        assert trees == pytest.approx(turns, rel=1e-4)
+    assert read_manifest(runs[0]).results["tokens"] < 0.8 * read_manifest(runs[1]).results["tokens"]
 
 
 def test_the_checkpoint_speaks_the_chat_format(zero3: Path) -> None:
@@ -120,13 +141,13 @@ def test_kill_9_then_the_same_command_gives_the_losses_of_an_undisturbed_run(
     os.kill(first.pid, signal.SIGKILL)
     first.wait()
     saved = newest_checkpoint(runs[0])
-    samples = (runs[0] / SAMPLES / "dataset_dict.json").stat().st_mtime
+    samples = (runs[0] / SAMPLES).resolve()
     assert read_manifest(runs[0]).status == "running"
 
     assert train(data, outputs) == runs[0]
     assert saved is not None
     assert read_manifest(runs[0]).status == "finished"
-    assert (runs[0] / SAMPLES / "dataset_dict.json").stat().st_mtime == samples
+    assert (runs[0] / SAMPLES).resolve() == samples
     for name in ("loss", "eval_loss"):
         assert metrics(runs[0], name) == pytest.approx(metrics(zero3, name), rel=1e-4)
     steps = [json.loads(line)["step"] for line in (runs[0] / METRICS).read_text().splitlines()]

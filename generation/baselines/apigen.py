@@ -1,0 +1,37 @@
+"""APIGen-MT-5k (Salesforce 2025): 5,000 dialogues on τ-bench's airline and retail, in ShareGPT's format."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from generation.baselines.conversion import Row
+from generation.rows import read_rows
+
+HUB_ID = "Salesforce/APIGen-MT-5k"
+LICENCE = "cc-by-nc-4.0"
+_COLUMNS = ("conversations", "tools", "system")
+_POLICY = re.compile(r"\s*#\s*(\w+)\s+agent\s+policy", re.I)
+
+
+class ApigenDialogues:
+    """`path` is the data set on the hub (gated: accept its terms and log in first) or a local copy, such as apigen-mt_5k.json."""
+
+    name = "apigen"
+
+    def __init__(self, path: str | Path = HUB_ID, split: str = "train") -> None:
+        self.path = path
+        self.split = split
+
+    def rows(self) -> Iterator[Row]:
+        """In the order of the data set, whose rows have no ids: the key is the number of the row, from 0."""
+        for number, row in enumerate(read_rows(self.path, self.split, _COLUMNS, HUB_ID)):
+            policy = _POLICY.match(str(row["system"]))
+            yield Row(
+                conversation={"conversations": row["conversations"], "system": row["system"]},
+                tools=row["tools"],
+                key=f"{number:04}",
+                licence=LICENCE,
+                domain=f"apigen-{policy[1].lower()}" if policy else None,
+            )

@@ -1,0 +1,36 @@
+"""Nemotron-Post-Training-Dataset-v1 (NVIDIA 2025), the split tool_calling: 310,051 dialogues in OpenAI's format."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from generation.baselines.conversion import Row
+from generation.rows import read_rows
+from generation.seeds.nemotron import HUB_ID, raw_tools
+
+_COLUMNS = ("uuid", "license", "messages", "metadata")
+
+
+class NemotronDialogues:
+    """`path` is the data set on the hub or a local copy of it. Its answers begin with their reasoning between <think> and </think>,
+    and the tools stand in `metadata`."""
+
+    name = "nemotron"
+
+    def __init__(self, path: str | Path = HUB_ID, split: str = "tool_calling") -> None:
+        self.path = path
+        self.split = split
+
+    def rows(self) -> Iterator[Row]:
+        for number, row in enumerate(read_rows(self.path, self.split, _COLUMNS, HUB_ID)):
+            try:
+                tools = raw_tools(row["metadata"])
+            except ValueError:
+                tools = []  # its calls are then calls of undeclared tools
+            yield Row(
+                conversation={"messages": row["messages"]},
+                tools=tools,
+                key=str(row["uuid"] or number),
+                licence=str(row["license"] or "not stated"),
+            )

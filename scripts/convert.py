@@ -1,0 +1,52 @@
+"""make convert: conf/convert.yaml -> outputs/convert/<run id>/dialogues.jsonl, which make train data=… takes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from hydra.utils import instantiate
+from omegaconf import DictConfig
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import track
+from rich.table import Table
+
+from core.console import stage_console
+from core.records import writing
+from core.runs import open_run, sha256
+from core.settings import UserError, typed
+from generation.baselines.conversion import Conversion, ConvertSettings
+from scripts.launch import main
+
+
+def stage(config: DictConfig) -> None:
+    settings = typed(config, ConvertSettings)
+    console = stage_console()
+    conversion = Conversion(instantiate(settings.source))
+    local = Path(conversion.source.path)
+    inputs = {local.name: sha256(local)} if local.exists() else {}
+    with open_run(settings.outputs, "convert", settings.model_dump(mode="json"), inputs) as job:
+        with writing(job.directory / "dialogues.jsonl") as file:
+            lines = conversion.lines(settings.limit)
+            file.writelines(track(lines, f"converting {conversion.source.name}", console=console))
+        summarise(console, conversion, job.directory)
+        if not conversion.kept:
+            raise UserError(f"none of the {conversion.read} rows of {conversion.source.path} can be trained on")
+        job.finish(conversion.figures())
+
+
+def summarise(console: Console, conversion: Conversion, directory: Path) -> None:
+    """What was kept, what was put right in it, and what was refused, with the first example of each fault."""
+    table = Table("rows", "", "for example", title=f"{conversion.read} rows of {conversion.source.path}")
+    table.add_row(f"{conversion.kept}", "kept", "")
+    for kind, count in conversion.mended.most_common():
+        table.add_row(f"{count}", f"mended: {kind}", "")
+    for kind, count in conversion.refused.most_common():
+        table.add_row(f"{count}", f"refused: {kind}", escape(conversion.examples[kind]))
+    console.print(table)
+    name = conversion.source.name
+    console.print(f"make train data={directory} mixture={name}", soft_wrap=True, highlight=False)
+
+
+if __name__ == "__main__":
+    main("convert", stage)

@@ -1,0 +1,128 @@
+"""Tree training against training every user turn by itself: the same loss, and the same gradient of every parameter."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from lookalikes import by_rows, dense, furthest, moe, one_by_one, served
+from transformers import PreTrainedModel
+
+import training.objective
+from training.attention import HAS_FLASH_ATTN, implementation
+from training.render import Sample
+from training.samples import NOTHING
+from training.trainer import collate
+from training.trie import Tree, chain, merge, trees
+
+LOSS, GRADIENT = 1e-6, 1e-5
+Build = Callable[[str], PreTrainedModel]
+
+
+def check(build: Build, samples: list[Sample], rows: list[list[Tree]]) -> None:
+    count = sum(len(sample.trained) for sample in samples)
+    loss, gradients = one_by_one(build("sdpa"), samples, count)
+    ours, our_gradients = by_rows(build(implementation("sdpa")), rows, count)
+    assert ours == pytest.approx(loss, rel=LOSS)
+    assert furthest(our_gradients, gradients) < GRADIENT
+
+
+@pytest.mark.parametrize("build", [dense, moe])
+@pytest.mark.parametrize("turns", [1, 2, 5, 20])
+def test_a_tree_gives_the_gradients_of_its_samples(build: Build, turns: int) -> None:
+    check(build, samples := served(turns), [[merge(samples)]])
+
+
+@pytest.mark.parametrize("build", [dense, moe])
+def test_packed_trees_do_not_see_each_other(build: Build) -> None:
+    """Two rows, one of them with a tree of one turn between two of many, and a rank's empty row."""
+    groups = [served(turns, seed) for seed, turns in enumerate((4, 1, 7, 3))]
+    made = [merge(group) for group in groups]
+    check(build, [sample for group in groups for sample in group], [made[:3], made[3:], [NOTHING]])
+
+
+def test_a_tree_in_pieces_gives_the_same() -> None:
+    samples = served(8)
+    pieces = trees(samples, 350)
+    assert len(pieces) > 1
+    check(dense, samples, [[piece] for piece in pieces])
+    check(dense, samples, [[chain(sample)] for sample in samples])
+
+
+@pytest.mark.parametrize("build", [dense, moe])
+def test_checkpointed_layers_and_logits_in_blocks_give_the_same(build: Build, monkeypatch: pytest.MonkeyPatch) -> None:
+    samples = served(5)
+    count = sum(len(sample.trained) for sample in samples)
+    loss, gradients = by_rows(build(implementation("sdpa")), [[merge(samples)]], count)
+    monkeypatch.setattr(training.objective, "BLOCK", 7 * 320)
+    model = build(implementation("sdpa")).train()
+    model.gradient_checkpointing_enable({"use_reentrant": False})
+    with torch.autograd.graph.save_on_cpu():
+        ours, our_gradients = by_rows(model, [[merge(samples)]], count)
+    assert ours == pytest.approx(loss, rel=LOSS)
+    assert furthest(our_gradients, gradients) < GRADIENT
+
+
+@pytest.mark.parametrize("positions", [True, False])
+def test_transformers_own_attention_fails_on_a_tree(positions: bool) -> None:
+    """With or without our positions it takes the row for one text, or for several, and lets branches see each other."""
+    samples = served(5)
+    tree = merge(samples)
+    count = len(tree.trained)
+    loss, gradients = one_by_one(dense("sdpa"), samples, count)
+    model = dense("sdpa")
+    inputs = collate([[tree]])
+    place = {"position_ids": inputs["position_ids"]} if positions else {}
+    logits = model(inputs["input_ids"], **place).logits[0, inputs["sources"]]
+    wrong = torch.nn.functional.cross_entropy(logits, inputs["labels"][0])
+    wrong.backward()
+    assert abs(wrong.item() - loss) > 100 * LOSS * loss
+    theirs = {name: parameter.grad for name, parameter in model.named_parameters()}
+    assert furthest(theirs, gradients) > 1e-2
+
+
+@pytest.mark.slow
+def test_two_zero3_processes_give_the_gradients_of_one_by_one(tmp_path: Path) -> None:
+    """Dense and MoE: each rank has half of the trees; every parameter's gradient is gathered and compared."""
+    script = Path(__file__).with_name("zero3_gradients.py")
+    environment = {
+        "OMP_NUM_THREADS": "1",
+        "DS_BUILD_OPS": "0",
+        "DS_ACCELERATOR": "cpu",
+        "PYTHONPATH": os.pathsep.join(sys.path),
+    }
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
+    done = subprocess.run(
+        [*launch, str(script), str(tmp_path)], env=os.environ | environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    for build in (dense, moe):
+        samples = [sample for seed in range(4) for sample in served(3 + seed, seed)]
+        count = sum(len(sample.trained) for sample in samples)
+        loss, gradients = one_by_one(build("sdpa"), samples, count)
+        found = torch.load(tmp_path / f"{build.__name__}.pt")
+        assert found["loss"] == pytest.approx(loss, rel=LOSS)
+        assert furthest(found["gradients"], gradients) < GRADIENT
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("attention", ["torch_varlen", "flash_attention_2"])
+def test_bf16_kernels_agree_with_fp32(attention: str) -> None:
+    """On a GPU: the flash kernels in bf16 point where the fp32 gradient does."""
+    if attention == "flash_attention_2" and not HAS_FLASH_ATTN:
+        pytest.skip("flash-attn is not installed")
+    samples = served(10)
+    count = sum(len(sample.trained) for sample in samples)
+    _, expected = one_by_one(dense("sdpa"), samples, count)
+    model = dense(implementation(attention)).to("cuda", torch.bfloat16)  # type: ignore[arg-type]
+    inputs = {k: v.cuda() if torch.is_tensor(v) else v for k, v in collate([[merge(samples)]]).items()}
+    training.objective.learn_trees(model)(**inputs)["loss"].backward()
+    ours = torch.cat([p.grad.float().cpu().flatten() for p in model.parameters()])
+    theirs = torch.cat([expected[name].flatten() for name, _ in model.named_parameters()])
+    assert torch.cosine_similarity(ours, theirs, dim=0) > 0.9995

@@ -1,0 +1,96 @@
+"""Rows over ranks: each once, equal micro-steps, balanced, and the same again after a stop."""
+
+from __future__ import annotations
+
+import itertools
+import random
+from collections import Counter
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from torch.utils.data import DataLoader
+
+from core.settings import UserError
+from training.schedule import BalancedSampler, Shares, share
+
+COSTS = st.lists(st.floats(1, 1e15), min_size=1, max_size=40)
+
+
+def waited_for(shares: Shares, costs: list[float]) -> float:
+    """What a step takes where every micro-step ends with its slowest rank."""
+    work = [[0.0 if row is None else costs[row] for row in micro] for micro in zip(*shares, strict=True)]
+    return sum(map(max, work))
+
+
+@given(costs=COSTS, ranks=st.integers(1, 5), rounds=st.integers(1, 4), seed=st.integers(0, 3), epoch=st.integers(0, 3))
+def test_every_row_once_an_epoch_in_equal_micro_steps(
+    costs: list[float], ranks: int, rounds: int, seed: int, epoch: int
+) -> None:
+    sampler = BalancedSampler(costs, batch=ranks * rounds, ranks=ranks, seed=seed)
+    sampler.set_epoch(epoch)
+    steps = list(sampler.epoch_steps())
+    assert len(steps) == sampler.steps
+    for shares in steps:
+        assert len(shares) == ranks
+        assert len({len(rows) for rows in shares}) == 1
+    flat = list(sampler)
+    assert Counter(row for row in flat if row is not None) == Counter(range(len(costs)))
+    assert len(flat) == len(sampler)
+    assert flat.count(None) == -len(costs) % ranks
+    # Dealt out in turn, as Accelerate does, each rank gets what it would have drawn itself.
+    for rank in range(ranks):
+        own = BalancedSampler(costs, batch=ranks * rounds, ranks=ranks, seed=seed, rank=rank)
+        own.set_epoch(epoch)
+        assert list(own) == flat[rank::ranks]
+        assert len(own) == len(flat[rank::ranks])
+
+
+@given(costs=st.lists(st.integers(1, 100), min_size=4, max_size=6))
+def test_no_other_sharing_out_waits_less(costs: list[int]) -> None:
+    floats = [float(cost) for cost in costs]
+    rows = range(len(costs))
+    best = min(
+        sum(max(floats[row] for row in order[first : first + 2]) for first in range(0, len(order), 2))
+        for order in itertools.permutations(rows)
+    )
+    assert waited_for(share(rows, floats, ranks=2), floats) == best
+
+
+def test_totals_are_balanced_too() -> None:
+    costs = [9.0, 8.0, 7.0, 6.0, 5.0, 4.0]
+    # 9|8, then the lighter rank gets the larger of 7|6, and of 5|4.
+    assert share(range(6), costs, ranks=2) == ((0, 3, 4), (1, 2, 5))
+    draw = random.Random(1)
+    many = [draw.lognormvariate(0, 1) for _ in range(64)]
+    totals = [sum(many[row] for row in rows if row is not None) for rows in share(range(64), many, ranks=8)]
+    assert max(totals) / min(totals) < 1.6
+
+
+def test_a_stop_and_the_way_on_change_nothing() -> None:
+    costs = [float(cost) for cost in range(23)]
+    sampler = BalancedSampler(costs, batch=4, ranks=2, seed=5)
+    sampler.set_epoch(3)
+    whole = list(sampler.epoch_steps())
+    again = BalancedSampler(costs, batch=4, ranks=2, seed=5)
+    again.set_epoch(3)
+    again.skip(2)
+    assert list(again.epoch_steps()) == whole[2:]
+    assert len(again) == len(list(again))
+    again.set_epoch(4)
+    other = list(again.epoch_steps())
+    assert len(other) == len(whole)
+    assert other != whole
+    assert list(BalancedSampler(costs, batch=4, ranks=2, seed=6)) != list(BalancedSampler(costs, 4, 2, seed=5))
+
+
+def test_a_data_loader_takes_it() -> None:
+    rows = [f"row {number}" for number in range(6)]
+    loader = DataLoader(rows, batch_size=1, sampler=BalancedSampler([1.0] * 6, batch=2, ranks=2, seed=0, rank=1))
+    assert len(loader) == 3
+    assert len({row for (row,) in loader}) == 3
+
+
+def test_a_batch_that_cannot_be_shared_equally() -> None:
+    with pytest.raises(UserError, match="a batch of 5 rows was given; a multiple of the 2 ranks"):
+        BalancedSampler([1.0], batch=5, ranks=2, seed=0)

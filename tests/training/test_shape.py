@@ -1,0 +1,67 @@
+"""Dimensions of the published models, against transformers' own models and counts by hand."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+from transformers import AutoModelForCausalLM, Qwen3Config, Qwen3MoeConfig
+
+from core.settings import UserError
+from training.shape import ModelShape
+
+DENSE = ModelShape(vocabulary=320, hidden=32, layers=3, heads=4, kv_heads=2, head_dim=16, intermediate=48, tied=True)
+MOE = DENSE.model_copy(update={"experts": 6, "experts_per_token": 2, "expert_intermediate": 24, "tied": False})
+
+
+def config(shape: ModelShape) -> Qwen3Config | Qwen3MoeConfig:
+    values = {
+        "vocab_size": shape.vocabulary,
+        "hidden_size": shape.hidden,
+        "num_hidden_layers": shape.layers,
+        "num_attention_heads": shape.heads,
+        "num_key_value_heads": shape.kv_heads,
+        "head_dim": shape.head_dim,
+        "intermediate_size": shape.intermediate,
+        "tie_word_embeddings": shape.tied,
+    }
+    if not shape.experts:
+        return Qwen3Config(**values)
+    return Qwen3MoeConfig(
+        **values,
+        num_experts=shape.experts,
+        num_experts_per_tok=shape.experts_per_token,
+        moe_intermediate_size=shape.expert_intermediate,
+    )
+
+
+@pytest.mark.parametrize("shape", [DENSE, MOE], ids=["dense", "moe"])
+def test_parameters_are_those_of_the_model(shape: ModelShape) -> None:
+    with torch.device("meta"):
+        model = AutoModelForCausalLM.from_config(config(shape))
+    assert model.num_parameters() == shape.parameters
+    published = model.config.to_dict() | {"num_experts": shape.experts or None}
+    assert ModelShape.from_config(published) == ModelShape.from_config(model.config.to_dict()) == shape
+
+
+def test_flops_are_those_of_the_operations() -> None:
+    tokens = 24
+    model = AutoModelForCausalLM.from_config(config(DENSE), attn_implementation="eager")
+    ids = torch.zeros(1, tokens, dtype=torch.long)
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        model(input_ids=ids, logits_to_keep=5)
+    # Eager attention multiplies every query with every key, also those it then masks.
+    assert counter.get_total_flops() == DENSE.flops(tokens, pairs=tokens * tokens, targets=5)
+
+
+def test_a_foreign_config_is_refused() -> None:
+    with pytest.raises(UserError, match="lacks num_key_value_heads, head_dim; that of a Qwen3"):
+        ModelShape.from_config(
+            {
+                "vocab_size": 1,
+                "hidden_size": 1,
+                "num_hidden_layers": 1,
+                "num_attention_heads": 1,
+                "intermediate_size": 1,
+            }
+        )

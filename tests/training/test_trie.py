@@ -1,0 +1,124 @@
+"""Token trees against the samples they were made of."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from lookalikes import served
+from made import dialogue
+from transformers import PreTrainedTokenizerFast
+
+from training.render import Sample, render
+from training.trie import Tree, chain, forest, merge, trees
+
+TOKENS = st.lists(st.integers(0, 2), min_size=1, max_size=12)
+
+
+@st.composite
+def any_samples(draw: st.DrawFn) -> list[Sample]:
+    """Of three tokens, so that they share beginnings of any kind; each token of each sample is trained at most once."""
+    taken: set[tuple[int, ...]] = set()
+    samples = []
+    for turn, ids in enumerate(draw(st.lists(TOKENS, min_size=1, max_size=7))):
+        wanted = [p for p in range(1, len(ids)) if draw(st.booleans())]
+        trained = [p for p in wanted if tuple(ids[: p + 1]) not in taken]
+        taken |= {tuple(ids[: p + 1]) for p in trained}
+        samples.append(Sample("d", turn, ids, trained))
+    return samples
+
+
+def prefixes(samples: list[Sample]) -> set[tuple[int, ...]]:
+    """Every beginning of every sample: the nodes of a trie, by definition."""
+    return {tuple(s.input_ids[: n + 1]) for s in samples for n in range(len(s.input_ids))}
+
+
+def seen_by_token(tree: Tree) -> list[list[int]]:
+    """For each token its path from the root, walked upwards by single steps."""
+    seen = []
+    for token in range(tree.size):
+        path, at = [], token
+        while at >= 0:
+            path.append(at)
+            begins = np.flatnonzero(tree.starts == at)
+            at = int(tree.parents[begins[0]]) if len(begins) else at - 1
+        seen.append(path[::-1])
+    return seen
+
+
+@given(samples=any_samples())
+def test_a_tree_is_the_trie_of_its_samples(samples: list[Sample]) -> None:
+    tree = merge(samples)
+    spelt = [tuple(tree.input_ids[path].tolist()) for path in seen_by_token(tree)]
+    assert len(spelt) == len(set(spelt)), "no beginning stands there twice"
+    assert set(spelt) == prefixes(samples)
+    learnt = {tuple(s.input_ids[: p + 1]) for s in samples for p in s.trained}
+    assert {spelt[token] for token in tree.trained} == learnt
+    assert [len(path) - 1 for path in seen_by_token(tree)] == tree.depths().tolist()
+    assert tree.pairs() == sum(map(len, spelt))
+
+
+@given(samples=any_samples())
+def test_paths_and_sources_are_those_of_single_steps(samples: list[Sample]) -> None:
+    tree = merge(samples)
+    seen = seen_by_token(tree)
+    for end, path in zip(tree.ends(), tree.paths(), strict=True):
+        assert path.tolist() == seen[end - 1]
+    assert tree.sources().tolist() == [seen[token][-2] for token in tree.trained]
+
+
+@given(groups=st.lists(any_samples(), min_size=1, max_size=4))
+def test_a_forest_is_its_trees_side_by_side(groups: list[list[Sample]]) -> None:
+    members = [merge(group) for group in groups]
+    row = forest(members)
+    offset = 0
+    seen = seen_by_token(row)
+    for tree in members:
+        inside = range(offset, offset + tree.size)
+        assert [[at - offset for at in seen[token]] for token in inside] == seen_by_token(tree)
+        assert [t - offset for t in row.trained if t in inside] == tree.trained.tolist()
+        offset += tree.size
+    assert row.size == offset
+
+
+def test_a_dialogue_of_ten_turns_is_a_trunk_with_branches() -> None:
+    samples = served(10)
+    tree = merge(samples)
+    assert len(tree.starts) == 10
+    assert (tree.parents >= 0).sum() == 9
+    assert tree.size == len(prefixes(samples))
+    assert sum(len(s.input_ids) for s in samples) > 3 * tree.size
+
+
+def test_a_sample_alone_is_one_chain() -> None:
+    (sample,) = served(1)
+    for tree in (chain(sample), merge([sample])):
+        assert tree.input_ids.tolist() == sample.input_ids
+        assert tree.trained.tolist() == sample.trained
+        assert tree.paths()[0].tolist() == list(range(tree.size))
+        assert tree.pairs() == tree.size * (tree.size + 1) // 2
+
+
+@pytest.mark.parametrize("capacity", [10_000, 600, 450])
+def test_a_tree_that_is_too_large_becomes_several(capacity: int) -> None:
+    samples = served(10)
+    made = trees(samples, capacity)
+    assert all(tree.size <= capacity for tree in made)
+    seen = [(tree, path) for tree in made for path in map(seen_by_token(tree).__getitem__, tree.trained)]
+    spelt = [tuple(tree.input_ids[path].tolist()) for tree, path in seen]
+    assert sorted(spelt) == sorted(tuple(s.input_ids[: p + 1]) for s in samples for p in s.trained)
+    assert (len(made) > 1) == (capacity < merge(samples).size)
+
+
+def test_a_token_trained_by_two_samples_is_a_fault_of_the_rendering() -> None:
+    with pytest.raises(AssertionError, match="trained once"):
+        merge([Sample("d", 0, [1, 2, 3], [1]), Sample("d", 1, [1, 2, 4], [1, 2])])
+
+
+def test_rendered_dialogues_merge(tokenizer: PreTrainedTokenizerFast) -> None:
+    for number in range(5):
+        samples = list(render(dialogue(number, turns=4), tokenizer, 1 << 20).samples)
+        tree = merge(samples)
+        assert tree.size == len(prefixes(samples))
+        assert len(tree.trained) == sum(len(s.trained) for s in samples)

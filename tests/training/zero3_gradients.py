@@ -1,0 +1,55 @@
+"""Run by torchrun on two processes: gradients of rows of trees under ZeRO-3, gathered whole, to DIRECTORY/<model>.pt."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import deepspeed
+import torch
+import torch.distributed as dist
+from deepspeed.utils import safe_get_full_grad
+from lookalikes import dense, moe, served
+
+from training.attention import implementation
+from training.objective import learn_trees
+from training.trainer import collate
+from training.trie import merge
+
+CONFIG = {
+    "zero_optimization": {"stage": 3, "stage3_param_persistence_threshold": 0},
+    "zero_allow_untested_optimizer": True,
+    "train_micro_batch_size_per_gpu": 1,
+    "gradient_accumulation_steps": 2,
+}
+
+
+def main(directory: Path) -> None:
+    deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
+    deepspeed.init_distributed(dist_backend="gloo", auto_mpi_discovery=False, verbose=False)
+    rank, ranks = dist.get_rank(), dist.get_world_size()
+    made = [merge(served(3 + seed, seed)) for seed in range(4)]
+    count = sum(len(tree.trained) for tree in made)
+    for build in (dense, moe):
+        model = learn_trees(build(implementation("sdpa")))
+        engine, *_ = deepspeed.initialize(
+            model=model, optimizer=torch.optim.SGD(model.parameters(), lr=0.0), config=CONFIG
+        )
+        total = torch.zeros(1)
+        for step in range(2):
+            # Means over ranks and micro-steps are taken of what is already divided by all tokens.
+            loss = engine(**collate([[made[2 * step + rank]]]), num_items_in_batch=count)["loss"]
+            engine.backward(loss * ranks * 2)
+            total += loss.detach()
+            if step == 1:
+                gradients = {name: safe_get_full_grad(p).clone() for name, p in engine.module.named_parameters()}
+            engine.step()
+        dist.all_reduce(total)
+        if rank == 0:
+            torch.save({"loss": total.item(), "gradients": gradients}, directory / f"{build.__name__}.pt")
+    dist.barrier()
+    dist.destroy_process_group()
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

@@ -1,0 +1,136 @@
+"""What a training writes down as it goes: metrics.jsonl, complete checkpoints, and the run in figures."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+import torch.distributed as dist
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+from training.layout import COMPLETE, METRICS
+from training.samples import Rows
+from training.schedule import BalancedSampler
+from training.shape import ModelShape
+
+if TYPE_CHECKING:
+    from training.trainer import TreeTrainer
+
+KEPT = ("loss", "learning_rate", "grad_norm")
+
+
+@dataclass(frozen=True)
+class Work:
+    """What one pass over the data costs: tokens forwarded, and FLOPs of forward and backward without any recomputation.
+    `peak_flops` of all GPUs together in a second, None where it is not known."""
+
+    tokens: int
+    flops: float
+    peak_flops: float | None
+
+    @classmethod
+    def of(cls, rows: Rows, shape: ModelShape, peak_flops: float | None) -> Work:
+        return cls(sum(rows.sums("size")), sum(row_costs(rows, shape)), peak_flops)
+
+    def utilisation(self, tokens_per_s: float) -> float | None:
+        """Model FLOPs utilisation (MFU): the share of what the hardware could do at best."""
+        return tokens_per_s * self.flops / self.tokens / self.peak_flops if self.peak_flops else None
+
+
+def row_costs(rows: Rows, shape: ModelShape) -> list[float]:
+    """FLOPs of each row's forward and backward pass."""
+    columns = (rows.sums("size"), rows.sums("pairs"), rows.sums("targets"))
+    return [3.0 * shape.flops(*row) for row in zip(*columns, strict=True)]
+
+
+class Journal(TrainerCallback):  # type: ignore[misc]  # transformers has no types
+    """Appends every log of rank 0 to metrics.jsonl, with the speed since training began, and marks a checkpoint complete once
+    all processes have written their part of it."""
+
+    def __init__(self, directory: Path, work: Work) -> None:
+        self.directory, self.work = directory, work
+        self.trainer: TreeTrainer | None = None
+        self.began = time.monotonic()
+        self.tokens_before = 0
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        self.began = time.monotonic()
+        self.tokens_before = int(state.num_input_tokens_seen)
+
+    def speed(self, state: TrainerState) -> dict[str, float]:
+        """Forwarded and trained tokens a second over all ranks, and MFU where the hardware's peak is known."""
+        assert self.trainer, "set before training begins"
+        seconds = time.monotonic() - self.began
+        tokens = (int(state.num_input_tokens_seen) - self.tokens_before) / seconds
+        figures = {"tokens_per_s": tokens, "trained_tokens_per_s": self.trainer.trained_tokens / seconds}
+        utilisation = self.work.utilisation(tokens)
+        return figures if utilisation is None else {**figures, "mfu": utilisation}
+
+    def on_log(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: dict[str, float] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        if not state.is_world_process_zero or not logs or "train_loss" in logs:
+            return
+        line: dict[str, Any] = {
+            "step": state.global_step,
+            "steps": state.max_steps,
+            "epoch": state.epoch,
+            **{name: value for name, value in logs.items() if name in KEPT or name.startswith("eval_")},
+            "seconds": time.monotonic() - self.began,
+            **self.speed(state),
+        }
+        with (self.directory / METRICS).open("a") as file:
+            file.write(json.dumps(line) + "\n")
+
+    def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        if dist.is_initialized():
+            dist.barrier()
+        if state.is_world_process_zero:
+            (Path(str(args.output_dir)) / f"checkpoint-{state.global_step}" / COMPLETE).touch()
+
+
+class ResumedOrder(TrainerCallback):  # type: ignore[misc]  # transformers has no types
+    """Lets a run that resumes within an epoch draw the rest of that epoch's order: the Trainer tells a sampler its epoch,
+    but not through the wrapper that skips what was already trained, and the order would be that of the first epoch."""
+
+    def __init__(self, sampler: BalancedSampler) -> None:
+        self.sampler = sampler
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        self.sampler.set_epoch(int(state.epoch or 0))
+
+
+def results(state: TrainerState, journal: Journal, rows: Rows) -> dict[str, Any]:
+    """The run in figures. Losses are nats per trained token; tokens are those forwarded, in every pass over a row."""
+    validations = [entry for entry in state.log_history if "eval_loss" in entry]
+    losses = [entry["loss"] for entry in state.log_history if "loss" in entry]
+    best = min(validations, key=lambda entry: float(entry["eval_loss"]))
+    return {
+        "untrained_validation_loss": validations[0]["eval_loss"],
+        "final_validation_loss": validations[-1]["eval_loss"],
+        "best_validation_loss": state.best_metric,
+        "best_validation": {name.removeprefix("eval_"): v for name, v in best.items() if name.startswith("eval_")},
+        "best_step": state.best_global_step,
+        "final_train_loss": losses[-1],
+        "steps": state.global_step,
+        "epochs": state.epoch,
+        "tokens": int(state.num_input_tokens_seen),
+        "trained_tokens": round(sum(rows.sums("targets")) * (state.epoch or 0)),
+        "fill": rows.fill,
+        "seconds": round(time.monotonic() - journal.began, 1),
+        **{name: round(value, 4) for name, value in journal.speed(state).items()},
+        **({"peak_gpu_bytes": torch.cuda.max_memory_allocated()} if torch.cuda.is_available() else {}),
+    }

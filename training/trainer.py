@@ -1,0 +1,94 @@
+"""transformers' Trainer over rows of token trees: who trains which row, and validation by source and difficulty."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from transformers import Trainer, TrainerControl
+
+from training.attention import layout
+from training.samples import Rows
+from training.schedule import BalancedSampler
+from training.trie import Tree, forest
+
+
+def collate(rows: list[list[Tree]]) -> dict[str, Any]:
+    """One row as a batch: `input_ids` [1, T], the K positions `sources` whose next tokens are the `labels` [1, K], and what
+    attention needs (training.attention.layout)."""
+    (members,) = rows
+    row = forest(members)
+    labels = torch.from_numpy(row.input_ids[row.trained])[None]
+    return {
+        "input_ids": torch.from_numpy(row.input_ids)[None],
+        "sources": torch.from_numpy(row.sources()),
+        "labels": labels,
+        "shift_labels": labels,
+        **layout(row),
+    }
+
+
+class TreeTrainer(Trainer):  # type: ignore[misc]  # transformers has no types
+    """Gives the ranks rows of like cost, and reports the mean loss over all trained validation tokens, also by group.
+
+    `offload` moves what the forward pass saves to the host's memory until the backward pass wants it. `trained_tokens` counts
+    since the process began, over all ranks.
+    """
+
+    control: TrainerControl
+
+    def __init__(self, rows: Rows, validation: Rows, sampler: BalancedSampler, offload: bool, **options: Any) -> None:
+        super().__init__(train_dataset=rows, eval_dataset=validation, data_collator=collate, **options)
+        self.sampler, self.offload = sampler, offload
+        self.trained_tokens = 0
+
+    def _get_train_sampler(self, train_dataset: Rows | None = None) -> BalancedSampler:
+        return self.sampler
+
+    def get_batch_samples(self, *arguments: Any, **options: Any) -> tuple[list[dict[str, Any]], torch.Tensor]:
+        batches, trained = super().get_batch_samples(*arguments, **options)
+        self.trained_tokens += int(trained)
+        return batches, trained
+
+    def compute_loss_context_manager(self) -> contextlib.ExitStack:
+        stack: contextlib.ExitStack = super().compute_loss_context_manager()
+        if self.offload and torch.is_grad_enabled():
+            stack.enter_context(torch.autograd.graph.save_on_cpu(pin_memory=torch.cuda.is_available()))
+        return stack
+
+    def evaluate(
+        self, eval_dataset: None = None, ignore_keys: None = None, metric_key_prefix: str = "eval"
+    ) -> dict[str, float]:
+        """Nats per trained token: over all of them, and of each source and difficulty."""
+        rows: Rows = self.eval_dataset
+        labels = [rows.labels(row) for row in range(len(rows))]
+        groups = ["loss", *sorted({group for row in labels for label in row for group in _groups(*label)})]
+        sums = torch.zeros(len(groups), 2, dtype=torch.float64, device=self.args.device)
+        self.model_wrapped.eval()
+        ranks, rank = self.args.world_size, self.args.process_index
+        for first in range(0, len(rows), ranks):
+            # Under ZeRO-3 every rank has to take part in every forward pass.
+            row = first + rank if first + rank < len(rows) else None
+            for label, losses in zip(rows.labels(row), self._losses(rows[row]), strict=True):
+                for group in ("loss", *_groups(*label)):
+                    if group in groups:
+                        sums[groups.index(group)] += torch.stack([losses.sum(), losses.new_tensor(len(losses))])
+        if dist.is_initialized():
+            dist.all_reduce(sums)
+        metrics = {f"{metric_key_prefix}_{name}": float(s / n) for name, (s, n) in zip(groups, sums, strict=True)}
+        self.log(dict(metrics))
+        self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
+        return metrics
+
+    def _losses(self, members: list[Tree]) -> tuple[torch.Tensor, ...]:
+        """The losses of the trained tokens of each tree of a row, in fp64."""
+        inputs = self._prepare_inputs(collate([members]))
+        with torch.no_grad(), self.compute_loss_context_manager():
+            losses: torch.Tensor = self.model_wrapped(**inputs)["losses"].double()
+        return torch.split(losses, [len(tree.trained) for tree in members])
+
+
+def _groups(source: str, difficulty: str) -> list[str]:
+    return [f"loss/{kind}/{name}" for kind, name in (("source", source), ("difficulty", difficulty)) if name]
