@@ -455,14 +455,13 @@ def test_a_server_that_dies_half_way_costs_nothing_once_it_is_back(
         return sorted(record.model_copy(update={"seconds": 0.0}).model_dump_json() for record in held)
 
     undisturbed = records(tmp_path / "undisturbed", serve(brain))
-    server = serve(brain)
 
     def dying(body: dict[str, Any]) -> dict[str, Any]:
         if len(server.requests) == 15:
             server.die()
         return brain(body)
 
-    server.brain = dying
+    server = serve(dying)
     with pytest.raises(UserError, match=r"no server has answered for 0\.2 s"):
         records(tmp_path / "disturbed", server)
     lines = (tmp_path / "disturbed" / "trials.jsonl").read_text().splitlines()
