@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from evaluation.bfcl import aggregate
 from evaluation.evaluated import Evaluated, Model
 from evaluation.paper import TABLE_2, TABLE_2_COLUMNS, TABLE_3
-from evaluation.paper_table import PaperTable, cell, percent
-from evaluation.passk import Estimate, pass_1_by_category, summarize
+from evaluation.paper_table import PaperTable, cell, interval, percent
+from evaluation.passk import pass_1_by_category, summarize
 from evaluation.results import TrialRecord
 from evaluation.scores import DATABASE, by_axis
 from evaluation.tau2 import do_nothing
@@ -120,7 +120,7 @@ def _row_heldout(condition: str, databases: str, model: str, trials: Sequence[Tr
     """Pass@1, and Pass^n for as many trials as there are."""
     n = max(record.trial for record in trials) + 1
     summary = summarize(trials, (1, n))
-    figures = (_interval(summary.pass_at[1]), str(n), _interval(summary.pass_hat[n]))
+    figures = (interval(summary.pass_at[1]), str(n), interval(summary.pass_hat[n]))
     return (condition, databases.removesuffix("_databases"), model, str(summary.tasks), *figures)
 
 
@@ -130,9 +130,3 @@ def _ours(each: Evaluated, model: Model) -> str:
 
 def _notes(evaluations: Sequence[Evaluated]) -> tuple[str, ...]:
     return tuple(f"[{each.number}] {caveat}" for each in evaluations for caveat in each.caveats())
-
-
-def _interval(estimate: Estimate | None) -> str:
-    if estimate is None:
-        return "–"
-    return f"{100 * estimate.value:.1f} [{100 * estimate.low:.0f}, {100 * estimate.high:.0f}]"

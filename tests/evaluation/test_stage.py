@@ -115,7 +115,10 @@ def test_two_endpoints_are_compared_on_a_database_of_the_users_own(
     stage(configured(f"[{','.join(urls)}]", tmp_path, *overrides))
     said = capsys.readouterr().out
     assert "replay_model-x − replay_model-x-2" in said
-    records = read_records((tmp_path / "evaluate" / "latest").resolve())
+    run = (tmp_path / "evaluate" / "latest").resolve()
+    names = [each["name"] for each in json.loads((run / "results.json").read_text())["differences"]]
+    assert names == ["heldout", "heldout/unseen_databases"]
+    records = read_records(run)
     by_model = {name: [r.task for r in records if r.model == name] for name in ("replay_model-x", "replay_model-x-2")}
     assert [len(tasks) for tasks in by_model.values()] == [2, 2]
     assert set(map(frozenset, by_model.values())) == {frozenset(record.task for record in records)}

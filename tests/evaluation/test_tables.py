@@ -239,8 +239,8 @@ def test_the_held_out_table_has_a_row_for_each_value_of_an_axis(tmp_path: Path) 
     ]
     found = table(tables(None, (evaluation(tmp_path, records),))[0], "heldout")
     assert found.rows == (
-        ("density 1", "unseen", "**m (ours)** [1]", "3", "100.0 [100, 100]", "2", "100.0 [100, 100]"),
-        ("density 2", "unseen", "**m (ours)** [1]", "3", "50.0 [50, 50]", "2", "0.0 [0, 0]"),
+        ("density 1", "unseen", "**m (ours)** [1]", "3", "100.0 [100.0, 100.0]", "2", "100.0 [100.0, 100.0]"),
+        ("density 2", "unseen", "**m (ours)** [1]", "3", "50.0 [50.0, 50.0]", "2", "0.0 [0.0, 0.0]"),
     )
 
 
