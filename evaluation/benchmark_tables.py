@@ -15,11 +15,13 @@ from evaluation.tau2 import do_nothing
 
 BFCL_GROUPS = ("multi_turn", "live", "non_live", "relevance", "irrelevance")
 """The first columns of Table 2 in the names of BFCL's aggregates; τ²'s domains follow."""
-_OWN = (
-    "unseen, trained: the held-out benchmark on unseen and on trained databases; valid: its calls that fit their tools"
-)
 TAU2_DOMAINS = TABLE_2_COLUMNS[len(BFCL_GROUPS) :]
 OWN_COLUMNS = ("unseen", "trained", "valid")
+OWN_NOTE = (
+    "unseen, trained: held-out on unseen and on trained databases; valid: share of its calls that fit their tools"
+)
+EXECUTED = frozenset({"user_oriented_exec", "user_oriented_tau2"})
+"""The pipelines whose tools are executed."""
 
 
 def table_2(evaluations: Sequence[Evaluated]) -> PaperTable:
@@ -33,7 +35,7 @@ def table_2(evaluations: Sequence[Evaluated]) -> PaperTable:
         title="Table 2 · benchmarks, Pass@1 in %",
         columns=("model", *TABLE_2_COLUMNS, *OWN_COLUMNS),
         rows=tuple(rows),
-        notes=(*((_OWN,) if evaluations else ()), *_notes(evaluations)),
+        notes=(*((OWN_NOTE,) if evaluations else ()), *_notes(evaluations)),
     )
 
 
@@ -85,13 +87,14 @@ def table_3(evaluations: Sequence[Evaluated]) -> PaperTable:
 
 def pipeline_of(mixture: Sequence[str]) -> str | None:
     """The row of Table 3 for a model trained on these pipelines: the richest of the user-oriented ones, since those build on one
-    another; None for a mixture with the task-oriented baseline, and where the training is not known."""
+    another; None for any other mixture, and where the training is not known."""
     task_oriented, user_oriented, executed = TABLE_3
-    if "task_oriented" in mixture:
-        return task_oriented if len(mixture) == 1 else None
-    if any(name in mixture for name in ("user_oriented_exec", "user_oriented_tau2")):
-        return executed
-    return user_oriented if "user_oriented" in mixture else None
+    trained_on = set(mixture)
+    if trained_on == {"task_oriented"}:
+        return task_oriented
+    if trained_on == {"user_oriented"}:
+        return user_oriented
+    return executed if trained_on & EXECUTED and trained_on <= {"user_oriented", *EXECUTED} else None
 
 
 def heldout_table(evaluations: Sequence[Evaluated]) -> PaperTable | None:

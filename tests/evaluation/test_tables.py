@@ -193,7 +193,9 @@ def test_the_ablation_sets_our_pipelines_beside_the_papers(tmp_path: Path) -> No
     ]
     alone = table(tables(None, (second,))[0], "table_3")
     assert alone.notes[0] == "no model of ours was trained on: user-oriented, user-oriented + tool execution"
-    assert pipeline_of(("task_oriented", "user_oriented")) is None
+    for other in ((), ("task_oriented", "user_oriented"), ("apigen",), ("apigen", "user_oriented_exec")):
+        assert pipeline_of(other) is None
+    assert pipeline_of(("user_oriented_exec",)) == pipeline_of(("user_oriented", "user_oriented_tau2")) == rows[-1][0]
 
 
 def test_two_harnesses_do_not_share_a_table(tmp_path: Path) -> None:
