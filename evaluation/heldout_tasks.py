@@ -155,10 +155,14 @@ class Writer:
             numbers = range(begun, begun + dialogues - len(found))
             begun = numbers.stop
             try:
-                wave = await asyncio.gather(*(self._draft(cell, number, kept) for number in numbers))
-            except LLMError as error:
-                raise UserError(f"held-out: who writes the tasks does not answer: {error}") from None
-            for posed in wave:
+                async with asyncio.TaskGroup() as group:
+                    wave = [group.create_task(self._draft(cell, number, kept)) for number in numbers]
+            except ExceptionGroup as errors:
+                first = errors.exceptions[0]
+                if isinstance(first, LLMError):
+                    raise UserError(f"held-out: who writes the tasks does not answer: {first}") from None
+                raise first from None
+            for posed in (task.result() for task in wave):
                 if posed:
                     found.append(posed)
                     if posed.key not in journal.keys:

@@ -25,7 +25,7 @@ from evaluation.heldout_tasks import Posed
 from evaluation.passk import summarize
 from evaluation.results import TrialRecord
 from evaluation.scores import by_axis
-from generation.llm.base import AgentContext, Completion, Request
+from generation.llm.base import AgentContext, Completion, LLMError, Request
 from generation.llm.scripted import ScriptedLLM
 from generation.llm.transport import Transport
 from generation.seeds.base import Seeds
@@ -405,6 +405,21 @@ def test_tasks_that_cannot_be_written_end_the_run(
     with pytest.raises(UserError, match="no task could be written for unseen_databases in 30 attempts"):
         benchmark.run(context(server, None), tmp_path)
     assert server.requests == []
+
+
+@pytest.mark.parametrize("role", ["tool_maker", "task_writer"])
+def test_a_partner_who_does_not_answer_ends_the_run(
+    role: str, settings: dict[str, Any], heldout: Make, tmp_path: Path
+) -> None:
+    class Away(ScriptedLLM):
+        async def complete(self, request: Request) -> Completion:
+            if request.role == role:
+                raise LLMError("nobody is there")
+            return await super().complete(request)
+
+    benchmark = heldout(settings | {"categories": ["unseen_databases"]}, Away())
+    with pytest.raises(UserError, match=r"who (makes the tools|writes the tasks) does not answer: .*nobody is there"):
+        hold(ScriptedLLM(), benchmark, None, tmp_path)
 
 
 def test_a_user_who_cannot_speak_is_not_the_models_failure(
