@@ -7,18 +7,21 @@ from collections.abc import Sequence
 from evaluation.bfcl_categories import aggregate
 from evaluation.evaluated import Evaluated, Model
 from evaluation.paper import TABLE_2, TABLE_2_COLUMNS, TABLE_3
-from evaluation.paper_table import PaperTable, cell, percent
-from evaluation.passk import Estimate, pass_1_by_category, summarize
-from evaluation.scores import by_axis
+from evaluation.paper_table import PaperTable, cell, interval, percent
+from evaluation.passk import pass_1_by_category, summarize
+from evaluation.results import TrialRecord
+from evaluation.scores import DATABASE, by_axis
 from evaluation.tau2 import do_nothing
 
 BFCL_GROUPS = ("multi_turn", "live", "non_live", "relevance", "irrelevance")
 """The first columns of Table 2 in the names of BFCL's aggregates; τ²'s domains follow."""
-_OWN = (
-    "unseen, trained: the held-out benchmark on unseen and on trained databases; valid: its calls that fit their tools"
-)
 TAU2_DOMAINS = TABLE_2_COLUMNS[len(BFCL_GROUPS) :]
 OWN_COLUMNS = ("unseen", "trained", "valid")
+OWN_NOTE = (
+    "unseen, trained: held-out on unseen and on trained databases; valid: share of its calls that fit their tools"
+)
+EXECUTED = frozenset({"user_oriented_exec", "user_oriented_tau2"})
+"""The pipelines whose tools are executed."""
 
 
 def table_2(evaluations: Sequence[Evaluated]) -> PaperTable:
@@ -32,7 +35,7 @@ def table_2(evaluations: Sequence[Evaluated]) -> PaperTable:
         title="Table 2 · benchmarks, Pass@1 in %",
         columns=("model", *TABLE_2_COLUMNS, *OWN_COLUMNS),
         rows=tuple(rows),
-        notes=(*((_OWN,) if evaluations else ()), *_notes(evaluations)),
+        notes=(*((OWN_NOTE,) if evaluations else ()), *_notes(evaluations)),
     )
 
 
@@ -84,35 +87,44 @@ def table_3(evaluations: Sequence[Evaluated]) -> PaperTable:
 
 def pipeline_of(mixture: Sequence[str]) -> str | None:
     """The row of Table 3 for a model trained on these pipelines: the richest of the user-oriented ones, since those build on one
-    another; None for a mixture with the task-oriented baseline, and where the training is not known."""
+    another; None for any other mixture, and where the training is not known."""
     task_oriented, user_oriented, executed = TABLE_3
-    if "task_oriented" in mixture:
-        return task_oriented if len(mixture) == 1 else None
-    if any(name in mixture for name in ("user_oriented_exec", "user_oriented_tau2")):
-        return executed
-    return user_oriented if "user_oriented" in mixture else None
+    trained_on = set(mixture)
+    if trained_on == {"task_oriented"}:
+        return task_oriented
+    if trained_on == {"user_oriented"}:
+        return user_oriented
+    return executed if trained_on & EXECUTED and trained_on <= {"user_oriented", *EXECUTED} else None
 
 
 def heldout_table(evaluations: Sequence[Evaluated]) -> PaperTable | None:
     """The held-out benchmark by axis: each value with the other axes at their base; None where none was varied."""
-    rows: list[tuple[str, ...]] = []
-    for each in evaluations:
-        for model in each.models:
-            for axis, groups in by_axis(model.of("heldout")).items():
-                for (databases, value), trials in groups.items():
-                    trials_each = max(record.trial for record in trials) + 1
-                    summary = summarize(trials, (1, trials_each))
-                    figures = [_interval(summary.pass_at[1]), _interval(summary.pass_hat[trials_each])]
-                    rows.append((axis, value, databases, _ours(each, model), str(summary.tasks), *figures))
+    rows = [
+        row
+        for each in evaluations
+        for model in each.models
+        for axis, groups in by_axis(model.of("heldout")).items()
+        if axis != DATABASE  # many rows of few tasks: the run's summary has them
+        for (databases, value), trials in groups.items()
+        for row in [_row_heldout(f"{axis} {value}", databases, _ours(each, model), trials)]
+    ]
     if not rows:
         return None
     return PaperTable(
         name="heldout",
         title="Held-out · what makes it harder, in % with 95 % intervals",
-        columns=("axis", "value", "databases", "model", "tasks", "Pass@1", "Pass^n, all trials"),
-        rows=tuple(sorted(rows, key=lambda row: row[0])),
+        columns=("condition", "databases", "model", "tasks", "Pass@1", "n", "Pass^n"),
+        rows=tuple(rows),
         notes=_notes(evaluations),
     )
+
+
+def _row_heldout(condition: str, databases: str, model: str, trials: Sequence[TrialRecord]) -> tuple[str, ...]:
+    """Pass@1, and Pass^n for as many trials as there are."""
+    n = max(record.trial for record in trials) + 1
+    summary = summarize(trials, (1, n))
+    figures = (interval(summary.pass_at[1]), str(n), interval(summary.pass_hat[n]))
+    return (condition, databases.removesuffix("_databases"), model, str(summary.tasks), *figures)
 
 
 def _ours(each: Evaluated, model: Model) -> str:
@@ -121,9 +133,3 @@ def _ours(each: Evaluated, model: Model) -> str:
 
 def _notes(evaluations: Sequence[Evaluated]) -> tuple[str, ...]:
     return tuple(f"[{each.number}] {caveat}" for each in evaluations for caveat in each.caveats())
-
-
-def _interval(estimate: Estimate | None) -> str:
-    if estimate is None:
-        return "–"
-    return f"{100 * estimate.value:.1f} [{100 * estimate.low:.0f}, {100 * estimate.high:.0f}]"

@@ -20,6 +20,7 @@ from core.messages import Frozen
 from core.records import Journal, read_jsonl
 from core.settings import Settings, UserError
 from evaluation.heldout_domains import Databases
+from evaluation.scores import DATABASE, DATABASES, VARIED
 from generation.environments.base import Environment, World, Worlds
 from generation.environments.distortion import other_name
 from generation.environments.faulty import FaultyWorlds, ToolFaults
@@ -154,10 +155,14 @@ class Writer:
             numbers = range(begun, begun + dialogues - len(found))
             begun = numbers.stop
             try:
-                wave = await asyncio.gather(*(self._draft(cell, number, kept) for number in numbers))
-            except LLMError as error:
-                raise UserError(f"held-out: who writes the tasks does not answer: {error}") from None
-            for posed in wave:
+                async with asyncio.TaskGroup() as group:
+                    wave = [group.create_task(self._draft(cell, number, kept)) for number in numbers]
+            except ExceptionGroup as errors:
+                first = errors.exceptions[0]
+                if isinstance(first, LLMError):
+                    raise UserError(f"held-out: who writes the tasks does not answer: {first}") from None
+                raise first from None
+            for posed in (task.result() for task in wave):
                 if posed:
                     found.append(posed)
                     if posed.key not in journal.keys:
@@ -178,7 +183,7 @@ class Writer:
             dialogue_id=name, pipeline="heldout", domain=subject.domain.name, tools=subject.toolset.tools, tasks=tasks
         )
         axes = {key: str(value) for key, value in condition.model_dump().items()}
-        axes |= {"varied": cell.varied, "databases": cell.databases, "database": subject.domain.name}
+        axes |= {VARIED: cell.varied, DATABASES: cell.databases, DATABASE: subject.domain.name}
         return Posed(category=cell.category, databases=cell.databases, fault=condition.fault, axes=axes, draft=draft)
 
     async def _tasks(self, subject: Subject, cell: Cell, name: str) -> tuple[Task, ...]:

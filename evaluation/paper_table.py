@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from core.messages import Frozen
+from evaluation.passk import Estimate
 
 
 class PaperTable(Frozen):
@@ -37,3 +38,11 @@ def percent(share: float | None) -> str:
 
 def cell(value: float | None) -> str:
     return "–" if value is None else f"{value:.1f}"
+
+
+def interval(estimate: Estimate | None, form: str = ".1f") -> str:
+    """An estimate in % with its interval; "–" where there is none."""
+    if estimate is None:
+        return "–"
+    value, low, high = (format(100 * figure, form) for figure in (estimate.value, estimate.low, estimate.high))
+    return f"{value} [{low}, {high}]"

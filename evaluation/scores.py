@@ -21,8 +21,8 @@ from evaluation.transcripts import transcript_path
 K = TypeVar("K")
 
 RECORDS = "records.jsonl"
-VARIED, DATABASES = "varied", "databases"
-"""Axes of a trial that say which of the others is varied, and on which kind of databases it was held."""
+VARIED, DATABASES, DATABASE = "varied", "databases", "database"
+"""Axes of a trial that say which of the others is varied, on which kind of databases it was held, and on which one."""
 
 
 class ModelScores(Frozen):

@@ -39,17 +39,18 @@ def hold(
 ) -> list[TrialRecord]:
     """Every trial of every benchmark with every target; what is in `directory` already is kept. All records, which also stand
     in its records.jsonl."""
-    generations = [find_generation(settings, target.training) for target in targets]
-    seen = tuple(dict.fromkeys(generation for generation in generations if generation))
+    trained_on = [(find_generation(settings, target.training), target.held_back) for target in targets]
+    known = [each for each in trained_on if each[0]]
+    seen = tuple(dict.fromkeys(generation for generation, _ in known if generation))
     logs = directory / "logs"
     held: list[TrialRecord] = []
     with user_simulator(settings, logs) as user:
-        for target, generation in zip(targets, generations, strict=True):
+        for target, own in zip(targets, trained_on, strict=True):
+            # Where nothing is known of a model's training it is compared on the databases of the first of which it is.
+            generation, held_back = own if own[0] or not known else known[0]
             with served(target, settings, logs) as endpoint, BenchmarkProgress(console, target.label) as progress:
                 shared = directory / "shared"
-                context = Context(
-                    endpoint, settings.trials, user, generation, target.held_back, seen=seen, shared=shared
-                )
+                context = Context(endpoint, settings.trials, user, generation, held_back, seen=seen, shared=shared)
                 records = {
                     name: benchmark.run(context, directory / target.label / name, progress)
                     for name, benchmark in benchmarks().items()

@@ -127,7 +127,9 @@ def _targets_of(model: Path, untrained: bool) -> list[Target]:
         ]
         return both if untrained and (model / "untrained").is_dir() else both[:1]
     if (model / "config.json").is_file():
-        return [Target("model", model)]
+        run = model.resolve().parent
+        ours = model.name == "checkpoint" and (run / "manifest.json").is_file()
+        return [Target("model", model, training=read_manifest(run) if ours else None)]
     raise UserError(f"{model} is neither a training run (with checkpoint/) nor a model (with config.json)")
 
 

@@ -10,9 +10,10 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from evaluation.passk import Estimate, Summary, summarize
+from evaluation.paper_table import interval
+from evaluation.passk import Summary, summarize
 from evaluation.results import TrialRecord
-from evaluation.scores import Difference, ModelScores, by_axis, by_category, differences
+from evaluation.scores import Difference, ModelScores, by_axis, by_category
 
 WORST = 5
 LINKS = 3
@@ -42,15 +43,16 @@ def report_lost(console: Console, records: Sequence[TrialRecord], directory: Pat
 def summarise(
     console: Console,
     scores: Sequence[ModelScores],
+    compared: Sequence[Difference],
     records: Sequence[TrialRecord],
     ks: tuple[int, ...],
     directory: Path,
 ) -> None:
-    """All of the above, and where everything is."""
+    """Scores by category and by axis, differences between models, the worst categories, and where everything is."""
     lost = sum(record.success is None for record in records)
     mark = f" · {lost} TRIALS LOST, not in them" if lost else ""
     rows = [
-        (category, score.label, score.categories[category])
+        ((category, score.label), score.categories[category])
         for category in sorted({name for score in scores for name in score.categories})
         for score in scores
         if category in score.categories
@@ -58,30 +60,26 @@ def summarise(
     console.print(_scores(f"Scores in % with 95 % intervals{mark}", ("category", "model"), rows, ks))
     for table in _axes(records, ks, mark):
         console.print(table)
-    if found := differences(records):
-        console.print(_differences(found, mark))
-    _print_worst(console, records, directory)
+    if compared:
+        console.print(_differences(compared, mark))
+    _print_worst(console, records, directory, mark)
     console.print(f"every trial, results.json and this summary: {directory}", markup=False, soft_wrap=True)
 
 
 def _scores(
-    title: str,
-    names: Sequence[str],
-    rows: Iterable[tuple[str, ...]] | Iterable[tuple[object, ...]],
-    ks: tuple[int, ...],
+    title: str, names: Sequence[str], rows: Iterable[tuple[tuple[str, ...], Summary]], ks: tuple[int, ...]
 ) -> Table:
-    """One row for each (*names, Summary)."""
+    """A row for each (values of `names`, summary)."""
     headings = [*(f"Pass@{k}" for k in ks), *(f"Pass^{k}" for k in ks if k > 1)]
     table = Table(title=title, box=box.SIMPLE_HEAD, pad_edge=False)
     for heading in (*names, "tasks", "trials", "lost", "valid calls", *headings):
         table.add_column(heading, justify="left" if heading in names else "right")
-    for *labels, summary in rows:
-        assert isinstance(summary, Summary)
+    for labels, summary in rows:
         valid = summary.valid_call_rate
         counts = (str(summary.tasks), str(summary.trials), str(summary.infrastructure_errors))
         figures = [summary.pass_at[k] for k in ks] + [summary.pass_hat[k] for k in ks if k > 1]
         calls = "–" if valid is None else f"{100 * valid:.0f} % of {summary.calls}"
-        table.add_row(*map(str, labels), *counts, calls, *map(_cell, figures))
+        table.add_row(*labels, *counts, calls, *(interval(figure, ".0f") for figure in figures))
     return table
 
 
@@ -93,7 +91,7 @@ def _axes(records: Sequence[TrialRecord], ks: tuple[int, ...], mark: str) -> Ite
         for (databases, value), trials in groups.items():
             for model in models:
                 own = [trial for trial in trials if trial.model == model]
-                rows += [(databases, value, model, summarize(own, ks))] if own else []
+                rows += [((databases, value, model), summarize(own, ks))] if own else []
         yield _scores(f"By {axis}, in %{mark}", ("databases", axis, "model"), rows, ks)
 
 
@@ -105,11 +103,11 @@ def _differences(found: Sequence[Difference], mark: str) -> Table:
     for each in found:
         difference, p = each.comparison.difference, each.comparison.p_value
         models = f"{each.first} − {each.second}"
-        table.add_row(each.name, models, str(difference.tasks), _cell(difference, "+.1f"), f"{p:.4f}")
+        table.add_row(each.name, models, str(difference.tasks), interval(difference, "+.1f"), f"{p:.4f}")
     return table
 
 
-def _print_worst(console: Console, records: Sequence[TrialRecord], directory: Path) -> None:
+def _print_worst(console: Console, records: Sequence[TrialRecord], directory: Path, mark: str) -> None:
     """The categories with the lowest Pass@1, and transcripts of failed trials."""
     worst = []
     for model in dict.fromkeys(record.model for record in records):
@@ -119,7 +117,9 @@ def _print_worst(console: Console, records: Sequence[TrialRecord], directory: Pa
                 worst.append((estimate.value, category, model, trials))
     for value, category, model, trials in sorted(worst, key=lambda each: each[:3])[:WORST]:
         failed = [trial for trial in trials if trial.success is False]
-        console.print(f"worst: {100 * value:.0f} % {category}, {model}: {_why(failed)}", markup=False, soft_wrap=True)
+        console.print(
+            f"worst: {100 * value:.0f} % {category}, {model}: {_why(failed)}{mark}", markup=False, soft_wrap=True
+        )
         for transcript in [trial.transcript for trial in failed if trial.transcript][:LINKS]:
             console.print(f"  {directory / transcript}", markup=False, highlight=False, soft_wrap=True)
 
@@ -127,10 +127,3 @@ def _print_worst(console: Console, records: Sequence[TrialRecord], directory: Pa
 def _why(failed: Sequence[TrialRecord]) -> str:
     reasons = Counter(trial.stop_reason for trial in failed)
     return f"{len(failed)} failed ({', '.join(f'{count} {reason}' for reason, count in reasons.most_common(3))})"
-
-
-def _cell(estimate: Estimate | None, form: str = ".0f") -> str:
-    if estimate is None:
-        return "–"
-    value, low, high = (format(100 * figure, form) for figure in (estimate.value, estimate.low, estimate.high))
-    return f"{value} [{low}, {high}]"

@@ -12,7 +12,7 @@ from core.runs import open_run, sha256
 from core.settings import typed
 from core.tracking import Tracker
 from evaluation.benchmark import Benchmark
-from evaluation.scores import score_rows
+from evaluation.scores import differences, score_rows
 from evaluation.stage import hold, score
 from evaluation.suite import EvaluateSettings, find_targets
 from evaluation.summary import report_lost, summarise
@@ -45,13 +45,18 @@ def stage(config: DictConfig) -> None:
                 report_lost(console, records, job.directory)
                 raise SystemExit(1)
             scores = score(targets, benchmarks, records, settings.ks)
-            results = {"errors_allowed": lost, "models": [each.model_dump(mode="json") for each in scores]}
+            compared = differences(records)
+            results = {
+                "errors_allowed": lost,
+                "models": [each.model_dump(mode="json") for each in scores],
+                "differences": [each.model_dump(mode="json") for each in compared],
+            }
             write_json(job.directory / "results.json", results)
             tracker.summary(results)
             tracker.table("scores", score_rows(scores))
-        summarise(console, scores, records, settings.ks, job.directory)
         with (job.directory / "summary.txt").open("w") as file:
-            summarise(Console(file=file, width=LOG_WIDTH), scores, records, settings.ks, job.directory)
+            for where in (console, Console(file=file, width=LOG_WIDTH)):
+                summarise(where, scores, compared, records, settings.ks, job.directory)
         job.finish(results)
     publish(console, settings.outputs, newest(settings.outputs, "generate"), (job.directory,))
 

@@ -29,8 +29,9 @@ def show(console: Console, found: list[PaperTable]) -> None:
     for table in found:
         view = Table(title=table.title, box=box.SIMPLE_HEAD, pad_edge=False, title_justify="left")
         for position, column in enumerate(table.columns):
-            # Long names wrap, figures never do.
-            view.add_column(column, justify="right" if position else "left", no_wrap=bool(position))
+            # A long name in the first column wraps, figures never do.
+            least = 0 if position else 16
+            view.add_column(column, justify="right" if position else "left", no_wrap=bool(position), min_width=least)
         for row in table.rows:
             view.add_row(*(cell.replace("**", "") for cell in row), style="bold" if row[0].startswith("**") else None)
         console.print(view)

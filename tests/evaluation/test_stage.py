@@ -11,9 +11,16 @@ import hydra
 import pytest
 from omegaconf import DictConfig
 from replay import Brain, ReplayServer, say
+from rich.console import Console
+from trials import trial
 
-from core.settings import UserError
+from core.runs import open_run, read_manifest
+from core.settings import UserError, typed
+from evaluation.benchmark import Context
+from evaluation.results import TrialRecord
 from evaluation.scores import read_records
+from evaluation.stage import hold
+from evaluation.suite import EvaluateSettings, Target
 from evaluation.tables import tables
 from generation.seeds.bundled import BundledSeeds
 from scripts.evaluate import stage
@@ -108,8 +115,41 @@ def test_two_endpoints_are_compared_on_a_database_of_the_users_own(
     stage(configured(f"[{','.join(urls)}]", tmp_path, *overrides))
     said = capsys.readouterr().out
     assert "replay_model-x − replay_model-x-2" in said
-    records = read_records((tmp_path / "evaluate" / "latest").resolve())
+    run = (tmp_path / "evaluate" / "latest").resolve()
+    names = [each["name"] for each in json.loads((run / "results.json").read_text())["differences"]]
+    assert names == ["heldout", "heldout/unseen_databases"]
+    records = read_records(run)
     by_model = {name: [r.task for r in records if r.model == name] for name in ("replay_model-x", "replay_model-x-2")}
     assert [len(tasks) for tasks in by_model.values()] == [2, 2]
     assert set(map(frozenset, by_model.values())) == {frozenset(record.task for record in records)}
     assert {record.axes["database"] for record in records} == {str(seed.database and seed.database.stem)}
+
+
+class Noting:
+    """A benchmark that notes with what it is run."""
+
+    def __init__(self) -> None:
+        self.contexts: list[Context] = []
+
+    def run(self, context: Context, directory: Path, progress: Any = None) -> list[TrialRecord]:
+        self.contexts.append(context)
+        return [trial("b", "c", 1, 0, True)]
+
+    def figures(self, _: Any) -> dict[str, float | None]:
+        return {}
+
+
+def test_a_model_of_unknown_training_is_held_on_the_databases_of_the_others(tmp_path: Path) -> None:
+    with open_run(tmp_path, "generate", {}) as generation:
+        generation.finish({})
+    with open_run(tmp_path, "train", {}, group=generation.manifest.run_id) as run:
+        run.finish({"data": {"validation_domains": ["gym"]}})
+    config = configured("http://127.0.0.1:9/v1", tmp_path)
+    there = {"base_url": "http://127.0.0.1:9/v1", "served_model": "m"}
+    targets = [Target("endpoint", **there), Target("ours", **there, training=read_manifest(run.directory))]
+    noting = Noting()
+    records = hold(typed(config, EvaluateSettings), targets, lambda: {"b": noting}, tmp_path, Console(quiet=True))
+    assert [record.model for record in records] == ["endpoint", "ours"] == [r.model for r in read_records(tmp_path)]
+    for context in noting.contexts:
+        assert (context.generation, context.seen) == (generation.directory, (generation.directory,))
+        assert (context.held_back, context.shared) == ({"gym"}, tmp_path / "shared")

@@ -46,6 +46,13 @@ def test_the_newest_training_is_scored_beside_the_untrained_model(tmp_path: Path
     assert [t.label for t in find_targets(settings(tmp_path, "untrained=false"))] == ["trained"]
 
 
+def test_a_checkpoint_of_a_run_belongs_to_its_training(tmp_path: Path) -> None:
+    run = training(tmp_path, "checkpoint", weights={"user_oriented": 1.0})
+    (run / "checkpoint" / "config.json").write_text("{}")
+    (target,) = find_targets(settings(tmp_path, f"models=[{run / 'checkpoint'}]"))
+    assert (target.training, target.mixture) == (read_manifest(run), {"user_oriented": 1.0})
+
+
 def test_several_models_are_named_by_what_they_were_trained_on(tmp_path: Path) -> None:
     mixtures = [{"task_oriented": 1.0}, {"user_oriented": 1.0, "user_oriented_exec": 4.0}, {"task_oriented": 1.0}]
     runs = [

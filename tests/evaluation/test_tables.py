@@ -193,7 +193,9 @@ def test_the_ablation_sets_our_pipelines_beside_the_papers(tmp_path: Path) -> No
     ]
     alone = table(tables(None, (second,))[0], "table_3")
     assert alone.notes[0] == "no model of ours was trained on: user-oriented, user-oriented + tool execution"
-    assert pipeline_of(("task_oriented", "user_oriented")) is None
+    for other in ((), ("task_oriented", "user_oriented"), ("apigen",), ("apigen", "user_oriented_exec")):
+        assert pipeline_of(other) is None
+    assert pipeline_of(("user_oriented_exec",)) == pipeline_of(("user_oriented", "user_oriented_tau2")) == rows[-1][0]
 
 
 def test_two_harnesses_do_not_share_a_table(tmp_path: Path) -> None:
@@ -238,10 +240,10 @@ def test_the_held_out_table_has_a_row_for_each_value_of_an_axis(tmp_path: Path) 
         for n in range(2)
     ]
     found = table(tables(None, (evaluation(tmp_path, records),))[0], "heldout")
-    assert [row[:3] + row[4:] for row in found.rows] == [
-        ("density", "1", "unseen_databases", "3", "100.0 [100, 100]", "100.0 [100, 100]"),
-        ("density", "2", "unseen_databases", "3", "50.0 [50, 50]", "0.0 [0, 0]"),
-    ]
+    assert found.rows == (
+        ("density 1", "unseen", "**m (ours)** [1]", "3", "100.0 [100.0, 100.0]", "2", "100.0 [100.0, 100.0]"),
+        ("density 2", "unseen", "**m (ours)** [1]", "3", "50.0 [50.0, 50.0]", "2", "0.0 [0.0, 0.0]"),
+    )
 
 
 def test_curves_are_pass_k_at_every_k(tmp_path: Path) -> None:
