@@ -6,9 +6,9 @@ STAGES := plan generate export convert train eval tables
 overrides := $(-*-command-variables-*-)
 run = .venv/bin/python -m scripts.launch --goals "$(MAKECMDGOALS)" $@ -- $(overrides)
 bench = .venv/bin/python -m scripts.$(subst -,.,$@) $(overrides)
-BENCHES := bench-orchestration bench-prefix bench-environment bench-packing bench-tree bench-gpu
+BENCHES := bench-orchestration bench-prefix bench-environment bench-packing bench-tree bench-gpu bench-eval
 
-.PHONY: help setup $(STAGES) verify soak check test $(BENCHES) clean
+.PHONY: help setup $(STAGES) verify soak eval-known check test $(BENCHES) clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  \033[1m%-20s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -35,11 +35,14 @@ train: setup ## fine-tune on the newest dialogues -> outputs/train/
 eval: setup ## serve the newest checkpoint; BFCL, τ²-bench and held-out scores -> outputs/evaluate/
 	@$(run)
 
-tables: setup ## Tables 1, 2 and 4: ours beside the paper's -> outputs/tables/
+tables: setup ## Tables 1 to 4 and Figure 5: ours beside the paper's -> outputs/tables/
 	@$(run)
 
 verify: setup ## replay every accepted dialogue of a run against its recorded state (run=outputs/generate/…)
 	@.venv/bin/python -m scripts.verify $(overrides)
+
+eval-known: setup ## benchmarks against servers whose answers are known -> outputs/known/ (only=[bfcl])
+	@.venv/bin/python -m scripts.known $(overrides)
 
 soak: setup ## kill -9 a generation fifty times and compare its files with an undisturbed one's (kills=50 n=400)
 	@.venv/bin/python -m scripts.soak $(overrides)
@@ -70,6 +73,9 @@ bench-gpu: setup ## the same on a GPU with the paper's models' shapes: speed-up,
 	@$(bench)
 
 bench-packing: setup ## how full packed rows are, beside TRL's, padding and one tree a row; how evenly ranks work -> outputs/bench/
+	@$(bench)
+
+bench-eval: setup ## BFCL beside the official command line, τ² beside the stock task -> outputs/bench/ (in_flight=32 samples=6)
 	@$(bench)
 
 clean: ## remove outputs/ (the environments stay)

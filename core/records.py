@@ -124,18 +124,25 @@ class Journal:
 
 @contextmanager
 def writing(path: Path) -> Iterator[TextIO]:
-    """A text file to write to, which takes its place when the block ends: a reader sees the old one or the whole new one, never a
-    part. Raises UserError where something other than a file stands there."""
+    """A text file to write to, which takes its place as `replacing` does."""
+    with replacing(path) as temporary, temporary.open("w", encoding="utf-8") as file:
+        yield file
+        file.flush()
+        os.fsync(file.fileno())
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A temporary file that takes the place of `path` when the block ends: a reader sees the old one or the whole new one, never
+    a part. Raises UserError where something other than a file stands there."""
     if path.exists() and not path.is_file():
         raise UserError(f"{path} was given, but it is no file that could be written")
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    os.close(descriptor)
     temporary = Path(name)
     try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
+        yield temporary
         temporary.chmod(0o644)
         temporary.replace(path)
     except BaseException:

@@ -115,12 +115,15 @@ def running(servers: Sequence[Server], what: str, timeout_s: float) -> Iterator[
         yield urls
 
 
-def probe(base_url: str, timeout_s: float = 5.0) -> tuple[str, ...]:
-    """The names of the models a server offers. Raises UserError if no OpenAI-compatible server answers there."""
+def probe(base_url: str, timeout_s: float = 5.0, key: str = "") -> tuple[str, ...]:
+    """The names of the models a server offers to whoever has `key`. Raises UserError if no OpenAI-compatible server answers
+    there."""
     # No proxy stands between us and an engine, whatever the environment says.
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    headers = {"Authorization": f"Bearer {key}"} if key else {}
+    request = urllib.request.Request(f"{base_url.rstrip('/')}/models", headers=headers)
     try:
-        with opener.open(f"{base_url.rstrip('/')}/models", timeout=timeout_s) as response:
+        with opener.open(request, timeout=timeout_s) as response:
             return tuple(model["id"] for model in json.load(response)["data"])
     except (OSError, ValueError, LookupError, TypeError) as error:
         raise UserError(f"no OpenAI-compatible server answers at {base_url} ({error})") from None

@@ -14,13 +14,17 @@ from evaluation.results import Progress, TrialRecord
 @dataclass(frozen=True)
 class Context:
     """Whom to evaluate and with what help: `simulator` is the endpoint of a simulated user, `generation` the run that made
-    the training data, if it is known, and `held_back` those of its domains that the training kept for validation."""
+    the training data, if it is known, and `held_back` those of its domains that the training kept for validation. `seen` are
+    the generation runs of all models that are evaluated together, `shared` a directory for what a benchmark makes once for
+    all of them."""
 
     endpoint: Endpoint
     trials: int
     simulator: Endpoint
     generation: Path | None = None
     held_back: frozenset[str] = frozenset()
+    seen: tuple[Path, ...] = ()
+    shared: Path | None = None
 
 
 class Benchmark(Protocol):

@@ -1,73 +1,75 @@
 """BFCL v4 with the official data, runner and checker (paper, Section 4 and Appendix F).
 
 The official package has an environment of its own (its pins fight ours); `evaluation.bfcl_worker` runs there, one process for each
-trial and phase. What is not run: memory and web search, which Table 2 does not show.
+trial and phase. Every category can be run: memory_vector where its embedding model is there, web search where a key is given.
 
 What counts as what: a request the server refuses because it exceeds the model's context is the model's failure (stop reason
 "context_length", success False in every category), since a longer context is part of being a better model and the official
 harness fails it too. Everything else that keeps an answer from coming is infrastructure: tried again, then counted and not
 scored. An answer cut at max_tokens is scored as it stands: officially, irrelevance asks only that no tool be called, so a
-model that rambles passes it; see the truncations beside it.
+model that rambles passes it; see the truncations beside it. The conversations that fill the memory before its questions are
+prerequisites, no trials: their tokens and calls are in no record, and a lost one loses the questions after it.
 """
 
 from __future__ import annotations
 
 import json
-from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field
 
-from core.records import write_json
+from core.records import write_json, write_jsonl
 from core.settings import Settings, UserError, closest, typed
 from evaluation.benchmark import Context
+from evaluation.bfcl_categories import SIZES, aggregate, lacking
+from evaluation.bfcl_verdicts import readable, reasons
 from evaluation.endpoint import Endpoint
-from evaluation.passk import counts
-from evaluation.results import Progress, TrialRecord, open_journal, read_trials, settled
+from evaluation.results import Progress, TrialRecord, read_trials
+from evaluation.transcripts import write_transcript
 from evaluation.worker import run_worker
 
 VERSION = "2026.3.23"
 OFFICIAL_STEPS = 20
+REPOSITORY = Path(__file__).parents[1]
 
-SIMPLE = ("simple_python", "simple_java", "simple_javascript")
-COMPOSED = ("multiple", "parallel", "parallel_multiple")
-LIVE = ("live_simple", "live_multiple", "live_parallel", "live_parallel_multiple")
-MULTI_TURN = ("multi_turn_base", "multi_turn_miss_func", "multi_turn_miss_param", "multi_turn_long_context")
-IRRELEVANCE = ("irrelevance", "live_irrelevance")
-RELEVANCE = ("live_relevance",)
-CATEGORIES = SIMPLE + COMPOSED + LIVE + MULTI_TURN + IRRELEVANCE + RELEVANCE
+Tasks = dict[str, tuple[str, ...] | None]
+"""Task ids by category, None for all."""
 
 
 class BfclSettings(Settings):
-    """`smoke` lists task ids by category; subset "full" runs every task of `categories`. `max_steps` bounds the model's
-    requests within one user turn (official: 20; another value is written into the harness name). `attempts` is how
-    often tasks lost to infrastructure are tried; `retries` and `timeout_s` are per request."""
+    """`smoke` lists task ids by category; subset "full" runs every task of `categories`, None for all that can be run here.
+    `max_steps` bounds the model's requests within one user turn (official: 20; another value is written into the harness
+    name). `attempts` is how often tasks lost to infrastructure are tried; `retries` and `timeout_s` are per request."""
 
     subset: Literal["smoke", "full"] = "smoke"
     smoke: dict[str, tuple[str, ...]] = Field(default_factory=dict)
-    categories: tuple[str, ...] = CATEGORIES
+    categories: tuple[str, ...] | None = None
     max_steps: int = Field(default=OFFICIAL_STEPS, ge=1)
     seed: int = 0
     attempts: int = Field(default=2, ge=1)
     retries: int = Field(default=2, ge=0)
-    timeout_s: float = Field(default=600.0, gt=0)
+    timeout_s: float = Field(default=1800.0, gt=0)
     python: Path = Path(".venv-bfcl/bin/python")
 
     @property
     def harness(self) -> str:
         return f"bfcl-eval {VERSION}" + (f", {self.max_steps} steps" if self.max_steps != OFFICIAL_STEPS else "")
 
-    def tasks(self) -> dict[str, tuple[str, ...] | None]:
-        """Task ids by category, None for all. Raises UserError for a category that is not run here."""
-        chosen: dict[str, tuple[str, ...] | None] = dict(self.smoke)
-        if self.subset == "full":
-            chosen = dict.fromkeys(self.categories)
+    def tasks(self) -> Tasks:
+        """What is to be run. Raises UserError for a category that is unknown or lacks what it needs."""
+        if not self.python.is_file():
+            raise UserError(f"{self.python}: BFCL's environment is not there; `make setup` builds it")
+        if self.subset == "full" and self.categories is None:
+            return {category: None for category in SIZES if lacking(category, self.python) is None}
+        chosen: Tasks = dict.fromkeys(self.categories or ()) if self.subset == "full" else dict(self.smoke)
         for category in chosen:
-            if category not in CATEGORIES:
-                raise UserError(f"unknown BFCL category {category!r}; {closest(category, list(CATEGORIES))}")
+            if category not in SIZES:
+                raise UserError(f"unknown BFCL category {category!r}; {closest(category, list(SIZES))}")
+            if missing := lacking(category, self.python):
+                raise UserError(f"BFCL category {category} needs {missing}")
         return chosen
 
 
@@ -87,64 +89,31 @@ class Bfcl:
 def run(
     endpoint: Endpoint, settings: BfclSettings, directory: Path, trials: int, progress: Progress | None = None
 ) -> list[TrialRecord]:
-    """Hold `trials` trials of the chosen tasks and return their records, also kept in `directory`/trials.jsonl.
+    """Hold `trials` trials of the chosen tasks and return their records, also kept in `directory`/trials.jsonl; failed ones
+    have a transcript each.
 
     Called again with the same arguments it goes on where it was interrupted. Raises UserError for wrong settings and
     HarnessError if the official code breaks down.
     """
     tasks = settings.tasks()
-    if not settings.python.is_file():
-        raise UserError(f"{settings.python}: BFCL's environment is not there; `make setup` builds it")
     journal = directory / "trials.jsonl"
     for trial in range(trials):
-        if (directory / f"trial-{trial}" / "done").exists():
+        root = directory / f"trial-{trial}"
+        if (root / "done").exists():
             continue
-        records = _run_trial(endpoint, settings, tasks, directory / f"trial-{trial}", trial, progress)
-        with open_journal(journal) as file:
-            known = settled(journal)
-            for record in records:
-                if record.key not in known:
-                    file.append(record, record.key)
+        records = _run_trial(endpoint, settings, tasks, directory, trial, progress)
+        # At once, not one by one: they are made from the results, which are on disk.
+        known = {record.key: record for record in read_trials(journal)}
+        write_jsonl(journal, (known | {record.key: record for record in records}).values())
         if all(record.success is not None for record in records):
-            (directory / f"trial-{trial}" / "done").touch()
+            (root / "done").touch()
     return read_trials(journal)
 
 
-def aggregate(records: Sequence[TrialRecord]) -> dict[str, float | None]:
-    """Pass@1 in the official groups; None where nothing of a group was held.
-
-    Means are over the categories that were run: the official total counts a missing one as 0.
-    """
-    table: dict[str, list[float]] = defaultdict(list)
-    for task, (held, passed) in counts(records).items():
-        if held:
-            table[task.split("/")[1]].append(passed / held)
-    accuracy = {category: sum(values) / len(values) for category, values in table.items()}
-
-    def mean(categories: Sequence[str], scores: Mapping[str, float] = accuracy) -> float | None:
-        present = [scores[category] for category in categories if category in scores]
-        return sum(present) / len(present) if present else None
-
-    simple = mean(SIMPLE)
-    non_live = accuracy | ({"simple": simple} if simple is not None else {})
-    live = [value for category in LIVE for value in table.get(category, [])]
-    return {
-        "non_live": mean(("simple", *COMPOSED), non_live),
-        "live": sum(live) / len(live) if live else None,
-        "multi_turn": mean(MULTI_TURN),
-        "irrelevance": mean(IRRELEVANCE),
-        "relevance": mean(RELEVANCE),
-    }
-
-
 def _run_trial(
-    endpoint: Endpoint,
-    settings: BfclSettings,
-    tasks: dict[str, tuple[str, ...] | None],
-    root: Path,
-    trial: int,
-    progress: Progress | None,
+    endpoint: Endpoint, settings: BfclSettings, tasks: Tasks, directory: Path, trial: int, progress: Progress | None
 ) -> list[TrialRecord]:
+    root = directory / f"trial-{trial}"
     request = {
         "tasks": tasks,
         "model": endpoint.model,
@@ -157,22 +126,25 @@ def _run_trial(
         "timeout": settings.timeout_s,
     }
     run_phase = partial(_run_phase, endpoint, settings.python, root, request)
-    expected = sum(len(ids) for ids in tasks.values() if ids is not None)
-
-    def tick() -> None:
-        if progress:
-            done = sum(path.read_bytes().count(b"\n") for path in (root / "result").rglob("*_result.json"))
-            progress(f"BFCL trial {trial}", done, max(expected, done))
-
+    expected = sum(SIZES[category] if ids is None else len(ids) for category, ids in tasks.items())
+    count = _Count(root / "result")
     for _ in range(settings.attempts):
-        run_phase("generate", tick)
-        answers = _read(root / "result", "*_result.json")
+        run_phase("generate", lambda: progress(f"BFCL trial {trial}", count(), expected) if progress else None)
+        answers = list(_answers(root))
         if not any(_failure(answer) == "infrastructure" for answer in answers):
             break
     if any(_failure(answer) is None for answer in answers):
         run_phase("score", lambda: None)
-    wrong = {line["id"] for line in _read(root / "score", "*_score.json") if "id" in line}
-    return [_record(answer, answer["id"] in wrong, endpoint, settings, trial) for answer in answers]
+    verdicts = {line["id"]: line for line in _read(root / "score", "*_score.json") if "id" in line}
+    records = []
+    for answer in answers:
+        verdict = verdicts.get(answer["id"], {})
+        record = _record(answer, bool(verdict), endpoint, settings, trial)
+        if record.success is False:
+            messages = [readable(message) for message in answer.get("messages", ())]
+            record = write_transcript(directory, record, reasons(answer, verdict), messages)
+        records.append(record)
+    return records
 
 
 def _run_phase(
@@ -183,14 +155,44 @@ def _run_phase(
         "BFCL_PROJECT_ROOT": str(root.resolve()),
         "OPENAI_BASE_URL": endpoint.base_url,
         "OPENAI_API_KEY": endpoint.api_key(),
+        "PYTHONPATH": str(REPOSITORY),
+        "HF_HUB_OFFLINE": "1",
+        "WANDB_BFCL_PROJECT": "",  # the official code would log there by itself
     }
-    script = Path(__file__).with_name("bfcl_worker.py")
-    # -P: an import in the official code must not find a file of this directory.
-    run_worker((python, "-P", script, root / f"{phase}.json"), environment, root / f"{phase}.log", tick)
+    # -P: an import in the official code must not find a file of the directory we were started in.
+    command = (python, "-P", "-m", "evaluation.bfcl_worker", root / f"{phase}.json")
+    run_worker(command, environment, root / f"{phase}.log", tick)
 
 
-def _read(root: Path, pattern: str) -> list[dict[str, Any]]:
-    return [json.loads(line) for path in sorted(root.rglob(pattern)) for line in path.read_text().splitlines()]
+class _Count:
+    """How many answers lie in the result files below `root`, prerequisites aside; every byte is read once."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._seen: dict[Path, tuple[int, int]] = {}
+
+    def __call__(self) -> int:
+        for path in self._root.rglob("*_result.json"):
+            size = path.stat().st_size
+            read, count = self._seen.get(path, (0, 0))
+            if size < read:  # rewritten without what was lost
+                read, count = 0, 0
+            if "_prereq_" not in path.name and size > read:
+                with path.open("rb") as file:
+                    file.seek(read)
+                    part = file.read(size - read)
+                self._seen[path] = read + len(part), count + part.count(b"\n")
+        return sum(count for _, count in self._seen.values())
+
+
+def _answers(root: Path) -> Iterable[dict[str, Any]]:
+    return (answer for answer in _read(root / "result", "*_result.json") if "_prereq_" not in answer["id"])
+
+
+def _read(root: Path, pattern: str) -> Iterable[dict[str, Any]]:
+    """Not by splitlines: in the official score files a text may hold other ends of lines."""
+    for path in sorted(root.rglob(pattern)):
+        yield from (json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line)
 
 
 def _failure(answer: dict[str, Any]) -> str | None:

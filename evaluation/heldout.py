@@ -2,13 +2,14 @@
 
 A task writer and a user simulator (the scripted ones unless told otherwise) meet the model under evaluation on real
 databases. Success is decided by execution alone: the state after each task is the one its gold calls make, every value was
-told, and the dialogue came to its end. No judge.
+told, and the dialogue came to its end with all its tasks. No judge. What is varied, and how tasks are made, stands in
+evaluation/heldout_tasks.py.
 """
 
 from __future__ import annotations
 
 import asyncio
-import time
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,13 +17,17 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from core.dialogue import Dialogue
+from core.dialogue import Check, Dialogue
 from core.messages import ContractError, ToolCall, ToolSpec
-from core.records import read_jsonl, write_jsonl
-from core.settings import Settings, UserError, typed
+from core.records import write_jsonl
+from core.settings import Settings, UserError, closest, typed
 from evaluation.benchmark import Context
+from evaluation.heldout_domains import Databases, Domains, DomainSettings
+from evaluation.heldout_tasks import NO_FAULT, AxesSettings, Cell, Condition, Posed, Writer, conditions
 from evaluation.passk import pass_1_by_category
 from evaluation.results import Progress, TrialRecord, open_journal, read_trials, settled
+from evaluation.transcripts import write_transcript
+from generation.environments.faulty import ToolFaults
 from generation.environments.sql import SqlWorlds
 from generation.llm.base import LLM, LLMError
 from generation.llm.meter import Meter
@@ -30,58 +35,78 @@ from generation.llm.openai import OpenAILLM
 from generation.pipeline import Subject
 from generation.rollout import Cast, Rollout, RolloutSettings, Scene
 from generation.running import run_workers
-from generation.seeds.bundled import BundledSeeds
-from generation.stage import subjects
+from generation.seeds.base import Seeds
 from generation.tasks import TaskSettings
-from generation.toolmaking.invention import ToolmakingSettings, make_tools
-from generation.toolset import Toolset
 from generation.user import UserSettings
 from generation.validation import outcomes, replay
 
-HARNESS = "heldout 1"
-Category = Literal["unseen_databases", "trained_databases"]
+HARNESS = "heldout 2"
+SHARED = "heldout"
+"""Where the tasks of a run stand, for all its models."""
 
 
 class HeldoutSettings(Settings):
-    """`dialogues` are held in each category; `seed` must differ from the generation's, so that tasks are unseen."""
+    """`dialogues` are held of each condition on each kind of databases: of `base`, and with subset "full" of each value of
+    `axes`. `faults` are the shares of what is wrong with tools, by the names that `axes.fault` uses; `tasks.count` is the
+    condition's. `seed` must differ from the generation's, so that tasks are unseen. `row_cap` and `time_limit_s` bound a tool
+    call; `timeout_s` is per request to the model, `outage_s` how long it may be away before the run stops."""
 
+    subset: Literal["smoke", "full"]
     dialogues: int = Field(ge=1)
-    categories: tuple[Category, ...] = ("unseen_databases", "trained_databases")
+    categories: tuple[Databases, ...] = ("unseen_databases", "trained_databases")
+    base: Condition
+    axes: AxesSettings
+    faults: dict[str, ToolFaults]
     seed: int
     max_tools: int = Field(ge=3)
     rows_per_table: int = Field(ge=1)
-    seeds_cache: Path
-    row_cap: int = 50
-    time_limit_s: float = 1.0
+    row_cap: int
+    time_limit_s: float
+    timeout_s: float = Field(gt=0)
+    outage_s: float = Field(ge=0)
     tasks: TaskSettings
     rollout: RolloutSettings
     user: UserSettings
 
+    def conditions(self) -> list[tuple[str, Condition]]:
+        """(varied axis, condition). Raises UserError for a fault that has no shares."""
+        found = list(conditions(self.base, self.axes if self.subset == "full" else AxesSettings()))
+        for _, condition in found:
+            if condition.fault not in (NO_FAULT, *self.faults):
+                raise UserError(
+                    f"benchmarks.heldout: unknown fault {condition.fault!r}; "
+                    f"{closest(condition.fault, [NO_FAULT, *self.faults])}"
+                )
+        return found
+
 
 @dataclass(frozen=True)
 class Trial:
-    """One dialogue to hold: the same `dialogue_id` poses the same first task in every trial and to every model."""
+    """One dialogue to hold with one sampling seed."""
 
-    category: Category
-    dialogue_id: str
+    posed: Posed
     subject: Subject
     number: int
 
     @property
     def key(self) -> str:
-        return f"heldout/{self.category}/{self.dialogue_id}/{self.number}"
+        return f"heldout/{self.posed.key}/{self.number}"
 
 
 class Heldout:
-    """The benchmark of conf/benchmark/heldout.yaml. `partner` plays the user and writes the tasks."""
+    """The benchmark of conf/benchmark/heldout.yaml. `partner` plays the user and writes the tasks, `databases` are the unseen
+    ones."""
 
-    def __init__(self, partner: LLM, **settings: Any) -> None:
+    def __init__(self, partner: LLM, databases: Seeds, **settings: Any) -> None:
         self.partner = partner
+        self.databases = databases
         self.settings = typed(settings, HeldoutSettings, "benchmarks.heldout")
+        self.settings.conditions()
 
     def run(self, context: Context, directory: Path, progress: Progress | None = None) -> list[TrialRecord]:
-        """Raises UserError where tasks on trained databases are asked for and the generation run is not known."""
-        return asyncio.run(Session(self.settings, self.partner, context).run(directory, progress))
+        """Raises UserError where tasks on trained databases are asked for and the generation run is not known, where an unseen
+        database was trained on, and where no task can be written for a condition."""
+        return asyncio.run(Session(self, context, directory).run(progress))
 
     def figures(self, records: Sequence[TrialRecord]) -> dict[str, float | None]:
         return pass_1_by_category(records)
@@ -90,42 +115,55 @@ class Heldout:
 class Session:
     """One evaluation of one endpoint. The tools of `context.generation` are met again on its databases, its goals are not."""
 
-    def __init__(self, settings: HeldoutSettings, partner: LLM, context: Context) -> None:
-        self.endpoint = context.endpoint
+    def __init__(self, benchmark: Heldout, context: Context, directory: Path) -> None:
+        self.settings = benchmark.settings
+        self.partner = benchmark.partner
         self.trials = context.trials
-        self.generation = context.generation
-        self.held_back = context.held_back
-        self.settings = settings
-        self.partner = partner
+        self.endpoint = context.endpoint
+        self.directory = directory
+        shared = (context.shared or directory) / SHARED
+        settings = self.settings
+        reading = DomainSettings(
+            max_tools=settings.max_tools, rows_per_table=settings.rows_per_table, seed=settings.seed
+        )
+        self.domains = Domains(benchmark.databases, self.partner, context, reading, shared / "toolsets.jsonl")
         self.worlds = SqlWorlds(settings.row_cap, settings.time_limit_s)
+        self.writer = Writer(
+            self.partner,
+            self.worlds,
+            settings.tasks,
+            settings.faults,
+            settings.seed,
+            self.endpoint.concurrency,
+            shared / "tasks.jsonl",
+        )
         self.agents: dict[int, OpenAILLM] = {}
 
-    async def run(self, directory: Path, progress: Progress | None = None) -> list[TrialRecord]:
-        """Hold what the journal in `directory` lacks. Raises UserError where the trained databases cannot be found."""
-        path = directory / "trials.jsonl"
-        known = settled(path)
-        waiting = [trial for trial in self._trials(await self._subjects()) if trial.key not in known]
-        done = 0
-        with open_journal(path) as journal:
+    async def run(self, progress: Progress | None = None) -> list[TrialRecord]:
+        """Hold what the journal lacks."""
+        path = self.directory / "trials.jsonl"
+        try:
+            trials = await self._trials()
+            known = settled(path)
+            waiting = [trial for trial in trials if trial.key not in known]
+            done = len(trials) - len(waiting)
+            with open_journal(path) as journal:
 
-            async def work(queue: Iterator[Trial]) -> None:
-                nonlocal done
-                for trial in queue:
-                    record, dialogue = await self._hold(trial)
-                    if dialogue:
-                        write_jsonl(directory / "dialogues" / f"{trial.key.replace('/', '_')}.jsonl", [dialogue])
-                    journal.append(record, record.key)
-                    done += 1
-                    if progress:
-                        progress("held-out", done, len(waiting))
+                async def work(queue: Iterator[Trial]) -> None:
+                    nonlocal done
+                    for trial in queue:
+                        record = await self._hold(trial)
+                        journal.append(record, record.key)
+                        done += 1
+                        if progress:
+                            progress("held-out", done, len(trials))
 
-            queue = iter(waiting)
-            try:
+                queue = iter(waiting)
                 await run_workers(self.endpoint.concurrency, lambda: work(queue))
-            finally:
-                self.worlds.close()
-                for model in (self.partner, *self.agents.values()):
-                    await model.close()
+        finally:
+            self.worlds.close()
+            for model in (self.partner, *self.agents.values()):
+                await model.close()
         return read_trials(path)
 
     def _agent(self, trial: int) -> OpenAILLM:
@@ -136,103 +174,111 @@ class Session:
                 model=self.endpoint.model,
                 sampling=self.endpoint.sampling.model_dump(),
                 api_key_env=self.endpoint.api_key_env,
+                timeout_s=self.settings.timeout_s,
+                outage_s=self.settings.outage_s,
                 seed=self.settings.seed + trial,
             )
         return self.agents[trial]
 
-    async def _subjects(self) -> dict[Category, tuple[Subject, ...]]:
-        found: dict[Category, tuple[Subject, ...]] = {}
-        rows, seed = self.settings.rows_per_table, self.settings.seed
-        if "unseen_databases" in self.settings.categories:
-            seeds = BundledSeeds(self.settings.seeds_cache, held_out=True).load()
-            making = ToolmakingSettings(max_tools=self.settings.max_tools, attempts=1, questions=0, expansion=0)
-            made = [await make_tools(each, Meter(self.partner), making) for each in seeds]
-            found["unseen_databases"] = subjects(made, rows, seed)
-        if "trained_databases" in self.settings.categories:
-            if self.generation is None:
-                raise UserError("unseen tasks on trained databases need the generation run that made the training data")
-            found["trained_databases"] = _trained(self.generation, self.held_back, rows, seed)
-        return found
+    async def _trials(self) -> list[Trial]:
+        found = await self.domains.find(self.settings.categories)
+        cells = [
+            Cell(databases, varied, condition, domains)
+            for databases, domains in found.items()
+            for varied, condition in self.settings.conditions()
+        ]
+        by_name = {(databases, each.domain.name): each for databases, domains in found.items() for each in domains}
+        return [
+            Trial(posed, by_name[posed.databases, posed.draft.domain], number)
+            for posed in await self.writer.write(cells, self.settings.dialogues)
+            for number in range(self.trials)
+        ]
 
-    def _trials(self, found: dict[Category, tuple[Subject, ...]]) -> Iterator[Trial]:
-        for category, domains in found.items():
-            for number in range(self.settings.dialogues):
-                subject = domains[number % len(domains)]
-                for trial in range(self.trials):
-                    yield Trial(category, f"{category}-{subject.domain.name}-{number:04d}", subject, trial)
-
-    async def _hold(self, trial: Trial) -> tuple[TrialRecord, Dialogue | None]:
+    async def _hold(self, trial: Trial) -> TrialRecord:
         """One dialogue and its record. What keeps the model from being asked is infrastructure, never a score."""
-        endpoint = self.endpoint
+        posed = trial.posed
         meter = Meter(self._agent(trial.number))
         scene = self._scene(trial, meter)
-        began = time.monotonic()
         base: dict[str, Any] = {
             "benchmark": "heldout",
             "harness": HARNESS,
-            "category": trial.category,
-            "task_id": trial.dialogue_id,
+            "category": posed.category,
+            "task_id": posed.draft.dialogue_id,
             "trial": trial.number,
-            "model": endpoint.model,
-            "sampling": endpoint.sampling,
+            "model": self.endpoint.model,
+            "sampling": self.endpoint.sampling,
             "simulator": self.partner.name,
+            "axes": posed.axes,
         }
-        draft = Dialogue(
-            dialogue_id=trial.dialogue_id,
-            pipeline="heldout",
-            domain=trial.subject.domain.name,
-            tools=scene.world.tools,
-        )
         try:
-            dialogue = await Rollout(draft, scene).play()
+            dialogue = await Rollout(posed.draft, scene).play()
         except LLMError as error:
-            return TrialRecord(**base, infrastructure_error=str(error), stop_reason="infrastructure"), None
-        if not dialogue.tasks:  # the partner's failure, not the model's: it was never asked anything
-            return TrialRecord(**base, infrastructure_error=dialogue.stop, stop_reason="infrastructure"), None
-        checks = []
-        if dialogue.stop == "complete":
-            checks = await outcomes(dialogue, scene.world, await replay(dialogue, scene.world))
+            return TrialRecord(**base, infrastructure_error=str(error), stop_reason="infrastructure")
+        checks = await _checks(dialogue, posed, scene)
+        failed_partner = _partners_failure(dialogue.stop)
         valid, calls = count_calls(dialogue)
         record = TrialRecord(
             **base,
-            success=bool(checks) and all(check.passed for check in checks),
-            stop_reason=dialogue.stop,
+            success=None if failed_partner else all(check.passed for check in checks),
+            infrastructure_error=failed_partner,
+            stop_reason=_stop_reason(dialogue, posed),
+            truncations=meter.flaws["agent/truncated"],
             calls=calls,
             valid_calls=valid,
             prompt_tokens=meter.usage.prompt_tokens,
             completion_tokens=meter.usage.completion_tokens,
-            seconds=round(time.monotonic() - began, 3),
+            seconds=round(meter.seconds.get("agent", 0.0), 3),
         )
-        return record, dialogue
+        name = f"{record.key.replace('/', '_')}.jsonl"
+        write_jsonl(self.directory / "dialogues" / name, [dialogue])
+        messages = [message.model_dump(exclude_none=True) for message in dialogue.messages]
+        return write_transcript(self.directory, record, _notes(posed, checks), messages)
 
     def _scene(self, trial: Trial, agent: Meter) -> Scene:
         settings, partner = self.settings, Meter(self.partner)
+        posed, name = trial.posed, trial.posed.draft.dialogue_id
         return Scene(
             domain=trial.subject.domain,
-            world=self.worlds.world(trial.subject.toolset, partner, trial.dialogue_id),
+            world=self.writer.world(trial.subject, posed.fault, name, partner),
             executable=True,
             cast=replace(Cast.of(partner), agent=agent),
-            tasks=settings.tasks,
+            tasks=settings.tasks.model_copy(update={"count": {len(posed.draft.tasks): 1.0}}),
             rollout=settings.rollout,
             user=settings.user,
-            seed=f"{settings.seed}/{trial.dialogue_id}",
+            seed=f"{settings.seed}/{posed.key}",
         )
 
 
-def _trained(generation: Path, held_back: frozenset[str], rows: int, seed: int) -> tuple[Subject, ...]:
-    """The domains of a generation run that were trained on, with the goals of its dialogues as goals not to pose again."""
-    seen = frozenset(
-        task.goal
-        for file in sorted(generation.glob("*/dialogues.jsonl"))
-        for dialogue in read_jsonl(file, Dialogue)
-        for task in dialogue.tasks
-    )
-    made = [
-        toolset
-        for toolset in read_jsonl(generation / "toolsets.jsonl", Toolset)
-        if toolset.tools and toolset.domain not in held_back
-    ]
-    return tuple(replace(subject, domain=replace(subject.domain, seen=seen)) for subject in subjects(made, rows, seed))
+async def _checks(dialogue: Dialogue, posed: Posed, scene: Scene) -> list[Check]:
+    """What decides the trial; the first that failed says why."""
+    played, posed_tasks = len(dialogue.task_starts), len(posed.draft.tasks)
+    if dialogue.stop != "complete":
+        return [Check(name="finished", passed=False, detail=dialogue.stop)]
+    detail = f"after {played} of {posed_tasks} tasks the next one could not be posed any more"
+    all_tasks = Check(name="all tasks", passed=played == posed_tasks, detail=detail)
+    return [all_tasks, *await outcomes(dialogue, scene.world, await replay(dialogue, scene.world))]
+
+
+def _partners_failure(stop: str) -> str | None:
+    """Why the user simulator failed, if it did. That the user gave up waiting is the model's doing."""
+    return stop if stop.startswith("user: ") and not stop.startswith("user: not done") else None
+
+
+def _stop_reason(dialogue: Dialogue, posed: Posed) -> str:
+    if _partners_failure(dialogue.stop):
+        return "infrastructure"
+    played, posed_tasks = len(dialogue.task_starts), len(posed.draft.tasks)
+    return dialogue.stop if dialogue.stop != "complete" or played == posed_tasks else f"after {played} tasks"
+
+
+def _notes(posed: Posed, checks: Sequence[Check]) -> list[str]:
+    """What was asked, what solves it, and what was found wrong."""
+    lines = [", ".join(f"{axis} {value}" for axis, value in posed.axes.items() if value)]
+    for number, task in enumerate(posed.draft.tasks):
+        lines.append(f"task {number} ({task.difficulty}): {task.goal}")
+        lines += [f"  gold: {call.tool}({json.dumps(call.arguments, ensure_ascii=False)})" for call in task.gold_calls]
+        lines += [f"  to be told: {', '.join(task.told_values)}"] if task.told_values else []
+    return lines + [f"FAILED {check.name}: {check.detail}" for check in checks if not check.passed]
 
 
 def count_calls(dialogue: Dialogue) -> tuple[int, int]:

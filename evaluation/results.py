@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Self
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
 from core.messages import Frozen
 from core.records import Journal, read_jsonl
@@ -22,7 +22,9 @@ class TrialRecord(Frozen):
     `success` is None exactly where `infrastructure_error` says why the trial could not be held: such a trial is counted,
     never scored. `stop_reason` says how the trial ended, `truncations` how many replies were cut at max_tokens. `calls` counts
     the tool calls the model made, `valid_calls` those that name a declared tool with arguments that fit its schema. Tokens are
-    the evaluated model's alone; `seconds` is the time of its requests.
+    the evaluated model's alone; `seconds` is the time of its requests. `category` is a domain where the benchmark has those;
+    `axes` are further values by which trials can be grouped. `judge` is the model that had a say in success, if one had;
+    `transcript` a readable file, relative to the benchmark's directory (in records.jsonl: to the run's).
     """
 
     benchmark: str
@@ -39,6 +41,9 @@ class TrialRecord(Frozen):
     valid_calls: int = 0
     sampling: Sampling
     simulator: str | None = None
+    judge: str | None = None
+    axes: dict[str, str] = Field(default_factory=dict)
+    transcript: str | None = None
     prompt_tokens: int = 0
     completion_tokens: int = 0
     seconds: float = 0.0

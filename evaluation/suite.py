@@ -1,37 +1,39 @@
-"""All benchmarks for one or more models: find them, serve them, hold the trials, sum them up (paper, Section 4, Appendix F)."""
+"""Whom to evaluate: find the models of a run, where they were trained, and serve them (paper, Section 4, Appendix F)."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import re
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
-from core.messages import Frozen
-from core.runs import latest, read_manifest
+from core.runs import Manifest, latest, read_manifest, sha256
 from core.sampling import Sampling
 from core.serving import EngineSettings, probe, serve
 from core.settings import Settings, UserError
 from core.tracking import TrackingSettings
-from evaluation.benchmark import Benchmark
 from evaluation.endpoint import Endpoint
-from evaluation.passk import Summary, summarize
-from evaluation.results import TrialRecord
+
+Names = Annotated[tuple[str, ...], BeforeValidator(lambda value: (value,) if isinstance(value, str) else value or ())]
+"""One name, or a list of them, or null for none."""
 
 
 class EvaluateSettings(Settings):
-    """conf/evaluate.yaml. `models` are training runs or checkpoint directories, None for the newest training; `base_url` an
-    endpoint served elsewhere, instead. `ks` are the k of Pass@k and Pass^k."""
+    """conf/evaluate.yaml. `models` are training runs or checkpoint directories; `base_url` names endpoints served elsewhere, with
+    `served_model` and `api_key_env` for each of them or one for all. With neither, the newest training is evaluated. `ks` are
+    the k of Pass@k and Pass^k; with `allow_errors` a run is scored although trials were lost to infrastructure."""
 
     profile: str
     outputs: Path
     seed: int
     models: tuple[Path, ...] | None
-    base_url: str | None
-    served_model: str | None
+    base_url: Names
+    served_model: Names
+    api_key_env: Names
     generation: Path | None
     untrained: bool
     trials: int = Field(ge=1)
@@ -41,8 +43,10 @@ class EvaluateSettings(Settings):
     subset: Literal["smoke", "full"]
     domains: tuple[str, ...]
     dialogue_steps: int
+    heldout_dialogues: int = Field(ge=1)
     simulator: str | None
     simulator_model: str
+    allow_errors: bool
     benchmarks: dict[str, dict[str, Any]] = Field(min_length=1)
     serving: EngineSettings
     tracking: TrackingSettings
@@ -50,61 +54,114 @@ class EvaluateSettings(Settings):
 
 @dataclass(frozen=True)
 class Target:
-    """A model to score: a directory to serve, or a server that is there already."""
+    """A model to score: a directory to serve, or a server that is there already. `training` is the run that made it, if known."""
 
     label: str
     path: Path | None = None
     base_url: str = ""
     served_model: str = ""
-
-
-class ModelScores(Frozen):
-    """What one model scored. `categories` is keyed "benchmark/category"; `figures` are each benchmark's own aggregates."""
-
-    label: str
-    model: str
-    categories: dict[str, Summary]
-    benchmarks: dict[str, Summary]
-    figures: dict[str, dict[str, float | None]]
-    harnesses: dict[str, str] = Field(default_factory=dict)
+    api_key_env: str = ""
+    training: Manifest | None = None
 
     @property
-    def lost(self) -> int:
-        """Trials that were not held, for reasons of infrastructure."""
-        return sum(summary.infrastructure_errors for summary in self.benchmarks.values())
+    def mixture(self) -> dict[str, float]:
+        """The weights of the pipelines it was trained on, none where that is not known or it was not trained."""
+        trained = self.training and self.label != "untrained"
+        return dict(self.training.config.get("mixture", {}).get("weights", {})) if self.training and trained else {}
+
+    @property
+    def source(self) -> str:
+        """Where it comes from, for a reader: without the part of the path that is this machine's matter."""
+        if self.path is None:
+            return f"{self.served_model} at {self.base_url}"
+        path = self.path.resolve()
+        return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
+
+    @property
+    def held_back(self) -> frozenset[str]:
+        """The domains that its training kept for validation."""
+        return frozenset(self.training.results["data"]["validation_domains"] if self.training else ())
 
 
-def find_targets(settings: EvaluateSettings) -> tuple[list[Target], Path | None]:
-    """The models to score and the training run they come from, if any. Raises UserError for what cannot be found."""
-    if settings.base_url:
-        served = probe(settings.base_url)
-        name = settings.served_model or served[0]
-        if name not in served:
-            raise UserError(f"{settings.base_url} serves {', '.join(served)}, not {name}")
-        return [Target("endpoint", base_url=settings.base_url, served_model=name)], None
-    models = settings.models or (latest(settings.outputs, "train", "make train"),)
-    targets = [target for model in models for target in _targets_of(model, settings.untrained)]
-    if len(models) > 1:
-        targets = [replace(target, label=f"{target.label}-{number}") for number, target in enumerate(targets)]
-    return targets, next((model for model in models if (model / "manifest.json").is_file()), None)
+def find_targets(settings: EvaluateSettings) -> list[Target]:
+    """The models to score, each with a label of its own. Raises UserError for what cannot be found."""
+    served = _endpoints(settings)
+    models = settings.models or (() if served else (latest(settings.outputs, "train", "make train"),))
+    trained = [target for model in models for target in _targets_of(model, settings.untrained)]
+    if len(models) + len(served) > 1:
+        trained = _without_doubles([_named_by_mixture(target) for target in trained])
+    return _with_distinct_labels([*trained, *served])
+
+
+def _endpoints(settings: EvaluateSettings) -> list[Target]:
+    urls = settings.base_url
+    names = _one_each("served_model", settings.served_model, len(urls)) or [""] * len(urls)
+    keys = _one_each("api_key_env", settings.api_key_env, len(urls))
+    return [_endpoint(*given) for given in zip(urls, names, keys, strict=True)]
+
+
+def _one_each(key: str, given: Sequence[str], count: int) -> list[str]:
+    if len(given) not in (0, 1, count):
+        raise UserError(f"{key} names {len(given)}; expected one for each of the {count} base_url, or one for all")
+    return [*given] * count if len(given) == 1 else [*given]
+
+
+def _endpoint(base_url: str, name: str, api_key_env: str) -> Target:
+    key = Endpoint(base_url=base_url, model=name, api_key_env=api_key_env).api_key()
+    offered = probe(base_url, key=key)
+    if not name and len(offered) != 1:
+        raise UserError(f"{base_url} serves {', '.join(offered) or 'no model'}; name one of them as served_model")
+    name = name or offered[0]
+    if name not in offered:
+        raise UserError(f"{base_url} serves {', '.join(offered)}, not {name}")
+    label = re.sub(r"[^\w.-]+", "-", name).strip("-.") or "endpoint"
+    return Target(label, base_url=base_url, served_model=name, api_key_env=api_key_env)
 
 
 def _targets_of(model: Path, untrained: bool) -> list[Target]:
     if (model / "checkpoint").is_dir():
-        both = [Target("trained", model / "checkpoint"), Target("untrained", model / "untrained")]
+        training = read_manifest(model) if (model / "manifest.json").is_file() else None
+        both = [
+            Target("trained", model / "checkpoint", training=training),
+            Target("untrained", model / "untrained", training=training),
+        ]
         return both if untrained and (model / "untrained").is_dir() else both[:1]
     if (model / "config.json").is_file():
-        return [Target("model", model)]
+        run = model.resolve().parent
+        ours = model.name == "checkpoint" and (run / "manifest.json").is_file()
+        return [Target("model", model, training=read_manifest(run) if ours else None)]
     raise UserError(f"{model} is neither a training run (with checkpoint/) nor a model (with config.json)")
 
 
-def find_generation(settings: EvaluateSettings, training: Path | None) -> Path | None:
+def _named_by_mixture(target: Target) -> Target:
+    return replace(target, label="+".join(sorted(target.mixture))) if target.mixture else target
+
+
+def _without_doubles(targets: Sequence[Target]) -> list[Target]:
+    """Untrained models each once: several trainings begin from the same one."""
+    first: dict[str, Target] = {}
+    for target in targets:
+        assert target.path, "a model to be served"
+        first.setdefault(sha256(target.path) if target.label == "untrained" else str(target.path), target)
+    return list(first.values())
+
+
+def _with_distinct_labels(targets: Sequence[Target]) -> list[Target]:
+    taken: dict[str, int] = {}
+    named = []
+    for target in targets:
+        taken[target.label] = number = taken.get(target.label, 0) + 1
+        named.append(target if number == 1 else replace(target, label=f"{target.label}-{number}"))
+    return named
+
+
+def find_generation(settings: EvaluateSettings, training: Manifest | None) -> Path | None:
     """The generation run that made the training data: the one given, or the one whose group the training belongs to."""
     if settings.generation:
         return settings.generation
     if training is None:
         return None
-    path = settings.outputs / "generate" / read_manifest(training).group
+    path = settings.outputs / "generate" / training.group
     return path if path.is_dir() else None
 
 
@@ -113,42 +170,7 @@ def served(target: Target, settings: EvaluateSettings, logs: Path) -> Iterator[E
     """The target as an endpoint, served by us where it is a directory."""
     fixed = {"sampling": settings.sampling, "concurrency": settings.concurrency}
     if target.path is None:
-        yield Endpoint(base_url=target.base_url, model=target.served_model, **fixed)
+        yield Endpoint(base_url=target.base_url, model=target.served_model, api_key_env=target.api_key_env, **fixed)
         return
     with serve(target.path, settings.serving, logs, target.label) as urls:
         yield Endpoint(base_url=urls[0], model=target.label, **fixed)
-
-
-def sum_up(
-    target: Target, benchmarks: Mapping[str, Benchmark], records: Mapping[str, list[TrialRecord]], ks: tuple[int, ...]
-) -> ModelScores:
-    """The scores of one model's trials, by benchmark."""
-    categories: dict[str, list[TrialRecord]] = {}
-    for benchmark, trials in records.items():
-        for trial in trials:
-            categories.setdefault(f"{benchmark}/{trial.category}", []).append(trial)
-    return ModelScores(
-        label=target.label,
-        model=str(target.path or target.served_model),
-        categories={name: summarize(trials, ks) for name, trials in sorted(categories.items())},
-        benchmarks={name: summarize(trials, ks) for name, trials in records.items()},
-        figures={name: benchmark.figures(records[name]) for name, benchmark in benchmarks.items()},
-        harnesses={name: trials[0].harness for name, trials in records.items() if trials},
-    )
-
-
-def score_rows(scores: Sequence[ModelScores]) -> list[dict[str, Any]]:
-    """One row a model and category, for a table in the tracker."""
-    return [
-        {
-            "model": score.label,
-            "category": category,
-            "trials": summary.trials,
-            "infrastructure_errors": summary.infrastructure_errors,
-            "valid_call_rate": summary.valid_call_rate,
-            **{f"pass@{k}": estimate and estimate.value for k, estimate in summary.pass_at.items()},
-            **{f"pass^{k}": estimate and estimate.value for k, estimate in summary.pass_hat.items()},
-        }
-        for score in scores
-        for category, summary in score.categories.items()
-    ]

@@ -1,12 +1,13 @@
-"""τ²-bench through inspect-evals, which carries the official base tasks, databases, policies and rewards (paper, Section 4).
+"""τ²-bench (paper, Section 4) through one of two backends, whose scores are never mixed.
 
-`evaluation.tau2_worker` runs it in a process with a temporary directory of its own, because it leaves a copy of the database behind
-for each load. Where it differs from the official harness: the user opens, and the user simulator is told nothing of steps. What we
-put right: an API error ends the trial as an infrastructure error (it would be swallowed and the untouched database scored),
-and a dialogue the user did not end with ###STOP###, ###TRANSFER### or ###OUT-OF-SCOPE### has failed, as in the official one.
+`inspect`, the default: inspect-evals, which carries the tasks, databases, policies and rewards of the official release of June
+2025; `evaluation.tau2_worker` runs it. Where it differs from the official program: the user opens, and is told nothing of steps.
+`official`: the `tau2` executable where the user installed it (`evaluation.tau2_official`). Its tasks have been revised
+since (release 1.0, March 2026), so that the same model scores otherwise there.
 
-A request refused because it exceeds the model's context is the model's failure (stop reason "context_length"); the same of the
-user simulator is infrastructure. Tools are sent without `strict`, so that servers do not repair the model's arguments.
+In both, a trial in which a request failed was not held: an infrastructure error, tried again and never scored. A request refused
+because it exceeds the model's context is the model's failure (stop reason "context_length"); the same of the user simulator is
+infrastructure. A dialogue that the user did not end has failed, as officially.
 """
 
 from __future__ import annotations
@@ -15,76 +16,45 @@ import shutil
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Literal
-
-from pydantic import Field
+from typing import Any
 
 from core.records import write_json
-from core.settings import Settings, UserError, closest, typed
+from core.settings import UserError, typed
+from evaluation import tau2_official
 from evaluation.benchmark import Context
 from evaluation.endpoint import Endpoint
 from evaluation.passk import pass_1_by_category
-from evaluation.results import Progress, TrialRecord, read_trials
+from evaluation.results import Progress, TrialRecord, open_journal, read_trials
+from evaluation.tau2_settings import Tau2Request, Tau2Settings
 from evaluation.worker import run_worker
 
-VERSION = "0.26.0"
-OFFICIAL_STEPS = 200
-DOMAINS = ("airline", "retail", "telecom")
-
-# The tasks that an agent passes by greeting the user and waiting for it to leave, found by running all of the base sets so: they
-# ask for no change of the database and for no information.
-DO_NOTHING: dict[str, frozenset[str]] = {
-    "airline": frozenset(map(str, (0, 1, 4, 5, 6, 10, 13, 26, 28, 31, 34, 36, 41, 43, 45, 46, 47, 48, 49))),
-    "retail": frozenset(map(str, (10, 12, 25, 50, 57, 65, 105))),
-    "telecom": frozenset(),
+# The tasks that an agent passes by greeting the user and waiting for it to leave, found by running all of the base sets so
+# (`make eval-known`): they ask for no change of the database and for no information. The official retail is not here:
+# what doing nothing scores there is for its judge to say.
+_NUMBERS_INSPECT = {
+    "airline": (0, 1, 4, 5, 6, 10, 13, 26, 28, 31, 34, 36, 41, 43, 45, 46, 47, 48, 49),
+    "retail": (10, 12, 25, 50, 57, 65, 105),
+    "telecom": (),
 }
-
-
-class Tau2Settings(Settings):
-    """`smoke` lists task ids by domain; subset "full" runs the whole base set of `domains`. `user` is the simulator's endpoint,
-    the evaluated model itself where it is None. `max_steps` bounds the requests of both sides in one dialogue (official:
-    200 messages; another value is written into the harness name). `attempts`, `retries` and `timeout_s` as for BFCL."""
-
-    subset: Literal["smoke", "full"] = "smoke"
-    smoke: dict[str, tuple[str, ...]] = Field(default_factory=dict)
-    domains: tuple[str, ...] = DOMAINS
-    user: Endpoint | None = None
-    max_steps: int = Field(default=OFFICIAL_STEPS, ge=1)
-    seed: int = 0
-    attempts: int = Field(default=2, ge=1)
-    retries: int = Field(default=2, ge=0)
-    timeout_s: float = Field(default=600.0, gt=0)
-
-    @property
-    def harness(self) -> str:
-        steps = f", {self.max_steps} steps" if self.max_steps != OFFICIAL_STEPS else ""
-        return f"inspect-evals {VERSION} tau2{steps}"
-
-    def tasks(self) -> dict[str, tuple[str, ...] | None]:
-        """Task ids by domain, None for all. Raises UserError for a domain that is not run here."""
-        chosen: dict[str, tuple[str, ...] | None] = dict(self.smoke)
-        if self.subset == "full":
-            chosen = dict.fromkeys(self.domains)
-        for domain in chosen:
-            if domain not in DOMAINS:
-                raise UserError(f"unknown τ² domain {domain!r}; {closest(domain, list(DOMAINS))}")
-        return chosen
-
-
-class Tau2Request(Settings):
-    """What the worker is told."""
-
-    endpoint: Endpoint
-    settings: Tau2Settings
-    trials: int
-    directory: Path
+_NUMBERS_OFFICIAL = {
+    "airline": (0, 1, 2, 4, 5, 6, 9, 10, 13, 26, 27, 28, 31, 34, 36, 38, 41, 43, 45, 46, 47, 48, 49),
+    "telecom": (),
+}
+DO_NOTHING: dict[str, dict[str, frozenset[str]]] = {
+    name: {domain: frozenset(map(str, ids)) for domain, ids in numbers.items()}
+    for name, numbers in (("inspect-evals", _NUMBERS_INSPECT), ("official tau2 1.0.1", _NUMBERS_OFFICIAL))
+}
 
 
 class Tau2:
     """The benchmark of conf/benchmark/tau2.yaml."""
 
     def __init__(self, **settings: Any) -> None:
+        """Raises UserError for wrong settings, and for the official backend without what it needs."""
         self.settings = typed(settings, Tau2Settings, "benchmarks.tau2")
+        tasks = self.settings.tasks()
+        if self.settings.backend == "official":
+            tau2_official.check(self.settings.official, tasks)
 
     def run(self, context: Context, directory: Path, progress: Progress | None = None) -> list[TrialRecord]:
         with_user = self.settings.model_copy(update={"user": self.settings.user or context.simulator})
@@ -103,45 +73,63 @@ def run(
 ) -> list[TrialRecord]:
     """Hold `trials` trials of the chosen tasks and return their records, also kept in `directory`/trials.jsonl.
 
-    Called again with the same arguments it goes on where it was interrupted. Raises UserError for wrong settings and
-    HarnessError if the official code breaks down.
+    Called again with the same arguments it goes on where it was interrupted. Raises UserError for wrong settings and for a
+    directory with trials of another harness, HarnessError if the official code breaks down.
     """
-    tasks = settings.tasks()
-    expected = sum(len(ids) for ids in tasks.values() if ids is not None) * trials
-    directory = directory.resolve()
-    journal = directory / "trials.jsonl"
+    expected = sum(map(len, settings.tasks().values())) * trials
+    request = Tau2Request(endpoint=endpoint, settings=settings, trials=trials, directory=directory.resolve())
+    open_journal(request.journal).close()  # a line that a killed process left torn is cut off
+    _refuse_mixture(request)
 
-    def tick() -> None:
+    def tick(done: int) -> None:
         if progress:
-            done = journal.read_bytes().count(b"\n") if journal.is_file() else 0
-            progress("τ²-bench", done, max(expected, done))
+            progress("τ²-bench", min(done, expected), expected)  # a lost trial has a line for each attempt
 
-    request = Tau2Request(endpoint=endpoint, settings=settings, trials=trials, directory=directory)
-    write_json(directory / "request.json", request.model_dump(mode="json"))
+    hold = {"inspect": _inspect, "official": tau2_official.hold}[settings.backend]
     for _ in range(settings.attempts):
-        _run_worker(directory, tick)
-        records = read_trials(journal)
-        if all(record.success is not None for record in records):
+        records = read_trials(request.journal)
+        if len(records) == expected and all(record.success is not None for record in records):
             break
-    return records
+        hold(request, tick)
+    return read_trials(request.journal)
 
 
 def do_nothing(records: Sequence[TrialRecord]) -> dict[str, float]:
-    """For each domain in `records`, the share of its tasks that an agent passes by doing nothing: report it beside the score."""
-    tasks = {(record.category, record.task_id) for record in records}
-    return {
-        domain: sum(task in DO_NOTHING[domain] for d, task in tasks if d == domain) / sum(d == domain for d, _ in tasks)
-        for domain in sorted({domain for domain, _ in tasks})
-    }
+    """For each domain in `records`, the share of its tasks that an agent passes by doing nothing: report it beside the score.
+
+    A domain for which it is not known with the records' harness is left out.
+    """
+    shares = {}
+    for domain in sorted({record.category for record in records}):
+        held = {record.task_id: record.harness for record in records if record.category == domain}
+        known = next((ids for name, ids in DO_NOTHING.items() if next(iter(held.values())).startswith(name)), {})
+        if domain in known:
+            shares[domain] = sum(task in known[domain] for task in held) / len(held)
+    return shares
 
 
-def _run_worker(directory: Path, tick: Callable[[], None]) -> None:
-    scratch = directory / "scratch"
+def _refuse_mixture(request: Tau2Request) -> None:
+    there = {record.harness for record in read_trials(request.journal)}
+    if others := sorted(there - {request.settings.harness}):
+        raise UserError(
+            f"{request.directory} holds trials of {others[0]!r}; those of {request.settings.harness!r} cannot be mixed with "
+            "them: expected a directory without trials"
+        )
+
+
+def _inspect(request: Tau2Request, tick: Callable[[int], None]) -> None:
+    """The worker has a temporary directory of its own, which goes when it ends: the packages in it leave files behind."""
+    write_json(request.directory / "request.json", request.model_dump(mode="json"))
+    scratch = request.directory / "scratch"
     shutil.rmtree(scratch, ignore_errors=True)
     scratch.mkdir()
     homes = {name: str(scratch) for name in ("TMPDIR", "XDG_DATA_HOME", "XDG_CACHE_HOME")}
-    command = (sys.executable, "-m", "evaluation.tau2_worker", directory / "request.json")
+    command = (sys.executable, "-m", "evaluation.tau2_worker", request.directory / "request.json")
+
+    def lines() -> None:
+        tick(request.journal.read_bytes().count(b"\n") if request.journal.is_file() else 0)
+
     try:
-        run_worker(command, homes, directory / "worker.log", tick)
+        run_worker(command, homes, request.directory / "worker.log", lines)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)

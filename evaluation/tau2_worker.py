@@ -1,39 +1,40 @@
-"""τ²-bench's own code, run by evaluation.tau2 in a process of its own:  python -m evaluation.tau2_worker REQUEST.json
+"""τ²-bench by inspect-evals, run by evaluation.tau2 in a process of its own:  python -m evaluation.tau2_worker REQUEST.json
 
-Each trial's record is in the journal as soon as the trial has ended.
+Each trial's record is in the journal as soon as the trial has ended. Tools are sent without `strict`, so that servers do not repair
+the model's arguments.
 """
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import sys
 from pathlib import Path
 from typing import Any
 
 import inspect_ai
+from inspect_ai._util import entrypoints
 from inspect_ai.dataset import MemoryDataset
-from inspect_ai.event import ModelEvent
 from inspect_ai.hooks import Hooks, SampleEnd, hooks
-from inspect_ai.log import EvalSample
-from inspect_ai.model import ChatMessageAssistant, GenerateConfig, Model, get_model, modelapi
+from inspect_ai.model import GenerateConfig, Model, _assistant_internal, get_model, modelapi
 from inspect_ai.model._providers.openai_compatible import OpenAICompatibleAPI
 from inspect_ai.solver import Generate, Solver, TaskState, solver
 from inspect_ai.util import store
 from inspect_evals.tau2 import tau2_airline, tau2_retail, tau2_telecom
 from pydantic_core import to_json
 
-from core.messages import schema_error
 from core.records import Journal
-from core.settings import UserError
 from evaluation.endpoint import Endpoint
-from evaluation.results import TrialRecord, open_journal, settled, trial_key
-from evaluation.tau2 import Tau2Request
+from evaluation.results import open_journal, settled, trial_key
+from evaluation.tau2_databases import lend_databases
+from evaluation.tau2_records import ENDED, chat, notes, record, trajectory
+from evaluation.tau2_settings import Tau2Request
+from evaluation.transcripts import write_transcript
 
 TASKS = {"airline": tau2_airline, "retail": tau2_retail, "telecom": tau2_telecom}
-MARKS = {"###STOP###": "stop", "###TRANSFER###": "transfer", "###OUT-OF-SCOPE###": "out_of_scope"}
 TOO_LONG = ("context length", "maximum model length", "context_length_exceeded")
-# In a sample's store: which trial it is, how many requests it has made, and why it may make no more.
-TRIAL, STEPS, ENDED = "served_trial", "served_steps", "served_ended"
+# In a sample's store: which trial it is, and how many requests it has made.
+TRIAL, STEPS = "served_trial", "served_steps"
 
 
 class DialogueEndedError(Exception):
@@ -43,9 +44,19 @@ class DialogueEndedError(Exception):
 class ServedAPI(OpenAICompatibleAPI):  # type: ignore[misc]  # untyped here
     """One side of the dialogue. The first failed request ends the trial and leaves its reason in the sample's store."""
 
-    def __init__(self, model_name: str, side: str, origin: int, max_steps: int, **official: Any) -> None:
-        super().__init__(model_name, service="served", strict_tools=False, **official)
-        self.side, self.origin, self.max_steps = side, origin, max_steps
+    def __init__(self, model_name: str, side: str, request: Tau2Request, **official: Any) -> None:
+        settings = request.settings
+        super().__init__(
+            model_name,
+            service="served",
+            strict_tools=False,
+            max_retries=settings.retries,
+            client_timeout=settings.timeout_s,
+            **official,
+        )
+        self.side, self.origin, self.max_steps = side, settings.seed, settings.max_steps
+        # The client's own limit is one of silence: a server whose answer never ends would not exceed it.
+        self.patience_s = settings.timeout_s * (settings.retries + 1)
 
     async def generate(self, input: Any, tools: Any, tool_choice: Any, config: GenerateConfig) -> Any:
         if store().get(ENDED):
@@ -54,10 +65,16 @@ class ServedAPI(OpenAICompatibleAPI):  # type: ignore[misc]  # untyped here
         if step >= self.max_steps:
             raise _end("max_steps", "")
         store().set(STEPS, step + 1)
-        key = repr((self.origin, store().get(TRIAL), self.side, step)).encode()
+        trial = store().get(TRIAL)
+        key = repr((self.origin, trial, self.side, step)).encode()
         seed = int.from_bytes(hashlib.sha256(key).digest()[:4], "big") >> 1
+        # By the id a server's log can be read beside the transcripts.
+        own = GenerateConfig(seed=seed, extra_headers={"X-Request-Id": f"tau2/{trial}/{self.side}/{step}"})
         try:
-            result = await super().generate(input, tools, tool_choice, config.merge(GenerateConfig(seed=seed)))
+            async with asyncio.timeout(self.patience_s):
+                result = await super().generate(input, tools, tool_choice, config.merge(own))
+        except TimeoutError as error:
+            raise self._failure(TimeoutError(f"no whole answer after {self.patience_s:g} s")) from error
         except Exception as error:
             raise self._failure(error) from error
         outcome = result[0] if isinstance(result, tuple) else result
@@ -102,91 +119,28 @@ def model(endpoint: Endpoint, side: str, request: Tau2Request) -> Model:
         api_key=endpoint.api_key(),
         memoize=False,
         side=side,
-        origin=request.settings.seed,
-        max_steps=request.settings.max_steps,
-        max_retries=request.settings.retries,
-        client_timeout=request.settings.timeout_s,
+        request=request,
     )
 
 
-def task(domain: str, ids: tuple[str, ...] | None, request: Tau2Request, done: set[str]) -> inspect_ai.Task | None:
+def task(domain: str, ids: tuple[str, ...], request: Tau2Request, done: set[str]) -> inspect_ai.Task | None:
     """The domain's task with one sample for each trial that is still to be held; None if there is none."""
-    whole = TASKS[domain](shuffle=False, message_limit=request.settings.max_steps)
-    samples = {str(sample.id): sample for sample in whole.dataset}
-    if unknown := sorted(set(ids or ()) - samples.keys()):
-        raise UserError(f"τ² {domain} has no task {unknown[0]!r}")
-    wanted = [(name, trial) for trial in range(request.trials) for name in (samples if ids is None else ids)]
     missing = [
-        samples[name].model_copy(update={"id": f"{domain}/{name}/{trial}"})
-        for name, trial in wanted
+        (name, trial)
+        for trial in range(request.trials)
+        for name in ids
         if trial_key({"benchmark": "tau2", "category": domain, "task_id": name, "trial": trial}) not in done
     ]
     if not missing:
         return None
-    return inspect_ai.task_with(whole, dataset=MemoryDataset(missing, name=domain), setup=solver(remember_trial)())
-
-
-def record(sample: EvalSample, request: Tau2Request) -> TrialRecord:
-    domain, name, trial = str(sample.id).split("/")
-    ended = sample.store.get(ENDED) or {}
-    events = [event for event in sample.events if isinstance(event, ModelEvent)]
-    replies = [event for event in events if event.role != "user" and not event.error]
-    error = _infrastructure_error(sample, ended, events)
-    mark = _mark(sample)
-    reward = all(score.value == "C" for score in (sample.scores or {}).values())
-    calls = [(call, event.tools) for event in replies for call in event.output.message.tool_calls or ()]
-    usage = [event.output.usage for event in replies if event.output.usage]
-    return TrialRecord(
-        benchmark="tau2",
-        harness=request.settings.harness,
-        category=domain,
-        task_id=name,
-        trial=int(trial),
-        model=request.endpoint.model,
-        success=None if error else mark is not None and reward,
-        infrastructure_error=error,
-        stop_reason="infrastructure" if error else mark or ended.get("reason", "unfinished"),
-        truncations=sum(event.output.stop_reason == "max_tokens" for event in replies),
-        calls=len(calls),
-        valid_calls=sum(_fits(call, tools) for call, tools in calls),
-        sampling=request.endpoint.sampling,
-        simulator=(request.settings.user or request.endpoint).model,
-        prompt_tokens=sum(counted.input_tokens for counted in usage),
-        completion_tokens=sum(counted.output_tokens for counted in usage),
-        seconds=round(sum(event.working_time or 0.0 for event in replies), 3),
-    )
-
-
-def _infrastructure_error(sample: EvalSample, ended: dict[str, str], events: list[ModelEvent]) -> str | None:
-    """Why the trial could not be held, if so: a failed request, or an exception of the harness or its scorer."""
-    if ended:
-        return ended["message"] if ended["reason"] == "infrastructure" else None
-    errors = [event.error for event in events if event.error]
-    if errors or sample.error or not sample.scores:
-        return errors[0] if errors else sample.error.message if sample.error else "the trial has no score"
-    return None
-
-
-def _mark(sample: EvalSample) -> str | None:
-    """How the user simulator ended the dialogue, None if it did not."""
-    last = sample.messages[-1] if sample.messages else None
-    if not isinstance(last, ChatMessageAssistant):
-        return None
-    return next((reason for mark, reason in MARKS.items() if mark in last.text), None)
-
-
-def _fits(call: Any, tools: Any) -> bool:
-    """Whether a call names a declared tool and its arguments fit that tool's schema."""
-    schemas = {tool.name: tool.parameters.model_dump(exclude_none=True) for tool in tools}
-    return (
-        call.parse_error is None
-        and call.function in schemas
-        and schema_error(call.arguments, schemas[call.function]) is None
-    )
+    whole = TASKS[domain](shuffle=False, message_limit=request.settings.max_steps)
+    samples = {str(sample.id): sample for sample in whole.dataset}
+    held = [samples[name].model_copy(update={"id": f"{domain}/{name}/{trial}"}) for name, trial in missing]
+    return inspect_ai.task_with(whole, dataset=MemoryDataset(held, name=domain), setup=solver(remember_trial)())
 
 
 class Recorder(Hooks):  # type: ignore[misc]  # untyped here
-    """Writes every finished trial's record to the journal, and its dialogue beside it for people to read."""
+    """Writes every finished trial's record to the journal and its dialogue beside it, a failed one for people to read."""
 
     request: Tau2Request
     journal: Journal
@@ -195,18 +149,29 @@ class Recorder(Hooks):  # type: ignore[misc]  # untyped here
     async def on_sample_end(self, data: SampleEnd) -> None:
         try:
             trial = record(data.sample, self.request)
-            dialogue: list[Any] = next((v for k, v in data.sample.store.items() if k.endswith(":trajectory")), [])
+            dialogue = trajectory(data.sample)
             with (self.request.directory / "dialogues.jsonl").open("ab") as file:
                 file.write(to_json({"trial": trial.key, "trajectory": dialogue}) + b"\n")
+            if trial.success is False:
+                trial = write_transcript(self.request.directory, trial, notes(data.sample, trial), chat(dialogue))
             self.journal.append(trial, trial.key)
         except Exception as error:  # the caller would log it and go on as if nothing were
             Recorder.failure = error
 
 
+def start_quickly() -> None:
+    """Skips the imports of all other evaluations, among which inspect looks for extensions, and of a vendor's client that is not
+    used: most of the seconds that a start would take."""
+    entrypoints._inspect_ai_eps_loaded_all = True
+    _assistant_internal._HAS_ANTHROPIC = False
+
+
 def main(path: Path) -> None:
     request = Tau2Request.model_validate_json(path.read_text())
+    start_quickly()
+    lend_databases()
     modelapi(name="served")(ServedAPI)
-    with open_journal(request.directory / "trials.jsonl") as journal:
+    with open_journal(request.journal) as journal:
         done = settled(journal.path)
         tasks = [task(domain, ids, request, done) for domain, ids in request.settings.tasks().items()]
         remaining = [one for one in tasks if one is not None]
@@ -221,13 +186,13 @@ def hold(tasks: list[inspect_ai.Task], request: Tau2Request, journal: Journal) -
     logs = inspect_ai.eval(
         tasks,
         model=model(request.endpoint, "agent", request),
-        model_roles={"user": model(request.settings.user or request.endpoint, "user", request)},
+        model_roles={"user": model(request.simulator, "user", request)},
         max_tasks=len(tasks),
         max_samples=request.endpoint.concurrency,
         fail_on_error=False,
         log_dir=str(request.directory / "logs"),
         log_realtime=False,
-        log_samples=False,  # its log holds every database whole: seconds for each sample
+        log_samples=False,  # its log holds every message as often as it was sent
         display="none",
         ctl_server=False,
     )

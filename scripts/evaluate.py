@@ -2,88 +2,63 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
-
 from hydra.utils import instantiate
 from omegaconf import DictConfig
+from rich.console import Console
 
-from core.console import stage_console
+from core.console import LOG_WIDTH, stage_console
 from core.records import write_json
-from core.runs import open_run, read_manifest, sha256
-from core.serving import Server, free_ports, running
+from core.runs import open_run, sha256
 from core.settings import typed
 from core.tracking import Tracker
-from evaluation.benchmark import Benchmark, Context
-from evaluation.endpoint import Endpoint
-from evaluation.progress import BenchmarkProgress, summarise
-from evaluation.suite import EvaluateSettings, find_generation, find_targets, score_rows, served, sum_up
-from evaluation.tables import tables, write_tables
+from evaluation.benchmark import Benchmark
+from evaluation.scores import differences, score_rows
+from evaluation.stage import hold, score
+from evaluation.suite import EvaluateSettings, find_targets
+from evaluation.summary import report_lost, summarise
 from scripts.launch import main
-from scripts.tables import newest, show
-
-
-@contextmanager
-def user_simulator(settings: EvaluateSettings, logs: Path) -> Iterator[Endpoint]:
-    """τ²'s user: the endpoint that was named, or the scripted customer started here."""
-    if settings.simulator or "tau2" not in settings.benchmarks:
-        yield Endpoint(base_url=settings.simulator or "", model=settings.simulator_model)
-        return
-    (port,) = free_ports(1)
-    command = (sys.executable, "-m", "generation.llm.server", "--port", str(port))
-    with running([Server(command, port, logs / "customer.log")], "the scripted customer", 60) as urls:
-        yield Endpoint(base_url=urls[0], model=settings.simulator_model)
-
-
-def benchmarks(settings: EvaluateSettings) -> dict[str, Benchmark]:
-    """The chosen benchmarks, new for each model: a client belongs to the event loop of one run."""
-    return {name: instantiate(values, _convert_="all") for name, values in settings.benchmarks.items()}
+from scripts.tables import newest, publish
 
 
 def stage(config: DictConfig) -> None:
-    """Exit code 1 where trials were lost to infrastructure."""
+    """Exit code 1 and no scores where trials were lost to infrastructure, unless that is allowed."""
     settings = typed(config, EvaluateSettings)
     console = stage_console()
-    benchmarks(settings)  # what their settings get wrong is said before anything starts
-    targets, training = find_targets(settings)
+
+    def benchmarks() -> dict[str, Benchmark]:
+        return {name: instantiate(values, _convert_="all") for name, values in settings.benchmarks.items()}
+
+    benchmarks()  # what their settings get wrong is said before anything starts
+    targets = find_targets(settings)
     plain = settings.model_dump(mode="json")
     inputs = {target.label: sha256(target.path) for target in targets if target.path}
-    group = read_manifest(training).group if training else None
-    held_back = frozenset(read_manifest(training).results["data"]["validation_domains"] if training else ())
-    generation = find_generation(settings, training)
-    scores = []
-    with open_run(settings.outputs, "evaluate", plain, inputs, group) as job:
+    group = next((target.training.group for target in targets if target.training), None)
+    neutral = ("outputs", "tracking", "allow_errors")
+    with open_run(settings.outputs, "evaluate", plain, inputs, group, neutral) as job:
         console.print(f"{'resuming' if job.resumed else 'evaluating into'} {job.directory}", soft_wrap=True)
-        manifest = job.manifest
-        with Tracker(
-            settings.tracking, settings.outputs, "evaluate", manifest.run_id, manifest.group, plain
-        ) as tracker:
-            with user_simulator(settings, job.directory / "logs") as user:
-                for target in targets:
-                    with (
-                        served(target, settings, job.directory / "logs") as endpoint,
-                        BenchmarkProgress(console) as progress,
-                    ):
-                        chosen = benchmarks(settings)
-                        context = Context(endpoint, settings.trials, user, generation, held_back)
-                        records = {
-                            name: benchmark.run(context, job.directory / target.label / name, progress)
-                            for name, benchmark in chosen.items()
-                        }
-                    scores.append(sum_up(target, chosen, records, settings.ks))
-            results = {"models": [score.model_dump(mode="json") for score in scores]}
+        name, group = job.manifest.run_id, job.manifest.group
+        with Tracker(settings.tracking, settings.outputs, "evaluate", name, group, plain) as tracker:
+            records = hold(settings, targets, benchmarks, job.directory, console)
+            lost = sum(record.success is None for record in records)
+            if lost and not settings.allow_errors:
+                # The run stays open: the same command tries the lost trials again.
+                report_lost(console, records, job.directory)
+                raise SystemExit(1)
+            scores = score(targets, benchmarks, records, settings.ks)
+            compared = differences(records)
+            results = {
+                "errors_allowed": lost,
+                "models": [each.model_dump(mode="json") for each in scores],
+                "differences": [each.model_dump(mode="json") for each in compared],
+            }
             write_json(job.directory / "results.json", results)
             tracker.summary(results)
             tracker.table("scores", score_rows(scores))
-        summarise(console, scores, job.directory)
-        if any(score.lost for score in scores):
-            # The run stays open: the same command tries the lost trials again.
-            raise SystemExit(1)
+        with (job.directory / "summary.txt").open("w") as file:
+            for where in (console, Console(file=file, width=LOG_WIDTH)):
+                summarise(where, scores, compared, records, settings.ks, job.directory)
         job.finish(results)
-    show(console, found := tables(newest(settings.outputs, "generate"), job.directory))
-    write_tables(found, settings.outputs / "tables")
+    publish(console, settings.outputs, newest(settings.outputs, "generate"), (job.directory,))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
-"""make tables: Tables 1, 2 and 4 -> the screen, and outputs/tables/ as Markdown and JSON."""
+"""make tables: Tables 1 to 4 and Figure 5 -> the screen, and outputs/tables/ as Markdown, JSON, PNG and PDF."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from omegaconf import DictConfig
@@ -11,7 +12,9 @@ from rich.table import Table
 
 from core.console import stage_console
 from core.settings import typed
-from evaluation.tables import PaperTable, TablesSettings, tables, write_tables
+from evaluation.figures import draw_figure_5
+from evaluation.paper_table import PaperTable
+from evaluation.tables import TablesSettings, tables, write_tables
 from scripts.launch import main
 
 
@@ -21,27 +24,40 @@ def newest(outputs: Path, stage: str) -> Path | None:
 
 
 def show(console: Console, found: list[PaperTable]) -> None:
+    """Each table with its notes, those of several tables once."""
+    shown: set[str] = set()
     for table in found:
         view = Table(title=table.title, box=box.SIMPLE_HEAD, pad_edge=False, title_justify="left")
         for position, column in enumerate(table.columns):
-            view.add_column(column, justify="right" if position else "left", no_wrap=not position)
+            # A long name in the first column wraps, figures never do.
+            least = 0 if position else 16
+            view.add_column(column, justify="right" if position else "left", no_wrap=bool(position), min_width=least)
         for row in table.rows:
             view.add_row(*(cell.replace("**", "") for cell in row), style="bold" if row[0].startswith("**") else None)
         console.print(view)
-        for note in table.notes:
-            console.print(f"  {note}", style="dim", soft_wrap=True, highlight=False)
+        for note in (note for note in table.notes if note not in shown):
+            console.print(f"  {note}", style="dim", soft_wrap=True, highlight=False, markup=False)
+            shown.add(note)
+
+
+def publish(console: Console, outputs: Path, generation: Path | None, evaluations: Sequence[Path]) -> None:
+    """Show the tables and write everything into outputs/tables/."""
+    found, evaluated = tables(generation, evaluations)
+    show(console, found)
+    directory = outputs / "tables"
+    write_tables(found, directory)
+    drawn = draw_figure_5(evaluated, directory)
+    written = ", ".join(["tables.md", "tables.json", *(path.name for path in drawn)])
+    console.print(f"written to {directory}: {written}", soft_wrap=True)
 
 
 def stage(config: DictConfig) -> None:
     settings = typed(config, TablesSettings)
     outputs = settings.outputs
-    found = tables(
-        settings.generation or newest(outputs, "generate"), settings.evaluation or newest(outputs, "evaluate")
-    )
-    console = stage_console()
-    show(console, found)
-    write_tables(found, outputs / "tables")
-    console.print(f"written to {outputs / 'tables'}/tables.md and tables.json", soft_wrap=True)
+    evaluations = settings.evaluation
+    if evaluations is None:
+        evaluations = tuple(filter(None, [newest(outputs, "evaluate")]))
+    publish(stage_console(), outputs, settings.generation or newest(outputs, "generate"), evaluations)
 
 
 if __name__ == "__main__":

@@ -44,20 +44,22 @@ class FaultyWorlds:
     """Implements generation.environments.base.Worlds around another kind of environment.
 
     Each fault that a dialogue met is counted once, however often it is replayed, as "environment/injected_<kind>" among the
-    flaws of the dialogue's meter. Proofs are made without faults (see `FaultyEnvironment.fork`).
+    flaws of the dialogue's meter. Proofs are made without faults (see `FaultyEnvironment.fork`). With `fixed` the bad tools
+    are the same in all dialogues of a domain, whatever they call first: so whoever is measured meets the same ones.
     """
 
-    def __init__(self, inner: Worlds, shares: Mapping[str, float], seed: int = 0) -> None:
+    def __init__(self, inner: Worlds, shares: Mapping[str, float], seed: int = 0, fixed: bool = False) -> None:
         """Raises UserError for an unknown kind of fault and for a share that is none."""
         self.inner = inner
         self.shares = typed(dict(shares), ToolFaults, "environment.shares")
         self.seed = seed
+        self.fixed = fixed
         self.executable = inner.executable
         self.engine = inner.engine
 
     def world(self, toolset: Toolset, meter: Meter, dialogue_id: str) -> FaultyWorld:
         """Raises UserError where the inner kind does."""
-        return FaultyWorld(self.inner.world(toolset, meter, dialogue_id), self.shares, self.seed, meter)
+        return FaultyWorld(self.inner.world(toolset, meter, dialogue_id), self.shares, self.seed, meter, self.fixed)
 
     def close(self) -> None:
         self.inner.close()
@@ -66,10 +68,11 @@ class FaultyWorlds:
 class FaultyWorld:
     """One dialogue's world. It knows which of the dialogue's faults have been counted."""
 
-    def __init__(self, inner: World, shares: ToolFaults, seed: int, meter: Meter) -> None:
+    def __init__(self, inner: World, shares: ToolFaults, seed: int, meter: Meter, fixed: bool = False) -> None:
         self.inner = inner
         self.shares = shares
         self.seed = seed
+        self.fixed = fixed
         self.domain = inner.domain
         self.tools = inner.tools
         self._meter = meter
@@ -132,7 +135,8 @@ class FaultyEnvironment:
         call = json.dumps([name, arguments], sort_keys=True)
         before = self._made.get(call, 0)
         self._made[call] = before + 1
-        chance = Chance((self._world.seed, self._world.domain, next(iter(self._made))))
+        first = "" if self._world.fixed else next(iter(self._made))
+        chance = Chance((self._world.seed, self._world.domain, first))
         spec = next((tool for tool in self.tools if tool.name == name), None)
         return _Trial(spec, arguments, call, before, self._world.shares, chance)
 

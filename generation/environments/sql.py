@@ -155,7 +155,7 @@ class SqlWorlds:
     """The worlds of a run's toolsets, each made on first use and shared by all its dialogues."""
 
     executable = True
-    engine = "sql"
+    engine: str | None = "sql"
 
     def __init__(self, row_cap: int = 50, time_limit_s: float = 1.0) -> None:
         """Raises UserError for limits that let nothing through."""

@@ -68,7 +68,8 @@ def main(schema: type[B], bench: Callable[[B], Report]) -> None:
 
 
 def read_settings(words: Sequence[str], schema: type[S]) -> S:
-    """key=value words as settings; values are JSON where they can be read so. Raises UserError for anything else."""
+    """key=value words as settings; values are JSON where they can be read so, and lists may be [a,b] as everywhere else. Raises
+    UserError for anything else."""
     if strays := [word for word in words if "=" not in word]:
         raise UserError(f"{strays[0]!r} was given; expected key=value with {', '.join(schema.model_fields)}")
     return typed({key: _value(text) for key, _, text in (word.partition("=") for word in words)}, schema)
@@ -78,6 +79,8 @@ def _value(text: str) -> Any:
     try:
         return json.loads(text)
     except ValueError:
+        if text.startswith("[") and text.endswith("]"):
+            return [_value(part.strip()) for part in text[1:-1].split(",")]
         return text
 
 

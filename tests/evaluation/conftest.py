@@ -1,13 +1,22 @@
-"""Servers for the tests of the benchmarks."""
+"""Servers for the tests of the benchmarks, and what the held-out one is held on."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
+from held import CONF, conf
+from hydra import compose, initialize_config_dir
 from replay import Brain, ReplayServer, say
 
 from evaluation.endpoint import Endpoint
+from evaluation.heldout import Heldout
+from generation.llm.scripted import ScriptedLLM
+from generation.seeds.base import Seeds
+from generation.seeds.bundled import BundledSeeds
+from scripts.generate import stage
 
 
 @pytest.fixture
@@ -29,3 +38,32 @@ def dead_endpoint(serve: Callable[[Brain], ReplayServer]) -> Endpoint:
     server = serve(lambda body: say(""))
     server.close()
     return server.endpoint()
+
+
+@pytest.fixture(scope="session")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("seeds")
+
+
+@pytest.fixture(scope="session")
+def generation(cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small generation run on two databases."""
+    outputs = tmp_path_factory.mktemp("generation")
+    given = {"outputs": outputs, "seeds.cache": cache, "seeds.domains": "[gym,library]", "n": 30, "max_tools": 8}
+    words = [f"{key}={value}" for key, value in given.items()]
+    with initialize_config_dir(version_base="1.3", config_dir=str(CONF)):
+        stage(compose("generate", [*words, "pipeline=user_oriented_exec", "tracking.mode=disabled"]))
+    return (outputs / "generate" / "latest").resolve()
+
+
+@pytest.fixture
+def settings() -> dict[str, Any]:
+    return conf("benchmark/heldout.yaml") | {"subset": "smoke", "dialogues": 6}
+
+
+@pytest.fixture
+def heldout(cache: Path) -> Callable[..., Heldout]:
+    def make(values: dict[str, Any], partner: Any = None, databases: Seeds | None = None) -> Heldout:
+        return Heldout(partner or ScriptedLLM(), databases or BundledSeeds(cache, held_out=True), **values)
+
+    return make

@@ -1,144 +1,109 @@
-"""BFCL against a server that replays the official ground truth, rightly, wrongly, or not at all."""
+"""BFCL against a server that replays the official ground truth, rightly, wrongly, or as no model should."""
 
 from __future__ import annotations
 
-import ast
-import json
-from collections import Counter
-from collections.abc import Callable, Iterable
+import csv
 from pathlib import Path
 from typing import Any
 
 import pytest
-from replay import Brain, ReplayServer, Reply, call, say
+from bfcl_runs import PYTHON, Serve, needs_bfcl, outcome, settings
+from replay import Reply, call, say
 
-from core.sampling import Sampling
 from core.settings import UserError
-from evaluation.bfcl import BfclSettings, aggregate, run
+from evaluation.bfcl import BfclSettings, run
+from evaluation.bfcl_categories import SIZES, aggregate
 from evaluation.endpoint import Endpoint
+from evaluation.known.bfcl import UNSATISFIABLE, GroundTruth, half_broken, number
 from evaluation.results import TrialRecord
 
-REPOSITORY = Path(__file__).parents[2]
-PYTHON = REPOSITORY / ".venv-bfcl/bin/python"
 TASKS = {
-    "simple_python": ("simple_python_1", "simple_python_18"),
-    "parallel": ("parallel_7", "parallel_75"),
+    "simple_python": ("simple_python_96", "simple_python_201"),
+    "simple_java": ("simple_java_1", "simple_java_22", "simple_java_61", "simple_java_64", "simple_java_90"),
+    "simple_javascript": ("simple_javascript_5", "simple_javascript_16"),
     "multiple": ("multiple_2", "multiple_29"),
+    "parallel": ("parallel_7", "parallel_8"),
+    "parallel_multiple": ("parallel_multiple_26", "parallel_multiple_135"),
     "irrelevance": ("irrelevance_8", "irrelevance_49"),
-    "live_relevance": ("live_relevance_3-3-0", "live_relevance_2-2-0"),
+    "live_simple": ("live_simple_112-68-0", "live_simple_53-24-0"),
+    "live_multiple": ("live_multiple_44-17-0", "live_multiple_507-149-4", "live_multiple_964-207-0"),
+    "live_parallel": ("live_parallel_14-10-0", "live_parallel_15-11-0"),
+    "live_parallel_multiple": ("live_parallel_multiple_16-14-0", "live_parallel_multiple_23-20-0"),
+    "live_irrelevance": ("live_irrelevance_404-86-0", "live_irrelevance_439-110-1"),
+    "live_relevance": ("live_relevance_2-2-0", "live_relevance_3-3-0"),
     "multi_turn_base": ("multi_turn_base_29", "multi_turn_base_38"),
+    "multi_turn_miss_func": ("multi_turn_miss_func_49", "multi_turn_miss_func_2"),
+    "multi_turn_miss_param": ("multi_turn_miss_param_1", "multi_turn_miss_param_4"),
+    "multi_turn_long_context": ("multi_turn_long_context_1", "multi_turn_long_context_100"),
+    "memory_kv": ("memory_kv_140-notetaker-10", "memory_kv_141-notetaker-11"),
+}
+NAMES = [name for ids in TASKS.values() for name in ids]
+COLUMNS = {
+    "data_overall.csv": {"Relevance Detection": "relevance", "Irrelevance Detection": "irrelevance"},
+    "data_non_live.csv": {"Non-Live Overall Acc": "non_live"},
+    "data_live.csv": {"Live Overall Acc": "live"},
+    "data_multi_turn.csv": {"Multi Turn Overall Acc": "multi_turn"},
 }
 
-Serve = Callable[[Brain], ReplayServer]
-needs_bfcl = pytest.mark.skipif(not PYTHON.is_file(), reason="BFCL's own environment is not built (make setup)")
 
-
-def settings(tasks: dict[str, tuple[str, ...]], **more: Any) -> BfclSettings:
-    return BfclSettings(smoke=tasks, python=PYTHON, retries=0, attempts=1, **more)
-
-
-class GroundTruth:
-    """Answers as the official ground truth has it; recognises a task by its first user message."""
-
-    def __init__(self, tasks: dict[str, tuple[str, ...]]) -> None:
-        data = next(REPOSITORY.glob(".venv-bfcl/lib/python3*/site-packages/bfcl_eval/data"))
-        self.tasks: dict[str, tuple[str, Any]] = {}
-        for category, ids in tasks.items():
-            entries = _lines(data / f"BFCL_v4_{category}.json")
-            answers = data / "possible_answer" / f"BFCL_v4_{category}.json"
-            truth = {line["id"]: line["ground_truth"] for line in _lines(answers)} if answers.is_file() else {}
-            for entry in entries:
-                if entry["id"] in ids:
-                    opening = next(m["content"] for m in entry["question"][0] if m["role"] == "user")
-                    self.tasks[opening] = (entry["id"], truth.get(entry["id"]))
-
-    def name(self, body: dict[str, Any]) -> str:
-        return self._task(body)[0]
-
-    def __call__(self, body: dict[str, Any]) -> Reply:
-        name, truth = self._task(body)
-        if name.startswith("multi_turn"):
-            if body["messages"][-1]["role"] != "user":
-                return say("Done.")
-            turn = sum(message["role"] == "user" for message in body["messages"]) - 1
-            return call(*(_parse(text, body["tools"]) for text in truth[turn]), reasoning=f"turn {turn}")
-        if "irrelevance" in name:
-            return say("None of my tools can do that.")
-        if "relevance" in name:
-            return call((body["tools"][0]["function"]["name"], {}))
-        return call(*(_accepted(answer) for answer in truth))
-
-    def _task(self, body: dict[str, Any]) -> tuple[str, Any]:
-        return self.tasks[next(m["content"] for m in body["messages"] if m["role"] == "user")]
-
-
-def _lines(path: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in path.read_text().splitlines()]
-
-
-def _accepted(answer: dict[str, dict[str, list[Any]]]) -> tuple[str, dict[str, Any]]:
-    ((name, parameters),) = answer.items()
-    return name.replace(".", "_"), {key: values[0] for key, values in parameters.items() if values[0] != ""}
-
-
-def _parse(text: str, tools: list[dict[str, Any]]) -> tuple[str, dict[str, Any]]:
-    expression = ast.parse(text, mode="eval").body
-    assert isinstance(expression, ast.Call)
-    assert isinstance(expression.func, ast.Name)
-    name = expression.func.id
-    (order,) = (list(t["function"]["parameters"]["properties"]) for t in tools if t["function"]["name"] == name)
-    positional = dict(zip(order, expression.args, strict=False))
-    named = {keyword.arg: keyword.value for keyword in expression.keywords if keyword.arg}
-    return name, {key: ast.literal_eval(value) for key, value in (positional | named).items()}
-
-
-def outcome(records: Iterable[TrialRecord]) -> dict[str, bool | None]:
-    return {record.task_id: record.success for record in records}
+@pytest.fixture(scope="module")
+def truth() -> GroundTruth:
+    return GroundTruth(PYTHON)
 
 
 @needs_bfcl
 @pytest.mark.slow
-def test_ground_truth_passes_and_a_spoilt_answer_fails_exactly_there(serve: Serve, tmp_path: Path) -> None:
-    truth = GroundTruth(TASKS)
-    spoilt = {ids[1] for ids in TASKS.values()}
-    opened: Counter[str] = Counter()
+def test_the_ground_truth_passes_and_every_second_answer_wrong_fails_there(
+    serve: Serve, truth: GroundTruth, tmp_path: Path
+) -> None:
+    """Trial 0 right and trial 1 half wrong; then a few tasks the other way round, whose scores must not depend on the order."""
+    broken = half_broken(truth)
 
-    def answer(body: dict[str, Any]) -> Reply:
-        name = truth.name(body)
-        opened[name] += all(message["role"] != "assistant" for message in body["messages"])
-        if opened[name] == 1 or name not in spoilt:
-            return truth(body)
-        return call((body["tools"][0]["function"]["name"], {})) if name.startswith("irrelevance") else say("No.")
+    def answers(wrong_trial: str) -> Any:
+        return lambda body: (broken if body["request_id"].split("/")[2] == wrong_trial else truth)(body)
 
-    server = serve(answer)
-    both = run(server.endpoint(), settings(TASKS), tmp_path, trials=2)
-    names = [name for ids in TASKS.values() for name in ids]
-    assert outcome(r for r in both if r.trial == 0) == dict.fromkeys(names, True)
-    assert outcome(r for r in both if r.trial == 1) == {name: name not in spoilt for name in names}
-    assert aggregate([r for r in both if r.trial == 0])["multi_turn"] == 1.0
-    assert aggregate(both) == {
-        "non_live": 0.75,
-        "live": None,
-        "multi_turn": 0.75,
-        "irrelevance": 0.75,
-        "relevance": 0.75,
-    }
+    right = {name: name not in UNSATISFIABLE for name in NAMES}
+    half = {name: passes and number(name) % 2 == 0 for name, passes in right.items()}
+    server = serve(answers("1"))
+    both = run(server.endpoint(), settings(TASKS), tmp_path / "a", trials=2)
+    trials = [[r for r in both if r.trial == trial] for trial in (0, 1)]
+    assert [outcome(records) for records in trials] == [right, half]
+    for trial, records in enumerate(trials):
+        _check_official_tables(records, tmp_path / "a" / f"trial-{trial}" / "score")
+        assert _transcripts(tmp_path / "a", trial) == {r.task_id for r in records if not r.success}
     _check_wire(server.requests, both)
+
+    few = {category: TASKS[category] for category in ("multi_turn_base", "multi_turn_long_context")}
+    turned = run(serve(answers("0")).endpoint(), settings(few), tmp_path / "b", trials=2)
+    for trial, expected in enumerate((half, right)):
+        found = outcome(r for r in turned if r.trial == trial)
+        assert found == {name: expected[name] for ids in few.values() for name in ids}
+
+
+def _check_official_tables(records: list[TrialRecord], score: Path) -> None:
+    ours = aggregate(records)
+    for name, columns in COLUMNS.items():
+        (row,) = csv.DictReader((score / name).read_text().splitlines())
+        for column, group in columns.items():
+            assert row[column] == f"{100 * (ours[group] or 0.0):.2f}%", column
+
+
+def _transcripts(directory: Path, trial: int) -> set[str]:
+    return {
+        path.stem.removesuffix(f"-{trial}")
+        for path in directory.glob("transcripts/*/*.txt")
+        if path.stem.endswith(f"-{trial}")
+    }
 
 
 def _check_wire(requests: list[dict[str, Any]], records: list[TrialRecord]) -> None:
-    sent = requests[0]
-    assert (sent["model"], sent["temperature"], sent["top_p"], sent["top_k"], sent["max_tokens"]) == (
-        "replay_model/x",
-        0.7,
-        0.9,
-        20,
-        256,
-    )
+    sampling = ("model", "temperature", "top_p", "top_k", "max_tokens")
+    assert [requests[0][key] for key in sampling] == ["replay_model/x", 0.7, 0.9, 20, 256]
     assert len({body["seed"] for body in requests}) == len(requests), "each request has a seed of its own"
     replies = [m for body in requests for m in body["messages"] if m["role"] == "assistant" and m.get("tool_calls")]
-    assert replies
-    assert all(m["reasoning"] == m["reasoning_content"] == f"turn {m['reasoning'][-1]}" for m in replies)
+    thoughts = [m["reasoning"] for m in replies if "reasoning" in m]
+    assert thoughts
+    assert all(m["reasoning_content"] == m["reasoning"] for m in replies if "reasoning" in m)
     multi_turn = next(r for r in records if r.task_id == "multi_turn_base_29")
     assert (multi_turn.calls, multi_turn.valid_calls, multi_turn.stop_reason) == (4, 4, "stop")
     assert multi_turn.completion_tokens > 5
@@ -146,84 +111,93 @@ def _check_wire(requests: list[dict[str, Any]], records: list[TrialRecord]) -> N
 
 @needs_bfcl
 @pytest.mark.slow
-def test_a_dead_server_is_not_scored_and_is_tried_again(serve: Serve, dead_endpoint: Endpoint, tmp_path: Path) -> None:
-    tasks = {"irrelevance": TASKS["irrelevance"], "simple_python": TASKS["simple_python"]}
-    records = run(dead_endpoint, settings(tasks), tmp_path, trials=1)
-    assert len(records) == 4
-    assert {record.success for record in records} == {None}
-    assert all("APIConnectionError" in str(record.infrastructure_error) for record in records)
-    assert set(aggregate(records).values()) == {None}
-    for path in (tmp_path / "trials.jsonl", next(tmp_path.rglob("*_irrelevance_result.json"))):
-        with path.open("a") as file:
-            file.write('{"benchmark": "bf')  # as a killed process leaves it
-    again = run(serve(GroundTruth(tasks)).endpoint(), settings(tasks), tmp_path, trials=1)
-    assert outcome(again) == {name: True for ids in tasks.values() for name in ids}
-
-
-@needs_bfcl
-@pytest.mark.slow
-def test_hostile_and_hopeless_models_fail_without_harm(serve: Serve, tmp_path: Path) -> None:
-    """A task for each way to fail: code for a tool name, code for an argument name, a context too long, an endless loop."""
-    names = tuple(f"multi_turn_base_{number}" for number in (29, 37, 38, 41))
-    tasks = {"multi_turn_base": names, "irrelevance": TASKS["irrelevance"][:1]}
-    truth = GroundTruth(tasks)
+def test_hostile_and_hopeless_models_fail_without_harm(serve: Serve, truth: GroundTruth, tmp_path: Path) -> None:
+    """A task for each way to fail: code for a tool name, code for an argument name, an endless loop, a context too long, arguments
+    that are no object, half a surrogate pair, endless talk."""
+    names = tuple(f"multi_turn_base_{number}" for number in (29, 37, 38, 41, 43))
+    odd = {"simple_python": tuple(f"simple_python_{n}" for n in (1, 18, 89)), "irrelevance": ("irrelevance_8",)}
+    tasks = {"multi_turn_base": names, **odd}
     planted = tmp_path / "planted"
     code = f"__import__('os').mkfifo({str(planted)!r})"
     refusal = "This model's maximum context length is 8192 tokens. However, your request has 9000 input tokens."
 
     def answer(body: dict[str, Any]) -> Reply:
-        name = truth.name(body)
-        if name == names[0]:
-            told = body["messages"][-1]
-            return say("I see.") if told["role"] == "tool" else call((f"{code} or print", {}), ("ls", {}))
-        if name == names[1]:
-            return say("I see.") if body["messages"][-1]["role"] == "tool" else call(("ls", {f"a={code},b": 1}))
-        if name == names[2]:
-            return call(("ls", {}))
-        return {"status": 400, "message": refusal}
+        after_tool = body["messages"][-1]["role"] == "tool"
+        tool = body["tools"][0]["function"]["name"]
+        replies: dict[str, Reply] = {
+            names[0]: say("I see.") if after_tool else call((f"{code} or print", {}), ("ls", {})),
+            names[1]: say("I see.") if after_tool else call(("ls", {"a": True, f"b={code},c": 1})),
+            names[2]: call(("ls", {})),
+            names[4]: say("la " * 200, finish_reason="length"),
+            "simple_python_1": call((tool, "[1]")),
+            "simple_python_18": call((tool, '{"number": "\\ud83d", "a": "\\u2028"}')),
+            "simple_python_89": call((tool, '{"conditions": ["x"], "database_name": null}'), (tool, "{")),
+        }
+        return replies.get(truth.task(body).name) or {"status": 400, "message": refusal}
 
     server = serve(answer)
     records = {r.task_id: r for r in run(server.endpoint(), settings(tasks, max_steps=3), tmp_path / "run", trials=1)}
     assert not planted.exists()
-    assert {record.success for record in records.values()} == {False}, (
-        "not even irrelevance is passed by a refused request"
-    )
+    assert {record.success for record in records.values()} == {False}, "nor is irrelevance passed by a refused request"
     assert records[names[2]].stop_reason == "max_steps"
     assert records[names[3]].stop_reason == records["irrelevance_8"].stop_reason == "context_length"
     assert (records[names[0]].calls, records[names[0]].valid_calls) == (6, 3)
     assert records[names[0]].harness.endswith("3 steps")
+    assert (records[names[4]].stop_reason, records[names[4]].truncations) == ("length", 4)
     told = [m["content"] for body in server.requests for m in body["messages"] if m["role"] == "tool"]
-    assert any("'undeclared_tool' is not defined" in content for content in told), "the model is told what went wrong"
-
-
-def record(category: str, number: int, success: bool) -> TrialRecord:
-    return TrialRecord(
-        benchmark="bfcl",
-        harness="h",
-        category=category,
-        task_id=f"{category}_{number}",
-        trial=0,
-        model="m",
-        success=success,
-        stop_reason="stop",
-        sampling=Sampling(),
+    assert any("mkfifo" in content and "is not defined" in content for content in told), (
+        "the model is told its own words"
     )
-
-
-def test_aggregates_follow_the_official_weights() -> None:
-    records = [record("simple_python", n, True) for n in range(4)] + [record("simple_java", 0, False)]
-    records += [record("multiple", 0, True), record("multiple", 1, False), record("irrelevance", 0, True)]
-    records += [record("live_simple", 0, False)] + [record("live_multiple", n, True) for n in range(3)]
-    figures = aggregate(records)
-    assert figures["non_live"] == pytest.approx(0.5), "mean of simple (1 + 0)/2 and multiple 1/2"
-    assert figures["live"] == pytest.approx(0.75), "weighted by count"
-    assert figures["irrelevance"] == 1.0
-    assert figures["multi_turn"] is None
+    assert any("unexpected keyword argument" in content for content in told)
+    text = (tmp_path / "run" / "transcripts" / "multi_turn_base" / f"{names[0]}-0.txt").read_text()
+    for part in ("refused: multi_turn:", "--- user", "-> ls({})", "--- tool\nError during execution: name"):
+        assert part in text
 
 
 def test_wrong_settings_name_what_is_wrong(tmp_path: Path) -> None:
     endpoint = Endpoint(base_url="http://127.0.0.1:1/v1", model="m")
+    python = _environment(tmp_path)
     with pytest.raises(UserError, match=r"simple_pyhton.*simple_python"):
-        run(endpoint, BfclSettings(smoke={"simple_pyhton": ()}), tmp_path, trials=1)
+        run(endpoint, BfclSettings(smoke={"simple_pyhton": ()}, python=python), tmp_path, trials=1)
     with pytest.raises(UserError, match="make setup"):
         run(endpoint, BfclSettings(python=tmp_path / "none"), tmp_path, trials=1)
+
+
+def test_what_a_category_needs_decides_whether_it_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    python = _environment(tmp_path)
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.delenv("SERPAPI_API_KEY", raising=False)
+
+    def refused(*categories: str) -> str:
+        with pytest.raises(UserError) as raised:
+            BfclSettings(subset="full", categories=categories, python=python).tasks()
+        return str(raised.value)
+
+    def everything() -> set[str]:
+        return set(BfclSettings(subset="full", python=python).tasks())
+
+    without = set(SIZES) - {"memory_vector", "web_search_base", "web_search_no_snippet"}
+    assert everything() == without
+    assert "bfcl-vector.txt" in refused("memory_vector")
+    assert "bfcl-web.txt" in refused("web_search_base")
+    for name in ("sentence_transformers", "faiss", "serpapi"):
+        (_packages(tmp_path) / name).mkdir()
+    assert "all-MiniLM-L6-v2" in refused("memory_vector")
+    assert "SERPAPI_API_KEY" in refused("web_search_base")
+    assert everything() == without
+    (tmp_path / "hub/models--sentence-transformers--all-MiniLM-L6-v2/snapshots/1").mkdir(parents=True)
+    assert everything() == without | {"memory_vector"}
+    monkeypatch.setenv("SERPAPI_API_KEY", "key")
+    assert everything() == set(SIZES)
+
+
+def _packages(root: Path) -> Path:
+    return root / "lib/python3.11/site-packages"
+
+
+def _environment(root: Path) -> Path:
+    _packages(root).mkdir(parents=True)
+    python = root / "bin" / "python"
+    python.parent.mkdir()
+    python.touch()
+    return python

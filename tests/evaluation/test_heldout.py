@@ -9,99 +9,56 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
-from hydra import compose, initialize_config_dir
-from replay import Brain, ReplayServer, call, say
+from held import NOWHERE, Local, Make, dialogues, hold
+from replay import Brain, ReplayServer
 
 from core.dialogue import Dialogue
 from core.messages import AssistantMessage, FunctionCall, ToolCall, ToolSpec
-from core.records import read_jsonl
+from core.records import read_jsonl, write_jsonl
 from core.settings import UserError
 from evaluation.benchmark import Context
-from evaluation.endpoint import Endpoint
-from evaluation.heldout import Heldout, Session, count_calls
-from evaluation.passk import summarize
-from evaluation.results import TrialRecord
-from generation.llm.base import Completion, Request
+from evaluation.heldout import count_calls
+from evaluation.heldout_domains import Domains, DomainSettings
 from generation.llm.scripted import ScriptedLLM
-from generation.llm.transport import Transport
-from generation.seeds.bundled import HELD_OUT
+from generation.seeds.bundled import HELD_OUT, BundledSeeds
+from generation.seeds.spider import SpiderSeeds
+from generation.seeds.sqlite import SqliteSeeds
 from generation.toolset import Toolset
-from scripts.generate import stage
 
 Serve = Callable[[Brain], ReplayServer]
-CONF = Path(__file__).parents[2] / "conf"
-NOWHERE = Endpoint(base_url="http://127.0.0.1:9/v1", model="m")
 
 
-def conf(name: str) -> dict[str, Any]:
-    loaded = yaml.safe_load((CONF / name).read_text())
-    assert isinstance(loaded, dict)
-    return {key: value for key, value in loaded.items() if key not in ("defaults", "_target_")}
-
-
-@pytest.fixture(scope="module")
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("seeds")
-
-
-@pytest.fixture(scope="module")
-def generation(cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small generation run on two databases."""
-    outputs = tmp_path_factory.mktemp("generation")
-    given = {"outputs": outputs, "seeds.cache": cache, "seeds.domains": "[gym,library]", "n": 30, "max_tools": 8}
-    words = [f"{key}={value}" for key, value in given.items()]
-    with initialize_config_dir(version_base="1.3", config_dir=str(CONF)):
-        stage(compose("generate", [*words, "pipeline=user_oriented_exec", "tracking.mode=disabled"]))
-    return (outputs / "generate" / "latest").resolve()
-
-
-@pytest.fixture
-def settings(cache: Path) -> dict[str, Any]:
-    return conf("benchmark/heldout.yaml") | {"seeds_cache": str(cache), "dialogues": 6}
-
-
-class Local(Session):
-    """Asks a model in this process instead of the endpoint."""
-
-    llm: Any
-
-    def _agent(self, trial: int) -> Any:
-        return self.llm
-
-
-def hold(llm: Any, settings: dict[str, Any], generation: Path, directory: Path, trials: int = 1) -> list[TrialRecord]:
-    benchmark = Heldout(ScriptedLLM(), **settings)
-    session = Local(benchmark.settings, benchmark.partner, Context(NOWHERE, trials, NOWHERE, generation))
-    session.llm = llm
-    return asyncio.run(session.run(directory))
-
-
-def dialogues(directory: Path) -> dict[str, Dialogue]:
-    return {path.stem: next(read_jsonl(path, Dialogue)) for path in sorted((directory / "dialogues").iterdir())}
-
-
-def test_gold_calls_score_everything(settings: dict[str, Any], generation: Path, tmp_path: Path) -> None:
-    records = hold(ScriptedLLM(error_rate=0.0), settings | {"dialogues": 24}, generation, tmp_path, trials=2)
+def test_gold_calls_score_everything(settings: dict[str, Any], heldout: Make, generation: Path, tmp_path: Path) -> None:
+    benchmark = heldout(settings | {"dialogues": 24})
+    records = hold(ScriptedLLM(error_rate=0.0), benchmark, generation, tmp_path, trials=2)
     assert [r for r in records if r.success is not True] == []
     assert len(records) == 2 * 24 * 2
     assert all(r.calls == r.valid_calls > 0 and r.stop_reason == "complete" for r in records)
-    figures = Heldout(ScriptedLLM(), **settings).figures(records)
-    assert figures == {"trained_databases": 1.0, "unseen_databases": 1.0}
+    assert benchmark.figures(records) == {"trained_databases": 1.0, "unseen_databases": 1.0}
     held = dialogues(tmp_path)
     for name, dialogue in held.items():
         assert dialogue.tasks == held[f"{name[:-1]}0"].tasks, "each trial poses the same task"
 
 
-def test_a_model_that_slips_scores_between(settings: dict[str, Any], generation: Path, tmp_path: Path) -> None:
-    records = hold(ScriptedLLM(error_rate=1.0), settings | {"dialogues": 24}, generation, tmp_path)
+def test_a_model_that_slips_scores_between_and_its_transcripts_say_why(
+    settings: dict[str, Any], heldout: Make, generation: Path, tmp_path: Path
+) -> None:
+    records = hold(ScriptedLLM(error_rate=1.0), heldout(settings | {"dialogues": 24}), generation, tmp_path)
     passed = sum(bool(record.success) for record in records)
     assert 0 < passed < len(records)
     assert all(record.infrastructure_error is None for record in records)
+    for record in records:
+        text = (tmp_path / str(record.transcript)).read_text()
+        assert record.task_id in text.splitlines()[0]
+        assert ("FAILED " in text) == (not record.success)
+        assert "gold: " in text
+        assert "--- user" in text
 
 
-def test_tasks_are_unseen_and_databases_kept_apart(settings: dict[str, Any], generation: Path, tmp_path: Path) -> None:
-    hold(ScriptedLLM(error_rate=0.0), settings | {"dialogues": 24}, generation, tmp_path)
+def test_tasks_are_unseen_and_databases_kept_apart(
+    settings: dict[str, Any], heldout: Make, generation: Path, tmp_path: Path
+) -> None:
+    hold(ScriptedLLM(error_rate=0.0), heldout(settings | {"dialogues": 24}), generation, tmp_path)
     lines = (generation / "user_oriented_exec" / "dialogues.jsonl").read_text().splitlines()
     trained = {task["goal"] for line in lines for task in json.loads(line)["tasks"]}
     held = dialogues(tmp_path)
@@ -114,118 +71,76 @@ def test_tasks_are_unseen_and_databases_kept_apart(settings: dict[str, Any], gen
     assert not toolsets & set(HELD_OUT)
 
 
-def test_every_goal_of_the_training_data_is_known_to_the_task_writer(
-    settings: dict[str, Any], generation: Path
+def domains(context: Context, cache: Path, path: Path) -> Domains:
+    reading = DomainSettings(max_tools=9, rows_per_table=5, seed=1)
+    return Domains(BundledSeeds(cache, held_out=True), ScriptedLLM(), context, reading, path)
+
+
+def test_every_goal_of_all_training_data_is_known_to_the_task_writer(
+    generation: Path, cache: Path, tmp_path: Path
 ) -> None:
-    """It refuses those it knows (tests/generation/test_tasks.py)."""
-    session = Session(
-        Heldout(ScriptedLLM(), **settings).settings, ScriptedLLM(), Context(NOWHERE, 1, NOWHERE, generation)
-    )
-    found = asyncio.run(session._subjects())["trained_databases"]
-    lines = (generation / "user_oriented_exec" / "dialogues.jsonl").read_text().splitlines()
-    goals = {task["goal"] for line in lines for task in json.loads(line)["tasks"]}
-    assert all(subject.domain.seen == goals for subject in found)
+    """It refuses those it knows (tests/generation/test_tasks.py). Another model's training data count too."""
+    other = tmp_path / "other"
+    lines = list(read_jsonl(generation / "user_oriented_exec" / "dialogues.jsonl", Dialogue))
+    goals = {task.goal for dialogue in lines for task in dialogue.tasks}
+    task = lines[0].tasks[0].model_copy(update={"goal": "A goal of the other model's."})
+    write_jsonl(other / "p" / "dialogues.jsonl", [lines[0].model_copy(update={"tasks": (task,)})])
+    write_jsonl(other / "toolsets.jsonl", [])
+    context = Context(NOWHERE, 1, NOWHERE, generation, seen=(other, generation))
+    found = asyncio.run(domains(context, cache, tmp_path / "t.jsonl").find(["unseen_databases", "trained_databases"]))
+    for subjects in found.values():
+        assert all(subject.domain.seen == {*goals, task.goal} for subject in subjects)
 
 
-def context(server: ReplayServer, generation: Path | None, trials: int = 1) -> Context:
-    return Context(server.endpoint(), trials, NOWHERE, generation)
+def test_what_was_held_back_is_not_called_trained(generation: Path, cache: Path, tmp_path: Path) -> None:
+    context = Context(NOWHERE, 1, NOWHERE, generation, held_back=frozenset({"gym"}))
+    found = asyncio.run(domains(context, cache, tmp_path / "t.jsonl").find(["trained_databases"]))
+    assert [subject.domain.name for subject in found["trained_databases"]] == ["library"]
 
 
-def test_an_agent_that_does_nothing_scores_nothing(
-    settings: dict[str, Any], generation: Path, tmp_path: Path, serve: Serve
+def test_every_model_of_a_run_is_given_the_same_tasks(
+    settings: dict[str, Any], heldout: Make, generation: Path, tmp_path: Path
 ) -> None:
-    server = serve(lambda body: say("I am here to help."))
-    records = Heldout(ScriptedLLM(), **settings).run(context(server, generation), tmp_path)
-    assert len(records) == 12
-    assert {record.success for record in records} == {False}
-    assert {record.calls for record in records} == {0}
-    assert all(record.prompt_tokens == 10 * (record.completion_tokens // 5) > 0 for record in records)
-    body = server.requests[0]
-    assert body["tools"]
-    assert body["messages"][0]["role"] == "system"
-    assert (body["temperature"], body["max_tokens"]) == (0.7, 256)
+    """Also where the writer would write others by now, as a real model may."""
+    held = []
+    for name, seed in (("first", 0), ("second", 5)):
+        context = Context(NOWHERE, 1, NOWHERE, generation, shared=tmp_path / "shared")
+        session = Local(heldout(settings, ScriptedLLM(seed=seed)), context, tmp_path / name)
+        session.llm = ScriptedLLM(error_rate=0.0)
+        asyncio.run(session.run())
+        held.append({key: dialogue.tasks for key, dialogue in dialogues(tmp_path / name).items()})
+    assert held[0] == held[1]
 
 
-@pytest.mark.parametrize(
-    ("reply", "stop", "valid"),
-    [
-        (call(("open_door", {})), "agent: no answer after 6 rounds of tool use", 0),
-        (call(("get_nothing", "{broken")), "agent: no answer after 6 rounds of tool use", 0),
-        (say(""), "agent: the answer is empty", 0),
-        (say("It is", finish_reason="length"), "agent: the answer was cut off by the token limit", 0),
-    ],
-)
-def test_garbage_is_the_models_failure(
-    reply: dict[str, Any], stop: str, valid: int, settings: dict[str, Any], tmp_path: Path, serve: Serve
+def test_any_database_can_be_the_unseen_one(
+    settings: dict[str, Any], heldout: Make, cache: Path, tmp_path: Path
 ) -> None:
-    settings |= {"dialogues": 2, "categories": ["unseen_databases"]}
-    records = Heldout(ScriptedLLM(), **settings).run(context(serve(lambda body: dict(reply)), None), tmp_path)
-    assert [(r.success, r.stop_reason, r.valid_calls) for r in records] == [(False, stop, valid)] * 2
+    (seed,) = BundledSeeds(cache, ["museum"]).load()
+    assert seed.database
+    folder = tmp_path / "spider" / "database" / "mine"
+    folder.mkdir(parents=True)
+    (folder / "mine.sqlite").write_bytes(seed.database.read_bytes())
+    (tmp_path / "spider" / "tables.json").write_text(json.dumps([{"db_id": "mine", "table_names": ["works"]}]))
+    only = settings | {"categories": ["unseen_databases"], "dialogues": 3}
+    for name, databases in {
+        "sqlite": SqliteSeeds([folder / "mine.sqlite"]),
+        "spider": SpiderSeeds(tmp_path / "spider"),
+    }.items():
+        records = hold(ScriptedLLM(error_rate=0.0), heldout(only, databases=databases), None, tmp_path / name)
+        assert [(r.axes["database"], r.success) for r in records] == [("mine", True)] * 3
 
 
-def test_what_was_lost_to_infrastructure_is_held_later_and_what_was_held_is_not_held_again(
-    settings: dict[str, Any], generation: Path, tmp_path: Path, serve: Serve, monkeypatch: pytest.MonkeyPatch
+def test_a_database_that_was_trained_on_is_not_unseen(
+    settings: dict[str, Any], heldout: Make, generation: Path, cache: Path, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(Transport, "_wait_s", lambda *_: 0.0)
-    ill = True
-
-    def brain(body: dict[str, Any]) -> dict[str, Any]:
-        broken = ill and "library" in body["messages"][0]["content"]
-        return {"status": 500, "message": "out of memory"} if broken else say("I am here to help.")
-
-    benchmark, server = Heldout(ScriptedLLM(), **settings), serve(brain)
-    first = benchmark.run(context(server, generation), tmp_path)
-    lost = [record for record in first if record.success is None]
-    assert {r.task_id.split("-")[1] for r in lost} == {"library"}
-    assert all("out of memory" in str(record.infrastructure_error) for record in lost)
-    summary = summarize(first, (1,))
-    assert (summary.infrastructure_errors, summary.trials) == (len(lost), 12 - len(lost))
-    alone = summarize(lost, (1,))
-    assert (alone.pass_at, alone.valid_call_rate) == ({1: None}, None)
-    ill = False
-    before = len(server.requests)
-    second = benchmark.run(context(server, generation), tmp_path)
-    assert [r.key for r in second] == [r.key for r in first]
-    assert {r.success for r in second} == {False}
-    assert {"library" in body["messages"][0]["content"] for body in server.requests[before:]} == {True}
+    benchmark = heldout(settings, databases=BundledSeeds(cache, ["library"]))
+    with pytest.raises(UserError, match="the database library was trained on"):
+        hold(ScriptedLLM(), benchmark, generation, tmp_path)
 
 
-def test_a_server_that_never_was_there_is_a_clear_error_and_no_score(
-    settings: dict[str, Any], tmp_path: Path, dead_endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(Transport, "_wait_s", lambda *_: 0.0)
-    settings |= {"categories": ["unseen_databases"]}
-    with pytest.raises(UserError, match=f"no OpenAI-compatible server answers at {dead_endpoint.base_url}"):
-        Heldout(ScriptedLLM(), **settings).run(Context(dead_endpoint, 1, NOWHERE), tmp_path)
-    assert (tmp_path / "trials.jsonl").read_text() == ""
-
-
-class NoTasks(ScriptedLLM):
-    async def complete(self, request: Request) -> Completion:
-        completion = await super().complete(request)
-        return Completion(AssistantMessage(content="no idea")) if request.role == "task_writer" else completion
-
-
-def test_a_task_that_could_not_be_written_is_not_the_models_failure(
-    settings: dict[str, Any], tmp_path: Path, serve: Serve
-) -> None:
-    server = serve(lambda body: say("Hello."))
-    benchmark = Heldout(NoTasks(), **settings | {"categories": ["unseen_databases"]})
-    records = benchmark.run(context(server, None), tmp_path)
-    assert {record.success for record in records} == {None}
-    assert all(str(record.infrastructure_error).startswith("task_writer: ") for record in records)
-    assert server.requests == []
-
-
-def test_trained_databases_need_their_run(settings: dict[str, Any], tmp_path: Path, serve: Serve) -> None:
-    server = serve(lambda body: say(""))
-    with pytest.raises(UserError, match="need the generation run"):
-        Heldout(ScriptedLLM(), **settings).run(context(server, None), tmp_path)
-
-
-def test_a_misspelt_setting_names_itself(settings: dict[str, Any]) -> None:
+def test_a_misspelt_setting_names_itself(settings: dict[str, Any], heldout: Make) -> None:
     with pytest.raises(UserError, match=r"benchmarks.heldout.dialoges.*did you mean 'dialogues'"):
-        Heldout(ScriptedLLM(), **settings, dialoges=3)
+        heldout(settings | {"dialoges": 3})
 
 
 def test_valid_calls_are_declared_and_fit() -> None:

@@ -1,15 +1,19 @@
-"""Pass@k and Pass^k against enumeration of every subset of trials, hand-made tables and their laws."""
+"""Pass@k and Pass^k against enumeration of every subset of trials, inspect's reducers, hand-made tables and their laws; intervals
+and p-values against the naive bootstrap and the enumeration of sign flips."""
 
 from __future__ import annotations
 
-from itertools import combinations
+import random
+from itertools import combinations, product
+from math import isnan
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from inspect_ai.scorer import Score, pass_at, pass_k
 
 from core.sampling import Sampling
-from evaluation.passk import counts, estimate, paired_difference, pass_at_k, pass_hat_k, summarize
+from evaluation.passk import compare, counts, estimate, pass_at_k, pass_hat_k, sign_flip_p_value, summarize
 from evaluation.results import TrialRecord
 
 
@@ -45,6 +49,15 @@ def test_estimators_equal_the_enumeration_of_subsets(outcomes: list[bool], k: in
         return
     assert pass_at_k(n, c, k) == pytest.approx(sum(map(any, subsets)) / len(subsets))
     assert pass_hat_k(n, c, k) == pytest.approx(sum(map(all, subsets)) / len(subsets))
+
+
+@given(trials, st.integers(1, 9))
+def test_estimators_equal_the_reducers_of_inspect(outcomes: list[bool], k: int) -> None:
+    n, c = len(outcomes), sum(outcomes)
+    scores = [Score(value="C" if success else "I") for success in outcomes]
+    for ours, theirs in ((pass_at_k, pass_at(k)), (pass_hat_k, pass_k(k))):
+        reduced = theirs(scores).as_float()
+        assert ours(n, c, k) == (None if isnan(reduced) else pytest.approx(reduced))
 
 
 @given(st.integers(1, 30), st.data())
@@ -103,11 +116,57 @@ def test_the_interval_is_that_of_a_known_distribution() -> None:
     assert estimate(counts(records), pass_at_k, 1) == result, "the same every time"
 
 
+def test_the_interval_is_that_of_the_naive_bootstrap() -> None:
+    values = [0.0] * 9 + [0.25] * 4 + [1.0] * 7
+    records = table({str(n): [i < 4 * value for i in range(4)] for n, value in enumerate(values)})
+    rng = random.Random(5)
+    means = sorted(sum(rng.choices(values, k=20)) / 20 for _ in range(4000))
+    result = estimate(counts(records), pass_at_k, 1)
+    assert result
+    assert result.value == pytest.approx(0.4)
+    assert (result.low, result.high) == (pytest.approx(means[100], abs=0.02), pytest.approx(means[3899], abs=0.02))
+
+
 def test_pairing_by_task_removes_what_the_tasks_share() -> None:
     hard = table({str(n): [n % 2 == 0] for n in range(200)})
     better = table({str(n): [n % 2 == 0 or n < 20] for n in range(200)} | {"unshared": [True]})
-    difference = paired_difference(hard, better, pass_at_k, 1)
-    assert difference
-    assert (difference.value, difference.tasks) == (pytest.approx(0.05), 200)
-    assert difference.low > 0.0, "the unpaired intervals overlap: ±0.07 each"
-    assert paired_difference(hard, table({"other": [True]}), pass_at_k, 1) is None
+    found = compare(hard, better, pass_at_k, 1)
+    assert found
+    assert (found.difference.value, found.difference.tasks) == (pytest.approx(0.05), 200)
+    assert found.difference.low > 0.0, "the unpaired intervals overlap: ±0.07 each"
+    # Ten tasks differ, all the same way: two of 2^10 flips are as extreme.
+    assert found.p_value == 2 / 1024
+    back = compare(better, hard, pass_at_k, 1)
+    assert back
+    assert (back.difference.value, back.p_value) == (-found.difference.value, found.p_value)
+    assert compare(hard, table({"other": [True]}), pass_at_k, 1) is None
+
+
+def test_only_tasks_that_both_were_held_on_often_enough_are_compared() -> None:
+    first = table({"a": [True, True], "b": [True, False], "c": [False]})
+    second = table({"a": [False, False], "b": [True, None], "c": [True, True]})
+    found = compare(first, second, pass_hat_k, 2)
+    assert found
+    assert (found.difference.value, found.difference.tasks, found.p_value) == (-1.0, 1, 1.0)
+
+
+shares = st.sampled_from([-1.0, -0.75, -2 / 3, -0.5, -1 / 3, 0.0, 0.25, 1 / 3, 0.5, 1.0])
+
+
+@given(st.lists(shares, max_size=8))
+def test_the_p_value_is_the_share_of_sign_flips_at_least_as_extreme(differences: list[float]) -> None:
+    sums = [
+        sum(s * d for s, d in zip(signs, differences, strict=True))
+        for signs in product((1, -1), repeat=len(differences))
+    ]
+    extreme = sum(abs(total) >= abs(sum(differences)) - 1e-9 for total in sums)
+    assert sign_flip_p_value(differences) == pytest.approx(extreme / len(sums))
+
+
+def test_many_tasks_are_flipped_at_random() -> None:
+    differences = [1.0] * 60 + [-1.0] * 40 + [0.0] * 500
+    # Two-sided sign test: 2 P(B(100, 1/2) >= 60) = 0.0569
+    assert sign_flip_p_value(differences) == pytest.approx(0.0569, abs=0.008)
+    assert sign_flip_p_value(differences) == sign_flip_p_value(differences[::-1]), "the same every time"
+    assert sign_flip_p_value([1.0] * 40) == 1 / 10_001, "never 0"
+    assert sign_flip_p_value([]) == sign_flip_p_value([0.0]) == 1.0

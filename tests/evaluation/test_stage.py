@@ -9,10 +9,38 @@ from typing import Any
 
 import hydra
 import pytest
+from omegaconf import DictConfig
 from replay import Brain, ReplayServer, say
+from rich.console import Console
+from trials import trial
 
+from core.runs import open_run, read_manifest
+from core.settings import UserError, typed
+from evaluation.benchmark import Context
+from evaluation.results import TrialRecord
+from evaluation.scores import read_records
+from evaluation.stage import hold
+from evaluation.suite import EvaluateSettings, Target
+from evaluation.tables import tables
+from generation.seeds.bundled import BundledSeeds
 from scripts.evaluate import stage
 from scripts.launch import CONF
+
+
+def configured(url: str, outputs: Path, *more: str) -> DictConfig:
+    held = {"dialogues": 2, "categories": "[unseen_databases]"}
+    overrides = [
+        "benchmark=[heldout]",
+        "trials=1",
+        "ks=[1]",
+        f"base_url={url}",
+        f"outputs={outputs}",
+        "tracking.mode=disabled",
+        *(f"benchmarks.heldout.{key}={value}" for key, value in held.items()),
+        *more,
+    ]
+    with hydra.initialize_config_dir(version_base="1.3", config_dir=str(CONF)):
+        return hydra.compose("evaluate", overrides)
 
 
 def test_a_run_with_lost_trials_stays_open_and_the_same_command_ends_it(
@@ -23,30 +51,105 @@ def test_a_run_with_lost_trials_stays_open_and_the_same_command_ends_it(
     def brain(body: dict[str, Any]) -> dict[str, Any]:
         return {"status": 501, "message": "not today"} if ill else say("I am here to help.")
 
-    server = serve(brain)
-    held = {"dialogues": 2, "categories": "[unseen_databases]", "seeds_cache": tmp_path / "seeds"}
-    overrides = [
-        "benchmark=[heldout]",
-        "trials=1",
-        "ks=[1]",
-        f"base_url={server.base_url}",
-        f"outputs={tmp_path}",
-        "tracking.mode=disabled",
-        *(f"benchmarks.heldout.{key}={value}" for key, value in held.items()),
-    ]
-    with hydra.initialize_config_dir(version_base="1.3", config_dir=str(CONF)):
-        config = hydra.compose("evaluate", overrides)
+    config = configured(serve(brain).base_url, tmp_path)
     with pytest.raises(SystemExit) as ended:
         stage(config)
     assert ended.value.code == 1
-    assert "2 trials were lost" in capsys.readouterr().out
-    assert not (tmp_path / "evaluate" / "latest").exists()
+    said = capsys.readouterr().out
+    assert "2 of 2 trials were lost" in said
+    assert "2 trials of heldout with replay_model-x, such as: " in said
+    assert "Pass@1" not in said
+    (run,) = (tmp_path / "evaluate").iterdir()
+    assert len(read_records(run)) == 2
+    assert not (run / "results.json").exists()
+    assert not (tmp_path / "tables").exists()
+    with pytest.raises(UserError, match="was not scored"):
+        tables(None, (run,))
     ill = False
     stage(config)
     assert "resuming" in capsys.readouterr().out
-    runs = [folder for folder in (tmp_path / "evaluate").iterdir() if not folder.is_symlink()]
-    assert [folder.name for folder in runs] == [(tmp_path / "evaluate" / "latest").resolve().name]
-    (model,) = json.loads((runs[0] / "results.json").read_text())["models"]
-    summary = model["benchmarks"]["heldout"]
+    assert {folder.resolve() for folder in (tmp_path / "evaluate").iterdir()} == {run}, "`latest` is a link to it"
+    results = json.loads((run / "results.json").read_text())
+    summary = results["models"][0]["benchmarks"]["heldout"]
     assert (summary["trials"], summary["infrastructure_errors"], summary["pass_at"]["1"]["value"]) == (2, 0, 0.0)
-    assert "endpoint (ours)" in (tmp_path / "tables" / "tables.md").read_text()
+    assert results["errors_allowed"] == 0
+    records = read_records(run)
+    assert {record.success for record in records} == {False}
+    assert all("FAILED " in (run / str(record.transcript)).read_text() for record in records)
+    assert f"{run / str(records[0].transcript)}" in (run / "summary.txt").read_text()
+    text = (tmp_path / "tables" / "tables.md").read_text()
+    assert "replay_model-x (ours)" in text
+    assert "†" not in text
+    assert (tmp_path / "tables" / "figure_5.png").is_file()
+
+
+def test_allowed_errors_are_marked_everywhere(
+    serve: Callable[[Brain], ReplayServer], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def brain(body: dict[str, Any]) -> dict[str, Any]:
+        broken = "freight" in body["messages"][0]["content"]
+        return {"status": 501, "message": "not today"} if broken else say("I am here to help.")
+
+    first, allowed = (configured(serve(brain).base_url, tmp_path, *more) for more in ((), ("allow_errors=true",)))
+    with pytest.raises(SystemExit):
+        stage(first)
+    first.allow_errors = True
+    stage(first)
+    assert "resuming" in (said := capsys.readouterr().out)
+    assert "1 TRIALS LOST" in said
+    stage(allowed)
+    runs = {folder.resolve() for folder in (tmp_path / "evaluate").iterdir()}
+    for run in runs:
+        assert json.loads((run / "results.json").read_text())["errors_allowed"] == 1
+        assert "1 TRIALS LOST" in (run / "summary.txt").read_text()
+    assert "replay_model-x (ours)** [1]†" in (tmp_path / "tables" / "tables.md").read_text()
+
+
+def test_two_endpoints_are_compared_on_a_database_of_the_users_own(
+    serve: Callable[[Brain], ReplayServer], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (seed,) = BundledSeeds(tmp_path / "seeds", ["museum"]).load()
+    urls = [serve(lambda body: say("I am here to help.")).base_url for _ in range(2)]
+    own = "benchmarks.heldout.databases"
+    overrides = (f"seeds@{own}=sqlite", f"{own}.paths=[{seed.database}]")
+    stage(configured(f"[{','.join(urls)}]", tmp_path, *overrides))
+    said = capsys.readouterr().out
+    assert "replay_model-x − replay_model-x-2" in said
+    run = (tmp_path / "evaluate" / "latest").resolve()
+    names = [each["name"] for each in json.loads((run / "results.json").read_text())["differences"]]
+    assert names == ["heldout", "heldout/unseen_databases"]
+    records = read_records(run)
+    by_model = {name: [r.task for r in records if r.model == name] for name in ("replay_model-x", "replay_model-x-2")}
+    assert [len(tasks) for tasks in by_model.values()] == [2, 2]
+    assert set(map(frozenset, by_model.values())) == {frozenset(record.task for record in records)}
+    assert {record.axes["database"] for record in records} == {str(seed.database and seed.database.stem)}
+
+
+class Noting:
+    """A benchmark that notes with what it is run."""
+
+    def __init__(self) -> None:
+        self.contexts: list[Context] = []
+
+    def run(self, context: Context, directory: Path, progress: Any = None) -> list[TrialRecord]:
+        self.contexts.append(context)
+        return [trial("b", "c", 1, 0, True)]
+
+    def figures(self, _: Any) -> dict[str, float | None]:
+        return {}
+
+
+def test_a_model_of_unknown_training_is_held_on_the_databases_of_the_others(tmp_path: Path) -> None:
+    with open_run(tmp_path, "generate", {}) as generation:
+        generation.finish({})
+    with open_run(tmp_path, "train", {}, group=generation.manifest.run_id) as run:
+        run.finish({"data": {"validation_domains": ["gym"]}})
+    config = configured("http://127.0.0.1:9/v1", tmp_path)
+    there = {"base_url": "http://127.0.0.1:9/v1", "served_model": "m"}
+    targets = [Target("endpoint", **there), Target("ours", **there, training=read_manifest(run.directory))]
+    noting = Noting()
+    records = hold(typed(config, EvaluateSettings), targets, lambda: {"b": noting}, tmp_path, Console(quiet=True))
+    assert [record.model for record in records] == ["endpoint", "ours"] == [r.model for r in read_records(tmp_path)]
+    for context in noting.contexts:
+        assert (context.generation, context.seen) == (generation.directory, (generation.directory,))
+        assert (context.held_back, context.shared) == ({"gym"}, tmp_path / "shared")

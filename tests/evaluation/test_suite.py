@@ -1,20 +1,17 @@
-"""Which models are scored, where they come from, and how their trials are summed up."""
+"""Which models are scored, and where they come from."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 from hydra import compose, initialize_config_dir
 from replay import Brain, ReplayServer, say
 
-from core.runs import open_run
-from core.sampling import Sampling
+from core.runs import open_run, read_manifest
 from core.settings import UserError, typed
-from evaluation.results import TrialRecord
-from evaluation.suite import EvaluateSettings, Target, find_generation, find_targets, served, sum_up
+from evaluation.suite import EvaluateSettings, find_generation, find_targets, served
 
 CONF = Path(__file__).parents[2] / "conf"
 Serve = Callable[[Brain], ReplayServer]
@@ -25,32 +22,59 @@ def settings(outputs: Path, *overrides: str) -> EvaluateSettings:
         return typed(compose("evaluate", [f"outputs={outputs}", *overrides]), EvaluateSettings)
 
 
-def training(outputs: Path, *parts: str, group: str | None = None, number: int = 0) -> Path:
-    with open_run(outputs, "train", {"number": number}, group=group) as run:
+def training(
+    outputs: Path, *parts: str, group: str | None = None, number: int = 0, weights: dict[str, float] | None = None
+) -> Path:
+    """A training run; each part is a folder with a file in it."""
+    config = {"number": number} | ({"mixture": {"weights": weights}} if weights else {})
+    with open_run(outputs, "train", config, group=group) as run:
         for part in parts:
             (run.directory / part).mkdir()
-        run.finish({})
+            (run.directory / part / "model").write_text(f"{part} {number if part == 'checkpoint' else ''}")
+        run.finish({"data": {"validation_domains": [f"domain-{number}"]}})
     return run.directory
 
 
 def test_the_newest_training_is_scored_beside_the_untrained_model(tmp_path: Path) -> None:
     run = training(tmp_path, "checkpoint", "untrained")
-    targets = [Target("trained", run / "checkpoint"), Target("untrained", run / "untrained")]
     found = find_targets(settings(tmp_path))
-    assert [(t.label, t.path.resolve() if t.path else None) for t in found[0]] == [(t.label, t.path) for t in targets]
-    assert found[1] == run
-    assert [t.label for t in find_targets(settings(tmp_path, "untrained=false"))[0]] == ["trained"]
+    assert [(t.label, t.path and t.path.resolve()) for t in found] == [
+        (name, run / folder) for name, folder in (("trained", "checkpoint"), ("untrained", "untrained"))
+    ]
+    assert [t.training for t in found] == [read_manifest(run)] * 2
+    assert found[0].held_back == {"domain-0"}
+    assert [t.label for t in find_targets(settings(tmp_path, "untrained=false"))] == ["trained"]
 
 
-def test_several_models_get_labels_of_their_own(tmp_path: Path) -> None:
-    first, second = (training(tmp_path, "checkpoint", number=number) for number in (1, 2))
+def test_a_checkpoint_of_a_run_belongs_to_its_training(tmp_path: Path) -> None:
+    run = training(tmp_path, "checkpoint", weights={"user_oriented": 1.0})
+    (run / "checkpoint" / "config.json").write_text("{}")
+    (target,) = find_targets(settings(tmp_path, f"models=[{run / 'checkpoint'}]"))
+    assert (target.training, target.mixture) == (read_manifest(run), {"user_oriented": 1.0})
+
+
+def test_several_models_are_named_by_what_they_were_trained_on(tmp_path: Path) -> None:
+    mixtures = [{"task_oriented": 1.0}, {"user_oriented": 1.0, "user_oriented_exec": 4.0}, {"task_oriented": 1.0}]
+    runs = [
+        training(tmp_path, "checkpoint", "untrained", number=number, weights=weights)
+        for number, weights in enumerate(mixtures)
+    ]
     plain = tmp_path / "model"
     plain.mkdir()
     (plain / "config.json").write_text("{}")
-    found, origin = find_targets(settings(tmp_path, f"models=[{plain},{second},{first}]"))
-    assert [target.path for target in found] == [plain, second / "checkpoint", first / "checkpoint"]
-    assert len({target.label for target in found}) == 3
-    assert origin == second
+    models = ",".join(map(str, [plain, *runs]))
+    found = find_targets(settings(tmp_path, f"models=[{models}]"))
+    labels = ["model", "task_oriented", "untrained", "user_oriented+user_oriented_exec", "task_oriented-2"]
+    assert [target.label for target in found] == labels, "the three begin from one untrained model"
+    assert [target.path for target in found if target.path] == [
+        plain,
+        runs[0] / "checkpoint",
+        runs[0] / "untrained",
+        runs[1] / "checkpoint",
+        runs[2] / "checkpoint",
+    ]
+    assert [target.mixture for target in found] == [{}, mixtures[0], {}, mixtures[1], mixtures[0]]
+    assert [sorted(target.held_back) for target in found] == [[], *([f"domain-{n}"] for n in (0, 0, 1, 2))]
 
 
 @pytest.mark.parametrize(("folder", "why"), [("nowhere", "neither a training run"), (".", "neither a training run")])
@@ -66,8 +90,8 @@ def test_without_a_training_the_command_that_makes_one_is_named(tmp_path: Path) 
 
 def test_a_server_is_asked_what_it_serves(tmp_path: Path, serve: Serve) -> None:
     url = serve(lambda body: say("")).base_url
-    (target,), origin = find_targets(settings(tmp_path, f"base_url={url}"))
-    assert (target.served_model, target.base_url, origin) == ("replay_model/x", url, None)
+    (target,) = find_targets(settings(tmp_path, f"base_url={url}"))
+    assert (target.label, target.served_model, target.base_url) == ("replay_model-x", "replay_model/x", url)
     with served(target, settings(tmp_path, "concurrency=3"), tmp_path) as endpoint:
         assert (endpoint.base_url, endpoint.model, endpoint.concurrency) == (url, "replay_model/x", 3)
         assert endpoint.sampling == settings(tmp_path).sampling
@@ -75,52 +99,40 @@ def test_a_server_is_asked_what_it_serves(tmp_path: Path, serve: Serve) -> None:
         find_targets(settings(tmp_path, f"base_url={url}", "served_model=other"))
 
 
+def test_endpoints_are_scored_beside_models_of_ours(
+    tmp_path: Path, serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    urls = [serve(lambda body: say("")).base_url for _ in range(2)]
+    run = training(tmp_path, "checkpoint", weights={"user_oriented": 1.0})
+    given = (f"base_url=[{','.join(urls)}]", f"models=[{run}]", "api_key_env=[KEY_A,KEY_B]")
+    monkeypatch.setenv("KEY_B", "secret")
+    found = find_targets(settings(tmp_path, *given))
+    assert [target.label for target in found] == ["user_oriented", "replay_model-x", "replay_model-x-2"]
+    with served(found[2], settings(tmp_path), tmp_path) as endpoint:
+        assert endpoint.api_key() == "secret"
+    with pytest.raises(UserError, match="api_key_env names 3; expected one for each of the 2 base_url, or one for all"):
+        find_targets(settings(tmp_path, given[0], "api_key_env=[A,B,C]"))
+
+
+def test_a_key_is_shown_to_the_server_that_is_asked(
+    tmp_path: Path, serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = serve(lambda body: say(""))
+    server.key = "secret"
+    given = settings(tmp_path, f"base_url={server.base_url}", "api_key_env=A_KEY")
+    monkeypatch.setenv("A_KEY", "wrong")
+    with pytest.raises(UserError, match=r"no OpenAI-compatible server answers.*401"):
+        find_targets(given)
+    monkeypatch.setenv("A_KEY", "secret")
+    assert [target.served_model for target in find_targets(given)] == ["replay_model/x"]
+
+
 def test_the_training_data_is_found_through_the_group(tmp_path: Path) -> None:
     with open_run(tmp_path, "generate", {}) as generation:
         generation.finish({})
     name = generation.manifest.run_id
-    assert find_generation(settings(tmp_path), training(tmp_path, group=name)) == generation.directory
-    assert find_generation(settings(tmp_path), training(tmp_path, group="gone", number=1)) is None
+    runs = [read_manifest(training(tmp_path, group=group, number=n)) for n, group in enumerate((name, "gone"))]
+    assert find_generation(settings(tmp_path), runs[0]) == generation.directory
+    assert find_generation(settings(tmp_path), runs[1]) is None
     assert find_generation(settings(tmp_path), None) is None
-    given = find_generation(settings(tmp_path, "generation=/some/run"), training(tmp_path, group=name, number=2))
-    assert given == Path("/some/run")
-
-
-class Counting:
-    """A benchmark whose figure is how many records it was given."""
-
-    def run(self, *_: Any) -> list[TrialRecord]:
-        raise AssertionError("nothing is run here")
-
-    def figures(self, records: Any) -> dict[str, float | None]:
-        return {"given": len(records)}
-
-
-def test_trials_are_summed_up_by_benchmark_and_category(tmp_path: Path) -> None:
-    def trial(category: str, task: str, number: int, success: bool | None) -> TrialRecord:
-        return TrialRecord(
-            benchmark="b",
-            harness="h 1",
-            category=category,
-            task_id=task,
-            trial=number,
-            model="m",
-            success=success,
-            infrastructure_error=None if success is not None else "down",
-            stop_reason="s",
-            sampling=Sampling(),
-        )
-
-    records = [trial("x", "1", 0, True), trial("x", "1", 1, False), trial("y", "2", 0, True), trial("y", "2", 1, None)]
-    scores = sum_up(Target("trained", tmp_path), {"b": Counting(), "c": Counting()}, {"b": records, "c": []}, (1, 2))
-    assert scores.figures == {"b": {"given": 4}, "c": {"given": 0}}
-    assert scores.harnesses == {"b": "h 1"}
-    assert list(scores.categories) == ["b/x", "b/y"]
-    at = {name: {k: e.value if e else None for k, e in s.pass_at.items()} for name, s in scores.categories.items()}
-    assert at == {"b/x": {1: 0.5, 2: 1.0}, "b/y": {1: 1.0, 2: None}}
-    hat = scores.categories["b/x"].pass_hat[2]
-    assert hat
-    assert hat.value == 0.0
-    whole = scores.benchmarks["b"]
-    assert (whole.tasks, whole.trials, whole.infrastructure_errors) == (2, 3, 1)
-    assert (scores.model, scores.label) == (str(tmp_path), "trained")
+    assert find_generation(settings(tmp_path, "generation=/some/run"), runs[0]) == Path("/some/run")

@@ -1,4 +1,5 @@
-"""Tables 1, 2 and 4: the paper's rows as printed there, ours from manifests, recomputed here from what went in."""
+"""The tables and Figure 5: the paper's figures as printed there, ours from manifests and records, recomputed here from what went
+in, and every caveat beside them."""
 
 from __future__ import annotations
 
@@ -7,16 +8,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from trials import trial
 
-from core.records import RecordError
+from core.records import RecordError, write_jsonl
 from core.runs import open_run
-from core.sampling import Sampling
 from core.settings import UserError
-from evaluation.paper import TABLE_1, TABLE_2, TABLE_2_COLUMNS, TABLE_4
+from evaluation.benchmark_tables import pipeline_of
+from evaluation.evaluated import read_evaluations
+from evaluation.figures import curves, draw_figure_5, panels
+from evaluation.paper import TABLE_2, TABLE_2_COLUMNS
+from evaluation.paper_table import PaperTable
 from evaluation.results import TrialRecord
-from evaluation.suite import Target, sum_up
-from evaluation.tables import PaperTable, tables, write_tables
-from evaluation.tau2 import Tau2
+from evaluation.scores import RECORDS
+from evaluation.tables import tables, write_tables
 
 GENERATION = {
     "seeds": {"_target_": "generation.seeds.bundled.BundledSeeds"},
@@ -50,39 +54,33 @@ def ours(table: PaperTable) -> list[tuple[str, ...]]:
     return [row for row in table.rows if "(ours)" in row[0]]
 
 
-def trial(benchmark: str, category: str, task: int, number: int, success: bool | None, calls: int = 0) -> TrialRecord:
-    return TrialRecord(
-        benchmark=benchmark,
-        harness=f"{benchmark} 1",
-        category=category,
-        task_id=str(task),
-        trial=number,
-        model="m",
-        success=success,
-        infrastructure_error="down" if success is None else None,
-        stop_reason="stop",
-        sampling=Sampling(),
-        calls=calls,
-        valid_calls=calls // 2,
-    )
+def evaluation(
+    outputs: Path,
+    records: list[TrialRecord],
+    mixtures: dict[str, dict[str, float]] | None = None,
+    lost: int = 0,
+    **config: Any,
+) -> Path:
+    """A finished evaluation of the models named in the records."""
+    models = [
+        {"label": name, "model": f"runs/{name}", "mixture": (mixtures or {}).get(name, {})}
+        for name in dict.fromkeys(record.model for record in records)
+    ]
+    run = finished(outputs, "evaluate", EVALUATION | config, {"models": models, "errors_allowed": lost})
+    write_jsonl(run / RECORDS, records)
+    return run
 
 
-class Groups:
-    """A benchmark whose figures are given."""
-
-    def __init__(self, figures: dict[str, float | None]) -> None:
-        self.given = figures
-
-    def run(self, *_: Any) -> list[TrialRecord]:
-        raise AssertionError("nothing is run here")
-
-    def figures(self, _: Any) -> dict[str, float | None]:
-        return self.given
+def table(found: list[PaperTable], name: str) -> PaperTable:
+    return next(each for each in found if each.name == name)
 
 
 def test_without_runs_the_papers_rows_stand_alone() -> None:
-    one, two, four = tables(None, None)
-    assert [len(t.rows) for t in (one, two, four)] == [len(TABLE_1), len(TABLE_2), len(TABLE_4)]
+    (one, two, three, four), evaluated = tables(None, ())
+    assert [len(t.rows) for t in (one, two, three, four)] == [5, 17, 6, 2]
+    assert evaluated == []
+    assert three.rows[1] == ("task-oriented", "Qwen3-30B (paper)", "53.8", "26.3")
+    assert three.rows[4] == ("user-oriented + tool execution", "Qwen3-4B (paper)", "52.7", "35.1")
     assert one.rows[4] == (
         "user-oriented + execution (paper)",
         "SQL",
@@ -94,15 +92,15 @@ def test_without_runs_the_papers_rows_stand_alone() -> None:
     assert four.rows[0] == ("task-oriented (paper)", "GPT-OSS-120b, 32 H100", "0.64", "8,819")
     by_name = {row[0]: row[1:] for row in two.rows}
     assert by_name["Qwen3-30B + OURS"][:8] == ("55.5", "86.5", "90.1", "88.9", "83.8", "56.0", "57.8", "42.1")
-    assert by_name["Gemini-3.0-Pro (reported)"] == ("–", "–", "–", "–", "–", "73.0", "85.3", "85.4", "–", "–")
-    assert all(len(row) == len(t.columns) for t in (one, two, four) for row in t.rows)
+    assert by_name["Gemini-3.0-Pro (reported)"] == ("–", "–", "–", "–", "–", "73.0", "85.3", "85.4", "–", "–", "–")
+    assert all(len(row) == len(t.columns) for t in (one, two, three, four) for row in t.rows)
     assert all(len(values) == len(TABLE_2_COLUMNS) for _, values in TABLE_2)
 
 
 def test_generation_rows_come_from_the_manifest(tmp_path: Path) -> None:
     without = FIGURES | {"latency_s": None, "throughput": None}
     run = finished(tmp_path, "generate", GENERATION, {"user_oriented": FIGURES, "task_oriented": without})
-    one, _, four = tables(run, None)
+    one, _, _, four = tables(run, ())[0]
     assert ours(one)[0] == ("**user_oriented (ours)**", "BundledSeeds", "1.25 (4)", "17.00 (37)", "2.00 (4)", "1,234")
     assert [row[2:] for row in ours(four)] == [("0.074", "16,122"), ("–", "–")]
     assert run.name in one.notes[0]
@@ -118,59 +116,167 @@ def test_generation_rows_come_from_the_manifest(tmp_path: Path) -> None:
 )
 def test_a_real_model_is_named(llm: dict[str, Any], serve: str | None, name: str, tmp_path: Path) -> None:
     run = finished(tmp_path, "generate", GENERATION | {"llm": llm, "serve": serve}, {"user_oriented": FIGURES})
-    one, _, four = tables(run, None)
+    one, _, _, four = tables(run, ())[0]
     assert ours(four)[0][1] == name
     assert one.notes == (f"ours: run {run.name}, model {name}",)
 
 
 def test_evaluation_rows_are_pass_1_of_what_was_held(tmp_path: Path) -> None:
-    records = {
-        "bfcl": [trial("bfcl", "simple_python", 1, 0, True)],
-        "tau2": [
-            *(trial("tau2", "retail", 1, n, success) for n, success in enumerate((True, False, False, False))),
-            *(trial("tau2", "retail", 2, n, success) for n, success in enumerate((True, True, None, None))),
-            trial("tau2", "telecom", 3, 0, None),
-        ],
-        "heldout": [trial("heldout", "unseen_databases", t, 0, t < 3, calls=4) for t in range(8)],
+    records = [
+        *(trial("bfcl", "simple_python", task, 0, task == 1) for task in (1, 2)),
+        trial("bfcl", "multi_turn_base", 3, 0, True, truncations=2),
+        *(
+            trial("tau2", "retail", 1, n, success, simulator="alice")
+            for n, success in enumerate((True, False, False, False))
+        ),
+        *(trial("tau2", "retail", 12, n, success, judge="bob") for n, success in enumerate((True, True))),
+        *(trial("heldout", "unseen_databases", t, 0, t < 3, calls=4, valid_calls=2) for t in range(8)),
+        trial("heldout", "unseen_databases,density=4", 9, 0, True),
+    ]
+    run = evaluation(tmp_path, records)
+    two = table(tables(None, (run,))[0], "table_2")
+    (row,) = ours(two)
+    assert row[0] == "**m (ours)** [1]"
+    # Retail: task 1 passes a quarter of its trials, task 12 all of them; unseen databases at the base alone.
+    assert row[1:] == ("100.0", "–", "50.0", "–", "–", "–", "62.5", "–", "37.5", "–", "50.0")
+    # Doing nothing passes retail's task 12 and not its task 1.
+    assert two.rows[-1] == ("doing nothing [1]", *"–––––", "–", "50.0", "–", "–", "–", "–")
+    notes = "\n".join(two.notes)
+    for caveat in (
+        run.name,
+        "subset smoke, 2 trials",
+        "tiny",
+        "m: runs/m",
+        "bfcl 1; 3 tasks (1 multi_turn_base, 2 simple_python)",
+        "tau2: inspect-evals 0.26.0 tau2; 2 tasks (2 retail); simulator alice; judge bob; doing nothing passes retail 50 %",
+        "1 of 18 trials had a reply cut at max_tokens",
+    ):
+        assert caveat in notes
+    assert "lost" not in notes
+    assert all(note.startswith("[1] ") for note in two.notes[1:])
+
+
+def test_allowed_errors_mark_the_model_wherever_it_stands(tmp_path: Path) -> None:
+    held = [trial("tau2", "telecom", 1, 0, True), trial("tau2", "telecom", 1, 1, None)]
+    fine = [trial("tau2", "telecom", 1, 0, True, model="fine")]
+    weights = {"m": {"user_oriented": 1.0}, "fine": {"user_oriented": 1.0}}
+    found, evaluated = tables(None, (evaluation(tmp_path, [*held, *fine], weights, lost=1),))
+    for name in ("table_2", "table_3"):
+        labels = [cell for row in table(found, name).rows for cell in row if "(ours)" in cell]
+        assert labels == ["**m: user_oriented (ours)** [1]†", "**fine: user_oriented (ours)** [1]"]
+        assert any("1 of 3 trials were lost to infrastructure" in note for note in table(found, name).notes)
+    assert [curve.label[-1] for curve in curves(panels()[2], evaluated)] == ["†", "]"]
+
+
+def test_the_ablation_sets_our_pipelines_beside_the_papers(tmp_path: Path) -> None:
+    mixtures = {
+        "task_oriented": {"task_oriented": 1.0},
+        "user_oriented": {"user_oriented": 1.0, "task_oriented": 0.0},
+        "user_oriented+user_oriented_exec": {"user_oriented": 1.0, "user_oriented_exec": 4.0},
+        "untrained": {},
     }
-    figures: dict[str, float | None] = {"multi_turn": 0.125, "non_live": 0.5, "irrelevance": 1.0, "live": None}
-    benchmarks = {"bfcl": Groups(figures), "tau2": Tau2(domains=["retail"], subset="full"), "heldout": Groups({})}
-    scores = sum_up(Target("trained", tmp_path / "checkpoint"), benchmarks, records, (1, 2))
-    run = finished(tmp_path, "evaluate", EVALUATION, {"models": [scores.model_dump(mode="json")]})
-    table = tables(None, run)[1]
-    (row,) = ours(table)
-    # Retail: task 1 passes a quarter of its trials, task 2 all that were held.
-    assert row[1:] == ("12.5", "–", "50.0", "–", "100.0", "–", "62.5", "–", "37.5", "50.0")
-    notes = "\n".join(table.notes)
-    assert "3 infrastructure errors, in no score" in notes
-    assert run.name in notes
-    assert "subset smoke, 2 trials" in notes
-    assert "bfcl 1, tau2 1, heldout 1" in notes
-    assert "tiny" in notes
-    assert str(tmp_path / "checkpoint") in notes
+    records = [
+        record
+        for number, name in enumerate(mixtures)
+        for record in (
+            *(trial("bfcl", "multi_turn_base", task, 0, task <= number, model=name) for task in range(4)),
+            trial("tau2", "telecom", 1, 0, number > 0, model=name),
+        )
+    ]
+    first = evaluation(tmp_path, [r for r in records if r.model != "task_oriented"], mixtures)
+    second = evaluation(tmp_path, [r for r in records if r.model == "task_oriented"], mixtures, trials=1)
+    rows = table(tables(None, (first, second))[0], "table_3").rows
+    assert [row for row in rows if "(ours)" in row[1]] == [
+        ("task-oriented", "**task_oriented (ours)** [2]", "25.0", "0.0"),
+        ("user-oriented", "**user_oriented (ours)** [1]", "50.0", "100.0"),
+        ("user-oriented + tool execution", "**user_oriented+user_oriented_exec (ours)** [1]", "75.0", "100.0"),
+    ]
+    alone = table(tables(None, (second,))[0], "table_3")
+    assert alone.notes[0] == "no model of ours was trained on: user-oriented, user-oriented + tool execution"
+    for other in ((), ("task_oriented", "user_oriented"), ("apigen",), ("apigen", "user_oriented_exec")):
+        assert pipeline_of(other) is None
+    assert pipeline_of(("user_oriented_exec",)) == pipeline_of(("user_oriented", "user_oriented_tau2")) == rows[-1][0]
 
 
-def test_what_doing_nothing_scores_stands_beside_tau2(tmp_path: Path) -> None:
-    figures: dict[str, float | None] = {"retail": 0.5, "retail, doing nothing": 0.25}
-    scores = sum_up(Target("m"), {"tau2": Groups(figures)}, {"tau2": [trial("tau2", "retail", 1, 0, True)]}, (1,))
-    run = finished(
-        tmp_path, "evaluate", EVALUATION | {"profile": "paper"}, {"models": [scores.model_dump(mode="json")]}
-    )
-    notes = tables(None, run)[1].notes
-    assert "τ² user simulator: scripted-user; retail, doing nothing 25 %" in notes
-    assert "profile paper" in notes
+def test_two_harnesses_do_not_share_a_table(tmp_path: Path) -> None:
+    runs = [
+        evaluation(tmp_path, [trial("tau2", "retail", 1, 0, True, harness=harness)], trials=number)
+        for number, harness in enumerate(("tau2 official", "inspect"))
+    ]
+    with pytest.raises(UserError, match=r"cannot hold tau2 scored by 'tau2 official' .* and by 'inspect'"):
+        tables(None, runs)
 
 
-def test_only_runs_with_a_manifest_count(tmp_path: Path) -> None:
+def test_only_scored_runs_with_a_manifest_count(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="is not a run: it has no manifest"):
-        tables(tmp_path, None)
+        tables(tmp_path, ())
     (tmp_path / "manifest.json").write_text("{}")
     with pytest.raises(RecordError, match="is not a run manifest"):
-        tables(None, tmp_path)
+        tables(None, (tmp_path,))
+    with open_run(tmp_path, "evaluate", EVALUATION) as run:
+        pass
+    with pytest.raises(UserError, match="was not scored"):
+        tables(None, (run.directory,))
+    with pytest.raises(UserError, match=r"has no records.jsonl"):
+        tables(None, (finished(tmp_path, "evaluate", EVALUATION | {"trials": 3}, {"models": []}),))
+
+
+def axes(varied: str, density: str) -> dict[str, str]:
+    return {"density": density, "varied": varied, "databases": "unseen_databases"}
+
+
+def test_the_held_out_table_has_a_row_for_each_value_of_an_axis(tmp_path: Path) -> None:
+    records = [
+        trial(
+            "heldout",
+            f"density {density}",
+            task,
+            n,
+            n < wins,
+            axes=axes("density" if density > 1 else "", str(density)),
+        )
+        for density, wins in ((1, 2), (2, 1))
+        for task in range(3)
+        for n in range(2)
+    ]
+    found = table(tables(None, (evaluation(tmp_path, records),))[0], "heldout")
+    assert found.rows == (
+        ("density 1", "unseen", "**m (ours)** [1]", "3", "100.0 [100.0, 100.0]", "2", "100.0 [100.0, 100.0]"),
+        ("density 2", "unseen", "**m (ours)** [1]", "3", "50.0 [50.0, 50.0]", "2", "0.0 [0.0, 0.0]"),
+    )
+
+
+def test_curves_are_pass_k_at_every_k(tmp_path: Path) -> None:
+    outcomes = {"1": (True, True, True, False), "2": (True, True, False, False), "3": (True, None, None, None)}
+    records = [trial("tau2", "retail", task, n, won) for task, row in outcomes.items() for n, won in enumerate(row)]
+    (curve,) = curves(panels()[0], read_evaluations((evaluation(tmp_path, records, lost=3),)))
+    values = {k: estimate.value for k, estimate in curve.points.items()}
+    # C(c,k)/C(n,k): task 1 has 3 of 4, task 2 has 2 of 4, task 3 was held once.
+    assert values == pytest.approx({1: (3 / 4 + 1 / 2 + 1) / 3, 2: (1 / 2 + 1 / 6) / 2, 3: (1 / 4 + 0) / 2, 4: 0.0})
+    assert [estimate.tasks for estimate in curve.points.values()] == [3, 2, 2, 2]
+    assert all(e.low <= e.value <= e.high for e in curve.points.values())
+    assert curves(panels()[1], read_evaluations((evaluation(tmp_path, records, lost=3),))) == []
+
+
+def test_figure_5_is_drawn_twice_alike(tmp_path: Path) -> None:
+    records = [
+        trial(benchmark, category, task, n, (task + n) % 3 > 0, model=model)
+        for model in ("trained", "untrained")
+        for benchmark, category in (("tau2", "retail"), ("tau2", "airline"), ("heldout", "unseen_databases"))
+        for task in range(5)
+        for n in range(3)
+    ]
+    found = read_evaluations((evaluation(tmp_path, records),))
+    drawn = [draw_figure_5(found, tmp_path / name) for name in "ab"]
+    assert [[path.name for path in paths] for paths in drawn] == [["figure_5.png", "figure_5.pdf"]] * 2
+    png, pdf = (path.read_bytes() for path in drawn[0])
+    assert (png[:8], pdf[:5]) == (b"\x89PNG\r\n\x1a\n", b"%PDF-")
+    assert [path.read_bytes() for path in drawn[1]] == [png, pdf]
+    assert draw_figure_5(read_evaluations(()), tmp_path / "none") == []
 
 
 def test_they_are_written_as_markdown_and_json(tmp_path: Path) -> None:
-    found = tables(finished(tmp_path, "generate", GENERATION, {"user_oriented": FIGURES}), None)
+    found = tables(finished(tmp_path, "generate", GENERATION, {"user_oriented": FIGURES}), ())[0]
     write_tables(found, tmp_path / "tables")
     assert [
         PaperTable.model_validate(t) for t in json.loads((tmp_path / "tables" / "tables.json").read_text())

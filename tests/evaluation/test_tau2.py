@@ -15,7 +15,8 @@ from replay import Brain, ReplayServer, Reply, call, say
 from core.settings import UserError
 from evaluation.endpoint import Endpoint
 from evaluation.results import TrialRecord
-from evaluation.tau2 import Tau2Settings, do_nothing, run
+from evaluation.tau2 import do_nothing, run
+from evaluation.tau2_settings import Tau2Settings
 
 ROAMING = "[mms_issue]bad_network_preference|user_abroad_roaming_disabled_on[PERSONA:None]"
 AIRPLANE = "[mobile_data_issue]airplane_mode_on|data_mode_off[PERSONA:None]"
@@ -94,6 +95,9 @@ def test_every_way_to_end(serve: Serve, tmp_path: Path) -> None:
     assert do_nothing(list(records.values())) == {"retail": 0.5, "telecom": 0.0}
     assert not (tmp_path / "scratch").exists(), "copies of databases are gone"
     _check_wire(model.requests, user.requests)
+    written = {task: record.transcript for task, record in records.items() if record.transcript}
+    assert set(written) == {NOTHING, LONG}, "those that failed"
+    assert "never ended the dialogue (max_steps)" in (tmp_path / written[NOTHING]).read_text()
 
     refused.clear()
     with (tmp_path / "trials.jsonl").open("a") as file:
@@ -125,7 +129,30 @@ def test_a_dead_server_is_not_scored(dead_endpoint: Endpoint, tmp_path: Path) ->
     assert all("APIConnectionError" in str(record.infrastructure_error) for record in records)
 
 
-def test_an_unknown_domain_is_named(tmp_path: Path) -> None:
+def test_splits_are_halves_of_the_base_set() -> None:
+    """The sizes that the official release gives."""
+    sizes = {"airline": (50, 30, 20), "retail": (114, 74, 40), "telecom": (114, 74, 40)}
+    for domain, expected in sizes.items():
+        base, train, test = (
+            set(Tau2Settings(subset="full", domains=(domain,), split=split).tasks()[domain])
+            for split in ("base", "train", "test")
+        )
+        assert (len(base), len(train), len(test)) == expected
+        assert train | test == base
+    smoke = Tau2Settings(smoke={"airline": ("0", "2"), "retail": ("0",)}, split="test")
+    assert smoke.tasks() == {"airline": ("2",)}, "0 is a train task in both"
+    assert smoke.harness == "inspect-evals 0.26.0 tau2, split test"
+
+
+@pytest.mark.parametrize(
+    ("chosen", "told"),
+    [
+        ({"smoke": {"retial": ()}}, r"'retial'; did you mean 'retail'"),
+        ({"smoke": {"airline": ("0", "50")}}, r"airline has no task '50'; its ids are like '0'"),
+        ({"smoke": {"airline": ("0",)}, "split": "test"}, r"no τ² task is left to run: .*split=test"),
+    ],
+)
+def test_what_cannot_be_run_is_named(chosen: dict[str, Any], told: str, tmp_path: Path) -> None:
     endpoint = Endpoint(base_url="http://127.0.0.1:1/v1", model="m")
-    with pytest.raises(UserError, match=r"'retial'; did you mean 'retail'"):
-        run(endpoint, settings(smoke={"retial": ()}), tmp_path, trials=1)
+    with pytest.raises(UserError, match=told):
+        run(endpoint, settings(**chosen), tmp_path, trials=1)

@@ -91,6 +91,23 @@ def test_a_tool_that_may_not_be_used_never_may_in_this_dialogue(sql: SqlWorlds, 
     assert len({frozenset(names) for names in forbidden}) > 10, "each dialogue has its own"
 
 
+@pytest.mark.parametrize("fixed", [True, False])
+def test_fixed_faults_do_not_depend_on_what_is_called_first(sql: SqlWorlds, toolset: Toolset, fixed: bool) -> None:
+    names = [f"list_{table}" for table in TABLES]
+
+    def refused(first: str, seed: int) -> frozenset[str]:
+        worlds = FaultyWorlds(sql, {"permission": 0.5}, seed, fixed)
+        environment = worlds.world(toolset, Meter(ScriptedLLM()), "d").open()
+        call(environment, first)
+        found = frozenset(name for name in names if "permission denied" in error(environment, name))
+        environment.close()
+        return found
+
+    found = [{refused(first, seed) for first in names} for seed in range(20)]
+    assert all(len(each) == 1 for each in found) == fixed
+    assert len(set[frozenset[str]]().union(*found)) > 2, "each seed has its own"
+
+
 def test_a_write_that_was_refused_has_not_happened(sql: SqlWorlds, toolset: Toolset) -> None:
     environment = world(sql, toolset, permission=1.0).open()
     assert "permission denied" in error(environment, "update_city", city="Lima", customer_id=1)

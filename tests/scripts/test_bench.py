@@ -21,13 +21,15 @@ from core.messages import AssistantMessage, SystemMessage, ToolCall, ToolMessage
 from core.settings import Settings, UserError
 from generation.llm.base import AgentContext, Completion, Request
 from generation.seeds.bundled import BundledSeeds
-from scripts.bench import environment, gpu, orchestration, packing, prefix, served_turns, tree
+from scripts.bench import bfcl_cost, environment, gpu, orchestration, packing, prefix, served_turns, tree
+from scripts.bench import eval as evaluation
 from scripts.bench.cache import BLOCK, PrefixCache, Served, Tally, read_metrics, served, total
 from scripts.bench.databases import calls_of, grown, rows_in, tools_of
 from scripts.bench.mock_server import latency
 from scripts.bench.orchestration import TASK
 from scripts.bench.prefix import Costs
 from scripts.bench.report import BenchSettings, Figure, Report, publish, read_settings
+from scripts.bench.tau2_cost import tau2_cost
 
 
 @pytest.fixture(scope="module")
@@ -255,6 +257,32 @@ def test_what_tokens_cost() -> None:
     assert costs.of(tally) == pytest.approx(100 + 90 + 1_000 * (1 + context / 1_000))
     both = total([tally, tally])
     assert (both.hit, both.requests) == (0.9, 20)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(
+    not Path(".venv-bfcl/bin/python").is_file(), reason="BFCL's own environment is not built (make setup)"
+)
+def test_eval(tmp_path: Path) -> None:
+    given = evaluation.EvalSettings(outputs=tmp_path, categories=("live_relevance",), in_flight=4, samples=0)
+    content = published(evaluation.measure(given), given.directory)
+    assert [figure["target"] for figure in content["figures"]] == [1.0]
+    notes = content["notes"]["bfcl"]
+    assert notes["tasks"] == 16
+    assert notes["requests"] == {"ours": 16, "official": 16}
+    assert notes["passed, with both"] == {"live_relevance": 16}
+    assert content["figures"][0]["value"] == pytest.approx(notes["official_s"][0] / notes["ours_s"][0], rel=0.1)
+
+
+@pytest.mark.slow
+def test_tau2_cost() -> None:
+    """The stock task alone would take half a minute; `make bench-eval` measures it."""
+    assert tau2_cost(1, ("ours",))["ours"] > 0
+
+
+def test_eval_refuses_what_it_cannot_compare(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"memory_kv was given"):
+        bfcl_cost.bfcl_cost(("memory_kv",), 1, 1, tmp_path)
 
 
 def test_packing_runs(tmp_path: Path) -> None:

@@ -1,0 +1,68 @@
+"""Tool calls of the evaluated model: which may be evaluated, which fit, and how they go into the history. Needs nothing of either
+environment but jsonschema.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Set
+from typing import Any
+
+from jsonschema import Draft202012Validator
+from jsonschema.exceptions import SchemaError, UnknownType
+
+JsonObject = dict[str, Any]
+
+
+def request_seed(seed: int, trial: int, name: str, step: int) -> int:
+    """A seed of 31 bits for one request, the same in every run and another for each (trial, id, step)."""
+    return int.from_bytes(hashlib.sha256(repr((seed, trial, name, step)).encode()).digest()[:4], "big") >> 1
+
+
+def objection(name: str, arguments: str, executable: Mapping[str, Set[str]]) -> str | None:
+    """Why a call must not be evaluated, in the words Python would use; None if it may be. `executable` holds the arguments of
+    each tool."""
+    if name not in executable:
+        return f"name {name!r} is not defined"
+    try:
+        given = json.loads(arguments)
+    except ValueError:
+        return None  # not JSON: the official decoder refuses it before anything runs
+    unknown = [key for key in given if key not in executable[name]] if isinstance(given, dict) else []
+    return f"{name}() got an unexpected keyword argument {unknown[0]!r}" if unknown else None
+
+
+def fits(name: str, arguments: str, declared: JsonObject) -> bool:
+    """Whether a call names a declared tool and its arguments fit that tool's schema."""
+    try:
+        return name in declared and Draft202012Validator(declared[name]).is_valid(json.loads(arguments))
+    except (ValueError, SchemaError, UnknownType):
+        return False
+
+
+def as_history(message: JsonObject, reasoning: str) -> JsonObject:
+    """The reply as the next request carries it. Arguments that are no JSON object would make servers refuse the request."""
+    history: JsonObject = {"role": "assistant", "content": message.get("content")}
+    if reasoning:
+        history |= {"reasoning": reasoning, "reasoning_content": reasoning}
+    if calls := message.get("tool_calls"):
+        history["tool_calls"] = [
+            {
+                "id": call.get("id") or f"call_{position}",
+                "type": "function",
+                "function": {
+                    "name": call["function"]["name"],
+                    "arguments": call["function"]["arguments"] if is_object(call["function"]["arguments"]) else "{}",
+                },
+            }
+            for position, call in enumerate(calls)
+        ]
+    return history
+
+
+def is_object(text: str) -> bool:
+    try:
+        return isinstance(json.loads(text), dict)
+    except ValueError:
+        return False

@@ -1,0 +1,181 @@
+"""Figure 5: Pass^k against k with confidence bands, ours beside the paper's Pass@1, as PNG and PDF."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from math import ceil
+from pathlib import Path
+from typing import Any
+
+from matplotlib.figure import Figure
+
+from core.records import replacing
+from evaluation.evaluated import Evaluated
+from evaluation.paper import FIGURE_5_MODELS, TABLE_2, TABLE_2_COLUMNS
+from evaluation.passk import Estimate, counts, estimate, pass_hat_k
+from evaluation.results import TrialRecord
+from evaluation.tau2 import do_nothing
+
+NAME = "figure_5"
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+"""Okabe and Ito's, which colour-blind readers tell apart; line styles and markers differ too."""
+MARKERS, DASHES = "osD^vPX", ("-", "--", "-.", ":")
+PAPER_MARKERS = "^sD"
+
+# Sizes in inches.
+PANEL, MARGIN, GAP, TOP, AXIS = 2.3, 0.62, 0.28, 0.32, 0.5
+LEGEND_LINE, NOTE_LINE, LEGEND_COLUMN = 0.16, 0.115, 2.0
+CHARACTERS_PER_INCH = 21
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One plot: `domain` is a τ² domain of the paper's, if it is one; `holds` says which trials belong to it."""
+
+    title: str
+    holds: Callable[[TrialRecord], bool]
+    domain: str | None = None
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Pass^k of one model at each k for which some task has enough trials."""
+
+    label: str
+    points: dict[int, Estimate]
+
+
+def panels() -> list[Panel]:
+    """τ²'s domains in the order of the paper's figure, then the other benchmarks."""
+
+    def tau2(domain: str) -> Panel:
+        return Panel(f"τ² {domain}", lambda r: r.benchmark == "tau2" and r.category == domain, domain)
+
+    return [
+        *(tau2(domain) for domain in ("retail", "airline", "telecom")),
+        Panel("BFCL, all tasks", lambda r: r.benchmark == "bfcl"),
+        Panel("held-out, unseen databases", lambda r: r.benchmark == "heldout" and r.category == "unseen_databases"),
+        Panel("held-out, trained databases", lambda r: r.benchmark == "heldout" and r.category == "trained_databases"),
+    ]
+
+
+def curves(panel: Panel, evaluations: Sequence[Evaluated]) -> list[Curve]:
+    """One for each model with trials in the panel."""
+    found = []
+    for each in evaluations:
+        for model in each.models:
+            table = counts(filter(panel.holds, model.records))
+            most = max((held for held, _ in table.values()), default=0)
+            points = {k: e for k in range(1, most + 1) if (e := estimate(table, pass_hat_k, k))}
+            if points:
+                found.append(Curve(f"{model.name} {each.mark(model)}", points))
+    return found
+
+
+def draw_figure_5(evaluations: Sequence[Evaluated], directory: Path) -> list[Path]:
+    """Write figure_5.png and figure_5.pdf; nothing where no trial was held."""
+    drawn = [(panel, found) for panel in panels() if (found := curves(panel, evaluations))]
+    if not drawn:
+        return []
+    width = 2 * MARGIN + len(drawn) * PANEL + (len(drawn) - 1) * GAP
+    notes = _wrapped(evaluations, width)
+    labels = list(dict.fromkeys(curve.label for _, found in drawn for curve in found))
+    columns = max(1, min(3, int(width / LEGEND_COLUMN)))
+    entries = len(labels) + (len(FIGURE_5_MODELS) + 1 if any(panel.domain for panel, _ in drawn) else 0)
+    legend = LEGEND_LINE * (0.5 + ceil(entries / columns))
+    height = TOP + PANEL + AXIS + legend + NOTE_LINE * len(notes) + 0.1
+    figure = Figure(figsize=(width, height))
+    for place, (panel, found) in enumerate(drawn):
+        left, bottom = MARGIN + place * (PANEL + GAP), height - TOP - PANEL
+        axes = figure.add_axes((left / width, bottom / height, PANEL / width, PANEL / height))
+        _draw(axes, panel, found, labels, evaluations)
+        axes.set_ylabel(r"Pass$^{\,k}$ (%)" if place == 0 else "", fontsize=8)
+        axes.tick_params(labelleft=place == 0)
+    handles = {text: line for axes in figure.axes for line, text in zip(*axes.get_legend_handles_labels(), strict=True)}
+    figure.legend(
+        handles.values(),
+        handles.keys(),
+        loc="upper center",
+        bbox_to_anchor=(0.5, (height - TOP - PANEL - AXIS) / height),
+        ncols=columns,
+        fontsize=6.5,
+        frameon=False,
+    )
+    lowest = (height - TOP - PANEL - AXIS - legend) / height
+    figure.text(0.1 / width, lowest, "\n".join(notes), fontsize=5.5, va="top", color="#444444", linespacing=1.25)
+    return [_save(figure, directory / f"{NAME}.{ending}") for ending in ("png", "pdf")]
+
+
+def _draw(
+    axes: Any, panel: Panel, found: Sequence[Curve], labels: Sequence[str], evaluations: Sequence[Evaluated]
+) -> None:
+    most = max(k for curve in found for k in curve.points)
+    for curve in found:
+        number = labels.index(curve.label)
+        ks = list(curve.points)
+        colour = COLOURS[number % len(COLOURS)]
+        low, value, high = ([100 * getattr(curve.points[k], part) for k in ks] for part in ("low", "value", "high"))
+        axes.fill_between(ks, low, high, color=colour, alpha=0.15, linewidth=0)
+        if len(ks) == 1:  # a band over a single k has no width
+            axes.vlines(ks, low, high, color=colour, alpha=0.4, linewidth=2)
+        axes.plot(
+            ks,
+            value,
+            DASHES[number % len(DASHES)],
+            color=colour,
+            marker=MARKERS[number % len(MARKERS)],
+            markersize=3.5,
+            linewidth=1.3,
+            label=curve.label,
+        )
+    if panel.domain:
+        _draw_paper(axes, panel.domain)
+        _draw_nothing(axes, panel, evaluations)
+    axes.set_title(panel.title, fontsize=9)
+    axes.set_xlabel(r"$k$", fontsize=8)
+    axes.set_xlim(0.7, max(most, 2) + 0.15)
+    axes.set_xticks(range(1, max(most, 2) + 1))
+    axes.set_ylim(-3, 103)
+    axes.set_yticks(range(0, 101, 20))
+    axes.tick_params(labelsize=7)
+    axes.grid(axis="y", color="#dddddd", linewidth=0.5)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+def _draw_paper(axes: Any, domain: str) -> None:
+    """The paper's Pass@1, which is its Pass^1, a little to the left of ours."""
+    papers = dict(TABLE_2)
+    for name, marker in zip(FIGURE_5_MODELS, PAPER_MARKERS, strict=True):
+        value = papers[name][TABLE_2_COLUMNS.index(domain)]
+        style = {"markerfacecolor": "white", "markeredgecolor": "#555555", "markersize": 5, "clip_on": False}
+        axes.plot([0.85], [value], marker, label=f"{name} (paper, Pass@1)", zorder=5, **style)
+
+
+def _draw_nothing(axes: Any, panel: Panel, evaluations: Sequence[Evaluated]) -> None:
+    """What doing nothing scores on our tasks of the domain, one line for each share that there is."""
+    shares = {do_nothing([r for r in each.records if panel.holds(r)]).get(str(panel.domain)) for each in evaluations}
+    for share in sorted(share for share in shares if share is not None):
+        axes.axhline(
+            100 * share, color="#999999", linewidth=0.8, linestyle=(0, (1, 2)), label="doing nothing, our tasks"
+        )
+
+
+def _wrapped(evaluations: Sequence[Evaluated], width: float) -> list[str]:
+    first = "Bands: 95 % bootstrap over tasks. Pass^k is averaged over the tasks with at least k trials that were held."
+    lines = [first, *(f"[{each.number}] {'; '.join(each.caveats())}" for each in evaluations)]
+    return [
+        part
+        for line in lines
+        for part in textwrap.wrap(line, int(width * CHARACTERS_PER_INCH), subsequent_indent="    ")
+    ]
+
+
+def _save(figure: Figure, path: Path) -> Path:
+    """The same trials give the same bytes: the file holds no date."""
+    with replacing(path) as temporary:
+        dated = {"CreationDate": None} if path.suffix == ".pdf" else {}
+        figure.savefig(temporary, format=path.suffix[1:], dpi=220, metadata=dated)
+    return path

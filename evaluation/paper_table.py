@@ -1,0 +1,48 @@
+"""A table that stands beside the paper's."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from core.messages import Frozen
+from evaluation.passk import Estimate
+
+
+class PaperTable(Frozen):
+    """A table as rows of cells; `notes` are what a reader must know to read our rows."""
+
+    name: str
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    notes: tuple[str, ...] = ()
+
+    def markdown(self) -> str:
+        lines = [
+            f"### {self.title}",
+            "",
+            _line(self.columns),
+            _line(["---"] * len(self.columns)),
+            *map(_line, self.rows),
+        ]
+        return "\n".join([*lines, *(["", *(f"- {note}" for note in self.notes)] if self.notes else [])])
+
+
+def _line(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def percent(share: float | None) -> str:
+    return cell(None if share is None else 100 * share)
+
+
+def cell(value: float | None) -> str:
+    return "–" if value is None else f"{value:.1f}"
+
+
+def interval(estimate: Estimate | None, form: str = ".1f") -> str:
+    """An estimate in % with its interval; "–" where there is none."""
+    if estimate is None:
+        return "–"
+    value, low, high = (format(100 * figure, form) for figure in (estimate.value, estimate.low, estimate.high))
+    return f"{value} [{low}, {high}]"

@@ -1,0 +1,77 @@
+"""The evaluation stage: every model through every benchmark, into one run directory; then their scores."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from rich.console import Console
+
+from core.records import write_jsonl
+from core.serving import Server, free_ports, running
+from evaluation.benchmark import Benchmark, Context
+from evaluation.endpoint import Endpoint
+from evaluation.progress import BenchmarkProgress
+from evaluation.results import TrialRecord
+from evaluation.scores import RECORDS, ModelScores, located, sum_up
+from evaluation.suite import EvaluateSettings, Target, find_generation, served
+
+Benchmarks = Callable[[], dict[str, Benchmark]]
+"""Makes the chosen benchmarks, new for each model: a client belongs to the event loop of one run."""
+
+
+@contextmanager
+def user_simulator(settings: EvaluateSettings, logs: Path) -> Iterator[Endpoint]:
+    """τ²'s user: the endpoint that was named, or the scripted customer started here."""
+    if settings.simulator or "tau2" not in settings.benchmarks:
+        yield Endpoint(base_url=settings.simulator or "", model=settings.simulator_model)
+        return
+    (port,) = free_ports(1)
+    command = (sys.executable, "-m", "generation.llm.server", "--port", str(port))
+    with running([Server(command, port, logs / "customer.log")], "the scripted customer", 60) as urls:
+        yield Endpoint(base_url=urls[0], model=settings.simulator_model)
+
+
+def hold(
+    settings: EvaluateSettings, targets: Sequence[Target], benchmarks: Benchmarks, directory: Path, console: Console
+) -> list[TrialRecord]:
+    """Every trial of every benchmark with every target; what is in `directory` already is kept. All records, which also stand
+    in its records.jsonl."""
+    trained_on = [(find_generation(settings, target.training), target.held_back) for target in targets]
+    known = [each for each in trained_on if each[0]]
+    seen = tuple(dict.fromkeys(generation for generation, _ in known if generation))
+    logs = directory / "logs"
+    held: list[TrialRecord] = []
+    with user_simulator(settings, logs) as user:
+        for target, own in zip(targets, trained_on, strict=True):
+            # Where nothing is known of a model's training it is compared on the databases of the first of which it is.
+            generation, held_back = own if own[0] or not known else known[0]
+            with served(target, settings, logs) as endpoint, BenchmarkProgress(console, target.label) as progress:
+                shared = directory / "shared"
+                context = Context(endpoint, settings.trials, user, generation, held_back, seen=seen, shared=shared)
+                records = {
+                    name: benchmark.run(context, directory / target.label / name, progress)
+                    for name, benchmark in benchmarks().items()
+                }
+            held += located(directory, target.label, records)
+            write_jsonl(directory / RECORDS, held)
+    return held
+
+
+def score(
+    targets: Sequence[Target], benchmarks: Benchmarks, records: Sequence[TrialRecord], ks: tuple[int, ...]
+) -> list[ModelScores]:
+    """The scores of each target."""
+    return [
+        sum_up(
+            target.label,
+            target.source,
+            target.mixture,
+            benchmarks(),
+            [record for record in records if record.model == target.label],
+            ks,
+        )
+        for target in targets
+    ]

@@ -1,0 +1,100 @@
+"""What BFCL costs us beside the official command line: the same categories, threads, server and answers, in turn."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import statistics
+import subprocess
+import time
+import urllib.request
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from core.settings import UserError, closest
+from evaluation.bfcl import BfclSettings, run
+from evaluation.bfcl_categories import MEMORY, SIZES, WEB_SEARCH
+from evaluation.endpoint import Endpoint
+from evaluation.known.check import known_answers
+from evaluation.results import TrialRecord
+from scripts.bench.report import Figure
+
+CATEGORIES = tuple(category for category in SIZES if category not in (*MEMORY, *WEB_SEARCH))
+OFFICIAL_MODEL = "openbmb/MiniCPM-SALA-FC"
+"""A model that the official package sends to any OpenAI-compatible server, with no template of its own."""
+
+
+def bfcl_cost(
+    categories: tuple[str, ...], in_flight: int, repeats: int, directory: Path
+) -> tuple[tuple[Figure, ...], dict[str, Any]]:
+    """The figure and what it rests on; `categories` empty means non-live, live and multi-turn, all 4,441 tasks. Raises UserError
+    if the two did not score the same."""
+    settings = BfclSettings(subset="full", categories=categories or CATEGORIES)
+    for category in categories:
+        if category not in CATEGORIES:
+            raise UserError(f"categories={category} was given; {closest(category, list(CATEGORIES))}")
+    shutil.rmtree(directory, ignore_errors=True)
+    ours, official = [], []
+    requests = [0]
+    with known_answers("bfcl-by-opening", directory / "server.log", in_flight) as endpoint:
+        for turn in range(repeats):
+            began = time.monotonic()
+            records = run(endpoint, settings, directory / f"ours-{turn}", trials=1)
+            ours.append(time.monotonic() - began)
+            requests.append(_answered(endpoint))
+            began = time.monotonic()
+            passed = _official(endpoint, settings, directory / f"official-{turn}")
+            official.append(time.monotonic() - began)
+            requests.append(_answered(endpoint))
+            _compare(records, passed)
+    notes = {
+        "tasks": len(records),
+        "ours_s": [round(seconds, 1) for seconds in ours],
+        "official_s": [round(seconds, 1) for seconds in official],
+        "requests": {"ours": requests[1], "official": requests[2] - requests[1]},
+        "passed, with both": passed,
+    }
+    ratio = statistics.median(other / own for own, other in zip(ours, official, strict=True))
+    name = f"BFCL, {in_flight} in flight: official command line's span over ours"
+    return (Figure(name=name, value=ratio, target=1.0, better="higher"),), {"bfcl": notes}
+
+
+def _official(endpoint: Endpoint, settings: BfclSettings, root: Path) -> dict[str, int]:
+    """`bfcl generate` and `bfcl evaluate` as a user runs them; how many tasks of each category passed."""
+    root.mkdir(parents=True)
+    environment = {
+        "BFCL_PROJECT_ROOT": str(root.absolute()),
+        "OPENAI_BASE_URL": endpoint.base_url,
+        "OPENAI_API_KEY": endpoint.api_key(),
+        "NO_PROXY": "127.0.0.1",
+        "no_proxy": "127.0.0.1",
+        "OMP_NUM_THREADS": "1",
+    }
+    what = ("--model", OFFICIAL_MODEL, "--test-category", ",".join(settings.categories or ()))
+    for phase in (("generate", "--num-threads", str(endpoint.concurrency)), ("evaluate",)):
+        command = (str(settings.python), "-m", "bfcl_eval", *phase, *what)
+        with (root / "log").open("ab") as log:
+            done = subprocess.run(command, env=os.environ | environment, stdout=log, stderr=log, check=False)
+        if done.returncode:
+            raise UserError(f"{' '.join(command)} ended with code {done.returncode}; see {root / 'log'}")
+    files = sorted((root / "score").rglob("BFCL_v4_*_score.json"))
+    headers = {path: json.loads(path.open(encoding="utf-8").readline()) for path in files}
+    return {
+        path.stem.removeprefix("BFCL_v4_").removesuffix("_score"): header["correct_count"]
+        for path, header in headers.items()
+    }
+
+
+def _answered(endpoint: Endpoint) -> int:
+    with urllib.request.urlopen(endpoint.base_url.removesuffix("/v1") + "/figures", timeout=10) as reply:
+        return int(json.load(reply)["requests"])
+
+
+def _compare(records: Sequence[TrialRecord], official: Mapping[str, int]) -> None:
+    ours = Counter(dict.fromkeys(official, 0))
+    ours.update(record.category for record in records if record.success)
+    if ours != official:
+        raise UserError(f"the official command line scored {dict(official)}, we {dict(ours)}")

@@ -1,0 +1,38 @@
+"""What a sample of τ²'s airline costs in CPU: inspect-evals' own task beside ours, both answered at once with the gold actions."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from core.records import write_json
+from evaluation.known.check import known_answers
+from evaluation.tau2_data import split_tasks
+from evaluation.tau2_settings import Tau2Request, Tau2Settings
+
+
+def tau2_cost(samples: int, kinds: Sequence[str] = ("stock", "ours")) -> dict[str, float]:
+    """{"stock": …, "ours": …}: CPU seconds a sample, over `samples` airline tasks (1 to 49), each in a process of its own."""
+    with tempfile.TemporaryDirectory() as name, known_answers("tau2", Path(name) / "server.log", 1) as endpoint:
+        tasks = split_tasks("airline", "base")[: samples + 1]
+        chosen = Tau2Settings(smoke={"airline": tasks}, max_steps=100)
+        return {
+            kind: _measured(
+                kind, Tau2Request(endpoint=endpoint, settings=chosen, trials=1, directory=Path(name) / kind)
+            )
+            for kind in kinds
+        }
+
+
+def _measured(kind: str, request: Tau2Request) -> float:
+    told = request.directory / "request.json"
+    write_json(told, request.model_dump(mode="json"))
+    command = (sys.executable, "-m", "scripts.bench.tau2_samples", kind, str(told))
+    # The stock task leaves files of 7 MB in the temporary directory.
+    places = {"TMPDIR": str(request.directory), "XDG_DATA_HOME": str(request.directory)}
+    done = subprocess.run(command, env=os.environ | places, check=True, stdout=subprocess.PIPE, text=True)
+    return float(done.stdout.splitlines()[-1])

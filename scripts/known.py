@@ -1,0 +1,72 @@
+"""make eval-known [only=[bfcl]] [concurrency=16]: benchmarks against servers whose answers are known, beside what they must score.
+
+A benchmark joins with a brain in evaluation/known/__main__.py and a check here.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+
+from rich.table import Table
+
+from core.console import stage_console
+from core.records import write_json
+from core.settings import UserError, closest
+from evaluation.known import bfcl_check, tau2_check
+from evaluation.known.check import KnownSettings, Row
+from evaluation.progress import BenchmarkProgress
+from evaluation.results import Progress
+from scripts.bench.report import read_settings
+from scripts.launch import clear_errors
+
+CHECKS: dict[str, Callable[[KnownSettings, Progress | None], list[Row]]] = {
+    "bfcl": bfcl_check.check,
+    "tau2": tau2_check.check,
+}
+
+
+def main() -> None:
+    """Exit code 1 where a score is not the known one."""
+    with clear_errors():
+        settings = read_settings(sys.argv[1:], KnownSettings)
+        for name in settings.only:
+            if name not in CHECKS:
+                raise UserError(f"only={name} was given; {closest(name, list(CHECKS))}")
+        console = stage_console()
+        rows: list[Row] = []
+        for name in settings.only or CHECKS:
+            with BenchmarkProgress(console, "known answers") as progress:
+                rows += CHECKS[name](settings, progress)
+        console.print(table(rows))
+        path = settings.outputs / "known" / "known.json"
+        write_json(path, [row.model_dump() for row in rows])
+        console.print(f"written to {path}", soft_wrap=True)
+    if wrong := [row for row in rows if not row.holds]:
+        raise SystemExit(f"{len(wrong)} of {len(rows)} scores are not the known ones")
+
+
+def table(rows: list[Row]) -> Table:
+    made = Table(
+        "benchmark", "category", "answers", "tasks", "passed", "known", "%", "seconds", "", title="known answers"
+    )
+    for row in rows:
+        share = f"{100 * row.passed / row.tasks:.2f}" if row.tasks else "–"
+        seconds = "" if row.seconds is None else f"{row.seconds:.1f}"
+        verdict = "[green]holds[/]" if row.holds else "[bold red]differs[/]"
+        made.add_row(
+            row.benchmark,
+            row.category,
+            row.answers,
+            str(row.tasks),
+            str(row.passed),
+            str(row.expected),
+            share,
+            seconds,
+            verdict,
+        )
+    return made
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,27 @@
+"""What the tests of BFCL share: the environment's place, settings, and outcomes by task."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from replay import Brain, ReplayServer
+
+from evaluation.bfcl import BfclSettings
+from evaluation.results import TrialRecord
+
+REPOSITORY = Path(__file__).parents[2]
+PYTHON = REPOSITORY / ".venv-bfcl/bin/python"
+
+Serve = Callable[[Brain], ReplayServer]
+needs_bfcl = pytest.mark.skipif(not PYTHON.is_file(), reason="BFCL's own environment is not built (make setup)")
+
+
+def settings(tasks: dict[str, tuple[str, ...]], **more: Any) -> BfclSettings:
+    return BfclSettings(**{"smoke": tasks, "python": PYTHON, "retries": 0, "attempts": 1, **more})
+
+
+def outcome(records: Iterable[TrialRecord]) -> dict[str, bool | None]:
+    return {record.task_id: record.success for record in records}

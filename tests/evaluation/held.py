@@ -1,0 +1,46 @@
+"""The held-out benchmark as tests hold it: with a model in this process."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from core.dialogue import Dialogue
+from core.records import read_jsonl
+from evaluation.benchmark import Context
+from evaluation.endpoint import Endpoint
+from evaluation.heldout import Heldout, Session
+from evaluation.results import TrialRecord
+
+CONF = Path(__file__).parents[2] / "conf"
+NOWHERE = Endpoint(base_url="http://127.0.0.1:9/v1", model="m")
+Make = Callable[..., Heldout]
+
+
+def conf(name: str) -> dict[str, Any]:
+    loaded = yaml.safe_load((CONF / name).read_text())
+    assert isinstance(loaded, dict)
+    return {key: value for key, value in loaded.items() if key not in ("defaults", "_target_")}
+
+
+class Local(Session):
+    """Asks a model in this process instead of the endpoint."""
+
+    llm: Any
+
+    def _agent(self, trial: int) -> Any:
+        return self.llm
+
+
+def hold(llm: Any, benchmark: Heldout, generation: Path | None, directory: Path, trials: int = 1) -> list[TrialRecord]:
+    session = Local(benchmark, Context(NOWHERE, trials, NOWHERE, generation), directory)
+    session.llm = llm
+    return asyncio.run(session.run())
+
+
+def dialogues(directory: Path) -> dict[str, Dialogue]:
+    return {path.stem: next(read_jsonl(path, Dialogue)) for path in sorted((directory / "dialogues").iterdir())}

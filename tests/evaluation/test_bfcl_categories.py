@@ -1,0 +1,111 @@
+"""BFCL's sums, against the official tables and by hand."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import random
+import subprocess
+from pathlib import Path
+
+import pytest
+from bfcl_runs import PYTHON, REPOSITORY, needs_bfcl
+
+from core.sampling import Sampling
+from evaluation.bfcl_categories import SIZES, aggregate
+from evaluation.results import TrialRecord
+
+OFFICIAL = """
+import sys
+from pathlib import Path
+from evaluation.bfcl_official import MODEL_CONFIG_MAPPING, ModelConfig
+from bfcl_eval.eval_checker import eval_runner_helper as helper
+names = dict.fromkeys(("model_name", "display_name", "url", "org", "license", "model_handler"), "m")
+MODEL_CONFIG_MAPPING["m"] = ModelConfig(**names)
+table, score = {}, Path(sys.argv[1])
+helper.update_leaderboard_table_with_local_score_file(table, score)
+helper.generate_leaderboard_csv(table, score)
+"""
+COLUMNS = {
+    "data_overall.csv": {
+        "Overall Acc": "overall",
+        "Memory Acc": "memory",
+        "Web Search Acc": "web_search",
+        "Relevance Detection": "relevance",
+        "Irrelevance Detection": "irrelevance",
+    },
+    "data_non_live.csv": {"Non-Live Overall Acc": "non_live"},
+    "data_live.csv": {"Live Overall Acc": "live"},
+    "data_multi_turn.csv": {"Multi Turn Overall Acc": "multi_turn"},
+    "data_agentic.csv": {"Agentic Overall Acc": "agentic"},
+}
+
+
+def record(category: str, number: int, success: bool | None, trial: int = 0) -> TrialRecord:
+    return TrialRecord(
+        benchmark="bfcl",
+        harness="h",
+        category=category,
+        task_id=f"{category}_{number}",
+        trial=trial,
+        model="m",
+        success=success,
+        infrastructure_error="down" if success is None else None,
+        stop_reason="stop",
+        sampling=Sampling(),
+    )
+
+
+@needs_bfcl
+@pytest.mark.slow
+def test_all_figures_of_a_whole_run_are_the_official_tables(tmp_path: Path) -> None:
+    rng = random.Random(5)
+    records = []
+    for category, size in SIZES.items():
+        share = rng.random()
+        outcomes = [rng.random() < share for _ in range(size)]
+        records += [record(category, number, success) for number, success in enumerate(outcomes)]
+        header = {"accuracy": sum(outcomes) / size, "correct_count": sum(outcomes), "total_count": size}
+        path = tmp_path / "score" / "m" / f"BFCL_v4_{category}_score.json"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(header) + "\n")
+    environment = os.environ | {"BFCL_PROJECT_ROOT": str(tmp_path), "PYTHONPATH": str(REPOSITORY)}
+    subprocess.run([PYTHON, "-P", "-c", OFFICIAL, tmp_path / "score"], env=environment, check=True)
+    ours = aggregate(records)
+    for name, columns in COLUMNS.items():
+        (row,) = csv.DictReader((tmp_path / "score" / name).read_text().splitlines())
+        for column, group in columns.items():
+            value = ours[group]
+            assert value is not None
+            assert row[column] == f"{100 * value:.2f}%", column
+    assert ours["overall_of_what_was_run"] == ours["overall"]
+    assert ours["agentic_without_web"] == ours["memory"]
+
+
+def test_aggregates_follow_the_official_weights() -> None:
+    records = [record("simple_python", n, True) for n in range(4)] + [record("simple_java", 0, False)]
+    records += [record("multiple", 0, True), record("multiple", 1, False), record("irrelevance", 0, True)]
+    records += [record("live_simple", 0, False)] + [record("live_multiple", n, True) for n in range(3)]
+    figures = aggregate(records)
+    assert figures["non_live"] == pytest.approx(0.5), "mean of simple (1 + 0)/2 and multiple 1/2"
+    assert figures["live"] == pytest.approx(0.75), "weighted by count"
+    assert figures["irrelevance"] == 1.0
+    assert figures["multi_turn"] is None
+    assert figures["overall_of_what_was_run"] == pytest.approx((0.5 + 0.75 + 1.0) / 3), "three groups of equal weight"
+    assert figures["overall"] is None
+
+
+def test_without_web_search_the_agentic_part_is_the_memory() -> None:
+    records = [record("memory_kv", n, n == 0) for n in range(4)] + [record("memory_rec_sum", 0, True)]
+    records += [record("multi_turn_base", 0, True), record("multi_turn_base", 1, False)]
+    figures = aggregate(records)
+    assert figures["memory"] == figures["agentic_without_web"] == pytest.approx((0.25 + 1.0) / 2)
+    assert figures["agentic"] is None
+    assert figures["overall_of_what_was_run"] == pytest.approx((30 * 0.5 + 40 * 0.625) / 70)
+
+
+def test_several_trials_are_averaged_and_lost_ones_left_out() -> None:
+    records = [record("multiple", 0, True, 0), record("multiple", 0, False, 1), record("multiple", 0, None, 2)]
+    records += [record("multiple", 1, None, 0), record("multiple", 2, True, 0)]
+    assert aggregate(records)["non_live"] == pytest.approx((0.5 + 1.0) / 2)

@@ -1,0 +1,148 @@
+"""The official backend against a stand-in for the program (official_tau2.py), whose results have the form of release 1.0.1's."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from core.settings import UserError
+from evaluation.endpoint import Endpoint
+from evaluation.results import TrialRecord
+from evaluation.tau2 import Tau2, do_nothing, run
+from evaluation.tau2_official import JUDGE, NOWHERE
+from evaluation.tau2_settings import Tau2Settings
+
+MODEL = Endpoint(base_url="http://model/v1", model="org/model", api_key_env="MODEL_KEY", concurrency=5)
+USER = Endpoint(base_url="http://user/v1", model="simulator", api_key_env="USER_KEY")
+JUDGED = Endpoint(base_url="http://judge/v1", model="a-judge", api_key_env="JUDGE_KEY")
+
+
+@pytest.fixture
+def executable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    for name in ("MODEL_KEY", "USER_KEY", "JUDGE_KEY"):
+        monkeypatch.setenv(name, f"the secret {name}")
+    path = tmp_path / "bin" / "tau2"
+    path.parent.mkdir()
+    stand_in = Path(__file__).with_name("official_tau2.py")
+    path.write_text(f'#!/bin/sh\nexec "{sys.executable}" "{stand_in}" "$@"\n')
+    path.chmod(0o755)
+    return path
+
+
+def settings(executable: Path | None, judge: Endpoint | None = JUDGED, **more: Any) -> Tau2Settings:
+    official = {"executable": executable, "version": "1.0.1", "judge": judge}
+    return Tau2Settings(**{"backend": "official", "official": official, "user": USER, "attempts": 1, **more})
+
+
+def by_task(records: list[TrialRecord]) -> dict[str, tuple[bool | None, str]]:
+    return {record.task_id: (record.success, record.stop_reason) for record in records if record.trial == 1}
+
+
+def test_results_become_trials_and_what_was_lost_is_run_again(executable: Path, tmp_path: Path) -> None:
+    chosen = settings(executable, smoke={"retail": tuple("012345"), "airline": ("0",)})
+    ticks: list[tuple[str, int, int]] = []
+    records = run(MODEL, chosen, tmp_path / "run", 2, lambda *progress: ticks.append(progress))
+    assert len(records) == 14
+    assert by_task([record for record in records if record.category == "retail"]) == {
+        "0": (True, "stop"),
+        "1": (False, "stop"),
+        "2": (None, "infrastructure"),
+        "3": (False, "max_steps"),
+        "4": (False, "context_length"),
+        "5": (False, "stop"),
+    }
+    one = next(record for record in records if record.task_id == "1")
+    assert (one.prompt_tokens, one.completion_tokens, one.seconds) == (30, 8, 0.5), "the user's are not the model's"
+    assert (one.simulator, one.harness, one.model) == ("simulator", "official tau2 1.0.1", "org/model")
+    assert {record.task_id: record.judge for record in records}["5"] == "a-judge"
+    assert one.judge is None, "no assertion was judged"
+    assert records[2].infrastructure_error == "connection refused"
+    assert ticks[-1] == ("τ²-bench", 14, 14)
+
+    again = run(MODEL, chosen, tmp_path / "run", 2)
+    assert by_task(again) == by_task(records) | {"2": (True, "stop")}
+    assert run(MODEL, chosen, tmp_path / "run", 2) == again
+    calls = (tmp_path / "run/official/retail/calls.jsonl").read_text().splitlines()
+    assert len(calls) == 2, "nothing was left for a third"
+    assert (tmp_path / "run/official/airline/calls.jsonl").read_text().count("\n") == 1, "nothing was lost there"
+    _check_transcripts(tmp_path / "run")
+    _check_call(json.loads(calls[0]))
+
+
+def _check_transcripts(directory: Path) -> None:
+    names = {str(path.relative_to(directory / "transcripts")) for path in directory.glob("transcripts/*/*")}
+    assert names == {f"retail/{task}-{trial}.txt" for task in "1345" for trial in (0, 1)}
+    told = (directory / "transcripts/retail/1-1.txt").read_text()
+    assert "failed: DB\nnot told: 42\n" in told
+    assert '-> get_user({"user_id": "ü"})' in told
+    assert "judged as not met: It is kind. (It was not.)" in (directory / "transcripts/retail/5-0.txt").read_text()
+    assert "Simulation terminated prematurely." in (directory / "transcripts/retail/3-0.txt").read_text()
+
+
+def _check_call(call: dict[str, Any]) -> None:
+    arguments = call["arguments"]
+    assert "secret" not in json.dumps(arguments), "arguments are kept in results.json"
+    assert arguments["--domain"] == "retail"
+    assert arguments["--task-ids"] == list("012345")
+    assert (arguments["--num-trials"], arguments["--max-steps"], arguments["--max-concurrency"]) == ("2", "200", "5")
+    assert (arguments["--agent-llm"], arguments["--user-llm"]) == ("hosted_vllm/org/model", "litellm_proxy/simulator")
+    agent, user = (json.loads(arguments[f"--{side}-llm-args"]) for side in ("agent", "user"))
+    assert (agent["api_base"], agent["temperature"], agent["extra_body"]) == ("http://model/v1", 0.6, {"top_k": 20})
+    assert user["api_base"] == "http://user/v1"
+    assert call["environment"] == {
+        "HOSTED_VLLM_API_KEY": "the secret MODEL_KEY",
+        "LITELLM_PROXY_API_KEY": "the secret USER_KEY",
+        "OPENAI_API_KEY": "the secret JUDGE_KEY",
+        "OPENAI_API_BASE": "http://judge/v1",
+        "OPENAI_BASE_URL": "http://judge/v1",
+    }
+
+
+def test_without_a_judge_no_hosted_model_can_be_reached(
+    executable: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "of a hosted model")
+    records = run(MODEL, settings(executable, None, smoke={"airline": ("0",)}), tmp_path / "run", 1)
+    assert do_nothing(records) == {"airline": 1.0}
+    call = json.loads((tmp_path / "run/official/airline/calls.jsonl").read_text())
+    assert {value for name, value in call["environment"].items() if name.startswith("OPENAI")} == {"EMPTY", NOWHERE}
+
+
+def test_two_harnesses_in_one_directory_are_refused(executable: Path, tmp_path: Path) -> None:
+    run(MODEL, settings(executable, smoke={"airline": ("0",)}), tmp_path / "run", 1)
+    for other in (
+        Tau2Settings(smoke={"airline": ("0",)}),
+        settings(executable, smoke={"airline": ("0",)}, max_steps=9),
+    ):
+        with pytest.raises(UserError, match=r"holds trials of 'official tau2 1\.0\.1'; those of '.+' cannot be mixed"):
+            run(MODEL, other, tmp_path / "run", 1)
+
+
+@pytest.mark.parametrize(
+    ("official", "told"),
+    [
+        ({}, "executable=None was given; backend=official expects the path"),
+        ({"executable": "no-such-program", "version": "1"}, "executable=no-such-program was given"),
+        ({"executable": "sh"}, "official.version, the installed release"),
+        ({"executable": "sh", "version": "1"}, f"scored by a judge, .*{JUDGE}.*, or domains without retail"),
+    ],
+)
+def test_what_is_missing_is_named_at_once(official: dict[str, str], told: str) -> None:
+    with pytest.raises(UserError, match=told):
+        Tau2(backend="official", subset="full", domains=["airline", "retail"], official=official)
+
+
+def test_a_file_that_was_cut_off_is_set_aside(executable: Path, tmp_path: Path) -> None:
+    place = tmp_path / "run/official/airline"
+    place.mkdir(parents=True)
+    (place / "results.json").write_text('{"info": {}, "simul')
+    chosen = settings(executable, smoke={"airline": ("0",)})
+    executable.write_text("#!/bin/sh\nexit 0\n")
+    with pytest.raises(UserError, match=r"was cut off .* has been set aside"):
+        run(MODEL, chosen, tmp_path / "run", 1)
+    assert (place / "results.broken.json").is_file()
+    assert not (place / "results.json").exists()
