@@ -17,7 +17,7 @@ from core.tracking import TrackingSettings
 from generation.databases import read_schema, sample_rows
 from generation.environments.base import Worlds
 from generation.figures.quality import QualitySettings
-from generation.figures.statistics import Statistics
+from generation.figures.statistics import CostSettings, Statistics
 from generation.llm.base import LLM
 from generation.outcomes import Outcome
 from generation.pipeline import Beginnings, Pipeline, Subject, origin
@@ -70,6 +70,7 @@ class GenerateSettings(Settings):
     seeds: dict[str, Any]
     user: UserSettings
     quality: QualitySettings
+    costs: CostSettings
     tracking: TrackingSettings
 
     def tasks(self, pipeline: str) -> TaskSettings:
@@ -189,6 +190,7 @@ def _pipeline(
         rollout=settings.pipelines[name].rollout,
         user=settings.user,
         quality=settings.quality,
+        costs=settings.costs,
         seed=settings.seed,
         origin=origin(job.manifest.fingerprint, job.manifest.commit, settings.seed) | {"sampling": sampling},
         beginnings=parts.beginnings,

@@ -103,7 +103,7 @@ def stage(config: DictConfig) -> None:
     plain = settings.model_dump(mode="json")
     made = parts(settings)
     # Seeds and files count by their content, which is in the inputs.
-    neutral = ("outputs", "tracking", "concurrency", "attempts", "executor", "seeds", "toolsets")
+    neutral = ("outputs", "tracking", "concurrency", "attempts", "executor", "costs", "seeds", "toolsets")
     with ExitStack() as stack:
         job = stack.enter_context(
             open_run(settings.outputs, "generate", plain, inputs(settings, made), neutral=neutral)
