@@ -44,14 +44,15 @@ class PipelineSettings(Settings):
 class GenerateSettings(Settings):
     """conf/generate.yaml. `n` dialogues are started in each of `pipelines`, and pass through `stages` in their order.
 
-    `toolsets` starts from the toolsets.jsonl of an earlier run instead of seeds, `start` from dialogues that are there
-    already; `attempts` and `executor` say how often and where a dialogue is made; `density` is the number of tasks in every
-    dialogue, instead of each pipeline's own weights; `serve` is a model (directory or hub id) that is served with `serving`
-    for the time of the run and given to `llm` as its base URLs.
+    `toolsets` starts from the toolsets.jsonl of an earlier run instead of seeds, `start` from dialogues that are there already;
+    `resume` takes up that unfinished run or refuses; `attempts` and `executor` say how often and where a dialogue is made;
+    `density` is the number of tasks in every dialogue, instead of each pipeline's own weights; `serve` is a model (directory or
+    hub id) that is served with `serving` for the time of the run and given to `llm` as its base URLs.
     """
 
     profile: str
     outputs: Path
+    resume: Path | None
     seed: int
     n: int = Field(ge=1)
     concurrency: int = Field(ge=1)
