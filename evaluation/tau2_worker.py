@@ -22,8 +22,8 @@ from inspect_ai.util import store
 from inspect_evals.tau2 import tau2_airline, tau2_retail, tau2_telecom
 from pydantic_core import to_json
 
-from core.messages import schema_error
 from core.records import Journal
+from core.schemas import schema_error
 from core.settings import UserError
 from evaluation.endpoint import Endpoint
 from evaluation.results import TrialRecord, open_journal, settled, trial_key

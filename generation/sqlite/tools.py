@@ -13,7 +13,8 @@ import sqlglot
 from sqlglot import exp
 from sqlglot.errors import SqlglotError
 
-from core.messages import Frozen, ToolSpec, schema_error
+from core.messages import Frozen, ToolSpec
+from core.schemas import schema_error
 from generation.sqlite.guard import OutOfBoundsError, SqlError
 from generation.sqlite.image import Image, quoted
 from generation.sqlite.samples import Sampler, target_table
