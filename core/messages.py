@@ -6,15 +6,12 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Sequence
-from functools import lru_cache
 from typing import Annotated, Any, Literal
 
-from jsonschema import Draft202012Validator
-from jsonschema.exceptions import SchemaError
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, field_validator
-from referencing.exceptions import Unresolvable
+
+from core.schemas import schema_error, schema_problem
 
 
 class ContractError(ValueError):
@@ -42,7 +39,7 @@ class ToolSpec(Frozen):
     @field_validator("parameters", "returns")
     @classmethod
     def _is_json_schema(cls, schema: dict[str, Any] | None) -> dict[str, Any] | None:
-        if schema is not None and (problem := _schema_problem(json.dumps(schema, sort_keys=True))):
+        if schema is not None and (problem := schema_problem(json.dumps(schema, sort_keys=True))):
             raise ValueError(f"not a JSON Schema: {problem}")
         return schema
 
@@ -184,31 +181,3 @@ def _check_call(call: ToolCall, declared: dict[str, ToolSpec], seen: set[str], w
         raise ContractError(
             f"{where}: arguments of {call.name} do not fit its schema: {problem}", "arguments do not fit"
         )
-
-
-def schema_error(value: Any, schema: dict[str, Any]) -> str | None:
-    """The most telling violation of a JSON Schema by `value`, or None."""
-    validator = _validator(json.dumps(schema, sort_keys=True))
-    try:
-        errors = sorted(validator.iter_errors(value), key=lambda e: list(map(str, e.path)))
-    except (Unresolvable, re.error) as error:  # a $ref that leads nowhere, a pattern of another dialect
-        return f"the schema itself cannot be used: {error}"
-    if not errors:
-        return None
-    path = ".".join(str(part) for part in errors[0].path)
-    return f"{path + ': ' if path else ''}{errors[0].message}"
-
-
-@lru_cache(maxsize=4096)
-def _schema_problem(schema: str) -> str | None:
-    """Cached: each line of a dataset repeats the tools of its domain, and checking a schema takes milliseconds."""
-    try:
-        Draft202012Validator.check_schema(json.loads(schema))
-    except SchemaError as error:
-        return error.message
-    return None
-
-
-@lru_cache(maxsize=4096)
-def _validator(schema: str) -> Draft202012Validator:
-    return Draft202012Validator(json.loads(schema))

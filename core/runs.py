@@ -113,15 +113,27 @@ def open_run(
     inputs: dict[str, str] | None = None,
     group: str | None = None,
     neutral: tuple[str, ...] = ("outputs", "tracking"),
+    resume: Path | None = None,
 ) -> Run:
-    """Take up the newest unfinished run of the same fingerprint that no other process holds, or begin one.
+    """Take up the newest unfinished run of the same fingerprint that no other process holds, or begin one; with `resume` take up
+    that run and no other. Raises UserError, which names what differs, where it has another fingerprint or cannot be taken up.
 
-    The fingerprint is of `config` and `inputs` (name -> hash), less the top-level keys in `neutral`, which do not change
-    what is made. `group` is the W&B group; a run that descends from none begins its own.
+    The fingerprint is of `config` and `inputs` (name -> hash), less the keys in `neutral` (`llm.base_urls` is one of those in
+    `llm`), which do not change what is made. `group` is the W&B group; a run that descends from none begins its own.
     """
-    relevant = {key: value for key, value in config.items() if key not in neutral}
-    identity = json.dumps([relevant, inputs or {}], sort_keys=True, default=str)
+    identity = json.dumps([_without(config, neutral), inputs or {}], sort_keys=True, default=str)
     fingerprint = hashlib.sha256(identity.encode()).hexdigest()[:16]
+    if resume:
+        made = read_manifest(resume)
+        if made.fingerprint != fingerprint:
+            differs = _differences(_without(made.config, neutral), _without(config, neutral))
+            differs += _differences(made.inputs, inputs or {})
+            raise UserError(f"resume={resume}: it was made with another configuration: {'; '.join(differs)}")
+        if made.status == "finished":
+            raise UserError(f"resume={resume}: that run is finished")
+        if not (lock := _try_lock(resume)):
+            raise UserError(f"resume={resume}: another process is at work on it")
+        return Run(resume, made, lock, resumed=True)
     root = outputs / stage
     root.mkdir(parents=True, exist_ok=True)
     for directory in sorted((d for d in root.iterdir() if d.is_dir() and not d.is_symlink()), reverse=True):
@@ -157,6 +169,25 @@ def open_run(
     run = Run(directory, manifest, lock, resumed=False)
     run._write()
     return run
+
+
+def _without(config: dict[str, Any], names: tuple[str, ...]) -> dict[str, Any]:
+    """Less the named keys; a dotted name is that of a key within another."""
+    kept = {key: value for key, value in config.items() if key not in names}
+    for key, value in kept.items():
+        within = tuple(name.removeprefix(f"{key}.") for name in names if name.startswith(f"{key}."))
+        if within and isinstance(value, dict):
+            kept[key] = _without(value, within)
+    return kept
+
+
+def _differences(was: Any, now: Any, name: str = "") -> list[str]:
+    """Each value that is another one, by its dotted name."""
+    if isinstance(was, dict) and isinstance(now, dict):
+        keys = sorted(was.keys() | now.keys())
+        parts = (_differences(was.get(key), now.get(key), f"{name}.{key}" if name else key) for key in keys)
+        return [difference for part in parts for difference in part]
+    return [] if was == now else [f"{name} was {json.dumps(was, default=str)} and is {json.dumps(now, default=str)}"]
 
 
 def read_manifest(directory: Path) -> Manifest:

@@ -11,7 +11,7 @@ from inspect_ai.log import EvalSample
 from inspect_ai.model import ChatMessageAssistant
 from pydantic_core import to_jsonable_python
 
-from core.messages import schema_error
+from core.schemas import schema_error
 from evaluation.results import TrialRecord
 from evaluation.tau2_settings import Tau2Request
 

@@ -100,14 +100,14 @@ class Knowledge:
 
     _numbers: set[float] = field(default_factory=set)
     _names: set[str] = field(default_factory=set)
+    _read: list[list[str]] = field(default_factory=list)
     _times: set[float] = field(default_factory=set)
     _dates: list[Date] = field(default_factory=list)
 
     def learn(self, text: str) -> None:
         pieces = _pieces(text)
-        # "ORD 1042" may be said as ORD-1042: neighbours count as one name, too.
-        for length in range(1, 5):
-            self._names.update("".join(pieces[i : i + length]) for i in range(len(pieces) - length + 1))
+        self._names.update(pieces)
+        self._read.append(pieces)
         self._numbers.update(float(_COUNT.index(piece)) for piece in pieces if piece in _COUNT)
         if not _DIGIT.search(text) and "@" not in text:
             return
@@ -127,9 +127,19 @@ class Knowledge:
             case tuple():
                 return any(_same(date, known) for date in fact.value for known in self._dates)
             case str():
-                return "".join(_pieces(fact.value)) in self._names
+                return self._knows_name("".join(_pieces(fact.value)))
             case _:
                 return fact.value in (self._times if fact.kind == "time" else self._numbers)
+
+    def _knows_name(self, name: str) -> bool:
+        """ "ORD 1042" may be said as ORD-1042: neighbours count as one name, too. They are joined only once a name is not met by
+        itself, which is seldom."""
+        if name not in self._names:
+            for pieces in self._read:
+                for length in range(2, 5):
+                    self._names.update("".join(pieces[i : i + length]) for i in range(len(pieces) - length + 1))
+            self._read.clear()
+        return name in self._names
 
 
 def _same(one: Date, other: Date) -> bool:

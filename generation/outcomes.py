@@ -24,8 +24,9 @@ class Outcome(Frozen):
 
     "accepted" and "rejected" carry the dialogue; "failed" says what broke and carries what there was of it. It is `lost` where
     no model answered, which is worth another try, unlike a fault of ours, which would only repeat; `attempt` counts from 1.
-    `seconds` is the dialogue's own wall-clock, `role_seconds` what each role waited for answers; `session` and `clock` (seconds
-    since that session began) give the run's wall-clock across restarts.
+    `seconds` is the dialogue's own wall-clock, `role_seconds` what each role waited for answers, `role_retries` how often its
+    requests were sent again; `session` and `clock` (seconds since that session began) give the run's wall-clock across
+    restarts.
     """
 
     dialogue_id: str
@@ -38,6 +39,7 @@ class Outcome(Frozen):
     tasks_requested: int = 0
     seconds: float = 0.0
     role_seconds: dict[str, float] = Field(default_factory=dict)
+    role_retries: dict[str, int] = Field(default_factory=dict)
     session: int = 0
     clock: float = 0.0
 

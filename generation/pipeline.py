@@ -13,6 +13,7 @@ from core.dialogue import Dialogue
 from core.settings import UserError
 from generation.environments.base import Worlds
 from generation.figures.quality import QualitySettings
+from generation.figures.statistics import CostSettings
 from generation.llm.base import LLM, LLMError, UnusableAnswerError
 from generation.llm.meter import Meter
 from generation.outcomes import Outcome
@@ -59,6 +60,7 @@ class Pipeline:
     rollout: RolloutSettings
     user: UserSettings
     quality: QualitySettings
+    costs: CostSettings
     seed: int
     origin: dict[str, Any]
     beginnings: Beginnings
@@ -86,7 +88,12 @@ class Pipeline:
             # A fault of ours in one dialogue must neither end the run nor vanish: it is recorded and counted.
             outcome = failed(name, f"internal: {type(error).__name__}: {error}", trace=traceback.format_exc())
         spent = {role: round(seconds, 4) for role, seconds in sorted(meter.seconds.items())}
-        update: dict[str, Any] = {"seconds": round(time.monotonic() - started, 4), "role_seconds": spent}
+        again = dict(sorted(meter.retries.items()))
+        update: dict[str, Any] = {
+            "seconds": round(time.monotonic() - started, 4),
+            "role_seconds": spent,
+            "role_retries": again,
+        }
         if unfinished:
             update["dialogue"] = unfinished[-1].model_copy(update={"usage": meter.usage})
         return outcome.model_copy(update=update)

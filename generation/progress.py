@@ -14,7 +14,7 @@ from rich.progress import TextColumn
 from rich.table import Table
 
 from core.console import Bars
-from core.dialogue import Dialogue
+from core.dialogue import Dialogue, RoleUsage, Usage
 from core.messages import AssistantMessage, Message
 from core.records import read_jsonl
 from generation.figures.statistics import Statistics
@@ -70,6 +70,7 @@ def summarise(console: Console, figures: list[Statistics], directory: Path) -> N
         console.print(_toolsets(toolsets, singly=not figures and len(toolsets) <= MAX_DOMAINS))
     if figures:
         console.print(_overview(figures))
+        console.print(_ledger(figures, toolsets))
     for f in figures:
         for part in (_density(f), _details(f)):
             if part.row_count:
@@ -122,6 +123,41 @@ def _overview(figures: list[Statistics]) -> Table:
             "-" if f.throughput is None else f"{f.throughput:,.0f}",
         ]
         table.add_row(f.pipeline, f"{f.accepted}/{f.rejected}/{f.failed}", *spread, *speed)
+    return table
+
+
+def _ledger(figures: list[Statistics], toolsets: list[Toolset]) -> Table:
+    """What each role cost in each pipeline, after what was spent on the toolsets."""
+    table = Table(title="Ledger", box=box.SIMPLE_HEAD, pad_edge=False)
+    for heading in (
+        "pipeline",
+        "role",
+        "requests",
+        "sent again",
+        "prompt",
+        "cached",
+        "generated",
+        "s/request",
+        "GPU-h",
+    ):
+        table.add_column(heading, justify="left" if heading in ("pipeline", "role") else "right")
+    spent = [Usage.model_validate(t.provenance["usage"]) for t in toolsets if "usage" in t.provenance]
+    for name in sorted({name for usage in spent for name in usage.roles}):
+        made = sum((usage.roles[name] for usage in spent if name in usage.roles), RoleUsage())
+        tokens = [f"{made.prompt_tokens:,}", "", f"{made.completion_tokens:,}", "", ""]
+        table.add_row("toolsets", name, f"{made.requests:,}", "", *tokens)
+    for f in figures:
+        for name, role in f.roles.items():
+            counts = [f"{count:,}" for count in (role.requests, role.retries, role.prompt_tokens)]
+            cached = f"{role.cached_tokens / max(1, role.prompt_tokens):.0%}"
+            rest = [
+                f"{role.completion_tokens:,}",
+                f"{role.seconds / max(1, role.requests):.3f}",
+                f"{role.gpu_hours:.2f}",
+            ]
+            table.add_row(f.pipeline, name, *counts, cached, *rest)
+        total = [f"{f.requests:,}", "", f"{f.prompt_tokens:,}", "", f"{f.completion_tokens:,}", ""]
+        table.add_row(f.pipeline, f"all (costs {f.cost:,.2f})" if f.cost else "all", *total, f"{f.gpu_hours:.2f}")
     return table
 
 

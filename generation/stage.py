@@ -17,7 +17,7 @@ from core.tracking import TrackingSettings
 from generation.databases import read_schema, sample_rows
 from generation.environments.base import Worlds
 from generation.figures.quality import QualitySettings
-from generation.figures.statistics import Statistics
+from generation.figures.statistics import CostSettings, Statistics
 from generation.llm.base import LLM
 from generation.outcomes import Outcome
 from generation.pipeline import Beginnings, Pipeline, Subject, origin
@@ -44,14 +44,15 @@ class PipelineSettings(Settings):
 class GenerateSettings(Settings):
     """conf/generate.yaml. `n` dialogues are started in each of `pipelines`, and pass through `stages` in their order.
 
-    `toolsets` starts from the toolsets.jsonl of an earlier run instead of seeds, `start` from dialogues that are there
-    already; `attempts` and `executor` say how often and where a dialogue is made; `density` is the number of tasks in every
-    dialogue, instead of each pipeline's own weights; `serve` is a model (directory or hub id) that is served with `serving`
-    for the time of the run and given to `llm` as its base URLs.
+    `toolsets` starts from the toolsets.jsonl of an earlier run instead of seeds, `start` from dialogues that are there already;
+    `resume` takes up that unfinished run or refuses; `attempts` and `executor` say how often and where a dialogue is made;
+    `density` is the number of tasks in every dialogue, instead of each pipeline's own weights; `serve` is a model (directory or
+    hub id) that is served with `serving` for the time of the run and given to `llm` as its base URLs.
     """
 
     profile: str
     outputs: Path
+    resume: Path | None
     seed: int
     n: int = Field(ge=1)
     concurrency: int = Field(ge=1)
@@ -70,6 +71,7 @@ class GenerateSettings(Settings):
     seeds: dict[str, Any]
     user: UserSettings
     quality: QualitySettings
+    costs: CostSettings
     tracking: TrackingSettings
 
     def tasks(self, pipeline: str) -> TaskSettings:
@@ -189,6 +191,7 @@ def _pipeline(
         rollout=settings.pipelines[name].rollout,
         user=settings.user,
         quality=settings.quality,
+        costs=settings.costs,
         seed=settings.seed,
         origin=origin(job.manifest.fingerprint, job.manifest.commit, settings.seed) | {"sampling": sampling},
         beginnings=parts.beginnings,

@@ -26,6 +26,12 @@ from generation.starts.start import Start, StartSettings, read_starts
 from generation.toolsets import faults
 from scripts.launch import main
 
+# Which servers are asked, and how they are borne with, changes nothing of what they say.
+TRANSPORT = (
+    *("base_urls", "api_key_env", "timeout_s", "backoff_s", "outage_s"),
+    *("max_in_flight", "max_tokens_in_flight", "role_max_in_flight"),
+)
+
 
 def parts(settings: GenerateSettings) -> Parts:
     """The objects behind the config's `_target_`s."""
@@ -103,10 +109,13 @@ def stage(config: DictConfig) -> None:
     plain = settings.model_dump(mode="json")
     made = parts(settings)
     # Seeds and files count by their content, which is in the inputs.
-    neutral = ("outputs", "tracking", "concurrency", "attempts", "executor", "seeds", "toolsets")
+    neutral = (
+        *("outputs", "tracking", "resume", "concurrency", "attempts", "executor", "costs", "seeds", "toolsets"),
+        *(f"{llm}.{key}" for llm in ("llm", "llm.inner") for key in TRANSPORT),
+    )
     with ExitStack() as stack:
         job = stack.enter_context(
-            open_run(settings.outputs, "generate", plain, inputs(settings, made), neutral=neutral)
+            open_run(settings.outputs, "generate", plain, inputs(settings, made), None, neutral, settings.resume)
         )
         console.print(f"{'resuming' if job.resumed else 'generating into'} {job.directory}", soft_wrap=True)
         if (left := len(made.beginnings.starts) * settings.start.branches - settings.n) > 0:

@@ -18,8 +18,10 @@ from core.settings import UserError
 from scripts.launch import clear_errors
 
 KEYS = {"kills": 50, "n": 400, "seed": 0}
-LONGEST_S = 4.0
-"""A run is killed within this time after its first outcome of a session; or, one time in five, before it."""
+EARLY = 0.2
+"""The share of kills that come before the first outcome of a session; the others come after it."""
+SPAN = 0.8
+"""Those others are spread over so much of what the undisturbed run took, so that the killed one outlives them."""
 
 
 def command(outputs: Path, n: int) -> list[str]:
@@ -37,15 +39,15 @@ def journals(outputs: Path) -> dict[Path, int]:
     return {path: path.stat().st_size for path in outputs.glob("generate/*/*/journal*.jsonl")}
 
 
-def kill_once(outputs: Path, n: int, rng: random.Random) -> bool:
-    """Start the run and kill it; False where it had ended before."""
+def kill_once(outputs: Path, n: int, rng: random.Random, longest_s: float) -> bool:
+    """Start the run and kill it, within `longest_s` of its first outcome or before that; False where it had ended before."""
     before = sum(journals(outputs).values())
     with subprocess.Popen(command(outputs, n), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
-        early = rng.random() < 0.2
+        early = rng.random() < EARLY
         deadline = time.monotonic() + (rng.uniform(0.1, 6.0) if early else 120.0)
         while process.poll() is None and time.monotonic() < deadline:
             if not early and sum(journals(outputs).values()) > before:
-                time.sleep(rng.uniform(0.0, LONGEST_S))
+                time.sleep(rng.uniform(0.0, longest_s))
                 break
             time.sleep(0.01)
         if process.poll() is not None:
@@ -69,18 +71,23 @@ def soak(kills: int, n: int, seed: int) -> bool:
     os.environ["GIT_DIR"] = "/nonexistent"  # the commit stands in every line and must not change meanwhile
     with tempfile.TemporaryDirectory() as folder:
         killed, calm = Path(folder) / "killed", Path(folder) / "calm"
-        done = 0
+        began = time.monotonic()
+        subprocess.run(command(calm, n), check=True, stdout=subprocess.DEVNULL)
+        longest_s = SPAN * (time.monotonic() - began) / kills
+        done = torn = 0
         for _ in track(range(kills), "killing", console=console):
-            if not kill_once(killed, n, rng):
+            if not kill_once(killed, n, rng, longest_s):
                 break
             done += 1
-        torn = sum(not path.read_bytes().endswith(b"\n") for path in journals(killed) if path.stat().st_size)
-        for outputs in (killed, calm):
-            subprocess.run(command(outputs, n), check=True, stdout=subprocess.DEVNULL)
+            torn += any(not path.read_bytes().endswith(b"\n") for path in journals(killed) if path.stat().st_size)
+        if done == kills:
+            subprocess.run(command(killed, n), check=True, stdout=subprocess.DEVNULL)
         runs = [path for path in (killed / "generate").iterdir() if not path.is_symlink()]
         same = final(killed) == final(calm) and len(runs) == 1
         size = sum(len(data) for data in final(calm).values())
-    console.print(f"killed {done} times ({torn} journals torn at the last); {size:,} bytes of results are", end=" ")
+    console.print(
+        f"killed {done} times, {torn} of them with a line half written; {size:,} bytes of results are", end=" "
+    )
     console.print("equal to an undisturbed run's" if same else "[red]NOT those of an undisturbed run[/]")
     if done < kills:
         console.print(f"[yellow]the run ended before the other {kills - done} kills: give a larger n[/]")

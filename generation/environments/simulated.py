@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from core.messages import Message, ToolSpec, UserMessage, schema_error
+from core.messages import Message, ToolSpec, UserMessage
+from core.schemas import schema_error
 from core.settings import UserError
 from generation.environments.base import PastCall, ToolResult
 from generation.environments.ledger import Ledger

@@ -11,6 +11,7 @@ from pydantic import Field
 
 from core.dialogue import Dialogue, RoleUsage
 from core.messages import Frozen
+from core.settings import Settings
 from generation.figures.agreement import Agreement, AgreementTally
 from generation.figures.dependency import Dependency, DependencyTally
 from generation.figures.quality import Quality, QualitySettings, QualityTally
@@ -33,15 +34,25 @@ class MeanMax(Frozen):
         return cls(mean=round(total / sum(counts.values()), 3), max=max(counts))
 
 
+class CostSettings(Settings):
+    """The `gpus` that serve a run's models, all of them for all of its time (0: none that are counted), and what one costs in an
+    hour."""
+
+    gpus: int = Field(ge=0)
+    per_gpu_hour: float = Field(ge=0)
+
+
 class RoleFigures(Frozen):
-    """What one role cost in all: requests, tokens (`cached` of the prompts' came from the prefix cache), seconds waited for
-    answers, one request beside the other."""
+    """What one role cost in all: requests, how often they were sent again, tokens (`cached` of the prompts' came from the prefix
+    cache), seconds waited for answers, one request beside the other; of the run's GPU-hours its share of these seconds."""
 
     requests: int
+    retries: int
     prompt_tokens: int
     cached_tokens: int
     completion_tokens: int
     seconds: float
+    gpu_hours: float
 
 
 class Statistics(Frozen):
@@ -49,9 +60,9 @@ class Statistics(Frozen):
 
     Step, turn and task (Appendix B) are of the accepted ones, as are `tasks` (tasks asked for -> tasks there are -> dialogues),
     `difficulties` (asked for -> measured -> tasks), `follow_ups` asked for, `dependency` and `quality`. `latency_s` is
-    wall-clock per accepted dialogue and `throughput` generated tokens per second of wall-clock (Table 4), of all `roles` and
-    rejected dialogues too. `flaws` counts bad answers of models by role and kind, `blame` the rejected dialogues by whose
-    fault it was.
+    wall-clock per accepted dialogue and `throughput` generated tokens per second of wall-clock (Table 4). They, `roles`,
+    `gpu_hours` and `cost` are of rejected and failed dialogues too, but not of attempts that were made again. `flaws` counts
+    bad answers of models by role and kind, `blame` the rejected dialogues by whose fault it was.
     """
 
     pipeline: str
@@ -83,20 +94,24 @@ class Statistics(Frozen):
     wall_s: float
     latency_s: float | None
     throughput: float | None
+    gpu_hours: float
+    cost: float
 
 
 class StatisticsTally:
     """Adds up outcome after outcome, whatever their order; its memory does not grow with them. Without `rules` there is no user
     simulator to look at."""
 
-    def __init__(self, pipeline: str, rules: UserRules | None, gate: QualitySettings) -> None:
+    def __init__(self, pipeline: str, rules: UserRules | None, gate: QualitySettings, costs: CostSettings) -> None:
         self.pipeline = pipeline
         self.gate = gate
+        self.costs = costs
         self._counts: dict[str, Counter[Any]] = defaultdict(Counter)
         self._tasks: dict[int, Counter[int]] = defaultdict(Counter)
         self._difficulties: dict[str, Counter[str]] = defaultdict(Counter)
         self._roles: dict[str, RoleUsage] = defaultdict(RoleUsage)
         self._seconds: Counter[str] = Counter()
+        self._retries: Counter[str] = Counter()
         self._last: dict[int, float] = defaultdict(float)
         self._requested = self._lost = 0
         self._agreement, self._dependency = AgreementTally(), DependencyTally()
@@ -109,6 +124,9 @@ class StatisticsTally:
         self._lost += outcome.lost
         self._last[outcome.session] = max(self._last[outcome.session], outcome.clock)
         self._seconds.update(outcome.role_seconds)
+        self._retries.update(outcome.role_retries)
+        for role, usage in outcome.dialogue.usage.roles.items() if outcome.dialogue else ():
+            self._roles[role] += usage
         if outcome.dialogue and outcome.status != "failed":
             self._see(outcome.dialogue)
             if outcome.status == "accepted":
@@ -120,8 +138,6 @@ class StatisticsTally:
             self._counts["blame"][dialogue.verdict.blame] += 1
         self._counts["flaws"].update(dialogue.usage.flaws)
         self._counts["refused"].update(dialogue.provenance.get("refused_drafts", {}))
-        for role, usage in dialogue.usage.roles.items():
-            self._roles[role] += usage
         self._agreement.add(dialogue)
 
     def _accept(self, dialogue: Dialogue, requested: int) -> None:
@@ -146,6 +162,7 @@ class StatisticsTally:
         counts, status = self._counts, self._counts["status"]
         started, wall = status.total(), sum(self._last.values())
         total = sum(self._roles.values(), RoleUsage())
+        gpu_hours = wall / 3600 * self.costs.gpus
         return Statistics(
             pipeline=self.pipeline,
             started=started,
@@ -169,16 +186,24 @@ class StatisticsTally:
             agreement=self._agreement.result(),
             dependency=self._dependency.result(),
             quality=self._quality.result(self.gate) if self._quality else None,
-            roles={
-                role: RoleFigures(**usage.model_dump(), seconds=round(self._seconds[role], 3))
-                for role, usage in sorted(self._roles.items())
-            },
+            roles={role: self._role(role, usage, gpu_hours) for role, usage in sorted(self._roles.items())},
             requests=total.requests,
             prompt_tokens=total.prompt_tokens,
             completion_tokens=total.completion_tokens,
             wall_s=round(wall, 3),
             latency_s=round(wall / status["accepted"], 4) if status["accepted"] else None,
             throughput=round(total.completion_tokens / wall, 1) if wall else None,
+            gpu_hours=round(gpu_hours, 4),
+            cost=round(gpu_hours * self.costs.per_gpu_hour, 2),
+        )
+
+    def _role(self, role: str, usage: RoleUsage, gpu_hours: float) -> RoleFigures:
+        waited = self._seconds.total()
+        return RoleFigures(
+            **usage.model_dump(),
+            retries=self._retries[role],
+            seconds=round(self._seconds[role], 3),
+            gpu_hours=round(gpu_hours * self._seconds[role] / waited, 4) if waited else 0.0,
         )
 
 

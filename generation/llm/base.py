@@ -183,8 +183,8 @@ class Request:
 @dataclass(frozen=True)
 class Completion:
     """`message` is the parsed answer; tokens are the server's own counts (the stand-in counts words), `cached_tokens` those of
-    the prompt that it had in its prefix cache. `flaws` names what the
-    parser had to mend in it ("repaired", "unclosed")."""
+    the prompt that it had in its prefix cache. `flaws` names what the parser had to mend in it ("repaired", "unclosed").
+    `retries` were needed before a server gave it; they and `seconds` differ between equal runs."""
 
     message: AssistantMessage
     finish_reason: str = "stop"
@@ -193,6 +193,7 @@ class Completion:
     flaws: tuple[str, ...] = ()
     cached_tokens: int = 0
     seconds: float = field(default=0.0, compare=False)
+    retries: int = field(default=0, compare=False)
 
 
 class LLM(Protocol):

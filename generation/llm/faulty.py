@@ -79,6 +79,7 @@ class FaultyLLM:
         rng = Random(f"{self.seed}/{request.key}/faults")
         faults = await self._failures(request, rng)
         completion = await self.inner.complete(request)
+        completion = replace(completion, retries=completion.retries + len(faults))
         if rng.random() < self.shares.slow:
             await asyncio.sleep(self.slow_s)
             faults.append("slow")

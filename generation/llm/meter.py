@@ -16,8 +16,8 @@ T = TypeVar("T")
 
 @dataclass
 class Meter:
-    """Passes requests on and adds up what they cost; `seconds` are those that each role waited for answers. `flaws` counts what
-    was wrong with answers as "role/kind":
+    """Passes requests on and adds up what they cost; `seconds` are those that each role waited for answers, `retries` how
+    often servers had to be asked again for them. `flaws` counts what was wrong with answers as "role/kind":
 
     - truncated: cut off by the token limit
     - empty: neither text nor a call
@@ -28,6 +28,7 @@ class Meter:
     llm: LLM
     flaws: Counter[str] = field(default_factory=Counter)
     seconds: dict[str, float] = field(default_factory=dict)
+    retries: Counter[str] = field(default_factory=Counter)
     _roles: dict[str, RoleUsage] = field(default_factory=dict)
 
     @property
@@ -56,6 +57,8 @@ class Meter:
         )
         self._roles[request.role] = self._roles.get(request.role, RoleUsage()) + cost
         self.seconds[request.role] = self.seconds.get(request.role, 0.0) + completion.seconds
+        if completion.retries:
+            self.retries[request.role] += completion.retries
         self._count(request, *completion.flaws, *_lack(completion))
         return completion
 

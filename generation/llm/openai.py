@@ -9,6 +9,7 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
+from dataclasses import replace
 from functools import partial
 from typing import Any, get_args
 
@@ -122,12 +123,13 @@ class OpenAILLM:
         parse = partial(parse_completion, tools=request.tools)
         expected = self._expected(request.role)
         try:
-            return await self._transport.ask("chat/completions", payload, request.affinity, parse, expected)
+            return _noted(await self._transport.ask("chat/completions", payload, request.affinity, parse, expected))
         except LLMError as error:
             if "response_format" not in payload or not _REFUSED_SCHEMA.search(str(error)):
                 raise
         self._refused_schemas.add(_written(request.json_schema))
-        return await self._transport.ask("chat/completions", self._payload(request), request.affinity, parse, expected)
+        payload = self._payload(request)
+        return _noted(await self._transport.ask("chat/completions", payload, request.affinity, parse, expected))
 
     def _expected(self, role: Role) -> int:
         """Tokens of an answer: as many as this role's answers had lately, before the first one as many as it may have."""
@@ -200,6 +202,11 @@ def _wire(message: Message) -> dict[str, Any]:
     if reasoning := wire.get("reasoning_content"):
         wire["reasoning"] = reasoning
     return wire
+
+
+def _noted(answer: tuple[Completion, int]) -> Completion:
+    completion, retries = answer
+    return replace(completion, retries=retries)
 
 
 def _written(schema: dict[str, Any] | None) -> str:

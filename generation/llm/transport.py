@@ -104,9 +104,9 @@ class Transport:
         affinity: str,
         parse: Callable[[Any, float], T],
         answer_tokens: int = 0,
-    ) -> T:
+    ) -> tuple[T, int]:
         """POST `payload` and parse (the JSON reply, its seconds); a ValueError of `parse` is retried too. `answer_tokens` are
-        expected in the answer.
+        expected in the answer. Gives what was parsed, and how often it was asked for again before.
 
         Raises LLMError after all attempts, PromptTooLongError, and UserError for a key or address that is wrong and where no
         server answers any more. A server that cannot be reached costs no attempt: the dialogue goes on at another one. Nor does
@@ -114,15 +114,16 @@ class Transport:
         """
         body = _json(payload)
         tokens = len(body) // BYTES_A_TOKEN + answer_tokens
-        attempt = 1
+        attempt, sendings = 1, 0
         answered: tuple[Replica | None, int] = (None, 0)
         while True:
             replica = await self.fleet.enter(affinity, tokens)
             sent, (asked, before) = time.monotonic(), answered
+            sendings += 1
             try:
                 answer = await self._send(replica, path, body, parse)
                 replica.answered()
-                return answer
+                return answer, sendings - 1
             except UNREACHABLE as error:
                 self.fleet.drain(replica, _said(error))
                 continue

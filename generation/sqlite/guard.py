@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import apsw
@@ -17,8 +18,8 @@ from generation.sqlite.image import Image
 
 _SCALAR = """abs ceil ceiling coalesce concat concat_ws exp floor format glob if ifnull iif instr length like ln log lower ltrim
     max min mod nullif pow power printf replace round rtrim sign sqrt substr substring trim trunc typeof unicode upper"""
-# Asked for the present, these fail: a sandbox has no clock.
 _TEMPORAL = "date datetime julianday strftime time timediff unixepoch"
+_ZONES = {"localtime", "utc"}
 _AGGREGATE = """avg count group_concat median string_agg sum total
     cume_dist dense_rank first_value lag last_value lead nth_value ntile percent_rank rank row_number"""
 FUNCTIONS = frozenset(f"{_SCALAR} {_TEMPORAL} {_AGGREGATE}".split())
@@ -55,6 +56,22 @@ class Nowhere(apsw.VFS):
 
 
 NOWHERE = Nowhere()  # registered for as long as it lives
+_CALENDAR = apsw.Connection(":memory:", vfs=Nowhere.NAME)
+
+
+def take_away_the_clock(connection: apsw.Connection) -> None:
+    """Have SQLite's functions of date and time refuse what depends on when and where they are asked: the present, which `Nowhere`
+    does not know, and the machine's time zone, which SQLite would ask the system for."""
+    for name in _TEMPORAL.split():
+        connection.create_scalar_function(
+            name, partial(_temporal, name), deterministic=True, flags=apsw.SQLITE_INNOCUOUS
+        )
+
+
+def _temporal(name: str, *arguments: Any) -> Any:
+    if any(isinstance(given, str) and given.lower() in _ZONES for given in arguments):
+        raise SqlError("the machine's time zone is not known here; dates and times are taken as they are")
+    return _CALENDAR.execute(f"SELECT {name}({', '.join('?' * len(arguments))})", arguments).get
 
 
 @dataclass

@@ -9,7 +9,8 @@ from typing import Any
 
 from sqlglot import exp
 
-from core.messages import ToolSpec, schema_error
+from core.messages import ToolSpec
+from core.schemas import schema_error
 from generation.sqlite.image import Image, TableShape, quoted
 from generation.sqlite.sandbox import Sandbox
 

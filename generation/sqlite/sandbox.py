@@ -14,7 +14,7 @@ import apsw
 import apsw.ext
 
 from generation.sqlite.changes import describe
-from generation.sqlite.guard import NOWHERE, Action, Guard, OutOfBoundsError, SqlError
+from generation.sqlite.guard import NOWHERE, Action, Guard, OutOfBoundsError, SqlError, take_away_the_clock
 from generation.sqlite.image import Image
 
 _LIMITS = {
@@ -87,6 +87,7 @@ class Sandbox:
         self._connection.pragma("foreign_keys", True)
         self._connection.pragma("temp_store", "memory")
         self._connection.drop_modules(None)
+        take_away_the_clock(self._connection)
         for option, value in _OPTIONS.items():
             self._connection.config(option, value)
         for limit, value in _LIMITS.items():

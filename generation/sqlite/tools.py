@@ -13,7 +13,8 @@ import sqlglot
 from sqlglot import exp
 from sqlglot.errors import SqlglotError
 
-from core.messages import Frozen, ToolSpec, schema_error
+from core.messages import Frozen, ToolSpec
+from core.schemas import schema_error
 from generation.sqlite.guard import OutOfBoundsError, SqlError
 from generation.sqlite.image import Image, quoted
 from generation.sqlite.samples import Sampler, target_table
@@ -125,8 +126,20 @@ def _write_problems(parsed: exp.Expression) -> Iterator[str]:
         yield "RETURNING is not needed: an INSERT returns the new key by itself"
     if isinstance(parsed, exp.Update | exp.Delete):
         where = parsed.args.get("where")
-        if where is None or not where.find(exp.Placeholder):
-            yield f"{parsed.key.upper()} needs a WHERE that uses a parameter"
+        if where is None or not _selects(where.this):
+            yield f"{parsed.key.upper()} needs a WHERE in which parameters choose the rows, on both sides of an OR"
+
+
+def _selects(condition: exp.Expr) -> bool:
+    """Whether which rows a condition meets is up to the parameters: `:id = :id OR 1 = 1` meets all, whatever is given."""
+    match condition:
+        case exp.Paren():
+            return _selects(condition.this)
+        case exp.Or():
+            return _selects(condition.left) and _selects(condition.right)
+        case exp.And():
+            return _selects(condition.left) or _selects(condition.right)
+    return bool(condition.find(exp.Placeholder) and condition.find(exp.Column))
 
 
 def _result_problems(returns: dict[str, Any] | None, statement: Statement) -> Iterator[str]:

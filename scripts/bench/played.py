@@ -96,6 +96,7 @@ class Stage:
             rollout=settings.pipelines[name].rollout,
             user=settings.user,
             quality=settings.quality,
+            costs=settings.costs,
             seed=settings.seed,
             origin=origin("benchmark", "benchmark", settings.seed),
             beginnings=self.parts.beginnings,

@@ -5,11 +5,12 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from core.records import RecordError
-from core.runs import latest, open_run, read_manifest, sha256
+from core.runs import Run, latest, open_run, read_manifest, sha256
 from core.settings import UserError
 
 CONFIG = {"n": 3, "outputs": "x", "tracking": {"mode": "offline"}}
@@ -48,6 +49,31 @@ def test_an_unfinished_run_is_taken_up_by_the_same_configuration_only(tmp_path: 
     with open_run(tmp_path, "generate", CONFIG) as fresh:
         assert not fresh.resumed, "a finished run is never written to again"
         assert fresh.directory != first.directory
+
+
+def test_a_run_that_is_named_is_taken_up_or_refused_with_what_differs(tmp_path: Path) -> None:
+    config = CONFIG | {"llm": {"model": "m", "base_urls": ["http://a/v1"], "inner": {"base_urls": [], "seed": 1}}}
+    neutral = ("outputs", "llm.base_urls", "llm.inner.base_urls")
+
+    def take(changes: dict[str, Any], inputs: dict[str, str] | None = None) -> Run:
+        resume = next((tmp_path / "generate").iterdir())
+        return open_run(tmp_path, "generate", config | changes, inputs, neutral=neutral, resume=resume)
+
+    first = open_run(tmp_path, "generate", config, {"data": "1"}, neutral=neutral)
+    with first, pytest.raises(UserError, match="another process is at work on it"):
+        take({}, {"data": "1"})
+    moved = {"model": "m", "base_urls": ["http://b/v1", "http://c/v1"], "inner": {"base_urls": [1], "seed": 1}}
+    with take({"llm": moved, "outputs": "elsewhere"}, {"data": "1"}) as again:
+        assert (again.resumed, again.directory) == (True, first.directory), "other servers of the same model"
+    changed = {"model": "m", "base_urls": [], "inner": {"base_urls": [], "seed": 2}}
+    with pytest.raises(UserError, match=r'llm\.inner\.seed was 1 and is 2; n was 3 and is 4; data was "1" and is "2"$'):
+        take({"n": 4, "llm": changed}, {"data": "2"})
+    with take({}, {"data": "1"}) as last:
+        last.finish({})
+    with pytest.raises(UserError, match="that run is finished"):
+        take({}, {"data": "1"})
+    with pytest.raises(RecordError, match="is not a run"):
+        open_run(tmp_path, "generate", config, resume=tmp_path)
 
 
 def test_a_run_held_by_another_process_is_left_alone(tmp_path: Path) -> None:

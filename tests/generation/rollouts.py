@@ -17,7 +17,7 @@ from generation.environments.base import Worlds
 from generation.environments.simulated import SimulatedWorlds
 from generation.environments.sql import SqlWorlds
 from generation.figures.quality import QualitySettings
-from generation.figures.statistics import Statistics
+from generation.figures.statistics import CostSettings, Statistics
 from generation.llm.base import LLM, Completion, Request, Role
 from generation.llm.meter import Meter
 from generation.llm.scripted import ScriptedLLM
@@ -98,6 +98,7 @@ def pipeline_of(
         rollout=rollout_settings(name, **changes),
         user=user or user_settings(),
         quality=quality_settings(),
+        costs=CostSettings(gpus=0, per_gpu_hour=2.5),
         seed=seed,
         origin=origin("fingerprint", "commit", seed),
         beginnings=begin or beginnings(),

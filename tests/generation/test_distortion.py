@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from core.messages import schema_error
+from core.schemas import schema_error
 from generation.environments.distortion import Chance, other_name, partial_view, without_column
 
 JSON = st.recursive(

@@ -147,7 +147,8 @@ async def test_seeds_follow_the_key_and_the_run_alone() -> None:
 @pytest.mark.parametrize("failure", [429, 500, 502, 503, 504, 408])
 async def test_transient_errors_are_retried(failure: int) -> None:
     async with serving(status(failure), status(failure), lambda _: reply()) as mock, client(mock.url) as llm:
-        assert (await llm.complete(REQUEST)).message.content == "hello"
+        answer = await llm.complete(REQUEST)
+    assert (answer.message.content, answer.retries) == ("hello", 2)
     assert len(mock.seen) == 3
 
 

@@ -5,12 +5,24 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-import yaml
-from rollouts import CONF, play
+from rollouts import play
 
 from generation.figures.statistics import MeanMax, RoleFigures, Statistics
 from generation.pipeline import Subject
 from generation.plan import PlanSettings, estimate
+
+
+def role(requests: int, prompt_tokens: int, completion_tokens: int) -> RoleFigures:
+    return RoleFigures(
+        requests=requests,
+        retries=0,
+        prompt_tokens=prompt_tokens,
+        cached_tokens=0,
+        completion_tokens=completion_tokens,
+        seconds=0.0,
+        gpu_hours=0.0,
+    )
+
 
 NOTHING = MeanMax(mean=0.0, max=0)
 FIGURES = Statistics(
@@ -25,16 +37,15 @@ FIGURES = Statistics(
     task=NOTHING,
     user_turns=NOTHING,
     tasks_requested=1.0,
-    roles={
-        "agent": RoleFigures(requests=50, prompt_tokens=4000, cached_tokens=0, completion_tokens=300, seconds=0.0),
-        "user": RoleFigures(requests=30, prompt_tokens=1000, cached_tokens=0, completion_tokens=200, seconds=0.0),
-    },
+    roles={"agent": role(50, 4000, 300), "user": role(30, 1000, 200)},
     requests=80,
     prompt_tokens=5000,
     completion_tokens=500,
     wall_s=1.0,
     latency_s=None,
     throughput=None,
+    gpu_hours=0.0,
+    cost=0.0,
 )
 PLAN = PlanSettings(
     sample=10,
@@ -67,8 +78,7 @@ def test_a_share_of_acceptance_that_is_given_counts() -> None:
 
 
 def test_what_is_estimated_for_the_sample_itself_is_what_it_took(subjects: tuple[Subject, ...], tmp_path: Path) -> None:
-    shipped = PlanSettings.model_validate(yaml.safe_load((CONF / "plan.yaml").read_text())["plan"])
-    plain = shipped.model_copy(update={"tokens_per_word": 1.0, "reasoning_tokens": {}})
+    plain = PLAN.model_copy(update={"tokens_per_word": 1.0, "reasoning_tokens": {}})
     played = play("user_oriented", subjects, tmp_path, n=6)
     found = estimate(played.statistics, 0, 6, plain)
     requests = [request for request, _ in played.log]

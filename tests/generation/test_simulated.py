@@ -14,16 +14,8 @@ from hypothesis import strategies as st
 from rollouts import CONF, Played, Sayer
 
 from core.dialogue import calls
-from core.messages import (
-    AssistantMessage,
-    Message,
-    SystemMessage,
-    ToolCall,
-    ToolMessage,
-    ToolSpec,
-    UserMessage,
-    schema_error,
-)
+from core.messages import AssistantMessage, Message, SystemMessage, ToolCall, ToolMessage, ToolSpec, UserMessage
+from core.schemas import schema_error
 from core.settings import UserError
 from generation.environments.ledger import Ledger
 from generation.environments.reference_time import drawn_time, stated_time

@@ -122,8 +122,13 @@ BAD = [
     ("SELECT, INSERT, UPDATE or DELETE is expected, DROP is given", "DROP TABLE customers", None, {}),
     ("one statement is expected, 2 are given", "SELECT 1; SELECT 2", None, {}),
     ("cannot be parsed", "SELECT FROM WHERE", None, {}),
-    ("DELETE needs a WHERE that uses a parameter", "DELETE FROM visits WHERE page = 'x'", None, {}),
-    ("UPDATE needs a WHERE that uses a parameter", "UPDATE visits SET page = :page", None, {"page": STRING}),
+    ("DELETE needs a WHERE in which parameters choose the rows", "DELETE FROM visits WHERE page = 'x'", None, {}),
+    (
+        "UPDATE needs a WHERE in which parameters choose the rows",
+        "UPDATE visits SET page = :page",
+        None,
+        {"page": STRING},
+    ),
     ("the function random may not be used", "SELECT name FROM customers ORDER BY random()", None, {}),
     (
         "recursive queries may not be used",

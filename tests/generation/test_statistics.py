@@ -9,14 +9,14 @@ from typing import Any
 import pytest
 from rollouts import Played, quality_settings
 
-from core.dialogue import Dialogue
+from core.dialogue import Dialogue, RoleUsage, Usage
 from core.messages import AssistantMessage, Message, SystemMessage, ToolCall, ToolMessage, ToolSpec, UserMessage
-from generation.figures.statistics import MeanMax, Statistics, StatisticsTally
+from generation.figures.statistics import CostSettings, MeanMax, RoleFigures, Statistics, StatisticsTally
 from generation.outcomes import Outcome
 
 
-def statistics(name: str, outcomes: list[Outcome]) -> Statistics:
-    tally = StatisticsTally(name, None, quality_settings())
+def statistics(name: str, outcomes: list[Outcome], gpus: int = 0) -> Statistics:
+    tally = StatisticsTally(name, None, quality_settings(), CostSettings(gpus=gpus, per_gpu_hour=2.0))
     for outcome in outcomes:
         tally.add(outcome)
     return tally.result()
@@ -126,6 +126,42 @@ def test_reasons_are_counted_by_kind_once_a_dialogue() -> None:
     outcomes = [Outcome(dialogue_id=str(i), status="rejected", reasons=r) for i, r in enumerate(reasons)]
     counted = statistics("p", outcomes).reasons
     assert counted == {"told": 1, "state": 1, "finished: agent": 1, "finished: user": 1, "llm": 1, "judge": 1}
+
+
+def test_the_ledger_by_hand() -> None:
+    """Two sessions of an hour on 8 GPUs. The judge waited a quarter of all seconds; what failed has cost its tokens, too."""
+    agent = RoleUsage(requests=3, prompt_tokens=100, cached_tokens=60, completion_tokens=9)
+    judge = RoleUsage(requests=1, prompt_tokens=50, completion_tokens=2)
+    spent = [
+        ("accepted", 1, Usage(requests=4, roles={"agent": agent, "judge": judge}), {"agent": 20.0, "judge": 10.0}, 2),
+        ("failed", 2, Usage(requests=3, roles={"agent": agent}), {"agent": 10.0}, 1),
+    ]
+    outcomes = [
+        Outcome(
+            dialogue_id=str(session),
+            status=status,  # type: ignore[arg-type]
+            session=session,
+            clock=3600.0,
+            dialogue=dialogue(SystemMessage(content="s"), usage=usage),
+            role_seconds=seconds,
+            role_retries={"agent": retries},
+        )
+        for status, session, usage, seconds, retries in spent
+    ]
+    figures = statistics("p", outcomes, gpus=8)
+    assert (figures.gpu_hours, figures.cost) == (16.0, 32.0)
+    assert figures.roles["agent"] == RoleFigures(
+        requests=6,
+        retries=3,
+        prompt_tokens=200,
+        cached_tokens=120,
+        completion_tokens=18,
+        seconds=30.0,
+        gpu_hours=12.0,
+    )
+    assert figures.roles["judge"].gpu_hours == 4.0
+    assert (figures.requests, figures.prompt_tokens, figures.completion_tokens) == (7, 250, 20)
+    assert statistics("p", outcomes).cost == 0.0, "nobody's GPUs cost nothing"
 
 
 def test_wall_clock_is_that_of_all_sessions_and_nothing_is_divided_by_zero() -> None:

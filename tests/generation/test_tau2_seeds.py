@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from inspect_evals.tau2.utils import TAU2_DATA_DIR
 
-from core.messages import schema_error
+from core.schemas import schema_error
 from core.settings import UserError
 from generation.environments.tau2 import Tau2Environment, Tau2Worlds
 from generation.llm.scripted import ScriptedLLM

@@ -14,6 +14,9 @@ from scripts.launch import CONF, distribute
 from scripts.verify import verify
 
 LONG = ("pipeline=user_oriented_exec", "environment@pipelines.user_oriented_exec.environment=faulty_sql")
+N = 12
+TOOL_FAULTS = ("tool_error", "permission", "schema_mismatch", "partial_view")
+MODEL_FAULTS = ("malformed", "truncated", "empty", "unclosed", "error", "timeout", "slow")
 SHARES = "pipelines.user_oriented_exec.environment.shares"
 
 
@@ -41,12 +44,71 @@ def test_any_environment_can_be_within(inner: str) -> None:
     )
 
 
+def shares(key: str, kinds: tuple[str, ...]) -> list[str]:
+    return [f"{key}.{kind}=0.2" for kind in kinds]
+
+
+def ended(outputs: Path, name: str, inner: str, concurrency: int) -> tuple[int, Path]:
+    """The exit code of a run with every fault of models and tools at a share of 0.2, and its pipeline's folder."""
+    environment = f"pipelines.{name}.environment"
+    overrides = [
+        *(f"pipeline={name}", f"environment@{environment}=faulty_sql", f"environment@{environment}.inner={inner}"),
+        *shares(f"{environment}.shares", TOOL_FAULTS),
+        *("llm=faulty", "llm.slow_s=0", "llm.retries=4", *shares("llm.shares", MODEL_FAULTS)),
+        *(("seeds=tau2", "llm.roles=[agent]") if inner == "tau2" else ("seeds.domains=[gym,clinic]",)),
+        *(f"concurrency={concurrency}", f"n={N}", "density=1", "attempts.session=1", f"outputs={outputs}"),
+    ]
+    try:
+        stage(composed(*overrides))
+        code = 0
+    except SystemExit as end:
+        code = int(str(end.code))
+    (folder,) = (path for path in outputs.glob(f"generate/2*/{name}"))
+    return code, folder
+
+
+@pytest.mark.parametrize(
+    ("name", "inner", "workers"),
+    [
+        ("task_oriented", "simulated", (1, 8)),
+        ("user_oriented", "simulated", (1, 8)),
+        ("user_oriented_exec", "sql", (1, 8)),
+        ("user_oriented_tau2", "tau2", (8,)),  # only its agent is struck: its tasks would take long to write
+    ],
+)
+def test_with_everything_at_once_every_dialogue_is_in_one_file_and_the_exit_code_tells(
+    name: str, inner: str, workers: tuple[int, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Faults of models and of tools together; the same seed gives the same to another number of workers."""
+    monkeypatch.setenv("GIT_DIR", "/nonexistent")
+    runs = [ended(tmp_path / str(concurrency), name, inner, concurrency) for concurrency in workers]
+    code, folder = runs[0]
+    figures = json.loads((folder / "statistics.json").read_text())
+    written = {
+        kind: len((folder / f"{kind}.jsonl").read_text().splitlines())
+        for kind in ("dialogues", "rejected", "dead_letters")
+    }
+    assert sum(written.values()) == figures["started"] == N
+    assert list(written.values()) == [figures["accepted"], figures["rejected"], figures["failed"]]
+    assert figures["failed"] == figures["lost"], "no fault of ours"
+    assert code == (1 if figures["failed"] else 0)
+    assert not [reason for reason in figures["reasons"] if reason.startswith("internal")]
+    struck = {flaw.partition("/injected_")[2] for flaw in figures["flaws"]} - {""}
+    assert struck >= {*MODEL_FAULTS}
+    assert struck & {*TOOL_FAULTS}
+    for again, other in runs[1:]:
+        assert again == code
+        assert all(
+            (other / f"{kind}.jsonl").read_bytes() == (folder / f"{kind}.jsonl").read_bytes() for kind in written
+        )
+
+
 def test_a_run_with_all_faults_ends_adds_up_and_verifies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GIT_DIR", "/nonexistent")
     stage(
         composed(
             *("pipeline=user_oriented_faults", "llm=faulty", "llm.slow_s=0", "llm.shares.malformed=0.2"),
-            *(f"{SHARES}.{kind}=0.2" for kind in ("tool_error", "permission", "schema_mismatch", "partial_view")),
+            *shares(SHARES, TOOL_FAULTS),
             *("seeds.domains=[gym,clinic]", "n=30", f"outputs={tmp_path}"),
         )
     )
@@ -55,5 +117,5 @@ def test_a_run_with_all_faults_ends_adds_up_and_verifies(tmp_path: Path, monkeyp
     assert figures["started"] == 30 == figures["accepted"] + figures["rejected"]
     assert figures["accepted"] > 3
     struck = {name.partition("/injected_")[2] for name in figures["flaws"]} - {""}
-    assert struck >= {"tool_error", "permission", "schema_mismatch", "partial_view", "malformed", "error", "slow"}
+    assert struck >= {*TOOL_FAULTS, "malformed", "error", "slow"}
     assert verify(run) == 0

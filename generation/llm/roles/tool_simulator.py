@@ -10,7 +10,7 @@ import json
 from random import Random
 from typing import Any
 
-from core.messages import schema_error
+from core.schemas import schema_error
 from generation.llm.base import ToolSimulatorContext
 from generation.llm.roles.schema_values import Schema, kind, resolved, scalar_value
 from generation.specs.naming import (

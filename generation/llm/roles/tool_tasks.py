@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from random import Random
 from typing import Any, NamedTuple
 
-from core.messages import ToolSpec, schema_error
+from core.messages import ToolSpec
+from core.schemas import schema_error
 from generation.llm.base import TaskWriterContext
 from generation.llm.roles.drafts import Draft, answer_of, compose, join
 from generation.llm.roles.schema_values import Schema, kind, resolved

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any
 
-from core.messages import schema_error
+from core.schemas import schema_error
 from generation.llm.roles.schema_values import Schema, kind, resolved, scalar_value
 from generation.specs.naming import is_identifier
 from generation.specs.spelling import singular, snake

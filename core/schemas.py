@@ -1,0 +1,92 @@
+"""JSON Schemas that models write, and values held against them: nothing is fetched, and nothing takes for ever."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from functools import lru_cache
+from typing import Any
+
+import regex
+from jsonschema import Draft202012Validator
+from jsonschema.exceptions import SchemaError, ValidationError
+from jsonschema.validators import extend
+from referencing import Registry
+from referencing.exceptions import Unresolvable
+
+PATTERN_S = 0.1
+"""How long one text is held against one pattern; the standard library's engine could take years, and all dialogues with it."""
+
+
+def schema_error(value: Any, schema: dict[str, Any]) -> str | None:
+    """The most telling violation of a JSON Schema by `value`, or None. A schema that cannot be used is a violation, too: one
+    that refers to nowhere, to another place than itself or to itself without end, or with a pattern that is none or too slow."""
+    validator = _validator(json.dumps(schema, sort_keys=True))
+    try:
+        errors = sorted(validator.iter_errors(value), key=lambda e: list(map(str, e.path)))
+    except (Unresolvable, RecursionError, regex.error, TimeoutError, NotImplementedError) as error:
+        return f"the schema itself cannot be used: {error}"
+    if not errors:
+        return None
+    path = ".".join(str(part) for part in errors[0].path)
+    return f"{path + ': ' if path else ''}{errors[0].message}"
+
+
+@lru_cache(maxsize=4096)
+def schema_problem(schema: str) -> str | None:
+    """Why a schema, as JSON, is none. Cached: each line of a dataset repeats the tools of its domain, and checking a schema takes
+    milliseconds."""
+    try:
+        Draft202012Validator.check_schema(json.loads(schema))
+    except SchemaError as error:
+        return error.message
+    return None
+
+
+@lru_cache(maxsize=4096)
+def _validator(schema: str) -> Any:
+    # Without a registry of one's own, jsonschema fetches what a $ref names, files included.
+    return _Validator(json.loads(schema), registry=Registry())
+
+
+def _found(pattern: str, text: str) -> bool:
+    try:
+        return regex.search(pattern, text, timeout=PATTERN_S) is not None
+    except TimeoutError:
+        raise TimeoutError(f"the pattern {pattern!r} takes too long") from None
+
+
+def _pattern(validator: Any, pattern: str, value: Any, schema: Any) -> Iterator[ValidationError]:
+    if validator.is_type(value, "string") and not _found(pattern, value):
+        yield ValidationError(f"{value!r} does not match {pattern!r}")
+
+
+def _pattern_properties(validator: Any, patterns: dict[str, Any], value: Any, schema: Any) -> Iterator[ValidationError]:
+    for name, part in value.items() if validator.is_type(value, "object") else ():
+        for pattern, schema_of_part in patterns.items():
+            if _found(pattern, name):
+                yield from validator.descend(part, schema_of_part, path=name, schema_path=pattern)
+
+
+def _additional_properties(validator: Any, allowed: Any, value: Any, schema: Any) -> Iterator[ValidationError]:
+    patterns = schema.get("patternProperties", {})
+    if patterns and validator.is_type(value, "object"):
+        value = {name: part for name, part in value.items() if not any(_found(p, name) for p in patterns)}
+        schema = {key: part for key, part in schema.items() if key != "patternProperties"}
+    yield from Draft202012Validator.VALIDATORS["additionalProperties"](validator, allowed, value, schema)
+
+
+def _unevaluated_properties(validator: Any, allowed: Any, value: Any, schema: Any) -> Iterator[ValidationError]:
+    """jsonschema's own would hold names against patterns without a limit."""
+    raise NotImplementedError("unevaluatedProperties is not supported; additionalProperties is")
+
+
+_Validator: Any = extend(  # type: ignore[no-untyped-call]
+    Draft202012Validator,
+    {
+        "pattern": _pattern,
+        "patternProperties": _pattern_properties,
+        "additionalProperties": _additional_properties,
+        "unevaluatedProperties": _unevaluated_properties,
+    },
+)
