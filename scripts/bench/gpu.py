@@ -17,6 +17,7 @@ from transformers import PreTrainedModel, Qwen3Config, Qwen3ForCausalLM, Qwen3Mo
 from core.settings import UserError
 from scripts.bench.report import BenchSettings, Figure, Report, main, median
 from scripts.bench.served_turns import Turns, tokens, trained, ways
+from scripts.bench.shapes import shape_of
 from training.attention import HAS_FLASH_ATTN, implementation
 from training.objective import learn_trees
 from training.settings import Attention
@@ -24,25 +25,10 @@ from training.shape import ModelShape
 from training.trainer import collate
 from training.trie import Tree, forest
 
-QWEN3_4B = ModelShape(
-    vocabulary=151936, hidden=2560, layers=36, heads=32, kv_heads=8, head_dim=128, intermediate=9728, tied=True
-)
-QWEN3_30B_SLICE = ModelShape(
-    vocabulary=151936,
-    hidden=2048,
-    layers=8,
-    heads=32,
-    kv_heads=4,
-    head_dim=128,
-    intermediate=6144,
-    experts=128,
-    experts_per_token=8,
-    expert_intermediate=768,
-    tied=False,
-)
-"""Eight of 48 layers."""
-
-SHAPES = {"qwen3_4b": QWEN3_4B, "qwen3_30b_a3b, 8 layers": QWEN3_30B_SLICE}
+SHAPES = {
+    "qwen3_4b": shape_of("qwen3_4b"),
+    "qwen3_30b_a3b, 8 of 48 layers": shape_of("qwen3_30b_a3b").model_copy(update={"layers": 8}),
+}
 
 
 class GpuSettings(BenchSettings):

@@ -17,9 +17,9 @@ from typing import Any
 from pydantic import Field
 
 from scripts.bench.report import BenchSettings, Figure, Report, main, median
+from scripts.bench.shapes import shape_of
 from training.packing import pack
 from training.schedule import BalancedSampler
-from training.shape import ModelShape
 
 TABLE_1 = {
     "user-oriented Nemotron": (21.79, 596, 177_375),
@@ -33,9 +33,7 @@ PREFIX, STEPS, REASONING = 4000, 2.5, 300
 USER, CALL, RESULT, ANSWER = 50, 60, 150, 120
 """Tokens of one message each; PREFIX those of system message and tools, with a spread of a half in its logarithm."""
 
-QWEN3_4B = ModelShape(
-    vocabulary=151936, hidden=2560, layers=36, heads=32, kv_heads=8, head_dim=128, intermediate=9728, tied=True
-)
+QWEN3_4B = shape_of("qwen3_4b")
 
 
 class PackingSettings(BenchSettings):

@@ -1,0 +1,14 @@
+"""The dimensions of the paper's models, as conf/model/ states them."""
+
+from __future__ import annotations
+
+from omegaconf import OmegaConf
+
+from core.settings import typed
+from scripts.launch import CONF
+from training.shape import ModelShape
+
+
+def shape_of(model: str) -> ModelShape:
+    """Of conf/model/<model>.yaml."""
+    return typed(OmegaConf.load(CONF / "model" / f"{model}.yaml").shape, ModelShape, f"conf/model/{model}.yaml")
