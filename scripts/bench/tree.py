@@ -2,7 +2,8 @@
 
 The dialogue is design.md's: 4k tokens of system and tools, 2.5 steps a turn with 300 tokens of reasoning each. Tokens are counted
 at full length. Times are those of small models at `scale` of the length, chosen so that attention has the same share of
-the FLOPs as in Qwen3-4B at full length; they are CPU seconds of forward and backward, the ways taken in turn.
+the FLOPs as in Qwen3-4B at full length; they are CPU seconds of forward and backward, the ways taken in turn. Losses and
+gradients are held against transformers' own, one user turn at a time.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import torch
 from pydantic import Field
 from transformers import PreTrainedModel, Qwen3Config, Qwen3ForCausalLM, Qwen3MoeConfig, Qwen3MoeForCausalLM, set_seed
 
+from scripts.bench.exactness import by_rows, furthest, one_by_one
 from scripts.bench.report import BenchSettings, Figure, Report, main
 from scripts.bench.served_turns import Turns, tokens, trained, ways
 from training.attention import implementation
@@ -33,7 +35,6 @@ SIZES = {
     "head_dim": 32,
     "max_position_embeddings": 65536,
     "use_cache": False,
-    "attn_implementation": implementation("sdpa"),
 }
 EXPERTS = {"num_experts": 8, "num_experts_per_tok": 2, "moe_intermediate_size": 384, "norm_topk_prob": True}
 
@@ -50,14 +51,23 @@ class TreeSettings(BenchSettings):
     repeats: int = 5
 
 
-def model(kind: Kind) -> PreTrainedModel:
+def model(kind: Kind, attention: str) -> PreTrainedModel:
+    """Of random weights."""
     set_seed(0)
-    made = (
-        Qwen3ForCausalLM(Qwen3Config(**SIZES))
-        if kind == "dense"
-        else Qwen3MoeForCausalLM(Qwen3MoeConfig(**SIZES, **EXPERTS))
-    )
-    return learn_trees(made)
+    sizes = {**SIZES, "attn_implementation": attention}
+    if kind == "dense":
+        return Qwen3ForCausalLM(Qwen3Config(**sizes))
+    return Qwen3MoeForCausalLM(Qwen3MoeConfig(**sizes, **EXPERTS))
+
+
+def errors(kind: Kind, made: Turns) -> tuple[float, float]:
+    """Of the loss, and of the gradient of the parameter that is furthest: a tree's against those of transformers' own sdpa
+    attention, one user turn at a time, in fp32; both relative."""
+    samples = made.samples()
+    count = sum(len(sample.trained) for sample in samples)
+    loss, gradients = one_by_one(model(kind, "sdpa"), samples, count)
+    ours, our_gradients = by_rows(model(kind, implementation("sdpa")), [ways(made, 1)["tree"]], count)
+    return abs(ours - loss) / loss, furthest(our_gradients, gradients)
 
 
 def seconds(trained_model: PreTrainedModel, rows: list[Tree]) -> float:
@@ -86,7 +96,7 @@ def measure(settings: TreeSettings) -> Report:
             )
     kinds: tuple[Kind, ...] = ("dense", "moe")
     for kind in kinds:
-        timed = model(kind)
+        timed = learn_trees(model(kind, implementation("sdpa")))
         for turns in settings.turns:
             rows = ways(Turns(turns, settings.scale, VOCABULARY), round(settings.row_tokens * settings.scale))
             spent = {way: [seconds(timed, rows[way])] for way in rows}  # the first of each warms up
@@ -101,6 +111,11 @@ def measure(settings: TreeSettings) -> Report:
             name = f"{kind}, {turns} turns: single turns over tree, CPU seconds"
             if target is not None:
                 figures.append(Figure(name=name, value=faster, target=target, better="higher"))
+            loss, gradient = errors(kind, Turns(turns, settings.scale, VOCABULARY))
+            figures += [
+                Figure(name=f"{kind}, {turns} turns: loss, relative error", value=loss, target=1e-6, better="lower"),
+                Figure(name=f"{kind}, {turns} turns: gradient, error", value=gradient, target=1e-5, better="lower"),
+            ]
             medians = {way: f"{statistics.median(times):.3g}" for way, times in taken.items()}
             notes[name] = f"{faster:.2f}; seconds: {medians}"
     return Report(name="tree", inputs=settings.model_dump(mode="json"), figures=tuple(figures), notes=notes)

@@ -332,7 +332,8 @@ def test_a_made_up_dialogue_counted_by_hand() -> None:
 def test_tree_and_gpu_benchmarks_run(tmp_path: Path) -> None:
     short = tree.TreeSettings(outputs=tmp_path, turns=(1, 2), scale=0.01, repeats=1)
     content = published(tree.measure(short), tmp_path)
-    assert [figure["target"] for figure in content["figures"]] == [0.91, 0.91]
+    assert all(figure["holds"] for figure in content["figures"] if "error" in figure["name"])
+    assert len(content["figures"]) == 2 + 2 * 2 * 2
     small = gpu.GpuSettings(outputs=tmp_path, device="cpu", turns=2, scale=0.01, repeats=1, shrink=64)
     content = published(gpu.measure(small), tmp_path)
     assert {figure["name"] for figure in content["figures"] if "cosine" in figure["name"]}

@@ -4,14 +4,9 @@ from __future__ import annotations
 
 import random
 
-import torch
-from torch.nn.functional import cross_entropy
 from transformers import PreTrainedModel, Qwen3Config, Qwen3ForCausalLM, Qwen3MoeConfig, Qwen3MoeForCausalLM, set_seed
 
-from training.objective import learn_trees
 from training.render import Sample
-from training.trainer import collate
-from training.trie import Tree
 
 VOCABULARY = 320
 SIZES = {
@@ -60,37 +55,3 @@ def dense(attention: str) -> PreTrainedModel:
 def moe(attention: str) -> PreTrainedModel:
     set_seed(0)
     return Qwen3MoeForCausalLM(Qwen3MoeConfig(**SIZES, **EXPERTS, attn_implementation=attention, use_cache=False))
-
-
-Gradients = dict[str, torch.Tensor]
-
-
-def one_by_one(model: PreTrainedModel, samples: list[Sample], count: int) -> tuple[float, Gradients]:
-    """The N-sample way with nothing of ours: transformers' own attention, whole logits, sums over `count` tokens."""
-    model.zero_grad()
-    total = 0.0
-    for sample in samples:
-        ids = torch.tensor([sample.input_ids])
-        logits = model(ids).logits[0, [position - 1 for position in sample.trained]]
-        loss = cross_entropy(logits, ids[0, sample.trained], reduction="sum") / count
-        loss.backward()
-        total += loss.item()
-    return total, gradients(model)
-
-
-def by_rows(model: PreTrainedModel, rows: list[list[Tree]], count: int) -> tuple[float, Gradients]:
-    """The same by our rows of trees."""
-    learn_trees(model).zero_grad()
-    losses = [model(**collate([row]), num_items_in_batch=count)["loss"] for row in rows]
-    torch.stack(losses).sum().backward()
-    return sum(loss.item() for loss in losses), gradients(model)
-
-
-def gradients(model: PreTrainedModel) -> Gradients:
-    return {name: parameter.grad.clone() for name, parameter in model.named_parameters()}
-
-
-def furthest(ours: Gradients, theirs: Gradients) -> float:
-    """The largest relative distance of any parameter's gradient."""
-    assert ours.keys() == theirs.keys()
-    return max(float((ours[name] - theirs[name]).norm() / theirs[name].norm()) for name in theirs)

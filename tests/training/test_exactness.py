@@ -10,10 +10,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from lookalikes import by_rows, dense, furthest, moe, one_by_one, served
+from lookalikes import dense, moe, served
 from transformers import PreTrainedModel
 
 import training.objective
+from scripts.bench.exactness import by_rows, furthest, one_by_one
 from training.attention import HAS_FLASH_ATTN, implementation
 from training.render import Sample
 from training.samples import NOTHING
