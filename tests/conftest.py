@@ -8,6 +8,7 @@ settings.register_profile("patient", deadline=None)
 settings.load_profile("patient")
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """For pytest-xdist's --dist loadgroup: what starts engines or several processes is one group, so that only one of them runs
     at a time, and comes first, because it takes longest; every other file is a group, because its tests share fixtures."""
