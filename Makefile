@@ -55,7 +55,7 @@ check: setup ## ruff, mypy strict, import contracts, every config composes
 	@.venv/bin/pytest tests/scripts/test_conf.py
 
 test: setup ## all tests
-	@.venv/bin/pytest -n auto --maxprocesses 4 --dist loadgroup --no-loadscope-reorder
+	@.venv/bin/pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 bench-orchestration: setup ## how busy we keep a server, and what a call costs us -> outputs/bench/
 	@$(bench)
