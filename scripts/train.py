@@ -47,7 +47,9 @@ def stage(config: DictConfig) -> None:
     group = read_manifest(source).group if (source / "manifest.json").is_file() else None
     plain: dict[str, Any] = settings.model_dump(mode="json")
     inputs = {f"{file.parent.name}/{file.name}": sha256(file) for file in files}
-    with open_run(settings.outputs, "train", plain, inputs, group, neutral=NEUTRAL) as job:
+    # A checkpoint of ZeRO-3 is in as many pieces as there were ranks: on others it is another run.
+    identity = {**plain, "ranks": processes * len(nodes.hosts)}
+    with open_run(settings.outputs, "train", identity, inputs, group, neutral=NEUTRAL) as job:
         console.print(f"{'resuming' if job.resumed else 'training into'} {job.directory}", soft_wrap=True)
         write_json(job.directory / CONFIG, plain)
         data = prepare(job.directory, settings, files, inputs)
@@ -61,7 +63,10 @@ def stage(config: DictConfig) -> None:
                     progress.update(metrics)
                     tracker.log({f"train/{key}": value for key, value in metrics.items()}, step=metrics["step"])
 
-                run_workers(job.directory, processes, nodes, report)
+                try:
+                    run_workers(job.directory, processes, nodes, report)
+                finally:
+                    nodes.withdraw(settings.outputs)
             results = json.loads((job.directory / RESULTS).read_text())
             tracker.summary(results)
         job.finish({**results, "data": data.model_dump()})

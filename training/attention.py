@@ -51,8 +51,9 @@ def layout(tree: Tree) -> Layout:
 
 
 def implementation(attention: Attention) -> str:
-    """The name under which transformers knows the kernel; `attn_implementation` of from_pretrained."""
-    return f"tree_{attention}"
+    """The name under which transformers knows the kernel; `attn_implementation` of from_pretrained. Behind a name with "flash" in
+    it transformers would look for a kernel of its own."""
+    return f"tree_{'fa2' if attention == 'flash_attention_2' else attention}"
 
 
 def check_attention(attention: Attention) -> None:

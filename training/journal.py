@@ -64,9 +64,9 @@ class Journal(TrainerCallback):  # type: ignore[misc]  # transformers has no typ
         self.tokens_before = int(state.num_input_tokens_seen)
 
     def speed(self, state: TrainerState) -> dict[str, float]:
-        """Forwarded and trained tokens a second over all ranks, and MFU where the hardware's peak is known."""
+        """Forwarded and trained tokens a second over all ranks, validation left out, and MFU where the hardware's peak is known."""
         assert self.trainer, "set before training begins"
-        seconds = time.monotonic() - self.began
+        seconds = time.monotonic() - self.began - self.trainer.validation_s
         tokens = (int(state.num_input_tokens_seen) - self.tokens_before) / seconds
         figures = {"tokens_per_s": tokens, "trained_tokens_per_s": self.trainer.trained_tokens / seconds}
         utilisation = self.work.utilisation(tokens)

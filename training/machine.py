@@ -40,6 +40,8 @@ def lacking(settings: TrainSettings, nodes: Nodes) -> tuple[str, ...]:
         found.append(f"processes={processes} was given, but there are {devices} GPUs")
     elif settings.batch_size % ranks:
         found.append(f"batch_size={settings.batch_size} is not a multiple of the {ranks} processes")
+    if devices and not settings.deepspeed:
+        found.append("deepspeed=none keeps no fp32 weights beside those in bf16 on a GPU: say deepspeed=zero3")
     try:
         check_attention(settings.attention)
     except UserError as error:

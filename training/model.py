@@ -91,9 +91,11 @@ def load(directory: Path, attention: Attention, experts: str | None, dtype: torc
     """The model in `directory`, ready to learn token trees. Under ZeRO-3 each process holds its share only."""
     options = {"experts_implementation": experts} if experts else {}
     name = implementation(attention)
-    return learn_trees(
-        AutoModelForCausalLM.from_pretrained(directory, attn_implementation=name, dtype=dtype, **options)
-    )
+    model = AutoModelForCausalLM.from_pretrained(directory, attn_implementation=name, dtype=dtype, **options)
+    # ZeRO-3 makes all that is made while loading in the weights' type, the rotary frequencies too: in bf16 a token at position
+    # 32,000 would be turned by several radians more or less than it is where the model is served.
+    model.model.rotary_emb = type(model.model.rotary_emb)(model.config)
+    return learn_trees(model)
 
 
 def build_tokenizer(settings: TinySettings, texts: Iterable[str]) -> PreTrainedTokenizerFast:

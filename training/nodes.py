@@ -1,8 +1,9 @@
 """The machines of one training: this one alone, those of a hostfile, or those of a Slurm step; each runs one torchrun agent.
 
-All of them see the run directory, whose config.json every rank reads. With a hostfile the training is started on its first machine,
-which starts the others over ssh. Under Slurm every node starts by itself, one task each (srun, or Hydra's submitit launcher):
-the first prepares the data and announces the run directory, the others wait for that and join.
+All of them see the run directory, whose config.json every rank reads, and a published model in the same place (the hub's cache).
+With a hostfile the training is started on its first machine, which starts the others over ssh. Under Slurm every node starts by
+itself, one task each (srun, or Hydra's submitit launcher): the first prepares the data and announces the run directory, the
+others wait for that and join.
 """
 
 from __future__ import annotations
@@ -81,8 +82,14 @@ class Nodes:
         if self.job and len(self.hosts) > 1:
             write_json(_announcement(outputs, self.job), {"directory": str(directory.resolve())})
 
+    def withdraw(self, outputs: Path) -> None:
+        """The training has ended: another one of the same step is not to find its announcement."""
+        if self.job:
+            _announcement(outputs, self.job).unlink(missing_ok=True)
+
     def await_run(self, outputs: Path) -> Path:
-        """Wait until the first node has announced the run directory; Slurm ends us if that node fails."""
+        """Wait until the first node has announced the run directory. Slurm ends us if that node fails before, where the step was
+        started with srun --kill-on-bad-exit."""
         assert self.job, "only the nodes of a Slurm step wait"
         announcement = _announcement(outputs, self.job)
         while not announcement.is_file():

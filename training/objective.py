@@ -48,14 +48,13 @@ def _tree_loss(
 
 def _token_losses(self: torch.nn.Linear, hidden: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
     """hidden [K, H], targets [K] -> losses [K], fp32."""
+
+    def block(hidden: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        # The weight is no argument: what a checkpoint is given is saved, with activation offload once a block.
+        return cross_entropy(linear(hidden, self.weight).float(), targets, reduction="none")
+
     rows = max(1, BLOCK // self.out_features)
     if len(hidden) <= rows:
-        return _block_losses(hidden, self.weight, targets)
+        return block(hidden, targets)
     blocks = zip(torch.split(hidden, rows), torch.split(targets, rows), strict=True)
-    return torch.cat(
-        [checkpoint(_block_losses, h, self.weight, t, use_reentrant=False, preserve_rng_state=False) for h, t in blocks]
-    )
-
-
-def _block_losses(hidden: torch.Tensor, weight: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-    return cross_entropy(linear(hidden, weight).float(), targets, reduction="none")
+    return torch.cat([checkpoint(block, h, t, use_reentrant=False, preserve_rng_state=False) for h, t in blocks])

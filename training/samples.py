@@ -79,9 +79,11 @@ def cached_samples(
         work = _Work(tuple(files), model, settings, Path(scratch) / "parts", workers)
         made = DatasetDict({name: work.split(places) for name, places in chosen.items()})
         made.save_to_disk(Path(scratch) / "made")
-        # Another run may have been faster: what it made is the same.
-        if not directory.is_dir():
+        try:
             (Path(scratch) / "made").rename(directory)
+        except OSError:
+            if not directory.is_dir():  # where another run was faster, what it made is the same
+                raise
     return directory
 
 

@@ -101,7 +101,9 @@ def training_arguments(directory: Path, settings: TrainSettings, ranks: int, epo
         warmup_steps=optimizer.warmup,
         logging_steps=1,
         eval_strategy="steps",
-        eval_on_start=True,
+        # A resumed run has validated its checkpoint already, and goes on counting towards an early stop where it was.
+        eval_on_start=newest_checkpoint(directory) is None,
+        restore_callback_states_from_checkpoint=True,
         eval_steps=interval,
         save_strategy="steps",
         save_steps=interval,

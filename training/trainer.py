@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from typing import Any
 
 import torch
@@ -34,7 +35,7 @@ class TreeTrainer(Trainer):  # type: ignore[misc]  # transformers has no types
     """Gives the ranks rows of like cost, and reports the mean loss over all trained validation tokens, also by group.
 
     `offload` moves what the forward pass saves to the host's memory until the backward pass wants it. `trained_tokens` counts
-    since the process began, over all ranks.
+    since the process began, over all ranks; `validation_s` are the seconds spent on validation.
     """
 
     control: TrainerControl
@@ -43,6 +44,7 @@ class TreeTrainer(Trainer):  # type: ignore[misc]  # transformers has no types
         super().__init__(train_dataset=rows, eval_dataset=validation, data_collator=collate, **options)
         self.sampler, self.offload = sampler, offload
         self.trained_tokens = 0
+        self.validation_s = 0.0
 
     def _get_train_sampler(self, train_dataset: Rows | None = None) -> BalancedSampler:
         return self.sampler
@@ -62,6 +64,7 @@ class TreeTrainer(Trainer):  # type: ignore[misc]  # transformers has no types
         self, eval_dataset: None = None, ignore_keys: None = None, metric_key_prefix: str = "eval"
     ) -> dict[str, float]:
         """Nats per trained token: over all of them, and of each source and difficulty."""
+        began = time.monotonic()
         rows: Rows = self.eval_dataset
         labels = [rows.labels(row) for row in range(len(rows))]
         groups = ["loss", *sorted({group for row in labels for label in row for group in _groups(*label)})]
@@ -78,6 +81,7 @@ class TreeTrainer(Trainer):  # type: ignore[misc]  # transformers has no types
         if dist.is_initialized():
             dist.all_reduce(sums)
         metrics = {f"{metric_key_prefix}_{name}": float(s / n) for name, (s, n) in zip(groups, sums, strict=True)}
+        self.validation_s += time.monotonic() - began
         self.log(dict(metrics))
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
         return metrics

@@ -7,6 +7,7 @@ backward with gradient checkpointing; no optimizer step, whose states one GPU ca
 
 from __future__ import annotations
 
+import gc
 import time
 from typing import Any, Literal
 
@@ -125,6 +126,7 @@ def of_shape(
     name: str, shape: ModelShape, attention: Attention, settings: GpuSettings
 ) -> tuple[list[Figure], dict[str, Any]]:
     """One model's figures and notes."""
+    gc.collect()  # the model before: its patched calls refer to it in a circle
     model = build(shape, attention, settings.device, settings.shrink)
     vocabulary = model.config.vocab_size
     rows = ways(Turns(settings.turns, settings.scale, vocabulary), round(settings.row_tokens * settings.scale))

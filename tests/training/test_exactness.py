@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import get_args
 
 import pytest
 import torch
@@ -15,7 +16,7 @@ from transformers import PreTrainedModel
 
 import training.objective
 from scripts.bench.exactness import by_rows, furthest, one_by_one
-from training.attention import HAS_FLASH_ATTN, implementation
+from training.attention import HAS_FLASH_ATTN, Attention, implementation
 from training.render import Sample
 from training.samples import NOTHING
 from training.trainer import collate
@@ -87,21 +88,34 @@ def test_transformers_own_attention_fails_on_a_tree(positions: bool) -> None:
     assert furthest(theirs, gradients) > 1e-2
 
 
+@pytest.mark.parametrize("attention", get_args(Attention))
+def test_every_kernel_builds_a_model(attention: Attention) -> None:
+    """transformers takes some names of attention for kernels of its own."""
+    assert dense(implementation(attention)).config._attn_implementation == implementation(attention)
+
+
+def launch(script: str, argument: Path, processes: int) -> None:
+    environment = {"OMP_NUM_THREADS": "1", "DS_BUILD_OPS": "0", "DS_ACCELERATOR": "cpu"}
+    environment["PYTHONPATH"] = os.pathsep.join(sys.path)
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={processes}"]
+    command = [*torchrun, str(Path(__file__).with_name(script)), str(argument)]
+    done = subprocess.run(command, env=os.environ | environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.slow
+def test_positions_are_turned_in_fp32_also_under_zero3_in_bf16(tmp_path: Path) -> None:
+    """As where the model is served; DeepSpeed would make the frequencies in bf16."""
+    plain = dense("sdpa")
+    plain.save_pretrained(tmp_path)
+    launch("zero3_loading.py", tmp_path, processes=1)
+    assert torch.equal(torch.load(tmp_path / "frequencies.pt"), plain.model.rotary_emb.inv_freq)
+
+
 @pytest.mark.slow
 def test_two_zero3_processes_give_the_gradients_of_one_by_one(tmp_path: Path) -> None:
     """Dense and MoE: each rank has half of the trees; every parameter's gradient is gathered and compared."""
-    script = Path(__file__).with_name("zero3_gradients.py")
-    environment = {
-        "OMP_NUM_THREADS": "1",
-        "DS_BUILD_OPS": "0",
-        "DS_ACCELERATOR": "cpu",
-        "PYTHONPATH": os.pathsep.join(sys.path),
-    }
-    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
-    done = subprocess.run(
-        [*launch, str(script), str(tmp_path)], env=os.environ | environment, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
+    launch("zero3_gradients.py", tmp_path, processes=2)
     for build in (dense, moe):
         samples = [sample for seed in range(4) for sample in served(3 + seed, seed)]
         count = sum(len(sample.trained) for sample in samples)
@@ -114,14 +128,14 @@ def test_two_zero3_processes_give_the_gradients_of_one_by_one(tmp_path: Path) ->
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 @pytest.mark.parametrize("attention", ["torch_varlen", "flash_attention_2"])
-def test_bf16_kernels_agree_with_fp32(attention: str) -> None:
+def test_bf16_kernels_agree_with_fp32(attention: Attention) -> None:
     """On a GPU: the flash kernels in bf16 point where the fp32 gradient does."""
     if attention == "flash_attention_2" and not HAS_FLASH_ATTN:
         pytest.skip("flash-attn is not installed")
     samples = served(10)
     count = sum(len(sample.trained) for sample in samples)
     _, expected = one_by_one(dense("sdpa"), samples, count)
-    model = dense(implementation(attention)).to("cuda", torch.bfloat16)  # type: ignore[arg-type]
+    model = dense(implementation(attention)).to("cuda", torch.bfloat16)
     inputs = {k: v.cuda() if torch.is_tensor(v) else v for k, v in collate([[merge(samples)]]).items()}
     training.objective.learn_trees(model)(**inputs)["loss"].backward()
     ours = torch.cat([p.grad.float().cpu().flatten() for p in model.parameters()])

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 
 import deepspeed
 import torch
 import torch.distributed as dist
 from deepspeed.utils import safe_get_full_grad
-from lookalikes import dense, moe, served
+from lookalikes import VOCABULARY, dense, moe, served
 
+import training.objective
 from training.attention import implementation
 from training.objective import learn_trees
 from training.trainer import collate
@@ -30,15 +32,18 @@ def main(directory: Path) -> None:
     rank, ranks = dist.get_rank(), dist.get_world_size()
     made = [merge(served(3 + seed, seed)) for seed in range(4)]
     count = sum(len(tree.trained) for tree in made)
+    training.objective.BLOCK = 7 * VOCABULARY  # logits in blocks, as those of real rows are
     for build in (dense, moe):
-        model = learn_trees(build(implementation("sdpa")))
+        model = learn_trees(build(implementation("sdpa"))).train()
+        model.gradient_checkpointing_enable({"use_reentrant": False})
         engine, *_ = deepspeed.initialize(
             model=model, optimizer=torch.optim.SGD(model.parameters(), lr=0.0), config=CONFIG
         )
         total = torch.zeros(1)
         for step in range(2):
             # Means over ranks and micro-steps are taken of what is already divided by all tokens.
-            loss = engine(**collate([[made[2 * step + rank]]]), num_items_in_batch=count)["loss"]
+            with torch.autograd.graph.save_on_cpu() if step else nullcontext():
+                loss = engine(**collate([[made[2 * step + rank]]]), num_items_in_batch=count)["loss"]
             engine.backward(loss * ranks * 2)
             total += loss.detach()
             if step == 1:
