@@ -1,4 +1,6 @@
-"""What all tests share: no deadlines, and how they are dealt out to several processes."""
+"""What all tests share: no deadlines, one thread each, and how they are dealt out to several processes."""
+
+import os
 
 import pytest
 from hypothesis import settings
@@ -6,6 +8,9 @@ from hypothesis import settings
 # A deadline is a timed assertion: on a busy machine it fails what is right.
 settings.register_profile("patient", deadline=None)
 settings.load_profile("patient")
+
+# Processes of tests and of what they start share the cores; two threads on a busy core wait for each other at every product.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
