@@ -12,6 +12,7 @@ from replay import Brain, ReplayServer, call, say
 
 from core.messages import AssistantMessage
 from core.settings import UserError
+from evaluation import heldout_tasks
 from evaluation.benchmark import Context
 from evaluation.endpoint import Endpoint
 from evaluation.passk import summarize
@@ -121,6 +122,35 @@ def test_tasks_that_cannot_be_written_end_the_run(
     with pytest.raises(UserError, match="no task could be written for unseen_databases in 30 attempts"):
         benchmark.run(context(server, None), tmp_path)
     assert server.requests == []
+
+
+class Fickle(ScriptedLLM):
+    """A task writer who refuses every second time that it is asked, whatever for."""
+
+    asked = 0
+
+    async def complete(self, request: Request) -> Completion:
+        completion = await super().complete(request)
+        self.asked += request.role == "task_writer"
+        refuses = request.role == "task_writer" and self.asked % 2 == 0
+        return Completion(AssistantMessage(content="no idea")) if refuses else completion
+
+
+@pytest.mark.parametrize("waves", [30, 1])
+def test_every_model_and_every_resumed_run_gets_the_same_tasks_of_a_fickle_writer(
+    waves: int, settings: dict[str, Any], heldout: Make, tmp_path: Path, serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(heldout_tasks, "_WAVES", waves)
+    settings |= {"categories": ["unseen_databases"], "dialogues": 3, "tasks": settings["tasks"] | {"attempts": 1}}
+    writer, server = Fickle(), serve(lambda body: say("Hello."))
+    tasks, asked = [], []
+    for model in ("first", "second", "first"):
+        given = Context(server.endpoint(), 1, NOWHERE, shared=tmp_path / "shared")
+        tasks.append([record.key for record in heldout(settings, writer).run(given, tmp_path / model)])
+        asked.append(writer.asked)
+    assert len(tasks[0]) == 3 if waves > 1 else 0 < len(tasks[0]) < 3, "a cell may stay short"
+    assert tasks == [tasks[0]] * 3
+    assert asked == [asked[0]] * 3, "what was refused is not asked for again"
 
 
 @pytest.mark.parametrize("role", ["tool_maker", "task_writer"])
