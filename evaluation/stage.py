@@ -16,7 +16,7 @@ from evaluation.endpoint import Endpoint
 from evaluation.progress import BenchmarkProgress
 from evaluation.results import TrialRecord
 from evaluation.scores import RECORDS, ModelScores, located, sum_up
-from evaluation.suite import EvaluateSettings, Target, find_generation, served
+from evaluation.suite import LOGS, SHARED, EvaluateSettings, Target, find_generation, served
 
 Benchmarks = Callable[[], dict[str, Benchmark]]
 """Makes the chosen benchmarks, new for each model: a client belongs to the event loop of one run."""
@@ -42,14 +42,14 @@ def hold(
     trained_on = [(find_generation(settings, target.training), target.held_back) for target in targets]
     known = [each for each in trained_on if each[0]]
     seen = tuple(dict.fromkeys(generation for generation, _ in known if generation))
-    logs = directory / "logs"
+    logs = directory / LOGS
     held: list[TrialRecord] = []
     with user_simulator(settings, logs) as user:
         for target, own in zip(targets, trained_on, strict=True):
             # Where nothing is known of a model's training it is compared on the databases of the first of which it is.
             generation, held_back = own if own[0] or not known else known[0]
             with served(target, settings, logs) as endpoint, BenchmarkProgress(console, target.label) as progress:
-                shared = directory / "shared"
+                shared = directory / SHARED
                 context = Context(endpoint, settings.trials, user, generation, held_back, seen=seen, shared=shared)
                 records = {
                     name: benchmark.run(context, directory / target.label / name, progress)

@@ -11,6 +11,7 @@ from replay import Brain, ReplayServer, say
 
 from core.runs import open_run, read_manifest
 from core.settings import UserError, typed
+from evaluation import suite
 from evaluation.suite import EvaluateSettings, find_generation, find_targets, served
 
 CONF = Path(__file__).parents[2] / "conf"
@@ -75,6 +76,16 @@ def test_several_models_are_named_by_what_they_were_trained_on(tmp_path: Path) -
     ]
     assert [target.mixture for target in found] == [{}, mixtures[0], {}, mixtures[1], mixtures[0]]
     assert [sorted(target.held_back) for target in found] == [[], *([f"domain-{n}"] for n in (0, 0, 1, 2))]
+
+
+def test_no_two_models_share_a_folder_of_the_run_nor_take_one_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(suite, "probe", lambda url, key: ["m", "m-2", "shared", "logs"])
+    names = ["m", "m", "m-2", "shared", "logs"]
+    urls = ",".join(["http://127.0.0.1:9/v1"] * len(names))
+    found = find_targets(settings(tmp_path, f"base_url=[{urls}]", f"served_model=[{','.join(names)}]"))
+    assert [target.label for target in found] == ["m", "m-2", "m-2-2", "shared-2", "logs-2"]
 
 
 @pytest.mark.parametrize(("folder", "why"), [("nowhere", "neither a training run"), (".", "neither a training run")])
