@@ -11,6 +11,7 @@ from held import NOWHERE, Make, hold
 from replay import Brain, ReplayServer, call, say
 
 from core.messages import AssistantMessage
+from core.sampling import Sampling
 from core.settings import UserError
 from evaluation import heldout_tasks
 from evaluation.benchmark import Context
@@ -228,6 +229,21 @@ def test_a_server_that_dies_half_way_costs_nothing_once_it_is_back(
     lines = (tmp_path / "disturbed" / "trials.jsonl").read_text().splitlines()
     assert len(lines) < 12, len(server.requests)
     assert records(tmp_path / "disturbed", serve(brain)) == undisturbed
+
+
+@pytest.mark.parametrize("top_k", [0, 20])
+def test_top_k_is_left_out_for_servers_that_refuse_it(
+    top_k: int, settings: dict[str, Any], heldout: Make, tmp_path: Path, serve: Serve
+) -> None:
+    def brain(body: dict[str, Any]) -> dict[str, Any]:
+        return {"status": 400, "message": "unknown parameter: top_k"} if "top_k" in body else say("Hello.")
+
+    endpoint = serve(brain).endpoint().model_copy(update={"sampling": Sampling(temperature=0.5, top_k=top_k)})
+    settings |= {"dialogues": 1, "categories": ["unseen_databases"]}
+    (record,) = heldout(settings).run(Context(endpoint, 1, NOWHERE), tmp_path)
+    assert (record.success, "top_k" in str(record.infrastructure_error)) == ((None, True) if top_k else (False, False))
+    sent = {"temperature": 0.5, "top_p": 0.95, "max_tokens": 4096}
+    assert endpoint.sampling.body() == sent | ({"top_k": top_k} if top_k else {})
 
 
 def test_trained_databases_need_their_run(
