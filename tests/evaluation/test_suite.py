@@ -102,7 +102,9 @@ def test_without_a_training_the_command_that_makes_one_is_named(tmp_path: Path) 
 def test_the_official_benchmarks_take_the_seed_of_the_run(tmp_path: Path) -> None:
     benchmarks = settings(tmp_path, "seed=7").benchmarks
     assert [benchmarks[name]["seed"] for name in ("bfcl", "tau2")] == [7, 7]
-    assert benchmarks["heldout"]["seed"] != 7, "its tasks must not be those of the generation, whose seed may be the same"
+    assert benchmarks["heldout"]["seed"] != 7, (
+        "its tasks must not be those of the generation, whose seed may be the same"
+    )
 
 
 def test_a_server_is_asked_what_it_serves(tmp_path: Path, serve: Serve) -> None:
