@@ -17,14 +17,17 @@ from referencing.exceptions import Unresolvable
 PATTERN_S = 0.1
 """How long one text is held against one pattern; the standard library's engine could take years, and all dialogues with it."""
 
+_ARITHMETIC = (ArithmeticError, ValueError)
+"""What multipleOf runs into with numbers beyond a float, NaN and Infinity, which Python's JSON has."""
+
 
 def schema_error(value: Any, schema: dict[str, Any]) -> str | None:
     """The most telling violation of a JSON Schema by `value`, or None. A schema that cannot be used is a violation, too: one
     that refers to nowhere, to another place than itself or to itself without end, or with a pattern that is none or too slow."""
-    validator = _validator(json.dumps(schema, sort_keys=True))
     try:
+        validator = _validator(json.dumps(schema, sort_keys=True))
         errors = sorted(validator.iter_errors(value), key=lambda e: list(map(str, e.path)))
-    except (Unresolvable, RecursionError, regex.error, TimeoutError, NotImplementedError) as error:
+    except (Unresolvable, RecursionError, regex.error, TimeoutError, NotImplementedError, *_ARITHMETIC) as error:
         return f"the schema itself cannot be used: {error}"
     if not errors:
         return None
@@ -40,6 +43,8 @@ def schema_problem(schema: str) -> str | None:
         Draft202012Validator.check_schema(json.loads(schema))
     except SchemaError as error:
         return error.message
+    except RecursionError:
+        return "it is too deeply nested"
     return None
 
 

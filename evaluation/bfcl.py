@@ -29,7 +29,7 @@ from evaluation.bfcl_verdicts import readable, reasons
 from evaluation.endpoint import Endpoint
 from evaluation.results import Progress, TrialRecord, read_trials
 from evaluation.transcripts import write_transcript
-from evaluation.worker import run_worker
+from evaluation.worker import HarnessError, run_worker
 
 VERSION = "2026.3.23"
 OFFICIAL_STEPS = 20
@@ -77,7 +77,9 @@ class Bfcl:
     """The benchmark of conf/benchmark/bfcl.yaml."""
 
     def __init__(self, **settings: Any) -> None:
+        """Raises UserError for wrong settings, and where a category lacks what it needs."""
         self.settings = typed(settings, BfclSettings, "benchmarks.bfcl")
+        self.settings.tasks()
 
     def run(self, context: Context, directory: Path, progress: Progress | None = None) -> list[TrialRecord]:
         return run(context.endpoint, self.settings, directory, context.trials, progress)
@@ -93,7 +95,7 @@ def run(
     have a transcript each.
 
     Called again with the same arguments it goes on where it was interrupted. Raises UserError for wrong settings and
-    HarnessError if the official code breaks down.
+    HarnessError if the official code breaks down or leaves a task without an answer.
     """
     tasks = settings.tasks()
     journal = directory / "trials.jsonl"
@@ -117,7 +119,7 @@ def _run_trial(
     request = {
         "tasks": tasks,
         "model": endpoint.model,
-        "sampling": endpoint.sampling.model_dump(),
+        "sampling": endpoint.sampling.body(),
         "trial": trial,
         "seed": settings.seed,
         "concurrency": endpoint.concurrency,
@@ -126,13 +128,17 @@ def _run_trial(
         "timeout": settings.timeout_s,
     }
     run_phase = partial(_run_phase, endpoint, settings.python, root, request)
-    expected = sum(SIZES[category] if ids is None else len(ids) for category, ids in tasks.items())
+    expected = sum(SIZES[category] if ids is None else len(set(ids)) for category, ids in tasks.items())
     count = _Count(root / "result")
     for _ in range(settings.attempts):
         run_phase("generate", lambda: progress(f"BFCL trial {trial}", count(), expected) if progress else None)
         answers = list(_answers(root))
         if not any(_failure(answer) == "infrastructure" for answer in answers):
             break
+    if (found := len({answer["id"] for answer in answers})) != expected or len(answers) != expected:
+        raise HarnessError(
+            f"BFCL left {len(answers)} answers to {found} tasks in {root / 'result'}; expected one to each of {expected}"
+        )
     if any(_failure(answer) is None for answer in answers):
         run_phase("score", lambda: None)
     verdicts = {line["id"]: line for line in _read(root / "score", "*_score.json") if "id" in line}

@@ -11,6 +11,7 @@ import random
 import threading
 import time
 from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
 
 import httpx
 
@@ -18,9 +19,12 @@ from evaluation.bfcl_calls import JsonObject
 
 BACKOFF_S = 0.5
 LONGEST_PAUSE_S = 20.0
+LONGEST_BIDDEN_PAUSE_S = 60.0
 TOO_LONG = ("context length", "maximum model length", "context_length_exceeded")
 PASSING = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})
 """HTTP codes of a server that may answer the same request later."""
+BUSY = frozenset({429, 503})
+"""Codes whose Retry-After says when."""
 
 
 class UnansweredError(Exception):
@@ -33,7 +37,8 @@ class TooLongError(Exception):
 
 @dataclass(frozen=True)
 class Limits:
-    """`timeout_s` bounds a whole request, reading included; `retries` is how often it is tried again; after `patience`
+    """`timeout_s` bounds a whole request, reading included; `retries` is how often it is tried again, waits that the
+    server bids (Retry-After) not counted while they end within `timeout_s` of the first try; after `patience`
     requests in a row that were given up, nothing more is sent: the server is taken for dead."""
 
     concurrency: int
@@ -70,24 +75,33 @@ class Client:
         return answer
 
     def _tried(self, content: bytes, request_id: str) -> JsonObject:
-        for attempt in range(self._limits.retries + 1):
-            if attempt:
-                time.sleep(min(BACKOFF_S * 2 ** (attempt - 1), LONGEST_PAUSE_S) * random.uniform(0.5, 1.0))
+        deadline = time.monotonic() + self._limits.timeout_s
+        failures = 0
+        while True:
+            bidden = None
             try:
-                status, raw = self._sent(content, request_id)
+                status, raw, headers = self._sent(content, request_id)
             except (httpx.HTTPError, httpx.InvalidURL, TimeoutError) as error:
                 failure = f"{type(error).__name__}: {error}"
+            else:
+                passing = status in PASSING or (status == 200 and _is_error(raw))
+                if status == 200 and not passing:
+                    return _checked(raw)
+                failure = f"HTTP {status}: {raw[:500].decode(errors='replace')}"
+                if status in (200, 400, 413, 422) and any(mark in failure for mark in TOO_LONG):
+                    raise TooLongError(failure)
+                if not passing:
+                    raise UnansweredError(failure)
+                bidden = _bidden_pause(headers.get("Retry-After", "")) if status in BUSY else None
+            if bidden is not None and time.monotonic() + bidden < deadline:
+                time.sleep(bidden)
                 continue
-            if status == 200:
-                return _checked(raw)
-            failure = f"HTTP {status}: {raw[:500].decode(errors='replace')}"
-            if status in (400, 413, 422) and any(mark in failure for mark in TOO_LONG):
-                raise TooLongError(failure)
-            if status not in PASSING:
-                break
-        raise UnansweredError(failure)
+            failures += 1
+            if failures > self._limits.retries:
+                raise UnansweredError(failure)
+            time.sleep(min(BACKOFF_S * 2 ** (failures - 1), LONGEST_PAUSE_S) * random.uniform(0.5, 1.0))
 
-    def _sent(self, content: bytes, request_id: str) -> tuple[int, bytes]:
+    def _sent(self, content: bytes, request_id: str) -> tuple[int, bytes, httpx.Headers]:
         deadline = time.monotonic() + self._limits.timeout_s
         headers = {"Content-Type": "application/json", "X-Request-Id": request_id}
         with self._http.stream("POST", self._url, content=content, headers=headers) as response:
@@ -96,7 +110,29 @@ class Client:
                 parts.append(part)
                 if time.monotonic() > deadline:
                     raise TimeoutError(f"the answer did not end within {self._limits.timeout_s:g} s")
-        return response.status_code, b"".join(parts)
+        return response.status_code, b"".join(parts), response.headers
+
+
+def _bidden_pause(retry_after: str) -> float | None:
+    """Seconds that a Retry-After header, a number of them or a date, bids to wait; None where it is neither. Never none at all: a
+    server that bids 0 seconds would be asked without pause."""
+    try:
+        seconds = float(retry_after)
+    except ValueError:
+        try:
+            seconds = parsedate_to_datetime(retry_after).timestamp() - time.time()
+        except ValueError:
+            return None
+    return min(max(seconds, BACKOFF_S), LONGEST_BIDDEN_PAUSE_S)
+
+
+def _is_error(raw: bytes) -> bool:
+    """Whether an answer holds an error in place of a completion: some proxies send the error of the server behind them so."""
+    try:
+        answer = json.loads(raw)
+    except ValueError:
+        return False
+    return isinstance(answer, dict) and bool(answer.get("error")) and not answer.get("choices")
 
 
 def _checked(raw: bytes) -> JsonObject:

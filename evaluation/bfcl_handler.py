@@ -64,8 +64,7 @@ class ServedHandler(OpenAICompletionsHandler):  # type: ignore[misc]  # the pack
             "model": self.request["model"],
             "messages": inference_data["message"],
             "seed": request_seed(self.request["seed"], trial, inference_data["id"], step),
-            # Hosted servers refuse a top_k; 0 leaves it to the server.
-            **{key: value for key, value in self.request["sampling"].items() if key != "top_k" or value > 0},
+            **self.request["sampling"],
         }
         if inference_data["tools"]:
             body["tools"] = inference_data["tools"]

@@ -85,6 +85,14 @@ class Posed(Frozen):
         return f"{self.category}/{self.draft.dialogue_id}"
 
 
+class Drafted(Frozen):
+    """What came of one draft: what is posed, or None where it was given up. Who writes the tasks may answer otherwise when asked
+    again, so that a draft is made once."""
+
+    key: str
+    posed: Posed | None = None
+
+
 @dataclass(frozen=True)
 class Cell:
     """One condition on one kind of databases."""
@@ -111,7 +119,7 @@ class Cell:
 
 
 class Writer:
-    """Writes the tasks of cells and keeps them in `path`. `faults` are the shares of each kind of fault."""
+    """Writes the tasks of cells and keeps what came of each draft in `path`. `faults` are the shares of each kind of fault."""
 
     def __init__(
         self,
@@ -135,8 +143,8 @@ class Writer:
         """Up to `dialogues` of each cell. Raises UserError for a cell of which none can be written, and where the partner does
         not answer."""
         found: list[Posed] = []
-        with Journal(self.path, lambda line: line["category"] + "/" + line["draft"]["dialogue_id"]) as journal:
-            kept = {posed.key: posed for posed in read_jsonl(self.path, Posed)}
+        with Journal(self.path, lambda line: str(line["key"])) as journal:
+            kept = {drafted.key: drafted for drafted in read_jsonl(self.path, Drafted)}
             for cell in cells:
                 cell_found = await self._write(cell, dialogues, kept, journal)
                 if not cell_found:
@@ -147,8 +155,9 @@ class Writer:
                 found += cell_found
         return found
 
-    async def _write(self, cell: Cell, dialogues: int, kept: Mapping[str, Posed], journal: Journal) -> list[Posed]:
-        """Drafts in waves, each of as many as are still missing: the same ones whatever the concurrency."""
+    async def _write(self, cell: Cell, dialogues: int, kept: Mapping[str, Drafted], journal: Journal) -> list[Posed]:
+        """Drafts in waves, each of as many as are still missing: the same ones whatever the concurrency. Those that are kept, given
+        up ones too, are not made again: every model and every resumed run gets the same tasks."""
         found: list[Posed] = []
         begun = 0
         while len(found) < dialogues and begun < dialogues * _WAVES:
@@ -156,24 +165,26 @@ class Writer:
             begun = numbers.stop
             try:
                 async with asyncio.TaskGroup() as group:
-                    wave = [group.create_task(self._draft(cell, number, kept)) for number in numbers]
+                    wave = [group.create_task(self._drafted(cell, number, kept)) for number in numbers]
             except ExceptionGroup as errors:
                 first = errors.exceptions[0]
                 if isinstance(first, LLMError):
                     raise UserError(f"held-out: who writes the tasks does not answer: {first}") from None
                 raise first from None
-            for posed in (task.result() for task in wave):
-                if posed:
-                    found.append(posed)
-                    if posed.key not in journal.keys:
-                        journal.append(posed, posed.key)
+            for drafted in (task.result() for task in wave):
+                if drafted.posed:
+                    found.append(drafted.posed)
+                if drafted.key not in journal.keys:
+                    journal.append(drafted, drafted.key)
         return found
 
-    async def _draft(self, cell: Cell, number: int, kept: Mapping[str, Posed]) -> Posed | None:
+    async def _drafted(self, cell: Cell, number: int, kept: Mapping[str, Drafted]) -> Drafted:
+        key = f"{cell.category}/{cell.name(number)}"
+        return kept.get(key) or Drafted(key=key, posed=await self._draft(cell, number))
+
+    async def _draft(self, cell: Cell, number: int) -> Posed | None:
         """Dialogue `number` of a cell; None where its tasks cannot be written, or not solved under the cell's faults."""
         name, subject = cell.name(number), cell.subject(number)
-        if known := kept.get(f"{cell.category}/{name}"):
-            return known
         condition = cell.condition
         async with self.slots:
             tasks = await self._tasks(subject, cell, name)

@@ -62,7 +62,7 @@ def located(run: Path, label: str, held: Mapping[str, Sequence[TrialRecord]]) ->
 def read_records(run: Path) -> list[TrialRecord]:
     """Every trial of a run. Raises UserError where the run has no records."""
     if not (run / RECORDS).is_file():
-        raise UserError(f"{run} has no {RECORDS}: `make eval` writes it when all trials were held")
+        raise UserError(f"{run} has no {RECORDS}: `make eval` writes it when all trials of a model have been tried")
     return list(read_jsonl(run / RECORDS, TrialRecord))
 
 

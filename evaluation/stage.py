@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,13 +11,15 @@ from pathlib import Path
 from rich.console import Console
 
 from core.records import write_jsonl
+from core.sampling import Sampling
 from core.serving import Server, free_ports, running
+from core.settings import UserError
 from evaluation.benchmark import Benchmark, Context
 from evaluation.endpoint import Endpoint
 from evaluation.progress import BenchmarkProgress
 from evaluation.results import TrialRecord
 from evaluation.scores import RECORDS, ModelScores, located, sum_up
-from evaluation.suite import EvaluateSettings, Target, find_generation, served
+from evaluation.suite import LOGS, SHARED, EvaluateSettings, Target, find_generation, served
 
 Benchmarks = Callable[[], dict[str, Benchmark]]
 """Makes the chosen benchmarks, new for each model: a client belongs to the event loop of one run."""
@@ -26,7 +29,9 @@ Benchmarks = Callable[[], dict[str, Benchmark]]
 def user_simulator(settings: EvaluateSettings, logs: Path) -> Iterator[Endpoint]:
     """τ²'s user: the endpoint that was named, or the scripted customer started here."""
     if settings.simulator or "tau2" not in settings.benchmarks:
-        yield Endpoint(base_url=settings.simulator or "", model=settings.simulator_model)
+        # It may be a hosted one.
+        sampling = Sampling(top_k=0)
+        yield Endpoint(base_url=settings.simulator or "", model=settings.simulator_model, sampling=sampling)
         return
     (port,) = free_ports(1)
     command = (sys.executable, "-m", "generation.llm.server", "--port", str(port))
@@ -42,14 +47,14 @@ def hold(
     trained_on = [(find_generation(settings, target.training), target.held_back) for target in targets]
     known = [each for each in trained_on if each[0]]
     seen = tuple(dict.fromkeys(generation for generation, _ in known if generation))
-    logs = directory / "logs"
+    logs = directory / LOGS
     held: list[TrialRecord] = []
     with user_simulator(settings, logs) as user:
         for target, own in zip(targets, trained_on, strict=True):
             # Where nothing is known of a model's training it is compared on the databases of the first of which it is.
             generation, held_back = own if own[0] or not known else known[0]
             with served(target, settings, logs) as endpoint, BenchmarkProgress(console, target.label) as progress:
-                shared = directory / "shared"
+                shared = directory / SHARED
                 context = Context(endpoint, settings.trials, user, generation, held_back, seen=seen, shared=shared)
                 records = {
                     name: benchmark.run(context, directory / target.label / name, progress)
@@ -58,6 +63,25 @@ def hold(
             held += located(directory, target.label, records)
             write_jsonl(directory / RECORDS, held)
     return held
+
+
+def refuse_without_room(records: Sequence[TrialRecord]) -> None:
+    """Raises UserError where not one request of a model in a benchmark left its server any room to answer: that it passes nothing
+    says nothing of it. The server refuses such a request, or cuts the answer before its first token."""
+    groups: dict[tuple[str, str], list[TrialRecord]] = defaultdict(list)
+    for record in records:
+        groups[record.model, record.benchmark].append(record)
+    for (model, benchmark), held in groups.items():
+        if all(not each.completion_tokens and _cut_off(each) for each in held):
+            raise UserError(
+                f"{model} could not answer at all in {benchmark}: each of the {len(held)} trials exceeded its server's context "
+                f"before the first token of an answer. sampling.max_tokens={held[0].sampling.max_tokens} was given; expected "
+                "a number that leaves room for the prompts, or a server with a longer context"
+            )
+
+
+def _cut_off(record: TrialRecord) -> bool:
+    return record.stop_reason == "context_length" or record.truncations > 0
 
 
 def score(

@@ -21,6 +21,9 @@ from evaluation.endpoint import Endpoint
 Names = Annotated[tuple[str, ...], BeforeValidator(lambda value: (value,) if isinstance(value, str) else value or ())]
 """One name, or a list of them, or null for none."""
 
+SHARED, LOGS = "shared", "logs"
+"""Folders of a run beside those of its models."""
+
 
 class EvaluateSettings(Settings):
     """conf/evaluate.yaml. `models` are training runs or checkpoint directories; `base_url` names endpoints served elsewhere, with
@@ -147,11 +150,16 @@ def _without_doubles(targets: Sequence[Target]) -> list[Target]:
 
 
 def _with_distinct_labels(targets: Sequence[Target]) -> list[Target]:
-    taken: dict[str, int] = {}
+    """Each label names a folder of the run, which has others beside them."""
+    taken = {SHARED, LOGS}
     named = []
     for target in targets:
-        taken[target.label] = number = taken.get(target.label, 0) + 1
-        named.append(target if number == 1 else replace(target, label=f"{target.label}-{number}"))
+        label, number = target.label, 1
+        while label in taken:
+            number += 1
+            label = f"{target.label}-{number}"
+        taken.add(label)
+        named.append(replace(target, label=label))
     return named
 
 

@@ -82,9 +82,17 @@ class ServedAPI(OpenAICompatibleAPI):  # type: ignore[misc]  # untyped here
             raise self._failure(outcome)
         return result
 
+    def handle_bad_request(self, ex: Exception) -> Exception:
+        """Inspect would take some refusals, by their codes, for what the model said."""
+        return ex
+
+    def handle_stream_error(self, ex: Exception) -> None:
+        """Raised again, for the same reason."""
+
     def _failure(self, error: Exception) -> DialogueEndedError:
-        too_long = self.side == "agent" and any(mark in str(error) for mark in TOO_LONG)
-        message = f"{self.side}: {type(error).__name__}: {error}"
+        code = getattr(error, "code", None)  # OpenAI's name for what is wrong, which the error's text need not hold
+        message = f"{self.side}: {type(error).__name__}: {error}" + (f" ({code})" if code else "")
+        too_long = self.side == "agent" and any(mark in message for mark in TOO_LONG)
         return _end("context_length" if too_long else "infrastructure", message)
 
 
@@ -106,11 +114,10 @@ def model(endpoint: Endpoint, side: str, request: Tau2Request) -> Model:
     config = GenerateConfig(
         temperature=sampling.temperature,
         top_p=sampling.top_p,
-        top_k=sampling.top_k,
         max_tokens=sampling.max_tokens,
         max_connections=endpoint.concurrency,
         max_retries=0,  # the client's own retries are the only ones: an error that gets past them is final
-        extra_body={"top_k": sampling.top_k},
+        extra_body=sampling.extra_body(),
     )
     return get_model(
         f"served/{endpoint.model}",

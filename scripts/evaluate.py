@@ -13,11 +13,21 @@ from core.settings import typed
 from core.tracking import Tracker
 from evaluation.benchmark import Benchmark
 from evaluation.scores import differences, score_rows
-from evaluation.stage import hold, score
+from evaluation.stage import hold, refuse_without_room, score
 from evaluation.suite import EvaluateSettings, find_targets
 from evaluation.summary import report_lost, summarise
+from scripts.generate import TRANSPORT
 from scripts.launch import main
 from scripts.tables import newest, publish
+
+NEUTRAL = (
+    *("outputs", "tracking", "allow_errors", "concurrency", "api_key_env"),
+    *(f"benchmarks.bfcl.{key}" for key in ("attempts", "retries", "timeout_s", "python")),
+    *(f"benchmarks.tau2.{key}" for key in ("attempts", "retries", "timeout_s")),
+    *(f"benchmarks.heldout.{key}" for key in ("timeout_s", "outage_s")),
+    *(f"benchmarks.heldout.partner.{key}" for key in TRANSPORT),
+)
+"""What may be changed to finish an interrupted run: it decides how long is waited and how often is tried, not what is asked."""
 
 
 def stage(config: DictConfig) -> None:
@@ -33,8 +43,7 @@ def stage(config: DictConfig) -> None:
     plain = settings.model_dump(mode="json")
     inputs = {target.label: sha256(target.path) for target in targets if target.path}
     group = next((target.training.group for target in targets if target.training), None)
-    neutral = ("outputs", "tracking", "allow_errors")
-    with open_run(settings.outputs, "evaluate", plain, inputs, group, neutral) as job:
+    with open_run(settings.outputs, "evaluate", plain, inputs, group, NEUTRAL) as job:
         console.print(f"{'resuming' if job.resumed else 'evaluating into'} {job.directory}", soft_wrap=True)
         name, group = job.manifest.run_id, job.manifest.group
         with Tracker(settings.tracking, settings.outputs, "evaluate", name, group, plain) as tracker:
@@ -44,6 +53,7 @@ def stage(config: DictConfig) -> None:
                 # The run stays open: the same command tries the lost trials again.
                 report_lost(console, records, job.directory)
                 raise SystemExit(1)
+            refuse_without_room(records)
             scores = score(targets, benchmarks, records, settings.ks)
             compared = differences(records)
             results = {

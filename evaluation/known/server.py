@@ -15,8 +15,8 @@ from aiohttp import web
 
 MODEL = "replay_model/x"
 Reply = dict[str, Any]
-"""An assistant message, perhaps with its own "finish_reason"; or {"status", "message"}, which refuses the request; or
-{"hang": True}, an answer whose bytes never end."""
+"""An assistant message, perhaps with its own "finish_reason"; or {"status", "message"}, which refuses the request, perhaps with a
+"code" and "headers" of its own; or {"answer"}, a body that is sent as it is; or {"hang": True}, one whose bytes never end."""
 Brain = Callable[[dict[str, Any]], Reply]
 """Decides from the request's body, to which the server adds "request_id": the X-Request-Id header, or ""."""
 
@@ -62,8 +62,11 @@ def application(
         if "hang" in reply:
             return await _endless(request)
         if "status" in reply:
-            error = {"message": reply["message"], "type": "BadRequestError", "code": reply["status"]}
-            return web.json_response({"error": error}, status=reply["status"])
+            code = reply.get("code", reply["status"])
+            error = {"message": reply["message"], "type": "BadRequestError", "code": code}
+            return web.json_response({"error": error}, status=reply["status"], headers=reply.get("headers"))
+        if "answer" in reply:
+            return web.json_response(reply["answer"])
         return web.json_response(_completion(reply, body["model"]))
 
     async def models(request: web.Request) -> web.Response:

@@ -165,7 +165,7 @@ class OpenAILLM:
         payload = {
             "model": self._model,
             "messages": [_wire(message) for message in request.messages],
-            **sampling.model_dump(),
+            **sampling.body(),
             "seed": request_seed(self._seed, request.key),
             **self._extra_body,
             **self._role_extra_body.get(request.role, {}),

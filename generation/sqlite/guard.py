@@ -69,9 +69,15 @@ def take_away_the_clock(connection: apsw.Connection) -> None:
 
 
 def _temporal(name: str, *arguments: Any) -> Any:
-    if any(isinstance(given, str) and given.lower() in _ZONES for given in arguments):
+    if any(_as_read(given) in _ZONES for given in arguments):
         raise SqlError("the machine's time zone is not known here; dates and times are taken as they are")
     return _CALENDAR.execute(f"SELECT {name}({', '.join('?' * len(arguments))})", arguments).get
+
+
+def _as_read(given: Any) -> str | None:
+    """An argument as SQLite's functions of date and time read it: a blob is text too, a NUL ends it, case does not matter."""
+    text = given.decode(errors="replace") if isinstance(given, bytes) else given
+    return text.partition("\0")[0].lower() if isinstance(text, str) else None
 
 
 @dataclass

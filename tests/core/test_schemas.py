@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
-from core.schemas import schema_error
+from core.schemas import schema_error, schema_problem
 
 
 @pytest.mark.parametrize(
@@ -27,6 +27,20 @@ from core.schemas import schema_error
 )
 def test_a_schema_that_cannot_be_used_is_an_error_and_no_exception(schema: dict[str, Any]) -> None:
     assert str(schema_error("a" * 5000 + "!", schema)).startswith("the schema itself cannot be used: ")
+
+
+@pytest.mark.parametrize(
+    ("value", "divisor"),
+    [(10**400, 0.5), (1.5, 10**400), (float("nan"), 0.5), (float("inf"), 0.5), (1.5, float("nan"))],
+)
+def test_numbers_beyond_arithmetic_are_an_error_and_no_exception(value: float, divisor: float) -> None:
+    assert schema_error(value, {"multipleOf": divisor}) is not None
+
+
+@pytest.mark.parametrize("depth", [150, 100_000])
+def test_a_schema_nested_too_deeply_is_none(depth: int) -> None:
+    assert schema_problem('{"not":' * depth + "{}" + "}" * depth) == "it is too deeply nested"
+    assert schema_problem('{"not":' * 9 + "{}" + "}" * 9) is None
 
 
 @pytest.mark.parametrize("key", ["patternProperties", "additionalProperties"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +12,12 @@ from bfcl_runs import PYTHON, Serve, needs_bfcl, outcome, settings
 from replay import Reply, call, say
 
 from core.settings import UserError
-from evaluation.bfcl import BfclSettings, run
+from evaluation.bfcl import Bfcl, BfclSettings, run
 from evaluation.bfcl_categories import SIZES, aggregate
 from evaluation.endpoint import Endpoint
 from evaluation.known.bfcl import UNSATISFIABLE, GroundTruth, half_broken, number
 from evaluation.results import TrialRecord
+from evaluation.worker import HarnessError
 
 TASKS = {
     "simple_python": ("simple_python_96", "simple_python_201"),
@@ -161,6 +163,29 @@ def test_wrong_settings_name_what_is_wrong(tmp_path: Path) -> None:
         run(endpoint, BfclSettings(smoke={"simple_pyhton": ()}, python=python), tmp_path, trials=1)
     with pytest.raises(UserError, match="make setup"):
         run(endpoint, BfclSettings(python=tmp_path / "none"), tmp_path, trials=1)
+
+
+def test_what_is_missing_is_said_before_anything_is_served(tmp_path: Path) -> None:
+    for wrong in ({"python": tmp_path / "none"}, {"smoke": {"simple_pyhton": ()}, "python": _environment(tmp_path)}):
+        with pytest.raises(UserError, match=r"make setup|unknown BFCL category"):
+            Bfcl(**wrong)
+
+
+@pytest.mark.parametrize("left", [["a_0"], ["a_0", "a_0"], ["a_0", "a_1", "a_2"]])
+def test_a_trial_with_more_or_fewer_answers_than_tasks_is_not_taken_for_held(
+    left: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def worker(*_: Any) -> None:
+        path = tmp_path / "trial-0" / "result" / "a_result.json"
+        answers = [{"id": name, "result": "timeout", "failure": "context_length"} for name in ("a_prereq_0", *left)]
+        path.parent.mkdir(parents=True)
+        path.write_text("".join(json.dumps(answer) + "\n" for answer in answers))
+
+    monkeypatch.setattr("evaluation.bfcl.run_worker", worker)
+    chosen = settings({"irrelevance": ("a_0", "a_1")}, python=_environment(tmp_path / "environment"))
+    with pytest.raises(HarnessError, match=f"left {len(left)} answers to .* one to each of 2"):
+        run(Endpoint(base_url="http://127.0.0.1:1/v1", model="m"), chosen, tmp_path, trials=1)
+    assert not (tmp_path / "trial-0" / "done").exists()
 
 
 def test_what_a_category_needs_decides_whether_it_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -42,6 +42,44 @@ def test_a_failed_request_is_tried_again_and_then_given_up(serve: Serve) -> None
     assert len(requests) == 6
 
 
+def bidden(seconds: str, status: int = 429) -> Reply:
+    return {"status": status, "message": "too many", "headers": {"Retry-After": seconds}}
+
+
+@pytest.mark.parametrize("status", [429, 503])
+def test_waits_that_the_server_bids_are_kept_and_not_counted(
+    status: int, serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waits: list[float] = []
+    monkeypatch.setattr(bfcl_client.time, "sleep", waits.append)
+    bids = ["7", "3600", "0", "Fri, 31 Dec 9999 23:59:59 GMT", "Thu, 01 Jan 1970 00:00:00 GMT"]
+    replies = iter([*(bidden(bid, status) for bid in bids), say("Hello.")])
+    client, requests = client_of(serve, lambda body: next(replies), retries=0, timeout_s=600.0)
+    assert client.complete(BODY, "a")["choices"]
+    assert waits == [7.0, 60.0, 0.01, 60.0, 0.01]
+    assert len(requests) == 6
+
+
+@pytest.mark.parametrize(
+    ("reply", "sent"), [(bidden("9"), 2), (bidden("soon"), 2), (bidden("0", 500), 2), (bidden("0", 400), 1)]
+)
+def test_waits_beyond_the_time_and_others_are_tries(reply: Reply, sent: int, serve: Serve) -> None:
+    client, requests = client_of(serve, lambda body: reply, retries=1, timeout_s=5.0)
+    with pytest.raises(UnansweredError, match="too many"):
+        client.complete(BODY, "a")
+    assert len(requests) == sent
+
+
+def test_an_error_that_comes_as_an_answer_is_tried_again(serve: Serve) -> None:
+    error = {"error": {"message": "the server behind is gone", "code": 502}}
+    replies = iter([{"answer": error}, say("Hello."), *[{"answer": error}] * 3])
+    client, requests = client_of(serve, lambda body: next(replies))
+    assert client.complete(BODY, "a")["choices"]
+    with pytest.raises(UnansweredError, match=r"HTTP 200: .*behind is gone"):
+        client.complete(BODY, "a")
+    assert len(requests) == 5
+
+
 @pytest.mark.parametrize(
     ("status", "message", "kind"),
     [

@@ -118,11 +118,13 @@ def test_what_a_server_loses_is_no_score_and_is_made_up_for(
 @pytest.mark.slow
 def test_a_killed_run_goes_on_from_the_ids_that_are_there(serve: Serve, truth: GroundTruth, tmp_path: Path) -> None:
     """kill -9 in the middle of the conversations that fill the memory, with other tasks in flight."""
-    reached = threading.Event()
+    reached, killed = threading.Event(), threading.Event()
 
     def brain(body: dict[str, Any]) -> Reply:
         if "prereq_34-notetaker-2" in body["request_id"]:
             reached.set()
+            if not killed.is_set():
+                return {"hang": True}  # or the worker might be through before it is ended
         return truth(body)
 
     server = serve(brain)
@@ -135,6 +137,7 @@ def test_a_killed_run_goes_on_from_the_ids_that_are_there(serve: Serve, truth: G
     assert reached.wait(60)
     process.send_signal(signal.SIGKILL)
     process.wait()
+    killed.set()
     before = len(server.requests)
     while time.sleep(1.0) or len(server.requests) > before:  # the worker ends within a second
         before = len(server.requests)

@@ -14,7 +14,7 @@ from core.messages import AssistantMessage, ToolCall
 from core.records import read_jsonl
 from core.settings import UserError
 from evaluation.heldout import Heldout
-from evaluation.heldout_tasks import Posed
+from evaluation.heldout_tasks import Drafted
 from evaluation.results import TrialRecord
 from evaluation.scores import by_axis
 from generation.llm.base import AgentContext, Completion, Request
@@ -51,7 +51,8 @@ def test_one_axis_is_varied_at_a_time(whole: tuple[Path, list[TrialRecord]]) -> 
 
 
 def test_a_condition_is_what_it_says(whole: tuple[Path, list[TrialRecord]]) -> None:
-    for posed in read_jsonl(whole[0] / "heldout" / "tasks.jsonl", Posed):
+    drafts = read_jsonl(whole[0] / "heldout" / "tasks.jsonl", Drafted)
+    for posed in (drafted.posed for drafted in drafts if drafted.posed):
         assert len(posed.draft.tasks) == int(posed.axes["density"])
         if posed.axes["difficulty"] != "mixed":
             assert {task.difficulty for task in posed.draft.tasks} == {posed.axes["difficulty"]}

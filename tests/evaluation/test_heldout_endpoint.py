@@ -11,7 +11,9 @@ from held import NOWHERE, Make, hold
 from replay import Brain, ReplayServer, call, say
 
 from core.messages import AssistantMessage
+from core.sampling import Sampling
 from core.settings import UserError
+from evaluation import heldout_tasks
 from evaluation.benchmark import Context
 from evaluation.endpoint import Endpoint
 from evaluation.passk import summarize
@@ -123,6 +125,35 @@ def test_tasks_that_cannot_be_written_end_the_run(
     assert server.requests == []
 
 
+class Fickle(ScriptedLLM):
+    """A task writer who refuses every second time that it is asked, whatever for."""
+
+    asked = 0
+
+    async def complete(self, request: Request) -> Completion:
+        completion = await super().complete(request)
+        self.asked += request.role == "task_writer"
+        refuses = request.role == "task_writer" and self.asked % 2 == 0
+        return Completion(AssistantMessage(content="no idea")) if refuses else completion
+
+
+@pytest.mark.parametrize("waves", [30, 1])
+def test_every_model_and_every_resumed_run_gets_the_same_tasks_of_a_fickle_writer(
+    waves: int, settings: dict[str, Any], heldout: Make, tmp_path: Path, serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(heldout_tasks, "_WAVES", waves)
+    settings |= {"categories": ["unseen_databases"], "dialogues": 3, "tasks": settings["tasks"] | {"attempts": 1}}
+    writer, server = Fickle(), serve(lambda body: say("Hello."))
+    tasks, asked = [], []
+    for model in ("first", "second", "first"):
+        given = Context(server.endpoint(), 1, NOWHERE, shared=tmp_path / "shared")
+        tasks.append([record.key for record in heldout(settings, writer).run(given, tmp_path / model)])
+        asked.append(writer.asked)
+    assert len(tasks[0]) == 3 if waves > 1 else 0 < len(tasks[0]) < 3, "a cell may stay short"
+    assert tasks == [tasks[0]] * 3
+    assert asked == [asked[0]] * 3, "what was refused is not asked for again"
+
+
 @pytest.mark.parametrize("role", ["tool_maker", "task_writer"])
 def test_a_partner_who_does_not_answer_ends_the_run(
     role: str, settings: dict[str, Any], heldout: Make, tmp_path: Path
@@ -198,6 +229,21 @@ def test_a_server_that_dies_half_way_costs_nothing_once_it_is_back(
     lines = (tmp_path / "disturbed" / "trials.jsonl").read_text().splitlines()
     assert len(lines) < 12, len(server.requests)
     assert records(tmp_path / "disturbed", serve(brain)) == undisturbed
+
+
+@pytest.mark.parametrize("top_k", [0, 20])
+def test_top_k_is_left_out_for_servers_that_refuse_it(
+    top_k: int, settings: dict[str, Any], heldout: Make, tmp_path: Path, serve: Serve
+) -> None:
+    def brain(body: dict[str, Any]) -> dict[str, Any]:
+        return {"status": 400, "message": "unknown parameter: top_k"} if "top_k" in body else say("Hello.")
+
+    endpoint = serve(brain).endpoint().model_copy(update={"sampling": Sampling(temperature=0.5, top_k=top_k)})
+    settings |= {"dialogues": 1, "categories": ["unseen_databases"]}
+    (record,) = heldout(settings).run(Context(endpoint, 1, NOWHERE), tmp_path)
+    assert (record.success, "top_k" in str(record.infrastructure_error)) == ((None, True) if top_k else (False, False))
+    sent = {"temperature": 0.5, "top_p": 0.95, "max_tokens": 4096}
+    assert endpoint.sampling.body() == sent | ({"top_k": top_k} if top_k else {})
 
 
 def test_trained_databases_need_their_run(

@@ -9,7 +9,7 @@ from typing import Any
 
 import hydra
 import pytest
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from replay import Brain, ReplayServer, say
 from rich.console import Console
 from trials import trial
@@ -19,11 +19,12 @@ from core.settings import UserError, typed
 from evaluation.benchmark import Context
 from evaluation.results import TrialRecord
 from evaluation.scores import read_records
-from evaluation.stage import hold
+from evaluation.stage import hold, refuse_without_room, user_simulator
 from evaluation.suite import EvaluateSettings, Target
 from evaluation.tables import tables
 from generation.seeds.bundled import BundledSeeds
-from scripts.evaluate import stage
+from scripts.evaluate import NEUTRAL, stage
+from scripts.generate import TRANSPORT
 from scripts.launch import CONF
 
 
@@ -66,7 +67,9 @@ def test_a_run_with_lost_trials_stays_open_and_the_same_command_ends_it(
     with pytest.raises(UserError, match="was not scored"):
         tables(None, (run,))
     ill = False
-    stage(config)
+    patient = ("timeout_s=500", "outage_s=9")
+    knobs = ("concurrency=3", "api_key_env=ANOTHER", *(f"benchmarks.heldout.{knob}" for knob in patient))
+    stage(configured(config.base_url, tmp_path, *knobs))
     assert "resuming" in capsys.readouterr().out
     assert {folder.resolve() for folder in (tmp_path / "evaluate").iterdir()} == {run}, "`latest` is a link to it"
     results = json.loads((run / "results.json").read_text())
@@ -81,6 +84,44 @@ def test_a_run_with_lost_trials_stays_open_and_the_same_command_ends_it(
     assert "replay_model-x (ours)" in text
     assert "†" not in text
     assert (tmp_path / "tables" / "figure_5.png").is_file()
+
+
+def test_what_may_be_changed_to_finish_a_run_is_there_to_be_changed() -> None:
+    with hydra.initialize_config_dir(version_base="1.3", config_dir=str(CONF)):
+        config = hydra.compose("evaluate", ["llm@benchmarks.heldout.partner=vllm"])
+    missing = object()
+    gone = [name for name in NEUTRAL if OmegaConf.select(config, name, default=missing) is missing]
+    assert set(gone) <= {f"benchmarks.heldout.partner.{key}" for key in TRANSPORT}, "those a partner has by default"
+
+
+def test_a_context_without_room_for_any_answer_is_no_score(
+    serve: Callable[[Brain], ReplayServer], tmp_path: Path
+) -> None:
+    refusal = {"status": 400, "message": "This model's maximum context length is 256 tokens."}
+    config = configured(serve(lambda body: dict(refusal)).base_url, tmp_path)
+    with pytest.raises(
+        UserError, match=r"replay_model-x could not answer at all in heldout: .* sampling\.max_tokens=320"
+    ):
+        stage(config)
+    assert not list((tmp_path / "evaluate").glob("*/results.json"))
+
+
+def test_only_who_could_never_answer_is_refused() -> None:
+    mute = [trial("bfcl", "c", n, 0, False, stop_reason="context_length") for n in range(2)]
+    spoke = trial("bfcl", "c", 2, 0, False, stop_reason="context_length", completion_tokens=1)
+    idle = trial("bfcl", "c", 2, 0, False, stop_reason="stop")
+    for other in (spoke, idle, trial("bfcl", "c", 2, 0, None, stop_reason="infrastructure")):
+        refuse_without_room([*mute, other])
+    for records in (mute, [*mute, trial("tau2", "c", 2, 0, True)], [*mute, spoke.model_copy(update={"model": "n"})]):
+        with pytest.raises(UserError, match="each of the 2 trials"):
+            refuse_without_room(records)
+
+
+def test_a_named_user_simulator_may_be_hosted(tmp_path: Path) -> None:
+    config = configured("http://127.0.0.1:9/v1", tmp_path, "simulator=https://host/v1", "simulator_model=m")
+    with user_simulator(typed(config, EvaluateSettings), tmp_path) as user:
+        assert (user.base_url, user.model) == ("https://host/v1", "m")
+        assert "top_k" not in user.sampling.body()
 
 
 def test_allowed_errors_are_marked_everywhere(

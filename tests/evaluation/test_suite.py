@@ -11,6 +11,7 @@ from replay import Brain, ReplayServer, say
 
 from core.runs import open_run, read_manifest
 from core.settings import UserError, typed
+from evaluation import suite
 from evaluation.suite import EvaluateSettings, find_generation, find_targets, served
 
 CONF = Path(__file__).parents[2] / "conf"
@@ -77,6 +78,16 @@ def test_several_models_are_named_by_what_they_were_trained_on(tmp_path: Path) -
     assert [sorted(target.held_back) for target in found] == [[], *([f"domain-{n}"] for n in (0, 0, 1, 2))]
 
 
+def test_no_two_models_share_a_folder_of_the_run_nor_take_one_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(suite, "probe", lambda url, key: ["m", "m-2", "shared", "logs"])
+    names = ["m", "m", "m-2", "shared", "logs"]
+    urls = ",".join(["http://127.0.0.1:9/v1"] * len(names))
+    found = find_targets(settings(tmp_path, f"base_url=[{urls}]", f"served_model=[{','.join(names)}]"))
+    assert [target.label for target in found] == ["m", "m-2", "m-2-2", "shared-2", "logs-2"]
+
+
 @pytest.mark.parametrize(("folder", "why"), [("nowhere", "neither a training run"), (".", "neither a training run")])
 def test_what_is_no_model_is_refused(folder: str, why: str, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=why):
@@ -86,6 +97,14 @@ def test_what_is_no_model_is_refused(folder: str, why: str, tmp_path: Path) -> N
 def test_without_a_training_the_command_that_makes_one_is_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"no finished train run under .*`make train`"):
         find_targets(settings(tmp_path))
+
+
+def test_the_official_benchmarks_take_the_seed_of_the_run(tmp_path: Path) -> None:
+    benchmarks = settings(tmp_path, "seed=7").benchmarks
+    assert [benchmarks[name]["seed"] for name in ("bfcl", "tau2")] == [7, 7]
+    assert benchmarks["heldout"]["seed"] != 7, (
+        "its tasks must not be those of the generation, whose seed may be the same"
+    )
 
 
 def test_a_server_is_asked_what_it_serves(tmp_path: Path, serve: Serve) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from replay import Brain, ReplayServer, Reply, call, say
 
+from core.sampling import Sampling
 from core.settings import UserError
 from evaluation.endpoint import Endpoint
 from evaluation.results import TrialRecord
@@ -23,6 +24,9 @@ AIRPLANE = "[mobile_data_issue]airplane_mode_on|data_mode_off[PERSONA:None]"
 LONG = "[service_issue]lock_sim_card_pin|overdue_bill_suspension[PERSONA:Easy]"
 CANCEL = "88"
 NOTHING = "10"
+LONG_BY_CODE, FILTERED = "90", "73"
+"""Refused with one of OpenAI's codes."""
+USED = (ROAMING, AIRPLANE, LONG, CANCEL, NOTHING, LONG_BY_CODE, FILTERED)
 
 Serve = Callable[[Brain], ReplayServer]
 
@@ -40,7 +44,7 @@ class Replay:
         domains = resources.files("inspect_evals.tau2") / "data" / "domains"
         tasks = json.loads(gzip.decompress((domains / "telecom" / "tasks.json.gz").read_bytes()))
         tasks += json.loads((domains / "retail" / "tasks.json").read_bytes())
-        used = {task["id"]: task for task in tasks if task["id"] in (ROAMING, AIRPLANE, LONG, CANCEL, NOTHING)}
+        used = {task["id"]: task for task in tasks if task["id"] in USED}
         self.actions = {name: task["evaluation_criteria"]["actions"] for name, task in used.items()}
         self.reasons = {n: task["user_scenario"]["instructions"]["reason_for_call"] for n, task in used.items()}
 
@@ -70,33 +74,42 @@ def outcome(records: dict[str, TrialRecord]) -> dict[str, bool | None]:
 @pytest.mark.slow
 def test_every_way_to_end(serve: Serve, tmp_path: Path) -> None:
     replay = Replay(NOTHING)
-    refused = {(LONG, "assistant"), (AIRPLANE, "user")}
+    too_long = {"status": 400, "message": "This model's maximum context length is 8192 tokens. However, …"}
+    refused = {
+        (LONG, "assistant"): too_long,
+        (AIRPLANE, "user"): too_long,
+        (LONG_BY_CODE, "assistant"): {"status": 400, "code": "context_length_exceeded", "message": "Shorten it."},
+        (FILTERED, "assistant"): {"status": 400, "code": "content_filter", "message": "Not that."},
+    }
 
     def answer(body: dict[str, Any]) -> Reply:
-        if (replay.task(body), replay.side(body)) in refused:
-            return {"status": 400, "message": "This model's maximum context length is 8192 tokens. However, …"}
-        return replay(body)
+        return refused.get((replay.task(body), replay.side(body))) or replay(body)
 
-    model, user = serve(answer), serve(answer)
-    simulator = user.endpoint().model_copy(update={"model": "simulator"})
-    tasks = {"retail": (CANCEL, NOTHING), "telecom": (ROAMING, LONG, AIRPLANE)}
+    def hosted(body: dict[str, Any]) -> Reply:
+        return {"status": 400, "message": "unknown parameter: top_k"} if "top_k" in body else answer(body)
+
+    model, user = serve(answer), serve(hosted)
+    simulator = user.endpoint().model_copy(update={"model": "simulator", "sampling": Sampling(top_k=0)})
+    tasks = {"retail": (CANCEL, NOTHING, LONG_BY_CODE, FILTERED), "telecom": (ROAMING, LONG, AIRPLANE)}
     chosen = settings(smoke=tasks, user=simulator)
     records = {record.task_id: record for record in run(model.endpoint(), chosen, tmp_path, trials=1)}
 
-    assert outcome(records) == {CANCEL: True, ROAMING: True, NOTHING: False, LONG: False, AIRPLANE: None}
+    failed, lost = dict.fromkeys((NOTHING, LONG, LONG_BY_CODE), False), dict.fromkeys((AIRPLANE, FILTERED))
+    assert outcome(records) == {CANCEL: True, ROAMING: True} | failed | lost
     assert (records[CANCEL].calls, records[CANCEL].valid_calls, records[CANCEL].stop_reason) == (1, 1, "stop")
     assert (records[ROAMING].calls, records[ROAMING].completion_tokens) == (1, 10), "the user's are not the model's"
     assert records[NOTHING].stop_reason == "max_steps", "its database is as it should be, but the user never left"
-    assert records[LONG].stop_reason == "context_length"
+    assert records[LONG].stop_reason == records[LONG_BY_CODE].stop_reason == "context_length"
+    assert str(records[FILTERED].infrastructure_error).startswith("agent: BadRequestError"), "not the model's words"
     assert str(records[AIRPLANE].infrastructure_error).startswith("user: BadRequestError"), "not the model's failure"
     assert {(r.harness, r.simulator) for r in records.values()} == {
         ("inspect-evals 0.26.0 tau2, 12 steps", "simulator")
     }
-    assert do_nothing(list(records.values())) == {"retail": 0.5, "telecom": 0.0}
+    assert do_nothing(list(records.values())) == {"retail": 0.25, "telecom": 0.0}
     assert not (tmp_path / "scratch").exists(), "copies of databases are gone"
     _check_wire(model.requests, user.requests)
     written = {task: record.transcript for task, record in records.items() if record.transcript}
-    assert set(written) == {NOTHING, LONG}, "those that failed"
+    assert set(written) == set(failed), "those that failed"
     assert "never ended the dialogue (max_steps)" in (tmp_path / written[NOTHING]).read_text()
 
     refused.clear()
@@ -104,9 +117,9 @@ def test_every_way_to_end(serve: Serve, tmp_path: Path) -> None:
         file.write('{"benchmark": "ta')  # as a killed process leaves it
     held = len(model.requests)
     again = {record.task_id: record for record in run(model.endpoint(), chosen, tmp_path, trials=1)}
-    assert again == records | {AIRPLANE: again[AIRPLANE]}
-    assert (again[AIRPLANE].success, again[AIRPLANE].calls) == (True, 0)
-    assert {replay.task(body) for body in model.requests[held:]} == {AIRPLANE}, "what was held is not held again"
+    assert again == records | {name: again[name] for name in lost}
+    assert [(again[name].success, again[name].calls) for name in lost] == [(True, 0), (True, 1)]
+    assert {replay.task(body) for body in model.requests[held:]} == set(lost), "what was held is not held again"
 
 
 def _check_wire(agent: list[dict[str, Any]], user: list[dict[str, Any]]) -> None:

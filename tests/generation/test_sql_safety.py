@@ -185,7 +185,7 @@ def test_the_time_cannot_be_asked_through_arguments(image: Image) -> None:
             sandbox.run(statement, {"day": day})
     shifted = sandbox.prepare("SELECT datetime('2024-07-01 12:00', :zone) AS there")
     assert sandbox.run(shifted, {"zone": "+2 hours"}) == [{"there": "2024-07-01 14:00:00"}]
-    for zone in ("localtime", "UTC"):
+    for zone in ("localtime", "UTC", "localtime\0", "utc\0 or not"):
         with pytest.raises(SqlError, match="time zone is not known"):
             sandbox.run(shifted, {"zone": zone})
     sandbox.close()
