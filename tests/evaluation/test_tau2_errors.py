@@ -41,7 +41,7 @@ class Troubled:
     def __call__(self, body: dict[str, Any]) -> Reply:
         self.seen[body["request_id"]] += 1
         if self.seen.total() > self.dies_after and self.server:
-            self.server.close()
+            self.server.die()
         if whose(body)[1] == HELD_UP:
             return {"hang": True}
         # Which ones does not depend on what else is in flight; the same request may do better when it is sent again.
@@ -66,9 +66,9 @@ def test_lost_trials_are_counted_and_resumed_to_the_same_figures(serve: Serve, t
     disturbed = run(troubled.server.endpoint(concurrency=4), hasty, tmp_path / "disturbed", trials=1)
     lost = [record for record in disturbed if record.success is None]
     reasons = Counter(str(record.infrastructure_error).split(":")[1].strip() for record in lost)
-    assert set(reasons) == {"InternalServerError", "TimeoutError", "APIConnectionError"}, (
-        "a third, the endless, the dead"
-    )
+    # Whether the endless answer meets its own limit or the server's end first is a matter of time.
+    assert {"InternalServerError", "APIConnectionError"} <= set(reasons), "a third, the dead"
+    assert HELD_UP in {record.task_id for record in lost}
     assert len(disturbed) == len(TASKS)
     assert 0 < len(lost) < len(TASKS)
     assert plain([record for record in disturbed if record not in lost]).items() <= plain(undisturbed).items()
