@@ -16,8 +16,8 @@ from typing import IO, Any, Literal
 
 from pydantic import Field
 
+from core.journal import RecordError, write_json
 from core.messages import Frozen
-from core.records import RecordError, write_json
 from core.settings import UserError
 
 PACKAGES = (

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Protocol
 
 from evaluation.endpoint import Endpoint
-from evaluation.results import Progress, TrialRecord
+from evaluation.trials import Progress, TrialRecord
 
 
 @dataclass(frozen=True)

@@ -10,16 +10,16 @@ from pathlib import Path
 
 from rich.console import Console
 
-from core.records import write_jsonl
+from core.journal import write_jsonl
 from core.sampling import Sampling
 from core.serving import Server, free_ports, running
 from core.settings import UserError
 from evaluation.benchmark import Benchmark, Context
 from evaluation.endpoint import Endpoint
+from evaluation.metrics.scores import RECORDS, ModelScores, located, sum_up
 from evaluation.progress import BenchmarkProgress
-from evaluation.results import TrialRecord
-from evaluation.scores import RECORDS, ModelScores, located, sum_up
-from evaluation.suite import LOGS, SHARED, EvaluateSettings, Target, find_generation, served
+from evaluation.targets import LOGS, SHARED, EvaluateSettings, Target, find_generation, served
+from evaluation.trials import TrialRecord
 
 Benchmarks = Callable[[], dict[str, Benchmark]]
 """Makes the chosen benchmarks, new for each model: a client belongs to the event loop of one run."""
@@ -34,7 +34,7 @@ def user_simulator(settings: EvaluateSettings, logs: Path) -> Iterator[Endpoint]
         yield Endpoint(base_url=settings.simulator or "", model=settings.simulator_model, sampling=sampling)
         return
     (port,) = free_ports(1)
-    command = (sys.executable, "-m", "generation.llm.server", "--port", str(port))
+    command = (sys.executable, "-m", "generation.scripted.customer_server", "--port", str(port))
     with running([Server(command, port, logs / "customer.log")], "the scripted customer", 60) as urls:
         yield Endpoint(base_url=urls[0], model=settings.simulator_model)
 

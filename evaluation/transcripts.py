@@ -9,8 +9,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from core.records import write_atomically
-from evaluation.results import TrialRecord
+from core.journal import write_atomically
+from evaluation.trials import TrialRecord
 
 _LONGEST = 120
 

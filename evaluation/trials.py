@@ -8,8 +8,8 @@ from typing import Any, Self
 
 from pydantic import Field, model_validator
 
+from core.journal import Journal, read_jsonl
 from core.messages import Frozen
-from core.records import Journal, read_jsonl
 from core.sampling import Sampling
 
 Progress = Callable[[str, int, int], None]

@@ -13,8 +13,8 @@ from typing import Literal
 from pydantic import BaseModel, Field
 
 from core.dialogue import Dialogue
+from core.journal import Journal, indexed_jsonl, read_jsonl_at
 from core.messages import Frozen
-from core.records import Journal, indexed_jsonl, read_jsonl_at
 
 Status = Literal["accepted", "rejected", "failed"]
 

@@ -11,20 +11,20 @@ from typing import Any
 
 from core.dialogue import Dialogue
 from core.settings import UserError
+from generation.dialogue.rollout import Cast, RolloutSettings, Scene
+from generation.dialogue.user import UserSettings
 from generation.environments.base import Worlds
-from generation.figures.quality import QualitySettings
-from generation.figures.statistics import CostSettings
 from generation.llm.base import LLM, LLMError, UnusableAnswerError
 from generation.llm.meter import Meter
+from generation.metrics.statistics import CostSettings
+from generation.metrics.user_quality import QualitySettings
 from generation.outcomes import Outcome
 from generation.prompts import prompt_ids
-from generation.rollout import Cast, RolloutSettings, Scene
 from generation.stages import DialogueStage
-from generation.starts.start import Start, StartSettings, begin
-from generation.tasks import Domain, TaskSettings
-from generation.toolset import Toolset
-from generation.user import UserSettings
-from generation.validation import broken_off
+from generation.start_states.start_states import Start, StartSettings, begin
+from generation.tasks.writer import Domain, TaskSettings
+from generation.tools.toolset import Toolset
+from generation.validation.validate import broken_off
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,8 @@ from pydantic import Field
 
 from core.messages import Frozen
 from core.settings import Settings
-from generation.figures.statistics import Statistics
-from generation.stage import GenerateSettings
+from generation.metrics.statistics import Statistics
+from generation.run import GenerateSettings
 
 
 class PlanSettings(Settings):

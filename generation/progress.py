@@ -15,11 +15,11 @@ from rich.table import Table
 
 from core.console import Bars
 from core.dialogue import Dialogue, RoleUsage, Usage
+from core.journal import read_jsonl
 from core.messages import AssistantMessage, Message
-from core.records import read_jsonl
-from generation.figures.statistics import Statistics
+from generation.metrics.statistics import Statistics
 from generation.outcomes import Outcome
-from generation.toolset import Toolset
+from generation.tools.toolset import Toolset
 
 # The paper's failure signatures: a simulator that is not incremental, and tasks that do not fit the tools.
 MIN_MEAN_TURNS = 10

@@ -16,7 +16,7 @@ from typing import Any
 from core.settings import UserError
 from generation.outcomes import Outcome
 from generation.pipeline import Pipeline
-from generation.running import Batch, shards, work
+from generation.runner import Batch, shards, work
 
 POLL_S = 0.5
 RESTARTS = 3

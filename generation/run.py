@@ -14,23 +14,23 @@ from core.runs import Run
 from core.serving import EngineSettings
 from core.settings import Settings, UserError
 from core.tracking import TrackingSettings
-from generation.databases import read_schema, sample_rows
+from generation.database.schema import read_schema, sample_rows
+from generation.dialogue.rollout import RolloutSettings
+from generation.dialogue.user import UserSettings
 from generation.environments.base import Worlds
-from generation.figures.quality import QualitySettings
-from generation.figures.statistics import CostSettings, Statistics
 from generation.llm.base import LLM
+from generation.metrics.statistics import CostSettings, Statistics
+from generation.metrics.user_quality import QualitySettings
 from generation.outcomes import Outcome
 from generation.pipeline import Beginnings, Pipeline, Subject, origin
-from generation.rollout import RolloutSettings
-from generation.running import AttemptSettings, Executor, run
+from generation.runner import AttemptSettings, Executor, run
 from generation.seeds.base import Seeds
 from generation.stages import DialogueStage, Stage, ToolsetStage
-from generation.starts.start import StartSettings
-from generation.tasks import Domain, TaskSettings
-from generation.toolmaking.invention import refuse_held_out
-from generation.toolset import Toolset
-from generation.toolsets import Origin, from_file, from_seed, prepare
-from generation.user import UserSettings
+from generation.start_states.start_states import StartSettings
+from generation.tasks.writer import Domain, TaskSettings
+from generation.tools.from_questions import refuse_held_out
+from generation.tools.toolset import Toolset
+from generation.toolset_runner import Origin, from_file, from_seed, prepare
 
 
 class PipelineSettings(Settings):

@@ -15,13 +15,13 @@ from pydantic import Field
 from pydantic_core import PydanticSerializationError
 
 from core.dialogue import Dialogue
+from core.journal import dump_line, write_json, write_jsonl, writing
 from core.messages import Frozen
-from core.records import dump_line, write_json, write_jsonl, writing
 from core.settings import Settings, UserError
-from generation.figures.statistics import Statistics, StatisticsTally
+from generation.metrics.statistics import Statistics, StatisticsTally
 from generation.outcomes import Outcome, Outcomes, journal
 from generation.pipeline import Pipeline, dialogue_id, failed
-from generation.starts.preferences import preferences
+from generation.start_states.preferences import preferences
 
 
 class AttemptSettings(Settings):

@@ -12,13 +12,13 @@ from pydantic import Field, field_validator
 
 from core.dialogue import Dialogue
 from core.settings import Settings, typed
+from generation.dialogue.rollout import Rollout, Scene
 from generation.llm.meter import Meter
-from generation.rollout import Rollout, Scene
 from generation.seeds.base import Seed
-from generation.toolmaking.invention import ToolmakingSettings, make_tools
-from generation.toolmaking.output_schemas import predict_output_schemas
-from generation.toolset import Toolset
-from generation.validation import validate
+from generation.tools.from_questions import ToolmakingSettings, make_tools
+from generation.tools.output_schemas import predict_output_schemas
+from generation.tools.toolset import Toolset
+from generation.validation.validate import validate
 
 
 @runtime_checkable

@@ -7,14 +7,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from core.records import Journal, read_jsonl, write_jsonl
+from core.journal import Journal, read_jsonl, write_jsonl
 from core.runs import sha256
 from core.settings import UserError
 from generation.llm.base import LLM, LLMError, UnusableAnswerError
 from generation.llm.meter import Meter
 from generation.seeds.base import Seed
 from generation.stages import ToolsetStage
-from generation.toolset import Toolset
+from generation.tools.toolset import Toolset
 
 _FAULT = "internal: "
 

@@ -12,10 +12,10 @@ from rich.progress import track
 from rich.table import Table
 
 from core.console import stage_console
-from core.records import writing
+from core.journal import writing
 from core.runs import open_run, sha256
 from core.settings import UserError, typed
-from generation.baselines.conversion import Conversion, ConvertSettings
+from generation.convert.base import Conversion, ConvertSettings
 from scripts.launch import main
 
 

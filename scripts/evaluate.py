@@ -7,15 +7,15 @@ from omegaconf import DictConfig
 from rich.console import Console
 
 from core.console import LOG_WIDTH, stage_console
-from core.records import write_json
+from core.journal import write_json
 from core.runs import open_run, sha256
 from core.settings import typed
 from core.tracking import Tracker
 from evaluation.benchmark import Benchmark
-from evaluation.scores import differences, score_rows
-from evaluation.stage import hold, refuse_without_room, score
-from evaluation.suite import EvaluateSettings, find_targets
-from evaluation.summary import report_lost, summarise
+from evaluation.metrics.scores import differences, score_rows
+from evaluation.reports.summary import report_lost, summarise
+from evaluation.run import hold, refuse_without_room, score
+from evaluation.targets import EvaluateSettings, find_targets
 from scripts.generate import TRANSPORT
 from scripts.launch import main
 from scripts.tables import newest, publish

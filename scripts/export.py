@@ -9,11 +9,11 @@ from omegaconf import DictConfig
 from core.console import stage_console
 from core.runs import latest, open_run, read_manifest, sha256
 from core.settings import typed
-from generation.cleaning.benchmarks import read_benchmarks
-from generation.cleaning.corpus import find_dialogues
-from generation.cleaning.export import ExportSettings, export
-from generation.cleaning.hub import push
-from generation.cleaning.progress import ExportProgress, summarise
+from generation.export.benchmark_texts import read_benchmarks
+from generation.export.export import ExportSettings, export
+from generation.export.hub import push
+from generation.export.index import find_dialogues
+from generation.export.progress import ExportProgress, summarise
 from scripts.launch import main
 
 # What does not change the files, or counts by its content.

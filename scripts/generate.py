@@ -20,10 +20,10 @@ from core.settings import UserError, typed
 from core.tracking import Tracker
 from generation.pipeline import Beginnings
 from generation.progress import GenerationProgress, sample_rows, summarise
-from generation.stage import GenerateSettings, Parts, generate, origins
+from generation.run import GenerateSettings, Parts, generate, origins
 from generation.stages import DialogueStage, Stage, ToolsetStage, Validation
-from generation.starts.start import Start, StartSettings, read_starts
-from generation.toolsets import faults
+from generation.start_states.start_states import Start, StartSettings, read_starts
+from generation.toolset_runner import faults
 from scripts.launch import main
 
 # Which servers are asked, and how they are borne with, changes nothing of what they say.

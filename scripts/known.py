@@ -1,6 +1,6 @@
 """make eval-known [only=[bfcl]] [concurrency=16]: benchmarks against servers whose answers are known, beside what they must score.
 
-A benchmark joins with a brain in evaluation/known/__main__.py and a check here.
+A benchmark joins with a brain in evaluation/known_answers/__main__.py and a check here.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ from collections.abc import Callable
 from rich.table import Table
 
 from core.console import stage_console
-from core.records import write_json
+from core.journal import write_json
 from core.settings import UserError, closest
-from evaluation.known import bfcl_check, tau2_check
-from evaluation.known.check import KnownSettings, Row
+from evaluation.known_answers import bfcl_check, tau2_check
+from evaluation.known_answers.check import KnownSettings, Row
 from evaluation.progress import BenchmarkProgress
-from evaluation.results import Progress
+from evaluation.trials import Progress
 from scripts.bench.report import read_settings
 from scripts.launch import clear_errors
 

@@ -11,16 +11,16 @@ from rich import box
 from rich.table import Table
 
 from core.console import stage_console
-from core.records import write_json
+from core.journal import write_json
 from core.runs import open_run
 from core.settings import typed
 from generation.plan import Estimate, PlannedSettings, estimates
 from generation.progress import GenerationProgress
-from generation.stage import generate
+from generation.run import generate
 from scripts.generate import parts
 from scripts.launch import main
 
-SCRIPTED = {"_target_": "generation.llm.scripted.ScriptedLLM", "error_rate": 0.0}
+SCRIPTED = {"_target_": "generation.scripted.llm.ScriptedLLM", "error_rate": 0.0}
 
 
 def table(found: tuple[Estimate, ...]) -> Table:

@@ -12,9 +12,9 @@ from rich.table import Table
 
 from core.console import stage_console
 from core.settings import typed
-from evaluation.figures import draw_figure_5
-from evaluation.paper_table import PaperTable
-from evaluation.tables import TablesSettings, tables, write_tables
+from evaluation.reports.figure_5 import draw_figure_5
+from evaluation.reports.paper_table import PaperTable
+from evaluation.reports.tables import TablesSettings, tables, write_tables
 from scripts.launch import main
 
 

@@ -10,21 +10,21 @@ from omegaconf import DictConfig
 from rich.console import Console
 
 from core.console import stage_console
-from core.records import write_json
+from core.journal import write_json
 from core.runs import latest, open_run, read_manifest, sha256
 from core.settings import UserError, typed
 from core.tracking import Tracker
 from scripts.launch import main
 from training import plan_report
-from training.layout import CONFIG, RESULTS
+from training.launch import join_run, run_workers, set_environment
 from training.machine import check_machine, lacking, weights_elsewhere
 from training.mixture import find_data
 from training.nodes import find_nodes
 from training.plan import plan
 from training.prepare import prepare
 from training.progress import TrainingProgress, describe, summarise
+from training.run_layout import CONFIG, RESULTS
 from training.settings import TrainSettings
-from training.workers import join_run, run_workers, set_environment
 
 # What changes nothing in what is trained.
 NEUTRAL = ("outputs", "tracking", "data", "nodes", "plan", "hardware", "assume")

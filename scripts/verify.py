@@ -11,14 +11,14 @@ from rich.progress import track
 
 from core.console import stage_console
 from core.dialogue import Dialogue
-from core.records import read_jsonl
+from core.journal import read_jsonl
 from core.runs import latest, read_manifest
 from core.settings import UserError
 from generation.environments.base import Worlds
 from generation.llm.meter import Meter
-from generation.llm.scripted import ScriptedLLM
-from generation.toolsets import from_file
-from generation.validation import replay
+from generation.scripted.llm import ScriptedLLM
+from generation.toolset_runner import from_file
+from generation.validation.validate import replay
 from scripts.launch import clear_errors
 
 

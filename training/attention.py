@@ -23,7 +23,7 @@ from transformers import AttentionInterface
 
 from core.settings import UserError
 from training.settings import Attention
-from training.trie import Tree
+from training.token_tree import Tree
 
 HAS_FLASH_ATTN = importlib.util.find_spec("flash_attn") is not None
 

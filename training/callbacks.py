@@ -12,10 +12,10 @@ import torch
 import torch.distributed as dist
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from training.layout import COMPLETE, METRICS
-from training.samples import Rows
-from training.schedule import BalancedSampler
-from training.shape import ModelShape
+from training.dataset import Rows
+from training.model_shape import ModelShape
+from training.run_layout import COMPLETE, METRICS
+from training.sampler import BalancedSampler
 
 if TYPE_CHECKING:
     from training.trainer import TreeTrainer

@@ -23,7 +23,7 @@ from core.messages import Frozen
 from training.mixture import Place, label, read_chosen
 from training.packing import pack
 from training.render import HistoryReasoning, render
-from training.trie import Tree, chain, trees
+from training.token_tree import Tree, chain, trees
 
 FEATURES = Features(
     {
@@ -42,7 +42,7 @@ FEATURES = Features(
         "pairs": Value("int64"),
     }
 )
-"""A tree (training.trie) and its figures: its tokens, the trained ones, attention's pairs; `samples` and `sample_tokens` are
+"""A tree (training.token_tree) and its figures: its tokens, the trained ones, attention's pairs; `samples` and `sample_tokens` are
 what it would be one sample a user turn. A dialogue of which nothing is left is a row of size 0."""
 
 FORMAT = 1

@@ -13,10 +13,10 @@ from typing import IO, Any
 
 import torch
 
-from core.records import write_atomically
+from core.journal import write_atomically
 from core.settings import UserError
-from training.layout import LOG, METRICS, newest_checkpoint, step_of
 from training.nodes import Nodes
+from training.run_layout import LOG, METRICS, newest_checkpoint, step_of
 
 GRACE_S = 10.0
 POLL_S = 0.2
@@ -30,7 +30,7 @@ def run_workers(directory: Path, processes: int, nodes: Nodes, report: Report) -
     metrics.jsonl as it comes. Their output goes to train.log. Raises UserError with the end of that log if they fail."""
     metrics = directory / METRICS
     offset = _forget_unsaved(directory)
-    program = ["-m", "training.sft", str(directory)]
+    program = ["-m", "training.worker", str(directory)]
     log = directory / LOG
     agents: list[subprocess.Popen[bytes]] = []
     with log.open("ab") as output:
@@ -59,7 +59,7 @@ def join_run(directory: Path, processes: int, nodes: Nodes) -> None:
     """Take part as a node that is not the first in the training that it has announced. Raises UserError if that fails."""
     log = directory / f"{LOG}.{nodes.rank}"
     with log.open("ab") as output:
-        agent = _start(nodes.agent(nodes.rank, processes, ["-m", "training.sft", str(directory)]), output)
+        agent = _start(nodes.agent(nodes.rank, processes, ["-m", "training.worker", str(directory)]), output)
     try:
         code = agent.wait()
     finally:

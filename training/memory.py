@@ -10,8 +10,8 @@ from __future__ import annotations
 from typing import Any
 
 from core.messages import Frozen
-from training.objective import BLOCK
-from training.shape import ModelShape
+from training.loss import BLOCK
+from training.model_shape import ModelShape
 
 GRADIENTS_IN_FLIGHT = 1.5
 """A layer's saved activations, and about half as much again for the gradients that travel through it."""

@@ -17,8 +17,8 @@ from typing import NamedTuple
 from pydantic import BaseModel, Field
 
 from core.dialogue import Dialogue, Difficulty
+from core.journal import RecordError, lines_of, parse_line, read_jsonl_at
 from core.messages import ContractError
-from core.records import RecordError, lines_of, parse_line, read_jsonl_at
 from core.settings import Settings, UserError
 
 

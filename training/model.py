@@ -24,7 +24,7 @@ from transformers.utils.chat_template_utils import render_jinja_template
 from core.dialogue import Dialogue
 from core.settings import UserError
 from training.attention import implementation
-from training.objective import learn_trees
+from training.loss import learn_trees
 from training.render import wire
 from training.settings import Attention, ModelSettings, TinySettings
 

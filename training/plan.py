@@ -14,8 +14,8 @@ from core.settings import UserError
 from training.hardware import AssumedSettings
 from training.memory import Memory, Recipe, memory
 from training.mixture import Mixture, mix, read_chosen
+from training.model_shape import ModelShape
 from training.settings import ModelSettings, TrainSettings
-from training.shape import ModelShape
 
 SAMPLED = 500
 """Dialogues whose trees are measured, evenly spread over the mixture."""

@@ -9,13 +9,13 @@ from pathlib import Path
 import transformers
 from datasets import DatasetDict
 
+from core.journal import write_json
 from core.messages import Frozen
-from core.records import write_json
 from core.settings import UserError
-from training.layout import CACHE, FIGURES, SAMPLES, UNTRAINED
+from training.dataset import Rows, cached_samples, cut_turns, load_samples
 from training.mixture import Mixture, mix, read_chosen
 from training.model import prepare_base
-from training.samples import Rows, cached_samples, cut_turns, load_samples
+from training.run_layout import CACHE, FIGURES, SAMPLES, UNTRAINED
 from training.settings import TrainSettings
 
 

@@ -9,12 +9,12 @@ from pydantic import Field, model_validator
 
 from core.settings import Settings
 from core.tracking import TrackingSettings
+from training.dataset import SampleSettings
 from training.hardware import AssumedSettings, HardwareSettings
 from training.mixture import MixtureSettings
+from training.model_shape import ModelShape
 from training.nodes import NodesSettings
 from training.render import HistoryReasoning
-from training.samples import SampleSettings
-from training.shape import ModelShape
 
 Attention = Literal["sdpa", "torch_varlen", "flash_attention_2"]
 

@@ -11,9 +11,9 @@ import torch.distributed as dist
 from transformers import Trainer, TrainerControl
 
 from training.attention import layout
-from training.samples import Rows
-from training.schedule import BalancedSampler
-from training.trie import Tree, forest
+from training.dataset import Rows
+from training.sampler import BalancedSampler
+from training.token_tree import Tree, forest
 
 
 def collate(rows: list[list[Tree]]) -> dict[str, Any]:

@@ -1,9 +1,9 @@
 """Full fine-tuning with transformers' Trainer under DeepSpeed ZeRO-3: what one worker process does.
 
-    python -m torch.distributed.run --standalone --nproc_per_node N -m training.sft RUN_DIRECTORY
+    python -m torch.distributed.run --standalone --nproc_per_node N -m training.worker RUN_DIRECTORY
 
 reads config.json, untrained/ and samples/ from the run directory and leaves checkpoint/ and results.json there.
-A micro-step is one row of token trees (training.trie): nothing is padded, and attention keeps trees and branches apart. The
+A micro-step is one row of token trees (training.token_tree): nothing is padded, and attention keeps trees and branches apart. The
 loss is the mean over all trained tokens of an optimizer step, whatever process or micro-step they fall on.
 """
 
@@ -22,14 +22,14 @@ from accelerate import PartialState
 from accelerate.utils import DistributedType
 from transformers import AutoTokenizer, EarlyStoppingCallback, PrinterCallback, TrainingArguments, set_seed
 
-from core.records import write_json
-from training.journal import Journal, ResumedOrder, Work, results, row_costs
-from training.layout import CHECKPOINT, CHECKPOINTS, CONFIG, RESULTS, SAMPLES, UNTRAINED, newest_checkpoint
+from core.journal import write_json
+from training.callbacks import Journal, ResumedOrder, Work, results, row_costs
+from training.dataset import Rows, load_samples
 from training.model import load
-from training.samples import Rows, load_samples
-from training.schedule import BalancedSampler
+from training.model_shape import ModelShape
+from training.run_layout import CHECKPOINT, CHECKPOINTS, CONFIG, RESULTS, SAMPLES, UNTRAINED, newest_checkpoint
+from training.sampler import BalancedSampler
 from training.settings import TrainSettings
-from training.shape import ModelShape
 from training.trainer import TreeTrainer
 
 

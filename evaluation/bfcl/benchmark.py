@@ -1,6 +1,6 @@
 """BFCL v4 with the official data, runner and checker (paper, Section 4 and Appendix F).
 
-The official package has an environment of its own (its pins fight ours); `evaluation.bfcl_worker` runs there, one process for each
+The official package has an environment of its own (its pins fight ours); `evaluation.bfcl.worker` runs there, one process for each
 trial and phase. Every category can be run: memory_vector where its embedding model is there, web search where a key is given.
 
 What counts as what: a request the server refuses because it exceeds the model's context is the model's failure (stop reason
@@ -21,19 +21,19 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from core.records import write_json, write_jsonl
+from core.journal import write_json, write_jsonl
 from core.settings import Settings, UserError, closest, typed
 from evaluation.benchmark import Context
-from evaluation.bfcl_categories import SIZES, aggregate, lacking
-from evaluation.bfcl_verdicts import readable, reasons
+from evaluation.bfcl.categories import SIZES, aggregate, lacking
+from evaluation.bfcl.failure_reasons import readable, reasons
 from evaluation.endpoint import Endpoint
-from evaluation.results import Progress, TrialRecord, read_trials
 from evaluation.transcripts import write_transcript
-from evaluation.worker import HarnessError, run_worker
+from evaluation.trials import Progress, TrialRecord, read_trials
+from evaluation.worker_process import HarnessError, run_worker
 
 VERSION = "2026.3.23"
 OFFICIAL_STEPS = 20
-REPOSITORY = Path(__file__).parents[1]
+REPOSITORY = Path(__file__).parents[2]
 
 Tasks = dict[str, tuple[str, ...] | None]
 """Task ids by category, None for all."""
@@ -166,7 +166,7 @@ def _run_phase(
         "WANDB_BFCL_PROJECT": "",  # the official code would log there by itself
     }
     # -P: an import in the official code must not find a file of the directory we were started in.
-    command = (python, "-P", "-m", "evaluation.bfcl_worker", root / f"{phase}.json")
+    command = (python, "-P", "-m", "evaluation.bfcl.worker", root / f"{phase}.json")
     run_worker(command, environment, root / f"{phase}.log", tick)
 
 

@@ -7,8 +7,8 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from evaluation.passk import counts
-from evaluation.results import TrialRecord
+from evaluation.metrics.pass_at_k import counts
+from evaluation.trials import TrialRecord
 
 SIMPLE = ("simple_python", "simple_java", "simple_javascript")
 COMPOSED = ("multiple", "parallel", "parallel_multiple")

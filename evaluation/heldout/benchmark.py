@@ -3,7 +3,7 @@
 A task writer and a user simulator (the scripted ones unless told otherwise) meet the model under evaluation on real
 databases. Success is decided by execution alone: the state after each task is the one its gold calls make, every value was
 told, and the dialogue came to its end with all its tasks. No judge. What is varied, and how tasks are made, stands in
-evaluation/heldout_tasks.py.
+evaluation/heldout/tasks.py.
 """
 
 from __future__ import annotations
@@ -18,27 +18,27 @@ from typing import Any, Literal
 from pydantic import Field
 
 from core.dialogue import Check, Dialogue
+from core.journal import write_jsonl
 from core.messages import ContractError, ToolCall, ToolSpec
-from core.records import write_jsonl
 from core.settings import Settings, UserError, closest, typed
 from evaluation.benchmark import Context
-from evaluation.heldout_domains import Databases, Domains, DomainSettings
-from evaluation.heldout_tasks import NO_FAULT, AxesSettings, Cell, Condition, Posed, Writer, conditions
-from evaluation.passk import pass_1_by_category
-from evaluation.results import Progress, TrialRecord, open_journal, read_trials, settled
+from evaluation.heldout.databases import Databases, Domains, DomainSettings
+from evaluation.heldout.tasks import NO_FAULT, AxesSettings, Cell, Condition, Posed, Writer, conditions
+from evaluation.metrics.pass_at_k import pass_1_by_category
 from evaluation.transcripts import write_transcript
+from evaluation.trials import Progress, TrialRecord, open_journal, read_trials, settled
+from generation.dialogue.rollout import Cast, Rollout, RolloutSettings, Scene
+from generation.dialogue.user import UserSettings
 from generation.environments.faulty import ToolFaults
 from generation.environments.sql import SqlWorlds
 from generation.llm.base import LLM, LLMError
 from generation.llm.meter import Meter
 from generation.llm.openai import OpenAILLM
 from generation.pipeline import Subject
-from generation.rollout import Cast, Rollout, RolloutSettings, Scene
-from generation.running import run_workers
+from generation.runner import run_workers
 from generation.seeds.base import Seeds
-from generation.tasks import TaskSettings
-from generation.user import UserSettings
-from generation.validation import outcomes, replay
+from generation.tasks.writer import TaskSettings
+from generation.validation.validate import outcomes, replay
 
 HARNESS = "heldout 2"
 SHARED = "heldout"

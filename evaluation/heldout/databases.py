@@ -8,16 +8,16 @@ from pathlib import Path
 from typing import Literal
 
 from core.dialogue import Dialogue
-from core.records import read_jsonl, write_jsonl
+from core.journal import read_jsonl, write_jsonl
 from core.settings import Settings, UserError
 from evaluation.benchmark import Context
 from generation.llm.base import LLM, LLMError
 from generation.llm.meter import Meter
 from generation.pipeline import Subject
+from generation.run import subjects
 from generation.seeds.base import Seeds
-from generation.stage import subjects
-from generation.toolmaking.invention import ToolmakingSettings, make_tools
-from generation.toolset import Toolset
+from generation.tools.from_questions import ToolmakingSettings, make_tools
+from generation.tools.toolset import Toolset
 
 Databases = Literal["unseen_databases", "trained_databases"]
 

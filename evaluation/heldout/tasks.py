@@ -16,19 +16,19 @@ from typing import Any, Literal
 from pydantic import Field, field_validator
 
 from core.dialogue import Dialogue, PlannedCall, Task, placeholder
+from core.journal import Journal, read_jsonl
 from core.messages import Frozen
-from core.records import Journal, read_jsonl
 from core.settings import Settings, UserError
-from evaluation.heldout_domains import Databases
-from evaluation.scores import DATABASE, DATABASES, VARIED
+from evaluation.heldout.databases import Databases
+from evaluation.metrics.scores import DATABASE, DATABASES, VARIED
 from generation.environments.base import Environment, World, Worlds
 from generation.environments.distortion import other_name
 from generation.environments.faulty import FaultyWorlds, ToolFaults
 from generation.llm.base import LLM, LLMError, UnusableAnswerError
 from generation.llm.meter import Meter
 from generation.pipeline import Subject
-from generation.proof import tells
-from generation.tasks import TaskSettings, TaskWriter
+from generation.tasks.proof import tells
+from generation.tasks.writer import TaskSettings, TaskWriter
 
 Difficulties = Literal["mixed", "easy", "medium", "hard"]
 NO_FAULT = "none"

@@ -1,4 +1,4 @@
-"""`python -m evaluation.known --port PORT --answers NAME`: a server with known answers, in a process of its own."""
+"""`python -m evaluation.known_answers --port PORT --answers NAME`: a server with known answers, in a process of its own."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ import argparse
 import asyncio
 from collections.abc import Callable
 
-from evaluation.known import bfcl, tau2
-from evaluation.known.server import Brain, serve
+from evaluation.known_answers import bfcl_model, tau2_model
+from evaluation.known_answers.server import Brain, serve
 
 BRAINS: dict[str, Callable[[], Brain]] = {
-    "bfcl": bfcl.GroundTruth,
-    "bfcl-by-opening": lambda: bfcl.GroundTruth(by_opening=True),
-    "bfcl-half": lambda: bfcl.half_broken(bfcl.GroundTruth()),
-    "tau2": tau2.GoldActions,
-    "tau2-nothing": lambda: tau2.nothing,
+    "bfcl": bfcl_model.GroundTruth,
+    "bfcl-by-opening": lambda: bfcl_model.GroundTruth(by_opening=True),
+    "bfcl-half": lambda: bfcl_model.half_broken(bfcl_model.GroundTruth()),
+    "tau2": tau2_model.GoldActions,
+    "tau2-nothing": lambda: tau2_model.nothing,
 }
 
 if __name__ == "__main__":

@@ -7,11 +7,11 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 
-from evaluation.bfcl import BfclSettings, run
-from evaluation.bfcl_categories import MEMORY, SIZES, WEB_SEARCH
-from evaluation.known.bfcl import UNSATISFIABLE, number
-from evaluation.known.check import KnownSettings, Row, known_answers
-from evaluation.results import Progress, TrialRecord
+from evaluation.bfcl.benchmark import BfclSettings, run
+from evaluation.bfcl.categories import MEMORY, SIZES, WEB_SEARCH
+from evaluation.known_answers.bfcl_model import UNSATISFIABLE, number
+from evaluation.known_answers.check import KnownSettings, Row, known_answers
+from evaluation.trials import Progress, TrialRecord
 
 CATEGORIES = tuple(category for category in SIZES if category not in (*WEB_SEARCH, MEMORY[-1]))
 

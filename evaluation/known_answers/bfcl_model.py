@@ -10,8 +10,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from evaluation.known.literals import as_java, as_javascript
-from evaluation.known.server import Brain, Reply, call, say
+from evaluation.known_answers.literals import as_java, as_javascript
+from evaluation.known_answers.server import Brain, Reply, call, say
 
 PYTHON = Path(".venv-bfcl/bin/python")
 DOCS = {

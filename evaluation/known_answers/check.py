@@ -12,7 +12,7 @@ from core.sampling import Sampling
 from core.serving import Server, free_ports, running
 from core.settings import Settings
 from evaluation.endpoint import Endpoint
-from evaluation.known.server import MODEL
+from evaluation.known_answers.server import MODEL
 
 
 class KnownSettings(Settings):
@@ -39,8 +39,8 @@ class Row(Frozen):
 
 @contextmanager
 def known_answers(name: str, log: Path, concurrency: int) -> Iterator[Endpoint]:
-    """An endpoint in a process of its own that gives the known answers `name` (a key of evaluation.known.__main__)."""
+    """An endpoint in a process of its own that gives the known answers `name` (a key of evaluation.known_answers)."""
     (port,) = free_ports(1)
-    command = (sys.executable, "-m", "evaluation.known", "--port", str(port), "--answers", name)
+    command = (sys.executable, "-m", "evaluation.known_answers", "--port", str(port), "--answers", name)
     with running([Server(command, port, log)], f"known answers ({name})", 60) as urls:
         yield Endpoint(base_url=urls[0], model=MODEL, sampling=Sampling(max_tokens=512), concurrency=concurrency)

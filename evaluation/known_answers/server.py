@@ -1,6 +1,6 @@
 """A chat-completions server whose answers are known: a brain decides each from the request.
 
-`ReplayServer` runs in a thread, for tests; `serve` fills a process of its own (`python -m evaluation.known`).
+`ReplayServer` runs in a thread, for tests; `serve` fills a process of its own (`python -m evaluation.known_answers`).
 """
 
 from __future__ import annotations

@@ -6,11 +6,11 @@ import shutil
 import time
 from collections.abc import Callable
 
-from evaluation.known.check import KnownSettings, Row, known_answers
-from evaluation.results import Progress
-from evaluation.tau2 import DO_NOTHING, run
-from evaluation.tau2_data import DOMAINS, tasks
-from evaluation.tau2_settings import Tau2Settings
+from evaluation.known_answers.check import KnownSettings, Row, known_answers
+from evaluation.tau2.benchmark import DO_NOTHING, run
+from evaluation.tau2.settings import Tau2Settings
+from evaluation.tau2.tasks import DOMAINS, tasks
+from evaluation.trials import Progress
 
 STEPS = 100
 """Requests that the longest gold dialogue needs, and more."""

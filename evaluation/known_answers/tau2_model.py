@@ -1,6 +1,6 @@
 """τ²'s gold actions as a model that plays both sides, and one that greets and waits.
 
-A request's id says whose it is: tau2/domain/task/trial/side/step (evaluation.tau2_worker sends it as X-Request-Id).
+A request's id says whose it is: tau2/domain/task/trial/side/step (evaluation.tau2.inspect_worker sends it as X-Request-Id).
 """
 
 from __future__ import annotations
@@ -8,8 +8,8 @@ from __future__ import annotations
 from itertools import groupby
 from typing import Any
 
-from evaluation.known.server import Reply, call, say
-from evaluation.tau2_data import DOMAINS, tasks
+from evaluation.known_answers.server import Reply, call, say
+from evaluation.tau2.tasks import DOMAINS, tasks
 
 GREETING, OPENING, LEAVING = "Hello, how can I help you?", "Hello, I need your help.", "Thank you. ###STOP###"
 

@@ -17,7 +17,7 @@ from math import comb
 import numpy
 
 from core.messages import Frozen
-from evaluation.results import TrialRecord
+from evaluation.trials import TrialRecord
 
 Estimator = Callable[[int, int, int], float | None]
 

@@ -10,13 +10,13 @@ from typing import Any, TypeVar
 
 from pydantic import Field
 
+from core.journal import read_jsonl
 from core.messages import Frozen
-from core.records import read_jsonl
 from core.settings import UserError
 from evaluation.benchmark import Benchmark
-from evaluation.passk import Comparison, Summary, compare, pass_at_k, summarize
-from evaluation.results import TrialRecord
+from evaluation.metrics.pass_at_k import Comparison, Summary, compare, pass_at_k, summarize
 from evaluation.transcripts import transcript_path
+from evaluation.trials import TrialRecord
 
 K = TypeVar("K")
 

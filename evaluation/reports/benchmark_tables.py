@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from evaluation.bfcl_categories import aggregate
-from evaluation.evaluated import Evaluated, Model
-from evaluation.paper import TABLE_2, TABLE_2_COLUMNS, TABLE_3
-from evaluation.paper_table import PaperTable, cell, interval, percent
-from evaluation.passk import pass_1_by_category, summarize
-from evaluation.results import TrialRecord
-from evaluation.scores import DATABASE, by_axis
-from evaluation.tau2 import do_nothing
+from evaluation.bfcl.categories import aggregate
+from evaluation.metrics.pass_at_k import pass_1_by_category, summarize
+from evaluation.metrics.scores import DATABASE, by_axis
+from evaluation.reports.evaluations import Evaluated, Model
+from evaluation.reports.paper import TABLE_2, TABLE_2_COLUMNS, TABLE_3
+from evaluation.reports.paper_table import PaperTable, cell, interval, percent
+from evaluation.tau2.benchmark import do_nothing
+from evaluation.trials import TrialRecord
 
 BFCL_GROUPS = ("multi_turn", "live", "non_live", "relevance", "irrelevance")
 """The first columns of Table 2 in the names of BFCL's aggregates; τ²'s domains follow."""

@@ -10,9 +10,9 @@ from pathlib import Path
 
 from core.runs import Manifest, read_manifest
 from core.settings import UserError
-from evaluation.results import TrialRecord
-from evaluation.scores import by_benchmark, read_records
-from evaluation.tau2 import do_nothing
+from evaluation.metrics.scores import by_benchmark, read_records
+from evaluation.tau2.benchmark import do_nothing
+from evaluation.trials import TrialRecord
 
 
 @dataclass(frozen=True)

@@ -11,12 +11,12 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from core.records import replacing
-from evaluation.evaluated import Evaluated
-from evaluation.paper import FIGURE_5_MODELS, TABLE_2, TABLE_2_COLUMNS
-from evaluation.passk import Estimate, counts, estimate, pass_hat_k
-from evaluation.results import TrialRecord
-from evaluation.tau2 import do_nothing
+from core.journal import replacing
+from evaluation.metrics.pass_at_k import Estimate, counts, estimate, pass_hat_k
+from evaluation.reports.evaluations import Evaluated
+from evaluation.reports.paper import FIGURE_5_MODELS, TABLE_2, TABLE_2_COLUMNS
+from evaluation.tau2.benchmark import do_nothing
+from evaluation.trials import TrialRecord
 
 NAME = "figure_5"
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")

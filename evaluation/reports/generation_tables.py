@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from core.runs import Manifest
-from evaluation.paper import TABLE_1, TABLE_4
-from evaluation.paper_table import PaperTable
+from evaluation.reports.paper import TABLE_1, TABLE_4
+from evaluation.reports.paper_table import PaperTable
 
 
 def table_1(generated: Manifest | None) -> PaperTable:

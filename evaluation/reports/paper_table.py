@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from core.messages import Frozen
-from evaluation.passk import Estimate
+from evaluation.metrics.pass_at_k import Estimate
 
 
 class PaperTable(Frozen):

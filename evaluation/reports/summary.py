@@ -10,10 +10,10 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from evaluation.paper_table import interval
-from evaluation.passk import Summary, summarize
-from evaluation.results import TrialRecord
-from evaluation.scores import Difference, ModelScores, by_axis, by_category
+from evaluation.metrics.pass_at_k import Summary, summarize
+from evaluation.metrics.scores import Difference, ModelScores, by_axis, by_category
+from evaluation.reports.paper_table import interval
+from evaluation.trials import TrialRecord
 
 WORST = 5
 LINKS = 3

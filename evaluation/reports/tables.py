@@ -8,13 +8,13 @@ from typing import Annotated
 
 from pydantic import BeforeValidator
 
-from core.records import write_atomically, write_json
+from core.journal import write_atomically, write_json
 from core.runs import read_manifest
 from core.settings import Settings
-from evaluation.benchmark_tables import heldout_table, table_2, table_3
-from evaluation.evaluated import Evaluated, read_evaluations
-from evaluation.generation_tables import table_1, table_4
-from evaluation.paper_table import PaperTable
+from evaluation.reports.benchmark_tables import heldout_table, table_2, table_3
+from evaluation.reports.evaluations import Evaluated, read_evaluations
+from evaluation.reports.generation_tables import table_1, table_4
+from evaluation.reports.paper_table import PaperTable
 
 
 class TablesSettings(Settings):

@@ -1,8 +1,8 @@
 """τ²-bench (paper, Section 4) through one of two backends, whose scores are never mixed.
 
 `inspect`, the default: inspect-evals, which carries the tasks, databases, policies and rewards of the official release of June
-2025; `evaluation.tau2_worker` runs it. Where it differs from the official program: the user opens, and is told nothing of steps.
-`official`: the `tau2` executable where the user installed it (`evaluation.tau2_official`). Its tasks have been revised
+2025; `evaluation.tau2.inspect_worker` runs it. Where it differs from the official program: the user opens, and is told nothing of steps.
+`official`: the `tau2` executable where the user installed it (`evaluation.tau2.official`). Its tasks have been revised
 since (release 1.0, March 2026), so that the same model scores otherwise there.
 
 In both, a trial in which a request failed was not held: an infrastructure error, tried again and never scored. A request refused
@@ -18,15 +18,15 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from core.records import write_json
+from core.journal import write_json
 from core.settings import UserError, typed
-from evaluation import tau2_official
 from evaluation.benchmark import Context
 from evaluation.endpoint import Endpoint
-from evaluation.passk import pass_1_by_category
-from evaluation.results import Progress, TrialRecord, open_journal, read_trials
-from evaluation.tau2_settings import Tau2Request, Tau2Settings
-from evaluation.worker import run_worker
+from evaluation.metrics.pass_at_k import pass_1_by_category
+from evaluation.tau2 import official
+from evaluation.tau2.settings import Tau2Request, Tau2Settings
+from evaluation.trials import Progress, TrialRecord, open_journal, read_trials
+from evaluation.worker_process import run_worker
 
 # The tasks that an agent passes by greeting the user and waiting for it to leave, found by running all of the base sets so
 # (`make eval-known`): they ask for no change of the database and for no information. The official retail is not here:
@@ -54,7 +54,7 @@ class Tau2:
         self.settings = typed(settings, Tau2Settings, "benchmarks.tau2")
         tasks = self.settings.tasks()
         if self.settings.backend == "official":
-            tau2_official.check(self.settings.official, tasks)
+            official.check(self.settings.official, tasks)
 
     def run(self, context: Context, directory: Path, progress: Progress | None = None) -> list[TrialRecord]:
         with_user = self.settings.model_copy(update={"user": self.settings.user or context.simulator})
@@ -85,7 +85,7 @@ def run(
         if progress:
             progress("τ²-bench", min(done, expected), expected)  # a lost trial has a line for each attempt
 
-    hold = {"inspect": _inspect, "official": tau2_official.hold}[settings.backend]
+    hold = {"inspect": _inspect, "official": official.hold}[settings.backend]
     for _ in range(settings.attempts):
         records = read_trials(request.journal)
         if len(records) == expected and all(record.success is not None for record in records):
@@ -124,7 +124,7 @@ def _inspect(request: Tau2Request, tick: Callable[[int], None]) -> None:
     shutil.rmtree(scratch, ignore_errors=True)
     scratch.mkdir()
     homes = {name: str(scratch) for name in ("TMPDIR", "XDG_DATA_HOME", "XDG_CACHE_HOME")}
-    command = (sys.executable, "-m", "evaluation.tau2_worker", request.directory / "request.json")
+    command = (sys.executable, "-m", "evaluation.tau2.inspect_worker", request.directory / "request.json")
 
     def lines() -> None:
         tick(request.journal.read_bytes().count(b"\n") if request.journal.is_file() else 0)

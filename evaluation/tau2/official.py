@@ -16,13 +16,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from core.records import write_atomically
+from core.journal import write_atomically
 from core.settings import UserError
 from evaluation.endpoint import Endpoint
-from evaluation.results import TrialRecord, open_journal, settled, trial_key
-from evaluation.tau2_settings import OfficialSettings, Tau2Request
+from evaluation.tau2.settings import OfficialSettings, Tau2Request
 from evaluation.transcripts import write_transcript
-from evaluation.worker import run_worker
+from evaluation.trials import TrialRecord, open_journal, settled, trial_key
+from evaluation.worker_process import run_worker
 
 JUDGE = "gpt-4.1-2025-04-14"
 """The name by which release 1.0.1 asks for its judge."""

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from core.settings import Settings, UserError
 from evaluation.endpoint import Endpoint
-from evaluation.tau2_data import DOMAINS, Split, split_tasks
+from evaluation.tau2.tasks import DOMAINS, Split, split_tasks
 
 INSPECT_VERSION = "0.26.0"
 OFFICIAL_STEPS = 200

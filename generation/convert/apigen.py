@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from generation.baselines.conversion import Row
-from generation.rows import read_rows
+from generation.convert.base import Row
+from generation.seeds.rows import read_rows
 
 HUB_ID = "Salesforce/APIGen-MT-5k"
 LICENCE = "cc-by-nc-4.0"

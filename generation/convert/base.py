@@ -13,13 +13,13 @@ from typing import Any, Protocol
 from pydantic import Field
 
 from core.dialogue import Dialogue, Rubric, Task
+from core.journal import dump_line
 from core.messages import AssistantMessage, ContractError, Message, ToolSpec, UserMessage, check_transcript
-from core.records import dump_line
 from core.settings import Settings
-from generation.difficulty import Effort, difficulty
-from generation.specs.foreign import tool_spec
+from generation.specs.formats import tool_spec
 from generation.specs.naming import changes
-from generation.starts.foreign import read
+from generation.start_states.chat_formats import read
+from generation.tasks.difficulty import Effort, difficulty
 
 
 class ConvertSettings(Settings):
@@ -32,7 +32,7 @@ class ConvertSettings(Settings):
 
 @dataclass(frozen=True)
 class Row:
-    """One row of a data set. `conversation` is as `generation.starts.foreign.read` takes it, `tools` what its list of function
+    """One row of a data set. `conversation` is as `generation.start_states.chat_formats.read` takes it, `tools` what its list of function
     specs was found to be, `key` its id in the data set, `domain` what it is about where that is known."""
 
     conversation: Mapping[str, Any]

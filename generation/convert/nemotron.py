@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from generation.baselines.conversion import Row
-from generation.rows import read_rows
+from generation.convert.base import Row
 from generation.seeds.nemotron import HUB_ID, raw_tools
+from generation.seeds.rows import read_rows
 
 _COLUMNS = ("uuid", "license", "messages", "metadata")
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import apsw
 
-from generation.sqlite.image import Image
+from generation.database.image import Image
 
 _SCALAR = """abs ceil ceiling coalesce concat concat_ws exp floor format glob if ifnull iif instr length like ln log lower ltrim
     max min mod nullif pow power printf replace round rtrim sign sqrt substr substring trim trunc typeof unicode upper"""

@@ -11,8 +11,8 @@ from sqlglot import exp
 
 from core.messages import ToolSpec
 from core.schemas import schema_error
-from generation.sqlite.image import Image, TableShape, quoted
-from generation.sqlite.sandbox import Sandbox
+from generation.database.image import Image, TableShape, quoted
+from generation.database.sandbox import Sandbox
 
 _LOOK = 40  # rows of a table and values of a column that are looked at
 _ATTEMPTS = 20

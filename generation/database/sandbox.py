@@ -13,9 +13,9 @@ from typing import Any
 import apsw
 import apsw.ext
 
-from generation.sqlite.changes import describe
-from generation.sqlite.guard import NOWHERE, Action, Guard, OutOfBoundsError, SqlError, take_away_the_clock
-from generation.sqlite.image import Image
+from generation.database.changes import describe
+from generation.database.guard import NOWHERE, Action, Guard, OutOfBoundsError, SqlError, take_away_the_clock
+from generation.database.image import Image
 
 _LIMITS = {
     apsw.SQLITE_LIMIT_LENGTH: 1_000_000,  # bytes of a string, a BLOB or a row

@@ -15,10 +15,10 @@ from sqlglot.errors import SqlglotError
 
 from core.messages import Frozen, ToolSpec
 from core.schemas import schema_error
-from generation.sqlite.guard import OutOfBoundsError, SqlError
-from generation.sqlite.image import Image, quoted
-from generation.sqlite.samples import Sampler, target_table
-from generation.sqlite.sandbox import DEFAULT_LIMITS, Limits, Sandbox, Statement
+from generation.database.guard import OutOfBoundsError, SqlError
+from generation.database.image import Image, quoted
+from generation.database.samples import Sampler, target_table
+from generation.database.sandbox import DEFAULT_LIMITS, Limits, Sandbox, Statement
 
 _KINDS = (exp.Select, exp.SetOperation, exp.Insert, exp.Update, exp.Delete)
 _SCALARS = {"string", "integer", "number", "boolean", "null"}

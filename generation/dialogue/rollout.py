@@ -14,13 +14,13 @@ from pydantic import Field
 from core.dialogue import Dialogue, StateProof, Task, calls
 from core.messages import AssistantMessage, ContractError, Message, ToolCall, ToolMessage, UserMessage
 from core.settings import Settings
-from generation.agent import Agent, agent_system_message
+from generation.dialogue.agent import Agent, agent_system_message
+from generation.dialogue.user import SimulatedUser, UserSettings
 from generation.environments.base import Environment, World
 from generation.llm.base import UnusableAnswerError
 from generation.llm.meter import Meter
-from generation.proof import ProofError
-from generation.tasks import Domain, TaskSettings, TaskWriter, learnt, prove_given
-from generation.user import SimulatedUser, UserSettings
+from generation.tasks.proof import ProofError
+from generation.tasks.writer import Domain, TaskSettings, TaskWriter, learnt, prove_given
 
 
 class RolloutSettings(Settings):

@@ -15,8 +15,8 @@ from core.dialogue import Dialogue, Task
 from core.messages import AssistantMessage, Frozen, Message, SystemMessage, UserMessage
 from core.settings import Settings
 from generation.llm.base import Completion, Request, UserContext, UserRules
-from generation.llm.json_text import read_answer
 from generation.llm.meter import Meter
+from generation.llm.parsing.json_text import read_answer
 from generation.prompts import render
 
 Expertise = Literal["novice", "intermediate", "expert"]

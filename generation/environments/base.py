@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from core.messages import Message, ToolSpec
 from generation.llm.meter import Meter
-from generation.toolset import Toolset
+from generation.tools.toolset import Toolset
 
 
 @dataclass(frozen=True)

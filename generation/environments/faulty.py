@@ -21,7 +21,7 @@ from generation.environments.base import Environment, PastCall, ToolResult, Worl
 from generation.environments.distortion import Chance, columns, other_name, partial_view, without_column
 from generation.llm.meter import Meter
 from generation.specs.naming import changes
-from generation.toolset import Toolset
+from generation.tools.toolset import Toolset
 
 
 class ToolFaults(Settings):

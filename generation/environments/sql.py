@@ -11,13 +11,13 @@ from typing import Any
 
 from core.messages import Message, ToolSpec
 from core.settings import UserError
+from generation.database.guard import SqlError
+from generation.database.image import Image
+from generation.database.sandbox import Limits, Sandbox, Statement
+from generation.database.sql_tools import SqlTool, ToolError, compile_tool
 from generation.environments.base import PastCall, ToolResult
 from generation.llm.meter import Meter
-from generation.sqlite.guard import SqlError
-from generation.sqlite.image import Image
-from generation.sqlite.sandbox import Limits, Sandbox, Statement
-from generation.sqlite.tools import SqlTool, ToolError, compile_tool
-from generation.toolset import Toolset
+from generation.tools.toolset import Toolset
 
 _MAX_RESULT = 100_000  # characters
 

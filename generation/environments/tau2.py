@@ -20,7 +20,7 @@ from core.settings import UserError, closest
 from generation.environments.base import PastCall, ToolResult
 from generation.llm.base import LLM
 from generation.seeds.tau2_data import DOMAINS, ENGINE, database, tool_specs, toolkit
-from generation.toolset import Toolset
+from generation.tools.toolset import Toolset
 
 Key = tuple[str, str]
 """Kind of entity and its id."""

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from generation.cleaning.report import Report
-from generation.figures.statistics import MeanMax
+from generation.export.report import Report
+from generation.metrics.statistics import MeanMax
 
 TITLE = "User-oriented tool-use dialogues"
 

@@ -13,9 +13,9 @@ from pydantic import Field
 from core.dialogue import Dialogue
 from core.messages import AssistantMessage, Frozen, UserMessage
 from core.settings import Settings
-from generation.cleaning.benchmarks import Benchmark
-from generation.cleaning.dedup import Removal
-from generation.cleaning.text import grams, words
+from generation.export.benchmark_texts import Benchmark
+from generation.export.dedup import Removal
+from generation.export.text import grams, words
 
 Kind = Literal["tools", "entities", "texts"]
 Policy = Literal["drop", "report"]

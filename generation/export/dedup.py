@@ -20,8 +20,8 @@ from pydantic import Field
 from core.dialogue import Dialogue
 from core.messages import AssistantMessage, ContractError, Frozen, Message
 from core.settings import Settings
-from generation.cleaning.corpus import Entry
-from generation.cleaning.text import canonical, digest, grams, plain, words
+from generation.export.index import Entry
+from generation.export.text import canonical, digest, grams, plain, words
 
 _SCHEME: Literal["affine32"] = "affine32"
 # Of pairs at the very threshold, the share that the index finds at least; of more similar ones it finds more. What it finds too

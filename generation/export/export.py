@@ -13,14 +13,13 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from core.dialogue import Dialogue
-from core.records import dump_line, write_atomically, write_json
+from core.journal import dump_line, write_atomically, write_json
 from core.settings import Settings, UserError
-from generation.cleaning.benchmarks import Benchmark, BenchmarkName
-from generation.cleaning.card import card
-from generation.cleaning.chat import chat, write_parquet
-from generation.cleaning.corpus import Corpus, Entry
-from generation.cleaning.decontamination import ContaminationSettings, Detector
-from generation.cleaning.dedup import (
+from generation.export.benchmark_texts import Benchmark, BenchmarkName
+from generation.export.card import card
+from generation.export.chat import chat, write_parquet
+from generation.export.decontamination import ContaminationSettings, Detector
+from generation.export.dedup import (
     DedupSettings,
     Removal,
     calls_key,
@@ -29,9 +28,10 @@ from generation.cleaning.dedup import (
     signature,
     transcript_key,
 )
-from generation.cleaning.origin import Origin, origin
-from generation.cleaning.report import Report, report
-from generation.cleaning.text import canonical
+from generation.export.index import Corpus, Entry
+from generation.export.provenance import Origin, origin
+from generation.export.report import Report, report
+from generation.export.text import canonical
 
 
 class ExportSettings(Settings):

@@ -11,7 +11,7 @@ from types import TracebackType
 from pydantic import ValidationError
 
 from core.dialogue import Dialogue
-from core.records import RecordError
+from core.journal import RecordError
 from core.settings import UserError
 
 _PIPELINE = re.compile(r"\w+")

@@ -11,7 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from core.console import Bars
-from generation.cleaning.report import Report
+from generation.export.report import Report
 
 
 class ExportProgress(Bars):

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from core.messages import Frozen
-from generation.cleaning.corpus import Entry
-from generation.cleaning.text import canonical
+from generation.export.index import Entry
+from generation.export.text import canonical
 
 REQUIRED = ("source", "licence", "llm", "sampling", "prompts", "seed", "commit", "config")
 """What the provenance of every line must say."""

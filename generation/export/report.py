@@ -7,11 +7,11 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from core.messages import Frozen
-from generation.cleaning.corpus import Entry
-from generation.cleaning.decontamination import BenchmarkReport
-from generation.cleaning.dedup import Removal
-from generation.cleaning.origin import Origin, Provenance, provenance
-from generation.figures.statistics import MeanMax
+from generation.export.decontamination import BenchmarkReport
+from generation.export.dedup import Removal
+from generation.export.index import Entry
+from generation.export.provenance import Origin, Provenance, provenance
+from generation.metrics.statistics import MeanMax
 
 
 class Row(Frozen):

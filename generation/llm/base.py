@@ -10,7 +10,7 @@ from pydantic import Field
 from core.dialogue import Task
 from core.messages import AssistantMessage, Message, ToolSpec
 from core.settings import Settings
-from generation.databases import DatabaseSchema
+from generation.database.schema import DatabaseSchema
 
 Role = Literal["tool_maker", "schema_writer", "task_writer", "user", "agent", "tool_simulator", "judge"]
 

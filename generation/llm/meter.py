@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from core.dialogue import RoleUsage, Usage
 from generation.llm.base import LLM, Completion, RefusedError, Request, UnusableAnswerError
-from generation.llm.json_text import needs_repair
+from generation.llm.parsing.json_text import needs_repair
 
 T = TypeVar("T")
 

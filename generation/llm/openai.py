@@ -17,7 +17,7 @@ from core.messages import AssistantMessage, Message
 from core.sampling import Sampling
 from core.settings import UserError, closest, typed
 from generation.llm.base import Completion, LLMError, Request, Role
-from generation.llm.parsing import parse_completion
+from generation.llm.parsing.completion import parse_completion
 from generation.llm.replicas import Limits
 from generation.llm.transport import Patience, PromptTooLongError, Transport
 

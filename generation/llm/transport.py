@@ -18,7 +18,7 @@ from pydantic_core import PydanticSerializationError, to_json
 
 from core.settings import UserError
 from generation.llm.base import LLMError
-from generation.llm.parsing import parse_models
+from generation.llm.parsing.completion import parse_models
 from generation.llm.replicas import Fleet, Limits, Replica
 
 T = TypeVar("T")

@@ -18,9 +18,9 @@ from typing import Any, NamedTuple
 
 from core.dialogue import Dialogue
 from core.messages import AssistantMessage, Frozen, Message, ToolMessage, ToolSpec
-from generation.proof import tells
 from generation.specs.json_values import json_or_text, leaves
 from generation.specs.naming import is_identifier
+from generation.tasks.proof import tells
 
 
 class Value(NamedTuple):

@@ -14,8 +14,8 @@ from typing import Literal
 
 from core.dialogue import Dialogue, Task
 from core.messages import AssistantMessage, Frozen, UserMessage
-from generation.facts import Knowledge, facts, literals, states
 from generation.llm.base import UserRules
+from generation.tasks.mentions import Knowledge, facts, literals, states
 
 Figure = Literal["premature_ends", "leaked_goals", "invented_facts", "crowded_messages", "repeated_messages"]
 

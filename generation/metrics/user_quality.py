@@ -11,7 +11,8 @@ from pydantic import Field
 from core.dialogue import Dialogue
 from core.messages import Frozen
 from core.settings import Settings
-from generation.figures.faults import (
+from generation.llm.base import UserRules
+from generation.metrics.user_faults import (
     Fault,
     Figure,
     crowded_messages,
@@ -22,7 +23,6 @@ from generation.figures.faults import (
     premature_ends,
     repeated_messages,
 )
-from generation.llm.base import UserRules
 
 FIGURES: tuple[Figure, ...] = get_args(Figure)
 

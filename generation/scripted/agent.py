@@ -14,10 +14,10 @@ from typing import Any
 from core.dialogue import PlannedCall, placeholder, resolve_arguments
 from core.messages import AssistantMessage, Message, ToolCall
 from generation.llm.base import AgentContext
-from generation.llm.roles.hearing import CLARIFY, Heard, confirmation, is_question, vaguely
-from generation.llm.roles.reporting import reason, report
-from generation.llm.roles.results import Made, calls_made, dig
-from generation.llm.roles.verbs import destroys
+from generation.scripted.agent_hears import CLARIFY, Heard, confirmation, is_question, vaguely
+from generation.scripted.agent_reports import reason, report
+from generation.scripted.results import Made, calls_made, dig
+from generation.scripted.verbs import destroys
 from generation.specs.naming import changes, is_identifier
 
 _THINK = [

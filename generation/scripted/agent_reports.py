@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from generation.llm.roles.results import dig, rows
+from generation.scripted.results import dig, rows
 
 _ROWS, _FIELDS = 3, 4  # of a result of which nothing particular is asked for
 

@@ -1,6 +1,6 @@
 """The stand-in's user over HTTP, in the OpenAI wire format: a simulator for harnesses that bring their own prompts (τ²-bench).
 
-`python -m generation.llm.server --port PORT`. It has no typed context there, only text: from the system prompt's scenario it
+`python -m generation.scripted.customer_server --port PORT`. It has no typed context there, only text: from the system prompt's scenario it
 takes what the customer wants and knows, tells it step by step, agrees when asked, and ends with the harness's stop word. It
 follows no instructions beyond that and uses no device tools, so scores with it measure an agent against a plain customer.
 """

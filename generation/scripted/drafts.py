@@ -9,11 +9,11 @@ from random import Random
 from typing import Any
 
 from core.dialogue import PlannedCall
-from generation.difficulty import BANDS, effort
 from generation.llm.base import TaskWriterContext
-from generation.llm.roles.verbs import destroys
+from generation.scripted.verbs import destroys
 from generation.specs.naming import changes, is_identifier
 from generation.specs.spelling import words
+from generation.tasks.difficulty import BANDS, effort
 
 _TRIES = 120
 

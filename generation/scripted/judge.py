@@ -15,8 +15,8 @@ from typing import Any
 from core.dialogue import Blame, Bullet, PlannedCall, RubricClass, placeholder
 from core.messages import AssistantMessage, UserMessage
 from generation.llm.base import JudgeContext
-from generation.llm.roles.reading import mentions, same, ungrounded
-from generation.llm.roles.results import Made, calls_made, dig, rows
+from generation.scripted.judge_reads import mentions, same, ungrounded
+from generation.scripted.results import Made, calls_made, dig, rows
 from generation.specs.json_values import leaves
 from generation.specs.naming import changes
 

@@ -25,8 +25,8 @@ from generation.llm.base import (
     ToolSpecsContext,
     UserContext,
 )
-from generation.llm.roles import judge, schema_writer, task_writer, tool_inventor, tool_maker, tool_simulator, user
-from generation.llm.roles.agent import Agent
+from generation.scripted import judge, schema_writer, task_writer_sql, tool_inventor, tool_maker, tool_simulator, user
+from generation.scripted.agent import Agent
 
 
 class ScriptedLLM:
@@ -66,7 +66,9 @@ class ScriptedLLM:
             case UserContext() as context:
                 return _text("I look at what is still open in my goal.", user.answer(context, rng))
             case TaskWriterContext() as context:
-                return _text("I pick rows from the view and combine a few requests.", task_writer.answer(context, rng))
+                return _text(
+                    "I pick rows from the view and combine a few requests.", task_writer_sql.answer(context, rng)
+                )
             case SqlToolsContext() as context:
                 return _text("The most connected tables come first.", tool_maker.answer(context, rng))
             case QuestionsContext() as context:

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Literal
 
-from generation.databases import Column, DatabaseSchema, Table
-from generation.llm.roles.sql_tables import closed_values, label, primary_key, row_name, rows_name
+from generation.database.schema import Column, DatabaseSchema, Table
+from generation.scripted.sql_tables import closed_values, label, primary_key, row_name, rows_name
 from generation.specs.spelling import snake, words
 
 Kind = Literal["search", "get", "list", "update", "create", "top", "total", "count", "delete"]

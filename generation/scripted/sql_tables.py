@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 
-from generation.databases import Column, DatabaseSchema, Table
+from generation.database.schema import Column, DatabaseSchema, Table
 from generation.specs.spelling import plural, singular, snake
 
 _LABELS = ("name", "title", "email", "label", "subject")

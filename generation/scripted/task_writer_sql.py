@@ -1,5 +1,5 @@
 """The stand-in's task writer for the databases whose tools it knows: moves on the rows it is shown, phrased as goals, with their
-plan. Tools of any other origin are for tool_tasks."""
+plan. Tools of any other origin are for task_writer_tools."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from random import Random
 from typing import Any
 
 from generation.llm.base import TaskWriterContext
-from generation.llm.roles import tool_tasks
-from generation.llm.roles.drafts import Draft, Move, answer_of, compose, join
-from generation.llm.roles.sql_shapes import Shape, shapes
-from generation.llm.roles.sql_tables import closed_values, label, row_name, rows_name
+from generation.scripted import task_writer_tools
+from generation.scripted.drafts import Draft, Move, answer_of, compose, join
+from generation.scripted.sql_shapes import Shape, shapes
+from generation.scripted.sql_tables import closed_values, label, row_name, rows_name
 from generation.specs.spelling import snake, words
 
 Row = dict[str, Any]
@@ -19,7 +19,7 @@ Row = dict[str, Any]
 def answer(context: TaskWriterContext, rng: Random) -> str:
     """One task as the JSON a real model gives."""
     if context.schema is None or not any(tool.name in shapes(context.schema) for tool in context.tools):
-        return tool_tasks.answer(context, rng)
+        return task_writer_tools.answer(context, rng)
     return answer_of(compose(context, rng, Writer(context, rng).move), context)
 
 

@@ -13,10 +13,10 @@ from typing import Any, NamedTuple
 from core.messages import ToolSpec
 from core.schemas import schema_error
 from generation.llm.base import TaskWriterContext
-from generation.llm.roles.drafts import Draft, answer_of, compose, join
-from generation.llm.roles.schema_values import Schema, kind, resolved
-from generation.llm.roles.tool_values import Record, core, fields, from_record, invent
-from generation.llm.roles.verbs import spoken_deed
+from generation.scripted.drafts import Draft, answer_of, compose, join
+from generation.scripted.schema_values import Schema, kind, resolved
+from generation.scripted.tool_values import Record, core, fields, from_record, invent
+from generation.scripted.verbs import spoken_deed
 from generation.specs.naming import changes, creates, deed, is_identifier, subject, verb
 from generation.specs.spelling import snake, words
 

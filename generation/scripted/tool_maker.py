@@ -6,7 +6,7 @@ import json
 from random import Random
 
 from generation.llm.base import SqlToolsContext
-from generation.llm.roles.sql_shapes import Shape, shapes
+from generation.scripted.sql_shapes import Shape, shapes
 
 # One of each kind in turn: what a small toolset needs first comes first.
 _ORDER = ("search", "list", "update", "get", "create", "total", "top", "count", "delete")

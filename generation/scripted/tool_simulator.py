@@ -12,7 +12,7 @@ from typing import Any
 
 from core.schemas import schema_error
 from generation.llm.base import ToolSimulatorContext
-from generation.llm.roles.schema_values import Schema, kind, resolved, scalar_value
+from generation.scripted.schema_values import Schema, kind, resolved, scalar_value
 from generation.specs.naming import (
     Words,
     alike,

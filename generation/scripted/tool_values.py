@@ -9,7 +9,7 @@ from random import Random
 from typing import Any
 
 from core.schemas import schema_error
-from generation.llm.roles.schema_values import Schema, kind, resolved, scalar_value
+from generation.scripted.schema_values import Schema, kind, resolved, scalar_value
 from generation.specs.naming import is_identifier
 from generation.specs.spelling import singular, snake
 

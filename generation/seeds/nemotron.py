@@ -11,9 +11,9 @@ from typing import Any
 
 from core.messages import ToolSpec
 from core.settings import UserError
-from generation.rows import read_rows
 from generation.seeds.base import Seed
-from generation.specs.foreign import describe, tool_spec
+from generation.seeds.rows import read_rows
+from generation.specs.formats import describe, tool_spec
 
 HUB_ID = "nvidia/Nemotron-Post-Training-Dataset-v1"
 _COLUMNS = ["uuid", "license", "metadata"]

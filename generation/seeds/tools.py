@@ -12,7 +12,7 @@ from pydantic import Field, ValidationError, field_validator
 from core.messages import Frozen, ToolSpec
 from core.settings import UserError
 from generation.seeds.base import Rows, Seed
-from generation.specs.foreign import describe, tool_spec
+from generation.specs.formats import describe, tool_spec
 
 
 class _Domain(Frozen):
@@ -40,7 +40,7 @@ class _Domain(Frozen):
 
 class ToolSeeds:
     """The tools of the files `paths`, for each line of which there are two forms: one tool (in any form that
-    `generation.specs.foreign` reads; all such lines of a file are one domain, named by the file's stem), or a domain:
+    `generation.specs.formats` reads; all such lines of a file are one domain, named by the file's stem), or a domain:
     {"domain", "tools"} and, where there are any, "description", "licence" and example "rows". `licence` is for those that
     state none."""
 

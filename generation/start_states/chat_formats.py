@@ -21,7 +21,7 @@ from core.messages import (
     UserMessage,
     check_transcript,
 )
-from generation.specs.foreign import tool_name, tool_spec
+from generation.specs.formats import tool_name, tool_spec
 
 _ROLES = {
     "human": "user",

@@ -18,7 +18,7 @@ from pydantic import BeforeValidator, Field, ValidationError
 from core.dialogue import Dialogue, Task
 from core.messages import AssistantMessage, Message, SystemMessage, ToolMessage, UserMessage, check_transcript
 from core.settings import Settings, UserError
-from generation.starts.foreign import conversation, tools_of
+from generation.start_states.chat_formats import conversation, tools_of
 
 
 def _place(value: Any) -> Any:

@@ -14,17 +14,17 @@ from pydantic import Field, field_validator
 from core.dialogue import Difficulty, PlannedCall, Rubric, Task
 from core.messages import AssistantMessage, Frozen, Message, ToolMessage, UserMessage
 from core.settings import Settings
-from generation.databases import DatabaseSchema
-from generation.difficulty import difficulty, effort
+from generation.database.schema import DatabaseSchema
 from generation.environments.base import Environment
 from generation.llm.base import Completion, RefusedError, Request, TaskWriterContext
-from generation.llm.json_text import read_answer
 from generation.llm.meter import Meter
+from generation.llm.parsing.json_text import read_answer
 from generation.prompts import render
-from generation.proof import ProofError, check_trace, execute
 from generation.seeds.base import Rows
 from generation.specs.json_values import json_or_text
 from generation.specs.naming import changes
+from generation.tasks.difficulty import difficulty, effort
+from generation.tasks.proof import ProofError, check_trace, execute
 
 
 class TaskSettings(Settings):

@@ -8,15 +8,15 @@ from pydantic import ValidationError
 
 from core.messages import UserMessage
 from core.runs import sha256
-from generation.databases import DatabaseSchema, read_schema
+from generation.database.image import Image
+from generation.database.schema import DatabaseSchema, read_schema
+from generation.database.sql_tools import SqlTool, verify_tool
 from generation.llm.base import Completion, RefusedError, Request, SqlToolsContext, UnusableAnswerError
-from generation.llm.json_text import first_records
 from generation.llm.meter import Meter
+from generation.llm.parsing.json_text import first_records
 from generation.prompts import render
 from generation.seeds.base import Seed
-from generation.sqlite.image import Image
-from generation.sqlite.tools import SqlTool, verify_tool
-from generation.toolset import Toolset
+from generation.tools.toolset import Toolset
 
 PROMPT = "sql_tools"
 _SHOWN = 8  # problems told to the model, of what may be many

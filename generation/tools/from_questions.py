@@ -21,14 +21,14 @@ from generation.llm.base import (
     ToolSpecsContext,
     UnusableAnswerError,
 )
-from generation.llm.json_text import first_json
 from generation.llm.meter import Meter
+from generation.llm.parsing.json_text import first_json
 from generation.prompts import prompt_ids, render
 from generation.seeds.base import Seed
-from generation.toolmaking.database import PROMPT as SQL_PROMPT
-from generation.toolmaking.database import make_sql_toolset
-from generation.toolmaking.merging import merge
-from generation.toolset import Toolset
+from generation.tools.from_database import PROMPT as SQL_PROMPT
+from generation.tools.from_database import make_sql_toolset
+from generation.tools.merging import merge
+from generation.tools.toolset import Toolset
 
 MIN_TOOLS = 3
 """A domain with fewer tools that hold offers no multi-step task and is refused."""

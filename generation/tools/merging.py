@@ -10,7 +10,7 @@ from typing import Any
 
 from core.messages import Frozen, ToolSpec
 from generation.specs.entities import field_types
-from generation.specs.foreign import tool_spec
+from generation.specs.formats import tool_spec
 from generation.specs.naming import Deed, deed, identifies, subject
 from generation.specs.spelling import singular
 

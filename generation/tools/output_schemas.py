@@ -11,14 +11,14 @@ from pydantic import ValidationError
 
 from core.messages import AssistantMessage, Message, SystemMessage, ToolSpec, UserMessage
 from generation.llm.base import Completion, OutputSchemaContext, RefusedError, Request, UnusableAnswerError
-from generation.llm.json_text import first_json
 from generation.llm.meter import Meter
+from generation.llm.parsing.json_text import first_json
 from generation.prompts import render
 from generation.specs.entities import Entities, field_types, fields
 from generation.specs.json_types import parts
 from generation.specs.naming import verb
-from generation.toolmaking.invention import MIN_TOOLS
-from generation.toolset import Toolset
+from generation.tools.from_questions import MIN_TOOLS
+from generation.tools.toolset import Toolset
 
 _WRAPPED = ("returns", "output_schema", "schema")
 _MAX_SHOWN = 4000  # characters of a refused answer that its repair is shown

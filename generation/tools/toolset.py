@@ -8,8 +8,8 @@ from pydantic import Field
 
 from core.dialogue import JsonObject
 from core.messages import Frozen, ToolSpec
+from generation.database.sql_tools import SqlTool
 from generation.seeds.base import Rows
-from generation.sqlite.tools import SqlTool
 
 
 class Toolset(Frozen):

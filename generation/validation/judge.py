@@ -11,8 +11,8 @@ from pydantic import BaseModel, BeforeValidator, ValidationError
 from core.dialogue import Bullet, Judgment, RubricClass, Task
 from core.messages import Frozen, Message, UserMessage
 from generation.llm.base import Completion, JudgeContext, Request, UnusableAnswerError
-from generation.llm.json_text import read_answer
 from generation.llm.meter import Meter
+from generation.llm.parsing.json_text import read_answer
 from generation.prompts import render
 
 UNREADABLE = "the judge's answer is unreadable: "

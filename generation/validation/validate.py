@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 from core.dialogue import Check, Dialogue, Judgment, StateProof, Task, Verdict, calls
 from core.messages import AssistantMessage, ContractError
-from generation.blame import blame
 from generation.environments.base import World
-from generation.judging import judge_task
 from generation.llm.meter import Meter
-from generation.proof import ProofError, execute, tells
+from generation.tasks.proof import ProofError, execute, tells
+from generation.validation.blame import blame
+from generation.validation.judge import judge_task
 
 
 @dataclass(frozen=True)

@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from core.settings import UserError, closest
-from evaluation.bfcl import BfclSettings, run
-from evaluation.bfcl_categories import MEMORY, SIZES, WEB_SEARCH
+from evaluation.bfcl.benchmark import BfclSettings, run
+from evaluation.bfcl.categories import MEMORY, SIZES, WEB_SEARCH
 from evaluation.endpoint import Endpoint
-from evaluation.known.check import known_answers
-from evaluation.results import TrialRecord
+from evaluation.known_answers.check import known_answers
+from evaluation.trials import TrialRecord
 from scripts.bench.report import Figure
 
 CATEGORIES = tuple(category for category in SIZES if category not in (*MEMORY, *WEB_SEARCH))

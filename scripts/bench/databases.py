@@ -14,15 +14,15 @@ from typing import Any
 import sqlglot
 from sqlglot import exp
 
+from generation.database.image import Image, TableShape, quoted
+from generation.database.samples import Sampler
+from generation.database.sandbox import DEFAULT_LIMITS, Sandbox, Statement
+from generation.database.sql_tools import SqlTool
 from generation.environments.sql import SqlWorld
 from generation.llm.meter import Meter
-from generation.llm.scripted import ScriptedLLM
+from generation.scripted.llm import ScriptedLLM
 from generation.seeds.sqlite import SqliteSeeds
-from generation.sqlite.image import Image, TableShape, quoted
-from generation.sqlite.samples import Sampler
-from generation.sqlite.sandbox import DEFAULT_LIMITS, Sandbox, Statement
-from generation.sqlite.tools import SqlTool
-from generation.toolmaking.database import make_sql_toolset
+from generation.tools.from_database import make_sql_toolset
 
 Call = tuple[str, dict[str, Any]]
 

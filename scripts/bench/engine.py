@@ -19,8 +19,8 @@ from core.serving import EngineSettings, serve
 from core.settings import typed
 from generation.llm.base import Completion, Request
 from generation.llm.openai import OpenAILLM
-from scripts.bench.cache import PrefixCache, Served, Tally, read_metrics, thoughtful
-from scripts.bench.played import Played
+from scripts.bench.prefix_cache_sim import PrefixCache, Served, Tally, read_metrics, thoughtful
+from scripts.bench.recorded_run import Played
 from scripts.launch import CONF
 from training.model import prepare_base
 from training.settings import ModelSettings

@@ -22,9 +22,9 @@ from typing import Any
 from pydantic import Field
 
 from core.settings import UserError
+from generation.database.image import Image
 from generation.environments.sql import SqlEnvironment, SqlWorld
 from generation.seeds.bundled import BundledSeeds
-from generation.sqlite.image import Image
 from scripts.bench.databases import Call, calls_of, grown, rows_in, tools_of
 from scripts.bench.report import BenchSettings, Figure, Report, main
 

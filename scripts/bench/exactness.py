@@ -8,10 +8,10 @@ import torch
 from torch.nn.functional import cross_entropy
 from transformers import PreTrainedModel
 
-from training.objective import learn_trees
+from training.loss import learn_trees
 from training.render import Sample
+from training.token_tree import Tree
 from training.trainer import collate
-from training.trie import Tree
 
 Gradients = dict[str, torch.Tensor]
 

@@ -16,15 +16,15 @@ from pydantic import Field
 from transformers import PreTrainedModel, Qwen3Config, Qwen3ForCausalLM, Qwen3MoeConfig, Qwen3MoeForCausalLM, set_seed
 
 from core.settings import UserError
+from scripts.bench.model_shapes import shape_of
 from scripts.bench.report import BenchSettings, Figure, Report, main, median
-from scripts.bench.served_turns import Turns, tokens, trained, ways
-from scripts.bench.shapes import shape_of
+from scripts.bench.synthetic_dialogues import Turns, tokens, trained, ways
 from training.attention import HAS_FLASH_ATTN, implementation
-from training.objective import learn_trees
+from training.loss import learn_trees
+from training.model_shape import ModelShape
 from training.settings import Attention
-from training.shape import ModelShape
+from training.token_tree import Tree, forest
 from training.trainer import collate
-from training.trie import Tree, forest
 
 SHAPES = {
     "qwen3_4b": shape_of("qwen3_4b"),

@@ -1,6 +1,6 @@
 """A process that plays a real pipeline against a server and says what it cost: scripts.bench.orchestration starts it.
 
-`python -m scripts.bench.crowd key=value …` prints one line of JSON. A process of its own, so that its memory and CPU are those of
+`python -m scripts.bench.load_client key=value …` prints one line of JSON. A process of its own, so that its memory and CPU are those of
 an orchestrator and of nothing else.
 """
 
@@ -24,8 +24,8 @@ from generation.llm.base import LLM, Completion, Request
 from generation.llm.openai import OpenAILLM
 from generation.outcomes import Outcome
 from generation.pipeline import Pipeline
-from generation.running import run_workers
-from scripts.bench.played import stage
+from generation.runner import run_workers
+from scripts.bench.recorded_run import stage
 from scripts.bench.report import read_settings
 
 

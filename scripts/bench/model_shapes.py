@@ -6,7 +6,7 @@ from omegaconf import OmegaConf
 
 from core.settings import typed
 from scripts.launch import CONF
-from training.shape import ModelShape
+from training.model_shape import ModelShape
 
 
 def shape_of(model: str) -> ModelShape:

@@ -27,8 +27,8 @@ from core.serving import Server, free_ports, running
 from core.settings import UserError
 from generation.llm.base import AgentContext, Request
 from generation.llm.openai import OpenAILLM, request_seed
-from generation.running import AttemptSettings, Local, run, run_workers
-from scripts.bench.played import Recorder, stage, write_answers
+from generation.runner import AttemptSettings, Local, run, run_workers
+from scripts.bench.recorded_run import Recorder, stage, write_answers
 from scripts.bench.report import BenchSettings, Figure, Report, main
 
 
@@ -198,10 +198,10 @@ def _child(url: str, settings: OrchestrationSettings, n: int, concurrency: int, 
     given = {"base_url": url, "pipeline": settings.pipeline, "n": n, "concurrency": concurrency, "distinct": distinct}
     given |= {"warming": min(settings.played, 16), "seed": settings.seed, "domains": json.dumps(settings.domains)}
     words = [f"{key}={value}" for key, value in given.items()]
-    command = [sys.executable, "-m", "scripts.bench.crowd", *words]
+    command = [sys.executable, "-m", "scripts.bench.load_client", *words]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
     if done.returncode:
-        raise UserError(f"scripts.bench.crowd ended with code {done.returncode}; what it said stands above")
+        raise UserError(f"scripts.bench.load_client ended with code {done.returncode}; what it said stands above")
     return dict(json.loads(done.stdout.splitlines()[-1]))
 
 

@@ -16,10 +16,10 @@ from typing import Any
 
 from pydantic import Field
 
+from scripts.bench.model_shapes import shape_of
 from scripts.bench.report import BenchSettings, Figure, Report, main, median
-from scripts.bench.shapes import shape_of
 from training.packing import pack
-from training.schedule import BalancedSampler
+from training.sampler import BalancedSampler
 
 TABLE_1 = {
     "user-oriented Nemotron": (21.79, 596, 177_375),

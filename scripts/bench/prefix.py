@@ -18,8 +18,8 @@ from pydantic import Field
 from core.settings import Settings
 from generation.llm.replicas import rendezvous
 from generation.outcomes import Outcome
-from scripts.bench.cache import BLOCK, PrefixCache, Served, Tally, served, total
-from scripts.bench.played import Played, Recorder, stage
+from scripts.bench.prefix_cache_sim import BLOCK, PrefixCache, Served, Tally, served, total
+from scripts.bench.recorded_run import Played, Recorder, stage
 from scripts.bench.report import BenchSettings, Figure, Report, main
 
 DIALOGUE: tuple[str, ...] = ("agent", "user")

@@ -16,15 +16,15 @@ from core.messages import UserMessage
 from core.settings import UserError, typed
 from generation.llm.base import LLM, Completion, Request
 from generation.llm.openai import request_seed
-from generation.llm.scripted import ScriptedLLM
 from generation.outcomes import Outcome
 from generation.pipeline import Pipeline, origin
-from generation.running import Local, run
-from generation.stage import GenerateSettings, Parts, subjects
+from generation.run import GenerateSettings, Parts, subjects
+from generation.runner import Local, run
+from generation.scripted.llm import ScriptedLLM
 from generation.stages import DialogueStage, ToolsetStage
-from generation.toolset import Toolset
-from generation.toolsets import prepare
-from scripts.bench.cache import Served
+from generation.tools.toolset import Toolset
+from generation.toolset_runner import prepare
+from scripts.bench.prefix_cache_sim import Served
 from scripts.generate import parts
 from scripts.launch import CONF
 

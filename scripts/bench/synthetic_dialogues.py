@@ -6,7 +6,7 @@ import random
 from dataclasses import dataclass
 
 from training.render import Sample
-from training.trie import Tree, chain, forest, merge
+from training.token_tree import Tree, chain, forest, merge
 
 PREFIX, USER, REASONING, CALL, RESULT, ANSWER = 4000, 60, 300, 60, 150, 120
 """Tokens of system message and tools together, of a request, and of what a step adds: reasoning and a call, which are trained, and

@@ -9,10 +9,10 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from core.records import write_json
-from evaluation.known.check import known_answers
-from evaluation.tau2_data import split_tasks
-from evaluation.tau2_settings import Tau2Request, Tau2Settings
+from core.journal import write_json
+from evaluation.known_answers.check import known_answers
+from evaluation.tau2.settings import Tau2Request, Tau2Settings
+from evaluation.tau2.tasks import split_tasks
 
 
 def tau2_cost(samples: int, kinds: Sequence[str] = ("stock", "ours")) -> dict[str, float]:

@@ -13,10 +13,10 @@ from pathlib import Path
 import inspect_ai
 from inspect_ai.model import modelapi
 
-from evaluation import tau2_worker as worker
-from evaluation.results import open_journal
-from evaluation.tau2_databases import lend_databases
-from evaluation.tau2_settings import Tau2Request
+from evaluation.tau2.inspect_worker import __main__ as worker
+from evaluation.tau2.inspect_worker.databases import lend_databases
+from evaluation.tau2.settings import Tau2Request
+from evaluation.trials import open_journal
 
 
 def hold_stock(ids: Sequence[str], request: Tau2Request) -> None:

@@ -18,11 +18,11 @@ from transformers import PreTrainedModel, Qwen3Config, Qwen3ForCausalLM, Qwen3Mo
 
 from scripts.bench.exactness import by_rows, furthest, one_by_one
 from scripts.bench.report import BenchSettings, Figure, Report, main
-from scripts.bench.served_turns import Turns, tokens, trained, ways
+from scripts.bench.synthetic_dialogues import Turns, tokens, trained, ways
 from training.attention import implementation
-from training.objective import learn_trees
+from training.loss import learn_trees
+from training.token_tree import Tree
 from training.trainer import collate
-from training.trie import Tree
 
 VOCABULARY = 2048
 SIZES = {

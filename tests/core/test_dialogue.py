@@ -5,11 +5,11 @@ from pathlib import Path
 
 import datasets
 import pytest
-from transcripts import DIALOGUE, MESSAGES
 
 from core.dialogue import Dialogue, calls
+from core.journal import read_jsonl, write_jsonl
 from core.messages import AssistantMessage, ContractError, FunctionCall, ToolCall, ToolMessage, ToolSpec, UserMessage
-from core.records import read_jsonl, write_jsonl
+from tests.core.helpers.transcripts import DIALOGUE, MESSAGES
 
 
 def test_a_dialogue_comes_back_from_disk_as_it_was(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel
 
-from core.records import Journal, RecordError, read_jsonl, write_atomically, write_json, write_jsonl
+from core.journal import Journal, RecordError, read_jsonl, write_atomically, write_json, write_jsonl
 
 
 class Line(BaseModel):
@@ -67,7 +67,7 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 FULL_DISK = """
     import resource, signal, sys
     from pathlib import Path
-    from core.records import Journal
+    from core.journal import Journal
     from pydantic import BaseModel
     class Line(BaseModel):
         key: str
@@ -98,7 +98,7 @@ def test_a_process_killed_while_it_writes_loses_nothing_it_reported(tmp_path: Pa
     program = textwrap.dedent("""
         import sys
         from pathlib import Path
-        from core.records import Journal
+        from core.journal import Journal
         from pydantic import BaseModel
         class Line(BaseModel):
             key: str

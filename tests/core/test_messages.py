@@ -5,7 +5,6 @@ import json
 import pytest
 from openai.types.chat import ChatCompletionMessageParam, ChatCompletionToolParam
 from pydantic import TypeAdapter, ValidationError
-from transcripts import GET, MESSAGES, RENAME
 
 from core.messages import (
     AssistantMessage,
@@ -20,6 +19,7 @@ from core.messages import (
     UserMessage,
     check_transcript,
 )
+from tests.core.helpers.transcripts import GET, MESSAGES, RENAME
 
 TOOLS = (GET, RENAME)
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from core.records import RecordError
+from core.journal import RecordError
 from core.runs import Run, latest, open_run, read_manifest, sha256
 from core.settings import UserError
 

@@ -7,16 +7,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from held import CONF, conf
 from hydra import compose, initialize_config_dir
-from replay import Brain, ReplayServer, say
 
 from evaluation.endpoint import Endpoint
-from evaluation.heldout import Heldout
-from generation.llm.scripted import ScriptedLLM
+from evaluation.heldout.benchmark import Heldout
+from generation.scripted.llm import ScriptedLLM
 from generation.seeds.base import Seeds
 from generation.seeds.bundled import BundledSeeds
 from scripts.generate import stage
+from tests.evaluation.helpers.heldout import CONF, conf
+from tests.evaluation.helpers.replay import Brain, ReplayServer, say
 
 
 @pytest.fixture

@@ -10,22 +10,22 @@ from typing import Any
 import hydra
 import pytest
 from omegaconf import DictConfig, OmegaConf
-from replay import Brain, ReplayServer, say
 from rich.console import Console
-from trials import trial
 
 from core.runs import open_run, read_manifest
 from core.settings import UserError, typed
 from evaluation.benchmark import Context
-from evaluation.results import TrialRecord
-from evaluation.scores import read_records
-from evaluation.stage import hold, refuse_without_room, user_simulator
-from evaluation.suite import EvaluateSettings, Target
-from evaluation.tables import tables
+from evaluation.metrics.scores import read_records
+from evaluation.reports.tables import tables
+from evaluation.run import hold, refuse_without_room, user_simulator
+from evaluation.targets import EvaluateSettings, Target
+from evaluation.trials import TrialRecord
 from generation.seeds.bundled import BundledSeeds
 from scripts.evaluate import NEUTRAL, stage
 from scripts.generate import TRANSPORT
 from scripts.launch import CONF
+from tests.evaluation.helpers.replay import Brain, ReplayServer, say
+from tests.evaluation.helpers.trials import trial
 
 
 def configured(url: str, outputs: Path, *more: str) -> DictConfig:

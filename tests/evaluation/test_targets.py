@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 from hydra import compose, initialize_config_dir
-from replay import Brain, ReplayServer, say
 
 from core.runs import open_run, read_manifest
 from core.settings import UserError, typed
-from evaluation import suite
-from evaluation.suite import EvaluateSettings, find_generation, find_targets, served
+from evaluation import targets
+from evaluation.targets import EvaluateSettings, find_generation, find_targets, served
+from tests.evaluation.helpers.replay import Brain, ReplayServer, say
+from tests.helpers.paths import CONF
 
-CONF = Path(__file__).parents[2] / "conf"
 Serve = Callable[[Brain], ReplayServer]
 
 
@@ -81,7 +81,7 @@ def test_several_models_are_named_by_what_they_were_trained_on(tmp_path: Path) -
 def test_no_two_models_share_a_folder_of_the_run_nor_take_one_of_its_own(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(suite, "probe", lambda url, key: ["m", "m-2", "shared", "logs"])
+    monkeypatch.setattr(targets, "probe", lambda url, key: ["m", "m-2", "shared", "logs"])
     names = ["m", "m", "m-2", "shared", "logs"]
     urls = ",".join(["http://127.0.0.1:9/v1"] * len(names))
     found = find_targets(settings(tmp_path, f"base_url=[{urls}]", f"served_model=[{','.join(names)}]"))

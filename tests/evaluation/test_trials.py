@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from core.sampling import Sampling
 from evaluation.endpoint import Endpoint
-from evaluation.results import TrialRecord, open_journal, read_trials, settled
+from evaluation.trials import TrialRecord, open_journal, read_trials, settled
 
 
 def trial(number: int, success: bool | None) -> TrialRecord:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from evaluation.worker import HarnessError, run_worker
+from evaluation.worker_process import HarnessError, run_worker
 
 
 def test_a_failing_worker_is_told_with_the_end_of_its_log(tmp_path: Path) -> None:
@@ -26,7 +26,7 @@ def test_a_worker_ends_when_its_owner_is_killed(tmp_path: Path) -> None:
     pid_file = tmp_path / "pid"
     work = f"import os, pathlib, time; pathlib.Path({str(pid_file)!r}).write_text(str(os.getpid())); time.sleep(60)"
     owner = (
-        "import sys, pathlib; from evaluation.worker import run_worker; "
+        "import sys, pathlib; from evaluation.worker_process import run_worker; "
         f"run_worker((sys.executable, '-c', {work!r}), {{}}, pathlib.Path({str(tmp_path / 'log')!r}), lambda: None)"
     )
     process = subprocess.Popen([sys.executable, "-c", owner])

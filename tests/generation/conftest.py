@@ -7,16 +7,16 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from rollouts import ROWS_PER_TABLE, Played, play
 
-from generation.llm.scripted import ScriptedLLM
 from generation.pipeline import Subject
+from generation.run import subjects as subjects_of
+from generation.scripted.llm import ScriptedLLM
 from generation.seeds.base import Seed
 from generation.seeds.bundled import BundledSeeds
-from generation.stage import subjects as subjects_of
 from generation.stages import Tools
-from generation.toolset import Toolset
-from generation.toolsets import from_seed, prepare
+from generation.tools.toolset import Toolset
+from generation.toolset_runner import from_seed, prepare
+from tests.generation.helpers.pipeline_runs import ROWS_PER_TABLE, Played, play
 
 
 @pytest.fixture(scope="session")

@@ -12,16 +12,16 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from rollouts import Played, Spoiler, files, ignore, pipeline_of, play, run_local, saying
 
+from core.journal import RecordError
 from core.messages import FunctionCall, ToolCall
-from core.records import RecordError
 from core.settings import UserError
 from generation.llm.base import Completion, LLMError, Request, Role
-from generation.llm.scripted import ScriptedLLM
 from generation.outcomes import Outcome
 from generation.pipeline import Subject
-from generation.running import finish
+from generation.runner import finish
+from generation.scripted.llm import ScriptedLLM
+from tests.generation.helpers.pipeline_runs import Played, Spoiler, files, ignore, pipeline_of, play, run_local, saying
 
 Subjects = tuple[Subject, ...]
 EXECUTED = "user_oriented_exec"

@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from rollouts import play
 
-from generation.figures.statistics import MeanMax, RoleFigures, Statistics
+from generation.metrics.statistics import MeanMax, RoleFigures, Statistics
 from generation.pipeline import Subject
 from generation.plan import PlanSettings, estimate
+from tests.generation.helpers.pipeline_runs import play
 
 
 def role(requests: int, prompt_tokens: int, completion_tokens: int) -> RoleFigures:

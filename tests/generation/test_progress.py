@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 from rich.console import Console
-from rollouts import Played
 
+from core.journal import write_jsonl
 from core.messages import ToolSpec
-from core.records import write_jsonl
-from generation.figures.statistics import MeanMax, Statistics
+from generation.metrics.statistics import MeanMax, Statistics
 from generation.progress import MAX_DOMAINS, summarise
-from generation.toolset import Toolset
+from generation.tools.toolset import Toolset
+from tests.generation.helpers.pipeline_runs import Played
 
 
 def toolset(domain: str, tools: int, refused: int = 0, **counts: int) -> Toolset:

@@ -10,16 +10,16 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from rollouts import ATTEMPTS, files, ignore, pipeline_of, play, run_local
 
-from core.records import read_jsonl
+from core.journal import read_jsonl
 from core.settings import UserError
-from generation.executors import Ray
 from generation.llm.base import Completion, LLMError, Request
-from generation.llm.scripted import ScriptedLLM
 from generation.outcomes import Outcome
 from generation.pipeline import Subject
-from generation.running import AttemptSettings, Batch, DeadLetter, in_order, run, shards
+from generation.ray_executor import Ray
+from generation.runner import AttemptSettings, Batch, DeadLetter, in_order, run, shards
+from generation.scripted.llm import ScriptedLLM
+from tests.generation.helpers.pipeline_runs import ATTEMPTS, files, ignore, pipeline_of, play, run_local
 
 Subjects = tuple[Subject, ...]
 EXECUTED = "user_oriented_exec"

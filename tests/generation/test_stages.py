@@ -8,16 +8,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from rollouts import Played, Spoiler, beginnings, play, saying
 
 from core.dialogue import Dialogue, calls
+from core.journal import read_jsonl, write_jsonl
 from core.messages import AssistantMessage, SystemMessage, UserMessage
-from core.records import read_jsonl, write_jsonl
-from generation.llm.scripted import ScriptedLLM
 from generation.pipeline import Beginnings, Subject
+from generation.scripted.llm import ScriptedLLM
 from generation.stages import Rollouts, Tasks, Validation
-from generation.starts.preferences import Preference
-from generation.starts.start import read_starts
+from generation.start_states.preferences import Preference
+from generation.start_states.start_states import read_starts
+from tests.generation.helpers.pipeline_runs import Played, Spoiler, beginnings, play, saying
 
 Subjects = tuple[Subject, ...]
 EXECUTED = "user_oriented_exec"

@@ -8,18 +8,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from shop import STRING, build, tool
 
-from core.records import read_jsonl, write_jsonl
+from core.journal import read_jsonl, write_jsonl
 from core.runs import sha256
 from core.settings import UserError
 from generation.llm.base import LLMError, UnusableAnswerError
 from generation.llm.meter import Meter
-from generation.llm.scripted import ScriptedLLM
+from generation.scripted.llm import ScriptedLLM
 from generation.seeds.base import Seed
 from generation.stages import ToolsetStage
-from generation.toolset import Toolset
-from generation.toolsets import Origin, faults, from_file, prepare
+from generation.tools.toolset import Toolset
+from generation.toolset_runner import Origin, faults, from_file, prepare
+from tests.generation.helpers.shop_database import STRING, build, tool
 
 GET = tool("get_customer", "SELECT * FROM customers WHERE name = :name", name=STRING)
 NAMES = ["b", "a", "d", "c"]

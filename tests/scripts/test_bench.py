@@ -21,13 +21,13 @@ from core.messages import AssistantMessage, SystemMessage, ToolCall, ToolMessage
 from core.settings import Settings, UserError
 from generation.llm.base import AgentContext, Completion, Request
 from generation.seeds.bundled import BundledSeeds
-from scripts.bench import bfcl_cost, environment, gpu, orchestration, packing, prefix, served_turns, tree
+from scripts.bench import bfcl_cost, environment, gpu, orchestration, packing, prefix, synthetic_dialogues, tree
 from scripts.bench import eval as evaluation
-from scripts.bench.cache import BLOCK, PrefixCache, Served, Tally, read_metrics, served, total
 from scripts.bench.databases import calls_of, grown, rows_in, tools_of
 from scripts.bench.mock_server import latency
 from scripts.bench.orchestration import TASK
 from scripts.bench.prefix import Costs
+from scripts.bench.prefix_cache_sim import BLOCK, PrefixCache, Served, Tally, read_metrics, served, total
 from scripts.bench.report import BenchSettings, Figure, Report, publish, read_settings
 from scripts.bench.tau2_cost import tau2_cost
 
@@ -316,16 +316,20 @@ def test_a_made_up_tree_counted_by_hand() -> None:
 
 def test_a_made_up_dialogue_counted_by_hand() -> None:
     """Three turns of 2, 3 and 2 steps: on the trunk 60 and what was said, in each branch the reasoning too."""
-    made = served_turns.ways(served_turns.Turns(3, scale=1.0, vocabulary=500), row_tokens=20_000)
+    made = synthetic_dialogues.ways(synthetic_dialogues.Turns(3, scale=1.0, vocabulary=500), row_tokens=20_000)
     two, three = 60 + 150 + 120, 2 * (60 + 150) + 120
     marks = 2 + 3  # one on the trunk for every step of a past turn; the branch has its own
     trunk = 4000 + (60 + two) + (60 + three) + marks
     branches = [steps * 300 + said + 2 * steps for steps, said in ((2, two), (3, three), (2, two))]
     # The first mark of each turn is the same in branch and trunk.
-    assert served_turns.tokens(made["tree"]) == trunk + 60 + sum(branches) - 2
-    assert served_turns.trained(made["tree"]) == 7 * 300 + 4 * 60 + 3 * 120
-    assert served_turns.trained(made["turns"]) == served_turns.trained(made["keep_all"]) == 7 * 300 + 4 * 60 + 3 * 120
-    assert served_turns.tokens(made["keep_all"]) == 4000 + 3 * 60 + sum(branches)
+    assert synthetic_dialogues.tokens(made["tree"]) == trunk + 60 + sum(branches) - 2
+    assert synthetic_dialogues.trained(made["tree"]) == 7 * 300 + 4 * 60 + 3 * 120
+    assert (
+        synthetic_dialogues.trained(made["turns"])
+        == synthetic_dialogues.trained(made["keep_all"])
+        == 7 * 300 + 4 * 60 + 3 * 120
+    )
+    assert synthetic_dialogues.tokens(made["keep_all"]) == 4000 + 3 * 60 + sum(branches)
     assert all(row.size <= 20_000 for row in made["turns"])
 
 

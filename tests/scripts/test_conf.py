@@ -13,12 +13,12 @@ from hydra.utils import get_object
 from omegaconf import DictConfig, OmegaConf
 
 from core.settings import Settings, typed
-from evaluation.suite import EvaluateSettings
-from evaluation.tables import TablesSettings
-from generation.baselines.conversion import ConvertSettings
-from generation.cleaning.export import ExportSettings
+from evaluation.reports.tables import TablesSettings
+from evaluation.targets import EvaluateSettings
+from generation.convert.base import ConvertSettings
+from generation.export.export import ExportSettings
 from generation.plan import PlannedSettings
-from generation.stage import GenerateSettings
+from generation.run import GenerateSettings
 from scripts.launch import CONF, STAGES, stage_config
 from training.settings import TrainSettings
 

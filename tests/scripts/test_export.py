@@ -14,12 +14,12 @@ from hydra import compose, initialize_config_dir
 
 from core.runs import read_manifest
 from core.settings import UserError
-from generation.cleaning.report import Report
+from generation.export.report import Report
 from scripts import export as script
 from scripts import generate as generation
 from scripts.launch import CONF, distribute
+from tests.helpers.paths import ROOT
 
-ROOT = Path(__file__).parents[2]
 BENCHMARKS = "benchmarks=[tau2]"
 
 
@@ -79,7 +79,7 @@ def test_an_export_that_was_interrupted_is_taken_up(outputs: Path, monkeypatch: 
         raise KeyboardInterrupt
 
     finished = run(script, "export", outputs, BENCHMARKS, "dedup.shingle=3")
-    monkeypatch.setattr("generation.cleaning.export.write_parquet", break_off)
+    monkeypatch.setattr("generation.export.export.write_parquet", break_off)
     with pytest.raises(KeyboardInterrupt):
         run(script, "export", outputs, BENCHMARKS, "dedup.shingle=3")
     assert (outputs / "export" / "latest").resolve() == finished

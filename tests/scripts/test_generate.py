@@ -16,7 +16,7 @@ import pytest
 from hydra import compose, initialize_config_dir
 
 from generation.llm.base import Completion, LLMError, Request
-from generation.llm.scripted import ScriptedLLM
+from generation.scripted.llm import ScriptedLLM
 from scripts.generate import stage
 from scripts.launch import CONF, clear_errors, refuse_missing
 

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from core.sampling import Sampling
-from evaluation.known.bfcl import UNSATISFIABLE
-from evaluation.known.bfcl_check import CATEGORIES, passes, passes_half, row
-from evaluation.known.check import KnownSettings, Row
-from evaluation.results import TrialRecord
+from evaluation.known_answers.bfcl_check import CATEGORIES, passes, passes_half, row
+from evaluation.known_answers.bfcl_model import UNSATISFIABLE
+from evaluation.known_answers.check import KnownSettings, Row
+from evaluation.trials import TrialRecord
 from scripts import known
 
 

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+from tests.helpers.paths import ROOT
+
 _BLOCK = re.compile(r"^`([\w/.]+)`[^\n]*\n+```(?:python|yaml)\n(.*?)^```", re.M | re.S)
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from made import dialogue
 from transformers import PreTrainedTokenizerFast
 
-from core.records import write_jsonl
+from core.journal import write_jsonl
+from tests.training.helpers.dialogues import dialogue
 from training.model import build_tokenizer
 from training.settings import TinySettings
 

@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from made import dialogue
 from transformers import AutoTokenizer
 
 from core.dialogue import Dialogue
 from core.messages import AssistantMessage, Message, ToolSpec
 from core.serving import Server, free_ports, running
+from tests.helpers.paths import ROOT
+from tests.training.helpers.dialogues import dialogue
 from training.model import prepare_base
 from training.render import render
 from training.settings import ModelSettings, TinySettings
@@ -36,7 +37,7 @@ def model(tmp_path_factory: pytest.TempPathFactory, tiny: TinySettings) -> Path:
 def vllm(model: Path) -> Iterator[str]:
     """The base URL of vLLM's own rendering of requests."""
     (port,) = free_ports(1)
-    script = Path(__file__).with_name("render_server.py")
+    script = ROOT / "tests/training/helpers/render_server.py"
     command = [sys.executable, str(script), "--model", str(model), "--host", "127.0.0.1", "--port", str(port)]
     environment = {"VLLM_NO_USAGE_STATS": "1", "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
     server = Server((*command, "--served-model-name", "model"), port, model.parent / "render.log", environment)

@@ -11,16 +11,17 @@ from typing import get_args
 
 import pytest
 import torch
-from lookalikes import dense, moe, served
 from transformers import PreTrainedModel
 
-import training.objective
+import training.loss
 from scripts.bench.exactness import by_rows, furthest, one_by_one
+from tests.helpers.paths import ROOT
+from tests.training.helpers.random_trees import dense, moe, served
 from training.attention import HAS_FLASH_ATTN, Attention, implementation
+from training.dataset import NOTHING
 from training.render import Sample
-from training.samples import NOTHING
+from training.token_tree import Tree, chain, merge, trees
 from training.trainer import collate
-from training.trie import Tree, chain, merge, trees
 
 LOSS, GRADIENT = 1e-6, 1e-5
 Build = Callable[[str], PreTrainedModel]
@@ -61,7 +62,7 @@ def test_checkpointed_layers_and_logits_in_blocks_give_the_same(build: Build, mo
     samples = served(5)
     count = sum(len(sample.trained) for sample in samples)
     loss, gradients = by_rows(build(implementation("sdpa")), [[merge(samples)]], count)
-    monkeypatch.setattr(training.objective, "BLOCK", 7 * 320)
+    monkeypatch.setattr(training.loss, "BLOCK", 7 * 320)
     model = build(implementation("sdpa")).train()
     model.gradient_checkpointing_enable({"use_reentrant": False})
     with torch.autograd.graph.save_on_cpu():
@@ -98,7 +99,7 @@ def launch(script: str, argument: Path, processes: int) -> None:
     environment = {"OMP_NUM_THREADS": "1", "DS_BUILD_OPS": "0", "DS_ACCELERATOR": "cpu"}
     environment["PYTHONPATH"] = os.pathsep.join(sys.path)
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={processes}"]
-    command = [*torchrun, str(Path(__file__).with_name(script)), str(argument)]
+    command = [*torchrun, str(ROOT / "tests/training/helpers" / script), str(argument)]
     done = subprocess.run(command, env=os.environ | environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
 
@@ -137,7 +138,7 @@ def test_bf16_kernels_agree_with_fp32(attention: Attention) -> None:
     _, expected = one_by_one(dense("sdpa"), samples, count)
     model = dense(implementation(attention)).to("cuda", torch.bfloat16)
     inputs = {k: v.cuda() if torch.is_tensor(v) else v for k, v in collate([[merge(samples)]]).items()}
-    training.objective.learn_trees(model)(**inputs)["loss"].backward()
+    training.loss.learn_trees(model)(**inputs)["loss"].backward()
     ours = torch.cat([p.grad.float().cpu().flatten() for p in model.parameters()])
     theirs = torch.cat([expected[name].flatten() for name, _ in model.named_parameters()])
     assert torch.cosine_similarity(ours, theirs, dim=0) > 0.9995

@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from made import dialogue
 
 from core.dialogue import Dialogue, Difficulty
+from core.journal import RecordError, write_jsonl
 from core.messages import ToolMessage
-from core.records import RecordError, write_jsonl
 from core.settings import UserError
+from tests.training.helpers.dialogues import dialogue
 from training.mixture import MixtureSettings, Place, find_data, label, mix, read_chosen
 
 DOMAINS = ("shop", "club", "clinic", "farm")

@@ -8,10 +8,10 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from made import dialogue
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerFast
 
 from core.settings import UserError
+from tests.training.helpers.dialogues import dialogue
 from training.attention import check_attention
 from training.model import CONTROL_TOKENS, MARKUP_TOKENS, prepare_base
 from training.settings import ModelSettings, TinySettings

@@ -8,7 +8,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from transformers import AutoModelForCausalLM, Qwen3Config, Qwen3MoeConfig
 
 from core.settings import UserError
-from training.shape import ModelShape
+from training.model_shape import ModelShape
 
 DENSE = ModelShape(vocabulary=320, hidden=32, layers=3, heads=4, kv_heads=2, head_dim=16, intermediate=48, tied=True)
 MOE = DENSE.model_copy(update={"experts": 6, "experts_per_token": 2, "expert_intermediate": 24, "tied": False})

@@ -16,7 +16,7 @@ from core.settings import UserError
 from training.nodes import Nodes, NodesSettings, find_nodes
 
 HOSTFILE = "node-a slots=8 # the first one leads\n\nnode-b slots=8\n"
-PROGRAM = ["-m", "training.sft", "/shared/my run"]
+PROGRAM = ["-m", "training.worker", "/shared/my run"]
 
 
 def settings(hostfile: Path | None = None, port: int = 29500) -> NodesSettings:

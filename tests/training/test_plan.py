@@ -9,22 +9,22 @@ from typing import Any
 import hydra
 import pytest
 import torch
-from made import dialogue
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerFast
 
+from core.journal import write_jsonl
 from core.messages import AssistantMessage, SystemMessage, UserMessage
-from core.records import write_jsonl
 from core.settings import UserError, typed
 from scripts.launch import CONF
 from scripts.train import stage
+from tests.training.helpers.dialogues import dialogue
 from training.machine import lacking
 from training.memory import Recipe, memory
+from training.model_shape import ModelShape
 from training.nodes import Nodes
 from training.plan import plan, shape_of, tree_figures
 from training.render import render
 from training.settings import ModelSettings, TrainSettings
-from training.shape import ModelShape
-from training.trie import trees
+from training.token_tree import trees
 
 SMALL = ModelShape(vocabulary=640, hidden=96, layers=4, heads=6, kv_heads=2, head_dim=16, intermediate=256, tied=True)
 PLAIN: dict[str, Any] = {

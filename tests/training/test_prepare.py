@@ -8,22 +8,22 @@ from pathlib import Path
 import hydra
 import pytest
 import torch
-from made import dialogue
 from omegaconf import DictConfig
 from transformers import AutoTokenizer
 
 from core.dialogue import Dialogue
-from core.records import read_jsonl
+from core.journal import read_jsonl
 from core.settings import UserError, typed
 from scripts.launch import CONF
 from scripts.train import stage
-from training.layout import CACHE, SAMPLES, UNTRAINED
+from tests.training.helpers.dialogues import dialogue
+from training.dataset import Rows, load_samples, tree_of
 from training.mixture import find_data
 from training.prepare import prepare
 from training.render import render
-from training.samples import Rows, load_samples, tree_of
+from training.run_layout import CACHE, SAMPLES, UNTRAINED
 from training.settings import TrainSettings
-from training.trie import merge
+from training.token_tree import merge
 
 
 def compose(*overrides: str, mixture: str = "exec_only") -> DictConfig:

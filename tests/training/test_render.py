@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from made import dialogue
 from transformers import PreTrainedTokenizerFast
 
 from core.dialogue import Dialogue
 from core.messages import AssistantMessage, Message, SystemMessage, ToolCall, ToolMessage, UserMessage
+from tests.training.helpers.dialogues import dialogue
 from training.render import RenderError, Sample, render, wire
 
 ANY_LENGTH = 1 << 20

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from torch.utils.data import DataLoader
 
 from core.settings import UserError
-from training.schedule import BalancedSampler, Shares, share
+from training.sampler import BalancedSampler, Shares, share
 
 COSTS = st.lists(st.floats(1, 1e15), min_size=1, max_size=40)
 

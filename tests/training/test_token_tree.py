@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from lookalikes import served
-from made import dialogue
 from transformers import PreTrainedTokenizerFast
 
+from tests.training.helpers.dialogues import dialogue
+from tests.training.helpers.random_trees import served
 from training.render import Sample, render
-from training.trie import Tree, chain, forest, merge, trees
+from training.token_tree import Tree, chain, forest, merge, trees
 
 TOKENS = st.lists(st.integers(0, 2), min_size=1, max_size=12)
 

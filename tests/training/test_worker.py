@@ -17,11 +17,11 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from core.dialogue import Dialogue
-from core.records import read_jsonl
+from core.journal import read_jsonl
 from core.runs import read_manifest
-from training.layout import CHECKPOINT, METRICS, SAMPLES, UNTRAINED, newest_checkpoint
+from training.dataset import load_samples
 from training.render import render
-from training.samples import load_samples
+from training.run_layout import CHECKPOINT, METRICS, SAMPLES, UNTRAINED, newest_checkpoint
 
 pytestmark = pytest.mark.slow
 

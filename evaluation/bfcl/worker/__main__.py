@@ -1,6 +1,6 @@
-"""One phase of one BFCL trial with the official code, run by evaluation.bfcl with the Python of BFCL's own environment.
+"""One phase of one BFCL trial with the official code, run by evaluation.bfcl.benchmark with the Python of BFCL's own environment.
 
-    python -P -m evaluation.bfcl_worker REQUEST.json         BFCL_PROJECT_ROOT=<the trial's directory>
+    python -P -m evaluation.bfcl.worker REQUEST.json         BFCL_PROJECT_ROOT=<the trial's directory>
 
 That environment lacks this project's packages: only modules named evaluation.bfcl_* that need none of them are imported.
 REQUEST.json holds {"phase": "generate" | "score", "tasks": {category: [ids] | null for all}, "model", "sampling", "trial", "seed",
@@ -22,11 +22,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from evaluation.bfcl_calls import JsonObject
-from evaluation.bfcl_client import Client, Limits
-from evaluation.bfcl_handler import ServedHandler
-from evaluation.bfcl_memory import prerequisites, restore
-from evaluation.bfcl_official import (
+from evaluation.bfcl.worker.client import Client, Limits
+from evaluation.bfcl.worker.handler import ServedHandler
+from evaluation.bfcl.worker.memory import prerequisites, restore
+from evaluation.bfcl.worker.official import (
     MODEL_CONFIG_MAPPING,
     ModelConfig,
     base_handler,
@@ -34,6 +33,7 @@ from evaluation.bfcl_official import (
     generation,
     load_dataset_entry,
 )
+from evaluation.bfcl.worker.tool_calls import JsonObject
 
 # "_" would be taken for "/" by the official code; "FC" selects its function-calling mode.
 REGISTERED = "served-FC"

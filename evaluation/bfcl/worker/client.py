@@ -15,7 +15,7 @@ from email.utils import parsedate_to_datetime
 
 import httpx
 
-from evaluation.bfcl_calls import JsonObject
+from evaluation.bfcl.worker.tool_calls import JsonObject
 
 BACKOFF_S = 0.5
 LONGEST_PAUSE_S = 20.0

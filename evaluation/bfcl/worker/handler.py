@@ -10,9 +10,14 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from evaluation.bfcl_calls import JsonObject, as_history, fits, objection, request_seed
-from evaluation.bfcl_client import Client, TooLongError, UnansweredError
-from evaluation.bfcl_official import ModelStyle, OpenAICompletionsHandler, base_handler, contain_multi_turn_interaction
+from evaluation.bfcl.worker.client import Client, TooLongError, UnansweredError
+from evaluation.bfcl.worker.official import (
+    ModelStyle,
+    OpenAICompletionsHandler,
+    base_handler,
+    contain_multi_turn_interaction,
+)
+from evaluation.bfcl.worker.tool_calls import JsonObject, as_history, fits, objection, request_seed
 
 REJECTED = "undeclared_tool"
 

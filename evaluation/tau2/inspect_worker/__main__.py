@@ -1,4 +1,4 @@
-"""τ²-bench by inspect-evals, run by evaluation.tau2 in a process of its own:  python -m evaluation.tau2_worker REQUEST.json
+"""τ²-bench by inspect-evals, run by evaluation.tau2.benchmark in a process of its own:  python -m evaluation.tau2.inspect_worker REQUEST.json
 
 Each trial's record is in the journal as soon as the trial has ended. Tools are sent without `strict`, so that servers do not repair
 the model's arguments.
@@ -23,13 +23,13 @@ from inspect_ai.util import store
 from inspect_evals.tau2 import tau2_airline, tau2_retail, tau2_telecom
 from pydantic_core import to_json
 
-from core.records import Journal
+from core.journal import Journal
 from evaluation.endpoint import Endpoint
-from evaluation.results import open_journal, settled, trial_key
-from evaluation.tau2_databases import lend_databases
-from evaluation.tau2_records import ENDED, chat, notes, record, trajectory
-from evaluation.tau2_settings import Tau2Request
+from evaluation.tau2.inspect_worker.databases import lend_databases
+from evaluation.tau2.inspect_worker.records import ENDED, chat, notes, record, trajectory
+from evaluation.tau2.settings import Tau2Request
 from evaluation.transcripts import write_transcript
+from evaluation.trials import open_journal, settled, trial_key
 
 TASKS = {"airline": tau2_airline, "retail": tau2_retail, "telecom": tau2_telecom}
 TOO_LONG = ("context length", "maximum model length", "context_length_exceeded")

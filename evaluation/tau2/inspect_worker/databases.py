@@ -5,7 +5,7 @@ before and after each tool call: seconds of CPU a trial, and a file left behind 
 a trial gets a dictionary of the shared entities, which copies an entity when it is looked up as [key], since whoever
 looks one up may change it. As JSON a lent database is only what the trial has changed, and so is what its hash is made of: two lent
 databases have the same hash exactly if the official hashes of the whole are the same. The tools iterate over entities
-only to read them (`tests/evaluation/test_tau2_databases.py` holds them to it).
+only to read them (`tests/evaluation/tau2/inspect_worker/test_databases.py` holds them to it).
 """
 
 from __future__ import annotations

@@ -12,8 +12,8 @@ from inspect_ai.model import ChatMessageAssistant
 from pydantic_core import to_jsonable_python
 
 from core.schemas import schema_error
-from evaluation.results import TrialRecord
-from evaluation.tau2_settings import Tau2Request
+from evaluation.tau2.settings import Tau2Request
+from evaluation.trials import TrialRecord
 
 ENDED = "served_ended"
 """In a sample's store: why no more requests were sent for it, {"reason", "message"}."""
@@ -69,7 +69,7 @@ def notes(sample: EvalSample, trial: TrialRecord) -> list[str]:
 
 
 def _database_lines(store: Mapping[str, Any]) -> Iterator[str]:
-    """As JSON a lent database (evaluation.tau2_databases) is what was changed in it; the scorer keeps the expected one."""
+    """As JSON a lent database (evaluation.tau2.inspect_worker.databases) is what was changed in it; the scorer keeps the expected one."""
     databases = {key: to_jsonable_python(value) for key, value in store.items() if key.endswith(":db")}
     gold = [changes for key, changes in databases.items() if ":expected_db_" in key]
     tried = [changes for key, changes in databases.items() if ":expected_db_" not in key]

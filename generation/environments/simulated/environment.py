@@ -14,14 +14,14 @@ from core.messages import Message, ToolSpec, UserMessage
 from core.schemas import schema_error
 from core.settings import UserError
 from generation.environments.base import PastCall, ToolResult
-from generation.environments.ledger import Ledger
-from generation.environments.reference_time import drawn_time, stated_time
+from generation.environments.simulated.ledger import Ledger
+from generation.environments.simulated.reference_time import drawn_time, stated_time
 from generation.llm.base import Completion, RefusedError, Request, ToolSimulatorContext
-from generation.llm.json_text import first_json
 from generation.llm.meter import Meter
+from generation.llm.parsing.json_text import first_json
 from generation.prompts import render
 from generation.specs.json_values import json_or_text
-from generation.toolset import Toolset
+from generation.tools.toolset import Toolset
 
 _ERROR = {
     "type": "object",

@@ -19,8 +19,8 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from generation.environments.exchange import Exchange
-from generation.environments.records import Record, mentions, same, thing
+from generation.environments.simulated.records import Record, mentions, same, thing
+from generation.environments.simulated.tool_call import Exchange
 from generation.specs.naming import Words, alike, identifies
 from generation.specs.spelling import snake
 

@@ -1,7 +1,7 @@
 """What simulated tools have said and done in a dialogue, so that they never contradict themselves.
 
 The state is the list of calls with their answers; all else follows from it. An answer contradicts earlier ones where it gives
-another value for a field that is held (`generation.environments.beliefs`), speaks of a record that does not exist, finds none that
+another value for a field that is held (`generation.environments.simulated.known_records`), speaks of a record that does not exist, finds none that
 does, leaves one out of a list that it belongs to, or returns another one than was asked for.
 """
 
@@ -12,9 +12,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from generation.environments.base import PastCall
-from generation.environments.beliefs import Beliefs, Fields
-from generation.environments.exchange import Exchange
-from generation.environments.records import field_of, mentions, records, same, scalar, thing
+from generation.environments.simulated.known_records import Beliefs, Fields
+from generation.environments.simulated.records import field_of, mentions, records, same, scalar, thing
+from generation.environments.simulated.tool_call import Exchange
 from generation.specs.json_values import json_or_text
 from generation.specs.naming import alike, bare_name, deed, identifies, subject
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from generation.environments.records import (
+from generation.environments.simulated.records import (
     WRAPPERS,
     Record,
     field_of,

@@ -10,7 +10,7 @@ from typing import Any, Literal, get_args
 
 from core.messages import AssistantMessage, FunctionCall, ToolCall
 from generation.llm.base import Completion, Request
-from generation.llm.parsing import parse_completion
+from generation.llm.parsing.completion import parse_completion
 
 Breakage = Literal["malformed", "truncated", "empty", "unclosed"]
 BREAKAGES: tuple[Breakage, ...] = get_args(Breakage)

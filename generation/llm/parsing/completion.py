@@ -9,8 +9,8 @@ from typing import Any
 
 from core.messages import AssistantMessage, FunctionCall, ToolCall, ToolSpec
 from generation.llm.base import Completion
-from generation.llm.dialects import harmony, written_calls
-from generation.llm.json_text import first_json
+from generation.llm.parsing.dialects import harmony, written_calls
+from generation.llm.parsing.json_text import first_json
 
 REPAIRED, UNCLOSED = "repaired", "unclosed"
 _THINKING = (("<think>", "</think>"), ("[THINK]", "[/THINK]"))

@@ -14,7 +14,7 @@ from functools import partial
 from typing import Any
 
 from core.messages import FunctionCall, ToolSpec
-from generation.llm.json_text import first_json
+from generation.llm.parsing.json_text import first_json
 
 Reader = Callable[[str, dict[str, ToolSpec]], Iterator[FunctionCall]]
 """The calls in what stands between two marks; `declared` are the tools by name. Raises what reading broken text raises."""

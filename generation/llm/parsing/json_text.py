@@ -14,7 +14,7 @@ from typing import Any, Never, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from generation.llm.repair import LONGEST, Found, is_meant, repaired
+from generation.llm.parsing.repair import LONGEST, Found, is_meant, repaired
 
 M = TypeVar("M", bound=BaseModel)
 

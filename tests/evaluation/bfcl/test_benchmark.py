@@ -8,16 +8,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from bfcl_runs import PYTHON, Serve, needs_bfcl, outcome, settings
-from replay import Reply, call, say
 
 from core.settings import UserError
-from evaluation.bfcl import Bfcl, BfclSettings, run
-from evaluation.bfcl_categories import SIZES, aggregate
+from evaluation.bfcl.benchmark import Bfcl, BfclSettings, run
+from evaluation.bfcl.categories import SIZES, aggregate
 from evaluation.endpoint import Endpoint
-from evaluation.known.bfcl import UNSATISFIABLE, GroundTruth, half_broken, number
-from evaluation.results import TrialRecord
-from evaluation.worker import HarnessError
+from evaluation.known_answers.bfcl_model import UNSATISFIABLE, GroundTruth, half_broken, number
+from evaluation.trials import TrialRecord
+from evaluation.worker_process import HarnessError
+from tests.evaluation.helpers.bfcl_runs import PYTHON, Serve, needs_bfcl, outcome, settings
+from tests.evaluation.helpers.replay import Reply, call, say
 
 TASKS = {
     "simple_python": ("simple_python_96", "simple_python_201"),
@@ -181,7 +181,7 @@ def test_a_trial_with_more_or_fewer_answers_than_tasks_is_not_taken_for_held(
         path.parent.mkdir(parents=True)
         path.write_text("".join(json.dumps(answer) + "\n" for answer in answers))
 
-    monkeypatch.setattr("evaluation.bfcl.run_worker", worker)
+    monkeypatch.setattr("evaluation.bfcl.benchmark.run_worker", worker)
     chosen = settings({"irrelevance": ("a_0", "a_1")}, python=_environment(tmp_path / "environment"))
     with pytest.raises(HarnessError, match=f"left {len(left)} answers to .* one to each of 2"):
         run(Endpoint(base_url="http://127.0.0.1:1/v1", model="m"), chosen, tmp_path, trials=1)

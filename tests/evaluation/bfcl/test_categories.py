@@ -10,16 +10,17 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from bfcl_runs import PYTHON, REPOSITORY, needs_bfcl
 
 from core.sampling import Sampling
-from evaluation.bfcl_categories import SIZES, aggregate
-from evaluation.results import TrialRecord
+from evaluation.bfcl.categories import SIZES, aggregate
+from evaluation.trials import TrialRecord
+from tests.evaluation.helpers.bfcl_runs import PYTHON, needs_bfcl
+from tests.helpers.paths import ROOT
 
 OFFICIAL = """
 import sys
 from pathlib import Path
-from evaluation.bfcl_official import MODEL_CONFIG_MAPPING, ModelConfig
+from evaluation.bfcl.worker.official import MODEL_CONFIG_MAPPING, ModelConfig
 from bfcl_eval.eval_checker import eval_runner_helper as helper
 names = dict.fromkeys(("model_name", "display_name", "url", "org", "license", "model_handler"), "m")
 MODEL_CONFIG_MAPPING["m"] = ModelConfig(**names)
@@ -70,7 +71,7 @@ def test_all_figures_of_a_whole_run_are_the_official_tables(tmp_path: Path) -> N
         path = tmp_path / "score" / "m" / f"BFCL_v4_{category}_score.json"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(header) + "\n")
-    environment = os.environ | {"BFCL_PROJECT_ROOT": str(tmp_path), "PYTHONPATH": str(REPOSITORY)}
+    environment = os.environ | {"BFCL_PROJECT_ROOT": str(tmp_path), "PYTHONPATH": str(ROOT)}
     subprocess.run([PYTHON, "-P", "-c", OFFICIAL, tmp_path / "score"], env=environment, check=True)
     ours = aggregate(records)
     for name, columns in COLUMNS.items():

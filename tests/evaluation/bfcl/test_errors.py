@@ -14,13 +14,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from bfcl_runs import PYTHON, REPOSITORY, Serve, needs_bfcl, outcome, settings
-from replay import Reply
 
-from evaluation.bfcl import run
-from evaluation.bfcl_categories import aggregate
-from evaluation.bfcl_memory import prerequisites, restore
-from evaluation.known.bfcl import GroundTruth, half_broken, number
+from evaluation.bfcl.benchmark import run
+from evaluation.bfcl.categories import aggregate
+from evaluation.bfcl.worker.memory import prerequisites, restore
+from evaluation.known_answers.bfcl_model import GroundTruth, half_broken, number
+from tests.evaluation.helpers.bfcl_runs import PYTHON, Serve, needs_bfcl, outcome, settings
+from tests.evaluation.helpers.replay import Reply
+from tests.helpers.paths import ROOT
 
 QUESTIONS = ("memory_rec_sum_140-notetaker-10", "memory_rec_sum_141-notetaker-11")
 TASKS = {
@@ -130,10 +131,10 @@ def test_a_killed_run_goes_on_from_the_ids_that_are_there(serve: Serve, truth: G
     server = serve(brain)
     owner = (
         "import sys; sys.path.insert(0, 'tests/evaluation'); from pathlib import Path; from bfcl_runs import settings; "
-        "from evaluation.bfcl import run; from evaluation.endpoint import Endpoint; "
+        "from evaluation.bfcl.benchmark import run; from evaluation.endpoint import Endpoint; "
         f"run(Endpoint(base_url={server.base_url!r}, model='m', concurrency=2), settings({TASKS!r}), Path({str(tmp_path)!r}), 1)"
     )
-    process = subprocess.Popen([sys.executable, "-c", owner], cwd=REPOSITORY)
+    process = subprocess.Popen([sys.executable, "-c", owner], cwd=ROOT)
     assert reached.wait(60)
     process.send_signal(signal.SIGKILL)
     process.wait()

@@ -7,19 +7,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from held import Make, conf, hold
 
 from core.dialogue import calls
+from core.journal import read_jsonl
 from core.messages import AssistantMessage, ToolCall
-from core.records import read_jsonl
 from core.settings import UserError
-from evaluation.heldout import Heldout
-from evaluation.heldout_tasks import Drafted
-from evaluation.results import TrialRecord
-from evaluation.scores import by_axis
+from evaluation.heldout.benchmark import Heldout
+from evaluation.heldout.tasks import Drafted
+from evaluation.metrics.scores import by_axis
+from evaluation.trials import TrialRecord
 from generation.llm.base import AgentContext, Completion, Request
-from generation.llm.scripted import ScriptedLLM
+from generation.scripted.llm import ScriptedLLM
 from generation.seeds.bundled import HELD_OUT, BundledSeeds
+from tests.evaluation.helpers.heldout import Make, conf, hold
 
 
 @pytest.fixture(scope="module")

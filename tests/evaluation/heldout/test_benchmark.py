@@ -9,21 +9,21 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from held import NOWHERE, Local, Make, dialogues, hold
-from replay import Brain, ReplayServer
 
 from core.dialogue import Dialogue
+from core.journal import read_jsonl, write_jsonl
 from core.messages import AssistantMessage, FunctionCall, ToolCall, ToolSpec
-from core.records import read_jsonl, write_jsonl
 from core.settings import UserError
 from evaluation.benchmark import Context
-from evaluation.heldout import count_calls
-from evaluation.heldout_domains import Domains, DomainSettings
-from generation.llm.scripted import ScriptedLLM
+from evaluation.heldout.benchmark import count_calls
+from evaluation.heldout.databases import Domains, DomainSettings
+from generation.scripted.llm import ScriptedLLM
 from generation.seeds.bundled import HELD_OUT, BundledSeeds
 from generation.seeds.spider import SpiderSeeds
 from generation.seeds.sqlite import SqliteSeeds
-from generation.toolset import Toolset
+from generation.tools.toolset import Toolset
+from tests.evaluation.helpers.heldout import NOWHERE, Local, Make, dialogues, hold
+from tests.evaluation.helpers.replay import Brain, ReplayServer
 
 Serve = Callable[[Brain], ReplayServer]
 
@@ -79,7 +79,7 @@ def domains(context: Context, cache: Path, path: Path) -> Domains:
 def test_every_goal_of_all_training_data_is_known_to_the_task_writer(
     generation: Path, cache: Path, tmp_path: Path
 ) -> None:
-    """It refuses those it knows (tests/generation/test_tasks.py). Another model's training data count too."""
+    """It refuses those it knows (tests/generation/tasks/test_writer.py). Another model's training data count too."""
     other = tmp_path / "other"
     lines = list(read_jsonl(generation / "user_oriented_exec" / "dialogues.jsonl", Dialogue))
     goals = {task.goal for dialogue in lines for task in dialogue.tasks}

@@ -7,19 +7,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from held import NOWHERE, Make, hold
-from replay import Brain, ReplayServer, call, say
 
 from core.messages import AssistantMessage
 from core.sampling import Sampling
 from core.settings import UserError
-from evaluation import heldout_tasks
 from evaluation.benchmark import Context
 from evaluation.endpoint import Endpoint
-from evaluation.passk import summarize
+from evaluation.heldout import tasks as heldout_tasks
+from evaluation.metrics.pass_at_k import summarize
 from generation.llm.base import Completion, LLMError, Request
-from generation.llm.scripted import ScriptedLLM
 from generation.llm.transport import Transport
+from generation.scripted.llm import ScriptedLLM
+from tests.evaluation.helpers.heldout import NOWHERE, Make, hold
+from tests.evaluation.helpers.replay import Brain, ReplayServer, call, say
 
 Serve = Callable[[Brain], ReplayServer]
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from core.dialogue import PlannedCall, Rubric, Task
-from evaluation.heldout_tasks import AxesSettings, Condition, conditions, recoverable
+from evaluation.heldout.tasks import AxesSettings, Condition, conditions, recoverable
 from generation.environments.base import ToolResult
 
 PLAN = (

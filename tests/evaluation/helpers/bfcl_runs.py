@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from pathlib import Path
 from typing import Any
 
 import pytest
-from replay import Brain, ReplayServer
 
-from evaluation.bfcl import BfclSettings
-from evaluation.results import TrialRecord
+from evaluation.bfcl.benchmark import BfclSettings
+from evaluation.trials import TrialRecord
+from tests.evaluation.helpers.replay import Brain, ReplayServer
+from tests.helpers.paths import ROOT
 
-REPOSITORY = Path(__file__).parents[2]
-PYTHON = REPOSITORY / ".venv-bfcl/bin/python"
+PYTHON = ROOT / ".venv-bfcl/bin/python"
 
 Serve = Callable[[Brain], ReplayServer]
 needs_bfcl = pytest.mark.skipif(not PYTHON.is_file(), reason="BFCL's own environment is not built (make setup)")

@@ -10,13 +10,13 @@ from typing import Any
 import yaml
 
 from core.dialogue import Dialogue
-from core.records import read_jsonl
+from core.journal import read_jsonl
 from evaluation.benchmark import Context
 from evaluation.endpoint import Endpoint
-from evaluation.heldout import Heldout, Session
-from evaluation.results import TrialRecord
+from evaluation.heldout.benchmark import Heldout, Session
+from evaluation.trials import TrialRecord
+from tests.helpers.paths import CONF
 
-CONF = Path(__file__).parents[2] / "conf"
 NOWHERE = Endpoint(base_url="http://127.0.0.1:9/v1", model="m")
 Make = Callable[..., Heldout]
 

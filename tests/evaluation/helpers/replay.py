@@ -6,8 +6,8 @@ from typing import Any
 
 from core.sampling import Sampling
 from evaluation.endpoint import Endpoint
-from evaluation.known import server
-from evaluation.known.server import MODEL, Brain, Reply, call, say
+from evaluation.known_answers import server
+from evaluation.known_answers.server import MODEL, Brain, Reply, call, say
 
 __all__ = ["Brain", "ReplayServer", "Reply", "call", "say"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from core.sampling import Sampling
-from evaluation.results import TrialRecord
+from evaluation.trials import TrialRecord
 
 HARNESSES = {"tau2": "inspect-evals 0.26.0 tau2"}
 """What doing nothing scores is known for a real one only."""

@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from replay import Brain, ReplayServer, Reply
 
-from evaluation.known.tau2 import GoldActions, nothing, whose
-from evaluation.tau2 import DO_NOTHING, do_nothing, run
-from evaluation.tau2_data import tasks
-from evaluation.tau2_settings import Tau2Settings
+from evaluation.known_answers.tau2_model import GoldActions, nothing, whose
+from evaluation.tau2.benchmark import DO_NOTHING, do_nothing, run
+from evaluation.tau2.settings import Tau2Settings
+from evaluation.tau2.tasks import tasks
+from tests.evaluation.helpers.replay import Brain, ReplayServer, Reply
 
 GOLD = {"airline": ("5", "14", "24"), "retail": ("2", "35", "107")}
 IDLE = {"airline": ("0", "2", "3"), "retail": ("10", "62", "88")}

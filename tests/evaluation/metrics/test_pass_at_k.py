@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from inspect_ai.scorer import Score, pass_at, pass_k
 
 from core.sampling import Sampling
-from evaluation.passk import compare, counts, estimate, pass_at_k, pass_hat_k, sign_flip_p_value, summarize
-from evaluation.results import TrialRecord
+from evaluation.metrics.pass_at_k import compare, counts, estimate, pass_at_k, pass_hat_k, sign_flip_p_value, summarize
+from evaluation.trials import TrialRecord
 
 
 def trial(task: str, number: int, success: bool | None, **more: object) -> TrialRecord:

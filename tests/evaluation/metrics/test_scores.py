@@ -8,14 +8,14 @@ from typing import Any
 
 import pytest
 from rich.console import Console
-from trials import trial
 
-from core.records import write_jsonl
+from core.journal import write_jsonl
 from core.settings import UserError
-from evaluation.results import TrialRecord
-from evaluation.scores import RECORDS, by_axis, differences, located, read_records, sum_up
-from evaluation.summary import report_lost, summarise
+from evaluation.metrics.scores import RECORDS, by_axis, differences, located, read_records, sum_up
+from evaluation.reports.summary import report_lost, summarise
 from evaluation.transcripts import transcript_path, write_transcript
+from evaluation.trials import TrialRecord
+from tests.evaluation.helpers.trials import trial
 
 
 class Counting:

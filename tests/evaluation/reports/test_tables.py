@@ -8,23 +8,23 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from trials import trial
 
-from core.records import RecordError, write_jsonl
+from core.journal import RecordError, write_jsonl
 from core.runs import open_run
 from core.settings import UserError
-from evaluation.benchmark_tables import pipeline_of
-from evaluation.evaluated import read_evaluations
-from evaluation.figures import curves, draw_figure_5, panels
-from evaluation.paper import TABLE_2, TABLE_2_COLUMNS
-from evaluation.paper_table import PaperTable
-from evaluation.results import TrialRecord
-from evaluation.scores import RECORDS
-from evaluation.tables import tables, write_tables
+from evaluation.metrics.scores import RECORDS
+from evaluation.reports.benchmark_tables import pipeline_of
+from evaluation.reports.evaluations import read_evaluations
+from evaluation.reports.figure_5 import curves, draw_figure_5, panels
+from evaluation.reports.paper import TABLE_2, TABLE_2_COLUMNS
+from evaluation.reports.paper_table import PaperTable
+from evaluation.reports.tables import tables, write_tables
+from evaluation.trials import TrialRecord
+from tests.evaluation.helpers.trials import trial
 
 GENERATION = {
     "seeds": {"_target_": "generation.seeds.bundled.BundledSeeds"},
-    "llm": {"_target_": "generation.llm.scripted.ScriptedLLM"},
+    "llm": {"_target_": "generation.scripted.llm.ScriptedLLM"},
     "serve": None,
 }
 FIGURES = {

@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from replay import Brain, ReplayServer, Reply, call, say
 
 from core.sampling import Sampling
 from core.settings import UserError
 from evaluation.endpoint import Endpoint
-from evaluation.results import TrialRecord
-from evaluation.tau2 import do_nothing, run
-from evaluation.tau2_settings import Tau2Settings
+from evaluation.tau2.benchmark import do_nothing, run
+from evaluation.tau2.settings import Tau2Settings
+from evaluation.trials import TrialRecord
+from tests.evaluation.helpers.replay import Brain, ReplayServer, Reply, call, say
 
 ROAMING = "[mms_issue]bad_network_preference|user_abroad_roaming_disabled_on[PERSONA:None]"
 AIRPLANE = "[mobile_data_issue]airplane_mode_on|data_mode_off[PERSONA:None]"

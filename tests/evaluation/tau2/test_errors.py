@@ -9,13 +9,13 @@ from typing import Any
 from zlib import crc32
 
 import pytest
-from replay import Brain, ReplayServer, Reply
 
-from evaluation.known.tau2 import GoldActions, nothing, whose
-from evaluation.results import TrialRecord
-from evaluation.tau2 import run
-from evaluation.tau2_data import tasks
-from evaluation.tau2_settings import Tau2Settings
+from evaluation.known_answers.tau2_model import GoldActions, nothing, whose
+from evaluation.tau2.benchmark import run
+from evaluation.tau2.settings import Tau2Settings
+from evaluation.tau2.tasks import tasks
+from evaluation.trials import TrialRecord
+from tests.evaluation.helpers.replay import Brain, ReplayServer, Reply
 
 GOLD = GoldActions()
 Serve = Callable[[Brain], ReplayServer]

@@ -11,10 +11,11 @@ import pytest
 
 from core.settings import UserError
 from evaluation.endpoint import Endpoint
-from evaluation.results import TrialRecord
-from evaluation.tau2 import Tau2, do_nothing, run
-from evaluation.tau2_official import JUDGE, NOWHERE
-from evaluation.tau2_settings import Tau2Settings
+from evaluation.tau2.benchmark import Tau2, do_nothing, run
+from evaluation.tau2.official import JUDGE, NOWHERE
+from evaluation.tau2.settings import Tau2Settings
+from evaluation.trials import TrialRecord
+from tests.helpers.paths import ROOT
 
 MODEL = Endpoint(base_url="http://model/v1", model="org/model", api_key_env="MODEL_KEY", concurrency=5)
 USER = Endpoint(base_url="http://user/v1", model="simulator", api_key_env="USER_KEY")
@@ -27,7 +28,7 @@ def executable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         monkeypatch.setenv(name, f"the secret {name}")
     path = tmp_path / "bin" / "tau2"
     path.parent.mkdir()
-    stand_in = Path(__file__).with_name("official_tau2.py")
+    stand_in = ROOT / "tests/evaluation/helpers/official_tau2.py"
     path.write_text(f'#!/bin/sh\nexec "{sys.executable}" "{stand_in}" "$@"\n')
     path.chmod(0o755)
     return path

@@ -14,9 +14,9 @@ import pytest
 from core.dialogue import Dialogue
 from core.messages import AssistantMessage, SystemMessage, ToolMessage, UserMessage
 from core.settings import UserError
-from generation.baselines.apigen import ApigenDialogues
-from generation.baselines.conversion import Conversion, Source
-from generation.baselines.nemotron import NemotronDialogues
+from generation.convert.apigen import ApigenDialogues
+from generation.convert.base import Conversion, Source
+from generation.convert.nemotron import NemotronDialogues
 
 Raw = dict[str, Any]
 

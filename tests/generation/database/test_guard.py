@@ -6,14 +6,14 @@ from typing import Any
 
 import apsw
 import pytest
-from hostile_sql import BOMBS, FAILING, FORBIDDEN, INJECTIONS
-from shop import INTEGER, SCHEMA, TABLES, TOOLS, build, call, tool
 
+from generation.database.guard import OutOfBoundsError, SqlError
+from generation.database.image import Image
+from generation.database.sandbox import Limits, Sandbox, Statement
+from generation.database.sql_tools import ToolError, compile_tool, verify_tool
 from generation.environments.sql import SqlWorld
-from generation.sqlite.guard import OutOfBoundsError, SqlError
-from generation.sqlite.image import Image
-from generation.sqlite.sandbox import Limits, Sandbox, Statement
-from generation.sqlite.tools import ToolError, compile_tool, verify_tool
+from tests.generation.helpers.hostile_sql import BOMBS, FAILING, FORBIDDEN, INJECTIONS
+from tests.generation.helpers.shop_database import INTEGER, SCHEMA, TABLES, TOOLS, build, call, tool
 
 
 @pytest.fixture(scope="module")

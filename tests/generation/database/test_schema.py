@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from core.settings import UserError
-from generation.databases import ForeignKey, Table, read_schema, sample_rows
+from generation.database.schema import ForeignKey, Table, read_schema, sample_rows
+from tests.helpers.paths import SHARED_DATA
 
-DATA = Path(__file__).resolve().parents[2].parent / "shared" / "data"
-CHINOOK = DATA / "chinook" / "chinook.sqlite"
-SPIDER = DATA / "spider" / "database" / "department_store" / "department_store.sqlite"
+CHINOOK = SHARED_DATA / "chinook" / "chinook.sqlite"
+SPIDER = SHARED_DATA / "spider" / "database" / "department_store" / "department_store.sqlite"
 
 
 def build(path: Path, script: str) -> Path:

@@ -6,15 +6,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from shop import INTEGER, NUMBER, SCHEMA, STRING, TOOLS, build, tool
 
-from generation.sqlite.image import Image
-from generation.sqlite.sandbox import Limits
-from generation.sqlite.tools import SqlTool, verify_tool
+from generation.database.image import Image
+from generation.database.sandbox import Limits
+from generation.database.sql_tools import SqlTool, verify_tool
+from tests.generation.helpers.shop_database import INTEGER, NUMBER, SCHEMA, STRING, TOOLS, build, tool
+from tests.helpers.paths import SHARED_DATA
 
-DATA = Path(__file__).resolve().parents[2].parent / "shared" / "data"
-CHINOOK = DATA / "chinook" / "chinook.sqlite"
-SPIDER = DATA / "spider" / "database"
+CHINOOK = SHARED_DATA / "chinook" / "chinook.sqlite"
+SPIDER = SHARED_DATA / "spider" / "database"
 OPTIONAL_STRING = {"type": ["string", "null"], "default": None}
 
 

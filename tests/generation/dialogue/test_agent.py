@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from rollouts import TASK
 
 from core.messages import (
     AssistantMessage,
@@ -18,9 +17,10 @@ from core.messages import (
     UserMessage,
     check_transcript,
 )
-from generation.agent import Agent, agent_system_message
+from generation.dialogue.agent import Agent, agent_system_message
 from generation.llm.base import Completion, Request, UnusableAnswerError
 from generation.llm.meter import Meter
+from tests.generation.helpers.pipeline_runs import TASK
 
 MESSAGES = (agent_system_message("animal_shelter"), UserMessage(content="Hello"))
 TOOLS = (

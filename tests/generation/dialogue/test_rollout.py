@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from rollouts import Played, Spoiler, pipeline_of, play, saying, scene_of, user_settings
 
 from core.dialogue import Dialogue, calls
 from core.messages import AssistantMessage, ToolMessage, UserMessage
+from generation.dialogue.rollout import Rollout
 from generation.llm.base import AgentContext, TaskWriterContext
-from generation.llm.scripted import ScriptedLLM
 from generation.pipeline import Subject
-from generation.rollout import Rollout
+from generation.scripted.llm import ScriptedLLM
+from tests.generation.helpers.pipeline_runs import Played, Spoiler, pipeline_of, play, saying, scene_of, user_settings
 
 Subjects = tuple[Subject, ...]
 NEVER_DONE = saying(json.dumps({"user_message": "And another thing.", "is_task_complete": False}))

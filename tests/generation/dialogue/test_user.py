@@ -8,14 +8,14 @@ from random import Random
 from typing import Any
 
 import pytest
-from rollouts import CONF, TASK, Played, Sayer, user_settings
 
 from core.dialogue import Dialogue, Task
 from core.messages import AssistantMessage, UserMessage
 from core.settings import UserError, typed
+from generation.dialogue.user import SimulatedUser, UserSettings
 from generation.llm.base import Request, UnusableAnswerError
 from generation.llm.meter import Meter
-from generation.user import SimulatedUser, UserSettings
+from tests.generation.helpers.pipeline_runs import CONF, TASK, Played, Sayer, user_settings
 
 ASK = json.dumps({"user_message": "Is there a hall?", "is_task_complete": False})
 LEAVE = json.dumps({"user_message": "Thanks!", "is_task_complete": True})

@@ -6,13 +6,12 @@ import json
 from random import Random
 from typing import Any
 
-from rollouts import TASK, Played, Sayer, user_settings
-
 from core.dialogue import Dialogue
 from core.messages import AssistantMessage, Message, SystemMessage, ToolCall, ToolMessage, ToolSpec, UserMessage
+from generation.dialogue.user import SimulatedUser
 from generation.llm.base import Request, UserContext
 from generation.llm.meter import Meter
-from generation.user import SimulatedUser
+from tests.generation.helpers.pipeline_runs import TASK, Played, Sayer, user_settings
 
 ASK = json.dumps({"user_message": "Is there a hall?", "is_task_complete": False})
 FURTHER = TASK.model_copy(update={"task_id": "d/t1", "goal": "A further goal."})

@@ -11,20 +11,20 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from rollouts import Sayer
-from shop import TABLES, TOOLS, build, call
 
 from core.dialogue import PlannedCall
 from core.messages import ToolSpec
 from core.settings import UserError
 from generation.environments.base import Environment
 from generation.environments.faulty import FaultyWorld, FaultyWorlds
-from generation.environments.simulated import SimulatedWorlds
+from generation.environments.simulated.environment import SimulatedWorlds
 from generation.environments.sql import SqlWorlds
 from generation.llm.meter import Meter
-from generation.llm.scripted import ScriptedLLM
-from generation.proof import execute
-from generation.toolset import Toolset
+from generation.scripted.llm import ScriptedLLM
+from generation.tasks.proof import execute
+from generation.tools.toolset import Toolset
+from tests.generation.helpers.pipeline_runs import Sayer
+from tests.generation.helpers.shop_database import TABLES, TOOLS, build, call
 
 KINDS = ("tool_error", "permission", "schema_mismatch", "partial_view")
 SEEDS = 200

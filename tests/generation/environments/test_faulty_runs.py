@@ -7,16 +7,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from faulty_runs import EXECUTED, PIPELINES, adds_up, play_with_faults, struck
-from rollouts import Played, beginnings, files
 
 from core.dialogue import Dialogue, calls
 from generation.environments.sql import SqlWorlds
 from generation.llm.meter import Meter
-from generation.llm.scripted import ScriptedLLM
 from generation.pipeline import Subject
+from generation.scripted.llm import ScriptedLLM
 from generation.stages import Rollouts, Tasks, Validation
-from generation.starts.start import read_starts
+from generation.start_states.start_states import read_starts
+from tests.generation.helpers.faulty_runs import EXECUTED, PIPELINES, adds_up, play_with_faults, struck
+from tests.generation.helpers.pipeline_runs import Played, beginnings, files
 
 Subjects = tuple[Subject, ...]
 KINDS = ("tool_error", "permission", "schema_mismatch", "partial_view")

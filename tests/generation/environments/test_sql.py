@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from shop import SCHEMA, STRING, TABLES, TOOLS, build, call, tool
 
 from generation.environments.base import Environment
 from generation.environments.sql import SqlEnvironment, SqlWorld
+from tests.generation.helpers.shop_database import SCHEMA, STRING, TABLES, TOOLS, build, call, tool
 
 EMPTY = sha256(b"").hexdigest()
 

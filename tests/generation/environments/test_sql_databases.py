@@ -6,13 +6,14 @@ from hashlib import sha256
 from pathlib import Path
 
 import pytest
-from shop import INTEGER, STRING, TOOLS, build, call, tool
 
 from core.settings import UserError
 from generation.environments.sql import SqlWorld
+from tests.generation.helpers.shop_database import INTEGER, STRING, TOOLS, build, call, tool
+from tests.helpers.paths import SHARED_DATA
 
 EMPTY = sha256(b"").hexdigest()
-CHINOOK = Path(__file__).resolve().parents[2].parent / "shared" / "data" / "chinook" / "chinook.sqlite"
+CHINOOK = SHARED_DATA / "chinook" / "chinook.sqlite"
 
 
 def test_bad_databases_and_tools_are_named(tmp_path: Path) -> None:

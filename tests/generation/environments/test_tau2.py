@@ -24,9 +24,9 @@ from pydantic import BaseModel
 
 from core.settings import UserError
 from generation.environments.tau2 import Tau2Environment, Tau2World, Tau2Worlds
-from generation.llm.scripted import ScriptedLLM
+from generation.scripted.llm import ScriptedLLM
 from generation.seeds.tau2_data import DOMAINS, database, tool_specs, toolkit
-from generation.toolset import Toolset
+from generation.tools.toolset import Toolset
 
 RECORDS = {"airline": "reservations", "retail": "orders"}
 # Base tasks by position, so chosen that their gold actions use every tool that changes something.

@@ -11,15 +11,16 @@ from random import Random
 from typing import Any
 
 import pytest
-from cleanable import PROVENANCE, ROOT, contamination_settings, dialogue
 
 from core.dialogue import Dialogue
 from core.messages import ToolSpec
 from core.settings import UserError
-from generation.cleaning.benchmarks import Benchmark, Named, Tool, read_benchmarks, read_bfcl, read_tau2
-from generation.cleaning.decontamination import Detector, Kind
+from generation.export.benchmark_texts import Benchmark, Named, Tool, read_benchmarks, read_bfcl, read_tau2
+from generation.export.decontamination import Detector, Kind
 from generation.seeds.tau2 import Tau2Seeds
 from generation.seeds.tau2_data import DOMAINS, database
+from tests.generation.helpers.export_dialogues import PROVENANCE, contamination_settings, dialogue
+from tests.helpers.paths import ROOT
 
 BFCL = next(ROOT.glob(".venv-bfcl/lib/python3*/site-packages/bfcl_eval/data"), None)
 _PACKAGE = find_spec("inspect_evals")
@@ -271,7 +272,7 @@ def test_a_benchmark_that_is_not_there_is_named_with_the_way_out(
 ) -> None:
     with pytest.raises(UserError, match=r"bfcl=.*make setup.*benchmarks=\[tau2\]"):
         read_benchmarks(("bfcl",), tmp_path)
-    monkeypatch.setattr("generation.cleaning.benchmarks.find_spec", lambda name: None)
+    monkeypatch.setattr("generation.export.benchmark_texts.find_spec", lambda name: None)
     with pytest.raises(UserError, match=r"inspect-evals is not installed.*benchmarks=\[bfcl\]"):
         read_benchmarks(("tau2",), tmp_path)
     assert read_benchmarks((), tmp_path) == ()

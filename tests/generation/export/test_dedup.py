@@ -9,15 +9,15 @@ from random import Random
 from typing import Any
 
 import pytest
-from cleanable import contamination_settings, dedup_settings, dialogue, removed
 from pydantic import ValidationError
 
 from core.dialogue import Dialogue
-from core.records import write_jsonl
-from generation.cleaning.corpus import Corpus
-from generation.cleaning.decontamination import Detector
-from generation.cleaning.dedup import signature
-from generation.cleaning.export import Scan
+from core.journal import write_jsonl
+from generation.export.decontamination import Detector
+from generation.export.dedup import signature
+from generation.export.export import Scan
+from generation.export.index import Corpus
+from tests.generation.helpers.export_dialogues import contamination_settings, dedup_settings, dialogue, removed
 
 
 def why(dialogues: list[Dialogue], folder: Path, **settings: Any) -> dict[str, tuple[str, str]]:

@@ -11,21 +11,21 @@ from typing import Any
 import datasets
 import pytest
 import yaml
-from cleanable import FIND, PROVENANCE, dialogue, export_settings
 from huggingface_hub import DatasetCard
-from rollouts import Played
 
 from core.dialogue import Dialogue
+from core.journal import RecordError, read_jsonl, write_jsonl
 from core.messages import Messages
-from core.records import RecordError, read_jsonl, write_jsonl
 from core.settings import UserError
-from generation.cleaning import hub
-from generation.cleaning.benchmarks import Benchmark, Named
-from generation.cleaning.card import hub_licence
-from generation.cleaning.corpus import find_dialogues
-from generation.cleaning.dedup import Removal
-from generation.cleaning.export import export
-from generation.cleaning.report import Report
+from generation.export import hub
+from generation.export.benchmark_texts import Benchmark, Named
+from generation.export.card import hub_licence
+from generation.export.dedup import Removal
+from generation.export.export import export
+from generation.export.index import find_dialogues
+from generation.export.report import Report
+from tests.generation.helpers.export_dialogues import FIND, PROVENANCE, dialogue, export_settings
+from tests.generation.helpers.pipeline_runs import Played
 
 SECRET = Benchmark(name="exam", version="7", tools=(), entities=(Named(text="agent_99", of="task 3"),), texts=())
 
@@ -278,7 +278,7 @@ def test_a_parquet_file_appears_whole_or_not_at_all(run: tuple[Path, Report], mo
     def break_off(line: bytes) -> dict[str, Any]:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("generation.cleaning.export.chat", break_off)
+    monkeypatch.setattr("generation.export.export.chat", break_off)
     with pytest.raises(KeyboardInterrupt):
         export(
             find_dialogues(directory.parent / "run"),

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import json
 
-from rollouts import TASK
-
 from core.messages import AssistantMessage, ToolCall, ToolSpec
 from generation.llm.base import AgentContext, Completion, JudgeContext, Request, Role
+from tests.generation.helpers.pipeline_runs import TASK
 
 TOOL = ToolSpec(
     name="get_pet",

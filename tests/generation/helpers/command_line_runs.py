@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from test_start_states import FOREIGN
+from tests.generation.test_stages import FOREIGN
 
 PAPERS = ("task_oriented", "user_oriented", "user_oriented_exec")
 TAU2 = ("user_oriented_tau2",)

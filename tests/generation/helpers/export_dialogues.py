@@ -1,4 +1,4 @@
-"""Small dialogues for the tests of generation.cleaning, and the settings that ship."""
+"""Small dialogues for the tests of generation.export, and the settings that ship."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from typing import Any
 import yaml
 
 from core.dialogue import Dialogue, Rubric, Task, Verdict
+from core.journal import write_jsonl
 from core.messages import AssistantMessage, Message, SystemMessage, ToolCall, ToolMessage, ToolSpec, UserMessage
-from core.records import write_jsonl
-from generation.cleaning.corpus import Corpus
-from generation.cleaning.decontamination import ContaminationSettings, Detector
-from generation.cleaning.dedup import DedupSettings, Removal, duplicates
-from generation.cleaning.export import ExportSettings, Scan
+from generation.export.decontamination import ContaminationSettings, Detector
+from generation.export.dedup import DedupSettings, Removal, duplicates
+from generation.export.export import ExportSettings, Scan
+from generation.export.index import Corpus
+from tests.helpers.paths import CONF
 
-ROOT = Path(__file__).parents[2]
-SHIPPED: dict[str, Any] = yaml.safe_load((ROOT / "conf" / "export.yaml").read_text())
+SHIPPED: dict[str, Any] = yaml.safe_load((CONF / "export.yaml").read_text())
 
 FIND = ToolSpec(name="find", description="Find a hall.", parameters={"type": "object", "properties": {"hall": {}}})
 

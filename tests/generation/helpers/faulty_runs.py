@@ -10,16 +10,15 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from rollouts import Played, Recorder, pipeline_of, run_local
-
 from generation.environments.faulty import FaultyWorlds
 from generation.environments.tau2 import Tau2Worlds
 from generation.llm.base import LLM
-from generation.llm.scripted import ScriptedLLM
 from generation.pipeline import Subject
+from generation.run import subjects as subjects_of
+from generation.scripted.llm import ScriptedLLM
 from generation.seeds.tau2 import Tau2Seeds
-from generation.stage import subjects as subjects_of
-from generation.toolsets import from_seed
+from generation.toolset_runner import from_seed
+from tests.generation.helpers.pipeline_runs import Played, Recorder, pipeline_of, run_local
 
 TAU2 = "user_oriented_tau2"
 EXECUTED = ("user_oriented_exec", TAU2)

@@ -11,27 +11,27 @@ from typing import Any
 import yaml
 
 from core.dialogue import Dialogue, Rubric, Task
+from core.journal import read_jsonl
 from core.messages import AssistantMessage
-from core.records import read_jsonl
+from generation.dialogue.rollout import Cast, RolloutSettings, Scene
+from generation.dialogue.user import UserSettings
 from generation.environments.base import Worlds
-from generation.environments.simulated import SimulatedWorlds
+from generation.environments.simulated.environment import SimulatedWorlds
 from generation.environments.sql import SqlWorlds
-from generation.figures.quality import QualitySettings
-from generation.figures.statistics import CostSettings, Statistics
 from generation.llm.base import LLM, Completion, Request, Role
 from generation.llm.meter import Meter
-from generation.llm.scripted import ScriptedLLM
+from generation.metrics.statistics import CostSettings, Statistics
+from generation.metrics.user_quality import QualitySettings
 from generation.outcomes import Outcome
 from generation.pipeline import Beginnings, Pipeline, Subject, origin
-from generation.rollout import Cast, RolloutSettings, Scene
-from generation.running import AttemptSettings, DeadLetter, Local, Rejection, run
+from generation.runner import AttemptSettings, DeadLetter, Local, Rejection, run
+from generation.scripted.llm import ScriptedLLM
 from generation.stages import DialogueStage, Rollouts, Tasks, Validation
-from generation.starts.start import Start, StartSettings
-from generation.tasks import TaskSettings
-from generation.user import UserSettings
+from generation.start_states.start_states import Start, StartSettings
+from generation.tasks.writer import TaskSettings
+from tests.helpers.paths import CONF
 
 ROWS_PER_TABLE = 40
-CONF = Path(__file__).parents[2] / "conf"
 
 TASK = Task(
     task_id="d/t0",

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from core.messages import ToolSpec
+from generation.database.sql_tools import SqlTool
 from generation.environments.base import Environment, ToolResult
-from generation.sqlite.tools import SqlTool
 
 SCHEMA = """
 CREATE TABLE customers (customer_id INTEGER PRIMARY KEY, name TEXT NOT NULL, city TEXT, email TEXT UNIQUE);

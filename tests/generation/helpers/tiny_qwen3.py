@@ -14,7 +14,7 @@ TEMPLATE = """
 {% endfor %}{{ tools | tojson if tools }}<|im_start|>assistant
 """
 # Of our own prompts, so that a few thousand tokens hold one.
-TEXTS = sorted((Path(__file__).parents[1] / "golden" / "prompts").glob("*.txt"))
+TEXTS = sorted((Path(__file__).parents[2] / "golden" / "prompts").glob("*.txt"))
 SPECIAL = ["<|endoftext|>", "<|im_start|>", "<|im_end|>", "<think>", "</think>", "<tool_call>", "</tool_call>"]
 
 

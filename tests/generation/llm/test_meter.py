@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 import pytest
-from rollouts import TASK
 
 from core.messages import AssistantMessage, ToolCall, ToolSpec
 from generation.llm.base import Completion, JudgeContext, LLMError, RefusedError, Request, UnusableAnswerError
-from generation.llm.json_text import first_json
 from generation.llm.meter import Meter
+from generation.llm.parsing.json_text import first_json
+from tests.generation.helpers.pipeline_runs import TASK
 
 TOOL = ToolSpec(name="get", description="d", parameters={"type": "object", "properties": {}})
 REQUEST = Request(role="judge", messages=(), key="k", affinity="d", context=JudgeContext(TASK, ()))

@@ -11,14 +11,14 @@ import pytest
 import yaml
 from aiohttp import web
 from hydra.utils import instantiate
-from rollouts import CONF
-from servers import REQUEST, TOOL, Answer, client, reply, serving, status
 
 from core.messages import AssistantMessage, ContractError, ToolCall, ToolMessage, UserMessage
 from core.serving import free_ports
 from core.settings import UserError
 from generation.llm.base import LLMError, Role
 from generation.llm.openai import OpenAILLM
+from tests.generation.helpers.misbehaving_servers import REQUEST, TOOL, Answer, client, reply, serving, status
+from tests.generation.helpers.pipeline_runs import CONF
 
 
 async def test_a_request_carries_what_the_server_needs(monkeypatch: pytest.MonkeyPatch) -> None:

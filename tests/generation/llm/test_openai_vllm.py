@@ -12,23 +12,24 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from rollouts import pipeline_of, run_local
-from whole_runs import CASES, ROOMS, Done, prepared, several
 
 from core.dialogue import Rubric, Task
+from core.journal import read_jsonl
 from core.messages import AssistantMessage, SystemMessage, ToolCall, ToolMessage, ToolSpec, UserMessage
-from core.records import read_jsonl
 from core.serving import EngineSettings, probe, serve
-from generation.figures.statistics import Statistics
 from generation.llm.base import LLM, AgentContext, Completion, Request, Role
 from generation.llm.openai import OpenAILLM
-from generation.llm.scripted import ScriptedLLM
+from generation.metrics.statistics import Statistics
 from generation.pipeline import Subject
-from generation.running import Rejection
+from generation.runner import Rejection
+from generation.scripted.llm import ScriptedLLM
 from generation.seeds.tools import ToolSeeds
 from generation.stages import Schemas, Tools
-from generation.toolset import Toolset
-from generation.toolsets import from_seed, prepare
+from generation.tools.toolset import Toolset
+from generation.toolset_runner import from_seed, prepare
+from tests.generation.helpers.command_line_runs import CASES, ROOMS, Done, prepared, several
+from tests.generation.helpers.pipeline_runs import pipeline_of, run_local
+from tests.helpers.paths import ROOT
 
 pytestmark = pytest.mark.slow
 
@@ -65,7 +66,7 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
         device="cpu", max_model_len=16384, max_num_seqs=32, cpu_cache_gib=1, tool_call_parser="hermes"
     )
     model = folder / "model"
-    subprocess.run([sys.executable, str(Path(__file__).with_name("tiny_qwen3.py")), str(model)], check=True)
+    subprocess.run([sys.executable, str(ROOT / "tests/generation/helpers/tiny_qwen3.py"), str(model)], check=True)
     tokens = json.loads((model / "tokenizer.json").read_text())
     ids = tokens["model"]["vocab"] | {token["content"]: token["id"] for token in tokens["added_tokens"]}
     ends = {"<|im_end|>": 4.0, '"': 5.0, "]": 4.0, "}": 4.0}

@@ -16,7 +16,6 @@ import pytest
 from aiohttp import web
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from servers import REQUEST, Mock, client, reply, said, serving, slow, status
 
 from core.messages import UserMessage
 from core.serving import free_ports
@@ -24,6 +23,7 @@ from core.settings import UserError
 from generation.llm.base import LLMError
 from generation.llm.openai import OpenAILLM
 from generation.llm.replicas import DrainedError, Limits, Replica, rendezvous
+from tests.generation.helpers.misbehaving_servers import REQUEST, Mock, client, reply, said, serving, slow, status
 
 CALLS = 6
 

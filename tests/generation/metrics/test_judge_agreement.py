@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.dialogue import Bullet, Check, Dialogue, Judgment, PlannedCall, Rubric, StateProof, Task, Verdict
-from generation.figures.agreement import Agreement, AgreementTally
+from generation.metrics.judge_agreement import Agreement, AgreementTally
 
 PROVEN = Task(
     task_id="t",

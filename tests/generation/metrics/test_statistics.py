@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from rollouts import Played, quality_settings
 
 from core.dialogue import Dialogue, RoleUsage, Usage
 from core.messages import AssistantMessage, Message, SystemMessage, ToolCall, ToolMessage, ToolSpec, UserMessage
-from generation.figures.statistics import CostSettings, MeanMax, RoleFigures, Statistics, StatisticsTally
+from generation.metrics.statistics import CostSettings, MeanMax, RoleFigures, Statistics, StatisticsTally
 from generation.outcomes import Outcome
+from tests.generation.helpers.pipeline_runs import Played, quality_settings
 
 
 def statistics(name: str, outcomes: list[Outcome], gpus: int = 0) -> Statistics:

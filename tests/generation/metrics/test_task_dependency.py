@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from core.dialogue import Dialogue, Rubric, Task
 from core.messages import AssistantMessage, Message, SystemMessage, ToolCall, ToolMessage, ToolSpec, UserMessage
-from generation.figures.dependency import Dependency, DependencyTally, dependency_scores
+from generation.metrics.task_dependency import Dependency, DependencyTally, dependency_scores
 
 TOOL = ToolSpec(
     name="act",

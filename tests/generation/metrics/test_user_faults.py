@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import pytest
-from rollouts import user_settings
-from vet import GOOD, SECOND, TASK, changed, talk
 
 from core.dialogue import Dialogue, PlannedCall, Rubric, Task
-from generation.figures.quality import dialogue_quality
 from generation.llm.base import UserRules
+from generation.metrics.user_quality import dialogue_quality
+from tests.generation.helpers.pipeline_runs import user_settings
+from tests.generation.helpers.vet_dialogues import GOOD, SECOND, TASK, changed, talk
 
 RULES = user_settings().rules
 

@@ -8,12 +8,12 @@ from typing import get_args
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from rollouts import Played, quality_settings, user_settings
-from vet import GOOD, changed, talk
 
 from core.dialogue import Dialogue
-from generation.figures.faults import Figure
-from generation.figures.quality import FIGURES, Quality, QualitySettings, QualityTally
+from generation.metrics.user_faults import Figure
+from generation.metrics.user_quality import FIGURES, Quality, QualitySettings, QualityTally
+from tests.generation.helpers.pipeline_runs import Played, quality_settings, user_settings
+from tests.generation.helpers.vet_dialogues import GOOD, changed, talk
 
 RULES = user_settings().rules
 SETTINGS = QualitySettings(

@@ -10,11 +10,12 @@ from typing import Any
 
 import pytest
 from jinja2 import UndefinedError
-from rollouts import TASK, Played, user_settings
 
 import generation.prompts
 from core.messages import AssistantMessage, ToolCall, ToolMessage, ToolSpec, UserMessage
 from generation.prompts import prompt_ids, render
+from tests.generation.helpers.pipeline_runs import TASK, Played, user_settings
+from tests.helpers.paths import GOLDEN
 
 FILES = {path.stem: path for path in Path(generation.prompts.__file__).parent.glob("*.j2")}
 TOOL = ToolSpec(name="get_hall", description="A hall.", parameters={"type": "object"}, returns={"type": "array"})
@@ -113,7 +114,7 @@ def test_the_task_writers_variants(changes: dict[str, Any], there: list[str], ab
     assert [part for part in absent if part in text] == []
 
 
-GOLDEN = Path(__file__).parents[1] / "golden" / "prompts"
+PROMPTS = GOLDEN / "prompts"
 ROW = {"name": "Größe & Söhne's", "id": 3}
 VARIANTS: dict[str, dict[str, Any]] = {name: {} for name in VALUES} | {
     "task_writer.question": {
@@ -139,7 +140,7 @@ def test_a_prompt_reads_as_its_golden_file(variant: str) -> None:
     """What a model is sent, word for word. UPDATE_GOLDEN=1 writes the files anew, to be read before they are committed."""
     name = variant.partition(".")[0]
     text = render(name, **VALUES[name] | VARIANTS[variant])
-    path = GOLDEN / f"{variant}.txt"
+    path = PROMPTS / f"{variant}.txt"
     if os.environ.get("UPDATE_GOLDEN"):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text + "\n")
@@ -147,7 +148,7 @@ def test_a_prompt_reads_as_its_golden_file(variant: str) -> None:
 
 
 def test_no_golden_file_is_left_over() -> None:
-    assert {path.stem for path in GOLDEN.iterdir()} == VARIANTS.keys()
+    assert {path.stem for path in PROMPTS.iterdir()} == VARIANTS.keys()
 
 
 def test_the_judge_sees_calls_and_results() -> None:

@@ -12,10 +12,10 @@ import pytest
 from core.dialogue import PlannedCall, Rubric, Task, calls
 from core.messages import AssistantMessage, Message, SystemMessage, ToolMessage, UserMessage
 from generation.llm.base import AgentContext
-from generation.llm.roles.agent import Agent
-from generation.llm.roles.hearing import Heard
-from generation.llm.roles.reporting import report
-from generation.llm.roles.results import dig, status
+from generation.scripted.agent import Agent
+from generation.scripted.agent_hears import Heard
+from generation.scripted.agent_reports import report
+from generation.scripted.results import dig, status
 
 LOOK = PlannedCall(tool="get_order", arguments={"order_id": "W1"}, subgoal=0, tell=("status",))
 CANCEL = PlannedCall(tool="cancel_order", arguments={"order_id": "W1"}, subgoal=1)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
 
-from generation.llm.server import MODEL, PATIENCE, STOP, TRANSFER, application, reply, sections
+from generation.scripted.customer_server import MODEL, PATIENCE, STOP, TRANSFER, application, reply, sections
 
 SCENARIO = """# Guidelines
 You are a customer. Say ###STOP### when done.

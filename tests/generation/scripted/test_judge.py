@@ -7,17 +7,17 @@ from random import Random
 
 import pytest
 from jsonschema import validate
-from judged import TASK, call, parts, transcript, words
-from rollouts import Played
 
 from core.dialogue import Judgment, PlannedCall, Rubric, Task
 from core.messages import AssistantMessage, Message, ToolCall, ToolMessage, UserMessage
-from generation.judging import JudgeAnswer, judge_task, read_judgment
 from generation.llm.base import JudgeContext
 from generation.llm.meter import Meter
-from generation.llm.roles.judge import answer
-from generation.llm.roles.reading import mentions, same
-from generation.llm.scripted import ScriptedLLM
+from generation.scripted.judge import answer
+from generation.scripted.judge_reads import mentions, same
+from generation.scripted.llm import ScriptedLLM
+from generation.validation.judge import JudgeAnswer, judge_task, read_judgment
+from tests.generation.helpers.judgments import TASK, call, parts, transcript, words
+from tests.generation.helpers.pipeline_runs import Played
 
 
 def opinion(messages: tuple[Message, ...], task: Task = TASK) -> Judgment:

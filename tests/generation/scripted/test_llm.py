@@ -9,17 +9,17 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from rollouts import Played, play, user_settings
-from travel import TRAVEL
 
 from core.dialogue import Dialogue, calls
 from core.messages import AssistantMessage, ToolMessage, UserMessage
-from generation.figures.dependency import dependency_scores
 from generation.llm.base import TaskWriterContext, UserContext
-from generation.llm.scripted import ScriptedLLM
+from generation.metrics.task_dependency import dependency_scores
 from generation.pipeline import Subject
-from generation.stage import subjects as subjects_of
-from generation.toolset import Toolset
+from generation.run import subjects as subjects_of
+from generation.scripted.llm import ScriptedLLM
+from generation.tools.toolset import Toolset
+from tests.generation.helpers.pipeline_runs import Played, play, user_settings
+from tests.generation.helpers.travel_tools import TRAVEL
 
 Subjects = tuple[Subject, ...]
 

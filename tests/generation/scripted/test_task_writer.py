@@ -13,15 +13,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
-from travel import SHOP, TRAVEL, obj, shop_rows, spec
 
 from core.dialogue import PlannedCall, Rubric, Task
 from core.messages import ToolSpec
-from generation.databases import DatabaseSchema, read_schema, sample_rows
+from generation.database.schema import DatabaseSchema, read_schema, sample_rows
 from generation.llm.base import SqlToolsContext, TaskWriterContext
-from generation.llm.roles import task_writer, tool_maker
-from generation.llm.roles.tool_values import Record, from_record, invent
+from generation.scripted import task_writer_sql, tool_maker
+from generation.scripted.tool_values import Record, from_record, invent
 from generation.seeds.bundled import BundledSeeds
+from tests.generation.helpers.travel_tools import SHOP, TRAVEL, obj, shop_rows, spec
 
 LEVELS = ("easy", "medium", "hard")
 Rows = dict[str, list[dict[str, Any]]]
@@ -39,7 +39,7 @@ def asking(tools: tuple[ToolSpec, ...], difficulty: str, **more: Any) -> TaskWri
 
 
 def draft_of(context: TaskWriterContext, seed: object) -> dict[str, Any]:
-    return dict(json.loads(task_writer.answer(context, Random(str(seed)))))
+    return dict(json.loads(task_writer_sql.answer(context, Random(str(seed)))))
 
 
 def level(plan: Plan) -> str:

@@ -11,16 +11,16 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from rollouts import Played, Spoiler, play, saying, user_settings
 
 from core.messages import AssistantMessage, Message, SystemMessage, UserMessage
-from generation.facts import Knowledge, facts
-from generation.figures.quality import dialogue_quality
 from generation.llm.base import UserContext, UserRules
-from generation.llm.roles.hearing import Heard
-from generation.llm.roles.user import answer
-from generation.llm.scripted import ScriptedLLM
+from generation.metrics.user_quality import dialogue_quality
 from generation.pipeline import Subject
+from generation.scripted.agent_hears import Heard
+from generation.scripted.llm import ScriptedLLM
+from generation.scripted.user import answer
+from generation.tasks.mentions import Knowledge, facts
+from tests.generation.helpers.pipeline_runs import Played, Spoiler, play, saying, user_settings
 
 PRESETS = ("incremental", "upfront", "terse", "adversarial")
 NOUNS = ("hold", "visit", "locker", "invoice", "book")

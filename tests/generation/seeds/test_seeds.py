@@ -9,16 +9,16 @@ from pathlib import Path
 import pytest
 
 from core.settings import UserError
-from generation.databases import read_schema
+from generation.database.schema import read_schema
 from generation.seeds.base import Seed
 from generation.seeds.bundled import HELD_OUT, TRAINING, BundledSeeds
 from generation.seeds.spider import SpiderSeeds
 from generation.seeds.sqlite import SqliteSeeds
+from tests.helpers.paths import SHARED_DATA
 
-DATA = Path(__file__).resolve().parents[2].parent / "shared" / "data"
 ALL = sorted((*TRAINING, *HELD_OUT))
-needs_spider = pytest.mark.skipif(not (DATA / "spider").is_dir(), reason="no ../shared/data/spider here")
-needs_chinook = pytest.mark.skipif(not (DATA / "chinook").is_dir(), reason="no ../shared/data/chinook here")
+needs_spider = pytest.mark.skipif(not (SHARED_DATA / "spider").is_dir(), reason="no ../shared/data/spider here")
+needs_chinook = pytest.mark.skipif(not (SHARED_DATA / "chinook").is_dir(), reason="no ../shared/data/chinook here")
 
 
 @pytest.fixture(scope="module")
@@ -140,19 +140,19 @@ def test_a_cache_that_cannot_be_written_is_named(tmp_path: Path) -> None:
 
 @needs_spider
 def test_spider_gives_the_databases_that_are_there() -> None:
-    seeds = SpiderSeeds(DATA / "spider").load()
+    seeds = SpiderSeeds(SHARED_DATA / "spider").load()
     assert [seed.name for seed in seeds] == ["customers_and_products_contacts", "department_store"]
     assert "staff department assignments" in seeds[1].description
     assert len(read_schema(seeds[1].database, seeds[1].name).tables) == 14
-    assert SpiderSeeds(DATA / "spider", ["department_store"]).load() == seeds[1:]
+    assert SpiderSeeds(SHARED_DATA / "spider", ["department_store"]).load() == seeds[1:]
 
 
 @needs_spider
 def test_spiders_missing_file_and_unknown_name() -> None:
     with pytest.raises(UserError, match=r"perpetrator\.sqlite was given, but there is no such file"):
-        SpiderSeeds(DATA / "spider", ["perpetrator"]).load()
+        SpiderSeeds(SHARED_DATA / "spider", ["perpetrator"]).load()
     with pytest.raises(UserError, match="did you mean 'department_store'"):
-        SpiderSeeds(DATA / "spider", ["departement_store"]).load()
+        SpiderSeeds(SHARED_DATA / "spider", ["departement_store"]).load()
 
 
 def test_a_folder_that_is_not_spiders(tmp_path: Path) -> None:
@@ -168,7 +168,7 @@ def test_a_folder_that_is_not_spiders(tmp_path: Path) -> None:
 
 @needs_chinook
 def test_any_sqlite_file_by_path() -> None:
-    (seed,) = SqliteSeeds([DATA / "chinook" / "chinook.sqlite"], licence="MIT").load()
+    (seed,) = SqliteSeeds([SHARED_DATA / "chinook" / "chinook.sqlite"], licence="MIT").load()
     assert (seed.name, seed.licence) == ("chinook", "MIT")
     assert seed.description.startswith("a database of Album, Artist, Customer")
 

@@ -16,11 +16,11 @@ from inspect_evals.tau2.utils import TAU2_DATA_DIR
 from core.schemas import schema_error
 from core.settings import UserError
 from generation.environments.tau2 import Tau2Environment, Tau2Worlds
-from generation.llm.scripted import ScriptedLLM
+from generation.scripted.llm import ScriptedLLM
 from generation.seeds.base import Seed
 from generation.seeds.tau2 import Tau2Seeds
 from generation.seeds.tau2_data import DOMAINS, database, reserved
-from generation.toolset import Toolset
+from generation.tools.toolset import Toolset
 
 STORIES = 12
 

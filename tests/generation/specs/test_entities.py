@@ -7,10 +7,10 @@ from typing import Any, NamedTuple
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from schemas import Schema, obj, rows
 
 from generation.specs.entities import Entities, Field, field_types, fields
 from generation.specs.spelling import singular, snake
+from tests.generation.helpers.schemas import Schema, obj, rows
 
 KEYS = {"user_id": "user_id", "userId": "user_id", "User-ID": "user_id", "total": "total", "status": "status"}
 PLURALS = {"user_ids": "user_id", "groups": "group", "categories": "category", "totals": "total"}

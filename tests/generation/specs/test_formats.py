@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core.messages import ToolSpec
-from generation.specs.foreign import describe, tool_name, tool_spec
+from generation.specs.formats import describe, tool_name, tool_spec
 from generation.specs.json_types import named_type
 
 Raw = dict[str, Any]

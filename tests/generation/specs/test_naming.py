@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from generation.llm.roles.verbs import destroys, spoken_deed
+from generation.scripted.verbs import destroys, spoken_deed
 from generation.specs.json_values import json_or_text, leaves
 from generation.specs.naming import _VERBS, changes, creates, deed, identifier_key, is_identifier
 from generation.specs.spelling import plural, singular, snake, words

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from core.messages import AssistantMessage, ContractError, ToolMessage, UserMessage, check_transcript
-from generation.starts.foreign import conversation, tools_of
+from generation.start_states.chat_formats import conversation, tools_of
 
 
 def call(name: str, arguments: Any, call_id: str = "x") -> dict[str, Any]:

@@ -10,21 +10,30 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from rollouts import Played, Spoiler, beginnings, files, pipeline_of, play, saying, scene_of
 
 from core.dialogue import Dialogue, Rubric, Task, Verdict, calls
+from core.journal import read_jsonl, write_jsonl
 from core.messages import AssistantMessage, Message, SystemMessage, ToolCall, ToolMessage, ToolSpec, UserMessage
-from core.records import read_jsonl, write_jsonl
+from generation.dialogue.rollout import Rollout, Scene
 from generation.llm.base import Completion, Request
-from generation.llm.scripted import ScriptedLLM
 from generation.outcomes import Outcome
 from generation.pipeline import Subject
-from generation.rollout import Rollout, Scene
+from generation.scripted.llm import ScriptedLLM
 from generation.stages import Rollouts, Tasks, Validation
-from generation.starts.preferences import Preference, preferences
-from generation.starts.start import begin, read_starts
-from generation.tasks import Domain
-from generation.toolset import Toolset
+from generation.start_states.preferences import Preference, preferences
+from generation.start_states.start_states import begin, read_starts
+from generation.tasks.writer import Domain
+from generation.tools.toolset import Toolset
+from tests.generation.helpers.pipeline_runs import (
+    Played,
+    Spoiler,
+    beginnings,
+    files,
+    pipeline_of,
+    play,
+    saying,
+    scene_of,
+)
 
 Subjects = tuple[Subject, ...]
 EXECUTED = "user_oriented_exec"

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from core.dialogue import Dialogue, Rubric, Task, Verdict
 from core.messages import AssistantMessage, Message, SystemMessage, ToolCall, ToolMessage, ToolSpec, UserMessage
 from core.settings import UserError
-from generation.starts.start import begin, fork_point, lawful_fork, read_starts
+from generation.start_states.start_states import begin, fork_point, lawful_fork, read_starts
 
 FIND = ToolSpec(name="find", description="Find.", parameters={"type": "object"})
 

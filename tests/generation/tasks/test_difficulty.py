@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.dialogue import PlannedCall
-from generation.difficulty import BANDS, Effort, difficulty, effort
 from generation.specs.naming import changes
+from generation.tasks.difficulty import BANDS, Effort, difficulty, effort
 
 
 def call(tool: str, **arguments: Any) -> PlannedCall:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from generation.facts import Knowledge, facts, literals, states
+from generation.tasks.mentions import Knowledge, facts, literals, states
 
 DATES = (
     "{:%Y-%m-%d}",

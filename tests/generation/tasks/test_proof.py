@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 
 from core.dialogue import PlannedCall, resolve_arguments
 from core.messages import ToolSpec
+from generation.database.sql_tools import SqlTool
 from generation.environments.sql import SqlEnvironment, SqlWorld
-from generation.proof import MAX_TOLD_ROWS, ProofError, Trace, check_trace, execute, tells
-from generation.sqlite.tools import SqlTool
+from generation.tasks.proof import MAX_TOLD_ROWS, ProofError, Trace, check_trace, execute, tells
 
 INTEGER, STRING = {"type": "integer"}, {"type": "string"}
 

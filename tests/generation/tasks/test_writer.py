@@ -8,16 +8,16 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from rollouts import Played, Sayer, task_settings
 
 from generation.environments.base import Environment
-from generation.environments.simulated import SimulatedWorlds
+from generation.environments.simulated.environment import SimulatedWorlds
 from generation.environments.sql import SqlWorlds
 from generation.llm.base import UnusableAnswerError
 from generation.llm.meter import Meter
-from generation.llm.scripted import ScriptedLLM
 from generation.pipeline import Subject
-from generation.tasks import TaskWriter
+from generation.scripted.llm import ScriptedLLM
+from generation.tasks.writer import TaskWriter
+from tests.generation.helpers.pipeline_runs import Played, Sayer, task_settings
 
 
 @pytest.fixture

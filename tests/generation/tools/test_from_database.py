@@ -9,20 +9,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from rollouts import Sayer
 
 from core.runs import sha256
 from core.settings import UserError
+from generation.database.image import Image
+from generation.database.sql_tools import verify_tool
 from generation.llm.base import LLM
 from generation.llm.meter import Meter
-from generation.llm.scripted import ScriptedLLM
+from generation.scripted.llm import ScriptedLLM
 from generation.seeds.base import Seed
 from generation.seeds.bundled import BundledSeeds
-from generation.sqlite.image import Image
-from generation.sqlite.tools import verify_tool
-from generation.toolmaking.database import make_sql_toolset
-from generation.toolmaking.invention import MIN_TOOLS, ToolmakingSettings, make_tools
-from generation.toolset import Toolset
+from generation.tools.from_database import make_sql_toolset
+from generation.tools.from_questions import MIN_TOOLS, ToolmakingSettings, make_tools
+from generation.tools.toolset import Toolset
+from tests.generation.helpers.pipeline_runs import Sayer
 
 ROWS = {"type": "array", "items": {"type": "object", "properties": {"member_id": {"type": "integer"}}}}
 

@@ -10,19 +10,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from rollouts import Sayer
 
 from core.messages import AssistantMessage, ToolSpec
 from core.settings import UserError, typed
 from generation.llm.base import Completion, LLMError, Request
 from generation.llm.meter import Meter
-from generation.llm.scripted import ScriptedLLM
 from generation.prompts import prompt_ids
+from generation.scripted.llm import ScriptedLLM
 from generation.seeds.base import Seed
 from generation.seeds.bundled import HELD_OUT, TRAINING, BundledSeeds
-from generation.toolmaking.invention import ToolmakingSettings, make_tools, read_questions, read_specs, refuse_held_out
-from generation.toolmaking.merging import merge, read_tool
-from generation.toolset import Toolset
+from generation.tools.from_questions import ToolmakingSettings, make_tools, read_questions, read_specs, refuse_held_out
+from generation.tools.merging import merge, read_tool
+from generation.tools.toolset import Toolset
+from tests.generation.helpers.pipeline_runs import Sayer
 
 
 def spec(name: str, **types: str) -> dict[str, Any]:

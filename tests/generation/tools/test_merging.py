@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core.messages import ToolSpec
-from generation.toolmaking.merging import Merged, merge, read_tool, trivial
+from generation.tools.merging import Merged, merge, read_tool, trivial
 
 
 def spec(name: str, description: str = "", required: Sequence[str] = (), **types: str) -> dict[str, Any]:

@@ -8,15 +8,15 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from rollouts import Sayer
-from schemas import Schema, obj, rows
 
 from core.messages import AssistantMessage, SystemMessage, ToolSpec, UserMessage
 from generation.llm.base import Completion, LLMError, OutputSchemaContext, Request
 from generation.llm.meter import Meter
-from generation.llm.scripted import ScriptedLLM
-from generation.toolmaking.output_schemas import predict_output_schemas
-from generation.toolset import Toolset
+from generation.scripted.llm import ScriptedLLM
+from generation.tools.output_schemas import predict_output_schemas
+from generation.tools.toolset import Toolset
+from tests.generation.helpers.pipeline_runs import Sayer
+from tests.generation.helpers.schemas import Schema, obj, rows
 
 
 def tool(name: str, parameters: Schema | None = None, returns: Schema | None = None) -> ToolSpec:

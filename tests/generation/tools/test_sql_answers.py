@@ -4,9 +4,9 @@ import json
 from typing import Any
 
 import pytest
-from shop import INTEGER, STRING
 
-from generation.toolmaking.database import parse_tools
+from generation.tools.from_database import parse_tools
+from tests.generation.helpers.shop_database import INTEGER, STRING
 
 
 def item(**changes: Any) -> dict[str, Any]:

@@ -8,7 +8,7 @@ import pytest
 
 from core.dialogue import Check, Dialogue, Judgment, PlannedCall, Rubric, Task
 from core.messages import AssistantMessage, Message, SystemMessage, ToolCall, ToolMessage, UserMessage
-from generation.blame import blame, unvoiced
+from generation.validation.blame import blame, unvoiced
 
 BOOK = Task(
     task_id="d/t0",

@@ -10,15 +10,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import ValidationError, validate
-from judged import TASK, transcript
-from rollouts import Sayer
 
 from core.dialogue import Bullet, Judgment, Rubric
 from core.messages import AssistantMessage, UserMessage
-from generation.judging import UNREADABLE, JudgeAnswer, judge_task, majority, read_judgment
 from generation.llm.base import Completion, JudgeContext, LLMError, Request
 from generation.llm.meter import Meter
 from generation.prompts import render
+from generation.validation.judge import UNREADABLE, JudgeAnswer, judge_task, majority, read_judgment
+from tests.generation.helpers.judgments import TASK, transcript
+from tests.generation.helpers.pipeline_runs import Sayer
 
 VALID = '{"judgment": "valid", "reasoning": "All is done."}'
 INVALID = '{"judgment": "invalid", "reasoning": "The city is wrong.", "blame": "agent"}'

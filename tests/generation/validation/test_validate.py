@@ -6,17 +6,25 @@ import re
 from collections.abc import Callable, Iterator
 
 import pytest
-from enactment import Line, call_of, enact, lines_of, single_changes, with_call, with_lines
-from rollouts import Played, Spoiler, saying
 
 from core.dialogue import Dialogue, Verdict
 from core.messages import AssistantMessage, ToolCall, ToolMessage, UserMessage
 from generation.environments.base import World
 from generation.environments.sql import SqlWorlds
 from generation.llm.meter import Meter
-from generation.llm.scripted import ScriptedLLM
 from generation.pipeline import Subject
-from generation.validation import replay, validate
+from generation.scripted.llm import ScriptedLLM
+from generation.validation.validate import replay, validate
+from tests.generation.helpers.editable_transcripts import (
+    Line,
+    call_of,
+    enact,
+    lines_of,
+    single_changes,
+    with_call,
+    with_lines,
+)
+from tests.generation.helpers.pipeline_runs import Played, Spoiler, saying
 
 
 @pytest.fixture(scope="module")

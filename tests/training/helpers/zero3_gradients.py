@@ -10,13 +10,13 @@ import deepspeed
 import torch
 import torch.distributed as dist
 from deepspeed.utils import safe_get_full_grad
-from lookalikes import VOCABULARY, dense, moe, served
 
-import training.objective
+import training.loss
+from tests.training.helpers.random_trees import VOCABULARY, dense, moe, served
 from training.attention import implementation
-from training.objective import learn_trees
+from training.loss import learn_trees
+from training.token_tree import merge
 from training.trainer import collate
-from training.trie import merge
 
 CONFIG = {
     "zero_optimization": {"stage": 3, "stage3_param_persistence_threshold": 0},
@@ -32,7 +32,7 @@ def main(directory: Path) -> None:
     rank, ranks = dist.get_rank(), dist.get_world_size()
     made = [merge(served(3 + seed, seed)) for seed in range(4)]
     count = sum(len(tree.trained) for tree in made)
-    training.objective.BLOCK = 7 * VOCABULARY  # logits in blocks, as those of real rows are
+    training.loss.BLOCK = 7 * VOCABULARY  # logits in blocks, as those of real rows are
     for build in (dense, moe):
         model = learn_trees(build(implementation("sdpa"))).train()
         model.gradient_checkpointing_enable({"use_reentrant": False})

@@ -7,12 +7,12 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from bfcl_runs import Serve
-from replay import Reply, say
 
-from evaluation import bfcl_client
-from evaluation.bfcl_calls import as_history, fits, objection, request_seed
-from evaluation.bfcl_client import Client, Limits, TooLongError, UnansweredError
+from evaluation.bfcl.worker import client as bfcl_client
+from evaluation.bfcl.worker.client import Client, Limits, TooLongError, UnansweredError
+from evaluation.bfcl.worker.tool_calls import as_history, fits, objection, request_seed
+from tests.evaluation.helpers.bfcl_runs import Serve
+from tests.evaluation.helpers.replay import Reply, say
 
 BODY = {"model": "m", "messages": []}
 REFUSED: Reply = {"status": 500, "message": "not now"}

@@ -27,8 +27,8 @@ from inspect_evals.tau2.retail.tools import get_retail_tools
 from inspect_evals.tau2.telecom.TelecomAgentTools import TelecomAgentTools
 from inspect_evals.tau2.utils import TAU2_DATA_DIR, get_pydantic_hash
 
-from evaluation.tau2_data import tasks
-from evaluation.tau2_databases import Lent, lend_databases, read
+from evaluation.tau2.inspect_worker.databases import Lent, lend_databases, read
+from evaluation.tau2.tasks import tasks
 
 Calls = list[dict[str, Any]]
 KINDS: dict[str, Any] = {"airline": FlightDB, "retail": RetailDB}

@@ -11,19 +11,24 @@ import pytest
 import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from rollouts import CONF, Played, Sayer
 
 from core.dialogue import calls
 from core.messages import AssistantMessage, Message, SystemMessage, ToolCall, ToolMessage, ToolSpec, UserMessage
 from core.schemas import schema_error
 from core.settings import UserError
-from generation.environments.ledger import Ledger
-from generation.environments.reference_time import drawn_time, stated_time
-from generation.environments.simulated import SimulatedEnvironment, SimulatedWorld, SimulatedWorlds, read_value
+from generation.environments.simulated.environment import (
+    SimulatedEnvironment,
+    SimulatedWorld,
+    SimulatedWorlds,
+    read_value,
+)
+from generation.environments.simulated.ledger import Ledger
+from generation.environments.simulated.reference_time import drawn_time, stated_time
 from generation.llm.base import Request, ToolSimulatorContext, UnusableAnswerError
 from generation.llm.meter import Meter
-from generation.llm.roles.tool_simulator import answer
-from generation.toolset import Toolset
+from generation.scripted.tool_simulator import answer
+from generation.tools.toolset import Toolset
+from tests.generation.helpers.pipeline_runs import CONF, Played, Sayer
 
 PARAMETERS = {"type": "object", "properties": {"day": {"type": "string"}}, "required": ["day"]}
 ID = {"type": "object", "properties": {"animal_id": {"type": "integer"}, "name": {"type": "string"}}}
@@ -279,7 +284,7 @@ def test_wrong_settings_say_what_is_expected(options: dict[str, Any]) -> None:
 
 def test_the_shipped_settings_are_the_defaults() -> None:
     shipped = yaml.safe_load(Path(CONF / "environment" / "simulated.yaml").read_text())
-    assert shipped.pop("_target_") == "generation.environments.simulated.SimulatedWorlds"
+    assert shipped.pop("_target_") == "generation.environments.simulated.environment.SimulatedWorlds"
     assert SimulatedWorlds(**shipped) == SimulatedWorlds()
     assert (SimulatedWorlds().engine, SimulatedWorlds().executable) == (None, False)
 

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 from core.messages import AssistantMessage, ToolSpec
-from generation.environments.ledger import Ledger
-from generation.environments.simulated import SimulatedWorld, SimulatedWorlds
+from generation.environments.simulated.environment import SimulatedWorld, SimulatedWorlds
+from generation.environments.simulated.ledger import Ledger
 from generation.llm.base import Completion, Request, ToolSimulatorContext
 from generation.llm.meter import Meter
-from generation.llm.roles import tool_simulator
+from generation.scripted import tool_simulator
 from generation.specs.naming import identifies, subject
 
 ANN = {"customer_id": 3, "name": "Ann", "city": "Rome", "points": 40, "status": "active"}

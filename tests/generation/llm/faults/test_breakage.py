@@ -7,13 +7,13 @@ from collections import Counter
 from random import Random
 
 import pytest
-from broken_answers import AGENT, CALLED, IN_JSON, JUDGED, THOUGHT, TOOL, WORDS, request, said
 
 from core.messages import AssistantMessage, FunctionCall, ToolCall
-from generation.agent import check_answer
+from generation.dialogue.agent import check_answer
 from generation.llm.base import Completion, Request
-from generation.llm.breakage import BREAKAGES, broken
-from generation.llm.json_text import first_json
+from generation.llm.faults.breakage import BREAKAGES, broken
+from generation.llm.parsing.json_text import first_json
+from tests.generation.helpers.broken_answers import AGENT, CALLED, IN_JSON, JUDGED, THOUGHT, TOOL, WORDS, request, said
 
 
 @pytest.mark.parametrize(("completion", "asked"), [(WORDS, AGENT), (CALLED, AGENT), (IN_JSON, request())])

@@ -10,23 +10,23 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from broken_answers import AGENT, IN_JSON, WORDS, request
-from faulty_runs import PIPELINES, adds_up, play_with_faults, struck
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from rollouts import files
 
 from core.settings import UserError
 from generation.llm.base import Completion, LLMError, Request, Role
-from generation.llm.breakage import BREAKAGES
-from generation.llm.faulty import FaultyLLM
+from generation.llm.faults.breakage import BREAKAGES
+from generation.llm.faults.faulty import FaultyLLM
 from generation.llm.meter import Meter
-from generation.llm.scripted import ScriptedLLM
 from generation.pipeline import Subject
+from generation.scripted.llm import ScriptedLLM
 from generation.seeds.base import Seed
 from generation.stages import Tools
-from generation.toolset import Toolset
-from generation.toolsets import from_seed, prepare
+from generation.tools.toolset import Toolset
+from generation.toolset_runner import from_seed, prepare
+from tests.generation.helpers.broken_answers import AGENT, IN_JSON, WORDS, request
+from tests.generation.helpers.faulty_runs import PIPELINES, adds_up, play_with_faults, struck
+from tests.generation.helpers.pipeline_runs import files
 
 Subjects = tuple[Subject, ...]
 SERVER = ("error", "timeout", "slow")

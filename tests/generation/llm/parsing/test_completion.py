@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from core.messages import ToolCall, ToolSpec
-from generation.agent import check_answer
-from generation.llm.dialects import markup
-from generation.llm.parsing import parse_completion
+from generation.dialogue.agent import check_answer
+from generation.llm.parsing.completion import parse_completion
+from generation.llm.parsing.dialects import markup
+from tests.helpers.paths import GOLDEN
 
-GOLDEN = Path(__file__).parents[1] / "golden" / "answers"
+ANSWERS = GOLDEN / "answers"
 FAMILIES = ("qwen3", "gpt_oss", "deepseek", "llama3", "mistral", "hermes")
 BREAKS = ("truncated", "empty", "malformed", "unclosed")
 
@@ -34,7 +34,7 @@ TOOLS = (
 
 
 def golden(name: str) -> tuple[dict[str, Any], dict[str, Any]]:
-    read = json.loads((GOLDEN / f"{name}.json").read_text())
+    read = json.loads((ANSWERS / f"{name}.json").read_text())
     return read["body"], read["expected"]
 
 
@@ -46,7 +46,7 @@ def arguments(call: ToolCall) -> Any:
         return call.function.arguments
 
 
-NAMES = sorted(path.stem for path in GOLDEN.glob("*.json"))
+NAMES = sorted(path.stem for path in ANSWERS.glob("*.json"))
 
 
 def test_every_family_is_there_broken_in_every_way() -> None:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from json_repair.json_parser import JSONParser
 from pydantic import BaseModel
 
-from generation.llm.json_text import first_json, first_records, needs_repair, read_answer
+from generation.llm.parsing.json_text import first_json, first_records, needs_repair, read_answer
 
 
 class Turn(BaseModel):
@@ -226,7 +226,7 @@ def test_no_text_holds_the_event_loop(name: str, monkeypatch: pytest.MonkeyPatch
             repairs.append(broken)
             super().__init__(broken, *rest)
 
-    monkeypatch.setattr("generation.llm.repair.JSONParser", Counting)
+    monkeypatch.setattr("generation.llm.parsing.repair.JSONParser", Counting)
     for kind in (dict, list):
         with contextlib.suppress(ValueError):
             first_json(ENDLESS[name], kind)
