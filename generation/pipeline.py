@@ -11,7 +11,7 @@ from typing import Any
 
 from core.dialogue import Dialogue
 from core.settings import UserError
-from generation.dialogue.rollout import Cast, RolloutSettings, Scene
+from generation.dialogue.setup import Cast, RolloutSettings, Scene
 from generation.dialogue.user import UserSettings
 from generation.environments.base import Worlds
 from generation.llm.base import LLM, LLMError, UnusableAnswerError

@@ -15,7 +15,7 @@ from core.serving import EngineSettings
 from core.settings import Settings, UserError
 from core.tracking import TrackingSettings
 from generation.database.schema import read_schema, sample_rows
-from generation.dialogue.rollout import RolloutSettings
+from generation.dialogue.setup import RolloutSettings
 from generation.dialogue.user import UserSettings
 from generation.environments.base import Worlds
 from generation.llm.base import LLM

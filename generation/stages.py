@@ -12,7 +12,8 @@ from pydantic import Field, field_validator
 
 from core.dialogue import Dialogue
 from core.settings import Settings, typed
-from generation.dialogue.rollout import Rollout, Scene
+from generation.dialogue.rollout import Rollout
+from generation.dialogue.setup import Scene
 from generation.llm.meter import Meter
 from generation.seeds.base import Seed
 from generation.tools.from_questions import ToolmakingSettings, make_tools

@@ -27,7 +27,8 @@ from evaluation.heldout.tasks import NO_FAULT, AxesSettings, Cell, Condition, Po
 from evaluation.metrics.pass_at_k import pass_1_by_category
 from evaluation.transcripts import write_transcript
 from evaluation.trials import Progress, TrialRecord, open_journal, read_trials, settled
-from generation.dialogue.rollout import Cast, Rollout, RolloutSettings, Scene
+from generation.dialogue.rollout import Rollout
+from generation.dialogue.setup import Cast, RolloutSettings, Scene
 from generation.dialogue.user import UserSettings
 from generation.environments.faulty import ToolFaults
 from generation.environments.sql import SqlWorlds

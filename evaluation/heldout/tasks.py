@@ -27,7 +27,7 @@ from generation.environments.faulty import FaultyWorlds, ToolFaults
 from generation.llm.base import LLM, LLMError, UnusableAnswerError
 from generation.llm.meter import Meter
 from generation.pipeline import Subject
-from generation.tasks.proof import tells
+from generation.tasks.mentions import tells
 from generation.tasks.writer import TaskSettings, TaskWriter
 
 Difficulties = Literal["mixed", "easy", "medium", "hard"]

@@ -7,7 +7,8 @@ import time
 from collections.abc import Callable
 
 from evaluation.known_answers.check import KnownSettings, Row, known_answers
-from evaluation.tau2.benchmark import DO_NOTHING, run
+from evaluation.tau2.benchmark import run
+from evaluation.tau2.do_nothing import DO_NOTHING
 from evaluation.tau2.settings import Tau2Settings
 from evaluation.tau2.tasks import DOMAINS, tasks
 from evaluation.trials import Progress

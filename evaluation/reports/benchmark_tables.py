@@ -10,7 +10,7 @@ from evaluation.metrics.scores import DATABASE, by_axis
 from evaluation.reports.evaluations import Evaluated, Model
 from evaluation.reports.paper import TABLE_2, TABLE_2_COLUMNS, TABLE_3
 from evaluation.reports.paper_table import PaperTable, cell, interval, percent
-from evaluation.tau2.benchmark import do_nothing
+from evaluation.tau2.do_nothing import do_nothing
 from evaluation.trials import TrialRecord
 
 BFCL_GROUPS = ("multi_turn", "live", "non_live", "relevance", "irrelevance")

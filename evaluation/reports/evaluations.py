@@ -11,7 +11,7 @@ from pathlib import Path
 from core.runs import Manifest, read_manifest
 from core.settings import UserError
 from evaluation.metrics.scores import by_benchmark, read_records
-from evaluation.tau2.benchmark import do_nothing
+from evaluation.tau2.do_nothing import do_nothing
 from evaluation.trials import TrialRecord
 
 

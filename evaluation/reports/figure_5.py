@@ -15,7 +15,7 @@ from core.journal import replacing
 from evaluation.metrics.pass_at_k import Estimate, counts, estimate, pass_hat_k
 from evaluation.reports.evaluations import Evaluated
 from evaluation.reports.paper import FIGURE_5_MODELS, TABLE_2, TABLE_2_COLUMNS
-from evaluation.tau2.benchmark import do_nothing
+from evaluation.tau2.do_nothing import do_nothing
 from evaluation.trials import TrialRecord
 
 NAME = "figure_5"

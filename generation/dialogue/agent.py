@@ -8,7 +8,8 @@ from pydantic_core import PydanticSerializationError
 
 from core.dialogue import Task
 from core.messages import AssistantMessage, Message, SystemMessage, ToolCall, ToolSpec
-from generation.llm.base import AgentContext, Completion, Request
+from generation.llm.base import Completion, Request
+from generation.llm.contexts import AgentContext
 from generation.llm.meter import Meter
 from generation.llm.parsing.dialects import markup
 from generation.prompts import render

@@ -4,71 +4,17 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable
-from dataclasses import dataclass
 from random import Random
-from typing import Literal
-
-from pydantic import Field
 
 from core.dialogue import Dialogue, StateProof, Task, calls
 from core.messages import AssistantMessage, ContractError, Message, ToolCall, ToolMessage, UserMessage
-from core.settings import Settings
 from generation.dialogue.agent import Agent, agent_system_message
-from generation.dialogue.user import SimulatedUser, UserSettings
-from generation.environments.base import Environment, World
+from generation.dialogue.setup import Scene
+from generation.dialogue.user import SimulatedUser
+from generation.environments.base import Environment
 from generation.llm.base import UnusableAnswerError
-from generation.llm.meter import Meter
 from generation.tasks.proof import ProofError
-from generation.tasks.writer import Domain, TaskSettings, TaskWriter, learnt, prove_given
-
-
-class RolloutSettings(Settings):
-    """How a dialogue is played; `user_simulator` False hands each task to the agent whole (the task-oriented baseline).
-
-    `bad_calls` of the agent (an undeclared tool, arguments that do not fit) are asked for again, since no dialogue to learn
-    from may hold them, or are answered with an error, as where the agent is what is measured.
-    """
-
-    user_simulator: bool
-    bad_calls: Literal["retry", "error"]
-    max_user_turns: int = Field(ge=1, description="user messages per task")
-    max_steps: int = Field(ge=1, description="rounds of tool use per user message")
-    agent_attempts: int = Field(ge=1, description="how often an unusable answer of the agent is asked for again")
-
-
-@dataclass(frozen=True)
-class Cast:
-    """Which model plays which role."""
-
-    task_writer: Meter
-    user: Meter
-    agent: Meter
-    judge: Meter
-
-    @classmethod
-    def of(cls, meter: Meter) -> Cast:
-        """One model in every role."""
-        return cls(meter, meter, meter, meter)
-
-
-@dataclass(frozen=True)
-class Scene:
-    """What one dialogue is made with. `executable` says that the world really runs its tools; everything random derives from
-    `seed`, which belongs to this dialogue alone; `keep` is given what there is of a dialogue that cannot be finished."""
-
-    domain: Domain
-    world: World
-    executable: bool
-    cast: Cast
-    tasks: TaskSettings
-    rollout: RolloutSettings
-    user: UserSettings
-    seed: str
-    keep: Callable[[Dialogue], None] = lambda dialogue: None
-
-    def writer(self, dialogue_id: str) -> TaskWriter:
-        return TaskWriter(self.cast.task_writer, self.domain, self.tasks, dialogue_id, self.seed)
+from generation.tasks.writer import learnt, prove_given
 
 
 class StoppedError(Exception):

@@ -14,7 +14,8 @@ from pydantic import ConfigDict, Field, StringConstraints, model_validator
 from core.dialogue import Dialogue, Task
 from core.messages import AssistantMessage, Frozen, Message, SystemMessage, UserMessage
 from core.settings import Settings
-from generation.llm.base import Completion, Request, UserContext, UserRules
+from generation.llm.base import Completion, Request
+from generation.llm.contexts import UserContext, UserRules
 from generation.llm.meter import Meter
 from generation.llm.parsing.json_text import read_answer
 from generation.prompts import render

@@ -12,7 +12,7 @@ from pydantic import Field
 from core.dialogue import Dialogue, RoleUsage
 from core.messages import Frozen
 from core.settings import Settings
-from generation.llm.base import UserRules
+from generation.llm.contexts import UserRules
 from generation.metrics.judge_agreement import Agreement, AgreementTally
 from generation.metrics.task_dependency import Dependency, DependencyTally
 from generation.metrics.user_quality import Quality, QualitySettings, QualityTally

@@ -20,7 +20,7 @@ from core.dialogue import Dialogue
 from core.messages import AssistantMessage, Frozen, Message, ToolMessage, ToolSpec
 from generation.specs.json_values import json_or_text, leaves
 from generation.specs.naming import is_identifier
-from generation.tasks.proof import tells
+from generation.tasks.mentions import tells
 
 
 class Value(NamedTuple):

@@ -14,7 +14,7 @@ from typing import Literal
 
 from core.dialogue import Dialogue, Task
 from core.messages import AssistantMessage, Frozen, UserMessage
-from generation.llm.base import UserRules
+from generation.llm.contexts import UserRules
 from generation.tasks.mentions import Knowledge, facts, literals, states
 
 Figure = Literal["premature_ends", "leaked_goals", "invented_facts", "crowded_messages", "repeated_messages"]

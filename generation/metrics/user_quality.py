@@ -11,7 +11,7 @@ from pydantic import Field
 from core.dialogue import Dialogue
 from core.messages import Frozen
 from core.settings import Settings
-from generation.llm.base import UserRules
+from generation.llm.contexts import UserRules
 from generation.metrics.user_faults import (
     Fault,
     Figure,

@@ -13,7 +13,7 @@ from typing import Any
 
 from core.dialogue import PlannedCall, placeholder, resolve_arguments
 from core.messages import AssistantMessage, Message, ToolCall
-from generation.llm.base import AgentContext
+from generation.llm.contexts import AgentContext
 from generation.scripted.agent_hears import CLARIFY, Heard, confirmation, is_question, vaguely
 from generation.scripted.agent_reports import reason, report
 from generation.scripted.results import Made, calls_made, dig

@@ -9,7 +9,7 @@ from random import Random
 from typing import Any
 
 from core.dialogue import PlannedCall
-from generation.llm.base import TaskWriterContext
+from generation.llm.contexts import TaskWriterContext
 from generation.scripted.verbs import destroys
 from generation.specs.naming import changes, is_identifier
 from generation.specs.spelling import words

@@ -14,7 +14,7 @@ from typing import Any
 
 from core.dialogue import Blame, Bullet, PlannedCall, RubricClass, placeholder
 from core.messages import AssistantMessage, UserMessage
-from generation.llm.base import JudgeContext
+from generation.llm.contexts import JudgeContext
 from generation.scripted.judge_reads import mentions, same, ungrounded
 from generation.scripted.results import Made, calls_made, dig, rows
 from generation.specs.json_values import leaves

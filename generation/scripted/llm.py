@@ -11,14 +11,13 @@ from random import Random
 
 from core.messages import AssistantMessage
 from core.settings import UserError
-from generation.llm.base import (
+from generation.llm.base import Completion, Request
+from generation.llm.contexts import (
     AgentContext,
-    Completion,
     ExpansionContext,
     JudgeContext,
     OutputSchemaContext,
     QuestionsContext,
-    Request,
     SqlToolsContext,
     TaskWriterContext,
     ToolSimulatorContext,

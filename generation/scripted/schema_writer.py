@@ -6,7 +6,7 @@ import json
 from random import Random
 from typing import Any
 
-from generation.llm.base import OutputSchemaContext
+from generation.llm.contexts import OutputSchemaContext
 from generation.specs.entities import field_types
 from generation.specs.naming import deed, subject
 from generation.specs.spelling import snake

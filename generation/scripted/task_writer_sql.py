@@ -6,7 +6,7 @@ from __future__ import annotations
 from random import Random
 from typing import Any
 
-from generation.llm.base import TaskWriterContext
+from generation.llm.contexts import TaskWriterContext
 from generation.scripted import task_writer_tools
 from generation.scripted.drafts import Draft, Move, answer_of, compose, join
 from generation.scripted.sql_shapes import Shape, shapes

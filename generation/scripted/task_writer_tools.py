@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from core.messages import ToolSpec
 from core.schemas import schema_error
-from generation.llm.base import TaskWriterContext
+from generation.llm.contexts import TaskWriterContext
 from generation.scripted.drafts import Draft, answer_of, compose, join
 from generation.scripted.schema_values import Schema, kind, resolved
 from generation.scripted.tool_values import Record, core, fields, from_record, invent

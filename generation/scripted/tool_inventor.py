@@ -13,7 +13,7 @@ from random import Random
 from typing import Any
 
 from core.messages import ToolSpec
-from generation.llm.base import ExpansionContext, QuestionsContext, ToolSpecsContext
+from generation.llm.contexts import ExpansionContext, QuestionsContext, ToolSpecsContext
 from generation.specs.naming import subject
 from generation.specs.spelling import plural, singular, snake, words
 

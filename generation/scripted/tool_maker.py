@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from random import Random
 
-from generation.llm.base import SqlToolsContext
+from generation.llm.contexts import SqlToolsContext
 from generation.scripted.sql_shapes import Shape, shapes
 
 # One of each kind in turn: what a small toolset needs first comes first.

@@ -11,7 +11,7 @@ from random import Random
 from typing import Any
 
 from core.schemas import schema_error
-from generation.llm.base import ToolSimulatorContext
+from generation.llm.contexts import ToolSimulatorContext
 from generation.scripted.schema_values import Schema, kind, resolved, scalar_value
 from generation.specs.naming import (
     Words,

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from random import Random
 
 from core.messages import AssistantMessage, UserMessage
-from generation.llm.base import UserContext
+from generation.llm.contexts import UserContext
 
 # The first word of a persona picks the voice; an unknown persona speaks neutrally.
 _OPENINGS = {

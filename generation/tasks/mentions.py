@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from generation.specs.json_values import leaves
-from generation.tasks.proof import tells
 
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 _COUNT = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
@@ -155,6 +154,27 @@ def literals(value: Any) -> Iterator[str]:
                 yield leaf
         elif isinstance(leaf, int | float) and not isinstance(leaf, bool):
             yield repr(leaf)
+
+
+# A number that stands alone: not inside an identifier (A12), a date (2025-03-14), a time or a version.
+_SIGNED = re.compile(r"-?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?")
+
+
+_ALONE = re.compile(rf"(?<!\w)(?<!\d[-/:.]){_SIGNED.pattern}(?!\d)(?![-/:.]\d)")
+
+
+def tells(text: str, value: str) -> bool:
+    """Whether `text` contains `value`: numbers by their value (1,200.50 is 1200.5), other values as whole words, case ignored."""
+    number = _signed(value)
+    if number is not None:
+        return any(_signed(found) == number for found in _ALONE.findall(text))
+    wanted, said = " ".join(value.casefold().split()), " ".join(text.casefold().split())
+    # To compile an expression for each value costs more than all the rest, so only where it can be met.
+    return wanted in said and re.search(rf"(?<!\w){re.escape(wanted)}(?!\w)", said) is not None
+
+
+def _signed(text: str) -> float | None:
+    return float(text.replace(",", "")) if _SIGNED.fullmatch(text) else None
 
 
 def states(text: str, literal: str) -> bool:

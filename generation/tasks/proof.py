@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 from core.dialogue import PlannedCall, resolve_arguments
 from generation.environments.base import Environment
 from generation.llm.base import RefusedError
+from generation.tasks.mentions import tells
 
 MAX_TOLD_ROWS = 3
 """A user is told values of at most this many rows; a task that asks for more is refused as not checkable."""
@@ -99,25 +99,6 @@ def check_trace(trace: Trace, goal: str) -> None:
         seen = " ".join([goal, *trace.results[:done]])
         if trace.hashes[done] == trace.hashes[-1] and all(tells(seen, value) for value in trace.told):
             raise ProofError(f"the task is solved after {done} of its {len(trace.calls)} calls")
-
-
-# A number that stands alone: not inside an identifier (A12), a date (2025-03-14), a time or a version.
-_NUMBER = re.compile(r"-?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?")
-_ALONE = re.compile(rf"(?<!\w)(?<!\d[-/:.]){_NUMBER.pattern}(?!\d)(?![-/:.]\d)")
-
-
-def tells(text: str, value: str) -> bool:
-    """Whether `text` contains `value`: numbers by their value (1,200.50 is 1200.5), other values as whole words, case ignored."""
-    number = _number(value)
-    if number is not None:
-        return any(_number(found) == number for found in _ALONE.findall(text))
-    wanted, said = " ".join(value.casefold().split()), " ".join(text.casefold().split())
-    # To compile an expression for each value costs more than all the rest, so only where it can be met.
-    return wanted in said and re.search(rf"(?<!\w){re.escape(wanted)}(?!\w)", said) is not None
-
-
-def _number(text: str) -> float | None:
-    return float(text.replace(",", "")) if _NUMBER.fullmatch(text) else None
 
 
 def _text(value: Any) -> str:

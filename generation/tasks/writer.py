@@ -16,7 +16,8 @@ from core.messages import AssistantMessage, Frozen, Message, ToolMessage, UserMe
 from core.settings import Settings
 from generation.database.schema import DatabaseSchema
 from generation.environments.base import Environment
-from generation.llm.base import Completion, RefusedError, Request, TaskWriterContext
+from generation.llm.base import Completion, RefusedError, Request
+from generation.llm.contexts import TaskWriterContext
 from generation.llm.meter import Meter
 from generation.llm.parsing.json_text import read_answer
 from generation.prompts import render

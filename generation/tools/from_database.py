@@ -11,7 +11,8 @@ from core.runs import sha256
 from generation.database.image import Image
 from generation.database.schema import DatabaseSchema, read_schema
 from generation.database.sql_tools import SqlTool, verify_tool
-from generation.llm.base import Completion, RefusedError, Request, SqlToolsContext, UnusableAnswerError
+from generation.llm.base import Completion, RefusedError, Request, UnusableAnswerError
+from generation.llm.contexts import SqlToolsContext
 from generation.llm.meter import Meter
 from generation.llm.parsing.json_text import first_records
 from generation.prompts import render

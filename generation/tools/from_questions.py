@@ -13,14 +13,8 @@ from pydantic import Field
 
 from core.messages import ToolSpec, UserMessage
 from core.settings import Settings, UserError
-from generation.llm.base import (
-    Completion,
-    ExpansionContext,
-    QuestionsContext,
-    Request,
-    ToolSpecsContext,
-    UnusableAnswerError,
-)
+from generation.llm.base import Completion, Request, UnusableAnswerError
+from generation.llm.contexts import ExpansionContext, QuestionsContext, ToolSpecsContext
 from generation.llm.meter import Meter
 from generation.llm.parsing.json_text import first_json
 from generation.prompts import prompt_ids, render

@@ -10,7 +10,8 @@ from typing import Any
 from pydantic import ValidationError
 
 from core.messages import AssistantMessage, Message, SystemMessage, ToolSpec, UserMessage
-from generation.llm.base import Completion, OutputSchemaContext, RefusedError, Request, UnusableAnswerError
+from generation.llm.base import Completion, RefusedError, Request, UnusableAnswerError
+from generation.llm.contexts import OutputSchemaContext
 from generation.llm.meter import Meter
 from generation.llm.parsing.json_text import first_json
 from generation.prompts import render

@@ -7,8 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from core.dialogue import Blame, Check, Dialogue, Judgment, calls, placeholder
 from core.messages import AssistantMessage, Message, UserMessage
-from generation.tasks.mentions import literals, states
-from generation.tasks.proof import tells
+from generation.tasks.mentions import literals, states, tells
 
 _STOPS: dict[str, Blame] = {
     "user": "user",

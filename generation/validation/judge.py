@@ -10,7 +10,8 @@ from pydantic import BaseModel, BeforeValidator, ValidationError
 
 from core.dialogue import Bullet, Judgment, RubricClass, Task
 from core.messages import Frozen, Message, UserMessage
-from generation.llm.base import Completion, JudgeContext, Request, UnusableAnswerError
+from generation.llm.base import Completion, Request, UnusableAnswerError
+from generation.llm.contexts import JudgeContext
 from generation.llm.meter import Meter
 from generation.llm.parsing.json_text import read_answer
 from generation.prompts import render

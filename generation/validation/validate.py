@@ -9,7 +9,8 @@ from core.dialogue import Check, Dialogue, Judgment, StateProof, Task, Verdict, 
 from core.messages import AssistantMessage, ContractError
 from generation.environments.base import World
 from generation.llm.meter import Meter
-from generation.tasks.proof import ProofError, execute, tells
+from generation.tasks.mentions import tells
+from generation.tasks.proof import ProofError, execute
 from generation.validation.blame import blame
 from generation.validation.judge import judge_task
 

@@ -19,7 +19,8 @@ from hypothesis import strategies as st
 
 from core.messages import AssistantMessage, SystemMessage, ToolCall, ToolMessage, UserMessage
 from core.settings import Settings, UserError
-from generation.llm.base import AgentContext, Completion, Request
+from generation.llm.base import Completion, Request
+from generation.llm.contexts import AgentContext
 from generation.seeds.bundled import BundledSeeds
 from scripts.bench import bfcl_cost, environment, gpu, orchestration, packing, prefix, synthetic_dialogues, tree
 from scripts.bench import eval as evaluation

@@ -16,7 +16,8 @@ from core.settings import UserError
 from generation.environments.base import PastCall, ToolResult
 from generation.environments.simulated.ledger import Ledger
 from generation.environments.simulated.reference_time import drawn_time, stated_time
-from generation.llm.base import Completion, RefusedError, Request, ToolSimulatorContext
+from generation.llm.base import Completion, RefusedError, Request
+from generation.llm.contexts import ToolSimulatorContext
 from generation.llm.meter import Meter
 from generation.llm.parsing.json_text import first_json
 from generation.prompts import render

@@ -16,7 +16,8 @@ from evaluation.heldout.benchmark import Heldout
 from evaluation.heldout.tasks import Drafted
 from evaluation.metrics.scores import by_axis
 from evaluation.trials import TrialRecord
-from generation.llm.base import AgentContext, Completion, Request
+from generation.llm.base import Completion, Request
+from generation.llm.contexts import AgentContext
 from generation.scripted.llm import ScriptedLLM
 from generation.seeds.bundled import HELD_OUT, BundledSeeds
 from tests.evaluation.helpers.heldout import Make, conf, hold

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from evaluation.known_answers.tau2_model import GoldActions, nothing, whose
-from evaluation.tau2.benchmark import DO_NOTHING, do_nothing, run
+from evaluation.tau2.benchmark import run
+from evaluation.tau2.do_nothing import DO_NOTHING, do_nothing
 from evaluation.tau2.settings import Tau2Settings
 from evaluation.tau2.tasks import tasks
 from tests.evaluation.helpers.replay import Brain, ReplayServer, Reply

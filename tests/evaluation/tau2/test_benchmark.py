@@ -14,7 +14,8 @@ import pytest
 from core.sampling import Sampling
 from core.settings import UserError
 from evaluation.endpoint import Endpoint
-from evaluation.tau2.benchmark import do_nothing, run
+from evaluation.tau2.benchmark import run
+from evaluation.tau2.do_nothing import do_nothing
 from evaluation.tau2.settings import Tau2Settings
 from evaluation.trials import TrialRecord
 from tests.evaluation.helpers.replay import Brain, ReplayServer, Reply, call, say

@@ -11,7 +11,8 @@ import pytest
 
 from core.settings import UserError
 from evaluation.endpoint import Endpoint
-from evaluation.tau2.benchmark import Tau2, do_nothing, run
+from evaluation.tau2.benchmark import Tau2, run
+from evaluation.tau2.do_nothing import do_nothing
 from evaluation.tau2.official import JUDGE, NOWHERE
 from evaluation.tau2.settings import Tau2Settings
 from evaluation.trials import TrialRecord

@@ -12,7 +12,7 @@ import pytest
 from core.dialogue import Dialogue, calls
 from core.messages import AssistantMessage, ToolMessage, UserMessage
 from generation.dialogue.rollout import Rollout
-from generation.llm.base import AgentContext, TaskWriterContext
+from generation.llm.contexts import AgentContext, TaskWriterContext
 from generation.pipeline import Subject
 from generation.scripted.llm import ScriptedLLM
 from tests.generation.helpers.pipeline_runs import Played, Spoiler, pipeline_of, play, saying, scene_of, user_settings

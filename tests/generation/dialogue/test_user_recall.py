@@ -9,7 +9,8 @@ from typing import Any
 from core.dialogue import Dialogue
 from core.messages import AssistantMessage, Message, SystemMessage, ToolCall, ToolMessage, ToolSpec, UserMessage
 from generation.dialogue.user import SimulatedUser
-from generation.llm.base import Request, UserContext
+from generation.llm.base import Request
+from generation.llm.contexts import UserContext
 from generation.llm.meter import Meter
 from tests.generation.helpers.pipeline_runs import TASK, Played, Sayer, user_settings
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 
 from core.messages import AssistantMessage, ToolCall, ToolSpec
-from generation.llm.base import AgentContext, Completion, JudgeContext, Request, Role
+from generation.llm.base import Completion, Request, Role
+from generation.llm.contexts import AgentContext, JudgeContext
 from tests.generation.helpers.pipeline_runs import TASK
 
 TOOL = ToolSpec(

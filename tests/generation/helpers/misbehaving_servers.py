@@ -14,7 +14,8 @@ from aiohttp import web
 from core.dialogue import Rubric, Task
 from core.messages import SystemMessage, ToolSpec, UserMessage
 from core.serving import free_ports
-from generation.llm.base import AgentContext, Request
+from generation.llm.base import Request
+from generation.llm.contexts import AgentContext
 from generation.llm.openai import OpenAILLM
 
 TASK = Task(task_id="t", goal="g", subgoals=("g",), difficulty="easy", rubric=Rubric(criteria=("c",)))

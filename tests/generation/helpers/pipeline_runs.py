@@ -13,7 +13,7 @@ import yaml
 from core.dialogue import Dialogue, Rubric, Task
 from core.journal import read_jsonl
 from core.messages import AssistantMessage
-from generation.dialogue.rollout import Cast, RolloutSettings, Scene
+from generation.dialogue.setup import Cast, RolloutSettings, Scene
 from generation.dialogue.user import UserSettings
 from generation.environments.base import Worlds
 from generation.environments.simulated.environment import SimulatedWorlds

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field, replace
 import pytest
 
 from core.messages import AssistantMessage, ToolCall, ToolSpec
-from generation.llm.base import Completion, JudgeContext, LLMError, RefusedError, Request, UnusableAnswerError
+from generation.llm.base import Completion, LLMError, RefusedError, Request, UnusableAnswerError
+from generation.llm.contexts import JudgeContext
 from generation.llm.meter import Meter
 from generation.llm.parsing.json_text import first_json
 from tests.generation.helpers.pipeline_runs import TASK

@@ -17,7 +17,8 @@ from core.dialogue import Rubric, Task
 from core.journal import read_jsonl
 from core.messages import AssistantMessage, SystemMessage, ToolCall, ToolMessage, ToolSpec, UserMessage
 from core.serving import EngineSettings, probe, serve
-from generation.llm.base import LLM, AgentContext, Completion, Request, Role
+from generation.llm.base import LLM, Completion, Request, Role
+from generation.llm.contexts import AgentContext
 from generation.llm.openai import OpenAILLM
 from generation.metrics.statistics import Statistics
 from generation.pipeline import Subject

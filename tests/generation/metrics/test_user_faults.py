@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from core.dialogue import Dialogue, PlannedCall, Rubric, Task
-from generation.llm.base import UserRules
+from generation.llm.contexts import UserRules
 from generation.metrics.user_quality import dialogue_quality
 from tests.generation.helpers.pipeline_runs import user_settings
 from tests.generation.helpers.vet_dialogues import GOOD, SECOND, TASK, changed, talk

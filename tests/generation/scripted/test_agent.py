@@ -11,7 +11,7 @@ import pytest
 
 from core.dialogue import PlannedCall, Rubric, Task, calls
 from core.messages import AssistantMessage, Message, SystemMessage, ToolMessage, UserMessage
-from generation.llm.base import AgentContext
+from generation.llm.contexts import AgentContext
 from generation.scripted.agent import Agent
 from generation.scripted.agent_hears import Heard
 from generation.scripted.agent_reports import report

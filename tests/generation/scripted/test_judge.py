@@ -10,7 +10,7 @@ from jsonschema import validate
 
 from core.dialogue import Judgment, PlannedCall, Rubric, Task
 from core.messages import AssistantMessage, Message, ToolCall, ToolMessage, UserMessage
-from generation.llm.base import JudgeContext
+from generation.llm.contexts import JudgeContext
 from generation.llm.meter import Meter
 from generation.scripted.judge import answer
 from generation.scripted.judge_reads import mentions, same

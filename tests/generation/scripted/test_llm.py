@@ -12,7 +12,7 @@ import pytest
 
 from core.dialogue import Dialogue, calls
 from core.messages import AssistantMessage, ToolMessage, UserMessage
-from generation.llm.base import TaskWriterContext, UserContext
+from generation.llm.contexts import TaskWriterContext, UserContext
 from generation.metrics.task_dependency import dependency_scores
 from generation.pipeline import Subject
 from generation.run import subjects as subjects_of

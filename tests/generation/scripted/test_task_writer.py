@@ -17,7 +17,7 @@ from jsonschema import Draft202012Validator
 from core.dialogue import PlannedCall, Rubric, Task
 from core.messages import ToolSpec
 from generation.database.schema import DatabaseSchema, read_schema, sample_rows
-from generation.llm.base import SqlToolsContext, TaskWriterContext
+from generation.llm.contexts import SqlToolsContext, TaskWriterContext
 from generation.scripted import task_writer_sql, tool_maker
 from generation.scripted.tool_values import Record, from_record, invent
 from generation.seeds.bundled import BundledSeeds

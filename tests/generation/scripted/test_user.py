@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.messages import AssistantMessage, Message, SystemMessage, UserMessage
-from generation.llm.base import UserContext, UserRules
+from generation.llm.contexts import UserContext, UserRules
 from generation.metrics.user_quality import dialogue_quality
 from generation.pipeline import Subject
 from generation.scripted.agent_hears import Heard

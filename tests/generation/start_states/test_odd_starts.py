@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from core.dialogue import Dialogue, Rubric, Task, Verdict, calls
 from core.journal import read_jsonl, write_jsonl
 from core.messages import AssistantMessage, Message, SystemMessage, ToolCall, ToolMessage, ToolSpec, UserMessage
-from generation.dialogue.rollout import Rollout, Scene
+from generation.dialogue.rollout import Rollout
+from generation.dialogue.setup import Scene
 from generation.llm.base import Completion, Request
 from generation.outcomes import Outcome
 from generation.pipeline import Subject

@@ -17,7 +17,8 @@ from core.dialogue import PlannedCall, resolve_arguments
 from core.messages import ToolSpec
 from generation.database.sql_tools import SqlTool
 from generation.environments.sql import SqlEnvironment, SqlWorld
-from generation.tasks.proof import MAX_TOLD_ROWS, ProofError, Trace, check_trace, execute, tells
+from generation.tasks.mentions import tells
+from generation.tasks.proof import MAX_TOLD_ROWS, ProofError, Trace, check_trace, execute
 
 INTEGER, STRING = {"type": "integer"}, {"type": "string"}
 

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from core.messages import AssistantMessage, SystemMessage, ToolSpec, UserMessage
-from generation.llm.base import Completion, LLMError, OutputSchemaContext, Request
+from generation.llm.base import Completion, LLMError, Request
+from generation.llm.contexts import OutputSchemaContext
 from generation.llm.meter import Meter
 from generation.scripted.llm import ScriptedLLM
 from generation.tools.output_schemas import predict_output_schemas

@@ -13,7 +13,8 @@ from jsonschema import ValidationError, validate
 
 from core.dialogue import Bullet, Judgment, Rubric
 from core.messages import AssistantMessage, UserMessage
-from generation.llm.base import Completion, JudgeContext, LLMError, Request
+from generation.llm.base import Completion, LLMError, Request
+from generation.llm.contexts import JudgeContext
 from generation.llm.meter import Meter
 from generation.prompts import render
 from generation.validation.judge import UNREADABLE, JudgeAnswer, judge_task, majority, read_judgment

@@ -24,7 +24,8 @@ from generation.environments.simulated.environment import (
 )
 from generation.environments.simulated.ledger import Ledger
 from generation.environments.simulated.reference_time import drawn_time, stated_time
-from generation.llm.base import Request, ToolSimulatorContext, UnusableAnswerError
+from generation.llm.base import Request, UnusableAnswerError
+from generation.llm.contexts import ToolSimulatorContext
 from generation.llm.meter import Meter
 from generation.scripted.tool_simulator import answer
 from generation.tools.toolset import Toolset

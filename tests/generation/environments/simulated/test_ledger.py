@@ -12,7 +12,8 @@ import pytest
 from core.messages import AssistantMessage, ToolSpec
 from generation.environments.simulated.environment import SimulatedWorld, SimulatedWorlds
 from generation.environments.simulated.ledger import Ledger
-from generation.llm.base import Completion, Request, ToolSimulatorContext
+from generation.llm.base import Completion, Request
+from generation.llm.contexts import ToolSimulatorContext
 from generation.llm.meter import Meter
 from generation.scripted import tool_simulator
 from generation.specs.naming import identifies, subject

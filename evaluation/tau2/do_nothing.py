@@ -1,0 +1,42 @@
+"""The τ² tasks that an agent passes by doing nothing: the baseline reported with every score."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from evaluation.trials import TrialRecord
+
+# The tasks that an agent passes by greeting the user and waiting for it to leave, found by running all of the base sets so
+# (`make eval-known`): they ask for no change of the database and for no information. The official retail is not here:
+# what doing nothing scores there is for its judge to say.
+_NUMBERS_INSPECT = {
+    "airline": (0, 1, 4, 5, 6, 10, 13, 26, 28, 31, 34, 36, 41, 43, 45, 46, 47, 48, 49),
+    "retail": (10, 12, 25, 50, 57, 65, 105),
+    "telecom": (),
+}
+
+
+_NUMBERS_OFFICIAL = {
+    "airline": (0, 1, 2, 4, 5, 6, 9, 10, 13, 26, 27, 28, 31, 34, 36, 38, 41, 43, 45, 46, 47, 48, 49),
+    "telecom": (),
+}
+
+
+DO_NOTHING: dict[str, dict[str, frozenset[str]]] = {
+    name: {domain: frozenset(map(str, ids)) for domain, ids in numbers.items()}
+    for name, numbers in (("inspect-evals", _NUMBERS_INSPECT), ("official tau2 1.0.1", _NUMBERS_OFFICIAL))
+}
+
+
+def do_nothing(records: Sequence[TrialRecord]) -> dict[str, float]:
+    """For each domain in `records`, the share of its tasks that an agent passes by doing nothing: report it beside the score.
+
+    A domain for which it is not known with the records' harness is left out.
+    """
+    shares = {}
+    for domain in sorted({record.category for record in records}):
+        held = {record.task_id: record.harness for record in records if record.category == domain}
+        known = next((ids for name, ids in DO_NOTHING.items() if next(iter(held.values())).startswith(name)), {})
+        if domain in known:
+            shares[domain] = sum(task in known[domain] for task in held) / len(held)
+    return shares
