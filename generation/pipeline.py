@@ -11,9 +11,9 @@ from typing import Any
 
 from core.dialogue import Dialogue
 from core.settings import UserError
-from generation.dialogue.setup import Cast, RolloutSettings, Scene
+from generation.dialogue.setup import RoleModels, RolloutContext, RolloutSettings
 from generation.dialogue.user import UserSettings
-from generation.environments.base import Worlds
+from generation.environments.base import EnvironmentFactory
 from generation.llm.base import LLM, LLMError, UnusableAnswerError
 from generation.llm.meter import Meter
 from generation.metrics.statistics import CostSettings
@@ -21,14 +21,14 @@ from generation.metrics.user_quality import QualitySettings
 from generation.outcomes import Outcome
 from generation.prompts import prompt_ids
 from generation.stages import DialogueStage
-from generation.start_states.start_states import Start, StartSettings, begin
+from generation.start_states.start_states import StartSettings, StartState, begin
 from generation.tasks.writer import Domain, TaskSettings
 from generation.tools.toolset import Toolset
 from generation.validation.validate import broken_off
 
 
 @dataclass(frozen=True)
-class Subject:
+class DomainTools:
     """One domain to generate from: its tools and what a task writer may know of its data."""
 
     toolset: Toolset
@@ -36,10 +36,10 @@ class Subject:
 
 
 @dataclass(frozen=True)
-class Beginnings:
+class StartStates:
     """What the dialogues of a run go on from; none: from nothing."""
 
-    starts: tuple[Start, ...]
+    starts: tuple[StartState, ...]
     settings: StartSettings
 
     def count(self, n: int) -> int:
@@ -52,8 +52,8 @@ class Pipeline:
     """Everything that decides what dialogue number i will be. `origin` goes into every line's provenance."""
 
     name: str
-    subjects: tuple[Subject, ...]
-    worlds: Worlds
+    subjects: tuple[DomainTools, ...]
+    worlds: EnvironmentFactory
     llm: LLM
     stages: tuple[DialogueStage, ...]
     tasks: TaskSettings
@@ -63,7 +63,7 @@ class Pipeline:
     costs: CostSettings
     seed: int
     origin: dict[str, Any]
-    beginnings: Beginnings
+    beginnings: StartStates
 
     def weight(self, number: int) -> int:
         """How long dialogue `number` will be, as far as that is known beforehand: its number of tasks."""
@@ -114,7 +114,7 @@ class Pipeline:
             tasks_requested=dialogue.provenance.get("tasks_requested", 0),
         )
 
-    def _begin(self, name: str, number: int) -> tuple[Dialogue, Subject]:
+    def _begin(self, name: str, number: int) -> tuple[Dialogue, DomainTools]:
         """The dialogue as it stands before the first stage, and its subject. Raises ValueError where it cannot begin."""
         starts, settings = self.beginnings.starts, self.beginnings.settings
         if not starts:
@@ -137,16 +137,16 @@ class Pipeline:
             if other:
                 raise ValueError(f"start: its tools {other} take other arguments than those of {subject.domain.name}")
         else:
-            subject = Subject(subject.toolset.model_copy(update={"tools": tools}), subject.domain)
+            subject = DomainTools(subject.toolset.model_copy(update={"tools": tools}), subject.domain)
         update = {"pipeline": self.name, "domain": subject.domain.name, "tools": tools}
         return draft.model_copy(update=update), subject
 
-    def _subject(self, number: int) -> Subject:
+    def _subject(self, number: int) -> DomainTools:
         if not self.subjects:
             raise ValueError("tool_maker: no domain has enough tools that hold; see toolsets.jsonl")
         return self.subjects[number % len(self.subjects)]
 
-    def _subject_of(self, draft: Dialogue, number: int) -> Subject:
+    def _subject_of(self, draft: Dialogue, number: int) -> DomainTools:
         """The domain that a given dialogue names, else its own tools where they can be simulated, else one of the seeds' if that
         is wanted or the dialogue names none. Raises ValueError where its domain can neither be simulated nor executed."""
         for subject in self.subjects:
@@ -154,21 +154,21 @@ class Pipeline:
                 return subject
         if draft.tools and self.worlds.engine is None and not self.beginnings.settings.inject:
             name = draft.domain or "given"
-            return Subject(Toolset(domain=name, description="", tools=draft.tools), Domain(name, None, {}))
+            return DomainTools(Toolset(domain=name, description="", tools=draft.tools), Domain(name, None, {}))
         if draft.domain and not self.beginnings.settings.inject:
             there = ", ".join(subject.domain.name for subject in self.subjects) or "none"
             raise ValueError(f"start: there is no toolset of its domain {draft.domain!r}; there are: {there}")
         return self._subject(number)
 
     async def _make(
-        self, dialogue: Dialogue, subject: Subject, meter: Meter, keep: Callable[[Dialogue], None]
+        self, dialogue: Dialogue, subject: DomainTools, meter: Meter, keep: Callable[[Dialogue], None]
     ) -> Dialogue:
         """The dialogue after all stages, or up to where it broke off."""
-        scene = Scene(
+        scene = RolloutContext(
             domain=subject.domain,
             world=self.worlds.world(subject.toolset, meter, dialogue.dialogue_id),
             executable=self.worlds.executable,
-            cast=Cast.of(meter),
+            cast=RoleModels.of(meter),
             tasks=self.tasks,
             rollout=self.rollout,
             user=self.user,

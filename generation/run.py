@@ -17,12 +17,12 @@ from core.tracking import TrackingSettings
 from generation.database.schema import read_schema, sample_rows
 from generation.dialogue.setup import RolloutSettings
 from generation.dialogue.user import UserSettings
-from generation.environments.base import Worlds
+from generation.environments.base import EnvironmentFactory
 from generation.llm.base import LLM
 from generation.metrics.statistics import CostSettings, Statistics
 from generation.metrics.user_quality import QualitySettings
 from generation.outcomes import Outcome
-from generation.pipeline import Beginnings, Pipeline, Subject, origin
+from generation.pipeline import DomainTools, Pipeline, StartStates, origin
 from generation.runner import AttemptSettings, Executor, run
 from generation.seeds.base import Seeds
 from generation.stages import DialogueStage, Stage, ToolsetStage
@@ -30,7 +30,7 @@ from generation.start_states.start_states import StartSettings
 from generation.tasks.writer import Domain, TaskSettings
 from generation.tools.from_questions import refuse_held_out
 from generation.tools.toolset import Toolset
-from generation.toolset_runner import Origin, from_file, from_seed, prepare
+from generation.toolset_runner import ToolsetSource, from_file, from_seed, prepare
 
 
 class PipelineSettings(Settings):
@@ -93,19 +93,19 @@ class Watcher(Protocol):
 
 
 @dataclass(frozen=True)
-class Parts:
+class GenerationComponents:
     """What the config's `_target_`s became, and the files it names. `llm` makes a client of the model: one that was used belongs
     to the event loop that used it."""
 
     llm: Callable[[], LLM]
-    origins: tuple[Origin, ...]
+    origins: tuple[ToolsetSource, ...]
     stages: tuple[Stage, ...]
-    worlds: Mapping[str, Worlds]
-    beginnings: Beginnings
+    worlds: Mapping[str, EnvironmentFactory]
+    beginnings: StartStates
     executor: Executor
 
 
-def origins(toolsets: Path | None, seeds: Seeds, beginnings: Beginnings) -> tuple[Origin, ...]:
+def origins(toolsets: Path | None, seeds: Seeds, beginnings: StartStates) -> tuple[ToolsetSource, ...]:
     """Where the toolsets of a run begin: in a file, in the file beside given dialogues of ours, or in the seeds. Dialogues that
     bring their own tools need none. Raises UserError for what cannot be read and for held-out seeds."""
     file = beginnings.settings.file
@@ -121,19 +121,21 @@ def origins(toolsets: Path | None, seeds: Seeds, beginnings: Beginnings) -> tupl
     return tuple(from_seed(seed) for seed in loaded)
 
 
-def subjects(toolsets: Sequence[Toolset], rows_per_table: int, seed: int) -> tuple[Subject, ...]:
+def subjects(toolsets: Sequence[Toolset], rows_per_table: int, seed: int) -> tuple[DomainTools, ...]:
     """The domains of the toolsets that have tools, each with what a task writer may see: its schema and a sample of rows."""
     return tuple(_subject(toolset, rows_per_table, seed) for toolset in toolsets if toolset.tools)
 
 
-def _subject(toolset: Toolset, rows_per_table: int, seed: int) -> Subject:
+def _subject(toolset: Toolset, rows_per_table: int, seed: int) -> DomainTools:
     if toolset.database is None:
-        return Subject(toolset, Domain(toolset.domain, None, toolset.rows))
+        return DomainTools(toolset, Domain(toolset.domain, None, toolset.rows))
     schema = read_schema(toolset.database, toolset.domain)
-    return Subject(toolset, Domain(toolset.domain, schema, sample_rows(toolset.database, rows_per_table, seed)))
+    return DomainTools(toolset, Domain(toolset.domain, schema, sample_rows(toolset.database, rows_per_table, seed)))
 
 
-async def generate(settings: GenerateSettings, parts: Parts, job: Run, watcher: Watcher) -> list[Statistics]:
+async def generate(
+    settings: GenerateSettings, parts: GenerationComponents, job: Run, watcher: Watcher
+) -> list[Statistics]:
     """Fill the run's directory; everything already in it from an interrupted session is kept. Raises UserError for seeds
     that cannot be used and OSError where nothing can be written."""
     stages = [stage for stage in parts.stages if isinstance(stage, ToolsetStage)]
@@ -155,7 +157,9 @@ async def generate(settings: GenerateSettings, parts: Parts, job: Run, watcher: 
     return figures
 
 
-async def _run(pipeline: Pipeline, settings: GenerateSettings, parts: Parts, job: Run, watcher: Watcher) -> Statistics:
+async def _run(
+    pipeline: Pipeline, settings: GenerateSettings, parts: GenerationComponents, job: Run, watcher: Watcher
+) -> Statistics:
     on_outcome = watcher.pipeline(pipeline.name, parts.beginnings.count(settings.n))
     directory, executor = job.directory.absolute() / pipeline.name, parts.executor
     return await run(pipeline, directory, settings.n, settings.concurrency, settings.attempts, executor, on_outcome)
@@ -172,7 +176,7 @@ async def closing(llm: LLM) -> AsyncIterator[LLM]:
 def _pipeline(
     name: str,
     settings: GenerateSettings,
-    parts: Parts,
+    parts: GenerationComponents,
     llm: LLM,
     steps: tuple[DialogueStage, ...],
     toolsets: list[Toolset],
@@ -198,7 +202,7 @@ def _pipeline(
     )
 
 
-def _refuse_engines(parts: Parts) -> None:
+def _refuse_engines(parts: GenerationComponents) -> None:
     """Before anything is paid for: a pipeline whose environment can run no toolset there will be is a mistake."""
     if not parts.origins and (name := next((n for n, w in parts.worlds.items() if w.engine is not None), None)):
         raise UserError(

@@ -13,7 +13,7 @@ from pydantic import Field, field_validator
 from core.dialogue import Dialogue
 from core.settings import Settings, typed
 from generation.dialogue.rollout import Rollout
-from generation.dialogue.setup import Scene
+from generation.dialogue.setup import RolloutContext
 from generation.llm.meter import Meter
 from generation.seeds.base import Seed
 from generation.tools.from_questions import ToolmakingSettings, make_tools
@@ -36,7 +36,7 @@ class ToolsetStage(Protocol):
 class DialogueStage(Protocol):
     """Works on one dialogue. It is not called for one that broke off (`Dialogue.stop`)."""
 
-    async def dialogue(self, dialogue: Dialogue, scene: Scene) -> Dialogue:
+    async def dialogue(self, dialogue: Dialogue, scene: RolloutContext) -> Dialogue:
         """The dialogue with more of it there. Raises UnusableAnswerError, which rejects it, and LLMError."""
         ...
 
@@ -73,7 +73,7 @@ class Schemas:
 class Tasks:
     """Stage 3, task generation: a dialogue's first task. Further ones follow from its outcome and are written in the rollout."""
 
-    async def dialogue(self, dialogue: Dialogue, scene: Scene) -> Dialogue:
+    async def dialogue(self, dialogue: Dialogue, scene: RolloutContext) -> Dialogue:
         if dialogue.tasks:
             return dialogue
         environment = scene.world.open()
@@ -89,7 +89,7 @@ class Tasks:
 class Rollouts:
     """Stage 3, conversation generation."""
 
-    async def dialogue(self, dialogue: Dialogue, scene: Scene) -> Dialogue:
+    async def dialogue(self, dialogue: Dialogue, scene: RolloutContext) -> Dialogue:
         return await Rollout(dialogue, scene).play()
 
 
@@ -113,6 +113,6 @@ class Validation:
     def __init__(self, votes: int, attempts: int) -> None:
         self.settings = typed({"votes": votes, "attempts": attempts}, ValidationSettings, "stages.validation")
 
-    async def dialogue(self, dialogue: Dialogue, scene: Scene) -> Dialogue:
+    async def dialogue(self, dialogue: Dialogue, scene: RolloutContext) -> Dialogue:
         votes, attempts = self.settings.votes, self.settings.attempts
         return await validate(dialogue, scene.world, scene.cast.judge, scene.executable, votes, attempts)

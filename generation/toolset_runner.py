@@ -20,14 +20,14 @@ _FAULT = "internal: "
 
 
 @dataclass(frozen=True)
-class Origin:
+class ToolsetSource:
     """Where a toolset begins: a seed, or a toolset that was given."""
 
     toolset: Toolset
     seed: Seed | None
 
 
-def from_seed(seed: Seed) -> Origin:
+def from_seed(seed: Seed) -> ToolsetSource:
     """Its tools as they are; the stages do the rest."""
     toolset = Toolset(
         domain=seed.name,
@@ -39,10 +39,10 @@ def from_seed(seed: Seed) -> Origin:
         rows=seed.rows,
         provenance={"source": seed.source, "licence": seed.licence},
     )
-    return Origin(toolset, seed)
+    return ToolsetSource(toolset, seed)
 
 
-def from_file(path: Path) -> list[Origin]:
+def from_file(path: Path) -> list[ToolsetSource]:
     """The toolsets of an earlier run, or of anybody's making. Raises UserError where two are of one domain, an SQL tool has no
     statement, or a database is missing or not the one it was."""
     toolsets = list(read_jsonl(path, Toolset))
@@ -57,11 +57,11 @@ def from_file(path: Path) -> list[Origin]:
             raise UserError(f"{path}: {toolset.database} is not the database of this toolset (SHA-256 differs)")
     if len({toolset.domain for toolset in toolsets}) != len(toolsets):
         raise UserError(f"{path}: two toolsets are of one domain; expected one line each")
-    return [Origin(toolset, None) for toolset in toolsets]
+    return [ToolsetSource(toolset, None) for toolset in toolsets]
 
 
 async def prepare(
-    origins: Sequence[Origin],
+    origins: Sequence[ToolsetSource],
     stages: Sequence[ToolsetStage],
     llm: LLM,
     path: Path,
@@ -77,7 +77,7 @@ async def prepare(
     with Journal(path.with_suffix(".journal.jsonl"), key=lambda record: str(record["domain"])) as journal:
         done = {toolset.domain: toolset for toolset in read_jsonl(journal.path, Toolset)}
 
-        async def work(origin: Origin) -> None:
+        async def work(origin: ToolsetSource) -> None:
             domain = origin.toolset.domain
             if domain not in done:
                 async with slots:
@@ -106,7 +106,7 @@ def _left_out(toolset: Toolset, why: str) -> Toolset:
     return toolset.model_copy(update={"tools": (), "statements": {}, "refused": (*toolset.refused, why)})
 
 
-async def _make(origin: Origin, stages: Sequence[ToolsetStage], llm: LLM) -> Toolset:
+async def _make(origin: ToolsetSource, stages: Sequence[ToolsetStage], llm: LLM) -> Toolset:
     meter, toolset = Meter(llm), origin.toolset
     try:
         for stage in stages:

@@ -18,11 +18,11 @@ from core.runs import open_run, sha256
 from core.serving import serve
 from core.settings import UserError, typed
 from core.tracking import Tracker
-from generation.pipeline import Beginnings
+from generation.pipeline import StartStates
 from generation.progress import GenerationProgress, sample_rows, summarise
-from generation.run import GenerateSettings, Parts, generate, origins
+from generation.run import GenerateSettings, GenerationComponents, generate, origins
 from generation.stages import DialogueStage, Stage, ToolsetStage, Validation
-from generation.start_states.start_states import Start, StartSettings, read_starts
+from generation.start_states.start_states import StartSettings, StartState, read_starts
 from generation.toolset_runner import faults
 from scripts.launch import main
 
@@ -33,10 +33,10 @@ TRANSPORT = (
 )
 
 
-def parts(settings: GenerateSettings) -> Parts:
+def parts(settings: GenerateSettings) -> GenerationComponents:
     """The objects behind the config's `_target_`s."""
-    beginnings = Beginnings(starts(settings.start), settings.start)
-    made = Parts(
+    beginnings = StartStates(starts(settings.start), settings.start)
+    made = GenerationComponents(
         llm=partial(instantiate, settings.llm, _convert_="all"),
         origins=origins(settings.toolsets, instantiate(settings.seeds, _convert_="all"), beginnings),
         stages=tuple(made_stage(name, node) for name, node in settings.stages.items()),
@@ -50,7 +50,7 @@ def parts(settings: GenerateSettings) -> Parts:
     return made
 
 
-def starts(settings: StartSettings) -> tuple[Start, ...]:
+def starts(settings: StartSettings) -> tuple[StartState, ...]:
     """The dialogues to go on from. Raises UserError where there are none for the settings to be about."""
     if settings.file is None:
         if settings != StartSettings(file=None, at="end", branches=1, inject=False):
@@ -79,7 +79,7 @@ def made_stage(name: str, node: dict[str, Any]) -> Stage:
     return stage
 
 
-def refuse_idle(made: Parts) -> None:
+def refuse_idle(made: GenerationComponents) -> None:
     """Raises UserError where the chosen stages have nothing to work on, before every dialogue says so."""
     given = [start.dialogue for start in made.beginnings.starts if start.dialogue]
     if not made.origins and not given:
@@ -92,7 +92,7 @@ def refuse_idle(made: Parts) -> None:
         raise UserError("the chosen stages make no tools, and none are given: choose tools too, or give toolsets=…")
 
 
-def inputs(settings: GenerateSettings, made: Parts) -> dict[str, str]:
+def inputs(settings: GenerateSettings, made: GenerationComponents) -> dict[str, str]:
     """Name -> hash of everything that the run is made from."""
     files = {"toolsets": settings.toolsets, "start": settings.start.file}
     hashes = {name: sha256(file) for name, file in files.items() if file}

@@ -14,7 +14,7 @@ from core.dialogue import Dialogue
 from core.journal import read_jsonl
 from core.runs import latest, read_manifest
 from core.settings import UserError
-from generation.environments.base import Worlds
+from generation.environments.base import EnvironmentFactory
 from generation.llm.meter import Meter
 from generation.scripted.llm import ScriptedLLM
 from generation.toolset_runner import from_file
@@ -29,7 +29,7 @@ def verify(run: Path) -> int:
     proved, broken = 0, 0
     console = stage_console()
     for name, pipeline in pipelines.items():
-        worlds: Worlds = instantiate(pipeline["environment"])
+        worlds: EnvironmentFactory = instantiate(pipeline["environment"])
         accepted = list(read_jsonl(run / name / "dialogues.jsonl", Dialogue)) if worlds.executable else []
         dialogues = [dialogue for dialogue in accepted if dialogue.task_starts]  # of tasks alone nothing was executed
         for dialogue in track(dialogues, f"replaying {name}", console=console, disable=not dialogues):

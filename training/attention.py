@@ -23,7 +23,7 @@ from transformers import AttentionInterface
 
 from core.settings import UserError
 from training.settings import Attention
-from training.token_tree import Tree
+from training.token_tree import TokenTree
 
 HAS_FLASH_ATTN = importlib.util.find_spec("flash_attn") is not None
 
@@ -33,7 +33,7 @@ if HAS_FLASH_ATTN:
 Layout = dict[str, Any]
 
 
-def layout(tree: Tree) -> Layout:
+def layout(tree: TokenTree) -> Layout:
     """What a model's call needs to compute a tree of T tokens in C chains, beside its tokens: `position_ids` [1, T]; the
     bounds of the chains among the queries, `cu_seq_lens_q` [C + 1], and of their paths among the keys, `cu_seq_lens_k` [C + 1];
     `key_index`, the token that each key is (None where every path is its chain alone); and the longest of both."""

@@ -24,7 +24,7 @@ KEPT = ("loss", "learning_rate", "grad_norm")
 
 
 @dataclass(frozen=True)
-class Work:
+class EpochCost:
     """What one pass over the data costs: tokens forwarded, and FLOPs of forward and backward without any recomputation.
     `peak_flops` of all GPUs together in a second, None where it is not known."""
 
@@ -33,7 +33,7 @@ class Work:
     peak_flops: float | None
 
     @classmethod
-    def of(cls, rows: Rows, shape: ModelShape, peak_flops: float | None) -> Work:
+    def of(cls, rows: Rows, shape: ModelShape, peak_flops: float | None) -> EpochCost:
         return cls(sum(rows.sums("size")), sum(row_costs(rows, shape)), peak_flops)
 
     def utilisation(self, tokens_per_s: float) -> float | None:
@@ -47,11 +47,11 @@ def row_costs(rows: Rows, shape: ModelShape) -> list[float]:
     return [3.0 * shape.flops(*row) for row in zip(*columns, strict=True)]
 
 
-class Journal(TrainerCallback):  # type: ignore[misc]  # transformers has no types
+class MetricsCallback(TrainerCallback):  # type: ignore[misc]  # transformers has no types
     """Appends every log of rank 0 to metrics.jsonl, with the speed since training began, and marks a checkpoint complete once
     all processes have written their part of it."""
 
-    def __init__(self, directory: Path, work: Work) -> None:
+    def __init__(self, directory: Path, work: EpochCost) -> None:
         self.directory, self.work = directory, work
         self.trainer: TreeTrainer | None = None
         self.began = time.monotonic()
@@ -100,7 +100,7 @@ class Journal(TrainerCallback):  # type: ignore[misc]  # transformers has no typ
             (Path(str(args.output_dir)) / f"checkpoint-{state.global_step}" / COMPLETE).touch()
 
 
-class ResumedOrder(TrainerCallback):  # type: ignore[misc]  # transformers has no types
+class ResumeEpochCallback(TrainerCallback):  # type: ignore[misc]  # transformers has no types
     """Lets a run that resumes within an epoch draw the rest of that epoch's order: the Trainer tells a sampler its epoch,
     but not through the wrapper that skips what was already trained, and the order would be that of the first epoch."""
 
@@ -113,7 +113,7 @@ class ResumedOrder(TrainerCallback):  # type: ignore[misc]  # transformers has n
         self.sampler.set_epoch(int(state.epoch or 0))
 
 
-def results(state: TrainerState, journal: Journal, rows: Rows) -> dict[str, Any]:
+def results(state: TrainerState, journal: MetricsCallback, rows: Rows) -> dict[str, Any]:
     """The run in figures. Losses are nats per trained token; tokens are those forwarded, in every pass over a row."""
     validations = [entry for entry in state.log_history if "eval_loss" in entry]
     losses = [entry["loss"] for entry in state.log_history if "loss" in entry]

@@ -20,10 +20,10 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from core.dialogue import Dialogue
 from core.messages import Frozen
-from training.mixture import Place, label, read_chosen
+from training.mixture import LineRef, label, read_chosen
 from training.packing import pack
 from training.render import HistoryReasoning, render
-from training.token_tree import Tree, chain, trees
+from training.token_tree import TokenTree, chain, trees
 
 FEATURES = Features(
     {
@@ -62,7 +62,7 @@ def cached_samples(
     cache: Path,
     files: Sequence[Path],
     inputs: Mapping[str, str],
-    chosen: Mapping[str, Sequence[Place]],
+    chosen: Mapping[str, Sequence[LineRef]],
     model: Path,
     settings: SampleSettings,
     workers: int,
@@ -98,7 +98,7 @@ def cut_turns(directory: Path) -> int:
     return sum(int(_column(split, "cut_turns").sum()) for split in load_from_disk(str(directory)).values())
 
 
-class Rows(torch.utils.data.Dataset[list[Tree]]):
+class Rows(torch.utils.data.Dataset[list[TokenTree]]):
     """The trees of a split packed into rows of at most `row_tokens` tokens; row None is one with nothing to train."""
 
     def __init__(self, split: Dataset, row_tokens: int) -> None:
@@ -108,7 +108,7 @@ class Rows(torch.utils.data.Dataset[list[Tree]]):
     def __len__(self) -> int:
         return len(self.members)
 
-    def __getitem__(self, row: int | None) -> list[Tree]:
+    def __getitem__(self, row: int | None) -> list[TokenTree]:
         return [NOTHING] if row is None else [tree_of(self.split[member]) for member in self.members[row]]
 
     def sums(self, column: str) -> list[int]:
@@ -130,12 +130,12 @@ class Rows(torch.utils.data.Dataset[list[Tree]]):
         return sum(sizes) / (len(sizes) * max(sizes))
 
 
-NOTHING = Tree(np.zeros(1, np.int64), np.zeros(1, np.int64), np.full(1, -1, np.int64), np.empty(0, np.int64))
+NOTHING = TokenTree(np.zeros(1, np.int64), np.zeros(1, np.int64), np.full(1, -1, np.int64), np.empty(0, np.int64))
 """One token to see and none to learn, for a rank that has to take part without having a row."""
 
 
-def tree_of(row: Mapping[str, Any]) -> Tree:
-    return Tree(*(np.asarray(row[name], np.int64) for name in ("input_ids", "starts", "parents", "trained")))
+def tree_of(row: Mapping[str, Any]) -> TokenTree:
+    return TokenTree(*(np.asarray(row[name], np.int64) for name in ("input_ids", "starts", "parents", "trained")))
 
 
 @dataclass(frozen=True)
@@ -146,7 +146,7 @@ class _Work:
     scratch: Path
     workers: int
 
-    def split(self, chosen: Sequence[Place]) -> Dataset:
+    def split(self, chosen: Sequence[LineRef]) -> Dataset:
         parts = list(range(self.workers))
         # What fails in a worker loses its message on the way: here, one dialogue shows whether the template fits …
         next(self.rows([0], len(chosen), chosen))
@@ -164,7 +164,7 @@ class _Work:
                 pass
             raise
 
-    def rows(self, parts: list[int], of: int, chosen: Sequence[Place]) -> Iterator[dict[str, Any]]:
+    def rows(self, parts: list[int], of: int, chosen: Sequence[LineRef]) -> Iterator[dict[str, Any]]:
         tokenizer = AutoTokenizer.from_pretrained(self.model)
         for part in parts:
             for dialogue in read_chosen(self.files, chosen[part::of]):
@@ -177,7 +177,7 @@ def _rows(dialogue: Dialogue, tokenizer: PreTrainedTokenizerBase, settings: Samp
         trees(rendering.samples, settings.row_tokens) if settings.share_prefixes else [*map(chain, rendering.samples)]
     )
     source, difficulty = label(dialogue)
-    nothing = Tree(*(np.empty(0, np.int64) for _ in range(4)))
+    nothing = TokenTree(*(np.empty(0, np.int64) for _ in range(4)))
     for number, tree in enumerate(made or [nothing]):
         first = number == 0
         yield {
@@ -199,7 +199,7 @@ def _rows(dialogue: Dialogue, tokenizer: PreTrainedTokenizerBase, settings: Samp
 
 def _key(
     inputs: Mapping[str, str],
-    chosen: Mapping[str, Sequence[Place]],
+    chosen: Mapping[str, Sequence[LineRef]],
     tokenizer: PreTrainedTokenizerBase,
     settings: SampleSettings,
 ) -> str:

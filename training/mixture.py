@@ -38,7 +38,7 @@ class MixtureSettings(Settings):
     skip_unlawful: bool = False
 
 
-class Place(NamedTuple):
+class LineRef(NamedTuple):
     """Where a dialogue stands: which of the files, and the byte at which its line begins."""
 
     file: int
@@ -50,8 +50,8 @@ class Mixture:
     """The chosen dialogues' places, in the order of the files, and how many of each pipeline: `sources` for training, `shared` left
     out of training because a validation dialogue has one of their tasks; `skipped` are unlawful lines by what is wrong."""
 
-    train: tuple[Place, ...]
-    validation: tuple[Place, ...]
+    train: tuple[LineRef, ...]
+    validation: tuple[LineRef, ...]
     validation_domains: tuple[str, ...]
     sources: dict[str, int]
     shared: int
@@ -76,7 +76,7 @@ class _Dialogue(BaseModel):
 class _Entry:
     """What is kept of a line. `tasks` are hashes of domain and goal."""
 
-    place: Place
+    place: LineRef
     dialogue_id: str
     pipeline: str
     domain: str
@@ -133,7 +133,7 @@ def mix(files: Sequence[Path], settings: MixtureSettings, seed: int) -> Mixture:
     )
 
 
-def read_chosen(files: Sequence[Path], chosen: Sequence[Place]) -> Iterator[Dialogue]:
+def read_chosen(files: Sequence[Path], chosen: Sequence[LineRef]) -> Iterator[Dialogue]:
     """The dialogues at these places of `files`. Raises RecordError where the files changed since they were chosen."""
     for place in chosen:
         yield read_jsonl_at(files[place.file], place.offset, Dialogue)
@@ -152,13 +152,13 @@ class _Survey:
     def read(self, number: int, file: Path) -> None:
         for offset, line_number, line in lines_of(file):
             try:
-                self._add(Place(number, offset), file, line_number, line)
+                self._add(LineRef(number, offset), file, line_number, line)
             except RecordError as error:
                 self._skip("no dialogue", str(error))
             except ContractError as error:
                 self._skip(error.kind, f"{file}, line {line_number}: the dialogue breaks the message contract: {error}")
 
-    def _add(self, place: Place, file: Path, line_number: int, line: bytes) -> None:
+    def _add(self, place: LineRef, file: Path, line_number: int, line: bytes) -> None:
         header = parse_line(file, line_number, line, _Dialogue)
         self.present[header.pipeline] += 1
         if not self.settings.weights.get(header.pipeline, 0) > 0:

@@ -34,7 +34,7 @@ FORWARDED = (
     "OMP_NUM_THREADS",
     "TOKENIZERS_PARALLELISM",
 )
-"""Beginnings of the names of variables that a machine reached over ssh is given; no token is among them."""
+"""StartStates of the names of variables that a machine reached over ssh is given; no token is among them."""
 
 
 class NodesSettings(Settings):

@@ -10,11 +10,11 @@ from torch.utils.data import Sampler
 
 from core.settings import UserError
 
-Shares = tuple[tuple[int | None, ...], ...]
+RankRows = tuple[tuple[int | None, ...], ...]
 """[rank][micro-step]: a row, or None where the rows do not suffice; that rank then takes part with nothing to train."""
 
 
-def share(rows: Sequence[int], costs: Sequence[float], ranks: int) -> Shares:
+def share(rows: Sequence[int], costs: Sequence[float], ranks: int) -> RankRows:
     """One optimizer step's rows over `ranks`. `costs` are the FLOPs (or any measure of time) of every row of the data.
 
     Under ZeRO-3 all ranks wait for each other in every micro-step, so the rows of one micro-step are alike in cost: sorting makes
@@ -54,7 +54,7 @@ class BalancedSampler(Sampler[int | None]):
         """Optimizer steps in an epoch."""
         return -(-len(self.costs) // self.batch)
 
-    def epoch_steps(self) -> Iterator[Shares]:
+    def epoch_steps(self) -> Iterator[RankRows]:
         """The optimizer steps of the epoch set last."""
         order = list(range(len(self.costs)))
         random.Random(f"{self.seed}/{self._epoch}").shuffle(order)

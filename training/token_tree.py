@@ -21,7 +21,7 @@ Ints = NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Tree:
+class TokenTree:
     """T tokens in C chains, or several trees side by side.
 
     `input_ids` [T]. Chain c is the tokens from `starts[c]` to `starts[c + 1]` (or T) and continues the token at `parents[c]`,
@@ -73,13 +73,13 @@ class Tree:
         return int((self.depths() + 1).sum())
 
 
-def chain(sample: Sample) -> Tree:
+def chain(sample: Sample) -> TokenTree:
     """A sample by itself. Its first token is never trained: nothing predicts it."""
     ids, trained = np.asarray(sample.input_ids, np.int64), np.asarray(sample.trained, np.int64)
-    return Tree(ids, np.zeros(1, np.int64), np.full(1, -1, np.int64), trained)
+    return TokenTree(ids, np.zeros(1, np.int64), np.full(1, -1, np.int64), trained)
 
 
-def merge(samples: Sequence[Sample]) -> Tree:
+def merge(samples: Sequence[Sample]) -> TokenTree:
     """One tree of samples with a common beginning. The loss over it is the sum of theirs: a token trained in several samples
     would have to count as often, which rendering excludes; an assertion says so."""
     assert samples, "a tree needs a sample"
@@ -105,12 +105,12 @@ def merge(samples: Sequence[Sample]) -> Tree:
     assert len(np.unique(positions)) == len(positions), "every token is trained once"
     lengths = np.array([len(piece) for piece in pieces])
     starts = np.concatenate([[0], np.cumsum(lengths)[:-1]])
-    return Tree(np.concatenate(pieces), starts, np.array(parents, np.int64), positions)
+    return TokenTree(np.concatenate(pieces), starts, np.array(parents, np.int64), positions)
 
 
-def trees(samples: Sequence[Sample], capacity: int) -> list[Tree]:
+def trees(samples: Sequence[Sample], capacity: int) -> list[TokenTree]:
     """As few trees of at most `capacity` tokens as their order allows. No sample may be longer than that."""
-    made: list[Tree] = []
+    made: list[TokenTree] = []
     group: list[Sample] = []
     for sample in samples:
         assert len(sample.input_ids) <= capacity, "over-long samples are cut when they are rendered"
@@ -122,11 +122,11 @@ def trees(samples: Sequence[Sample], capacity: int) -> list[Tree]:
     return [*made, merge(group)] if group else made
 
 
-def forest(members: Sequence[Tree]) -> Tree:
+def forest(members: Sequence[TokenTree]) -> TokenTree:
     """Trees side by side, in their order; nothing is seen across them."""
     offsets = np.cumsum([0, *(tree.size for tree in members)])[:-1]
     both = list(zip(members, offsets, strict=True))
-    return Tree(
+    return TokenTree(
         np.concatenate([tree.input_ids for tree in members]),
         np.concatenate([tree.starts + offset for tree, offset in both]),
         np.concatenate([np.where(tree.parents < 0, -1, tree.parents + offset) for tree, offset in both]),

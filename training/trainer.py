@@ -13,10 +13,10 @@ from transformers import Trainer, TrainerControl
 from training.attention import layout
 from training.dataset import Rows
 from training.sampler import BalancedSampler
-from training.token_tree import Tree, forest
+from training.token_tree import TokenTree, forest
 
 
-def collate(rows: list[list[Tree]]) -> dict[str, Any]:
+def collate(rows: list[list[TokenTree]]) -> dict[str, Any]:
     """One row as a batch: `input_ids` [1, T], the K positions `sources` whose next tokens are the `labels` [1, K], and what
     attention needs (training.attention.layout)."""
     (members,) = rows
@@ -86,7 +86,7 @@ class TreeTrainer(Trainer):  # type: ignore[misc]  # transformers has no types
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
         return metrics
 
-    def _losses(self, members: list[Tree]) -> tuple[torch.Tensor, ...]:
+    def _losses(self, members: list[TokenTree]) -> tuple[torch.Tensor, ...]:
         """The losses of the trained tokens of each tree of a row, in fp64."""
         inputs = self._prepare_inputs(collate([members]))
         with torch.no_grad(), self.compute_loss_context_manager():

@@ -23,7 +23,7 @@ from accelerate.utils import DistributedType
 from transformers import AutoTokenizer, EarlyStoppingCallback, PrinterCallback, TrainingArguments, set_seed
 
 from core.journal import write_json
-from training.callbacks import Journal, ResumedOrder, Work, results, row_costs
+from training.callbacks import EpochCost, MetricsCallback, ResumeEpochCallback, results, row_costs
 from training.dataset import Rows, load_samples
 from training.model import load
 from training.model_shape import ModelShape
@@ -47,7 +47,7 @@ def train(directory: Path, settings: TrainSettings) -> None:
     dtype = torch.bfloat16 if arguments.bf16 else torch.float32
     model = load(directory / UNTRAINED, settings.attention, settings.model.experts, dtype)
     peak = settings.peak_tflops * 1e12 * ranks if settings.peak_tflops else None
-    journal = Journal(directory, Work.of(rows, shape, peak))
+    journal = MetricsCallback(directory, EpochCost.of(rows, shape, peak))
     stopping = [EarlyStoppingCallback(early_stopping_patience=settings.patience)] if settings.patience else []
     trainer = TreeTrainer(
         rows,
@@ -57,7 +57,7 @@ def train(directory: Path, settings: TrainSettings) -> None:
         model=model,
         args=arguments,
         processing_class=AutoTokenizer.from_pretrained(directory / UNTRAINED),
-        callbacks=[journal, ResumedOrder(sampler), *stopping],
+        callbacks=[journal, ResumeEpochCallback(sampler), *stopping],
     )
     journal.trainer = trainer
     trainer.remove_callback(PrinterCallback)

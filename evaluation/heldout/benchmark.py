@@ -23,19 +23,27 @@ from core.messages import ContractError, ToolCall, ToolSpec
 from core.settings import Settings, UserError, closest, typed
 from evaluation.benchmark import Context
 from evaluation.heldout.databases import Databases, Domains, DomainSettings
-from evaluation.heldout.tasks import NO_FAULT, AxesSettings, Cell, Condition, Posed, Writer, conditions
+from evaluation.heldout.tasks import (
+    NO_FAULT,
+    AxesSettings,
+    Condition,
+    ConditionCell,
+    HeldoutDialogue,
+    HeldoutTaskWriter,
+    conditions,
+)
 from evaluation.metrics.pass_at_k import pass_1_by_category
 from evaluation.transcripts import write_transcript
 from evaluation.trials import Progress, TrialRecord, open_journal, read_trials, settled
 from generation.dialogue.rollout import Rollout
-from generation.dialogue.setup import Cast, RolloutSettings, Scene
+from generation.dialogue.setup import RoleModels, RolloutContext, RolloutSettings
 from generation.dialogue.user import UserSettings
 from generation.environments.faulty import ToolFaults
-from generation.environments.sql import SqlWorlds
+from generation.environments.sql import SqlEnvironmentFactory
 from generation.llm.base import LLM, LLMError
 from generation.llm.meter import Meter
 from generation.llm.openai import OpenAILLM
-from generation.pipeline import Subject
+from generation.pipeline import DomainTools
 from generation.runner import run_workers
 from generation.seeds.base import Seeds
 from generation.tasks.writer import TaskSettings
@@ -85,8 +93,8 @@ class HeldoutSettings(Settings):
 class Trial:
     """One dialogue to hold with one sampling seed."""
 
-    posed: Posed
-    subject: Subject
+    posed: HeldoutDialogue
+    subject: DomainTools
     number: int
 
     @property
@@ -107,13 +115,13 @@ class Heldout:
     def run(self, context: Context, directory: Path, progress: Progress | None = None) -> list[TrialRecord]:
         """Raises UserError where tasks on trained databases are asked for and the generation run is not known, where an unseen
         database was trained on, and where no task can be written for a condition."""
-        return asyncio.run(Session(self, context, directory).run(progress))
+        return asyncio.run(HeldoutRun(self, context, directory).run(progress))
 
     def figures(self, records: Sequence[TrialRecord]) -> dict[str, float | None]:
         return pass_1_by_category(records)
 
 
-class Session:
+class HeldoutRun:
     """One evaluation of one endpoint. The tools of `context.generation` are met again on its databases, its goals are not."""
 
     def __init__(self, benchmark: Heldout, context: Context, directory: Path) -> None:
@@ -128,8 +136,8 @@ class Session:
             max_tools=settings.max_tools, rows_per_table=settings.rows_per_table, seed=settings.seed
         )
         self.domains = Domains(benchmark.databases, self.partner, context, reading, shared / "toolsets.jsonl")
-        self.worlds = SqlWorlds(settings.row_cap, settings.time_limit_s)
-        self.writer = Writer(
+        self.worlds = SqlEnvironmentFactory(settings.row_cap, settings.time_limit_s)
+        self.writer = HeldoutTaskWriter(
             self.partner,
             self.worlds,
             settings.tasks,
@@ -184,7 +192,7 @@ class Session:
     async def _trials(self) -> list[Trial]:
         found = await self.domains.find(self.settings.categories)
         cells = [
-            Cell(databases, varied, condition, domains)
+            ConditionCell(databases, varied, condition, domains)
             for databases, domains in found.items()
             for varied, condition in self.settings.conditions()
         ]
@@ -235,14 +243,14 @@ class Session:
         messages = [message.model_dump(exclude_none=True) for message in dialogue.messages]
         return write_transcript(self.directory, record, _notes(posed, checks), messages)
 
-    def _scene(self, trial: Trial, agent: Meter) -> Scene:
+    def _scene(self, trial: Trial, agent: Meter) -> RolloutContext:
         settings, partner = self.settings, Meter(self.partner)
         posed, name = trial.posed, trial.posed.draft.dialogue_id
-        return Scene(
+        return RolloutContext(
             domain=trial.subject.domain,
             world=self.writer.world(trial.subject, posed.fault, name, partner),
             executable=True,
-            cast=replace(Cast.of(partner), agent=agent),
+            cast=replace(RoleModels.of(partner), agent=agent),
             tasks=settings.tasks.model_copy(update={"count": {len(posed.draft.tasks): 1.0}}),
             rollout=settings.rollout,
             user=settings.user,
@@ -250,7 +258,7 @@ class Session:
         )
 
 
-async def _checks(dialogue: Dialogue, posed: Posed, scene: Scene) -> list[Check]:
+async def _checks(dialogue: Dialogue, posed: HeldoutDialogue, scene: RolloutContext) -> list[Check]:
     """What decides the trial; the first that failed says why."""
     played, posed_tasks = len(dialogue.task_starts), len(posed.draft.tasks)
     if dialogue.stop != "complete":
@@ -265,14 +273,14 @@ def _partners_failure(stop: str) -> str | None:
     return stop if stop.startswith("user: ") and not stop.startswith("user: not done") else None
 
 
-def _stop_reason(dialogue: Dialogue, posed: Posed) -> str:
+def _stop_reason(dialogue: Dialogue, posed: HeldoutDialogue) -> str:
     if _partners_failure(dialogue.stop):
         return "infrastructure"
     played, posed_tasks = len(dialogue.task_starts), len(posed.draft.tasks)
     return dialogue.stop if dialogue.stop != "complete" or played == posed_tasks else f"after {played} tasks"
 
 
-def _notes(posed: Posed, checks: Sequence[Check]) -> list[str]:
+def _notes(posed: HeldoutDialogue, checks: Sequence[Check]) -> list[str]:
     """What was asked, what solves it, and what was found wrong."""
     lines = [", ".join(f"{axis} {value}" for axis, value in posed.axes.items() if value)]
     for number, task in enumerate(posed.draft.tasks):

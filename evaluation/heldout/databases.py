@@ -13,7 +13,7 @@ from core.settings import Settings, UserError
 from evaluation.benchmark import Context
 from generation.llm.base import LLM, LLMError
 from generation.llm.meter import Meter
-from generation.pipeline import Subject
+from generation.pipeline import DomainTools
 from generation.run import subjects
 from generation.seeds.base import Seeds
 from generation.tools.from_questions import ToolmakingSettings, make_tools
@@ -46,7 +46,7 @@ class Domains:
         runs = (*context.seen, *([context.generation] if context.generation else []))
         self.runs = tuple(dict.fromkeys(runs))
 
-    async def find(self, categories: Sequence[Databases]) -> dict[Databases, tuple[Subject, ...]]:
+    async def find(self, categories: Sequence[Databases]) -> dict[Databases, tuple[DomainTools, ...]]:
         """The domains of each category, with the goals of all training data of this run as goals not to pose again, so that all
         its models can be given the same tasks. Raises UserError where one has no domain."""
         trained = {
@@ -67,7 +67,9 @@ class Domains:
         seen = frozenset(goal for run in self.runs for goal in _goals(run))
         return {databases: self._subjects(databases, toolsets, seen) for databases, toolsets in made.items()}
 
-    def _subjects(self, databases: Databases, toolsets: Sequence[Toolset], seen: frozenset[str]) -> tuple[Subject, ...]:
+    def _subjects(
+        self, databases: Databases, toolsets: Sequence[Toolset], seen: frozenset[str]
+    ) -> tuple[DomainTools, ...]:
         found = subjects(toolsets, self.settings.rows_per_table, self.settings.seed)
         if not found:
             why = "; ".join(f"{each.domain}: {', '.join(each.refused) or 'no tools'}" for each in toolsets)

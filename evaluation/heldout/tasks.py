@@ -21,12 +21,12 @@ from core.messages import Frozen
 from core.settings import Settings, UserError
 from evaluation.heldout.databases import Databases
 from evaluation.metrics.scores import DATABASE, DATABASES, VARIED
-from generation.environments.base import Environment, World, Worlds
+from generation.environments.base import DomainEnvironment, Environment, EnvironmentFactory
 from generation.environments.distortion import other_name
-from generation.environments.faulty import FaultyWorlds, ToolFaults
+from generation.environments.faulty import FaultyEnvironmentFactory, ToolFaults
 from generation.llm.base import LLM, LLMError, UnusableAnswerError
 from generation.llm.meter import Meter
-from generation.pipeline import Subject
+from generation.pipeline import DomainTools
 from generation.tasks.mentions import tells
 from generation.tasks.writer import TaskSettings, TaskWriter
 
@@ -71,7 +71,7 @@ def conditions(base: Condition, axes: AxesSettings) -> Iterator[tuple[str, Condi
                 yield axis, base.model_copy(update={axis: value})
 
 
-class Posed(Frozen):
+class HeldoutDialogue(Frozen):
     """One dialogue to hold: a draft with its tasks. `axes` are as in the trial's record."""
 
     category: str
@@ -85,29 +85,29 @@ class Posed(Frozen):
         return f"{self.category}/{self.draft.dialogue_id}"
 
 
-class Drafted(Frozen):
+class DraftResult(Frozen):
     """What came of one draft: what is posed, or None where it was given up. Who writes the tasks may answer otherwise when asked
     again, so that a draft is made once."""
 
     key: str
-    posed: Posed | None = None
+    posed: HeldoutDialogue | None = None
 
 
 @dataclass(frozen=True)
-class Cell:
+class ConditionCell:
     """One condition on one kind of databases."""
 
     databases: Databases
     varied: str
     condition: Condition
-    subjects: tuple[Subject, ...]
+    subjects: tuple[DomainTools, ...]
 
     @property
     def category(self) -> str:
         value = getattr(self.condition, self.varied) if self.varied else ""
         return f"{self.databases},{self.varied}={value}" if self.varied else self.databases
 
-    def subject(self, number: int) -> Subject:
+    def subject(self, number: int) -> DomainTools:
         return self.subjects[number % len(self.subjects)]
 
     def name(self, number: int) -> str:
@@ -118,13 +118,13 @@ class Cell:
         return f"{where}-{number:04d}"
 
 
-class Writer:
+class HeldoutTaskWriter:
     """Writes the tasks of cells and keeps what came of each draft in `path`. `faults` are the shares of each kind of fault."""
 
     def __init__(
         self,
         partner: LLM,
-        worlds: Worlds,
+        worlds: EnvironmentFactory,
         tasks: TaskSettings,
         faults: Mapping[str, ToolFaults],
         seed: int,
@@ -139,12 +139,12 @@ class Writer:
         self.slots = asyncio.Semaphore(concurrency)
         self.path = path
 
-    async def write(self, cells: Iterable[Cell], dialogues: int) -> list[Posed]:
+    async def write(self, cells: Iterable[ConditionCell], dialogues: int) -> list[HeldoutDialogue]:
         """Up to `dialogues` of each cell. Raises UserError for a cell of which none can be written, and where the partner does
         not answer."""
-        found: list[Posed] = []
+        found: list[HeldoutDialogue] = []
         with Journal(self.path, lambda line: str(line["key"])) as journal:
-            kept = {drafted.key: drafted for drafted in read_jsonl(self.path, Drafted)}
+            kept = {drafted.key: drafted for drafted in read_jsonl(self.path, DraftResult)}
             for cell in cells:
                 cell_found = await self._write(cell, dialogues, kept, journal)
                 if not cell_found:
@@ -155,10 +155,12 @@ class Writer:
                 found += cell_found
         return found
 
-    async def _write(self, cell: Cell, dialogues: int, kept: Mapping[str, Drafted], journal: Journal) -> list[Posed]:
+    async def _write(
+        self, cell: ConditionCell, dialogues: int, kept: Mapping[str, DraftResult], journal: Journal
+    ) -> list[HeldoutDialogue]:
         """Drafts in waves, each of as many as are still missing: the same ones whatever the concurrency. Those that are kept, given
         up ones too, are not made again: every model and every resumed run gets the same tasks."""
-        found: list[Posed] = []
+        found: list[HeldoutDialogue] = []
         begun = 0
         while len(found) < dialogues and begun < dialogues * _WAVES:
             numbers = range(begun, begun + dialogues - len(found))
@@ -178,11 +180,11 @@ class Writer:
                     journal.append(drafted, drafted.key)
         return found
 
-    async def _drafted(self, cell: Cell, number: int, kept: Mapping[str, Drafted]) -> Drafted:
+    async def _drafted(self, cell: ConditionCell, number: int, kept: Mapping[str, DraftResult]) -> DraftResult:
         key = f"{cell.category}/{cell.name(number)}"
-        return kept.get(key) or Drafted(key=key, posed=await self._draft(cell, number))
+        return kept.get(key) or DraftResult(key=key, posed=await self._draft(cell, number))
 
-    async def _draft(self, cell: Cell, number: int) -> Posed | None:
+    async def _draft(self, cell: ConditionCell, number: int) -> HeldoutDialogue | None:
         """Dialogue `number` of a cell; None where its tasks cannot be written, or not solved under the cell's faults."""
         name, subject = cell.name(number), cell.subject(number)
         condition = cell.condition
@@ -195,9 +197,11 @@ class Writer:
         )
         axes = {key: str(value) for key, value in condition.model_dump().items()}
         axes |= {VARIED: cell.varied, DATABASES: cell.databases, DATABASE: subject.domain.name}
-        return Posed(category=cell.category, databases=cell.databases, fault=condition.fault, axes=axes, draft=draft)
+        return HeldoutDialogue(
+            category=cell.category, databases=cell.databases, fault=condition.fault, axes=axes, draft=draft
+        )
 
-    async def _tasks(self, subject: Subject, cell: Cell, name: str) -> tuple[Task, ...]:
+    async def _tasks(self, subject: DomainTools, cell: ConditionCell, name: str) -> tuple[Task, ...]:
         """As many tasks as the condition wants, each proved in the state that solving those before it leaves; none where one
         cannot be had."""
         meter = Meter(self.partner)
@@ -221,7 +225,7 @@ class Writer:
             environment.close()
         return tuple(tasks)
 
-    async def _fits(self, tasks: Sequence[Task], subject: Subject, condition: Condition, name: str) -> bool:
+    async def _fits(self, tasks: Sequence[Task], subject: DomainTools, condition: Condition, name: str) -> bool:
         """Whether a fault strikes whoever solves the tasks, who can solve them nevertheless."""
         meter = Meter(self.partner)
         environment = self.world(subject, condition.fault, name, meter).open()
@@ -230,13 +234,13 @@ class Writer:
         finally:
             environment.close()
 
-    def world(self, subject: Subject, fault: str, name: str, meter: Meter) -> World:
+    def world(self, subject: DomainTools, fault: str, name: str, meter: Meter) -> DomainEnvironment:
         """The world of one dialogue, the same for all models and trials: its faults belong to the task."""
         if fault == NO_FAULT:
             return self.worlds.world(subject.toolset, meter, name)
         seed = int.from_bytes(hashlib.sha256(f"{self.seed}/{name}".encode()).digest()[:4])
         shares = self.faults[fault].model_dump()
-        return FaultyWorlds(self.worlds, shares, seed, fixed=True).world(subject.toolset, meter, name)
+        return FaultyEnvironmentFactory(self.worlds, shares, seed, fixed=True).world(subject.toolset, meter, name)
 
 
 async def recoverable(tasks: Sequence[Task], environment: Environment) -> bool:

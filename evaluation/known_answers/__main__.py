@@ -7,9 +7,9 @@ import asyncio
 from collections.abc import Callable
 
 from evaluation.known_answers import bfcl_model, tau2_model
-from evaluation.known_answers.server import Brain, serve
+from evaluation.known_answers.server import AnswerPolicy, serve
 
-BRAINS: dict[str, Callable[[], Brain]] = {
+BRAINS: dict[str, Callable[[], AnswerPolicy]] = {
     "bfcl": bfcl_model.GroundTruth,
     "bfcl-by-opening": lambda: bfcl_model.GroundTruth(by_opening=True),
     "bfcl-half": lambda: bfcl_model.half_broken(bfcl_model.GroundTruth()),

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from evaluation.known_answers.literals import as_java, as_javascript
-from evaluation.known_answers.server import Brain, Reply, call, say
+from evaluation.known_answers.server import AnswerPolicy, Reply, call, say
 
 PYTHON = Path(".venv-bfcl/bin/python")
 DOCS = {
@@ -42,7 +42,7 @@ UNSATISFIABLE = frozenset(
 
 
 @dataclass(frozen=True)
-class Known:
+class GroundTruthTask:
     """A task with its ground truth: calls by turn, allowed arguments, or (memory) texts one of which must be told. `openings`
     are the user messages of its first turn, `tools` the names offered in it (not of memory); `types` the declared types of a
     single tool's parameters."""
@@ -76,11 +76,11 @@ class GroundTruth:
         (data,) = python.absolute().parent.parent.glob("lib/python3*/site-packages/bfcl_eval/data")
         self.tasks = {task.name: task for task in _tasks(data)}
         self._by_id = not by_opening
-        self._openings: dict[tuple[tuple[str, ...], frozenset[str]], Known] = {}
+        self._openings: dict[tuple[tuple[str, ...], frozenset[str]], GroundTruthTask] = {}
         for task in self.tasks.values():
             self._openings.setdefault((task.openings, task.tools), task)
 
-    def task(self, body: dict[str, Any]) -> Known:
+    def task(self, body: dict[str, Any]) -> GroundTruthTask:
         """Raises KeyError for a request that belongs to no task."""
         if self._by_id and body.get("request_id"):
             return self.tasks[body["request_id"].split("/")[1]]
@@ -107,7 +107,7 @@ class GroundTruth:
         return call(*(_accepted(answer, task, schemas) for answer in task.truth))
 
 
-def half_broken(truth: GroundTruth) -> Brain:
+def half_broken(truth: GroundTruth) -> AnswerPolicy:
     """The same, but wrong on every task with an odd number in its category."""
 
     def brain(body: dict[str, Any]) -> Reply:
@@ -121,7 +121,7 @@ def half_broken(truth: GroundTruth) -> Brain:
     return brain
 
 
-def _tasks(data: Path) -> Iterator[Known]:
+def _tasks(data: Path) -> Iterator[GroundTruthTask]:
     for path in sorted(data.glob("BFCL_v4_*.json")):
         category = path.stem.removeprefix("BFCL_v4_")
         if category not in ("format_sensitivity", "web_search", "memory"):
@@ -132,7 +132,7 @@ def _tasks(data: Path) -> Iterator[Known]:
             yield from _of_file(data / f"memory_prereq_conversation/memory_{scenario}.json", f"memory_{backend}")
 
 
-def _of_file(path: Path, category: str) -> Iterator[Known]:
+def _of_file(path: Path, category: str) -> Iterator[GroundTruthTask]:
     answers = path.parent / "possible_answer" / path.name
     truths = [line["ground_truth"] for line in _lines(answers)] if answers.is_file() else None
     for position, entry in enumerate(_lines(path)):
@@ -144,7 +144,7 @@ def _of_file(path: Path, category: str) -> Iterator[Known]:
         types = tools[0]["parameters"]["properties"] if len(tools) == 1 else {}
         offered = [tool["name"].replace(".", "_") for tool in tools] or _offered(entry, path.parent)
         # Some answers have ids of another form; their order is that of the tasks.
-        yield Known(name, openings, frozenset(offered), truths[position] if truths else None, types)
+        yield GroundTruthTask(name, openings, frozenset(offered), truths[position] if truths else None, types)
 
 
 def _offered(entry: dict[str, Any], data: Path) -> list[str]:
@@ -160,7 +160,7 @@ def _lines(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
-def _multi_turn(task: Known, body: dict[str, Any]) -> Reply:
+def _multi_turn(task: GroundTruthTask, body: dict[str, Any]) -> Reply:
     if body["messages"][-1]["role"] != "user":
         return say(f"{task.name}{MARK} is done.")
     turn = sum(message["role"] == "user" for message in body["messages"]) - 1
@@ -173,7 +173,7 @@ def _multi_turn(task: Known, body: dict[str, Any]) -> Reply:
     return reply
 
 
-def _memory(task: Known, body: dict[str, Any]) -> Reply:
+def _memory(task: GroundTruthTask, body: dict[str, Any]) -> Reply:
     """A prerequisite conversation leaves its name in the memory; a question is answered with all accepted texts."""
     if "prereq" not in task.category:
         return say("; ".join(task.truth))
@@ -189,7 +189,7 @@ def _memory(task: Known, body: dict[str, Any]) -> Reply:
 
 
 def _accepted(
-    answer: dict[str, dict[str, list[Any]]], task: Known, schemas: dict[str, Any]
+    answer: dict[str, dict[str, list[Any]]], task: GroundTruthTask, schemas: dict[str, Any]
 ) -> tuple[str, dict[str, Any]]:
     """The first accepted value of each declared parameter; "" stands for leaving it out, which a required one cannot be."""
     ((dotted, parameters),) = answer.items()

@@ -17,7 +17,7 @@ MODEL = "replay_model/x"
 Reply = dict[str, Any]
 """An assistant message, perhaps with its own "finish_reason"; or {"status", "message"}, which refuses the request, perhaps with a
 "code" and "headers" of its own; or {"answer"}, a body that is sent as it is; or {"hang": True}, one whose bytes never end."""
-Brain = Callable[[dict[str, Any]], Reply]
+AnswerPolicy = Callable[[dict[str, Any]], Reply]
 """Decides from the request's body, to which the server adds "request_id": the X-Request-Id header, or ""."""
 
 
@@ -45,7 +45,7 @@ def call(*calls: tuple[str, Any], reasoning: str | None = None) -> Reply:
 
 
 def application(
-    brain: Brain, seen: list[dict[str, Any]] | None = None, key: Callable[[], str] = lambda: ""
+    brain: AnswerPolicy, seen: list[dict[str, Any]] | None = None, key: Callable[[], str] = lambda: ""
 ) -> web.Application:
     """The HTTP side of a brain; request bodies are appended to `seen`. Where there is a `key`, only who has it is told which models
     are served. GET /figures tells how many requests there were."""
@@ -105,7 +105,7 @@ def _completion(reply: Reply, model: str) -> dict[str, Any]:
     }
 
 
-async def serve(brain: Brain, port: int) -> None:
+async def serve(brain: AnswerPolicy, port: int) -> None:
     """On 127.0.0.1, until the process is ended."""
     runner = web.AppRunner(application(brain), access_log=None)
     await runner.setup()
@@ -119,7 +119,7 @@ class ReplayServer:
 
     key = ""
 
-    def __init__(self, brain: Brain) -> None:
+    def __init__(self, brain: AnswerPolicy) -> None:
         self.requests: list[dict[str, Any]] = []
         self.port = 0
         self.brain = brain

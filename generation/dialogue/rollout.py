@@ -9,7 +9,7 @@ from random import Random
 from core.dialogue import Dialogue, StateProof, Task, calls
 from core.messages import AssistantMessage, ContractError, Message, ToolCall, ToolMessage, UserMessage
 from generation.dialogue.agent import Agent, agent_system_message
-from generation.dialogue.setup import Scene
+from generation.dialogue.setup import RolloutContext
 from generation.dialogue.user import SimulatedUser
 from generation.environments.base import Environment
 from generation.llm.base import UnusableAnswerError
@@ -24,7 +24,7 @@ class StoppedError(Exception):
 class Rollout:
     """Plays one dialogue on from where it stands: from nothing, from given tasks, from messages that are there already."""
 
-    def __init__(self, dialogue: Dialogue, scene: Scene) -> None:
+    def __init__(self, dialogue: Dialogue, scene: RolloutContext) -> None:
         self.draft = dialogue
         self.scene = scene
         self.messages: list[Message] = list(dialogue.messages) or [agent_system_message(scene.domain.name)]

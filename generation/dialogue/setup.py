@@ -11,7 +11,7 @@ from pydantic import Field
 from core.dialogue import Dialogue
 from core.settings import Settings
 from generation.dialogue.user import UserSettings
-from generation.environments.base import World
+from generation.environments.base import DomainEnvironment
 from generation.llm.meter import Meter
 from generation.tasks.writer import Domain, TaskSettings, TaskWriter
 
@@ -31,7 +31,7 @@ class RolloutSettings(Settings):
 
 
 @dataclass(frozen=True)
-class Cast:
+class RoleModels:
     """Which model plays which role."""
 
     task_writer: Meter
@@ -40,20 +40,20 @@ class Cast:
     judge: Meter
 
     @classmethod
-    def of(cls, meter: Meter) -> Cast:
+    def of(cls, meter: Meter) -> RoleModels:
         """One model in every role."""
         return cls(meter, meter, meter, meter)
 
 
 @dataclass(frozen=True)
-class Scene:
+class RolloutContext:
     """What one dialogue is made with. `executable` says that the world really runs its tools; everything random derives from
     `seed`, which belongs to this dialogue alone; `keep` is given what there is of a dialogue that cannot be finished."""
 
     domain: Domain
-    world: World
+    world: DomainEnvironment
     executable: bool
-    cast: Cast
+    cast: RoleModels
     tasks: TaskSettings
     rollout: RolloutSettings
     user: UserSettings

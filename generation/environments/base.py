@@ -67,7 +67,7 @@ class Environment(Protocol):
         ...
 
 
-class World(Protocol):
+class DomainEnvironment(Protocol):
     """A domain's initial state and tools, from which each dialogue opens its own environment."""
 
     domain: str
@@ -80,14 +80,14 @@ class World(Protocol):
     def close(self) -> None: ...
 
 
-class Worlds(Protocol):
+class EnvironmentFactory(Protocol):
     """A kind of environment: makes the world of a toolset. One per pipeline; cheap to construct. `engine` is that of the
     toolsets it can run; None: any."""
 
     executable: bool
     engine: str | None
 
-    def world(self, toolset: Toolset, meter: Meter, dialogue_id: str) -> World:
+    def world(self, toolset: Toolset, meter: Meter, dialogue_id: str) -> DomainEnvironment:
         """The world in which this dialogue happens; `meter` is there for environments that a model simulates."""
         ...
 

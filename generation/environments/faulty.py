@@ -17,7 +17,7 @@ from pydantic import Field
 
 from core.messages import Message, ToolSpec
 from core.settings import Settings, typed
-from generation.environments.base import Environment, PastCall, ToolResult, World, Worlds
+from generation.environments.base import DomainEnvironment, Environment, EnvironmentFactory, PastCall, ToolResult
 from generation.environments.distortion import Chance, columns, other_name, partial_view, without_column
 from generation.llm.meter import Meter
 from generation.specs.naming import changes
@@ -40,15 +40,17 @@ class ToolFaults(Settings):
     partial_view: float = Field(default=0.0, ge=0, le=1)
 
 
-class FaultyWorlds:
-    """Implements generation.environments.base.Worlds around another kind of environment.
+class FaultyEnvironmentFactory:
+    """Implements generation.environments.base.EnvironmentFactory around another kind of environment.
 
     Each fault that a dialogue met is counted once, however often it is replayed, as "environment/injected_<kind>" among the
     flaws of the dialogue's meter. Proofs are made without faults (see `FaultyEnvironment.fork`). With `fixed` the bad tools
     are the same in all dialogues of a domain, whatever they call first: so whoever is measured meets the same ones.
     """
 
-    def __init__(self, inner: Worlds, shares: Mapping[str, float], seed: int = 0, fixed: bool = False) -> None:
+    def __init__(
+        self, inner: EnvironmentFactory, shares: Mapping[str, float], seed: int = 0, fixed: bool = False
+    ) -> None:
         """Raises UserError for an unknown kind of fault and for a share that is none."""
         self.inner = inner
         self.shares = typed(dict(shares), ToolFaults, "environment.shares")
@@ -57,18 +59,22 @@ class FaultyWorlds:
         self.executable = inner.executable
         self.engine = inner.engine
 
-    def world(self, toolset: Toolset, meter: Meter, dialogue_id: str) -> FaultyWorld:
+    def world(self, toolset: Toolset, meter: Meter, dialogue_id: str) -> FaultyDomainEnvironment:
         """Raises UserError where the inner kind does."""
-        return FaultyWorld(self.inner.world(toolset, meter, dialogue_id), self.shares, self.seed, meter, self.fixed)
+        return FaultyDomainEnvironment(
+            self.inner.world(toolset, meter, dialogue_id), self.shares, self.seed, meter, self.fixed
+        )
 
     def close(self) -> None:
         self.inner.close()
 
 
-class FaultyWorld:
+class FaultyDomainEnvironment:
     """One dialogue's world. It knows which of the dialogue's faults have been counted."""
 
-    def __init__(self, inner: World, shares: ToolFaults, seed: int, meter: Meter, fixed: bool = False) -> None:
+    def __init__(
+        self, inner: DomainEnvironment, shares: ToolFaults, seed: int, meter: Meter, fixed: bool = False
+    ) -> None:
         self.inner = inner
         self.shares = shares
         self.seed = seed
@@ -98,7 +104,7 @@ class FaultyWorld:
 class FaultyEnvironment:
     """`made` says how often each call (name and arguments as JSON) was made, in the order of the first times."""
 
-    def __init__(self, world: FaultyWorld, inner: Environment, made: dict[str, int]) -> None:
+    def __init__(self, world: FaultyDomainEnvironment, inner: Environment, made: dict[str, int]) -> None:
         self.tools = world.tools
         self.executable = inner.executable
         self._world = world

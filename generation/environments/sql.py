@@ -22,7 +22,7 @@ from generation.tools.toolset import Toolset
 _MAX_RESULT = 100_000  # characters
 
 
-class SqlWorld:
+class SqlDomainEnvironment:
     """A database file and its tools. Environments are copies in memory, used again once they are closed: their number,
     and so the memory (one copy of the database each), follows what is open at the same time."""
 
@@ -83,11 +83,11 @@ class SqlWorld:
 
 
 class SqlEnvironment:
-    """One dialogue's private state of a `SqlWorld`."""
+    """One dialogue's private state of a `SqlDomainEnvironment`."""
 
     executable = True
 
-    def __init__(self, world: SqlWorld, sandbox: Sandbox) -> None:
+    def __init__(self, world: SqlDomainEnvironment, sandbox: Sandbox) -> None:
         self.tools = world.tools
         self._world = world
         self._sandbox: Sandbox | None = sandbox
@@ -151,7 +151,7 @@ class SqlEnvironment:
             self._sandbox = None
 
 
-class SqlWorlds:
+class SqlEnvironmentFactory:
     """The worlds of a run's toolsets, each made on first use and shared by all its dialogues."""
 
     executable = True
@@ -165,14 +165,14 @@ class SqlWorlds:
             raise UserError(f"environment sql: time_limit_s={time_limit_s!r} was given; seconds above 0 are expected")
         self.row_cap = row_cap
         self.time_limit_s = time_limit_s
-        self._worlds: dict[str, SqlWorld] = {}
+        self._worlds: dict[str, SqlDomainEnvironment] = {}
 
-    def world(self, toolset: Toolset, meter: Meter, dialogue_id: str) -> SqlWorld:
+    def world(self, toolset: Toolset, meter: Meter, dialogue_id: str) -> SqlDomainEnvironment:
         """Raises UserError where the toolset does not fit its database (any more)."""
         if toolset.domain not in self._worlds:
             if toolset.database is None:
                 raise UserError(f"the toolset of {toolset.domain} names no database; engine sql needs one")
-            self._worlds[toolset.domain] = SqlWorld(
+            self._worlds[toolset.domain] = SqlDomainEnvironment(
                 toolset.domain, toolset.database, toolset.sql_tools, self.row_cap, self.time_limit_s
             )
         return self._worlds[toolset.domain]

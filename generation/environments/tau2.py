@@ -26,7 +26,7 @@ Key = tuple[str, str]
 """Kind of entity and its id."""
 
 
-class RefusedError(Exception):
+class ToolRefusedError(Exception):
     """A call that cannot be made; the message says why."""
 
 
@@ -71,7 +71,7 @@ class _Changed:
     canonical: str
 
 
-class Tau2World:
+class Tau2DomainEnvironment:
     """A domain's shared database and the tools of a toolset; opening an environment copies nothing."""
 
     def __init__(self, domain: str, tools: tuple[ToolSpec, ...], data: Any, kit: type[Any]) -> None:
@@ -111,11 +111,11 @@ class Tau2World:
 
 
 class Tau2Environment:
-    """One dialogue's private state of a `Tau2World`."""
+    """One dialogue's private state of a `Tau2DomainEnvironment`."""
 
     executable = True
 
-    def __init__(self, world: Tau2World, changes: dict[Key, _Changed]) -> None:
+    def __init__(self, world: Tau2DomainEnvironment, changes: dict[Key, _Changed]) -> None:
         self.tools = world.tools
         self._world = world
         self._changes = changes
@@ -125,7 +125,7 @@ class Tau2Environment:
         {"error": why} and leaves the state as it was."""
         try:
             content, self._changes = self._run(name, arguments)
-        except RefusedError as error:
+        except ToolRefusedError as error:
             # What was sent may hold half a character, which no file can.
             value = {"error": str(error).encode(errors="replace").decode()}
             return ToolResult(json.dumps(value, ensure_ascii=False), value, error=True)
@@ -141,9 +141,9 @@ class Tau2Environment:
         """(content, the changes after the call)."""
         spec = self._world.specs.get(name)
         if spec is None:
-            raise RefusedError(f"there is no tool {name!r}; there are: {', '.join(sorted(self._world.specs))}")
+            raise ToolRefusedError(f"there is no tool {name!r}; there are: {', '.join(sorted(self._world.specs))}")
         if problem := spec.argument_error(arguments):
-            raise RefusedError(f"invalid arguments: {problem}")
+            raise ToolRefusedError(f"invalid arguments: {problem}")
         drafts = self._drafts()
         kit = self._world.kit()
         kit.db = SimpleNamespace(**drafts)
@@ -153,7 +153,7 @@ class Tau2Environment:
             return content, self._commit(drafts)
         # The official code indexes and converts what it is given without looking, so anything can come out of it.
         except Exception as error:
-            raise RefusedError(_reason(error)) from error
+            raise ToolRefusedError(_reason(error)) from error
 
     def _drafts(self) -> dict[str, _Drafts]:
         changed: dict[str, dict[str, BaseModel]] = {kind: {} for kind in self._world.stored}
@@ -214,13 +214,13 @@ class Tau2Environment:
         """Nothing is held."""
 
 
-class Tau2Worlds:
+class Tau2EnvironmentFactory:
     """The worlds of toolsets made from `Tau2Seeds`."""
 
     executable = True
     engine: str | None = ENGINE
 
-    def world(self, toolset: Toolset, llm: LLM, dialogue_id: str) -> Tau2World:
+    def world(self, toolset: Toolset, llm: LLM, dialogue_id: str) -> Tau2DomainEnvironment:
         """Raises UserError for a toolset of another engine, domain or with tools of other names, and where inspect-evals is
         not installed."""
         domains = {domain.seed: domain for domain in DOMAINS.values()}
@@ -234,10 +234,10 @@ class Tau2Worlds:
         known = [tool.name for tool in tool_specs(domain)]
         if unknown := [tool.name for tool in toolset.tools if tool.name not in known]:
             raise UserError(f"{toolset.domain} has no tool {unknown[0]!r}; {closest(unknown[0], known)}")
-        return Tau2World(toolset.domain, toolset.tools, database(domain), toolkit(domain))
+        return Tau2DomainEnvironment(toolset.domain, toolset.tools, database(domain), toolkit(domain))
 
     def close(self) -> None:
-        """Worlds hold nothing."""
+        """EnvironmentFactory hold nothing."""
 
 
 def _whole_numbers(arguments: dict[str, Any], spec: ToolSpec) -> dict[str, Any]:

@@ -28,8 +28,8 @@ from generation.export.dedup import (
     signature,
     transcript_key,
 )
-from generation.export.index import Corpus, Entry
-from generation.export.provenance import Origin, origin
+from generation.export.index import DialogueIndex, Entry
+from generation.export.provenance import Provenance, origin
 from generation.export.report import Report, report
 from generation.export.text import canonical
 
@@ -71,7 +71,7 @@ def export(
 
     Raises UserError for a line that cannot be read and where nothing is left.
     """
-    with Corpus(files) as corpus:
+    with DialogueIndex(files) as corpus:
         detector = Detector(benchmarks, settings.contamination)
         scan = Scan(settings.dedup, detector)
         scan.read(corpus, watcher.step("reading", corpus.size))
@@ -102,10 +102,10 @@ class Scan:
         self.detector = detector
         self.entries: list[Entry] = []
         self.removals: list[Removal] = []
-        self.origins: list[Origin] = []
+        self.origins: list[Provenance] = []
         self._numbers: dict[str, int] = {}
 
-    def read(self, corpus: Corpus, on_bytes: Callable[[int], None]) -> None:
+    def read(self, corpus: DialogueIndex, on_bytes: Callable[[int], None]) -> None:
         for file, offset, dialogue in corpus.scan(on_bytes):
             self.entries.append(self._entry(file, offset, dialogue))
             if removal := self.detector.removal(dialogue):
@@ -137,7 +137,7 @@ class Scan:
         return number
 
 
-def _write(corpus: Corpus, kept: Sequence[Entry], directory: Path, on_line: Callable[[int], None]) -> None:
+def _write(corpus: DialogueIndex, kept: Sequence[Entry], directory: Path, on_line: Callable[[int], None]) -> None:
     """data/<pipeline>.jsonl as generated; messages/<pipeline>.jsonl and .parquet as chat messages; in order of id."""
     pipelines: defaultdict[str, list[Entry]] = defaultdict(list)
     for entry in kept:

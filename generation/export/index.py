@@ -51,7 +51,7 @@ def find_dialogues(path: Path) -> tuple[Path, ...]:
     return files
 
 
-class Corpus:
+class DialogueIndex:
     """Dialogue files, open for reading; a context manager."""
 
     def __init__(self, files: Sequence[Path]) -> None:
@@ -88,7 +88,7 @@ class Corpus:
     def dialogue(self, entry: Entry) -> Dialogue:
         return Dialogue.model_validate_json(self.line(entry))
 
-    def __enter__(self) -> Corpus:
+    def __enter__(self) -> DialogueIndex:
         return self
 
     def __exit__(

@@ -24,7 +24,7 @@ class UnusableAnswerError(Exception):
         self.problem = problem
 
 
-class RefusedError(ValueError):
+class RejectedAnswerError(ValueError):
     """An answer that could be read but does not hold: worth asking again, but not malformed."""
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from core.dialogue import RoleUsage, Usage
-from generation.llm.base import LLM, Completion, RefusedError, Request, UnusableAnswerError
+from generation.llm.base import LLM, Completion, RejectedAnswerError, Request, UnusableAnswerError
 from generation.llm.parsing.json_text import needs_repair
 
 T = TypeVar("T")
@@ -66,7 +66,7 @@ class Meter:
         self, request: Callable[[int, str], Request], read: Callable[[Completion], Awaitable[T]], attempts: int
     ) -> T:
         """Ask until an answer can be read. `request` makes attempt number i, given what was wrong with the last answer;
-        `read` raises ValueError for an answer that cannot be used, RefusedError for one that can be read but does not hold.
+        `read` raises ValueError for an answer that cannot be used, RejectedAnswerError for one that can be read but does not hold.
 
         Raises UnusableAnswerError, blaming the request's role, with every complaint; LLMError where no model answers.
         """
@@ -79,7 +79,7 @@ class Meter:
                 continue
             try:
                 answer = await read(completion)
-            except RefusedError as error:
+            except RejectedAnswerError as error:
                 complaints.append(str(error))
                 self._count(asked, *_repaired(asked, completion))
             except ValueError as error:

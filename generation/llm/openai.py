@@ -19,7 +19,7 @@ from core.settings import UserError, closest, typed
 from generation.llm.base import Completion, LLMError, Request, Role
 from generation.llm.parsing.completion import parse_completion
 from generation.llm.replicas import Limits
-from generation.llm.transport import Patience, PromptTooLongError, Transport
+from generation.llm.transport import PromptTooLongError, RetryPolicy, Transport
 
 ANSWERS_IN_JSON: tuple[Role, ...] = ("tool_maker", "task_writer", "user", "tool_simulator", "judge")
 """The roles whose requests come with the schema of the answer, where its shape is known."""
@@ -93,7 +93,9 @@ class OpenAILLM:
         self._seed = seed
         _refuse_no_room(max_in_flight, max_tokens_in_flight, role_max_in_flight or {})
         limits = Limits(max_in_flight, max_tokens_in_flight)
-        self._transport = Transport(base_urls, api_key_env, limits, Patience(timeout_s, retries, backoff_s, outage_s))
+        self._transport = Transport(
+            base_urls, api_key_env, limits, RetryPolicy(timeout_s, retries, backoff_s, outage_s)
+        )
         self._role_slots = {role: asyncio.Semaphore(most) for role, most in (role_max_in_flight or {}).items()}
         self._answer_tokens: dict[Role, float] = {}
         self._model = model

@@ -140,7 +140,7 @@ class Replica:
         return self.in_flight + 1 <= self._room and self.tokens + tokens <= (self.limits.tokens or math.inf)
 
 
-class Fleet:
+class ReplicaPool:
     """All servers. `probe` says whether a drained one is there again; it never raises."""
 
     def __init__(

@@ -19,7 +19,7 @@ from pydantic_core import PydanticSerializationError, to_json
 from core.settings import UserError
 from generation.llm.base import LLMError
 from generation.llm.parsing.completion import parse_models
-from generation.llm.replicas import Fleet, Limits, Replica
+from generation.llm.replicas import Limits, Replica, ReplicaPool
 
 T = TypeVar("T")
 
@@ -49,7 +49,7 @@ class TransientError(Exception):
 
 
 @dataclass(frozen=True)
-class Patience:
+class RetryPolicy:
     """`retries` more attempts, waiting `backoff_s` × 2^i with jitter between them; `timeout_s` bounds each, from when it is
     sent. `outage_s` is how long no server at all may answer."""
 
@@ -62,8 +62,8 @@ class Patience:
 class Transport:
     """Requests as JSON to one of `base_urls`; what a server is given at once is within `limits`."""
 
-    def __init__(self, base_urls: Sequence[str], api_key_env: str, limits: Limits, patience: Patience) -> None:
-        self.fleet = Fleet(base_urls, limits, patience.outage_s, self._is_there)
+    def __init__(self, base_urls: Sequence[str], api_key_env: str, limits: Limits, patience: RetryPolicy) -> None:
+        self.fleet = ReplicaPool(base_urls, limits, patience.outage_s, self._is_there)
         self._api_key_env = api_key_env
         self._patience = patience
         self._timeout = aiohttp.ClientTimeout(total=patience.timeout_s, sock_connect=CONNECT_TIMEOUT_S)

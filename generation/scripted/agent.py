@@ -14,9 +14,9 @@ from typing import Any
 from core.dialogue import PlannedCall, placeholder, resolve_arguments
 from core.messages import AssistantMessage, Message, ToolCall
 from generation.llm.contexts import AgentContext
-from generation.scripted.agent_hears import CLARIFY, Heard, confirmation, is_question, vaguely
+from generation.scripted.agent_hears import CLARIFY, UserIntent, confirmation, is_question, vaguely
 from generation.scripted.agent_reports import reason, report
-from generation.scripted.results import Made, calls_made, dig
+from generation.scripted.results import PastToolCall, calls_made, dig
 from generation.scripted.verbs import destroys
 from generation.specs.naming import changes, is_identifier
 
@@ -52,7 +52,7 @@ class Agent:
         self.messages = messages[context.task_start :]
         self.rng = rng
         self.error_rate = error_rate
-        self.heard = Heard(self.subgoals, self.messages)
+        self.heard = UserIntent(self.subgoals, self.messages)
         self.results: dict[int, Any] = {}
         self.attempts: list[Done] = []
         self._look_back()
@@ -64,7 +64,7 @@ class Agent:
             if done.index is not None and not done.failed:
                 self.results[done.index] = done.value
 
-    def _planned(self, made: Made) -> int | None:
+    def _planned(self, made: PastToolCall) -> int | None:
         """The number of the planned call that this is, the first that is not done yet."""
         for index, planned in enumerate(self.plan):
             if planned.tool == made.name and index not in self.results and self._arguments(planned) == made.arguments:

@@ -17,7 +17,7 @@ _TAKES_BACK = re.compile(
 _AGAIN = re.compile(r"\b(again|once more|another look|retry)\b")
 
 
-class Heard:
+class UserIntent:
     """`asked` are the subgoals that the user wants done by now, `vague` those asked for without their new value. Of what was said
     of a subgoal more than once the last counts."""
 

@@ -16,7 +16,7 @@ from core.dialogue import Blame, Bullet, PlannedCall, RubricClass, placeholder
 from core.messages import AssistantMessage, UserMessage
 from generation.llm.contexts import JudgeContext
 from generation.scripted.judge_reads import mentions, same, ungrounded
-from generation.scripted.results import Made, calls_made, dig, rows
+from generation.scripted.results import PastToolCall, calls_made, dig, rows
 from generation.specs.json_values import leaves
 from generation.specs.naming import changes
 
@@ -79,7 +79,7 @@ class Reading:
         self.task = context.task
         self.transcript = context.transcript
         self.made = calls_made(context.transcript)
-        self.found: dict[int, Made] = {}
+        self.found: dict[int, PastToolCall] = {}
         for index, planned in enumerate(self.task.plan):
             fitting = [made for made in self.made if made not in self.found.values() and self._fits(planned, made)]
             if fitting:
@@ -129,7 +129,7 @@ class Reading:
         made = self.found.get(index)
         return made is not None and (made.status == "done" or (made.status == "error" and self._owned_up(made)))
 
-    def _owned_up(self, made: Made) -> bool:
+    def _owned_up(self, made: PastToolCall) -> bool:
         """Whether the next words of the assistant report the error and offer a next step."""
         after = self.transcript[made.position + 1 :]
         words = next((m.content for m in after if isinstance(m, AssistantMessage) and not m.tool_calls), "")
@@ -137,7 +137,7 @@ class Reading:
 
     # Matching of calls to the plan.
 
-    def _fits(self, planned: PlannedCall, made: Made) -> bool:
+    def _fits(self, planned: PlannedCall, made: PastToolCall) -> bool:
         if made.name != planned.tool or made.arguments is None:
             return False
         if changes(planned.tool) and made.arguments.keys() - planned.arguments.keys():

@@ -15,7 +15,7 @@ _BROKEN = ("error", "exception", "failed", "traceback")
 
 
 @dataclass(frozen=True)
-class Made:
+class PastToolCall:
     """A call that was answered at message `position`: what it returned, parsed where it is JSON, and whether it did anything.
     `arguments` is None where they are no JSON object."""
 
@@ -26,10 +26,10 @@ class Made:
     status: Status
 
 
-def calls_made(messages: Sequence[Message]) -> list[Made]:
+def calls_made(messages: Sequence[Message]) -> list[PastToolCall]:
     """Every answered call, in the order of the answers."""
     open_calls: dict[str, ToolCall] = {}
-    made: list[Made] = []
+    made: list[PastToolCall] = []
     for position, message in enumerate(messages):
         if isinstance(message, AssistantMessage):
             open_calls |= {call.id: call for call in message.tool_calls or ()}
@@ -38,12 +38,12 @@ def calls_made(messages: Sequence[Message]) -> list[Made]:
     return made
 
 
-def _made(position: int, call: ToolCall, content: str) -> Made:
+def _made(position: int, call: ToolCall, content: str) -> PastToolCall:
     value = json_or_text(content)
     try:
-        return Made(position, call.name, call.parsed(), value, status(value))
+        return PastToolCall(position, call.name, call.parsed(), value, status(value))
     except ContractError:
-        return Made(position, call.name, None, value, "error")
+        return PastToolCall(position, call.name, None, value, "error")
 
 
 def status(value: Any) -> Status:

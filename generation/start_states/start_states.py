@@ -1,4 +1,4 @@
-"""Start states: dialogues of any origin to go on from — tasks to play, conversations to extend, turns to fork at.
+"""StartState states: dialogues of any origin to go on from — tasks to play, conversations to extend, turns to fork at.
 
 A line of the file is a dialogue of ours, whole or in the making (of dialogues.jsonl, or in a line of rejected.jsonl), or any
 conversation in OpenAI's format: {"messages": […]} with, where known, "tools", "tasks", "domain" and an id. What is missing is made.
@@ -39,7 +39,7 @@ class StartSettings(Settings):
 
 
 @dataclass(frozen=True)
-class Start:
+class StartState:
     """One line of the file. `dialogue` is None where it cannot be used, for the reason in `problem`."""
 
     parent: str
@@ -47,7 +47,7 @@ class Start:
     problem: str = ""
 
 
-def read_starts(path: Path) -> tuple[Start, ...]:
+def read_starts(path: Path) -> tuple[StartState, ...]:
     """Every line of the file; a line that cannot be used keeps its place, so that nothing is lost silently. Raises UserError where
     there is no such file or nothing in it."""
     if not path.is_file():
@@ -59,18 +59,18 @@ def read_starts(path: Path) -> tuple[Start, ...]:
     return starts
 
 
-def _read(line: bytes, number: int, path: Path) -> Start:
+def _read(line: bytes, number: int, path: Path) -> StartState:
     where = f"{path.stem}-{number}"
     try:
         dialogue = _dialogue(json.loads(line.decode("utf-8-sig")), where)
         dialogue.model_dump_json()  # half a surrogate pair, which no file could hold, must not come to light at the end
-        return Start(dialogue.dialogue_id, dialogue)
+        return StartState(dialogue.dialogue_id, dialogue)
     except ValidationError as error:
         first = error.errors()[0]
         problem = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
     except (ValueError, RecursionError) as error:
         problem = str(error)
-    return Start(where, None, f"{path}, line {number}: {problem}".encode(errors="replace").decode())
+    return StartState(where, None, f"{path}, line {number}: {problem}".encode(errors="replace").decode())
 
 
 def _dialogue(raw: Any, where: str) -> Dialogue:

@@ -9,14 +9,14 @@ from typing import Any
 
 from core.dialogue import PlannedCall, resolve_arguments
 from generation.environments.base import Environment
-from generation.llm.base import RefusedError
+from generation.llm.base import RejectedAnswerError
 from generation.tasks.mentions import tells
 
 MAX_TOLD_ROWS = 3
 """A user is told values of at most this many rows; a task that asks for more is refused as not checkable."""
 
 
-class ProofError(RefusedError):
+class ProofError(RejectedAnswerError):
     """The plan does not solve anything that could be checked; the message says why."""
 
 

@@ -16,7 +16,7 @@ from core.messages import AssistantMessage, Frozen, Message, ToolMessage, UserMe
 from core.settings import Settings
 from generation.database.schema import DatabaseSchema
 from generation.environments.base import Environment
-from generation.llm.base import Completion, RefusedError, Request
+from generation.llm.base import Completion, RejectedAnswerError, Request
 from generation.llm.contexts import TaskWriterContext
 from generation.llm.meter import Meter
 from generation.llm.parsing.json_text import read_answer
@@ -177,7 +177,7 @@ class TaskWriter:
             raise
         if task.difficulty != context.difficulty and not last:
             self.refusals["difficulty"] += 1
-            raise RefusedError(f"this task is {task.difficulty}; a {context.difficulty} one is wanted")
+            raise RejectedAnswerError(f"this task is {task.difficulty}; a {context.difficulty} one is wanted")
         return task
 
 

@@ -11,7 +11,7 @@ from core.runs import sha256
 from generation.database.image import Image
 from generation.database.schema import DatabaseSchema, read_schema
 from generation.database.sql_tools import SqlTool, verify_tool
-from generation.llm.base import Completion, RefusedError, Request, UnusableAnswerError
+from generation.llm.base import Completion, RejectedAnswerError, Request, UnusableAnswerError
 from generation.llm.contexts import SqlToolsContext
 from generation.llm.meter import Meter
 from generation.llm.parsing.json_text import first_records
@@ -93,7 +93,9 @@ class _Maker:
         self.refused += problems
         self.best = max(self.best, tuple(held[: self.max_tools]), key=len)
         if len(self.best) < self.enough:
-            raise RefusedError(f"{len(held)} tools hold, {self.enough} are wanted: {'; '.join(problems[:_SHOWN])}")
+            raise RejectedAnswerError(
+                f"{len(held)} tools hold, {self.enough} are wanted: {'; '.join(problems[:_SHOWN])}"
+            )
         return self.best
 
 

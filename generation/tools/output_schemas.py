@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from core.messages import AssistantMessage, Message, SystemMessage, ToolSpec, UserMessage
-from generation.llm.base import Completion, RefusedError, Request, UnusableAnswerError
+from generation.llm.base import Completion, RejectedAnswerError, Request, UnusableAnswerError
 from generation.llm.contexts import OutputSchemaContext
 from generation.llm.meter import Meter
 from generation.llm.parsing.json_text import first_json
@@ -124,7 +124,7 @@ class _Question:
         )
 
     async def read(self, completion: Completion) -> ToolSpec:
-        """The tool with the schema that was answered. Raises ValueError for what is none, RefusedError for what does not hold."""
+        """The tool with the schema that was answered. Raises ValueError for what is none, RejectedAnswerError for what does not hold."""
         self._refused, self._problems = completion.message.content.strip()[:_MAX_SHOWN], ()
         try:
             returns = _unwrapped(first_json(completion.message.content, dict))
@@ -137,7 +137,7 @@ class _Question:
             raise ValueError("the schema is too deeply nested") from None
         self.conversation.counts["schema_conflicts"] += len(conflicts)
         if self._problems:
-            raise RefusedError("; ".join(self._problems))
+            raise RejectedAnswerError("; ".join(self._problems))
         return tool
 
 

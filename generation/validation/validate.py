@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from core.dialogue import Check, Dialogue, Judgment, StateProof, Task, Verdict, calls
 from core.messages import AssistantMessage, ContractError
-from generation.environments.base import World
+from generation.environments.base import DomainEnvironment
 from generation.llm.meter import Meter
 from generation.tasks.mentions import tells
 from generation.tasks.proof import ProofError, execute
@@ -27,7 +27,7 @@ class Replay:
 
 
 async def validate(
-    dialogue: Dialogue, world: World, judge: Meter, executable: bool, votes: int = 1, attempts: int = 1
+    dialogue: Dialogue, world: DomainEnvironment, judge: Meter, executable: bool, votes: int = 1, attempts: int = 1
 ) -> Dialogue:
     """The dialogue with its verdict and, where calls are really executed, the proof of its state. One whose tasks were not all
     played, or that has none, is refused: nothing says what it should have come to."""
@@ -92,7 +92,7 @@ def _replays(dialogue: Dialogue, again: Replay) -> Check:
     return Check(name="replay", passed=same, detail="" if same else "the calls made again give another state or result")
 
 
-async def outcomes(dialogue: Dialogue, world: World, again: Replay) -> list[Check]:
+async def outcomes(dialogue: Dialogue, world: DomainEnvironment, again: Replay) -> list[Check]:
     """For each task with gold calls: is the state at its end the one that they make, and was every value told?"""
     checks: list[Check] = []
     for number, task in enumerate(dialogue.tasks):
@@ -106,7 +106,7 @@ async def outcomes(dialogue: Dialogue, world: World, again: Replay) -> list[Chec
     return checks
 
 
-async def _misstated(task: Task, world: World, snapshot: bytes, state_hash: str) -> str:
+async def _misstated(task: Task, world: DomainEnvironment, snapshot: bytes, state_hash: str) -> str:
     """What is wrong with the state in which a task ended, or nothing."""
     before = world.open(snapshot)
     try:
@@ -118,7 +118,7 @@ async def _misstated(task: Task, world: World, snapshot: bytes, state_hash: str)
     return "" if trace.hashes[-1] == state_hash else "the state is not the one that the gold calls make"
 
 
-async def replay(dialogue: Dialogue, world: World) -> Replay:
+async def replay(dialogue: Dialogue, world: DomainEnvironment) -> Replay:
     """Make all calls of the dialogue again on a fresh environment; what was given from elsewhere is not replayed."""
     environment = world.open()
     try:

@@ -18,7 +18,7 @@ from generation.database.image import Image, TableShape, quoted
 from generation.database.samples import Sampler
 from generation.database.sandbox import DEFAULT_LIMITS, Sandbox, Statement
 from generation.database.sql_tools import SqlTool
-from generation.environments.sql import SqlWorld
+from generation.environments.sql import SqlDomainEnvironment
 from generation.llm.meter import Meter
 from generation.scripted.llm import ScriptedLLM
 from generation.seeds.sqlite import SqliteSeeds
@@ -37,7 +37,7 @@ def tools_of(database: Path, max_tools: int) -> tuple[SqlTool, ...]:
 def calls_of(tools: tuple[SqlTool, ...], database: Path, each: int) -> tuple[list[Call], list[Call]]:
     """Reading calls and writing calls: up to `each` of a tool, with arguments from the data, that succeed, one after the other;
     a writing call changes something."""
-    world = SqlWorld(database.stem, database, tools)
+    world = SqlDomainEnvironment(database.stem, database, tools)
     sandbox = Sandbox(Image.read(database), DEFAULT_LIMITS)
     reads: list[Call] = []
     writes: list[Call] = []

@@ -23,7 +23,7 @@ from pydantic import Field
 
 from core.settings import UserError
 from generation.database.image import Image
-from generation.environments.sql import SqlEnvironment, SqlWorld
+from generation.environments.sql import SqlDomainEnvironment, SqlEnvironment
 from generation.seeds.bundled import BundledSeeds
 from scripts.bench.databases import Call, calls_of, grown, rows_in, tools_of
 from scripts.bench.report import BenchSettings, Figure, Report, main
@@ -46,7 +46,7 @@ class Bench:
     """One database at one size: its tools, and the calls that are made."""
 
     database: Path
-    world: SqlWorld
+    world: SqlDomainEnvironment
     reads: list[Call]
     writes: list[Call]
 
@@ -74,7 +74,7 @@ def measure(settings: EnvironmentSettings) -> Report:
     notes: dict[str, Any] = {}
     for times in settings.times:
         path = grown(database, times, folder)
-        bench = Bench(path, SqlWorld(path.stem, path, tools), reads, writes)
+        bench = Bench(path, SqlDomainEnvironment(path.stem, path, tools), reads, writes)
         forks[times] = _fork(bench, settings)
         sizes[times] = {"rows": rows_in(path), "bytes": path.stat().st_size}
         if times == settings.times[0]:

@@ -10,7 +10,7 @@ from transformers import PreTrainedModel
 
 from training.loss import learn_trees
 from training.render import Sample
-from training.token_tree import Tree
+from training.token_tree import TokenTree
 from training.trainer import collate
 
 Gradients = dict[str, torch.Tensor]
@@ -29,7 +29,7 @@ def one_by_one(model: PreTrainedModel, samples: Sequence[Sample], count: int) ->
     return total, _gradients(model)
 
 
-def by_rows(model: PreTrainedModel, rows: Sequence[Sequence[Tree]], count: int) -> tuple[float, Gradients]:
+def by_rows(model: PreTrainedModel, rows: Sequence[Sequence[TokenTree]], count: int) -> tuple[float, Gradients]:
     """The same by our rows of trees."""
     learn_trees(model).zero_grad()
     losses = [model(**collate([list(row)]), num_items_in_batch=count)["loss"] for row in rows]

@@ -23,7 +23,7 @@ from training.attention import HAS_FLASH_ATTN, implementation
 from training.loss import learn_trees
 from training.model_shape import ModelShape
 from training.settings import Attention
-from training.token_tree import Tree, forest
+from training.token_tree import TokenTree, forest
 from training.trainer import collate
 
 SHAPES = {
@@ -77,7 +77,7 @@ def build(shape: ModelShape, attention: Attention, device: str, shrink: int) -> 
     return learn_trees(made)
 
 
-def run(model: PreTrainedModel, rows: list[Tree], count: int, device: str) -> None:
+def run(model: PreTrainedModel, rows: list[TokenTree], count: int, device: str) -> None:
     """Forward and backward over all rows, gradients of the mean over `count` trained tokens."""
     model.zero_grad(set_to_none=True)
     for row in rows:
@@ -85,7 +85,7 @@ def run(model: PreTrainedModel, rows: list[Tree], count: int, device: str) -> No
         model(**batch, num_items_in_batch=count)["loss"].backward()
 
 
-def seconds(model: PreTrainedModel, rows: list[Tree], settings: GpuSettings) -> float:
+def seconds(model: PreTrainedModel, rows: list[TokenTree], settings: GpuSettings) -> float:
     """Of a forward and backward pass over the rows, by the clock."""
 
     def once() -> float:
@@ -99,7 +99,7 @@ def seconds(model: PreTrainedModel, rows: list[Tree], settings: GpuSettings) -> 
     return median(once, settings.repeats)
 
 
-def cosine(model: PreTrainedModel, one: list[Tree], other: list[Tree], device: str) -> float:
+def cosine(model: PreTrainedModel, one: list[TokenTree], other: list[TokenTree], device: str) -> float:
     """Of the gradients of all parameters together."""
     run(model, one, trained(one), device)
     kept = [parameter.grad.cpu() for parameter in model.parameters()]
@@ -111,9 +111,9 @@ def cosine(model: PreTrainedModel, one: list[Tree], other: list[Tree], device: s
     return float(sums[0] / (sums[1] * sums[2]).sqrt())
 
 
-def full_row(settings: GpuSettings, vocabulary: int) -> Tree:
+def full_row(settings: GpuSettings, vocabulary: int) -> TokenTree:
     """A row of trees of different dialogues with as many tokens as fit."""
-    members, size, capacity = list[Tree](), 0, round(settings.row_tokens * settings.scale)
+    members, size, capacity = list[TokenTree](), 0, round(settings.row_tokens * settings.scale)
     for seed, turns in enumerate((settings.turns, 4, 2, 1, 1, 1)):
         (tree,) = ways(Turns(turns, settings.scale, vocabulary, seed), capacity)["tree"]
         if size + tree.size <= capacity:

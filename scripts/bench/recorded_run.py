@@ -18,7 +18,7 @@ from generation.llm.base import LLM, Completion, Request
 from generation.llm.openai import request_seed
 from generation.outcomes import Outcome
 from generation.pipeline import Pipeline, origin
-from generation.run import GenerateSettings, Parts, subjects
+from generation.run import GenerateSettings, GenerationComponents, subjects
 from generation.runner import Local, run
 from generation.scripted.llm import ScriptedLLM
 from generation.stages import DialogueStage, ToolsetStage
@@ -79,7 +79,7 @@ class Stage:
     """A composed generation with its toolsets made."""
 
     settings: GenerateSettings
-    parts: Parts
+    parts: GenerationComponents
     toolsets: tuple[Toolset, ...]
 
     def pipeline(self, name: str, llm: LLM) -> Pipeline:

@@ -6,7 +6,7 @@ import random
 from dataclasses import dataclass
 
 from training.render import Sample
-from training.token_tree import Tree, chain, forest, merge
+from training.token_tree import TokenTree, chain, forest, merge
 
 PREFIX, USER, REASONING, CALL, RESULT, ANSWER = 4000, 60, 300, 60, 150, 120
 """Tokens of system message and tools together, of a request, and of what a step adds: reasoning and a call, which are trained, and
@@ -58,10 +58,10 @@ class Turns:
         return samples
 
 
-def ways(made: Turns, row_tokens: int) -> dict[str, list[Tree]]:
+def ways(made: Turns, row_tokens: int) -> dict[str, list[TokenTree]]:
     """The rows of one dialogue: one tree; every turn by itself, packed into rows of `row_tokens`; all reasoning kept."""
     single = [chain(sample) for sample in made.samples()]
-    rows: list[list[Tree]] = [[]]
+    rows: list[list[TokenTree]] = [[]]
     for each in single:
         if rows[-1] and sum(tree.size for tree in rows[-1]) + each.size > row_tokens:
             rows.append([])
@@ -73,9 +73,9 @@ def ways(made: Turns, row_tokens: int) -> dict[str, list[Tree]]:
     }
 
 
-def tokens(rows: list[Tree]) -> int:
+def tokens(rows: list[TokenTree]) -> int:
     return sum(row.size for row in rows)
 
 
-def trained(rows: list[Tree]) -> int:
+def trained(rows: list[TokenTree]) -> int:
     return sum(len(row.trained) for row in rows)

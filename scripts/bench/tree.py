@@ -21,7 +21,7 @@ from scripts.bench.report import BenchSettings, Figure, Report, main
 from scripts.bench.synthetic_dialogues import Turns, tokens, trained, ways
 from training.attention import implementation
 from training.loss import learn_trees
-from training.token_tree import Tree
+from training.token_tree import TokenTree
 from training.trainer import collate
 
 VOCABULARY = 2048
@@ -70,7 +70,7 @@ def errors(kind: Kind, made: Turns) -> tuple[float, float]:
     return abs(ours - loss) / loss, furthest(our_gradients, gradients)
 
 
-def seconds(trained_model: PreTrainedModel, rows: list[Tree]) -> float:
+def seconds(trained_model: PreTrainedModel, rows: list[TokenTree]) -> float:
     """CPU seconds of forward and backward over the rows."""
     batches = [collate([[row]]) for row in rows]
     began = time.process_time()

@@ -16,14 +16,14 @@ from generation.seeds.base import Seeds
 from generation.seeds.bundled import BundledSeeds
 from scripts.generate import stage
 from tests.evaluation.helpers.heldout import CONF, conf
-from tests.evaluation.helpers.replay import Brain, ReplayServer, say
+from tests.evaluation.helpers.replay import AnswerPolicy, ReplayServer, say
 
 
 @pytest.fixture
-def serve() -> Iterator[Callable[[Brain], ReplayServer]]:
+def serve() -> Iterator[Callable[[AnswerPolicy], ReplayServer]]:
     servers: list[ReplayServer] = []
 
-    def start(brain: Brain) -> ReplayServer:
+    def start(brain: AnswerPolicy) -> ReplayServer:
         servers.append(ReplayServer(brain))
         return servers[-1]
 
@@ -33,7 +33,7 @@ def serve() -> Iterator[Callable[[Brain], ReplayServer]]:
 
 
 @pytest.fixture
-def dead_endpoint(serve: Callable[[Brain], ReplayServer]) -> Endpoint:
+def dead_endpoint(serve: Callable[[AnswerPolicy], ReplayServer]) -> Endpoint:
     """An address at which a server was, and nothing listens any more."""
     server = serve(lambda body: say(""))
     server.close()

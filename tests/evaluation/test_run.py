@@ -24,7 +24,7 @@ from generation.seeds.bundled import BundledSeeds
 from scripts.evaluate import NEUTRAL, stage
 from scripts.generate import TRANSPORT
 from scripts.launch import CONF
-from tests.evaluation.helpers.replay import Brain, ReplayServer, say
+from tests.evaluation.helpers.replay import AnswerPolicy, ReplayServer, say
 from tests.evaluation.helpers.trials import trial
 
 
@@ -45,7 +45,7 @@ def configured(url: str, outputs: Path, *more: str) -> DictConfig:
 
 
 def test_a_run_with_lost_trials_stays_open_and_the_same_command_ends_it(
-    serve: Callable[[Brain], ReplayServer], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    serve: Callable[[AnswerPolicy], ReplayServer], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     ill = True
 
@@ -95,7 +95,7 @@ def test_what_may_be_changed_to_finish_a_run_is_there_to_be_changed() -> None:
 
 
 def test_a_context_without_room_for_any_answer_is_no_score(
-    serve: Callable[[Brain], ReplayServer], tmp_path: Path
+    serve: Callable[[AnswerPolicy], ReplayServer], tmp_path: Path
 ) -> None:
     refusal = {"status": 400, "message": "This model's maximum context length is 256 tokens."}
     config = configured(serve(lambda body: dict(refusal)).base_url, tmp_path)
@@ -125,7 +125,7 @@ def test_a_named_user_simulator_may_be_hosted(tmp_path: Path) -> None:
 
 
 def test_allowed_errors_are_marked_everywhere(
-    serve: Callable[[Brain], ReplayServer], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    serve: Callable[[AnswerPolicy], ReplayServer], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def brain(body: dict[str, Any]) -> dict[str, Any]:
         broken = "freight" in body["messages"][0]["content"]
@@ -147,7 +147,7 @@ def test_allowed_errors_are_marked_everywhere(
 
 
 def test_two_endpoints_are_compared_on_a_database_of_the_users_own(
-    serve: Callable[[Brain], ReplayServer], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    serve: Callable[[AnswerPolicy], ReplayServer], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (seed,) = BundledSeeds(tmp_path / "seeds", ["museum"]).load()
     urls = [serve(lambda body: say("I am here to help.")).base_url for _ in range(2)]

@@ -12,10 +12,10 @@ from core.runs import open_run, read_manifest
 from core.settings import UserError, typed
 from evaluation import targets
 from evaluation.targets import EvaluateSettings, find_generation, find_targets, served
-from tests.evaluation.helpers.replay import Brain, ReplayServer, say
+from tests.evaluation.helpers.replay import AnswerPolicy, ReplayServer, say
 from tests.helpers.paths import CONF
 
-Serve = Callable[[Brain], ReplayServer]
+Serve = Callable[[AnswerPolicy], ReplayServer]
 
 
 def settings(outputs: Path, *overrides: str) -> EvaluateSettings:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from generation.pipeline import Subject
+from generation.pipeline import DomainTools
 from generation.run import subjects as subjects_of
 from generation.scripted.llm import ScriptedLLM
 from generation.seeds.base import Seed
@@ -33,18 +33,18 @@ def toolsets(seeds: Sequence[Seed], tmp_path_factory: pytest.TempPathFactory) ->
 
 
 @pytest.fixture(scope="session")
-def subjects(toolsets: list[Toolset]) -> tuple[Subject, ...]:
+def subjects(toolsets: list[Toolset]) -> tuple[DomainTools, ...]:
     return subjects_of(toolsets, ROWS_PER_TABLE, seed=0)
 
 
 @pytest.fixture(scope="session")
-def executed(subjects: tuple[Subject, ...], tmp_path_factory: pytest.TempPathFactory) -> Played:
+def executed(subjects: tuple[DomainTools, ...], tmp_path_factory: pytest.TempPathFactory) -> Played:
     """Thirty dialogues of user_oriented_exec, with every request that was made for them."""
     return play("user_oriented_exec", subjects, tmp_path_factory.mktemp("executed"), n=30)
 
 
 @pytest.fixture(scope="session")
-def simulated(subjects: tuple[Subject, ...], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Played]:
+def simulated(subjects: tuple[DomainTools, ...], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Played]:
     """Thirty dialogues of each pipeline whose tools are simulated."""
     return {
         name: play(name, subjects, tmp_path_factory.mktemp(name), n=30) for name in ("task_oriented", "user_oriented")

@@ -18,12 +18,12 @@ from core.messages import FunctionCall, ToolCall
 from core.settings import UserError
 from generation.llm.base import Completion, LLMError, Request, Role
 from generation.outcomes import Outcome
-from generation.pipeline import Subject
+from generation.pipeline import DomainTools
 from generation.runner import finish
 from generation.scripted.llm import ScriptedLLM
 from tests.generation.helpers.pipeline_runs import Played, Spoiler, files, ignore, pipeline_of, play, run_local, saying
 
-Subjects = tuple[Subject, ...]
+Subjects = tuple[DomainTools, ...]
 EXECUTED = "user_oriented_exec"
 
 

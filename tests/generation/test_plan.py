@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from generation.metrics.statistics import MeanMax, RoleFigures, Statistics
-from generation.pipeline import Subject
+from generation.pipeline import DomainTools
 from generation.plan import PlanSettings, estimate
 from tests.generation.helpers.pipeline_runs import play
 
@@ -77,7 +77,9 @@ def test_a_share_of_acceptance_that_is_given_counts() -> None:
     assert estimate(FIGURES, 0, 1000, PLAN.model_copy(update={"acceptance": 0.25})).accepted == 250
 
 
-def test_what_is_estimated_for_the_sample_itself_is_what_it_took(subjects: tuple[Subject, ...], tmp_path: Path) -> None:
+def test_what_is_estimated_for_the_sample_itself_is_what_it_took(
+    subjects: tuple[DomainTools, ...], tmp_path: Path
+) -> None:
     plain = PLAN.model_copy(update={"tokens_per_word": 1.0, "reasoning_tokens": {}})
     played = play("user_oriented", subjects, tmp_path, n=6)
     found = estimate(played.statistics, 0, 6, plain)

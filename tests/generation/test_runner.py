@@ -15,13 +15,13 @@ from core.journal import read_jsonl
 from core.settings import UserError
 from generation.llm.base import Completion, LLMError, Request
 from generation.outcomes import Outcome
-from generation.pipeline import Subject
+from generation.pipeline import DomainTools
 from generation.ray_executor import Ray
 from generation.runner import AttemptSettings, Batch, DeadLetter, in_order, run, shards
 from generation.scripted.llm import ScriptedLLM
 from tests.generation.helpers.pipeline_runs import ATTEMPTS, files, ignore, pipeline_of, play, run_local
 
-Subjects = tuple[Subject, ...]
+Subjects = tuple[DomainTools, ...]
 EXECUTED = "user_oriented_exec"
 
 

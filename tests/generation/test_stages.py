@@ -12,20 +12,20 @@ import pytest
 from core.dialogue import Dialogue, calls
 from core.journal import read_jsonl, write_jsonl
 from core.messages import AssistantMessage, SystemMessage, UserMessage
-from generation.pipeline import Beginnings, Subject
+from generation.pipeline import DomainTools, StartStates
 from generation.scripted.llm import ScriptedLLM
 from generation.stages import Rollouts, Tasks, Validation
 from generation.start_states.preferences import Preference
 from generation.start_states.start_states import read_starts
 from tests.generation.helpers.pipeline_runs import Played, Spoiler, beginnings, play, saying
 
-Subjects = tuple[Subject, ...]
+Subjects = tuple[DomainTools, ...]
 EXECUTED = "user_oriented_exec"
 PIPELINES = ["task_oriented", "user_oriented", EXECUTED]
 VALIDATION = Validation(votes=1, attempts=1)
 
 
-def start_from(played: Played, name: str = "dialogues.jsonl", **changes: Any) -> Beginnings:
+def start_from(played: Played, name: str = "dialogues.jsonl", **changes: Any) -> StartStates:
     return beginnings(read_starts(played.directory / name), **changes)
 
 

@@ -18,7 +18,7 @@ from generation.scripted.llm import ScriptedLLM
 from generation.seeds.base import Seed
 from generation.stages import ToolsetStage
 from generation.tools.toolset import Toolset
-from generation.toolset_runner import Origin, faults, from_file, prepare
+from generation.toolset_runner import ToolsetSource, faults, from_file, prepare
 from tests.generation.helpers.shop_database import STRING, build, tool
 
 GET = tool("get_customer", "SELECT * FROM customers WHERE name = :name", name=STRING)
@@ -45,7 +45,7 @@ class Marking:
 
 
 def run(stage: ToolsetStage, path: Path, on_toolset: Callable[[Toolset], None] = lambda _: None) -> list[Toolset]:
-    origins = [Origin(toolset(name), None) for name in NAMES]
+    origins = [ToolsetSource(toolset(name), None) for name in NAMES]
     return asyncio.run(prepare(origins, [stage], ScriptedLLM(), path, 2, on_toolset))
 
 
@@ -83,14 +83,14 @@ def test_what_would_meet_all_ends_the_run_and_what_was_made_is_not_made_again(
 def test_what_was_spent_on_a_given_toolset_is_kept(tmp_path: Path) -> None:
     spent = toolset("x", provenance={"source": "theirs", "usage": {"requests": 7}})
     path = tmp_path / "toolsets.jsonl"
-    assert asyncio.run(prepare([Origin(spent, None)], [], ScriptedLLM(), path, 1, lambda _: None)) == [spent]
+    assert asyncio.run(prepare([ToolsetSource(spent, None)], [], ScriptedLLM(), path, 1, lambda _: None)) == [spent]
 
 
 def test_files_of_toolsets_that_cannot_be_executed_are_refused(tmp_path: Path) -> None:
     database, path = build(tmp_path / "shop.sqlite"), tmp_path / "toolsets.jsonl"
     sound = toolset("shop", engine="sql", database=database, statements={"get_customer": GET.sql})
 
-    def read(**changes: Any) -> list[Origin]:
+    def read(**changes: Any) -> list[ToolsetSource]:
         write_jsonl(path, [sound.model_copy(update=changes)])
         return from_file(path)
 

@@ -28,7 +28,7 @@ def composed(*overrides: str) -> DictConfig:
 def test_the_short_form_is_the_long_one() -> None:
     short, long = composed("pipeline=user_oriented_faults"), composed(*LONG)
     assert OmegaConf.to_container(short) == OmegaConf.to_container(long)
-    assert short.pipelines.user_oriented_exec.environment._target_.endswith("FaultyWorlds")
+    assert short.pipelines.user_oriented_exec.environment._target_.endswith("FaultyEnvironmentFactory")
 
 
 def test_make_knows_the_keys_of_faults() -> None:

@@ -1,4 +1,4 @@
-"""Tree training against training every user turn by itself: the same loss, and the same gradient of every parameter."""
+"""TokenTree training against training every user turn by itself: the same loss, and the same gradient of every parameter."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from tests.training.helpers.random_trees import dense, moe, served
 from training.attention import HAS_FLASH_ATTN, Attention, implementation
 from training.dataset import NOTHING
 from training.render import Sample
-from training.token_tree import Tree, chain, merge, trees
+from training.token_tree import TokenTree, chain, merge, trees
 from training.trainer import collate
 
 LOSS, GRADIENT = 1e-6, 1e-5
 Build = Callable[[str], PreTrainedModel]
 
 
-def check(build: Build, samples: list[Sample], rows: list[list[Tree]]) -> None:
+def check(build: Build, samples: list[Sample], rows: list[list[TokenTree]]) -> None:
     count = sum(len(sample.trained) for sample in samples)
     loss, gradients = one_by_one(build("sdpa"), samples, count)
     ours, our_gradients = by_rows(build(implementation("sdpa")), rows, count)

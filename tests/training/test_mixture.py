@@ -12,7 +12,7 @@ from core.journal import RecordError, write_jsonl
 from core.messages import ToolMessage
 from core.settings import UserError
 from tests.training.helpers.dialogues import dialogue
-from training.mixture import MixtureSettings, Place, find_data, label, mix, read_chosen
+from training.mixture import LineRef, MixtureSettings, find_data, label, mix, read_chosen
 
 DOMAINS = ("shop", "club", "clinic", "farm")
 
@@ -35,7 +35,7 @@ def write(folder: Path, counts: dict[str, int]) -> tuple[Path, ...]:
     return find_data(folder)
 
 
-def ids(files: tuple[Path, ...], chosen: tuple[Place, ...]) -> list[str]:
+def ids(files: tuple[Path, ...], chosen: tuple[LineRef, ...]) -> list[str]:
     return [dialogue.dialogue_id for dialogue in read_chosen(files, chosen)]
 
 

@@ -13,12 +13,12 @@ from hypothesis import strategies as st
 from torch.utils.data import DataLoader
 
 from core.settings import UserError
-from training.sampler import BalancedSampler, Shares, share
+from training.sampler import BalancedSampler, RankRows, share
 
 COSTS = st.lists(st.floats(1, 1e15), min_size=1, max_size=40)
 
 
-def waited_for(shares: Shares, costs: list[float]) -> float:
+def waited_for(shares: RankRows, costs: list[float]) -> float:
     """What a step takes where every micro-step ends with its slowest rank."""
     work = [[0.0 if row is None else costs[row] for row in micro] for micro in zip(*shares, strict=True)]
     return sum(map(max, work))

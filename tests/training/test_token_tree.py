@@ -11,7 +11,7 @@ from transformers import PreTrainedTokenizerFast
 from tests.training.helpers.dialogues import dialogue
 from tests.training.helpers.random_trees import served
 from training.render import Sample, render
-from training.token_tree import Tree, chain, forest, merge, trees
+from training.token_tree import TokenTree, chain, forest, merge, trees
 
 TOKENS = st.lists(st.integers(0, 2), min_size=1, max_size=12)
 
@@ -34,7 +34,7 @@ def prefixes(samples: list[Sample]) -> set[tuple[int, ...]]:
     return {tuple(s.input_ids[: n + 1]) for s in samples for n in range(len(s.input_ids))}
 
 
-def seen_by_token(tree: Tree) -> list[list[int]]:
+def seen_by_token(tree: TokenTree) -> list[list[int]]:
     """For each token its path from the root, walked upwards by single steps."""
     seen = []
     for token in range(tree.size):

@@ -26,7 +26,7 @@ from pydantic import BaseModel, model_serializer
 E = TypeVar("E", bound=BaseModel)
 
 
-class Lent(dict[str, E], Generic[E]):
+class CopyOnReadDict(dict[str, E], Generic[E]):
     """The entities of one kind, those looked up by key being copies. Iterating gives shared ones: for reading only."""
 
     def __init__(self, shared: Mapping[str, E]) -> None:
@@ -45,7 +45,7 @@ class Lent(dict[str, E], Generic[E]):
 
     def changes(self) -> dict[str, Any]:
         """What differs from the shared entities, by key. As text, since the official hash is one of texts: 1 is not 1.0."""
-        mine = {key: super(Lent, self).__getitem__(key).model_dump() for key in sorted(self.own)}
+        mine = {key: super(CopyOnReadDict, self).__getitem__(key).model_dump() for key in sorted(self.own)}
         return {
             key: dump
             for key, dump in mine.items()
@@ -81,7 +81,7 @@ def _load(kind: Any, path: str) -> Any:
     shared = read(kind, path)
     if kind not in LENT:
         return shared.model_copy(deep=True)  # telecom's: small, and its tools change what they find by iterating
-    return LENT[kind].model_construct(**{name: Lent(getattr(shared, name)) for name in kind.model_fields})
+    return LENT[kind].model_construct(**{name: CopyOnReadDict(getattr(shared, name)) for name in kind.model_fields})
 
 
 @cache
@@ -93,7 +93,7 @@ def read(kind: Any, path: str) -> Any:
 
 
 def _changes(database: Any) -> dict[str, Any]:
-    kinds: dict[str, Lent[Any]] = {name: getattr(database, name) for name in type(database).model_fields}
+    kinds: dict[str, CopyOnReadDict[Any]] = {name: getattr(database, name) for name in type(database).model_fields}
     return {name: changes for name, entities in kinds.items() if (changes := entities.changes())}
 
 

@@ -16,7 +16,7 @@ from core.settings import UserError
 from generation.environments.base import PastCall, ToolResult
 from generation.environments.simulated.ledger import Ledger
 from generation.environments.simulated.reference_time import drawn_time, stated_time
-from generation.llm.base import Completion, RefusedError, Request
+from generation.llm.base import Completion, RejectedAnswerError, Request
 from generation.llm.contexts import ToolSimulatorContext
 from generation.llm.meter import Meter
 from generation.llm.parsing.json_text import first_json
@@ -35,7 +35,7 @@ _FENCE = re.compile(r"^```\w*\n(.*)\n```$", re.DOTALL)
 
 
 @dataclass(frozen=True)
-class SimulatedWorlds:
+class SimulatedEnvironmentFactory:
     """`attempts` bounds how often an answer is asked for that fits its schema and contradicts nothing. The model is shown the last
     `transcript_messages` messages of user and assistant, and up to `calls_shown` earlier calls about the same things."""
 
@@ -53,20 +53,20 @@ class SimulatedWorlds:
                     f"environment simulated: {name}={value!r} was given; a whole number from {least} is expected"
                 )
 
-    def world(self, toolset: Toolset, meter: Meter, dialogue_id: str) -> SimulatedWorld:
-        return SimulatedWorld(toolset.domain, toolset.tools, meter, dialogue_id, self)
+    def world(self, toolset: Toolset, meter: Meter, dialogue_id: str) -> SimulatedDomainEnvironment:
+        return SimulatedDomainEnvironment(toolset.domain, toolset.tools, meter, dialogue_id, self)
 
     def close(self) -> None:
-        """Worlds hold nothing."""
+        """EnvironmentFactory hold nothing."""
 
 
 @dataclass(frozen=True)
-class SimulatedWorld:
+class SimulatedDomainEnvironment:
     domain: str
     tools: tuple[ToolSpec, ...]
     meter: Meter
     dialogue_id: str
-    settings: SimulatedWorlds
+    settings: SimulatedEnvironmentFactory
 
     def open(self, snapshot: bytes | None = None) -> SimulatedEnvironment:
         return SimulatedEnvironment(self, Ledger((n, a, c) for n, a, c in json.loads(snapshot or b"[]")))
@@ -81,7 +81,7 @@ class SimulatedEnvironment:
 
     executable = False
 
-    def __init__(self, world: SimulatedWorld, ledger: Ledger) -> None:
+    def __init__(self, world: SimulatedDomainEnvironment, ledger: Ledger) -> None:
         self.world = world
         self.tools = world.tools
         self._ledger = ledger
@@ -137,7 +137,7 @@ class _Question:
     """One call put to the model, until it gives a value that fits. `refused` is its last answer that contradicted others: what is
     known of the records in it is shown as well."""
 
-    world: SimulatedWorld
+    world: SimulatedDomainEnvironment
     ledger: Ledger
     tool: ToolSpec
     arguments: dict[str, Any]
@@ -181,7 +181,7 @@ class _Question:
         if problem := self.ledger.contradiction(self.tool.name, self.arguments, value):
             self.refused = value
             self.world.meter.flaws["tool_simulator/contradiction"] += 1
-            raise RefusedError(f"{self.tool.name}: {problem}")
+            raise RejectedAnswerError(f"{self.tool.name}: {problem}")
         return json.dumps(value, ensure_ascii=False)
 
 

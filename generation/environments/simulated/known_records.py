@@ -19,8 +19,8 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from generation.environments.simulated.records import Record, mentions, same, thing
-from generation.environments.simulated.tool_call import Exchange
+from generation.environments.simulated.records import EntityRecord, mentions, same, thing
+from generation.environments.simulated.tool_call import ToolCallFacts
 from generation.specs.naming import Words, alike, identifies
 from generation.specs.spelling import snake
 
@@ -31,7 +31,7 @@ _CHANGEABLE = {"status", "state", "stage", "phase", "date", "time"}
 _TIME = re.compile(r"\d{4}-\d\d|\d{1,2}:\d\d|\d{1,2}[/.]\d{1,2}[/.]\d{2,4}")
 
 
-class Beliefs:
+class KnownRecords:
     """`held` maps a record to its fields. `missing` are the records that were deleted, or looked for in vain; `unsure` those that
     a change may have taken out of the lists they were on."""
 
@@ -40,13 +40,13 @@ class Beliefs:
         self.missing: dict[str, None] = {}
         self.unsure: dict[str, None] = {}
 
-    def copy(self) -> Beliefs:
-        copy = Beliefs()
+    def copy(self) -> KnownRecords:
+        copy = KnownRecords()
         copy.held = {key: dict(fields) for key, fields in self.held.items()}
         copy.missing, copy.unsure = dict(self.missing), dict(self.unsure)
         return copy
 
-    def believe(self, told: Iterable[Record]) -> None:
+    def believe(self, told: Iterable[EntityRecord]) -> None:
         """Hold what was said of records; the later word counts."""
         for record in told:
             self.missing.pop(record.key, None)
@@ -58,7 +58,7 @@ class Beliefs:
         self.held.pop(key, None)
         self.missing[key] = None
 
-    def change(self, exchange: Exchange) -> tuple[str, ...]:
+    def change(self, exchange: ToolCallFacts) -> tuple[str, ...]:
         """What a change does to the facts, before its answer is taken in. Returns the records it may have reached."""
         named = [key for key in self.held if self._is_named(key, exchange)]
         around = self._around([*exchange.given, *named], exchange)
@@ -75,7 +75,7 @@ class Beliefs:
         self._settle(exchange, named)
         return tuple(dict.fromkeys([*reached, *mentions(exchange.value, exchange.about)]))
 
-    def _settle(self, exchange: Exchange, named: Sequence[str]) -> None:
+    def _settle(self, exchange: ToolCallFacts, named: Sequence[str]) -> None:
         """What the change says of itself: a record made, its target updated, gone or back."""
         target = exchange.changed
         if exchange.deletes and target:
@@ -84,19 +84,19 @@ class Beliefs:
             for key in dict.fromkeys([target, *named]):
                 self.lose(key)
         elif exchange.created:
-            self.believe([Record(exchange.created, exchange.stated)])
+            self.believe([EntityRecord(exchange.created, exchange.stated)])
         elif exchange.creates:
             self.missing = {key: None for key in self.missing if not alike(thing(key), exchange.about)}
         elif target:
             self.missing.pop(target, None)
-            self.believe([Record(target, exchange.stated)] if exchange.updates else [])
+            self.believe([EntityRecord(target, exchange.stated)] if exchange.updates else [])
 
-    def _is_named(self, key: str, exchange: Exchange) -> bool:
+    def _is_named(self, key: str, exchange: ToolCallFacts) -> bool:
         """Whether the arguments name a record, be it by another of its identifiers: order 7 by its order_number."""
         others = (f"{snake(n)}={v}" for n, v in self.held[key].items() if alike(identifies(n) or (), thing(key)))
         return any(same(key, given) for given in exchange.given) or any(other in exchange.given for other in others)
 
-    def _around(self, named: Sequence[str], exchange: Exchange) -> list[str]:
+    def _around(self, named: Sequence[str], exchange: ToolCallFacts) -> list[str]:
         """The records that the named ones refer to and, unless one is only added to them, those that refer to the named ones."""
         referred = [ref for key in named for ref in _references(self.held.get(key, {}))]
         referred += mentions(exchange.value, exchange.about)
@@ -134,7 +134,7 @@ def _changeable(name: str, value: Any) -> bool:
     return bool(_CHANGEABLE & set(snake(name).split("_"))) or bool(_TIME.match(str(value)))
 
 
-def _argument_words(exchange: Exchange) -> list[Words]:
+def _argument_words(exchange: ToolCallFacts) -> list[Words]:
     """What the arguments are called, and what they may call a field: {"field": "city", "value": "Rome"}."""
     chosen = (str(value) for name, value in exchange.stated.items() if snake(name) in {"field", "column", "attribute"})
     return [identifies(name) or tuple(snake(name).split("_")) for name in [*exchange.stated, *chosen]]

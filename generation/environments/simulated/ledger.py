@@ -12,9 +12,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from generation.environments.base import PastCall
-from generation.environments.simulated.known_records import Beliefs, Fields
+from generation.environments.simulated.known_records import Fields, KnownRecords
 from generation.environments.simulated.records import field_of, mentions, records, same, scalar, thing
-from generation.environments.simulated.tool_call import Exchange
+from generation.environments.simulated.tool_call import ToolCallFacts
 from generation.specs.json_values import json_or_text
 from generation.specs.naming import alike, bare_name, deed, identifies, subject
 
@@ -36,14 +36,14 @@ class Ledger:
 
     def __init__(self, calls: Iterable[PastCall] = ()) -> None:
         self.calls: list[PastCall] = []
-        self._beliefs = Beliefs()
+        self._beliefs = KnownRecords()
         self._changes: list[_Change] = []
         for name, arguments, content in calls:
             self.record(name, arguments, content)
 
     def record(self, name: str, arguments: dict[str, Any], content: str) -> None:
         """Take in an answer, even one that contradicts what was said: then the later word counts."""
-        exchange = Exchange(name, arguments, json_or_text(content))
+        exchange = ToolCallFacts(name, arguments, json_or_text(content))
         if exchange.reads:
             self._beliefs.believe(exchange.spoken_of)
             if exchange.nothing and exchange.head and exchange.target:
@@ -62,14 +62,14 @@ class Ledger:
         for position in range(len(self.calls) - 1, -1, -1):
             earlier, given, content = self.calls[position]
             if earlier == name and json.dumps(given, sort_keys=True) == asked:
-                exchange = Exchange(name, arguments, json_or_text(content))
+                exchange = ToolCallFacts(name, arguments, json_or_text(content))
                 fresh = exchange.reads and not exchange.passing and not self._stale(exchange, position)
                 return content if fresh else None
         return None
 
     def contradiction(self, name: str, arguments: dict[str, Any], value: Any) -> str | None:
         """How this answer would contradict earlier ones, or None."""
-        exchange = Exchange(name, arguments, value)
+        exchange = ToolCallFacts(name, arguments, value)
         problems = [*self._existence(exchange)]
         if not exchange.error:
             after = self._beliefs.copy()
@@ -86,7 +86,7 @@ class Ledger:
         A call concerns the records named in its arguments and those that have the values of its arguments; one without arguments
         concerns all of its kind.
         """
-        exchange = Exchange(name, arguments, value)
+        exchange = ToolCallFacts(name, arguments, value)
         wanted = dict.fromkeys([*exchange.given, *mentions(value, exchange.about)])
         stated = [(n, v) for n, v in arguments.items() if scalar(v)]
         held, missing = self._beliefs.held, self._beliefs.missing
@@ -113,7 +113,7 @@ class Ledger:
 
     # What an answer may not say.
 
-    def _existence(self, exchange: Exchange) -> Iterator[str]:
+    def _existence(self, exchange: ToolCallFacts) -> Iterator[str]:
         target = exchange.target
         if (
             exchange.created
@@ -129,7 +129,7 @@ class Ledger:
         elif exchange.head and exchange.nothing and self._beliefs.held.get(target):
             yield f"{target} exists: {_shown(self._beliefs.held[target])}"
 
-    def _left_out(self, exchange: Exchange) -> Iterator[str]:
+    def _left_out(self, exchange: ToolCallFacts) -> Iterator[str]:
         """Records that are known to be what a plain listing asks for, and are not on it."""
         rows = _rows(exchange.value)
         if deed(exchange.name) not in ("list", "search") or exchange.paged or rows is None or len(rows) >= _FULL_LIST:
@@ -141,7 +141,7 @@ class Ledger:
             if all(name in facts and _equal(facts[name], value) for name, value in exchange.arguments.items()):
                 yield f"{key} is missing from the list: {_shown(facts)}"
 
-    def _stale(self, exchange: Exchange, position: int) -> bool:
+    def _stale(self, exchange: ToolCallFacts, position: int) -> bool:
         later = [change for change in self._changes if change.position > position]
         spoken = list(dict.fromkeys([*exchange.given, *mentions(exchange.value, exchange.about)]))
         return any(
@@ -163,7 +163,7 @@ def _rows(value: Any) -> list[Any] | None:
     return lists[0] if len(lists) == 1 and isinstance(lists[0], list) else None
 
 
-def _conflicts(beliefs: Beliefs, exchange: Exchange) -> Iterator[str]:
+def _conflicts(beliefs: KnownRecords, exchange: ToolCallFacts) -> Iterator[str]:
     """Also between two parts of one answer: `beliefs` grow as it goes."""
     for record in exchange.spoken_of:
         if record.key in beliefs.missing and record.key not in (exchange.target, exchange.created):
@@ -176,7 +176,7 @@ def _conflicts(beliefs: Beliefs, exchange: Exchange) -> Iterator[str]:
                 yield f"{record.key} has {known} {_shown(held[known])}, not {_shown(value)}"
 
 
-def _not_asked_for(exchange: Exchange) -> Iterator[str]:
+def _not_asked_for(exchange: ToolCallFacts) -> Iterator[str]:
     """Records other than the one asked for, or that belong to another one than asked for."""
     rows = exchange.value if isinstance(exchange.value, list) else [exchange.value]
     for record in (record for row in rows for record in records(row, exchange.about)[:1]):

@@ -15,7 +15,7 @@ _MAX_DEPTH = 20
 
 
 @dataclass(frozen=True)
-class Record:
+class EntityRecord:
     """`key` names it ("order_id=7"); `fields` are its scalars, those of objects within it by path ("address.city")."""
 
     key: str
@@ -75,7 +75,7 @@ def _kind(field: str) -> Words:
     return tuple(singular(snake(field)).split("_"))
 
 
-def records(value: Any, about: Words, row: bool = False, depth: int = 0) -> list[Record]:
+def records(value: Any, about: Words, row: bool = False, depth: int = 0) -> list[EntityRecord]:
     """The records in an answer about what `about` names, those nested in others included; a `row` is one of a list."""
     if depth > _MAX_DEPTH:
         return []
@@ -85,7 +85,7 @@ def records(value: Any, about: Words, row: bool = False, depth: int = 0) -> list
         return []
     within = [record for field, part in value.items() for record in records_within(field, part, about, row, depth)]
     own, key = _own(value, about, row)
-    return [Record(key, {f: v for f, v in plain_fields(value) if f != own}), *within] if key else within
+    return [EntityRecord(key, {f: v for f, v in plain_fields(value) if f != own}), *within] if key else within
 
 
 def _own(value: dict[str, Any], about: Words, row: bool) -> tuple[str | None, str | None]:
@@ -94,7 +94,7 @@ def _own(value: dict[str, Any], about: Words, row: bool) -> tuple[str | None, st
     return own, identifier_key(own, value[own], about) if own else None
 
 
-def _rows(rows: list[dict[str, Any]], about: Words, depth: int) -> list[Record]:
+def _rows(rows: list[dict[str, Any]], about: Words, depth: int) -> list[EntityRecord]:
     """Rows that share their identifier and yet differ are parts of the record, not the record."""
     first: dict[str | None, dict[str, Any]] = {}
     keys = [_own(row, about, True)[1] for row in rows]
@@ -106,7 +106,7 @@ def _rows(rows: list[dict[str, Any]], about: Words, depth: int) -> list[Record]:
     return found
 
 
-def records_within(field: str, value: Any, about: Words, row: bool, depth: int) -> list[Record]:
+def records_within(field: str, value: Any, about: Words, row: bool, depth: int) -> list[EntityRecord]:
     """The records in one field of an answer."""
     inherited = about if snake(field) in WRAPPERS else _kind(field)
     # An object in an object says whose it is by its field's name only: {"order_id": 7, "customer": {"customer_id": 3}}.

@@ -10,7 +10,7 @@ from typing import Any
 
 from generation.environments.simulated.records import (
     WRAPPERS,
-    Record,
+    EntityRecord,
     field_of,
     is_name,
     mentions,
@@ -47,7 +47,7 @@ _PASSING = re.compile(r"try again|busy|timed? ?-?out|unavailable|temporar|overlo
 
 
 @dataclass(frozen=True)
-class Exchange:
+class ToolCallFacts:
     """One call with its answer, and what can be told from the names in it."""
 
     name: str
@@ -178,17 +178,17 @@ class Exchange:
         return {n: v for n, v in fields.items() if n != "id" and f"{snake(n)}={v}" != own}
 
     @cached_property
-    def spoken_of(self) -> tuple[Record, ...]:
+    def spoken_of(self) -> tuple[EntityRecord, ...]:
         """The records of the answer, with what it says of them. What depends on further conditions says nothing in general;
         what a changing call says of itself is nothing about the record."""
         if self.error:
             return ()
         told = [record for record in self._told() if not (self.reads and self.conditions and record.key == self.target)]
         if not self.reads:
-            told = [Record(record.key, _of_the_record(record.fields)) for record in told]
+            told = [EntityRecord(record.key, _of_the_record(record.fields)) for record in told]
         return (*told, *(copy for record in told for copy in _copies(record)))
 
-    def _told(self) -> list[Record]:
+    def _told(self) -> list[EntityRecord]:
         if self.created is None:
             return records(self.value, self.about)
         # book_flight(flight_id) returns a booking: that it also names the flight does not make it one.
@@ -196,14 +196,14 @@ class Exchange:
         parts = [
             record for name, part in self.value.items() for record in records_within(name, part, self.about, False, 0)
         ]
-        return [Record(self.created, told), *parts]
+        return [EntityRecord(self.created, told), *parts]
 
 
 def _is(field: str, value: Any, key: str, about: Words) -> bool:
     return identifies(field) is not None and is_name(value) and identifier_key(field, value, about) == key
 
 
-def _copies(record: Record) -> Iterator[Record]:
+def _copies(record: EntityRecord) -> Iterator[EntityRecord]:
     """What a record says by the way of another that it names: a booking's member_id and member_name speak of the member."""
     for field, value in record.fields.items():
         stem = identifies(field)
@@ -213,7 +213,7 @@ def _copies(record: Record) -> Iterator[Record]:
             if stem and bare_name(name, stem) != snake(name) and set(snake(name).split("_")) & _COPIED
         }
         if copied and is_name(value):
-            yield Record(f"{snake(field)}={value}", copied)
+            yield EntityRecord(f"{snake(field)}={value}", copied)
 
 
 def _of_the_record(fields: dict[str, Any]) -> dict[str, Any]:

@@ -19,8 +19,8 @@ from generation.llm.faults.breakage import BREAKAGES, Breakage, broken
 class ModelFaults(Settings):
     """How often, from 0 to 1.
 
-    Shares of answers, of which one is broken in one way only: malformed, truncated, empty, unclosed (see
-    `generation.llm.faults.breakage.broken`). Shares of attempts to get one: error (HTTP 5xx), timeout. Share of answers: slow.
+    RankRows of answers, of which one is broken in one way only: malformed, truncated, empty, unclosed (see
+    `generation.llm.faults.breakage.broken`). RankRows of attempts to get one: error (HTTP 5xx), timeout. Share of answers: slow.
     """
 
     malformed: float = Field(default=0.0, ge=0, le=1)

@@ -13,7 +13,7 @@ from core.journal import read_jsonl
 from core.messages import AssistantMessage, ToolCall
 from core.settings import UserError
 from evaluation.heldout.benchmark import Heldout
-from evaluation.heldout.tasks import Drafted
+from evaluation.heldout.tasks import DraftResult
 from evaluation.metrics.scores import by_axis
 from evaluation.trials import TrialRecord
 from generation.llm.base import Completion, Request
@@ -52,7 +52,7 @@ def test_one_axis_is_varied_at_a_time(whole: tuple[Path, list[TrialRecord]]) -> 
 
 
 def test_a_condition_is_what_it_says(whole: tuple[Path, list[TrialRecord]]) -> None:
-    drafts = read_jsonl(whole[0] / "heldout" / "tasks.jsonl", Drafted)
+    drafts = read_jsonl(whole[0] / "heldout" / "tasks.jsonl", DraftResult)
     for posed in (drafted.posed for drafted in drafts if drafted.posed):
         assert len(posed.draft.tasks) == int(posed.axes["density"])
         if posed.axes["difficulty"] != "mixed":

@@ -23,9 +23,9 @@ from generation.seeds.spider import SpiderSeeds
 from generation.seeds.sqlite import SqliteSeeds
 from generation.tools.toolset import Toolset
 from tests.evaluation.helpers.heldout import NOWHERE, Local, Make, dialogues, hold
-from tests.evaluation.helpers.replay import Brain, ReplayServer
+from tests.evaluation.helpers.replay import AnswerPolicy, ReplayServer
 
-Serve = Callable[[Brain], ReplayServer]
+Serve = Callable[[AnswerPolicy], ReplayServer]
 
 
 def test_gold_calls_score_everything(settings: dict[str, Any], heldout: Make, generation: Path, tmp_path: Path) -> None:

@@ -19,9 +19,9 @@ from generation.llm.base import Completion, LLMError, Request
 from generation.llm.transport import Transport
 from generation.scripted.llm import ScriptedLLM
 from tests.evaluation.helpers.heldout import NOWHERE, Make, hold
-from tests.evaluation.helpers.replay import Brain, ReplayServer, call, say
+from tests.evaluation.helpers.replay import AnswerPolicy, ReplayServer, call, say
 
-Serve = Callable[[Brain], ReplayServer]
+Serve = Callable[[AnswerPolicy], ReplayServer]
 
 
 def context(server: ReplayServer, generation: Path | None, trials: int = 1) -> Context:

@@ -9,12 +9,12 @@ import pytest
 
 from evaluation.bfcl.benchmark import BfclSettings
 from evaluation.trials import TrialRecord
-from tests.evaluation.helpers.replay import Brain, ReplayServer
+from tests.evaluation.helpers.replay import AnswerPolicy, ReplayServer
 from tests.helpers.paths import ROOT
 
 PYTHON = ROOT / ".venv-bfcl/bin/python"
 
-Serve = Callable[[Brain], ReplayServer]
+Serve = Callable[[AnswerPolicy], ReplayServer]
 needs_bfcl = pytest.mark.skipif(not PYTHON.is_file(), reason="BFCL's own environment is not built (make setup)")
 
 

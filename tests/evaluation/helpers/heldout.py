@@ -13,7 +13,7 @@ from core.dialogue import Dialogue
 from core.journal import read_jsonl
 from evaluation.benchmark import Context
 from evaluation.endpoint import Endpoint
-from evaluation.heldout.benchmark import Heldout, Session
+from evaluation.heldout.benchmark import Heldout, HeldoutRun
 from evaluation.trials import TrialRecord
 from tests.helpers.paths import CONF
 
@@ -27,7 +27,7 @@ def conf(name: str) -> dict[str, Any]:
     return {key: value for key, value in loaded.items() if key not in ("defaults", "_target_")}
 
 
-class Local(Session):
+class Local(HeldoutRun):
     """Asks a model in this process instead of the endpoint."""
 
     llm: Any

@@ -7,9 +7,9 @@ from typing import Any
 from core.sampling import Sampling
 from evaluation.endpoint import Endpoint
 from evaluation.known_answers import server
-from evaluation.known_answers.server import MODEL, Brain, Reply, call, say
+from evaluation.known_answers.server import MODEL, AnswerPolicy, Reply, call, say
 
-__all__ = ["Brain", "ReplayServer", "Reply", "call", "say"]
+__all__ = ["AnswerPolicy", "ReplayServer", "Reply", "call", "say"]
 
 
 class ReplayServer(server.ReplayServer):

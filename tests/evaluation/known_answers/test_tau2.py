@@ -13,7 +13,7 @@ from evaluation.tau2.benchmark import run
 from evaluation.tau2.do_nothing import DO_NOTHING, do_nothing
 from evaluation.tau2.settings import Tau2Settings
 from evaluation.tau2.tasks import tasks
-from tests.evaluation.helpers.replay import Brain, ReplayServer, Reply
+from tests.evaluation.helpers.replay import AnswerPolicy, ReplayServer, Reply
 
 GOLD = {"airline": ("5", "14", "24"), "retail": ("2", "35", "107")}
 IDLE = {"airline": ("0", "2", "3"), "retail": ("10", "62", "88")}
@@ -22,7 +22,7 @@ IDLE = {"airline": ("0", "2", "3"), "retail": ("10", "62", "88")}
 
 @pytest.mark.slow
 def test_gold_actions_are_rewarded_and_idling_as_is_known(
-    serve: Callable[[Brain], ReplayServer], tmp_path: Path
+    serve: Callable[[AnswerPolicy], ReplayServer], tmp_path: Path
 ) -> None:
     gold = GoldActions()
 

@@ -18,7 +18,7 @@ from evaluation.tau2.benchmark import run
 from evaluation.tau2.do_nothing import do_nothing
 from evaluation.tau2.settings import Tau2Settings
 from evaluation.trials import TrialRecord
-from tests.evaluation.helpers.replay import Brain, ReplayServer, Reply, call, say
+from tests.evaluation.helpers.replay import AnswerPolicy, ReplayServer, Reply, call, say
 
 ROAMING = "[mms_issue]bad_network_preference|user_abroad_roaming_disabled_on[PERSONA:None]"
 AIRPLANE = "[mobile_data_issue]airplane_mode_on|data_mode_off[PERSONA:None]"
@@ -29,7 +29,7 @@ LONG_BY_CODE, FILTERED = "90", "73"
 """Refused with one of OpenAI's codes."""
 USED = (ROAMING, AIRPLANE, LONG, CANCEL, NOTHING, LONG_BY_CODE, FILTERED)
 
-Serve = Callable[[Brain], ReplayServer]
+Serve = Callable[[AnswerPolicy], ReplayServer]
 
 
 def settings(**more: Any) -> Tau2Settings:

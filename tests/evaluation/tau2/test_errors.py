@@ -15,10 +15,10 @@ from evaluation.tau2.benchmark import run
 from evaluation.tau2.settings import Tau2Settings
 from evaluation.tau2.tasks import tasks
 from evaluation.trials import TrialRecord
-from tests.evaluation.helpers.replay import Brain, ReplayServer, Reply
+from tests.evaluation.helpers.replay import AnswerPolicy, ReplayServer, Reply
 
 GOLD = GoldActions()
-Serve = Callable[[Brain], ReplayServer]
+Serve = Callable[[AnswerPolicy], ReplayServer]
 TASKS = tuple(tasks("telecom"))[4::11]
 IDLE = TASKS[1::2]
 """They are waited through and so failed: figures that are not all alike."""

@@ -11,7 +11,7 @@ from generation.database.guard import OutOfBoundsError, SqlError
 from generation.database.image import Image
 from generation.database.sandbox import Limits, Sandbox, Statement
 from generation.database.sql_tools import ToolError, compile_tool, verify_tool
-from generation.environments.sql import SqlWorld
+from generation.environments.sql import SqlDomainEnvironment
 from tests.generation.helpers.hostile_sql import BOMBS, FAILING, FORBIDDEN, INJECTIONS
 from tests.generation.helpers.shop_database import INTEGER, SCHEMA, TABLES, TOOLS, build, call, tool
 
@@ -23,8 +23,8 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Image:
 
 
 @pytest.fixture
-def world(tmp_path: Path) -> Iterator[SqlWorld]:
-    world = SqlWorld("shop", build(tmp_path / "shop.sqlite"), TOOLS)
+def world(tmp_path: Path) -> Iterator[SqlDomainEnvironment]:
+    world = SqlDomainEnvironment("shop", build(tmp_path / "shop.sqlite"), TOOLS)
     yield world
     world.close()
 
@@ -135,7 +135,7 @@ def test_bombs_are_no_tools(image: Image) -> None:
 
 
 @pytest.mark.parametrize("value", INJECTIONS)
-def test_arguments_are_only_ever_values(world: SqlWorld, value: str) -> None:
+def test_arguments_are_only_ever_values(world: SqlDomainEnvironment, value: str) -> None:
     environment = world.open()
     untouched = {table: call(environment, f"list_{table}").value for table in TABLES}
     result = call(environment, "create_customer", name=value, city=value, email=value)
@@ -166,7 +166,9 @@ def test_arguments_are_only_ever_values(world: SqlWorld, value: str) -> None:
         ("get_customer; DROP TABLE customers", {"customer_id": 1}),
     ],
 )
-def test_hostile_arguments_are_recorded_errors(world: SqlWorld, name: str, arguments: dict[str, Any]) -> None:
+def test_hostile_arguments_are_recorded_errors(
+    world: SqlDomainEnvironment, name: str, arguments: dict[str, Any]
+) -> None:
     environment = world.open()
     result = call(environment, name, **arguments)
     assert result.error
@@ -217,7 +219,7 @@ def test_values_that_json_lacks(tmp_path: Path) -> None:
         tool("spoil", "UPDATE odd SET b = CAST(b AS TEXT) WHERE id = :id", id=INTEGER),
         tool("long", "SELECT printf('%.*c', :id, 'x') AS x FROM odd", id=INTEGER),
     )
-    world = SqlWorld("odd", build(tmp_path / "odd.sqlite", script), tools)
+    world = SqlDomainEnvironment("odd", build(tmp_path / "odd.sqlite", script), tools)
     environment = world.open()
     assert call(environment, "list_odd").content == '[{"id": 1, "b": "<3 bytes>", "r": null}]'
     assert "utf-8" in call(environment, "spoil", id=1).value["error"]

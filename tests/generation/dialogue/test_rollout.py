@@ -13,11 +13,11 @@ from core.dialogue import Dialogue, calls
 from core.messages import AssistantMessage, ToolMessage, UserMessage
 from generation.dialogue.rollout import Rollout
 from generation.llm.contexts import AgentContext, TaskWriterContext
-from generation.pipeline import Subject
+from generation.pipeline import DomainTools
 from generation.scripted.llm import ScriptedLLM
 from tests.generation.helpers.pipeline_runs import Played, Spoiler, pipeline_of, play, saying, scene_of, user_settings
 
-Subjects = tuple[Subject, ...]
+Subjects = tuple[DomainTools, ...]
 NEVER_DONE = saying(json.dumps({"user_message": "And another thing.", "is_task_complete": False}))
 AT_ONCE = saying(json.dumps({"user_message": "Bye.", "is_task_complete": True}))
 

@@ -16,9 +16,9 @@ from core.dialogue import PlannedCall
 from core.messages import ToolSpec
 from core.settings import UserError
 from generation.environments.base import Environment
-from generation.environments.faulty import FaultyWorld, FaultyWorlds
-from generation.environments.simulated.environment import SimulatedWorlds
-from generation.environments.sql import SqlWorlds
+from generation.environments.faulty import FaultyDomainEnvironment, FaultyEnvironmentFactory
+from generation.environments.simulated.environment import SimulatedEnvironmentFactory
+from generation.environments.sql import SqlEnvironmentFactory
 from generation.llm.meter import Meter
 from generation.scripted.llm import ScriptedLLM
 from generation.tasks.proof import execute
@@ -40,14 +40,14 @@ def toolset(tmp_path_factory: pytest.TempPathFactory) -> Toolset:
 
 
 @pytest.fixture(scope="module")
-def sql() -> Iterator[SqlWorlds]:
-    worlds = SqlWorlds()
+def sql() -> Iterator[SqlEnvironmentFactory]:
+    worlds = SqlEnvironmentFactory()
     yield worlds
     worlds.close()
 
 
-def world(sql: SqlWorlds, toolset: Toolset, seed: int = 0, **shares: float) -> FaultyWorld:
-    return FaultyWorlds(sql, shares, seed).world(toolset, Meter(ScriptedLLM()), "d")
+def world(sql: SqlEnvironmentFactory, toolset: Toolset, seed: int = 0, **shares: float) -> FaultyDomainEnvironment:
+    return FaultyEnvironmentFactory(sql, shares, seed).world(toolset, Meter(ScriptedLLM()), "d")
 
 
 def error(environment: Environment, name: str, /, **arguments: Any) -> str:
@@ -59,7 +59,7 @@ def error(environment: Environment, name: str, /, **arguments: Any) -> str:
 # One fault at a time.
 
 
-def test_a_call_that_failed_did_nothing_and_works_the_second_time(sql: SqlWorlds, toolset: Toolset) -> None:
+def test_a_call_that_failed_did_nothing_and_works_the_second_time(sql: SqlEnvironmentFactory, toolset: Toolset) -> None:
     environment = world(sql, toolset, tool_error=1.0).open()
     untouched = environment.state_hash()
     assert "try again" in error(environment, "delete_customer", customer_id=2)
@@ -70,14 +70,14 @@ def test_a_call_that_failed_did_nothing_and_works_the_second_time(sql: SqlWorlds
     environment.close()
 
 
-def test_calls_fail_as_often_as_is_asked_for(sql: SqlWorlds, toolset: Toolset) -> None:
+def test_calls_fail_as_often_as_is_asked_for(sql: SqlEnvironmentFactory, toolset: Toolset) -> None:
     environment = world(sql, toolset, tool_error=0.3).open()
     failures = sum(bool(error(environment, "get_customer", customer_id=number)) for number in range(1000))
     assert 250 < failures < 350
     environment.close()
 
 
-def test_a_tool_that_may_not_be_used_never_may_in_this_dialogue(sql: SqlWorlds, toolset: Toolset) -> None:
+def test_a_tool_that_may_not_be_used_never_may_in_this_dialogue(sql: SqlEnvironmentFactory, toolset: Toolset) -> None:
     forbidden: list[set[str]] = []
     for seed in range(SEEDS):
         environment = world(sql, toolset, seed, permission=0.2).open()
@@ -92,11 +92,13 @@ def test_a_tool_that_may_not_be_used_never_may_in_this_dialogue(sql: SqlWorlds, 
 
 
 @pytest.mark.parametrize("fixed", [True, False])
-def test_fixed_faults_do_not_depend_on_what_is_called_first(sql: SqlWorlds, toolset: Toolset, fixed: bool) -> None:
+def test_fixed_faults_do_not_depend_on_what_is_called_first(
+    sql: SqlEnvironmentFactory, toolset: Toolset, fixed: bool
+) -> None:
     names = [f"list_{table}" for table in TABLES]
 
     def refused(first: str, seed: int) -> frozenset[str]:
-        worlds = FaultyWorlds(sql, {"permission": 0.5}, seed, fixed)
+        worlds = FaultyEnvironmentFactory(sql, {"permission": 0.5}, seed, fixed)
         environment = worlds.world(toolset, Meter(ScriptedLLM()), "d").open()
         call(environment, first)
         found = frozenset(name for name in names if "permission denied" in error(environment, name))
@@ -108,14 +110,16 @@ def test_fixed_faults_do_not_depend_on_what_is_called_first(sql: SqlWorlds, tool
     assert len(set[frozenset[str]]().union(*found)) > 2, "each seed has its own"
 
 
-def test_a_write_that_was_refused_has_not_happened(sql: SqlWorlds, toolset: Toolset) -> None:
+def test_a_write_that_was_refused_has_not_happened(sql: SqlEnvironmentFactory, toolset: Toolset) -> None:
     environment = world(sql, toolset, permission=1.0).open()
     assert "permission denied" in error(environment, "update_city", city="Lima", customer_id=1)
     assert environment.state_diff() == ()
     environment.close()
 
 
-def test_a_column_that_differs_differs_in_every_result_of_its_tool(sql: SqlWorlds, toolset: Toolset) -> None:
+def test_a_column_that_differs_differs_in_every_result_of_its_tool(
+    sql: SqlEnvironmentFactory, toolset: Toolset
+) -> None:
     kinds = set()
     plain = sql.world(toolset, Meter(ScriptedLLM()), "d").open()
     for seed in range(SEEDS):
@@ -135,7 +139,7 @@ def test_a_column_that_differs_differs_in_every_result_of_its_tool(sql: SqlWorld
     assert ("name",) in kinds
 
 
-def test_a_parameter_goes_by_another_name(sql: SqlWorlds, toolset: Toolset) -> None:
+def test_a_parameter_goes_by_another_name(sql: SqlEnvironmentFactory, toolset: Toolset) -> None:
     answers = set()
     for seed in range(SEEDS):
         environment = world(sql, toolset, seed, schema_mismatch=1.0).open()
@@ -155,7 +159,7 @@ def test_a_parameter_goes_by_another_name(sql: SqlWorlds, toolset: Toolset) -> N
     }
 
 
-def test_a_partial_view_is_the_same_whenever_one_looks(sql: SqlWorlds, toolset: Toolset) -> None:
+def test_a_partial_view_is_the_same_whenever_one_looks(sql: SqlEnvironmentFactory, toolset: Toolset) -> None:
     lacking = set()
     plain = sql.world(toolset, Meter(ScriptedLLM()), "d").open()
     real = call(plain, "list_customers").value
@@ -184,13 +188,13 @@ async def test_what_a_change_returns_is_shown_whole() -> None:
     rows = json.dumps([{"pet_id": number, "name": "Rex"} for number in range(20)])
     tools = tuple(ToolSpec(name=f"{verb}_pets", description="d", parameters={}) for verb in ("update", "list"))
     toolset = Toolset(domain="zoo", description="", tools=tools)
-    worlds = FaultyWorlds(SimulatedWorlds(), {"partial_view": 1.0})
+    worlds = FaultyEnvironmentFactory(SimulatedEnvironmentFactory(), {"partial_view": 1.0})
     environment = worlds.world(toolset, Meter(Sayer([rows, rows])), "d").open()
     assert (await environment.call("update_pets", {})).content == rows
     assert (await environment.call("list_pets", {})).content != rows
 
 
-def test_the_tools_own_errors_and_single_values_stay(sql: SqlWorlds, toolset: Toolset) -> None:
+def test_the_tools_own_errors_and_single_values_stay(sql: SqlEnvironmentFactory, toolset: Toolset) -> None:
     plain = sql.world(toolset, Meter(ScriptedLLM()), "d").open()
     wrong = call(plain, "list_visits", page="home")
     plain.close()
@@ -203,7 +207,7 @@ def test_the_tools_own_errors_and_single_values_stay(sql: SqlWorlds, toolset: To
     assert {content for content in changed if "error" not in content} == {'{"rowsAffected": 2}'}
 
 
-def test_proofs_are_made_without_faults(sql: SqlWorlds, toolset: Toolset) -> None:
+def test_proofs_are_made_without_faults(sql: SqlEnvironmentFactory, toolset: Toolset) -> None:
     environment = world(sql, toolset, **dict.fromkeys(KINDS, 1.0)).open()
     fork = environment.fork()
     assert [row["name"] for row in call(fork, "list_customers").value] == ["Ada", "Bo", "Cy"]
@@ -213,7 +217,7 @@ def test_proofs_are_made_without_faults(sql: SqlWorlds, toolset: Toolset) -> Non
     environment.close()
 
 
-def test_without_faults_nothing_is_different(sql: SqlWorlds, toolset: Toolset) -> None:
+def test_without_faults_nothing_is_different(sql: SqlEnvironmentFactory, toolset: Toolset) -> None:
     faulty, plain = world(sql, toolset).open(), sql.world(toolset, Meter(ScriptedLLM()), "d").open()
     for name, arguments in some_calls(Random(1), 60):
         assert asyncio.run(faulty.call(name, arguments)) == asyncio.run(plain.call(name, arguments))
@@ -238,7 +242,9 @@ def some_calls(rng: Random, count: int) -> list[tuple[str, dict[str, Any]]]:
 
 @given(seed=st.integers(0, 10_000), cut=st.integers(0, 30))
 @settings(max_examples=40, deadline=None)
-def test_calls_made_again_meet_the_same_faults(sql: SqlWorlds, toolset: Toolset, seed: int, cut: int) -> None:
+def test_calls_made_again_meet_the_same_faults(
+    sql: SqlEnvironmentFactory, toolset: Toolset, seed: int, cut: int
+) -> None:
     made = some_calls(Random(seed), 30)
     shares = dict.fromkeys(KINDS, 0.3)
     first = world(sql, toolset, seed, **shares).open()
@@ -268,9 +274,9 @@ def unordered(content: str) -> Any:
     return sorted(map(json.dumps, value)) if isinstance(value, list) else value
 
 
-def test_a_fault_is_counted_once_however_often_it_is_replayed(sql: SqlWorlds, toolset: Toolset) -> None:
+def test_a_fault_is_counted_once_however_often_it_is_replayed(sql: SqlEnvironmentFactory, toolset: Toolset) -> None:
     meter = Meter(ScriptedLLM())
-    made = FaultyWorlds(sql, {"tool_error": 1.0}).world(toolset, meter, "d")
+    made = FaultyEnvironmentFactory(sql, {"tool_error": 1.0}).world(toolset, meter, "d")
     for _ in range(3):
         environment = made.open()
         for number in (1, 1, 2, 1, 1):
@@ -279,7 +285,7 @@ def test_a_fault_is_counted_once_however_often_it_is_replayed(sql: SqlWorlds, to
     assert meter.usage.flaws == {"environment/injected_tool_error": 3}
 
 
-async def test_a_plan_that_a_fault_forbids_can_still_be_proved(sql: SqlWorlds, toolset: Toolset) -> None:
+async def test_a_plan_that_a_fault_forbids_can_still_be_proved(sql: SqlEnvironmentFactory, toolset: Toolset) -> None:
     environment = world(sql, toolset, permission=1.0).open()
     trace = await execute([PlannedCall(tool="get_customer", arguments={"customer_id": 1}, tell=("city",))], environment)
     assert trace.told == ("Rome",)
@@ -289,7 +295,7 @@ async def test_a_plan_that_a_fault_forbids_can_still_be_proved(sql: SqlWorlds, t
 async def test_simulated_tools_take_what_was_recorded_but_for_the_faults_own_answers() -> None:
     spec = ToolSpec(name="get_pet", description="d", parameters={"type": "object", "properties": {}})
     toolset = Toolset(domain="zoo", description="", tools=(spec,))
-    worlds = FaultyWorlds(SimulatedWorlds(), {"tool_error": 1.0})
+    worlds = FaultyEnvironmentFactory(SimulatedEnvironmentFactory(), {"tool_error": 1.0})
     assert (worlds.executable, worlds.engine) == (False, None)
     environment = worlds.world(toolset, Meter(ScriptedLLM()), "d").open()
     failed = (await environment.call("get_pet", {})).content
@@ -313,10 +319,10 @@ async def test_simulated_tools_take_what_was_recorded_but_for_the_faults_own_ans
 )
 def test_faults_that_do_not_exist_are_named(shares: dict[str, float], why: str) -> None:
     with pytest.raises(UserError, match=why):
-        FaultyWorlds(SqlWorlds(), shares)
+        FaultyEnvironmentFactory(SqlEnvironmentFactory(), shares)
 
 
-def test_a_snapshot_is_text_that_says_what_was_called(sql: SqlWorlds, toolset: Toolset) -> None:
+def test_a_snapshot_is_text_that_says_what_was_called(sql: SqlEnvironmentFactory, toolset: Toolset) -> None:
     environment = world(sql, toolset).open()
     call(environment, "delete_visits", page="home")
     assert json.loads(environment.snapshot())["made"] == {'["delete_visits", {"page": "home"}]': 1}

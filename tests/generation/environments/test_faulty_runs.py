@@ -9,16 +9,16 @@ from typing import Any
 import pytest
 
 from core.dialogue import Dialogue, calls
-from generation.environments.sql import SqlWorlds
+from generation.environments.sql import SqlEnvironmentFactory
 from generation.llm.meter import Meter
-from generation.pipeline import Subject
+from generation.pipeline import DomainTools
 from generation.scripted.llm import ScriptedLLM
 from generation.stages import Rollouts, Tasks, Validation
 from generation.start_states.start_states import read_starts
 from tests.generation.helpers.faulty_runs import EXECUTED, PIPELINES, adds_up, play_with_faults, struck
 from tests.generation.helpers.pipeline_runs import Played, beginnings, files
 
-Subjects = tuple[Subject, ...]
+Subjects = tuple[DomainTools, ...]
 KINDS = ("tool_error", "permission", "schema_mismatch", "partial_view")
 ALL = dict.fromkeys(KINDS, 0.2)
 
@@ -60,7 +60,7 @@ def test_an_injected_error_never_changed_anything(subjects: Subjects, tmp_path: 
         "user_oriented_exec", subjects, tmp_path, n=24, tools={"tool_error": 0.2, "permission": 0.2}
     )
     injected, changing = 0, 0
-    worlds = SqlWorlds()
+    worlds = SqlEnvironmentFactory()
     for dialogue in everything(played):
         toolset = next(s.toolset for s in subjects if s.domain.name == dialogue.domain)
         environment = worlds.world(toolset, Meter(ScriptedLLM()), "d").open()

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from generation.environments.base import Environment
-from generation.environments.sql import SqlEnvironment, SqlWorld
+from generation.environments.sql import SqlDomainEnvironment, SqlEnvironment
 from tests.generation.helpers.shop_database import SCHEMA, STRING, TABLES, TOOLS, build, call, tool
 
 EMPTY = sha256(b"").hexdigest()
@@ -48,8 +48,8 @@ many = settings(max_examples=100, deadline=None)
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SqlWorld]:
-    world = SqlWorld("shop", build(tmp_path_factory.mktemp("shop") / "shop.sqlite"), TOOLS)
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SqlDomainEnvironment]:
+    world = SqlDomainEnvironment("shop", build(tmp_path_factory.mktemp("shop") / "shop.sqlite"), TOOLS)
     yield world
     world.close()
 
@@ -61,7 +61,7 @@ def play(environment: Environment, taken: Sequence[Step]) -> list[str]:
     return asyncio.run(all_calls())
 
 
-def played(world: SqlWorld, taken: Sequence[Step]) -> SqlEnvironment:
+def played(world: SqlDomainEnvironment, taken: Sequence[Step]) -> SqlEnvironment:
     environment = world.open()
     play(environment, taken)
     return environment
@@ -90,7 +90,7 @@ def reference(taken: Sequence[Step]) -> Dump:
 
 @given(taken=steps)
 @many
-def test_calls_do_what_sqlite_does(world: SqlWorld, taken: list[Step]) -> None:
+def test_calls_do_what_sqlite_does(world: SqlDomainEnvironment, taken: list[Step]) -> None:
     environment = played(world, taken)
     assert dump(environment) == reference(taken)
     environment.close()
@@ -98,7 +98,9 @@ def test_calls_do_what_sqlite_does(world: SqlWorld, taken: list[Step]) -> None:
 
 @given(first=steps, data=st.data())
 @many
-def test_hashes_are_equal_exactly_for_equal_contents(world: SqlWorld, first: list[Step], data: st.DataObject) -> None:
+def test_hashes_are_equal_exactly_for_equal_contents(
+    world: SqlDomainEnvironment, first: list[Step], data: st.DataObject
+) -> None:
     second = data.draw(st.one_of(st.permutations(first), steps.map(lambda more: first + more)))
     one, other = played(world, first), played(world, second)
     assert (one.state_hash() == other.state_hash()) == (reference(first) == reference(second))
@@ -110,7 +112,7 @@ def test_hashes_are_equal_exactly_for_equal_contents(world: SqlWorld, first: lis
 @given(before=steps, after=steps)
 @many
 def test_a_fork_has_the_same_state_and_future_and_is_isolated(
-    world: SqlWorld, before: list[Step], after: list[Step]
+    world: SqlDomainEnvironment, before: list[Step], after: list[Step]
 ) -> None:
     origin = played(world, before)
     reopened, fork = world.open(origin.snapshot()), origin.fork()
@@ -129,7 +131,7 @@ def test_a_fork_has_the_same_state_and_future_and_is_isolated(
 
 @given(taken=steps)
 @many
-def test_reset_and_close_lead_back_to_the_start(world: SqlWorld, taken: list[Step]) -> None:
+def test_reset_and_close_lead_back_to_the_start(world: SqlDomainEnvironment, taken: list[Step]) -> None:
     environment = played(world, taken)
     environment.reset()
     assert environment.state_hash() == EMPTY
@@ -141,7 +143,7 @@ def test_reset_and_close_lead_back_to_the_start(world: SqlWorld, taken: list[Ste
     again.close()
 
 
-def test_undone_changes_are_no_changes(world: SqlWorld) -> None:
+def test_undone_changes_are_no_changes(world: SqlDomainEnvironment) -> None:
     environment = world.open()
     for city in ("Oslo", "Bern"):
         call(environment, "update_city", customer_id=1, city=city)
@@ -156,7 +158,7 @@ def test_undone_changes_are_no_changes(world: SqlWorld) -> None:
     environment.close()
 
 
-def test_diff_says_what_changed(world: SqlWorld) -> None:
+def test_diff_says_what_changed(world: SqlDomainEnvironment) -> None:
     environment = world.open()
     call(environment, "update_city", customer_id=1, city="O'Hara")
     call(environment, "create_customer", name="Di", city="Bern", email="di@x.org")
@@ -175,7 +177,7 @@ def test_diff_says_what_changed(world: SqlWorld) -> None:
     environment.close()
 
 
-def test_unique_values_can_be_swapped_in_a_fork(world: SqlWorld) -> None:
+def test_unique_values_can_be_swapped_in_a_fork(world: SqlDomainEnvironment) -> None:
     environment = world.open()
     for customer, email in ((1, "tmp"), (2, "ada@x.org"), (1, "bo@x.org")):
         assert not call(environment, "update_email", customer_id=customer, email=email).error
@@ -186,7 +188,7 @@ def test_unique_values_can_be_swapped_in_a_fork(world: SqlWorld) -> None:
     environment.close()
 
 
-def test_results_of_each_kind(world: SqlWorld) -> None:
+def test_results_of_each_kind(world: SqlDomainEnvironment) -> None:
     environment = world.open()
     read = call(environment, "get_customer", customer_id=3)
     assert read.content == '[{"customer_id": 3, "name": "Cy", "city": null, "email": null}]'
@@ -225,7 +227,7 @@ def test_results_of_each_kind(world: SqlWorld) -> None:
     ],
 )
 def test_what_fails_says_why_and_changes_nothing(
-    world: SqlWorld, name: str, arguments: dict[str, Any], message: str
+    world: SqlDomainEnvironment, name: str, arguments: dict[str, Any], message: str
 ) -> None:
     environment = world.open()
     call(environment, "update_city", customer_id=1, city="Bern")
@@ -239,7 +241,7 @@ def test_what_fails_says_why_and_changes_nothing(
 
 
 def test_too_many_rows_are_an_error(tmp_path: Path) -> None:
-    world = SqlWorld("shop", build(tmp_path / "shop.sqlite"), TOOLS, row_cap=3)
+    world = SqlDomainEnvironment("shop", build(tmp_path / "shop.sqlite"), TOOLS, row_cap=3)
     environment = world.open()
     assert len(call(environment, "list_customers").value) == 3
     assert call(environment, "list_visits").value == {
@@ -248,7 +250,7 @@ def test_too_many_rows_are_an_error(tmp_path: Path) -> None:
     world.close()
 
 
-def test_two_hundred_open_environments_do_not_see_each_other(world: SqlWorld) -> None:
+def test_two_hundred_open_environments_do_not_see_each_other(world: SqlDomainEnvironment) -> None:
     async def live(environment: SqlEnvironment, number: int) -> str:
         for turn in range(5):
             await environment.call("update_city", {"customer_id": 1, "city": f"{number}/{turn}"})
@@ -265,7 +267,7 @@ def test_two_hundred_open_environments_do_not_see_each_other(world: SqlWorld) ->
         environment.close()
 
 
-def test_copies_are_as_many_as_were_open_at_once(world: SqlWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_copies_are_as_many_as_were_open_at_once(world: SqlDomainEnvironment, monkeypatch: pytest.MonkeyPatch) -> None:
     held = [world.open() for _ in range(3)]
     for environment in held:
         environment.close()
@@ -276,7 +278,7 @@ def test_copies_are_as_many_as_were_open_at_once(world: SqlWorld, monkeypatch: p
             environment.close()
 
 
-def test_worlds_can_be_used_from_other_threads(world: SqlWorld) -> None:
+def test_worlds_can_be_used_from_other_threads(world: SqlDomainEnvironment) -> None:
     def visit(number: int) -> str:
         environment = world.open()
         call(environment, "update_city", customer_id=1, city=str(number))
@@ -289,7 +291,7 @@ def test_worlds_can_be_used_from_other_threads(world: SqlWorld) -> None:
 
 
 def test_closing_closes_what_is_still_open(tmp_path: Path) -> None:
-    world = SqlWorld("shop", build(tmp_path / "shop.sqlite"), TOOLS)
+    world = SqlDomainEnvironment("shop", build(tmp_path / "shop.sqlite"), TOOLS)
     environment = world.open()
     world.close()
     environment.close()
@@ -297,8 +299,8 @@ def test_closing_closes_what_is_still_open(tmp_path: Path) -> None:
         world.open()
 
 
-def test_a_snapshot_of_another_database_is_refused(world: SqlWorld, tmp_path: Path) -> None:
-    other = SqlWorld(
+def test_a_snapshot_of_another_database_is_refused(world: SqlDomainEnvironment, tmp_path: Path) -> None:
+    other = SqlDomainEnvironment(
         "other",
         build(tmp_path / "other.sqlite", "CREATE TABLE things (id INTEGER PRIMARY KEY, name TEXT); "),
         (tool("create_thing", "INSERT INTO things (name) VALUES (:name)", name=STRING),),

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from core.settings import UserError
-from generation.environments.sql import SqlWorld
+from generation.environments.sql import SqlDomainEnvironment
 from tests.generation.helpers.shop_database import INTEGER, STRING, TOOLS, build, call, tool
 from tests.helpers.paths import SHARED_DATA
 
@@ -20,14 +20,14 @@ def test_bad_databases_and_tools_are_named(tmp_path: Path) -> None:
     text = tmp_path / "text.sqlite"
     text.write_text("not a database" * 100)
     with pytest.raises(UserError, match=r"text\.sqlite .* cannot be read as an SQLite database"):
-        SqlWorld("text", text, ())
+        SqlDomainEnvironment("text", text, ())
     with pytest.raises(UserError, match="no such file"):
-        SqlWorld("none", tmp_path / "none.sqlite", ())
+        SqlDomainEnvironment("none", tmp_path / "none.sqlite", ())
     shop = build(tmp_path / "shop.sqlite")
     with pytest.raises(UserError, match="the tool bad cannot be used on shop: no such table: gone"):
-        SqlWorld("shop", shop, (tool("bad", "SELECT * FROM gone WHERE id = :id", id=INTEGER),))
+        SqlDomainEnvironment("shop", shop, (tool("bad", "SELECT * FROM gone WHERE id = :id", id=INTEGER),))
     with pytest.raises(UserError, match="different names"):
-        SqlWorld("shop", shop, (TOOLS[0], TOOLS[0]))
+        SqlDomainEnvironment("shop", shop, (TOOLS[0], TOOLS[0]))
 
 
 def test_peculiar_databases(tmp_path: Path) -> None:
@@ -51,7 +51,7 @@ def test_peculiar_databases(tmp_path: Path) -> None:
         tool("list_clubs", "SELECT * FROM clubs ORDER BY club_id DESC"),
         tool("list_log", "SELECT * FROM log"),
     )
-    world = SqlWorld("odd", build(tmp_path / "odd.sqlite", script), tools)
+    world = SqlDomainEnvironment("odd", build(tmp_path / "odd.sqlite", script), tools)
     environment = world.open()
     assert call(environment, "list_clubs").value[0] == {"club_id": 1, "t": "A\ufffd"}
     assert call(environment, "create_counted", t="x").value["id"] == 1
@@ -83,7 +83,7 @@ def test_on_a_real_database() -> None:
         tool("update_city", "UPDATE Customer SET City = :city WHERE CustomerId = :id", city=STRING, id=INTEGER),
         tool("delete_invoice", "DELETE FROM Invoice WHERE InvoiceId = :id", id=INTEGER),
     )
-    world = SqlWorld("chinook", CHINOOK, tools)
+    world = SqlDomainEnvironment("chinook", CHINOOK, tools)
     environment = world.open()
     with closing(sqlite3.connect(f"file:{CHINOOK}?mode=ro", uri=True)) as connection:
         expected = connection.execute(tools[0].sql, {"n": 5}).fetchall()

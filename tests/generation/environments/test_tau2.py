@@ -23,7 +23,7 @@ from inspect_evals.tau2.utils import TAU2_DATA_DIR
 from pydantic import BaseModel
 
 from core.settings import UserError
-from generation.environments.tau2 import Tau2Environment, Tau2World, Tau2Worlds
+from generation.environments.tau2 import Tau2DomainEnvironment, Tau2Environment, Tau2EnvironmentFactory
 from generation.scripted.llm import ScriptedLLM
 from generation.seeds.tau2_data import DOMAINS, database, tool_specs, toolkit
 from generation.tools.toolset import Toolset
@@ -75,16 +75,16 @@ class Official:
             return json.dumps({"error": error.message}, ensure_ascii=False)
 
 
-def whole_world(domain: str) -> Tau2World:
-    """With what the benchmark's tasks name, which no world of `Tau2Worlds` has."""
+def whole_world(domain: str) -> Tau2DomainEnvironment:
+    """With what the benchmark's tasks name, which no world of `Tau2EnvironmentFactory` has."""
     of = DOMAINS[domain]
-    return Tau2World(of.seed, tool_specs(of), database(of, whole=True), toolkit(of))
+    return Tau2DomainEnvironment(of.seed, tool_specs(of), database(of, whole=True), toolkit(of))
 
 
 def free(domain: str) -> Tau2Environment:
     of = DOMAINS[domain]
     toolset = Toolset(domain=of.seed, description="", tools=tool_specs(of), engine="tau2")
-    return Tau2Worlds().world(toolset, ScriptedLLM(), "d0").open()
+    return Tau2EnvironmentFactory().world(toolset, ScriptedLLM(), "d0").open()
 
 
 def first(domain: str, kind: str, **wanted: Any) -> dict[str, Any]:
@@ -507,7 +507,7 @@ async def test_a_whole_number_may_be_written_with_a_point() -> None:
 )
 def test_a_toolset_of_something_else_is_refused(toolset: dict[str, Any], says: str) -> None:
     with pytest.raises(UserError, match=says):
-        Tau2Worlds().world(Toolset(description="", **toolset), ScriptedLLM(), "d0")
+        Tau2EnvironmentFactory().world(Toolset(description="", **toolset), ScriptedLLM(), "d0")
 
 
 def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

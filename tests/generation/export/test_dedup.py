@@ -16,7 +16,7 @@ from core.journal import write_jsonl
 from generation.export.decontamination import Detector
 from generation.export.dedup import signature
 from generation.export.export import Scan
-from generation.export.index import Corpus
+from generation.export.index import DialogueIndex
 from tests.generation.helpers.export_dialogues import contamination_settings, dedup_settings, dialogue, removed
 
 
@@ -173,7 +173,7 @@ def test_what_is_kept_in_memory_does_not_grow_with_the_text(tmp_path: Path) -> N
         write_jsonl(
             path, [dialogue(f"d{i:03d}", f"{i} " * length, "b " * length, goals=["g " * length]) for i in range(50)]
         )
-        with Corpus([path]) as corpus:
+        with DialogueIndex([path]) as corpus:
             scan = Scan(dedup_settings(), Detector((), contamination_settings()))
             scan.read(corpus, lambda count: None)
         sizes.append(len(pickle.dumps((scan.entries, scan.removals, scan.origins))) / 50)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from core.dialogue import Dialogue, StateProof
 from core.messages import AssistantMessage, Message, ToolCall, ToolMessage
-from generation.environments.base import World
+from generation.environments.base import DomainEnvironment
 
 CHANGING = ("update_", "create_", "delete_")
 Line = tuple[Message, int]
@@ -20,7 +20,7 @@ def with_lines(dialogue: Dialogue, lines: list[Line]) -> Dialogue:
     return dialogue.model_copy(update={"messages": tuple(m for m, _ in lines), "task_starts": tuple(starts)})
 
 
-async def enact(dialogue: Dialogue, world: World) -> Dialogue:
+async def enact(dialogue: Dialogue, world: DomainEnvironment) -> Dialogue:
     """Make all calls of the transcript for real, as the rollout would have, whatever results and state it claims."""
     environment = world.open()
     initial = environment.state_hash()
@@ -39,7 +39,7 @@ async def enact(dialogue: Dialogue, world: World) -> Dialogue:
     return dialogue.model_copy(update={"messages": tuple(messages), "state": state, "verdict": None})
 
 
-async def changes_state(call: ToolCall, dialogue: Dialogue, world: World) -> bool:
+async def changes_state(call: ToolCall, dialogue: Dialogue, world: DomainEnvironment) -> bool:
     """Whether this very call of the dialogue moved the state."""
     environment = world.open()
     try:
@@ -54,7 +54,7 @@ async def changes_state(call: ToolCall, dialogue: Dialogue, world: World) -> boo
         environment.close()
 
 
-async def single_changes(dialogue: Dialogue, world: World) -> list[int]:
+async def single_changes(dialogue: Dialogue, world: DomainEnvironment) -> list[int]:
     """Positions of assistant messages with one call that moved the state."""
     return [
         position

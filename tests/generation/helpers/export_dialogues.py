@@ -14,7 +14,7 @@ from core.messages import AssistantMessage, Message, SystemMessage, ToolCall, To
 from generation.export.decontamination import ContaminationSettings, Detector
 from generation.export.dedup import DedupSettings, Removal, duplicates
 from generation.export.export import ExportSettings, Scan
-from generation.export.index import Corpus
+from generation.export.index import DialogueIndex
 from tests.helpers.paths import CONF
 
 SHIPPED: dict[str, Any] = yaml.safe_load((CONF / "export.yaml").read_text())
@@ -82,7 +82,7 @@ def removed(dialogues: Sequence[Dialogue], folder: Path, **settings: Any) -> lis
     chosen = dedup_settings(**settings)
     path = folder / "dialogues.jsonl"
     write_jsonl(path, dialogues)
-    with Corpus([path]) as corpus:
+    with DialogueIndex([path]) as corpus:
         scan = Scan(chosen, Detector((), contamination_settings()))
         scan.read(corpus, lambda count: None)
         return list(duplicates(scan.entries, corpus.dialogue, chosen))

@@ -10,10 +10,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from generation.environments.faulty import FaultyWorlds
-from generation.environments.tau2 import Tau2Worlds
+from generation.environments.faulty import FaultyEnvironmentFactory
+from generation.environments.tau2 import Tau2EnvironmentFactory
 from generation.llm.base import LLM
-from generation.pipeline import Subject
+from generation.pipeline import DomainTools
 from generation.run import subjects as subjects_of
 from generation.scripted.llm import ScriptedLLM
 from generation.seeds.tau2 import Tau2Seeds
@@ -26,13 +26,13 @@ PIPELINES = ("task_oriented", "user_oriented", *EXECUTED)
 
 
 @cache
-def tau2_subjects() -> tuple[Subject, ...]:
+def tau2_subjects() -> tuple[DomainTools, ...]:
     return subjects_of([from_seed(seed).toolset for seed in Tau2Seeds().load()], 40, seed=0)
 
 
 def play_with_faults(
     name: str,
-    subjects: tuple[Subject, ...],
+    subjects: tuple[DomainTools, ...],
     directory: Path,
     n: int,
     llm: LLM | None = None,
@@ -46,9 +46,9 @@ def play_with_faults(
     more |= {"count": {1: 1.0}} if name == TAU2 else {}
     pipeline = pipeline_of(name, tau2_subjects() if name == TAU2 else subjects, recorder, **more)
     if name == TAU2:
-        pipeline = replace(pipeline, worlds=Tau2Worlds())
+        pipeline = replace(pipeline, worlds=Tau2EnvironmentFactory())
     if tools:
-        pipeline = replace(pipeline, worlds=FaultyWorlds(pipeline.worlds, tools, seed))
+        pipeline = replace(pipeline, worlds=FaultyEnvironmentFactory(pipeline.worlds, tools, seed))
     try:
         statistics = asyncio.run(run_local(pipeline, directory, n, concurrency))
     finally:

@@ -43,10 +43,10 @@ def call(call_id: str, name: str, result: Any, /, **arguments: Any) -> list[Mess
     ]
 
 
-Parts = dict[str, list[Message]]
+GenerationComponents = dict[str, list[Message]]
 
 
-def parts() -> Parts:
+def parts() -> GenerationComponents:
     """A conversation that does all of TASK, in pieces that a test can exchange."""
     return {
         "ask": [UserMessage(content="Hi, please change the city of the customer Ada Moreno to Paris.")],

@@ -13,21 +13,21 @@ import yaml
 from core.dialogue import Dialogue, Rubric, Task
 from core.journal import read_jsonl
 from core.messages import AssistantMessage
-from generation.dialogue.setup import Cast, RolloutSettings, Scene
+from generation.dialogue.setup import RoleModels, RolloutContext, RolloutSettings
 from generation.dialogue.user import UserSettings
-from generation.environments.base import Worlds
-from generation.environments.simulated.environment import SimulatedWorlds
-from generation.environments.sql import SqlWorlds
+from generation.environments.base import EnvironmentFactory
+from generation.environments.simulated.environment import SimulatedEnvironmentFactory
+from generation.environments.sql import SqlEnvironmentFactory
 from generation.llm.base import LLM, Completion, Request, Role
 from generation.llm.meter import Meter
 from generation.metrics.statistics import CostSettings, Statistics
 from generation.metrics.user_quality import QualitySettings
 from generation.outcomes import Outcome
-from generation.pipeline import Beginnings, Pipeline, Subject, origin
+from generation.pipeline import DomainTools, Pipeline, StartStates, origin
 from generation.runner import AttemptSettings, DeadLetter, Local, Rejection, run
 from generation.scripted.llm import ScriptedLLM
 from generation.stages import DialogueStage, Rollouts, Tasks, Validation
-from generation.start_states.start_states import Start, StartSettings
+from generation.start_states.start_states import StartSettings, StartState
 from generation.tasks.writer import TaskSettings
 from tests.helpers.paths import CONF
 
@@ -64,13 +64,13 @@ def quality_settings() -> QualitySettings:
     return QualitySettings.model_validate(yaml.safe_load((CONF / "generate.yaml").read_text())["quality"])
 
 
-def worlds_of(name: str) -> Worlds:
-    return SqlWorlds() if name == "user_oriented_exec" else SimulatedWorlds()
+def worlds_of(name: str) -> EnvironmentFactory:
+    return SqlEnvironmentFactory() if name == "user_oriented_exec" else SimulatedEnvironmentFactory()
 
 
-def beginnings(starts: tuple[Start, ...] = (), **changes: Any) -> Beginnings:
+def beginnings(starts: tuple[StartState, ...] = (), **changes: Any) -> StartStates:
     settings = {"file": None, "at": "end", "branches": 1, "inject": False} | changes
-    return Beginnings(starts, StartSettings.model_validate(settings))
+    return StartStates(starts, StartSettings.model_validate(settings))
 
 
 STAGES: tuple[DialogueStage, ...] = (Tasks(), Rollouts(), Validation(votes=1, attempts=1))
@@ -78,12 +78,12 @@ STAGES: tuple[DialogueStage, ...] = (Tasks(), Rollouts(), Validation(votes=1, at
 
 def pipeline_of(
     name: str,
-    subjects: tuple[Subject, ...],
+    subjects: tuple[DomainTools, ...],
     llm: LLM,
     seed: int = 0,
     user: UserSettings | None = None,
     stages: tuple[DialogueStage, ...] = STAGES,
-    begin: Beginnings | None = None,
+    begin: StartStates | None = None,
     **changes: Any,
 ) -> Pipeline:
     """A shipped pipeline; `changes` are to its task and rollout settings."""
@@ -105,13 +105,15 @@ def pipeline_of(
     )
 
 
-def scene_of(pipeline: Pipeline, subject: Subject, dialogue_id: str = "d", seed: str = "0/d") -> Scene:
+def scene_of(pipeline: Pipeline, subject: DomainTools, dialogue_id: str = "d", seed: str = "0/d") -> RolloutContext:
     """A scene of a pipeline, with a model of its own for each call."""
     meter = Meter(pipeline.llm)
     world = pipeline.worlds.world(subject.toolset, meter, dialogue_id)
     executable = pipeline.worlds.executable
-    cast = Cast.of(meter)
-    return Scene(subject.domain, world, executable, cast, pipeline.tasks, pipeline.rollout, pipeline.user, seed)
+    cast = RoleModels.of(meter)
+    return RolloutContext(
+        subject.domain, world, executable, cast, pipeline.tasks, pipeline.rollout, pipeline.user, seed
+    )
 
 
 @dataclass
@@ -211,7 +213,7 @@ async def run_local(
 
 
 def play(
-    name: str, subjects: tuple[Subject, ...], directory: Path, n: int, llm: LLM | None = None, **more: Any
+    name: str, subjects: tuple[DomainTools, ...], directory: Path, n: int, llm: LLM | None = None, **more: Any
 ) -> Played:
     """Run a shipped pipeline to its end; `more` goes to `pipeline_of`, but for `concurrency`."""
     concurrency = more.pop("concurrency", 8)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 import pytest
 
 from core.messages import AssistantMessage, ToolCall, ToolSpec
-from generation.llm.base import Completion, LLMError, RefusedError, Request, UnusableAnswerError
+from generation.llm.base import Completion, LLMError, RejectedAnswerError, Request, UnusableAnswerError
 from generation.llm.contexts import JudgeContext
 from generation.llm.meter import Meter
 from generation.llm.parsing.json_text import first_json
@@ -41,7 +41,7 @@ async def read(completion: Completion) -> int:
     if "n" not in value:
         raise ValueError("n is missing")
     if value["n"] > 5:
-        raise RefusedError("n is too large")
+        raise RejectedAnswerError("n is too large")
     return int(value["n"])
 
 

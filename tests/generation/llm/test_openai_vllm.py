@@ -21,7 +21,7 @@ from generation.llm.base import LLM, Completion, Request, Role
 from generation.llm.contexts import AgentContext
 from generation.llm.openai import OpenAILLM
 from generation.metrics.statistics import Statistics
-from generation.pipeline import Subject
+from generation.pipeline import DomainTools
 from generation.runner import Rejection
 from generation.scripted.llm import ScriptedLLM
 from generation.seeds.tools import ToolSeeds
@@ -214,7 +214,7 @@ def cast(role: Role, engine: Engine, **options: Any) -> OneReal:
     [("task_writer", "task"), ("user", "user"), ("agent", "agent"), ("tool_simulator", "tool"), ("judge", "judge")],
 )
 def test_the_one_role_of_random_weights_is_to_blame(
-    role: Role, blame: str, pipeline: str, engine: Engine, subjects: tuple[Subject, ...], tmp_path: Path
+    role: Role, blame: str, pipeline: str, engine: Engine, subjects: tuple[DomainTools, ...], tmp_path: Path
 ) -> None:
     # A judge whose answers are held to their schema says by chance whom it blames; without, it can only be unreadable.
     llm = cast(role, engine, **({"structured": []} if role == "judge" else {}))

@@ -13,7 +13,7 @@ from core.dialogue import PlannedCall, Rubric, Task, calls
 from core.messages import AssistantMessage, Message, SystemMessage, ToolMessage, UserMessage
 from generation.llm.contexts import AgentContext
 from generation.scripted.agent import Agent
-from generation.scripted.agent_hears import Heard
+from generation.scripted.agent_hears import UserIntent
 from generation.scripted.agent_reports import report
 from generation.scripted.results import dig, status
 
@@ -248,7 +248,7 @@ def test_a_goal_without_a_plan_is_declined() -> None:
 
 def test_what_is_heard() -> None:
     said = [UserMessage(content=f"{GOALS[0].upper()} and change the city of its owner."), UserMessage(content="Yes")]
-    heard = Heard(GOALS, said)
+    heard = UserIntent(GOALS, said)
     assert (heard.asked, heard.vague) == ({0}, {2})
     assert not heard.confirmed(GOALS[1])
 

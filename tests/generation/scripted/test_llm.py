@@ -14,14 +14,14 @@ from core.dialogue import Dialogue, calls
 from core.messages import AssistantMessage, ToolMessage, UserMessage
 from generation.llm.contexts import TaskWriterContext, UserContext
 from generation.metrics.task_dependency import dependency_scores
-from generation.pipeline import Subject
+from generation.pipeline import DomainTools
 from generation.run import subjects as subjects_of
 from generation.scripted.llm import ScriptedLLM
 from generation.tools.toolset import Toolset
 from tests.generation.helpers.pipeline_runs import Played, play, user_settings
 from tests.generation.helpers.travel_tools import TRAVEL
 
-Subjects = tuple[Subject, ...]
+Subjects = tuple[DomainTools, ...]
 
 
 def said(dialogue: Dialogue) -> list[str]:

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from core.messages import AssistantMessage, Message, SystemMessage, UserMessage
 from generation.llm.contexts import UserContext, UserRules
 from generation.metrics.user_quality import dialogue_quality
-from generation.pipeline import Subject
-from generation.scripted.agent_hears import Heard
+from generation.pipeline import DomainTools
+from generation.scripted.agent_hears import UserIntent
 from generation.scripted.llm import ScriptedLLM
 from generation.scripted.user import answer
 from generation.tasks.mentions import Knowledge, facts
@@ -60,7 +60,7 @@ class Clerk:
         self.done: list[str] = []
 
     def reply(self, messages: list[Message]) -> str:
-        heard = Heard(self.subgoals, messages)
+        heard = UserIntent(self.subgoals, messages)
         for number, goal in enumerate(self.subgoals):
             if number in heard.asked and goal not in self.done:
                 if goal.startswith("delete") and not heard.confirmed(goal):
@@ -100,7 +100,7 @@ def test_whatever_the_rules_it_gets_what_its_goal_says_and_leaves(
     clerk = Clerk(tuple(subgoals))
     messages = converse(tuple(subgoals), rules, persona, seed, clerk)
     assert sorted(clerk.done) == sorted(subgoals)
-    heard = Heard(subgoals, messages)
+    heard = UserIntent(subgoals, messages)
     assert heard.asked == set(range(len(subgoals)))
     assert not heard.vague
     knowledge = Knowledge()
@@ -214,7 +214,7 @@ def test_voice_and_expertise_can_be_heard() -> None:
 
 
 @pytest.fixture(scope="module")
-def presets(subjects: tuple[Subject, ...], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Played]:
+def presets(subjects: tuple[DomainTools, ...], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Played]:
     """The same twelve dialogues with each kind of user and an agent that never slips."""
     return {
         preset: play(
@@ -250,7 +250,7 @@ def test_dropping_the_rule_of_one_or_two_subtasks_shortens_dialogues(presets: di
 
 
 def test_an_agent_that_never_helps_gets_a_complaint_and_the_dialogue_is_rejected(
-    subjects: tuple[Subject, ...], tmp_path: Path
+    subjects: tuple[DomainTools, ...], tmp_path: Path
 ) -> None:
     useless = Spoiler("agent", saying("I am sorry, I cannot do that."))
     played = play("user_oriented_exec", subjects, tmp_path, n=4, llm=useless, user=user_settings("terse"))

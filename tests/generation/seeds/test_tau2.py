@@ -15,7 +15,7 @@ from inspect_evals.tau2.utils import TAU2_DATA_DIR
 
 from core.schemas import schema_error
 from core.settings import UserError
-from generation.environments.tau2 import Tau2Environment, Tau2Worlds
+from generation.environments.tau2 import Tau2Environment, Tau2EnvironmentFactory
 from generation.scripted.llm import ScriptedLLM
 from generation.seeds.base import Seed
 from generation.seeds.tau2 import Tau2Seeds
@@ -32,7 +32,7 @@ def seed(request: pytest.FixtureRequest) -> Seed:
 
 def opened(seed: Seed) -> Tau2Environment:
     toolset = Toolset(domain=seed.name, description=seed.description, tools=seed.tools, engine=seed.engine)
-    return Tau2Worlds().world(toolset, ScriptedLLM(), "d0").open()
+    return Tau2EnvironmentFactory().world(toolset, ScriptedLLM(), "d0").open()
 
 
 def test_each_domain_is_a_seed_of_the_package() -> None:

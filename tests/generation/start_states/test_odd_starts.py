@@ -1,4 +1,4 @@
-"""Start states that are odd but legal, or broken in ways that files are: each ends as its own outcome, under its own reason."""
+"""StartState states that are odd but legal, or broken in ways that files are: each ends as its own outcome, under its own reason."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from core.dialogue import Dialogue, Rubric, Task, Verdict, calls
 from core.journal import read_jsonl, write_jsonl
 from core.messages import AssistantMessage, Message, SystemMessage, ToolCall, ToolMessage, ToolSpec, UserMessage
 from generation.dialogue.rollout import Rollout
-from generation.dialogue.setup import Scene
+from generation.dialogue.setup import RolloutContext
 from generation.llm.base import Completion, Request
 from generation.outcomes import Outcome
-from generation.pipeline import Subject
+from generation.pipeline import DomainTools
 from generation.scripted.llm import ScriptedLLM
 from generation.stages import Rollouts, Tasks, Validation
 from generation.start_states.preferences import Preference, preferences
@@ -36,7 +36,7 @@ from tests.generation.helpers.pipeline_runs import (
     scene_of,
 )
 
-Subjects = tuple[Subject, ...]
+Subjects = tuple[DomainTools, ...]
 EXECUTED = "user_oriented_exec"
 NEVER_DONE = saying(json.dumps({"user_message": "And another thing.", "is_task_complete": False}))
 FIND = ToolSpec(name="find", description="Find.", parameters={"type": "object"})
@@ -260,7 +260,7 @@ async def test_a_simulated_tool_does_not_contradict_what_was_given(given: bool) 
         AssistantMessage(content="Shipped."),
     )
     messages = before if given else before[::3]
-    subject = Subject(Toolset(domain="shop", description="", tools=tools), Domain("shop", None, {}))
+    subject = DomainTools(Toolset(domain="shop", description="", tools=tools), Domain("shop", None, {}))
     pipeline = pipeline_of("user_oriented", (subject,), Shop(), count={1: 1.0})
     draft = Dialogue(dialogue_id="d", pipeline="given", domain="shop", tools=tools, messages=messages, tasks=(task(0),))
     played = await Rollout(draft.model_copy(update={"given": len(messages)}), scene_of(pipeline, subject)).play()
@@ -396,7 +396,7 @@ def test_where_it_comes_from_is_kept(executed: Played, subjects: Subjects, tmp_p
 class Unwritable:
     """A stage of somebody's own that makes what no file can hold."""
 
-    async def dialogue(self, dialogue: Dialogue, scene: Scene) -> Dialogue:
+    async def dialogue(self, dialogue: Dialogue, scene: RolloutContext) -> Dialogue:
         broken = int(dialogue.dialogue_id[-1]) % 2
         if broken:
             return dialogue.model_copy(update={"provenance": dialogue.provenance | {"mood": "\ud83d"}})
@@ -404,7 +404,7 @@ class Unwritable:
 
 
 class Quoting:
-    async def dialogue(self, dialogue: Dialogue, scene: Scene) -> Dialogue:
+    async def dialogue(self, dialogue: Dialogue, scene: RolloutContext) -> Dialogue:
         raise ZeroDivisionError("half a character: \ud83d")
 
 

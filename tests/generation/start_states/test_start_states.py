@@ -1,4 +1,4 @@
-"""Start states: lines of any origin are read or refused in place; forks stand where somebody is to act."""
+"""StartState states: lines of any origin are read or refused in place; forks stand where somebody is to act."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from core.dialogue import PlannedCall, resolve_arguments
 from core.messages import ToolSpec
 from generation.database.sql_tools import SqlTool
-from generation.environments.sql import SqlEnvironment, SqlWorld
+from generation.environments.sql import SqlDomainEnvironment, SqlEnvironment
 from generation.tasks.mentions import tells
 from generation.tasks.proof import MAX_TOLD_ROWS, ProofError, Trace, check_trace, execute
 
@@ -141,7 +141,7 @@ TOOLS = (
 def environment(tmp_path: Path) -> Iterator[SqlEnvironment]:
     with closing(sqlite3.connect(tmp_path / "clubs.sqlite")) as connection:
         connection.executescript(CLUBS)
-    world = SqlWorld("clubs", tmp_path / "clubs.sqlite", TOOLS)
+    world = SqlDomainEnvironment("clubs", tmp_path / "clubs.sqlite", TOOLS)
     yield world.open()
     world.close()
 

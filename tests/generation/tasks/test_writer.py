@@ -10,24 +10,24 @@ from typing import Any
 import pytest
 
 from generation.environments.base import Environment
-from generation.environments.simulated.environment import SimulatedWorlds
-from generation.environments.sql import SqlWorlds
+from generation.environments.simulated.environment import SimulatedEnvironmentFactory
+from generation.environments.sql import SqlEnvironmentFactory
 from generation.llm.base import UnusableAnswerError
 from generation.llm.meter import Meter
-from generation.pipeline import Subject
+from generation.pipeline import DomainTools
 from generation.scripted.llm import ScriptedLLM
 from generation.tasks.writer import TaskWriter
 from tests.generation.helpers.pipeline_runs import Played, Sayer, task_settings
 
 
 @pytest.fixture
-def gym(subjects: tuple[Subject, ...]) -> Subject:
+def gym(subjects: tuple[DomainTools, ...]) -> DomainTools:
     return next(subject for subject in subjects if subject.domain.name == "gym")
 
 
 @pytest.fixture
-def environment(gym: Subject) -> Iterator[Environment]:
-    worlds = SqlWorlds()
+def environment(gym: DomainTools) -> Iterator[Environment]:
+    worlds = SqlEnvironmentFactory()
     yield worlds.world(gym.toolset, Meter(ScriptedLLM()), "x").open()
     worlds.close()
 
@@ -42,14 +42,16 @@ def draft(executed: Played) -> dict[str, Any]:
     return {"goal": task.goal, "subgoals": task.subgoals, "difficulty": "hard", "plan": plan, "criteria": ["c"]}
 
 
-def writer(llm: Sayer, gym: Subject, attempts: int, seen: frozenset[str] = frozenset(), **changes: Any) -> TaskWriter:
+def writer(
+    llm: Sayer, gym: DomainTools, attempts: int, seen: frozenset[str] = frozenset(), **changes: Any
+) -> TaskWriter:
     """Asks for hard tasks, as the draft is, unless told otherwise."""
     settings = task_settings("user_oriented_exec", **{"attempts": attempts, "difficulties": {"hard": 1.0}} | changes)
     return TaskWriter(Meter(llm), replace(gym.domain, seen=seen), settings, "d1", "0/d1")
 
 
 async def test_a_draft_that_holds_becomes_a_task_with_its_proof(
-    gym: Subject, environment: Environment, draft: dict[str, Any]
+    gym: DomainTools, environment: Environment, draft: dict[str, Any]
 ) -> None:
     llm = Sayer([f"Here you are:\n```json\n{json.dumps(draft, indent=1)}\n```"])
     before = environment.state_hash()
@@ -73,7 +75,7 @@ def changed(draft: dict[str, Any], **changes: Any) -> str:
 
 
 async def test_each_refusal_is_told_to_the_model_and_counted(
-    gym: Subject, environment: Environment, draft: dict[str, Any]
+    gym: DomainTools, environment: Environment, draft: dict[str, Any]
 ) -> None:
     plan = draft["plan"]
     other = {"tool": "get_member", "arguments": {}, "tell": []}
@@ -106,7 +108,7 @@ async def test_each_refusal_is_told_to_the_model_and_counted(
     assert len({request.key for request in llm.requests}) == len(prompts)
 
 
-async def test_after_all_attempts_the_writer_is_to_blame(gym: Subject, environment: Environment) -> None:
+async def test_after_all_attempts_the_writer_is_to_blame(gym: DomainTools, environment: Environment) -> None:
     with pytest.raises(
         UnusableAnswerError, match=r"^task_writer: nothing usable in 2 attempts: expected .*one.*; expected .*two"
     ) as raised:
@@ -114,7 +116,7 @@ async def test_after_all_attempts_the_writer_is_to_blame(gym: Subject, environme
     assert raised.value.role == "task_writer"
 
 
-async def test_a_task_must_be_unsolved_in_the_present_state(gym: Subject, environment: Environment) -> None:
+async def test_a_task_must_be_unsolved_in_the_present_state(gym: DomainTools, environment: Environment) -> None:
     """What one dialogue has done cannot be asked for again in it, though it could in another."""
     plan = [{"tool": "delete_booking", "arguments": {"booking_id": 108}}]
     goal = "The user wants to delete booking number 108."
@@ -126,8 +128,8 @@ async def test_a_task_must_be_unsolved_in_the_present_state(gym: Subject, enviro
         await writer(Sayer([draft]), gym, 1).write(environment)
 
 
-async def test_without_execution_a_task_carries_its_plan_but_no_proof(gym: Subject, draft: dict[str, Any]) -> None:
-    simulated = SimulatedWorlds().world(gym.toolset, Meter(ScriptedLLM()), "d1").open()
+async def test_without_execution_a_task_carries_its_plan_but_no_proof(gym: DomainTools, draft: dict[str, Any]) -> None:
+    simulated = SimulatedEnvironmentFactory().world(gym.toolset, Meter(ScriptedLLM()), "d1").open()
     task = await writer(Sayer([json.dumps(draft)]), gym, 1).write(simulated)
     assert task.plan
     assert not task.gold_calls
@@ -135,7 +137,7 @@ async def test_without_execution_a_task_carries_its_plan_but_no_proof(gym: Subje
 
 
 async def test_a_follow_up_names_the_task_it_extends(
-    gym: Subject, environment: Environment, draft: dict[str, Any]
+    gym: DomainTools, environment: Environment, draft: dict[str, Any]
 ) -> None:
     first = await writer(Sayer([json.dumps(draft)]), gym, 1).write(environment)
     used = next(value for call in first.plan for value in call.arguments.values())

@@ -9,10 +9,10 @@ import pytest
 
 from core.dialogue import Dialogue, Verdict
 from core.messages import AssistantMessage, ToolCall, ToolMessage, UserMessage
-from generation.environments.base import World
-from generation.environments.sql import SqlWorlds
+from generation.environments.base import DomainEnvironment
+from generation.environments.sql import SqlEnvironmentFactory
 from generation.llm.meter import Meter
-from generation.pipeline import Subject
+from generation.pipeline import DomainTools
 from generation.scripted.llm import ScriptedLLM
 from generation.validation.validate import replay, validate
 from tests.generation.helpers.editable_transcripts import (
@@ -28,24 +28,26 @@ from tests.generation.helpers.pipeline_runs import Played, Spoiler, saying
 
 
 @pytest.fixture(scope="module")
-def worlds(subjects: tuple[Subject, ...]) -> Iterator[dict[str, World]]:
-    open_worlds = SqlWorlds()
+def worlds(subjects: tuple[DomainTools, ...]) -> Iterator[dict[str, DomainEnvironment]]:
+    open_worlds = SqlEnvironmentFactory()
     yield {s.domain.name: open_worlds.world(s.toolset, Meter(ScriptedLLM()), "x") for s in subjects}
     open_worlds.close()
 
 
-async def verdict_on(dialogue: Dialogue, world: World) -> Verdict:
+async def verdict_on(dialogue: Dialogue, world: DomainEnvironment) -> Verdict:
     verdict = (await validate(dialogue, world, Meter(ScriptedLLM()), True)).verdict
     assert verdict
     return verdict
 
 
-async def same_states(one: Dialogue, other: Dialogue, world: World) -> bool:
+async def same_states(one: Dialogue, other: Dialogue, world: DomainEnvironment) -> bool:
     """Whether their tasks end in the same states."""
     return (await replay(one, world)).hashes == (await replay(other, world)).hashes
 
 
-async def test_undisturbed_dialogues_pass_and_replay_to_their_hash(executed: Played, worlds: dict[str, World]) -> None:
+async def test_undisturbed_dialogues_pass_and_replay_to_their_hash(
+    executed: Played, worlds: dict[str, DomainEnvironment]
+) -> None:
     assert len(executed.accepted) >= 20
     for dialogue in executed.accepted:
         world = worlds[dialogue.domain]
@@ -74,7 +76,9 @@ async def test_the_diff_says_what_changed_and_nothing_without_changes(executed: 
     assert {bool(dialogue.state and dialogue.state.diff) for dialogue in executed.accepted} == {True, False}
 
 
-async def test_a_dropped_change_is_missed_in_the_state_of_its_task(executed: Played, worlds: dict[str, World]) -> None:
+async def test_a_dropped_change_is_missed_in_the_state_of_its_task(
+    executed: Played, worlds: dict[str, DomainEnvironment]
+) -> None:
     tried = 0
     for dialogue in executed.accepted:
         world = worlds[dialogue.domain]
@@ -91,7 +95,9 @@ async def test_a_dropped_change_is_missed_in_the_state_of_its_task(executed: Pla
     assert tried >= 10
 
 
-async def test_a_dropped_change_in_the_record_alone_does_not_replay(executed: Played, worlds: dict[str, World]) -> None:
+async def test_a_dropped_change_in_the_record_alone_does_not_replay(
+    executed: Played, worlds: dict[str, DomainEnvironment]
+) -> None:
     tried = 0
     for dialogue in executed.accepted:
         world = worlds[dialogue.domain]
@@ -104,7 +110,7 @@ async def test_a_dropped_change_in_the_record_alone_does_not_replay(executed: Pl
     assert tried >= 5
 
 
-async def test_a_changed_argument_is_seen_in_the_state(executed: Played, worlds: dict[str, World]) -> None:
+async def test_a_changed_argument_is_seen_in_the_state(executed: Played, worlds: dict[str, DomainEnvironment]) -> None:
     """The right tool on the row next to the right one."""
     tried = 0
     for dialogue in executed.accepted:
@@ -126,7 +132,7 @@ async def test_a_changed_argument_is_seen_in_the_state(executed: Played, worlds:
     assert tried >= 5
 
 
-async def test_an_extra_change_is_seen_in_the_state(executed: Played, worlds: dict[str, World]) -> None:
+async def test_an_extra_change_is_seen_in_the_state(executed: Played, worlds: dict[str, DomainEnvironment]) -> None:
     tried = 0
     for dialogue in executed.accepted:
         world = worlds[dialogue.domain]
@@ -148,7 +154,7 @@ async def test_an_extra_change_is_seen_in_the_state(executed: Played, worlds: di
     assert tried >= 3
 
 
-async def test_a_forged_tool_result_does_not_replay(executed: Played, worlds: dict[str, World]) -> None:
+async def test_a_forged_tool_result_does_not_replay(executed: Played, worlds: dict[str, DomainEnvironment]) -> None:
     for dialogue in executed.accepted:
         position = next(i for i, m in enumerate(dialogue.messages) if isinstance(m, ToolMessage))
         forged = list(dialogue.messages)
@@ -160,7 +166,9 @@ async def test_a_forged_tool_result_does_not_replay(executed: Played, worlds: di
         assert not (await replay(case, worlds[dialogue.domain])).faithful
 
 
-async def test_a_value_that_was_looked_up_but_not_told_is_missed(executed: Played, worlds: dict[str, World]) -> None:
+async def test_a_value_that_was_looked_up_but_not_told_is_missed(
+    executed: Played, worlds: dict[str, DomainEnvironment]
+) -> None:
     tried = 0
     for dialogue in executed.accepted:
         for number, task in enumerate(dialogue.tasks):
@@ -227,7 +235,7 @@ def rename(name: str) -> Callable[[list[Line]], list[Line]]:
     ],
 )
 async def test_unlawful_transcripts_are_rejected_before_anything_is_run(
-    executed: Played, worlds: dict[str, World], break_it: Callable[[list[Line]], list[Line]], why: str
+    executed: Played, worlds: dict[str, DomainEnvironment], break_it: Callable[[list[Line]], list[Line]], why: str
 ) -> None:
     # Dialogues whose first call stands alone, so that dropping its answer leaves it open.
     dialogues = [
@@ -244,7 +252,9 @@ async def test_unlawful_transcripts_are_rejected_before_anything_is_run(
         assert not verdict.judgments
 
 
-async def test_a_task_index_that_does_not_fit_is_unlawful(executed: Played, worlds: dict[str, World]) -> None:
+async def test_a_task_index_that_does_not_fit_is_unlawful(
+    executed: Played, worlds: dict[str, DomainEnvironment]
+) -> None:
     dialogue = next(d for d in executed.accepted if len(d.tasks) > 1)
     broken = dialogue.model_copy(update={"task_starts": dialogue.task_starts[::-1]})
     verdict = await verdict_on(broken, worlds[dialogue.domain])
@@ -252,7 +262,7 @@ async def test_a_task_index_that_does_not_fit_is_unlawful(executed: Played, worl
 
 
 async def test_what_was_not_played_is_neither_accepted_nor_the_agents_fault(
-    executed: Played, worlds: dict[str, World]
+    executed: Played, worlds: dict[str, DomainEnvironment]
 ) -> None:
     dialogue = next(d for d in executed.accepted if len(d.tasks) > 1)
     count = len(dialogue.tasks)
@@ -265,7 +275,7 @@ async def test_what_was_not_played_is_neither_accepted_nor_the_agents_fault(
 
 
 async def test_a_dialogue_that_broke_off_is_blamed_on_who_stopped_it(
-    executed: Played, worlds: dict[str, World]
+    executed: Played, worlds: dict[str, DomainEnvironment]
 ) -> None:
     dialogue = executed.accepted[0]
     broken = dialogue.model_copy(update={"messages": dialogue.messages[:4], "stop": "user: left"})
@@ -284,7 +294,7 @@ async def test_a_dialogue_that_broke_off_is_blamed_on_who_stopped_it(
     ],
 )
 async def test_the_judge_decides_only_where_nothing_was_executed(
-    executed: Played, worlds: dict[str, World], answer: str, judgment: str
+    executed: Played, worlds: dict[str, DomainEnvironment], answer: str, judgment: str
 ) -> None:
     dialogue = executed.accepted[0]
     world = worlds[dialogue.domain]

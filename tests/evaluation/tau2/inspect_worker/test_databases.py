@@ -1,4 +1,4 @@
-"""Lent databases against the package's own: the same rewards, the same content, hashes that are equal for the same content only."""
+"""CopyOnReadDict databases against the package's own: the same rewards, the same content, hashes that are equal for the same content only."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from inspect_evals.tau2.retail.tools import get_retail_tools
 from inspect_evals.tau2.telecom.TelecomAgentTools import TelecomAgentTools
 from inspect_evals.tau2.utils import TAU2_DATA_DIR, get_pydantic_hash
 
-from evaluation.tau2.inspect_worker.databases import Lent, lend_databases, read
+from evaluation.tau2.inspect_worker.databases import CopyOnReadDict, lend_databases, read
 from evaluation.tau2.tasks import tasks
 
 Calls = list[dict[str, Any]]
@@ -161,7 +161,7 @@ def test_a_database_is_read_once_and_leaves_no_file(tmp_path: Path, monkeypatch:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     read.cache_clear()
     one, other = FlightDB.load(path("airline")), FlightDB.load(path("airline"))
-    assert isinstance(one.flights, Lent)
+    assert isinstance(one.flights, CopyOnReadDict)
     assert one.flights.shared is other.flights.shared
     assert list(tmp_path.iterdir()) == []
 

@@ -17,9 +17,9 @@ from core.messages import AssistantMessage, Message, SystemMessage, ToolCall, To
 from core.schemas import schema_error
 from core.settings import UserError
 from generation.environments.simulated.environment import (
+    SimulatedDomainEnvironment,
     SimulatedEnvironment,
-    SimulatedWorld,
-    SimulatedWorlds,
+    SimulatedEnvironmentFactory,
     read_value,
 )
 from generation.environments.simulated.ledger import Ledger
@@ -47,7 +47,7 @@ def environment(*texts: str, dialogue: str = "d", **options: int) -> tuple[Simul
     llm = Sayer(list(texts))
     meter = Meter(llm)
     toolset = Toolset(domain="zoo", description="A zoo.", tools=TOOLS)
-    return SimulatedWorlds(**options).world(toolset, meter, dialogue).open(), llm, meter
+    return SimulatedEnvironmentFactory(**options).world(toolset, meter, dialogue).open(), llm, meter
 
 
 def prompts(llm: Sayer) -> list[str]:
@@ -138,7 +138,11 @@ async def test_guided_decoding_finds_the_definitions() -> None:
     }
     spec = ToolSpec(name="list_rows", description="", parameters={"type": "object"}, returns=returns)
     llm = Sayer(['[{"id": 1}]'])
-    await SimulatedWorld("d", (spec,), Meter(llm), "d", SimulatedWorlds()).open().call("list_rows", {})
+    await (
+        SimulatedDomainEnvironment("d", (spec,), Meter(llm), "d", SimulatedEnvironmentFactory())
+        .open()
+        .call("list_rows", {})
+    )
     guided = llm.requests[0].json_schema or {}
     assert schema_error([{"id": 1}], guided) is None
     assert schema_error([{}], guided)
@@ -190,7 +194,7 @@ async def test_a_fork_goes_its_own_way_and_reset_forgets() -> None:
     await fork.call("get_weather", {"day": "tuesday"})
     assert fork.state_hash() != zoo.state_hash()
     assert '"blue"' in prompts(llm)[1], "the fork remembers what came before it"
-    again = SimulatedWorld("zoo", TOOLS, meter, "d", SimulatedWorlds()).open(fork.snapshot())
+    again = SimulatedDomainEnvironment("zoo", TOOLS, meter, "d", SimulatedEnvironmentFactory()).open(fork.snapshot())
     assert again.state_hash() == fork.state_hash()
     zoo.reset()
     assert zoo.state_hash() == blank
@@ -280,14 +284,14 @@ async def test_the_model_sees_the_last_words_of_user_and_assistant() -> None:
 def test_wrong_settings_say_what_is_expected(options: dict[str, Any]) -> None:
     name, value = next(iter(options.items()))
     with pytest.raises(UserError, match=f"{name}={value!r} was given; a whole number from"):
-        SimulatedWorlds(**options)
+        SimulatedEnvironmentFactory(**options)
 
 
 def test_the_shipped_settings_are_the_defaults() -> None:
     shipped = yaml.safe_load(Path(CONF / "environment" / "simulated.yaml").read_text())
-    assert shipped.pop("_target_") == "generation.environments.simulated.environment.SimulatedWorlds"
-    assert SimulatedWorlds(**shipped) == SimulatedWorlds()
-    assert (SimulatedWorlds().engine, SimulatedWorlds().executable) == (None, False)
+    assert shipped.pop("_target_") == "generation.environments.simulated.environment.SimulatedEnvironmentFactory"
+    assert SimulatedEnvironmentFactory(**shipped) == SimulatedEnvironmentFactory()
+    assert (SimulatedEnvironmentFactory().engine, SimulatedEnvironmentFactory().executable) == (None, False)
 
 
 # The stand-in.

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from core.messages import AssistantMessage, ToolSpec
-from generation.environments.simulated.environment import SimulatedWorld, SimulatedWorlds
+from generation.environments.simulated.environment import SimulatedDomainEnvironment, SimulatedEnvironmentFactory
 from generation.environments.simulated.ledger import Ledger
 from generation.llm.base import Completion, Request
 from generation.llm.contexts import ToolSimulatorContext
@@ -333,7 +333,9 @@ class StandIn:
 async def dialogue(number: int, attempts: int) -> tuple[list[Step], Meter]:
     """Thirty calls about a few customers and orders, most of them known from earlier answers."""
     rng, meter = Random(f"calls {number}"), Meter(StandIn())
-    shop = SimulatedWorld("shop", TOOLS, meter, f"d{number}", SimulatedWorlds(attempts=attempts)).open()
+    shop = SimulatedDomainEnvironment(
+        "shop", TOOLS, meter, f"d{number}", SimulatedEnvironmentFactory(attempts=attempts)
+    ).open()
     seen: dict[str, list[int]] = {"customer_id": [1, 2], "order_id": [3]}
     steps: list[Step] = []
     for _ in range(30):

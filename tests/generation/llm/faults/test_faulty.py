@@ -18,7 +18,7 @@ from generation.llm.base import Completion, LLMError, Request, Role
 from generation.llm.faults.breakage import BREAKAGES
 from generation.llm.faults.faulty import FaultyLLM
 from generation.llm.meter import Meter
-from generation.pipeline import Subject
+from generation.pipeline import DomainTools
 from generation.scripted.llm import ScriptedLLM
 from generation.seeds.base import Seed
 from generation.stages import Tools
@@ -28,7 +28,7 @@ from tests.generation.helpers.broken_answers import AGENT, IN_JSON, WORDS, reque
 from tests.generation.helpers.faulty_runs import PIPELINES, adds_up, play_with_faults, struck
 from tests.generation.helpers.pipeline_runs import files
 
-Subjects = tuple[Subject, ...]
+Subjects = tuple[DomainTools, ...]
 SERVER = ("error", "timeout", "slow")
 KINDS = (*BREAKAGES, *SERVER)
 ALL = dict.fromkeys(KINDS, 0.2)
