@@ -21,7 +21,7 @@ from generation.metrics.user_quality import QualitySettings
 from generation.outcomes import Outcome
 from generation.prompts import prompt_ids
 from generation.stages import DialogueStage
-from generation.start_states.start_states import StartSettings, StartState, begin
+from generation.start_states.start_states import StartSettings, StartState, apply_start
 from generation.tasks.writer import Domain, TaskSettings
 from generation.tools.toolset import Toolset
 from generation.validation.validate import broken_off
@@ -52,8 +52,8 @@ class Pipeline:
     """Everything that decides what dialogue number i will be. `origin` goes into every line's provenance."""
 
     name: str
-    subjects: tuple[DomainTools, ...]
-    worlds: EnvironmentFactory
+    domains: tuple[DomainTools, ...]
+    environments: EnvironmentFactory
     llm: LLM
     stages: tuple[DialogueStage, ...]
     tasks: TaskSettings
@@ -63,7 +63,7 @@ class Pipeline:
     costs: CostSettings
     seed: int
     origin: dict[str, Any]
-    beginnings: StartStates
+    start_states: StartStates
 
     def weight(self, number: int) -> int:
         """How long dialogue `number` will be, as far as that is known beforehand: its number of tasks."""
@@ -100,10 +100,10 @@ class Pipeline:
 
     async def _outcome(self, name: str, number: int, meter: Meter, keep: Callable[[Dialogue], None]) -> Outcome:
         try:
-            draft, subject = self._begin(name, number)
+            draft, domain_tools = self._begin(name, number)
         except ValueError as error:
             return Outcome(dialogue_id=name, status="rejected", reasons=(str(error),))
-        dialogue = await self._make(draft, subject, meter, keep)
+        dialogue = await self._make(draft, domain_tools, meter, keep)
         verdict = dialogue.verdict
         return Outcome(
             dialogue_id=name,
@@ -116,59 +116,61 @@ class Pipeline:
 
     def _begin(self, name: str, number: int) -> tuple[Dialogue, DomainTools]:
         """The dialogue as it stands before the first stage, and its subject. Raises ValueError where it cannot begin."""
-        starts, settings = self.beginnings.starts, self.beginnings.settings
+        starts, settings = self.start_states.starts, self.start_states.settings
         if not starts:
-            subject = self._subject(number)
+            domain_tools = self._domain_tools(number)
             draft = Dialogue(
-                dialogue_id=name, pipeline=self.name, domain=subject.domain.name, tools=subject.toolset.tools
+                dialogue_id=name, pipeline=self.name, domain=domain_tools.domain.name, tools=domain_tools.toolset.tools
             )
-            return draft, subject
+            return draft, domain_tools
         start = starts[number // settings.branches]
         if not start.dialogue:
             raise ValueError(f"start: {start.problem}")
         # All branches of one parent fork at the same place.
-        draft = begin(start.dialogue, name, settings.at, Random(f"{self.seed}/{start.parent}/fork"))
-        subject = self._subject_of(draft, number // settings.branches)
+        draft = apply_start(start.dialogue, name, settings.at, Random(f"{self.seed}/{start.parent}/fork"))
+        domain_tools = self._subject_of(draft, number // settings.branches)
         known = {tool.name: tool.parameters for tool in draft.tools}
-        tools = (*draft.tools, *(tool for tool in subject.toolset.tools if tool.name not in known))
-        if self.worlds.engine is not None:
+        tools = (*draft.tools, *(tool for tool in domain_tools.toolset.tools if tool.name not in known))
+        if self.environments.engine is not None:
             # What is declared must be what is executed.
-            other = [t.name for t in subject.toolset.tools if known.get(t.name, t.parameters) != t.parameters]
+            other = [t.name for t in domain_tools.toolset.tools if known.get(t.name, t.parameters) != t.parameters]
             if other:
-                raise ValueError(f"start: its tools {other} take other arguments than those of {subject.domain.name}")
+                raise ValueError(
+                    f"start: its tools {other} take other arguments than those of {domain_tools.domain.name}"
+                )
         else:
-            subject = DomainTools(subject.toolset.model_copy(update={"tools": tools}), subject.domain)
-        update = {"pipeline": self.name, "domain": subject.domain.name, "tools": tools}
-        return draft.model_copy(update=update), subject
+            domain_tools = DomainTools(domain_tools.toolset.model_copy(update={"tools": tools}), domain_tools.domain)
+        update = {"pipeline": self.name, "domain": domain_tools.domain.name, "tools": tools}
+        return draft.model_copy(update=update), domain_tools
 
-    def _subject(self, number: int) -> DomainTools:
-        if not self.subjects:
+    def _domain_tools(self, number: int) -> DomainTools:
+        if not self.domains:
             raise ValueError("tool_maker: no domain has enough tools that hold; see toolsets.jsonl")
-        return self.subjects[number % len(self.subjects)]
+        return self.domains[number % len(self.domains)]
 
     def _subject_of(self, draft: Dialogue, number: int) -> DomainTools:
         """The domain that a given dialogue names, else its own tools where they can be simulated, else one of the seeds' if that
         is wanted or the dialogue names none. Raises ValueError where its domain can neither be simulated nor executed."""
-        for subject in self.subjects:
-            if subject.domain.name == draft.domain:
-                return subject
-        if draft.tools and self.worlds.engine is None and not self.beginnings.settings.inject:
+        for domain_tools in self.domains:
+            if domain_tools.domain.name == draft.domain:
+                return domain_tools
+        if draft.tools and self.environments.engine is None and not self.start_states.settings.inject:
             name = draft.domain or "given"
             return DomainTools(Toolset(domain=name, description="", tools=draft.tools), Domain(name, None, {}))
-        if draft.domain and not self.beginnings.settings.inject:
-            there = ", ".join(subject.domain.name for subject in self.subjects) or "none"
+        if draft.domain and not self.start_states.settings.inject:
+            there = ", ".join(domain_tools.domain.name for domain_tools in self.domains) or "none"
             raise ValueError(f"start: there is no toolset of its domain {draft.domain!r}; there are: {there}")
-        return self._subject(number)
+        return self._domain_tools(number)
 
     async def _make(
-        self, dialogue: Dialogue, subject: DomainTools, meter: Meter, keep: Callable[[Dialogue], None]
+        self, dialogue: Dialogue, domain_tools: DomainTools, meter: Meter, keep: Callable[[Dialogue], None]
     ) -> Dialogue:
         """The dialogue after all stages, or up to where it broke off."""
-        scene = RolloutContext(
-            domain=subject.domain,
-            world=self.worlds.world(subject.toolset, meter, dialogue.dialogue_id),
-            executable=self.worlds.executable,
-            cast=RoleModels.of(meter),
+        context = RolloutContext(
+            domain=domain_tools.domain,
+            domain_environment=self.environments.domain_environment(domain_tools.toolset, meter, dialogue.dialogue_id),
+            executable=self.environments.executable,
+            models=RoleModels.of(meter),
             tasks=self.tasks,
             rollout=self.rollout,
             user=self.user,
@@ -177,16 +179,16 @@ class Pipeline:
         )
         for stage in self.stages:
             try:
-                dialogue = await stage.dialogue(dialogue, scene)
+                dialogue = await stage.dialogue(dialogue, context)
             except UnusableAnswerError as error:
                 dialogue = dialogue.model_copy(update={"stop": str(error)})
             if dialogue.stop not in ("complete", "open"):
                 dialogue = broken_off(dialogue)
                 break
-        known = subject.toolset.provenance
+        known = domain_tools.toolset.provenance
         source = {key: known[key] for key in ("source", "licence") if key in known}
         # The model's name not before now: a client learns it from the server.
-        made = {"llm": self.llm.name, "database_sha256": subject.toolset.database_sha256}
+        made = {"llm": self.llm.name, "database_sha256": domain_tools.toolset.database_sha256}
         return dialogue.model_copy(
             update={"usage": meter.usage, "provenance": dialogue.provenance | self.origin | source | made}
         )

@@ -75,7 +75,7 @@ class _Shard:
             await work(self.pipeline, self.directory, self.batch, self._keep)
         finally:
             await self.pipeline.llm.close()
-            self.pipeline.worlds.close()
+            self.pipeline.environments.close()
 
     def _keep(self, outcome: Outcome) -> None:
         self.outcomes.append(outcome.model_copy(update={"dialogue": None}))

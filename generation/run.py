@@ -46,7 +46,7 @@ class GenerateSettings(Settings):
 
     `toolsets` starts from the toolsets.jsonl of an earlier run instead of seeds, `start` from dialogues that are there already;
     `resume` takes up that unfinished run or refuses; `attempts` and `executor` say how often and where a dialogue is made;
-    `density` is the number of tasks in every dialogue, instead of each pipeline's own weights; `serve` is a model (directory or
+    `tasks_per_dialogue` is the number of tasks in every dialogue, instead of each pipeline's own weights; `serve` is a model (directory or
     hub id) that is served with `serving` for the time of the run and given to `llm` as its base URLs.
     """
 
@@ -58,7 +58,7 @@ class GenerateSettings(Settings):
     concurrency: int = Field(ge=1)
     max_tools: int = Field(ge=3)
     rows_per_table: int = Field(ge=1)
-    density: int | None = Field(ge=1, le=20)
+    tasks_per_dialogue: int | None = Field(ge=1, le=20)
     toolsets: Path | None
     start: StartSettings
     attempts: AttemptSettings
@@ -68,16 +68,16 @@ class GenerateSettings(Settings):
     stages: dict[str, dict[str, Any]] = Field(min_length=1)
     pipelines: dict[str, PipelineSettings] = Field(min_length=1)
     llm: dict[str, Any]
-    seeds: dict[str, Any]
+    domains: dict[str, Any]
     user: UserSettings
     quality: QualitySettings
     costs: CostSettings
     tracking: TrackingSettings
 
     def tasks(self, pipeline: str) -> TaskSettings:
-        """Of one pipeline, with `density` in force."""
+        """Of one pipeline, with `tasks_per_dialogue` in force."""
         own = self.pipelines[pipeline].tasks
-        return own.model_copy(update={"count": {self.density: 1.0}}) if self.density else own
+        return own.model_copy(update={"count": {self.tasks_per_dialogue: 1.0}}) if self.tasks_per_dialogue else own
 
 
 class Watcher(Protocol):
@@ -98,35 +98,35 @@ class GenerationComponents:
     to the event loop that used it."""
 
     llm: Callable[[], LLM]
-    origins: tuple[ToolsetSource, ...]
+    toolset_sources: tuple[ToolsetSource, ...]
     stages: tuple[Stage, ...]
-    worlds: Mapping[str, EnvironmentFactory]
-    beginnings: StartStates
+    environments: Mapping[str, EnvironmentFactory]
+    start_states: StartStates
     executor: Executor
 
 
-def origins(toolsets: Path | None, seeds: Seeds, beginnings: StartStates) -> tuple[ToolsetSource, ...]:
+def toolset_sources(toolsets: Path | None, seeds: Seeds, start_states: StartStates) -> tuple[ToolsetSource, ...]:
     """Where the toolsets of a run begin: in a file, in the file beside given dialogues of ours, or in the seeds. Dialogues that
     bring their own tools need none. Raises UserError for what cannot be read and for held-out seeds."""
-    file = beginnings.settings.file
+    file = start_states.settings.file
     if toolsets is None and file and (file.parent.parent / "toolsets.jsonl").is_file():
         toolsets = file.parent.parent / "toolsets.jsonl"
     if toolsets:
         return tuple(from_file(toolsets))
-    given = [start.dialogue for start in beginnings.starts if start.dialogue]
-    if given and all(dialogue.tools for dialogue in given) and not beginnings.settings.inject:
+    given = [start.dialogue for start in start_states.starts if start.dialogue]
+    if given and all(dialogue.tools for dialogue in given) and not start_states.settings.inject:
         return ()
     loaded = seeds.load()
     refuse_held_out(loaded)
     return tuple(from_seed(seed) for seed in loaded)
 
 
-def subjects(toolsets: Sequence[Toolset], rows_per_table: int, seed: int) -> tuple[DomainTools, ...]:
+def domains(toolsets: Sequence[Toolset], rows_per_table: int, seed: int) -> tuple[DomainTools, ...]:
     """The domains of the toolsets that have tools, each with what a task writer may see: its schema and a sample of rows."""
-    return tuple(_subject(toolset, rows_per_table, seed) for toolset in toolsets if toolset.tools)
+    return tuple(_domain_tools(toolset, rows_per_table, seed) for toolset in toolsets if toolset.tools)
 
 
-def _subject(toolset: Toolset, rows_per_table: int, seed: int) -> DomainTools:
+def _domain_tools(toolset: Toolset, rows_per_table: int, seed: int) -> DomainTools:
     if toolset.database is None:
         return DomainTools(toolset, Domain(toolset.domain, None, toolset.rows))
     schema = read_schema(toolset.database, toolset.domain)
@@ -134,34 +134,34 @@ def _subject(toolset: Toolset, rows_per_table: int, seed: int) -> DomainTools:
 
 
 async def generate(
-    settings: GenerateSettings, parts: GenerationComponents, job: Run, watcher: Watcher
+    settings: GenerateSettings, components: GenerationComponents, job: Run, watcher: Watcher
 ) -> list[Statistics]:
     """Fill the run's directory; everything already in it from an interrupted session is kept. Raises UserError for seeds
     that cannot be used and OSError where nothing can be written."""
-    stages = [stage for stage in parts.stages if isinstance(stage, ToolsetStage)]
-    steps = tuple(stage for stage in parts.stages if isinstance(stage, DialogueStage))
+    stages = [stage for stage in components.stages if isinstance(stage, ToolsetStage)]
+    steps = tuple(stage for stage in components.stages if isinstance(stage, DialogueStage))
     if steps:
-        _refuse_engines(parts)
-    on_toolset = watcher.toolsets(len(parts.origins))
-    async with closing(parts.llm()) as llm:
+        _refuse_engines(components)
+    on_toolset = watcher.toolsets(len(components.toolset_sources))
+    async with closing(components.llm()) as llm:
         path = job.directory / "toolsets.jsonl"
-        toolsets = await prepare(parts.origins, stages, llm, path, settings.concurrency, on_toolset)
+        toolsets = await prepare(components.toolset_sources, stages, llm, path, settings.concurrency, on_toolset)
     figures = []
-    async with closing(parts.llm()) as llm:
+    async with closing(components.llm()) as llm:
         for name in settings.pipelines if steps else ():
-            pipeline = _pipeline(name, settings, parts, llm, steps, toolsets, job)
+            pipeline = _pipeline(name, settings, components, llm, steps, toolsets, job)
             try:
-                figures.append(await _run(pipeline, settings, parts, job, watcher))
+                figures.append(await _run(pipeline, settings, components, job, watcher))
             finally:
-                pipeline.worlds.close()
+                pipeline.environments.close()
     return figures
 
 
 async def _run(
-    pipeline: Pipeline, settings: GenerateSettings, parts: GenerationComponents, job: Run, watcher: Watcher
+    pipeline: Pipeline, settings: GenerateSettings, components: GenerationComponents, job: Run, watcher: Watcher
 ) -> Statistics:
-    on_outcome = watcher.pipeline(pipeline.name, parts.beginnings.count(settings.n))
-    directory, executor = job.directory.absolute() / pipeline.name, parts.executor
+    on_outcome = watcher.pipeline(pipeline.name, components.start_states.count(settings.n))
+    directory, executor = job.directory.absolute() / pipeline.name, components.executor
     return await run(pipeline, directory, settings.n, settings.concurrency, settings.attempts, executor, on_outcome)
 
 
@@ -176,19 +176,19 @@ async def closing(llm: LLM) -> AsyncIterator[LLM]:
 def _pipeline(
     name: str,
     settings: GenerateSettings,
-    parts: GenerationComponents,
+    components: GenerationComponents,
     llm: LLM,
     steps: tuple[DialogueStage, ...],
     toolsets: list[Toolset],
     job: Run,
 ) -> Pipeline:
-    worlds = parts.worlds[name]
+    environments = components.environments[name]
     sampling = {key: settings.llm[key] for key in ("sampling", "role_sampling", "error_rate") if key in settings.llm}
-    fitting = [toolset for toolset in toolsets if worlds.engine in (None, toolset.engine)]
+    fitting = [toolset for toolset in toolsets if environments.engine in (None, toolset.engine)]
     return Pipeline(
         name=name,
-        subjects=subjects(fitting, settings.rows_per_table, settings.seed),
-        worlds=worlds,
+        domains=domains(fitting, settings.rows_per_table, settings.seed),
+        environments=environments,
         llm=llm,
         stages=steps,
         tasks=settings.tasks(name),
@@ -198,23 +198,25 @@ def _pipeline(
         costs=settings.costs,
         seed=settings.seed,
         origin=origin(job.manifest.fingerprint, job.manifest.commit, settings.seed) | {"sampling": sampling},
-        beginnings=parts.beginnings,
+        start_states=components.start_states,
     )
 
 
-def _refuse_engines(parts: GenerationComponents) -> None:
+def _refuse_engines(components: GenerationComponents) -> None:
     """Before anything is paid for: a pipeline whose environment can run no toolset there will be is a mistake."""
-    if not parts.origins and (name := next((n for n, w in parts.worlds.items() if w.engine is not None), None)):
+    if not components.toolset_sources and (
+        name := next((n for n, w in components.environments.items() if w.engine is not None), None)
+    ):
         raise UserError(
-            f"the pipeline {name} executes tools, but nothing says how those of start.file={parts.beginnings.settings.file} "
+            f"the pipeline {name} executes tools, but nothing says how those of start.file={components.start_states.settings.file} "
             "are executed: give toolsets=…, or start.inject=true for a seed domain's tools beside them, or choose another "
             "pipeline (pipeline=user_oriented simulates any tools)"
         )
-    engines = {"sql" if origin.toolset.database else origin.toolset.engine for origin in parts.origins}
-    for name, worlds in parts.worlds.items():
-        if worlds.engine is not None and engines and worlds.engine not in engines:
+    engines = {"sql" if origin.toolset.database else origin.toolset.engine for origin in components.toolset_sources}
+    for name, environments in components.environments.items():
+        if environments.engine is not None and engines and environments.engine not in engines:
             kinds = ", ".join(sorted(str(engine) for engine in engines))
             raise UserError(
-                f"the pipeline {name} executes tools of engine {worlds.engine}, but the seeds give tools of engine {kinds}; "
+                f"the pipeline {name} executes tools of engine {environments.engine}, but the seeds give tools of engine {kinds}; "
                 "choose another pipeline (pipeline=user_oriented simulates any tools) or other seeds"
             )

@@ -102,7 +102,7 @@ async def run(
         pass  # a torn line at its end is cut off before it is read
     earlier = Outcomes(directory)
     lost: dict[int, int] = {}
-    for number in range(pipeline.beginnings.count(n)):
+    for number in range(pipeline.start_states.count(n)):
         times = earlier.lost(dialogue_id(pipeline.name, number))
         if times is not None and times < attempts.total:
             lost[number] = times
@@ -207,9 +207,9 @@ def finish(pipeline: Pipeline, directory: Path) -> Statistics:
                 rejected.write(dump_line(_rejection(outcome)))
             else:
                 dead.write(dump_line(_dead_letter(outcome)))
-            if pipeline.beginnings.settings.branches > 1 and outcome.dialogue:
+            if pipeline.start_states.settings.branches > 1 and outcome.dialogue:
                 branches.append(outcome.dialogue)
-    if pipeline.beginnings.settings.branches > 1:
+    if pipeline.start_states.settings.branches > 1:
         write_jsonl(directory / "preferences.jsonl", preferences(branches))
     figures = tally.result()
     write_json(directory / "statistics.json", figures.model_dump(mode="json", exclude_none=True))

@@ -36,7 +36,7 @@ class ToolsetStage(Protocol):
 class DialogueStage(Protocol):
     """Works on one dialogue. It is not called for one that broke off (`Dialogue.stop`)."""
 
-    async def dialogue(self, dialogue: Dialogue, scene: RolloutContext) -> Dialogue:
+    async def dialogue(self, dialogue: Dialogue, context: RolloutContext) -> Dialogue:
         """The dialogue with more of it there. Raises UnusableAnswerError, which rejects it, and LLMError."""
         ...
 
@@ -73,11 +73,11 @@ class Schemas:
 class Tasks:
     """Stage 3, task generation: a dialogue's first task. Further ones follow from its outcome and are written in the rollout."""
 
-    async def dialogue(self, dialogue: Dialogue, scene: RolloutContext) -> Dialogue:
+    async def dialogue(self, dialogue: Dialogue, context: RolloutContext) -> Dialogue:
         if dialogue.tasks:
             return dialogue
-        environment = scene.world.open()
-        writer = scene.writer(dialogue.dialogue_id)
+        environment = context.domain_environment.open()
+        writer = context.writer(dialogue.dialogue_id)
         try:
             task = await writer.write(environment)
         finally:
@@ -89,8 +89,8 @@ class Tasks:
 class Rollouts:
     """Stage 3, conversation generation."""
 
-    async def dialogue(self, dialogue: Dialogue, scene: RolloutContext) -> Dialogue:
-        return await Rollout(dialogue, scene).play()
+    async def dialogue(self, dialogue: Dialogue, context: RolloutContext) -> Dialogue:
+        return await Rollout(dialogue, context).play()
 
 
 class ValidationSettings(Settings):
@@ -113,6 +113,8 @@ class Validation:
     def __init__(self, votes: int, attempts: int) -> None:
         self.settings = typed({"votes": votes, "attempts": attempts}, ValidationSettings, "stages.validation")
 
-    async def dialogue(self, dialogue: Dialogue, scene: RolloutContext) -> Dialogue:
+    async def dialogue(self, dialogue: Dialogue, context: RolloutContext) -> Dialogue:
         votes, attempts = self.settings.votes, self.settings.attempts
-        return await validate(dialogue, scene.world, scene.cast.judge, scene.executable, votes, attempts)
+        return await validate(
+            dialogue, context.domain_environment, context.models.judge, context.executable, votes, attempts
+        )

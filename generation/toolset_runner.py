@@ -61,7 +61,7 @@ def from_file(path: Path) -> list[ToolsetSource]:
 
 
 async def prepare(
-    origins: Sequence[ToolsetSource],
+    toolset_sources: Sequence[ToolsetSource],
     stages: Sequence[ToolsetStage],
     llm: LLM,
     path: Path,
@@ -87,11 +87,11 @@ async def prepare(
 
         try:
             async with asyncio.TaskGroup() as workers:
-                for origin in origins:
+                for origin in toolset_sources:
                     workers.create_task(work(origin))
         except ExceptionGroup as group:
             raise group.exceptions[0] from None
-    toolsets = [done[origin.toolset.domain] for origin in origins]
+    toolsets = [done[origin.toolset.domain] for origin in toolset_sources]
     write_jsonl(path, toolsets)
     return toolsets
 

@@ -25,7 +25,7 @@ NEUTRAL = (
     *(f"benchmarks.bfcl.{key}" for key in ("attempts", "retries", "timeout_s", "python")),
     *(f"benchmarks.tau2.{key}" for key in ("attempts", "retries", "timeout_s")),
     *(f"benchmarks.heldout.{key}" for key in ("timeout_s", "outage_s")),
-    *(f"benchmarks.heldout.partner.{key}" for key in TRANSPORT),
+    *(f"benchmarks.heldout.simulator.{key}" for key in TRANSPORT),
 )
 """What may be changed to finish an interrupted run: it decides how long is waited and how often is tried, not what is asked."""
 

@@ -20,7 +20,7 @@ from core.settings import UserError, typed
 from core.tracking import Tracker
 from generation.pipeline import StartStates
 from generation.progress import GenerationProgress, sample_rows, summarise
-from generation.run import GenerateSettings, GenerationComponents, generate, origins
+from generation.run import GenerateSettings, GenerationComponents, generate, toolset_sources
 from generation.stages import DialogueStage, Stage, ToolsetStage, Validation
 from generation.start_states.start_states import StartSettings, StartState, read_starts
 from generation.toolset_runner import faults
@@ -33,17 +33,19 @@ TRANSPORT = (
 )
 
 
-def parts(settings: GenerateSettings) -> GenerationComponents:
+def components(settings: GenerateSettings) -> GenerationComponents:
     """The objects behind the config's `_target_`s."""
-    beginnings = StartStates(starts(settings.start), settings.start)
+    start_states = StartStates(starts(settings.start), settings.start)
     made = GenerationComponents(
         llm=partial(instantiate, settings.llm, _convert_="all"),
-        origins=origins(settings.toolsets, instantiate(settings.seeds, _convert_="all"), beginnings),
+        toolset_sources=toolset_sources(
+            settings.toolsets, instantiate(settings.domains, _convert_="all"), start_states
+        ),
         stages=tuple(made_stage(name, node) for name, node in settings.stages.items()),
-        worlds={
+        environments={
             name: instantiate(pipeline.environment, _convert_="all") for name, pipeline in settings.pipelines.items()
         },
-        beginnings=beginnings,
+        start_states=start_states,
         executor=instantiate(settings.executor),
     )
     refuse_idle(made)
@@ -81,13 +83,13 @@ def made_stage(name: str, node: dict[str, Any]) -> Stage:
 
 def refuse_idle(made: GenerationComponents) -> None:
     """Raises UserError where the chosen stages have nothing to work on, before every dialogue says so."""
-    given = [start.dialogue for start in made.beginnings.starts if start.dialogue]
-    if not made.origins and not given:
+    given = [start.dialogue for start in made.start_states.starts if start.dialogue]
+    if not made.toolset_sources and not given:
         raise UserError("toolsets=… was given, but there is no toolset in it")
     steps = [stage for stage in made.stages if isinstance(stage, DialogueStage)]
     if steps and isinstance(steps[0], Validation) and not given:
         raise UserError("validation comes first, but there is nothing to validate: give dialogues with start.file=…")
-    equipped = any(origin.toolset.tools for origin in made.origins) or any(dialogue.tools for dialogue in given)
+    equipped = any(origin.toolset.tools for origin in made.toolset_sources) or any(dialogue.tools for dialogue in given)
     if not equipped and not any(isinstance(stage, ToolsetStage) for stage in made.stages):
         raise UserError("the chosen stages make no tools, and none are given: choose tools too, or give toolsets=…")
 
@@ -96,7 +98,7 @@ def inputs(settings: GenerateSettings, made: GenerationComponents) -> dict[str, 
     """Name -> hash of everything that the run is made from."""
     files = {"toolsets": settings.toolsets, "start": settings.start.file}
     hashes = {name: sha256(file) for name, file in files.items() if file}
-    for number, origin in enumerate(made.origins):  # their order decides which dialogue is about which
+    for number, origin in enumerate(made.toolset_sources):  # their order decides which dialogue is about which
         content = origin.toolset.model_dump_json(exclude={"database"})
         hashes[f"toolset {number}: {origin.toolset.domain}"] = hashlib.sha256(content.encode()).hexdigest()
     return hashes
@@ -107,10 +109,10 @@ def stage(config: DictConfig) -> None:
     settings = typed(config, GenerateSettings)
     console = stage_console()
     plain = settings.model_dump(mode="json")
-    made = parts(settings)
+    made = components(settings)
     # Seeds and files count by their content, which is in the inputs.
     neutral = (
-        *("outputs", "tracking", "resume", "concurrency", "attempts", "executor", "costs", "seeds", "toolsets"),
+        *("outputs", "tracking", "resume", "concurrency", "attempts", "executor", "costs", "domains", "toolsets"),
         *(f"{llm}.{key}" for llm in ("llm", "llm.inner") for key in TRANSPORT),
     )
     with ExitStack() as stack:
@@ -118,7 +120,7 @@ def stage(config: DictConfig) -> None:
             open_run(settings.outputs, "generate", plain, inputs(settings, made), None, neutral, settings.resume)
         )
         console.print(f"{'resuming' if job.resumed else 'generating into'} {job.directory}", soft_wrap=True)
-        if (left := len(made.beginnings.starts) * settings.start.branches - settings.n) > 0:
+        if (left := len(made.start_states.starts) * settings.start.branches - settings.n) > 0:
             console.print(f"n={settings.n} leaves out {left} of what start.file gives", style="yellow")
         name, group = job.manifest.run_id, job.manifest.group
         tracker = stack.enter_context(Tracker(settings.tracking, settings.outputs, "generate", name, group, plain))

@@ -17,7 +17,7 @@ from core.settings import typed
 from generation.plan import Estimate, PlannedSettings, estimates
 from generation.progress import GenerationProgress
 from generation.run import generate
-from scripts.generate import parts
+from scripts.generate import components
 from scripts.launch import main
 
 SCRIPTED = {"_target_": "generation.scripted.llm.ScriptedLLM", "error_rate": 0.0}
@@ -54,7 +54,7 @@ def stage(config: DictConfig) -> None:
     with tempfile.TemporaryDirectory() as folder:
         job = open_run(Path(folder), "generate", sample.model_dump(mode="json"))
         with job, GenerationProgress(console) as progress:
-            figures = asyncio.run(generate(sample, parts(sample), job, progress))
+            figures = asyncio.run(generate(sample, components(sample), job, progress))
         found = estimates({figure.pipeline: figure for figure in figures}, job.directory, settings.n, plan)
     console.print(table(found))
     assumptions = plan.model_dump(mode="json")

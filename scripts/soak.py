@@ -30,7 +30,7 @@ def command(outputs: Path, n: int) -> list[str]:
         f"n={n}",
         "pipeline=all",
         "tracking.mode=disabled",
-        f"seeds.cache={outputs.parent}/seeds",
+        f"domains.cache={outputs.parent}/seeds",
     ]
     return [sys.executable, "-m", "scripts.generate", *words]
 

@@ -29,19 +29,21 @@ def verify(run: Path) -> int:
     proved, broken = 0, 0
     console = stage_console()
     for name, pipeline in pipelines.items():
-        worlds: EnvironmentFactory = instantiate(pipeline["environment"])
-        accepted = list(read_jsonl(run / name / "dialogues.jsonl", Dialogue)) if worlds.executable else []
+        environments: EnvironmentFactory = instantiate(pipeline["environment"])
+        accepted = list(read_jsonl(run / name / "dialogues.jsonl", Dialogue)) if environments.executable else []
         dialogues = [dialogue for dialogue in accepted if dialogue.task_starts]  # of tasks alone nothing was executed
         for dialogue in track(dialogues, f"replaying {name}", console=console, disable=not dialogues):
-            world = worlds.world(toolsets[dialogue.domain], Meter(ScriptedLLM()), dialogue.dialogue_id)
-            again = asyncio.run(replay(dialogue, world))
+            domain_environment = environments.domain_environment(
+                toolsets[dialogue.domain], Meter(ScriptedLLM()), dialogue.dialogue_id
+            )
+            again = asyncio.run(replay(dialogue, domain_environment))
             holds = again.faithful and again.proof == dialogue.state
             proved += holds
             broken += not holds
             if not holds:
                 text = f"{dialogue.dialogue_id}: recorded {dialogue.state}, replayed {again.proof}"
                 console.print(text, style="red", markup=False)
-        worlds.close()
+        environments.close()
     if not proved + broken:
         raise UserError(
             f"{run} has no dialogue with an executed environment: make generate pipeline=user_oriented_exec"

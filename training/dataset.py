@@ -23,7 +23,7 @@ from core.messages import Frozen
 from training.mixture import LineRef, label, read_chosen
 from training.packing import pack
 from training.render import HistoryReasoning, render
-from training.token_tree import TokenTree, chain, trees
+from training.token_tree import TokenTree, single_chain, trees
 
 FEATURES = Features(
     {
@@ -174,7 +174,9 @@ class _Work:
 def _rows(dialogue: Dialogue, tokenizer: PreTrainedTokenizerBase, settings: SampleSettings) -> Iterator[dict[str, Any]]:
     rendering = render(dialogue, tokenizer, settings.max_tokens, settings.history_reasoning)
     made = (
-        trees(rendering.samples, settings.row_tokens) if settings.share_prefixes else [*map(chain, rendering.samples)]
+        trees(rendering.samples, settings.row_tokens)
+        if settings.share_prefixes
+        else [*map(single_chain, rendering.samples)]
     )
     source, difficulty = label(dialogue)
     nothing = TokenTree(*(np.empty(0, np.int64) for _ in range(4)))

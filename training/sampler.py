@@ -14,7 +14,7 @@ RankRows = tuple[tuple[int | None, ...], ...]
 """[rank][micro-step]: a row, or None where the rows do not suffice; that rank then takes part with nothing to train."""
 
 
-def share(rows: Sequence[int], costs: Sequence[float], ranks: int) -> RankRows:
+def assign_rows(rows: Sequence[int], costs: Sequence[float], ranks: int) -> RankRows:
     """One optimizer step's rows over `ranks`. `costs` are the FLOPs (or any measure of time) of every row of the data.
 
     Under ZeRO-3 all ranks wait for each other in every micro-step, so the rows of one micro-step are alike in cost: sorting makes
@@ -36,7 +36,7 @@ def share(rows: Sequence[int], costs: Sequence[float], ranks: int) -> RankRows:
 class BalancedSampler(Sampler[int | None]):
     """Every row once an epoch, in an order that depends on `seed` and epoch alone.
 
-    `batch` rows make an optimizer step, the last one of an epoch has what is left; each step is shared out as `share` does, and
+    `batch` rows make an optimizer step, the last one of an epoch has what is left; each step is shared out as `assign_rows` does, and
     the ranks' rows come in turn, which is how Accelerate deals them out. Costs one shuffle of the row numbers an epoch.
     """
 
@@ -59,7 +59,7 @@ class BalancedSampler(Sampler[int | None]):
         order = list(range(len(self.costs)))
         random.Random(f"{self.seed}/{self._epoch}").shuffle(order)
         for first in range(0, len(order), self.batch):
-            yield share(order[first : first + self.batch], self.costs, self.ranks)
+            yield assign_rows(order[first : first + self.batch], self.costs, self.ranks)
 
     def __iter__(self) -> Iterator[int | None]:
         for shares in self.epoch_steps():

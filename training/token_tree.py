@@ -63,9 +63,9 @@ class TokenTree:
     def sources(self) -> Ints:
         """[K]: for each trained token the one on whose output it is predicted, the token before it on its path."""
         before = self.trained - 1
-        chain = np.searchsorted(self.starts, self.trained)
+        single_chain = np.searchsorted(self.starts, self.trained)
         first = np.isin(self.trained, self.starts)
-        before[first] = self.parents[chain[first]]
+        before[first] = self.parents[single_chain[first]]
         return before
 
     def pairs(self) -> int:
@@ -73,7 +73,7 @@ class TokenTree:
         return int((self.depths() + 1).sum())
 
 
-def chain(sample: Sample) -> TokenTree:
+def single_chain(sample: Sample) -> TokenTree:
     """A sample by itself. Its first token is never trained: nothing predicts it."""
     ids, trained = np.asarray(sample.input_ids, np.int64), np.asarray(sample.trained, np.int64)
     return TokenTree(ids, np.zeros(1, np.int64), np.full(1, -1, np.int64), trained)
@@ -122,7 +122,7 @@ def trees(samples: Sequence[Sample], capacity: int) -> list[TokenTree]:
     return [*made, merge(group)] if group else made
 
 
-def forest(members: Sequence[TokenTree]) -> TokenTree:
+def side_by_side(members: Sequence[TokenTree]) -> TokenTree:
     """Trees side by side, in their order; nothing is seen across them."""
     offsets = np.cumsum([0, *(tree.size for tree in members)])[:-1]
     both = list(zip(members, offsets, strict=True))

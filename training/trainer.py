@@ -13,14 +13,14 @@ from transformers import Trainer, TrainerControl
 from training.attention import layout
 from training.dataset import Rows
 from training.sampler import BalancedSampler
-from training.token_tree import TokenTree, forest
+from training.token_tree import TokenTree, side_by_side
 
 
 def collate(rows: list[list[TokenTree]]) -> dict[str, Any]:
     """One row as a batch: `input_ids` [1, T], the K positions `sources` whose next tokens are the `labels` [1, K], and what
     attention needs (training.attention.layout)."""
     (members,) = rows
-    row = forest(members)
+    row = side_by_side(members)
     labels = torch.from_numpy(row.input_ids[row.trained])[None]
     return {
         "input_ids": torch.from_numpy(row.input_ids)[None],

@@ -94,7 +94,7 @@ class Trial:
     """One dialogue to hold with one sampling seed."""
 
     posed: HeldoutDialogue
-    subject: DomainTools
+    domain_tools: DomainTools
     number: int
 
     @property
@@ -103,11 +103,11 @@ class Trial:
 
 
 class Heldout:
-    """The benchmark of conf/benchmark/heldout.yaml. `partner` plays the user and writes the tasks, `databases` are the unseen
+    """The benchmark of conf/benchmark/heldout.yaml. `simulator` plays the user and writes the tasks, `databases` are the unseen
     ones."""
 
-    def __init__(self, partner: LLM, databases: Seeds, **settings: Any) -> None:
-        self.partner = partner
+    def __init__(self, simulator: LLM, databases: Seeds, **settings: Any) -> None:
+        self.simulator = simulator
         self.databases = databases
         self.settings = typed(settings, HeldoutSettings, "benchmarks.heldout")
         self.settings.conditions()
@@ -126,7 +126,7 @@ class HeldoutRun:
 
     def __init__(self, benchmark: Heldout, context: Context, directory: Path) -> None:
         self.settings = benchmark.settings
-        self.partner = benchmark.partner
+        self.simulator = benchmark.simulator
         self.trials = context.trials
         self.endpoint = context.endpoint
         self.directory = directory
@@ -135,11 +135,11 @@ class HeldoutRun:
         reading = DomainSettings(
             max_tools=settings.max_tools, rows_per_table=settings.rows_per_table, seed=settings.seed
         )
-        self.domains = Domains(benchmark.databases, self.partner, context, reading, shared / "toolsets.jsonl")
-        self.worlds = SqlEnvironmentFactory(settings.row_cap, settings.time_limit_s)
+        self.domains = Domains(benchmark.databases, self.simulator, context, reading, shared / "toolsets.jsonl")
+        self.environments = SqlEnvironmentFactory(settings.row_cap, settings.time_limit_s)
         self.writer = HeldoutTaskWriter(
-            self.partner,
-            self.worlds,
+            self.simulator,
+            self.environments,
             settings.tasks,
             settings.faults,
             settings.seed,
@@ -170,8 +170,8 @@ class HeldoutRun:
                 queue = iter(waiting)
                 await run_workers(self.endpoint.concurrency, lambda: work(queue))
         finally:
-            self.worlds.close()
-            for model in (self.partner, *self.agents.values()):
+            self.environments.close()
+            for model in (self.simulator, *self.agents.values()):
                 await model.close()
         return read_trials(path)
 
@@ -207,7 +207,7 @@ class HeldoutRun:
         """One dialogue and its record. What keeps the model from being asked is infrastructure, never a score."""
         posed = trial.posed
         meter = Meter(self._agent(trial.number))
-        scene = self._scene(trial, meter)
+        context = self._scene(trial, meter)
         base: dict[str, Any] = {
             "benchmark": "heldout",
             "harness": HARNESS,
@@ -216,14 +216,14 @@ class HeldoutRun:
             "trial": trial.number,
             "model": self.endpoint.model,
             "sampling": self.endpoint.sampling,
-            "simulator": self.partner.name,
+            "simulator": self.simulator.name,
             "axes": posed.axes,
         }
         try:
-            dialogue = await Rollout(posed.draft, scene).play()
+            dialogue = await Rollout(posed.draft, context).play()
         except LLMError as error:
             return TrialRecord(**base, infrastructure_error=str(error), stop_reason="infrastructure")
-        checks = await _checks(dialogue, posed, scene)
+        checks = await _checks(dialogue, posed, context)
         failed_partner = _partners_failure(dialogue.stop)
         valid, calls = count_calls(dialogue)
         record = TrialRecord(
@@ -244,13 +244,13 @@ class HeldoutRun:
         return write_transcript(self.directory, record, _notes(posed, checks), messages)
 
     def _scene(self, trial: Trial, agent: Meter) -> RolloutContext:
-        settings, partner = self.settings, Meter(self.partner)
+        settings, simulator = self.settings, Meter(self.simulator)
         posed, name = trial.posed, trial.posed.draft.dialogue_id
         return RolloutContext(
-            domain=trial.subject.domain,
-            world=self.writer.world(trial.subject, posed.fault, name, partner),
+            domain=trial.domain_tools.domain,
+            domain_environment=self.writer.domain_environment(trial.domain_tools, posed.fault, name, simulator),
             executable=True,
-            cast=replace(RoleModels.of(partner), agent=agent),
+            models=replace(RoleModels.of(simulator), agent=agent),
             tasks=settings.tasks.model_copy(update={"count": {len(posed.draft.tasks): 1.0}}),
             rollout=settings.rollout,
             user=settings.user,
@@ -258,14 +258,17 @@ class HeldoutRun:
         )
 
 
-async def _checks(dialogue: Dialogue, posed: HeldoutDialogue, scene: RolloutContext) -> list[Check]:
+async def _checks(dialogue: Dialogue, posed: HeldoutDialogue, context: RolloutContext) -> list[Check]:
     """What decides the trial; the first that failed says why."""
     played, posed_tasks = len(dialogue.task_starts), len(posed.draft.tasks)
     if dialogue.stop != "complete":
         return [Check(name="finished", passed=False, detail=dialogue.stop)]
     detail = f"after {played} of {posed_tasks} tasks the next one could not be posed any more"
     all_tasks = Check(name="all tasks", passed=played == posed_tasks, detail=detail)
-    return [all_tasks, *await outcomes(dialogue, scene.world, await replay(dialogue, scene.world))]
+    return [
+        all_tasks,
+        *await outcomes(dialogue, context.domain_environment, await replay(dialogue, context.domain_environment)),
+    ]
 
 
 def _partners_failure(stop: str) -> str | None:

@@ -14,7 +14,7 @@ from evaluation.benchmark import Context
 from generation.llm.base import LLM, LLMError
 from generation.llm.meter import Meter
 from generation.pipeline import DomainTools
-from generation.run import subjects
+from generation.run import domains
 from generation.seeds.base import Seeds
 from generation.tools.from_questions import ToolmakingSettings, make_tools
 from generation.tools.toolset import Toolset
@@ -36,9 +36,11 @@ class DomainSettings(Settings):
 class Domains:
     """Finds the databases and their tools; those of unseen ones are made once a run, into `path`."""
 
-    def __init__(self, databases: Seeds, partner: LLM, context: Context, settings: DomainSettings, path: Path) -> None:
+    def __init__(
+        self, databases: Seeds, simulator: LLM, context: Context, settings: DomainSettings, path: Path
+    ) -> None:
         self.databases = databases
-        self.partner = partner
+        self.simulator = simulator
         self.settings = settings
         self.path = path
         self.generation = context.generation
@@ -70,7 +72,7 @@ class Domains:
     def _subjects(
         self, databases: Databases, toolsets: Sequence[Toolset], seen: frozenset[str]
     ) -> tuple[DomainTools, ...]:
-        found = subjects(toolsets, self.settings.rows_per_table, self.settings.seed)
+        found = domains(toolsets, self.settings.rows_per_table, self.settings.seed)
         if not found:
             why = "; ".join(f"{each.domain}: {', '.join(each.refused) or 'no tools'}" for each in toolsets)
             raise UserError(f"held-out: no database of {databases} has enough tools ({why or 'there is none'})")
@@ -84,7 +86,7 @@ class Domains:
             raise UserError(f"held-out: tools are executed on databases, but there is none of {', '.join(without)}")
         making = ToolmakingSettings(max_tools=self.settings.max_tools, attempts=_ATTEMPTS, questions=0, expansion=0)
         try:
-            made = [await make_tools(seed, Meter(self.partner), making) for seed in seeds]
+            made = [await make_tools(seed, Meter(self.simulator), making) for seed in seeds]
         except LLMError as error:
             raise UserError(f"held-out: who makes the tools does not answer: {error}") from None
         write_jsonl(self.path, made)

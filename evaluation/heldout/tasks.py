@@ -27,7 +27,7 @@ from generation.environments.faulty import FaultyEnvironmentFactory, ToolFaults
 from generation.llm.base import LLM, LLMError, UnusableAnswerError
 from generation.llm.meter import Meter
 from generation.pipeline import DomainTools
-from generation.tasks.mentions import tells
+from generation.tasks.mentions import mentions_value
 from generation.tasks.writer import TaskSettings, TaskWriter
 
 Difficulties = Literal["mixed", "easy", "medium", "hard"]
@@ -42,7 +42,7 @@ _CALLS = 3
 class Condition(Settings):
     """What a dialogue is like. `difficulty` mixed draws from the weights of the task settings; `fault` names one of `faults`."""
 
-    density: int = Field(ge=1, le=20)
+    tasks_per_dialogue: int = Field(ge=1, le=20)
     difficulty: Difficulties
     fault: str
 
@@ -50,11 +50,11 @@ class Condition(Settings):
 class AxesSettings(Settings):
     """The values of each axis, tried with the other axes as in `base`; an empty list leaves an axis alone."""
 
-    density: tuple[int, ...] = ()
+    tasks_per_dialogue: tuple[int, ...] = ()
     difficulty: tuple[Difficulties, ...] = ()
     fault: tuple[str, ...] = ()
 
-    @field_validator("density")
+    @field_validator("tasks_per_dialogue")
     @classmethod
     def _can_be_held(cls, values: tuple[int, ...]) -> tuple[int, ...]:
         if wrong := [value for value in values if not 1 <= value <= 20]:
@@ -100,19 +100,19 @@ class ConditionCell:
     databases: Databases
     varied: str
     condition: Condition
-    subjects: tuple[DomainTools, ...]
+    domains: tuple[DomainTools, ...]
 
     @property
     def category(self) -> str:
         value = getattr(self.condition, self.varied) if self.varied else ""
         return f"{self.databases},{self.varied}={value}" if self.varied else self.databases
 
-    def subject(self, number: int) -> DomainTools:
-        return self.subjects[number % len(self.subjects)]
+    def domain_tools(self, number: int) -> DomainTools:
+        return self.domains[number % len(self.domains)]
 
     def name(self, number: int) -> str:
         """A task's name. Two generations may have other tools for a database of the same name, and so other tasks."""
-        toolset = self.subject(number).toolset
+        toolset = self.domain_tools(number).toolset
         digest = hashlib.sha256(toolset.model_dump_json(include={"tools", "statements"}).encode()).hexdigest()[:6]
         where = toolset.domain if self.databases == "unseen_databases" else f"{toolset.domain}.{digest}"
         return f"{where}-{number:04d}"
@@ -123,16 +123,16 @@ class HeldoutTaskWriter:
 
     def __init__(
         self,
-        partner: LLM,
-        worlds: EnvironmentFactory,
+        simulator: LLM,
+        environments: EnvironmentFactory,
         tasks: TaskSettings,
         faults: Mapping[str, ToolFaults],
         seed: int,
         concurrency: int,
         path: Path,
     ) -> None:
-        self.partner = partner
-        self.worlds = worlds
+        self.simulator = simulator
+        self.environments = environments
         self.tasks = tasks
         self.faults = faults
         self.seed = seed
@@ -186,33 +186,39 @@ class HeldoutTaskWriter:
 
     async def _draft(self, cell: ConditionCell, number: int) -> HeldoutDialogue | None:
         """Dialogue `number` of a cell; None where its tasks cannot be written, or not solved under the cell's faults."""
-        name, subject = cell.name(number), cell.subject(number)
+        name, domain_tools = cell.name(number), cell.domain_tools(number)
         condition = cell.condition
         async with self.slots:
-            tasks = await self._tasks(subject, cell, name)
-            if not tasks or (condition.fault != NO_FAULT and not await self._fits(tasks, subject, condition, name)):
+            tasks = await self._tasks(domain_tools, cell, name)
+            if not tasks or (
+                condition.fault != NO_FAULT and not await self._fits(tasks, domain_tools, condition, name)
+            ):
                 return None
         draft = Dialogue(
-            dialogue_id=name, pipeline="heldout", domain=subject.domain.name, tools=subject.toolset.tools, tasks=tasks
+            dialogue_id=name,
+            pipeline="heldout",
+            domain=domain_tools.domain.name,
+            tools=domain_tools.toolset.tools,
+            tasks=tasks,
         )
         axes = {key: str(value) for key, value in condition.model_dump().items()}
-        axes |= {VARIED: cell.varied, DATABASES: cell.databases, DATABASE: subject.domain.name}
+        axes |= {VARIED: cell.varied, DATABASES: cell.databases, DATABASE: domain_tools.domain.name}
         return HeldoutDialogue(
             category=cell.category, databases=cell.databases, fault=condition.fault, axes=axes, draft=draft
         )
 
-    async def _tasks(self, subject: DomainTools, cell: ConditionCell, name: str) -> tuple[Task, ...]:
+    async def _tasks(self, domain_tools: DomainTools, cell: ConditionCell, name: str) -> tuple[Task, ...]:
         """As many tasks as the condition wants, each proved in the state that solving those before it leaves; none where one
         cannot be had."""
-        meter = Meter(self.partner)
+        meter = Meter(self.simulator)
         settings = self.tasks
         if cell.condition.difficulty != "mixed":
             settings = settings.model_copy(update={"difficulties": {cell.condition.difficulty: 1.0}})
-        writer = TaskWriter(meter, subject.domain, settings, name, f"{self.seed}/{cell.category}/{name}")
-        environment = self.worlds.world(subject.toolset, meter, name).open()
+        writer = TaskWriter(meter, domain_tools.domain, settings, name, f"{self.seed}/{cell.category}/{name}")
+        environment = self.environments.domain_environment(domain_tools.toolset, meter, name).open()
         tasks: list[Task] = []
         try:
-            while len(tasks) < cell.condition.density:
+            while len(tasks) < cell.condition.tasks_per_dialogue:
                 task = await writer.write(environment, tasks)
                 if task.difficulty not in settings.difficulties:
                     return ()
@@ -225,22 +231,24 @@ class HeldoutTaskWriter:
             environment.close()
         return tuple(tasks)
 
-    async def _fits(self, tasks: Sequence[Task], subject: DomainTools, condition: Condition, name: str) -> bool:
+    async def _fits(self, tasks: Sequence[Task], domain_tools: DomainTools, condition: Condition, name: str) -> bool:
         """Whether a fault strikes whoever solves the tasks, who can solve them nevertheless."""
-        meter = Meter(self.partner)
-        environment = self.world(subject, condition.fault, name, meter).open()
+        meter = Meter(self.simulator)
+        environment = self.domain_environment(domain_tools, condition.fault, name, meter).open()
         try:
             return await recoverable(tasks, environment) and any("injected_" in flaw for flaw in meter.flaws)
         finally:
             environment.close()
 
-    def world(self, subject: DomainTools, fault: str, name: str, meter: Meter) -> DomainEnvironment:
+    def domain_environment(self, domain_tools: DomainTools, fault: str, name: str, meter: Meter) -> DomainEnvironment:
         """The world of one dialogue, the same for all models and trials: its faults belong to the task."""
         if fault == NO_FAULT:
-            return self.worlds.world(subject.toolset, meter, name)
+            return self.environments.domain_environment(domain_tools.toolset, meter, name)
         seed = int.from_bytes(hashlib.sha256(f"{self.seed}/{name}".encode()).digest()[:4])
         shares = self.faults[fault].model_dump()
-        return FaultyEnvironmentFactory(self.worlds, shares, seed, fixed=True).world(subject.toolset, meter, name)
+        return FaultyEnvironmentFactory(self.environments, shares, seed, fixed=True).domain_environment(
+            domain_tools.toolset, meter, name
+        )
 
 
 async def recoverable(tasks: Sequence[Task], environment: Environment) -> bool:
@@ -250,13 +258,13 @@ async def recoverable(tasks: Sequence[Task], environment: Environment) -> bool:
         seen: list[str] = []
         for planned, gold in zip(task.plan, task.gold_calls, strict=True):
             needed = [gold.arguments[name] for name, value in planned.arguments.items() if placeholder(value)]
-            if not all(tells("\n".join(seen), str(value)) for value in needed):
+            if not all(mentions_value("\n".join(seen), str(value)) for value in needed):
                 return False
             shown = await _insist(gold, environment)
             if shown is None:
                 return False
             seen.append(shown)
-        if not all(tells("\n".join(seen), value) for value in task.told_values):
+        if not all(mentions_value("\n".join(seen), value) for value in task.told_values):
             return False
     return True
 

@@ -52,7 +52,7 @@ def _generation_notes(generated: Manifest | None) -> tuple[str, ...]:
 
 
 def _source(generated: Manifest | None) -> str:
-    return str(generated.config["seeds"]["_target_"]).rpartition(".")[2] if generated else ""
+    return str(generated.config["domains"]["_target_"]).rpartition(".")[2] if generated else ""
 
 
 def _model(generated: Manifest | None) -> str:

@@ -24,35 +24,35 @@ class StoppedError(Exception):
 class Rollout:
     """Plays one dialogue on from where it stands: from nothing, from given tasks, from messages that are there already."""
 
-    def __init__(self, dialogue: Dialogue, scene: RolloutContext) -> None:
+    def __init__(self, dialogue: Dialogue, context: RolloutContext) -> None:
         self.draft = dialogue
-        self.scene = scene
-        self.messages: list[Message] = list(dialogue.messages) or [agent_system_message(scene.domain.name)]
+        self.context = context
+        self.messages: list[Message] = list(dialogue.messages) or [agent_system_message(context.domain.name)]
         self.tasks = list(dialogue.tasks)
         self.starts = list(dialogue.task_starts)
-        rng = Random(f"{scene.seed}/rollout")
+        rng = Random(f"{context.seed}/rollout")
         # A dialogue in the middle of a task only finishes it; a finished one gets that many further tasks.
-        further = 0 if dialogue.stop == "open" else scene.tasks.draw(scene.seed)
+        further = 0 if dialogue.stop == "open" else context.tasks.draw(context.seed)
         self.requested = max(len(self.starts) + further, len(self.tasks))
-        self.environment: Environment = scene.world.open()
-        self.writer = scene.writer(dialogue.dialogue_id)
-        self.user = SimulatedUser(scene.cast.user, scene.user, dialogue.dialogue_id, rng)
-        settings = scene.rollout
+        self.environment: Environment = context.domain_environment.open()
+        self.writer = context.writer(dialogue.dialogue_id)
+        self.user = SimulatedUser(context.models.user, context.user, dialogue.dialogue_id, rng)
+        settings = context.rollout
         self.agent = Agent(
-            scene.cast.agent,
+            context.models.agent,
             dialogue.tools,
             dialogue.dialogue_id,
             settings.agent_attempts,
-            lawful=settings.bad_calls == "retry",
+            lawful=settings.invalid_calls == "retry",
         )
 
     async def play(self) -> Dialogue:
         """The whole dialogue; never raises for what a model answered. Raises LLMError where a model cannot be reached."""
         try:
             stop = await self._play()
-            return self._made(stop, self._proof() if self.scene.executable else None)
+            return self._made(stop, self._proof() if self.context.executable else None)
         except Exception:
-            self.scene.keep(self._made("open"))
+            self.context.keep(self._made("open"))
             raise
         finally:
             self.environment.close()
@@ -83,7 +83,7 @@ class Rollout:
         self._initial_hash = self.environment.state_hash()
         try:
             # What was given from elsewhere never happened in a real world; a simulated one must not contradict it.
-            happened = self.messages[self.draft.given if self.scene.executable else 0 :]
+            happened = self.messages[self.draft.given if self.context.executable else 0 :]
             if not await self.environment.retrace(calls(happened)):
                 raise StoppedError("replay: the given calls do not return here what they returned there")
             if self.draft.messages:
@@ -133,7 +133,7 @@ class Rollout:
         if isinstance(self.messages[-1], UserMessage):
             self.messages.pop()  # the closing words of a dialogue that is extended: the user goes on instead
         self.starts.append(len(self.messages))
-        if self.scene.rollout.user_simulator:
+        if self.context.rollout.user_simulator:
             self.user.begin(task, self.starts[-1])
         else:
             self.messages.append(UserMessage(content=task.goal))
@@ -141,13 +141,13 @@ class Rollout:
 
     async def _act(self, task: Task) -> str:
         """Play a begun task to its end: whoever's turn it is acts."""
-        start, limit = self.starts[-1], self.scene.rollout.max_user_turns
+        start, limit = self.starts[-1], self.context.rollout.max_user_turns
         while True:
             if len(self.messages) > start and not _is_answer(self.messages[-1]):
                 answer = await self._assist(task, start)
-                if self.scene.rollout.user_simulator:
+                if self.context.rollout.user_simulator:
                     self.user.hear(answer)
-            elif not self.scene.rollout.user_simulator:
+            elif not self.context.rollout.user_simulator:
                 return ""
             else:
                 asked = sum(isinstance(message, UserMessage) for message in self.messages[start:])
@@ -162,7 +162,7 @@ class Rollout:
 
     async def _assist(self, task: Task, start: int) -> AssistantMessage:
         """Let the agent use tools until it answers in words."""
-        limit = self.scene.rollout.max_steps
+        limit = self.context.rollout.max_steps
         for _ in range(limit + 1 - self._rounds()):
             message = await self.agent.respond(tuple(self.messages), task, start)
             if message.tool_calls and self._rounds() == limit:

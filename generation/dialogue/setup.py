@@ -19,12 +19,12 @@ from generation.tasks.writer import Domain, TaskSettings, TaskWriter
 class RolloutSettings(Settings):
     """How a dialogue is played; `user_simulator` False hands each task to the agent whole (the task-oriented baseline).
 
-    `bad_calls` of the agent (an undeclared tool, arguments that do not fit) are asked for again, since no dialogue to learn
+    `invalid_calls` of the agent (an undeclared tool, arguments that do not fit) are asked for again, since no dialogue to learn
     from may hold them, or are answered with an error, as where the agent is what is measured.
     """
 
     user_simulator: bool
-    bad_calls: Literal["retry", "error"]
+    invalid_calls: Literal["retry", "error"]
     max_user_turns: int = Field(ge=1, description="user messages per task")
     max_steps: int = Field(ge=1, description="rounds of tool use per user message")
     agent_attempts: int = Field(ge=1, description="how often an unusable answer of the agent is asked for again")
@@ -51,9 +51,9 @@ class RolloutContext:
     `seed`, which belongs to this dialogue alone; `keep` is given what there is of a dialogue that cannot be finished."""
 
     domain: Domain
-    world: DomainEnvironment
+    domain_environment: DomainEnvironment
     executable: bool
-    cast: RoleModels
+    models: RoleModels
     tasks: TaskSettings
     rollout: RolloutSettings
     user: UserSettings
@@ -61,4 +61,4 @@ class RolloutContext:
     keep: Callable[[Dialogue], None] = lambda dialogue: None
 
     def writer(self, dialogue_id: str) -> TaskWriter:
-        return TaskWriter(self.cast.task_writer, self.domain, self.tasks, dialogue_id, self.seed)
+        return TaskWriter(self.models.task_writer, self.domain, self.tasks, dialogue_id, self.seed)

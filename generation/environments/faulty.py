@@ -59,10 +59,10 @@ class FaultyEnvironmentFactory:
         self.executable = inner.executable
         self.engine = inner.engine
 
-    def world(self, toolset: Toolset, meter: Meter, dialogue_id: str) -> FaultyDomainEnvironment:
+    def domain_environment(self, toolset: Toolset, meter: Meter, dialogue_id: str) -> FaultyDomainEnvironment:
         """Raises UserError where the inner kind does."""
         return FaultyDomainEnvironment(
-            self.inner.world(toolset, meter, dialogue_id), self.shares, self.seed, meter, self.fixed
+            self.inner.domain_environment(toolset, meter, dialogue_id), self.shares, self.seed, meter, self.fixed
         )
 
     def close(self) -> None:
@@ -104,10 +104,10 @@ class FaultyDomainEnvironment:
 class FaultyEnvironment:
     """`made` says how often each call (name and arguments as JSON) was made, in the order of the first times."""
 
-    def __init__(self, world: FaultyDomainEnvironment, inner: Environment, made: dict[str, int]) -> None:
-        self.tools = world.tools
+    def __init__(self, domain_environment: FaultyDomainEnvironment, inner: Environment, made: dict[str, int]) -> None:
+        self.tools = domain_environment.tools
         self.executable = inner.executable
-        self._world = world
+        self._world = domain_environment
         self._inner = inner
         self._made = dict(made)
 

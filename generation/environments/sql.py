@@ -87,9 +87,9 @@ class SqlEnvironment:
 
     executable = True
 
-    def __init__(self, world: SqlDomainEnvironment, sandbox: Sandbox) -> None:
-        self.tools = world.tools
-        self._world = world
+    def __init__(self, domain_environment: SqlDomainEnvironment, sandbox: Sandbox) -> None:
+        self.tools = domain_environment.tools
+        self._world = domain_environment
         self._sandbox: Sandbox | None = sandbox
 
     @property
@@ -167,7 +167,7 @@ class SqlEnvironmentFactory:
         self.time_limit_s = time_limit_s
         self._worlds: dict[str, SqlDomainEnvironment] = {}
 
-    def world(self, toolset: Toolset, meter: Meter, dialogue_id: str) -> SqlDomainEnvironment:
+    def domain_environment(self, toolset: Toolset, meter: Meter, dialogue_id: str) -> SqlDomainEnvironment:
         """Raises UserError where the toolset does not fit its database (any more)."""
         if toolset.domain not in self._worlds:
             if toolset.database is None:
@@ -178,6 +178,6 @@ class SqlEnvironmentFactory:
         return self._worlds[toolset.domain]
 
     def close(self) -> None:
-        for world in self._worlds.values():
-            world.close()
+        for domain_environment in self._worlds.values():
+            domain_environment.close()
         self._worlds.clear()

@@ -115,9 +115,9 @@ class Tau2Environment:
 
     executable = True
 
-    def __init__(self, world: Tau2DomainEnvironment, changes: dict[Key, _Changed]) -> None:
-        self.tools = world.tools
-        self._world = world
+    def __init__(self, domain_environment: Tau2DomainEnvironment, changes: dict[Key, _Changed]) -> None:
+        self.tools = domain_environment.tools
+        self._world = domain_environment
         self._changes = changes
 
     async def call(self, name: str, arguments: dict[str, Any], transcript: Sequence[Message] = ()) -> ToolResult:
@@ -220,7 +220,7 @@ class Tau2EnvironmentFactory:
     executable = True
     engine: str | None = ENGINE
 
-    def world(self, toolset: Toolset, llm: LLM, dialogue_id: str) -> Tau2DomainEnvironment:
+    def domain_environment(self, toolset: Toolset, llm: LLM, dialogue_id: str) -> Tau2DomainEnvironment:
         """Raises UserError for a toolset of another engine, domain or with tools of other names, and where inspect-evals is
         not installed."""
         domains = {domain.seed: domain for domain in DOMAINS.values()}

@@ -29,7 +29,7 @@ from generation.export.dedup import (
     transcript_key,
 )
 from generation.export.index import DialogueIndex, Entry
-from generation.export.provenance import Provenance, origin
+from generation.export.provenance import RunProvenance, run_provenance
 from generation.export.report import Report, report
 from generation.export.text import canonical
 
@@ -102,7 +102,7 @@ class Scan:
         self.detector = detector
         self.entries: list[Entry] = []
         self.removals: list[Removal] = []
-        self.origins: list[Provenance] = []
+        self.origins: list[RunProvenance] = []
         self._numbers: dict[str, int] = {}
 
     def read(self, corpus: DialogueIndex, on_bytes: Callable[[int], None]) -> None:
@@ -130,7 +130,7 @@ class Scan:
         )
 
     def _origin(self, provenance: Mapping[str, Any]) -> int:
-        made = origin(provenance)
+        made = run_provenance(provenance)
         number = self._numbers.setdefault(canonical(made.model_dump()), len(self.origins))
         if number == len(self.origins):
             self.origins.append(made)

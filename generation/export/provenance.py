@@ -16,7 +16,7 @@ REQUIRED = ("source", "licence", "llm", "sampling", "prompts", "seed", "commit",
 NOT_STATED = "not stated"
 
 
-class Provenance(Frozen):
+class RunProvenance(Frozen):
     """What many dialogues of a run have in common; `missing` names what their provenance does not say."""
 
     source: str
@@ -30,12 +30,12 @@ class Provenance(Frozen):
     missing: tuple[str, ...]
 
 
-def origin(provenance: Mapping[str, Any]) -> Provenance:
+def run_provenance(provenance: Mapping[str, Any]) -> RunProvenance:
     said = {key: provenance.get(key) for key in REQUIRED}
     prompts = said["prompts"] if isinstance(said["prompts"], dict) else {}
     sampling = canonical(said["sampling"]) if said["sampling"] is not None else NOT_STATED
     plain = {key: NOT_STATED if said[key] is None else str(said[key]) for key in REQUIRED}
-    return Provenance(
+    return RunProvenance(
         **plain
         | {
             "sampling": sampling,
@@ -68,7 +68,7 @@ class Provenance(Frozen):
     missing: dict[str, int]
 
 
-def provenance(entries: Iterable[Entry], origins: Sequence[Provenance]) -> Provenance:
+def provenance(entries: Iterable[Entry], origins: Sequence[RunProvenance]) -> Provenance:
     """All that the dialogues' origins say; `origins` are those that the entries index."""
     counts: Counter[int] = Counter()
     domains: defaultdict[tuple[str, str], Counter[str]] = defaultdict(Counter)

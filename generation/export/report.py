@@ -10,7 +10,7 @@ from core.messages import Frozen
 from generation.export.decontamination import BenchmarkReport
 from generation.export.dedup import Removal
 from generation.export.index import Entry
-from generation.export.provenance import Provenance, provenance
+from generation.export.provenance import Provenance, RunProvenance, provenance
 from generation.metrics.statistics import MeanMax
 
 
@@ -50,7 +50,7 @@ def report(
     settings: dict[str, Any],
     entries: Sequence[Entry],
     removals: Sequence[Removal],
-    origins: Sequence[Provenance],
+    origins: Sequence[RunProvenance],
     contamination: dict[str, BenchmarkReport],
 ) -> Report:
     """`entries` are all that were read; `settings` is what decides about them."""
@@ -74,7 +74,7 @@ def report(
     )
 
 
-def table_1(entries: Iterable[Entry], origins: Sequence[Provenance]) -> tuple[Row, ...]:
+def table_1(entries: Iterable[Entry], origins: Sequence[RunProvenance]) -> tuple[Row, ...]:
     groups: defaultdict[tuple[str, str], list[Entry]] = defaultdict(list)
     for entry in entries:
         groups[entry.pipeline, origins[entry.origin].source].append(entry)

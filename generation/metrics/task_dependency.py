@@ -20,7 +20,7 @@ from core.dialogue import Dialogue
 from core.messages import AssistantMessage, Frozen, Message, ToolMessage, ToolSpec
 from generation.specs.json_values import json_or_text, leaves
 from generation.specs.naming import is_identifier
-from generation.tasks.mentions import tells
+from generation.tasks.mentions import mentions_value
 
 
 class Value(NamedTuple):
@@ -191,10 +191,10 @@ def _hear(message: Message) -> _Heard:
 def _holds(heard: _Heard, value: Value) -> bool:
     if isinstance(value.scalar, str):
         # The quick test first: most messages do not hold most values.
-        return value.scalar.split()[0].casefold() in heard.text and tells(heard.text, value.scalar)
+        return value.scalar.split()[0].casefold() in heard.text and mentions_value(heard.text, value.scalar)
     if value.scalar in (heard.identifiers if value.identifier else heard.numbers):
         return True
-    return _last_digits(value.scalar) in heard.text and tells(heard.text, repr(value.scalar))
+    return _last_digits(value.scalar) in heard.text and mentions_value(heard.text, repr(value.scalar))
 
 
 def _last_digits(number: int | float) -> str:

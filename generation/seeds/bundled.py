@@ -46,23 +46,23 @@ HELD_OUT = _by_name(film_festival.DOMAIN, freight.DOMAIN, repair_shop.DOMAIN)
 
 
 class BundledSeeds:
-    """The databases named by `domains` (all without it), built under `cache` on first use.
+    """The databases named by `names` (all without it), built under `cache` on first use.
 
     `held_out` chooses between the two sets. A name of the other set is refused, so that nothing is trained on by mistake
     that evaluation counts as unseen.
     """
 
-    def __init__(self, cache: str | Path, domains: Sequence[str] | None = None, held_out: bool = False) -> None:
+    def __init__(self, cache: str | Path, names: Sequence[str] | None = None, held_out: bool = False) -> None:
         self.cache = Path(cache)
-        self.domains = domains
+        self.names = names
         self.held_out = held_out
 
     def load(self) -> tuple[Seed, ...]:
         ours, others = (HELD_OUT, TRAINING) if self.held_out else (TRAINING, HELD_OUT)
-        asked = self.domains if isinstance(self.domains, Sequence) else ()
+        asked = self.names if isinstance(self.names, Sequence) else ()
         if refused := sorted(set(asked) & set(others)):
             why = "not held out, but held_out=true was given" if self.held_out else "held out for evaluation"
-            raise UserError(f"domains: {', '.join(refused)}: {why}; expected among {', '.join(ours)}")
+            raise UserError(f"names: {', '.join(refused)}: {why}; expected among {', '.join(ours)}")
         return tuple(
             Seed(
                 name=name,
@@ -72,5 +72,5 @@ class BundledSeeds:
                 licence="Apache-2.0",
                 held_out=self.held_out,
             )
-            for name in choose(self.domains, ours, "domains")
+            for name in choose(self.names, ours, "names")
         )

@@ -15,19 +15,19 @@ from generation.seeds.sqlite import table_names
 class SpiderSeeds:
     """Databases of `root`, which holds tables.json and database/<id>/<id>.sqlite.
 
-    Without `databases` it gives every one of tables.json whose file is there.
+    Without `names` it gives every one of tables.json whose file is there.
     """
 
-    def __init__(self, root: str | Path, databases: Sequence[str] | None = None) -> None:
+    def __init__(self, root: str | Path, names: Sequence[str] | None = None) -> None:
         self.root = Path(root)
-        self.databases = databases
+        self.names = names
 
     def load(self) -> tuple[Seed, ...]:
         tables = self._read_tables_json()
         present = [name for name in tables if self._file(name).is_file()]
-        if self.databases is None and not present:
+        if self.names is None and not present:
             raise UserError(f"{self.root} was given, but it holds no database/<id>/<id>.sqlite of its tables.json")
-        chosen = choose(present if self.databases is None else self.databases, tables, "databases")
+        chosen = choose(present if self.names is None else self.names, tables, "names")
         return tuple(self._seed(name, tables[name]) for name in chosen)
 
     def _file(self, name: str) -> Path:

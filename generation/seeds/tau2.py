@@ -13,14 +13,14 @@ from generation.seeds.tau2_data import DOMAINS, ENGINE, Domain, database, tool_s
 
 
 class Tau2Seeds:
-    """One seed for each of `domains` (airline and retail without it), named tau2_airline and tau2_retail.
+    """One seed for each of `names` (airline and retail without it), named tau2_airline and tau2_retail.
 
     Its rows tell `rows_per_kind` stories, drawn by `seed`: row i of each kind is about the customer of row i of users. What
     is generated from these seeds counts as in-domain wherever τ²-bench is the test.
     """
 
-    def __init__(self, domains: Sequence[str] | None = None, rows_per_kind: int = 40, seed: int = 0) -> None:
-        self.domains = domains
+    def __init__(self, names: Sequence[str] | None = None, rows_per_kind: int = 40, seed: int = 0) -> None:
+        self.names = names
         self.rows_per_kind = rows_per_kind
         self.seed = seed
 
@@ -28,7 +28,7 @@ class Tau2Seeds:
         """Raises UserError for an unknown domain, a number of rows below 1, and where inspect-evals is not installed."""
         if not isinstance(self.rows_per_kind, int) or self.rows_per_kind < 1:
             raise UserError(f"rows_per_kind={self.rows_per_kind} was given, but a number of at least 1 is expected")
-        return tuple(self._seed(DOMAINS[name]) for name in choose(self.domains, DOMAINS, "domains"))
+        return tuple(self._seed(DOMAINS[name]) for name in choose(self.names, DOMAINS, "names"))
 
     def _seed(self, domain: Domain) -> Seed:
         rng = Random(f"{self.seed}/{domain.seed}")

@@ -150,7 +150,7 @@ def _task(raw: Any, number: int) -> Task:
     return Task.model_validate(defaults | known)
 
 
-def begin(start: Dialogue, dialogue_id: str, at: Literal["end", "random"] | int, rng: Random) -> Dialogue:
+def apply_start(start: Dialogue, dialogue_id: str, at: Literal["end", "random"] | int, rng: Random) -> Dialogue:
     """A new dialogue that goes on from `start`: extended at its end, or forked at a message. Raises ValueError where `at` lies
     outside what can be played on."""
     messages, stop = start.messages, start.stop

@@ -163,7 +163,7 @@ _SIGNED = re.compile(r"-?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?")
 _ALONE = re.compile(rf"(?<!\w)(?<!\d[-/:.]){_SIGNED.pattern}(?!\d)(?![-/:.]\d)")
 
 
-def tells(text: str, value: str) -> bool:
+def mentions_value(text: str, value: str) -> bool:
     """Whether `text` contains `value`: numbers by their value (1,200.50 is 1200.5), other values as whole words, case ignored."""
     number = _signed(value)
     if number is not None:
@@ -179,10 +179,10 @@ def _signed(text: str) -> float | None:
 
 def states(text: str, literal: str) -> bool:
     """Whether `text` states the value, in digits or words, as a date or time in any spelling, or else verbatim."""
-    if tells(text, literal):
+    if mentions_value(text, literal):
         return True
     if literal.isdecimal():  # "one" is mostly no number: "one more thing"
-        return 1 < int(literal) < len(_COUNT) and tells(text, _COUNT[int(literal)])
+        return 1 < int(literal) < len(_COUNT) and mentions_value(text, _COUNT[int(literal)])
     wanted = list(facts(literal))
     if len(wanted) != 1 or wanted[0].kind not in {"date", "time"} or wanted[0].text != literal.strip():
         return False

@@ -10,7 +10,7 @@ from typing import Any
 from core.dialogue import PlannedCall, resolve_arguments
 from generation.environments.base import Environment
 from generation.llm.base import RejectedAnswerError
-from generation.tasks.mentions import tells
+from generation.tasks.mentions import mentions_value
 
 MAX_TOLD_ROWS = 3
 """A user is told values of at most this many rows; a task that asks for more is refused as not checkable."""
@@ -93,11 +93,11 @@ def check_trace(trace: Trace, goal: str) -> None:
     its last call and not before. Raises ProofError otherwise."""
     if not trace.mutates and not trace.told:
         raise ProofError("the plan neither changes anything nor gives anything to tell: there is nothing to check")
-    if not trace.mutates and all(tells(goal, value) for value in trace.told):
+    if not trace.mutates and all(mentions_value(goal, value) for value in trace.told):
         raise ProofError("everything to be told already stands in the goal: a dialogue without any call would pass")
     for done in range(len(trace.calls)):
         seen = " ".join([goal, *trace.results[:done]])
-        if trace.hashes[done] == trace.hashes[-1] and all(tells(seen, value) for value in trace.told):
+        if trace.hashes[done] == trace.hashes[-1] and all(mentions_value(seen, value) for value in trace.told):
             raise ProofError(f"the task is solved after {done} of its {len(trace.calls)} calls")
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from core.dialogue import Blame, Check, Dialogue, Judgment, calls, placeholder
 from core.messages import AssistantMessage, Message, UserMessage
-from generation.tasks.mentions import literals, states, tells
+from generation.tasks.mentions import literals, mentions_value, states
 
 _STOPS: dict[str, Blame] = {
     "user": "user",
@@ -74,10 +74,12 @@ def withheld(dialogue: Dialogue, number: int) -> bool:
         if not results:
             sources = {name: placeholder(value) for name, value in planned.arguments.items()}
             return any(
-                not tells(shown[source[0]], str(gold.arguments[name])) for name, source in sources.items() if source
+                not mentions_value(shown[source[0]], str(gold.arguments[name]))
+                for name, source in sources.items()
+                if source
             )
         shown.append(results[-1])
-    return any(not tells(" ".join(shown), value) for value in task.told_values)
+    return any(not mentions_value(" ".join(shown), value) for value in task.told_values)
 
 
 def unvoiced(dialogue: Dialogue, number: int) -> tuple[str, ...]:

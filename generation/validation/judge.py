@@ -45,11 +45,11 @@ async def judge_task(
     return majority([await _vote(task, transcript, dialogue_id, meter, vote, attempts) for vote in range(votes)])
 
 
-def majority(cast: Sequence[Judgment]) -> Judgment:
+def majority(models: Sequence[Judgment]) -> Judgment:
     """The first vote of the majority, one that could be read if there is any, with all votes in `votes`."""
-    votes = tuple(judgment.judgment for judgment in cast)
+    votes = tuple(judgment.judgment for judgment in models)
     winner = "valid" if 2 * votes.count("valid") > len(votes) else "invalid"
-    agreeing = [judgment for judgment in cast if judgment.judgment == winner]
+    agreeing = [judgment for judgment in models if judgment.judgment == winner]
     chosen = next((judgment for judgment in agreeing if judgment.blame != "judge"), agreeing[0])
     return chosen.model_copy(update={"votes": votes})
 

@@ -9,7 +9,7 @@ from core.dialogue import Check, Dialogue, Judgment, StateProof, Task, Verdict, 
 from core.messages import AssistantMessage, ContractError
 from generation.environments.base import DomainEnvironment
 from generation.llm.meter import Meter
-from generation.tasks.mentions import tells
+from generation.tasks.mentions import mentions_value
 from generation.tasks.proof import ProofError, execute
 from generation.validation.blame import blame
 from generation.validation.judge import judge_task
@@ -27,7 +27,12 @@ class Replay:
 
 
 async def validate(
-    dialogue: Dialogue, world: DomainEnvironment, judge: Meter, executable: bool, votes: int = 1, attempts: int = 1
+    dialogue: Dialogue,
+    domain_environment: DomainEnvironment,
+    judge: Meter,
+    executable: bool,
+    votes: int = 1,
+    attempts: int = 1,
 ) -> Dialogue:
     """The dialogue with its verdict and, where calls are really executed, the proof of its state. One whose tasks were not all
     played, or that has none, is refused: nothing says what it should have come to."""
@@ -41,8 +46,8 @@ async def validate(
     judgments: list[Judgment] = []
     if checks[-1].passed:
         if executable:
-            again = await replay(dialogue, world)
-            checks += await outcomes(dialogue, world, again)
+            again = await replay(dialogue, domain_environment)
+            checks += await outcomes(dialogue, domain_environment, again)
             checks.append(_replays(dialogue, again))
             dialogue = dialogue.model_copy(update={"state": again.proof})
         judgments = [
@@ -92,23 +97,23 @@ def _replays(dialogue: Dialogue, again: Replay) -> Check:
     return Check(name="replay", passed=same, detail="" if same else "the calls made again give another state or result")
 
 
-async def outcomes(dialogue: Dialogue, world: DomainEnvironment, again: Replay) -> list[Check]:
+async def outcomes(dialogue: Dialogue, domain_environment: DomainEnvironment, again: Replay) -> list[Check]:
     """For each task with gold calls: is the state at its end the one that they make, and was every value told?"""
     checks: list[Check] = []
     for number, task in enumerate(dialogue.tasks):
         if task.gold_calls:
-            detail = await _misstated(task, world, again.snapshots[number], again.hashes[number])
+            detail = await _misstated(task, domain_environment, again.snapshots[number], again.hashes[number])
             checks.append(Check(name=f"state of task {number}", passed=not detail, detail=detail))
             said = " ".join(m.content for m in dialogue.part(number) if isinstance(m, AssistantMessage))
-            untold = [value for value in task.told_values if not tells(said, value)]
+            untold = [value for value in task.told_values if not mentions_value(said, value)]
             detail = f"never told: {', '.join(untold)}" if untold else ""
             checks.append(Check(name=f"told in task {number}", passed=not untold, detail=detail))
     return checks
 
 
-async def _misstated(task: Task, world: DomainEnvironment, snapshot: bytes, state_hash: str) -> str:
+async def _misstated(task: Task, domain_environment: DomainEnvironment, snapshot: bytes, state_hash: str) -> str:
     """What is wrong with the state in which a task ended, or nothing."""
-    before = world.open(snapshot)
+    before = domain_environment.open(snapshot)
     try:
         trace = await execute(task.gold_calls, before)
     except ProofError as error:
@@ -118,9 +123,9 @@ async def _misstated(task: Task, world: DomainEnvironment, snapshot: bytes, stat
     return "" if trace.hashes[-1] == state_hash else "the state is not the one that the gold calls make"
 
 
-async def replay(dialogue: Dialogue, world: DomainEnvironment) -> Replay:
+async def replay(dialogue: Dialogue, domain_environment: DomainEnvironment) -> Replay:
     """Make all calls of the dialogue again on a fresh environment; what was given from elsewhere is not replayed."""
-    environment = world.open()
+    environment = domain_environment.open()
     try:
         initial, faithful = environment.state_hash(), True
         snapshots: list[bytes] = []

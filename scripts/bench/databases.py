@@ -37,14 +37,14 @@ def tools_of(database: Path, max_tools: int) -> tuple[SqlTool, ...]:
 def calls_of(tools: tuple[SqlTool, ...], database: Path, each: int) -> tuple[list[Call], list[Call]]:
     """Reading calls and writing calls: up to `each` of a tool, with arguments from the data, that succeed, one after the other;
     a writing call changes something."""
-    world = SqlDomainEnvironment(database.stem, database, tools)
+    domain_environment = SqlDomainEnvironment(database.stem, database, tools)
     sandbox = Sandbox(Image.read(database), DEFAULT_LIMITS)
     reads: list[Call] = []
     writes: list[Call] = []
     try:
-        environment = world.open()
+        environment = domain_environment.open()
         for tool in tools:
-            statement: Statement = world.statements[tool.spec.name][1]
+            statement: Statement = domain_environment.statements[tool.spec.name][1]
             parsed = sqlglot.parse_one(tool.sql, dialect="sqlite")
             assert isinstance(parsed, exp.Expression)
             sampler = Sampler(parsed, tool.spec, sandbox)
@@ -55,7 +55,7 @@ def calls_of(tools: tuple[SqlTool, ...], database: Path, each: int) -> tuple[lis
                     (reads if statement.reads else writes).append((tool.spec.name, arguments))
     finally:
         sandbox.close()
-        world.close()
+        domain_environment.close()
     return reads, writes
 
 

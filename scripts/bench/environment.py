@@ -46,13 +46,13 @@ class Bench:
     """One database at one size: its tools, and the calls that are made."""
 
     database: Path
-    world: SqlDomainEnvironment
+    domain_environment: SqlDomainEnvironment
     reads: list[Call]
     writes: list[Call]
 
     def at_a_turn(self, changes: int) -> SqlEnvironment:
         """An environment in which some calls have changed something."""
-        environment = self.world.open()
+        environment = self.domain_environment.open()
         for name, arguments in self.writes[:changes]:
             asyncio.run(environment.call(name, arguments))
         return environment
@@ -81,7 +81,7 @@ def measure(settings: EnvironmentSettings) -> Report:
             peers = _copy(bench, settings, folder)
             calls, rates = _calls(bench, settings)
             notes["tool calls a second"] = rates
-        bench.world.close()
+        bench.domain_environment.close()
     shutil.rmtree(folder)
     first = forks[settings.times[0]]
     notes |= {
@@ -150,7 +150,7 @@ def _copy(bench: Bench, settings: EnvironmentSettings, folder: Path) -> float:
     with closing(sqlite3.connect(state)) as connection:
         before = frozenset(connection.iterdump())
         for name, arguments in bench.writes[: settings.changes]:
-            statement = bench.world.statements[name][1]
+            statement = bench.domain_environment.statements[name][1]
             connection.execute(statement.sql, {key: arguments.get(key) for key in statement.parameters}).fetchall()
         connection.commit()
 
@@ -167,11 +167,11 @@ def _copy(bench: Bench, settings: EnvironmentSettings, folder: Path) -> float:
 def _calls(bench: Bench, settings: EnvironmentSettings) -> tuple[float, dict[str, int]]:
     """Our calls a second over those of a loop that does what cannot be left out: bind, execute, fetch, write JSON. Each round makes
     all calls once and goes back to the initial state."""
-    environment, bare = bench.world.open(), sqlite3.connect(":memory:", isolation_level=None)
+    environment, bare = bench.domain_environment.open(), sqlite3.connect(":memory:", isolation_level=None)
     bare.deserialize(Image.read(bench.database).content)
     bare.execute("PRAGMA foreign_keys = ON")
     made = [*bench.reads, *bench.writes]
-    prepared = [(bench.world.statements[name][1], arguments) for name, arguments in made]
+    prepared = [(bench.domain_environment.statements[name][1], arguments) for name, arguments in made]
 
     async def ours() -> None:
         for name, arguments in made:

@@ -23,7 +23,7 @@ from training.attention import HAS_FLASH_ATTN, implementation
 from training.loss import learn_trees
 from training.model_shape import ModelShape
 from training.settings import Attention
-from training.token_tree import TokenTree, forest
+from training.token_tree import TokenTree, side_by_side
 from training.trainer import collate
 
 SHAPES = {
@@ -119,7 +119,7 @@ def full_row(settings: GpuSettings, vocabulary: int) -> TokenTree:
         if size + tree.size <= capacity:
             members.append(tree)
             size += tree.size
-    return forest(members)
+    return side_by_side(members)
 
 
 def of_shape(

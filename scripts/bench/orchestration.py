@@ -187,7 +187,7 @@ def _pipeline(settings: OrchestrationSettings) -> dict[str, Any]:
 
 def _record(settings: OrchestrationSettings, folder: Path, answers: Path) -> None:
     with stage(folder, settings.pipeline, settings.seed, settings.domains) as made:
-        recorder = Recorder(made.parts.llm())
+        recorder = Recorder(made.components.llm())
         pipeline = made.pipeline(settings.pipeline, recorder)
         once = AttemptSettings(session=1, total=1, lost_in_a_row=settings.played)
         directory = folder / "recorded"

@@ -55,7 +55,7 @@ class PrefixSettings(BenchSettings):
     dialogues: int = Field(default=384, ge=2)
     concurrency: int = Field(default=48, ge=1)
     domains: tuple[str, ...] = ("clinic", "gym", "library")
-    density: int = 4
+    tasks_per_dialogue: int = 4
     turns: int = 10
     replicas: int = Field(default=16, ge=1)
     blocks: int = Field(default=8192, ge=1)
@@ -65,7 +65,7 @@ class PrefixSettings(BenchSettings):
 
 
 def measure(settings: PrefixSettings) -> Report:
-    played = play(settings, settings.pipeline, (f"density={settings.density}",))
+    played = play(settings, settings.pipeline, (f"tasks_per_dialogue={settings.tasks_per_dialogue}",))
     counted = played.later & played.long(settings.turns)
     near = tallies(played, settings, counted, affinity=True)
     apart = tallies(played, settings, counted, affinity=False)
@@ -99,7 +99,7 @@ def play(settings: PrefixSettings, pipeline: str, overrides: Sequence[str] = ())
     shutil.rmtree(folder, ignore_errors=True)
     outcomes: list[Outcome] = []
     with stage(folder, pipeline, settings.seed, settings.domains, overrides) as made:
-        recorder = Recorder(made.parts.llm())
+        recorder = Recorder(made.components.llm())
         lines = made.pipeline(pipeline, recorder)
         asyncio.run(made.play(lines, folder / "run", settings.dialogues, settings.concurrency, outcomes.append))
     shutil.rmtree(folder)

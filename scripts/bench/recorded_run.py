@@ -18,14 +18,14 @@ from generation.llm.base import LLM, Completion, Request
 from generation.llm.openai import request_seed
 from generation.outcomes import Outcome
 from generation.pipeline import Pipeline, origin
-from generation.run import GenerateSettings, GenerationComponents, subjects
+from generation.run import GenerateSettings, GenerationComponents, domains
 from generation.runner import Local, run
 from generation.scripted.llm import ScriptedLLM
 from generation.stages import DialogueStage, ToolsetStage
 from generation.tools.toolset import Toolset
 from generation.toolset_runner import prepare
 from scripts.bench.prefix_cache_sim import Served
-from scripts.generate import parts
+from scripts.generate import components
 from scripts.launch import CONF
 
 
@@ -79,19 +79,19 @@ class Stage:
     """A composed generation with its toolsets made."""
 
     settings: GenerateSettings
-    parts: GenerationComponents
+    components: GenerationComponents
     toolsets: tuple[Toolset, ...]
 
     def pipeline(self, name: str, llm: LLM) -> Pipeline:
         """One of its pipelines, with this model in every role."""
-        settings, worlds = self.settings, self.parts.worlds[name]
-        fitting = [toolset for toolset in self.toolsets if worlds.engine in (None, toolset.engine)]
+        settings, environments = self.settings, self.components.environments[name]
+        fitting = [toolset for toolset in self.toolsets if environments.engine in (None, toolset.engine)]
         return Pipeline(
             name=name,
-            subjects=subjects(fitting, settings.rows_per_table, settings.seed),
-            worlds=worlds,
+            domains=domains(fitting, settings.rows_per_table, settings.seed),
+            environments=environments,
             llm=llm,
-            stages=tuple(stage for stage in self.parts.stages if isinstance(stage, DialogueStage)),
+            stages=tuple(stage for stage in self.components.stages if isinstance(stage, DialogueStage)),
             tasks=settings.tasks(name),
             rollout=settings.pipelines[name].rollout,
             user=settings.user,
@@ -99,7 +99,7 @@ class Stage:
             costs=settings.costs,
             seed=settings.seed,
             origin=origin("benchmark", "benchmark", settings.seed),
-            beginnings=self.parts.beginnings,
+            start_states=self.components.start_states,
         )
 
     async def play(
@@ -118,20 +118,20 @@ def stage(
 ) -> Iterator[Stage]:
     """conf/generate.yaml for this pipeline on bundled databases (none named: all), which are made under `directory`."""
     words = [f"outputs={directory}", "llm=scripted", f"pipeline={pipeline}", f"seed={seed}", *overrides]
-    words += [f"seeds.domains=[{','.join(domains)}]"] if domains else []
+    words += [f"domains.names=[{','.join(domains)}]"] if domains else []
     with initialize_config_dir(version_base="1.3", config_dir=str(CONF)):
         config = compose("generate", words)
     settings = typed(config, GenerateSettings)
-    made = parts(settings)
+    made = components(settings)
     steps = [step for step in made.stages if isinstance(step, ToolsetStage)]
     toolsets = asyncio.run(
-        prepare(made.origins, steps, ScriptedLLM(), directory / "toolsets.jsonl", 1, lambda toolset: None)
+        prepare(made.toolset_sources, steps, ScriptedLLM(), directory / "toolsets.jsonl", 1, lambda toolset: None)
     )
     try:
         yield Stage(settings, made, tuple(toolsets))
     finally:
-        for worlds in made.worlds.values():
-            worlds.close()
+        for environments in made.environments.values():
+            environments.close()
 
 
 def write_answers(recorder: Recorder, run_seed: int, path: Path) -> None:

@@ -6,7 +6,7 @@ import random
 from dataclasses import dataclass
 
 from training.render import Sample
-from training.token_tree import TokenTree, chain, forest, merge
+from training.token_tree import TokenTree, merge, side_by_side, single_chain
 
 PREFIX, USER, REASONING, CALL, RESULT, ANSWER = 4000, 60, 300, 60, 150, 120
 """Tokens of system message and tools together, of a request, and of what a step adds: reasoning and a call, which are trained, and
@@ -60,7 +60,7 @@ class Turns:
 
 def ways(made: Turns, row_tokens: int) -> dict[str, list[TokenTree]]:
     """The rows of one dialogue: one tree; every turn by itself, packed into rows of `row_tokens`; all reasoning kept."""
-    single = [chain(sample) for sample in made.samples()]
+    single = [single_chain(sample) for sample in made.samples()]
     rows: list[list[TokenTree]] = [[]]
     for each in single:
         if rows[-1] and sum(tree.size for tree in rows[-1]) + each.size > row_tokens:
@@ -68,8 +68,8 @@ def ways(made: Turns, row_tokens: int) -> dict[str, list[TokenTree]]:
         rows[-1].append(each)
     return {
         "tree": [merge(made.samples())],
-        "turns": [forest(row) for row in rows],
-        "keep_all": [chain(*made.keep_all())],
+        "turns": [side_by_side(row) for row in rows],
+        "keep_all": [single_chain(*made.keep_all())],
     }
 
 

@@ -14,7 +14,7 @@ import inspect_ai
 from inspect_ai.model import modelapi
 
 from evaluation.tau2.inspect_worker import __main__ as worker
-from evaluation.tau2.inspect_worker.databases import lend_databases
+from evaluation.tau2.inspect_worker.databases import install_copy_on_read
 from evaluation.tau2.settings import Tau2Request
 from evaluation.trials import open_journal
 
@@ -39,7 +39,7 @@ def measure(kind: str, request: Tau2Request) -> float:
     modelapi(name="served")(worker.ServedAPI)
     if kind == "ours":
         worker.start_quickly()
-        lend_databases()
+        install_copy_on_read()
     hold = {"stock": hold_stock, "ours": hold_ours}[kind]
     warm_up, *others = request.settings.tasks()["airline"]
     hold((warm_up,), request)

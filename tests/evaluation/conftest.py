@@ -49,7 +49,7 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def generation(cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small generation run on two databases."""
     outputs = tmp_path_factory.mktemp("generation")
-    given = {"outputs": outputs, "seeds.cache": cache, "seeds.domains": "[gym,library]", "n": 30, "max_tools": 8}
+    given = {"outputs": outputs, "domains.cache": cache, "domains.names": "[gym,library]", "n": 30, "max_tools": 8}
     words = [f"{key}={value}" for key, value in given.items()]
     with initialize_config_dir(version_base="1.3", config_dir=str(CONF)):
         stage(compose("generate", [*words, "pipeline=user_oriented_exec", "tracking.mode=disabled"]))
@@ -63,7 +63,7 @@ def settings() -> dict[str, Any]:
 
 @pytest.fixture
 def heldout(cache: Path) -> Callable[..., Heldout]:
-    def make(values: dict[str, Any], partner: Any = None, databases: Seeds | None = None) -> Heldout:
-        return Heldout(partner or ScriptedLLM(), databases or BundledSeeds(cache, held_out=True), **values)
+    def make(values: dict[str, Any], simulator: Any = None, databases: Seeds | None = None) -> Heldout:
+        return Heldout(simulator or ScriptedLLM(), databases or BundledSeeds(cache, held_out=True), **values)
 
     return make

@@ -88,10 +88,10 @@ def test_a_run_with_lost_trials_stays_open_and_the_same_command_ends_it(
 
 def test_what_may_be_changed_to_finish_a_run_is_there_to_be_changed() -> None:
     with hydra.initialize_config_dir(version_base="1.3", config_dir=str(CONF)):
-        config = hydra.compose("evaluate", ["llm@benchmarks.heldout.partner=vllm"])
+        config = hydra.compose("evaluate", ["llm@benchmarks.heldout.simulator=vllm"])
     missing = object()
     gone = [name for name in NEUTRAL if OmegaConf.select(config, name, default=missing) is missing]
-    assert set(gone) <= {f"benchmarks.heldout.partner.{key}" for key in TRANSPORT}, "those a partner has by default"
+    assert set(gone) <= {f"benchmarks.heldout.simulator.{key}" for key in TRANSPORT}, "those a partner has by default"
 
 
 def test_a_context_without_room_for_any_answer_is_no_score(
@@ -152,7 +152,7 @@ def test_two_endpoints_are_compared_on_a_database_of_the_users_own(
     (seed,) = BundledSeeds(tmp_path / "seeds", ["museum"]).load()
     urls = [serve(lambda body: say("I am here to help.")).base_url for _ in range(2)]
     own = "benchmarks.heldout.databases"
-    overrides = (f"seeds@{own}=sqlite", f"{own}.paths=[{seed.database}]")
+    overrides = (f"domains@{own}=sqlite", f"{own}.paths=[{seed.database}]")
     stage(configured(f"[{','.join(urls)}]", tmp_path, *overrides))
     said = capsys.readouterr().out
     assert "replay_model-x − replay_model-x-2" in said

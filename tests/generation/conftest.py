@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from generation.pipeline import DomainTools
-from generation.run import subjects as subjects_of
+from generation.run import domains as domains_of
 from generation.scripted.llm import ScriptedLLM
 from generation.seeds.base import Seed
 from generation.seeds.bundled import BundledSeeds
@@ -28,26 +28,26 @@ def seeds(tmp_path_factory: pytest.TempPathFactory) -> Sequence[Seed]:
 def toolsets(seeds: Sequence[Seed], tmp_path_factory: pytest.TempPathFactory) -> list[Toolset]:
     path = tmp_path_factory.mktemp("toolsets") / "toolsets.jsonl"
     stages = [Tools(max_tools=10, attempts=3, questions=0, expansion=0)]
-    origins = [from_seed(seed) for seed in seeds]
-    return asyncio.run(prepare(origins, stages, ScriptedLLM(), path, 4, lambda toolset: None))
+    toolset_sources = [from_seed(seed) for seed in seeds]
+    return asyncio.run(prepare(toolset_sources, stages, ScriptedLLM(), path, 4, lambda toolset: None))
 
 
 @pytest.fixture(scope="session")
-def subjects(toolsets: list[Toolset]) -> tuple[DomainTools, ...]:
-    return subjects_of(toolsets, ROWS_PER_TABLE, seed=0)
+def domains(toolsets: list[Toolset]) -> tuple[DomainTools, ...]:
+    return domains_of(toolsets, ROWS_PER_TABLE, seed=0)
 
 
 @pytest.fixture(scope="session")
-def executed(subjects: tuple[DomainTools, ...], tmp_path_factory: pytest.TempPathFactory) -> Played:
+def executed(domains: tuple[DomainTools, ...], tmp_path_factory: pytest.TempPathFactory) -> Played:
     """Thirty dialogues of user_oriented_exec, with every request that was made for them."""
-    return play("user_oriented_exec", subjects, tmp_path_factory.mktemp("executed"), n=30)
+    return play("user_oriented_exec", domains, tmp_path_factory.mktemp("executed"), n=30)
 
 
 @pytest.fixture(scope="session")
-def simulated(subjects: tuple[DomainTools, ...], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Played]:
+def simulated(domains: tuple[DomainTools, ...], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Played]:
     """Thirty dialogues of each pipeline whose tools are simulated."""
     return {
-        name: play(name, subjects, tmp_path_factory.mktemp(name), n=30) for name in ("task_oriented", "user_oriented")
+        name: play(name, domains, tmp_path_factory.mktemp(name), n=30) for name in ("task_oriented", "user_oriented")
     }
 
 

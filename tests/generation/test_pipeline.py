@@ -28,14 +28,14 @@ EXECUTED = "user_oriented_exec"
 
 
 @pytest.mark.parametrize("name", ["task_oriented", "user_oriented", EXECUTED])
-def test_equal_seeds_give_equal_bytes_at_any_concurrency(name: str, subjects: Subjects, tmp_path: Path) -> None:
+def test_equal_seeds_give_equal_bytes_at_any_concurrency(name: str, domains: Subjects, tmp_path: Path) -> None:
     first, *others = [
-        files(play(name, subjects, tmp_path / str(workers), n=24, concurrency=workers).directory)
+        files(play(name, domains, tmp_path / str(workers), n=24, concurrency=workers).directory)
         for workers in (1, 7, 64)
     ]
     assert first["dialogues.jsonl"].count(b"\n") > 12
     assert others == [first, first]
-    assert files(play(name, subjects, tmp_path / "other", n=24, seed=1).directory) != first
+    assert files(play(name, domains, tmp_path / "other", n=24, seed=1).directory) != first
 
 
 def test_every_request_has_its_own_key_and_its_dialogues_affinity(
@@ -52,7 +52,7 @@ def test_lines_stand_in_order_and_say_where_they_come_from(executed: Played) -> 
     numbers = [int(d.dialogue_id.rpartition("-")[2]) for d in executed.accepted]
     assert numbers == sorted(numbers)
     for dialogue, number in zip(executed.accepted, numbers, strict=True):
-        subject = executed.pipeline.subjects[number % 3]
+        subject = executed.pipeline.domains[number % 3]
         assert dialogue.domain == subject.domain.name
         assert dialogue.provenance["database_sha256"] == subject.toolset.database_sha256
         assert dialogue.provenance["llm"] == "scripted"
@@ -111,9 +111,9 @@ UNUSABLE = "finished: agent: nothing usable in 3 attempts: "
     ],
 )
 def test_garbage_is_rejected_with_the_role_to_blame(
-    role: Role, name: str, blamed: str, spoil: Callable[[Completion], Completion], subjects: Subjects, tmp_path: Path
+    role: Role, name: str, blamed: str, spoil: Callable[[Completion], Completion], domains: Subjects, tmp_path: Path
 ) -> None:
-    played = play(name, subjects, tmp_path, n=3, llm=Spoiler(role, spoil))
+    played = play(name, domains, tmp_path, n=3, llm=Spoiler(role, spoil))
     assert (played.statistics.accepted, played.statistics.rejected, played.statistics.failed) == (0, 3, 0)
     for rejection in played.rejected:
         assert rejection.dialogue
@@ -137,22 +137,22 @@ def test_garbage_is_rejected_with_the_role_to_blame(
 )
 @pytest.mark.parametrize("name", ["task_oriented", EXECUTED])
 def test_an_agents_garbage_is_rejected_and_blamed_on_it(
-    name: str, spoil: Callable[[Completion], Completion], blamed: str, subjects: Subjects, tmp_path: Path
+    name: str, spoil: Callable[[Completion], Completion], blamed: str, domains: Subjects, tmp_path: Path
 ) -> None:
-    played = play(name, subjects, tmp_path, n=3, llm=Spoiler("agent", spoil))
+    played = play(name, domains, tmp_path, n=3, llm=Spoiler("agent", spoil))
     assert (played.statistics.accepted, played.statistics.failed) == (0, 0)
     assert [reason for rejection in played.rejected for reason in rejection.reasons if reason.startswith(blamed)]
 
 
-def test_an_agent_that_only_talks_is_rejected_by_execution(subjects: Subjects, tmp_path: Path) -> None:
-    played = play(EXECUTED, subjects, tmp_path, n=6, llm=Spoiler("agent", saying("Certainly, it is done.")))
+def test_an_agent_that_only_talks_is_rejected_by_execution(domains: Subjects, tmp_path: Path) -> None:
+    played = play(EXECUTED, domains, tmp_path, n=6, llm=Spoiler("agent", saying("Certainly, it is done.")))
     assert len(played.rejected) == 6
     assert all(reason.startswith(("state of", "told in")) for r in played.rejected for reason in r.reasons)
 
 
-def test_call_ids_that_a_model_repeats_are_made_unique(executed: Played, subjects: Subjects, tmp_path: Path) -> None:
+def test_call_ids_that_a_model_repeats_are_made_unique(executed: Played, domains: Subjects, tmp_path: Path) -> None:
     same_ids = calls(lambda call: call.model_copy(update={"id": "call_0"}))
-    played = play(EXECUTED, subjects, tmp_path, n=30, llm=Spoiler("agent", same_ids))
+    played = play(EXECUTED, domains, tmp_path, n=30, llm=Spoiler("agent", same_ids))
     assert [d.messages for d in played.accepted] == [d.messages for d in executed.accepted]
 
 
@@ -176,9 +176,9 @@ class Failing:
 
 
 def test_dialogues_that_fail_are_recorded_and_the_others_go_on(
-    executed: Played, subjects: Subjects, tmp_path: Path
+    executed: Played, domains: Subjects, tmp_path: Path
 ) -> None:
-    played = play(EXECUTED, subjects, tmp_path, n=30, llm=Failing())
+    played = play(EXECUTED, domains, tmp_path, n=30, llm=Failing())
     figures = played.statistics
     failed = played.dead
     assert figures.started == 30 == figures.accepted + figures.rejected + figures.failed
@@ -200,9 +200,9 @@ class Misused(Failing):
         raise UserError("the key is wrong")
 
 
-def test_what_would_meet_every_dialogue_alike_ends_the_run(subjects: Subjects, tmp_path: Path) -> None:
+def test_what_would_meet_every_dialogue_alike_ends_the_run(domains: Subjects, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="the key is wrong"):
-        play(EXECUTED, subjects, tmp_path, n=30, llm=Misused())
+        play(EXECUTED, domains, tmp_path, n=30, llm=Misused())
     assert (tmp_path / "journal.jsonl").read_bytes() == b""
 
 
@@ -229,31 +229,31 @@ def interrupt_after(count: int) -> Callable[[Outcome], None]:
     return on_outcome
 
 
-async def _resume(subjects: Subjects, directory: Path, on_outcome: Callable[[Outcome], None] = ignore) -> None:
-    pipeline = pipeline_of(EXECUTED, subjects, ScriptedLLM())
+async def _resume(domains: Subjects, directory: Path, on_outcome: Callable[[Outcome], None] = ignore) -> None:
+    pipeline = pipeline_of(EXECUTED, domains, ScriptedLLM())
     try:
         await run_local(pipeline, directory, 30, 8, on_outcome)
     finally:
-        pipeline.worlds.close()
+        pipeline.environments.close()
 
 
 def test_an_interrupted_run_goes_on_and_ends_with_the_same_files(
-    executed: Played, subjects: Subjects, tmp_path: Path
+    executed: Played, domains: Subjects, tmp_path: Path
 ) -> None:
     for count in (3, 11, 20):
         with pytest.raises(PulledPlugError):
-            asyncio.run(_resume(subjects, tmp_path, interrupt_after(count)))
+            asyncio.run(_resume(domains, tmp_path, interrupt_after(count)))
     journal = (tmp_path / "journal.jsonl").read_bytes()
     assert 20 <= journal.count(b"\n") < 30, "those in flight may still have ended"
     assert not (tmp_path / "dialogues.jsonl").exists()
     (tmp_path / "journal.jsonl").write_bytes(journal[:-100])  # the last line is torn, as after kill -9
     told: list[Outcome] = []
-    asyncio.run(_resume(subjects, tmp_path, told.append))
+    asyncio.run(_resume(domains, tmp_path, told.append))
     assert files(tmp_path) == files(executed.directory)
     assert sorted(outcome.dialogue_id for outcome in told) == [f"{EXECUTED}-{i:07d}" for i in range(30)]
     sessions = {json.loads(line)["session"] for line in (tmp_path / "journal.jsonl").read_text().splitlines()}
     assert sessions == {1, 2, 3, 4}
-    asyncio.run(_resume(subjects, tmp_path))
+    asyncio.run(_resume(domains, tmp_path))
     assert files(tmp_path) == files(executed.directory), "a finished run is not run again"
 
 
@@ -262,18 +262,18 @@ def test_an_interrupted_run_goes_on_and_ends_with_the_same_files(
     [(b"{torn\n", "not a record of this journal"), (b'{"dialogue_id": "x", "status": "fine"}\n', "status")],
 )
 def test_a_corrupt_line_names_its_file_and_number(
-    line: bytes, why: str, executed: Played, subjects: Subjects, tmp_path: Path
+    line: bytes, why: str, executed: Played, domains: Subjects, tmp_path: Path
 ) -> None:
     lines = (executed.directory / "journal.jsonl").read_bytes().splitlines(keepends=True)
     path = tmp_path / "journal.jsonl"
     path.write_bytes(b"".join([*lines[:3], line, *lines[4:]]))
     with pytest.raises(RecordError, match=rf"{path}, line 4: .*{why}"):
-        asyncio.run(_resume(subjects, tmp_path))
+        asyncio.run(_resume(domains, tmp_path))
     assert path.read_bytes().splitlines(keepends=True)[4:] == lines[4:], "nothing is lost"
 
 
 def test_a_full_disk_ends_the_run_and_leaves_what_was_written(
-    executed: Played, subjects: Subjects, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    executed: Played, domains: Subjects, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     room = 9
     real = os.fsync
@@ -287,12 +287,12 @@ def test_a_full_disk_ends_the_run_and_leaves_what_was_written(
 
     monkeypatch.setattr(os, "fsync", fsync)
     with pytest.raises(OSError, match="No space left"):
-        asyncio.run(_resume(subjects, tmp_path))
+        asyncio.run(_resume(domains, tmp_path))
     monkeypatch.undo()
     kept = (tmp_path / "journal.jsonl").read_text().splitlines()
     assert len(kept) == 9
     assert all(json.loads(line)["dialogue_id"] for line in kept)
-    asyncio.run(_resume(subjects, tmp_path))
+    asyncio.run(_resume(domains, tmp_path))
     assert files(tmp_path) == files(executed.directory)
 
 

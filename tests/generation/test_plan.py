@@ -78,10 +78,10 @@ def test_a_share_of_acceptance_that_is_given_counts() -> None:
 
 
 def test_what_is_estimated_for_the_sample_itself_is_what_it_took(
-    subjects: tuple[DomainTools, ...], tmp_path: Path
+    domains: tuple[DomainTools, ...], tmp_path: Path
 ) -> None:
     plain = PLAN.model_copy(update={"tokens_per_word": 1.0, "reasoning_tokens": {}})
-    played = play("user_oriented", subjects, tmp_path, n=6)
+    played = play("user_oriented", domains, tmp_path, n=6)
     found = estimate(played.statistics, 0, 6, plain)
     requests = [request for request, _ in played.log]
     assert found.requests == len(requests)

@@ -71,20 +71,20 @@ def attempts(session: int, total: int, in_a_row: int = 1000) -> AttemptSettings:
 
 
 def make(
-    llm: ScriptedLLM, subjects: Subjects, directory: Path, limits: AttemptSettings, told: list[Outcome] | None = None
+    llm: ScriptedLLM, domains: Subjects, directory: Path, limits: AttemptSettings, told: list[Outcome] | None = None
 ) -> None:
-    pipeline = pipeline_of(EXECUTED, subjects, llm)
+    pipeline = pipeline_of(EXECUTED, domains, llm)
     on_outcome = ignore if told is None else told.append
     try:
         asyncio.run(run_local(pipeline, directory, 12, 4, on_outcome, limits))
     finally:
-        pipeline.worlds.close()
+        pipeline.environments.close()
 
 
-def test_what_was_lost_is_tried_again_in_the_same_session(subjects: Subjects, tmp_path: Path) -> None:
-    undisturbed = play(EXECUTED, subjects, tmp_path / "calm", n=12)
+def test_what_was_lost_is_tried_again_in_the_same_session(domains: Subjects, tmp_path: Path) -> None:
+    undisturbed = play(EXECUTED, domains, tmp_path / "calm", n=12)
     told: list[Outcome] = []
-    make(Unsteady({2: 2, 5: 1}), subjects, tmp_path / "unsteady", attempts(3, 9), told)
+    make(Unsteady({2: 2, 5: 1}), domains, tmp_path / "unsteady", attempts(3, 9), told)
     assert files(tmp_path / "unsteady") == files(undisturbed.directory)
     assert (tmp_path / "unsteady" / "dead_letters.jsonl").read_bytes() == b""
     assert Counter(outcome.dialogue_id for outcome in told) == Counter(f"{EXECUTED}-{i:07d}" for i in range(12))
@@ -92,10 +92,10 @@ def test_what_was_lost_is_tried_again_in_the_same_session(subjects: Subjects, tm
     assert Counter(int(line.dialogue_id[-2:]) for line in lines if line.lost) == {2: 2, 5: 1}
 
 
-def test_attempts_are_counted_over_sessions_and_end_in_a_dead_letter(subjects: Subjects, tmp_path: Path) -> None:
+def test_attempts_are_counted_over_sessions_and_end_in_a_dead_letter(domains: Subjects, tmp_path: Path) -> None:
     llm = Unsteady({4: 99})
     for session, tried in ((1, 2), (2, 4), (3, 5), (4, 5)):
-        make(llm, subjects, tmp_path, attempts(2, 5))
+        make(llm, domains, tmp_path, attempts(2, 5))
         assert llm.tried[4] == tried, session
         (letter,) = read_jsonl(tmp_path / "dead_letters.jsonl", DeadLetter)
         assert (letter.dialogue_id, letter.attempts, letter.lost) == (f"{EXECUTED}-0000004", tried, True)
@@ -106,36 +106,36 @@ def test_attempts_are_counted_over_sessions_and_end_in_a_dead_letter(subjects: S
     assert letter.dialogue.usage.roles["user"].requests == 1
 
 
-def test_when_nobody_answers_the_session_ends_and_the_next_goes_on(subjects: Subjects, tmp_path: Path) -> None:
+def test_when_nobody_answers_the_session_ends_and_the_next_goes_on(domains: Subjects, tmp_path: Path) -> None:
     llm = Unsteady(dict.fromkeys(range(3, 12), 1))
     with pytest.raises(UserError, match=r"no model answered 4 dialogues in a row; .*llm: the server is gone"):
-        make(llm, subjects, tmp_path, attempts(1, 9, in_a_row=4))
+        make(llm, domains, tmp_path, attempts(1, 9, in_a_row=4))
     assert not (tmp_path / "dialogues.jsonl").exists()
     for _ in range(3):
         try:
-            make(llm, subjects, tmp_path, attempts(3, 9, in_a_row=9))
+            make(llm, domains, tmp_path, attempts(3, 9, in_a_row=9))
         except UserError:
             continue
-    assert files(tmp_path) == files(play(EXECUTED, subjects, tmp_path / "calm", n=12).directory)
+    assert files(tmp_path) == files(play(EXECUTED, domains, tmp_path / "calm", n=12).directory)
 
 
-def test_many_journals_are_read_as_one_and_torn_lines_survive(subjects: Subjects, tmp_path: Path) -> None:
-    whole = play(EXECUTED, subjects, tmp_path / "whole", n=12)
+def test_many_journals_are_read_as_one_and_torn_lines_survive(domains: Subjects, tmp_path: Path) -> None:
+    whole = play(EXECUTED, domains, tmp_path / "whole", n=12)
     lines = (whole.directory / "journal.jsonl").read_bytes().splitlines(keepends=True)
     (tmp_path / "dealt").mkdir()
     for shard in range(3):
         (tmp_path / "dealt" / f"journal-{shard + 1:03d}.jsonl").write_bytes(b"".join(lines[shard:9:3]) + lines[9][:50])
-    made = play(EXECUTED, subjects, tmp_path / "dealt", n=12)
+    made = play(EXECUTED, domains, tmp_path / "dealt", n=12)
     assert files(made.directory) == files(whole.directory)
     assert len({request.affinity for request, _ in made.log}) == 3, "only what was missing is made"
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="the extra ray is not installed")
-def test_ray_with_two_workers_gives_the_files_of_the_local_executor(subjects: Subjects, tmp_path: Path) -> None:
-    local = play(EXECUTED, subjects, tmp_path / "local", n=24)
+def test_ray_with_two_workers_gives_the_files_of_the_local_executor(domains: Subjects, tmp_path: Path) -> None:
+    local = play(EXECUTED, domains, tmp_path / "local", n=24)
     told: list[Outcome] = []
-    pipeline = pipeline_of(EXECUTED, subjects, ScriptedLLM())
+    pipeline = pipeline_of(EXECUTED, domains, ScriptedLLM())
     directory = tmp_path / "ray"
     asyncio.run(run(pipeline, directory, 24, 8, ATTEMPTS, Ray(workers=2), told.append))
     assert files(directory) == files(local.directory)
@@ -144,7 +144,7 @@ def test_ray_with_two_workers_gives_the_files_of_the_local_executor(subjects: Su
     assert shares == [12, 12]
     (directory / "journal-002.jsonl").write_bytes((directory / "journal-002.jsonl").read_bytes()[:-300])
     asyncio.run(run(pipeline, directory, 30, 8, ATTEMPTS, Ray(workers=3), told.append))
-    assert files(directory) == files(play(EXECUTED, subjects, tmp_path / "more", n=30).directory)
+    assert files(directory) == files(play(EXECUTED, domains, tmp_path / "more", n=30).directory)
 
 
 def test_no_cluster_and_no_workers_are_the_users_to_mend() -> None:

@@ -45,8 +45,8 @@ class Marking:
 
 
 def run(stage: ToolsetStage, path: Path, on_toolset: Callable[[Toolset], None] = lambda _: None) -> list[Toolset]:
-    origins = [ToolsetSource(toolset(name), None) for name in NAMES]
-    return asyncio.run(prepare(origins, [stage], ScriptedLLM(), path, 2, on_toolset))
+    toolset_sources = [ToolsetSource(toolset(name), None) for name in NAMES]
+    return asyncio.run(prepare(toolset_sources, [stage], ScriptedLLM(), path, 2, on_toolset))
 
 
 def test_one_domain_that_fails_is_left_out_and_told(tmp_path: Path) -> None:

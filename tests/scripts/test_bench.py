@@ -175,7 +175,7 @@ def test_lognormal_latency_has_its_mean_and_follows_the_seed() -> None:
 
 def test_prefix(tmp_path: Path) -> None:
     given = prefix.PrefixSettings(
-        outputs=tmp_path, dialogues=4, concurrency=2, domains=("gym",), density=2, turns=1, replicas=2
+        outputs=tmp_path, dialogues=4, concurrency=2, domains=("gym",), tasks_per_dialogue=2, turns=1, replicas=2
     )
     content = published(prefix.measure(given), given.directory)
     names = [figure["name"] for figure in content["figures"]]

@@ -34,7 +34,7 @@ def run(stage: Any, name: str, outputs: Path, *overrides: str) -> Path:
 def outputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """With a generation of two pipelines, in one of which a dialogue is there twice."""
     outputs = tmp_path_factory.mktemp("outputs")
-    made = run(generation, "generate", outputs, "n=8", "seeds.domains=[gym,library]", "tracking.mode=disabled")
+    made = run(generation, "generate", outputs, "n=8", "domains.names=[gym,library]", "tracking.mode=disabled")
     path = made / "user_oriented" / "dialogues.jsonl"
     lines = path.read_text().splitlines()
     again = json.loads(lines[0]) | {"dialogue_id": "user_oriented-9999999"}

@@ -55,8 +55,8 @@ def ended(outputs: Path, name: str, inner: str, concurrency: int) -> tuple[int, 
         *(f"pipeline={name}", f"environment@{environment}=faulty_sql", f"environment@{environment}.inner={inner}"),
         *shares(f"{environment}.shares", TOOL_FAULTS),
         *("llm=faulty", "llm.slow_s=0", "llm.retries=4", *shares("llm.shares", MODEL_FAULTS)),
-        *(("seeds=tau2", "llm.roles=[agent]") if inner == "tau2" else ("seeds.domains=[gym,clinic]",)),
-        *(f"concurrency={concurrency}", f"n={N}", "density=1", "attempts.session=1", f"outputs={outputs}"),
+        *(("domains=tau2", "llm.roles=[agent]") if inner == "tau2" else ("domains.names=[gym,clinic]",)),
+        *(f"concurrency={concurrency}", f"n={N}", "tasks_per_dialogue=1", "attempts.session=1", f"outputs={outputs}"),
     ]
     try:
         stage(composed(*overrides))
@@ -109,7 +109,7 @@ def test_a_run_with_all_faults_ends_adds_up_and_verifies(tmp_path: Path, monkeyp
         composed(
             *("pipeline=user_oriented_faults", "llm=faulty", "llm.slow_s=0", "llm.shares.malformed=0.2"),
             *shares(SHARES, TOOL_FAULTS),
-            *("seeds.domains=[gym,clinic]", "n=30", f"outputs={tmp_path}"),
+            *("domains.names=[gym,clinic]", "n=30", f"outputs={tmp_path}"),
         )
     )
     run = (tmp_path / "generate" / "latest").resolve()

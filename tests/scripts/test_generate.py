@@ -21,7 +21,7 @@ from scripts.generate import stage
 from scripts.launch import CONF, clear_errors, refuse_missing
 
 BASE = ("tracking.mode=disabled", "pipeline=user_oriented_exec")
-GYM = "seeds.domains=[gym]"
+GYM = "domains.names=[gym]"
 
 
 @pytest.fixture(autouse=True)
@@ -69,11 +69,11 @@ def outputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ([GYM, "start.at=-3"], "from 0, is expected"),
         ([GYM, "pipelines.user_oriented_exec.environment.row_cap=0"], "row_cap=0 was given"),
         ([GYM, "n=0"], "config key 'n': .*greater than or equal to 1 .given: 0"),
-        (["seeds=sqlite", "seeds.paths=[/nope.sqlite]"], "/nope.sqlite was given, but there is no such file"),
-        (["seeds=sqlite", f"seeds.paths=[{__file__}]"], "test_generate.py was given, but it is not an SQLite"),
-        (["seeds=sqlite", "seeds.paths=/nope.sqlite"], "a list of files is expected: paths="),
-        (["seeds.domains=[freight]"], "freight: held out for evaluation; expected among .*gym"),
-        (["seeds.held_out=true"], "refused as training seeds: film_festival, freight, repair_shop"),
+        (["domains=sqlite", "domains.paths=[/nope.sqlite]"], "/nope.sqlite was given, but there is no such file"),
+        (["domains=sqlite", f"domains.paths=[{__file__}]"], "test_generate.py was given, but it is not an SQLite"),
+        (["domains=sqlite", "domains.paths=/nope.sqlite"], "a list of files is expected: paths="),
+        (["domains.names=[freight]"], "freight: held out for evaluation; expected among .*gym"),
+        (["domains.held_out=true"], "refused as training seeds: film_festival, freight, repair_shop"),
         ([GYM, "toolsets=/nope.jsonl"], "/nope.jsonl was given, but there is no such file"),
         ([GYM, "llm.error_rate=high"], "error_rate=high was given; a share between 0 and 1 is expected"),
         ([GYM, "llm=vllm", "llm.base_urls=http://x/v1"], "base_urls is 'http://x/v1'; expected a list"),
@@ -90,9 +90,9 @@ def outputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ([GYM, "stage=[rollout]"], "the chosen stages make no tools, and none are given: choose tools too, or give"),
         ([GYM, "start.branches=0"], "config key 'start.branches': .*greater than or equal to 1 .given: 0"),
         ([GYM, f"toolsets={__file__}"], "test_generate.py, line 1: not a Toolset: Invalid JSON"),
-        ([GYM, "density=0"], "config key 'density': .*greater than or equal to 1 .given: 0"),
-        ([GYM, "density=21"], "config key 'density': .*less than or equal to 20 .given: 21"),
-        ([GYM, "density=many"], "config key 'density': .*valid integer.* .given: 'many'"),
+        ([GYM, "tasks_per_dialogue=0"], "config key 'tasks_per_dialogue': .*greater than or equal to 1 .given: 0"),
+        ([GYM, "tasks_per_dialogue=21"], "config key 'tasks_per_dialogue': .*less than or equal to 20 .given: 21"),
+        ([GYM, "tasks_per_dialogue=many"], "config key 'tasks_per_dialogue': .*valid integer.* .given: 'many'"),
         ([GYM, "stage=[]"], "config key 'stages': .*at least 1 item"),
         ([GYM, "user.rules.patience=0"], "config key 'user.rules.patience': .*greater than or equal to 1 .given: 0"),
         ([GYM, "user.rules.manner=rude"], "config key 'user.rules.manner': .*'cooperative' or 'adversarial'"),
@@ -109,15 +109,15 @@ def outputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
             [GYM, "stages.rollout._target_=datetime.timedelta"],
             "stages.rollout: datetime.timedelta is no stage; a method",
         ),
-        (["seeds.domains=[]"], "domains=.. was given; at least one is expected"),
-        (["seeds=spider"], "seeds.root=… must be given"),
-        (["seeds=sqlite"], "seeds.paths=… must be given"),
-        (["seeds=tools"], "seeds.paths=… must be given"),
-        (["seeds=tools", f"seeds.paths=[{__file__}]"], "test_generate.py, line 1: not JSON"),
-        (["seeds=nemotron", "seeds.limit=many"], "limit=many, min_tools=2 was given; whole numbers from 1"),
-        (["seeds=nemotron", "seeds.path=/nope.jsonl"], "path=/nope.jsonl, .*there is no such file"),
-        (["seeds=tau2", "seeds.domains=[telecom]"], "domains: 'telecom' is not among .*airline, retail"),
-        (["seeds=tau2"], "user_oriented_exec executes tools of engine sql, but the seeds give tools of engine tau2"),
+        (["domains.names=[]"], "names=.. was given; at least one is expected"),
+        (["domains=spider"], "domains.root=… must be given"),
+        (["domains=sqlite"], "domains.paths=… must be given"),
+        (["domains=tools"], "domains.paths=… must be given"),
+        (["domains=tools", f"domains.paths=[{__file__}]"], "test_generate.py, line 1: not JSON"),
+        (["domains=nemotron", "domains.limit=many"], "limit=many, min_tools=2 was given; whole numbers from 1"),
+        (["domains=nemotron", "domains.path=/nope.jsonl"], "path=/nope.jsonl, .*there is no such file"),
+        (["domains=tau2", "domains.names=[telecom]"], "names: 'telecom' is not among .*airline, retail"),
+        (["domains=tau2"], "user_oriented_exec executes tools of engine sql, but the seeds give tools of engine tau2"),
         ([GYM, "pipeline=user_oriented_tau2"], "user_oriented_tau2 executes tools of engine tau2, but the seeds give"),
         (
             [GYM, "pipeline=user_oriented", "pipelines.user_oriented.environment.attempts=0"],

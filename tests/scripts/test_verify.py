@@ -26,7 +26,7 @@ def generate(outputs: Path, pipeline: str) -> Path:
                     f"outputs={outputs}",
                     f"pipeline={pipeline}",
                     "n=12",
-                    "seeds.domains=[gym,library]",
+                    "domains.names=[gym,library]",
                     "tracking.mode=disabled",
                 ],
             )

@@ -20,7 +20,7 @@ from tests.training.helpers.random_trees import dense, moe, served
 from training.attention import HAS_FLASH_ATTN, Attention, implementation
 from training.dataset import NOTHING
 from training.render import Sample
-from training.token_tree import TokenTree, chain, merge, trees
+from training.token_tree import TokenTree, merge, single_chain, trees
 from training.trainer import collate
 
 LOSS, GRADIENT = 1e-6, 1e-5
@@ -54,7 +54,7 @@ def test_a_tree_in_pieces_gives_the_same() -> None:
     pieces = trees(samples, 350)
     assert len(pieces) > 1
     check(dense, samples, [[piece] for piece in pieces])
-    check(dense, samples, [[chain(sample)] for sample in samples])
+    check(dense, samples, [[single_chain(sample)] for sample in samples])
 
 
 @pytest.mark.parametrize("build", [dense, moe])

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from torch.utils.data import DataLoader
 
 from core.settings import UserError
-from training.sampler import BalancedSampler, RankRows, share
+from training.sampler import BalancedSampler, RankRows, assign_rows
 
 COSTS = st.lists(st.floats(1, 1e15), min_size=1, max_size=40)
 
@@ -52,16 +52,16 @@ def test_no_other_sharing_out_waits_less(costs: list[int]) -> None:
         sum(max(floats[row] for row in order[first : first + 2]) for first in range(0, len(order), 2))
         for order in itertools.permutations(rows)
     )
-    assert waited_for(share(rows, floats, ranks=2), floats) == best
+    assert waited_for(assign_rows(rows, floats, ranks=2), floats) == best
 
 
 def test_totals_are_balanced_too() -> None:
     costs = [9.0, 8.0, 7.0, 6.0, 5.0, 4.0]
     # 9|8, then the lighter rank gets the larger of 7|6, and of 5|4.
-    assert share(range(6), costs, ranks=2) == ((0, 3, 4), (1, 2, 5))
+    assert assign_rows(range(6), costs, ranks=2) == ((0, 3, 4), (1, 2, 5))
     draw = random.Random(1)
     many = [draw.lognormvariate(0, 1) for _ in range(64)]
-    totals = [sum(many[row] for row in rows if row is not None) for rows in share(range(64), many, ranks=8)]
+    totals = [sum(many[row] for row in rows if row is not None) for rows in assign_rows(range(64), many, ranks=8)]
     assert max(totals) / min(totals) < 1.6
 
 

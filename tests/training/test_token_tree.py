@@ -11,7 +11,7 @@ from transformers import PreTrainedTokenizerFast
 from tests.training.helpers.dialogues import dialogue
 from tests.training.helpers.random_trees import served
 from training.render import Sample, render
-from training.token_tree import TokenTree, chain, forest, merge, trees
+from training.token_tree import TokenTree, merge, side_by_side, single_chain, trees
 
 TOKENS = st.lists(st.integers(0, 2), min_size=1, max_size=12)
 
@@ -71,7 +71,7 @@ def test_paths_and_sources_are_those_of_single_steps(samples: list[Sample]) -> N
 @given(groups=st.lists(any_samples(), min_size=1, max_size=4))
 def test_a_forest_is_its_trees_side_by_side(groups: list[list[Sample]]) -> None:
     members = [merge(group) for group in groups]
-    row = forest(members)
+    row = side_by_side(members)
     offset = 0
     seen = seen_by_token(row)
     for tree in members:
@@ -93,7 +93,7 @@ def test_a_dialogue_of_ten_turns_is_a_trunk_with_branches() -> None:
 
 def test_a_sample_alone_is_one_chain() -> None:
     (sample,) = served(1)
-    for tree in (chain(sample), merge([sample])):
+    for tree in (single_chain(sample), merge([sample])):
         assert tree.input_ids.tolist() == sample.input_ids
         assert tree.trained.tolist() == sample.trained
         assert tree.paths()[0].tolist() == list(range(tree.size))

@@ -25,7 +25,7 @@ from pydantic_core import to_json
 
 from core.journal import Journal
 from evaluation.endpoint import Endpoint
-from evaluation.tau2.inspect_worker.databases import lend_databases
+from evaluation.tau2.inspect_worker.databases import install_copy_on_read
 from evaluation.tau2.inspect_worker.records import ENDED, chat, notes, record, trajectory
 from evaluation.tau2.settings import Tau2Request
 from evaluation.transcripts import write_transcript
@@ -176,7 +176,7 @@ def start_quickly() -> None:
 def main(path: Path) -> None:
     request = Tau2Request.model_validate_json(path.read_text())
     start_quickly()
-    lend_databases()
+    install_copy_on_read()
     modelapi(name="served")(ServedAPI)
     with open_journal(request.journal) as journal:
         done = settled(journal.path)

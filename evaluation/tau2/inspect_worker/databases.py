@@ -72,7 +72,7 @@ class LentRetailDB(RetailDB):  # type: ignore[misc]  # untyped here
 LENT: dict[Any, Any] = {FlightDB: LentFlightDB, RetailDB: LentRetailDB}
 
 
-def lend_databases() -> None:
+def install_copy_on_read() -> None:
     """From now on every database that inspect-evals loads in this process is a lent one."""
     DB.load = classmethod(_load)
 

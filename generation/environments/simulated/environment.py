@@ -53,7 +53,7 @@ class SimulatedEnvironmentFactory:
                     f"environment simulated: {name}={value!r} was given; a whole number from {least} is expected"
                 )
 
-    def world(self, toolset: Toolset, meter: Meter, dialogue_id: str) -> SimulatedDomainEnvironment:
+    def domain_environment(self, toolset: Toolset, meter: Meter, dialogue_id: str) -> SimulatedDomainEnvironment:
         return SimulatedDomainEnvironment(toolset.domain, toolset.tools, meter, dialogue_id, self)
 
     def close(self) -> None:
@@ -81,9 +81,9 @@ class SimulatedEnvironment:
 
     executable = False
 
-    def __init__(self, world: SimulatedDomainEnvironment, ledger: Ledger) -> None:
-        self.world = world
-        self.tools = world.tools
+    def __init__(self, domain_environment: SimulatedDomainEnvironment, ledger: Ledger) -> None:
+        self.domain_environment = domain_environment
+        self.tools = domain_environment.tools
         self._ledger = ledger
 
     async def call(self, name: str, arguments: dict[str, Any], transcript: Sequence[Message] = ()) -> ToolResult:
@@ -92,7 +92,9 @@ class SimulatedEnvironment:
             return _result(json.dumps({"error": problem}, ensure_ascii=False))
         content = self._ledger.recorded(name, arguments)
         if content is None:
-            content = await _Question(self.world, self._ledger, self._tool(name), arguments, transcript).ask()
+            content = await _Question(
+                self.domain_environment, self._ledger, self._tool(name), arguments, transcript
+            ).ask()
             self._ledger.record(name, arguments, content)
         return _result(content)
 
@@ -116,7 +118,7 @@ class SimulatedEnvironment:
         return json.dumps(self._ledger.calls, ensure_ascii=False).encode()
 
     def fork(self) -> SimulatedEnvironment:
-        return self.world.open(self.snapshot())
+        return self.domain_environment.open(self.snapshot())
 
     def state_hash(self) -> str:
         return hashlib.sha256(self.snapshot()).hexdigest()
@@ -137,7 +139,7 @@ class _Question:
     """One call put to the model, until it gives a value that fits. `refused` is its last answer that contradicted others: what is
     known of the records in it is shown as well."""
 
-    world: SimulatedDomainEnvironment
+    domain_environment: SimulatedDomainEnvironment
     ledger: Ledger
     tool: ToolSpec
     arguments: dict[str, Any]
@@ -146,20 +148,22 @@ class _Question:
 
     async def ask(self) -> str:
         """The value as JSON text."""
-        return await self.world.meter.ask(self._request, self._read, self.world.settings.attempts)
+        return await self.domain_environment.meter.ask(
+            self._request, self._read, self.domain_environment.settings.attempts
+        )
 
     def _request(self, attempt: int, complaint: str) -> Request:
-        settings = self.world.settings
+        settings = self.domain_environment.settings
         known = self.ledger.known(self.tool.name, self.arguments, self.refused)
         spoken = [m for m in self.transcript if m.role in ("user", "assistant") and m.content.strip()]
         prompt = render(
             "tool_simulator",
-            domain=self.world.domain,
+            domain=self.domain_environment.domain,
             tool=self.tool,
             calls=self.ledger.relevant(self.tool.name, self.arguments, settings.calls_shown),
             transcript=spoken[len(spoken) - min(settings.transcript_messages, len(spoken)) :],
             stated=stated_time(self.transcript),
-            now=drawn_time(self.world.dialogue_id),
+            now=drawn_time(self.domain_environment.dialogue_id),
             known=known,
             complaint=complaint,
             arguments=self.arguments,
@@ -167,8 +171,8 @@ class _Question:
         return Request(
             role="tool_simulator",
             messages=(UserMessage(content=prompt),),
-            key=f"{self.world.dialogue_id}/tool/{len(self.ledger.calls)}/{attempt}",
-            affinity=self.world.dialogue_id,
+            key=f"{self.domain_environment.dialogue_id}/tool/{len(self.ledger.calls)}/{attempt}",
+            affinity=self.domain_environment.dialogue_id,
             context=ToolSimulatorContext(self.tool, self.arguments, known),
             json_schema=_or_error(self.tool.returns),
         )
@@ -180,7 +184,7 @@ class _Question:
             raise ValueError(f"{self.tool.name}: {error}") from None
         if problem := self.ledger.contradiction(self.tool.name, self.arguments, value):
             self.refused = value
-            self.world.meter.flaws["tool_simulator/contradiction"] += 1
+            self.domain_environment.meter.flaws["tool_simulator/contradiction"] += 1
             raise RejectedAnswerError(f"{self.tool.name}: {problem}")
         return json.dumps(value, ensure_ascii=False)
 

@@ -34,18 +34,18 @@ def whole(generation: Path, cache: Path, tmp_path_factory: pytest.TempPathFactor
 
 def test_one_axis_is_varied_at_a_time(whole: tuple[Path, list[TrialRecord]]) -> None:
     records = whole[1]
-    values = {"density": "1248", "difficulty": ["mixed", "easy", "medium", "hard"]}
+    values = {"tasks_per_dialogue": "1248", "difficulty": ["mixed", "easy", "medium", "hard"]}
     values["fault"] = ["none", "tool_error", "renamed_columns", "partial_view"]
     expected = {(d, v) for d in ("unseen_databases", "trained_databases") for v in ("1", "2", "4", "8")}
     found = by_axis(records)
-    assert set(found) == {"density", "difficulty", "fault", "database"}
-    assert set(found["density"]) == expected
+    assert set(found) == {"tasks_per_dialogue", "difficulty", "fault", "database"}
+    assert set(found["tasks_per_dialogue"]) == expected
     for axis, each in values.items():
         assert {value for _, value in found[axis]} == set(each)
         for (_, value), trials in found[axis].items():
             assert len(trials) == 4
             assert {trial.axes[axis] for trial in trials} == {value}
-            rest = {"density": "1", "difficulty": "mixed", "fault": "none"} | {axis: value}
+            rest = {"tasks_per_dialogue": "1", "difficulty": "mixed", "fault": "none"} | {axis: value}
             assert all(trial.axes.items() >= rest.items() for trial in trials)
     assert {value for _, value in found["database"]} == {*HELD_OUT, "gym", "library"}
     assert len({record.key for record in records}) == len(records) == 2 * 10 * 4
@@ -54,7 +54,7 @@ def test_one_axis_is_varied_at_a_time(whole: tuple[Path, list[TrialRecord]]) -> 
 def test_a_condition_is_what_it_says(whole: tuple[Path, list[TrialRecord]]) -> None:
     drafts = read_jsonl(whole[0] / "heldout" / "tasks.jsonl", DraftResult)
     for posed in (drafted.posed for drafted in drafts if drafted.posed):
-        assert len(posed.draft.tasks) == int(posed.axes["density"])
+        assert len(posed.draft.tasks) == int(posed.axes["tasks_per_dialogue"])
         if posed.axes["difficulty"] != "mixed":
             assert {task.difficulty for task in posed.draft.tasks} == {posed.axes["difficulty"]}
 
@@ -110,5 +110,5 @@ def test_a_fault_without_shares_is_refused(settings: dict[str, Any], heldout: Ma
     axes = {"fault": ["tool_eror"]}
     with pytest.raises(UserError, match=r"unknown fault 'tool_eror'; did you mean 'tool_error'"):
         heldout(settings | {"subset": "full", "axes": axes})
-    with pytest.raises(UserError, match=r"axes.density': .*a dialogue holds 1 to 20 tasks, not 40"):
-        heldout(settings | {"axes": {"density": [40]}})
+    with pytest.raises(UserError, match=r"axes.tasks_per_dialogue': .*a dialogue holds 1 to 20 tasks, not 40"):
+        heldout(settings | {"axes": {"tasks_per_dialogue": [40]}})

@@ -88,8 +88,8 @@ def test_every_goal_of_all_training_data_is_known_to_the_task_writer(
     write_jsonl(other / "toolsets.jsonl", [])
     context = Context(NOWHERE, 1, NOWHERE, generation, seen=(other, generation))
     found = asyncio.run(domains(context, cache, tmp_path / "t.jsonl").find(["unseen_databases", "trained_databases"]))
-    for subjects in found.values():
-        assert all(subject.domain.seen == {*goals, task.goal} for subject in subjects)
+    for own in found.values():
+        assert all(subject.domain.seen == {*goals, task.goal} for subject in own)
 
 
 def test_what_was_held_back_is_not_called_trained(generation: Path, cache: Path, tmp_path: Path) -> None:

@@ -69,11 +69,11 @@ async def test_a_task_is_solvable_if_calls_get_through_and_show_what_is_needed(
 
 
 def test_each_axis_is_varied_alone() -> None:
-    base = Condition(density=2, difficulty="mixed", fault="none")
-    axes = AxesSettings(density=(1, 2, 4, 4), difficulty=("hard",))
+    base = Condition(tasks_per_dialogue=2, difficulty="mixed", fault="none")
+    axes = AxesSettings(tasks_per_dialogue=(1, 2, 4, 4), difficulty=("hard",))
     assert [(axis, *condition.model_dump().values()) for axis, condition in conditions(base, axes)] == [
         ("", 2, "mixed", "none"),
-        ("density", 1, "mixed", "none"),
-        ("density", 4, "mixed", "none"),
+        ("tasks_per_dialogue", 1, "mixed", "none"),
+        ("tasks_per_dialogue", 4, "mixed", "none"),
         ("difficulty", 2, "hard", "none"),
     ]

@@ -77,14 +77,14 @@ def test_transcripts_of_names_that_a_file_cannot_have_stay_apart() -> None:
 
 
 def axes(varied: str, **values: str) -> dict[str, str]:
-    return {"density": "1", "fault": "none"} | values | {"varied": varied, "databases": "unseen_databases"}
+    return {"tasks_per_dialogue": "1", "fault": "none"} | values | {"varied": varied, "databases": "unseen_databases"}
 
 
 def test_values_of_an_axis_are_compared_with_the_others_at_their_base() -> None:
     records = [
         trial("heldout", "c", 1, 0, True, axes=axes("")),
-        trial("heldout", "d", 2, 0, True, axes=axes("density", density="2")),
-        trial("heldout", "d", 3, 0, True, axes=axes("density", density="10")),
+        trial("heldout", "d", 2, 0, True, axes=axes("tasks_per_dialogue", tasks_per_dialogue="2")),
+        trial("heldout", "d", 3, 0, True, axes=axes("tasks_per_dialogue", tasks_per_dialogue="10")),
         trial("heldout", "f", 4, 0, False, axes=axes("fault", fault="tool_error")),
         trial("bfcl", "simple", 5, 0, False),
     ]
@@ -92,8 +92,11 @@ def test_values_of_an_axis_are_compared_with_the_others_at_their_base() -> None:
         name: {value: [r.task_id for r in g] for (_, value), g in groups.items()}
         for name, groups in by_axis(records).items()
     }
-    assert found == {"density": {"1": ["1"], "2": ["2"], "10": ["3"]}, "fault": {"none": ["1"], "tool_error": ["4"]}}
-    assert list(found["density"]) == ["1", "2", "10"]
+    assert found == {
+        "tasks_per_dialogue": {"1": ["1"], "2": ["2"], "10": ["3"]},
+        "fault": {"none": ["1"], "tool_error": ["4"]},
+    }
+    assert list(found["tasks_per_dialogue"]) == ["1", "2", "10"]
     assert by_axis(records[4:]) == {}
 
 

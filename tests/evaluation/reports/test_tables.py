@@ -23,7 +23,7 @@ from evaluation.trials import TrialRecord
 from tests.evaluation.helpers.trials import trial
 
 GENERATION = {
-    "seeds": {"_target_": "generation.seeds.bundled.BundledSeeds"},
+    "domains": {"_target_": "generation.seeds.bundled.BundledSeeds"},
     "llm": {"_target_": "generation.scripted.llm.ScriptedLLM"},
     "serve": None,
 }
@@ -131,7 +131,7 @@ def test_evaluation_rows_are_pass_1_of_what_was_held(tmp_path: Path) -> None:
         ),
         *(trial("tau2", "retail", 12, n, success, judge="bob") for n, success in enumerate((True, True))),
         *(trial("heldout", "unseen_databases", t, 0, t < 3, calls=4, valid_calls=2) for t in range(8)),
-        trial("heldout", "unseen_databases,density=4", 9, 0, True),
+        trial("heldout", "unseen_databases,tasks_per_dialogue=4", 9, 0, True),
     ]
     run = evaluation(tmp_path, records)
     two = table(tables(None, (run,))[0], "table_2")
@@ -221,28 +221,36 @@ def test_only_scored_runs_with_a_manifest_count(tmp_path: Path) -> None:
         tables(None, (finished(tmp_path, "evaluate", EVALUATION | {"trials": 3}, {"models": []}),))
 
 
-def axes(varied: str, density: str) -> dict[str, str]:
-    return {"density": density, "varied": varied, "databases": "unseen_databases"}
+def axes(varied: str, tasks_per_dialogue: str) -> dict[str, str]:
+    return {"tasks_per_dialogue": tasks_per_dialogue, "varied": varied, "databases": "unseen_databases"}
 
 
 def test_the_held_out_table_has_a_row_for_each_value_of_an_axis(tmp_path: Path) -> None:
     records = [
         trial(
             "heldout",
-            f"density {density}",
+            f"tasks_per_dialogue {tasks_per_dialogue}",
             task,
             n,
             n < wins,
-            axes=axes("density" if density > 1 else "", str(density)),
+            axes=axes("tasks_per_dialogue" if tasks_per_dialogue > 1 else "", str(tasks_per_dialogue)),
         )
-        for density, wins in ((1, 2), (2, 1))
+        for tasks_per_dialogue, wins in ((1, 2), (2, 1))
         for task in range(3)
         for n in range(2)
     ]
     found = table(tables(None, (evaluation(tmp_path, records),))[0], "heldout")
     assert found.rows == (
-        ("density 1", "unseen", "**m (ours)** [1]", "3", "100.0 [100.0, 100.0]", "2", "100.0 [100.0, 100.0]"),
-        ("density 2", "unseen", "**m (ours)** [1]", "3", "50.0 [50.0, 50.0]", "2", "0.0 [0.0, 0.0]"),
+        (
+            "tasks_per_dialogue 1",
+            "unseen",
+            "**m (ours)** [1]",
+            "3",
+            "100.0 [100.0, 100.0]",
+            "2",
+            "100.0 [100.0, 100.0]",
+        ),
+        ("tasks_per_dialogue 2", "unseen", "**m (ours)** [1]", "3", "50.0 [50.0, 50.0]", "2", "0.0 [0.0, 0.0]"),
     )
 
 

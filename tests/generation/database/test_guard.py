@@ -23,10 +23,10 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Image:
 
 
 @pytest.fixture
-def world(tmp_path: Path) -> Iterator[SqlDomainEnvironment]:
-    world = SqlDomainEnvironment("shop", build(tmp_path / "shop.sqlite"), TOOLS)
-    yield world
-    world.close()
+def domain_environment(tmp_path: Path) -> Iterator[SqlDomainEnvironment]:
+    domain_environment = SqlDomainEnvironment("shop", build(tmp_path / "shop.sqlite"), TOOLS)
+    yield domain_environment
+    domain_environment.close()
 
 
 @pytest.mark.parametrize("sql", FORBIDDEN)
@@ -135,8 +135,8 @@ def test_bombs_are_no_tools(image: Image) -> None:
 
 
 @pytest.mark.parametrize("value", INJECTIONS)
-def test_arguments_are_only_ever_values(world: SqlDomainEnvironment, value: str) -> None:
-    environment = world.open()
+def test_arguments_are_only_ever_values(domain_environment: SqlDomainEnvironment, value: str) -> None:
+    environment = domain_environment.open()
     untouched = {table: call(environment, f"list_{table}").value for table in TABLES}
     result = call(environment, "create_customer", name=value, city=value, email=value)
     assert result.value == {"rows_affected": 1, "customer_id": 4}
@@ -167,9 +167,9 @@ def test_arguments_are_only_ever_values(world: SqlDomainEnvironment, value: str)
     ],
 )
 def test_hostile_arguments_are_recorded_errors(
-    world: SqlDomainEnvironment, name: str, arguments: dict[str, Any]
+    domain_environment: SqlDomainEnvironment, name: str, arguments: dict[str, Any]
 ) -> None:
-    environment = world.open()
+    environment = domain_environment.open()
     result = call(environment, name, **arguments)
     assert result.error
     assert list(result.value) == ["error"]
@@ -219,10 +219,10 @@ def test_values_that_json_lacks(tmp_path: Path) -> None:
         tool("spoil", "UPDATE odd SET b = CAST(b AS TEXT) WHERE id = :id", id=INTEGER),
         tool("long", "SELECT printf('%.*c', :id, 'x') AS x FROM odd", id=INTEGER),
     )
-    world = SqlDomainEnvironment("odd", build(tmp_path / "odd.sqlite", script), tools)
-    environment = world.open()
+    domain_environment = SqlDomainEnvironment("odd", build(tmp_path / "odd.sqlite", script), tools)
+    environment = domain_environment.open()
     assert call(environment, "list_odd").content == '[{"id": 1, "b": "<3 bytes>", "r": null}]'
     assert "utf-8" in call(environment, "spoil", id=1).value["error"]
     assert environment.state_diff() == ()
     assert "too large" in call(environment, "long", id=200_000).value["error"]
-    world.close()
+    domain_environment.close()

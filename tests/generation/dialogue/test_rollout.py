@@ -22,32 +22,32 @@ NEVER_DONE = saying(json.dumps({"user_message": "And another thing.", "is_task_c
 AT_ONCE = saying(json.dumps({"user_message": "Bye.", "is_task_complete": True}))
 
 
-async def dialogue_of(subjects: Subjects, llm: Any, name: str = "user_oriented_exec", **changes: Any) -> Dialogue:
-    pipeline = pipeline_of(name, subjects, llm, **changes)
-    draft = Dialogue(dialogue_id="d", pipeline=name, domain="x", tools=subjects[0].toolset.tools)
+async def dialogue_of(domains: Subjects, llm: Any, name: str = "user_oriented_exec", **changes: Any) -> Dialogue:
+    pipeline = pipeline_of(name, domains, llm, **changes)
+    draft = Dialogue(dialogue_id="d", pipeline=name, domain="x", tools=domains[0].toolset.tools)
     try:
-        return await Rollout(draft, scene_of(pipeline, subjects[0])).play()
+        return await Rollout(draft, scene_of(pipeline, domains[0])).play()
     finally:
-        pipeline.worlds.close()
+        pipeline.environments.close()
 
 
 @pytest.mark.parametrize("limit", [1, 3])
-async def test_a_user_who_is_never_done_is_stopped_after_its_messages(subjects: Subjects, limit: int) -> None:
-    played = await dialogue_of(subjects, Spoiler("user", NEVER_DONE), max_user_turns=limit)
+async def test_a_user_who_is_never_done_is_stopped_after_its_messages(domains: Subjects, limit: int) -> None:
+    played = await dialogue_of(domains, Spoiler("user", NEVER_DONE), max_user_turns=limit)
     assert played.stop == f"user: not done after {limit} messages"
     assert sum(isinstance(message, UserMessage) for message in played.messages) == limit
     assert len(played.tasks) == 1
 
 
-async def test_a_user_who_leaves_before_asking_is_to_blame(subjects: Subjects) -> None:
-    played = await dialogue_of(subjects, Spoiler("user", AT_ONCE))
+async def test_a_user_who_leaves_before_asking_is_to_blame(domains: Subjects) -> None:
+    played = await dialogue_of(domains, Spoiler("user", AT_ONCE))
     assert played.stop == "user: declared the task complete before asking for anything"
     assert len(played.messages) == 1
 
 
 @pytest.mark.parametrize("limit", [1, 4])
-async def test_an_agent_that_never_answers_is_stopped_after_its_rounds(subjects: Subjects, limit: int) -> None:
-    tool = subjects[0].toolset.tools[0]
+async def test_an_agent_that_never_answers_is_stopped_after_its_rounds(domains: Subjects, limit: int) -> None:
+    tool = domains[0].toolset.tools[0]
     arguments = dict.fromkeys(tool.parameters["required"], "nobody")
 
     class Caller(ScriptedLLM):
@@ -64,13 +64,13 @@ async def test_an_agent_that_never_answers_is_stopped_after_its_rounds(subjects:
             message = completion.message.model_copy(update={"tool_calls": (call,), "content": ""})
             return type(completion)(message, "tool_calls")
 
-    played = await dialogue_of(subjects, Caller(), max_steps=limit)
+    played = await dialogue_of(domains, Caller(), max_steps=limit)
     assert played.stop == f"agent: no answer after {limit} rounds of tool use"
     assert sum(isinstance(message, ToolMessage) for message in played.messages) == limit
     assert isinstance(played.messages[-1], ToolMessage)
 
 
-async def test_a_further_task_that_cannot_be_written_ends_the_dialogue_early(subjects: Subjects) -> None:
+async def test_a_further_task_that_cannot_be_written_ends_the_dialogue_early(domains: Subjects) -> None:
     class OneTask(ScriptedLLM):
         async def complete(self, request: Any) -> Any:
             completion = await super().complete(request)
@@ -78,15 +78,15 @@ async def test_a_further_task_that_cannot_be_written_ends_the_dialogue_early(sub
                 return saying("no more ideas")(completion)
             return completion
 
-    played = await dialogue_of(subjects, OneTask(error_rate=0.0), count={3: 1.0})
+    played = await dialogue_of(domains, OneTask(error_rate=0.0), count={3: 1.0})
     assert played.stop == "complete"
     assert (played.provenance["tasks_requested"], len(played.tasks), len(played.task_starts)) == (3, 1, 1)
     assert isinstance(played.messages[-1], UserMessage), "the user's goodbye"
 
 
-def test_the_number_of_tasks_is_drawn_as_the_weights_say(subjects: Subjects, tmp_path: Path) -> None:
+def test_the_number_of_tasks_is_drawn_as_the_weights_say(domains: Subjects, tmp_path: Path) -> None:
     for count in (1, 3):
-        played = play("user_oriented", subjects, tmp_path / str(count), n=6, count={count: 1.0})
+        played = play("user_oriented", domains, tmp_path / str(count), n=6, count={count: 1.0})
         assert {len(dialogue.tasks) for dialogue in played.accepted} == {count}
         assert all(len(dialogue.task_starts) == count for dialogue in played.accepted)
 
@@ -120,8 +120,8 @@ def test_nobody_but_the_stand_in_is_told_the_plan(executed: Played) -> None:
             assert "${" not in text
 
 
-def test_task_writers_see_a_limited_fresh_view_of_real_rows(executed: Played, subjects: Subjects) -> None:
-    rows = {subject.domain.name: subject.domain.rows for subject in subjects}
+def test_task_writers_see_a_limited_fresh_view_of_real_rows(executed: Played, domains: Subjects) -> None:
+    rows = {subject.domain.name: subject.domain.rows for subject in domains}
     views: dict[str, list[Any]] = {}
     for request, _ in executed.log:
         if isinstance(request.context, TaskWriterContext):
@@ -169,9 +169,9 @@ def test_state_persists_within_a_dialogue_and_is_hidden_from_others(executed: Pl
     assert any(len({key for _, key in keys}) < len(keys) for keys in made.values())
 
 
-def test_personas_are_drawn_from_the_settings(subjects: Subjects, tmp_path: Path) -> None:
+def test_personas_are_drawn_from_the_settings(domains: Subjects, tmp_path: Path) -> None:
     user = user_settings(personas=["calm: speaks slowly", "terse: few words"], expertise={"novice": 1, "expert": 1})
-    played = play("user_oriented", subjects, tmp_path, n=24, user=user)
+    played = play("user_oriented", domains, tmp_path, n=24, user=user)
     assert {dialogue.provenance["persona"] for dialogue in played.accepted} == {
         f"{persona}; expertise: {level}" for persona in user.personas for level in ("novice", "expert")
     }

@@ -41,13 +41,15 @@ def toolset(tmp_path_factory: pytest.TempPathFactory) -> Toolset:
 
 @pytest.fixture(scope="module")
 def sql() -> Iterator[SqlEnvironmentFactory]:
-    worlds = SqlEnvironmentFactory()
-    yield worlds
-    worlds.close()
+    environments = SqlEnvironmentFactory()
+    yield environments
+    environments.close()
 
 
-def world(sql: SqlEnvironmentFactory, toolset: Toolset, seed: int = 0, **shares: float) -> FaultyDomainEnvironment:
-    return FaultyEnvironmentFactory(sql, shares, seed).world(toolset, Meter(ScriptedLLM()), "d")
+def domain_environment(
+    sql: SqlEnvironmentFactory, toolset: Toolset, seed: int = 0, **shares: float
+) -> FaultyDomainEnvironment:
+    return FaultyEnvironmentFactory(sql, shares, seed).domain_environment(toolset, Meter(ScriptedLLM()), "d")
 
 
 def error(environment: Environment, name: str, /, **arguments: Any) -> str:
@@ -60,7 +62,7 @@ def error(environment: Environment, name: str, /, **arguments: Any) -> str:
 
 
 def test_a_call_that_failed_did_nothing_and_works_the_second_time(sql: SqlEnvironmentFactory, toolset: Toolset) -> None:
-    environment = world(sql, toolset, tool_error=1.0).open()
+    environment = domain_environment(sql, toolset, tool_error=1.0).open()
     untouched = environment.state_hash()
     assert "try again" in error(environment, "delete_customer", customer_id=2)
     assert (environment.state_hash(), environment.state_diff()) == (untouched, ())
@@ -71,7 +73,7 @@ def test_a_call_that_failed_did_nothing_and_works_the_second_time(sql: SqlEnviro
 
 
 def test_calls_fail_as_often_as_is_asked_for(sql: SqlEnvironmentFactory, toolset: Toolset) -> None:
-    environment = world(sql, toolset, tool_error=0.3).open()
+    environment = domain_environment(sql, toolset, tool_error=0.3).open()
     failures = sum(bool(error(environment, "get_customer", customer_id=number)) for number in range(1000))
     assert 250 < failures < 350
     environment.close()
@@ -80,7 +82,7 @@ def test_calls_fail_as_often_as_is_asked_for(sql: SqlEnvironmentFactory, toolset
 def test_a_tool_that_may_not_be_used_never_may_in_this_dialogue(sql: SqlEnvironmentFactory, toolset: Toolset) -> None:
     forbidden: list[set[str]] = []
     for seed in range(SEEDS):
-        environment = world(sql, toolset, seed, permission=0.2).open()
+        environment = domain_environment(sql, toolset, seed, permission=0.2).open()
         tables = [f"list_{table}" for table in TABLES]
         outcomes = [{name for name in tables if "permission denied" in error(environment, name)} for _ in range(2)]
         assert outcomes[0] == outcomes[1]
@@ -98,8 +100,8 @@ def test_fixed_faults_do_not_depend_on_what_is_called_first(
     names = [f"list_{table}" for table in TABLES]
 
     def refused(first: str, seed: int) -> frozenset[str]:
-        worlds = FaultyEnvironmentFactory(sql, {"permission": 0.5}, seed, fixed)
-        environment = worlds.world(toolset, Meter(ScriptedLLM()), "d").open()
+        environments = FaultyEnvironmentFactory(sql, {"permission": 0.5}, seed, fixed)
+        environment = environments.domain_environment(toolset, Meter(ScriptedLLM()), "d").open()
         call(environment, first)
         found = frozenset(name for name in names if "permission denied" in error(environment, name))
         environment.close()
@@ -111,7 +113,7 @@ def test_fixed_faults_do_not_depend_on_what_is_called_first(
 
 
 def test_a_write_that_was_refused_has_not_happened(sql: SqlEnvironmentFactory, toolset: Toolset) -> None:
-    environment = world(sql, toolset, permission=1.0).open()
+    environment = domain_environment(sql, toolset, permission=1.0).open()
     assert "permission denied" in error(environment, "update_city", city="Lima", customer_id=1)
     assert environment.state_diff() == ()
     environment.close()
@@ -121,9 +123,9 @@ def test_a_column_that_differs_differs_in_every_result_of_its_tool(
     sql: SqlEnvironmentFactory, toolset: Toolset
 ) -> None:
     kinds = set()
-    plain = sql.world(toolset, Meter(ScriptedLLM()), "d").open()
+    plain = sql.domain_environment(toolset, Meter(ScriptedLLM()), "d").open()
     for seed in range(SEEDS):
-        environment = world(sql, toolset, seed, schema_mismatch=1.0).open()
+        environment = domain_environment(sql, toolset, seed, schema_mismatch=1.0).open()
         rows = call(environment, "list_customers").value
         real = call(plain, "list_customers").value
         changed = {(*(set(old) - set(new)), *(set(new) - set(old))) for old, new in zip(real, rows, strict=True)}
@@ -142,7 +144,7 @@ def test_a_column_that_differs_differs_in_every_result_of_its_tool(
 def test_a_parameter_goes_by_another_name(sql: SqlEnvironmentFactory, toolset: Toolset) -> None:
     answers = set()
     for seed in range(SEEDS):
-        environment = world(sql, toolset, seed, schema_mismatch=1.0).open()
+        environment = domain_environment(sql, toolset, seed, schema_mismatch=1.0).open()
         if said := error(environment, "update_city", city="Lima", customer_id=1):
             answers.add(said)
             assert environment.state_diff() == ()
@@ -161,11 +163,11 @@ def test_a_parameter_goes_by_another_name(sql: SqlEnvironmentFactory, toolset: T
 
 def test_a_partial_view_is_the_same_whenever_one_looks(sql: SqlEnvironmentFactory, toolset: Toolset) -> None:
     lacking = set()
-    plain = sql.world(toolset, Meter(ScriptedLLM()), "d").open()
+    plain = sql.domain_environment(toolset, Meter(ScriptedLLM()), "d").open()
     real = call(plain, "list_customers").value
     plain.close()
     for seed in range(SEEDS):
-        environment = world(sql, toolset, seed, partial_view=1.0).open()
+        environment = domain_environment(sql, toolset, seed, partial_view=1.0).open()
         rows = call(environment, "list_customers").value
         call(environment, "update_city", city="Lima", customer_id=3)
         moved = call(environment, "list_customers").value
@@ -188,19 +190,19 @@ async def test_what_a_change_returns_is_shown_whole() -> None:
     rows = json.dumps([{"pet_id": number, "name": "Rex"} for number in range(20)])
     tools = tuple(ToolSpec(name=f"{verb}_pets", description="d", parameters={}) for verb in ("update", "list"))
     toolset = Toolset(domain="zoo", description="", tools=tools)
-    worlds = FaultyEnvironmentFactory(SimulatedEnvironmentFactory(), {"partial_view": 1.0})
-    environment = worlds.world(toolset, Meter(Sayer([rows, rows])), "d").open()
+    environments = FaultyEnvironmentFactory(SimulatedEnvironmentFactory(), {"partial_view": 1.0})
+    environment = environments.domain_environment(toolset, Meter(Sayer([rows, rows])), "d").open()
     assert (await environment.call("update_pets", {})).content == rows
     assert (await environment.call("list_pets", {})).content != rows
 
 
 def test_the_tools_own_errors_and_single_values_stay(sql: SqlEnvironmentFactory, toolset: Toolset) -> None:
-    plain = sql.world(toolset, Meter(ScriptedLLM()), "d").open()
+    plain = sql.domain_environment(toolset, Meter(ScriptedLLM()), "d").open()
     wrong = call(plain, "list_visits", page="home")
     plain.close()
     changed = set()
     for seed in range(SEEDS):
-        environment = world(sql, toolset, seed, schema_mismatch=1.0, partial_view=1.0).open()
+        environment = domain_environment(sql, toolset, seed, schema_mismatch=1.0, partial_view=1.0).open()
         assert call(environment, "list_visits", page="home") == wrong
         changed.add(call(environment, "delete_visits", page="home").content)
         environment.close()
@@ -208,7 +210,7 @@ def test_the_tools_own_errors_and_single_values_stay(sql: SqlEnvironmentFactory,
 
 
 def test_proofs_are_made_without_faults(sql: SqlEnvironmentFactory, toolset: Toolset) -> None:
-    environment = world(sql, toolset, **dict.fromkeys(KINDS, 1.0)).open()
+    environment = domain_environment(sql, toolset, **dict.fromkeys(KINDS, 1.0)).open()
     fork = environment.fork()
     assert [row["name"] for row in call(fork, "list_customers").value] == ["Ada", "Bo", "Cy"]
     assert call(fork, "delete_customer", customer_id=1).value == {"rows_affected": 1}
@@ -218,7 +220,10 @@ def test_proofs_are_made_without_faults(sql: SqlEnvironmentFactory, toolset: Too
 
 
 def test_without_faults_nothing_is_different(sql: SqlEnvironmentFactory, toolset: Toolset) -> None:
-    faulty, plain = world(sql, toolset).open(), sql.world(toolset, Meter(ScriptedLLM()), "d").open()
+    faulty, plain = (
+        domain_environment(sql, toolset).open(),
+        sql.domain_environment(toolset, Meter(ScriptedLLM()), "d").open(),
+    )
     for name, arguments in some_calls(Random(1), 60):
         assert asyncio.run(faulty.call(name, arguments)) == asyncio.run(plain.call(name, arguments))
         assert (faulty.state_hash(), faulty.state_diff()) == (plain.state_hash(), plain.state_diff())
@@ -247,10 +252,10 @@ def test_calls_made_again_meet_the_same_faults(
 ) -> None:
     made = some_calls(Random(seed), 30)
     shares = dict.fromkeys(KINDS, 0.3)
-    first = world(sql, toolset, seed, **shares).open()
+    first = domain_environment(sql, toolset, seed, **shares).open()
     recorded = [(name, arguments, asyncio.run(first.call(name, arguments)).content) for name, arguments in made]
 
-    again = world(sql, toolset, seed, **shares)
+    again = domain_environment(sql, toolset, seed, **shares)
     retraced = again.open()
     assert asyncio.run(retraced.retrace(recorded[:cut]))
     resumed = again.open(retraced.snapshot())
@@ -276,7 +281,7 @@ def unordered(content: str) -> Any:
 
 def test_a_fault_is_counted_once_however_often_it_is_replayed(sql: SqlEnvironmentFactory, toolset: Toolset) -> None:
     meter = Meter(ScriptedLLM())
-    made = FaultyEnvironmentFactory(sql, {"tool_error": 1.0}).world(toolset, meter, "d")
+    made = FaultyEnvironmentFactory(sql, {"tool_error": 1.0}).domain_environment(toolset, meter, "d")
     for _ in range(3):
         environment = made.open()
         for number in (1, 1, 2, 1, 1):
@@ -286,7 +291,7 @@ def test_a_fault_is_counted_once_however_often_it_is_replayed(sql: SqlEnvironmen
 
 
 async def test_a_plan_that_a_fault_forbids_can_still_be_proved(sql: SqlEnvironmentFactory, toolset: Toolset) -> None:
-    environment = world(sql, toolset, permission=1.0).open()
+    environment = domain_environment(sql, toolset, permission=1.0).open()
     trace = await execute([PlannedCall(tool="get_customer", arguments={"customer_id": 1}, tell=("city",))], environment)
     assert trace.told == ("Rome",)
     environment.close()
@@ -295,17 +300,17 @@ async def test_a_plan_that_a_fault_forbids_can_still_be_proved(sql: SqlEnvironme
 async def test_simulated_tools_take_what_was_recorded_but_for_the_faults_own_answers() -> None:
     spec = ToolSpec(name="get_pet", description="d", parameters={"type": "object", "properties": {}})
     toolset = Toolset(domain="zoo", description="", tools=(spec,))
-    worlds = FaultyEnvironmentFactory(SimulatedEnvironmentFactory(), {"tool_error": 1.0})
-    assert (worlds.executable, worlds.engine) == (False, None)
-    environment = worlds.world(toolset, Meter(ScriptedLLM()), "d").open()
+    environments = FaultyEnvironmentFactory(SimulatedEnvironmentFactory(), {"tool_error": 1.0})
+    assert (environments.executable, environments.engine) == (False, None)
+    environment = environments.domain_environment(toolset, Meter(ScriptedLLM()), "d").open()
     failed = (await environment.call("get_pet", {})).content
     answer = '{"pet_id": 1, "name": "Rex"}'
-    other = worlds.world(toolset, Meter(ScriptedLLM()), "e").open()
+    other = environments.domain_environment(toolset, Meter(ScriptedLLM()), "e").open()
     assert await other.retrace([("get_pet", {}, failed), ("get_pet", {}, answer)])
     inner = other.fork()
     assert (await inner.call("get_pet", {})).content == answer
     assert json.loads(inner.snapshot()) == [["get_pet", {}, answer]], "the failure is no answer of the tool's"
-    unfaulted = worlds.world(toolset, Meter(ScriptedLLM()), "f").open()
+    unfaulted = environments.domain_environment(toolset, Meter(ScriptedLLM()), "f").open()
     assert await unfaulted.retrace([("get_pet", {}, answer)])
     assert (await unfaulted.fork().call("get_pet", {})).content == answer
 
@@ -323,7 +328,7 @@ def test_faults_that_do_not_exist_are_named(shares: dict[str, float], why: str) 
 
 
 def test_a_snapshot_is_text_that_says_what_was_called(sql: SqlEnvironmentFactory, toolset: Toolset) -> None:
-    environment = world(sql, toolset).open()
+    environment = domain_environment(sql, toolset).open()
     call(environment, "delete_visits", page="home")
     assert json.loads(environment.snapshot())["made"] == {'["delete_visits", {"page": "home"}]': 1}
     environment.close()

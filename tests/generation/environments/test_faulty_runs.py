@@ -16,7 +16,7 @@ from generation.scripted.llm import ScriptedLLM
 from generation.stages import Rollouts, Tasks, Validation
 from generation.start_states.start_states import read_starts
 from tests.generation.helpers.faulty_runs import EXECUTED, PIPELINES, adds_up, play_with_faults, struck
-from tests.generation.helpers.pipeline_runs import Played, beginnings, files
+from tests.generation.helpers.pipeline_runs import Played, files, start_states
 
 Subjects = tuple[DomainTools, ...]
 KINDS = ("tool_error", "permission", "schema_mismatch", "partial_view")
@@ -25,9 +25,9 @@ ALL = dict.fromkeys(KINDS, 0.2)
 
 @pytest.mark.parametrize("kind", [*KINDS, "together"])
 @pytest.mark.parametrize("name", PIPELINES)
-def test_each_fault_strikes_and_no_dialogue_is_lost(name: str, kind: str, subjects: Subjects, tmp_path: Path) -> None:
+def test_each_fault_strikes_and_no_dialogue_is_lost(name: str, kind: str, domains: Subjects, tmp_path: Path) -> None:
     n = 10
-    played = play_with_faults(name, subjects, tmp_path, n=n, tools=ALL if kind == "together" else {kind: 0.2})
+    played = play_with_faults(name, domains, tmp_path, n=n, tools=ALL if kind == "together" else {kind: 0.2})
     assert adds_up(played, n)
     assert played.statistics.failed == 0
     assert set(struck(played)) == (set(KINDS) if kind == "together" else {kind})
@@ -43,27 +43,27 @@ def everything(played: Played) -> list[Dialogue]:
 
 
 @pytest.mark.parametrize("name", PIPELINES)
-def test_the_same_seed_gives_the_same_faults_at_any_concurrency(name: str, subjects: Subjects, tmp_path: Path) -> None:
+def test_the_same_seed_gives_the_same_faults_at_any_concurrency(name: str, domains: Subjects, tmp_path: Path) -> None:
     n = 6
     one, many = (
-        play_with_faults(name, subjects, tmp_path / str(workers), n=n, tools=ALL, concurrency=workers)
+        play_with_faults(name, domains, tmp_path / str(workers), n=n, tools=ALL, concurrency=workers)
         for workers in (1, 16)
     )
     assert files(one.directory) == files(many.directory)
-    other = play_with_faults(name, subjects, tmp_path / "other", n=n, tools=ALL, seed=2)
+    other = play_with_faults(name, domains, tmp_path / "other", n=n, tools=ALL, seed=2)
     assert struck(other) != struck(one)
 
 
-def test_an_injected_error_never_changed_anything(subjects: Subjects, tmp_path: Path) -> None:
+def test_an_injected_error_never_changed_anything(domains: Subjects, tmp_path: Path) -> None:
     """Replayed without faults, less the calls that were struck, a dialogue comes to the same state."""
     played = play_with_faults(
-        "user_oriented_exec", subjects, tmp_path, n=24, tools={"tool_error": 0.2, "permission": 0.2}
+        "user_oriented_exec", domains, tmp_path, n=24, tools={"tool_error": 0.2, "permission": 0.2}
     )
     injected, changing = 0, 0
-    worlds = SqlEnvironmentFactory()
+    environments = SqlEnvironmentFactory()
     for dialogue in everything(played):
-        toolset = next(s.toolset for s in subjects if s.domain.name == dialogue.domain)
-        environment = worlds.world(toolset, Meter(ScriptedLLM()), "d").open()
+        toolset = next(s.toolset for s in domains if s.domain.name == dialogue.domain)
+        environment = environments.domain_environment(toolset, Meter(ScriptedLLM()), "d").open()
         for name, arguments, recorded in calls(dialogue.messages):
             if "permission denied" in recorded or "try again" in recorded:
                 injected += 1
@@ -73,25 +73,25 @@ def test_an_injected_error_never_changed_anything(subjects: Subjects, tmp_path: 
         assert environment.state_diff() == dialogue.state.diff
         changing += bool(dialogue.state.diff)
         environment.close()
-    worlds.close()
+    environments.close()
     assert injected == sum(struck(played).values()) > 20
     assert changing > 5
 
 
-def test_a_task_that_faults_make_impossible_rejects_its_dialogue(subjects: Subjects, tmp_path: Path) -> None:
+def test_a_task_that_faults_make_impossible_rejects_its_dialogue(domains: Subjects, tmp_path: Path) -> None:
     llm = ScriptedLLM(error_rate=0.0)
-    played = play_with_faults("user_oriented_exec", subjects, tmp_path, n=6, llm=llm, tools={"permission": 1.0})
+    played = play_with_faults("user_oriented_exec", domains, tmp_path, n=6, llm=llm, tools={"permission": 1.0})
     assert (played.statistics.rejected, played.statistics.failed) == (6, 0)
     assert played.statistics.blame == {"tool": 6}
 
 
-def test_stage_after_stage_meets_the_same_faults(subjects: Subjects, tmp_path: Path) -> None:
+def test_stage_after_stage_meets_the_same_faults(domains: Subjects, tmp_path: Path) -> None:
     """In runs of their own, in which the dialogues have other numbers."""
 
     def stage(folder: str, step: Any, before: Played | None) -> Played:
-        begin = beginnings(read_starts(before.directory / "dialogues.jsonl")[2:]) if before else beginnings()
+        begin = start_states(read_starts(before.directory / "dialogues.jsonl")[2:]) if before else start_states()
         more = {"stages": (step,), "begin": begin, "llm": ScriptedLLM(error_rate=0.0), "tools": ALL}
-        return play_with_faults("user_oriented_exec", subjects, tmp_path / folder, n=12, **more)
+        return play_with_faults("user_oriented_exec", domains, tmp_path / folder, n=12, **more)
 
     played = stage("rollout", Rollouts(), stage("tasks", Tasks(), None))
     judged = stage("validation", Validation(votes=1, attempts=1), played)
@@ -102,10 +102,10 @@ def test_stage_after_stage_meets_the_same_faults(subjects: Subjects, tmp_path: P
     assert any(not verdict.accepted for verdict in verdicts)
 
 
-def test_a_dialogue_with_faults_can_be_forked_where_it_met_them(subjects: Subjects, tmp_path: Path) -> None:
-    parents = play_with_faults("user_oriented_exec", subjects, tmp_path / "parents", n=12, tools=ALL)
-    begin = beginnings(read_starts(parents.directory / "dialogues.jsonl"), at="random", branches=2)
-    forks = play_with_faults("user_oriented_exec", subjects, tmp_path / "forks", n=12, tools=ALL, begin=begin)
+def test_a_dialogue_with_faults_can_be_forked_where_it_met_them(domains: Subjects, tmp_path: Path) -> None:
+    parents = play_with_faults("user_oriented_exec", domains, tmp_path / "parents", n=12, tools=ALL)
+    begin = start_states(read_starts(parents.directory / "dialogues.jsonl"), at="random", branches=2)
+    forks = play_with_faults("user_oriented_exec", domains, tmp_path / "forks", n=12, tools=ALL, begin=begin)
     assert adds_up(forks, begin.count(12))
     assert forks.accepted
     stops = [d.stop for d in everything(forks)]

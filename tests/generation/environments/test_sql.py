@@ -48,10 +48,10 @@ many = settings(max_examples=100, deadline=None)
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SqlDomainEnvironment]:
-    world = SqlDomainEnvironment("shop", build(tmp_path_factory.mktemp("shop") / "shop.sqlite"), TOOLS)
-    yield world
-    world.close()
+def domain_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SqlDomainEnvironment]:
+    domain_environment = SqlDomainEnvironment("shop", build(tmp_path_factory.mktemp("shop") / "shop.sqlite"), TOOLS)
+    yield domain_environment
+    domain_environment.close()
 
 
 def play(environment: Environment, taken: Sequence[Step]) -> list[str]:
@@ -61,8 +61,8 @@ def play(environment: Environment, taken: Sequence[Step]) -> list[str]:
     return asyncio.run(all_calls())
 
 
-def played(world: SqlDomainEnvironment, taken: Sequence[Step]) -> SqlEnvironment:
-    environment = world.open()
+def played(domain_environment: SqlDomainEnvironment, taken: Sequence[Step]) -> SqlEnvironment:
+    environment = domain_environment.open()
     play(environment, taken)
     return environment
 
@@ -90,8 +90,8 @@ def reference(taken: Sequence[Step]) -> Dump:
 
 @given(taken=steps)
 @many
-def test_calls_do_what_sqlite_does(world: SqlDomainEnvironment, taken: list[Step]) -> None:
-    environment = played(world, taken)
+def test_calls_do_what_sqlite_does(domain_environment: SqlDomainEnvironment, taken: list[Step]) -> None:
+    environment = played(domain_environment, taken)
     assert dump(environment) == reference(taken)
     environment.close()
 
@@ -99,10 +99,10 @@ def test_calls_do_what_sqlite_does(world: SqlDomainEnvironment, taken: list[Step
 @given(first=steps, data=st.data())
 @many
 def test_hashes_are_equal_exactly_for_equal_contents(
-    world: SqlDomainEnvironment, first: list[Step], data: st.DataObject
+    domain_environment: SqlDomainEnvironment, first: list[Step], data: st.DataObject
 ) -> None:
     second = data.draw(st.one_of(st.permutations(first), steps.map(lambda more: first + more)))
-    one, other = played(world, first), played(world, second)
+    one, other = played(domain_environment, first), played(domain_environment, second)
     assert (one.state_hash() == other.state_hash()) == (reference(first) == reference(second))
     assert (one.state_hash() == EMPTY) == (reference(first) == reference([]))
     one.close()
@@ -112,10 +112,10 @@ def test_hashes_are_equal_exactly_for_equal_contents(
 @given(before=steps, after=steps)
 @many
 def test_a_fork_has_the_same_state_and_future_and_is_isolated(
-    world: SqlDomainEnvironment, before: list[Step], after: list[Step]
+    domain_environment: SqlDomainEnvironment, before: list[Step], after: list[Step]
 ) -> None:
-    origin = played(world, before)
-    reopened, fork = world.open(origin.snapshot()), origin.fork()
+    origin = played(domain_environment, before)
+    reopened, fork = domain_environment.open(origin.snapshot()), origin.fork()
     assert fork.state_hash() == reopened.state_hash() == origin.state_hash()
     assert fork.state_diff() == origin.state_diff()
     then = origin.state_hash()
@@ -131,20 +131,20 @@ def test_a_fork_has_the_same_state_and_future_and_is_isolated(
 
 @given(taken=steps)
 @many
-def test_reset_and_close_lead_back_to_the_start(world: SqlDomainEnvironment, taken: list[Step]) -> None:
-    environment = played(world, taken)
+def test_reset_and_close_lead_back_to_the_start(domain_environment: SqlDomainEnvironment, taken: list[Step]) -> None:
+    environment = played(domain_environment, taken)
     environment.reset()
     assert environment.state_hash() == EMPTY
     assert environment.snapshot() == b""
     play(environment, taken)
     environment.close()
-    again = world.open()
+    again = domain_environment.open()
     assert dump(again) == reference([])
     again.close()
 
 
-def test_undone_changes_are_no_changes(world: SqlDomainEnvironment) -> None:
-    environment = world.open()
+def test_undone_changes_are_no_changes(domain_environment: SqlDomainEnvironment) -> None:
+    environment = domain_environment.open()
     for city in ("Oslo", "Bern"):
         call(environment, "update_city", customer_id=1, city=city)
     created = call(environment, "create_customer", name="Di", city="Bern", email="di@x.org")
@@ -158,8 +158,8 @@ def test_undone_changes_are_no_changes(world: SqlDomainEnvironment) -> None:
     environment.close()
 
 
-def test_diff_says_what_changed(world: SqlDomainEnvironment) -> None:
-    environment = world.open()
+def test_diff_says_what_changed(domain_environment: SqlDomainEnvironment) -> None:
+    environment = domain_environment.open()
     call(environment, "update_city", customer_id=1, city="O'Hara")
     call(environment, "create_customer", name="Di", city="Bern", email="di@x.org")
     call(environment, "set_item", order_id=11, sku="ink", quantity=4)
@@ -177,8 +177,8 @@ def test_diff_says_what_changed(world: SqlDomainEnvironment) -> None:
     environment.close()
 
 
-def test_unique_values_can_be_swapped_in_a_fork(world: SqlDomainEnvironment) -> None:
-    environment = world.open()
+def test_unique_values_can_be_swapped_in_a_fork(domain_environment: SqlDomainEnvironment) -> None:
+    environment = domain_environment.open()
     for customer, email in ((1, "tmp"), (2, "ada@x.org"), (1, "bo@x.org")):
         assert not call(environment, "update_email", customer_id=customer, email=email).error
     fork = environment.fork()
@@ -188,8 +188,8 @@ def test_unique_values_can_be_swapped_in_a_fork(world: SqlDomainEnvironment) -> 
     environment.close()
 
 
-def test_results_of_each_kind(world: SqlDomainEnvironment) -> None:
-    environment = world.open()
+def test_results_of_each_kind(domain_environment: SqlDomainEnvironment) -> None:
+    environment = domain_environment.open()
     read = call(environment, "get_customer", customer_id=3)
     assert read.content == '[{"customer_id": 3, "name": "Cy", "city": null, "email": null}]'
     assert call(environment, "get_customer", customer_id=99).content == "[]"
@@ -227,9 +227,9 @@ def test_results_of_each_kind(world: SqlDomainEnvironment) -> None:
     ],
 )
 def test_what_fails_says_why_and_changes_nothing(
-    world: SqlDomainEnvironment, name: str, arguments: dict[str, Any], message: str
+    domain_environment: SqlDomainEnvironment, name: str, arguments: dict[str, Any], message: str
 ) -> None:
-    environment = world.open()
+    environment = domain_environment.open()
     call(environment, "update_city", customer_id=1, city="Bern")
     before = environment.state_hash()
     result = call(environment, name, **arguments)
@@ -241,16 +241,16 @@ def test_what_fails_says_why_and_changes_nothing(
 
 
 def test_too_many_rows_are_an_error(tmp_path: Path) -> None:
-    world = SqlDomainEnvironment("shop", build(tmp_path / "shop.sqlite"), TOOLS, row_cap=3)
-    environment = world.open()
+    domain_environment = SqlDomainEnvironment("shop", build(tmp_path / "shop.sqlite"), TOOLS, row_cap=3)
+    environment = domain_environment.open()
     assert len(call(environment, "list_customers").value) == 3
     assert call(environment, "list_visits").value == {
         "error": "more than 3 rows match, too many to show; ask for fewer"
     }
-    world.close()
+    domain_environment.close()
 
 
-def test_two_hundred_open_environments_do_not_see_each_other(world: SqlDomainEnvironment) -> None:
+def test_two_hundred_open_environments_do_not_see_each_other(domain_environment: SqlDomainEnvironment) -> None:
     async def live(environment: SqlEnvironment, number: int) -> str:
         for turn in range(5):
             await environment.call("update_city", {"customer_id": 1, "city": f"{number}/{turn}"})
@@ -260,27 +260,29 @@ def test_two_hundred_open_environments_do_not_see_each_other(world: SqlDomainEnv
     async def all_lives() -> list[str]:
         return await asyncio.gather(*(live(environment, n) for n, environment in enumerate(opened)))
 
-    opened = [world.open() for _ in range(200)]
+    opened = [domain_environment.open() for _ in range(200)]
     assert asyncio.run(all_lives()) == [f"{number}/4" for number in range(200)]
     assert len({environment.state_hash() for environment in opened}) == 200
     for environment in opened:
         environment.close()
 
 
-def test_copies_are_as_many_as_were_open_at_once(world: SqlDomainEnvironment, monkeypatch: pytest.MonkeyPatch) -> None:
-    held = [world.open() for _ in range(3)]
+def test_copies_are_as_many_as_were_open_at_once(
+    domain_environment: SqlDomainEnvironment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held = [domain_environment.open() for _ in range(3)]
     for environment in held:
         environment.close()
     monkeypatch.setattr("generation.environments.sql.Sandbox", None)  # making another copy would raise
     for _ in range(20):
-        held = [world.open() for _ in range(3)]
+        held = [domain_environment.open() for _ in range(3)]
         for environment in held:
             environment.close()
 
 
-def test_worlds_can_be_used_from_other_threads(world: SqlDomainEnvironment) -> None:
+def test_worlds_can_be_used_from_other_threads(domain_environment: SqlDomainEnvironment) -> None:
     def visit(number: int) -> str:
-        environment = world.open()
+        environment = domain_environment.open()
         call(environment, "update_city", customer_id=1, city=str(number))
         city = call(environment, "get_customer", customer_id=1).value[0]["city"]
         environment.close()
@@ -291,15 +293,15 @@ def test_worlds_can_be_used_from_other_threads(world: SqlDomainEnvironment) -> N
 
 
 def test_closing_closes_what_is_still_open(tmp_path: Path) -> None:
-    world = SqlDomainEnvironment("shop", build(tmp_path / "shop.sqlite"), TOOLS)
-    environment = world.open()
-    world.close()
+    domain_environment = SqlDomainEnvironment("shop", build(tmp_path / "shop.sqlite"), TOOLS)
+    environment = domain_environment.open()
+    domain_environment.close()
     environment.close()
     with pytest.raises(AssertionError, match="closed"):
-        world.open()
+        domain_environment.open()
 
 
-def test_a_snapshot_of_another_database_is_refused(world: SqlDomainEnvironment, tmp_path: Path) -> None:
+def test_a_snapshot_of_another_database_is_refused(domain_environment: SqlDomainEnvironment, tmp_path: Path) -> None:
     other = SqlDomainEnvironment(
         "other",
         build(tmp_path / "other.sqlite", "CREATE TABLE things (id INTEGER PRIMARY KEY, name TEXT); "),
@@ -309,8 +311,8 @@ def test_a_snapshot_of_another_database_is_refused(world: SqlDomainEnvironment, 
     call(foreign, "create_thing", name="x")
     for snapshot in (foreign.snapshot(), b"no changeset"):
         with pytest.raises(ValueError, match="does not fit this database"):
-            world.open(snapshot)
-    fresh = world.open()
+            domain_environment.open(snapshot)
+    fresh = domain_environment.open()
     assert dump(fresh) == reference([])
     fresh.close()
     other.close()

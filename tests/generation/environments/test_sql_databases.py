@@ -51,8 +51,8 @@ def test_peculiar_databases(tmp_path: Path) -> None:
         tool("list_clubs", "SELECT * FROM clubs ORDER BY club_id DESC"),
         tool("list_log", "SELECT * FROM log"),
     )
-    world = SqlDomainEnvironment("odd", build(tmp_path / "odd.sqlite", script), tools)
-    environment = world.open()
+    domain_environment = SqlDomainEnvironment("odd", build(tmp_path / "odd.sqlite", script), tools)
+    environment = domain_environment.open()
     assert call(environment, "list_clubs").value[0] == {"club_id": 1, "t": "A\ufffd"}
     assert call(environment, "create_counted", t="x").value["id"] == 1
     call(environment, "delete_counted", id=1)
@@ -68,7 +68,7 @@ def test_peculiar_databases(tmp_path: Path) -> None:
     fork = environment.fork()
     assert fork.state_diff() == environment.state_diff()
     assert call(fork, "list_log").value == [{"line": "A\ufffd"}, {"line": "lost"}, {"line": "z"}]
-    world.close()
+    domain_environment.close()
 
 
 @pytest.mark.skipif(not CHINOOK.is_file(), reason="no ../shared/data/chinook here")
@@ -83,8 +83,8 @@ def test_on_a_real_database() -> None:
         tool("update_city", "UPDATE Customer SET City = :city WHERE CustomerId = :id", city=STRING, id=INTEGER),
         tool("delete_invoice", "DELETE FROM Invoice WHERE InvoiceId = :id", id=INTEGER),
     )
-    world = SqlDomainEnvironment("chinook", CHINOOK, tools)
-    environment = world.open()
+    domain_environment = SqlDomainEnvironment("chinook", CHINOOK, tools)
+    environment = domain_environment.open()
     with closing(sqlite3.connect(f"file:{CHINOOK}?mode=ro", uri=True)) as connection:
         expected = connection.execute(tools[0].sql, {"n": 5}).fetchall()
     assert [tuple(row.values()) for row in call(environment, "top_artists", n=5).value] == expected
@@ -93,4 +93,4 @@ def test_on_a_real_database() -> None:
     assert len(environment.state_diff()) == 0  # customer 4 lives in Oslo already
     call(environment, "update_city", city="Bergen", id=4)
     assert environment.fork().state_diff() == ("UPDATE Customer CustomerId=4: City 'Oslo' -> 'Bergen'",)
-    world.close()
+    domain_environment.close()

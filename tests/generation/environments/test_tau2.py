@@ -84,7 +84,7 @@ def whole_world(domain: str) -> Tau2DomainEnvironment:
 def free(domain: str) -> Tau2Environment:
     of = DOMAINS[domain]
     toolset = Toolset(domain=of.seed, description="", tools=tool_specs(of), engine="tau2")
-    return Tau2EnvironmentFactory().world(toolset, ScriptedLLM(), "d0").open()
+    return Tau2EnvironmentFactory().domain_environment(toolset, ScriptedLLM(), "d0").open()
 
 
 def first(domain: str, kind: str, **wanted: Any) -> dict[str, Any]:
@@ -100,18 +100,18 @@ def first(domain: str, kind: str, **wanted: Any) -> dict[str, Any]:
 @pytest.mark.parametrize("domain", RECORDS)
 async def test_gold_actions_give_the_benchmarks_results_and_database(domain: str) -> None:
     tasks = json.loads(raw_tasks(domain))
-    world = whole_world(domain)
+    domain_environment = whole_world(domain)
     called = set()
     for position in SAMPLE[domain]:
-        official, environment = Official(domain), world.open()
+        official, environment = Official(domain), domain_environment.open()
         for action in tasks[position]["evaluation_criteria"]["actions"]:
-            if action["name"] in world.specs:
+            if action["name"] in domain_environment.specs:
                 called.add(action["name"])
                 result = await environment.call(action["name"], action["arguments"])
                 assert result.content == await official.call(action["name"], action["arguments"])
         changes = json.loads(environment.snapshot())["changes"]
         assert official_database(domain, changes).get_hash() == official.state.db.get_hash()
-    changing = {name for name in world.specs if not name.startswith(("get_", "list_", "search_", "find_"))}
+    changing = {name for name in domain_environment.specs if not name.startswith(("get_", "list_", "search_", "find_"))}
     assert changing <= called
     assert database(DOMAINS[domain], whole=True).get_hash() == official_database(domain).get_hash(), (
         "shared data changed"
@@ -507,7 +507,7 @@ async def test_a_whole_number_may_be_written_with_a_point() -> None:
 )
 def test_a_toolset_of_something_else_is_refused(toolset: dict[str, Any], says: str) -> None:
     with pytest.raises(UserError, match=says):
-        Tau2EnvironmentFactory().world(Toolset(description="", **toolset), ScriptedLLM(), "d0")
+        Tau2EnvironmentFactory().domain_environment(Toolset(description="", **toolset), ScriptedLLM(), "d0")
 
 
 def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

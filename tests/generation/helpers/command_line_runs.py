@@ -85,9 +85,9 @@ def _generate(outputs: Path, words: str) -> Done:
 def prepared(folder: Path) -> dict[str, str]:
     """What the words of CASES name, made in `folder`: runs of the scripted model, and files of others."""
     names = {
-        "library": f"seeds.domains=[library] seeds.cache={folder}/seeds",
-        "tau2": "seeds=tau2 seeds.domains=[airline] pipeline=user_oriented_tau2",
-        "rooms": f"seeds=tools seeds.paths=[{folder}/rooms.jsonl]",
+        "library": f"domains.names=[library] domains.cache={folder}/seeds",
+        "tau2": "domains=tau2 domains.names=[airline] pipeline=user_oriented_tau2",
+        "rooms": f"domains=tools domains.paths=[{folder}/rooms.jsonl]",
         "foreign": f"start.file={folder}/foreign.jsonl",
     }
     scripted = {

@@ -20,9 +20,9 @@ def with_lines(dialogue: Dialogue, lines: list[Line]) -> Dialogue:
     return dialogue.model_copy(update={"messages": tuple(m for m, _ in lines), "task_starts": tuple(starts)})
 
 
-async def enact(dialogue: Dialogue, world: DomainEnvironment) -> Dialogue:
+async def enact(dialogue: Dialogue, domain_environment: DomainEnvironment) -> Dialogue:
     """Make all calls of the transcript for real, as the rollout would have, whatever results and state it claims."""
-    environment = world.open()
+    environment = domain_environment.open()
     initial = environment.state_hash()
     calls: dict[str, ToolCall] = {}
     messages: list[Message] = []
@@ -39,9 +39,9 @@ async def enact(dialogue: Dialogue, world: DomainEnvironment) -> Dialogue:
     return dialogue.model_copy(update={"messages": tuple(messages), "state": state, "verdict": None})
 
 
-async def changes_state(call: ToolCall, dialogue: Dialogue, world: DomainEnvironment) -> bool:
+async def changes_state(call: ToolCall, dialogue: Dialogue, domain_environment: DomainEnvironment) -> bool:
     """Whether this very call of the dialogue moved the state."""
-    environment = world.open()
+    environment = domain_environment.open()
     try:
         for message in dialogue.messages:
             for other in message.tool_calls or () if isinstance(message, AssistantMessage) else ():
@@ -54,7 +54,7 @@ async def changes_state(call: ToolCall, dialogue: Dialogue, world: DomainEnviron
         environment.close()
 
 
-async def single_changes(dialogue: Dialogue, world: DomainEnvironment) -> list[int]:
+async def single_changes(dialogue: Dialogue, domain_environment: DomainEnvironment) -> list[int]:
     """Positions of assistant messages with one call that moved the state."""
     return [
         position
@@ -63,7 +63,7 @@ async def single_changes(dialogue: Dialogue, world: DomainEnvironment) -> list[i
         and len(message.tool_calls or ()) == 1
         and message.tool_calls
         and message.tool_calls[0].name.startswith(CHANGING)
-        and await changes_state(message.tool_calls[0], dialogue, world)
+        and await changes_state(message.tool_calls[0], dialogue, domain_environment)
     ]
 
 

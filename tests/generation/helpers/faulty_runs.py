@@ -14,7 +14,7 @@ from generation.environments.faulty import FaultyEnvironmentFactory
 from generation.environments.tau2 import Tau2EnvironmentFactory
 from generation.llm.base import LLM
 from generation.pipeline import DomainTools
-from generation.run import subjects as subjects_of
+from generation.run import domains as domains_of
 from generation.scripted.llm import ScriptedLLM
 from generation.seeds.tau2 import Tau2Seeds
 from generation.toolset_runner import from_seed
@@ -27,12 +27,12 @@ PIPELINES = ("task_oriented", "user_oriented", *EXECUTED)
 
 @cache
 def tau2_subjects() -> tuple[DomainTools, ...]:
-    return subjects_of([from_seed(seed).toolset for seed in Tau2Seeds().load()], 40, seed=0)
+    return domains_of([from_seed(seed).toolset for seed in Tau2Seeds().load()], 40, seed=0)
 
 
 def play_with_faults(
     name: str,
-    subjects: tuple[DomainTools, ...],
+    domains: tuple[DomainTools, ...],
     directory: Path,
     n: int,
     llm: LLM | None = None,
@@ -44,15 +44,15 @@ def play_with_faults(
     concurrency, seed = more.pop("concurrency", 8), more.get("seed", 0)
     recorder = Recorder(llm or ScriptedLLM(seed=seed))
     more |= {"count": {1: 1.0}} if name == TAU2 else {}
-    pipeline = pipeline_of(name, tau2_subjects() if name == TAU2 else subjects, recorder, **more)
+    pipeline = pipeline_of(name, tau2_subjects() if name == TAU2 else domains, recorder, **more)
     if name == TAU2:
-        pipeline = replace(pipeline, worlds=Tau2EnvironmentFactory())
+        pipeline = replace(pipeline, environments=Tau2EnvironmentFactory())
     if tools:
-        pipeline = replace(pipeline, worlds=FaultyEnvironmentFactory(pipeline.worlds, tools, seed))
+        pipeline = replace(pipeline, environments=FaultyEnvironmentFactory(pipeline.environments, tools, seed))
     try:
         statistics = asyncio.run(run_local(pipeline, directory, n, concurrency))
     finally:
-        pipeline.worlds.close()
+        pipeline.environments.close()
     return Played(pipeline, directory, statistics, recorder.log)
 
 

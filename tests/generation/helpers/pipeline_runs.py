@@ -68,7 +68,7 @@ def worlds_of(name: str) -> EnvironmentFactory:
     return SqlEnvironmentFactory() if name == "user_oriented_exec" else SimulatedEnvironmentFactory()
 
 
-def beginnings(starts: tuple[StartState, ...] = (), **changes: Any) -> StartStates:
+def start_states(starts: tuple[StartState, ...] = (), **changes: Any) -> StartStates:
     settings = {"file": None, "at": "end", "branches": 1, "inject": False} | changes
     return StartStates(starts, StartSettings.model_validate(settings))
 
@@ -78,7 +78,7 @@ STAGES: tuple[DialogueStage, ...] = (Tasks(), Rollouts(), Validation(votes=1, at
 
 def pipeline_of(
     name: str,
-    subjects: tuple[DomainTools, ...],
+    domains: tuple[DomainTools, ...],
     llm: LLM,
     seed: int = 0,
     user: UserSettings | None = None,
@@ -90,8 +90,8 @@ def pipeline_of(
     of_tasks = {key: changes.pop(key) for key in tuple(changes) if key in TaskSettings.model_fields}
     return Pipeline(
         name=name,
-        subjects=subjects,
-        worlds=worlds_of(name),
+        domains=domains,
+        environments=worlds_of(name),
         llm=llm,
         stages=stages,
         tasks=task_settings(name, **of_tasks),
@@ -101,18 +101,27 @@ def pipeline_of(
         costs=CostSettings(gpus=0, per_gpu_hour=2.5),
         seed=seed,
         origin=origin("fingerprint", "commit", seed),
-        beginnings=begin or beginnings(),
+        start_states=begin or start_states(),
     )
 
 
-def scene_of(pipeline: Pipeline, subject: DomainTools, dialogue_id: str = "d", seed: str = "0/d") -> RolloutContext:
+def scene_of(
+    pipeline: Pipeline, domain_tools: DomainTools, dialogue_id: str = "d", seed: str = "0/d"
+) -> RolloutContext:
     """A scene of a pipeline, with a model of its own for each call."""
     meter = Meter(pipeline.llm)
-    world = pipeline.worlds.world(subject.toolset, meter, dialogue_id)
-    executable = pipeline.worlds.executable
-    cast = RoleModels.of(meter)
+    domain_environment = pipeline.environments.domain_environment(domain_tools.toolset, meter, dialogue_id)
+    executable = pipeline.environments.executable
+    models = RoleModels.of(meter)
     return RolloutContext(
-        subject.domain, world, executable, cast, pipeline.tasks, pipeline.rollout, pipeline.user, seed
+        domain_tools.domain,
+        domain_environment,
+        executable,
+        models,
+        pipeline.tasks,
+        pipeline.rollout,
+        pipeline.user,
+        seed,
     )
 
 
@@ -213,16 +222,16 @@ async def run_local(
 
 
 def play(
-    name: str, subjects: tuple[DomainTools, ...], directory: Path, n: int, llm: LLM | None = None, **more: Any
+    name: str, domains: tuple[DomainTools, ...], directory: Path, n: int, llm: LLM | None = None, **more: Any
 ) -> Played:
     """Run a shipped pipeline to its end; `more` goes to `pipeline_of`, but for `concurrency`."""
     concurrency = more.pop("concurrency", 8)
     recorder = Recorder(llm or ScriptedLLM(seed=more.get("seed", 0)))
-    pipeline = pipeline_of(name, subjects, recorder, **more)
+    pipeline = pipeline_of(name, domains, recorder, **more)
     try:
         statistics = asyncio.run(run_local(pipeline, directory, n, concurrency))
     finally:
-        pipeline.worlds.close()
+        pipeline.environments.close()
     return Played(pipeline, directory, statistics, recorder.log)
 
 

@@ -202,7 +202,7 @@ class OneReal:
         await self.real.close()
 
 
-def cast(role: Role, engine: Engine, **options: Any) -> OneReal:
+def one_real(role: Role, engine: Engine, **options: Any) -> OneReal:
     body = {"logit_bias": engine.logit_bias}
     real = OpenAILLM([engine.url], sampling={"max_tokens": 150}, extra_body=body, retries=0, **options)
     return OneReal(role, real, ScriptedLLM(error_rate=0.0))
@@ -214,14 +214,14 @@ def cast(role: Role, engine: Engine, **options: Any) -> OneReal:
     [("task_writer", "task"), ("user", "user"), ("agent", "agent"), ("tool_simulator", "tool"), ("judge", "judge")],
 )
 def test_the_one_role_of_random_weights_is_to_blame(
-    role: Role, blame: str, pipeline: str, engine: Engine, subjects: tuple[DomainTools, ...], tmp_path: Path
+    role: Role, blame: str, pipeline: str, engine: Engine, domains: tuple[DomainTools, ...], tmp_path: Path
 ) -> None:
     # A judge whose answers are held to their schema says by chance whom it blames; without, it can only be unreadable.
-    llm = cast(role, engine, **({"structured": []} if role == "judge" else {}))
+    llm = one_real(role, engine, **({"structured": []} if role == "judge" else {}))
 
     async def play() -> Statistics:
         try:
-            return await run_local(pipeline_of(pipeline, subjects, llm), tmp_path, 6, 6)
+            return await run_local(pipeline_of(pipeline, domains, llm), tmp_path, 6, 6)
         finally:
             await llm.close()
 
@@ -244,7 +244,7 @@ def test_given_tools_outlive_a_model_of_random_weights(role: Role, engine: Engin
     (tmp_path / "rooms.jsonl").write_text("".join(json.dumps(room) + "\n" for room in ROOMS))
     origins = [from_seed(seed) for seed in ToolSeeds([tmp_path / "rooms.jsonl"]).load()]
     stages = (Tools(max_tools=6, attempts=2, questions=4, expansion=2), Schemas(attempts=2))
-    llm = cast(role, engine)
+    llm = one_real(role, engine)
 
     async def make() -> list[Toolset]:
         try:

@@ -15,7 +15,7 @@ from core.messages import AssistantMessage, ToolMessage, UserMessage
 from generation.llm.contexts import TaskWriterContext, UserContext
 from generation.metrics.task_dependency import dependency_scores
 from generation.pipeline import DomainTools
-from generation.run import subjects as subjects_of
+from generation.run import domains as domains_of
 from generation.scripted.llm import ScriptedLLM
 from generation.tools.toolset import Toolset
 from tests.generation.helpers.pipeline_runs import Played, play, user_settings
@@ -40,21 +40,21 @@ async def test_an_answer_follows_from_seed_and_key_alone(executed: Played) -> No
     assert [await model.complete(r) for r in renamed] != [await model.complete(r) for r in user]
 
 
-def test_without_slips_every_dialogue_that_gets_its_tasks_is_accepted(subjects: Subjects, tmp_path: Path) -> None:
-    played = play("user_oriented_exec", subjects, tmp_path, n=60, llm=ScriptedLLM(error_rate=0.0))
+def test_without_slips_every_dialogue_that_gets_its_tasks_is_accepted(domains: Subjects, tmp_path: Path) -> None:
+    played = play("user_oriented_exec", domains, tmp_path, n=60, llm=ScriptedLLM(error_rate=0.0))
     assert len(played.accepted) >= 55
     assert all(r.reasons[0].startswith("finished: task_writer: ") for r in played.rejected)
 
 
-def test_slips_are_caught_by_execution(executed: Played, subjects: Subjects, tmp_path: Path) -> None:
-    played = play("user_oriented_exec", subjects, tmp_path, n=30, llm=ScriptedLLM(error_rate=1.0))
+def test_slips_are_caught_by_execution(executed: Played, domains: Subjects, tmp_path: Path) -> None:
+    played = play("user_oriented_exec", domains, tmp_path, n=30, llm=ScriptedLLM(error_rate=1.0))
     assert played.statistics.rejected > 2 * executed.statistics.rejected
     assert {"told", "state"} <= played.statistics.reasons.keys()
     assert played.statistics.failed == 0
 
 
-def test_some_accepted_dialogues_recover_from_a_wrong_argument(subjects: Subjects, tmp_path: Path) -> None:
-    played = play("user_oriented_exec", subjects, tmp_path, n=90)
+def test_some_accepted_dialogues_recover_from_a_wrong_argument(domains: Subjects, tmp_path: Path) -> None:
+    played = play("user_oriented_exec", domains, tmp_path, n=90)
     recovered = 0
     for dialogue in played.accepted:
         made = calls(dialogue.messages)
@@ -114,8 +114,8 @@ def test_the_agent_reports_only_what_tools_returned(executed: Played) -> None:
 @pytest.mark.parametrize("pipeline", ["user_oriented", "task_oriented"])
 def test_tools_of_no_database_give_dialogues(pipeline: str, tmp_path: Path) -> None:
     """Nothing but specs, results made up: most dialogues are accepted, none breaks, the others say whose fault it was."""
-    subjects = subjects_of([Toolset(domain="travel", description="Flights.", tools=TRAVEL)], 5, seed=0)
-    played = play(pipeline, subjects, tmp_path, n=40)
+    domains = domains_of([Toolset(domain="travel", description="Flights.", tools=TRAVEL)], 5, seed=0)
+    played = play(pipeline, domains, tmp_path, n=40)
     assert played.statistics.failed == 0
     assert len(played.accepted) >= 24
     assert {call for dialogue in played.accepted for call, _, _ in calls(dialogue.messages)} == {t.name for t in TRAVEL}
@@ -124,9 +124,9 @@ def test_tools_of_no_database_give_dialogues(pipeline: str, tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("preset", ["incremental", "upfront", "terse", "adversarial"])
-def test_without_slips_every_kind_of_user_is_served(preset: str, subjects: Subjects, tmp_path: Path) -> None:
+def test_without_slips_every_kind_of_user_is_served(preset: str, domains: Subjects, tmp_path: Path) -> None:
     user = user_settings(preset)
-    played = play("user_oriented_exec", subjects, tmp_path, n=24, llm=ScriptedLLM(error_rate=0.0), user=user)
+    played = play("user_oriented_exec", domains, tmp_path, n=24, llm=ScriptedLLM(error_rate=0.0), user=user)
     assert len(played.accepted) >= 22
     assert all(r.reasons[0].startswith("finished: task_writer: ") for r in played.rejected)
 

@@ -214,12 +214,12 @@ def test_voice_and_expertise_can_be_heard() -> None:
 
 
 @pytest.fixture(scope="module")
-def presets(subjects: tuple[DomainTools, ...], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Played]:
+def presets(domains: tuple[DomainTools, ...], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Played]:
     """The same twelve dialogues with each kind of user and an agent that never slips."""
     return {
         preset: play(
             "user_oriented_exec",
-            subjects,
+            domains,
             tmp_path_factory.mktemp(preset),
             n=12,
             llm=ScriptedLLM(error_rate=0.0),
@@ -250,10 +250,10 @@ def test_dropping_the_rule_of_one_or_two_subtasks_shortens_dialogues(presets: di
 
 
 def test_an_agent_that_never_helps_gets_a_complaint_and_the_dialogue_is_rejected(
-    subjects: tuple[DomainTools, ...], tmp_path: Path
+    domains: tuple[DomainTools, ...], tmp_path: Path
 ) -> None:
     useless = Spoiler("agent", saying("I am sorry, I cannot do that."))
-    played = play("user_oriented_exec", subjects, tmp_path, n=4, llm=useless, user=user_settings("terse"))
+    played = play("user_oriented_exec", domains, tmp_path, n=4, llm=useless, user=user_settings("terse"))
     assert not played.accepted
     for rejection in played.rejected:
         assert rejection.dialogue

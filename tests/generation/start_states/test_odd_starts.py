@@ -22,18 +22,18 @@ from generation.pipeline import DomainTools
 from generation.scripted.llm import ScriptedLLM
 from generation.stages import Rollouts, Tasks, Validation
 from generation.start_states.preferences import Preference, preferences
-from generation.start_states.start_states import begin, read_starts
+from generation.start_states.start_states import apply_start, read_starts
 from generation.tasks.writer import Domain
 from generation.tools.toolset import Toolset
 from tests.generation.helpers.pipeline_runs import (
     Played,
     Spoiler,
-    beginnings,
     files,
     pipeline_of,
     play,
     saying,
     scene_of,
+    start_states,
 )
 
 Subjects = tuple[DomainTools, ...]
@@ -116,7 +116,7 @@ def test_whatever_stands_anywhere_in_a_line_it_can_be_used_and_written_or_is_ref
     start.problem.encode()
     if start.dialogue:
         start.dialogue.model_dump_json()
-        begin(start.dialogue, "new", "end", Random(0))
+        apply_start(start.dialogue, "new", "end", Random(0))
 
 
 def test_a_line_that_is_no_utf_8_keeps_its_place_and_a_mark_at_the_front_is_no_harm(tmp_path: Path) -> None:
@@ -153,11 +153,11 @@ def test_lines_from_which_nothing_can_go_on_say_why(line: dict[str, Any], why: s
     assert why in start.problem
 
 
-def test_rejected_dialogues_can_be_gone_on_from(subjects: Subjects, tmp_path: Path) -> None:
-    first = play(EXECUTED, subjects, tmp_path / "first", n=6, llm=Spoiler("user", NEVER_DONE), max_user_turns=2)
+def test_rejected_dialogues_can_be_gone_on_from(domains: Subjects, tmp_path: Path) -> None:
+    first = play(EXECUTED, domains, tmp_path / "first", n=6, llm=Spoiler("user", NEVER_DONE), max_user_turns=2)
     assert len(first.rejected) == 6
-    begin_with = beginnings(read_starts(first.directory / "rejected.jsonl"))
-    again = play(EXECUTED, subjects, tmp_path / "again", n=6, llm=ScriptedLLM(error_rate=0.0), begin=begin_with)
+    begin_with = start_states(read_starts(first.directory / "rejected.jsonl"))
+    again = play(EXECUTED, domains, tmp_path / "again", n=6, llm=ScriptedLLM(error_rate=0.0), apply_start=begin_with)
     assert again.statistics.accepted >= 3
     before = {r.dialogue_id: r.dialogue for r in first.rejected}
     for dialogue in again.accepted:
@@ -168,7 +168,7 @@ def test_rejected_dialogues_can_be_gone_on_from(subjects: Subjects, tmp_path: Pa
 
 def test_tasks_of_the_same_name_become_different_ones() -> None:
     twins = (task(0), task(0).model_copy(update={"follows_from": "old/t0"}))
-    draft = begin(dialogue(tasks=0, starts=()).model_copy(update={"tasks": twins}), "new", "end", Random(0))
+    draft = apply_start(dialogue(tasks=0, starts=()).model_copy(update={"tasks": twins}), "new", "end", Random(0))
     assert [t.task_id for t in draft.tasks] == ["new/t0", "new/t1"]
 
 
@@ -179,48 +179,48 @@ def test_calls_that_were_not_all_answered_are_made_anew() -> None:
     whole = asked(0, "[]", "[]", of=2)
     for answered in (0, 1):
         broken = dialogue(SYSTEM, *whole[: 2 + answered], tasks=1, starts=(1,), stop="tool_simulator: nothing usable")
-        draft = begin(broken, "new", "end", Random(0))
+        draft = apply_start(broken, "new", "end", Random(0))
         assert (draft.messages, draft.stop, draft.task_starts) == ((SYSTEM, whole[0]), "open", (1,))
     settled = dialogue(SYSTEM, *whole, tasks=1, starts=(1,), stop="agent: no answer after 12 rounds of tool use")
-    draft = begin(settled, "new", "end", Random(0))
+    draft = apply_start(settled, "new", "end", Random(0))
     assert (draft.messages, draft.stop) == (settled.messages, "open")
 
 
 def test_a_task_about_which_nothing_was_said_is_played_from_its_start() -> None:
     one = [SYSTEM, *asked(0, "[]"), AssistantMessage(content="Gone.")]
     left = dialogue(*one, tasks=2, starts=(1, 5), stop="user: declared the task complete before asking for anything")
-    draft = begin(left, "new", "end", Random(0))
+    draft = apply_start(left, "new", "end", Random(0))
     assert (draft.task_starts, draft.stop, len(draft.tasks)) == ((1,), "complete", 2)
     never = dialogue(SYSTEM, tasks=1, starts=(1,), stop=left.stop)
-    draft = begin(never, "new", "end", Random(0))
+    draft = apply_start(never, "new", "end", Random(0))
     assert (draft.task_starts, draft.stop, len(draft.tasks)) == ((), "complete", 1)
 
 
 @pytest.mark.parametrize("name", ["task_oriented", EXECUTED])
 def test_a_dialogue_that_broke_off_before_its_first_task_begins_with_one(
-    name: str, subjects: Subjects, tmp_path: Path
+    name: str, domains: Subjects, tmp_path: Path
 ) -> None:
     """Its writer gave nothing usable, or the given task did not hold."""
-    gym = tuple(subject for subject in subjects if subject.domain.name == "gym")
+    gym = tuple(subject for subject in domains if subject.domain.name == "gym")
     empty: dict[str, Any] = {"pipeline": name, "domain": "gym", "tools": gym[0].toolset.tools}
     stopped = [
         Dialogue(dialogue_id="a", stop="task_writer: nothing usable in 6 attempts", **empty),
         Dialogue(dialogue_id="b", stop="task_writer: the given task does not hold", messages=(SYSTEM,), **empty),
     ]
     write_jsonl(tmp_path / "stopped.jsonl", stopped)
-    begin_with = beginnings(read_starts(tmp_path / "stopped.jsonl"))
-    played = play(name, gym, tmp_path / "made", n=2, llm=ScriptedLLM(error_rate=0.0), begin=begin_with)
+    begin_with = start_states(read_starts(tmp_path / "stopped.jsonl"))
+    played = play(name, gym, tmp_path / "made", n=2, llm=ScriptedLLM(error_rate=0.0), apply_start=begin_with)
     assert (played.statistics.started, played.statistics.failed) == (2, 0)
     assert [len(d.tasks) >= 1 for d in played.accepted] == [True, True]
 
 
-async def test_a_lower_limit_of_messages_stops_what_was_played_with_a_higher_one(subjects: Subjects) -> None:
-    subject = subjects[0]
+async def test_a_lower_limit_of_messages_stops_what_was_played_with_a_higher_one(domains: Subjects) -> None:
+    subject = domains[0]
     tools = subject.toolset.tools
     said = [m for i in range(5) for m in (UserMessage(content=f"{i}?"), AssistantMessage(content=f"{i}."))]
     parent = dialogue(SYSTEM, *said, tasks=1, starts=(1,), stop="user: not done after 5 messages", tools=tools)
-    pipeline = pipeline_of("user_oriented", subjects, Spoiler("user", NEVER_DONE), max_user_turns=2)
-    played = await Rollout(begin(parent, "d", "end", Random(0)), scene_of(pipeline, subject)).play()
+    pipeline = pipeline_of("user_oriented", domains, Spoiler("user", NEVER_DONE), max_user_turns=2)
+    played = await Rollout(apply_start(parent, "d", "end", Random(0)), scene_of(pipeline, subject)).play()
     assert played.stop == "user: not done after 2 messages"
     assert played.messages == parent.messages
 
@@ -269,16 +269,16 @@ async def test_a_simulated_tool_does_not_contradict_what_was_given(given: bool) 
     assert ("shipped" in said) is given
 
 
-def test_branches_of_one_conversation_are_about_the_same(subjects: Subjects, tmp_path: Path) -> None:
+def test_branches_of_one_conversation_are_about_the_same(domains: Subjects, tmp_path: Path) -> None:
     file = tmp_path / "foreign.jsonl"
     talk = [{"role": "user", "content": "Hello"}, {"role": "assistant", "content": "Good day."}]
     file.write_text("".join(json.dumps({"id": f"c{i}", "messages": talk}) + "\n" for i in range(3)))
-    begin_with = beginnings(read_starts(file), inject=True, branches=2)
-    played = play(EXECUTED, subjects, tmp_path / "made", n=6, begin=begin_with)
+    begin_with = start_states(read_starts(file), inject=True, branches=2)
+    played = play(EXECUTED, domains, tmp_path / "made", n=6, apply_start=begin_with)
     assert played.statistics.failed == 0
     dialogues = [*played.accepted, *(r.dialogue for r in played.rejected if r.dialogue)]
     assert {d.provenance["parent"]: d.domain for d in dialogues} == {
-        f"c{i}": subject.domain.name for i, subject in enumerate(subjects)
+        f"c{i}": subject.domain.name for i, subject in enumerate(domains)
     }
     assert len({(d.provenance["parent"], d.domain) for d in dialogues}) == 3
     assert not list(read_jsonl(played.directory / "preferences.jsonl", Preference)), "each asked for something else"
@@ -292,7 +292,7 @@ def test_branches_of_one_conversation_are_about_the_same(subjects: Subjects, tmp
     ],
 )
 def test_what_is_declared_is_what_is_executed(
-    changes: dict[str, Any], why: str, executed: Played, subjects: Subjects, tmp_path: Path
+    changes: dict[str, Any], why: str, executed: Played, domains: Subjects, tmp_path: Path
 ) -> None:
     """A dialogue of a domain that is not there is not played on another one's database."""
     parent = next(d for d in executed.accepted if d.domain == "gym")
@@ -302,17 +302,17 @@ def test_what_is_declared_is_what_is_executed(
         other = unused.model_copy(update={"parameters": {"type": "object", "properties": {}}})
         changes = {"tools": tuple(other if tool is unused else tool for tool in parent.tools)}
     write_jsonl(tmp_path / "x.jsonl", [parent.model_copy(update=changes)])
-    begin_with = beginnings(read_starts(tmp_path / "x.jsonl"))
-    played = play(EXECUTED, subjects, tmp_path / "made", n=1, begin=begin_with)
+    begin_with = start_states(read_starts(tmp_path / "x.jsonl"))
+    played = play(EXECUTED, domains, tmp_path / "made", n=1, apply_start=begin_with)
     (rejection,) = played.rejected
     assert why in rejection.reasons[0]
-    played = play("user_oriented", subjects, tmp_path / "simulated", n=1, begin=begin_with)
+    played = play("user_oriented", domains, tmp_path / "simulated", n=1, apply_start=begin_with)
     assert played.statistics.failed == 0
     assert not any(r.reasons[0].startswith("start:") for r in played.rejected), "any tools can be simulated"
 
 
-def test_gold_calls_without_a_plan_must_work(subjects: Subjects, tmp_path: Path) -> None:
-    gym = next(subject for subject in subjects if subject.domain.name == "gym")
+def test_gold_calls_without_a_plan_must_work(domains: Subjects, tmp_path: Path) -> None:
+    gym = next(subject for subject in domains if subject.domain.name == "gym")
     lines = [
         {
             "domain": "gym",
@@ -327,7 +327,7 @@ def test_gold_calls_without_a_plan_must_work(subjects: Subjects, tmp_path: Path)
     ]
     file = tmp_path / "tasks.jsonl"
     file.write_text("".join(json.dumps(line) + "\n" for line in lines))
-    played = play(EXECUTED, (gym,), tmp_path / "made", n=2, count={1: 1.0}, begin=beginnings(read_starts(file)))
+    played = play(EXECUTED, (gym,), tmp_path / "made", n=2, count={1: 1.0}, apply_start=start_states(read_starts(file)))
     outcomes = {o.dialogue_id[-1]: o for o in read_jsonl(played.directory / "journal.jsonl", Outcome)}
     assert "given task does not hold" not in str(outcomes["0"].reasons)
     assert outcomes["1"].reasons[0].startswith("finished: task_writer: the given task does not hold: call 0")
@@ -337,9 +337,9 @@ def test_gold_calls_without_a_plan_must_work(subjects: Subjects, tmp_path: Path)
 
 
 def test_a_further_given_task_that_does_not_hold_ends_the_dialogue_and_is_counted(
-    subjects: Subjects, tmp_path: Path
+    domains: Subjects, tmp_path: Path
 ) -> None:
-    gym = next(subject for subject in subjects if subject.domain.name == "gym")
+    gym = next(subject for subject in domains if subject.domain.name == "gym")
     tasks = [
         {
             "goal": f"The user wants to delete booking number {number}.",
@@ -350,8 +350,8 @@ def test_a_further_given_task_that_does_not_hold_ends_the_dialogue_and_is_counte
     ]
     file = tmp_path / "tasks.jsonl"
     file.write_text(json.dumps({"domain": "gym", "tasks": tasks}))
-    llm, begin_with = ScriptedLLM(error_rate=0.0), beginnings(read_starts(file))
-    played = play(EXECUTED, (gym,), tmp_path / "made", n=1, count={1: 1.0}, llm=llm, begin=begin_with)
+    llm, begin_with = ScriptedLLM(error_rate=0.0), start_states(read_starts(file))
+    played = play(EXECUTED, (gym,), tmp_path / "made", n=1, count={1: 1.0}, llm=llm, apply_start=begin_with)
     (line,) = played.accepted
     assert (len(line.tasks), line.provenance["tasks_requested"]) == (1, 2)
     assert line.provenance["refused_drafts"] == {"given task not proved": 1}
@@ -361,13 +361,13 @@ def test_a_further_given_task_that_does_not_hold_ends_the_dialogue_and_is_counte
 # What becomes of it.
 
 
-def test_a_conversation_alone_is_nothing_that_validation_could_accept(subjects: Subjects, tmp_path: Path) -> None:
+def test_a_conversation_alone_is_nothing_that_validation_could_accept(domains: Subjects, tmp_path: Path) -> None:
     file = tmp_path / "foreign.jsonl"
     file.write_text(json.dumps({key: LINE[key] for key in ("messages", "tools")}))
     stages = (Validation(votes=1, attempts=1),)
     for name, inject in (("user_oriented", False), (EXECUTED, True)):
-        begin_with = beginnings(read_starts(file), inject=inject)
-        played = play(name, subjects, tmp_path / name, n=1, stages=stages, begin=begin_with)
+        begin_with = start_states(read_starts(file), inject=inject)
+        played = play(name, domains, tmp_path / name, n=1, stages=stages, apply_start=begin_with)
         (rejection,) = played.rejected
         assert rejection.reasons == ("finished: unplayed: 0 of its 0 tasks were played",)
         assert rejection.dialogue
@@ -375,16 +375,16 @@ def test_a_conversation_alone_is_nothing_that_validation_could_accept(subjects: 
         assert rejection.dialogue.verdict.blame is None
 
 
-def test_where_it_comes_from_is_kept(executed: Played, subjects: Subjects, tmp_path: Path) -> None:
+def test_where_it_comes_from_is_kept(executed: Played, domains: Subjects, tmp_path: Path) -> None:
     parent = executed.accepted[0]
     assert parent.provenance["refused_drafts"] is not None
     marked = parent.provenance | {"source": "theirs", "licence": "MIT", "config": "then", "llm": "old"}
     marked |= {"refused_drafts": {"not proved": 99}}
     file = tmp_path / "x.jsonl"
     write_jsonl(file, [parent.model_copy(update={"domain": "elsewhere", "provenance": marked})])
-    begin_with = beginnings(read_starts(file))
+    begin_with = start_states(read_starts(file))
     stages = (Validation(votes=1, attempts=1),)
-    played = play("user_oriented", subjects, tmp_path / "made", n=1, stages=stages, begin=begin_with)
+    played = play("user_oriented", domains, tmp_path / "made", n=1, stages=stages, apply_start=begin_with)
     (line,) = [*played.accepted, *(r.dialogue for r in played.rejected if r.dialogue)]
     kept = ("source", "licence", "parent_config", "parent_llm", "parent", "config", "llm")
     assert [line.provenance[key] for key in kept] == [
@@ -396,7 +396,7 @@ def test_where_it_comes_from_is_kept(executed: Played, subjects: Subjects, tmp_p
 class Unwritable:
     """A stage of somebody's own that makes what no file can hold."""
 
-    async def dialogue(self, dialogue: Dialogue, scene: RolloutContext) -> Dialogue:
+    async def dialogue(self, dialogue: Dialogue, context: RolloutContext) -> Dialogue:
         broken = int(dialogue.dialogue_id[-1]) % 2
         if broken:
             return dialogue.model_copy(update={"provenance": dialogue.provenance | {"mood": "\ud83d"}})
@@ -404,25 +404,25 @@ class Unwritable:
 
 
 class Quoting:
-    async def dialogue(self, dialogue: Dialogue, scene: RolloutContext) -> Dialogue:
+    async def dialogue(self, dialogue: Dialogue, context: RolloutContext) -> Dialogue:
         raise ZeroDivisionError("half a character: \ud83d")
 
 
-def test_what_no_file_can_hold_is_one_dialogues_failure(subjects: Subjects, tmp_path: Path) -> None:
-    played = play("user_oriented", subjects, tmp_path / "a", n=4, stages=(Tasks(), Rollouts(), Unwritable()))
+def test_what_no_file_can_hold_is_one_dialogues_failure(domains: Subjects, tmp_path: Path) -> None:
+    played = play("user_oriented", domains, tmp_path / "a", n=4, stages=(Tasks(), Rollouts(), Unwritable()))
     assert (played.statistics.started, played.statistics.failed) == (4, 2)
     assert [r.reasons[0].startswith("internal: no file can hold the dialogue") for r in played.dead] == [True] * 2
-    played = play("user_oriented", subjects, tmp_path / "b", n=2, stages=(Quoting(),))
+    played = play("user_oriented", domains, tmp_path / "b", n=2, stages=(Quoting(),))
     assert [r.reasons for r in played.dead] == [("internal: ZeroDivisionError: half a character: ?",)] * 2
 
 
 def test_what_goes_on_from_dialogues_is_the_same_bytes_at_any_concurrency(
-    executed: Played, subjects: Subjects, tmp_path: Path
+    executed: Played, domains: Subjects, tmp_path: Path
 ) -> None:
     for at in ("random", "end", 6):
-        begin_with = beginnings(read_starts(executed.directory / "dialogues.jsonl"), at=at, branches=2)
+        begin_with = start_states(read_starts(executed.directory / "dialogues.jsonl"), at=at, branches=2)
         one, other = (
-            play(EXECUTED, subjects, tmp_path / f"{at}-{workers}", n=20, begin=begin_with, concurrency=workers)
+            play(EXECUTED, domains, tmp_path / f"{at}-{workers}", n=20, apply_start=begin_with, concurrency=workers)
             for workers in (1, 16)
         )
         assert files(one.directory) == files(other.directory)

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from core.dialogue import Dialogue, Rubric, Task, Verdict
 from core.messages import AssistantMessage, Message, SystemMessage, ToolCall, ToolMessage, ToolSpec, UserMessage
 from core.settings import UserError
-from generation.start_states.start_states import begin, fork_point, lawful_fork, read_starts
+from generation.start_states.start_states import apply_start, fork_point, lawful_fork, read_starts
 
 FIND = ToolSpec(name="find", description="Find.", parameters={"type": "object"})
 
@@ -102,7 +102,7 @@ def test_no_file_and_nothing_in_it_are_the_users_to_mend(tmp_path: Path, content
 
 
 def test_an_extension_keeps_everything_but_the_verdict(tmp_path: Path) -> None:
-    draft = begin(FINISHED, "new", "end", Random(0))
+    draft = apply_start(FINISHED, "new", "end", Random(0))
     assert draft.messages == FINISHED.messages
     assert (draft.stop, draft.task_starts, draft.verdict) == ("complete", (1, 9), None)
     assert [t.task_id for t in draft.tasks] == ["new/t0", "new/t1"]
@@ -116,7 +116,7 @@ def test_an_extension_keeps_everything_but_the_verdict(tmp_path: Path) -> None:
     [(2, 2, 1), (3, 2, 1), (4, 4, 1), (5, 5, 1), (6, 6, 1), (9, 9, 1), (10, 10, 2), (13, 13, 2), (99, 13, 2)],
 )
 def test_a_fork_stands_where_somebody_is_to_act(at: int, length: int, tasks: int) -> None:
-    draft = begin(FINISHED, "new", at, Random(0))
+    draft = apply_start(FINISHED, "new", at, Random(0))
     assert len(draft.messages) == length
     assert (len(draft.tasks), draft.task_starts) == (tasks, (1, 9)[:tasks])
     assert draft.stop == "open"
@@ -125,13 +125,13 @@ def test_a_fork_stands_where_somebody_is_to_act(at: int, length: int, tasks: int
 @pytest.mark.parametrize("at", [0, 1])
 def test_nothing_is_forked_before_the_first_task(at: int) -> None:
     with pytest.raises(ValueError, match=f"cannot be forked at message {at}"):
-        begin(FINISHED, "new", at, Random(0))
+        apply_start(FINISHED, "new", at, Random(0))
 
 
 def test_what_was_never_played_cannot_be_forked() -> None:
     given_only = FINISHED.model_copy(update={"tasks": (), "task_starts": (), "given": len(FINISHED.messages)})
     with pytest.raises(ValueError, match="nothing was played"):
-        begin(given_only, "new", "random", Random(0))
+        apply_start(given_only, "new", "random", Random(0))
     with pytest.raises(ValueError, match="cannot be forked"):
         lawful_fork(given_only, 5)
 
@@ -147,4 +147,4 @@ def test_an_unfinished_dialogue_goes_on_in_the_middle() -> None:
     stopped = FINISHED.model_copy(
         update={"stop": "user: not done after 12 messages", "messages": FINISHED.messages[:-1]}
     )
-    assert begin(stopped, "new", "end", Random(0)).stop == "open"
+    assert apply_start(stopped, "new", "end", Random(0)).stop == "open"

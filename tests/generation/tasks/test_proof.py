@@ -17,7 +17,7 @@ from core.dialogue import PlannedCall, resolve_arguments
 from core.messages import ToolSpec
 from generation.database.sql_tools import SqlTool
 from generation.environments.sql import SqlDomainEnvironment, SqlEnvironment
-from generation.tasks.mentions import tells
+from generation.tasks.mentions import mentions_value
 from generation.tasks.proof import MAX_TOLD_ROWS, ProofError, Trace, check_trace, execute
 
 INTEGER, STRING = {"type": "integer"}, {"type": "string"}
@@ -57,7 +57,7 @@ INTEGER, STRING = {"type": "integer"}, {"type": "string"}
     ],
 )
 def test_tells(text: str, value: str, told: bool) -> None:
-    assert tells(text, value) is told
+    assert mentions_value(text, value) is told
 
 
 @given(
@@ -68,9 +68,9 @@ def test_tells(text: str, value: str, told: bool) -> None:
 def test_a_number_is_told_by_its_value_however_it_is_grouped(number: int, other: int, after: str) -> None:
     for written in (str(number), f"{number:,}", f"{number}.0", f"{number:,}.00"):
         text = f"We found {written}{after} as of today"
-        assert tells(text, str(number))
-        assert tells(text, repr(float(number)))
-        assert tells(text, str(other)) is (other == number)
+        assert mentions_value(text, str(number))
+        assert mentions_value(text, repr(float(number)))
+        assert mentions_value(text, str(other)) is (other == number)
 
 
 AMOUNT = st.decimals(-99999, 99999, places=2)
@@ -79,8 +79,8 @@ AMOUNT = st.decimals(-99999, 99999, places=2)
 @given(value=AMOUNT, other=AMOUNT)
 def test_amounts_are_told_with_or_without_separators_and_zeros(value: Decimal, other: Decimal) -> None:
     for written in (f"{value}", f"{value:,}"):
-        assert tells(f"The total is {written}.", repr(float(value)))
-        assert tells(f"The total is {written}.", repr(float(other))) is (value == other)
+        assert mentions_value(f"The total is {written}.", repr(float(value)))
+        assert mentions_value(f"The total is {written}.", repr(float(other))) is (value == other)
 
 
 WORD = st.text("abcdefgXYZ", min_size=1, max_size=8)
@@ -89,8 +89,8 @@ WORD = st.text("abcdefgXYZ", min_size=1, max_size=8)
 @given(words=st.lists(WORD, min_size=1, max_size=4), before=WORD, after=WORD)
 def test_words_are_told_whole_in_any_case_and_spacing(words: list[str], before: str, after: str) -> None:
     value = " ".join(words)
-    assert tells(f"{before}, {'  '.join(words).swapcase()}; {after}", value)
-    assert not tells(f"{before}{value}{after}", value) or value.casefold() in f"{before} {after}".casefold()
+    assert mentions_value(f"{before}, {'  '.join(words).swapcase()}; {after}", value)
+    assert not mentions_value(f"{before}{value}{after}", value) or value.casefold() in f"{before} {after}".casefold()
 
 
 def test_placeholders_are_filled_from_results_by_kind() -> None:
@@ -141,9 +141,9 @@ TOOLS = (
 def environment(tmp_path: Path) -> Iterator[SqlEnvironment]:
     with closing(sqlite3.connect(tmp_path / "clubs.sqlite")) as connection:
         connection.executescript(CLUBS)
-    world = SqlDomainEnvironment("clubs", tmp_path / "clubs.sqlite", TOOLS)
-    yield world.open()
-    world.close()
+    domain_environment = SqlDomainEnvironment("clubs", tmp_path / "clubs.sqlite", TOOLS)
+    yield domain_environment.open()
+    domain_environment.close()
 
 
 def step(tool: str, /, *tell: str, **arguments: Any) -> PlannedCall:

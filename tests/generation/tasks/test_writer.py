@@ -21,15 +21,15 @@ from tests.generation.helpers.pipeline_runs import Played, Sayer, task_settings
 
 
 @pytest.fixture
-def gym(subjects: tuple[DomainTools, ...]) -> DomainTools:
-    return next(subject for subject in subjects if subject.domain.name == "gym")
+def gym(domains: tuple[DomainTools, ...]) -> DomainTools:
+    return next(subject for subject in domains if subject.domain.name == "gym")
 
 
 @pytest.fixture
 def environment(gym: DomainTools) -> Iterator[Environment]:
-    worlds = SqlEnvironmentFactory()
-    yield worlds.world(gym.toolset, Meter(ScriptedLLM()), "x").open()
-    worlds.close()
+    environments = SqlEnvironmentFactory()
+    yield environments.domain_environment(gym.toolset, Meter(ScriptedLLM()), "x").open()
+    environments.close()
 
 
 @pytest.fixture
@@ -129,7 +129,7 @@ async def test_a_task_must_be_unsolved_in_the_present_state(gym: DomainTools, en
 
 
 async def test_without_execution_a_task_carries_its_plan_but_no_proof(gym: DomainTools, draft: dict[str, Any]) -> None:
-    simulated = SimulatedEnvironmentFactory().world(gym.toolset, Meter(ScriptedLLM()), "d1").open()
+    simulated = SimulatedEnvironmentFactory().domain_environment(gym.toolset, Meter(ScriptedLLM()), "d1").open()
     task = await writer(Sayer([json.dumps(draft)]), gym, 1).write(simulated)
     assert task.plan
     assert not task.gold_calls

@@ -131,10 +131,10 @@ def test_reasoning_is_not_shown_to_the_judge() -> None:
         ([VALID, "?", "?"], "invalid"),
     ],
 )
-async def test_the_majority_decides_and_half_is_none(cast: list[str], verdict: str) -> None:
-    judgment, _, _ = await ask(*cast, votes=len(cast))
+async def test_the_majority_decides_and_half_is_none(models: list[str], verdict: str) -> None:
+    judgment, _, _ = await ask(*models, votes=len(models))
     assert judgment.judgment == verdict
-    assert judgment.votes == tuple("valid" if text == VALID else "invalid" for text in cast)
+    assert judgment.votes == tuple("valid" if text == VALID else "invalid" for text in models)
 
 
 VOTE = st.builds(
@@ -146,11 +146,11 @@ VOTE = st.builds(
 
 
 @given(st.lists(VOTE, min_size=1, max_size=7))
-def test_the_chosen_vote_is_a_real_one_of_the_majority(cast: list[Judgment]) -> None:
-    found = majority(cast)
-    valid = sum(vote.judgment == "valid" for vote in cast)
-    assert (found.judgment == "valid") is (valid > len(cast) - valid)
-    agreeing = [vote for vote in cast if vote.judgment == found.judgment]
+def test_the_chosen_vote_is_a_real_one_of_the_majority(models: list[Judgment]) -> None:
+    found = majority(models)
+    valid = sum(vote.judgment == "valid" for vote in models)
+    assert (found.judgment == "valid") is (valid > len(models) - valid)
+    agreeing = [vote for vote in models if vote.judgment == found.judgment]
     assert found.model_copy(update={"votes": ()}) in agreeing
     assert (found.blame == "judge") is all(vote.blame == "judge" for vote in agreeing), "a readable one comes first"
 

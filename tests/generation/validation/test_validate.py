@@ -28,36 +28,36 @@ from tests.generation.helpers.pipeline_runs import Played, Spoiler, saying
 
 
 @pytest.fixture(scope="module")
-def worlds(subjects: tuple[DomainTools, ...]) -> Iterator[dict[str, DomainEnvironment]]:
+def environments(domains: tuple[DomainTools, ...]) -> Iterator[dict[str, DomainEnvironment]]:
     open_worlds = SqlEnvironmentFactory()
-    yield {s.domain.name: open_worlds.world(s.toolset, Meter(ScriptedLLM()), "x") for s in subjects}
+    yield {s.domain.name: open_worlds.domain_environment(s.toolset, Meter(ScriptedLLM()), "x") for s in domains}
     open_worlds.close()
 
 
-async def verdict_on(dialogue: Dialogue, world: DomainEnvironment) -> Verdict:
-    verdict = (await validate(dialogue, world, Meter(ScriptedLLM()), True)).verdict
+async def verdict_on(dialogue: Dialogue, domain_environment: DomainEnvironment) -> Verdict:
+    verdict = (await validate(dialogue, domain_environment, Meter(ScriptedLLM()), True)).verdict
     assert verdict
     return verdict
 
 
-async def same_states(one: Dialogue, other: Dialogue, world: DomainEnvironment) -> bool:
+async def same_states(one: Dialogue, other: Dialogue, domain_environment: DomainEnvironment) -> bool:
     """Whether their tasks end in the same states."""
-    return (await replay(one, world)).hashes == (await replay(other, world)).hashes
+    return (await replay(one, domain_environment)).hashes == (await replay(other, domain_environment)).hashes
 
 
 async def test_undisturbed_dialogues_pass_and_replay_to_their_hash(
-    executed: Played, worlds: dict[str, DomainEnvironment]
+    executed: Played, environments: dict[str, DomainEnvironment]
 ) -> None:
     assert len(executed.accepted) >= 20
     for dialogue in executed.accepted:
-        world = worlds[dialogue.domain]
-        case = await enact(dialogue, world)
+        domain_environment = environments[dialogue.domain]
+        case = await enact(dialogue, domain_environment)
         assert case.messages == dialogue.messages, "the recorded results are the real ones"
         assert case.state == dialogue.state
-        again = await replay(dialogue, world)
+        again = await replay(dialogue, domain_environment)
         assert (again.proof, again.faithful) == (dialogue.state, True)
         assert again.hashes[-1] == again.proof.final_hash
-        verdict = await verdict_on(case, world)
+        verdict = await verdict_on(case, domain_environment)
         assert verdict.accepted, verdict.reasons
         assert {check.name.split()[0] for check in verdict.checks} == {
             "finished",
@@ -77,18 +77,18 @@ async def test_the_diff_says_what_changed_and_nothing_without_changes(executed: 
 
 
 async def test_a_dropped_change_is_missed_in_the_state_of_its_task(
-    executed: Played, worlds: dict[str, DomainEnvironment]
+    executed: Played, environments: dict[str, DomainEnvironment]
 ) -> None:
     tried = 0
     for dialogue in executed.accepted:
-        world = worlds[dialogue.domain]
-        for position in await single_changes(dialogue, world):
+        domain_environment = environments[dialogue.domain]
+        for position in await single_changes(dialogue, domain_environment):
             lines = lines_of(dialogue)
             task = lines[position][1]
-            case = await enact(with_lines(dialogue, lines[:position] + lines[position + 2 :]), world)
-            if await same_states(case, dialogue, world):
+            case = await enact(with_lines(dialogue, lines[:position] + lines[position + 2 :]), domain_environment)
+            if await same_states(case, dialogue, domain_environment):
                 continue  # a slip that was put right later: without it the dialogue is only shorter
-            verdict = await verdict_on(case, world)
+            verdict = await verdict_on(case, domain_environment)
             assert not verdict.accepted
             assert f"state of task {task}" in {check.name for check in verdict.checks if not check.passed}
             tried += 1
@@ -96,26 +96,30 @@ async def test_a_dropped_change_is_missed_in_the_state_of_its_task(
 
 
 async def test_a_dropped_change_in_the_record_alone_does_not_replay(
-    executed: Played, worlds: dict[str, DomainEnvironment]
+    executed: Played, environments: dict[str, DomainEnvironment]
 ) -> None:
     tried = 0
     for dialogue in executed.accepted:
-        world = worlds[dialogue.domain]
-        for position in (await single_changes(dialogue, world))[-1:]:
+        domain_environment = environments[dialogue.domain]
+        for position in (await single_changes(dialogue, domain_environment))[-1:]:
             lines = lines_of(dialogue)
-            verdict = await verdict_on(with_lines(dialogue, lines[:position] + lines[position + 2 :]), world)
+            verdict = await verdict_on(
+                with_lines(dialogue, lines[:position] + lines[position + 2 :]), domain_environment
+            )
             assert verdict.checks[-1].name == "replay"
             assert not verdict.checks[-1].passed
             tried += 1
     assert tried >= 5
 
 
-async def test_a_changed_argument_is_seen_in_the_state(executed: Played, worlds: dict[str, DomainEnvironment]) -> None:
+async def test_a_changed_argument_is_seen_in_the_state(
+    executed: Played, environments: dict[str, DomainEnvironment]
+) -> None:
     """The right tool on the row next to the right one."""
     tried = 0
     for dialogue in executed.accepted:
-        world = worlds[dialogue.domain]
-        for position in await single_changes(dialogue, world):
+        domain_environment = environments[dialogue.domain]
+        for position in await single_changes(dialogue, domain_environment):
             call = call_of(dialogue.messages[position])
             if not call.name.startswith(("update_", "delete_")):
                 continue
@@ -123,20 +127,22 @@ async def test_a_changed_argument_is_seen_in_the_state(executed: Played, worlds:
             lines = lines_of(dialogue)
             other = ToolCall.make(call.id, call.name, call.parsed() | {key: value + 1 if value < 3 else value - 1})
             lines[position] = (with_call(lines[position][0], other), lines[position][1])
-            case = await enact(with_lines(dialogue, lines), world)
-            if await same_states(case, dialogue, world):
+            case = await enact(with_lines(dialogue, lines), domain_environment)
+            if await same_states(case, dialogue, domain_environment):
                 continue
-            verdict = await verdict_on(case, world)
+            verdict = await verdict_on(case, domain_environment)
             assert any(reason.startswith(f"state of task {lines[position][1]}") for reason in verdict.reasons)
             tried += 1
     assert tried >= 5
 
 
-async def test_an_extra_change_is_seen_in_the_state(executed: Played, worlds: dict[str, DomainEnvironment]) -> None:
+async def test_an_extra_change_is_seen_in_the_state(
+    executed: Played, environments: dict[str, DomainEnvironment]
+) -> None:
     tried = 0
     for dialogue in executed.accepted:
-        world = worlds[dialogue.domain]
-        for position in await single_changes(dialogue, world):
+        domain_environment = environments[dialogue.domain]
+        for position in await single_changes(dialogue, domain_environment):
             call = call_of(dialogue.messages[position])
             if not call.name.startswith("create_"):
                 continue
@@ -147,27 +153,31 @@ async def test_an_extra_change_is_seen_in_the_state(executed: Played, worlds: di
                 (with_call(message, again), task),
                 (ToolMessage(tool_call_id="again", content=""), task),
             ]
-            case = await enact(with_lines(dialogue, lines[: position + 2] + extra + lines[position + 2 :]), world)
-            verdict = await verdict_on(case, world)
+            case = await enact(
+                with_lines(dialogue, lines[: position + 2] + extra + lines[position + 2 :]), domain_environment
+            )
+            verdict = await verdict_on(case, domain_environment)
             assert any(reason.startswith(f"state of task {task}") for reason in verdict.reasons)
             tried += 1
     assert tried >= 3
 
 
-async def test_a_forged_tool_result_does_not_replay(executed: Played, worlds: dict[str, DomainEnvironment]) -> None:
+async def test_a_forged_tool_result_does_not_replay(
+    executed: Played, environments: dict[str, DomainEnvironment]
+) -> None:
     for dialogue in executed.accepted:
         position = next(i for i, m in enumerate(dialogue.messages) if isinstance(m, ToolMessage))
         forged = list(dialogue.messages)
         forged[position] = forged[position].model_copy(update={"content": forged[position].content + " "})
         case = dialogue.model_copy(update={"messages": tuple(forged)})
-        verdict = await verdict_on(case, worlds[dialogue.domain])
+        verdict = await verdict_on(case, environments[dialogue.domain])
         assert [check.name for check in verdict.checks if not check.passed] == ["replay"]
         assert verdict.blame == "tool"
-        assert not (await replay(case, worlds[dialogue.domain])).faithful
+        assert not (await replay(case, environments[dialogue.domain])).faithful
 
 
 async def test_a_value_that_was_looked_up_but_not_told_is_missed(
-    executed: Played, worlds: dict[str, DomainEnvironment]
+    executed: Played, environments: dict[str, DomainEnvironment]
 ) -> None:
     tried = 0
     for dialogue in executed.accepted:
@@ -184,7 +194,7 @@ async def test_a_value_that_was_looked_up_but_not_told_is_missed(
                 else (m, n)
                 for m, n in lines_of(dialogue)
             ]
-            verdict = await verdict_on(with_lines(dialogue, lines), worlds[dialogue.domain])
+            verdict = await verdict_on(with_lines(dialogue, lines), environments[dialogue.domain])
             (reason,) = verdict.reasons
             assert reason.startswith(f"told in task {number}: never told: ")
             assert value in reason
@@ -235,7 +245,7 @@ def rename(name: str) -> Callable[[list[Line]], list[Line]]:
     ],
 )
 async def test_unlawful_transcripts_are_rejected_before_anything_is_run(
-    executed: Played, worlds: dict[str, DomainEnvironment], break_it: Callable[[list[Line]], list[Line]], why: str
+    executed: Played, environments: dict[str, DomainEnvironment], break_it: Callable[[list[Line]], list[Line]], why: str
 ) -> None:
     # Dialogues whose first call stands alone, so that dropping its answer leaves it open.
     dialogues = [
@@ -246,40 +256,40 @@ async def test_unlawful_transcripts_are_rejected_before_anything_is_run(
         broken = with_lines(dialogue, break_it(lines_of(dialogue))).model_copy(
             update={"task_starts": dialogue.task_starts}
         )
-        verdict = await verdict_on(broken, worlds[dialogue.domain])
+        verdict = await verdict_on(broken, environments[dialogue.domain])
         assert len(verdict.reasons) == 1
         assert re.match(why, verdict.reasons[0]), verdict.reasons
         assert not verdict.judgments
 
 
 async def test_a_task_index_that_does_not_fit_is_unlawful(
-    executed: Played, worlds: dict[str, DomainEnvironment]
+    executed: Played, environments: dict[str, DomainEnvironment]
 ) -> None:
     dialogue = next(d for d in executed.accepted if len(d.tasks) > 1)
     broken = dialogue.model_copy(update={"task_starts": dialogue.task_starts[::-1]})
-    verdict = await verdict_on(broken, worlds[dialogue.domain])
+    verdict = await verdict_on(broken, environments[dialogue.domain])
     assert verdict.reasons[0].startswith("contract: task_starts")
 
 
 async def test_what_was_not_played_is_neither_accepted_nor_the_agents_fault(
-    executed: Played, worlds: dict[str, DomainEnvironment]
+    executed: Played, environments: dict[str, DomainEnvironment]
 ) -> None:
     dialogue = next(d for d in executed.accepted if len(d.tasks) > 1)
     count = len(dialogue.tasks)
     for played, tasks in ((1, dialogue.tasks), (0, dialogue.tasks), (0, ())):
         unplayed = dialogue.model_copy(update={"task_starts": dialogue.task_starts[:played], "tasks": tasks})
-        verdict = await verdict_on(unplayed, worlds[dialogue.domain])
+        verdict = await verdict_on(unplayed, environments[dialogue.domain])
         assert not verdict.accepted
         assert verdict.reasons == (f"finished: unplayed: {played} of its {count if tasks else 0} tasks were played",)
         assert verdict.blame is None
 
 
 async def test_a_dialogue_that_broke_off_is_blamed_on_who_stopped_it(
-    executed: Played, worlds: dict[str, DomainEnvironment]
+    executed: Played, environments: dict[str, DomainEnvironment]
 ) -> None:
     dialogue = executed.accepted[0]
     broken = dialogue.model_copy(update={"messages": dialogue.messages[:4], "stop": "user: left"})
-    verdict = await verdict_on(broken, worlds[dialogue.domain])
+    verdict = await verdict_on(broken, environments[dialogue.domain])
     assert verdict.reasons == ("finished: user: left",)
     assert verdict.blame == "user"
 
@@ -294,13 +304,13 @@ async def test_a_dialogue_that_broke_off_is_blamed_on_who_stopped_it(
     ],
 )
 async def test_the_judge_decides_only_where_nothing_was_executed(
-    executed: Played, worlds: dict[str, DomainEnvironment], answer: str, judgment: str
+    executed: Played, environments: dict[str, DomainEnvironment], answer: str, judgment: str
 ) -> None:
     dialogue = executed.accepted[0]
-    world = worlds[dialogue.domain]
+    domain_environment = environments[dialogue.domain]
     judge = Meter(Spoiler("judge", saying(answer)))
-    beside = (await validate(dialogue, world, judge, True)).verdict
-    alone = (await validate(dialogue, world, judge, False)).verdict
+    beside = (await validate(dialogue, domain_environment, judge, True)).verdict
+    alone = (await validate(dialogue, domain_environment, judge, False)).verdict
     assert beside
     assert alone
     assert beside.accepted

@@ -27,7 +27,7 @@ from inspect_evals.tau2.retail.tools import get_retail_tools
 from inspect_evals.tau2.telecom.TelecomAgentTools import TelecomAgentTools
 from inspect_evals.tau2.utils import TAU2_DATA_DIR, get_pydantic_hash
 
-from evaluation.tau2.inspect_worker.databases import CopyOnReadDict, lend_databases, read
+from evaluation.tau2.inspect_worker.databases import CopyOnReadDict, install_copy_on_read, read
 from evaluation.tau2.tasks import tasks
 
 Calls = list[dict[str, Any]]
@@ -38,7 +38,7 @@ STOCK_LOAD = DB.__dict__["load"]
 
 @pytest.fixture
 def lending() -> Iterator[None]:
-    lend_databases()
+    install_copy_on_read()
     yield
     DB.load = STOCK_LOAD
 
@@ -91,7 +91,7 @@ async def test_rewards_are_those_of_the_stock_database(domain: str, task: str) -
     for name, calls in variants(gold(domain, task)).items():
         DB.load = STOCK_LOAD
         stock[name] = await reward(domain, task, calls)
-        lend_databases()
+        install_copy_on_read()
         ours[name] = await reward(domain, task, calls)
         DB.load = STOCK_LOAD
     assert ours == stock

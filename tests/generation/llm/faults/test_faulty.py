@@ -216,37 +216,37 @@ def faulty(shares: dict[str, float], seed: int = 0, **more: Any) -> FaultyLLM:
 @pytest.mark.parametrize("kind", [*KINDS, "together"])
 @pytest.mark.parametrize("name", PIPELINES)
 def test_each_fault_strikes_and_every_dialogue_is_accounted_for(
-    name: str, kind: str, subjects: Subjects, tmp_path: Path
+    name: str, kind: str, domains: Subjects, tmp_path: Path
 ) -> None:
     shares = ALL if kind == "together" else {kind: 0.2}
-    played = play_with_faults(name, subjects, tmp_path, n=5, llm=faulty(shares))
+    played = play_with_faults(name, domains, tmp_path, n=5, llm=faulty(shares))
     assert adds_up(played, 5)
     assert set(struck(played)) == (set(KINDS) if kind == "together" else {kind})
     harmless = kind in SERVER
     assert played.statistics.failed == played.statistics.lost
     if harmless:
-        plain = play_with_faults(name, subjects, tmp_path / "plain", n=5)
+        plain = play_with_faults(name, domains, tmp_path / "plain", n=5)
         assert [d.messages for d in played.accepted] == [d.messages for d in plain.accepted], "asked again, all is well"
 
 
 @pytest.mark.parametrize("name", PIPELINES)
-def test_the_same_seed_gives_the_same_files_at_any_concurrency(name: str, subjects: Subjects, tmp_path: Path) -> None:
+def test_the_same_seed_gives_the_same_files_at_any_concurrency(name: str, domains: Subjects, tmp_path: Path) -> None:
     shares = ALL | {"error": 0.3, "timeout": 0.3}
     one, many = (
         play_with_faults(
-            name, subjects, tmp_path / str(workers), n=6, llm=faulty(shares, retries=4), concurrency=workers
+            name, domains, tmp_path / str(workers), n=6, llm=faulty(shares, retries=4), concurrency=workers
         )
         for workers in (1, 16)
     )
     assert files(one.directory) == files(many.directory)
     assert one.statistics.lost, "some could not be reached"
     other = FaultyLLM(ScriptedLLM(), shares, seed=1, slow_s=0.0, retries=4)
-    assert files(play_with_faults(name, subjects, tmp_path / "other", n=6, llm=other).directory) != files(one.directory)
+    assert files(play_with_faults(name, domains, tmp_path / "other", n=6, llm=other).directory) != files(one.directory)
 
 
-def test_dialogues_that_lost_their_model_say_so(subjects: Subjects, tmp_path: Path) -> None:
+def test_dialogues_that_lost_their_model_say_so(domains: Subjects, tmp_path: Path) -> None:
     llm = faulty({"error": 0.02}, retries=0)
-    played = play_with_faults("user_oriented_exec", subjects, tmp_path, n=20, llm=llm)
+    played = play_with_faults("user_oriented_exec", domains, tmp_path, n=20, llm=llm)
     lost = [letter for letter in played.dead if letter.lost]
     assert adds_up(played, 20)
     assert 3 < len(lost) == played.statistics.lost < 17
@@ -255,9 +255,9 @@ def test_dialogues_that_lost_their_model_say_so(subjects: Subjects, tmp_path: Pa
 
 
 @pytest.mark.parametrize(("role", "kind"), [("user", "empty"), ("agent", "unclosed"), ("agent", "truncated")])
-def test_whose_answers_are_hopeless_is_to_blame(role: Role, kind: str, subjects: Subjects, tmp_path: Path) -> None:
+def test_whose_answers_are_hopeless_is_to_blame(role: Role, kind: str, domains: Subjects, tmp_path: Path) -> None:
     llm = faulty({kind: 1.0}, roles=[role])
-    played = play_with_faults("user_oriented_exec", subjects, tmp_path, n=3, llm=llm)
+    played = play_with_faults("user_oriented_exec", domains, tmp_path, n=3, llm=llm)
     assert played.statistics.blame == {role: 3}
 
 
