@@ -19,6 +19,7 @@ from typing import Literal
 from pydantic import Field
 from rich.console import Console
 
+from core.processes import log_tail, start_supervised
 from core.settings import Settings, UserError
 
 HOST = "127.0.0.1"
@@ -151,18 +152,10 @@ def free_ports(count: int, first: int = 0) -> tuple[int, ...]:
 
 @contextmanager
 def _supervised(server: Server) -> Iterator[subprocess.Popen[bytes]]:
-    """The server's process under core.supervisor, in a session of its own so that a Ctrl-C reaches only us."""
+    """The server's process under a supervisor (core.processes)."""
     server.log.parent.mkdir(parents=True, exist_ok=True)
-    supervisor = [sys.executable, "-m", "core.supervisor", str(os.getpid()), str(GRACE_S)]
     with server.log.open("wb") as log:
-        engine = subprocess.Popen(
-            [*supervisor, *server.command],
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            env=os.environ | server.environment,
-            start_new_session=True,
-        )
+        engine = start_supervised(server.command, log, GRACE_S, server.environment)
     try:
         yield engine
     finally:
@@ -178,8 +171,7 @@ def _ready(server: Server) -> bool:
 
 
 def _tail(log: Path) -> str:
-    lines = log.read_text(errors="replace").splitlines()[-TAIL_LINES:]
-    return "\n".join([f"the end of its log {log}:", *lines])
+    return f"the end of its log {log}:\n{log_tail(log, TAIL_LINES)}"
 
 
 def _vllm(model: str | Path, name: str, settings: EngineSettings, port: int, gpus: Sequence[str], logs: Path) -> Server:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from core.processes import log_tail, start_supervised
 from core.settings import UserError
 
 POLL_S = 0.5
@@ -28,16 +28,8 @@ def run_worker(
     It ends when we do, even by kill -9. Raises HarnessError if it ends with a code other than 0.
     """
     log.parent.mkdir(parents=True, exist_ok=True)
-    supervisor = [sys.executable, "-m", "core.supervisor", str(os.getpid()), str(GRACE_S)]
     with log.open("ab") as output:
-        process = subprocess.Popen(
-            [*supervisor, *command],
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            env=os.environ | _common() | dict(environment),
-            start_new_session=True,
-        )
+        process = start_supervised(command, output, GRACE_S, _common() | dict(environment))
     try:
         while _wait(process) is None:
             tick()
@@ -46,7 +38,7 @@ def run_worker(
         process.wait()
     tick()
     if process.returncode:
-        tail = "\n".join(log.read_text(errors="replace").splitlines()[-TAIL_LINES:])
+        tail = log_tail(log, TAIL_LINES)
         raise HarnessError(f"{command[0]} ended with code {process.returncode}; the end of {log}:\n{tail}")
 
 

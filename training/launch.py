@@ -5,15 +5,15 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import torch
 
 from core.journal import write_atomically
+from core.processes import log_tail, start_supervised
 from core.settings import UserError
 from training.nodes import Nodes
 from training.run_layout import LOG, METRICS, newest_checkpoint, step_of
@@ -35,7 +35,7 @@ def run_workers(directory: Path, processes: int, nodes: Nodes, report: Report) -
     agents: list[subprocess.Popen[bytes]] = []
     with log.open("ab") as output:
         for command in (nodes.agent(0, processes, program), *nodes.remote(processes, program, os.environ)):
-            agents.append(_start(command, output))
+            agents.append(start_supervised(command, output, GRACE_S))
     try:
         codes: list[int | None] = [None]
         # Where one agent has failed the others only wait for it.
@@ -49,9 +49,9 @@ def run_workers(directory: Path, processes: int, nodes: Nodes, report: Report) -
         for agent in agents:
             agent.wait()
     if code := next(filter(None, codes), 0):
-        tail = "\n".join(log.read_text(errors="replace").splitlines()[-TAIL_LINES:])
         raise UserError(
-            f"training ended with code {code}; the same command goes on from the last checkpoint. The end of {log}:\n{tail}"
+            f"training ended with code {code}; the same command goes on from the last checkpoint. "
+            f"The end of {log}:\n{log_tail(log, TAIL_LINES)}"
         )
 
 
@@ -59,7 +59,9 @@ def join_run(directory: Path, processes: int, nodes: Nodes) -> None:
     """Take part as a node that is not the first in the training that it has announced. Raises UserError if that fails."""
     log = directory / f"{LOG}.{nodes.rank}"
     with log.open("ab") as output:
-        agent = _start(nodes.agent(nodes.rank, processes, ["-m", "training.worker", str(directory)]), output)
+        agent = start_supervised(
+            nodes.agent(nodes.rank, processes, ["-m", "training.worker", str(directory)]), output, GRACE_S
+        )
     try:
         code = agent.wait()
     finally:
@@ -67,17 +69,6 @@ def join_run(directory: Path, processes: int, nodes: Nodes) -> None:
         agent.wait()
     if code:
         raise UserError(f"training ended with code {code} on node {nodes.rank}; its words are in {log}")
-
-
-def _start(command: list[str], output: IO[bytes]) -> subprocess.Popen[bytes]:
-    supervisor = [sys.executable, "-m", "core.supervisor", str(os.getpid()), str(GRACE_S)]
-    return subprocess.Popen(
-        [*supervisor, *command],
-        stdin=subprocess.DEVNULL,
-        stdout=output,
-        stderr=subprocess.STDOUT,
-        start_new_session=True,
-    )
 
 
 def set_environment(processes: int) -> None:

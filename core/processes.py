@@ -1,9 +1,10 @@
-"""Run a command as a process group that outlives neither its parent nor a SIGTERM.
+"""Start commands that never outlive us, and quote the end of their logs.
 
-    python -m core.supervisor PARENT_PID GRACE_SECONDS COMMAND …
+    python -m core.processes PARENT_PID GRACE_SECONDS COMMAND …
 
-A context manager alone cannot stop an engine whose owner dies by kill -9. This small process can: it watches its parent,
-and on the parent's death, on SIGTERM or when the command ends, it ends the command's whole group, politely at first.
+A context manager alone cannot stop a process whose owner is killed with SIGKILL. This module, run as a small supervisor
+process, can: it watches its parent, and when the parent dies, on SIGTERM, or when the command ends, it stops the
+command's whole process group: SIGTERM first, SIGKILL after the grace period.
 """
 
 from __future__ import annotations
@@ -14,9 +15,34 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import IO
 
 POLL_S = 0.2
+
+
+def start_supervised(
+    command: Sequence[str | Path], output: IO[bytes], grace_s: float, environment: Mapping[str, str] | None = None
+) -> subprocess.Popen[bytes]:
+    """Start `command` under a supervisor, with `environment` added to ours; stdout and stderr go to `output`.
+
+    It runs in its own session, so Ctrl-C reaches only us, and it stops when we die. `terminate` stops it after at most
+    `grace_s` seconds.
+    """
+    return subprocess.Popen(
+        [sys.executable, "-m", "core.processes", str(os.getpid()), str(grace_s), *command],
+        stdin=subprocess.DEVNULL,
+        stdout=output,
+        stderr=subprocess.STDOUT,
+        env=os.environ | dict(environment or {}),
+        start_new_session=True,
+    )
+
+
+def log_tail(log: Path, lines: int) -> str:
+    """The last `lines` lines of a log."""
+    return "\n".join(log.read_text(errors="replace").splitlines()[-lines:])
 
 
 def supervise(parent: int, grace_s: float, command: Sequence[str]) -> int:

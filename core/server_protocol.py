@@ -1,0 +1,44 @@
+"""How every client of ours reads an OpenAI-compatible server: which refusals mean what, how long to wait, how to seed.
+
+Standard library only: BFCL's worker imports it in an environment that has none of our dependencies.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from email.utils import parsedate_to_datetime
+
+TRANSIENT_STATUSES = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})
+"""HTTP status codes after which the same request may succeed later."""
+
+_CONTEXT_EXCEEDED = (
+    "context length",
+    "context_length",
+    "maximum model length",
+    "max_model_len",
+    "contextwindowexceeded",
+)
+
+
+def exceeds_context(refusal: str) -> bool:
+    """Whether the text of a refusal says that the request is longer than the model's context (vLLM, OpenAI, LiteLLM)."""
+    text = refusal.casefold()
+    return any(phrase in text for phrase in _CONTEXT_EXCEEDED)
+
+
+def retry_after_s(header: str) -> float | None:
+    """Seconds to wait according to a Retry-After header, which gives a number of seconds or a date; None for neither."""
+    try:
+        return max(float(header), 0.0)
+    except ValueError:
+        pass
+    try:
+        return max(parsedate_to_datetime(header).timestamp() - time.time(), 0.0)
+    except ValueError:
+        return None
+
+
+def request_seed(seed: int, key: str) -> int:
+    """A 31-bit seed for one request. It depends on the run's seed and the request's key alone, not on order or replica."""
+    return int.from_bytes(hashlib.blake2b(f"{seed}\0{key}".encode(), digest_size=4).digest()) >> 1
