@@ -87,7 +87,7 @@ class EnvironmentFactory(Protocol):
     executable: bool
     engine: str | None
 
-    def domain_environment(self, toolset: Toolset, meter: Meter, dialogue_id: str) -> DomainEnvironment:
+    def for_domain(self, toolset: Toolset, meter: Meter, dialogue_id: str) -> DomainEnvironment:
         """The world in which this dialogue happens; `meter` is there for environments that a model simulates."""
         ...
 

@@ -53,7 +53,7 @@ class SimulatedEnvironmentFactory:
                     f"environment simulated: {name}={value!r} was given; a whole number from {least} is expected"
                 )
 
-    def domain_environment(self, toolset: Toolset, meter: Meter, dialogue_id: str) -> SimulatedDomainEnvironment:
+    def for_domain(self, toolset: Toolset, meter: Meter, dialogue_id: str) -> SimulatedDomainEnvironment:
         return SimulatedDomainEnvironment(toolset.domain, toolset.tools, meter, dialogue_id, self)
 
     def close(self) -> None:

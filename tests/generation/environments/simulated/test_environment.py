@@ -47,7 +47,7 @@ def environment(*texts: str, dialogue: str = "d", **options: int) -> tuple[Simul
     llm = Sayer(list(texts))
     meter = Meter(llm)
     toolset = Toolset(domain="zoo", description="A zoo.", tools=TOOLS)
-    return SimulatedEnvironmentFactory(**options).domain_environment(toolset, meter, dialogue).open(), llm, meter
+    return SimulatedEnvironmentFactory(**options).for_domain(toolset, meter, dialogue).open(), llm, meter
 
 
 def prompts(llm: Sayer) -> list[str]:
