@@ -1,7 +1,8 @@
 """The environment interface: EnvironmentFactory → DomainEnvironment → Environment.
 
-A factory is one kind of environment (simulated, SQL, τ²) and serves all domains. It opens one DomainEnvironment per domain, with that
-domain's tools and initial state. Each dialogue acts in its own Environment, whose calls no other dialogue sees.
+A factory is one kind of environment (simulated, SQL, τ²) and serves all domains. It opens one DomainEnvironment per
+domain, with that domain's tools and initial state. Each dialogue acts in its own Environment, whose calls no other
+dialogue sees.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from generation.tools.toolset import Toolset
 
 @dataclass(frozen=True)
 class ToolResult:
-    """`content` is the tool message's text, verbatim; `value` the same parsed; `error` marks a call that was refused or failed."""
+    """`content` is the tool message, verbatim; `value` the same parsed; `error` marks a refused or failed call."""
 
     content: str
     value: Any
@@ -38,12 +39,14 @@ class Environment(Protocol):
     executable: bool
 
     async def call(self, name: str, arguments: dict[str, Any], transcript: Sequence[Message] = ()) -> ToolResult:
-        """Run one tool. An invalid call returns a result with `error` and never raises. `transcript` is the dialogue so far, for
-        environments that a model simulates."""
+        """Run one tool. An invalid call returns a result with `error`; it never raises.
+
+        `transcript` is the dialogue so far, for environments that a model simulates.
+        """
         ...
 
     async def retrace(self, calls: Sequence[PastCall]) -> bool:
-        """Repeat recorded calls; False where a result differs from the recorded one. Simulated results are adopted as recorded."""
+        """Repeat recorded calls; False where a result differs. Simulated results are adopted as recorded."""
         ...
 
     def snapshot(self) -> bytes:
@@ -85,13 +88,19 @@ class DomainEnvironment(Protocol):
 
 
 class EnvironmentFactory(Protocol):
-    """One kind of environment. One factory per pipeline; cheap to construct. `engine` is that of the toolsets it can run (None: any)."""
+    """One kind of environment: one factory per pipeline, cheap to construct.
+
+    `engine` is the engine of the toolsets it can run; None: any.
+    """
 
     executable: bool
     engine: str | None
 
     def for_domain(self, toolset: Toolset, meter: Meter, dialogue_id: str) -> DomainEnvironment:
-        """The toolset's domain as this dialogue sees it. `meter` calls the model in environments that a model simulates."""
+        """The toolset's domain as this dialogue sees it.
+
+        `meter` calls the model in environments that a model simulates.
+        """
         ...
 
     def close(self) -> None: ...

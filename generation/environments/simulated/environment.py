@@ -1,4 +1,7 @@
-"""Tools that a model simulates. Nothing is executed, so nothing is proved; a ledger keeps the answers free of contradictions."""
+"""Tools that a model simulates.
+
+Nothing is executed, so nothing is proved; a ledger keeps the answers free of contradictions.
+"""
 
 from __future__ import annotations
 
@@ -85,8 +88,10 @@ class SimulatedDomainEnvironment:
 
 
 class SimulatedEnvironment:
-    """Its state is the calls so far with their answers. Repeating a reading call adds nothing to it unless a change since then may
-    concern that call."""
+    """Its state is the calls so far with their answers.
+
+    Repeating a reading call adds nothing to it, unless a change since then may concern that call.
+    """
 
     executable = False
 
@@ -148,7 +153,7 @@ class SimulatedEnvironment:
 class _SimulatedCall:
     """One tool call, requested from the model until an answer fits.
 
-    `rejected` is the last value that contradicted earlier answers: the next prompt also shows what is known about its records.
+    `rejected` is the last value that contradicted earlier answers; the next prompt shows what is known about its records.
     """
 
     domain_environment: SimulatedDomainEnvironment
@@ -204,7 +209,7 @@ class _SimulatedCall:
 
 
 def read_value(text: str, schema: dict[str, Any] | None) -> Any:
-    """The JSON value in a model's answer: one that fits the schema (without one: an object or array), or {"error": why}.
+    """The JSON value in a model's answer that fits the schema, or {"error": why}; without a schema, an object or array.
 
     Raises ValueError with the reason if nothing in the answer fits.
     """
@@ -237,7 +242,7 @@ def _candidates(text: str, problems: list[str]) -> list[Any]:
 
 
 def _or_error(schema: dict[str, Any] | None) -> dict[str, Any] | None:
-    """The output schema for guided decoding, which also allows an error. Definitions stay at the root, where $refs find them."""
+    """The output schema for guided decoding, extended by {"error": why}. Definitions stay at the root for $refs."""
     if schema is None or schema_error({"error": "x"}, schema) is None:
         return schema
     shared: dict[str, Any] = {key: schema[key] for key in ("$defs", "definitions") if key in schema}

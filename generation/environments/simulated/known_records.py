@@ -1,14 +1,17 @@
 """What simulated tools have stated about each record so far.
 
-A record is an object with its own identifier (`generation.specs.naming`); its facts are its scalar fields. Only names and values
-reveal what a change does, so wherever it may have reached further than it states, facts are forgotten rather than kept wrongly:
+A record is an object with its own identifier (`generation.specs.naming`); its facts are its scalar fields. Only names
+and values reveal what a change does, so wherever it may have reached further than it states, facts are forgotten rather
+than kept wrongly:
 
-- an update sets the fields that its arguments state; the target keeps its other texts but loses numbers, flags, statuses and
-  dates, and every field related by name to an argument;
-- a creation adds a record with its arguments and its answer; the records it names lose numbers, flags, statuses and dates;
+- an update sets the fields that its arguments state; the target keeps its other texts but loses numbers, flags,
+  statuses and dates, and every field related by name to an argument;
+- a creation adds a record with its arguments and its answer; the records it names lose numbers, flags, statuses and
+  dates;
 - a deletion marks its target as missing; records that refer to it are forgotten;
 - any other change (cancel, pay, assign) leaves the records that it names only their names and identifiers;
-- records that refer to a changed one, or that it refers to, lose numbers, flags, statuses, dates and fields related to an argument;
+- records that refer to a changed one, or that it refers to, lose numbers, flags, statuses, dates and fields related to
+  an argument;
 - a change that names no known record may have reached any record of its kind.
 """
 
@@ -33,7 +36,7 @@ _TIME = re.compile(r"\d{4}-\d\d|\d{1,2}:\d\d|\d{1,2}[/.]\d{1,2}[/.]\d{2,4}")
 class KnownRecords:
     """`fields` maps each existing record to its known fields, by key ("order_id=7").
 
-    `missing` are the records that were deleted or not found; `maybe_unlisted` those that a change may have taken off a list.
+    `missing` are records that were deleted or not found, `maybe_unlisted` those that a change may have taken off a list.
 
     >>> known = KnownRecords()
     >>> known.learn([EntityRecord("customer_id=3", {"name": "Ann", "city": "Rome", "points": 40})])
@@ -75,7 +78,7 @@ class KnownRecords:
         self.missing[key] = None
 
     def apply_change(self, change: ToolCallFacts) -> tuple[str, ...]:
-        """Update the facts for a changing call, before its answer is learnt. Returns the records it may have reached."""
+        """Update the facts for a change, before its answer is learnt. Returns the records it may have reached."""
         named = [key for key in self.fields if self._is_named(key, change)]
         linked = self._linked([*change.named_records, *named], change)
         reached = [*change.named_records, *named, *linked]
@@ -105,7 +108,7 @@ class KnownRecords:
                 self.learn([EntityRecord(target, change.stated_fields)])
 
     def _delete(self, keys: Sequence[str]) -> None:
-        """Mark records as missing; `keys[0]` is the target. What belonged to the target may be gone too, so it is forgotten."""
+        """Mark records as missing. What belonged to `keys[0]`, the target, may be gone too: it is forgotten."""
         for key in [
             key for key, fields in self.fields.items() if any(same_record(r, keys[0]) for r in _references(fields))
         ]:
@@ -125,7 +128,10 @@ class KnownRecords:
         )
 
     def _linked(self, named: Sequence[str], change: ToolCallFacts) -> list[str]:
-        """The records that the named ones refer to and, except where a creation only adds to them, those that refer to them."""
+        """The records that the named ones refer to, and those that refer to them.
+
+        A creation only adds to the records it names, so what refers to them stays as it is.
+        """
         referenced = [reference for key in named for reference in _references(self.fields.get(key, {}))]
         referenced += record_keys(change.value, change.kind)
 
@@ -143,8 +149,10 @@ class KnownRecords:
         ]
 
     def _forget(self, key: str, argument_words: Sequence[Words], texts: bool) -> None:
-        """Drop what may have changed: numbers, flags, statuses, dates, fields related to an argument; with `texts` also every
-        field other than names and identifiers."""
+        """Drop numbers, flags, statuses, dates and fields related to an argument.
+
+        With `texts`, drop every field except names and identifiers.
+        """
         others = [words for words in argument_words if not alike(words, kind_of(key))]
 
         def may_have_changed(name: str, value: Any) -> bool:
@@ -174,7 +182,7 @@ def _is_changeable(name: str, value: Any) -> bool:
 
 
 def _argument_words(change: ToolCallFacts) -> list[Words]:
-    """The words of each argument's name, and of the field that an argument names: {"field": "city", "value": "Rome"}."""
+    """The words of each argument's name, and of a field that an argument names: {"field": "city", "value": "Rome"}."""
     field_names = (
         str(value) for name, value in change.stated_fields.items() if snake(name) in {"field", "column", "attribute"}
     )

@@ -1,8 +1,8 @@
 """What simulated tools have answered and changed in a dialogue, so that they never contradict themselves.
 
-The state is the list of calls with their answers; everything else follows from it. An answer contradicts earlier ones where it
-gives a known field another value (`known_records`), names a record that does not exist, finds none although it exists, omits a
-record from a list it belongs to, or returns another record than the one requested.
+The state is the list of calls with their answers; everything else follows from it. An answer contradicts earlier ones
+where it gives a known field another value (`known_records`), names a record that does not exist, finds none although it
+exists, omits a record from a list it belongs to, or returns another record than the one requested.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ class Ledger:
         self.calls.append((name, arguments, content))
 
     def recorded_answer(self, name: str, arguments: dict[str, Any]) -> str | None:
-        """The last answer to the same reading call, unless a later change may concern it or it was a transient error."""
+        """The answer to the same reading call, unless it was a transient error or a later change may concern it."""
         key = json.dumps(arguments, sort_keys=True)
         for position in range(len(self.calls) - 1, -1, -1):
             past_name, past_arguments, content = self.calls[position]
@@ -184,13 +184,16 @@ def _equal(one: Any, other: Any) -> bool:
 
 
 def _rows(value: Any) -> list[Any] | None:
-    """The rows of a list, also of the only list in an object, as in {"orders": […], "total": 2}; None for other answers."""
+    """The rows of a list, or of the only list in an object ({"orders": […], "total": 2}); None for other answers."""
     lists = [part for part in value.values() if isinstance(part, list)] if isinstance(value, dict) else [value]
     return lists[0] if len(lists) == 1 and isinstance(lists[0], list) else None
 
 
 def _field_conflicts(known: KnownRecords, facts: ToolCallFacts) -> Iterator[str]:
-    """Fields that differ from the known ones, or between two parts of the answer itself: `known` grows along the way."""
+    """Fields that differ from the known ones, or between two parts of the answer.
+
+    `known` grows along the way.
+    """
     for record in facts.stated_records:
         kind = kind_of(record.key)
         if record.key in known.missing and record.key not in (facts.target, facts.created_record):

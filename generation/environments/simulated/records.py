@@ -76,7 +76,7 @@ def _keys_in_field(field: str, value: Any, kind: Words) -> Iterator[str]:
 
 
 def _kind_in_field(field: str, kind: Words) -> Words:
-    """The kind of record inside a field: that of the field's name, except that a wrapper such as "results" adds nothing."""
+    """The kind of record inside a field: that of the field's name, or `kind` for a wrapper such as "results"."""
     return kind if snake(field) in WRAPPERS else tuple(singular(snake(field)).split("_"))
 
 
@@ -130,7 +130,7 @@ def records_in_field(field: str, value: Any, kind: Words, row: bool, depth: int)
 
 
 def scalar_fields(value: dict[str, Any], path: str = "", depth: int = 0) -> Iterator[tuple[str, Any]]:
-    """(path, scalar) for every non-null scalar of an object, except fields of the search itself such as rank and score."""
+    """(path, scalar) for every non-null scalar, except fields of the search itself such as rank and score."""
     for field, part in value.items():
         if isinstance(part, dict) and depth < _MAX_DEPTH:
             yield from scalar_fields(part, f"{path}{field}.", depth + 1)

@@ -1,4 +1,4 @@
-"""The current time in a dialogue: as the conversation states it, else drawn once per dialogue (Stage 3, tool simulation)."""
+"""The current time in a dialogue (Stage 3, tool simulation): as stated in the conversation, otherwise drawn."""
 
 from __future__ import annotations
 

@@ -132,7 +132,7 @@ class ToolCallFacts:
 
     @cached_property
     def changed_record(self) -> str | None:
-        """The record that a change is about: the target, or the only one named, as in change_city(customer_id, city)."""
+        """The record that a change is about: the target, or the only record named: change_city(customer_id, city)."""
         return self.target or (self.named_records[0] if len(self.named_records) == 1 else None)
 
     @cached_property
@@ -161,12 +161,12 @@ class ToolCallFacts:
 
     @cached_property
     def fetches_target(self) -> bool:
-        """Whether the call asks for the target itself, as get_order(order_id) does, not for a part or under conditions."""
+        """Whether the call asks for the target itself, unconditionally: get_order(order_id), not get_order_items."""
         return self.target is not None and kind_of(self.target) == self.kind and not self.conditions
 
     @cached_property
     def _acts_on_target(self) -> bool:
-        """Whether the tool's name means the target itself: start_subscription(subscription_id), not add_item_to_cart."""
+        """Whether the name means the target itself: start_subscription(subscription_id), not add_item_to_cart."""
         return self.target is not None and alike(kind_of(self.target), self.kind) and not connected(self.name)
 
     # How the call went.
@@ -244,7 +244,10 @@ class ToolCallFacts:
 
     @cached_property
     def stated_fields(self) -> dict[str, Any]:
-        """The fields that the arguments give a created or updated record: new_email sets email, a wrapped update is unwrapped."""
+        """The fields that the arguments give a created or updated record.
+
+        new_email sets email; an update wrapped in an object is unwrapped.
+        """
         fields: dict[str, Any] = {}
         for name, value in self.arguments.items():
             if isinstance(value, dict) and snake(name) in _UPDATE_WRAPPERS:
@@ -258,8 +261,8 @@ class ToolCallFacts:
     def stated_records(self) -> tuple[EntityRecord, ...]:
         """The records in the answer, with the fields it gives them.
 
-        A read under further conditions says nothing about its target in general; what a changing call reports about itself,
-        such as "success", says nothing about the record.
+        A read under further conditions says nothing about its target in general; what a changing call reports about
+        itself, such as "success", says nothing about the record.
         """
         if self.error:
             return ()
