@@ -36,7 +36,7 @@ _TIME = re.compile(r"\d{4}-\d\d|\d{1,2}:\d\d|\d{1,2}[/.]\d{1,2}[/.]\d{2,4}")
 class KnownRecords:
     """`fields` maps each existing record to its known fields, by key ("order_id=7").
 
-    `missing` are records that were deleted or not found, `maybe_unlisted` those that a change may have taken off a list.
+    `missing` are records deleted or not found, `maybe_unlisted` those that a change may have taken off a list.
 
     >>> known = KnownRecords()
     >>> known.learn([EntityRecord("customer_id=3", {"name": "Ann", "city": "Rome", "points": 40})])

@@ -296,7 +296,7 @@ def test_invalid_settings_say_what_is_expected(options: dict[str, Any], expected
 
 
 def test_an_unknown_setting_is_named() -> None:
-    with pytest.raises(UserError, match="'environment.attempt'; did you mean 'attempts'"):
+    with pytest.raises(UserError, match=r"'environment\.attempt'; did you mean 'attempts'"):
         SimulatedEnvironmentFactory(attempt=3)
 
 
