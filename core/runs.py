@@ -16,7 +16,8 @@ from typing import IO, Any, Literal
 
 from pydantic import Field
 
-from core.journal import RecordError, write_json
+from core.files import write_json
+from core.journal import RecordError
 from core.messages import Frozen
 from core.settings import UserError
 

@@ -12,7 +12,7 @@ from rich.progress import track
 from rich.table import Table
 
 from core.console import stage_console
-from core.journal import writing
+from core.files import writing
 from core.runs import open_run, sha256
 from core.settings import UserError, typed
 from generation.convert.base import Conversion, ConvertSettings

@@ -7,7 +7,7 @@ from omegaconf import DictConfig
 from rich.console import Console
 
 from core.console import LOG_WIDTH, stage_console
-from core.journal import write_json
+from core.files import write_json
 from core.runs import open_run, sha256
 from core.settings import typed
 from core.tracking import Tracker

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from rich.table import Table
 
 from core.console import stage_console
-from core.journal import write_json
+from core.files import write_json
 from core.settings import UserError, closest
 from evaluation.known_answers import bfcl_check, tau2_check
 from evaluation.known_answers.check import KnownSettings, Row

@@ -11,7 +11,7 @@ from rich import box
 from rich.table import Table
 
 from core.console import stage_console
-from core.journal import write_json
+from core.files import write_json
 from core.runs import open_run
 from core.settings import typed
 from generation.plan import Estimate, PlannedSettings, estimates

@@ -10,7 +10,7 @@ from omegaconf import DictConfig
 from rich.console import Console
 
 from core.console import stage_console
-from core.journal import write_json
+from core.files import write_json
 from core.runs import latest, open_run, read_manifest, sha256
 from core.settings import UserError, typed
 from core.tracking import Tracker

@@ -8,7 +8,7 @@ from typing import Annotated
 
 from pydantic import BeforeValidator
 
-from core.journal import write_atomically, write_json
+from core.files import write_atomically, write_json
 from core.runs import read_manifest
 from core.settings import Settings
 from evaluation.reports.benchmark_tables import heldout_table, table_2, table_3

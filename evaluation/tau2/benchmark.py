@@ -18,7 +18,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from core.journal import write_json
+from core.files import write_json
 from core.settings import UserError, typed
 from evaluation.benchmark import Context
 from evaluation.endpoint import Endpoint

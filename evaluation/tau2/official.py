@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from core.journal import write_atomically
+from core.files import write_atomically
 from core.settings import UserError
 from evaluation.endpoint import Endpoint
 from evaluation.tau2.settings import OfficialSettings, Tau2Request

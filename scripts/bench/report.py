@@ -14,7 +14,7 @@ from typing import Any, Literal, TypeVar
 from rich.table import Table
 
 from core.console import stage_console
-from core.journal import write_json
+from core.files import write_json
 from core.messages import Frozen
 from core.settings import Settings, UserError, typed
 from scripts.launch import clear_errors
