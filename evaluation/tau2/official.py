@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from core.journal import write_atomically
+from core.server_protocol import exceeds_context
 from core.settings import UserError
 from evaluation.endpoint import Endpoint
 from evaluation.tau2.settings import OfficialSettings, Tau2Request
@@ -29,7 +30,6 @@ JUDGE = "gpt-4.1-2025-04-14"
 JUDGED = ("retail",)
 NOWHERE = "http://127.0.0.1:9/v1"
 ENDS = {"user_stop": "stop", "agent_stop": "stop"}
-TOO_LONG = ("context length", "maximum model length", "context_length_exceeded", "ContextWindowExceeded")
 
 
 def check(official: OfficialSettings, tasks: Mapping[str, Sequence[str]]) -> None:
@@ -181,7 +181,7 @@ def record(simulation: Mapping[str, Any], request: Tau2Request, domain: str) -> 
     error = None
     if reason == "infrastructure_error" or reward is None:
         error = str((simulation.get("info") or {}).get("error") or f"{reason}, without a reward")
-    if error and "hosted_vllm" in error.lower() and any(mark in error for mark in TOO_LONG):
+    if error and "hosted_vllm" in error.lower() and exceeds_context(error):
         error, reason, reward = None, "context_length", {"reward": 0.0}
     replies = [message for message in simulation.get("messages") or () if message["role"] == "assistant"]
     usage = [message["usage"] for message in replies if message.get("usage")]

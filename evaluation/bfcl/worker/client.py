@@ -11,18 +11,15 @@ import random
 import threading
 import time
 from dataclasses import dataclass
-from email.utils import parsedate_to_datetime
 
 import httpx
 
+from core.server_protocol import TRANSIENT_STATUSES, exceeds_context, retry_after_s
 from evaluation.bfcl.worker.tool_calls import JsonObject
 
 BACKOFF_S = 0.5
 LONGEST_PAUSE_S = 20.0
-LONGEST_BIDDEN_PAUSE_S = 60.0
-TOO_LONG = ("context length", "maximum model length", "context_length_exceeded")
-PASSING = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})
-"""HTTP codes of a server that may answer the same request later."""
+LONGEST_REQUESTED_PAUSE_S = 60.0
 BUSY = frozenset({429, 503})
 """Codes whose Retry-After says when."""
 
@@ -78,23 +75,23 @@ class Client:
         deadline = time.monotonic() + self._limits.timeout_s
         failures = 0
         while True:
-            bidden = None
+            requested_pause = None
             try:
                 status, raw, headers = self._sent(content, request_id)
             except (httpx.HTTPError, httpx.InvalidURL, TimeoutError) as error:
                 failure = f"{type(error).__name__}: {error}"
             else:
-                passing = status in PASSING or (status == 200 and _is_error(raw))
-                if status == 200 and not passing:
+                transient = status in TRANSIENT_STATUSES or (status == 200 and _is_error(raw))
+                if status == 200 and not transient:
                     return _checked(raw)
                 failure = f"HTTP {status}: {raw[:500].decode(errors='replace')}"
-                if status in (200, 400, 413, 422) and any(mark in failure for mark in TOO_LONG):
+                if status in (200, 400, 413, 422) and exceeds_context(failure):
                     raise TooLongError(failure)
-                if not passing:
+                if not transient:
                     raise UnansweredError(failure)
-                bidden = _bidden_pause(headers.get("Retry-After", "")) if status in BUSY else None
-            if bidden is not None and time.monotonic() + bidden < deadline:
-                time.sleep(bidden)
+                requested_pause = _requested_pause_s(headers.get("Retry-After", "")) if status in BUSY else None
+            if requested_pause is not None and time.monotonic() + requested_pause < deadline:
+                time.sleep(requested_pause)
                 continue
             failures += 1
             if failures > self._limits.retries:
@@ -113,17 +110,10 @@ class Client:
         return response.status_code, b"".join(parts), response.headers
 
 
-def _bidden_pause(retry_after: str) -> float | None:
-    """Seconds that a Retry-After header, a number of them or a date, bids to wait; None where it is neither. Never none at all: a
-    server that bids 0 seconds would be asked without pause."""
-    try:
-        seconds = float(retry_after)
-    except ValueError:
-        try:
-            seconds = parsedate_to_datetime(retry_after).timestamp() - time.time()
-        except ValueError:
-            return None
-    return min(max(seconds, BACKOFF_S), LONGEST_BIDDEN_PAUSE_S)
+def _requested_pause_s(retry_after: str) -> float | None:
+    """Seconds to wait per Retry-After, between BACKOFF_S and LONGEST_REQUESTED_PAUSE_S; None if it cannot be parsed."""
+    seconds = retry_after_s(retry_after)
+    return None if seconds is None else min(max(seconds, BACKOFF_S), LONGEST_REQUESTED_PAUSE_S)
 
 
 def _is_error(raw: bytes) -> bool:

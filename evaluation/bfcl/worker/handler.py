@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
+from core.server_protocol import request_seed
 from evaluation.bfcl.worker.client import Client, TooLongError, UnansweredError
 from evaluation.bfcl.worker.official import (
     ModelStyle,
@@ -17,7 +18,7 @@ from evaluation.bfcl.worker.official import (
     base_handler,
     contain_multi_turn_interaction,
 )
-from evaluation.bfcl.worker.tool_calls import JsonObject, as_history, fits, objection, request_seed
+from evaluation.bfcl.worker.tool_calls import JsonObject, as_history, fits, objection
 
 REJECTED = "undeclared_tool"
 
@@ -65,16 +66,17 @@ class ServedHandler(OpenAICompletionsHandler):  # type: ignore[misc]  # the pack
 
     def _query_FC(self, inference_data: JsonObject) -> tuple[Any, float]:
         trial, step = self.request["trial"], len(inference_data["requests"])
+        request_id = f"bfcl/{inference_data['id']}/{trial}/{step}"
         body = {
             "model": self.request["model"],
             "messages": inference_data["message"],
-            "seed": request_seed(self.request["seed"], trial, inference_data["id"], step),
+            "seed": request_seed(self.request["seed"], request_id),
             **self.request["sampling"],
         }
         if inference_data["tools"]:
             body["tools"] = inference_data["tools"]
         started = time.monotonic()
-        response = self.client.complete(body, f"bfcl/{inference_data['id']}/{trial}/{step}")
+        response = self.client.complete(body, request_id)
         seconds = time.monotonic() - started
         return (response, inference_data, seconds), seconds
 

@@ -4,7 +4,6 @@ environment but jsonschema.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping, Set
 from typing import Any
@@ -13,11 +12,6 @@ from jsonschema import Draft202012Validator
 from jsonschema.exceptions import SchemaError, UnknownType
 
 JsonObject = dict[str, Any]
-
-
-def request_seed(seed: int, trial: int, name: str, step: int) -> int:
-    """A seed of 31 bits for one request, the same in every run and another for each (trial, id, step)."""
-    return int.from_bytes(hashlib.sha256(repr((seed, trial, name, step)).encode()).digest()[:4], "big") >> 1
 
 
 def objection(name: str, arguments: str, executable: Mapping[str, Set[str]]) -> str | None:

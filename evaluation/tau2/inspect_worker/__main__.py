@@ -7,7 +7,6 @@ the model's arguments.
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import sys
 from pathlib import Path
 from typing import Any
@@ -24,6 +23,7 @@ from inspect_evals.tau2 import tau2_airline, tau2_retail, tau2_telecom
 from pydantic_core import to_json
 
 from core.journal import Journal
+from core.server_protocol import exceeds_context, request_seed
 from evaluation.endpoint import Endpoint
 from evaluation.tau2.inspect_worker.databases import install_copy_on_read
 from evaluation.tau2.inspect_worker.records import ENDED, chat, notes, record, trajectory
@@ -32,7 +32,6 @@ from evaluation.transcripts import write_transcript
 from evaluation.trials import open_journal, settled, trial_key
 
 TASKS = {"airline": tau2_airline, "retail": tau2_retail, "telecom": tau2_telecom}
-TOO_LONG = ("context length", "maximum model length", "context_length_exceeded")
 # In a sample's store: which trial it is, and how many requests it has made.
 TRIAL, STEPS = "served_trial", "served_steps"
 
@@ -54,7 +53,7 @@ class ServedAPI(OpenAICompatibleAPI):  # type: ignore[misc]  # untyped here
             client_timeout=settings.timeout_s,
             **official,
         )
-        self.side, self.origin, self.max_steps = side, settings.seed, settings.max_steps
+        self.side, self.seed, self.max_steps = side, settings.seed, settings.max_steps
         # The client's own limit is one of silence: a server whose answer never ends would not exceed it.
         self.patience_s = settings.timeout_s * (settings.retries + 1)
 
@@ -65,11 +64,9 @@ class ServedAPI(OpenAICompatibleAPI):  # type: ignore[misc]  # untyped here
         if step >= self.max_steps:
             raise _end("max_steps", "")
         store().set(STEPS, step + 1)
-        trial = store().get(TRIAL)
-        key = repr((self.origin, trial, self.side, step)).encode()
-        seed = int.from_bytes(hashlib.sha256(key).digest()[:4], "big") >> 1
-        # By the id a server's log can be read beside the transcripts.
-        own = GenerateConfig(seed=seed, extra_headers={"X-Request-Id": f"tau2/{trial}/{self.side}/{step}"})
+        # The id matches lines of the server's log with transcripts.
+        request_id = f"tau2/{store().get(TRIAL)}/{self.side}/{step}"
+        own = GenerateConfig(seed=request_seed(self.seed, request_id), extra_headers={"X-Request-Id": request_id})
         try:
             async with asyncio.timeout(self.patience_s):
                 result = await super().generate(input, tools, tool_choice, config.merge(own))
@@ -92,7 +89,7 @@ class ServedAPI(OpenAICompatibleAPI):  # type: ignore[misc]  # untyped here
     def _failure(self, error: Exception) -> DialogueEndedError:
         code = getattr(error, "code", None)  # OpenAI's name for what is wrong, which the error's text need not hold
         message = f"{self.side}: {type(error).__name__}: {error}" + (f" ({code})" if code else "")
-        too_long = self.side == "agent" and any(mark in message for mark in TOO_LONG)
+        too_long = self.side == "agent" and exceeds_context(message)
         return _end("context_length" if too_long else "infrastructure", message)
 
 

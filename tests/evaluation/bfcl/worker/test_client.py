@@ -10,7 +10,7 @@ import pytest
 
 from evaluation.bfcl.worker import client as bfcl_client
 from evaluation.bfcl.worker.client import Client, Limits, TooLongError, UnansweredError
-from evaluation.bfcl.worker.tool_calls import as_history, fits, objection, request_seed
+from evaluation.bfcl.worker.tool_calls import as_history, fits, objection
 from tests.evaluation.helpers.bfcl_runs import Serve
 from tests.evaluation.helpers.replay import Reply, say
 
@@ -159,12 +159,3 @@ def test_the_history_keeps_reasoning_and_mends_arguments_that_servers_refuse() -
         ("x", '{"n": 1}'),
         ("call_1", "{}"),
     ]
-
-
-def test_every_request_has_a_seed_of_its_own_and_always_the_same() -> None:
-    seeds = {
-        request_seed(seed, trial, name, step) for seed in (0, 1) for trial in (0, 1) for name in "ab" for step in (0, 1)
-    }
-    assert len(seeds) == 16
-    assert all(0 <= seed < 2**31 for seed in seeds)
-    assert request_seed(0, 0, "simple_python_0", 0) == request_seed(0, 0, "simple_python_0", 0)
