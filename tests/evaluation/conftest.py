@@ -23,8 +23,8 @@ from tests.evaluation.helpers.replay import AnswerPolicy, ReplayServer, say
 def serve() -> Iterator[Callable[[AnswerPolicy], ReplayServer]]:
     servers: list[ReplayServer] = []
 
-    def start(brain: AnswerPolicy) -> ReplayServer:
-        servers.append(ReplayServer(brain))
+    def start(policy: AnswerPolicy) -> ReplayServer:
+        servers.append(ReplayServer(policy))
         return servers[-1]
 
     yield start
