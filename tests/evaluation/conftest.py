@@ -34,7 +34,7 @@ def serve() -> Iterator[Callable[[AnswerPolicy], ReplayServer]]:
 
 @pytest.fixture
 def dead_endpoint(serve: Callable[[AnswerPolicy], ReplayServer]) -> Endpoint:
-    """An address at which a server was, and nothing listens any more."""
+    """An address where a server has stopped listening."""
     server = serve(lambda body: say(""))
     server.close()
     return server.endpoint()
