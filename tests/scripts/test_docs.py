@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from scripts.docs import PAGE, reference
+from scripts.docs import MAP_PAGE, SETTINGS_PAGE, code_map, reference
 from scripts.launch import STAGES, distribute
 from tests.helpers.paths import CONF, ROOT
 
@@ -47,7 +47,12 @@ def test_there_are_commands_to_compose() -> None:
 
 def test_the_settings_reference_is_current() -> None:
     """`make docs` rewrites it; a key without a description fails here."""
-    assert PAGE.read_text() == reference(), "run make docs and commit docs/settings.md"
+    assert SETTINGS_PAGE.read_text() == reference(), "run make docs and commit docs/settings.md"
+
+
+def test_the_map_is_current() -> None:
+    """`make docs` rewrites it; a module without a docstring fails here."""
+    assert MAP_PAGE.read_text() == code_map(), "run make docs and commit docs/map.md"
 
 
 def test_readme_is_short() -> None:
