@@ -16,7 +16,7 @@ from generation.environments.simulated.known_records import Fields, KnownRecords
 from generation.environments.simulated.records import field_of, mentions, records, same, scalar, thing
 from generation.environments.simulated.tool_call import ToolCallFacts
 from generation.specs.json_values import json_or_text
-from generation.specs.naming import alike, bare_name, deed, identifies, subject
+from generation.specs.naming import action, alike, bare_name, entity_words, identifies
 
 _FULL_LIST = 10
 """A list of so many rows may have been cut off, so that what is not on it may yet exist."""
@@ -101,13 +101,13 @@ class Ledger:
 
     def relevant(self, name: str, arguments: dict[str, Any], limit: int) -> list[PastCall]:
         """The last `limit` calls about the same things or records, oldest first."""
-        about, given = set(subject(name)), tuple(mentions(arguments, subject(name)))
+        about, given = set(entity_words(name)), tuple(mentions(arguments, entity_words(name)))
         found = [call for call in self.calls if self._concerns(call, about, given)]
         return found[-limit:] if limit else []
 
     @staticmethod
     def _concerns(call: PastCall, about: set[str], given: Sequence[str]) -> bool:
-        kind = subject(call[0])
+        kind = entity_words(call[0])
         spoken = [*mentions(call[1], kind), *mentions(json_or_text(call[2]), kind)]
         return bool(about & set(kind)) or any(same(one, other) for one in spoken for other in given)
 
@@ -132,7 +132,7 @@ class Ledger:
     def _left_out(self, exchange: ToolCallFacts) -> Iterator[str]:
         """Records that are known to be what a plain listing asks for, and are not on it."""
         rows = _rows(exchange.value)
-        if deed(exchange.name) not in ("list", "search") or exchange.paged or rows is None or len(rows) >= _FULL_LIST:
+        if action(exchange.name) not in ("list", "search") or exchange.paged or rows is None or len(rows) >= _FULL_LIST:
             return
         listed = {record.key for record in exchange.spoken_of}
         for key, facts in self._beliefs.held.items():

@@ -21,16 +21,16 @@ from generation.environments.simulated.records import (
 )
 from generation.specs.naming import (
     Words,
+    action,
     alike,
     bare_name,
     changes,
     connected,
     creates,
-    deed,
+    entity_words,
     identifier_key,
     identifies,
     own_identifier,
-    subject,
 )
 from generation.specs.spelling import snake
 
@@ -56,7 +56,7 @@ class ToolCallFacts:
 
     @cached_property
     def about(self) -> Words:
-        return subject(self.name)
+        return entity_words(self.name)
 
     @cached_property
     def reads(self) -> bool:
@@ -135,19 +135,22 @@ class ToolCallFacts:
 
     @cached_property
     def updates(self) -> bool:
-        return deed(self.name) == "set" and not connected(self.name)
+        return action(self.name) == "update" and not connected(self.name)
 
     @cached_property
     def deletes(self) -> bool:
         """Whether the target is gone for good afterwards; what is removed from something else still exists."""
         alone = len(self.given) == 1 and not connected(self.name)
         return (
-            deed(self.name) == "delete" and alone and self.target is not None and alike(thing(self.target), self.about)
+            action(self.name) == "delete"
+            and alone
+            and self.target is not None
+            and alike(thing(self.target), self.about)
         )
 
     @cached_property
     def restores(self) -> bool:
-        return deed(self.name) == "restore"
+        return action(self.name) == "restore"
 
     @cached_property
     def creates(self) -> bool:
