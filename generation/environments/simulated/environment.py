@@ -148,7 +148,7 @@ class _Question:
 
     async def ask(self) -> str:
         """The value as JSON text."""
-        return await self.domain_environment.meter.ask(
+        return await self.domain_environment.meter.request(
             self._request, self._read, self.domain_environment.settings.attempts
         )
 
