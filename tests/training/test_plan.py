@@ -15,7 +15,7 @@ from core.journal import write_jsonl
 from core.messages import AssistantMessage, SystemMessage, UserMessage
 from core.settings import UserError, typed
 from scripts.launch import CONF
-from scripts.train import stage
+from scripts.train import main
 from tests.training.helpers.dialogues import dialogue
 from training.machine import missing_requirements
 from training.memory import Recipe, memory
@@ -233,7 +233,7 @@ def test_dimensions_come_from_the_model_directory_or_must_be_given(tmp_path: Pat
 
 
 def test_plan_prints_the_training_and_what_is_missing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    stage(composed("experiment=paper_4b", "plan=true", f"outputs={tmp_path}"))
+    main(composed("experiment=paper_4b", "plan=true", f"outputs={tmp_path}"))
     printed = capsys.readouterr().out
     for text in (
         "4,022,468,096 parameters",
@@ -248,7 +248,7 @@ def test_plan_prints_the_training_and_what_is_missing(tmp_path: Path, capsys: py
 
     write_jsonl(tmp_path / "dialogues.jsonl", [dialogue(number, turns=2) for number in range(40)])
     overrides = ("mixture=exec_only", "mixture.validation_domains=0", f"data={tmp_path / 'dialogues.jsonl'}")
-    stage(composed("plan=true", f"outputs={tmp_path}", *overrides))
+    main(composed("plan=true", f"outputs={tmp_path}", *overrides))
     printed = capsys.readouterr().out
     assert "38 dialogues, trees of" in printed
     assert "missing:" not in printed
@@ -259,7 +259,7 @@ def test_without_gpus_the_paper_s_training_lists_everything_missing(tmp_path: Pa
     with pytest.raises(
         UserError, match=r"cannot run the requested training.*\n- processes=null.*\n- attention=flash_attention_2"
     ) as error:
-        stage(composed("experiment=paper_30b", f"outputs={tmp_path}"))
+        main(composed("experiment=paper_30b", f"outputs={tmp_path}"))
     assert "plan=true" in str(error.value)
     assert missing_requirements(settings("processes=3", "batch_size=4"), Nodes()) == (
         "batch_size=4 is not a multiple of the 3 processes",
