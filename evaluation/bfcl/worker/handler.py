@@ -1,8 +1,8 @@
 """Adapts the evaluated model to the official BFCL code. Runs in BFCL's own environment.
 
-The official code joins the names of tools and arguments into a Python expression and eval()s it. Only names that the task
-declares get that far; they include tools that it withholds until a later turn, which officially work before they are
-offered.
+The official code joins the names of tools and arguments into a Python expression and eval()s it. Only names that the
+task declares get that far; they include tools that it withholds until a later turn, which officially work before they
+are offered.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ REJECTED = "undeclared_tool"
 
 
 class ServedHandler(OpenAICompletionsHandler):  # type: ignore[misc]  # the package has no types
-    """Function calling with any OpenAI-compatible server: seeded, with reasoning in the history, without unsafe calls."""
+    """Function calling with any OpenAI-compatible server: with seeds, reasoning in the history, and no unsafe calls."""
 
     def __init__(self, client: Client, request: JsonObject, **official: Any) -> None:
         base_handler.BaseHandler.__init__(self, **official)
