@@ -81,7 +81,7 @@ class Conversation:
         """The tool with `returns`. Raises UnusableAnswerError where no answer holds, and LLMError."""
         question = _Question(self, tool)
         try:
-            predicted = await self.meter.ask(question.request, question.read, self.attempts)
+            predicted = await self.meter.request(question.request, question.read, self.attempts)
         except UnusableAnswerError:
             self.counts["schemas_dropped"] += 1
             raise
