@@ -1,4 +1,4 @@
-"""τ²-bench against servers that fail: infrastructure errors are counted, not scored, and made up for on resume."""
+"""τ²-bench against servers that fail: infrastructure errors are counted, not scored, and run again on resume."""
 
 from __future__ import annotations
 
