@@ -18,6 +18,7 @@ from core.runs import open_run, sha256
 from core.serving import serve
 from core.settings import UserError, typed
 from core.tracking import Tracker
+from generation.llm.openai import TRANSPORT
 from generation.pipeline import StartStates
 from generation.progress import GenerationProgress, sample_rows, summarise
 from generation.run import GenerateSettings, GenerationComponents, generate, toolset_sources
@@ -25,12 +26,6 @@ from generation.stages import DialogueStage, Stage, ToolsetStage, Validation
 from generation.start_states.start_states import StartSettings, StartState, read_starts
 from generation.toolset_runner import faults
 from scripts.launch import main
-
-# Which servers are asked, and how they are borne with, changes nothing of what they say.
-TRANSPORT = (
-    *("base_urls", "api_key_env", "timeout_s", "backoff_s", "outage_s"),
-    *("max_in_flight", "max_tokens_in_flight", "role_max_in_flight"),
-)
 
 
 def components(settings: GenerateSettings) -> GenerationComponents:

@@ -23,7 +23,7 @@ from pydantic import Field
 
 from core.journal import write_json, write_jsonl
 from core.settings import Settings, UserError, closest, typed
-from evaluation.benchmark import Context
+from evaluation.benchmark import Benchmark, EvaluationContext
 from evaluation.bfcl.categories import SIZES, aggregate, lacking
 from evaluation.bfcl.failure_reasons import readable, reasons
 from evaluation.endpoint import Endpoint
@@ -73,18 +73,20 @@ class BfclSettings(Settings):
         return chosen
 
 
-class Bfcl:
+class Bfcl(Benchmark):
     """The benchmark of conf/benchmark/bfcl.yaml."""
+
+    NEUTRAL = ("attempts", "retries", "timeout_s", "python")
 
     def __init__(self, **settings: Any) -> None:
         """Raises UserError for wrong settings, and where a category lacks what it needs."""
         self.settings = typed(settings, BfclSettings, "benchmarks.bfcl")
         self.settings.tasks()
 
-    def run(self, context: Context, directory: Path, progress: Progress | None = None) -> list[TrialRecord]:
+    def run(self, context: EvaluationContext, directory: Path, progress: Progress | None = None) -> list[TrialRecord]:
         return run(context.endpoint, self.settings, directory, context.trials, progress)
 
-    def figures(self, records: Sequence[TrialRecord]) -> dict[str, float | None]:
+    def metrics(self, records: Sequence[TrialRecord]) -> dict[str, float | None]:
         return aggregate(records)
 
 

@@ -14,13 +14,15 @@ from __future__ import annotations
 
 import shutil
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from core.journal import write_json
+from core.serving import Server, free_ports, running
 from core.settings import UserError, typed
-from evaluation.benchmark import Context
+from evaluation.benchmark import Benchmark, EvaluationContext
 from evaluation.endpoint import Endpoint
 from evaluation.metrics.pass_at_k import pass_1_by_category
 from evaluation.tau2 import official
@@ -29,9 +31,14 @@ from evaluation.tau2.settings import Tau2Request, Tau2Settings
 from evaluation.trials import Progress, TrialRecord, open_journal, read_trials
 from evaluation.worker_process import run_worker
 
+SCRIPTED_CUSTOMER = "scripted-user"
+"""The model name under which the scripted customer is recorded as the user simulator."""
 
-class Tau2:
+
+class Tau2(Benchmark):
     """The benchmark of conf/benchmark/tau2.yaml."""
+
+    NEUTRAL = ("attempts", "retries", "timeout_s")
 
     def __init__(self, **settings: Any) -> None:
         """Raises UserError for wrong settings, and for the official backend without what it needs."""
@@ -40,16 +47,34 @@ class Tau2:
         if self.settings.backend == "official":
             official.check(self.settings.official, tasks)
 
-    def run(self, context: Context, directory: Path, progress: Progress | None = None) -> list[TrialRecord]:
-        with_user = self.settings.model_copy(update={"user": self.settings.user or context.simulator})
-        return run(context.endpoint, with_user, directory, context.trials, progress)
+    def run(self, context: EvaluationContext, directory: Path, progress: Progress | None = None) -> list[TrialRecord]:
+        with self._user_simulator(directory) as user:
+            settings = self.settings.model_copy(update={"user": user})
+            return run(context.endpoint, settings, directory, context.trials, progress)
 
-    def figures(self, records: Sequence[TrialRecord]) -> dict[str, float | None]:
+    @contextmanager
+    def _user_simulator(self, directory: Path) -> Iterator[Endpoint]:
+        """The configured endpoint, or the scripted customer, which is started here."""
+        if self.settings.user:
+            yield self.settings.user
+            return
+        (port,) = free_ports(1)
+        command = (sys.executable, "-m", "generation.scripted.customer_server", "--port", str(port))
+        with running([Server(command, port, directory / "customer.log")], "the scripted customer", 60) as urls:
+            yield Endpoint(base_url=urls[0], model=SCRIPTED_CUSTOMER)
+
+    def metrics(self, records: Sequence[TrialRecord]) -> dict[str, float | None]:
         """Pass@1 by domain, and what an agent that does nothing would have scored on the same tasks."""
         nothing: dict[str, float | None] = {
             f"{domain}, doing nothing": share for domain, share in do_nothing(records).items()
         }
         return pass_1_by_category(records) | nothing
+
+    def caveats(self, records: Sequence[TrialRecord]) -> list[str]:
+        """What doing nothing passes of the same tasks, where that is known."""
+        shares = do_nothing(records).items()
+        known = ", ".join(f"{domain} {100 * share:.0f} %" for domain, share in shares)
+        return [f"doing nothing passes {known}"] if known else []
 
 
 def run(

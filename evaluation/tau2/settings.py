@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from core.settings import Settings, UserError
 from evaluation.endpoint import Endpoint
@@ -30,7 +31,7 @@ class OfficialSettings(Settings):
 
 class Tau2Settings(Settings):
     """`smoke` lists task ids by domain; subset "full" runs all of `domains`. Of either only the tasks of `split` are run. `user` is
-    the simulator's endpoint, the evaluated model itself where it is None. `max_steps` bounds the requests of both sides in one
+    the simulator's endpoint, None for the scripted customer; it may be hosted, so top_k is sent only if given. `max_steps` bounds the requests of both sides in one
     dialogue (official: 200 messages; another value is written into the harness name). A trial that was lost to
     infrastructure is tried `attempts` times in one run, a request in it `retries` times more; no request lasts
     longer than `timeout_s`, even if its answer is still coming."""
@@ -47,6 +48,13 @@ class Tau2Settings(Settings):
     attempts: int = Field(default=2, ge=1)
     retries: int = Field(default=2, ge=0)
     timeout_s: float = Field(default=600.0, gt=0)
+
+    @field_validator("user", mode="before")
+    @classmethod
+    def _top_k_only_if_given(cls, user: Any) -> Any:
+        if isinstance(user, Mapping) and isinstance(sampling := user.get("sampling", {}), Mapping):
+            return {**user, "sampling": {"top_k": 0, **sampling}}
+        return user
 
     @property
     def harness(self) -> str:

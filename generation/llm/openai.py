@@ -21,6 +21,11 @@ from generation.llm.parsing.completion import parse_completion
 from generation.llm.replicas import Limits
 from generation.llm.transport import PromptTooLongError, RetryPolicy, Transport
 
+TRANSPORT = (
+    *("base_urls", "api_key_env", "timeout_s", "backoff_s", "outage_s"),
+    *("max_in_flight", "max_tokens_in_flight", "role_max_in_flight"),
+)
+"""Constructor arguments that decide which servers are asked and how patiently, but never what they answer."""
 ANSWERS_IN_JSON: tuple[Role, ...] = ("tool_maker", "task_writer", "user", "tool_simulator", "judge")
 """The roles whose requests come with the schema of the answer, where its shape is known."""
 
