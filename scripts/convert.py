@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from hydra.utils import instantiate
 from omegaconf import DictConfig
 from rich.console import Console
 from rich.markup import escape
@@ -12,14 +11,14 @@ from rich.progress import track
 from rich.table import Table
 
 from core.console import stage_console
-from core.journal import writing
+from core.files import writing
 from core.runs import open_run, sha256
 from core.settings import UserError, typed
 from generation.convert.base import Conversion, ConvertSettings
-from scripts.launch import main
+from scripts.launch import hydra_main, instantiate
 
 
-def stage(config: DictConfig) -> None:
+def main(config: DictConfig) -> None:
     settings = typed(config, ConvertSettings)
     console = stage_console()
     conversion = Conversion(instantiate(settings.source))
@@ -32,15 +31,15 @@ def stage(config: DictConfig) -> None:
         summarise(console, conversion, job.directory)
         if not conversion.kept:
             raise UserError(f"none of the {conversion.read} rows of {conversion.source.path} can be trained on")
-        job.finish(conversion.figures())
+        job.finish(conversion.metrics())
 
 
 def summarise(console: Console, conversion: Conversion, directory: Path) -> None:
-    """What was kept, what was put right in it, and what was refused, with the first example of each fault."""
+    """Print how many rows were kept, repaired and refused, with the first example of each fault."""
     table = Table("rows", "", "for example", title=f"{conversion.read} rows of {conversion.source.path}")
     table.add_row(f"{conversion.kept}", "kept", "")
-    for kind, count in conversion.mended.most_common():
-        table.add_row(f"{count}", f"mended: {kind}", "")
+    for kind, count in conversion.repaired.most_common():
+        table.add_row(f"{count}", f"repaired: {kind}", "")
     for kind, count in conversion.refused.most_common():
         table.add_row(f"{count}", f"refused: {kind}", escape(conversion.examples[kind]))
     console.print(table)
@@ -49,4 +48,4 @@ def summarise(console: Console, conversion: Conversion, directory: Path) -> None
 
 
 if __name__ == "__main__":
-    main("convert", stage)
+    hydra_main("convert", main)

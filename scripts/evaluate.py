@@ -2,31 +2,30 @@
 
 from __future__ import annotations
 
-from hydra.utils import instantiate
 from omegaconf import DictConfig
 from rich.console import Console
 
 from core.console import LOG_WIDTH, stage_console
-from core.journal import write_json
-from core.runs import open_run, sha256
+from core.files import write_json
+from core.runs import newest_run, open_run, sha256
 from core.settings import typed
 from core.tracking import Tracker
 from evaluation.benchmark import Benchmark
 from evaluation.metrics.scores import differences, score_rows
 from evaluation.reports.summary import report_lost, summarise
+from evaluation.reports.tables import publish_tables
 from evaluation.run import caveats, hold, neutral_keys, refuse_without_room, score
 from evaluation.targets import EvaluateSettings, find_targets
-from scripts.launch import main
-from scripts.tables import newest, publish
+from scripts.launch import hydra_main, instantiate
 
 
-def stage(config: DictConfig) -> None:
+def main(config: DictConfig) -> None:
     """Exit code 1 and no scores where trials were lost to infrastructure, unless that is allowed."""
     settings = typed(config, EvaluateSettings)
     console = stage_console()
 
     def benchmarks() -> dict[str, Benchmark]:
-        return {name: instantiate(values, _convert_="all") for name, values in settings.benchmarks.items()}
+        return {name: instantiate(values) for name, values in settings.benchmarks.items()}
 
     chosen = benchmarks()  # wrong settings are reported before anything starts
     targets = find_targets(settings)
@@ -59,8 +58,8 @@ def stage(config: DictConfig) -> None:
             for where in (console, Console(file=file, width=LOG_WIDTH)):
                 summarise(where, scores, compared, records, settings.ks, job.directory)
         job.finish(results)
-    publish(console, settings.outputs, newest(settings.outputs, "generate"), (job.directory,))
+    publish_tables(console, settings.outputs, newest_run(settings.outputs, "generate"), (job.directory,))
 
 
 if __name__ == "__main__":
-    main("evaluate", stage)
+    hydra_main("evaluate", main)

@@ -42,7 +42,7 @@ from generation.environments.faulty import ToolFaults
 from generation.environments.sql import SqlEnvironmentFactory
 from generation.llm.base import LLM, LLMError
 from generation.llm.meter import Meter
-from generation.llm.openai import TRANSPORT, OpenAILLM
+from generation.llm.openai import TRANSPORT_KEYS, OpenAILLM
 from generation.pipeline import DomainTools
 from generation.runner import run_workers
 from generation.seeds.base import Seeds
@@ -106,7 +106,7 @@ class Heldout(Benchmark):
     """The benchmark of conf/benchmark/heldout.yaml. `simulator` plays the user and writes the tasks, `databases` are the unseen
     ones."""
 
-    NEUTRAL = ("timeout_s", "outage_s", *(f"simulator.{key}" for key in TRANSPORT))
+    NEUTRAL = ("timeout_s", "outage_s", *(f"simulator.{key}" for key in TRANSPORT_KEYS))
 
     def __init__(self, simulator: LLM, databases: Seeds, **settings: Any) -> None:
         self.simulator = simulator
@@ -138,7 +138,7 @@ class HeldoutRun:
             max_tools=settings.max_tools, rows_per_table=settings.rows_per_table, seed=settings.seed
         )
         self.domains = Domains(benchmark.databases, self.simulator, context, reading, shared / "toolsets.jsonl")
-        self.environments = SqlEnvironmentFactory(settings.row_cap, settings.time_limit_s)
+        self.environments = SqlEnvironmentFactory(row_cap=settings.row_cap, time_limit_s=settings.time_limit_s)
         self.writer = HeldoutTaskWriter(
             self.simulator,
             self.environments,

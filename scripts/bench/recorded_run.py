@@ -13,9 +13,10 @@ from typing import Any
 from hydra import compose, initialize_config_dir
 
 from core.messages import UserMessage
+from core.server_protocol import request_seed
 from core.settings import UserError, typed
+from generation.build import build
 from generation.llm.base import LLM, Completion, Request
-from generation.llm.openai import request_seed
 from generation.outcomes import Outcome
 from generation.pipeline import Pipeline, origin
 from generation.run import GenerateSettings, GenerationComponents, domains
@@ -25,8 +26,7 @@ from generation.stages import DialogueStage, ToolsetStage
 from generation.tools.toolset import Toolset
 from generation.toolset_runner import prepare
 from scripts.bench.prefix_cache_sim import Served
-from scripts.generate import components
-from scripts.launch import CONF
+from scripts.launch import CONF, instantiate
 
 
 @dataclass
@@ -122,7 +122,7 @@ def stage(
     with initialize_config_dir(version_base="1.3", config_dir=str(CONF)):
         config = compose("generate", words)
     settings = typed(config, GenerateSettings)
-    made = components(settings)
+    made = build(settings, instantiate)
     steps = [step for step in made.stages if isinstance(step, ToolsetStage)]
     toolsets = asyncio.run(
         prepare(made.toolset_sources, steps, ScriptedLLM(), directory / "toolsets.jsonl", 1, lambda toolset: None)

@@ -11,7 +11,7 @@ import pytest
 from hydra.errors import InstantiationException
 from omegaconf import DictConfig
 
-from scripts.evaluate import stage
+from scripts.evaluate import main
 from scripts.launch import CONF
 from tests.evaluation.helpers.replay import AnswerPolicy, ReplayServer, say
 
@@ -86,13 +86,13 @@ def test_a_benchmark_is_one_file_and_one_yaml(
 ) -> None:
     url = f"base_url={serve(lambda body: say('')).base_url}"
     with pytest.raises(InstantiationException, match=r"benchmarks\.coin\.tosses.*many"):
-        stage(compose(url, "benchmarks.coin.tosses=many"))
+        main(compose(url, "benchmarks.coin.tosses=many"))
     with pytest.raises(SystemExit):
-        stage(compose(url))
+        main(compose(url))
     (run,) = (tmp_path / "evaluate").iterdir()
-    stage(compose(url, "benchmarks.coin.retries=1"))
+    main(compose(url, "benchmarks.coin.retries=1"))
     assert (tmp_path / "evaluate" / "latest").resolve() == run, "retries is neutral: it finishes the same run"
-    stage(compose(url, "benchmarks.coin.retries=1", "benchmarks.coin.tosses=3"))
+    main(compose(url, "benchmarks.coin.retries=1", "benchmarks.coin.tosses=3"))
     assert (tmp_path / "evaluate" / "latest").resolve() != run, "tosses is not"
     results = json.loads((run / "results.json").read_text())
     assert results["models"][0]["metrics"] == {"coin": {"heads": 0.5}}
