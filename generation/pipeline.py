@@ -10,6 +10,7 @@ from random import Random
 from typing import Any
 
 from core.dialogue import Dialogue
+from core.provenance import Provenance
 from core.settings import UserError
 from generation.dialogue.setup import RoleModels, RolloutContext, RolloutSettings
 from generation.dialogue.user import UserSettings
@@ -19,7 +20,6 @@ from generation.llm.meter import Meter
 from generation.metrics.statistics import CostSettings
 from generation.metrics.user_quality import QualitySettings
 from generation.outcomes import Outcome
-from generation.prompts import prompt_ids
 from generation.stages import DialogueStage
 from generation.start_states.start_states import StartSettings, StartState, apply_start
 from generation.tasks.writer import Domain, TaskSettings
@@ -49,7 +49,7 @@ class StartStates:
 
 @dataclass(frozen=True)
 class Pipeline:
-    """Everything that decides what dialogue number i will be. `origin` goes into every line's provenance."""
+    """Everything that decides what dialogue number i will be. `provenance` is the part that all its dialogues share."""
 
     name: str
     domains: tuple[DomainTools, ...]
@@ -62,7 +62,7 @@ class Pipeline:
     quality: QualitySettings
     costs: CostSettings
     seed: int
-    origin: dict[str, Any]
+    provenance: Provenance
     start_states: StartStates
 
     def weight(self, number: int) -> int:
@@ -111,7 +111,7 @@ class Pipeline:
             status="accepted" if verdict is None or verdict.accepted else "rejected",
             reasons=verdict.reasons if verdict else (),
             dialogue=dialogue,
-            tasks_requested=dialogue.provenance.get("tasks_requested", 0),
+            tasks_requested=dialogue.provenance.tasks_requested,
         )
 
     def _begin(self, name: str, number: int) -> tuple[Dialogue, DomainTools]:
@@ -185,18 +185,16 @@ class Pipeline:
             if dialogue.stop not in ("complete", "open"):
                 dialogue = broken_off(dialogue)
                 break
-        known = domain_tools.toolset.provenance
-        source = {key: known[key] for key in ("source", "licence") if key in known}
-        # The model's name not before now: a client learns it from the server.
-        made = {"llm": self.llm.name, "database_sha256": domain_tools.toolset.database_sha256}
-        return dialogue.model_copy(
-            update={"usage": meter.usage, "provenance": dialogue.provenance | self.origin | source | made}
+        toolset = domain_tools.toolset
+        provenance = Provenance(
+            source=toolset.provenance.source or dialogue.provenance.source,
+            licence=toolset.provenance.licence or dialogue.provenance.licence,
+            llm=self.llm.name,  # read only now: a client learns it from the server
+            database_sha256=toolset.database_sha256,
         )
-
-
-def origin(fingerprint: str, commit: str, seed: int) -> dict[str, Any]:
-    """The part of the provenance that all dialogues of a run share."""
-    return {"config": fingerprint, "commit": commit, "seed": seed, "prompts": prompt_ids()}
+        return dialogue.model_copy(
+            update={"usage": meter.usage, "provenance": dialogue.provenance | self.provenance | provenance}
+        )
 
 
 def failed(name: str, why: str, lost: bool = False, trace: str = "") -> Outcome:

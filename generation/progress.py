@@ -14,7 +14,7 @@ from rich.progress import TextColumn
 from rich.table import Table
 
 from core.console import Bars
-from core.dialogue import Dialogue, RoleUsage, Usage
+from core.dialogue import Dialogue, RoleUsage
 from core.journal import read_jsonl
 from core.messages import AssistantMessage, Message
 from generation.metrics.statistics import Statistics
@@ -141,7 +141,7 @@ def _ledger(figures: list[Statistics], toolsets: list[Toolset]) -> Table:
         "GPU-h",
     ):
         table.add_column(heading, justify="left" if heading in ("pipeline", "role") else "right")
-    spent = [Usage.model_validate(t.provenance["usage"]) for t in toolsets if "usage" in t.provenance]
+    spent = [toolset.provenance.usage for toolset in toolsets if toolset.provenance.usage]
     for name in sorted({name for usage in spent for name in usage.roles}):
         made = sum((usage.roles[name] for usage in spent if name in usage.roles), RoleUsage())
         tokens = [f"{made.prompt_tokens:,}", "", f"{made.completion_tokens:,}", "", ""]

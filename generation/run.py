@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 from pydantic import Field
 
+from core.provenance import Provenance
 from core.runs import Run
 from core.serving import EngineSettings
 from core.settings import Settings, UserError
@@ -22,7 +23,8 @@ from generation.llm.base import LLM
 from generation.metrics.statistics import CostSettings, Statistics
 from generation.metrics.user_quality import QualitySettings
 from generation.outcomes import Outcome
-from generation.pipeline import DomainTools, Pipeline, StartStates, origin
+from generation.pipeline import DomainTools, Pipeline, StartStates
+from generation.prompts import prompt_ids
 from generation.runner import AttemptSettings, Executor, run
 from generation.seeds.base import Seeds
 from generation.stages import DialogueStage, Stage, ToolsetStage
@@ -197,7 +199,13 @@ def _pipeline(
         quality=settings.quality,
         costs=settings.costs,
         seed=settings.seed,
-        origin=origin(job.manifest.fingerprint, job.manifest.commit, settings.seed) | {"sampling": sampling},
+        provenance=Provenance(
+            config=job.manifest.fingerprint,
+            commit=job.manifest.commit,
+            seed=settings.seed,
+            prompts=prompt_ids(),
+            sampling=sampling,
+        ),
         start_states=components.start_states,
     )
 

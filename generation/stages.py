@@ -11,6 +11,7 @@ from typing import Protocol, runtime_checkable
 from pydantic import Field, field_validator
 
 from core.dialogue import Dialogue
+from core.provenance import Provenance
 from core.settings import Settings, typed
 from generation.dialogue.rollout import Rollout
 from generation.dialogue.setup import RolloutContext
@@ -82,8 +83,8 @@ class Tasks:
             task = await writer.write(environment)
         finally:
             environment.close()
-        notes = {"refused_drafts": dict(writer.refusals), "asked": writer.asked}
-        return dialogue.model_copy(update={"tasks": (task,), "provenance": dialogue.provenance | notes})
+        written = Provenance(refused_drafts=dict(writer.refusals), writer_requests=writer.requests)
+        return dialogue.model_copy(update={"tasks": (task,), "provenance": dialogue.provenance | written})
 
 
 class Rollouts:

@@ -8,6 +8,7 @@ from random import Random
 
 from core.dialogue import Dialogue, StateProof, Task, calls
 from core.messages import AssistantMessage, ContractError, Message, ToolCall, ToolMessage, UserMessage
+from core.provenance import Provenance
 from generation.dialogue.agent import Agent, agent_system_message
 from generation.dialogue.setup import RolloutContext
 from generation.dialogue.user import SimulatedUser
@@ -60,13 +61,13 @@ class Rollout:
     def _made(self, stop: str, state: StateProof | None = None) -> Dialogue:
         """The dialogue as it stands."""
         started = len(self.starts)
-        refused = Counter(self.draft.provenance.get("refused_drafts", {})) + self.writer.refusals
-        notes = {
-            "tasks_requested": self.requested,
-            "persona": self.user.persona,
-            "asked": self.draft.provenance.get("asked", {}) | self.writer.asked,
-            "refused_drafts": dict(sorted(refused.items())),
-        }
+        refused = Counter(self.draft.provenance.refused_drafts) + self.writer.refusals
+        provenance = self.draft.provenance | Provenance(
+            tasks_requested=self.requested,
+            persona=self.user.persona,
+            writer_requests=self.draft.provenance.writer_requests | self.writer.requests,
+            refused_drafts=dict(sorted(refused.items())),
+        )
         return self.draft.model_copy(
             update={
                 "messages": tuple(self.messages),
@@ -74,7 +75,7 @@ class Rollout:
                 "task_starts": tuple(self.starts),
                 "stop": stop,
                 "state": state,
-                "provenance": self.draft.provenance | notes,
+                "provenance": provenance,
             }
         )
 

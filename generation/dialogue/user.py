@@ -83,8 +83,8 @@ class SimulatedUser:
     def recall(self, dialogue: Dialogue) -> None:
         """Know what a dialogue's user knows after its messages, ready to speak or to hear, as if it had played them: goals where
         they began, what it heard and said. A conversation before the first task is one that it has had."""
-        persona = dialogue.provenance.get("persona")
-        if isinstance(persona, str) and persona.rpartition(_EXPERTISE)[2] in get_args(Expertise):
+        persona = dialogue.provenance.persona
+        if persona and persona.rpartition(_EXPERTISE)[2] in get_args(Expertise):
             self.persona = persona
         messages = list(dialogue.messages)
         if dialogue.task_starts and dialogue.stop == "complete" and isinstance(messages[-1], UserMessage):

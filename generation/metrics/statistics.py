@@ -137,7 +137,7 @@ class StatisticsTally:
         if dialogue.verdict and dialogue.verdict.blame:
             self._counts["blame"][dialogue.verdict.blame] += 1
         self._counts["flaws"].update(dialogue.usage.flaws)
-        self._counts["refused"].update(dialogue.provenance.get("refused_drafts", {}))
+        self._counts["refused"].update(dialogue.provenance.refused_drafts)
         self._agreement.add(dialogue)
 
     def _accept(self, dialogue: Dialogue, requested: int) -> None:
@@ -147,11 +147,10 @@ class StatisticsTally:
         self._counts["user_turns"][dialogue.user_turns] += 1
         self._counts["domains"][dialogue.domain] += 1
         self._tasks[requested][len(dialogue.tasks)] += 1
-        asked = dialogue.provenance.get("asked", {})
         for task in dialogue.tasks:
-            wanted = asked.get(task.task_id, {})
-            self._difficulties[wanted.get("difficulty", "given")][task.difficulty] += 1
-            if wanted.get("follow_up"):
+            request = dialogue.provenance.writer_requests.get(task.task_id)
+            self._difficulties[request.difficulty if request else "given"][task.difficulty] += 1
+            if request and request.follow_up:
                 self._counts["follow_ups"]["became one" if task.follows_from else "became none"] += 1
         self._dependency.add(dialogue)
         if self._quality:

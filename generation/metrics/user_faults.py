@@ -61,7 +61,7 @@ def parts_of(dialogue: Dialogue) -> list[Part]:
 
 def _reading(dialogue: Dialogue, parts: Sequence[Part]) -> Iterator[tuple[Part, int, str, list[str]]]:
     """Each judged message with what its writer has read since the one before: goals, the assistant's words, all that was given."""
-    news = [str(dialogue.provenance.get("persona", ""))]
+    news = [dialogue.provenance.persona or ""]
     read = 0
     for part in parts:
         news.append(part.task.goal)

@@ -17,6 +17,7 @@ from pydantic import BeforeValidator, Field, ValidationError
 
 from core.dialogue import Dialogue, Task
 from core.messages import AssistantMessage, Message, SystemMessage, ToolMessage, UserMessage, check_transcript
+from core.provenance import Provenance
 from core.settings import Settings, UserError
 from generation.start_states.chat_formats import conversation, tools_of
 
@@ -172,7 +173,7 @@ def apply_start(start: Dialogue, dialogue_id: str, at: Literal["end", "random"] 
         given=min(start.given, len(messages)),
         stop=stop,
         state=start.state if at == "end" else None,
-        provenance=_descent(start, played=bool(starts)) | {"parent_messages": len(messages)},
+        provenance=_descent(start, len(messages), played=bool(starts)),
     )
 
 
@@ -187,12 +188,16 @@ def _renamed(tasks: Sequence[Task], dialogue_id: str) -> tuple[Task, ...]:
     )
 
 
-def _descent(start: Dialogue, played: bool) -> dict[str, Any]:
-    """The provenance of what goes on from `start`: its own, and which run and model it comes from. The drafts that were refused
-    for tasks that were played are that run's figure, as its tokens are."""
-    own = {key: value for key, value in start.provenance.items() if not (played and key == "refused_drafts")}
-    made = {f"parent_{key}": start.provenance[key] for key in ("config", "llm") if key in start.provenance}
-    return own | made | {"parent": start.dialogue_id}
+def _descent(start: Dialogue, messages: int, played: bool) -> Provenance:
+    """The provenance of a dialogue that takes `messages` messages from `start`: that of `start`, and which dialogue, run and model
+    it comes from. Where tasks were played, their refused drafts belong to the statistics of the parent's run, as its tokens do.
+    """
+    own = start.provenance
+    if played and own.refused_drafts:
+        own |= Provenance(refused_drafts={})
+    return own | Provenance(
+        parent=start.dialogue_id, parent_messages=messages, parent_config=own.config, parent_llm=own.llm
+    )
 
 
 def fork_point(start: Dialogue, rng: Random) -> int:

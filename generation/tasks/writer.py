@@ -13,6 +13,7 @@ from pydantic import Field, field_validator
 
 from core.dialogue import Difficulty, PlannedCall, Rubric, Task
 from core.messages import AssistantMessage, Frozen, Message, ToolMessage, UserMessage
+from core.provenance import WriterRequest
 from core.settings import Settings
 from generation.database.schema import DatabaseSchema
 from generation.environments.base import Environment
@@ -81,7 +82,7 @@ _ANSWER = TaskDraft.model_json_schema()
 
 class TaskWriter:
     """Asks for the tasks of one dialogue and keeps only those that hold. `refusals` counts the kinds of the others,
-    `asked` says by task id what was wanted of those that were written.
+    `requests` maps the id of each written task to what was requested for it.
 
     Task number i draws from its own Random, so that it does not depend on how the dialogue came to it.
     """
@@ -93,7 +94,7 @@ class TaskWriter:
         self.dialogue_id = dialogue_id
         self.seed = seed
         self.refusals: Counter[str] = Counter()
-        self.asked: dict[str, dict[str, Any]] = {}
+        self.requests: dict[str, WriterRequest] = {}
 
     async def write(
         self, environment: Environment, done: Sequence[Task] = (), facts: dict[str, Any] | None = None
@@ -138,7 +139,7 @@ class TaskWriter:
             return await self._admit(draft, environment, task_id, context, last)
 
         task = await self.meter.ask(request, read, self.settings.attempts)
-        self.asked[task.task_id] = {"difficulty": context.difficulty, "follow_up": context.want_follow_up}
+        self.requests[task.task_id] = WriterRequest(difficulty=context.difficulty, follow_up=context.want_follow_up)
         return task
 
     def _view(self, rng: Random) -> Rows:

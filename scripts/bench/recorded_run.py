@@ -13,11 +13,13 @@ from typing import Any
 from hydra import compose, initialize_config_dir
 
 from core.messages import UserMessage
+from core.provenance import Provenance
 from core.settings import UserError, typed
 from generation.llm.base import LLM, Completion, Request
 from generation.llm.openai import request_seed
 from generation.outcomes import Outcome
-from generation.pipeline import Pipeline, origin
+from generation.pipeline import Pipeline
+from generation.prompts import prompt_ids
 from generation.run import GenerateSettings, GenerationComponents, domains
 from generation.runner import Local, run
 from generation.scripted.llm import ScriptedLLM
@@ -98,7 +100,7 @@ class Stage:
             quality=settings.quality,
             costs=settings.costs,
             seed=settings.seed,
-            origin=origin("benchmark", "benchmark", settings.seed),
+            provenance=Provenance(config="benchmark", commit="benchmark", seed=settings.seed, prompts=prompt_ids()),
             start_states=self.components.start_states,
         )
 

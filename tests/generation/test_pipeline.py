@@ -54,11 +54,11 @@ def test_lines_stand_in_order_and_say_where_they_come_from(executed: Played) -> 
     for dialogue, number in zip(executed.accepted, numbers, strict=True):
         subject = executed.pipeline.domains[number % 3]
         assert dialogue.domain == subject.domain.name
-        assert dialogue.provenance["database_sha256"] == subject.toolset.database_sha256
-        assert dialogue.provenance["llm"] == "scripted"
-        assert dialogue.provenance["seed"] == 0
-        assert dialogue.provenance["persona"].partition("; expertise: ")[0] in executed.pipeline.user.personas
-        assert {"agent", "user", "judge", "task_writer"} <= set(dialogue.provenance["prompts"])
+        assert dialogue.provenance.database_sha256 == subject.toolset.database_sha256
+        assert dialogue.provenance.llm == "scripted"
+        assert dialogue.provenance.seed == 0
+        assert dialogue.provenance.persona.partition("; expertise: ")[0] in executed.pipeline.user.personas
+        assert {"agent", "user", "judge", "task_writer"} <= set(dialogue.provenance.prompts)
 
 
 def test_usage_adds_up_to_the_requests_that_were_made(executed: Played) -> None:

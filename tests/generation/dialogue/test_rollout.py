@@ -80,7 +80,7 @@ async def test_a_further_task_that_cannot_be_written_ends_the_dialogue_early(dom
 
     played = await dialogue_of(domains, OneTask(error_rate=0.0), count={3: 1.0})
     assert played.stop == "complete"
-    assert (played.provenance["tasks_requested"], len(played.tasks), len(played.task_starts)) == (3, 1, 1)
+    assert (played.provenance.tasks_requested, len(played.tasks), len(played.task_starts)) == (3, 1, 1)
     assert isinstance(played.messages[-1], UserMessage), "the user's goodbye"
 
 
@@ -172,6 +172,6 @@ def test_state_persists_within_a_dialogue_and_is_hidden_from_others(executed: Pl
 def test_personas_are_drawn_from_the_settings(domains: Subjects, tmp_path: Path) -> None:
     user = user_settings(personas=["calm: speaks slowly", "terse: few words"], expertise={"novice": 1, "expert": 1})
     played = play("user_oriented", domains, tmp_path, n=24, user=user)
-    assert {dialogue.provenance["persona"] for dialogue in played.accepted} == {
+    assert {dialogue.provenance.persona for dialogue in played.accepted} == {
         f"{persona}; expertise: {level}" for persona in user.personas for level in ("novice", "expert")
     }

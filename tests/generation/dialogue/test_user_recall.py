@@ -55,7 +55,7 @@ async def test_to_recall_a_dialogue_is_to_have_played_it(executed: Played) -> No
     for dialogue in executed.accepted:
         for request in requests_of(dialogue, executed):
             someone, llm = newcomer(dialogue, executed)
-            differed += someone.persona != dialogue.provenance["persona"]
+            differed += someone.persona != dialogue.provenance.persona
             someone.recall(before(request, dialogue))
             await someone.speak(request.context.transcript)  # type: ignore[union-attr]
             assert llm.requests == [request]

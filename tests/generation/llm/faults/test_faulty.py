@@ -273,4 +273,4 @@ def test_toolsets_are_made_in_spite_of_faults(seeds: Sequence[Seed], tmp_path: P
     first = made(0, 1)
     assert first == made(0, 4)
     assert all(len(toolset.tools) >= 3 for toolset in first)
-    assert any(toolset.provenance["usage"]["flaws"] for toolset in first)
+    assert any(toolset.provenance.usage.flaws for toolset in first)
