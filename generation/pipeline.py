@@ -168,7 +168,7 @@ class Pipeline:
         """The dialogue after all stages, or up to where it broke off."""
         context = RolloutContext(
             domain=domain_tools.domain,
-            domain_environment=self.environments.domain_environment(domain_tools.toolset, meter, dialogue.dialogue_id),
+            domain_environment=self.environments.for_domain(domain_tools.toolset, meter, dialogue.dialogue_id),
             executable=self.environments.executable,
             models=RoleModels.of(meter),
             tasks=self.tasks,

@@ -6,9 +6,9 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 if command -v nvidia-smi >/dev/null && nvidia-smi -L >/dev/null 2>&1; then
-  extras=train,serve,ray,eval,dev; cpu=
+  extras=train,serve,ray,eval,docs,dev; lock=requirements/lock-cuda.txt cpu=
 else
-  extras=train,serve-cpu,ray,eval,dev; cpu=yes
+  extras=train,serve-cpu,ray,eval,docs,dev; lock=requirements/lock-cpu.txt cpu=yes
 fi
 key=$(cat pyproject.toml requirements/*.txt scripts/setup.sh <(echo "$extras") | sha256sum | cut -c1-16)
 stamp=.venv/.setup-$key
@@ -34,16 +34,17 @@ if [ -n "${PIP_FIND_LINKS:-}" ]; then source=(--find-links "$PIP_FIND_LINKS"); e
 
 say "installing .[$extras] into .venv (some minutes and about 3 GB the first time)"
 "$uv" pip install --quiet --python .venv/bin/python "${source[@]}" \
-  ${cpu:+--override requirements/cpu-overrides.txt} -e ".[$extras]"
+  --constraint "$lock" ${cpu:+--override requirements/cpu-overrides.txt} -e ".[$extras]"
 if [ -z "$cpu" ]; then
   say "building flash-attn (needs nvcc; long the first time)"
-  "$uv" pip install --quiet --python .venv/bin/python "${source[@]}" -e ".[$extras,flash]" ||
+  "$uv" pip install --quiet --python .venv/bin/python "${source[@]}" --constraint "$lock" -e ".[$extras,flash]" ||
     say "flash-attn could not be built: train with attention=sdpa, or install a matching wheel into .venv"
 fi
 
 say "installing the official BFCL scorer into .venv-bfcl"
 [ -x .venv-bfcl/bin/python ] || "$uv" venv --quiet --python .venv/bin/python .venv-bfcl
-"$uv" pip install --quiet --python .venv-bfcl/bin/python --override requirements/bfcl-overrides.txt -r requirements/bfcl.txt
+"$uv" pip install --quiet --python .venv-bfcl/bin/python --constraint requirements/lock-bfcl.txt \
+  --override requirements/bfcl-overrides.txt -r requirements/bfcl.txt
 
 rm -f .venv/.setup-*
 touch "$stamp"

@@ -33,7 +33,7 @@ def verify(run: Path) -> int:
         accepted = list(read_jsonl(run / name / "dialogues.jsonl", Dialogue)) if environments.executable else []
         dialogues = [dialogue for dialogue in accepted if dialogue.task_starts]  # of tasks alone nothing was executed
         for dialogue in track(dialogues, f"replaying {name}", console=console, disable=not dialogues):
-            domain_environment = environments.domain_environment(
+            domain_environment = environments.for_domain(
                 toolsets[dialogue.domain], Meter(ScriptedLLM()), dialogue.dialogue_id
             )
             again = asyncio.run(replay(dialogue, domain_environment))

@@ -215,7 +215,7 @@ class HeldoutTaskWriter:
         if cell.condition.difficulty != "mixed":
             settings = settings.model_copy(update={"difficulties": {cell.condition.difficulty: 1.0}})
         writer = TaskWriter(meter, domain_tools.domain, settings, name, f"{self.seed}/{cell.category}/{name}")
-        environment = self.environments.domain_environment(domain_tools.toolset, meter, name).open()
+        environment = self.environments.for_domain(domain_tools.toolset, meter, name).open()
         tasks: list[Task] = []
         try:
             while len(tasks) < cell.condition.tasks_per_dialogue:
@@ -243,10 +243,10 @@ class HeldoutTaskWriter:
     def domain_environment(self, domain_tools: DomainTools, fault: str, name: str, meter: Meter) -> DomainEnvironment:
         """The world of one dialogue, the same for all models and trials: its faults belong to the task."""
         if fault == NO_FAULT:
-            return self.environments.domain_environment(domain_tools.toolset, meter, name)
+            return self.environments.for_domain(domain_tools.toolset, meter, name)
         seed = int.from_bytes(hashlib.sha256(f"{self.seed}/{name}".encode()).digest()[:4])
         shares = self.faults[fault].model_dump()
-        return FaultyEnvironmentFactory(self.environments, shares, seed, fixed=True).domain_environment(
+        return FaultyEnvironmentFactory(self.environments, shares, seed, fixed=True).for_domain(
             domain_tools.toolset, meter, name
         )
 

@@ -1,4 +1,9 @@
-"""What a dialogue acts on: tools to call and, where they are really executed, a state that can be hashed, forked and told."""
+"""The environment interface: EnvironmentFactory → DomainEnvironment → Environment.
+
+A factory is one kind of environment (simulated, SQL, τ²) and serves all domains. It opens one DomainEnvironment per
+domain, with that domain's tools and initial state. Each dialogue acts in its own Environment, whose calls no other
+dialogue sees.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +18,7 @@ from generation.tools.toolset import Toolset
 
 @dataclass(frozen=True)
 class ToolResult:
-    """`content` goes into the tool message verbatim; `value` is the same parsed; `error` says the call was refused or failed."""
+    """`content` is the tool message, verbatim; `value` the same parsed; `error` marks a refused or failed call."""
 
     content: str
     value: Any
@@ -21,33 +26,35 @@ class ToolResult:
 
 
 PastCall = tuple[str, dict[str, Any], str]
-"""A call that was made: tool name, arguments, the text of its result (core.dialogue.calls)."""
+"""A completed call: tool name, arguments, the text of its result (core.dialogue.calls)."""
 
 
 class Environment(Protocol):
-    """One dialogue's private world. Calls change it; nothing it does is seen by another dialogue.
+    """One dialogue's private state and tools.
 
-    `executable` is True where results come from real execution: only then do hash, diff and fork prove anything.
+    `executable` is True where tools really run: only then do hash, diff and fork prove anything.
     """
 
     tools: tuple[ToolSpec, ...]
     executable: bool
 
     async def call(self, name: str, arguments: dict[str, Any], transcript: Sequence[Message] = ()) -> ToolResult:
-        """Run one tool. Never raises for what the caller sent: a bad call gives a result with `error`. `transcript` is the
-        dialogue so far, for environments that a model simulates."""
+        """Run one tool. An invalid call returns a result with `error`; it never raises.
+
+        `transcript` is the dialogue so far, for environments that a model simulates.
+        """
         ...
 
     async def retrace(self, calls: Sequence[PastCall]) -> bool:
-        """Go where these calls led; False where a result is not the recorded one. What was simulated is taken as it was."""
+        """Repeat recorded calls; False where a result differs. Simulated results are adopted as recorded."""
         ...
 
     def snapshot(self) -> bytes:
-        """The changes since the initial state; costs what changed."""
+        """The changes since the initial state; its size grows with them, not with the state."""
         ...
 
     def fork(self) -> Environment:
-        """An independent environment in the same state; close it."""
+        """An independent environment in the same state; the caller closes it."""
         ...
 
     def state_hash(self) -> str:
@@ -59,36 +66,41 @@ class Environment(Protocol):
         ...
 
     def reset(self) -> None:
-        """Back to the initial state."""
+        """Return to the initial state."""
         ...
 
     def close(self) -> None:
-        """Give back what it holds."""
+        """Release all resources."""
         ...
 
 
 class DomainEnvironment(Protocol):
-    """A domain's initial state and tools, from which each dialogue opens its own environment."""
+    """A domain's tools and initial state, from which each dialogue opens its own environment."""
 
     domain: str
     tools: tuple[ToolSpec, ...]
 
     def open(self, snapshot: bytes | None = None) -> Environment:
-        """A fresh environment, at the initial state or at a snapshot of this world."""
+        """A fresh environment, in the initial state or in that of a snapshot taken in this domain."""
         ...
 
     def close(self) -> None: ...
 
 
 class EnvironmentFactory(Protocol):
-    """A kind of environment: makes the world of a toolset. One per pipeline; cheap to construct. `engine` is that of the
-    toolsets it can run; None: any."""
+    """One kind of environment: one factory per pipeline, cheap to construct.
+
+    `engine` is the engine of the toolsets it can run; None: any.
+    """
 
     executable: bool
     engine: str | None
 
-    def domain_environment(self, toolset: Toolset, meter: Meter, dialogue_id: str) -> DomainEnvironment:
-        """The world in which this dialogue happens; `meter` is there for environments that a model simulates."""
+    def for_domain(self, toolset: Toolset, meter: Meter, dialogue_id: str) -> DomainEnvironment:
+        """The toolset's domain as this dialogue sees it.
+
+        `meter` calls the model in environments that a model simulates.
+        """
         ...
 
     def close(self) -> None: ...

@@ -59,10 +59,10 @@ class FaultyEnvironmentFactory:
         self.executable = inner.executable
         self.engine = inner.engine
 
-    def domain_environment(self, toolset: Toolset, meter: Meter, dialogue_id: str) -> FaultyDomainEnvironment:
+    def for_domain(self, toolset: Toolset, meter: Meter, dialogue_id: str) -> FaultyDomainEnvironment:
         """Raises UserError where the inner kind does."""
         return FaultyDomainEnvironment(
-            self.inner.domain_environment(toolset, meter, dialogue_id), self.shares, self.seed, meter, self.fixed
+            self.inner.for_domain(toolset, meter, dialogue_id), self.shares, self.seed, meter, self.fixed
         )
 
     def close(self) -> None:

@@ -167,7 +167,7 @@ class SqlEnvironmentFactory:
         self.time_limit_s = time_limit_s
         self._worlds: dict[str, SqlDomainEnvironment] = {}
 
-    def domain_environment(self, toolset: Toolset, meter: Meter, dialogue_id: str) -> SqlDomainEnvironment:
+    def for_domain(self, toolset: Toolset, meter: Meter, dialogue_id: str) -> SqlDomainEnvironment:
         """Raises UserError where the toolset does not fit its database (any more)."""
         if toolset.domain not in self._worlds:
             if toolset.database is None:

@@ -220,7 +220,7 @@ class Tau2EnvironmentFactory:
     executable = True
     engine: str | None = ENGINE
 
-    def domain_environment(self, toolset: Toolset, llm: LLM, dialogue_id: str) -> Tau2DomainEnvironment:
+    def for_domain(self, toolset: Toolset, llm: LLM, dialogue_id: str) -> Tau2DomainEnvironment:
         """Raises UserError for a toolset of another engine, domain or with tools of other names, and where inspect-evals is
         not installed."""
         domains = {domain.seed: domain for domain in DOMAINS.values()}

@@ -1,5 +1,7 @@
-"""Tools that a model simulates: nothing is executed, so nothing is proved; a ledger sees to it that they do not contradict
-themselves."""
+"""Tools that a model simulates.
+
+Nothing is executed, so nothing is proved; a ledger keeps the answers free of contradictions.
+"""
 
 from __future__ import annotations
 
@@ -10,9 +12,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from pydantic import Field
+
 from core.messages import Message, ToolSpec, UserMessage
 from core.schemas import schema_error
-from core.settings import UserError
+from core.settings import Settings, typed
 from generation.environments.base import PastCall, ToolResult
 from generation.environments.simulated.ledger import Ledger
 from generation.environments.simulated.reference_time import drawn_time, stated_time
@@ -30,54 +34,64 @@ _ERROR = {
     "required": ["error"],
     "additionalProperties": False,
 }
-_KINDS: tuple[type[dict[str, Any]], type[list[Any]]] = (dict, list)
+_JSON_CONTAINERS: tuple[type[dict[str, Any]], type[list[Any]]] = (dict, list)
 _FENCE = re.compile(r"^```\w*\n(.*)\n```$", re.DOTALL)
 
 
-@dataclass(frozen=True)
-class SimulatedEnvironmentFactory:
-    """`attempts` bounds how often an answer is asked for that fits its schema and contradicts nothing. The model is shown the last
-    `transcript_messages` messages of user and assistant, and up to `calls_shown` earlier calls about the same things."""
+class SimulatedEnvironmentSettings(Settings):
+    """How the tool simulator is prompted."""
 
-    attempts: int = 4
-    transcript_messages: int = 8
-    calls_shown: int = 12
-    executable: bool = False
+    attempts: int = Field(
+        default=4, ge=1, description="requests per tool call until an answer fits its schema and contradicts nothing"
+    )
+    transcript_messages: int = Field(
+        default=8, ge=0, description="last messages of user and assistant shown to the simulator"
+    )
+    calls_shown: int = Field(
+        default=12, ge=0, description="earlier calls about the same things shown to the simulator, at most"
+    )
+
+
+class SimulatedEnvironmentFactory:
+    """Implements generation.environments.base.EnvironmentFactory for toolsets of any engine."""
+
+    executable = False
     engine: str | None = None
 
-    def __post_init__(self) -> None:
-        for name, least in (("attempts", 1), ("transcript_messages", 0), ("calls_shown", 0)):
-            value = getattr(self, name)
-            if not isinstance(value, int) or value < least:
-                raise UserError(
-                    f"environment simulated: {name}={value!r} was given; a whole number from {least} is expected"
-                )
+    def __init__(self, **settings: Any) -> None:
+        """Takes the fields of SimulatedEnvironmentSettings. Raises UserError for an unknown or invalid one."""
+        self.settings = typed(settings, SimulatedEnvironmentSettings, "environment")
 
-    def domain_environment(self, toolset: Toolset, meter: Meter, dialogue_id: str) -> SimulatedDomainEnvironment:
-        return SimulatedDomainEnvironment(toolset.domain, toolset.tools, meter, dialogue_id, self)
+    def for_domain(self, toolset: Toolset, meter: Meter, dialogue_id: str) -> SimulatedDomainEnvironment:
+        return SimulatedDomainEnvironment(toolset.domain, toolset.tools, meter, dialogue_id, self.settings)
 
     def close(self) -> None:
-        """EnvironmentFactory hold nothing."""
+        """No resources to release."""
 
 
 @dataclass(frozen=True)
 class SimulatedDomainEnvironment:
+    """A domain's tools as one dialogue's simulator answers them."""
+
     domain: str
     tools: tuple[ToolSpec, ...]
     meter: Meter
     dialogue_id: str
-    settings: SimulatedEnvironmentFactory
+    settings: SimulatedEnvironmentSettings
 
     def open(self, snapshot: bytes | None = None) -> SimulatedEnvironment:
-        return SimulatedEnvironment(self, Ledger((n, a, c) for n, a, c in json.loads(snapshot or b"[]")))
+        calls = json.loads(snapshot or b"[]")
+        return SimulatedEnvironment(self, Ledger((name, arguments, content) for name, arguments, content in calls))
 
     def close(self) -> None:
-        """Nothing is held."""
+        """No resources to release."""
 
 
 class SimulatedEnvironment:
-    """Its state is the calls so far with their answers. A reading call that was made before, with no change since that could
-    concern it, is no new state."""
+    """Its state is the calls so far with their answers.
+
+    Repeating a reading call adds nothing to it, unless a change since then may concern that call.
+    """
 
     executable = False
 
@@ -87,21 +101,22 @@ class SimulatedEnvironment:
         self._ledger = ledger
 
     async def call(self, name: str, arguments: dict[str, Any], transcript: Sequence[Message] = ()) -> ToolResult:
-        """Raises UnusableAnswerError where no attempt gives a value that fits, LLMError where no model answers."""
+        """Raises UnusableAnswerError if no attempt returns a value that fits, LLMError if no model answers."""
         if problem := self._refusal(name, arguments):
             return _result(json.dumps({"error": problem}, ensure_ascii=False))
-        content = self._ledger.recorded(name, arguments)
+        content = self._ledger.recorded_answer(name, arguments)
         if content is None:
-            content = await _Question(
+            simulated_call = _SimulatedCall(
                 self.domain_environment, self._ledger, self._tool(name), arguments, transcript
-            ).ask()
+            )
+            content = await simulated_call.answer()
             self._ledger.record(name, arguments, content)
         return _result(content)
 
     async def retrace(self, calls: Sequence[PastCall]) -> bool:
-        """Takes the recorded answers as they are, whoever gave them; calls that were refused are none."""
+        """Adopts the recorded answers, whoever gave them, and skips calls that were refused."""
         for name, arguments, content in calls:
-            if not self._refusal(name, arguments) and self._ledger.recorded(name, arguments) != content:
+            if not self._refusal(name, arguments) and self._ledger.recorded_answer(name, arguments) != content:
                 self._ledger.record(name, arguments, content)
         return True
 
@@ -124,29 +139,31 @@ class SimulatedEnvironment:
         return hashlib.sha256(self.snapshot()).hexdigest()
 
     def state_diff(self) -> tuple[str, ...]:
-        """Empty: a simulated tool changes nothing that could be looked at."""
+        """Empty: simulated tools have no state to inspect."""
         return ()
 
     def reset(self) -> None:
         self._ledger = Ledger()
 
     def close(self) -> None:
-        """Nothing is held."""
+        """No resources to release."""
 
 
 @dataclass
-class _Question:
-    """One call put to the model, until it gives a value that fits. `refused` is its last answer that contradicted others: what is
-    known of the records in it is shown as well."""
+class _SimulatedCall:
+    """One tool call, requested from the model until an answer fits.
+
+    `rejected` is the last value that contradicted earlier answers; the next prompt shows the known facts about its records.
+    """
 
     domain_environment: SimulatedDomainEnvironment
     ledger: Ledger
     tool: ToolSpec
     arguments: dict[str, Any]
     transcript: Sequence[Message]
-    refused: Any = None
+    rejected: Any = None
 
-    async def ask(self) -> str:
+    async def answer(self) -> str:
         """The value as JSON text."""
         return await self.domain_environment.meter.ask(
             self._request, self._read, self.domain_environment.settings.attempts
@@ -154,13 +171,15 @@ class _Question:
 
     def _request(self, attempt: int, complaint: str) -> Request:
         settings = self.domain_environment.settings
-        known = self.ledger.known(self.tool.name, self.arguments, self.refused)
-        spoken = [m for m in self.transcript if m.role in ("user", "assistant") and m.content.strip()]
+        known = self.ledger.known_records(self.tool.name, self.arguments, self.rejected)
+        spoken = [
+            message for message in self.transcript if message.role in ("user", "assistant") and message.content.strip()
+        ]
         prompt = render(
             "tool_simulator",
             domain=self.domain_environment.domain,
             tool=self.tool,
-            calls=self.ledger.relevant(self.tool.name, self.arguments, settings.calls_shown),
+            calls=self.ledger.related_calls(self.tool.name, self.arguments, settings.calls_shown),
             transcript=spoken[len(spoken) - min(settings.transcript_messages, len(spoken)) :],
             stated=stated_time(self.transcript),
             now=drawn_time(self.domain_environment.dialogue_id),
@@ -183,46 +202,47 @@ class _Question:
         except ValueError as error:
             raise ValueError(f"{self.tool.name}: {error}") from None
         if problem := self.ledger.contradiction(self.tool.name, self.arguments, value):
-            self.refused = value
+            self.rejected = value
             self.domain_environment.meter.flaws["tool_simulator/contradiction"] += 1
             raise RejectedAnswerError(f"{self.tool.name}: {problem}")
         return json.dumps(value, ensure_ascii=False)
 
 
 def read_value(text: str, schema: dict[str, Any] | None) -> Any:
-    """The JSON value in a model's answer, of any kind that the schema allows, or {"error": why}; without a schema an object or an
-    array. Raises ValueError that says why nothing in the answer will do."""
+    """The JSON value in a model's answer that fits the schema, or {"error": why}; without a schema, an object or array.
+
+    Raises ValueError with the reason if nothing in the answer fits.
+    """
     problems: list[str] = []
     for value in _candidates(text, problems):
         problem = schema_error(value, {"type": ["object", "array"]} if schema is None else schema)
         if not problem or schema_error(value, _ERROR) is None:
-            json.dumps(
-                value, ensure_ascii=False, allow_nan=False
-            ).encode()  # NaN is no JSON, half a surrogate pair no UTF-8
+            # NaN is not JSON, and a lone surrogate cannot be encoded as UTF-8: either raises ValueError.
+            json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
             return value
         problems.append(problem)
     raise ValueError(problems[0])
 
 
 def _candidates(text: str, problems: list[str]) -> list[Any]:
-    """The whole text as JSON, a code fence taken off; else the first object and the first array in it."""
+    """The complete text as JSON, without its code fence; otherwise the first object and the first array in it."""
     fenced = _FENCE.match(text.strip())
     try:
         return [json.loads(fenced[1] if fenced else text)]
     except (ValueError, RecursionError):
-        found: list[Any] = []
-    for kind in _KINDS:
+        candidates: list[Any] = []
+    for kind in _JSON_CONTAINERS:
         try:
-            found.append(first_json(text, kind, partial=False))
+            candidates.append(first_json(text, kind, partial=False))
         except ValueError as error:
             problems.append(str(error))
-    if found:
+    if candidates:
         problems.clear()
-    return found
+    return candidates
 
 
 def _or_error(schema: dict[str, Any] | None) -> dict[str, Any] | None:
-    """The output schema, for guided decoding, with room for an error; definitions stay where references look for them."""
+    """The output schema for guided decoding, extended by {"error": why}. Definitions stay at the root for $refs."""
     if schema is None or schema_error({"error": "x"}, schema) is None:
         return schema
     shared: dict[str, Any] = {key: schema[key] for key in ("$defs", "definitions") if key in schema}
@@ -230,5 +250,5 @@ def _or_error(schema: dict[str, Any] | None) -> dict[str, Any] | None:
 
 
 def _result(content: str) -> ToolResult:
-    value = json_or_text(content)  # what another program's tools returned may be no JSON
+    value = json_or_text(content)  # a start state's tool results need not be JSON
     return ToolResult(content, value, error=isinstance(value, dict) and bool(value.get("error")))

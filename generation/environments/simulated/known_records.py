@@ -1,16 +1,18 @@
-"""What is held of records as simulated tools speak of them and change them.
+"""What simulated tools have stated about each record so far.
 
-A record is an object with an identifier of its own (`generation.specs.naming`); its facts are its scalar fields. Names and
-values are all there is to go by, so wherever a change may have reached further than it says, facts are forgotten rather than
-wrongly held:
+A record is an object with its own identifier (`generation.specs.naming`); its facts are its scalar fields. Only names
+and values reveal what a change does, so wherever it may have reached further than it states, facts are forgotten rather
+than kept wrongly:
 
-- an update sets what its arguments state of its target; the target keeps its other texts, but loses figures, flags, states and
-  dates, and every field whose name has to do with an argument's;
-- a creation adds a record with its arguments and its answer; the records it names lose figures, flags, states and dates;
-- a deletion makes its target missing, and what refers to it is forgotten;
+- an update sets the fields that its arguments state; the target keeps its other texts but loses numbers, flags,
+  statuses and dates, and every field related by name to an argument;
+- a creation adds a record with its arguments and its answer; the records it names lose numbers, flags, statuses and
+  dates;
+- a deletion marks its target as missing; records that refer to it are forgotten;
 - any other change (cancel, pay, assign) leaves the records that it names only their names and identifiers;
-- records that refer to a changed one, or that it refers to, lose figures, flags, states, dates and fields named like an argument;
-- a change that names no known record may have been to any record of its kind.
+- records that refer to a changed one, or that it refers to, lose numbers, flags, statuses, dates and fields related to
+  an argument;
+- a change that names no known record may have reached any record of its kind.
 """
 
 from __future__ import annotations
@@ -19,128 +21,178 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from generation.environments.simulated.records import EntityRecord, mentions, same, thing
+from generation.environments.simulated.records import EntityRecord, kind_of, record_keys, same_record
 from generation.environments.simulated.tool_call import ToolCallFacts
 from generation.specs.naming import Words, alike, identifies
 from generation.specs.spelling import snake
 
 Fields = dict[str, Any]
 
-_NAMES = {"name", "title", "label"}
-_CHANGEABLE = {"status", "state", "stage", "phase", "date", "time"}
+_NAME_WORDS = {"name", "title", "label"}
+_CHANGEABLE_WORDS = {"status", "state", "stage", "phase", "date", "time"}
 _TIME = re.compile(r"\d{4}-\d\d|\d{1,2}:\d\d|\d{1,2}[/.]\d{1,2}[/.]\d{2,4}")
 
 
 class KnownRecords:
-    """`held` maps a record to its fields. `missing` are the records that were deleted, or looked for in vain; `unsure` those that
-    a change may have taken out of the lists they were on."""
+    """`fields` maps each existing record to its known fields, by key ("order_id=7").
+
+    `missing` are records deleted or not found, `maybe_unlisted` those that a change may have taken off a list.
+
+    >>> known = KnownRecords()
+    >>> known.learn([EntityRecord("customer_id=3", {"name": "Ann", "city": "Rome", "points": 40})])
+    >>> known.apply_change(ToolCallFacts("update_customer", {"customer_id": 3, "city": "Oslo"}, {"success": True}))
+    ('customer_id=3',)
+    >>> known.fields  # points may follow from the city
+    {'customer_id=3': {'name': 'Ann', 'city': 'Oslo'}}
+    >>> known.apply_change(ToolCallFacts("suspend_customer", {"customer_id": 3}, {"success": True}))
+    ('customer_id=3',)
+    >>> known.fields, list(known.maybe_unlisted)
+    ({'customer_id=3': {'name': 'Ann'}}, ['customer_id=3'])
+    >>> known.apply_change(ToolCallFacts("delete_customer", {"customer_id": 3}, {"success": True}))
+    ('customer_id=3',)
+    >>> known.fields, list(known.missing)
+    ({}, ['customer_id=3'])
+    """
 
     def __init__(self) -> None:
-        self.held: dict[str, Fields] = {}
+        self.fields: dict[str, Fields] = {}
         self.missing: dict[str, None] = {}
-        self.unsure: dict[str, None] = {}
+        self.maybe_unlisted: dict[str, None] = {}
 
     def copy(self) -> KnownRecords:
         copy = KnownRecords()
-        copy.held = {key: dict(fields) for key, fields in self.held.items()}
-        copy.missing, copy.unsure = dict(self.missing), dict(self.unsure)
+        copy.fields = {key: dict(fields) for key, fields in self.fields.items()}
+        copy.missing, copy.maybe_unlisted = dict(self.missing), dict(self.maybe_unlisted)
         return copy
 
-    def believe(self, told: Iterable[EntityRecord]) -> None:
-        """Hold what was said of records; the later word counts."""
-        for record in told:
+    def learn(self, records: Iterable[EntityRecord]) -> None:
+        """Add what was stated about these records; later statements overwrite earlier ones."""
+        for record in records:
             self.missing.pop(record.key, None)
-            self.unsure.pop(record.key, None)
-            self.held.setdefault(record.key, {}).update(record.fields)
+            self.maybe_unlisted.pop(record.key, None)
+            self.fields.setdefault(record.key, {}).update(record.fields)
 
-    def lose(self, key: str) -> None:
-        """A record does not exist (any more)."""
-        self.held.pop(key, None)
+    def mark_missing(self, key: str) -> None:
+        """Record that `key` does not exist (any more)."""
+        self.fields.pop(key, None)
         self.missing[key] = None
 
-    def change(self, exchange: ToolCallFacts) -> tuple[str, ...]:
-        """What a change does to the facts, before its answer is taken in. Returns the records it may have reached."""
-        named = [key for key in self.held if self._is_named(key, exchange)]
-        around = self._around([*exchange.given, *named], exchange)
-        reached = [*exchange.given, *named, *around]
-        if not reached and not exchange.creates:
-            named = [key for key in self.held if not exchange.about or thing(key)[-1] in exchange.about]
-            reached = named
-        words = () if exchange.creates else _argument_words(exchange)
-        stated_only = exchange.updates or exchange.creates
-        for key in [*named, *around]:
-            self._forget(key, words, texts=key in named and not stated_only)
-            if not stated_only:
-                self.unsure[key] = None
-        self._settle(exchange, named)
-        return tuple(dict.fromkeys([*reached, *mentions(exchange.value, exchange.about)]))
+    def apply_change(self, change: ToolCallFacts) -> tuple[str, ...]:
+        """Update the facts for a change, before its answer is learnt. Returns the records it may have reached."""
+        named = [key for key in self.fields if self._is_named(key, change)]
+        linked = self._linked([*change.named_records, *named], change)
+        reached = [*change.named_records, *named, *linked]
+        if not reached and not change.creates:
+            reached = named = [key for key in self.fields if not change.kind or kind_of(key)[-1] in change.kind]
+        argument_words = () if change.creates else _argument_words(change)
+        only_stated_fields = change.updates or change.creates
+        for key in [*named, *linked]:
+            self._forget(key, argument_words, texts=key in named and not only_stated_fields)
+            if not only_stated_fields:
+                self.maybe_unlisted[key] = None
+        self._apply_statement(change, named)
+        return tuple(dict.fromkeys([*reached, *record_keys(change.value, change.kind)]))
 
-    def _settle(self, exchange: ToolCallFacts, named: Sequence[str]) -> None:
-        """What the change says of itself: a record made, its target updated, gone or back."""
-        target = exchange.changed
-        if exchange.deletes and target:
-            for key in [key for key, fields in self.held.items() if any(same(r, target) for r in _references(fields))]:
-                del self.held[key]  # what belonged to it may be gone as well
-            for key in dict.fromkeys([target, *named]):
-                self.lose(key)
-        elif exchange.created:
-            self.believe([EntityRecord(exchange.created, exchange.stated)])
-        elif exchange.creates:
-            self.missing = {key: None for key in self.missing if not alike(thing(key), exchange.about)}
+    def _apply_statement(self, change: ToolCallFacts, named: Sequence[str]) -> None:
+        """Apply what the change states itself: a record created, or its target updated, deleted or restored."""
+        target = change.changed_record
+        if change.deletes and target:
+            self._delete([target, *named])
+        elif change.created_record:
+            self.learn([EntityRecord(change.created_record, change.stated_fields)])
+        elif change.creates:  # the new record's identifier is unknown: any missing one of its kind may exist now
+            self.missing = {key: None for key in self.missing if not alike(kind_of(key), change.kind)}
         elif target:
             self.missing.pop(target, None)
-            self.believe([EntityRecord(target, exchange.stated)] if exchange.updates else [])
+            if change.updates:
+                self.learn([EntityRecord(target, change.stated_fields)])
 
-    def _is_named(self, key: str, exchange: ToolCallFacts) -> bool:
-        """Whether the arguments name a record, be it by another of its identifiers: order 7 by its order_number."""
-        others = (f"{snake(n)}={v}" for n, v in self.held[key].items() if alike(identifies(n) or (), thing(key)))
-        return any(same(key, given) for given in exchange.given) or any(other in exchange.given for other in others)
+    def _delete(self, keys: Sequence[str]) -> None:
+        """Mark records as missing. What belonged to `keys[0]`, the target, may be gone too: it is forgotten."""
+        for key in [
+            key for key, fields in self.fields.items() if any(same_record(r, keys[0]) for r in _references(fields))
+        ]:
+            del self.fields[key]
+        for key in dict.fromkeys(keys):
+            self.mark_missing(key)
 
-    def _around(self, named: Sequence[str], exchange: ToolCallFacts) -> list[str]:
-        """The records that the named ones refer to and, unless one is only added to them, those that refer to the named ones."""
-        referred = [ref for key in named for ref in _references(self.held.get(key, {}))]
-        referred += mentions(exchange.value, exchange.about)
+    def _is_named(self, key: str, change: ToolCallFacts) -> bool:
+        """Whether the arguments name a record, by this or another identifier: order 7 by its order_number."""
+        aliases = (
+            f"{snake(name)}={value}"
+            for name, value in self.fields[key].items()
+            if alike(identifies(name) or (), kind_of(key))
+        )
+        return any(same_record(key, named) for named in change.named_records) or any(
+            alias in change.named_records for alias in aliases
+        )
+
+    def _linked(self, named: Sequence[str], change: ToolCallFacts) -> list[str]:
+        """The records that the named ones refer to, and those that refer to them.
+
+        A creation only adds to the records it names, so what refers to them stays as it is.
+        """
+        referenced = [reference for key in named for reference in _references(self.fields.get(key, {}))]
+        referenced += record_keys(change.value, change.kind)
+
+        def refers_to_named(fields: Fields) -> bool:
+            return any(same_record(reference, key) for reference in _references(fields) for key in named)
+
         return [
             key
-            for key, fields in self.held.items()
+            for key, fields in self.fields.items()
             if key not in named
             and (
-                any(same(key, ref) for ref in referred)
-                or (not exchange.creates and any(same(ref, name) for ref in _references(fields) for name in named))
+                any(same_record(key, reference) for reference in referenced)
+                or (not change.creates and refers_to_named(fields))
             )
         ]
 
-    def _forget(self, key: str, words: Sequence[Words], texts: bool) -> None:
-        """Drop what may have changed: figures, flags, states, dates, what the arguments speak of; with `texts` all but names."""
-        others = [each for each in words if not alike(each, thing(key))]
-        self.held[key] = {
-            name: value
-            for name, value in self.held[key].items()
-            if not _related(name, others)
-            and (identifies(name) is not None or not _changeable(name, value))
-            and (identifies(name) is not None or not texts or _NAMES & set(snake(name).split("_")))
+    def _forget(self, key: str, argument_words: Sequence[Words], texts: bool) -> None:
+        """Drop numbers, flags, statuses, dates and fields related to an argument.
+
+        With `texts`, drop every field except names and identifiers.
+        """
+        others = [words for words in argument_words if not alike(words, kind_of(key))]
+
+        def may_have_changed(name: str, value: Any) -> bool:
+            if _is_related(name, others):
+                return True
+            if identifies(name) is not None:
+                return False
+            return _is_changeable(name, value) or (texts and not _NAME_WORDS & set(snake(name).split("_")))
+
+        self.fields[key] = {
+            name: value for name, value in self.fields[key].items() if not may_have_changed(name, value)
         }
 
 
 def _references(fields: Fields) -> Iterator[str]:
+    """The keys of the other records that a record's fields name."""
     for name, value in fields.items():
         if identifies(name):
             yield f"{snake(name)}={value}"
 
 
-def _changeable(name: str, value: Any) -> bool:
+def _is_changeable(name: str, value: Any) -> bool:
+    """Whether a value is a number, a flag, a status or a date."""
     if isinstance(value, int | float):
         return True
-    return bool(_CHANGEABLE & set(snake(name).split("_"))) or bool(_TIME.match(str(value)))
+    return bool(_CHANGEABLE_WORDS & set(snake(name).split("_"))) or bool(_TIME.match(str(value)))
 
 
-def _argument_words(exchange: ToolCallFacts) -> list[Words]:
-    """What the arguments are called, and what they may call a field: {"field": "city", "value": "Rome"}."""
-    chosen = (str(value) for name, value in exchange.stated.items() if snake(name) in {"field", "column", "attribute"})
-    return [identifies(name) or tuple(snake(name).split("_")) for name in [*exchange.stated, *chosen]]
+def _argument_words(change: ToolCallFacts) -> list[Words]:
+    """The words of each argument's name, and of a field that an argument names: {"field": "city", "value": "Rome"}."""
+    field_names = (
+        str(value) for name, value in change.stated_fields.items() if snake(name) in {"field", "column", "attribute"}
+    )
+    return [identifies(name) or tuple(snake(name).split("_")) for name in [*change.stated_fields, *field_names]]
 
 
-def _related(name: str, others: Iterable[Words]) -> bool:
-    """Whether a field has to do with an argument: the same last word, or one within the other (room_id and room_name)."""
-    mine = tuple(snake(name).split("_"))
-    return any(other[-1] == mine[-1] or set(other) <= set(mine) or set(mine) <= set(other) for other in others)
+def _is_related(field: str, arguments: Iterable[Words]) -> bool:
+    """Whether a field shares its last word with an argument, or one name contains the other (room_id and room_name)."""
+    words = tuple(snake(field).split("_"))
+    return any(
+        argument[-1] == words[-1] or set(argument) <= set(words) or set(words) <= set(argument)
+        for argument in arguments
+    )

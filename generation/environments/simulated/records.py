@@ -1,4 +1,4 @@
-"""The records that a JSON value speaks of, each known by an identifier of its own, and their plain fields."""
+"""Extracts the records that a JSON value describes: objects with their own identifier, and their scalar fields."""
 
 from __future__ import annotations
 
@@ -10,113 +10,129 @@ from generation.specs.naming import Words, alike, identifier_key, identifies, ow
 from generation.specs.spelling import singular, snake
 
 WRAPPERS = {"result", "results", "data", "records", "rows", "entries", "matches", "list", "value", "response"}
-_OF_THE_QUERY = {"rank", "position", "score", "relevance", "distance", "similarity"}
+_SEARCH_FIELDS = {"rank", "position", "score", "relevance", "distance", "similarity"}
 _MAX_DEPTH = 20
 
 
 @dataclass(frozen=True)
 class EntityRecord:
-    """`key` names it ("order_id=7"); `fields` are its scalars, those of objects within it by path ("address.city")."""
+    """`key` names the record ("order_id=7"); `fields` are its scalars, nested ones by path ("address.city")."""
 
     key: str
     fields: dict[str, Any]
 
 
-def scalar(value: Any) -> bool:
-    """Whether a value is plain, and says something: null does not."""
+def is_scalar(value: Any) -> bool:
+    """Whether a value is a string, a number or a boolean. Null carries no information, so it does not count."""
     return isinstance(value, str | int | float | bool)
 
 
-def is_name(value: Any) -> bool:
-    """Whether a value can identify something."""
+def is_identifier_value(value: Any) -> bool:
+    """Whether a value can identify a record: an integer, or a string of 1 to 100 characters."""
     return (isinstance(value, str) and 0 < len(value) <= 100) or (
         isinstance(value, int) and not isinstance(value, bool)
     )
 
 
-def field_of(key: str) -> str:
-    """The identifier's name: order_id of "order_id=7"."""
+def identifier_field(key: str) -> str:
+    """The identifier's field name: "order_id" for "order_id=7"."""
     return key.partition("=")[0]
 
 
-def thing(key: str) -> Words:
-    """What kind of thing a record is: (order) of "order_id=7"."""
-    return identifies(field_of(key)) or ()
+def kind_of(key: str) -> Words:
+    """What kind of record a key names: ("order",) for "order_id=7"."""
+    return identifies(identifier_field(key)) or ()
 
 
-def same(key: str, other: str) -> bool:
-    """Whether two names may mean one record: "account_id=7" and "from_account_id=7"."""
-    return key.partition("=")[2] == other.partition("=")[2] and alike(thing(key), thing(other))
+def same_record(key: str, other: str) -> bool:
+    """Whether two keys may name the same record: "account_id=7" and "from_account_id=7"."""
+    return key.partition("=")[2] == other.partition("=")[2] and alike(kind_of(key), kind_of(other))
 
 
-def mentions(value: Any, about: Words, depth: int = 0) -> Iterator[str]:
-    """Every record named anywhere in a JSON value."""
+def record_keys(value: Any, kind: Words, depth: int = 0) -> Iterator[str]:
+    """The key of every record named anywhere in a JSON value; `kind` resolves a bare "id".
+
+    >>> list(record_keys({"id": 7, "customer": {"id": 3}, "tag_ids": [1, 2]}, ("order",)))
+    ['order_id=7', 'customer_id=3', 'tag_id=1', 'tag_id=2']
+    """
     if depth > _MAX_DEPTH:
         return
     if isinstance(value, list):
         for item in value:
-            yield from mentions(item, about, depth + 1)
+            yield from record_keys(item, kind, depth + 1)
     elif isinstance(value, dict):
         for field, part in value.items():
-            yield from _named(field, part, about)
-            yield from mentions(part, about if snake(field) in WRAPPERS else _kind(field), depth + 1)
+            yield from _keys_in_field(field, part, kind)
+            yield from record_keys(part, _kind_in_field(field, kind), depth + 1)
 
 
-def _named(field: str, value: Any, about: Words) -> Iterator[str]:
-    """The records named by one field; user_ids name one each."""
-    one = field if identifies(field) is not None else singular(field)
-    if identifies(one) is not None:
+def _keys_in_field(field: str, value: Any, kind: Words) -> Iterator[str]:
+    """The records that one field names; a field such as user_ids names one per item."""
+    name = field if identifies(field) is not None else singular(field)
+    if identifies(name) is not None:
         for item in value if isinstance(value, list) else [value]:
-            if is_name(item) and (key := identifier_key(one, item, about)):
+            if is_identifier_value(item) and (key := identifier_key(name, item, kind)):
                 yield key
 
 
-def _kind(field: str) -> Words:
-    return tuple(singular(snake(field)).split("_"))
+def _kind_in_field(field: str, kind: Words) -> Words:
+    """The kind of record inside a field: that of the field's name, or `kind` for a wrapper such as "results"."""
+    return kind if snake(field) in WRAPPERS else tuple(singular(snake(field)).split("_"))
 
 
-def records(value: Any, about: Words, row: bool = False, depth: int = 0) -> list[EntityRecord]:
-    """The records in an answer about what `about` names, those nested in others included; a `row` is one of a list."""
+def extract_records(value: Any, kind: Words, row: bool = False, depth: int = 0) -> list[EntityRecord]:
+    """The records in an answer about `kind`, nested ones included. `row` marks an item of a list.
+
+    >>> order, customer = extract_records({"order_id": 7, "total": 5, "customer": {"id": 3, "name": "Ann"}}, ("order",))
+    >>> order
+    EntityRecord(key='order_id=7', fields={'total': 5, 'customer.id': 3, 'customer.name': 'Ann'})
+    >>> customer
+    EntityRecord(key='customer_id=3', fields={'name': 'Ann'})
+    """
     if depth > _MAX_DEPTH:
         return []
     if isinstance(value, list):
-        return _rows([item for item in value if isinstance(item, dict)], about, depth)
+        return _records_in_rows([item for item in value if isinstance(item, dict)], kind, depth)
     if not isinstance(value, dict):
         return []
-    within = [record for field, part in value.items() for record in records_within(field, part, about, row, depth)]
-    own, key = _own(value, about, row)
-    return [EntityRecord(key, {f: v for f, v in plain_fields(value) if f != own}), *within] if key else within
+    nested = [record for field, part in value.items() for record in records_in_field(field, part, kind, row, depth)]
+    own, key = _own_identifier(value, kind, row)
+    if not key:
+        return nested
+    return [EntityRecord(key, {name: part for name, part in scalar_fields(value) if name != own}), *nested]
 
 
-def _own(value: dict[str, Any], about: Words, row: bool) -> tuple[str | None, str | None]:
-    """The field that identifies a record, and the record's name."""
-    own = own_identifier((field for field, part in value.items() if is_name(part)), about, row)
-    return own, identifier_key(own, value[own], about) if own else None
+def _own_identifier(value: dict[str, Any], kind: Words, row: bool) -> tuple[str | None, str | None]:
+    """(the field that identifies a record, the record's key); None for each that is missing."""
+    own = own_identifier((field for field, part in value.items() if is_identifier_value(part)), kind, row)
+    return own, identifier_key(own, value[own], kind) if own else None
 
 
-def _rows(rows: list[dict[str, Any]], about: Words, depth: int) -> list[EntityRecord]:
-    """Rows that share their identifier and yet differ are parts of the record, not the record."""
-    first: dict[str | None, dict[str, Any]] = {}
-    keys = [_own(row, about, True)[1] for row in rows]
-    parts = {key for key, row in zip(keys, rows, strict=True) if first.setdefault(key, row) != row}
-    found = []
+def _records_in_rows(rows: list[dict[str, Any]], kind: Words, depth: int) -> list[EntityRecord]:
+    """Rows with the same identifier but different content are parts of that record, not the record itself."""
+    first_rows: dict[str | None, dict[str, Any]] = {}
+    keys = [_own_identifier(row, kind, True)[1] for row in rows]
+    shared_keys = {key for key, row in zip(keys, rows, strict=True) if first_rows.setdefault(key, row) != row}
+    extracted: list[EntityRecord] = []
     for key, row in zip(keys, rows, strict=True):
-        told = records(row, about, True, depth + 1)
-        found += told[1:] if key is not None and key in parts else told
-    return found
+        row_records = extract_records(row, kind, True, depth + 1)
+        extracted += row_records[1:] if key is not None and key in shared_keys else row_records
+    return extracted
 
 
-def records_within(field: str, value: Any, about: Words, row: bool, depth: int) -> list[EntityRecord]:
+def records_in_field(field: str, value: Any, kind: Words, row: bool, depth: int) -> list[EntityRecord]:
     """The records in one field of an answer."""
-    inherited = about if snake(field) in WRAPPERS else _kind(field)
-    # An object in an object says whose it is by its field's name only: {"order_id": 7, "customer": {"customer_id": 3}}.
-    return records(value, inherited, row or inherited is not about, depth + 1) if isinstance(value, dict | list) else []
+    if not isinstance(value, dict | list):
+        return []
+    inner_kind = _kind_in_field(field, kind)
+    # Only the field's name says what a nested object is: {"order_id": 7, "customer": {"customer_id": 3}}.
+    return extract_records(value, inner_kind, row or inner_kind is not kind, depth + 1)
 
 
-def plain_fields(value: dict[str, Any], path: str = "", depth: int = 0) -> Iterator[tuple[str, Any]]:
-    """(path, scalar) of an object, but for what belongs to a search rather than to the record. A null says nothing."""
+def scalar_fields(value: dict[str, Any], path: str = "", depth: int = 0) -> Iterator[tuple[str, Any]]:
+    """(path, scalar) for every non-null scalar, except fields of the search itself such as rank and score."""
     for field, part in value.items():
         if isinstance(part, dict) and depth < _MAX_DEPTH:
-            yield from plain_fields(part, f"{path}{field}.", depth + 1)
-        elif scalar(part) and not set(snake(field).split("_")) & _OF_THE_QUERY:
+            yield from scalar_fields(part, f"{path}{field}.", depth + 1)
+        elif is_scalar(part) and not set(snake(field).split("_")) & _SEARCH_FIELDS:
             yield f"{path}{field}", part

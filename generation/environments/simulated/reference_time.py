@@ -1,4 +1,4 @@
-"""What time it is in a dialogue: as the conversation says, else drawn at random once per dialogue (Stage 3, tool simulation)."""
+"""The current time in a dialogue (Stage 3, tool simulation): as stated in the conversation, otherwise drawn."""
 
 from __future__ import annotations
 
@@ -15,24 +15,26 @@ _DATE += rf"|(?:the )?\d\d?(?:st|nd|rd|th)?(?: of)? {_MONTH}(?:,? \d{{4}})?"
 _DAY = r"(?:mon|tues|wednes|thurs|fri|satur|sun)day"
 _CLOCK = r"\d\d?:\d\d(?::\d\d)?(?: ?[ap]\.?m\.?)?|\d\d? ?[ap]\.?m\.?|noon|midnight"
 _POINT = rf"(?:{_DATE}|{_DAY}|{_CLOCK})(?!(?!T\d)\w)"
-_SAYING = (
+_INTRODUCTION = (
     r"(?:today is|today's date(?: is|:)|today:|it(?: is|'s) (?:now|currently)|(?:the )?time (?:now )?is(?: now)?|now is"
 )
-_SAYING += r"|(?:the )?current (?:date|time|datetime|date and time)(?: is|:)|the date (?:today )?is)"
-_STATED = re.compile(rf"\b{_SAYING} ?(?:now |currently )?({_POINT}(?:[ ,T]+(?:at |on |and )?{_POINT})*)", re.IGNORECASE)
+_INTRODUCTION += r"|(?:the )?current (?:date|time|datetime|date and time)(?: is|:)|the date (?:today )?is)"
+_STATED = re.compile(
+    rf"\b{_INTRODUCTION} ?(?:now |currently )?({_POINT}(?:[ ,T]+(?:at |on |and )?{_POINT})*)", re.IGNORECASE
+)
 _FIRST = datetime(2023, 1, 1)
 _DAYS = 4 * 365
 
 
 def stated_time(messages: Sequence[Message]) -> str:
-    """The date or time that a user or system message last gave as the present one, in its own words; empty if none did."""
-    spoken = [message.content.replace("’", "'") for message in messages if message.role in ("user", "system")]
-    found = [match[1] for text in spoken for match in _STATED.finditer(text)]
-    return found[-1].strip(" ,") if found else ""
+    """The date or time that a user or system message last stated as the current one, quoted; empty if none did."""
+    texts = [message.content.replace("’", "'") for message in messages if message.role in ("user", "system")]
+    times = [match[1] for text in texts for match in _STATED.finditer(text)]
+    return times[-1].strip(" ,") if times else ""
 
 
 def drawn_time(dialogue_id: str) -> str:
-    """A working hour of some day, as "Tuesday 2025-03-04 10:15"; always the same for one dialogue."""
+    """A random day and daytime hour such as "Tuesday 2025-03-04 10:15", always the same for one dialogue."""
     rng = Random(f"{dialogue_id}/now")
     moment = _FIRST + timedelta(days=rng.randrange(_DAYS), minutes=rng.randrange(8 * 60, 20 * 60))
     return moment.strftime("%A %Y-%m-%d %H:%M")

@@ -1,4 +1,4 @@
-"""What a call and its answer say and do, as far as the names in them tell."""
+"""Infers from names alone what a tool call reads, changes, creates or deletes."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from typing import Any
 from generation.environments.simulated.records import (
     WRAPPERS,
     EntityRecord,
-    field_of,
-    is_name,
-    mentions,
-    plain_fields,
-    records,
-    records_within,
-    thing,
+    extract_records,
+    identifier_field,
+    is_identifier_value,
+    kind_of,
+    record_keys,
+    records_in_field,
+    scalar_fields,
 )
 from generation.specs.naming import (
     Words,
@@ -35,27 +35,84 @@ from generation.specs.naming import (
 from generation.specs.spelling import snake
 
 _PAGING = {"limit", "offset", "page", "page_size", "per_page", "max_results", "sort", "sort_by", "order_by", "fields"}
-_COPIED = {"name", "title", "email", "phone"}
-_OF_THE_CALL = {"success", "ok", "message", "error", "note", "rows_affected", "result", "deleted", "updated", "created"}
-_STATES = {"status", "state"}
-_DONE = {"success", "successful", "ok", "okay", "done", "error", "failed", "updated", "created", "deleted", "completed"}
+_UPDATE_WRAPPERS = {"updates", "changes", "fields", *WRAPPERS}
+_COPIED_FIELDS = {"name", "title", "email", "phone"}
+_CALL_FIELDS = {"success", "ok", "message", "error", "note", "rows_affected", "result", "deleted", "updated", "created"}
+_STATUS_FIELDS = {"status", "state"}
+_CALL_OUTCOMES = {
+    "success",
+    "successful",
+    "ok",
+    "okay",
+    "done",
+    "error",
+    "failed",
+    "updated",
+    "created",
+    "deleted",
+    "completed",
+}
 _NOT_FOUND = re.compile(
     r"not found|no such|not exist|n't exist|unknown (?!error)|\bno \w+ (?:with|has|for|found)|cannot find", re.I
 )
-
-_PASSING = re.compile(r"try again|busy|timed? ?-?out|unavailable|temporar|overload|rate limit", re.I)
+_TRANSIENT = re.compile(r"try again|busy|timed? ?-?out|unavailable|temporar|overload|rate limit", re.I)
 
 
 @dataclass(frozen=True)
 class ToolCallFacts:
-    """One call with its answer, and what can be told from the names in it."""
+    """One tool call with its answer, and what the names in both reveal.
+
+    A read of one record:
+
+    >>> read = ToolCallFacts("get_order", {"order_id": 7}, {"order_id": 7, "customer_id": 3, "customer_name": "Ann"})
+    >>> read.reads, read.kind, read.target, read.fetches_target
+    (True, ('order',), 'order_id=7', True)
+    >>> [(record.key, record.fields) for record in read.stated_records]
+    [('order_id=7', {'customer_id': 3, 'customer_name': 'Ann'}), ('customer_id=3', {'customer_name': 'Ann'})]
+
+    A read under further conditions, whose answer says nothing about the room in general:
+
+    >>> free = ToolCallFacts("get_room", {"room_id": 1, "date": "monday"}, {"room_id": 1, "free": True})
+    >>> free.target, free.conditions, free.fetches_target, free.stated_records
+    ('room_id=1', ('date',), False, ())
+
+    A creation; the answer names the new record:
+
+    >>> booking = ToolCallFacts("book_table", {"table_id": 2, "guests": 4}, {"booking_id": 5, "table_id": 2})
+    >>> booking.creates, booking.created_record, booking.named_records, booking.stated_fields
+    (True, 'booking_id=5', ('table_id=2',), {'table_id': 2, 'guests': 4})
+
+    An update, a deletion, and the removal of a part, which still exists afterwards:
+
+    >>> update = ToolCallFacts("update_customer", {"customer_id": 3, "new_city": "Oslo"}, {"success": True})
+    >>> update.updates, update.changed_record, update.stated_fields
+    (True, 'customer_id=3', {'city': 'Oslo'})
+    >>> ToolCallFacts("delete_order", {"order_id": 7}, {"rows_affected": 1}).deletes
+    True
+    >>> ToolCallFacts("remove_item_from_cart", {"cart_id": 1, "item_id": 2}, {"ok": True}).deletes
+    False
+
+    Calls that failed, found nothing or changed nothing:
+
+    >>> ToolCallFacts("get_order", {"order_id": 9}, {"error": "order 9 not found"}).not_found
+    True
+    >>> ToolCallFacts("get_order", {"order_id": 9}, {"error": "the service is busy"}).is_transient_error
+    True
+    >>> ToolCallFacts("update_order", {"order_id": 9}, {"rows_affected": 0}).changed_nothing
+    True
+    >>> ToolCallFacts("get_order_items", {"order_id": 9}, {"order_id": 9, "items": []}).failed_or_empty
+    True
+    """
 
     name: str
     arguments: dict[str, Any]
     value: Any
 
+    # What the call is about.
+
     @cached_property
-    def about(self) -> Words:
+    def kind(self) -> Words:
+        """The kind of record in the tool's name: ("order",) for get_order_status."""
         return subject(self.name)
 
     @cached_property
@@ -63,44 +120,56 @@ class ToolCallFacts:
         return not changes(self.name)
 
     @cached_property
-    def given(self) -> tuple[str, ...]:
+    def named_records(self) -> tuple[str, ...]:
         """The records named in the arguments."""
-        return tuple(dict.fromkeys(mentions(self.arguments, self.about)))
+        return tuple(dict.fromkeys(record_keys(self.arguments, self.kind)))
 
     @cached_property
     def target(self) -> str | None:
-        """The record that the call is about: update_booking_room(booking_id, room_id) is about the booking."""
-        found = [(self.about.index(thing(key)[-1]), key) for key in self.given if thing(key)[-1] in self.about]
-        return min(found, key=lambda pair: pair[0])[1] if found else None
+        """The record that the call is about: the booking for update_booking_room(booking_id, room_id)."""
+        candidates = [key for key in self.named_records if kind_of(key)[-1] in self.kind]
+        return min(candidates, key=lambda key: self.kind.index(kind_of(key)[-1]), default=None)
 
     @cached_property
-    def changed(self) -> str | None:
-        """The record that a change is about: the target, or the only one named, as in change_city(customer_id, city)."""
-        return self.target or (self.given[0] if len(self.given) == 1 else None)
+    def changed_record(self) -> str | None:
+        """The record that a change is about: the target, or the only record named: change_city(customer_id, city)."""
+        return self.target or (self.named_records[0] if len(self.named_records) == 1 else None)
 
     @cached_property
     def conditions(self) -> tuple[str, ...]:
-        """Arguments beside the target's name on which the answer may depend: a date, a unit, another record. Flags only choose
-        what is shown, and so does paging."""
-        named = field_of(self.target) if self.target else ""
+        """Arguments besides the target's identifier on which the answer may depend: a date, a unit, another record.
+
+        Booleans and paging are left out: they only choose what is shown.
+        """
+        target_field = identifier_field(self.target) if self.target else ""
+
+        def names_target(argument: str) -> bool:
+            return bool(target_field) and (snake(argument) == target_field or identifies(argument) == ())
+
         return tuple(
             name
             for name, value in self.arguments.items()
             if value is not None
             and not isinstance(value, bool)
             and snake(name) not in _PAGING
-            and snake(name) != named
-            and not (identifies(name) == () and named)
+            and not names_target(name)
         )
 
     @cached_property
-    def paged(self) -> bool:
+    def is_paged(self) -> bool:
         return any(snake(name) in _PAGING for name in self.arguments)
 
     @cached_property
-    def head(self) -> bool:
-        """Whether the call asks for the target itself, as get_order(order_id) does, and for nothing of or beside it."""
-        return self.target is not None and thing(self.target) == self.about and not self.conditions
+    def fetches_target(self) -> bool:
+        """Whether the call asks for the target itself, unconditionally: get_order(order_id), not get_order_items."""
+        return self.target is not None and kind_of(self.target) == self.kind and not self.conditions
+
+    @cached_property
+    def _acts_on_target(self) -> bool:
+        """Whether the name means the target itself: start_subscription(subscription_id), not add_item_to_cart."""
+        return self.target is not None and alike(kind_of(self.target), self.kind) and not connected(self.name)
+
+    # How the call went.
 
     @cached_property
     def error(self) -> str:
@@ -108,30 +177,36 @@ class ToolCallFacts:
         return str(self.value["error"]) if isinstance(self.value, dict) and self.value.get("error") else ""
 
     @cached_property
-    def passing(self) -> bool:
-        """Whether the call failed for a reason that passes: made again it may succeed."""
-        return bool(_PASSING.search(self.error))
+    def is_transient_error(self) -> bool:
+        """Whether the call failed for a temporary reason, so that a retry may succeed."""
+        return bool(_TRANSIENT.search(self.error))
 
     @cached_property
-    def nothing(self) -> bool:
-        """Whether the answer is that there is no such thing."""
+    def not_found(self) -> bool:
+        """Whether the answer is empty or says that the record does not exist."""
         return self.value in ([], {}, None, "") or bool(self.error and _NOT_FOUND.search(self.error))
 
     @cached_property
-    def in_vain(self) -> bool:
-        """Whether the call failed, found nothing or did nothing: beside names, its answer holds only nulls, zeros and blanks."""
-        if self.error or self.nothing or not self.reads:
-            return self.without_effect or self.nothing
-        told = self.value.items() if isinstance(self.value, dict) else [("", self.value)]
-        return not any(part for field, part in told if identifies(field) is None)
+    def failed_or_empty(self) -> bool:
+        """Whether the call failed, changed nothing, or found only identifiers with nulls, zeros and blanks."""
+        if self.error or self.not_found:
+            return True
+        if not self.reads:
+            return self.changed_nothing
+        fields = self.value.items() if isinstance(self.value, dict) else [("", self.value)]
+        return not any(part for field, part in fields if identifies(field) is None)
 
     @cached_property
-    def without_effect(self) -> bool:
-        """Whether nothing was changed: it only reads, or says that it did not succeed."""
-        if self.error or self.reads or not isinstance(self.value, dict):
-            return bool(self.error) or self.reads
+    def changed_nothing(self) -> bool:
+        """Whether the call only reads, failed, or reports that it did not succeed."""
+        if self.error or self.reads:
+            return True
+        if not isinstance(self.value, dict):
+            return False
         refused = any(self.value.get(flag) is False for flag in ("success", "ok"))
         return refused or self.value.get("rows_affected") == 0 or self.value.get("status") in ("failed", "error")
+
+    # What a change does.
 
     @cached_property
     def updates(self) -> bool:
@@ -139,11 +214,8 @@ class ToolCallFacts:
 
     @cached_property
     def deletes(self) -> bool:
-        """Whether the target is gone for good afterwards; what is removed from something else still exists."""
-        alone = len(self.given) == 1 and not connected(self.name)
-        return (
-            deed(self.name) == "delete" and alone and self.target is not None and alike(thing(self.target), self.about)
-        )
+        """Whether the target no longer exists afterwards; what is removed from something else still does."""
+        return deed(self.name) == "delete" and len(self.named_records) == 1 and self._acts_on_target
 
     @cached_property
     def restores(self) -> bool:
@@ -151,75 +223,97 @@ class ToolCallFacts:
 
     @cached_property
     def creates(self) -> bool:
-        """Whether a new record comes to be; start_subscription(subscription_id) makes none."""
-        own = self.target is not None and alike(thing(self.target), self.about) and not connected(self.name)
-        return self.created is not None or (creates(self.name) and not own)
+        """Whether the call adds a record; start_subscription(subscription_id) does not."""
+        return self.created_record is not None or (creates(self.name) and not self._acts_on_target)
 
     @cached_property
-    def created(self) -> str | None:
-        """The record that a creating call made: the one named in its answer and not in its arguments."""
+    def created_record(self) -> str | None:
+        """The record that a creating call added: the one named in its answer and not in its arguments."""
         if not creates(self.name) or not isinstance(self.value, dict):
             return None
-        old = {str(key.partition("=")[2]) for key in self.given}
-        new = {f: v for f, v in self.value.items() if identifies(f) is not None and is_name(v) and str(v) not in old}
-        own = own_identifier(new, self.about, True) or next(iter(new), None)
-        return identifier_key(own, new[own], self.about) if own else None
+        named = {str(key.partition("=")[2]) for key in self.named_records}
+        new = {
+            field: part
+            for field, part in self.value.items()
+            if identifies(field) is not None and is_identifier_value(part) and str(part) not in named
+        }
+        own = own_identifier(new, self.kind, True) or next(iter(new), None)
+        return identifier_key(own, new[own], self.kind) if own else None
+
+    # What the call states about records.
 
     @cached_property
-    def stated(self) -> dict[str, Any]:
-        """What the arguments say of the record that is made or updated; new_email is its email, a wrapped update unwrapped."""
+    def stated_fields(self) -> dict[str, Any]:
+        """The fields that the arguments give a created or updated record.
+
+        new_email sets email; an update wrapped in an object is unwrapped.
+        """
         fields: dict[str, Any] = {}
         for name, value in self.arguments.items():
-            if isinstance(value, dict) and snake(name) in {"updates", "changes", "fields", *WRAPPERS}:
-                fields |= dict(plain_fields(value))
+            if isinstance(value, dict) and snake(name) in _UPDATE_WRAPPERS:
+                fields |= dict(scalar_fields(value))
             else:
-                fields |= dict(plain_fields({name.removeprefix("new_"): value}))
-        own = None if self.creates else self.changed
-        return {n: v for n, v in fields.items() if n != "id" and f"{snake(n)}={v}" != own}
+                fields |= dict(scalar_fields({name.removeprefix("new_"): value}))
+        own = None if self.creates else self.changed_record
+        return {name: value for name, value in fields.items() if name != "id" and f"{snake(name)}={value}" != own}
 
     @cached_property
-    def spoken_of(self) -> tuple[EntityRecord, ...]:
-        """The records of the answer, with what it says of them. What depends on further conditions says nothing in general;
-        what a changing call says of itself is nothing about the record."""
+    def stated_records(self) -> tuple[EntityRecord, ...]:
+        """The records in the answer, with the fields it gives them.
+
+        A read under further conditions says nothing about its target in general; what a changing call reports about
+        itself, such as "success", says nothing about the record.
+        """
         if self.error:
             return ()
-        told = [record for record in self._told() if not (self.reads and self.conditions and record.key == self.target)]
+        stated = self._answer_records()
         if not self.reads:
-            told = [EntityRecord(record.key, _of_the_record(record.fields)) for record in told]
-        return (*told, *(copy for record in told for copy in _copies(record)))
+            stated = [EntityRecord(record.key, _without_call_fields(record.fields)) for record in stated]
+        elif self.conditions:
+            stated = [record for record in stated if record.key != self.target]
+        return (*stated, *(copy for record in stated for copy in _copied_records(record)))
 
-    def _told(self) -> list[EntityRecord]:
-        if self.created is None:
-            return records(self.value, self.about)
-        # book_flight(flight_id) returns a booking: that it also names the flight does not make it one.
-        told = {n: v for n, v in plain_fields(self.value) if not _is(n, v, self.created, self.about)}
-        parts = [
-            record for name, part in self.value.items() for record in records_within(name, part, self.about, False, 0)
+    def _answer_records(self) -> list[EntityRecord]:
+        if self.created_record is None:
+            return extract_records(self.value, self.kind)
+        # book_flight(flight_id) returns a booking: that the answer also names the flight does not make it a flight.
+        fields = {
+            name: value
+            for name, value in scalar_fields(self.value)
+            if not _is_identifier_of(self.created_record, name, value, self.kind)
+        }
+        nested = [
+            record for name, part in self.value.items() for record in records_in_field(name, part, self.kind, False, 0)
         ]
-        return [EntityRecord(self.created, told), *parts]
+        return [EntityRecord(self.created_record, fields), *nested]
 
 
-def _is(field: str, value: Any, key: str, about: Words) -> bool:
-    return identifies(field) is not None and is_name(value) and identifier_key(field, value, about) == key
+def _is_identifier_of(key: str, field: str, value: Any, kind: Words) -> bool:
+    return identifies(field) is not None and is_identifier_value(value) and identifier_key(field, value, kind) == key
 
 
-def _copies(record: EntityRecord) -> Iterator[EntityRecord]:
-    """What a record says by the way of another that it names: a booking's member_id and member_name speak of the member."""
+def _copied_records(record: EntityRecord) -> Iterator[EntityRecord]:
+    """What a record states about another one: a booking's member_id and member_name describe the member.
+
+    >>> [copy.key for copy in _copied_records(EntityRecord("booking_id=5", {"member_id": 3, "member_name": "Ann"}))]
+    ['member_id=3']
+    """
     for field, value in record.fields.items():
         stem = identifies(field)
         copied = {
             name: part
             for name, part in record.fields.items()
-            if stem and bare_name(name, stem) != snake(name) and set(snake(name).split("_")) & _COPIED
+            if stem and bare_name(name, stem) != snake(name) and set(snake(name).split("_")) & _COPIED_FIELDS
         }
-        if copied and is_name(value):
+        if copied and is_identifier_value(value):
             yield EntityRecord(f"{snake(field)}={value}", copied)
 
 
-def _of_the_record(fields: dict[str, Any]) -> dict[str, Any]:
+def _without_call_fields(fields: dict[str, Any]) -> dict[str, Any]:
+    """The fields that describe the record, without those that describe the call: "success", "status": "done"."""
     return {
         name: value
         for name, value in fields.items()
-        if snake(name) not in _OF_THE_CALL
-        and not (set(snake(name).split("_")) & _STATES and str(value).casefold() in _DONE)
+        if snake(name) not in _CALL_FIELDS
+        and not (set(snake(name).split("_")) & _STATUS_FIELDS and str(value).casefold() in _CALL_OUTCOMES)
     }

@@ -49,7 +49,7 @@ def sql() -> Iterator[SqlEnvironmentFactory]:
 def domain_environment(
     sql: SqlEnvironmentFactory, toolset: Toolset, seed: int = 0, **shares: float
 ) -> FaultyDomainEnvironment:
-    return FaultyEnvironmentFactory(sql, shares, seed).domain_environment(toolset, Meter(ScriptedLLM()), "d")
+    return FaultyEnvironmentFactory(sql, shares, seed).for_domain(toolset, Meter(ScriptedLLM()), "d")
 
 
 def error(environment: Environment, name: str, /, **arguments: Any) -> str:
@@ -101,7 +101,7 @@ def test_fixed_faults_do_not_depend_on_what_is_called_first(
 
     def refused(first: str, seed: int) -> frozenset[str]:
         environments = FaultyEnvironmentFactory(sql, {"permission": 0.5}, seed, fixed)
-        environment = environments.domain_environment(toolset, Meter(ScriptedLLM()), "d").open()
+        environment = environments.for_domain(toolset, Meter(ScriptedLLM()), "d").open()
         call(environment, first)
         found = frozenset(name for name in names if "permission denied" in error(environment, name))
         environment.close()
@@ -123,7 +123,7 @@ def test_a_column_that_differs_differs_in_every_result_of_its_tool(
     sql: SqlEnvironmentFactory, toolset: Toolset
 ) -> None:
     kinds = set()
-    plain = sql.domain_environment(toolset, Meter(ScriptedLLM()), "d").open()
+    plain = sql.for_domain(toolset, Meter(ScriptedLLM()), "d").open()
     for seed in range(SEEDS):
         environment = domain_environment(sql, toolset, seed, schema_mismatch=1.0).open()
         rows = call(environment, "list_customers").value
@@ -163,7 +163,7 @@ def test_a_parameter_goes_by_another_name(sql: SqlEnvironmentFactory, toolset: T
 
 def test_a_partial_view_is_the_same_whenever_one_looks(sql: SqlEnvironmentFactory, toolset: Toolset) -> None:
     lacking = set()
-    plain = sql.domain_environment(toolset, Meter(ScriptedLLM()), "d").open()
+    plain = sql.for_domain(toolset, Meter(ScriptedLLM()), "d").open()
     real = call(plain, "list_customers").value
     plain.close()
     for seed in range(SEEDS):
@@ -191,13 +191,13 @@ async def test_what_a_change_returns_is_shown_whole() -> None:
     tools = tuple(ToolSpec(name=f"{verb}_pets", description="d", parameters={}) for verb in ("update", "list"))
     toolset = Toolset(domain="zoo", description="", tools=tools)
     environments = FaultyEnvironmentFactory(SimulatedEnvironmentFactory(), {"partial_view": 1.0})
-    environment = environments.domain_environment(toolset, Meter(Sayer([rows, rows])), "d").open()
+    environment = environments.for_domain(toolset, Meter(Sayer([rows, rows])), "d").open()
     assert (await environment.call("update_pets", {})).content == rows
     assert (await environment.call("list_pets", {})).content != rows
 
 
 def test_the_tools_own_errors_and_single_values_stay(sql: SqlEnvironmentFactory, toolset: Toolset) -> None:
-    plain = sql.domain_environment(toolset, Meter(ScriptedLLM()), "d").open()
+    plain = sql.for_domain(toolset, Meter(ScriptedLLM()), "d").open()
     wrong = call(plain, "list_visits", page="home")
     plain.close()
     changed = set()
@@ -222,7 +222,7 @@ def test_proofs_are_made_without_faults(sql: SqlEnvironmentFactory, toolset: Too
 def test_without_faults_nothing_is_different(sql: SqlEnvironmentFactory, toolset: Toolset) -> None:
     faulty, plain = (
         domain_environment(sql, toolset).open(),
-        sql.domain_environment(toolset, Meter(ScriptedLLM()), "d").open(),
+        sql.for_domain(toolset, Meter(ScriptedLLM()), "d").open(),
     )
     for name, arguments in some_calls(Random(1), 60):
         assert asyncio.run(faulty.call(name, arguments)) == asyncio.run(plain.call(name, arguments))
@@ -281,7 +281,7 @@ def unordered(content: str) -> Any:
 
 def test_a_fault_is_counted_once_however_often_it_is_replayed(sql: SqlEnvironmentFactory, toolset: Toolset) -> None:
     meter = Meter(ScriptedLLM())
-    made = FaultyEnvironmentFactory(sql, {"tool_error": 1.0}).domain_environment(toolset, meter, "d")
+    made = FaultyEnvironmentFactory(sql, {"tool_error": 1.0}).for_domain(toolset, meter, "d")
     for _ in range(3):
         environment = made.open()
         for number in (1, 1, 2, 1, 1):
@@ -302,15 +302,15 @@ async def test_simulated_tools_take_what_was_recorded_but_for_the_faults_own_ans
     toolset = Toolset(domain="zoo", description="", tools=(spec,))
     environments = FaultyEnvironmentFactory(SimulatedEnvironmentFactory(), {"tool_error": 1.0})
     assert (environments.executable, environments.engine) == (False, None)
-    environment = environments.domain_environment(toolset, Meter(ScriptedLLM()), "d").open()
+    environment = environments.for_domain(toolset, Meter(ScriptedLLM()), "d").open()
     failed = (await environment.call("get_pet", {})).content
     answer = '{"pet_id": 1, "name": "Rex"}'
-    other = environments.domain_environment(toolset, Meter(ScriptedLLM()), "e").open()
+    other = environments.for_domain(toolset, Meter(ScriptedLLM()), "e").open()
     assert await other.retrace([("get_pet", {}, failed), ("get_pet", {}, answer)])
     inner = other.fork()
     assert (await inner.call("get_pet", {})).content == answer
     assert json.loads(inner.snapshot()) == [["get_pet", {}, answer]], "the failure is no answer of the tool's"
-    unfaulted = environments.domain_environment(toolset, Meter(ScriptedLLM()), "f").open()
+    unfaulted = environments.for_domain(toolset, Meter(ScriptedLLM()), "f").open()
     assert await unfaulted.retrace([("get_pet", {}, answer)])
     assert (await unfaulted.fork().call("get_pet", {})).content == answer
 

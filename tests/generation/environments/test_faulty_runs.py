@@ -63,7 +63,7 @@ def test_an_injected_error_never_changed_anything(domains: Subjects, tmp_path: P
     environments = SqlEnvironmentFactory()
     for dialogue in everything(played):
         toolset = next(s.toolset for s in domains if s.domain.name == dialogue.domain)
-        environment = environments.domain_environment(toolset, Meter(ScriptedLLM()), "d").open()
+        environment = environments.for_domain(toolset, Meter(ScriptedLLM()), "d").open()
         for name, arguments, recorded in calls(dialogue.messages):
             if "permission denied" in recorded or "try again" in recorded:
                 injected += 1

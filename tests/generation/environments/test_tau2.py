@@ -84,7 +84,7 @@ def whole_world(domain: str) -> Tau2DomainEnvironment:
 def free(domain: str) -> Tau2Environment:
     of = DOMAINS[domain]
     toolset = Toolset(domain=of.seed, description="", tools=tool_specs(of), engine="tau2")
-    return Tau2EnvironmentFactory().domain_environment(toolset, ScriptedLLM(), "d0").open()
+    return Tau2EnvironmentFactory().for_domain(toolset, ScriptedLLM(), "d0").open()
 
 
 def first(domain: str, kind: str, **wanted: Any) -> dict[str, Any]:
@@ -507,7 +507,7 @@ async def test_a_whole_number_may_be_written_with_a_point() -> None:
 )
 def test_a_toolset_of_something_else_is_refused(toolset: dict[str, Any], says: str) -> None:
     with pytest.raises(UserError, match=says):
-        Tau2EnvironmentFactory().domain_environment(Toolset(description="", **toolset), ScriptedLLM(), "d0")
+        Tau2EnvironmentFactory().for_domain(Toolset(description="", **toolset), ScriptedLLM(), "d0")
 
 
 def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

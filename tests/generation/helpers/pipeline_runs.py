@@ -66,7 +66,7 @@ def quality_settings() -> QualitySettings:
     return QualitySettings.model_validate(yaml.safe_load((CONF / "generate.yaml").read_text())["quality"])
 
 
-def worlds_of(name: str) -> EnvironmentFactory:
+def environments_of(name: str) -> EnvironmentFactory:
     return SqlEnvironmentFactory() if name == "user_oriented_exec" else SimulatedEnvironmentFactory()
 
 
@@ -93,7 +93,7 @@ def pipeline_of(
     return Pipeline(
         name=name,
         domains=domains,
-        environments=worlds_of(name),
+        environments=environments_of(name),
         llm=llm,
         stages=stages,
         tasks=task_settings(name, **of_tasks),
@@ -112,7 +112,7 @@ def scene_of(
 ) -> RolloutContext:
     """A scene of a pipeline, with a model of its own for each call."""
     meter = Meter(pipeline.llm)
-    domain_environment = pipeline.environments.domain_environment(domain_tools.toolset, meter, dialogue_id)
+    domain_environment = pipeline.environments.for_domain(domain_tools.toolset, meter, dialogue_id)
     executable = pipeline.environments.executable
     models = RoleModels.of(meter)
     return RolloutContext(

@@ -32,7 +32,7 @@ def seed(request: pytest.FixtureRequest) -> Seed:
 
 def opened(seed: Seed) -> Tau2Environment:
     toolset = Toolset(domain=seed.name, description=seed.description, tools=seed.tools, engine=seed.engine)
-    return Tau2EnvironmentFactory().domain_environment(toolset, ScriptedLLM(), "d0").open()
+    return Tau2EnvironmentFactory().for_domain(toolset, ScriptedLLM(), "d0").open()
 
 
 def test_each_domain_is_a_seed_of_the_package() -> None:

@@ -28,7 +28,7 @@ def gym(domains: tuple[DomainTools, ...]) -> DomainTools:
 @pytest.fixture
 def environment(gym: DomainTools) -> Iterator[Environment]:
     environments = SqlEnvironmentFactory()
-    yield environments.domain_environment(gym.toolset, Meter(ScriptedLLM()), "x").open()
+    yield environments.for_domain(gym.toolset, Meter(ScriptedLLM()), "x").open()
     environments.close()
 
 
@@ -129,7 +129,7 @@ async def test_a_task_must_be_unsolved_in_the_present_state(gym: DomainTools, en
 
 
 async def test_without_execution_a_task_carries_its_plan_but_no_proof(gym: DomainTools, draft: dict[str, Any]) -> None:
-    simulated = SimulatedEnvironmentFactory().domain_environment(gym.toolset, Meter(ScriptedLLM()), "d1").open()
+    simulated = SimulatedEnvironmentFactory().for_domain(gym.toolset, Meter(ScriptedLLM()), "d1").open()
     task = await writer(Sayer([json.dumps(draft)]), gym, 1).write(simulated)
     assert task.plan
     assert not task.gold_calls

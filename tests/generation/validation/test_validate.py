@@ -29,9 +29,9 @@ from tests.generation.helpers.pipeline_runs import Played, Spoiler, saying
 
 @pytest.fixture(scope="module")
 def environments(domains: tuple[DomainTools, ...]) -> Iterator[dict[str, DomainEnvironment]]:
-    open_worlds = SqlEnvironmentFactory()
-    yield {s.domain.name: open_worlds.domain_environment(s.toolset, Meter(ScriptedLLM()), "x") for s in domains}
-    open_worlds.close()
+    open_environments = SqlEnvironmentFactory()
+    yield {s.domain.name: open_environments.for_domain(s.toolset, Meter(ScriptedLLM()), "x") for s in domains}
+    open_environments.close()
 
 
 async def verdict_on(dialogue: Dialogue, domain_environment: DomainEnvironment) -> Verdict:

@@ -20,6 +20,7 @@ from generation.environments.simulated.environment import (
     SimulatedDomainEnvironment,
     SimulatedEnvironment,
     SimulatedEnvironmentFactory,
+    SimulatedEnvironmentSettings,
     read_value,
 )
 from generation.environments.simulated.ledger import Ledger
@@ -47,7 +48,7 @@ def environment(*texts: str, dialogue: str = "d", **options: int) -> tuple[Simul
     llm = Sayer(list(texts))
     meter = Meter(llm)
     toolset = Toolset(domain="zoo", description="A zoo.", tools=TOOLS)
-    return SimulatedEnvironmentFactory(**options).domain_environment(toolset, meter, dialogue).open(), llm, meter
+    return SimulatedEnvironmentFactory(**options).for_domain(toolset, meter, dialogue).open(), llm, meter
 
 
 def prompts(llm: Sayer) -> list[str]:
@@ -139,7 +140,7 @@ async def test_guided_decoding_finds_the_definitions() -> None:
     spec = ToolSpec(name="list_rows", description="", parameters={"type": "object"}, returns=returns)
     llm = Sayer(['[{"id": 1}]'])
     await (
-        SimulatedDomainEnvironment("d", (spec,), Meter(llm), "d", SimulatedEnvironmentFactory())
+        SimulatedDomainEnvironment("d", (spec,), Meter(llm), "d", SimulatedEnvironmentSettings())
         .open()
         .call("list_rows", {})
     )
@@ -194,7 +195,7 @@ async def test_a_fork_goes_its_own_way_and_reset_forgets() -> None:
     await fork.call("get_weather", {"day": "tuesday"})
     assert fork.state_hash() != zoo.state_hash()
     assert '"blue"' in prompts(llm)[1], "the fork remembers what came before it"
-    again = SimulatedDomainEnvironment("zoo", TOOLS, meter, "d", SimulatedEnvironmentFactory()).open(fork.snapshot())
+    again = SimulatedDomainEnvironment("zoo", TOOLS, meter, "d", SimulatedEnvironmentSettings()).open(fork.snapshot())
     assert again.state_hash() == fork.state_hash()
     zoo.reset()
     assert zoo.state_hash() == blank
@@ -280,17 +281,29 @@ async def test_the_model_sees_the_last_words_of_user_and_assistant() -> None:
     assert "conversation in which" not in prompts(llm)[0]
 
 
-@pytest.mark.parametrize("options", [{"attempts": 0}, {"transcript_messages": -1}, {"calls_shown": "many"}])
-def test_wrong_settings_say_what_is_expected(options: dict[str, Any]) -> None:
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({"attempts": 0}, "greater than or equal to 1"),
+        ({"transcript_messages": -1}, "greater than or equal to 0"),
+        ({"calls_shown": "many"}, "valid integer"),
+    ],
+)
+def test_invalid_settings_say_what_is_expected(options: dict[str, Any], expected: str) -> None:
     name, value = next(iter(options.items()))
-    with pytest.raises(UserError, match=f"{name}={value!r} was given; a whole number from"):
+    with pytest.raises(UserError, match=rf"'environment.{name}': .*{expected}.* \(given: {value!r}\)"):
         SimulatedEnvironmentFactory(**options)
+
+
+def test_an_unknown_setting_is_named() -> None:
+    with pytest.raises(UserError, match=r"'environment\.attempt'; did you mean 'attempts'"):
+        SimulatedEnvironmentFactory(attempt=3)
 
 
 def test_the_shipped_settings_are_the_defaults() -> None:
     shipped = yaml.safe_load(Path(CONF / "environment" / "simulated.yaml").read_text())
     assert shipped.pop("_target_") == "generation.environments.simulated.environment.SimulatedEnvironmentFactory"
-    assert SimulatedEnvironmentFactory(**shipped) == SimulatedEnvironmentFactory()
+    assert SimulatedEnvironmentFactory(**shipped).settings == SimulatedEnvironmentSettings()
     assert (SimulatedEnvironmentFactory().engine, SimulatedEnvironmentFactory().executable) == (None, False)
 
 
@@ -463,7 +476,7 @@ def test_no_accepted_dialogue_contradicts_itself(simulated: dict[str, Played]) -
     for dialogue in (dialogue for played in simulated.values() for dialogue in played.accepted):
         ledger = Ledger()
         for name, arguments, result in calls(dialogue.messages):
-            earlier = ledger.recorded(name, arguments)
+            earlier = ledger.recorded_answer(name, arguments)
             assert earlier in (None, result)
             if earlier is None:
                 assert ledger.contradiction(name, arguments, json.loads(result)) is None

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from core.messages import AssistantMessage, ToolSpec
-from generation.environments.simulated.environment import SimulatedDomainEnvironment, SimulatedEnvironmentFactory
+from generation.environments.simulated.environment import SimulatedDomainEnvironment, SimulatedEnvironmentSettings
 from generation.environments.simulated.ledger import Ledger
 from generation.llm.base import Completion, Request
 from generation.llm.contexts import ToolSimulatorContext
@@ -85,8 +85,8 @@ def test_what_a_field_identifies(field: str, thing: tuple[str, ...] | None) -> N
         ([READ], ("get_customer", {"customer_id": 3}, {"error": "customer not found"}), "customer_id=3 exists"),
         ([READ], ("get_customer", {"customer_id": 3}, {"error": "the service is busy"}), None),
         ([READ], ("get_customer", {"customer_id": 3}, ANN | {"city": None}), None),
-        ([], ("get_customer", {"customer_id": 3}, ANN | {"customer_id": 4}), "customer_id=3 was asked for"),
-        ([], ("search_orders", {"customer_id": 4}, ORDERS[2]), "4 was asked for"),
+        ([], ("get_customer", {"customer_id": 3}, ANN | {"customer_id": 4}), "customer_id=3 was requested"),
+        ([], ("search_orders", {"customer_id": 4}, ORDERS[2]), "4 was requested"),
         ([], ("list_customers", {}, [ANN, {"order_id": 1, "customer": {"id": 3, "city": "Bonn"}}]), 'not "Bonn"'),
         ([ORDERS], ("search_orders", {"customer_id": 3}, ORDERS[2][:1]), "order_id=8 is missing from the list"),
         ([ORDERS], ("search_orders", {"customer_id": 3, "limit": 1}, ORDERS[2][:1]), None),
@@ -166,7 +166,7 @@ def test_what_a_change_leaves_of_what_was_known(change: Step, record: str, held:
         else None
     )
     kind, _, number = record.partition("=")
-    assert after.known(f"get_{kind.removesuffix('_id')}", {kind: int(number)}).get(record) == expected
+    assert after.known_records(f"get_{kind.removesuffix('_id')}", {kind: int(number)}).get(record) == expected
 
 
 def test_records_around_a_changed_one_lose_what_may_follow_from_it() -> None:
@@ -174,7 +174,7 @@ def test_records_around_a_changed_one_lose_what_may_follow_from_it() -> None:
     other = {"order_id": 9, "customer_id": 4, "customer_name": "Bo", "total": 6}
     before = ledger(READ, ("list_orders", {}, [shown, other]))
     before.record("update_customer", {"customer_id": 3, "name": "Anna"}, "{}")
-    known = before.known("list_orders", {})
+    known = before.known_records("list_orders", {})
     assert known == {
         "order_id=7": {"customer_id": 3, "note": "gift"},
         "order_id=9": {"customer_id": 4, "customer_name": "Bo", "total": 6},
@@ -183,7 +183,7 @@ def test_records_around_a_changed_one_lose_what_may_follow_from_it() -> None:
 
 def test_what_belonged_to_a_deleted_record_is_forgotten_and_rows_may_go() -> None:
     after = ledger(READ, ORDERS, ("delete_customer", {"customer_id": 3}, {"success": True}))
-    assert after.known("list_orders", {}) == {}
+    assert after.known_records("list_orders", {}) == {}
     assert after.contradiction("list_orders", {}, []) is None
     cancelled = ledger(ORDERS, ("cancel_order", {"order_id": 7}, {"success": True}))
     assert cancelled.contradiction("search_orders", {"customer_id": 3}, ORDERS[2][1:]) is None
@@ -246,17 +246,19 @@ def test_what_is_no_contradiction(steps: list[Step]) -> None:
 
 def test_an_identical_reading_call_repeats_its_answer_until_something_may_have_changed_it() -> None:
     book = ledger(READ, ORDERS, ("get_shop", {"shop_id": 1}, {"shop_id": 1, "city": "Bonn"}))
-    assert book.recorded("get_customer", {"customer_id": 3}) == json.dumps(ANN)
-    assert book.recorded("get_customer", {"customer_id": 4}) is None
+    assert book.recorded_answer("get_customer", {"customer_id": 3}) == json.dumps(ANN)
+    assert book.recorded_answer("get_customer", {"customer_id": 4}) is None
     book.record("update_customer", {"customer_id": 3, "city": "x"}, '{"error": "no"}')
-    assert book.recorded("get_customer", {"customer_id": 3}) is not None
+    assert book.recorded_answer("get_customer", {"customer_id": 3}) is not None
     book.record("update_customer", {"customer_id": 3, "city": "x"}, "{}")
-    assert book.recorded("get_customer", {"customer_id": 3}) is None
-    assert book.recorded("search_orders", {"customer_id": 3}) is None, "it names the customer"
-    assert book.recorded("get_shop", {"shop_id": 1}) is not None, "another thing altogether"
-    assert book.recorded("update_customer", {"customer_id": 3, "city": "x"}) is None, "a change is made each time"
+    assert book.recorded_answer("get_customer", {"customer_id": 3}) is None
+    assert book.recorded_answer("search_orders", {"customer_id": 3}) is None, "it names the customer"
+    assert book.recorded_answer("get_shop", {"shop_id": 1}) is not None, "another thing altogether"
+    assert book.recorded_answer("update_customer", {"customer_id": 3, "city": "x"}) is None, (
+        "a change is made each time"
+    )
     book.record("get_customer", {"customer_id": 3}, json.dumps(ANN | {"city": "x"}))
-    assert json.loads(book.recorded("get_customer", {"customer_id": 3}) or "")["city"] == "x"
+    assert json.loads(book.recorded_answer("get_customer", {"customer_id": 3}) or "")["city"] == "x"
 
 
 @pytest.mark.parametrize(
@@ -273,7 +275,7 @@ def test_an_error_that_passes_is_not_repeated(why: str, repeated: bool) -> None:
     """A user who insists can be served then."""
     failed: Step = ("get_customer", {"customer_id": 3}, {"error": why})
     book = ledger(failed)
-    assert (book.recorded(*failed[:2]) is not None) is repeated
+    assert (book.recorded_answer(*failed[:2]) is not None) is repeated
     assert repeated or book.contradiction(*READ) is None
 
 
@@ -284,7 +286,7 @@ def test_answers_of_another_program_may_be_anything() -> None:
     book = Ledger(
         [("get_x", {"id": 1}, "no JSON"), ("get_y", {}, "[1, null, [[]]]"), ("make_z", {"v": deep}, json.dumps(deep))]
     )
-    assert book.recorded("get_x", {"id": 1}) == "no JSON"
+    assert book.recorded_answer("get_x", {"id": 1}) == "no JSON"
 
 
 # Random dialogues.
@@ -334,7 +336,7 @@ async def dialogue(number: int, attempts: int) -> tuple[list[Step], Meter]:
     """Thirty calls about a few customers and orders, most of them known from earlier answers."""
     rng, meter = Random(f"calls {number}"), Meter(StandIn())
     shop = SimulatedDomainEnvironment(
-        "shop", TOOLS, meter, f"d{number}", SimulatedEnvironmentFactory(attempts=attempts)
+        "shop", TOOLS, meter, f"d{number}", SimulatedEnvironmentSettings(attempts=attempts)
     ).open()
     seen: dict[str, list[int]] = {"customer_id": [1, 2], "order_id": [3]}
     steps: list[Step] = []
