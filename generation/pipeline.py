@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 import traceback
-from collections.abc import Callable
 from dataclasses import dataclass
 from random import Random
 from typing import Any
@@ -12,6 +11,7 @@ from typing import Any
 from core.dialogue import Dialogue
 from core.provenance import Provenance
 from core.settings import UserError
+from generation.dialogue.rollout import InterruptedDialogueError
 from generation.dialogue.setup import RoleModels, RolloutContext, RolloutSettings
 from generation.dialogue.user import UserSettings
 from generation.environments.base import EnvironmentFactory
@@ -77,16 +77,13 @@ class Pipeline:
         dialogue alike, and cancellation pass through."""
         name = dialogue_id(self.name, number)
         started, meter = time.monotonic(), Meter(self.llm)
-        unfinished: list[Dialogue] = []
+        unfinished: Dialogue | None = None
         try:
-            outcome = await self._outcome(name, number, meter, unfinished.append)
-        except UserError:
-            raise
-        except LLMError as error:
-            outcome = failed(name, f"llm: {error}", lost=True)
+            outcome = await self._outcome(name, number, meter)
+        except InterruptedDialogueError as interrupted:
+            outcome, unfinished = _failure(name, interrupted.cause), interrupted.dialogue
         except Exception as error:
-            # A fault of ours in one dialogue must neither end the run nor vanish: it is recorded and counted.
-            outcome = failed(name, f"internal: {type(error).__name__}: {error}", trace=traceback.format_exc())
+            outcome = _failure(name, error)
         spent = {role: round(seconds, 4) for role, seconds in sorted(meter.seconds.items())}
         again = dict(sorted(meter.retries.items()))
         update: dict[str, Any] = {
@@ -95,15 +92,15 @@ class Pipeline:
             "role_retries": again,
         }
         if unfinished:
-            update["dialogue"] = unfinished[-1].model_copy(update={"usage": meter.usage})
+            update["dialogue"] = unfinished.model_copy(update={"usage": meter.usage})
         return outcome.model_copy(update=update)
 
-    async def _outcome(self, name: str, number: int, meter: Meter, keep: Callable[[Dialogue], None]) -> Outcome:
+    async def _outcome(self, name: str, number: int, meter: Meter) -> Outcome:
         try:
             draft, domain_tools = self._begin(name, number)
         except ValueError as error:
             return Outcome(dialogue_id=name, status="rejected", reasons=(str(error),))
-        dialogue = await self._make(draft, domain_tools, meter, keep)
+        dialogue = await self._make(draft, domain_tools, meter)
         verdict = dialogue.verdict
         return Outcome(
             dialogue_id=name,
@@ -162,9 +159,7 @@ class Pipeline:
             raise ValueError(f"start: there is no toolset of its domain {draft.domain!r}; there are: {there}")
         return self._domain_tools(number)
 
-    async def _make(
-        self, dialogue: Dialogue, domain_tools: DomainTools, meter: Meter, keep: Callable[[Dialogue], None]
-    ) -> Dialogue:
+    async def _make(self, dialogue: Dialogue, domain_tools: DomainTools, meter: Meter) -> Dialogue:
         """The dialogue after all stages, or up to where it broke off."""
         context = RolloutContext(
             domain=domain_tools.domain,
@@ -175,7 +170,6 @@ class Pipeline:
             rollout=self.rollout,
             user=self.user,
             seed=self._seed(dialogue.dialogue_id),
-            keep=keep,
         )
         for stage in self.stages:
             try:
@@ -195,6 +189,17 @@ class Pipeline:
         return dialogue.model_copy(
             update={"usage": meter.usage, "provenance": dialogue.provenance | self.provenance | provenance}
         )
+
+
+def _failure(name: str, error: Exception) -> Outcome:
+    """The outcome of a dialogue that an error ended. Raises a UserError again: it would meet every dialogue alike."""
+    if isinstance(error, UserError):
+        raise error
+    if isinstance(error, LLMError):
+        return failed(name, f"llm: {error}", lost=True)
+    # A fault of ours in one dialogue must neither end the run nor vanish: it is recorded and counted.
+    trace = "".join(traceback.format_exception(error))
+    return failed(name, f"internal: {type(error).__name__}: {error}", trace=trace)
 
 
 def failed(name: str, why: str, lost: bool = False, trace: str = "") -> Outcome:

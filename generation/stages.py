@@ -13,7 +13,7 @@ from pydantic import Field, field_validator
 from core.dialogue import Dialogue
 from core.provenance import Provenance
 from core.settings import Settings, typed
-from generation.dialogue.rollout import Rollout
+from generation.dialogue.rollout import InterruptedDialogueError, Rollout
 from generation.dialogue.setup import RolloutContext
 from generation.llm.meter import Meter
 from generation.seeds.base import Seed
@@ -38,7 +38,8 @@ class DialogueStage(Protocol):
     """Works on one dialogue. It is not called for one that broke off (`Dialogue.stop`)."""
 
     async def dialogue(self, dialogue: Dialogue, context: RolloutContext) -> Dialogue:
-        """The dialogue with more of it there. Raises UnusableAnswerError, which rejects it, and LLMError."""
+        """The dialogue with more of it filled in. Raises UnusableAnswerError, which rejects it, LLMError, and InterruptedDialogueError,
+        which keeps an unfinished dialogue next to the error that interrupted it."""
         ...
 
 
@@ -91,7 +92,11 @@ class Rollouts:
     """Stage 3, conversation generation."""
 
     async def dialogue(self, dialogue: Dialogue, context: RolloutContext) -> Dialogue:
-        return await Rollout(dialogue, context).play()
+        rollout = Rollout(dialogue, context)
+        try:
+            return await rollout.play()
+        except Exception as error:
+            raise InterruptedDialogueError(rollout.so_far(), error) from error
 
 
 class ValidationSettings(Settings):

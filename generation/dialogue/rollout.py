@@ -22,6 +22,15 @@ class StoppedError(Exception):
     """The dialogue cannot go on; the message is its stop reason."""
 
 
+class InterruptedDialogueError(Exception):
+    """A dialogue could not be finished; carries it as far as it got, and the `cause`."""
+
+    def __init__(self, dialogue: Dialogue, cause: Exception) -> None:
+        super().__init__(str(cause))
+        self.dialogue = dialogue
+        self.cause = cause
+
+
 class Rollout:
     """Plays one dialogue on from where it stands: from nothing, from given tasks, from messages that are there already."""
 
@@ -51,15 +60,12 @@ class Rollout:
         """The whole dialogue; never raises for what a model answered. Raises LLMError where a model cannot be reached."""
         try:
             stop = await self._play()
-            return self._made(stop, self._proof() if self.context.executable else None)
-        except Exception:
-            self.context.keep(self._made("open"))
-            raise
+            return self.so_far(stop, self._proof() if self.context.executable else None)
         finally:
             self.environment.close()
 
-    def _made(self, stop: str, state: StateProof | None = None) -> Dialogue:
-        """The dialogue as it stands."""
+    def so_far(self, stop: str = "open", state: StateProof | None = None) -> Dialogue:
+        """The dialogue with the messages played until now."""
         started = len(self.starts)
         refused = Counter(self.draft.provenance.refused_drafts) + self.writer.refusals
         provenance = self.draft.provenance | Provenance(

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
 from pydantic import Field
 
-from core.dialogue import Dialogue
 from core.settings import Settings
 from generation.dialogue.user import UserSettings
 from generation.environments.base import DomainEnvironment
@@ -48,7 +46,7 @@ class RoleModels:
 @dataclass(frozen=True)
 class RolloutContext:
     """What one dialogue is made with. `executable` says that the world really runs its tools; everything random derives from
-    `seed`, which belongs to this dialogue alone; `keep` is given what there is of a dialogue that cannot be finished."""
+    `seed`, which belongs to this dialogue alone."""
 
     domain: Domain
     domain_environment: DomainEnvironment
@@ -58,7 +56,6 @@ class RolloutContext:
     rollout: RolloutSettings
     user: UserSettings
     seed: str
-    keep: Callable[[Dialogue], None] = lambda dialogue: None
 
     def writer(self, dialogue_id: str) -> TaskWriter:
         return TaskWriter(self.models.task_writer, self.domain, self.tasks, dialogue_id, self.seed)
