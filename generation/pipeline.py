@@ -12,8 +12,7 @@ from core.dialogue import Dialogue
 from core.provenance import Provenance
 from core.settings import UserError
 from generation.dialogue.rollout import InterruptedDialogueError
-from generation.dialogue.setup import RoleModels, RolloutContext, RolloutSettings
-from generation.dialogue.user import UserSettings
+from generation.dialogue.setup import DialogueSettings, RoleModels, RolloutContext
 from generation.environments.base import EnvironmentFactory
 from generation.llm.base import LLM, LLMError, UnusableAnswerError
 from generation.llm.meter import Meter
@@ -22,7 +21,7 @@ from generation.metrics.user_quality import QualitySettings
 from generation.outcomes import Outcome
 from generation.stages import DialogueStage
 from generation.start_states.start_states import StartSettings, StartState, apply_start
-from generation.tasks.writer import Domain, TaskSettings
+from generation.tasks.writer import Domain
 from generation.tools.toolset import Toolset
 from generation.validation.validate import broken_off
 
@@ -56,9 +55,7 @@ class Pipeline:
     environments: EnvironmentFactory
     llm: LLM
     stages: tuple[DialogueStage, ...]
-    tasks: TaskSettings
-    rollout: RolloutSettings
-    user: UserSettings
+    settings: DialogueSettings
     quality: QualitySettings
     costs: CostSettings
     seed: int
@@ -67,7 +64,7 @@ class Pipeline:
 
     def weight(self, number: int) -> int:
         """How long dialogue `number` will be, as far as that is known beforehand: its number of tasks."""
-        return self.tasks.draw(self._seed(dialogue_id(self.name, number)))
+        return self.settings.tasks.draw(self._seed(dialogue_id(self.name, number)))
 
     def _seed(self, name: str) -> str:
         return f"{self.seed}/{name}"
@@ -166,9 +163,7 @@ class Pipeline:
             domain_environment=self.environments.for_domain(domain_tools.toolset, meter, dialogue.dialogue_id),
             executable=self.environments.executable,
             models=RoleModels.of(meter),
-            tasks=self.tasks,
-            rollout=self.rollout,
-            user=self.user,
+            settings=self.settings,
             seed=self._seed(dialogue.dialogue_id),
         )
         for stage in self.stages:

@@ -191,7 +191,7 @@ async def run_workers(count: int, worker: Callable[[], Coroutine[None, None, Non
 def finish(pipeline: Pipeline, directory: Path) -> Statistics:
     """Journals -> dialogues.jsonl, rejected.jsonl, dead_letters.jsonl, statistics.json and, of forks, preferences.jsonl, in order
     of dialogue id. One outcome at a time is in memory, all branches of forks apart."""
-    rules = pipeline.user.rules if pipeline.rollout.user_simulator else None
+    rules = pipeline.settings.user.rules if pipeline.settings.rollout.user_simulator else None
     tally = StatisticsTally(pipeline.name, rules, pipeline.quality, pipeline.costs)
     branches: list[Dialogue] = []
     with ExitStack() as files:

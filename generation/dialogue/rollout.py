@@ -42,12 +42,12 @@ class Rollout:
         self.starts = list(dialogue.task_starts)
         rng = Random(f"{context.seed}/rollout")
         # A dialogue in the middle of a task only finishes it; a finished one gets that many further tasks.
-        further = 0 if dialogue.stop == "open" else context.tasks.draw(context.seed)
+        further = 0 if dialogue.stop == "open" else context.settings.tasks.draw(context.seed)
         self.requested = max(len(self.starts) + further, len(self.tasks))
         self.environment: Environment = context.domain_environment.open()
         self.writer = context.writer(dialogue.dialogue_id)
-        self.user = SimulatedUser(context.models.user, context.user, dialogue.dialogue_id, rng)
-        settings = context.rollout
+        self.user = SimulatedUser(context.models.user, context.settings.user, dialogue.dialogue_id, rng)
+        settings = context.settings.rollout
         self.agent = Agent(
             context.models.agent,
             dialogue.tools,
@@ -140,7 +140,7 @@ class Rollout:
         if isinstance(self.messages[-1], UserMessage):
             self.messages.pop()  # the closing words of a dialogue that is extended: the user goes on instead
         self.starts.append(len(self.messages))
-        if self.context.rollout.user_simulator:
+        if self.context.settings.rollout.user_simulator:
             self.user.begin(task, self.starts[-1])
         else:
             self.messages.append(UserMessage(content=task.goal))
@@ -148,13 +148,13 @@ class Rollout:
 
     async def _act(self, task: Task) -> str:
         """Play a begun task to its end: whoever's turn it is acts."""
-        start, limit = self.starts[-1], self.context.rollout.max_user_turns
+        start, limit = self.starts[-1], self.context.settings.rollout.max_user_turns
         while True:
             if len(self.messages) > start and not _is_answer(self.messages[-1]):
                 answer = await self._assist(task, start)
-                if self.context.rollout.user_simulator:
+                if self.context.settings.rollout.user_simulator:
                     self.user.hear(answer)
-            elif not self.context.rollout.user_simulator:
+            elif not self.context.settings.rollout.user_simulator:
                 return ""
             else:
                 asked = sum(isinstance(message, UserMessage) for message in self.messages[start:])
@@ -169,7 +169,7 @@ class Rollout:
 
     async def _assist(self, task: Task, start: int) -> AssistantMessage:
         """Let the agent use tools until it answers in words."""
-        limit = self.context.rollout.max_steps
+        limit = self.context.settings.rollout.max_steps
         for _ in range(limit + 1 - self._rounds()):
             message = await self.agent.respond(tuple(self.messages), task, start)
             if message.tool_calls and self._rounds() == limit:

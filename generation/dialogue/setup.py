@@ -29,6 +29,15 @@ class RolloutSettings(Settings):
 
 
 @dataclass(frozen=True)
+class DialogueSettings:
+    """How the dialogues of one pipeline are made."""
+
+    tasks: TaskSettings
+    rollout: RolloutSettings
+    user: UserSettings
+
+
+@dataclass(frozen=True)
 class RoleModels:
     """Which model plays which role."""
 
@@ -52,10 +61,8 @@ class RolloutContext:
     domain_environment: DomainEnvironment
     executable: bool
     models: RoleModels
-    tasks: TaskSettings
-    rollout: RolloutSettings
-    user: UserSettings
+    settings: DialogueSettings
     seed: str
 
     def writer(self, dialogue_id: str) -> TaskWriter:
-        return TaskWriter(self.models.task_writer, self.domain, self.tasks, dialogue_id, self.seed)
+        return TaskWriter(self.models.task_writer, self.domain, self.settings.tasks, dialogue_id, self.seed)

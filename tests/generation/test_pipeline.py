@@ -57,7 +57,7 @@ def test_lines_stand_in_order_and_say_where_they_come_from(executed: Played) -> 
         assert dialogue.provenance.database_sha256 == subject.toolset.database_sha256
         assert dialogue.provenance.llm == "scripted"
         assert dialogue.provenance.seed == 0
-        assert dialogue.provenance.persona.partition("; expertise: ")[0] in executed.pipeline.user.personas
+        assert dialogue.provenance.persona.partition("; expertise: ")[0] in executed.pipeline.settings.user.personas
         assert {"agent", "user", "judge", "task_writer"} <= set(dialogue.provenance.prompts)
 
 

@@ -41,7 +41,7 @@ def newcomer(dialogue: Dialogue, played: Played) -> tuple[SimulatedUser, Sayer]:
     """Another user with the same settings, who has drawn whatever persona and taken part in nothing."""
     llm = Sayer([ASK])
     return SimulatedUser(
-        Meter(llm), played.pipeline.user, dialogue.dialogue_id, Random(f"x{dialogue.dialogue_id}")
+        Meter(llm), played.pipeline.settings.user, dialogue.dialogue_id, Random(f"x{dialogue.dialogue_id}")
     ), llm
 
 

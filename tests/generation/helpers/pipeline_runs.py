@@ -14,7 +14,7 @@ from core.dialogue import Dialogue, Rubric, Task
 from core.journal import read_jsonl
 from core.messages import AssistantMessage
 from core.provenance import Provenance
-from generation.dialogue.setup import RoleModels, RolloutContext, RolloutSettings
+from generation.dialogue.setup import DialogueSettings, RoleModels, RolloutContext, RolloutSettings
 from generation.dialogue.user import UserSettings
 from generation.environments.base import EnvironmentFactory
 from generation.environments.simulated.environment import SimulatedEnvironmentFactory
@@ -96,9 +96,9 @@ def pipeline_of(
         environments=environments_of(name),
         llm=llm,
         stages=stages,
-        tasks=task_settings(name, **of_tasks),
-        rollout=rollout_settings(name, **changes),
-        user=user or user_settings(),
+        settings=DialogueSettings(
+            task_settings(name, **of_tasks), rollout_settings(name, **changes), user or user_settings()
+        ),
         quality=quality_settings(),
         costs=CostSettings(gpus=0, per_gpu_hour=2.5),
         seed=seed,
@@ -120,9 +120,7 @@ def scene_of(
         domain_environment,
         executable,
         models,
-        pipeline.tasks,
-        pipeline.rollout,
-        pipeline.user,
+        pipeline.settings,
         seed,
     )
 
