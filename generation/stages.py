@@ -84,6 +84,7 @@ class Tasks:
             task = await writer.write(environment)
         finally:
             environment.close()
+        context.proved[task.task_id] = task
         written = Provenance(refused_drafts=dict(writer.refusals), writer_requests=writer.requests)
         return dialogue.model_copy(update={"tasks": (task,), "provenance": dialogue.provenance | written})
 

@@ -120,7 +120,8 @@ class Rollout:
         nothing_played = number == len(self.draft.task_starts) and self.draft.stop != "open"
         try:
             if number < len(self.tasks):
-                self.tasks[number] = await prove_given(self.tasks[number], self.environment)
+                if not self._is_proved(self.tasks[number]):
+                    self.tasks[number] = await prove_given(self.tasks[number], self.environment)
             else:
                 facts = learnt(self.tasks[-1], self.messages[self.starts[-1] :]) if self.starts else None
                 self.tasks.append(await self.writer.write(self.environment, self.tasks, facts))
@@ -134,6 +135,10 @@ class Rollout:
                 raise
             return None
         return self.tasks[number]
+
+    def _is_proved(self, task: Task) -> bool:
+        """Whether a stage of this run has proved this very task in the environment's present state, which is its initial one."""
+        return self.context.proved.get(task.task_id) == task and self.environment.state_hash() == self._initial_hash
 
     async def _begin(self, task: Task) -> str:
         """Play a task from its start; returns the user's closing words."""

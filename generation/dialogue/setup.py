@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from pydantic import Field
 
+from core.dialogue import Task
 from core.settings import Settings
 from generation.dialogue.user import UserSettings
 from generation.environments.base import DomainEnvironment
@@ -55,7 +56,8 @@ class RoleModels:
 @dataclass(frozen=True)
 class RolloutContext:
     """What one dialogue is made with. `executable` says that the world really runs its tools; everything random derives from
-    `seed`, which belongs to this dialogue alone."""
+    `seed`, which belongs to this dialogue alone. `proved` holds
+    the tasks, by id, that a stage has proved in the environment's initial state."""
 
     domain: Domain
     domain_environment: DomainEnvironment
@@ -63,6 +65,7 @@ class RolloutContext:
     models: RoleModels
     settings: DialogueSettings
     seed: str
+    proved: dict[str, Task] = field(default_factory=dict)
 
     def writer(self, dialogue_id: str) -> TaskWriter:
         return TaskWriter(self.models.task_writer, self.domain, self.settings.tasks, dialogue_id, self.seed)

@@ -9,12 +9,16 @@ from typing import Any
 
 import pytest
 
-from core.dialogue import Dialogue, calls
+from core.dialogue import Dialogue, Task, calls
 from core.messages import AssistantMessage, ToolMessage, UserMessage
 from generation.dialogue.rollout import Rollout
+from generation.dialogue.setup import RolloutContext
+from generation.environments.base import Environment
 from generation.llm.contexts import AgentContext, TaskWriterContext
 from generation.pipeline import DomainTools
 from generation.scripted.llm import ScriptedLLM
+from generation.stages import Rollouts, Tasks
+from generation.tasks.writer import prove_given
 from tests.generation.helpers.pipeline_runs import Played, Spoiler, pipeline_of, play, saying, scene_of, user_settings
 
 Subjects = tuple[DomainTools, ...]
@@ -82,6 +86,29 @@ async def test_a_further_task_that_cannot_be_written_ends_the_dialogue_early(dom
     assert played.stop == "complete"
     assert (played.provenance.tasks_requested, len(played.tasks), len(played.task_starts)) == (3, 1, 1)
     assert isinstance(played.messages[-1], UserMessage), "the user's goodbye"
+
+
+class Rewording:
+    """A stage between tasks and rollout that changes every task."""
+
+    async def dialogue(self, dialogue: Dialogue, context: RolloutContext) -> Dialogue:
+        tasks = tuple(task.model_copy(update={"goal": f"{task.goal} Thank you."}) for task in dialogue.tasks)
+        return dialogue.model_copy(update={"tasks": tasks})
+
+
+@pytest.mark.parametrize(("between", "proofs"), [((), 0), ((Rewording(),), 3)])
+def test_a_task_is_proved_again_only_if_a_stage_changed_it(
+    between: tuple[Any, ...], proofs: int, domains: Subjects, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    proved: list[Task] = []
+
+    async def counting(task: Task, environment: Environment) -> Task:
+        proved.append(task)
+        return await prove_given(task, environment)
+
+    monkeypatch.setattr("generation.dialogue.rollout.prove_given", counting)
+    play("user_oriented_exec", domains, tmp_path, n=3, stages=(Tasks(), *between, Rollouts()))
+    assert len(proved) == proofs
 
 
 def test_the_number_of_tasks_is_drawn_as_the_weights_say(domains: Subjects, tmp_path: Path) -> None:
