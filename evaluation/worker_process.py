@@ -1,4 +1,4 @@
-"""Run a benchmark's official code in a process of its own and watch it."""
+"""Runs a benchmark's official code in a separate process and monitors it."""
 
 from __future__ import annotations
 
@@ -16,20 +16,22 @@ TAIL_LINES = 15
 
 
 class HarnessError(UserError):
-    """The official code of a benchmark refused its settings or failed as a whole; the message ends with the last lines of its
-    log. What was held before is in the journal, and the same command goes on from there."""
+    """A benchmark's official code refused its settings or crashed; the message ends with the last lines of its log.
+
+    Trials completed before are in the journal, and the same command resumes from there.
+    """
 
 
 def run_worker(
     command: Sequence[str | Path], environment: Mapping[str, str], log: Path, tick: Callable[[], None]
 ) -> None:
-    """Run `command` to its end with `environment` added to ours and its output appended to `log`; calls `tick` twice a second.
+    """Runs `command` to its end with `environment` added to ours; appends its output to `log`, calls `tick` twice a second.
 
-    It ends when we do, even by kill -9. Raises HarnessError if it ends with a code other than 0.
+    The command ends when we do, even on SIGKILL. Raises HarnessError if its exit code is not 0.
     """
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("ab") as output:
-        process = start_supervised(command, output, GRACE_S, _common() | dict(environment))
+        process = start_supervised(command, output, GRACE_S, _base_environment() | dict(environment))
     try:
         while _wait(process) is None:
             tick()
@@ -39,7 +41,7 @@ def run_worker(
     tick()
     if process.returncode:
         tail = log_tail(log, TAIL_LINES)
-        raise HarnessError(f"{command[0]} ended with code {process.returncode}; the end of {log}:\n{tail}")
+        raise HarnessError(f"{command[0]} ended with exit code {process.returncode}; the end of {log}:\n{tail}")
 
 
 def _wait(process: subprocess.Popen[bytes]) -> int | None:
@@ -49,7 +51,7 @@ def _wait(process: subprocess.Popen[bytes]) -> int | None:
         return None
 
 
-def _common() -> dict[str, str]:
-    # No proxy stands between us and a server on this machine, whatever the environment says.
+def _base_environment() -> dict[str, str]:
+    # Servers on this machine must not be reached through a proxy, even if the environment names one.
     direct = ",".join(filter(None, (os.environ.get("NO_PROXY"), "127.0.0.1,localhost")))
     return {"NO_PROXY": direct, "no_proxy": direct, "OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}

@@ -1,6 +1,6 @@
-"""make eval-known [only=[bfcl]] [concurrency=16]: benchmarks against servers whose answers are known, beside what they must score.
+"""Runs benchmarks against servers with known answers and compares the scores: make eval-known [only=[bfcl]] [concurrency=16].
 
-A benchmark joins with a brain in evaluation/known_answers/__main__.py and a check here.
+A new benchmark needs an answer policy in evaluation/known_answers/__main__.py and a check here.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ CHECKS: dict[str, Callable[[KnownSettings, Progress | None], list[Row]]] = {
 
 
 def main() -> None:
-    """Exit code 1 where a score is not the known one."""
+    """Exits with code 1 if a score differs from the known one."""
     with clear_errors():
         settings = read_settings(sys.argv[1:], KnownSettings)
         for name in settings.only:
@@ -43,18 +43,18 @@ def main() -> None:
         write_json(path, [row.model_dump() for row in rows])
         console.print(f"written to {path}", soft_wrap=True)
     if wrong := [row for row in rows if not row.holds]:
-        raise SystemExit(f"{len(wrong)} of {len(rows)} scores are not the known ones")
+        raise SystemExit(f"{len(wrong)} of {len(rows)} scores differ from the known ones")
 
 
 def table(rows: list[Row]) -> Table:
-    made = Table(
-        "benchmark", "category", "answers", "tasks", "passed", "known", "%", "seconds", "", title="known answers"
+    result = Table(
+        "benchmark", "category", "answers", "tasks", "passed", "expected", "%", "seconds", "", title="known answers"
     )
     for row in rows:
         share = f"{100 * row.passed / row.tasks:.2f}" if row.tasks else "–"
         seconds = "" if row.seconds is None else f"{row.seconds:.1f}"
         verdict = "[green]holds[/]" if row.holds else "[bold red]differs[/]"
-        made.add_row(
+        result.add_row(
             row.benchmark,
             row.category,
             row.answers,
@@ -65,7 +65,7 @@ def table(rows: list[Row]) -> Table:
             seconds,
             verdict,
         )
-    return made
+    return result
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""BFCL v4's categories: how large they are, what they need, and how the official tables sum them up."""
+"""BFCL v4's categories: their sizes and requirements, and the aggregates of the official tables."""
 
 from __future__ import annotations
 
@@ -37,18 +37,19 @@ SIZES = {
     **dict.fromkeys(MEMORY, 155),
     **dict.fromkeys(WEB_SEARCH, 100),
 }
-"""Tasks of every category that the official total counts. Format sensitivity is none of them: it varies the prompts of models that
-are not served with function calling."""
+"""Number of tasks of each category in the official total. Format sensitivity is not part of it: it varies the prompts of
+models that do not use function calling."""
 
 WEIGHTS = {"non_live": 10, "live": 10, "irrelevance": 10, "multi_turn": 30, "agentic": 40}
-"""Of the official total, in percent."""
+"""Weights of the groups in the official total, in percent."""
 
 EMBEDDING_MODEL = "models--sentence-transformers--all-MiniLM-L6-v2"
 SEARCH_KEY = "SERPAPI_API_KEY"
 
 
-def lacking(category: str, python: Path) -> str | None:
-    """What a category needs that is not there, and how to get it; None if it can be run. `python` is BFCL's interpreter."""
+def missing_requirement(category: str, python: Path) -> str | None:
+    """What a category needs that is not installed, and how to install it; None if it can run. `python` is BFCL's
+    interpreter."""
     packages = python.absolute().parent.parent.glob("lib/python3*/site-packages/*")
     names = {path.name for path in packages} if category in ("memory_vector", *WEB_SEARCH) else set()
     install = f"uv pip install --python {python} -r requirements/"
@@ -72,28 +73,28 @@ def _hub() -> Path:
     return Path(os.environ.get("HF_HUB_CACHE") or home / "hub").expanduser()
 
 
-def accuracies(records: Sequence[TrialRecord]) -> dict[str, tuple[float, int]]:
-    """Pass@1 and the number of tasks, of every category of which a trial was held."""
+def _accuracies(records: Sequence[TrialRecord]) -> dict[str, tuple[float, int]]:
+    """Pass@1 and the number of tasks of every category with a completed trial."""
     table: dict[str, list[float]] = defaultdict(list)
-    for task, (held, passed) in counts(records).items():
-        if held:
-            table[task.split("/")[1]].append(passed / held)
+    for task, (completed, passed) in counts(records).items():
+        if completed:
+            table[task.split("/")[1]].append(passed / completed)
     return {category: (sum(values) / len(values), len(values)) for category, values in table.items()}
 
 
 def aggregate(records: Sequence[TrialRecord]) -> dict[str, float | None]:
-    """Pass@1 in the official groups, each over those of its categories that were run; None where none was.
+    """Pass@1 of the official groups, each over those of its categories that were run; None if none was.
 
-    "agentic" and "overall" are the official figures, which count a category that was not run as 0: they are None unless all of
-    theirs were. "agentic_without_web" is the memory's part of agentic (465 tasks where its three backends were run), and
-    "overall_of_what_was_run" keeps the official weights of the groups that were.
+    "agentic" and "overall" are the official metrics. The official tables count a category that was not run as 0; here
+    both are None unless all of their categories were run. "agentic_without_web" is the memory part of agentic (465 tasks
+    if its three backends were run). "overall_of_what_was_run" keeps the official weights of the groups that were run.
     """
-    held = accuracies(records)
-    scores = {category: accuracy for category, (accuracy, _) in held.items()}
+    by_category = _accuracies(records)
+    scores = {category: accuracy for category, (accuracy, _) in by_category.items()}
     simple = _mean(SIMPLE, scores)
     memory, web = _mean(MEMORY, scores), _mean(WEB_SEARCH, scores)
-    live = [held[category] for category in LIVE if category in held]
-    whole = set(SIZES) <= set(scores)
+    live = [by_category[category] for category in LIVE if category in by_category]
+    complete = set(SIZES) <= set(scores)
     groups = {
         "non_live": _mean(("simple", *COMPOSED), scores | ({} if simple is None else {"simple": simple})),
         "live": sum(accuracy * tasks for accuracy, tasks in live) / sum(tasks for _, tasks in live) if live else None,
@@ -109,7 +110,7 @@ def aggregate(records: Sequence[TrialRecord]) -> dict[str, float | None]:
         "web_search": web,
         "agentic": agentic if {*MEMORY, *WEB_SEARCH} <= set(scores) else None,
         "agentic_without_web": memory,
-        "overall": of_run if whole else None,
+        "overall": of_run if complete else None,
         "overall_of_what_was_run": of_run,
     }
 

@@ -1,4 +1,4 @@
-"""`python -m evaluation.known_answers --port PORT --answers NAME`: a server with known answers, in a process of its own."""
+"""Serves known answers: `python -m evaluation.known_answers --port PORT --answers NAME`."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from collections.abc import Callable
 from evaluation.known_answers import bfcl_model, tau2_model
 from evaluation.known_answers.server import AnswerPolicy, serve
 
-BRAINS: dict[str, Callable[[], AnswerPolicy]] = {
+POLICIES: dict[str, Callable[[], AnswerPolicy]] = {
     "bfcl": bfcl_model.GroundTruth,
     "bfcl-by-opening": lambda: bfcl_model.GroundTruth(by_opening=True),
-    "bfcl-half": lambda: bfcl_model.half_broken(bfcl_model.GroundTruth()),
+    "bfcl-half": lambda: bfcl_model.half_wrong(bfcl_model.GroundTruth()),
     "tau2": tau2_model.GoldActions,
-    "tau2-nothing": lambda: tau2_model.nothing,
+    "tau2-nothing": lambda: tau2_model.greet_and_wait,
 }
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description="A server with known answers on loopback.")
     parser.add_argument("--port", type=int, required=True)
-    parser.add_argument("--answers", choices=sorted(BRAINS), required=True)
-    given = parser.parse_args()
-    asyncio.run(serve(BRAINS[given.answers](), given.port))
+    parser.add_argument("--answers", choices=sorted(POLICIES), required=True)
+    arguments = parser.parse_args()
+    asyncio.run(serve(POLICIES[arguments.answers](), arguments.port))

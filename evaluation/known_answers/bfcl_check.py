@@ -1,39 +1,35 @@
-"""Does BFCL, as we run it, pass exactly what it must? Its ground truth is replayed, whole and with every second answer wrong."""
+"""Checks that BFCL, as we run it, scores its own ground truth correctly: all answers right, and every second one wrong."""
 
 from __future__ import annotations
 
-import shutil
-import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 
-from evaluation.bfcl.benchmark import BfclSettings, run
+from evaluation.bfcl.benchmark import Bfcl
 from evaluation.bfcl.categories import MEMORY, SIZES, WEB_SEARCH
-from evaluation.known_answers.bfcl_model import UNSATISFIABLE, number
-from evaluation.known_answers.check import KnownSettings, Row, known_answers
+from evaluation.known_answers.bfcl_model import UNSATISFIABLE, task_number
+from evaluation.known_answers.check import KnownSettings, Row, run_against
 from evaluation.trials import Progress, TrialRecord
 
 CATEGORIES = tuple(category for category in SIZES if category not in (*WEB_SEARCH, MEMORY[-1]))
 
 
 def passes(name: str) -> bool:
+    """Whether the ground truth passes the task."""
     return name not in UNSATISFIABLE
 
 
 def passes_half(name: str) -> bool:
-    return passes(name) and number(name) % 2 == 0
+    """Whether the ground truth with every second answer wrong passes the task."""
+    return passes(name) and task_number(name) % 2 == 0
 
 
 def check(settings: KnownSettings, progress: Progress | None = None) -> list[Row]:
-    """A row for each category and kind of answers, and one with the wall-clock for each kind. Runs anew every time."""
+    """A row per category and kind of answers, and a total with the wall-clock time per kind. Never resumes."""
     rows = []
     for answers, expected in (("bfcl", passes), ("bfcl-half", passes_half)):
-        directory = settings.outputs / "known" / answers
-        shutil.rmtree(directory, ignore_errors=True)
-        with known_answers(answers, directory / "server.log", settings.concurrency) as endpoint:
-            began = time.monotonic()
-            records = run(endpoint, BfclSettings(subset="full", categories=CATEGORIES), directory, 1, progress)
-            seconds = time.monotonic() - began
+        benchmark = Bfcl(subset="full", categories=CATEGORIES)
+        records, seconds = run_against(answers, benchmark, settings.outputs / "known" / answers, settings, progress)
         kind = "ground truth" if answers == "bfcl" else "every second wrong"
         categories: dict[str, list[TrialRecord]] = defaultdict(list)
         for record in records:
@@ -51,7 +47,7 @@ def row(
     expected: Callable[[str], bool],
     seconds: float | None = None,
 ) -> Row:
-    """Holds if there are `size` records and each passed if and only if it is expected to."""
+    """Compares the outcomes with the expected ones; it holds if there are `size` records and every outcome is as expected."""
     return Row(
         benchmark="bfcl",
         category=category,

@@ -1,4 +1,4 @@
-"""BFCL's own ground truth as a model: what a perfect one answers, and one whose every second answer is wrong."""
+"""Answer policies from BFCL's own ground truth: a perfect model, and one whose every second answer is wrong."""
 
 from __future__ import annotations
 
@@ -24,8 +24,9 @@ DOCS = {
     "TravelAPI": "travel_booking",
     "VehicleControlAPI": "vehicle_control",
 }
-"""Where the tools of each simulated API are described."""
+"""Files with the tool descriptions of each simulated API."""
 MARK = "#"
+"""Separates a task's name, which the policy leaves in its own replies, from the rest of the text."""
 SCENARIOS = ("student", "customer", "finance", "healthcare", "notetaker")
 UNSATISFIABLE = frozenset(
     {
@@ -38,14 +39,16 @@ UNSATISFIABLE = frozenset(
         "live_multiple_964-207-0",
     }
 )
-"""The official checker refuses every answer to these, the ground truth too (bfcl-eval 2026.3.23)."""
+"""Tasks of which the official checker rejects every answer, even the ground truth (bfcl-eval 2026.3.23)."""
 
 
 @dataclass(frozen=True)
 class GroundTruthTask:
-    """A task with its ground truth: calls by turn, allowed arguments, or (memory) texts one of which must be told. `openings`
-    are the user messages of its first turn, `tools` the names offered in it (not of memory); `types` the declared types of a
-    single tool's parameters."""
+    """A task with its ground truth: tool calls by turn, accepted arguments, or (memory) accepted texts.
+
+    `openings` are the user messages of the first turn; `tools` the names of the tools offered in it (not for memory);
+    `types` the declared types of the parameters, if there is a single tool.
+    """
 
     name: str
     openings: tuple[str, ...]
@@ -59,35 +62,38 @@ class GroundTruthTask:
 
     @property
     def number(self) -> int:
-        return number(self.name)
+        return task_number(self.name)
 
 
-def number(name: str) -> int:
-    """A task's place in its category: 19 for live_simple_19-3-15."""
+def task_number(name: str) -> int:
+    """A task's number in its category: 19 for live_simple_19-3-15."""
     return int(name.rsplit("_", 1)[1].split("-", maxsplit=1)[0])
 
 
 class GroundTruth:
-    """A brain. It knows a task by the request id that our harness sends. Without one, or with `by_opening`, by what the first
-    turn says and offers, where the first such task is meant; later turns by the mark it left in its own answers. `python` is
-    the interpreter of the environment in which the official package lies."""
+    """Answers every task with its ground truth.
+
+    It identifies a task by the request id that our harness sends. Without an id, or with `by_opening`, it uses the user
+    messages and tools of the first turn (the first task with them), and in later turns the mark in its own replies.
+    `python` is the interpreter of the environment with the official package.
+    """
 
     def __init__(self, python: Path = PYTHON, by_opening: bool = False) -> None:
         (data,) = python.absolute().parent.parent.glob("lib/python3*/site-packages/bfcl_eval/data")
-        self.tasks = {task.name: task for task in _tasks(data)}
+        self.tasks = {task.name: task for task in _all_tasks(data)}
         self._by_id = not by_opening
         self._openings: dict[tuple[tuple[str, ...], frozenset[str]], GroundTruthTask] = {}
         for task in self.tasks.values():
             self._openings.setdefault((task.openings, task.tools), task)
 
     def task(self, body: dict[str, Any]) -> GroundTruthTask:
-        """Raises KeyError for a request that belongs to no task."""
+        """The task that a request belongs to. Raises KeyError if no task matches."""
         if self._by_id and body.get("request_id"):
             return self.tasks[body["request_id"].split("/")[1]]
         for message in body["messages"]:
-            if message["role"] == "assistant":  # some prompts have answers of others in them
-                said = message["tool_calls"][0]["id"] if message.get("tool_calls") else message["content"]
-                name, mark, _ = said.partition(MARK)
+            if message["role"] == "assistant":  # some prompts contain replies of other models
+                marked = message["tool_calls"][0]["id"] if message.get("tool_calls") else message["content"]
+                name, mark, _ = marked.partition(MARK)
                 if mark and name in self.tasks:
                     return self.tasks[name]
         users = tuple(message["content"] for message in body["messages"] if message["role"] == "user")
@@ -104,13 +110,13 @@ class GroundTruth:
         if task.category == "live_relevance":
             return call((body["tools"][0]["function"]["name"], {}))
         schemas = {tool["function"]["name"]: tool["function"]["parameters"] for tool in body["tools"]}
-        return call(*(_accepted(answer, task, schemas) for answer in task.truth))
+        return call(*(_accepted_call(answer, task, schemas) for answer in task.truth))
 
 
-def half_broken(truth: GroundTruth) -> AnswerPolicy:
-    """The same, but wrong on every task with an odd number in its category."""
+def half_wrong(truth: GroundTruth) -> AnswerPolicy:
+    """Like `truth`, but wrong on every task with an odd number in its category."""
 
-    def brain(body: dict[str, Any]) -> Reply:
+    def policy(body: dict[str, Any]) -> Reply:
         task = truth.task(body)
         if task.number % 2 == 0 or "prereq" in task.category:
             return truth(body)
@@ -118,21 +124,21 @@ def half_broken(truth: GroundTruth) -> AnswerPolicy:
             return call(("a_tool_that_is_not_there", {}))
         return say("I do not know.")
 
-    return brain
+    return policy
 
 
-def _tasks(data: Path) -> Iterator[GroundTruthTask]:
+def _all_tasks(data: Path) -> Iterator[GroundTruthTask]:
     for path in sorted(data.glob("BFCL_v4_*.json")):
         category = path.stem.removeprefix("BFCL_v4_")
         if category not in ("format_sensitivity", "web_search", "memory"):
-            yield from _of_file(path, category)
+            yield from _read_tasks(path, category)
     for backend in ("kv", "rec_sum", "vector"):
-        yield from _of_file(data / "BFCL_v4_memory.json", f"memory_{backend}")
+        yield from _read_tasks(data / "BFCL_v4_memory.json", f"memory_{backend}")
         for scenario in SCENARIOS:
-            yield from _of_file(data / f"memory_prereq_conversation/memory_{scenario}.json", f"memory_{backend}")
+            yield from _read_tasks(data / f"memory_prereq_conversation/memory_{scenario}.json", f"memory_{backend}")
 
 
-def _of_file(path: Path, category: str) -> Iterator[GroundTruthTask]:
+def _read_tasks(path: Path, category: str) -> Iterator[GroundTruthTask]:
     answers = path.parent / "possible_answer" / path.name
     truths = [line["ground_truth"] for line in _lines(answers)] if answers.is_file() else None
     for position, entry in enumerate(_lines(path)):
@@ -143,16 +149,16 @@ def _of_file(path: Path, category: str) -> Iterator[GroundTruthTask]:
         tools = entry.get("function", ())
         types = tools[0]["parameters"]["properties"] if len(tools) == 1 else {}
         offered = [tool["name"].replace(".", "_") for tool in tools] or _offered(entry, path.parent)
-        # Some answers have ids of another form; their order is that of the tasks.
+        # Some answers have ids of another form; they are in the order of the tasks.
         yield GroundTruthTask(name, openings, frozenset(offered), truths[position] if truths else None, types)
 
 
 def _offered(entry: dict[str, Any], data: Path) -> list[str]:
-    """The tools of a multi-turn task's APIs, without those that it holds back."""
-    held_back = {name for names in entry.get("missed_function", {}).values() for name in names}
+    """The tools of a multi-turn task's APIs, without those that it withholds at first."""
+    withheld = {name for names in entry.get("missed_function", {}).values() for name in names}
     docs = [DOCS[api] for api in entry.get("involved_classes", ()) if api in DOCS]
     names = [tool["name"] for doc in docs for tool in _lines(data / "multi_turn_func_doc" / f"{doc}.json")]
-    return [name for name in names if name not in held_back]
+    return [name for name in names if name not in withheld]
 
 
 @cache
@@ -164,34 +170,34 @@ def _multi_turn(task: GroundTruthTask, body: dict[str, Any]) -> Reply:
     if body["messages"][-1]["role"] != "user":
         return say(f"{task.name}{MARK} is done.")
     turn = sum(message["role"] == "user" for message in body["messages"]) - 1
-    # Taken for another that opens alike, a task may have more turns.
+    # A task identified by its opening may really be one with more turns.
     if turn >= len(task.truth) or not task.truth[turn]:
         return say(f"{task.name}{MARK} cannot be done.")
-    reply = call(*(_parsed(text, body["tools"]) for text in task.truth[turn]), reasoning=f"turn {turn}")
-    for made in reply["tool_calls"]:
-        made["id"] = f"{task.name}{MARK}{made['id']}"
+    reply = call(*(_parsed_call(text, body["tools"]) for text in task.truth[turn]), reasoning=f"turn {turn}")
+    for tool_call in reply["tool_calls"]:
+        tool_call["id"] = f"{task.name}{MARK}{tool_call['id']}"
     return reply
 
 
 def _memory(task: GroundTruthTask, body: dict[str, Any]) -> Reply:
-    """A prerequisite conversation leaves its name in the memory; a question is answered with all accepted texts."""
+    """Stores a prerequisite conversation's name in the memory; answers a question with all accepted texts."""
     if "prereq" not in task.category:
         return say("; ".join(task.truth))
-    turns = [message["role"] for message in body["messages"]]
-    if turns.count("user") > 1 or turns[-1] != "user":
+    roles = [message["role"] for message in body["messages"]]
+    if roles.count("user") > 1 or roles[-1] != "user":
         return say("I see.")
     declared = {tool["function"]["name"] for tool in body["tools"]}
     note = f"[{task.name}]"
     if "memory_append" in declared:
         return call(("memory_append", {"text": note}))
-    keyed = {"key": f"entry_{task.number}", "value": note}
-    return call(("archival_memory_add", keyed if "archival_memory_key_search" in declared else {"text": note}))
+    entry = {"key": f"entry_{task.number}", "value": note}
+    return call(("archival_memory_add", entry if "archival_memory_key_search" in declared else {"text": note}))
 
 
-def _accepted(
+def _accepted_call(
     answer: dict[str, dict[str, list[Any]]], task: GroundTruthTask, schemas: dict[str, Any]
 ) -> tuple[str, dict[str, Any]]:
-    """The first accepted value of each declared parameter; "" stands for leaving it out, which a required one cannot be."""
+    """A call with the first accepted value of each declared parameter. "" allows omitting a parameter that is not required."""
     ((dotted, parameters),) = answer.items()
     name = dotted.replace(".", "_")
     required = schemas[name].get("required", ())
@@ -206,20 +212,20 @@ def _accepted(
 
 
 def _plain(value: Any) -> Any:
-    """An accepted value without alternatives, of which dictionaries within it hold lists."""
+    """An accepted value with alternatives resolved: nested dictionaries list them for each key; the first one counts."""
     if isinstance(value, dict):
-        chosen = {key: inner[0] if isinstance(inner, list) and inner else inner for key, inner in value.items()}
-        return {key: _plain(inner) for key, inner in chosen.items() if inner != ""}
+        first = {key: inner[0] if isinstance(inner, list) and inner else inner for key, inner in value.items()}
+        return {key: _plain(inner) for key, inner in first.items() if inner != ""}
     return [_plain(item) for item in value] if isinstance(value, list) else value
 
 
-def _parsed(text: str, tools: list[dict[str, Any]]) -> tuple[str, dict[str, Any]]:
-    """A call written in Python, whose arguments are literals."""
+def _parsed_call(text: str, tools: list[dict[str, Any]]) -> tuple[str, dict[str, Any]]:
+    """Parses a call that is written in Python with literal arguments. Raises ValueError for anything else."""
     expression = ast.parse(text, mode="eval").body
     if not isinstance(expression, ast.Call) or not isinstance(expression.func, ast.Name):
-        raise ValueError(f"the ground truth is no call of a tool: {text}")
+        raise ValueError(f"the ground truth is not a tool call: {text}")
     name = expression.func.id
-    # One task's truth calls a tool before it is offered, by named arguments alone.
+    # One task calls a tool before it is offered, but with named arguments only.
     schemas = {tool["function"]["name"]: tool["function"]["parameters"] for tool in tools}
     order = schemas[name]["properties"] if expression.args else ()
     positional = dict(zip(order, expression.args, strict=False))

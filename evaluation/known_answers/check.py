@@ -1,31 +1,39 @@
-"""What a check of a benchmark with known answers reports (make eval-known)."""
+"""Shared by the known-answer checks of the benchmarks (make eval-known): settings, result rows, and the run itself."""
 
 from __future__ import annotations
 
+import shutil
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from pydantic import Field
 
 from core.messages import Frozen
 from core.sampling import Sampling
 from core.serving import Server, free_ports, running
 from core.settings import Settings
+from evaluation.benchmark import Benchmark, Context
 from evaluation.endpoint import Endpoint
 from evaluation.known_answers.server import MODEL
+from evaluation.trials import Progress, TrialRecord
 
 
 class KnownSettings(Settings):
-    """`only` names the benchmarks to check, empty for all; `concurrency` requests are in flight at once."""
+    """Settings of make eval-known."""
 
-    outputs: Path = Path("outputs")
-    only: tuple[str, ...] = ()
-    concurrency: int = 16
+    outputs: Path = Field(default=Path("outputs"), description="results go to its folder known/")
+    only: tuple[str, ...] = Field(default=(), description="benchmarks to check; empty: all")
+    concurrency: int = Field(default=16, description="requests in flight at once")
 
 
 class Row(Frozen):
-    """One line of the table: of `tasks` tasks `passed` passed where `expected` had to; `holds` only if exactly those passed
-    that had to. `seconds` is the wall-clock of what was run at once, None for a part of it."""
+    """One line of the table: `passed` of `tasks` tasks passed, `expected` had to; `holds` if exactly those passed.
+
+    `seconds` is the wall-clock time of the run; None for a part of a run.
+    """
 
     benchmark: str
     category: str
@@ -39,8 +47,22 @@ class Row(Frozen):
 
 @contextmanager
 def known_answers(name: str, log: Path, concurrency: int) -> Iterator[Endpoint]:
-    """An endpoint in a process of its own that gives the known answers `name` (a key of evaluation.known_answers)."""
+    """Serves the known answers `name` (see `python -m evaluation.known_answers --help`) in a separate process."""
     (port,) = free_ports(1)
     command = (sys.executable, "-m", "evaluation.known_answers", "--port", str(port), "--answers", name)
     with running([Server(command, port, log)], f"known answers ({name})", 60) as urls:
         yield Endpoint(base_url=urls[0], model=MODEL, sampling=Sampling(max_tokens=512), concurrency=concurrency)
+
+
+def run_against(
+    answers: str, benchmark: Benchmark, directory: Path, settings: KnownSettings, progress: Progress | None
+) -> tuple[list[TrialRecord], float]:
+    """Runs one trial of each task of `benchmark` against the known answers, in an emptied `directory`.
+
+    Returns the records and the wall-clock time in seconds.
+    """
+    shutil.rmtree(directory, ignore_errors=True)
+    with known_answers(answers, directory / "server.log", settings.concurrency) as endpoint:
+        started = time.monotonic()
+        records = benchmark.run(Context(endpoint, trials=1, simulator=endpoint), directory, progress)
+        return records, time.monotonic() - started

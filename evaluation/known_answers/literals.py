@@ -1,4 +1,4 @@
-"""Values as BFCL's Java and JavaScript tasks want them: strings that hold a literal of the language."""
+"""Argument values for BFCL's Java and JavaScript tasks: strings that contain a literal of the language."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ SUFFIXES = {"long": "L", "float": "f"}
 
 
 def as_java(value: Any, declared: dict[str, Any]) -> str:
-    """`declared` is the parameter's schema with Java's own types. A string that stands for a variable stays as it is."""
+    """`declared` is the parameter's schema, with Java types. Strings are returned unchanged: they may name a variable."""
     kind = declared["type"]
     if isinstance(value, str):
         return value
@@ -18,7 +18,7 @@ def as_java(value: Any, declared: dict[str, Any]) -> str:
         return f"new HashMap<String, Object>() {{{{ {puts} }}}}"
     if isinstance(value, list):
         item = declared["items"]["type"]
-        # The official parser takes the quotes off in lists, but not in arrays.
+        # The official parser strips quotes in lists, but not in arrays.
         items = [x if kind == "Array" and isinstance(x, str) else json.dumps(x) + SUFFIXES.get(item, "") for x in value]
         return f"new {item}[]{{{', '.join(items)}}}" if kind == "Array" else _array_list(items)
     return json.dumps(value) + SUFFIXES.get(kind, "")
@@ -29,7 +29,7 @@ def _array_list(items: list[str]) -> str:
 
 
 def as_javascript(value: Any, declared: dict[str, Any]) -> str:
-    """As `as_java`, for JavaScript."""
+    """Like `as_java`, for JavaScript."""
     if isinstance(value, str):
         return value
     return json.dumps(value) + ("n" if declared["type"] == "Bigint" else "")

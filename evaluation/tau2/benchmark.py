@@ -1,13 +1,14 @@
-"""τ²-bench (paper, Section 4) through one of two backends, whose scores are never mixed.
+"""τ²-bench (paper, Section 4) with one of two backends, whose scores are never mixed.
 
-`inspect`, the default: inspect-evals, which carries the tasks, databases, policies and rewards of the official release of June
-2025; `evaluation.tau2.inspect_worker` runs it. Where it differs from the official program: the user opens, and is told nothing of steps.
-`official`: the `tau2` executable where the user installed it (`evaluation.tau2.official`). Its tasks have been revised
-since (release 1.0, March 2026), so that the same model scores otherwise there.
+`inspect`, the default: inspect-evals with the tasks, databases, policies and rewards of the official release of June
+2025, run by `evaluation.tau2.inspect_worker`. It differs from the official program in that the user opens the dialogue
+and no one is informed of the step limit.
+`official`: the `tau2` executable, if the user installed it (`evaluation.tau2.official`). Its tasks have been revised
+since (release 1.0, March 2026), so the same model gets other scores.
 
-In both, a trial in which a request failed was not held: an infrastructure error, tried again and never scored. A request refused
-because it exceeds the model's context is the model's failure (stop reason "context_length"); the same of the user simulator is
-infrastructure. A dialogue that the user did not end has failed, as officially.
+In both, a trial with a failed request is an infrastructure error: retried and never scored. A request of the model that
+the server refuses because it exceeds the context is the model's failure (stop reason "context_length"); such a request of
+the user simulator is an infrastructure error. A dialogue that the user did not end is a failure, as officially.
 """
 
 from __future__ import annotations
@@ -21,7 +22,6 @@ from typing import Any
 from core.journal import write_json
 from core.settings import UserError, typed
 from evaluation.benchmark import Context
-from evaluation.endpoint import Endpoint
 from evaluation.metrics.pass_at_k import pass_1_by_category
 from evaluation.tau2 import official
 from evaluation.tau2.do_nothing import do_nothing
@@ -34,15 +34,37 @@ class Tau2:
     """The benchmark of conf/benchmark/tau2.yaml."""
 
     def __init__(self, **settings: Any) -> None:
-        """Raises UserError for wrong settings, and for the official backend without what it needs."""
+        """Raises UserError for invalid settings, and if the official backend's requirements are missing."""
         self.settings = typed(settings, Tau2Settings, "benchmarks.tau2")
-        tasks = self.settings.tasks()
+        self._tasks = self.settings.tasks()
         if self.settings.backend == "official":
-            official.check(self.settings.official, tasks)
+            official.check(self.settings.official, self._tasks)
 
     def run(self, context: Context, directory: Path, progress: Progress | None = None) -> list[TrialRecord]:
-        with_user = self.settings.model_copy(update={"user": self.settings.user or context.simulator})
-        return run(context.endpoint, with_user, directory, context.trials, progress)
+        """Runs the trials and returns their records, which are also in `directory`/trials.jsonl.
+
+        A second call with the same arguments resumes an interrupted run. Raises UserError if `directory` contains trials
+        of another harness, HarnessError if the official code crashes.
+        """
+        settings = self.settings.model_copy(update={"user": self.settings.user or context.simulator})
+        request = Tau2Request(
+            endpoint=context.endpoint, settings=settings, trials=context.trials, directory=directory.resolve()
+        )
+        open_journal(request.journal).close()  # removes an incomplete last line that a killed process may have left
+        _refuse_other_harness(request)
+        expected = sum(map(len, self._tasks.values())) * context.trials
+
+        def tick(lines: int) -> None:
+            if progress:
+                progress("τ²-bench", min(lines, expected), expected)  # a retried trial has a line per attempt
+
+        run_trials = {"inspect": _run_inspect, "official": official.run_trials}[settings.backend]
+        for _ in range(settings.attempts):
+            records = read_trials(request.journal)
+            if len(records) == expected and all(record.success is not None for record in records):
+                break
+            run_trials(request, tick)
+        return read_trials(request.journal)
 
     def figures(self, records: Sequence[TrialRecord]) -> dict[str, float | None]:
         """Pass@1 by domain, and what an agent that does nothing would have scored on the same tasks."""
@@ -52,54 +74,28 @@ class Tau2:
         return pass_1_by_category(records) | nothing
 
 
-def run(
-    endpoint: Endpoint, settings: Tau2Settings, directory: Path, trials: int, progress: Progress | None = None
-) -> list[TrialRecord]:
-    """Hold `trials` trials of the chosen tasks and return their records, also kept in `directory`/trials.jsonl.
-
-    Called again with the same arguments it goes on where it was interrupted. Raises UserError for wrong settings and for a
-    directory with trials of another harness, HarnessError if the official code breaks down.
-    """
-    expected = sum(map(len, settings.tasks().values())) * trials
-    request = Tau2Request(endpoint=endpoint, settings=settings, trials=trials, directory=directory.resolve())
-    open_journal(request.journal).close()  # a line that a killed process left torn is cut off
-    _refuse_mixture(request)
-
-    def tick(done: int) -> None:
-        if progress:
-            progress("τ²-bench", min(done, expected), expected)  # a lost trial has a line for each attempt
-
-    hold = {"inspect": _inspect, "official": official.hold}[settings.backend]
-    for _ in range(settings.attempts):
-        records = read_trials(request.journal)
-        if len(records) == expected and all(record.success is not None for record in records):
-            break
-        hold(request, tick)
-    return read_trials(request.journal)
-
-
-def _refuse_mixture(request: Tau2Request) -> None:
-    there = {record.harness for record in read_trials(request.journal)}
-    if others := sorted(there - {request.settings.harness}):
+def _refuse_other_harness(request: Tau2Request) -> None:
+    harnesses = {record.harness for record in read_trials(request.journal)}
+    if others := sorted(harnesses - {request.settings.harness}):
         raise UserError(
-            f"{request.directory} holds trials of {others[0]!r}; those of {request.settings.harness!r} cannot be mixed with "
-            "them: expected a directory without trials"
+            f"{request.directory} contains trials of {others[0]!r}; those of {request.settings.harness!r} cannot be mixed "
+            "with them: expected a directory without trials"
         )
 
 
-def _inspect(request: Tau2Request, tick: Callable[[int], None]) -> None:
-    """The worker has a temporary directory of its own, which goes when it ends: the packages in it leave files behind."""
+def _run_inspect(request: Tau2Request, tick: Callable[[int], None]) -> None:
+    """Gives the worker its own temporary directory and removes it afterwards: the worker's packages leave files behind."""
     write_json(request.directory / "request.json", request.model_dump(mode="json"))
     scratch = request.directory / "scratch"
     shutil.rmtree(scratch, ignore_errors=True)
     scratch.mkdir()
-    homes = {name: str(scratch) for name in ("TMPDIR", "XDG_DATA_HOME", "XDG_CACHE_HOME")}
+    environment = {name: str(scratch) for name in ("TMPDIR", "XDG_DATA_HOME", "XDG_CACHE_HOME")}
     command = (sys.executable, "-m", "evaluation.tau2.inspect_worker", request.directory / "request.json")
 
-    def lines() -> None:
+    def count_lines() -> None:
         tick(request.journal.read_bytes().count(b"\n") if request.journal.is_file() else 0)
 
     try:
-        run_worker(command, homes, request.directory / "worker.log", lines)
+        run_worker(command, environment, request.directory / "worker.log", count_lines)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)

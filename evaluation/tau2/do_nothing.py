@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 from evaluation.trials import TrialRecord
 
-# The tasks that an agent passes by greeting the user and waiting for it to leave, found by running all of the base sets so
-# (`make eval-known`): they ask for no change of the database and for no information. The official retail is not here:
-# what doing nothing scores there is for its judge to say.
+# The tasks that an agent passes by greeting the user and waiting for it to leave: they require no database change and no
+# information. Measured by running the base sets this way (`make eval-known`). The official retail is missing, because
+# there a judge decides what doing nothing scores.
 _NUMBERS_INSPECT = {
     "airline": (0, 1, 4, 5, 6, 10, 13, 26, 28, 31, 34, 36, 41, 43, 45, 46, 47, 48, 49),
     "retail": (10, 12, 25, 50, 57, 65, 105),
@@ -29,14 +29,15 @@ DO_NOTHING: dict[str, dict[str, frozenset[str]]] = {
 
 
 def do_nothing(records: Sequence[TrialRecord]) -> dict[str, float]:
-    """For each domain in `records`, the share of its tasks that an agent passes by doing nothing: report it beside the score.
+    """For each domain in `records`, the share of its tasks that an agent passes by doing nothing. Report it with the score.
 
-    A domain for which it is not known with the records' harness is left out.
+    Leaves out a domain for which the share is not known with the records' harness.
     """
     shares = {}
     for domain in sorted({record.category for record in records}):
-        held = {record.task_id: record.harness for record in records if record.category == domain}
-        known = next((ids for name, ids in DO_NOTHING.items() if next(iter(held.values())).startswith(name)), {})
-        if domain in known:
-            shares[domain] = sum(task in known[domain] for task in held) / len(held)
+        in_domain = [record for record in records if record.category == domain]
+        tasks = {record.task_id for record in in_domain}
+        passed = next((ids for name, ids in DO_NOTHING.items() if in_domain[0].harness.startswith(name)), {})
+        if domain in passed:
+            shares[domain] = len(tasks & passed[domain]) / len(tasks)
     return shares

@@ -1,11 +1,12 @@
-"""τ²-bench through the official `tau2` executable, where the user has installed it (github.com/sierra-research/tau2-bench).
+"""τ²-bench through the official `tau2` executable, which the user installs (github.com/sierra-research/tau2-bench).
 
-It is called with `tau2 run` once for each domain and goes on by itself where it was interrupted; what it writes to results.json is
-read, never scored again. Written for release 1.0.1, whose judge of natural-language assertions is a hosted model by
-default: here it is an endpoint of the user's, or the domain that needs one is refused, and hosted models cannot be reached.
+`tau2 run` is called once per domain and resumes interrupted runs. Its scores are read from results.json, never
+recomputed. Written for release 1.0.1, which by default judges natural-language assertions with a hosted model. Here the
+judge is an endpoint that the user names; without it the domain that needs a judge is refused. Hosted models are
+unreachable.
 
-Keys reach it through the environment only, since it keeps its arguments in results.json. It does not keep the tools'
-schemas, so calls are not counted.
+API keys are passed through the environment only, because the program writes its arguments to results.json. It does not
+write the tools' schemas, so calls are not counted.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from core.journal import write_atomically
+from core.server_protocol import exceeds_context
 from core.settings import UserError
 from evaluation.endpoint import Endpoint
 from evaluation.tau2.settings import OfficialSettings, Tau2Request
@@ -25,15 +27,16 @@ from evaluation.trials import TrialRecord, open_journal, settled, trial_key
 from evaluation.worker_process import run_worker
 
 JUDGE = "gpt-4.1-2025-04-14"
-"""The name by which release 1.0.1 asks for its judge."""
+"""The model name with which release 1.0.1 requests its judge."""
 JUDGED = ("retail",)
+"""Domains with natural-language assertions."""
 NOWHERE = "http://127.0.0.1:9/v1"
-ENDS = {"user_stop": "stop", "agent_stop": "stop"}
-TOO_LONG = ("context length", "maximum model length", "context_length_exceeded", "ContextWindowExceeded")
+"""A base URL without a server, in place of a hosted model's."""
+STOP_REASONS = {"user_stop": "stop", "agent_stop": "stop"}
 
 
 def check(official: OfficialSettings, tasks: Mapping[str, Sequence[str]]) -> None:
-    """Raises UserError without an executable or its version, and for a judged domain without a judge."""
+    """Raises UserError if the executable or its version is missing, or the judge of a domain that needs one."""
     if official.executable is None or shutil.which(official.executable) is None:
         raise UserError(
             f"benchmarks.tau2.official.executable={official.executable} was given; backend=official expects the path of the "
@@ -43,51 +46,51 @@ def check(official: OfficialSettings, tasks: Mapping[str, Sequence[str]]) -> Non
         raise UserError(
             "backend=official expects benchmarks.tau2.official.version, the installed release: `pip show tau2`"
         )
-    if judged := [domain for domain in JUDGED if domain in tasks and official.judge is None]:
+    if unjudged := [domain for domain in JUDGED if domain in tasks and official.judge is None]:
         raise UserError(
-            f"the official τ² {judged[0]} is scored by a judge, a hosted model by default; expected "
+            f"the official τ² {unjudged[0]} is scored by a judge, a hosted model by default; expected "
             "benchmarks.tau2.official.judge={base_url: …, model: …}, "
-            f"a server that offers its model as {JUDGE!r}, or domains without {judged[0]}"
+            f"a server that offers its model as {JUDGE!r}, or domains without {unjudged[0]}"
         )
 
 
-def hold(request: Tau2Request, tick: Callable[[int], None]) -> None:
-    """Run every chosen domain and put its trials into the journal. Raises HarnessError if the executable fails."""
+def run_trials(request: Tau2Request, tick: Callable[[int], None]) -> None:
+    """Runs every selected domain and appends its trials to the journal. Raises HarnessError if the executable fails."""
     tasks = request.settings.tasks()
     check(request.settings.official, tasks)
     for domain, ids in tasks.items():
         if _complete(request, domain, ids):
             continue
-        place = request.directory / "official" / domain
-        place.mkdir(parents=True, exist_ok=True)
+        directory = request.directory / "official" / domain
+        directory.mkdir(parents=True, exist_ok=True)
 
         def count() -> None:
-            tick(sum(map(_written, (request.directory / "official").iterdir())))
+            tick(sum(map(_finished, (request.directory / "official").iterdir())))
 
-        command = [str(request.settings.official.executable), *_arguments(request, domain, ids, place)]
+        command = [str(request.settings.official.executable), *_arguments(request, domain, ids, directory)]
         try:
             run_worker(command, _environment(request), request.directory / "worker.log", count)
         finally:
-            _keep(request, domain, place)
+            _append_to_journal(request, domain, directory)
 
 
 def _complete(request: Tau2Request, domain: str, ids: Sequence[str]) -> bool:
     done = settled(request.journal)
-    wanted = ((name, trial) for name in ids for trial in range(request.trials))
     return all(
         trial_key({"benchmark": "tau2", "category": domain, "task_id": name, "trial": trial}) in done
-        for name, trial in wanted
+        for name in ids
+        for trial in range(request.trials)
     )
 
 
-def _arguments(request: Tau2Request, domain: str, ids: Sequence[str], place: Path) -> list[str]:
+def _arguments(request: Tau2Request, domain: str, ids: Sequence[str], directory: Path) -> list[str]:
     settings = request.settings
-    whole = settings.subset == "full"
+    full = settings.subset == "full"
     return [
         "run",
         *("--domain", domain),
-        *("--task-split-name", settings.split if whole else "base"),
-        *(() if whole else ("--task-ids", *ids)),
+        *("--task-split-name", settings.split if full else "base"),
+        *(() if full else ("--task-ids", *ids)),
         *("--agent-llm", f"hosted_vllm/{request.endpoint.model}"),
         *("--agent-llm-args", json.dumps(_sampling(request, request.endpoint))),
         *("--user-llm", f"litellm_proxy/{request.simulator.model}"),
@@ -96,13 +99,13 @@ def _arguments(request: Tau2Request, domain: str, ids: Sequence[str], place: Pat
         *("--max-steps", str(settings.max_steps)),
         *("--max-concurrency", str(request.endpoint.concurrency)),
         *("--seed", str(settings.seed)),
-        *("--save-to", str(place)),
+        *("--save-to", str(directory)),
         "--auto-resume",
     ]
 
 
 def _sampling(request: Tau2Request, endpoint: Endpoint) -> dict[str, Any]:
-    """Arguments for LiteLLM; the seed of each trial is the official program's."""
+    """Arguments for LiteLLM. The official program chooses the seed of each trial."""
     sampling = endpoint.sampling
     return {
         "api_base": endpoint.base_url,
@@ -116,7 +119,8 @@ def _sampling(request: Tau2Request, endpoint: Endpoint) -> dict[str, Any]:
 
 
 def _environment(request: Tau2Request) -> dict[str, str]:
-    """Each side is another provider of LiteLLM's, so that each has its own key; what remains of OpenAI's is the judge."""
+    """API keys. Agent and user are different LiteLLM providers, so each has its own key; OpenAI's variables configure the
+    judge."""
     judge = request.settings.official.judge
     return {
         "HOSTED_VLLM_API_KEY": request.endpoint.api_key(),
@@ -124,27 +128,28 @@ def _environment(request: Tau2Request) -> dict[str, str]:
         "OPENAI_API_KEY": judge.api_key() if judge else "EMPTY",
         "OPENAI_API_BASE": judge.base_url if judge else NOWHERE,
         "OPENAI_BASE_URL": judge.base_url if judge else NOWHERE,
-        "LITELLM_LOCAL_MODEL_COST_MAP": "True",  # or it is fetched at each start
+        "LITELLM_LOCAL_MODEL_COST_MAP": "True",  # else LiteLLM downloads it at every start
     }
 
 
-def _written(place: Path) -> int:
-    apart = place / "simulations"
-    if apart.is_dir():
-        return len(list(apart.glob("*.json")))
-    results = place / "results.json"
+def _finished(directory: Path) -> int:
+    """Number of simulations that the program has written to a domain's directory."""
+    simulations = directory / "simulations"
+    if simulations.is_dir():
+        return len(list(simulations.glob("*.json")))
+    results = directory / "results.json"
     return results.read_bytes().count(b'"termination_reason"') if results.is_file() else 0
 
 
-def _keep(request: Tau2Request, domain: str, place: Path) -> None:
-    """The trials of results.json that the journal does not hold yet."""
-    results = place / "results.json"
+def _append_to_journal(request: Tau2Request, domain: str, directory: Path) -> None:
+    """Appends the trials of results.json that the journal lacks."""
+    results = directory / "results.json"
     if not results.is_file():
         return
     content = _read(results)
     done = settled(request.journal)
     with open_journal(request.journal) as journal:
-        for simulation in _simulations(content, place):
+        for simulation in _simulations(content, directory):
             trial = record(simulation, request, domain)
             if trial.key in done:
                 continue
@@ -157,34 +162,37 @@ def _read(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_bytes())
     except ValueError as error:
-        # A process that was killed while it wrote: the official program cannot go on from such a file either.
-        write_atomically(path.with_suffix(".broken.json"), path.read_text(errors="replace"))
+        # The process was killed while writing. The official program cannot resume from such a file either.
+        broken = path.with_suffix(".broken.json")
+        write_atomically(broken, path.read_text(errors="replace"))
         path.unlink()
         raise UserError(
-            f"{path} was cut off ({error}) and has been set aside; the same command begins its trials anew"
+            f"{path} is incomplete ({error}) and was renamed to {broken.name}; the same command restarts its trials"
         ) from None
     if not isinstance(content, dict) or not {"info", "simulations"} <= content.keys():
-        raise UserError(f"{path} is no results.json of the official tau2: expected an object with info and simulations")
+        raise UserError(
+            f"{path} is not a results.json of the official tau2: expected an object with info and simulations"
+        )
     return content
 
 
-def _simulations(content: dict[str, Any], place: Path) -> Iterator[dict[str, Any]]:
-    """They stand in results.json, or in a file each beside it."""
+def _simulations(content: dict[str, Any], directory: Path) -> Iterator[dict[str, Any]]:
+    """The simulations of results.json, or of the separate files next to it."""
     yield from content["simulations"]
-    for path in sorted((place / "simulations").glob("*.json")):
+    for path in sorted((directory / "simulations").glob("*.json")):
         yield json.loads(path.read_bytes())
 
 
 def record(simulation: Mapping[str, Any], request: Tau2Request, domain: str) -> TrialRecord:
-    """A simulation of results.json as a trial. What was not scored, or ended for reasons of infrastructure, was not held."""
+    """Converts a simulation of results.json to a trial record. One without a score is an infrastructure error."""
     reason, reward = simulation["termination_reason"], simulation.get("reward_info")
     error = None
     if reason == "infrastructure_error" or reward is None:
         error = str((simulation.get("info") or {}).get("error") or f"{reason}, without a reward")
-    if error and "hosted_vllm" in error.lower() and any(mark in error for mark in TOO_LONG):
+    if error and "hosted_vllm" in error.lower() and exceeds_context(error):
         error, reason, reward = None, "context_length", {"reward": 0.0}
     replies = [message for message in simulation.get("messages") or () if message["role"] == "assistant"]
-    usage = [message["usage"] for message in replies if message.get("usage")]
+    usages = [message["usage"] for message in replies if message.get("usage")]
     judge = request.settings.official.judge
     return TrialRecord(
         benchmark="tau2",
@@ -195,27 +203,29 @@ def record(simulation: Mapping[str, Any], request: Tau2Request, domain: str) -> 
         model=request.endpoint.model,
         success=None if error else reward is not None and reward["reward"] == 1.0,
         infrastructure_error=error,
-        stop_reason="infrastructure" if error else ENDS.get(reason, reason),
+        stop_reason="infrastructure" if error else STOP_REASONS.get(reason, reason),
         sampling=request.endpoint.sampling,
         simulator=request.simulator.model,
         judge=judge.model if judge and reward and reward.get("nl_assertions") else None,
-        prompt_tokens=sum(counted["prompt_tokens"] for counted in usage),
-        completion_tokens=sum(counted["completion_tokens"] for counted in usage),
+        prompt_tokens=sum(usage["prompt_tokens"] for usage in usages),
+        completion_tokens=sum(usage["completion_tokens"] for usage in usages),
         seconds=round(sum(message.get("generation_time_seconds") or 0.0 for message in replies), 3),
     )
 
 
 def _notes(simulation: Mapping[str, Any]) -> list[str]:
-    """Which of the checks that count failed."""
+    """The failed checks, or why the simulation ended without any."""
     reward = simulation["reward_info"] or {}
     failed = [f"failed: {name}" for name, value in (reward.get("reward_breakdown") or {}).items() if value != 1.0]
-    told = [f"not told: {check['info']}" for check in reward.get("communicate_checks") or () if not check["met"]]
-    judged = [
+    omitted = [
+        f"not communicated: {check['info']}" for check in reward.get("communicate_checks") or () if not check["met"]
+    ]
+    unmet = [
         f"judged as not met: {check['nl_assertion']} ({check['justification']})"
         for check in reward.get("nl_assertions") or ()
         if not check["met"]
     ]
-    return [*failed, *told, *judged] or [
+    return [*failed, *omitted, *unmet] or [
         str((reward.get("info") or {}).get("note") or simulation["termination_reason"])
     ]
 

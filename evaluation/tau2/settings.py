@@ -1,4 +1,4 @@
-"""What is run of τ²-bench, and how: the keys of conf/benchmark/tau2.yaml."""
+"""Settings of τ²-bench: the keys of conf/benchmark/tau2.yaml, and the request that a backend gets."""
 
 from __future__ import annotations
 
@@ -16,41 +16,52 @@ OFFICIAL_STEPS = 200
 
 
 class OfficialSettings(Settings):
-    """The official `tau2` executable, installed by the user, and the judge of its natural-language assertions (retail has them).
+    """The official `tau2` executable, installed by the user, and the judge of its natural-language assertions."""
 
-    `version` is the release it was installed from: it cannot be asked, and tasks differ between releases. The official code
-    asks for its judge by a fixed name (`tau2_official.JUDGE`): the judge's server must offer that name. `judge.model` says
-    what the judge really is, and is what records show.
-    """
-
-    executable: Path | None = None
-    version: str | None = None
-    judge: Endpoint | None = None
+    executable: Path | None = Field(default=None, description="path of the official `tau2` program")
+    version: str | None = Field(
+        default=None,
+        description="its release, such as 1.0.1: the program does not report it, and tasks differ between releases",
+    )
+    judge: Endpoint | None = Field(
+        default=None,
+        description="endpoint of the judge that retail needs; its server must offer the model under the name that the "
+        "official code requests (`evaluation.tau2.official.JUDGE`); `judge.model` is the real model, which records show",
+    )
 
 
 class Tau2Settings(Settings):
-    """`smoke` lists task ids by domain; subset "full" runs all of `domains`. Of either only the tasks of `split` are run. `user` is
-    the simulator's endpoint, the evaluated model itself where it is None. `max_steps` bounds the requests of both sides in one
-    dialogue (official: 200 messages; another value is written into the harness name). A trial that was lost to
-    infrastructure is tried `attempts` times in one run, a request in it `retries` times more; no request lasts
-    longer than `timeout_s`, even if its answer is still coming."""
+    """Settings of τ²-bench: the keys of conf/benchmark/tau2.yaml."""
 
-    backend: Literal["inspect", "official"] = "inspect"
-    subset: Literal["smoke", "full"] = "smoke"
-    smoke: dict[str, tuple[str, ...]] = Field(default_factory=dict)
-    domains: tuple[str, ...] = DOMAINS
-    split: Split = "base"
-    user: Endpoint | None = None
-    official: OfficialSettings = OfficialSettings()
-    max_steps: int = Field(default=OFFICIAL_STEPS, ge=1)
-    seed: int = 0
-    attempts: int = Field(default=2, ge=1)
-    retries: int = Field(default=2, ge=0)
-    timeout_s: float = Field(default=600.0, gt=0)
+    backend: Literal["inspect", "official"] = Field(
+        default="inspect", description="inspect: inspect-evals; official: the `tau2` program, which you install"
+    )
+    subset: Literal["smoke", "full"] = Field(
+        default="smoke", description="smoke: the tasks listed in `smoke`; full: all tasks of `domains`"
+    )
+    smoke: dict[str, tuple[str, ...]] = Field(default_factory=dict, description="task ids by domain, for subset=smoke")
+    domains: tuple[str, ...] = Field(default=DOMAINS, description="domains for subset=full")
+    split: Split = Field(default="base", description="run only tasks of this split; train and test are halves of base")
+    user: Endpoint | None = Field(
+        default=None, description="endpoint of the user simulator; null: `simulator`, else the scripted customer"
+    )
+    official: OfficialSettings = Field(default=OfficialSettings(), description="the official backend")
+    max_steps: int = Field(
+        default=OFFICIAL_STEPS,
+        ge=1,
+        description=f"requests of both sides per dialogue; official: {OFFICIAL_STEPS} messages, another value becomes part "
+        "of the harness name",
+    )
+    seed: int = Field(default=0, description="random seed of the requests")
+    attempts: int = Field(default=2, ge=1, description="attempts per trial with an infrastructure error")
+    retries: int = Field(default=2, ge=0, description="retries per request")
+    timeout_s: float = Field(
+        default=600.0, gt=0, description="time limit per request, in seconds, even if its answer is still streaming"
+    )
 
     @property
     def harness(self) -> str:
-        """A score from another harness must not stand beside one from this."""
+        """Identifies how trials are run: scores of different harnesses are not comparable."""
         inspect = f"inspect-evals {INSPECT_VERSION} tau2"
         name = inspect if self.backend == "inspect" else f"official tau2 {self.official.version}"
         split = f", split {self.split}" if self.split != "base" else ""
@@ -58,23 +69,23 @@ class Tau2Settings(Settings):
         return f"{name}{split}{steps}"
 
     def tasks(self) -> dict[str, tuple[str, ...]]:
-        """Task ids by domain. Raises UserError for a domain or task that is not there, and where nothing is left."""
-        chosen = {}
+        """Selected task ids by domain. Raises UserError for an unknown domain or task, and if none is selected."""
+        selected = {}
         for domain in self.smoke if self.subset == "smoke" else self.domains:
             base, split = split_tasks(domain, "base"), split_tasks(domain, self.split)
-            wanted = self.smoke[domain] if self.subset == "smoke" else base
-            if unknown := [name for name in wanted if name not in base]:
+            ids = self.smoke[domain] if self.subset == "smoke" else base
+            if unknown := [name for name in ids if name not in base]:
                 raise UserError(f"τ² {domain} has no task {unknown[0]!r}; its ids are like {base[0]!r}")
-            chosen[domain] = tuple(name for name in wanted if name in split)
-        if not any(chosen.values()):
+            selected[domain] = tuple(name for name in ids if name in split)
+        if not any(selected.values()):
             raise UserError(
-                f"no τ² task is left to run: subset={self.subset}, domains={list(chosen)}, split={self.split}"
+                f"no τ² task is selected: subset={self.subset}, domains={list(selected)}, split={self.split}"
             )
-        return {domain: ids for domain, ids in chosen.items() if ids}
+        return {domain: ids for domain, ids in selected.items() if ids}
 
 
 class Tau2Request(Settings):
-    """What a backend is told: hold `trials` trials and keep them in `directory`, an absolute path."""
+    """A request to a backend: run `trials` trials of each task and record them in `directory`, an absolute path."""
 
     endpoint: Endpoint
     settings: Tau2Settings

@@ -1,4 +1,4 @@
-"""τ²'s tasks and splits as inspect-evals carries them (official release of June 2025), read without its code."""
+"""τ²'s tasks and splits from inspect-evals' data (official release of June 2025), read without its code."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ Split = Literal["base", "train", "test"]
 
 
 def split_tasks(domain: str, split: Split) -> tuple[str, ...]:
-    """The ids of a split's tasks, in the official order: base is what scores are reported on, train and test are its halves.
+    """The task ids of a split in the official order. Scores are reported on base; train and test are its halves.
 
-    Raises UserError for a domain that is not run here, and where inspect-evals is not installed.
+    Raises UserError for an unknown domain, and if inspect-evals is not installed.
     """
     if domain not in DOMAINS:
         raise UserError(f"unknown τ² domain {domain!r}; {closest(domain, list(DOMAINS))}")
@@ -27,11 +27,11 @@ def split_tasks(domain: str, split: Split) -> tuple[str, ...]:
 
 @cache
 def tasks(domain: str) -> dict[str, dict[str, Any]]:
-    """The tasks of the base split by id, as the official file has them."""
+    """The tasks of the base split by id, as in the official file."""
     path = _data() / domain / "tasks.json"
     raw = path.read_bytes() if path.is_file() else gzip.decompress(path.with_suffix(".json.gz").read_bytes())
-    found = {str(task["id"]): task for task in json.loads(raw)}
-    return {name: found[name] for name in split_tasks(domain, "base")}
+    by_id = {str(task["id"]): task for task in json.loads(raw)}
+    return {name: by_id[name] for name in split_tasks(domain, "base")}
 
 
 def _data() -> Path:

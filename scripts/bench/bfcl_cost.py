@@ -1,4 +1,4 @@
-"""What BFCL costs us beside the official command line: the same categories, threads, server and answers, in turn."""
+"""Time of BFCL as we run it compared with the official command line: same categories, threads, server and answers."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from core.settings import UserError, closest
-from evaluation.bfcl.benchmark import BfclSettings, run
+from evaluation.benchmark import Context
+from evaluation.bfcl.benchmark import Bfcl, BfclSettings
 from evaluation.bfcl.categories import MEMORY, SIZES, WEB_SEARCH
 from evaluation.endpoint import Endpoint
 from evaluation.known_answers.check import known_answers
@@ -24,31 +25,33 @@ from scripts.bench.report import Figure
 
 CATEGORIES = tuple(category for category in SIZES if category not in (*MEMORY, *WEB_SEARCH))
 OFFICIAL_MODEL = "openbmb/MiniCPM-SALA-FC"
-"""A model that the official package sends to any OpenAI-compatible server, with no template of its own."""
+"""A model that the official package sends to any OpenAI-compatible server without an own prompt template."""
 
 
 def bfcl_cost(
     categories: tuple[str, ...], in_flight: int, repeats: int, directory: Path
 ) -> tuple[tuple[Figure, ...], dict[str, Any]]:
-    """The figure and what it rests on; `categories` empty means non-live, live and multi-turn, all 4,441 tasks. Raises UserError
-    if the two did not score the same."""
-    settings = BfclSettings(subset="full", categories=categories or CATEGORIES)
+    """The metric and its inputs. Empty `categories` mean non-live, live and multi-turn, all 4,441 tasks.
+
+    Raises UserError for an unknown category, and if the scores of the two differ.
+    """
     for category in categories:
         if category not in CATEGORIES:
             raise UserError(f"categories={category} was given; {closest(category, list(CATEGORIES))}")
     shutil.rmtree(directory, ignore_errors=True)
+    benchmark = Bfcl(subset="full", categories=categories or CATEGORIES)
     ours, official = [], []
     requests = [0]
     with known_answers("bfcl-by-opening", directory / "server.log", in_flight) as endpoint:
         for turn in range(repeats):
-            began = time.monotonic()
-            records = run(endpoint, settings, directory / f"ours-{turn}", trials=1)
-            ours.append(time.monotonic() - began)
-            requests.append(_answered(endpoint))
-            began = time.monotonic()
-            passed = _official(endpoint, settings, directory / f"official-{turn}")
-            official.append(time.monotonic() - began)
-            requests.append(_answered(endpoint))
+            started = time.monotonic()
+            records = benchmark.run(Context(endpoint, trials=1, simulator=endpoint), directory / f"ours-{turn}")
+            ours.append(time.monotonic() - started)
+            requests.append(_requests_served(endpoint))
+            started = time.monotonic()
+            passed = _run_official(endpoint, benchmark.settings, directory / f"official-{turn}")
+            official.append(time.monotonic() - started)
+            requests.append(_requests_served(endpoint))
             _compare(records, passed)
     notes = {
         "tasks": len(records),
@@ -57,13 +60,13 @@ def bfcl_cost(
         "requests": {"ours": requests[1], "official": requests[2] - requests[1]},
         "passed, with both": passed,
     }
-    ratio = statistics.median(other / own for own, other in zip(ours, official, strict=True))
-    name = f"BFCL, {in_flight} in flight: official command line's span over ours"
+    ratio = statistics.median(theirs / mine for theirs, mine in zip(official, ours, strict=True))
+    name = f"BFCL, {in_flight} in flight: official command line's time / ours"
     return (Figure(name=name, value=ratio, target=1.0, better="higher"),), {"bfcl": notes}
 
 
-def _official(endpoint: Endpoint, settings: BfclSettings, root: Path) -> dict[str, int]:
-    """`bfcl generate` and `bfcl evaluate` as a user runs them; how many tasks of each category passed."""
+def _run_official(endpoint: Endpoint, settings: BfclSettings, root: Path) -> dict[str, int]:
+    """Runs `bfcl generate` and `bfcl evaluate` like a user; returns the number of passed tasks by category."""
     root.mkdir(parents=True)
     environment = {
         "BFCL_PROJECT_ROOT": str(root.absolute()),
@@ -73,13 +76,13 @@ def _official(endpoint: Endpoint, settings: BfclSettings, root: Path) -> dict[st
         "no_proxy": "127.0.0.1",
         "OMP_NUM_THREADS": "1",
     }
-    what = ("--model", OFFICIAL_MODEL, "--test-category", ",".join(settings.categories or ()))
+    selection = ("--model", OFFICIAL_MODEL, "--test-category", ",".join(settings.categories or ()))
     for phase in (("generate", "--num-threads", str(endpoint.concurrency)), ("evaluate",)):
-        command = (str(settings.python), "-m", "bfcl_eval", *phase, *what)
+        command = (str(settings.python), "-m", "bfcl_eval", *phase, *selection)
         with (root / "log").open("ab") as log:
-            done = subprocess.run(command, env=os.environ | environment, stdout=log, stderr=log, check=False)
-        if done.returncode:
-            raise UserError(f"{' '.join(command)} ended with code {done.returncode}; see {root / 'log'}")
+            completed = subprocess.run(command, env=os.environ | environment, stdout=log, stderr=log, check=False)
+        if completed.returncode:
+            raise UserError(f"{' '.join(command)} ended with code {completed.returncode}; see {root / 'log'}")
     files = sorted((root / "score").rglob("BFCL_v4_*_score.json"))
     headers = {path: json.loads(path.open(encoding="utf-8").readline()) for path in files}
     return {
@@ -88,7 +91,7 @@ def _official(endpoint: Endpoint, settings: BfclSettings, root: Path) -> dict[st
     }
 
 
-def _answered(endpoint: Endpoint) -> int:
+def _requests_served(endpoint: Endpoint) -> int:
     with urllib.request.urlopen(endpoint.base_url.removesuffix("/v1") + "/figures", timeout=10) as reply:
         return int(json.load(reply)["requests"])
 
@@ -97,4 +100,4 @@ def _compare(records: Sequence[TrialRecord], official: Mapping[str, int]) -> Non
     ours = Counter(dict.fromkeys(official, 0))
     ours.update(record.category for record in records if record.success)
     if ours != official:
-        raise UserError(f"the official command line scored {dict(official)}, we {dict(ours)}")
+        raise UserError(f"the scores differ: official command line {dict(official)}, ours {dict(ours)}")

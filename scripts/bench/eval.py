@@ -1,4 +1,7 @@
-"""make bench-eval [categories=[multi_turn_base]] [in_flight=32] [samples=6]: what the benchmarks cost, beside the official ways."""
+"""Cost of the benchmarks compared with the official programs.
+
+make bench-eval [categories=[multi_turn_base]] [in_flight=32] [samples=6]
+"""
 
 from __future__ import annotations
 
@@ -10,14 +13,17 @@ from scripts.bench.tau2_cost import tau2_cost
 
 
 class EvalSettings(BenchSettings):
-    """`categories` of BFCL are held whole, none named: non-live, live and multi-turn; with `in_flight` requests at once. A share
-    of a category would not do: the official command line rewrites its files for every answer when it is given single tasks.
-    `samples` of τ²'s airline are held by the stock task and by ours; 0 leaves τ² out."""
+    """Settings of make bench-eval.
 
-    repeats: int = Field(default=1, ge=1)
-    categories: tuple[str, ...] = ()
-    in_flight: int = Field(default=32, ge=1)
-    samples: int = Field(default=6, ge=0, le=49)
+    BFCL categories run completely: with single tasks the official command line rewrites its files for every answer.
+    """
+
+    repeats: int = Field(default=1, ge=1, description="times that each side runs BFCL")
+    categories: tuple[str, ...] = Field(default=(), description="BFCL categories; empty: non-live, live and multi-turn")
+    in_flight: int = Field(default=32, ge=1, description="BFCL requests in flight at once")
+    samples: int = Field(
+        default=6, ge=0, le=49, description="τ² airline tasks, run by the stock task and by ours; 0: without τ²"
+    )
 
 
 def measure(settings: EvalSettings) -> Report:
@@ -25,8 +31,8 @@ def measure(settings: EvalSettings) -> Report:
     if settings.samples:
         cost = tau2_cost(settings.samples)
         ratio = cost["stock"] / cost["ours"]
-        figures += (Figure(name="τ² airline, CPU a sample: stock / ours", value=ratio, target=5.0, better="higher"),)
-        notes["τ² airline, CPU seconds a sample"] = cost
+        figures += (Figure(name="τ² airline, CPU per sample: stock / ours", value=ratio, target=5.0, better="higher"),)
+        notes["τ² airline, CPU seconds per sample"] = cost
     return Report(name="eval", inputs=settings.model_dump(mode="json"), figures=figures, notes=notes)
 
 

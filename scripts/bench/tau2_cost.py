@@ -1,4 +1,4 @@
-"""What a sample of τ²'s airline costs in CPU: inspect-evals' own task beside ours, both answered at once with the gold actions."""
+"""CPU time of a sample of τ²'s airline: inspect-evals' own task compared with ours, both against gold actions without delay."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ from evaluation.tau2.tasks import split_tasks
 
 
 def tau2_cost(samples: int, kinds: Sequence[str] = ("stock", "ours")) -> dict[str, float]:
-    """{"stock": …, "ours": …}: CPU seconds a sample, over `samples` airline tasks (1 to 49), each in a process of its own."""
+    """{"stock": …, "ours": …}: CPU seconds per sample over `samples` airline tasks (1 to 49); each kind in its own process."""
     with tempfile.TemporaryDirectory() as name, known_answers("tau2", Path(name) / "server.log", 1) as endpoint:
         tasks = split_tasks("airline", "base")[: samples + 1]
-        chosen = Tau2Settings(smoke={"airline": tasks}, max_steps=100)
+        settings = Tau2Settings(smoke={"airline": tasks}, max_steps=100)
         return {
             kind: _measured(
-                kind, Tau2Request(endpoint=endpoint, settings=chosen, trials=1, directory=Path(name) / kind)
+                kind, Tau2Request(endpoint=endpoint, settings=settings, trials=1, directory=Path(name) / kind)
             )
             for kind in kinds
         }
 
 
 def _measured(kind: str, request: Tau2Request) -> float:
-    told = request.directory / "request.json"
-    write_json(told, request.model_dump(mode="json"))
-    command = (sys.executable, "-m", "scripts.bench.tau2_samples", kind, str(told))
+    path = request.directory / "request.json"
+    write_json(path, request.model_dump(mode="json"))
+    command = (sys.executable, "-m", "scripts.bench.tau2_samples", kind, str(path))
     # The stock task leaves files of 7 MB in the temporary directory.
-    places = {"TMPDIR": str(request.directory), "XDG_DATA_HOME": str(request.directory)}
-    done = subprocess.run(command, env=os.environ | places, check=True, stdout=subprocess.PIPE, text=True)
-    return float(done.stdout.splitlines()[-1])
+    environment = {"TMPDIR": str(request.directory), "XDG_DATA_HOME": str(request.directory)}
+    completed = subprocess.run(command, env=os.environ | environment, check=True, stdout=subprocess.PIPE, text=True)
+    return float(completed.stdout.splitlines()[-1])

@@ -1,6 +1,7 @@
-"""One side of scripts.bench.tau2_cost, whose packages it changes: `python -m scripts.bench.tau2_samples stock|ours REQUEST.json`.
+"""Measures one side of scripts.bench.tau2_cost: `python -m scripts.bench.tau2_samples stock|ours REQUEST.json`.
 
-The first task of the request warms the process up, the others are measured; prints the CPU seconds that each of them took.
+It runs in its own process because it patches inspect's packages. The first task of the request is a warm-up; the others
+are measured. Prints the CPU seconds per measured task.
 """
 
 from __future__ import annotations
@@ -11,41 +12,41 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import inspect_ai
-from inspect_ai.model import modelapi
 
-from evaluation.tau2.inspect_worker import __main__ as worker
 from evaluation.tau2.inspect_worker.databases import install_copy_on_read
+from evaluation.tau2.inspect_worker.model import served_model
+from evaluation.tau2.inspect_worker.run import domain_task, register_served_api, run_trials, skip_unused_imports
 from evaluation.tau2.settings import Tau2Request
 from evaluation.trials import open_journal
 
 
-def hold_stock(ids: Sequence[str], request: Tau2Request) -> None:
-    """The package's own task with inspect's defaults; only the model is ours, since the known answers want its request ids."""
-    agent, user = (worker.model(request.endpoint, side, request) for side in ("agent", "user"))
-    task = worker.task("airline", tuple(ids), request, set())
+def run_stock(ids: Sequence[str], request: Tau2Request) -> None:
+    """The package's own task with inspect's defaults. Only the model is ours: the known answers need its request ids."""
+    agent, user = (served_model(request.endpoint, side, request) for side in ("agent", "user"))
+    task = domain_task("airline", ids, request)
     inspect_ai.eval(
         task, model=agent, model_roles={"user": user}, log_dir=str(request.directory / "logs"), display="none"
     )
 
 
-def hold_ours(ids: Sequence[str], request: Tau2Request) -> None:
-    task = worker.task("airline", tuple(ids), request, set())
-    assert task, "its directory is new"
+def run_ours(ids: Sequence[str], request: Tau2Request) -> None:
+    task = domain_task("airline", ids, request)
+    assert task, "no trial is done yet"
     with open_journal(request.journal) as journal:
-        worker.hold([task], request, journal)
+        run_trials([task], request, journal)
 
 
 def measure(kind: str, request: Tau2Request) -> float:
-    modelapi(name="served")(worker.ServedAPI)
+    register_served_api()
     if kind == "ours":
-        worker.start_quickly()
+        skip_unused_imports()
         install_copy_on_read()
-    hold = {"stock": hold_stock, "ours": hold_ours}[kind]
-    warm_up, *others = request.settings.tasks()["airline"]
-    hold((warm_up,), request)
-    began = time.process_time()
-    hold(others, request)
-    return (time.process_time() - began) / len(others)
+    run = {"stock": run_stock, "ours": run_ours}[kind]
+    warm_up, *measured = request.settings.tasks()["airline"]
+    run((warm_up,), request)
+    started = time.process_time()
+    run(measured, request)
+    return (time.process_time() - started) / len(measured)
 
 
 if __name__ == "__main__":

@@ -23,8 +23,8 @@ from tests.evaluation.helpers.replay import AnswerPolicy, ReplayServer, say
 def serve() -> Iterator[Callable[[AnswerPolicy], ReplayServer]]:
     servers: list[ReplayServer] = []
 
-    def start(brain: AnswerPolicy) -> ReplayServer:
-        servers.append(ReplayServer(brain))
+    def start(policy: AnswerPolicy) -> ReplayServer:
+        servers.append(ReplayServer(policy))
         return servers[-1]
 
     yield start
@@ -34,7 +34,7 @@ def serve() -> Iterator[Callable[[AnswerPolicy], ReplayServer]]:
 
 @pytest.fixture
 def dead_endpoint(serve: Callable[[AnswerPolicy], ReplayServer]) -> Endpoint:
-    """An address at which a server was, and nothing listens any more."""
+    """An address where a server has stopped listening."""
     server = serve(lambda body: say(""))
     server.close()
     return server.endpoint()

@@ -1,4 +1,4 @@
-"""Workers: their failures are told, and none outlives us."""
+"""Workers: their failures are reported, and none outlives its owner."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import pytest
 from evaluation.worker_process import HarnessError, run_worker
 
 
-def test_a_failing_worker_is_told_with_the_end_of_its_log(tmp_path: Path) -> None:
+def test_a_failing_worker_is_reported_with_the_end_of_its_log(tmp_path: Path) -> None:
     code = "import os, sys; print('it was', os.environ['WHAT']); sys.exit(3)"
     with pytest.raises(HarnessError, match=r"(?s)code 3.*it was the disk"):
         run_worker((sys.executable, "-c", code), {"WHAT": "the disk"}, tmp_path / "logs" / "log", lambda: None)
@@ -30,13 +30,13 @@ def test_a_worker_ends_when_its_owner_is_killed(tmp_path: Path) -> None:
         f"run_worker((sys.executable, '-c', {work!r}), {{}}, pathlib.Path({str(tmp_path / 'log')!r}), lambda: None)"
     )
     process = subprocess.Popen([sys.executable, "-c", owner])
-    _until(lambda: pid_file.is_file() and pid_file.read_text() != "")
+    _wait_until(lambda: pid_file.is_file() and pid_file.read_text() != "")
     process.send_signal(signal.SIGKILL)
     process.wait()
-    _until(lambda: not _alive(int(pid_file.read_text())))
+    _wait_until(lambda: not _alive(int(pid_file.read_text())))
 
 
-def _until(condition: Callable[[], bool]) -> None:
+def _wait_until(condition: Callable[[], bool]) -> None:
     deadline = time.monotonic() + 30
     while not condition():
         assert time.monotonic() < deadline

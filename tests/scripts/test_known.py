@@ -56,7 +56,7 @@ def test_a_score_that_differs_is_shown_and_ends_with_an_error(
     asked: list[KnownSettings] = []
     monkeypatch.setattr(known, "CHECKS", {"b": lambda settings, progress: asked.append(settings) or [made]})
     monkeypatch.setattr(sys, "argv", ["known", f"outputs={tmp_path}", "only=[b]", "concurrency=3"])
-    with pytest.raises(SystemExit, match="1 of 1 scores are not the known ones"):
+    with pytest.raises(SystemExit, match="1 of 1 scores differ from the known ones"):
         known.main()
     assert asked == [KnownSettings(outputs=tmp_path, only=("b",), concurrency=3)]
     assert "75.00" in capsys.readouterr().out

@@ -1,14 +1,17 @@
-"""One phase of one BFCL trial with the official code, run by evaluation.bfcl.benchmark with the Python of BFCL's own environment.
+"""Runs one phase of one BFCL trial with the official code.
 
     python -P -m evaluation.bfcl.worker REQUEST.json         BFCL_PROJECT_ROOT=<the trial's directory>
 
-That environment lacks this project's packages: only modules named evaluation.bfcl_* that need none of them are imported.
-REQUEST.json holds {"phase": "generate" | "score", "tasks": {category: [ids] | null for all}, "model", "sampling", "trial", "seed",
-"concurrency", "max_steps", "retries", "timeout"}.
+evaluation.bfcl.benchmark starts it with the Python of BFCL's own environment. This project's dependencies are missing
+there, so of this project the worker imports only its own package and core.server_protocol.
 
-A new process for every phase, because the simulated APIs live in module globals: a second trial, or scoring after generating,
-would start from a state already changed. What is generated goes to result/; scoring reads scorable/, a copy without the entries
-that have a "failure": the official scorer takes an error text for an answer and gives a dead server full marks for irrelevance.
+REQUEST.json contains {"phase": "generate" | "score", "tasks": {category: [ids], or null for all}, "model", "sampling",
+"trial", "seed", "concurrency", "max_steps", "retries", "timeout_s"}.
+
+Each phase needs a new process, because the simulated APIs keep their state in module globals: a second trial, or scoring
+after generating, would start from a changed state. Answers go to result/. Scoring reads scorable/, a copy without the
+entries that have a "failure": the official scorer takes an error text for an answer and gives a dead server full marks
+for irrelevance.
 """
 
 from __future__ import annotations
@@ -35,28 +38,24 @@ from evaluation.bfcl.worker.official import (
 )
 from evaluation.bfcl.worker.tool_calls import JsonObject
 
-# "_" would be taken for "/" by the official code; "FC" selects its function-calling mode.
+# The official code turns "_" into "/"; "FC" selects its function-calling mode.
 REGISTERED = "served-FC"
 PATIENCE = 8
-"""So many times the concurrency may requests be given up in a row before the server is taken for dead."""
+"""The server counts as dead after PATIENCE * concurrency consecutive failed requests."""
 CHECKERS = ("ast", "multi_turn", "agentic", "relevance")
 
 
 def generate(request: JsonObject, root: Path) -> None:
-    """Answer every entry that has no answer yet; entries lost to infrastructure are tried again."""
-    answered: set[str] = set()
-    for path in (root / "result").rglob("*_result.json"):
-        kept = [line for line in lines(path) if line.get("failure") != "infrastructure"]
-        replace_lines(path, kept)
-        answered |= {line["id"] for line in kept}
+    """Lets the model answer every entry that has no answer yet; entries with an infrastructure error are retried."""
+    answered = drop_infrastructure_errors(root)
     entries = []
     for category, ids in request["tasks"].items():
-        every = load_dataset_entry(category)
+        all_entries = load_dataset_entry(category)
         if category.startswith("memory_"):
             backend = category.removeprefix("memory_")
             snapshots = root / "result" / REGISTERED / "agentic/memory" / backend / "memory_snapshot"
-            restore(snapshots, prerequisites(every), answered)
-        entries += chosen(category, every, ids)
+            restore(snapshots, prerequisites(all_entries), answered)
+        entries += select(category, all_entries, ids)
     base_handler.MAXIMUM_STEP_LIMIT = request["max_steps"]
     arguments = Namespace(
         temperature=request["sampling"]["temperature"],
@@ -71,22 +70,32 @@ def generate(request: JsonObject, root: Path) -> None:
     generation.generate_results(arguments, REGISTERED, pending)
 
 
-def chosen(category: str, every: list[JsonObject], ids: list[str] | None) -> list[JsonObject]:
-    """The entries named by `ids`, all for None, with the prerequisites of those that have any."""
+def drop_infrastructure_errors(root: Path) -> set[str]:
+    """Removes the entries with an infrastructure error from the result files; returns the ids of the others."""
+    answered: set[str] = set()
+    for path in (root / "result").rglob("*_result.json"):
+        answers = [answer for answer in read_records(path) if answer.get("failure") != "infrastructure"]
+        write_records(path, answers)
+        answered |= {answer["id"] for answer in answers}
+    return answered
+
+
+def select(category: str, entries: list[JsonObject], ids: list[str] | None) -> list[JsonObject]:
+    """The entries with the given `ids` and their prerequisites; all entries for None."""
     if ids is None:
-        return every
-    if unknown := sorted(set(ids) - {entry["id"] for entry in every}):
+        return entries
+    if unknown := sorted(set(ids) - {entry["id"] for entry in entries}):
         sys.exit(f"BFCL category {category} has no task {unknown[0]!r}")
-    wanted = set(ids).union(*(entry.get("depends_on", ()) for entry in every if entry["id"] in ids))
-    return [entry for entry in every if entry["id"] in wanted]
+    selected = set(ids).union(*(entry.get("depends_on", ()) for entry in entries if entry["id"] in ids))
+    return [entry for entry in entries if entry["id"] in selected]
 
 
 def score(request: JsonObject, root: Path) -> None:
-    """Score the answers with the official checker."""
+    """Scores the answers with the official checker."""
     for path in (root / "result").rglob("*_result.json"):
-        answered = [line for line in lines(path) if "failure" not in line]
-        if answered and "_prereq_" not in path.name:
-            replace_lines(root / "scorable" / path.relative_to(root / "result"), answered)
+        answers = [answer for answer in read_records(path) if "failure" not in answer]
+        if answers and "_prereq_" not in path.name:
+            write_records(root / "scorable" / path.relative_to(root / "result"), answers)
     for name in CHECKERS:
         checker = f"_evaluate_single_{name}_entry"
         setattr(eval_runner, checker, guarded(getattr(eval_runner, checker)))
@@ -94,43 +103,43 @@ def score(request: JsonObject, root: Path) -> None:
 
 
 def guarded(check: Callable[..., JsonObject]) -> Callable[..., JsonObject]:
-    """An answer so odd that the official checker breaks down over it is wrong; officially it would end the whole scoring, as would
-    half a surrogate pair, which no score file can hold."""
+    """Scores an answer on which the official checker crashes as wrong, and replaces lone surrogates, which UTF-8 cannot
+    encode: officially either would abort the scoring of all answers."""
 
-    def checked(handler: ServedHandler, name: str, *arguments: Any, **more: Any) -> JsonObject:
+    def guarded_check(handler: ServedHandler, name: str, *arguments: Any, **more: Any) -> JsonObject:
         try:
             verdict = check(handler, name, *arguments, **more)
         except Exception as error:
-            why = f"the official checker raised {type(error).__name__}: {error}"
-            verdict = {"id": name, "valid": False, "error": [why], "error_type": "checker_broke_down"}
-        text = json.dumps(verdict, ensure_ascii=False, default=str).encode(errors="replace")
-        writable: JsonObject = json.loads(text)
-        return writable
+            reason = f"the official checker raised {type(error).__name__}: {error}"
+            verdict = {"id": name, "valid": False, "error": [reason], "error_type": "checker_broke_down"}
+        encoded = json.dumps(verdict, ensure_ascii=False, default=str).encode(errors="replace")
+        encodable: JsonObject = json.loads(encoded)
+        return encodable
 
-    return checked
+    return guarded_check
 
 
-def lines(path: Path) -> list[JsonObject]:
-    """The records of a result file, without a last line that a killed process left torn."""
+def read_records(path: Path) -> list[JsonObject]:
+    """The records of a result file, without an incomplete last line that a killed process may have left."""
     records = [json.loads(line) for line in path.read_text().split("\n")[:-1]]
     for record in records:
-        # The official code catches whatever an entry raised and stores it as the model's words.
+        # The official code catches every exception of an entry and stores it as the model's answer.
         if "traceback" in record:
             record["failure"] = "infrastructure"
     return records
 
 
-def replace_lines(path: Path, records: list[JsonObject]) -> None:
+def write_records(path: Path, records: list[JsonObject]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    fresh = path.with_suffix(".fresh")
-    fresh.write_text("".join(json.dumps(record) + "\n" for record in records))
-    fresh.replace(path)
+    temporary = path.with_suffix(".fresh")
+    temporary.write_text("".join(json.dumps(record) + "\n" for record in records))
+    temporary.replace(path)
 
 
 def main() -> None:
     request = json.loads(Path(sys.argv[1]).read_text())
     concurrency = request["concurrency"]
-    limits = Limits(concurrency, request["retries"], request["timeout"], patience=PATIENCE * concurrency)
+    limits = Limits(concurrency, request["retries"], request["timeout_s"], patience=PATIENCE * concurrency)
     client = Client(os.environ["OPENAI_BASE_URL"], os.environ["OPENAI_API_KEY"], limits)
     MODEL_CONFIG_MAPPING[REGISTERED] = ModelConfig(
         model_name=REGISTERED,

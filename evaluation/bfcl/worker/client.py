@@ -1,7 +1,7 @@
-"""The HTTP client of BFCL's worker: it runs in BFCL's own environment and imports nothing of this project.
+"""The HTTP client of BFCL's worker. Runs in BFCL's own environment.
 
-Not the OpenAI SDK, on two grounds: its timeout is one for each read, so a server that sends a byte now and then holds a request
-for ever, and it costs several times the CPU.
+It replaces the OpenAI SDK for two reasons: the SDK's timeout applies to each read, so a server that sends a byte now and
+then keeps a request open indefinitely; and the SDK needs several times the CPU.
 """
 
 from __future__ import annotations
@@ -11,35 +11,35 @@ import random
 import threading
 import time
 from dataclasses import dataclass
-from email.utils import parsedate_to_datetime
 
 import httpx
 
+from core.server_protocol import TRANSIENT_STATUSES, exceeds_context, retry_after_s
 from evaluation.bfcl.worker.tool_calls import JsonObject
 
 BACKOFF_S = 0.5
-LONGEST_PAUSE_S = 20.0
-LONGEST_BIDDEN_PAUSE_S = 60.0
-TOO_LONG = ("context length", "maximum model length", "context_length_exceeded")
-PASSING = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})
-"""HTTP codes of a server that may answer the same request later."""
-BUSY = frozenset({429, 503})
-"""Codes whose Retry-After says when."""
+MAX_BACKOFF_S = 20.0
+MAX_RETRY_AFTER_S = 60.0
+BUSY_STATUSES = frozenset({429, 503})
+"""HTTP status codes whose Retry-After header is respected."""
 
 
 class UnansweredError(Exception):
-    """The server gave no usable answer: a matter of infrastructure."""
+    """The server gave no usable answer: an infrastructure error."""
 
 
-class TooLongError(Exception):
-    """The server refused a request because it is longer than the model's context."""
+class ContextExceededError(Exception):
+    """The server refused a request because it exceeds the model's context."""
 
 
 @dataclass(frozen=True)
 class Limits:
-    """`timeout_s` bounds a whole request, reading included; `retries` is how often it is tried again, waits that the
-    server bids (Retry-After) not counted while they end within `timeout_s` of the first try; after `patience`
-    requests in a row that were given up, nothing more is sent: the server is taken for dead."""
+    """`concurrency` requests are in flight at once; `timeout_s` bounds a complete request, reading included.
+
+    A request is retried `retries` times. Retries after a Retry-After pause do not count while the pause ends within
+    `timeout_s` of the first attempt. After `patience` consecutive failed requests the server counts as dead: nothing
+    more is sent.
+    """
 
     concurrency: int
     retries: int
@@ -48,12 +48,12 @@ class Limits:
 
 
 class Client:
-    """Chat completions of one server, from many threads."""
+    """Requests chat completions from one server; thread-safe."""
 
     def __init__(self, base_url: str, api_key: str, limits: Limits) -> None:
         self._url = f"{base_url.rstrip('/')}/chat/completions"
         self._limits = limits
-        self._given_up = 0
+        self._failed_in_a_row = 0
         self._lock = threading.Lock()
         self._http = httpx.Client(
             headers={"Authorization": f"Bearer {api_key}"},
@@ -62,72 +62,65 @@ class Client:
         )
 
     def complete(self, body: JsonObject, request_id: str) -> JsonObject:
-        """The server's answer. Raises TooLongError, or UnansweredError with what the last try ran into."""
-        if self._given_up >= self._limits.patience:
-            raise UnansweredError(f"not sent: {self._given_up} requests in a row were not answered")
+        """The server's answer. Raises ContextExceededError, or UnansweredError with the failure of the last attempt."""
+        if self._failed_in_a_row >= self._limits.patience:
+            raise UnansweredError(f"not sent: {self._failed_in_a_row} requests in a row were not answered")
         try:
-            answer = self._tried(json.dumps(body).encode(), request_id)
+            answer = self._with_retries(json.dumps(body).encode(), request_id)
         except UnansweredError:
             with self._lock:
-                self._given_up += 1
+                self._failed_in_a_row += 1
             raise
-        self._given_up = 0
+        self._failed_in_a_row = 0
         return answer
 
-    def _tried(self, content: bytes, request_id: str) -> JsonObject:
+    def _with_retries(self, content: bytes, request_id: str) -> JsonObject:
         deadline = time.monotonic() + self._limits.timeout_s
         failures = 0
         while True:
-            bidden = None
+            pause = None
             try:
-                status, raw, headers = self._sent(content, request_id)
+                status, raw, headers = self._send(content, request_id)
             except (httpx.HTTPError, httpx.InvalidURL, TimeoutError) as error:
                 failure = f"{type(error).__name__}: {error}"
             else:
-                passing = status in PASSING or (status == 200 and _is_error(raw))
-                if status == 200 and not passing:
-                    return _checked(raw)
+                transient = status in TRANSIENT_STATUSES or (status == 200 and _is_error(raw))
+                if status == 200 and not transient:
+                    return _parsed(raw)
                 failure = f"HTTP {status}: {raw[:500].decode(errors='replace')}"
-                if status in (200, 400, 413, 422) and any(mark in failure for mark in TOO_LONG):
-                    raise TooLongError(failure)
-                if not passing:
+                if status in (200, 400, 413, 422) and exceeds_context(failure):
+                    raise ContextExceededError(failure)
+                if not transient:
                     raise UnansweredError(failure)
-                bidden = _bidden_pause(headers.get("Retry-After", "")) if status in BUSY else None
-            if bidden is not None and time.monotonic() + bidden < deadline:
-                time.sleep(bidden)
+                pause = _pause_s(headers.get("Retry-After", "")) if status in BUSY_STATUSES else None
+            if pause is not None and time.monotonic() + pause < deadline:
+                time.sleep(pause)
                 continue
             failures += 1
             if failures > self._limits.retries:
                 raise UnansweredError(failure)
-            time.sleep(min(BACKOFF_S * 2 ** (failures - 1), LONGEST_PAUSE_S) * random.uniform(0.5, 1.0))
+            time.sleep(min(BACKOFF_S * 2 ** (failures - 1), MAX_BACKOFF_S) * random.uniform(0.5, 1.0))
 
-    def _sent(self, content: bytes, request_id: str) -> tuple[int, bytes, httpx.Headers]:
+    def _send(self, content: bytes, request_id: str) -> tuple[int, bytes, httpx.Headers]:
         deadline = time.monotonic() + self._limits.timeout_s
         headers = {"Content-Type": "application/json", "X-Request-Id": request_id}
         with self._http.stream("POST", self._url, content=content, headers=headers) as response:
-            parts = []
-            for part in response.iter_bytes():
-                parts.append(part)
+            chunks = []
+            for chunk in response.iter_bytes():
+                chunks.append(chunk)
                 if time.monotonic() > deadline:
                     raise TimeoutError(f"the answer did not end within {self._limits.timeout_s:g} s")
-        return response.status_code, b"".join(parts), response.headers
+        return response.status_code, b"".join(chunks), response.headers
 
 
-def _bidden_pause(retry_after: str) -> float | None:
-    """Seconds that a Retry-After header, a number of them or a date, bids to wait; None where it is neither. Never none at all: a
-    server that bids 0 seconds would be asked without pause."""
-    try:
-        seconds = float(retry_after)
-    except ValueError:
-        try:
-            seconds = parsedate_to_datetime(retry_after).timestamp() - time.time()
-        except ValueError:
-            return None
-    return min(max(seconds, BACKOFF_S), LONGEST_BIDDEN_PAUSE_S)
+def _pause_s(retry_after: str) -> float | None:
+    """Seconds to wait per Retry-After, between BACKOFF_S and MAX_RETRY_AFTER_S; None if it cannot be parsed."""
+    seconds = retry_after_s(retry_after)
+    return None if seconds is None else min(max(seconds, BACKOFF_S), MAX_RETRY_AFTER_S)
 
 
 def _is_error(raw: bytes) -> bool:
-    """Whether an answer holds an error in place of a completion: some proxies send the error of the server behind them so."""
+    """Whether the body is an error instead of a completion: some proxies wrap an upstream error in HTTP 200."""
     try:
         answer = json.loads(raw)
     except ValueError:
@@ -135,13 +128,13 @@ def _is_error(raw: bytes) -> bool:
     return isinstance(answer, dict) and bool(answer.get("error")) and not answer.get("choices")
 
 
-def _checked(raw: bytes) -> JsonObject:
-    """An answer that has a message whose calls have names and arguments. Raises UnansweredError."""
+def _parsed(raw: bytes) -> JsonObject:
+    """The parsed answer. Raises UnansweredError unless it has a message whose tool calls have names and arguments."""
     try:
         answer: JsonObject = json.loads(raw)
         functions = [call["function"] for call in answer["choices"][0]["message"].get("tool_calls") or ()]
         if not all(isinstance(function[key], str) for function in functions for key in ("name", "arguments")):
-            raise TypeError("a call's name and arguments are not both text")
+            raise TypeError("a call's name and arguments are not both strings")
     except (ValueError, LookupError, TypeError, AttributeError) as error:
         raise UnansweredError(f"not a chat completion ({type(error).__name__}: {error}): {raw[:200]!r}") from None
     return answer

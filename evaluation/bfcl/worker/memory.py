@@ -1,7 +1,8 @@
-"""What a resumed run finds in the memory of BFCL's memory categories. Runs in BFCL's own environment.
+"""Restores the memory of BFCL's memory categories when a run resumes. Runs in BFCL's own environment.
 
-The official code keeps one memory for each scenario, which every prerequisite conversation reads and overwrites. A run killed
-between that and the writing of the conversation's result would hold the conversation twice, from a memory that has it already.
+The official code keeps one memory per scenario, which every prerequisite conversation reads and overwrites. If a run is
+killed after that but before the conversation's result is written, resuming would run the conversation again on a memory
+that already includes it.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import Any
 
 
 def prerequisites(entries: Iterable[dict[str, Any]]) -> dict[str, list[str]]:
-    """The ids of the prerequisite conversations by scenario, in the order in which they are held."""
+    """The ids of the prerequisite conversations by scenario, in the order in which they run."""
     chains: dict[str, list[dict[str, Any]]] = {}
     for entry in entries:
         if "_prereq_" in entry["id"]:
@@ -25,16 +26,17 @@ def prerequisites(entries: Iterable[dict[str, Any]]) -> dict[str, list[str]]:
 
 
 def restore(snapshots: Path, chains: dict[str, list[str]], answered: set[str]) -> None:
-    """Set each scenario's memory to what its last answered prerequisite left; `snapshots` is the category's memory_snapshot/.
+    """Sets each scenario's memory to the checkpoint of its last answered prerequisite.
 
-    One that failed by the model's own fault left nothing; the one before it counts then, as officially.
+    `snapshots` is the category's memory_snapshot/. A prerequisite that the model failed has no checkpoint; then the
+    previous one counts, as officially.
     """
     for scenario, chain in chains.items():
         memory = snapshots / f"{scenario}_final.json"
-        left = [snapshots / "prereq_checkpoints" / f"{name}.json" for name in chain if name in answered]
-        if there := [path for path in left if path.is_file()]:
-            fresh = memory.with_suffix(".fresh")
-            shutil.copyfile(there[-1], fresh)
-            fresh.replace(memory)
+        checkpoints = [snapshots / "prereq_checkpoints" / f"{name}.json" for name in chain if name in answered]
+        if written := [path for path in checkpoints if path.is_file()]:
+            temporary = memory.with_suffix(".fresh")
+            shutil.copyfile(written[-1], temporary)
+            temporary.replace(memory)
         else:
             memory.unlink(missing_ok=True)

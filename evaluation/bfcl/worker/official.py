@@ -1,4 +1,4 @@
-"""The official BFCL package without what we do not use of it. Runs in BFCL's own environment."""
+"""Imports the official BFCL package without its unused parts. Runs in BFCL's own environment."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from types import ModuleType
 
 USED = ("openai_completion", "base_oss_handler")
 UNUSED = ("openai", "pandas")
-"""Our client takes the SDK's place; tables are made with pandas only for a tracker that the worker's environment turns off."""
+"""Our client replaces the OpenAI SDK; pandas only builds tables for a tracker that the worker's environment turns off."""
 
 
 class Unused(ModuleType):
-    """Stands for the handler of another vendor, or a library. Importing all of them takes many seconds of every process."""
+    """Placeholder for another vendor's handler or a library. Importing all of them costs every process many seconds."""
 
     def __getattr__(self, name: str) -> type:
         if name.startswith("__"):
@@ -29,7 +29,7 @@ for package in (api_inference, local_inference):
         if not module.name.endswith(USED):
             sys.modules[module.name] = Unused(module.name)
 
-# Only now, after the stand-ins.
+# These imports must follow the placeholders.
 from bfcl_eval import _llm_response_generation as generation
 from bfcl_eval.constants.enums import ModelStyle
 from bfcl_eval.constants.model_config import MODEL_CONFIG_MAPPING, ModelConfig

@@ -1,10 +1,10 @@
-"""Tool calls of the evaluated model: which may be evaluated, which fit, and how they go into the history. Needs nothing of either
-environment but jsonschema.
+"""Tool calls of the evaluated model: which are safe to evaluate, which fit their schema, and how the history carries them.
+
+Depends only on jsonschema, which both environments have.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping, Set
 from typing import Any
@@ -15,21 +15,16 @@ from jsonschema.exceptions import SchemaError, UnknownType
 JsonObject = dict[str, Any]
 
 
-def request_seed(seed: int, trial: int, name: str, step: int) -> int:
-    """A seed of 31 bits for one request, the same in every run and another for each (trial, id, step)."""
-    return int.from_bytes(hashlib.sha256(repr((seed, trial, name, step)).encode()).digest()[:4], "big") >> 1
-
-
 def objection(name: str, arguments: str, executable: Mapping[str, Set[str]]) -> str | None:
-    """Why a call must not be evaluated, in the words Python would use; None if it may be. `executable` holds the arguments of
-    each tool."""
+    """Why a call must not be evaluated, worded as Python's error; None if it may be. `executable` maps each tool to its
+    argument names."""
     if name not in executable:
         return f"name {name!r} is not defined"
     try:
-        given = json.loads(arguments)
+        parsed = json.loads(arguments)
     except ValueError:
-        return None  # not JSON: the official decoder refuses it before anything runs
-    unknown = [key for key in given if key not in executable[name]] if isinstance(given, dict) else []
+        return None  # not JSON: the official decoder rejects it before anything runs
+    unknown = [key for key in parsed if key not in executable[name]] if isinstance(parsed, dict) else []
     return f"{name}() got an unexpected keyword argument {unknown[0]!r}" if unknown else None
 
 
@@ -42,7 +37,8 @@ def fits(name: str, arguments: str, declared: JsonObject) -> bool:
 
 
 def as_history(message: JsonObject, reasoning: str) -> JsonObject:
-    """The reply as the next request carries it. Arguments that are no JSON object would make servers refuse the request."""
+    """The reply as part of the next request. Arguments that are not a JSON object become {}: servers refuse a request
+    with anything else."""
     history: JsonObject = {"role": "assistant", "content": message.get("content")}
     if reasoning:
         history |= {"reasoning": reasoning, "reasoning_content": reasoning}

@@ -1,11 +1,15 @@
-"""τ²'s databases, read once a process and lent to each trial.
+"""τ²'s databases, read once per process and copied on read.
 
-inspect-evals reads a database anew for each trial and once more to score it, and inspect turns all that a trial holds into JSON
-before and after each tool call: seconds of CPU a trial, and a file left behind in the temporary directory for each reading. Here
-a trial gets a dictionary of the shared entities, which copies an entity when it is looked up as [key], since whoever
-looks one up may change it. As JSON a lent database is only what the trial has changed, and so is what its hash is made of: two lent
-databases have the same hash exactly if the official hashes of the whole are the same. The tools iterate over entities
-only to read them (`tests/evaluation/tau2/inspect_worker/test_databases.py` holds them to it).
+inspect-evals reads a database for each trial and again to score it, and inspect converts a trial's complete state to JSON
+before and after each tool call. That costs seconds of CPU per trial, and every reading leaves a file in the temporary
+directory.
+
+Here a trial gets dictionaries of shared entities. Looking an entity up as [key] copies it, because the caller may change
+it. Iterating yields the shared entities: the tools iterate only to read, which
+tests/evaluation/tau2/inspect_worker/test_databases.py checks.
+
+As JSON, and therefore in its hash, such a database consists only of the trial's changes. Two of them have the same hash
+exactly if the official hashes of the complete databases are equal.
 """
 
 from __future__ import annotations
@@ -27,69 +31,70 @@ E = TypeVar("E", bound=BaseModel)
 
 
 class CopyOnReadDict(dict[str, E], Generic[E]):
-    """The entities of one kind, those looked up by key being copies. Iterating gives shared ones: for reading only."""
+    """The entities of one kind. Looking one up by key copies it; iterating yields the shared entities, for reading only."""
 
     def __init__(self, shared: Mapping[str, E]) -> None:
         super().__init__(shared)
         self.shared = shared
-        self.own: set[str] = set()
+        self.copied: set[str] = set()
 
     def __getitem__(self, key: str) -> E:
-        if key not in self.own:
+        if key not in self.copied:
             self[key] = super().__getitem__(key).model_copy(deep=True)
         return super().__getitem__(key)
 
     def __setitem__(self, key: str, entity: E) -> None:
         super().__setitem__(key, entity)
-        self.own.add(key)
+        self.copied.add(key)
 
     def changes(self) -> dict[str, Any]:
-        """What differs from the shared entities, by key. As text, since the official hash is one of texts: 1 is not 1.0."""
-        mine = {key: super(CopyOnReadDict, self).__getitem__(key).model_dump() for key in sorted(self.own)}
+        """The entities that differ from the shared ones, by key. Compared as text, like the official hash: 1 is not 1.0."""
+        dumps = {key: super(CopyOnReadDict, self).__getitem__(key).model_dump() for key in sorted(self.copied)}
         return {
             key: dump
-            for key, dump in mine.items()
+            for key, dump in dumps.items()
             if key not in self.shared or _text(dump) != _text(self.shared[key].model_dump())
         }
 
 
-class LentFlightDB(FlightDB):  # type: ignore[misc]  # untyped here
-    """The airline's."""
+class CopiedFlightDB(FlightDB):  # type: ignore[misc]  # untyped here
+    """The airline's database; serializes to its changes."""
 
     @model_serializer
     def changes(self) -> dict[str, Any]:
         return _changes(self)
 
 
-class LentRetailDB(RetailDB):  # type: ignore[misc]  # untyped here
-    """The shop's."""
+class CopiedRetailDB(RetailDB):  # type: ignore[misc]  # untyped here
+    """The shop's database; serializes to its changes."""
 
     @model_serializer
     def changes(self) -> dict[str, Any]:
         return _changes(self)
 
 
-LENT: dict[Any, Any] = {FlightDB: LentFlightDB, RetailDB: LentRetailDB}
+COPIED_ON_READ: dict[Any, Any] = {FlightDB: CopiedFlightDB, RetailDB: CopiedRetailDB}
 
 
 def install_copy_on_read() -> None:
-    """From now on every database that inspect-evals loads in this process is a lent one."""
+    """From now on inspect-evals loads its databases in this process as copied-on-read ones."""
     DB.load = classmethod(_load)
 
 
-def _load(kind: Any, path: str) -> Any:
-    shared = read(kind, path)
-    if kind not in LENT:
-        return shared.model_copy(deep=True)  # telecom's: small, and its tools change what they find by iterating
-    return LENT[kind].model_construct(**{name: CopyOnReadDict(getattr(shared, name)) for name in kind.model_fields})
+def _load(database_type: Any, path: str) -> Any:
+    shared = read(database_type, path)
+    if database_type not in COPIED_ON_READ:
+        return shared.model_copy(deep=True)  # telecom: small, and its tools change entities while iterating
+    dictionaries = {name: CopyOnReadDict(getattr(shared, name)) for name in database_type.model_fields}
+    return COPIED_ON_READ[database_type].model_construct(**dictionaries)
 
 
 @cache
-def read(kind: Any, path: str) -> Any:
-    """The whole database, shared by all of the process: never to be changed."""
+def read(database_type: Any, path: str) -> Any:
+    """The complete database, shared by all trials; must not be changed."""
     if path.endswith(".json.gz"):
-        return kind.model_validate(json.loads(gzip.decompress(Path(path).read_bytes())))
-    return kind.model_validate(load_file(path))
+        return database_type.model_validate(json.loads(gzip.decompress(Path(path).read_bytes())))
+    return database_type.model_validate(load_file(path))
 
 
 def _changes(database: Any) -> dict[str, Any]:

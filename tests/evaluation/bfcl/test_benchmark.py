@@ -1,4 +1,4 @@
-"""BFCL against a server that replays the official ground truth, rightly, wrongly, or as no model should."""
+"""BFCL against a server that replays the official ground truth, correct, wrong, or hostile."""
 
 from __future__ import annotations
 
@@ -10,14 +10,15 @@ from typing import Any
 import pytest
 
 from core.settings import UserError
-from evaluation.bfcl.benchmark import Bfcl, BfclSettings, run
+from evaluation.bfcl.benchmark import Bfcl, BfclSettings
 from evaluation.bfcl.categories import SIZES, aggregate
 from evaluation.endpoint import Endpoint
-from evaluation.known_answers.bfcl_model import UNSATISFIABLE, GroundTruth, half_broken, number
+from evaluation.known_answers.bfcl_model import UNSATISFIABLE, GroundTruth, half_wrong, task_number
 from evaluation.trials import TrialRecord
 from evaluation.worker_process import HarnessError
-from tests.evaluation.helpers.bfcl_runs import PYTHON, Serve, needs_bfcl, outcome, settings
+from tests.evaluation.helpers.bfcl_runs import PYTHON, Serve, bfcl, needs_bfcl, outcomes
 from tests.evaluation.helpers.replay import Reply, call, say
+from tests.evaluation.helpers.trials import run_trials
 
 TASKS = {
     "simple_python": ("simple_python_96", "simple_python_201"),
@@ -55,31 +56,30 @@ def truth() -> GroundTruth:
 
 @needs_bfcl
 @pytest.mark.slow
-def test_the_ground_truth_passes_and_every_second_answer_wrong_fails_there(
-    serve: Serve, truth: GroundTruth, tmp_path: Path
-) -> None:
-    """Trial 0 right and trial 1 half wrong; then a few tasks the other way round, whose scores must not depend on the order."""
-    broken = half_broken(truth)
+def test_the_ground_truth_passes_and_wrong_answers_fail(serve: Serve, truth: GroundTruth, tmp_path: Path) -> None:
+    """Trial 0 is right and trial 1 half wrong; then a few tasks in the opposite order, which must not change their scores."""
+    wrong = half_wrong(truth)
 
     def answers(wrong_trial: str) -> Any:
-        return lambda body: (broken if body["request_id"].split("/")[2] == wrong_trial else truth)(body)
+        return lambda body: (wrong if body["request_id"].split("/")[2] == wrong_trial else truth)(body)
 
     right = {name: name not in UNSATISFIABLE for name in NAMES}
-    half = {name: passes and number(name) % 2 == 0 for name, passes in right.items()}
+    half = {name: passes and task_number(name) % 2 == 0 for name, passes in right.items()}
     server = serve(answers("1"))
-    both = run(server.endpoint(), settings(TASKS), tmp_path / "a", trials=2)
-    trials = [[r for r in both if r.trial == trial] for trial in (0, 1)]
-    assert [outcome(records) for records in trials] == [right, half]
+    all_records = run_trials(bfcl(TASKS), server.endpoint(), tmp_path / "a", trials=2)
+    trials = [[r for r in all_records if r.trial == trial] for trial in (0, 1)]
+    assert [outcomes(records) for records in trials] == [right, half]
     for trial, records in enumerate(trials):
         _check_official_tables(records, tmp_path / "a" / f"trial-{trial}" / "score")
         assert _transcripts(tmp_path / "a", trial) == {r.task_id for r in records if not r.success}
-    _check_wire(server.requests, both)
+    _check_wire(server.requests, all_records)
 
     few = {category: TASKS[category] for category in ("multi_turn_base", "multi_turn_long_context")}
-    turned = run(serve(answers("0")).endpoint(), settings(few), tmp_path / "b", trials=2)
+    reversed_records = run_trials(bfcl(few), serve(answers("0")).endpoint(), tmp_path / "b", trials=2)
     for trial, expected in enumerate((half, right)):
-        found = outcome(r for r in turned if r.trial == trial)
-        assert found == {name: expected[name] for ids in few.values() for name in ids}
+        assert outcomes(r for r in reversed_records if r.trial == trial) == {
+            name: expected[name] for ids in few.values() for name in ids
+        }
 
 
 def _check_official_tables(records: list[TrialRecord], score: Path) -> None:
@@ -101,10 +101,10 @@ def _transcripts(directory: Path, trial: int) -> set[str]:
 def _check_wire(requests: list[dict[str, Any]], records: list[TrialRecord]) -> None:
     sampling = ("model", "temperature", "top_p", "top_k", "max_tokens")
     assert [requests[0][key] for key in sampling] == ["replay_model/x", 0.7, 0.9, 20, 256]
-    assert len({body["seed"] for body in requests}) == len(requests), "each request has a seed of its own"
+    assert len({body["seed"] for body in requests}) == len(requests), "each request has its own seed"
     replies = [m for body in requests for m in body["messages"] if m["role"] == "assistant" and m.get("tool_calls")]
-    thoughts = [m["reasoning"] for m in replies if "reasoning" in m]
-    assert thoughts
+    reasoning = [m["reasoning"] for m in replies if "reasoning" in m]
+    assert reasoning
     assert all(m["reasoning_content"] == m["reasoning"] for m in replies if "reasoning" in m)
     multi_turn = next(r for r in records if r.task_id == "multi_turn_base_29")
     assert (multi_turn.calls, multi_turn.valid_calls, multi_turn.stop_reason) == (4, 4, "stop")
@@ -113,9 +113,9 @@ def _check_wire(requests: list[dict[str, Any]], records: list[TrialRecord]) -> N
 
 @needs_bfcl
 @pytest.mark.slow
-def test_hostile_and_hopeless_models_fail_without_harm(serve: Serve, truth: GroundTruth, tmp_path: Path) -> None:
-    """A task for each way to fail: code for a tool name, code for an argument name, an endless loop, a context too long, arguments
-    that are no object, half a surrogate pair, endless talk."""
+def test_hostile_and_incapable_models_fail_without_harm(serve: Serve, truth: GroundTruth, tmp_path: Path) -> None:
+    """One task for each way to fail: code as tool name, code as argument name, an endless loop, an exceeded context,
+    arguments that are not an object, a lone surrogate, endless text."""
     names = tuple(f"multi_turn_base_{number}" for number in (29, 37, 38, 41, 43))
     odd = {"simple_python": tuple(f"simple_python_{n}" for n in (1, 18, 89)), "irrelevance": ("irrelevance_8",)}
     tasks = {"multi_turn_base": names, **odd}
@@ -138,82 +138,76 @@ def test_hostile_and_hopeless_models_fail_without_harm(serve: Serve, truth: Grou
         return replies.get(truth.task(body).name) or {"status": 400, "message": refusal}
 
     server = serve(answer)
-    records = {r.task_id: r for r in run(server.endpoint(), settings(tasks, max_steps=3), tmp_path / "run", trials=1)}
+    records = {r.task_id: r for r in run_trials(bfcl(tasks, max_steps=3), server.endpoint(), tmp_path / "run")}
     assert not planted.exists()
-    assert {record.success for record in records.values()} == {False}, "nor is irrelevance passed by a refused request"
+    assert {record.success for record in records.values()} == {False}, (
+        "a refused request does not pass irrelevance either"
+    )
     assert records[names[2]].stop_reason == "max_steps"
     assert records[names[3]].stop_reason == records["irrelevance_8"].stop_reason == "context_length"
     assert (records[names[0]].calls, records[names[0]].valid_calls) == (6, 3)
     assert records[names[0]].harness.endswith("3 steps")
     assert (records[names[4]].stop_reason, records[names[4]].truncations) == ("length", 4)
-    told = [m["content"] for body in server.requests for m in body["messages"] if m["role"] == "tool"]
-    assert any("mkfifo" in content and "is not defined" in content for content in told), (
-        "the model is told its own words"
+    results = [m["content"] for body in server.requests for m in body["messages"] if m["role"] == "tool"]
+    assert any("mkfifo" in content and "is not defined" in content for content in results), (
+        "the model sees its own name"
     )
-    assert any("unexpected keyword argument" in content for content in told)
+    assert any("unexpected keyword argument" in content for content in results)
     text = (tmp_path / "run" / "transcripts" / "multi_turn_base" / f"{names[0]}-0.txt").read_text()
     for part in ("refused: multi_turn:", "--- user", "-> ls({})", "--- tool\nError during execution: name"):
         assert part in text
 
 
-def test_wrong_settings_name_what_is_wrong(tmp_path: Path) -> None:
-    endpoint = Endpoint(base_url="http://127.0.0.1:1/v1", model="m")
-    python = _environment(tmp_path)
-    with pytest.raises(UserError, match=r"simple_pyhton.*simple_python"):
-        run(endpoint, BfclSettings(smoke={"simple_pyhton": ()}, python=python), tmp_path, trials=1)
+def test_invalid_settings_are_refused_before_anything_runs(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"unknown BFCL category 'simple_pyhton'.*'simple_python'"):
+        Bfcl(smoke={"simple_pyhton": ()}, python=_environment(tmp_path))
     with pytest.raises(UserError, match="make setup"):
-        run(endpoint, BfclSettings(python=tmp_path / "none"), tmp_path, trials=1)
+        Bfcl(python=tmp_path / "none")
 
 
-def test_what_is_missing_is_said_before_anything_is_served(tmp_path: Path) -> None:
-    for wrong in ({"python": tmp_path / "none"}, {"smoke": {"simple_pyhton": ()}, "python": _environment(tmp_path)}):
-        with pytest.raises(UserError, match=r"make setup|unknown BFCL category"):
-            Bfcl(**wrong)
-
-
-@pytest.mark.parametrize("left", [["a_0"], ["a_0", "a_0"], ["a_0", "a_1", "a_2"]])
-def test_a_trial_with_more_or_fewer_answers_than_tasks_is_not_taken_for_held(
-    left: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("answered", [["a_0"], ["a_0", "a_0"], ["a_0", "a_1", "a_2"]])
+def test_a_trial_with_more_or_fewer_answers_than_tasks_is_not_completed(
+    answered: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def worker(*_: Any) -> None:
         path = tmp_path / "trial-0" / "result" / "a_result.json"
-        answers = [{"id": name, "result": "timeout", "failure": "context_length"} for name in ("a_prereq_0", *left)]
+        answers = [{"id": name, "result": "timeout", "failure": "context_length"} for name in ("a_prereq_0", *answered)]
         path.parent.mkdir(parents=True)
         path.write_text("".join(json.dumps(answer) + "\n" for answer in answers))
 
     monkeypatch.setattr("evaluation.bfcl.benchmark.run_worker", worker)
-    chosen = settings({"irrelevance": ("a_0", "a_1")}, python=_environment(tmp_path / "environment"))
-    with pytest.raises(HarnessError, match=f"left {len(left)} answers to .* one to each of 2"):
-        run(Endpoint(base_url="http://127.0.0.1:1/v1", model="m"), chosen, tmp_path, trials=1)
+    benchmark = bfcl({"irrelevance": ("a_0", "a_1")}, python=_environment(tmp_path / "environment"))
+    with pytest.raises(HarnessError, match=f"left {len(answered)} answers to .* one answer to each of 2"):
+        run_trials(benchmark, Endpoint(base_url="http://127.0.0.1:1/v1", model="m"), tmp_path)
     assert not (tmp_path / "trial-0" / "done").exists()
 
 
-def test_what_a_category_needs_decides_whether_it_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_category_runs_only_with_its_requirements(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     python = _environment(tmp_path)
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
     monkeypatch.delenv("SERPAPI_API_KEY", raising=False)
 
-    def refused(*categories: str) -> str:
+    def refusal(*categories: str) -> str:
         with pytest.raises(UserError) as raised:
             BfclSettings(subset="full", categories=categories, python=python).tasks()
         return str(raised.value)
 
-    def everything() -> set[str]:
+    def runnable() -> set[str]:
         return set(BfclSettings(subset="full", python=python).tasks())
 
-    without = set(SIZES) - {"memory_vector", "web_search_base", "web_search_no_snippet"}
-    assert everything() == without
-    assert "bfcl-vector.txt" in refused("memory_vector")
-    assert "bfcl-web.txt" in refused("web_search_base")
+    always = set(SIZES) - {"memory_vector", "web_search_base", "web_search_no_snippet"}
+    assert runnable() == always
+    assert "bfcl-vector.txt" in refusal("memory_vector")
+    assert "bfcl-web.txt" in refusal("web_search_base")
     for name in ("sentence_transformers", "faiss", "serpapi"):
         (_packages(tmp_path) / name).mkdir()
-    assert "all-MiniLM-L6-v2" in refused("memory_vector")
-    assert "SERPAPI_API_KEY" in refused("web_search_base")
-    assert everything() == without
+    assert "all-MiniLM-L6-v2" in refusal("memory_vector")
+    assert "SERPAPI_API_KEY" in refusal("web_search_base")
+    assert runnable() == always
     (tmp_path / "hub/models--sentence-transformers--all-MiniLM-L6-v2/snapshots/1").mkdir(parents=True)
-    assert everything() == without | {"memory_vector"}
+    assert runnable() == always | {"memory_vector"}
     monkeypatch.setenv("SERPAPI_API_KEY", "key")
-    assert everything() == set(SIZES)
+    assert runnable() == set(SIZES)
 
 
 def _packages(root: Path) -> Path:

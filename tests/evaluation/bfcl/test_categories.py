@@ -1,4 +1,4 @@
-"""BFCL's sums, against the official tables and by hand."""
+"""BFCL's aggregates compared with the official tables and with hand calculations."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def record(category: str, number: int, success: bool | None, trial: int = 0) -> 
 
 @needs_bfcl
 @pytest.mark.slow
-def test_all_figures_of_a_whole_run_are_the_official_tables(tmp_path: Path) -> None:
+def test_all_metrics_of_a_complete_run_equal_the_official_tables(tmp_path: Path) -> None:
     rng = random.Random(5)
     records = []
     for category, size in SIZES.items():
@@ -88,25 +88,25 @@ def test_aggregates_follow_the_official_weights() -> None:
     records = [record("simple_python", n, True) for n in range(4)] + [record("simple_java", 0, False)]
     records += [record("multiple", 0, True), record("multiple", 1, False), record("irrelevance", 0, True)]
     records += [record("live_simple", 0, False)] + [record("live_multiple", n, True) for n in range(3)]
-    figures = aggregate(records)
-    assert figures["non_live"] == pytest.approx(0.5), "mean of simple (1 + 0)/2 and multiple 1/2"
-    assert figures["live"] == pytest.approx(0.75), "weighted by count"
-    assert figures["irrelevance"] == 1.0
-    assert figures["multi_turn"] is None
-    assert figures["overall_of_what_was_run"] == pytest.approx((0.5 + 0.75 + 1.0) / 3), "three groups of equal weight"
-    assert figures["overall"] is None
+    metrics = aggregate(records)
+    assert metrics["non_live"] == pytest.approx(0.5), "mean of simple (1 + 0)/2 and multiple 1/2"
+    assert metrics["live"] == pytest.approx(0.75), "weighted by count"
+    assert metrics["irrelevance"] == 1.0
+    assert metrics["multi_turn"] is None
+    assert metrics["overall_of_what_was_run"] == pytest.approx((0.5 + 0.75 + 1.0) / 3), "three groups of equal weight"
+    assert metrics["overall"] is None
 
 
-def test_without_web_search_the_agentic_part_is_the_memory() -> None:
+def test_without_web_search_agentic_is_memory() -> None:
     records = [record("memory_kv", n, n == 0) for n in range(4)] + [record("memory_rec_sum", 0, True)]
     records += [record("multi_turn_base", 0, True), record("multi_turn_base", 1, False)]
-    figures = aggregate(records)
-    assert figures["memory"] == figures["agentic_without_web"] == pytest.approx((0.25 + 1.0) / 2)
-    assert figures["agentic"] is None
-    assert figures["overall_of_what_was_run"] == pytest.approx((30 * 0.5 + 40 * 0.625) / 70)
+    metrics = aggregate(records)
+    assert metrics["memory"] == metrics["agentic_without_web"] == pytest.approx((0.25 + 1.0) / 2)
+    assert metrics["agentic"] is None
+    assert metrics["overall_of_what_was_run"] == pytest.approx((30 * 0.5 + 40 * 0.625) / 70)
 
 
-def test_several_trials_are_averaged_and_lost_ones_left_out() -> None:
+def test_several_trials_are_averaged_without_infrastructure_errors() -> None:
     records = [record("multiple", 0, True, 0), record("multiple", 0, False, 1), record("multiple", 0, None, 2)]
     records += [record("multiple", 1, None, 0), record("multiple", 2, True, 0)]
     assert aggregate(records)["non_live"] == pytest.approx((0.5 + 1.0) / 2)

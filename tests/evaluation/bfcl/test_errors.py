@@ -1,5 +1,7 @@
-"""BFCL on bad days: servers that fail in every way, and runs that are killed. What is lost is no score; a resumed run ends with the
-figures of an undisturbed one."""
+"""BFCL with servers that fail in every way, and with killed runs.
+
+Infrastructure errors are not scored, and a resumed run ends with the metrics of an undisturbed one.
+"""
 
 from __future__ import annotations
 
@@ -15,12 +17,12 @@ from typing import Any
 
 import pytest
 
-from evaluation.bfcl.benchmark import run
 from evaluation.bfcl.categories import aggregate
 from evaluation.bfcl.worker.memory import prerequisites, restore
-from evaluation.known_answers.bfcl_model import GroundTruth, half_broken, number
-from tests.evaluation.helpers.bfcl_runs import PYTHON, Serve, needs_bfcl, outcome, settings
-from tests.evaluation.helpers.replay import Reply
+from evaluation.known_answers.bfcl_model import GroundTruth, half_wrong, task_number
+from tests.evaluation.helpers.bfcl_runs import PYTHON, Serve, bfcl, needs_bfcl, outcomes
+from tests.evaluation.helpers.replay import AnswerPolicy, Reply
+from tests.evaluation.helpers.trials import run_trials
 from tests.helpers.paths import ROOT
 
 QUESTIONS = ("memory_rec_sum_140-notetaker-10", "memory_rec_sum_141-notetaker-11")
@@ -31,8 +33,8 @@ TASKS = {
     "memory_rec_sum": QUESTIONS,
 }
 ENDLESS = ("irrelevance_2", "multi_turn_base_29", "memory_rec_sum_prereq_34-notetaker-2")
-HALF = {name: number(name) % 2 == 0 for ids in TASKS.values() for name in ids}
-"""What a model whose every second answer is wrong scores, undisturbed."""
+HALF = {name: task_number(name) % 2 == 0 for ids in TASKS.values() for name in ids}
+"""The undisturbed outcomes of a model whose every second answer is wrong."""
 
 
 @pytest.fixture(scope="module")
@@ -40,8 +42,8 @@ def truth() -> GroundTruth:
     return GroundTruth(PYTHON)
 
 
-def notes(requests: list[dict[str, Any]]) -> set[str]:
-    """What the memory said when a question was asked."""
+def memories(requests: list[dict[str, Any]]) -> set[str]:
+    """The memory contents that the questions showed to the model."""
     return {
         body["messages"][0]["content"]
         for body in requests
@@ -50,89 +52,90 @@ def notes(requests: list[dict[str, Any]]) -> set[str]:
 
 
 def in_order(memory: str) -> bool:
-    """Whether each of the five conversations before the questions left its note once, in turn."""
+    """Whether each of the five prerequisite conversations left its note once, in order."""
     places = [memory.find(f"[memory_rec_sum_prereq_{n}-notetaker-{n - 32}]") for n in range(32, 37)]
     return -1 not in places and places == sorted(places) and memory.count("[memory_rec_sum_prereq_") == 5
 
 
-class Ill:
-    """A brain that fails in its own way."""
+class FailingPolicy:
+    """Replies like `policy`, except for one kind of failure."""
 
-    def __init__(self, way: str, brain: Callable[[dict[str, Any]], Reply]) -> None:
-        self.way = way
-        self.brain = brain
+    def __init__(self, failure: str, policy: AnswerPolicy) -> None:
+        self.failure = failure
+        self.policy = policy
         self.count = 0
         self.die: Callable[[], None] = lambda: None
 
     def __call__(self, body: dict[str, Any]) -> Reply:
         self.count += 1
         task = body["request_id"].split("/")[1]
-        if self.way == "a third of requests" and self.count % 3 == 0:
+        if self.failure == "a third of requests" and self.count % 3 == 0:
             return {"status": 500, "message": "not now"}
-        if self.way == "dies half-way" and self.count == 12:
+        if self.failure == "dies half-way" and self.count == 12:
             self.die()
-        if self.way == "never ends" and task in ENDLESS:
+        if self.failure == "never ends" and task in ENDLESS:
             return {"hang": True}
-        return self.brain(body)
+        return self.policy(body)
 
 
 @needs_bfcl
 @pytest.mark.slow
-@pytest.mark.parametrize("way", ["dead", "dies half-way", "a third of requests", "never ends"])
-def test_what_a_server_loses_is_no_score_and_is_made_up_for(
-    way: str, serve: Serve, truth: GroundTruth, tmp_path: Path
+@pytest.mark.parametrize("failure", ["dead", "dies half-way", "a third of requests", "never ends"])
+def test_infrastructure_errors_are_not_scored_and_are_made_up_for(
+    failure: str, serve: Serve, truth: GroundTruth, tmp_path: Path
 ) -> None:
-    model = half_broken(truth)
-    ill = Ill(way, model)
-    server = serve(ill)
-    ill.die = server.die
-    if way == "dead":
+    model = half_wrong(truth)
+    failing = FailingPolicy(failure, model)
+    server = serve(failing)
+    failing.die = server.die
+    if failure == "dead":
         server.close()
-    records = run(server.endpoint(concurrency=4), settings(TASKS, timeout_s=2.0), tmp_path, trials=1)
-    found = outcome(records)
-    lost = {name for name, success in found.items() if success is None}
-    assert lost
-    assert all(found[name] == HALF[name] for name in HALF if name in found and name not in lost), (
-        "what was held is right"
+    records = run_trials(bfcl(TASKS, timeout_s=2.0), server.endpoint(concurrency=4), tmp_path)
+    first_run = outcomes(records)
+    errored = {name for name, success in first_run.items() if success is None}
+    assert errored
+    assert all(first_run[name] == HALF[name] for name in HALF if name in first_run and name not in errored), (
+        "completed trials are right"
     )
     assert all(record.infrastructure_error for record in records if record.success is None)
-    if way == "dead":
-        assert lost == set(HALF)
+    if failure == "dead":
+        assert errored == set(HALF)
         assert set(aggregate(records).values()) == {None}
-    if way == "never ends":
-        assert lost == {"irrelevance_2", "multi_turn_base_29", *QUESTIONS}
+    if failure == "never ends":
+        assert errored == {"irrelevance_2", "multi_turn_base_29", *QUESTIONS}
         errors = {record.task_id: str(record.infrastructure_error) for record in records}
         assert "did not end within 2 s" in errors["irrelevance_2"]
-        assert "its prerequisite memory_rec_sum_prereq_34-notetaker-2 was lost" in errors[QUESTIONS[0]]
+        assert "its prerequisite memory_rec_sum_prereq_34-notetaker-2 was not answered" in errors[QUESTIONS[0]]
 
-    well = serve(model)
-    again = run(well.endpoint(), settings(TASKS), tmp_path, trials=1)
-    assert outcome(again) == HALF
-    assert not {body["request_id"].split("/")[1] for body in well.requests} & (set(found) - lost), (
-        "nothing is held twice"
+    healthy = serve(model)
+    resumed = run_trials(bfcl(TASKS), healthy.endpoint(), tmp_path)
+    assert outcomes(resumed) == HALF
+    assert not {body["request_id"].split("/")[1] for body in healthy.requests} & (set(first_run) - errored), (
+        "no trial runs twice"
     )
-    if any(name in lost for name in QUESTIONS):
-        assert all(map(in_order, notes(well.requests)))
+    if any(name in errored for name in QUESTIONS):
+        assert all(map(in_order, memories(healthy.requests)))
 
 
 @needs_bfcl
 @pytest.mark.slow
-def test_a_killed_run_goes_on_from_the_ids_that_are_there(serve: Serve, truth: GroundTruth, tmp_path: Path) -> None:
-    """kill -9 in the middle of the conversations that fill the memory, with other tasks in flight."""
+def test_a_killed_run_resumes_without_its_answered_tasks(serve: Serve, truth: GroundTruth, tmp_path: Path) -> None:
+    """SIGKILL during the conversations that fill the memory, with other tasks in flight."""
     reached, killed = threading.Event(), threading.Event()
 
-    def brain(body: dict[str, Any]) -> Reply:
+    def policy(body: dict[str, Any]) -> Reply:
         if "prereq_34-notetaker-2" in body["request_id"]:
             reached.set()
             if not killed.is_set():
-                return {"hang": True}  # or the worker might be through before it is ended
+                return {"hang": True}  # else the worker might finish before it is killed
         return truth(body)
 
-    server = serve(brain)
+    server = serve(policy)
     owner = (
-        "import sys; sys.path.insert(0, 'tests/evaluation'); from pathlib import Path; from bfcl_runs import settings; "
-        "from evaluation.bfcl.benchmark import run; from evaluation.endpoint import Endpoint; "
-        f"run(Endpoint(base_url={server.base_url!r}, model='m', concurrency=2), settings({TASKS!r}), Path({str(tmp_path)!r}), 1)"
+        "from pathlib import Path; from evaluation.endpoint import Endpoint; "
+        "from tests.evaluation.helpers.bfcl_runs import bfcl; from tests.evaluation.helpers.trials import run_trials; "
+        f"endpoint = Endpoint(base_url={server.base_url!r}, model='m', concurrency=2); "
+        f"run_trials(bfcl({TASKS!r}), endpoint, Path({str(tmp_path)!r}))"
     )
     process = subprocess.Popen([sys.executable, "-c", owner], cwd=ROOT)
     assert reached.wait(60)
@@ -145,16 +148,16 @@ def test_a_killed_run_goes_on_from_the_ids_that_are_there(serve: Serve, truth: G
     results = (tmp_path / "trial-0" / "result").rglob("*_result.json")
     done = {json.loads(line)["id"] for path in results for line in path.read_text().split("\n")[:-1]}
     assert done
-    records = run(server.endpoint(), settings(TASKS), tmp_path, trials=1)
-    assert outcome(records) == dict.fromkeys(HALF, True)
+    records = run_trials(bfcl(TASKS), server.endpoint(), tmp_path)
+    assert outcomes(records) == dict.fromkeys(HALF, True)
     later = server.requests[before:]
     assert not done & {body["request_id"].split("/")[1] for body in later}
-    assert notes(later)
-    assert all(map(in_order, notes(later)))
+    assert memories(later)
+    assert all(map(in_order, memories(later)))
 
 
-def test_a_memory_goes_back_to_the_last_conversation_that_counts(tmp_path: Path) -> None:
-    """The run was killed after the third conversation was in the memory and before its result was written."""
+def test_a_memory_is_restored_to_the_last_answered_conversation(tmp_path: Path) -> None:
+    """The run was killed after the memory included the third conversation and before its result was written."""
     checkpoints = tmp_path / "prereq_checkpoints"
     checkpoints.mkdir()
     entries = [
@@ -174,7 +177,7 @@ def test_a_memory_goes_back_to_the_last_conversation_that_counts(tmp_path: Path)
     memory.write_text("torn")
     restore(tmp_path, chains, set(names[:2]))
     assert memory.read_text() == names[1]
-    (checkpoints / f"{names[1]}.json").unlink()  # answered, but too long for the model: it left nothing
+    (checkpoints / f"{names[1]}.json").unlink()  # answered, but it exceeded the model's context: no checkpoint
     restore(tmp_path, chains, set(names[:2]))
     assert memory.read_text() == names[0]
     restore(tmp_path, chains, set())

@@ -1,4 +1,4 @@
-"""What the tests of BFCL share: the environment's place, settings, and outcomes by task."""
+"""Shared by the tests of BFCL: its environment, the benchmark with test settings, and outcomes by task."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from evaluation.bfcl.benchmark import BfclSettings
+from evaluation.bfcl.benchmark import Bfcl
 from evaluation.trials import TrialRecord
 from tests.evaluation.helpers.replay import AnswerPolicy, ReplayServer
 from tests.helpers.paths import ROOT
@@ -18,9 +18,10 @@ Serve = Callable[[AnswerPolicy], ReplayServer]
 needs_bfcl = pytest.mark.skipif(not PYTHON.is_file(), reason="BFCL's own environment is not built (make setup)")
 
 
-def settings(tasks: dict[str, tuple[str, ...]], **more: Any) -> BfclSettings:
-    return BfclSettings(**{"smoke": tasks, "python": PYTHON, "retries": 0, "attempts": 1, **more})
+def bfcl(tasks: dict[str, tuple[str, ...]], **more: Any) -> Bfcl:
+    """Runs `tasks` once, without retries."""
+    return Bfcl(**{"smoke": tasks, "python": PYTHON, "retries": 0, "attempts": 1, **more})
 
 
-def outcome(records: Iterable[TrialRecord]) -> dict[str, bool | None]:
+def outcomes(records: Iterable[TrialRecord]) -> dict[str, bool | None]:
     return {record.task_id: record.success for record in records}

@@ -1,14 +1,17 @@
-"""Trials as tests make them up."""
+"""Invented trial records, and real trials of a benchmark."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from core.sampling import Sampling
-from evaluation.trials import TrialRecord
+from evaluation.benchmark import Benchmark, Context
+from evaluation.endpoint import Endpoint
+from evaluation.trials import Progress, TrialRecord
 
 HARNESSES = {"tau2": "inspect-evals 0.26.0 tau2"}
-"""What doing nothing scores is known for a real one only."""
+"""The score of doing nothing is known only for a real harness."""
 
 
 def trial(benchmark: str, category: str, task: object, number: int, success: bool | None, **more: Any) -> TrialRecord:
@@ -25,3 +28,10 @@ def trial(benchmark: str, category: str, task: object, number: int, success: boo
         "sampling": Sampling(),
     }
     return TrialRecord.model_validate(fields | more)
+
+
+def run_trials(
+    benchmark: Benchmark, endpoint: Endpoint, directory: Path, trials: int = 1, progress: Progress | None = None
+) -> list[TrialRecord]:
+    """Runs `benchmark` with `endpoint` as model and as user simulator."""
+    return benchmark.run(Context(endpoint, trials, simulator=endpoint), directory, progress)

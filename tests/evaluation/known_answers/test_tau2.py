@@ -1,4 +1,4 @@
-"""τ²-bench's gold actions through the whole harness: telecom whole, a sample of airline and retail (whole: make eval-known)."""
+"""τ²-bench's gold actions through the complete harness: all of telecom, a sample of airline and retail (all: make eval-known)."""
 
 from __future__ import annotations
 
@@ -8,32 +8,32 @@ from typing import Any
 
 import pytest
 
-from evaluation.known_answers.tau2_model import GoldActions, nothing, whose
-from evaluation.tau2.benchmark import run
+from evaluation.known_answers.tau2_model import GoldActions, greet_and_wait, request_origin
+from evaluation.tau2.benchmark import Tau2
 from evaluation.tau2.do_nothing import DO_NOTHING, do_nothing
-from evaluation.tau2.settings import Tau2Settings
 from evaluation.tau2.tasks import tasks
 from tests.evaluation.helpers.replay import AnswerPolicy, ReplayServer, Reply
+from tests.evaluation.helpers.trials import run_trials
 
 GOLD = {"airline": ("5", "14", "24"), "retail": ("2", "35", "107")}
 IDLE = {"airline": ("0", "2", "3"), "retail": ("10", "62", "88")}
-"""Tasks that are waited through: one that is passed so, and two where a change or an answer is missing."""
+"""Tasks in which the agent only waits: one passes, and in two a change or an answer is missing."""
 
 
 @pytest.mark.slow
-def test_gold_actions_are_rewarded_and_idling_as_is_known(
+def test_gold_actions_pass_and_idling_passes_the_known_tasks(
     serve: Callable[[AnswerPolicy], ReplayServer], tmp_path: Path
 ) -> None:
     gold = GoldActions()
 
-    def brain(body: dict[str, Any]) -> Reply:
-        domain, task, _ = whose(body)
-        return nothing(body) if task in IDLE.get(domain, ()) else gold(body)
+    def policy(body: dict[str, Any]) -> Reply:
+        domain, task, _ = request_origin(body)
+        return greet_and_wait(body) if task in IDLE.get(domain, ()) else gold(body)
 
-    wanted = {"telecom": tuple(tasks("telecom"))} | {domain: (*GOLD[domain], *IDLE[domain]) for domain in IDLE}
-    chosen = Tau2Settings(smoke=wanted, attempts=1, max_steps=100)
-    records = run(serve(brain).endpoint(), chosen, tmp_path, trials=1)
-    assert len(records) == sum(map(len, wanted.values()))
+    selected = {"telecom": tuple(tasks("telecom"))} | {domain: (*GOLD[domain], *IDLE[domain]) for domain in IDLE}
+    benchmark = Tau2(smoke=selected, attempts=1, max_steps=100)
+    records = run_trials(benchmark, serve(policy).endpoint(), tmp_path)
+    assert len(records) == sum(map(len, selected.values()))
     idle = [record for record in records if record.task_id in IDLE.get(record.category, ())]
     busy = [record for record in records if record not in idle]
     assert [record.task_id for record in busy if not record.success] == []
@@ -47,18 +47,18 @@ def test_gold_actions_are_rewarded_and_idling_as_is_known(
 
 
 def _check_transcripts(directory: Path) -> None:
-    found = sorted(str(path.relative_to(directory)) for path in directory.rglob("*.txt"))
-    assert found == [f"transcripts/{domain}/{task}-0.txt" for domain, ids in IDLE.items() for task in ids[1:]]
-    told = (directory / found[1]).read_text()
-    assert "did not communicate the following required info: 4" in told
-    assert "###STOP###" in told
-    changed = (directory / "transcripts/retail/88-0.txt").read_text()
-    assert 'made no change, expected {"order_id": ' in changed
-    assert "does not match the expected state" in changed
+    paths = sorted(str(path.relative_to(directory)) for path in directory.rglob("*.txt"))
+    assert paths == [f"transcripts/{domain}/{task}-0.txt" for domain, ids in IDLE.items() for task in ids[1:]]
+    transcript = (directory / paths[1]).read_text()
+    assert "did not communicate the following required info: 4" in transcript
+    assert "###STOP###" in transcript
+    unchanged = (directory / "transcripts/retail/88-0.txt").read_text()
+    assert 'got no change, expected {"order_id": ' in unchanged
+    assert "does not match the expected state" in unchanged
 
 
-def test_what_doing_nothing_passes_changes_nothing_and_has_nothing_to_tell() -> None:
-    """The counts of EXPERIMENTS.md; that these tasks are the ones is what `make eval-known` measures."""
+def test_tasks_passed_by_doing_nothing_require_no_information() -> None:
+    """The counts of EXPERIMENTS.md. `make eval-known` measures that these are the tasks."""
     counts = {domain: len(ids) for domain, ids in DO_NOTHING["inspect-evals"].items()}
     assert counts == {"airline": 19, "retail": 7, "telecom": 0}
     for domain in ("airline", "retail"):

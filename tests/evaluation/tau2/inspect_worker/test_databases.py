@@ -1,4 +1,5 @@
-"""CopyOnReadDict databases against the package's own: the same rewards, the same content, hashes that are equal for the same content only."""
+"""Copied-on-read databases compared with the package's own: same rewards, same content, and equal hashes only for equal
+content."""
 
 from __future__ import annotations
 
@@ -32,12 +33,12 @@ from evaluation.tau2.tasks import tasks
 
 Calls = list[dict[str, Any]]
 KINDS: dict[str, Any] = {"airline": FlightDB, "retail": RetailDB}
-KITS: dict[str, Any] = {"airline": AirlineAgentTools, "retail": RetailAgentTools}
+TOOLKITS: dict[str, Any] = {"airline": AirlineAgentTools, "retail": RetailAgentTools}
 STOCK_LOAD = DB.__dict__["load"]
 
 
 @pytest.fixture
-def lending() -> Iterator[None]:
+def copy_on_read() -> Iterator[None]:
     install_copy_on_read()
     yield
     DB.load = STOCK_LOAD
@@ -52,23 +53,23 @@ def gold(domain: str, task: str) -> Calls:
     return [action for action in actions if action["name"] not in ("calculate", "transfer_to_human_agents")]
 
 
-def make(calls: Calls, kit: Any) -> None:
+def perform(calls: Calls, toolkit: Any) -> None:
     for call in calls:
         with suppress(ToolError):
-            getattr(kit, call["name"])(**call["arguments"])
+            getattr(toolkit, call["name"])(**call["arguments"])
 
 
 async def reward(domain: str, task: str, calls: Calls) -> bool:
-    """By the package's whole scorer, in a store of its own."""
+    """Whether the package's complete scorer passes `calls`, run in a separate store."""
     init_subtask_store(Store())
-    make(calls, get_airline_tools() if domain == "airline" else get_retail_tools())
-    told = " ".join(tasks(domain)[task]["evaluation_criteria"]["communicate_info"])
+    perform(calls, get_airline_tools() if domain == "airline" else get_retail_tools())
+    communicated = " ".join(tasks(domain)[task]["evaluation_criteria"]["communicate_info"])
     state = TaskState(
         ModelName("none/none"),
         sample_id=task,
         epoch=1,
         input="",
-        messages=[ChatMessageUser(content=told)],
+        messages=[ChatMessageUser(content=communicated)],
         metadata={"instance": "x", "task": tasks(domain)[task]},
     )
     score = await (airline_scorer() if domain == "airline" else retail_scorer())(state, Target(""))
@@ -76,7 +77,7 @@ async def reward(domain: str, task: str, calls: Calls) -> bool:
 
 
 def variants(calls: Calls) -> dict[str, Calls]:
-    """Trajectories with what they are: the gold one, halves, a repeated end, and one that goes wrong on the way."""
+    """Named trajectories: the gold one, without its last call, empty, and with the last call repeated."""
     return {
         "gold": calls,
         "without its end": calls[:-1],
@@ -86,7 +87,7 @@ def variants(calls: Calls) -> dict[str, Calls]:
 
 
 @pytest.mark.parametrize(("domain", "task"), [("airline", "24"), ("retail", "35"), ("retail", "107")])
-async def test_rewards_are_those_of_the_stock_database(domain: str, task: str) -> None:
+async def test_rewards_equal_those_of_the_stock_database(domain: str, task: str) -> None:
     ours, stock = {}, {}
     for name, calls in variants(gold(domain, task)).items():
         DB.load = STOCK_LOAD
@@ -99,44 +100,44 @@ async def test_rewards_are_those_of_the_stock_database(domain: str, task: str) -
     assert not stock["nothing"]
 
 
-@pytest.mark.usefixtures("lending")
+@pytest.mark.usefixtures("copy_on_read")
 @pytest.mark.parametrize("domain", KINDS)
-async def test_all_gold_actions_are_rewarded_and_nothing_shared_is_touched(domain: str) -> None:
+async def test_all_gold_actions_are_rewarded_and_shared_entities_stay_unchanged(domain: str) -> None:
     shared = read(KINDS[domain], path(domain))
     before = get_pydantic_hash(shared)
     assert [task for task in tasks(domain) if not await reward(domain, task, gold(domain, task))] == []
     assert get_pydantic_hash(shared) == before
 
 
-@pytest.mark.usefixtures("lending")
+@pytest.mark.usefixtures("copy_on_read")
 @pytest.mark.parametrize(("domain", "task"), [("airline", "14"), ("retail", "107")])
-def test_content_and_results_are_those_of_the_stock_database(domain: str, task: str) -> None:
-    lent, stock = KITS[domain](store=Store(), instance="a"), KITS[domain](store=Store(), instance="b")
-    lent.initialize()
+def test_content_and_results_equal_those_of_the_stock_database(domain: str, task: str) -> None:
+    ours, stock = TOOLKITS[domain](store=Store(), instance="a"), TOOLKITS[domain](store=Store(), instance="b")
+    ours.initialize()
     stock.initialized, stock.db = True, STOCK_LOAD.__func__(KINDS[domain], path(domain))
     for call in gold(domain, task):
-        answers = [outcome(kit, call) for kit in (lent, stock)]
+        answers = [result(toolkit, call) for toolkit in (ours, stock)]
         assert answers[0] == answers[1]
-    assert whole(lent.db) == whole(stock.db)
-    assert set(lent.db.model_dump()) <= set(KINDS[domain].model_fields)
-    assert len(json.dumps(lent.db.model_dump())) < len(json.dumps(stock.db.model_dump())) / 50
+    assert content(ours.db) == content(stock.db)
+    assert set(ours.db.model_dump()) <= set(KINDS[domain].model_fields)
+    assert len(json.dumps(ours.db.model_dump())) < len(json.dumps(stock.db.model_dump())) / 50
 
 
-def outcome(kit: Any, call: dict[str, Any]) -> str:
+def result(toolkit: Any, call: dict[str, Any]) -> str:
     try:
-        return str(getattr(kit, call["name"])(**call["arguments"]))
+        return str(getattr(toolkit, call["name"])(**call["arguments"]))
     except ToolError as error:
         return f"error: {error.message}"
 
 
-def whole(database: Any) -> dict[str, Any]:
+def content(database: Any) -> dict[str, Any]:
     return {
         kind: {key: entity.model_dump() for key, entity in dict.items(getattr(database, kind))}
         for kind in KINDS["airline" if "flights" in type(database).model_fields else "retail"].model_fields
     }
 
 
-@pytest.mark.usefixtures("lending")
+@pytest.mark.usefixtures("copy_on_read")
 @pytest.mark.parametrize(
     ("change", "same"),
     [
@@ -148,29 +149,29 @@ def whole(database: Any) -> dict[str, Any]:
         (lambda db: db.reservations.__setitem__("NEW", db.reservations["4WQ150"]), False),
     ],
 )
-def test_hashes_are_equal_exactly_where_the_official_ones_are(change: Callable[[Any], None], same: bool) -> None:
-    one, other = FlightDB.load(path("airline")), FlightDB.load(path("airline"))
-    one.reservations["4WQ150"].total_baggages = other.reservations["4WQ150"].total_baggages = 3
-    change(one)
-    assert (one.get_hash() == other.get_hash()) is same
-    assert (json.dumps(whole(one), sort_keys=True) == json.dumps(whole(other), sort_keys=True)) is same
+def test_hashes_are_equal_exactly_if_the_official_ones_are(change: Callable[[Any], None], same: bool) -> None:
+    first, second = FlightDB.load(path("airline")), FlightDB.load(path("airline"))
+    first.reservations["4WQ150"].total_baggages = second.reservations["4WQ150"].total_baggages = 3
+    change(first)
+    assert (first.get_hash() == second.get_hash()) is same
+    assert (json.dumps(content(first), sort_keys=True) == json.dumps(content(second), sort_keys=True)) is same
 
 
-@pytest.mark.usefixtures("lending")
+@pytest.mark.usefixtures("copy_on_read")
 def test_a_database_is_read_once_and_leaves_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     read.cache_clear()
-    one, other = FlightDB.load(path("airline")), FlightDB.load(path("airline"))
-    assert isinstance(one.flights, CopyOnReadDict)
-    assert one.flights.shared is other.flights.shared
+    first, second = FlightDB.load(path("airline")), FlightDB.load(path("airline"))
+    assert isinstance(first.flights, CopyOnReadDict)
+    assert first.flights.shared is second.flights.shared
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.usefixtures("lending")
-def test_telecom_has_whole_copies() -> None:
-    one, other = (TelecomAgentTools(store=Store(), instance=name) for name in "ab")
-    one.initialize()
-    other.initialize()
-    one.db.customers[0].full_name = "Somebody Else"
-    assert other.db.customers[0].full_name != "Somebody Else"
-    assert one.db.get_hash() != other.db.get_hash()
+@pytest.mark.usefixtures("copy_on_read")
+def test_telecom_databases_are_complete_copies() -> None:
+    first, second = (TelecomAgentTools(store=Store(), instance=name) for name in "ab")
+    first.initialize()
+    second.initialize()
+    first.db.customers[0].full_name = "Another Name"
+    assert second.db.customers[0].full_name != "Another Name"
+    assert first.db.get_hash() != second.db.get_hash()
