@@ -134,8 +134,8 @@ def stage(config: DictConfig) -> None:
         for pipeline in results:
             tracker.table(f"{pipeline}/dialogues", sample_rows(job.directory / pipeline))
         summarise(console, figures, job.directory)
-        if any(figure.lost for figure in figures):
-            # The run stays open: the same command tries the lost dialogues again.
+        if any(figure.unanswered for figure in figures):
+            # The run stays open: the same command retries the unanswered dialogues.
             raise SystemExit(1)
         # Only validated dialogues are for others to begin with unasked.
         job.finish(results, latest="validation" in settings.stages)

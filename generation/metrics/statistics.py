@@ -56,10 +56,10 @@ class RoleFigures(Frozen):
 
 
 class Statistics(Frozen):
-    """Counts are of dialogues; `lost` are those of `failed` for which no model answered.
+    """Counts are of dialogues; `unanswered` are those of `failed` that got no model response.
 
-    Step, turn and task (Appendix B) are of the accepted ones, as are `tasks` (tasks asked for -> tasks there are -> dialogues),
-    `difficulties` (asked for -> measured -> tasks), `follow_ups` asked for, `dependency` and `quality`. `latency_s` is
+    Step, turn and task (Appendix B) are of the accepted ones, as are `tasks` (requested -> actual -> dialogues),
+    `difficulties` (requested -> measured -> tasks), `follow_ups`, `dependency` and `quality`. `latency_s` is
     wall-clock per accepted dialogue and `throughput` generated tokens per second of wall-clock (Table 4). They, `roles`,
     `gpu_hours` and `cost` are of rejected and failed dialogues too, but not of attempts that were made again. `flaws` counts
     bad answers of models by role and kind, `blame` the rejected dialogues by whose fault it was.
@@ -70,7 +70,7 @@ class Statistics(Frozen):
     accepted: int
     rejected: int
     failed: int
-    lost: int
+    unanswered: int
     step: MeanMax
     turn: MeanMax
     task: MeanMax
@@ -113,7 +113,7 @@ class StatisticsTally:
         self._seconds: Counter[str] = Counter()
         self._retries: Counter[str] = Counter()
         self._last: dict[int, float] = defaultdict(float)
-        self._requested = self._lost = 0
+        self._requested = self._unanswered = 0
         self._agreement, self._dependency = AgreementTally(), DependencyTally()
         self._quality = QualityTally(rules) if rules else None
 
@@ -121,7 +121,7 @@ class StatisticsTally:
         self._counts["status"][outcome.status] += 1
         self._counts["reasons"].update(_kind(reason) for reason in dict.fromkeys(outcome.reasons))
         self._requested += outcome.tasks_requested
-        self._lost += outcome.lost
+        self._unanswered += outcome.unanswered
         self._last[outcome.session] = max(self._last[outcome.session], outcome.clock)
         self._seconds.update(outcome.role_seconds)
         self._retries.update(outcome.role_retries)
@@ -151,7 +151,8 @@ class StatisticsTally:
             request = dialogue.provenance.writer_requests.get(task.task_id)
             self._difficulties[request.difficulty if request else "given"][task.difficulty] += 1
             if request and request.follow_up:
-                self._counts["follow_ups"]["became one" if task.follows_from else "became none"] += 1
+                self._counts["follow_ups"]["requested"] += 1
+                self._counts["follow_ups"]["used a learnt value"] += task.follows_from is not None
         self._dependency.add(dialogue)
         if self._quality:
             self._quality.add(dialogue)
@@ -168,14 +169,16 @@ class StatisticsTally:
             accepted=status["accepted"],
             rejected=status["rejected"],
             failed=status["failed"],
-            lost=self._lost,
+            unanswered=self._unanswered,
             step=MeanMax.of(counts["step"]),
             turn=MeanMax.of(counts["turn"]),
             task=MeanMax.of(counts["task"]),
             user_turns=MeanMax.of(counts["user_turns"]),
             tasks_requested=round(self._requested / started, 3) if started else 0.0,
-            tasks={asked: dict(sorted(there.items())) for asked, there in sorted(self._tasks.items())},
-            difficulties={asked: dict(sorted(are.items())) for asked, are in sorted(self._difficulties.items())},
+            tasks={requested: dict(sorted(actual.items())) for requested, actual in sorted(self._tasks.items())},
+            difficulties={
+                requested: dict(sorted(measured.items())) for requested, measured in sorted(self._difficulties.items())
+            },
             follow_ups=dict(sorted(counts["follow_ups"].items())),
             reasons=dict(counts["reasons"].most_common()),
             blame=dict(counts["blame"].most_common()),

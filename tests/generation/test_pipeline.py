@@ -187,9 +187,9 @@ def test_dialogues_that_fail_are_recorded_and_the_others_go_on(
         ("llm: the server is gone",),
         ("internal: ZeroDivisionError: a fault of ours",),
     }
-    assert {r.lost for r in failed if r.reasons[0].startswith("llm")} == {True}
+    assert {r.unanswered for r in failed if r.reasons[0].startswith("llm")} == {True}
     assert all("ZeroDivisionError" in r.trace for r in failed if r.reasons[0].startswith("internal"))
-    assert all(r.dialogue and r.dialogue.tasks for r in failed if r.lost), "what there was of it is kept"
+    assert all(r.dialogue and r.dialogue.tasks for r in failed if r.unanswered), "what there was of it is kept"
     assert figures.reasons["llm"] == 6
     spared = [d.messages for d in executed.accepted if int(d.dialogue_id.rpartition("-")[2]) % 5 not in (1, 2)]
     assert [d.messages for d in played.accepted] == spared

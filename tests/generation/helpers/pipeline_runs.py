@@ -207,7 +207,7 @@ def ignore(outcome: Outcome) -> None:
     """For those who do not watch."""
 
 
-ATTEMPTS = AttemptSettings(session=1, total=9, lost_in_a_row=1000)
+ATTEMPTS = AttemptSettings(session=1, total=9, unanswered_in_a_row=1000)
 
 
 async def run_local(

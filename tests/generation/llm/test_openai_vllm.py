@@ -173,7 +173,7 @@ def test_what_random_weights_made_of_tools_is_told(runs: dict[str, Done]) -> Non
     (library,) = read_jsonl(runs["tools"].directory / "toolsets.jsonl", Toolset)
     assert not library.tools
     assert library.refused
-    assert "too few tools hold" in runs["tools"].said
+    assert "too few valid tools" in runs["tools"].said
     (rooms,) = read_jsonl(runs["schemas"].directory / "toolsets.jsonl", Toolset)
     assert not rooms.tools
     assert any("no output schema" in line for line in rooms.refused)

@@ -288,7 +288,7 @@ def test_branches_of_one_conversation_are_about_the_same(domains: Subjects, tmp_
 @pytest.mark.parametrize(
     ("changes", "why"),
     [
-        ({"domain": "opera"}, "start: there is no toolset of its domain 'opera'; there are: clinic, gym, library"),
+        ({"domain": "opera"}, "start: no toolset for its domain 'opera'; available: clinic, gym, library"),
         ({"domain": "gym", "tools": "renamed"}, "take other arguments than those of gym"),
     ],
 )
@@ -415,7 +415,9 @@ class Quoting:
 def test_what_no_file_can_hold_is_one_dialogues_failure(domains: Subjects, tmp_path: Path) -> None:
     played = play("user_oriented", domains, tmp_path / "a", n=4, stages=(Tasks(), Rollouts(), Unwritable()))
     assert (played.statistics.started, played.statistics.failed) == (4, 2)
-    assert [r.reasons[0].startswith("internal: no file can hold the dialogue") for r in played.dead] == [True] * 2
+    assert [r.reasons[0].startswith("internal: the dialogue cannot be written as UTF-8") for r in played.dead] == [
+        True
+    ] * 2
     played = play("user_oriented", domains, tmp_path / "b", n=2, stages=(Quoting(),))
     assert [r.reasons for r in played.dead] == [("internal: ZeroDivisionError: half a character: ?",)] * 2
 
