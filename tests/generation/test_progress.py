@@ -102,8 +102,7 @@ def test_warnings_name_the_cause(changes: dict[str, object], warned: str, execut
 
 @pytest.mark.parametrize("changes", [{"accepted": 0}, {"turn": MeanMax(mean=0.0, max=0)}])
 def test_users_without_messages_are_not_judged(changes: dict[str, object], executed: Played, tmp_path: Path) -> None:
-    told = summary(tmp_path, statistics=[executed.statistics])
-    assert "gate on users" in lines
+    assert "user quality gate" in summary(tmp_path, statistics=[executed.statistics])
     silent = summary(tmp_path, statistics=[executed.statistics.model_copy(update=changes)])
     assert "gate" not in silent
     assert "not incremental" not in silent
