@@ -9,7 +9,7 @@ import json
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from core.schemas import schema_error, schema_problem
 
@@ -114,7 +114,6 @@ class ToolMessage(Frozen):
 
 
 Message = Annotated[SystemMessage | UserMessage | AssistantMessage | ToolMessage, Field(discriminator="role")]
-Messages = TypeAdapter(tuple[Message, ...])
 
 
 def check_transcript(messages: Sequence[Message], tools: Sequence[ToolSpec]) -> None:

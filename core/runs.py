@@ -1,4 +1,4 @@
-"""Run directories: outputs/<stage>/<run id>/ with its manifest, its lock and the `latest` link to the newest finished one."""
+"""Run directories: outputs/<stage>/<run id>/ with manifest and lock; `latest` links to the newest finished run."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ from typing import IO, Any, Literal
 
 from pydantic import Field
 
-from core.journal import RecordError, write_json
+from core.files import write_json
+from core.journal import RecordError
 from core.messages import Frozen
 from core.settings import UserError
 
@@ -39,12 +40,12 @@ PACKAGES = (
 
 
 class Manifest(Frozen):
-    """All that is needed to say how a run was made: configuration, code, packages, inputs; and how it ended."""
+    """What a run was made from (configuration, code, packages, inputs) and how it ended."""
 
     run_id: str
     stage: str
     group: str = Field(
-        description="the W&B group: the id of the generation run from which everything after it descends"
+        description="the W&B group: the id of the generation run from which all later runs of a pipeline descend"
     )
     status: Literal["running", "finished"]
     fingerprint: str
@@ -61,7 +62,7 @@ class Manifest(Frozen):
 
 
 class Run:
-    """An open run: a context manager that leaves the run unfinished unless `finish` was called within it."""
+    """An open, locked run. As a context manager it leaves the run unfinished unless `finish` was called inside."""
 
     def __init__(self, directory: Path, manifest: Manifest, lock: IO[str], resumed: bool) -> None:
         self.directory = directory
@@ -71,7 +72,7 @@ class Run:
         self._clock = time.monotonic()
 
     def finish(self, results: dict[str, Any], latest: bool = True) -> None:
-        """Mark the run finished; with `latest` that link points to it."""
+        """Mark the run finished; with `latest`, point the stage's `latest` link to it."""
         self.manifest = self.manifest.model_copy(
             update={
                 "status": "finished",
@@ -80,12 +81,12 @@ class Run:
                 "results": results,
             }
         )
-        self._write()
+        self.write_manifest()
         if latest:
-            fresh = self.directory.parent / f".latest-{self.manifest.run_id}"
-            fresh.unlink(missing_ok=True)
-            fresh.symlink_to(self.directory.name)
-            fresh.replace(self.directory.parent / "latest")
+            link = self.directory.parent / f".latest-{self.manifest.run_id}"
+            link.unlink(missing_ok=True)
+            link.symlink_to(self.directory.name)
+            link.replace(self.directory.parent / "latest")
         self._lock.close()
 
     def __enter__(self) -> Run:
@@ -94,15 +95,15 @@ class Run:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Without `finish`, the same command takes the run up again."""
+        """Without `finish`, keep the time so far; the same command resumes the run."""
         if self._lock.closed:
             return
         seconds = round(self.manifest.seconds + time.monotonic() - self._clock, 3)
         self.manifest = self.manifest.model_copy(update={"seconds": seconds})
-        self._write()
+        self.write_manifest()
         self._lock.close()
 
-    def _write(self) -> None:
+    def write_manifest(self) -> None:
         write_json(self.directory / "manifest.json", self.manifest.model_dump(exclude_none=True))
 
 
@@ -115,46 +116,65 @@ def open_run(
     neutral: tuple[str, ...] = ("outputs", "tracking"),
     resume: Path | None = None,
 ) -> Run:
-    """Take up the newest unfinished run of the same fingerprint that no other process holds, or begin one; with `resume` take up
-    that run and no other. Raises UserError, which names what differs, where it has another fingerprint or cannot be taken up.
+    """Resume the newest unlocked, unfinished run with this fingerprint, or start one; `resume` selects exactly one run.
 
-    The fingerprint is of `config` and `inputs` (name -> hash), less the keys in `neutral` (`llm.base_urls` is one of those in
-    `llm`), which do not change what is made. `group` is the W&B group; a run that descends from none begins its own.
+    The fingerprint covers `config` without the `neutral` keys, which do not change results (dotted: `llm.base_urls`), and
+    `inputs` (name -> hash). `group` is the W&B group; without it, a new run's id is its group.
+    Raises UserError if `resume` is finished, locked, or differs; the message names the differences.
     """
-    identity = json.dumps([_without(config, neutral), inputs or {}], sort_keys=True, default=str)
-    fingerprint = hashlib.sha256(identity.encode()).hexdigest()[:16]
+    inputs = inputs or {}
+    fingerprint = _fingerprint(config, inputs, neutral)
     if resume:
-        made = read_manifest(resume)
-        if made.fingerprint != fingerprint:
-            differs = _differences(_without(made.config, neutral), _without(config, neutral))
-            differs += _differences(made.inputs, inputs or {})
-            raise UserError(f"resume={resume}: it was made with another configuration: {'; '.join(differs)}")
-        if made.status == "finished":
-            raise UserError(f"resume={resume}: that run is finished")
-        if not (lock := _try_lock(resume)):
-            raise UserError(f"resume={resume}: another process is at work on it")
-        return Run(resume, made, lock, resumed=True)
-    root = outputs / stage
-    root.mkdir(parents=True, exist_ok=True)
-    for directory in sorted((d for d in root.iterdir() if d.is_dir() and not d.is_symlink()), reverse=True):
+        return _resume(resume, fingerprint, config, inputs, neutral)
+    stage_directory = outputs / stage
+    stage_directory.mkdir(parents=True, exist_ok=True)
+    return _find_unfinished(stage_directory, fingerprint) or _start(stage_directory, fingerprint, config, inputs, group)
+
+
+def _fingerprint(config: dict[str, Any], inputs: dict[str, str], neutral: tuple[str, ...]) -> str:
+    identity = json.dumps([_without(config, neutral), inputs], sort_keys=True, default=str)
+    return hashlib.sha256(identity.encode()).hexdigest()[:16]
+
+
+def _resume(
+    directory: Path, fingerprint: str, config: dict[str, Any], inputs: dict[str, str], neutral: tuple[str, ...]
+) -> Run:
+    """Resume exactly this run. Raises UserError as `open_run` does."""
+    manifest = read_manifest(directory)
+    if manifest.fingerprint != fingerprint:
+        differences = _differences(_without(manifest.config, neutral), _without(config, neutral))
+        differences += _differences(manifest.inputs, inputs)
+        raise UserError(f"resume={directory}: this run has another configuration: {'; '.join(differences)}")
+    if manifest.status == "finished":
+        raise UserError(f"resume={directory}: this run is finished")
+    if not (lock := _try_lock(directory)):
+        raise UserError(f"resume={directory}: another process is working on this run")
+    return Run(directory, manifest, lock, resumed=True)
+
+
+def _find_unfinished(stage_directory: Path, fingerprint: str) -> Run | None:
+    """Resume the newest unfinished run with this fingerprint that no other process has locked."""
+    runs = (path for path in stage_directory.iterdir() if path.is_dir() and not path.is_symlink())
+    for directory in sorted(runs, reverse=True):
         if not directory.name.endswith(fingerprint[:8]) or not (directory / "manifest.json").is_file():
             continue
         manifest = read_manifest(directory)
         if manifest.status == "running" and (lock := _try_lock(directory)):
             return Run(directory, manifest, lock, resumed=True)
-    run_id = f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{fingerprint[:8]}"
-    directory = root / run_id
-    attempt = 1
-    while directory.exists():
-        attempt += 1
-        directory = root / f"{run_id[:15]}.{attempt}-{fingerprint[:8]}"
-    directory.mkdir()
+    return None
+
+
+def _start(
+    stage_directory: Path, fingerprint: str, config: dict[str, Any], inputs: dict[str, str], group: str | None
+) -> Run:
+    """Create a run directory with its lock and manifest."""
+    directory = _new_directory(stage_directory, fingerprint)
     lock = _try_lock(directory)
-    assert lock, "a new directory's lock is free"
+    assert lock, "a new directory is not locked"
     commit, dirty = _commit()
     manifest = Manifest(
         run_id=directory.name,
-        stage=stage,
+        stage=stage_directory.name,
         group=group or directory.name,
         status="running",
         fingerprint=fingerprint,
@@ -163,34 +183,49 @@ def open_run(
         dirty=dirty,
         packages=_packages(),
         machine={"platform": platform.platform(), "python": platform.python_version(), "processor": platform.machine()},
-        inputs=inputs or {},
+        inputs=inputs,
         started=_now(),
     )
     run = Run(directory, manifest, lock, resumed=False)
-    run._write()
+    run.write_manifest()
     return run
 
 
+def _new_directory(stage_directory: Path, fingerprint: str) -> Path:
+    """Create <UTC time>-<fingerprint>, or <UTC time>.2-<fingerprint> etc. if several runs start in the same second."""
+    started = f"{datetime.now(UTC):%Y%m%d-%H%M%S}"
+    directory = stage_directory / f"{started}-{fingerprint[:8]}"
+    attempt = 1
+    while directory.exists():
+        attempt += 1
+        directory = stage_directory / f"{started}.{attempt}-{fingerprint[:8]}"
+    directory.mkdir()
+    return directory
+
+
 def _without(config: dict[str, Any], names: tuple[str, ...]) -> dict[str, Any]:
-    """Less the named keys; a dotted name is that of a key within another."""
-    kept = {key: value for key, value in config.items() if key not in names}
-    for key, value in kept.items():
-        within = tuple(name.removeprefix(f"{key}.") for name in names if name.startswith(f"{key}."))
-        if within and isinstance(value, dict):
-            kept[key] = _without(value, within)
-    return kept
+    """Return `config` without the named keys; a dotted name is a nested key."""
+    remaining = {key: value for key, value in config.items() if key not in names}
+    for key, value in remaining.items():
+        nested = tuple(name.removeprefix(f"{key}.") for name in names if name.startswith(f"{key}."))
+        if nested and isinstance(value, dict):
+            remaining[key] = _without(value, nested)
+    return remaining
 
 
-def _differences(was: Any, now: Any, name: str = "") -> list[str]:
-    """Each value that is another one, by its dotted name."""
-    if isinstance(was, dict) and isinstance(now, dict):
-        keys = sorted(was.keys() | now.keys())
-        parts = (_differences(was.get(key), now.get(key), f"{name}.{key}" if name else key) for key in keys)
+def _differences(before: Any, now: Any, name: str = "") -> list[str]:
+    """Describe each value that changed, by its dotted name."""
+    if isinstance(before, dict) and isinstance(now, dict):
+        keys = sorted(before.keys() | now.keys())
+        parts = (_differences(before.get(key), now.get(key), f"{name}.{key}" if name else key) for key in keys)
         return [difference for part in parts for difference in part]
-    return [] if was == now else [f"{name} was {json.dumps(was, default=str)} and is {json.dumps(now, default=str)}"]
+    if before == now:
+        return []
+    return [f"{name} was {json.dumps(before, default=str)} and is {json.dumps(now, default=str)}"]
 
 
 def read_manifest(directory: Path) -> Manifest:
+    """Read the manifest of a run directory. Raises RecordError if it is missing or invalid."""
     path = directory / "manifest.json"
     if not path.is_file():
         raise RecordError(f"{directory} is not a run: it has no manifest.json")
@@ -200,16 +235,21 @@ def read_manifest(directory: Path) -> Manifest:
         raise RecordError(f"{path} is not a run manifest: {error}") from None
 
 
-def latest(outputs: Path, stage: str, command: str) -> Path:
-    """The newest finished run of a stage. Raises UserError that names the command which makes one."""
+def newest_run(outputs: Path, stage: str) -> Path | None:
+    """Return the newest finished run of a stage, or None."""
     link = outputs / stage / "latest"
-    if not link.exists():
-        raise UserError(f"no finished {stage} run under {outputs / stage}: run `{command}` first, or name one")
-    return link.resolve()
+    return link.resolve() if link.exists() else None
+
+
+def latest(outputs: Path, stage: str, command: str) -> Path:
+    """Return the newest finished run of a stage. Raises UserError that names the command which makes one."""
+    if run := newest_run(outputs, stage):
+        return run
+    raise UserError(f"no finished {stage} run under {outputs / stage}: run `{command}` first, or name a run")
 
 
 def sha256(path: Path) -> str:
-    """Hash of a file's bytes, or of a directory's file names and bytes."""
+    """Return the SHA-256 of a file's bytes, or of a directory's relative file names and bytes."""
     digest = hashlib.sha256()
     for file in [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file()):
         if path.is_dir():
@@ -221,6 +261,7 @@ def sha256(path: Path) -> str:
 
 
 def _try_lock(directory: Path) -> IO[str] | None:
+    """Lock a run directory for this process; None if another process has locked it. Closing the file unlocks it."""
     lock = (directory / ".lock").open("w")
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -245,10 +286,13 @@ def _packages() -> dict[str, str]:
 
 
 def _commit() -> tuple[str, bool]:
-    here = Path(__file__).parent
+    """Return the code's git commit and whether the working tree has changes; ("unknown", True) outside a checkout."""
+    folder = Path(__file__).parent
     try:
-        head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=here, capture_output=True, text=True, check=True)
-        status = subprocess.run(["git", "status", "--porcelain"], cwd=here, capture_output=True, text=True, check=True)
+        head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=folder, capture_output=True, text=True, check=True)
+        status = subprocess.run(
+            ["git", "status", "--porcelain"], cwd=folder, capture_output=True, text=True, check=True
+        )
     except (OSError, subprocess.CalledProcessError):
         return "unknown", True
     return head.stdout.strip(), bool(status.stdout.strip())

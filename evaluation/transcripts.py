@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from core.journal import write_atomically
+from core.files import write_atomically
 from evaluation.trials import TrialRecord
 
 _LONGEST = 120

@@ -15,7 +15,8 @@ from pydantic import Field
 from pydantic_core import PydanticSerializationError
 
 from core.dialogue import Dialogue
-from core.journal import dump_line, write_json, write_jsonl, writing
+from core.files import write_json, writing
+from core.journal import dump_line, write_jsonl
 from core.messages import Frozen
 from core.settings import Settings, UserError
 from generation.metrics.statistics import Statistics, StatisticsTally

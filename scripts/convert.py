@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from hydra.utils import instantiate
 from omegaconf import DictConfig
 from rich.console import Console
 from rich.markup import escape
@@ -12,14 +11,14 @@ from rich.progress import track
 from rich.table import Table
 
 from core.console import stage_console
-from core.journal import writing
+from core.files import writing
 from core.runs import open_run, sha256
 from core.settings import UserError, typed
 from generation.convert.base import Conversion, ConvertSettings
-from scripts.launch import main
+from scripts.launch import hydra_main, instantiate
 
 
-def stage(config: DictConfig) -> None:
+def main(config: DictConfig) -> None:
     settings = typed(config, ConvertSettings)
     console = stage_console()
     conversion = Conversion(instantiate(settings.source))
@@ -49,4 +48,4 @@ def summarise(console: Console, conversion: Conversion, directory: Path) -> None
 
 
 if __name__ == "__main__":
-    main("convert", stage)
+    hydra_main("convert", main)

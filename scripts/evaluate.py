@@ -2,41 +2,40 @@
 
 from __future__ import annotations
 
-from hydra.utils import instantiate
 from omegaconf import DictConfig
 from rich.console import Console
 
 from core.console import LOG_WIDTH, stage_console
-from core.journal import write_json
-from core.runs import open_run, sha256
+from core.files import write_json
+from core.runs import newest_run, open_run, sha256
 from core.settings import typed
 from core.tracking import Tracker
 from evaluation.benchmark import Benchmark
 from evaluation.metrics.scores import differences, score_rows
 from evaluation.reports.summary import report_lost, summarise
+from evaluation.reports.tables import publish_tables
 from evaluation.run import hold, refuse_without_room, score
 from evaluation.targets import EvaluateSettings, find_targets
-from scripts.generate import TRANSPORT
-from scripts.launch import main
-from scripts.tables import newest, publish
+from generation.llm.openai import TRANSPORT_KEYS
+from scripts.launch import hydra_main, instantiate
 
 NEUTRAL = (
     *("outputs", "tracking", "allow_errors", "concurrency", "api_key_env"),
     *(f"benchmarks.bfcl.{key}" for key in ("attempts", "retries", "timeout_s", "python")),
     *(f"benchmarks.tau2.{key}" for key in ("attempts", "retries", "timeout_s")),
     *(f"benchmarks.heldout.{key}" for key in ("timeout_s", "outage_s")),
-    *(f"benchmarks.heldout.simulator.{key}" for key in TRANSPORT),
+    *(f"benchmarks.heldout.simulator.{key}" for key in TRANSPORT_KEYS),
 )
 """What may be changed to finish an interrupted run: it decides how long is waited and how often is tried, not what is asked."""
 
 
-def stage(config: DictConfig) -> None:
+def main(config: DictConfig) -> None:
     """Exit code 1 and no scores where trials were lost to infrastructure, unless that is allowed."""
     settings = typed(config, EvaluateSettings)
     console = stage_console()
 
     def benchmarks() -> dict[str, Benchmark]:
-        return {name: instantiate(values, _convert_="all") for name, values in settings.benchmarks.items()}
+        return {name: instantiate(values) for name, values in settings.benchmarks.items()}
 
     benchmarks()  # what their settings get wrong is said before anything starts
     targets = find_targets(settings)
@@ -68,8 +67,8 @@ def stage(config: DictConfig) -> None:
             for where in (console, Console(file=file, width=LOG_WIDTH)):
                 summarise(where, scores, compared, records, settings.ks, job.directory)
         job.finish(results)
-    publish(console, settings.outputs, newest(settings.outputs, "generate"), (job.directory,))
+    publish_tables(console, settings.outputs, newest_run(settings.outputs, "generate"), (job.directory,))
 
 
 if __name__ == "__main__":
-    main("evaluate", stage)
+    hydra_main("evaluate", main)

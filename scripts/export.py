@@ -14,13 +14,13 @@ from generation.export.export import ExportSettings, export
 from generation.export.hub import push
 from generation.export.index import find_dialogues
 from generation.export.progress import ExportProgress, summarise
-from scripts.launch import main
+from scripts.launch import hydra_main
 
 # What does not change the files, or counts by its content.
 NEUTRAL = ("outputs", "data", "bfcl", "push_to_hub", "private", "profile")
 
 
-def stage(config: DictConfig) -> None:
+def main(config: DictConfig) -> None:
     settings = typed(config, ExportSettings)
     console = stage_console()
     source = (settings.data or latest(settings.outputs, "generate", "make generate")).resolve()
@@ -51,4 +51,4 @@ def stage(config: DictConfig) -> None:
 
 
 if __name__ == "__main__":
-    main("export", stage)
+    hydra_main("export", main)

@@ -11,14 +11,13 @@ from collections.abc import Callable
 from rich.table import Table
 
 from core.console import stage_console
-from core.journal import write_json
+from core.files import write_json
 from core.settings import UserError, closest
 from evaluation.known_answers import bfcl_check, tau2_check
 from evaluation.known_answers.check import KnownSettings, Row
 from evaluation.progress import BenchmarkProgress
 from evaluation.trials import Progress
-from scripts.bench.report import read_settings
-from scripts.launch import clear_errors
+from scripts.launch import clear_errors, read_settings
 
 CHECKS: dict[str, Callable[[KnownSettings, Progress | None], list[Row]]] = {
     "bfcl": bfcl_check.check,

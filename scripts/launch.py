@@ -1,7 +1,7 @@
-"""From `make generate train n=20` to stages that run: who takes which override, and how a stage's main behaves.
+"""Runs the stages of `make generate train n=20`: distributes overrides to stages and wraps every stage's main function.
 
-`python -m scripts.launch GOAL --goals "GOAL …" -- key=value …` gives each override to every stage among the goals whose
-composed config knows the key, refuses a key that none knows before anything runs, and then becomes GOAL's stage.
+`python -m scripts.launch GOAL --goals "GOAL …" -- key=value …` passes each override to every stage among the goals whose
+composed config has the key, refuses a key that no stage has before anything runs, and then executes GOAL's stage.
 """
 
 from __future__ import annotations
@@ -9,16 +9,18 @@ from __future__ import annotations
 import argparse
 import difflib
 import errno
+import json
 import os
 import re
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
 import hydra
+import hydra.utils
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException, InstantiationException
@@ -26,7 +28,10 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from rich.console import Console
 
-from core.settings import UserError
+from core.settings import Settings, UserError, typed
+from scripts.old_keys import renamed_override
+
+S = TypeVar("S", bound=Settings)
 
 CONF = Path(__file__).parents[1] / "conf"
 
@@ -39,7 +44,7 @@ STAGES = {
     "eval": "evaluate",
     "tables": "tables",
 }
-"""make's goal -> the module scripts.<name> and its config conf/<name>.yaml."""
+"""Goal of make -> name of its module scripts.<name> and its config conf/<name>.yaml."""
 
 QUIET = (
     "hydra.run.dir=.",
@@ -49,56 +54,79 @@ QUIET = (
     "hydra/job_logging=disabled",
     "hydra/hydra_logging=disabled",
 )
-"""Hydra's own folders and log files, off: a run's directory and manifest say the same, and more."""
+"""Switches off Hydra's folders and log files; the run directory and its manifest record more."""
 
 EXIT_USER_ERROR, EXIT_INTERRUPTED = 2, 130
 
 
-def main(config_name: str, stage: Callable[[DictConfig], object]) -> None:
-    """Be the Hydra main of a stage: compose conf/<config_name>.yaml with the command line, then call `stage`."""
+def hydra_main(config_name: str, main: Callable[[DictConfig], object]) -> None:
+    """Compose conf/<config_name>.yaml with the command line's overrides and call `main` with clear errors."""
 
     def run(config: DictConfig) -> None:
         with clear_errors():
             refuse_missing(config)
-            stage(config)
+            main(config)
 
-    # argparse wants Hydra's overrides in one piece, whatever flags stand before or after them.
+    # argparse accepts Hydra's overrides only as one contiguous group, but flags may come before or after them.
     first = next((i for i, word in enumerate(sys.argv) if i and "=" in word and word[0] != "-"), len(sys.argv))
     sys.argv[first:first] = QUIET
     hydra.main(version_base="1.3", config_path=str(CONF), config_name=config_name)(run)()
 
 
+def instantiate(node: Mapping[str, Any]) -> Any:
+    """Construct the object named in a node's `_target_`; nested values become plain lists and dictionaries."""
+    return hydra.utils.instantiate(node, _convert_="all")
+
+
+def read_settings(words: Sequence[str], schema: type[S]) -> S:
+    """Read key=value words as settings, for programs without a Hydra config. Values are JSON if they parse as JSON, [a,b]
+    lists, or plain text. Raises UserError for any other word and for values that do not fit `schema`."""
+    if strays := [word for word in words if "=" not in word]:
+        raise UserError(f"{strays[0]!r} was given; expected key=value with {', '.join(schema.model_fields)}")
+    return typed({key: _value(text) for key, _, text in (word.partition("=") for word in words)}, schema)
+
+
+def _value(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        if text.startswith("[") and text.endswith("]"):
+            return [_value(part.strip()) for part in text[1:-1].split(",")]
+        return text
+
+
 def refuse_missing(config: DictConfig) -> None:
-    """Raises UserError that names the keys which have no value of their own (??? in conf/) and were given none."""
+    """Raise UserError that names the keys which have no default (??? in conf/) and were not given."""
     if missing := sorted(OmegaConf.missing_keys(config)):
         raise UserError(f"{' '.join(f'{key}=…' for key in missing)} must be given")
 
 
 @contextmanager
 def clear_errors() -> Iterator[None]:
-    """What a user can mend ends the process with one red line and exit code 2, Ctrl-C with 130; the rest is a traceback."""
+    """End the process with one red line: exit code 2 for what the user can fix, 130 for Ctrl-C. Other errors keep their
+    traceback."""
     try:
         yield
     except UserError as error:
         _fail(str(error), EXIT_USER_ERROR)
-    except InstantiationException as error:  # Hydra's wrapping of what a `_target_` or its constructor raised
+    except InstantiationException as error:  # wraps what a `_target_` or its constructor raised
         if isinstance(error.__cause__, UserError):
             _fail(str(error.__cause__), EXIT_USER_ERROR)
         if not isinstance(error.__cause__, ImportError | TypeError | None):
             raise
-        _fail(_misfit(error), EXIT_USER_ERROR)
+        _fail(_target_problem(error), EXIT_USER_ERROR)
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             raise
         _fail(f"the disk is full ({error}); what was written before is intact", EXIT_USER_ERROR)
     except KeyboardInterrupt:
-        _fail("stopped; the same command goes on", EXIT_INTERRUPTED)
+        _fail("stopped; the same command resumes the run", EXIT_INTERRUPTED)
 
 
-def _misfit(error: InstantiationException) -> str:
-    """A `_target_` that cannot be found or called, or does not take the keys beside it, in one line."""
-    what = str(error).partition("\n")[0].partition(", set env var")[0].removesuffix(":")
-    return f"{what}: {' '.join(str(error.__cause__).split())}" if error.__cause__ else what
+def _target_problem(error: InstantiationException) -> str:
+    """Describe in one line why a `_target_` cannot be imported, called, or called with the node's keys."""
+    problem = str(error).partition("\n")[0].partition(", set env var")[0].removesuffix(":")
+    return f"{problem}: {' '.join(str(error.__cause__).split())}" if error.__cause__ else problem
 
 
 def _fail(message: str, code: int) -> NoReturn:
@@ -108,13 +136,14 @@ def _fail(message: str, code: int) -> NoReturn:
 
 @dataclass(frozen=True)
 class StageConfig:
-    """What one stage can be told: its config groups (`pipeline`, `llm`, …) and its dotted keys."""
+    """What a stage can be given: its config groups (`pipeline`, `llm`, …) and its dotted keys."""
 
     groups: frozenset[str]
     keys: frozenset[str]
 
     def takes(self, override: Override) -> bool:
-        """An added key (`+a.b=1`) is known where its parent is; a top-level one never, for settings are typed."""
+        """Whether the stage has the override's key. An added key (`+a.b=1`) needs a known parent; at the top level it is
+        always unknown, because settings are typed."""
         key = _key(override)
         if key.startswith(("hydra.", "hydra/")) or key in self.keys:
             return True
@@ -122,11 +151,11 @@ class StageConfig:
 
 
 def distribute(goals: Sequence[str], arguments: Sequence[str], conf: Path = CONF) -> dict[str, list[str]]:
-    """For each goal that is a stage, the overrides it takes. Raises UserError if one is malformed, known to no stage of
-    `goals`, or does not compose."""
+    """Return the overrides for each goal that is a stage. Raises UserError for an override that is malformed, that no stage
+    of `goals` has, or that does not compose."""
     stages = [goal for goal in goals if goal in STAGES]
     overrides = _parse([argument for argument in arguments if not re.match(r"[A-Z_][A-Z0-9_]*=", argument)])
-    shares: dict[str, list[str]] = {}
+    distributed: dict[str, list[str]] = {}
     unknown, known = list(overrides), set[str]()
     with hydra.initialize_config_dir(version_base="1.3", config_dir=str(conf)):
         folders = {str(folder.relative_to(conf)) for folder in conf.rglob("*") if folder.is_dir()}
@@ -136,19 +165,19 @@ def distribute(goals: Sequence[str], arguments: Sequence[str], conf: Path = CONF
             # Hydra reads a key that names a folder of conf/ as a choice of that group, never as a value.
             choices = [o for o in overrides if o.key_or_group in folders]
             chosen: list[Override] = []
-            # A choice may bring groups of its own, as llm=faulty brings llm@llm.inner.
+            # A choice may add groups, as llm=faulty adds llm@llm.inner.
             while (more := [o for o in choices if _key(o) in groups or o.is_add()]) != chosen:
                 chosen = more
                 groups = stage_config(conf, name, [_first(o) for o in chosen]).groups
             config = stage_config(conf, name, [_first(o) for o in chosen])
-            mine = [o for o in overrides if o in chosen or (o not in choices and config.takes(o))]
-            stage_config(conf, name, [_first(o) for o in mine])
-            shares[goal] = [str(o.input_line) for o in mine]
-            unknown = [o for o in unknown if o not in mine]
+            taken = [o for o in overrides if o in chosen or (o not in choices and config.takes(o))]
+            stage_config(conf, name, [_first(o) for o in taken])
+            distributed[goal] = [str(o.input_line) for o in taken]
+            unknown = [o for o in unknown if o not in taken]
             known |= config.groups | config.keys
     if unknown:
         raise UserError("\n".join(_unknown(override, stages, known) for override in unknown))
-    return shares
+    return distributed
 
 
 def _parse(arguments: list[str]) -> list[Override]:
@@ -159,12 +188,12 @@ def _parse(arguments: list[str]) -> list[Override]:
 
 
 def _key(override: Override) -> str:
-    """`llm`, `llm@judge` or `rollout.max_turns`: the override's key as Hydra lists it."""
+    """Return the override's key as Hydra lists it: `llm`, `llm@judge` or `rollout.max_turns`."""
     return override.key_or_group + (f"@{override.package}" if override.package else "")
 
 
 def _first(override: Override) -> str:
-    """The override with the first of its values where it sweeps (n=10,20), since composing takes one."""
+    """Return the override, reduced to its first value if it sweeps (n=10,20), since a config takes one value."""
     line = str(override.input_line)
     if not override.is_sweep_override():
         return line
@@ -172,7 +201,8 @@ def _first(override: Override) -> str:
 
 
 def stage_config(conf: Path, name: str, overrides: list[str]) -> StageConfig:
-    """What conf/<name>.yaml knows under `overrides`; Hydra must be initialised. Raises UserError if it does not compose."""
+    """Return the groups and keys of conf/<name>.yaml with `overrides`; Hydra must be initialised. Raises UserError if it does
+    not compose."""
     try:
         config = hydra.compose(name, overrides, return_hydra_config=True)
         groups = frozenset(str(group) for group in config.hydra.runtime.choices) | _list_groups(conf / f"{name}.yaml")
@@ -185,7 +215,7 @@ def stage_config(conf: Path, name: str, overrides: list[str]) -> StageConfig:
 
 
 def _list_groups(file: Path) -> set[str]:
-    """Groups of which several options are chosen at once (`benchmark: [bfcl, tau2]`): Hydra does not list those choices."""
+    """Return the groups with several chosen options (`benchmark: [bfcl, tau2]`), which Hydra does not list as choices."""
     values = OmegaConf.to_container(OmegaConf.load(file), resolve=False)
     defaults = values.get("defaults", []) if isinstance(values, dict) else []
     entries = [entry for entry in defaults if isinstance(entry, dict)]
@@ -201,6 +231,8 @@ def _dotted(values: dict[Any, Any], prefix: str = "") -> Iterator[str]:
 
 def _unknown(override: Override, stages: list[str], known: set[str]) -> str:
     key = override.key_or_group
+    if renamed := renamed_override(key, override.package, str(override.input_line), stages):
+        return renamed
     near = difflib.get_close_matches(key, known, n=3)
     near = near or sorted(k for k in known if k.rpartition(".")[2] == key.rpartition(".")[2])
     hint = f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(sorted(_top_level(known)))}"
@@ -212,8 +244,8 @@ def _top_level(known: set[str]) -> set[str]:
 
 
 def command(goal: str, overrides: Sequence[str]) -> list[str]:
-    """The command line of a goal's stage; overrides that list several values (n=10,20) make it a sweep, and so does a launcher,
-    which only sweeps go through."""
+    """Return the command line of a goal's stage. Overrides with several values (n=10,20) make it a sweep, and so does a
+    launcher, which Hydra uses only for sweeps."""
     sweeps = any(o.is_sweep_override() or o.key_or_group == "hydra/launcher" for o in _parse(list(overrides)))
     return [sys.executable, "-m", f"scripts.{STAGES[goal]}", *(["--multirun"] if sweeps else []), *overrides]
 

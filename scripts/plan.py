@@ -11,14 +11,14 @@ from rich import box
 from rich.table import Table
 
 from core.console import stage_console
-from core.journal import write_json
+from core.files import write_json
 from core.runs import open_run
 from core.settings import typed
+from generation.build import build
 from generation.plan import Estimate, PlannedSettings, estimates
 from generation.progress import GenerationProgress
 from generation.run import generate
-from scripts.generate import components
-from scripts.launch import main
+from scripts.launch import hydra_main, instantiate
 
 SCRIPTED = {"_target_": "generation.scripted.llm.ScriptedLLM", "error_rate": 0.0}
 
@@ -46,7 +46,7 @@ def table(found: tuple[Estimate, ...]) -> Table:
     return made
 
 
-def stage(config: DictConfig) -> None:
+def main(config: DictConfig) -> None:
     settings = typed(config, PlannedSettings)
     plan = settings.plan
     sample = settings.model_copy(update={"llm": SCRIPTED | {"seed": settings.seed}, "n": plan.sample, "serve": None})
@@ -54,7 +54,7 @@ def stage(config: DictConfig) -> None:
     with tempfile.TemporaryDirectory() as folder:
         job = open_run(Path(folder), "generate", sample.model_dump(mode="json"))
         with job, GenerationProgress(console) as progress:
-            figures = asyncio.run(generate(sample, components(sample), job, progress))
+            figures = asyncio.run(generate(sample, build(sample, instantiate), job, progress))
         found = estimates({figure.pipeline: figure for figure in figures}, job.directory, settings.n, plan)
     console.print(table(found))
     assumptions = plan.model_dump(mode="json")
@@ -65,4 +65,4 @@ def stage(config: DictConfig) -> None:
 
 
 if __name__ == "__main__":
-    main("plan", stage)
+    hydra_main("plan", main)

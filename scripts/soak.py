@@ -1,4 +1,4 @@
-"""make soak [kills=50] [n=400] [seed=0]: kill -9 one generation at random moments, let it end, compare with an undisturbed one."""
+"""make soak [kills=50] [n=400] [seed=0]: kill -9 a generation at random times, then compare its files with a calm run's."""
 
 from __future__ import annotations
 
@@ -11,17 +11,23 @@ import tempfile
 import time
 from pathlib import Path
 
+from pydantic import Field
 from rich.progress import track
 
 from core.console import stage_console
-from core.settings import UserError
-from scripts.launch import clear_errors
+from core.settings import Settings, UserError
+from scripts.launch import clear_errors, read_settings
 
-KEYS = {"kills": 50, "n": 400, "seed": 0}
 EARLY = 0.2
-"""The share of kills that come before the first outcome of a session; the others come after it."""
+"""Share of kills before the session's first outcome; the other kills come after it."""
 SPAN = 0.8
-"""Those others are spread over so much of what the undisturbed run took, so that the killed one outlives them."""
+"""The later kills are spread over this share of the undisturbed run's duration, so that the killed run outlives them."""
+
+
+class SoakSettings(Settings):
+    kills: int = Field(default=50, ge=1, description="how many times the run is killed")
+    n: int = Field(default=400, ge=1, description="dialogues per pipeline")
+    seed: int = Field(default=0, ge=0, description="seed of the kill times")
 
 
 def command(outputs: Path, n: int) -> list[str]:
@@ -40,7 +46,7 @@ def journals(outputs: Path) -> dict[Path, int]:
 
 
 def kill_once(outputs: Path, n: int, rng: random.Random, longest_s: float) -> bool:
-    """Start the run and kill it, within `longest_s` of its first outcome or before that; False where it had ended before."""
+    """Start the run and kill it before its first outcome or within `longest_s` after it; False if it ended before that."""
     before = sum(journals(outputs).values())
     with subprocess.Popen(command(outputs, n), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         early = rng.random() < EARLY
@@ -57,7 +63,7 @@ def kill_once(outputs: Path, n: int, rng: random.Random, longest_s: float) -> bo
 
 
 def final(outputs: Path) -> dict[str, bytes]:
-    """The files of the newest finished run that hold no times."""
+    """Return the newest finished run's files that contain no times, by relative path."""
     latest = outputs / "generate" / "latest"
     if not latest.exists():
         raise UserError(f"no finished run under {outputs}")
@@ -66,39 +72,35 @@ def final(outputs: Path) -> dict[str, bytes]:
 
 
 def soak(kills: int, n: int, seed: int) -> bool:
-    """Whether the killed run's files equal the undisturbed one's, byte for byte."""
+    """Return whether the killed run's files equal the undisturbed run's, byte for byte."""
     console, rng = stage_console(), random.Random(seed)
-    os.environ["GIT_DIR"] = "/nonexistent"  # the commit stands in every line and must not change meanwhile
+    os.environ["GIT_DIR"] = "/nonexistent"  # every line records the commit, which must not change during the test
     with tempfile.TemporaryDirectory() as folder:
         killed, calm = Path(folder) / "killed", Path(folder) / "calm"
-        began = time.monotonic()
+        started = time.monotonic()
         subprocess.run(command(calm, n), check=True, stdout=subprocess.DEVNULL)
-        longest_s = SPAN * (time.monotonic() - began) / kills
-        done = torn = 0
+        longest_s = SPAN * (time.monotonic() - started) / kills
+        kills_done = torn = 0
         for _ in track(range(kills), "killing", console=console):
             if not kill_once(killed, n, rng, longest_s):
                 break
-            done += 1
+            kills_done += 1
             torn += any(not path.read_bytes().endswith(b"\n") for path in journals(killed) if path.stat().st_size)
-        if done == kills:
+        if kills_done == kills:
             subprocess.run(command(killed, n), check=True, stdout=subprocess.DEVNULL)
         runs = [path for path in (killed / "generate").iterdir() if not path.is_symlink()]
         same = final(killed) == final(calm) and len(runs) == 1
         size = sum(len(data) for data in final(calm).values())
     console.print(
-        f"killed {done} times, {torn} of them with a line half written; {size:,} bytes of results are", end=" "
+        f"killed {kills_done} times, {torn} of them with a half-written line; {size:,} bytes of results are", end=" "
     )
-    console.print("equal to an undisturbed run's" if same else "[red]NOT those of an undisturbed run[/]")
-    if done < kills:
-        console.print(f"[yellow]the run ended before the other {kills - done} kills: give a larger n[/]")
+    console.print("equal to an undisturbed run's" if same else "[red]NOT equal to an undisturbed run's[/]")
+    if kills_done < kills:
+        console.print(f"[yellow]the run ended before the other {kills - kills_done} kills: give a larger n[/]")
     return same
 
 
 if __name__ == "__main__":
     with clear_errors():
-        given = dict(word.split("=", 1) for word in sys.argv[1:] if "=" in word)
-        if unknown := set(given) - set(KEYS):
-            raise UserError(f"unknown key {sorted(unknown)}; expected {', '.join(KEYS)}")
-        if wrong := [f"{key}={value}" for key, value in given.items() if not value.isdigit()]:
-            raise UserError(f"{wrong[0]} was given; a whole number is expected")
-        raise SystemExit(0 if soak(**(KEYS | {key: int(value) for key, value in given.items()})) else 1)
+        settings = read_settings(sys.argv[1:], SoakSettings)
+        raise SystemExit(0 if soak(settings.kills, settings.n, settings.seed) else 1)

@@ -10,11 +10,11 @@ from omegaconf import DictConfig
 from rich.console import Console
 
 from core.console import stage_console
-from core.journal import write_json
+from core.files import write_json
 from core.runs import latest, open_run, read_manifest, sha256
 from core.settings import UserError, typed
 from core.tracking import Tracker
-from scripts.launch import main
+from scripts.launch import hydra_main
 from training import plan_report
 from training.launch import join_run, run_workers, set_environment
 from training.machine import check_machine, lacking, weights_elsewhere
@@ -30,7 +30,7 @@ from training.settings import TrainSettings
 NEUTRAL = ("outputs", "tracking", "data", "nodes", "plan", "hardware", "assume")
 
 
-def stage(config: DictConfig) -> None:
+def main(config: DictConfig) -> None:
     settings = typed(config, TrainSettings)
     console = stage_console()
     if settings.plan:
@@ -90,4 +90,4 @@ def show_plan(console: Console, settings: TrainSettings) -> None:
 
 
 if __name__ == "__main__":
-    main("train", stage)
+    hydra_main("train", main)

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from core.journal import write_atomically
+from core.files import write_atomically
 from core.processes import log_tail, start_supervised
 from core.settings import UserError
 from training.nodes import Nodes

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from pydantic import Field
 
-from core.journal import write_json
+from core.files import write_json
 from core.settings import Settings, UserError
 
 POLL_S = 1.0

@@ -9,7 +9,7 @@ from pathlib import Path
 import transformers
 from datasets import DatasetDict
 
-from core.journal import write_json
+from core.files import write_json
 from core.messages import Frozen
 from core.settings import UserError
 from training.dataset import Rows, cached_samples, cut_turns, load_samples

@@ -22,7 +22,7 @@ from accelerate import PartialState
 from accelerate.utils import DistributedType
 from transformers import AutoTokenizer, EarlyStoppingCallback, PrinterCallback, TrainingArguments, set_seed
 
-from core.journal import write_json
+from core.files import write_json
 from training.callbacks import EpochCost, MetricsCallback, ResumeEpochCallback, results, row_costs
 from training.dataset import Rows, load_samples
 from training.model import load

@@ -23,7 +23,8 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from core.journal import write_json, write_jsonl
+from core.files import write_json
+from core.journal import write_jsonl
 from core.settings import Settings, UserError, closest, typed
 from evaluation.benchmark import Context
 from evaluation.bfcl.categories import SIZES, aggregate, missing_requirement

@@ -11,7 +11,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from core.journal import replacing
+from core.files import replacing
 from evaluation.metrics.pass_at_k import Estimate, counts, estimate, pass_hat_k
 from evaluation.reports.evaluations import Evaluated
 from evaluation.reports.paper import FIGURE_5_MODELS, TABLE_2, TABLE_2_COLUMNS

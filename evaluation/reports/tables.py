@@ -7,12 +7,16 @@ from pathlib import Path
 from typing import Annotated
 
 from pydantic import BeforeValidator
+from rich import box
+from rich.console import Console
+from rich.table import Table
 
-from core.journal import write_atomically, write_json
+from core.files import write_atomically, write_json
 from core.runs import read_manifest
 from core.settings import Settings
 from evaluation.reports.benchmark_tables import heldout_table, table_2, table_3
 from evaluation.reports.evaluations import Evaluated, read_evaluations
+from evaluation.reports.figure_5 import draw_figure_5
 from evaluation.reports.generation_tables import table_1, table_4
 from evaluation.reports.paper_table import PaperTable
 
@@ -41,3 +45,31 @@ def write_tables(found: Sequence[PaperTable], directory: Path) -> None:
     """tables.md and tables.json."""
     write_atomically(directory / "tables.md", "\n\n".join(table.markdown() for table in found) + "\n")
     write_json(directory / "tables.json", [table.model_dump() for table in found])
+
+
+def show_tables(console: Console, paper_tables: Sequence[PaperTable]) -> None:
+    """Print each table and its notes; a note shared by several tables is printed once."""
+    shown: set[str] = set()
+    for table in paper_tables:
+        view = Table(title=table.title, box=box.SIMPLE_HEAD, pad_edge=False, title_justify="left")
+        for position, column in enumerate(table.columns):
+            # A long name in the first column wraps; numbers never do.
+            least = 0 if position else 16
+            view.add_column(column, justify="right" if position else "left", no_wrap=bool(position), min_width=least)
+        for row in table.rows:
+            view.add_row(*(cell.replace("**", "") for cell in row), style="bold" if row[0].startswith("**") else None)
+        console.print(view)
+        for note in (note for note in table.notes if note not in shown):
+            console.print(f"  {note}", style="dim", soft_wrap=True, highlight=False, markup=False)
+            shown.add(note)
+
+
+def publish_tables(console: Console, outputs: Path, generation: Path | None, evaluations: Sequence[Path]) -> None:
+    """Print the tables and write them, with the figure, to outputs/tables/. Raises UserError as `tables` does."""
+    paper_tables, evaluated = tables(generation, evaluations)
+    show_tables(console, paper_tables)
+    directory = outputs / "tables"
+    write_tables(paper_tables, directory)
+    drawings = draw_figure_5(evaluated, directory)
+    names = ", ".join(["tables.md", "tables.json", *(path.name for path in drawings)])
+    console.print(f"written to {directory}: {names}", soft_wrap=True)

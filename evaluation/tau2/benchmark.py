@@ -19,7 +19,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from core.journal import write_json
+from core.files import write_json
 from core.settings import UserError, typed
 from evaluation.benchmark import Context
 from evaluation.metrics.pass_at_k import pass_1_by_category

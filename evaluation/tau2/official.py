@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from core.journal import write_atomically
+from core.files import write_atomically
 from core.server_protocol import exceeds_context
 from core.settings import UserError
 from evaluation.endpoint import Endpoint

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Protocol
 
 from core.dialogue import Dialogue
-from core.journal import dump_line, write_atomically, write_json
+from core.files import write_atomically, write_json
+from core.journal import dump_line
 from core.provenance import Provenance
 from core.settings import Settings, UserError
 from generation.export.benchmark_texts import Benchmark, BenchmarkName

@@ -24,6 +24,12 @@ from generation.llm.transport import PromptTooLongError, RetryPolicy, Transport
 ANSWERS_IN_JSON: tuple[Role, ...] = ("tool_maker", "task_writer", "user", "tool_simulator", "judge")
 """The roles whose requests come with the schema of the answer, where its shape is known."""
 
+TRANSPORT_KEYS = (
+    *("base_urls", "api_key_env", "timeout_s", "backoff_s", "outage_s"),
+    *("max_in_flight", "max_tokens_in_flight", "role_max_in_flight"),
+)
+"""Settings that do not change what is generated: which servers answer, how long to wait, how many requests at once."""
+
 _LATELY = 32
 """Answers over which their length is averaged."""
 

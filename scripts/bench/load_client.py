@@ -26,7 +26,7 @@ from generation.outcomes import Outcome
 from generation.pipeline import Pipeline
 from generation.runner import run_workers
 from scripts.bench.recorded_run import stage
-from scripts.bench.report import read_settings
+from scripts.launch import read_settings
 
 
 class CrowdSettings(Settings):

@@ -15,6 +15,7 @@ from hydra import compose, initialize_config_dir
 from core.messages import UserMessage
 from core.provenance import Provenance
 from core.settings import UserError, typed
+from generation.build import build
 from generation.llm.base import LLM, Completion, Request
 from generation.llm.openai import request_seed
 from generation.outcomes import Outcome
@@ -26,8 +27,7 @@ from generation.stages import ToolsetStage
 from generation.tools.toolset import Toolset
 from generation.toolset_runner import prepare
 from scripts.bench.prefix_cache_sim import Served
-from scripts.generate import components
-from scripts.launch import CONF
+from scripts.launch import CONF, instantiate
 
 
 @dataclass
@@ -108,7 +108,7 @@ def stage(
     with initialize_config_dir(version_base="1.3", config_dir=str(CONF)):
         config = compose("generate", words)
     settings = typed(config, GenerateSettings)
-    made = components(settings)
+    made = build(settings, instantiate)
     steps = [step for step in made.stages if isinstance(step, ToolsetStage)]
     toolsets = asyncio.run(
         prepare(made.toolset_sources, steps, ScriptedLLM(), directory / "toolsets.jsonl", 1, lambda toolset: None)

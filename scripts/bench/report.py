@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import json
 import os
 import platform
 import statistics
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from rich.table import Table
 
 from core.console import stage_console
-from core.journal import write_json
+from core.files import write_json
 from core.messages import Frozen
-from core.settings import Settings, UserError, typed
-from scripts.launch import clear_errors
+from core.settings import Settings
+from scripts.launch import clear_errors, read_settings
 
-S = TypeVar("S", bound=Settings)
 B = TypeVar("B", bound="BenchSettings")
 
 
@@ -65,23 +63,6 @@ def main(schema: type[B], bench: Callable[[B], Report]) -> None:
         before = os.getloadavg()[0]
         report = bench(settings)
         publish(report, settings.directory, {"load before": before, "load after": os.getloadavg()[0]})
-
-
-def read_settings(words: Sequence[str], schema: type[S]) -> S:
-    """key=value words as settings; values are JSON where they can be read so, and lists may be [a,b] as everywhere else. Raises
-    UserError for anything else."""
-    if strays := [word for word in words if "=" not in word]:
-        raise UserError(f"{strays[0]!r} was given; expected key=value with {', '.join(schema.model_fields)}")
-    return typed({key: _value(text) for key, _, text in (word.partition("=") for word in words)}, schema)
-
-
-def _value(text: str) -> Any:
-    try:
-        return json.loads(text)
-    except ValueError:
-        if text.startswith("[") and text.endswith("]"):
-            return [_value(part.strip()) for part in text[1:-1].split(",")]
-        return text
 
 
 def publish(report: Report, directory: Path, load: dict[str, float]) -> Path:

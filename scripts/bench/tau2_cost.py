@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from core.journal import write_json
+from core.files import write_json
 from evaluation.known_answers.check import known_answers
 from evaluation.tau2.settings import Tau2Request, Tau2Settings
 from evaluation.tau2.tasks import split_tasks

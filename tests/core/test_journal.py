@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel
 
-from core.journal import Journal, RecordError, read_jsonl, write_atomically, write_json, write_jsonl
+from core.files import write_atomically, write_json
+from core.journal import Journal, RecordError, read_jsonl, write_jsonl
 
 
 class Line(BaseModel):

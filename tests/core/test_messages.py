@@ -11,7 +11,6 @@ from core.messages import (
     ContractError,
     FunctionCall,
     Message,
-    Messages,
     SystemMessage,
     ToolCall,
     ToolMessage,
@@ -22,6 +21,7 @@ from core.messages import (
 from tests.core.helpers.transcripts import GET, MESSAGES, RENAME
 
 TOOLS = (GET, RENAME)
+TRANSCRIPT: TypeAdapter[tuple[Message, ...]] = TypeAdapter(tuple[Message, ...])
 
 
 def test_the_wire_form_is_what_the_openai_client_types_describe() -> None:
@@ -33,7 +33,7 @@ def test_the_wire_form_is_what_the_openai_client_types_describe() -> None:
 
 
 def test_messages_come_back_from_json_as_they_were() -> None:
-    assert Messages.validate_json(Messages.dump_json(MESSAGES, exclude_none=True)) == MESSAGES
+    assert TRANSCRIPT.validate_json(TRANSCRIPT.dump_json(MESSAGES, exclude_none=True)) == MESSAGES
 
 
 @pytest.mark.parametrize(
@@ -47,7 +47,7 @@ def test_messages_come_back_from_json_as_they_were() -> None:
 )
 def test_a_wrong_message_cannot_be_built(wrong: dict[str, str]) -> None:
     with pytest.raises(ValidationError):
-        Messages.validate_python([wrong])
+        TRANSCRIPT.validate_python([wrong])
 
 
 @pytest.mark.parametrize("name", ["", "two words", "9lives", "a-b", "x" * 65, "__import__('os').getcwd"])

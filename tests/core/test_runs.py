@@ -60,7 +60,7 @@ def test_a_run_that_is_named_is_taken_up_or_refused_with_what_differs(tmp_path: 
         return open_run(tmp_path, "generate", config | changes, inputs, neutral=neutral, resume=resume)
 
     first = open_run(tmp_path, "generate", config, {"data": "1"}, neutral=neutral)
-    with first, pytest.raises(UserError, match="another process is at work on it"):
+    with first, pytest.raises(UserError, match="another process is working on this run"):
         take({}, {"data": "1"})
     moved = {"model": "m", "base_urls": ["http://b/v1", "http://c/v1"], "inner": {"base_urls": [1], "seed": 1}}
     with take({"llm": moved, "outputs": "elsewhere"}, {"data": "1"}) as again:
@@ -70,7 +70,7 @@ def test_a_run_that_is_named_is_taken_up_or_refused_with_what_differs(tmp_path: 
         take({"n": 4, "llm": changed}, {"data": "2"})
     with take({}, {"data": "1"}) as last:
         last.finish({})
-    with pytest.raises(UserError, match="that run is finished"):
+    with pytest.raises(UserError, match="this run is finished"):
         take({}, {"data": "1"})
     with pytest.raises(RecordError, match="is not a run"):
         open_run(tmp_path, "generate", config, resume=tmp_path)

@@ -14,7 +14,7 @@ from evaluation.heldout.benchmark import Heldout
 from generation.scripted.llm import ScriptedLLM
 from generation.seeds.base import Seeds
 from generation.seeds.bundled import BundledSeeds
-from scripts.generate import stage
+from scripts.generate import main
 from tests.evaluation.helpers.heldout import CONF, conf
 from tests.evaluation.helpers.replay import AnswerPolicy, ReplayServer, say
 
@@ -52,7 +52,7 @@ def generation(cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     given = {"outputs": outputs, "domains.cache": cache, "domains.names": "[gym,library]", "n": 30, "max_tools": 8}
     words = [f"{key}={value}" for key, value in given.items()]
     with initialize_config_dir(version_base="1.3", config_dir=str(CONF)):
-        stage(compose("generate", [*words, "pipeline=user_oriented_exec", "tracking.mode=disabled"]))
+        main(compose("generate", [*words, "pipeline=user_oriented_exec", "tracking.mode=disabled"]))
     return (outputs / "generate" / "latest").resolve()
 
 

@@ -20,9 +20,9 @@ from evaluation.reports.tables import tables
 from evaluation.run import hold, refuse_without_room, user_simulator
 from evaluation.targets import EvaluateSettings, Target
 from evaluation.trials import TrialRecord
+from generation.llm.openai import TRANSPORT_KEYS
 from generation.seeds.bundled import BundledSeeds
-from scripts.evaluate import NEUTRAL, stage
-from scripts.generate import TRANSPORT
+from scripts.evaluate import NEUTRAL, main
 from scripts.launch import CONF
 from tests.evaluation.helpers.replay import AnswerPolicy, ReplayServer, say
 from tests.evaluation.helpers.trials import trial
@@ -54,7 +54,7 @@ def test_a_run_with_lost_trials_stays_open_and_the_same_command_ends_it(
 
     config = configured(serve(brain).base_url, tmp_path)
     with pytest.raises(SystemExit) as ended:
-        stage(config)
+        main(config)
     assert ended.value.code == 1
     said = capsys.readouterr().out
     assert "2 of 2 trials were lost" in said
@@ -69,7 +69,7 @@ def test_a_run_with_lost_trials_stays_open_and_the_same_command_ends_it(
     ill = False
     patient = ("timeout_s=500", "outage_s=9")
     knobs = ("concurrency=3", "api_key_env=ANOTHER", *(f"benchmarks.heldout.{knob}" for knob in patient))
-    stage(configured(config.base_url, tmp_path, *knobs))
+    main(configured(config.base_url, tmp_path, *knobs))
     assert "resuming" in capsys.readouterr().out
     assert {folder.resolve() for folder in (tmp_path / "evaluate").iterdir()} == {run}, "`latest` is a link to it"
     results = json.loads((run / "results.json").read_text())
@@ -91,7 +91,9 @@ def test_what_may_be_changed_to_finish_a_run_is_there_to_be_changed() -> None:
         config = hydra.compose("evaluate", ["llm@benchmarks.heldout.simulator=vllm"])
     missing = object()
     gone = [name for name in NEUTRAL if OmegaConf.select(config, name, default=missing) is missing]
-    assert set(gone) <= {f"benchmarks.heldout.simulator.{key}" for key in TRANSPORT}, "those a partner has by default"
+    assert set(gone) <= {f"benchmarks.heldout.simulator.{key}" for key in TRANSPORT_KEYS}, (
+        "those a partner has by default"
+    )
 
 
 def test_a_context_without_room_for_any_answer_is_no_score(
@@ -102,7 +104,7 @@ def test_a_context_without_room_for_any_answer_is_no_score(
     with pytest.raises(
         UserError, match=r"replay_model-x could not answer at all in heldout: .* sampling\.max_tokens=320"
     ):
-        stage(config)
+        main(config)
     assert not list((tmp_path / "evaluate").glob("*/results.json"))
 
 
@@ -133,12 +135,12 @@ def test_allowed_errors_are_marked_everywhere(
 
     first, allowed = (configured(serve(brain).base_url, tmp_path, *more) for more in ((), ("allow_errors=true",)))
     with pytest.raises(SystemExit):
-        stage(first)
+        main(first)
     first.allow_errors = True
-    stage(first)
+    main(first)
     assert "resuming" in (said := capsys.readouterr().out)
     assert "1 TRIALS LOST" in said
-    stage(allowed)
+    main(allowed)
     runs = {folder.resolve() for folder in (tmp_path / "evaluate").iterdir()}
     for run in runs:
         assert json.loads((run / "results.json").read_text())["errors_allowed"] == 1
@@ -153,7 +155,7 @@ def test_two_endpoints_are_compared_on_a_database_of_the_users_own(
     urls = [serve(lambda body: say("I am here to help.")).base_url for _ in range(2)]
     own = "benchmarks.heldout.databases"
     overrides = (f"domains@{own}=sqlite", f"{own}.paths=[{seed.database}]")
-    stage(configured(f"[{','.join(urls)}]", tmp_path, *overrides))
+    main(configured(f"[{','.join(urls)}]", tmp_path, *overrides))
     said = capsys.readouterr().out
     assert "replay_model-x − replay_model-x-2" in said
     run = (tmp_path / "evaluate" / "latest").resolve()

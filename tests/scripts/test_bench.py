@@ -29,8 +29,9 @@ from scripts.bench.mock_server import latency
 from scripts.bench.orchestration import TASK
 from scripts.bench.prefix import Costs
 from scripts.bench.prefix_cache_sim import BLOCK, PrefixCache, Served, Tally, read_metrics, served, total
-from scripts.bench.report import BenchSettings, Figure, Report, publish, read_settings
+from scripts.bench.report import BenchSettings, Figure, Report, publish
 from scripts.bench.tau2_cost import tau2_cost
+from scripts.launch import read_settings
 
 
 @pytest.fixture(scope="module")

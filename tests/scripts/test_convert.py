@@ -10,14 +10,14 @@ import pytest
 
 from core.runs import latest, read_manifest
 from core.settings import UserError
-from scripts.convert import stage
+from scripts.convert import main
 from scripts.launch import CONF
 from training.mixture import MixtureSettings, find_data, mix
 
 
 def run(*overrides: str) -> None:
     with hydra.initialize_config_dir(version_base="1.3", config_dir=str(CONF)):
-        stage(hydra.compose("convert", list(overrides)))
+        main(hydra.compose("convert", list(overrides)))
 
 
 def test_a_converted_file_can_be_trained_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

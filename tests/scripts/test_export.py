@@ -15,18 +15,18 @@ from hydra import compose, initialize_config_dir
 from core.runs import read_manifest
 from core.settings import UserError
 from generation.export.report import Report
-from scripts import export as script
-from scripts import generate as generation
+from scripts import export as export_script
+from scripts import generate as generate_script
 from scripts.launch import CONF, distribute
 from tests.helpers.paths import ROOT
 
 BENCHMARKS = "benchmarks=[tau2]"
 
 
-def run(stage: Any, name: str, outputs: Path, *overrides: str) -> Path:
-    """A stage in this process; its newest finished run."""
+def run(script: Any, name: str, outputs: Path, *overrides: str) -> Path:
+    """Run a stage in this process; returns its newest finished run."""
     with initialize_config_dir(version_base="1.3", config_dir=str(CONF)):
-        stage.stage(compose(name, [f"outputs={outputs}", *overrides]))
+        script.main(compose(name, [f"outputs={outputs}", *overrides]))
     return (outputs / name / "latest").resolve()
 
 
@@ -34,7 +34,7 @@ def run(stage: Any, name: str, outputs: Path, *overrides: str) -> Path:
 def outputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """With a generation of two pipelines, in one of which a dialogue is there twice."""
     outputs = tmp_path_factory.mktemp("outputs")
-    made = run(generation, "generate", outputs, "n=8", "domains.names=[gym,library]", "tracking.mode=disabled")
+    made = run(generate_script, "generate", outputs, "n=8", "domains.names=[gym,library]", "tracking.mode=disabled")
     path = made / "user_oriented" / "dialogues.jsonl"
     lines = path.read_text().splitlines()
     again = json.loads(lines[0]) | {"dialogue_id": "user_oriented-9999999"}
@@ -51,9 +51,9 @@ def files(directory: Path) -> dict[str, bytes]:
 
 
 def test_a_run_is_exported_and_again_with_equal_bytes(outputs: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    first = run(script, "export", outputs, BENCHMARKS)
+    first = run(export_script, "export", outputs, BENCHMARKS)
     said = capsys.readouterr().out
-    second = run(script, "export", outputs, BENCHMARKS)
+    second = run(export_script, "export", outputs, BENCHMARKS)
     assert first != second
     assert files(first) == files(second)
     report = Report.model_validate_json((first / "report.json").read_text())
@@ -78,30 +78,30 @@ def test_an_export_that_was_interrupted_is_taken_up(outputs: Path, monkeypatch: 
     def break_off(*arguments: Any, **more: Any) -> None:
         raise KeyboardInterrupt
 
-    finished = run(script, "export", outputs, BENCHMARKS, "dedup.shingle=3")
+    finished = run(export_script, "export", outputs, BENCHMARKS, "dedup.shingle=3")
     monkeypatch.setattr("generation.export.export.write_parquet", break_off)
     with pytest.raises(KeyboardInterrupt):
-        run(script, "export", outputs, BENCHMARKS, "dedup.shingle=3")
+        run(export_script, "export", outputs, BENCHMARKS, "dedup.shingle=3")
     assert (outputs / "export" / "latest").resolve() == finished
     (unfinished,) = [d for d in (outputs / "export").glob("2*") if read_manifest(d).status == "running"]
     monkeypatch.undo()
-    assert run(script, "export", outputs, BENCHMARKS, "dedup.shingle=3") == unfinished
+    assert run(export_script, "export", outputs, BENCHMARKS, "dedup.shingle=3") == unfinished
     assert files(unfinished) == files(finished)
 
 
 def test_one_file_that_is_no_run(outputs: Path, tmp_path: Path) -> None:
     path = shutil.copy(outputs / "generate" / "latest" / "task_oriented" / "dialogues.jsonl", tmp_path / "mine.jsonl")
-    made = run(script, "export", tmp_path, "benchmarks=[]", f"data={path}")
+    made = run(export_script, "export", tmp_path, "benchmarks=[]", f"data={path}")
     assert Report.model_validate_json((made / "report.json").read_text()).run == "mine"
     assert "It was not compared with any benchmark." in (made / "README.md").read_text()
 
 
 def test_it_is_uploaded_only_when_asked_to(outputs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pushed: list[tuple[Path, str, bool]] = []
-    monkeypatch.setattr(script, "push", lambda *arguments: pushed.append(arguments) or "https://hub")
-    run(script, "export", outputs, "benchmarks=[]")
+    monkeypatch.setattr(export_script, "push", lambda *arguments: pushed.append(arguments) or "https://hub")
+    run(export_script, "export", outputs, "benchmarks=[]")
     assert pushed == []
-    made = run(script, "export", outputs, "benchmarks=[]", "push_to_hub=org/name", "private=false")
+    made = run(export_script, "export", outputs, "benchmarks=[]", "push_to_hub=org/name", "private=false")
     assert pushed == [(made, "org/name", False)]
 
 
@@ -118,13 +118,13 @@ def test_it_is_uploaded_only_when_asked_to(outputs: Path, monkeypatch: pytest.Mo
 def test_mistakes_are_named_before_anything_is_made(outputs: Path, overrides: list[str], says: str) -> None:
     before = sorted((outputs / "export").glob("*"))
     with pytest.raises(UserError, match=says):
-        run(script, "export", outputs, *overrides)
+        run(export_script, "export", outputs, *overrides)
     assert sorted((outputs / "export").glob("*")) == before
 
 
 def test_without_a_generation_it_says_what_to_run(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="run `make generate` first"):
-        run(script, "export", tmp_path)
+        run(export_script, "export", tmp_path)
 
 
 def test_make_knows_the_goal_and_shares_out_its_keys() -> None:

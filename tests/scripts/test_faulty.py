@@ -9,7 +9,7 @@ import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 
-from scripts.generate import stage
+from scripts.generate import main
 from scripts.launch import CONF, distribute
 from scripts.verify import verify
 
@@ -59,7 +59,7 @@ def ended(outputs: Path, name: str, inner: str, concurrency: int) -> tuple[int, 
         *(f"concurrency={concurrency}", f"n={N}", "tasks_per_dialogue=1", "attempts.session=1", f"outputs={outputs}"),
     ]
     try:
-        stage(composed(*overrides))
+        main(composed(*overrides))
         code = 0
     except SystemExit as end:
         code = int(str(end.code))
@@ -105,7 +105,7 @@ def test_with_everything_at_once_every_dialogue_is_in_one_file_and_the_exit_code
 
 def test_a_run_with_all_faults_ends_adds_up_and_verifies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GIT_DIR", "/nonexistent")
-    stage(
+    main(
         composed(
             *("pipeline=user_oriented_faults", "llm=faulty", "llm.slow_s=0", "llm.shares.malformed=0.2"),
             *shares(SHARES, TOOL_FAULTS),

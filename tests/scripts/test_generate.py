@@ -17,7 +17,7 @@ from hydra import compose, initialize_config_dir
 
 from generation.llm.base import Completion, LLMError, Request
 from generation.scripted.llm import ScriptedLLM
-from scripts.generate import stage
+from scripts.generate import main
 from scripts.launch import CONF, clear_errors, refuse_missing
 
 BASE = ("tracking.mode=disabled", "pipeline=user_oriented_exec")
@@ -36,7 +36,7 @@ def generate(outputs: Path, *overrides: str) -> Path:
         config = compose("generate", [*BASE, f"outputs={outputs}", *overrides])
     with clear_errors():
         refuse_missing(config)
-        stage(config)
+        main(config)
     return (outputs / "generate" / "latest").resolve()
 
 
@@ -82,12 +82,15 @@ def outputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
             "no OpenAI-compatible server answers at http://127.0.0.1:9/v1",
         ),
         ([GYM, "start.file=/nope.jsonl"], "start.file=/nope.jsonl was given, but there is no such file"),
-        ([GYM, f"start.file={__file__}"], "nothing of it can be used; .*test_generate.py, line 1: "),
-        ([GYM, "start.at=random"], "start.at, .* are about given dialogues: give start.file"),
-        ([GYM, "start.branches=4"], "start.branches and .* are about given dialogues: give start.file"),
-        ([GYM, "stage=[validation]"], "validation comes first, but there is nothing to validate: give .*start.file"),
-        ([GYM, "stage=[tools,validation,rollout]"], "validation comes first, but there is nothing to validate"),
-        ([GYM, "stage=[rollout]"], "the chosen stages make no tools, and none are given: choose tools too, or give"),
+        ([GYM, f"start.file={__file__}"], "no line of it can be used; .*test_generate.py, line 1: "),
+        ([GYM, "start.at=random"], "start.at, .* need dialogues to start from: give start.file"),
+        ([GYM, "start.branches=4"], "start.branches and .* need dialogues to start from: give start.file"),
+        (
+            [GYM, "stage=[validation]"],
+            "validation is the first stage, but has no dialogues to validate: give .*start.file",
+        ),
+        ([GYM, "stage=[tools,validation,rollout]"], "validation is the first stage, but has no dialogues to validate"),
+        ([GYM, "stage=[rollout]"], "the chosen stages make no tools, and no tools are given: add stage tools, or give"),
         ([GYM, "start.branches=0"], "config key 'start.branches': .*greater than or equal to 1 .given: 0"),
         ([GYM, f"toolsets={__file__}"], "test_generate.py, line 1: not a Toolset: Invalid JSON"),
         ([GYM, "tasks_per_dialogue=0"], "config key 'tasks_per_dialogue': .*greater than or equal to 1 .given: 0"),
@@ -107,7 +110,7 @@ def outputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ([GYM, "stages.rollout._target_=json"], "Expected a callable target, got .*json"),
         (
             [GYM, "stages.rollout._target_=datetime.timedelta"],
-            "stages.rollout: datetime.timedelta is no stage; a method",
+            "stages.rollout: datetime.timedelta is not a stage; expected a method",
         ),
         (["domains.names=[]"], "names=.. was given; at least one is expected"),
         (["domains=spider"], "domains.root=… must be given"),
@@ -143,7 +146,7 @@ def test_a_mistake_gives_one_clear_message_and_leaves_earlier_results(
 def test_files_with_nothing_in_them_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "empty.jsonl").touch()
     for key, said in (
-        ("toolsets", "there is no toolset in it"),
+        ("toolsets", "the file contains no toolset"),
         ("start.file", "empty.jsonl was given, but it is empty"),
     ):
         with pytest.raises(SystemExit) as ended:

@@ -125,7 +125,7 @@ def stage(config):
         case 2: raise KeyboardInterrupt
         case 3: raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "results.jsonl")
         case 4: raise RuntimeError("a bug")
-launch.main("train", stage)
+launch.hydra_main("train", stage)
 """
 
 
@@ -141,7 +141,7 @@ def run_stage(conf: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     [
         (0, 0, ""),
         (1, 2, "given [1], expected another\n"),
-        (2, 130, "stopped; the same command goes on\n"),
+        (2, 130, "stopped; the same command resumes the run\n"),
         (
             3,
             2,

@@ -12,14 +12,14 @@ import pytest
 from hydra import compose, initialize_config_dir
 
 from core.settings import UserError
-from scripts.generate import stage
+from scripts.generate import main
 from scripts.launch import CONF
 from scripts.verify import verify
 
 
 def generate(outputs: Path, pipeline: str) -> Path:
     with initialize_config_dir(version_base="1.3", config_dir=str(CONF)):
-        stage(
+        main(
             compose(
                 "generate",
                 [

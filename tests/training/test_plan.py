@@ -15,7 +15,7 @@ from core.journal import write_jsonl
 from core.messages import AssistantMessage, SystemMessage, UserMessage
 from core.settings import UserError, typed
 from scripts.launch import CONF
-from scripts.train import stage
+from scripts.train import main
 from tests.training.helpers.dialogues import dialogue
 from training.machine import lacking
 from training.memory import Recipe, memory
@@ -226,7 +226,7 @@ def test_a_model_without_known_dimensions(tmp_path: Path) -> None:
 
 
 def test_plan_says_what_would_be_done_and_what_is_missing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    stage(composed("experiment=paper_4b", "plan=true", f"outputs={tmp_path}"))
+    main(composed("experiment=paper_4b", "plan=true", f"outputs={tmp_path}"))
     shown = capsys.readouterr().out
     for text in (
         "4,022,468,096 parameters",
@@ -241,7 +241,7 @@ def test_plan_says_what_would_be_done_and_what_is_missing(tmp_path: Path, capsys
 
     write_jsonl(tmp_path / "dialogues.jsonl", [dialogue(number, turns=2) for number in range(40)])
     overrides = ("mixture=exec_only", "mixture.validation_domains=0", f"data={tmp_path / 'dialogues.jsonl'}")
-    stage(composed("plan=true", f"outputs={tmp_path}", *overrides))
+    main(composed("plan=true", f"outputs={tmp_path}", *overrides))
     shown = capsys.readouterr().out
     assert "38 dialogues, trees of" in shown
     assert "missing:" not in shown
@@ -252,7 +252,7 @@ def test_without_gpus_the_paper_s_training_says_all_it_lacks(tmp_path: Path) -> 
     with pytest.raises(
         UserError, match=r"cannot train as asked.*\n- processes=null.*\n- attention=flash_attention_2"
     ) as error:
-        stage(composed("experiment=paper_30b", f"outputs={tmp_path}"))
+        main(composed("experiment=paper_30b", f"outputs={tmp_path}"))
     assert "plan=true" in str(error.value)
     assert lacking(settings("processes=3", "batch_size=4"), Nodes()) == (
         "batch_size=4 is not a multiple of the 3 processes",

@@ -15,7 +15,7 @@ from core.dialogue import Dialogue
 from core.journal import read_jsonl
 from core.settings import UserError, typed
 from scripts.launch import CONF
-from scripts.train import stage
+from scripts.train import main
 from tests.training.helpers.dialogues import dialogue
 from training.dataset import Rows, load_samples, tree_of
 from training.mixture import find_data
@@ -130,13 +130,13 @@ def test_a_mistake_is_told_before_anything_is_trained(
     data: Path, tmp_path: Path, overrides: list[str], message: str
 ) -> None:
     with pytest.raises(UserError, match=message):
-        stage(compose(f"outputs={tmp_path}", f"data={data}", *overrides))
+        main(compose(f"outputs={tmp_path}", f"data={data}", *overrides))
     assert not (tmp_path / "train" / "latest").exists()
 
 
 def test_a_pipeline_that_was_not_generated_is_named(data: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="wants task_oriented, but the data holds user_oriented_exec"):
-        stage(compose(f"outputs={tmp_path}", f"data={data}", mixture="task_oriented"))
+        main(compose(f"outputs={tmp_path}", f"data={data}", mixture="task_oriented"))
 
 
 def test_a_corrupt_line_is_named(data: Path, tmp_path: Path) -> None:
@@ -148,11 +148,11 @@ def test_a_corrupt_line_is_named(data: Path, tmp_path: Path) -> None:
     lines[7] = lines[7].replace('"role":"assistant"', '"role":"robot"', 1)
     file.write_text("\n".join(lines) + "\n")
     with pytest.raises(UserError, match="line 8: not a Dialogue"):
-        stage(compose(f"outputs={tmp_path}", f"data={folder}"))
+        main(compose(f"outputs={tmp_path}", f"data={folder}"))
     made_in(tmp_path / "run", data)
     shutil.copytree(tmp_path / "run" / UNTRAINED, tmp_path / "published")
     with pytest.raises(UserError, match="line 8: not a Dialogue"):
-        stage(compose(f"outputs={tmp_path}", f"data={folder}", f"model.path={tmp_path}/published", "model.tiny=null"))
+        main(compose(f"outputs={tmp_path}", f"data={folder}", f"model.path={tmp_path}/published", "model.tiny=null"))
 
 
 def test_the_factory_makes_lawful_dialogues() -> None:

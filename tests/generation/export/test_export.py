@@ -12,10 +12,11 @@ import datasets
 import pytest
 import yaml
 from huggingface_hub import DatasetCard
+from pydantic import TypeAdapter
 
 from core.dialogue import Dialogue
 from core.journal import RecordError, read_jsonl, write_jsonl
-from core.messages import Messages
+from core.messages import Message
 from core.settings import UserError
 from generation.export import hub
 from generation.export.benchmark_texts import Benchmark, Named
@@ -126,7 +127,12 @@ def test_datasets_reads_all_forms(run: tuple[Path, Report], tmp_path: Path) -> N
             line = by_id[row["id"]]
             tools = json.loads(row["tools"])
             assert tools == [FIND.openai()]
-            assert Messages.validate_python([_without_none(message) for message in row["messages"]]) == line.messages
+            assert (
+                TypeAdapter(tuple[Message, ...]).validate_python(
+                    [_without_none(message) for message in row["messages"]]
+                )
+                == line.messages
+            )
             names = (row["pipeline"], row["domain"], row["source"], row["licence"])
             assert names == (line.pipeline, line.domain, line.provenance.source, line.provenance.licence)
     for row in full["exec"]:

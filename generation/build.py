@@ -1,0 +1,85 @@
+"""Builds a generation run from its typed settings: constructs every `_target_` and checks that the stages have work."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+from core.runs import sha256
+from core.settings import UserError
+from generation.pipeline import StartStates
+from generation.run import GenerateSettings, GenerationComponents, toolset_sources
+from generation.stages import DialogueStage, Stage, ToolsetStage, Validation
+from generation.start_states.start_states import StartSettings, StartState, read_starts
+
+Instantiate = Callable[[Mapping[str, Any]], Any]
+"""Constructs the object that a settings node names in `_target_`; scripts.launch.instantiate does it with Hydra."""
+
+
+def build(settings: GenerateSettings, instantiate: Instantiate) -> GenerationComponents:
+    """Construct the components of a run. Raises UserError for unusable files and for stages without any work."""
+    start_states = StartStates(_read_start_states(settings.start), settings.start)
+    components = GenerationComponents(
+        llm=partial(instantiate, settings.llm),
+        toolset_sources=toolset_sources(settings.toolsets, instantiate(settings.domains), start_states),
+        stages=tuple(_build_stage(name, node, instantiate) for name, node in settings.stages.items()),
+        environments={name: instantiate(pipeline.environment) for name, pipeline in settings.pipelines.items()},
+        start_states=start_states,
+        executor=instantiate(settings.executor),
+    )
+    _refuse_idle_stages(components)
+    return components
+
+
+def with_base_urls(llm: dict[str, Any], urls: Sequence[str]) -> dict[str, Any]:
+    """Return the settings of a model with `urls` as its `base_urls`; a wrapper's innermost model gets them."""
+    if "inner" in llm:
+        return llm | {"inner": with_base_urls(llm["inner"], urls)}
+    return llm | {"base_urls": list(urls)}
+
+
+def input_hashes(settings: GenerateSettings, components: GenerationComponents) -> dict[str, str]:
+    """Return name -> SHA-256 of everything that the run reads: given files, and each toolset in its order."""
+    files = {"toolsets": settings.toolsets, "start": settings.start.file}
+    hashes = {name: sha256(file) for name, file in files.items() if file}
+    for number, source in enumerate(components.toolset_sources):  # the order decides each dialogue's domain
+        content = source.toolset.model_dump_json(exclude={"database"})
+        hashes[f"toolset {number}: {source.toolset.domain}"] = hashlib.sha256(content.encode()).hexdigest()
+    return hashes
+
+
+def _read_start_states(settings: StartSettings) -> tuple[StartState, ...]:
+    """Read the start states. Raises UserError if no line can be used, or if settings are given without a file."""
+    if settings.file is None:
+        if settings != StartSettings(file=None, at="end", branches=1, inject=False):
+            raise UserError("start.at, start.branches and start.inject need dialogues to start from: give start.file=…")
+        return ()
+    states = read_starts(settings.file)
+    if not any(state.dialogue for state in states):
+        raise UserError(f"start.file was given, but no line of it can be used; {states[0].problem}")
+    return states
+
+
+def _build_stage(name: str, node: Mapping[str, Any], instantiate: Instantiate) -> Stage:
+    """Construct one stage. Raises UserError for an object that is not a stage, which would be skipped silently."""
+    stage = instantiate(node)
+    if not isinstance(stage, Stage):
+        raise UserError(
+            f"stages.{name}: {node.get('_target_')} is not a stage; expected a method `toolset` or `dialogue`"
+        )
+    return stage
+
+
+def _refuse_idle_stages(components: GenerationComponents) -> None:
+    """Raise UserError if the chosen stages have nothing to work on, instead of one failure for each dialogue."""
+    imported = [state.dialogue for state in components.start_states.starts if state.dialogue]
+    if not components.toolset_sources and not imported:
+        raise UserError("toolsets=… was given, but the file contains no toolset")
+    dialogue_stages = [stage for stage in components.stages if isinstance(stage, DialogueStage)]
+    if dialogue_stages and isinstance(dialogue_stages[0], Validation) and not imported:
+        raise UserError("validation is the first stage, but has no dialogues to validate: give start.file=…")
+    have_tools = any(source.toolset.tools for source in components.toolset_sources) or any(d.tools for d in imported)
+    if not have_tools and not any(isinstance(stage, ToolsetStage) for stage in components.stages):
+        raise UserError("the chosen stages make no tools, and no tools are given: add stage tools, or give toolsets=…")
