@@ -95,7 +95,7 @@ class Rollouts:
     async def dialogue(self, dialogue: Dialogue, context: RolloutContext) -> Dialogue:
         rollout = Rollout(dialogue, context)
         try:
-            return await rollout.play()
+            return await rollout.run()
         except Exception as error:
             raise InterruptedDialogueError(rollout.so_far(), error) from error
 

@@ -220,7 +220,7 @@ class HeldoutRun:
             "axes": posed.axes,
         }
         try:
-            dialogue = await Rollout(posed.draft, context).play()
+            dialogue = await Rollout(posed.draft, context).run()
         except LLMError as error:
             return TrialRecord(**base, infrastructure_error=str(error), stop_reason="infrastructure")
         checks = await _checks(dialogue, posed, context)

@@ -126,7 +126,7 @@ def test_garbage_is_rejected_with_the_role_to_blame(
     [
         (saying(""), "finished: agent: nothing usable in 3 attempts: the answer is empty"),
         (cut, "finished: agent: nothing usable in 3 attempts: the answer was cut off"),
-        (saying("half \ud83d"), "finished: agent: nothing usable in 3 attempts: the answer is no text"),
+        (saying("half \ud83d"), "finished: agent: nothing usable in 3 attempts: the answer is not text"),
         (calls(lambda c: ToolCall.make(c.id, "open_door", {})), UNUSABLE),
         (arguments("{'a': 1"), UNUSABLE),
         (arguments("[1]"), UNUSABLE),

@@ -18,7 +18,7 @@ from generation.llm.contexts import AgentContext, TaskWriterContext
 from generation.pipeline import DomainTools
 from generation.scripted.llm import ScriptedLLM
 from generation.stages import Rollouts, Tasks
-from generation.tasks.writer import prove_given
+from generation.tasks.writer import prove_imported
 from tests.generation.helpers.pipeline_runs import Played, Spoiler, pipeline_of, play, saying, scene_of, user_settings
 
 Subjects = tuple[DomainTools, ...]
@@ -30,7 +30,7 @@ async def dialogue_of(domains: Subjects, llm: Any, name: str = "user_oriented_ex
     pipeline = pipeline_of(name, domains, llm, **changes)
     draft = Dialogue(dialogue_id="d", pipeline=name, domain="x", tools=domains[0].toolset.tools)
     try:
-        return await Rollout(draft, scene_of(pipeline, domains[0])).play()
+        return await Rollout(draft, scene_of(pipeline, domains[0])).run()
     finally:
         pipeline.environments.close()
 
@@ -104,9 +104,9 @@ def test_a_task_is_proved_again_only_if_a_stage_changed_it(
 
     async def counting(task: Task, environment: Environment) -> Task:
         proved.append(task)
-        return await prove_given(task, environment)
+        return await prove_imported(task, environment)
 
-    monkeypatch.setattr("generation.dialogue.rollout.prove_given", counting)
+    monkeypatch.setattr("generation.dialogue.rollout.prove_imported", counting)
     play("user_oriented_exec", domains, tmp_path, n=3, stages=(Tasks(), *between, Rollouts()))
     assert len(proved) == proofs
 

@@ -98,7 +98,7 @@ async def test_a_finished_dialogue_goes_on_with_a_further_task_as_if_it_had_not_
         }
         someone, llm = newcomer(dialogue, executed)
         someone.recall(dialogue.model_copy(update=over))
-        someone.begin(dialogue.tasks[1], start)
+        someone.start_task(dialogue.tasks[1], start)
         await someone.speak(request.context.transcript)  # type: ignore[union-attr]
         assert llm.requests == [request]
 
@@ -120,7 +120,7 @@ def foreign(*more: Message, **fields: Any) -> Dialogue:
 async def test_a_conversation_before_its_first_task_is_one_that_it_has_had() -> None:
     someone, llm = user()
     someone.recall(foreign())
-    someone.begin(TASK, 5)
+    someone.start_task(TASK, 5)
     await someone.speak(foreign().messages)
     assert llm.requests[0].messages[1].content == (
         "The conversation so far:\nYou: Hello, how big is it?\nThe assistant: It has 90 seats.\n\n"

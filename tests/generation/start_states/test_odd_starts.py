@@ -221,7 +221,7 @@ async def test_a_lower_limit_of_messages_stops_what_was_played_with_a_higher_one
     said = [m for i in range(5) for m in (UserMessage(content=f"{i}?"), AssistantMessage(content=f"{i}."))]
     parent = dialogue(SYSTEM, *said, tasks=1, starts=(1,), stop="user: not done after 5 messages", tools=tools)
     pipeline = pipeline_of("user_oriented", domains, Spoiler("user", NEVER_DONE), max_user_turns=2)
-    played = await Rollout(apply_start(parent, "d", "end", Random(0)), scene_of(pipeline, subject)).play()
+    played = await Rollout(apply_start(parent, "d", "end", Random(0)), scene_of(pipeline, subject)).run()
     assert played.stop == "user: not done after 2 messages"
     assert played.messages == parent.messages
 
@@ -264,7 +264,7 @@ async def test_a_simulated_tool_does_not_contradict_what_was_given(given: bool) 
     subject = DomainTools(Toolset(domain="shop", description="", tools=tools), Domain("shop", None, {}))
     pipeline = pipeline_of("user_oriented", (subject,), Shop(), count={1: 1.0})
     draft = Dialogue(dialogue_id="d", pipeline="given", domain="shop", tools=tools, messages=messages, tasks=(task(0),))
-    played = await Rollout(draft.model_copy(update={"given": len(messages)}), scene_of(pipeline, subject)).play()
+    played = await Rollout(draft.model_copy(update={"given": len(messages)}), scene_of(pipeline, subject)).run()
     assert played.stop == "complete"
     (said,) = (result for _, _, result in calls(played.messages[len(messages) :]))
     assert ("shipped" in said) is given
