@@ -136,7 +136,7 @@ class HeldoutRun:
             max_tools=settings.max_tools, rows_per_table=settings.rows_per_table, seed=settings.seed
         )
         self.domains = Domains(benchmark.databases, self.simulator, context, reading, shared / "toolsets.jsonl")
-        self.environments = SqlEnvironmentFactory(settings.row_cap, settings.time_limit_s)
+        self.environments = SqlEnvironmentFactory(row_cap=settings.row_cap, time_limit_s=settings.time_limit_s)
         self.writer = HeldoutTaskWriter(
             self.simulator,
             self.environments,

@@ -140,7 +140,7 @@ class TaskWriter:
             is_last = attempts == self.settings.attempts
             return await self._admit(draft, environment, task_id, context, is_last)
 
-        task = await self.meter.ask(request, read, self.settings.attempts)
+        task = await self.meter.request(request, read, self.settings.attempts)
         self.requests[task.task_id] = WriterRequest(difficulty=context.difficulty, follow_up=context.want_follow_up)
         return task
 
