@@ -62,7 +62,7 @@ class Agent:
             )
             return message.model_copy(update={"tool_calls": calls or None})
 
-        return await self.meter.ask(request, read, self.attempts)
+        return await self.meter.request(request, read, self.attempts)
 
 
 def check_answer(completion: Completion, tools: tuple[ToolSpec, ...] | None) -> None:

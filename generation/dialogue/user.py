@@ -127,7 +127,7 @@ class SimulatedUser:
                 json_schema=_ANSWER,
             )
 
-        turn = await self.meter.ask(request, _read, self.settings.attempts)
+        turn = await self.meter.request(request, _read, self.settings.attempts)
         if not turn.is_task_complete:
             self._remember(turn)
         return turn

@@ -39,7 +39,7 @@ FEATURES = Features(
 _BATCH = 256
 
 
-def chat(line: bytes) -> dict[str, Any]:
+def chat_row(line: bytes) -> dict[str, Any]:
     """One line of dialogues.jsonl as a row of the chat format; what a message does not have is left out."""
     dialogue = json.loads(line)
     origin = json.loads(dialogue.get("provenance", "{}"))

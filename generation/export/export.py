@@ -18,7 +18,7 @@ from core.journal import dump_line
 from core.settings import Settings, UserError
 from generation.export.benchmark_texts import Benchmark, BenchmarkName
 from generation.export.card import card
-from generation.export.chat import chat, write_parquet
+from generation.export.chat import chat_row, write_parquet
 from generation.export.decontamination import ContaminationSettings, Detector
 from generation.export.dedup import (
     DedupSettings,
@@ -50,7 +50,7 @@ class ExportSettings(Settings):
     private: bool
 
 
-class Watcher(Protocol):
+class ExportWatcher(Protocol):
     """Who is told how it goes."""
 
     def step(self, name: str, total: int) -> Callable[[int], None]:
@@ -65,7 +65,7 @@ def export(
     benchmarks: Sequence[Benchmark],
     run: str,
     packages: Mapping[str, str],
-    watcher: Watcher,
+    watcher: ExportWatcher,
 ) -> Report:
     """Fill `directory`. `run` and `packages` are of the generation, for the card. Every file appears whole or not at all, so an
     interrupted export is simply done again; the same dialogues, in any order and any files, give the same bytes.
@@ -153,9 +153,9 @@ def _write(corpus: DialogueIndex, kept: Sequence[Entry], directory: Path, on_lin
                 on_line(1)
 
         write_atomically(directory / "data" / f"{name}.jsonl", (line.decode() for line in lines()))
-        rows = (json.dumps(chat(line), ensure_ascii=False) + "\n" for line in lines())
+        rows = (json.dumps(chat_row(line), ensure_ascii=False) + "\n" for line in lines())
         write_atomically(directory / "messages" / f"{name}.jsonl", rows)
-        write_parquet(directory / "messages" / f"{name}.parquet", (chat(line) for line in lines()))
+        write_parquet(directory / "messages" / f"{name}.parquet", (chat_row(line) for line in lines()))
 
 
 def _reasons(made: Report) -> str:

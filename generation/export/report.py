@@ -14,7 +14,7 @@ from generation.export.provenance import Provenance, RunProvenance, provenance
 from generation.metrics.statistics import MeanMax
 
 
-class Row(Frozen):
+class Table1Row(Frozen):
     """One row of Table 1: mean (max) over the dialogues of a pipeline that were made from one source of seeds."""
 
     pipeline: str
@@ -40,7 +40,7 @@ class Report(Frozen):
     settings: dict[str, Any]
     pipelines: dict[str, PipelineReport]
     unvalidated: int
-    statistics: tuple[Row, ...]
+    statistics: tuple[Table1Row, ...]
     contamination: dict[str, BenchmarkReport]
     provenance: Provenance
 
@@ -74,18 +74,18 @@ def report(
     )
 
 
-def table_1(entries: Iterable[Entry], origins: Sequence[RunProvenance]) -> tuple[Row, ...]:
+def table_1(entries: Iterable[Entry], origins: Sequence[RunProvenance]) -> tuple[Table1Row, ...]:
     groups: defaultdict[tuple[str, str], list[Entry]] = defaultdict(list)
     for entry in entries:
         groups[entry.pipeline, origins[entry.origin].source].append(entry)
     return tuple(_row(pipeline, source, group) for (pipeline, source), group in sorted(groups.items()))
 
 
-def _row(pipeline: str, source: str, group: Sequence[Entry]) -> Row:
+def _row(pipeline: str, source: str, group: Sequence[Entry]) -> Table1Row:
     """Turns and tasks are means over dialogues, steps over requests that used tools."""
     samples = len(group)
     steps, requests = sum(entry.steps[0] for entry in group), sum(entry.steps[1] for entry in group)
-    return Row(
+    return Table1Row(
         pipeline=pipeline,
         source=source,
         step=_mean_max(steps, requests, max(entry.steps[2] for entry in group)),

@@ -137,7 +137,7 @@ class TaskWriter:
             last = asked == self.settings.attempts
             return await self._admit(draft, environment, task_id, context, last)
 
-        task = await self.meter.ask(request, read, self.settings.attempts)
+        task = await self.meter.request(request, read, self.settings.attempts)
         self.asked[task.task_id] = {"difficulty": context.difficulty, "follow_up": context.want_follow_up}
         return task
 

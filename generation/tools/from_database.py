@@ -64,7 +64,7 @@ class _SqlToolMaker:
 
     async def make(self, attempts: int) -> tuple[SqlTool, ...]:
         try:
-            return await self.meter.ask(self._request, self._read, attempts)
+            return await self.meter.request(self._request, self._read, attempts)
         except UnusableAnswerError:
             return self.best  # fewer than requested: the caller decides whether they suffice
 

@@ -128,7 +128,7 @@ class _ToolInventor:
             return read_questions(completion.message.content)[:wanted]
 
         try:
-            return await self.meter.ask(request, read, self.settings.attempts)
+            return await self.meter.request(request, read, self.settings.attempts)
         except UnusableAnswerError as error:
             self.refused.append(f"questions: {error.problem}")
             return []
@@ -153,7 +153,7 @@ class _ToolInventor:
             return read_specs(completion.message.content)
 
         try:
-            return await self.meter.ask(request, read, self.settings.attempts), ""
+            return await self.meter.request(request, read, self.settings.attempts), ""
         except UnusableAnswerError as error:
             return [], f"question {number + 1}: {error.problem}"
 
@@ -168,7 +168,7 @@ class _ToolInventor:
             return read_specs(completion.message.content)
 
         try:
-            specs = await self.meter.ask(request, read, self.settings.attempts)
+            specs = await self.meter.request(request, read, self.settings.attempts)
         except UnusableAnswerError as error:
             self.refused.append(f"expansion: {error.problem}")
             return []

@@ -10,13 +10,13 @@ from typing import Any
 
 from core.messages import Frozen, ToolSpec
 from generation.specs.entities import field_types
-from generation.specs.formats import tool_spec
-from generation.specs.naming import Deed, deed, identifies, subject
+from generation.specs.formats import parse_tool_spec
+from generation.specs.naming import Action, action, entity_words, identifies
 from generation.specs.spelling import singular
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
 _SNAKE = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
-_SYNONYMOUS: tuple[Deed, ...] = ("search", "see", "create", "set", "delete")
+_SYNONYMOUS: tuple[Action, ...] = ("search", "get", "create", "update", "delete")
 """Actions whose verbs are all synonyms; booking and ordering both create something, but not the same thing."""
 _FILLER_WORDS = {"detail", "info", "information", "data", "record", "entry", "all", "the", "a", "an", "one"}
 _STOP_WORDS = _FILLER_WORDS | {"of", "for", "to", "by", "its", "and", "or", "with", "given", "this", "that"}
@@ -122,7 +122,7 @@ def read_tool(proposal: dict[str, Any]) -> ToolSpec:
     name, description = _name(proposal), function.get("description")
     if not isinstance(name, str) or not _NAME.fullmatch(name):
         raise ValueError("letters, digits and underscores are expected as its name")
-    tool = tool_spec({**function, "name": name})
+    tool = parse_tool_spec({**function, "name": name})
     # A reader of given tools puts words of the name for a missing description; for a proposed one that is a fault.
     return tool.model_copy(
         update={"description": description.strip() if isinstance(description, str) else "", "returns": None}
@@ -176,7 +176,7 @@ def _parts(name: str) -> tuple[str, list[str]]:
 
 def _meaning(verb: str) -> str | None:
     """One word for all verbs of the same meaning; None for other words."""
-    return meant if (meant := deed(verb)) in _SYNONYMOUS else None
+    return meant if (meant := action(verb)) in _SYNONYMOUS else None
 
 
 def _core(name: str) -> tuple[str, ...]:

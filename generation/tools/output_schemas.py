@@ -18,8 +18,8 @@ from generation.llm.contexts import OutputSchemaContext
 from generation.llm.meter import Meter
 from generation.llm.parsing.json_text import first_json
 from generation.prompts import render
-from generation.specs.entities import Entities, field_types, fields
-from generation.specs.json_types import parts
+from generation.specs.entities import EntityRegistry, field_types, fields
+from generation.specs.json_types import subschemas
 from generation.specs.naming import verb
 from generation.tools.from_questions import MIN_TOOLS
 from generation.tools.toolset import Toolset
@@ -70,7 +70,7 @@ class Conversation:
         self.domain = domain
         self.meter = meter
         self.attempts = attempts
-        self.entities = Entities()
+        self.entities = EntityRegistry()
         given = [(tool.name, tool.parameters) for tool in tools]
         given += [(tool.name, tool.returns) for tool in tools if tool.returns]
         conflicts = sum(len(self.entities.learn(name, schema)) for name, schema in given)
@@ -84,7 +84,7 @@ class Conversation:
         """The tool with `returns`. Raises UnusableAnswerError if no answer is valid, and LLMError."""
         question = _SchemaQuestion(self, tool)
         try:
-            predicted = await self.meter.ask(question.request, question.read, self.attempts)
+            predicted = await self.meter.request(question.request, question.read, self.attempts)
         except UnusableAnswerError:
             self.counts["schemas_dropped"] += 1
             raise
@@ -156,7 +156,7 @@ def _unwrapped(answer: dict[str, Any]) -> dict[str, Any]:
 def _problems(tool: str, returns: dict[str, Any]) -> Iterator[str]:
     """Why this cannot be what the tool returns, apart from conflicts with other tools."""
     yield from _shape_problems(tool, returns)
-    if any("$ref" in part for part in parts(returns)):
+    if any("$ref" in part for part in subschemas(returns)):
         yield "$ref is used: write the schema in full"
     for field in dict.fromkeys(fields(returns)):
         if not field.types:

@@ -72,7 +72,7 @@ async def _vote(
         return read_judgment(completion.message.content)
 
     try:
-        return await meter.ask(request, read, attempts)
+        return await meter.request(request, read, attempts)
     except UnusableAnswerError as error:
         return Judgment(judgment="invalid", reasoning=f"{UNREADABLE}{error.problem}", blame="judge")
 

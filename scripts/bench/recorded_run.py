@@ -13,10 +13,10 @@ from typing import Any
 from hydra import compose, initialize_config_dir
 
 from core.messages import UserMessage
+from core.server_protocol import request_seed
 from core.settings import UserError, typed
 from generation.build import build
 from generation.llm.base import LLM, Completion, Request
-from generation.llm.openai import request_seed
 from generation.outcomes import Outcome
 from generation.pipeline import Pipeline, origin
 from generation.run import GenerateSettings, GenerationComponents, domains

@@ -1,4 +1,4 @@
-"""StartState states that are odd but legal, or broken in ways that files are: each ends as its own outcome, under its own reason."""
+"""Odd but valid start states, and broken files: each ends as its own outcome, with its own reason."""
 
 from __future__ import annotations
 
@@ -91,9 +91,9 @@ json_values = st.recursive(
 )
 
 
-def places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+def paths(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
     keys = list(value) if isinstance(value, dict) else range(len(value)) if isinstance(value, list) else []
-    return [path, *(place for key in keys for place in places(value[key], (*path, key)))]
+    return [path, *(inner for key in keys for inner in paths(value[key], (*path, key)))]
 
 
 def put(value: Any, path: tuple[Any, ...], new: Any) -> Any:
@@ -105,10 +105,10 @@ def put(value: Any, path: tuple[Any, ...], new: Any) -> Any:
 
 
 @given(line=st.sampled_from([LINE, OURS]), data=st.data())
-def test_whatever_stands_anywhere_in_a_line_it_can_be_used_and_written_or_is_refused(
+def test_a_line_with_any_value_in_any_place_is_usable_or_refused(
     line: dict[str, Any], data: st.DataObject, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    spoilt = put(line, data.draw(st.sampled_from(places(line))), data.draw(json_values))
+    spoilt = put(line, data.draw(st.sampled_from(paths(line))), data.draw(json_values))
     file = tmp_path_factory.getbasetemp() / "spoilt.jsonl"
     file.write_text(json.dumps(spoilt))
     (start,) = read_starts(file)
@@ -119,7 +119,7 @@ def test_whatever_stands_anywhere_in_a_line_it_can_be_used_and_written_or_is_ref
         apply_start(start.dialogue, "new", "end", Random(0))
 
 
-def test_a_line_that_is_no_utf_8_keeps_its_place_and_a_mark_at_the_front_is_no_harm(tmp_path: Path) -> None:
+def test_a_line_that_is_not_utf_8_keeps_its_place_and_a_byte_order_mark_is_ignored(tmp_path: Path) -> None:
     good = json.dumps(LINE, ensure_ascii=False).encode()
     file = tmp_path / "x.jsonl"
     file.write_bytes(b"\xef\xbb\xbf" + good + b"\n" + good.replace(b"gone", b"g\xf6ne") + b"\n" + good)
@@ -132,11 +132,11 @@ def test_a_line_that_is_no_utf_8_keeps_its_place_and_a_mark_at_the_front_is_no_h
 @pytest.mark.parametrize(
     ("line", "why"),
     [
-        ({"id": 3}, "nothing to go on from"),
-        ({"dialogue_id": "x", "status": "failed", "reasons": ["llm: gone"]}, "nothing to go on from"),
-        ({"messages": [{"role": "user", "content": "Hello?"}]}, "nothing to go on from"),
-        ({"messages": [{"role": "assistant", "content": "Hello?"}]}, "nothing to go on from"),
-        ({"tasks": "Find Ada."}, '"tasks" is no list'),
+        ({"id": 3}, "nothing to continue from"),
+        ({"dialogue_id": "x", "status": "failed", "reasons": ["llm: gone"]}, "nothing to continue from"),
+        ({"messages": [{"role": "user", "content": "Hello?"}]}, "nothing to continue from"),
+        ({"messages": [{"role": "assistant", "content": "Hello?"}]}, "nothing to continue from"),
+        ({"tasks": "Find Ada."}, '"tasks" is not a list'),
         ({"tasks": [["Find Ada."]]}, "task 0 is neither a goal nor an object"),
         (OURS | {"task_starts": [9]}, "task_starts [9] do not lie within its 5 messages"),
         (OURS | {"given": 2}, "given 2 and task_starts [1] do not lie"),
@@ -145,7 +145,7 @@ def test_a_line_that_is_no_utf_8_keeps_its_place_and_a_mark_at_the_front_is_no_h
         (OURS | {"tools": "[]"}, "calls the undeclared tool 'find'"),
     ],
 )
-def test_lines_from_which_nothing_can_go_on_say_why(line: dict[str, Any], why: str, tmp_path: Path) -> None:
+def test_lines_that_cannot_be_continued_say_why(line: dict[str, Any], why: str, tmp_path: Path) -> None:
     file = tmp_path / "x.jsonl"
     file.write_text(json.dumps(line))
     (start,) = read_starts(file)
@@ -153,7 +153,7 @@ def test_lines_from_which_nothing_can_go_on_say_why(line: dict[str, Any], why: s
     assert why in start.problem
 
 
-def test_rejected_dialogues_can_be_gone_on_from(domains: Subjects, tmp_path: Path) -> None:
+def test_rejected_dialogues_can_be_continued(domains: Subjects, tmp_path: Path) -> None:
     first = play(EXECUTED, domains, tmp_path / "first", n=6, llm=Spoiler("user", NEVER_DONE), max_user_turns=2)
     assert len(first.rejected) == 6
     begin_with = start_states(read_starts(first.directory / "rejected.jsonl"))
