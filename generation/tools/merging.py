@@ -206,7 +206,7 @@ def _content_words(description: str) -> set[str]:
 
 def _identifiers(tool: ToolSpec) -> set[str]:
     """The identifiers in a tool's arguments and, judged by its name, in its result: order_id for search_orders."""
-    noun = "_".join(subject(tool.name))
+    noun = "_".join(entity_words(tool.name))
     names = {singular(name.lower()) for name in tool.parameters.get("properties", {})}
     taken = {name for name in names if identifies(name)}
     return taken | ({f"{noun}_id"} if noun else set())
