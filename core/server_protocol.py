@@ -6,6 +6,7 @@ Standard library only: BFCL's worker imports it in an environment that has none 
 from __future__ import annotations
 
 import hashlib
+import math
 import time
 from email.utils import parsedate_to_datetime
 
@@ -30,7 +31,8 @@ def exceeds_context(refusal: str) -> bool:
 def retry_after_s(header: str) -> float | None:
     """Seconds to wait according to a Retry-After header, which gives a number of seconds or a date; None for neither."""
     try:
-        return max(float(header), 0.0)
+        seconds = float(header)
+        return max(seconds, 0.0) if math.isfinite(seconds) else None
     except ValueError:
         pass
     try:

@@ -1,8 +1,8 @@
-"""Faults on demand: any environment with tools that fail, refuse, speak of other columns than declared, or show only a part.
+"""Faults on demand: wraps any environment with tools that fail, refuse, rename columns or show only a part.
 
-Every fault follows from the seed and the calls themselves: which tools are bad all through a dialogue from its first call, a
-single failure from the call and how often it was made before. So whoever makes the same calls again, under whatever name and
-in whatever process, meets the same faults, and a dialogue replays.
+Every fault follows from the seed and the calls. Which tools are faulty for a complete dialogue follows from its first
+call; a single failure follows from the call and how often it was made before. So repeating the calls, under any name
+and in any process, meets the same faults, and a dialogue can be replayed.
 """
 
 from __future__ import annotations
@@ -18,40 +18,45 @@ from pydantic import Field
 from core.messages import Message, ToolSpec
 from core.settings import Settings, typed
 from generation.environments.base import DomainEnvironment, Environment, EnvironmentFactory, PastCall, ToolResult
-from generation.environments.distortion import Chance, columns, other_name, partial_view, without_column
+from generation.environments.distortion import Chance, column_names, other_name, partial_view, replace_column
 from generation.llm.meter import Meter
 from generation.specs.naming import changes
 from generation.tools.toolset import Toolset
 
 
 class ToolFaults(Settings):
-    """How often, from 0 to 1; with the same seed a larger share keeps the faults of a smaller one.
+    """Share of each kind of fault. With the same seed, a larger share keeps the faults of a smaller one."""
 
-    - tool_error: share of calls that fail without having done anything; the same call made again is not struck
-    - permission: share of tools, drawn for each dialogue, that always refuse
-    - schema_mismatch: share of tools, drawn for each dialogue, one of whose result columns is renamed or gone, or one of whose
-      parameters goes by another name
-    - partial_view: share of reading tools, drawn for each dialogue, whose lists lack rows or values, always the same
-    """
-
-    tool_error: float = Field(default=0.0, ge=0, le=1)
-    permission: float = Field(default=0.0, ge=0, le=1)
-    schema_mismatch: float = Field(default=0.0, ge=0, le=1)
-    partial_view: float = Field(default=0.0, ge=0, le=1)
+    tool_error: float = Field(
+        default=0.0, ge=0, le=1, description="share of calls that fail without any effect; the same call then succeeds"
+    )
+    permission: float = Field(default=0.0, ge=0, le=1, description="share of a dialogue's tools that always refuse")
+    schema_mismatch: float = Field(
+        default=0.0,
+        ge=0,
+        le=1,
+        description="share of a dialogue's tools with one result column renamed or missing, or one parameter renamed",
+    )
+    partial_view: float = Field(
+        default=0.0,
+        ge=0,
+        le=1,
+        description="share of a dialogue's reading tools whose lists lack rows or values, always the same ones",
+    )
 
 
 class FaultyEnvironmentFactory:
-    """Implements generation.environments.base.EnvironmentFactory around another kind of environment.
+    """Wraps another EnvironmentFactory.
 
-    Each fault that a dialogue met is counted once, however often it is replayed, as "environment/injected_<kind>" among the
-    flaws of the dialogue's meter. Proofs are made without faults (see `FaultyEnvironment.fork`). With `fixed` the bad tools
-    are the same in all dialogues of a domain, whatever they call first: so whoever is measured meets the same ones.
+    Each fault that a dialogue meets is counted once, however often it is replayed, as "environment/injected_<kind>" among
+    the flaws of the dialogue's meter. Proofs run without faults (see `FaultyEnvironment.fork`). With `fixed`, all dialogues
+    of a domain have the same faulty tools, whatever they call first, so that all models measured meet the same ones.
     """
 
     def __init__(
         self, inner: EnvironmentFactory, shares: Mapping[str, float], seed: int = 0, fixed: bool = False
     ) -> None:
-        """Raises UserError for an unknown kind of fault and for a share that is none."""
+        """Raises UserError for an unknown kind of fault and for a share outside 0 to 1."""
         self.inner = inner
         self.shares = typed(dict(shares), ToolFaults, "environment.shares")
         self.seed = seed
@@ -60,7 +65,7 @@ class FaultyEnvironmentFactory:
         self.engine = inner.engine
 
     def for_domain(self, toolset: Toolset, meter: Meter, dialogue_id: str) -> FaultyDomainEnvironment:
-        """Raises UserError where the inner kind does."""
+        """Raises UserError where the inner factory does."""
         return FaultyDomainEnvironment(
             self.inner.for_domain(toolset, meter, dialogue_id), self.shares, self.seed, meter, self.fixed
         )
@@ -70,7 +75,7 @@ class FaultyEnvironmentFactory:
 
 
 class FaultyDomainEnvironment:
-    """One dialogue's world. It knows which of the dialogue's faults have been counted."""
+    """One dialogue's view of a domain. It knows which of the dialogue's faults have been counted."""
 
     def __init__(
         self, inner: DomainEnvironment, shares: ToolFaults, seed: int, meter: Meter, fixed: bool = False
@@ -85,16 +90,16 @@ class FaultyDomainEnvironment:
         self._counted: set[tuple[str, str, int]] = set()
 
     def open(self, snapshot: bytes | None = None) -> FaultyEnvironment:
-        """Raises ValueError for a snapshot of another world."""
+        """Raises ValueError for a snapshot of another domain."""
         if not snapshot:
             return FaultyEnvironment(self, self.inner.open(), {})
-        kept = json.loads(snapshot)
-        state = base64.b64decode(kept["state"])
-        return FaultyEnvironment(self, self.inner.open(state or None), kept["made"])
+        content = json.loads(snapshot)
+        state = base64.b64decode(content["state"])
+        return FaultyEnvironment(self, self.inner.open(state or None), content["made"])
 
-    def count(self, kind: str, call: str, before: int) -> None:
-        if (kind, call, before) not in self._counted:
-            self._counted.add((kind, call, before))
+    def count(self, kind: str, call: str, earlier: int) -> None:
+        if (kind, call, earlier) not in self._counted:
+            self._counted.add((kind, call, earlier))
             self._meter.flaws[f"environment/injected_{kind}"] += 1
 
     def close(self) -> None:
@@ -102,69 +107,74 @@ class FaultyDomainEnvironment:
 
 
 class FaultyEnvironment:
-    """`made` says how often each call (name and arguments as JSON) was made, in the order of the first times."""
+    """`call_counts` maps each call (name and arguments as JSON) to how often it was made, in order of first use."""
 
-    def __init__(self, domain_environment: FaultyDomainEnvironment, inner: Environment, made: dict[str, int]) -> None:
+    def __init__(
+        self, domain_environment: FaultyDomainEnvironment, inner: Environment, call_counts: dict[str, int]
+    ) -> None:
         self.tools = domain_environment.tools
         self.executable = inner.executable
-        self._world = domain_environment
+        self._domain_environment = domain_environment
         self._inner = inner
-        self._made = dict(made)
+        self._call_counts = dict(call_counts)
 
     async def call(self, name: str, arguments: dict[str, Any], transcript: Sequence[Message] = ()) -> ToolResult:
-        """What the inner environment gives, or a fault instead of it. Raises what the inner one raises."""
-        trial = self._trial(name, arguments)
-        if refusal := trial.refusal():
+        """The inner environment's result, or a fault instead. Raises what the inner environment raises."""
+        faults = self._faults_of(name, arguments)
+        if refusal := faults.refusal():
             kind, problem = refusal
-            self._count(kind, trial)
-            return _refused(problem)
-        result = await self._inner.call(name, trial.understood, transcript)
-        return result if result.error else self._distorted(result, trial)
+            self._count(kind, faults)
+            return _error_result(problem)
+        result = await self._inner.call(name, faults.inner_arguments, transcript)
+        return result if result.error else self._distort(result, faults)
 
     async def retrace(self, calls: Sequence[PastCall]) -> bool:
-        """Where nothing is executed the recorded answers are taken as they are; a fault's is none of the inner environment's."""
+        """Simulated results are adopted as recorded, except those of faults: the inner environment never gave them."""
         for name, arguments, recorded in calls:
             if self.executable:
                 if (await self.call(name, arguments)).content != recorded:
                     return False
                 continue
-            trial = self._trial(name, arguments)
-            refusal = trial.refusal()
-            if refusal and _refused(refusal[1]).content == recorded:
-                self._count(refusal[0], trial)
-            elif not await self._inner.retrace([(name, trial.understood, recorded)]):
+            faults = self._faults_of(name, arguments)
+            refusal = faults.refusal()
+            if refusal and _error_result(refusal[1]).content == recorded:
+                self._count(refusal[0], faults)
+            elif not await self._inner.retrace([(name, faults.inner_arguments, recorded)]):
                 return False
         return True
 
-    def _trial(self, name: str, arguments: dict[str, Any]) -> _Trial:
-        """A call about to be made, which counts from now on."""
+    def _faults_of(self, name: str, arguments: dict[str, Any]) -> _CallFaults:
+        """The faults of a call about to be made; counts the call."""
         call = json.dumps([name, arguments], sort_keys=True)
-        before = self._made.get(call, 0)
-        self._made[call] = before + 1
-        first = "" if self._world.fixed else next(iter(self._made))
-        chance = Chance((self._world.seed, self._world.domain, first))
+        earlier = self._call_counts.get(call, 0)
+        self._call_counts[call] = earlier + 1
+        first = "" if self._domain_environment.fixed else next(iter(self._call_counts))
+        chance = Chance((self._domain_environment.seed, self._domain_environment.domain, first))
         spec = next((tool for tool in self.tools if tool.name == name), None)
-        return _Trial(spec, arguments, call, before, self._world.shares, chance)
+        return _CallFaults(spec, arguments, call, earlier, self._domain_environment.shares, chance)
 
-    def _distorted(self, result: ToolResult, trial: _Trial) -> ToolResult:
+    def _distort(self, result: ToolResult, faults: _CallFaults) -> ToolResult:
         value = result.value
-        for kind, change in (("schema_mismatch", trial.mismatched), ("partial_view", trial.partly)):
+        for kind, change in (
+            ("schema_mismatch", faults.with_schema_mismatch),
+            ("partial_view", faults.with_partial_view),
+        ):
             if (changed := change(value)) != value:
-                self._count(kind, trial)
+                self._count(kind, faults)
                 value = changed
-        return result if value == result.value else _written(value)
+        return result if value == result.value else _result(value)
 
-    def _count(self, kind: str, trial: _Trial) -> None:
-        self._world.count(kind, trial.call, trial.before)
+    def _count(self, kind: str, faults: _CallFaults) -> None:
+        self._domain_environment.count(kind, faults.call, faults.earlier)
 
     def snapshot(self) -> bytes:
-        """The inner environment's, with the calls made so far."""
+        """The inner environment's snapshot, with the calls made so far."""
         state = base64.b64encode(self._inner.snapshot()).decode()
-        return json.dumps({"made": self._made, "state": state}).encode()
+        return json.dumps({"made": self._call_counts, "state": state}).encode()
 
     def fork(self) -> Environment:
-        """The inner environment in the same state, without faults: what a task's gold calls do is a matter of the world, not of
-        the day on which somebody tries them."""
+        """The inner environment in the same state, without faults: a task's gold calls prove what the environment does, not
+        what happens to fail at the time."""
         return self._inner.fork()
 
     def state_hash(self) -> str:
@@ -175,32 +185,34 @@ class FaultyEnvironment:
 
     def reset(self) -> None:
         self._inner.reset()
-        self._made = {}
+        self._call_counts = {}
 
     def close(self) -> None:
         self._inner.close()
 
 
 @dataclass(frozen=True)
-class _Trial:
-    """One call and what may befall it; a tool that does not exist meets no faults. `before` is how often the same call was made
-    before, `chance` that of the dialogue."""
+class _CallFaults:
+    """The faults that one call may meet; a tool that does not exist meets none.
+
+    `earlier` counts the same call made before; `chance` is the dialogue's.
+    """
 
     spec: ToolSpec | None
     arguments: dict[str, Any]
     call: str
-    before: int
+    earlier: int
     shares: ToolFaults
     chance: Chance
 
     @property
-    def understood(self) -> dict[str, Any]:
-        """The arguments under the names of the spec."""
+    def inner_arguments(self) -> dict[str, Any]:
+        """The arguments under the spec's parameter names."""
         old, new = self._renamed_parameter() or ("", "")
         return {old if name == new else name: value for name, value in self.arguments.items()}
 
     def refusal(self) -> tuple[str, str] | None:
-        """(kind of fault, what the error says), or None for a call that is let through."""
+        """(kind of fault, error text), or None for a call that passes."""
         if self.spec is None:
             return None
         name = self.spec.name
@@ -210,55 +222,55 @@ class _Trial:
         if renamed and renamed[0] in self.arguments:
             known = [renamed[1] if part == renamed[0] else part for part in self._parameters()]
             return "schema_mismatch", f"unknown argument {renamed[0]!r}; expected: {', '.join(known)}"
-        # Of like calls only every other one can be struck: who tries again gets through.
-        if self.before % 2 == 0 and self.chance("tool_error", self.call, self.before) < self.shares.tool_error:
+        # Of identical calls only every other one can fail, so a retry succeeds.
+        if self.earlier % 2 == 0 and self.chance("tool_error", self.call, self.earlier) < self.shares.tool_error:
             return "tool_error", "the service is temporarily unavailable; nothing was done, please try again"
         return None
 
-    def mismatched(self, value: Any) -> Any:
-        """The result with a column renamed or gone, if the tool is one of those."""
-        kind = self._mismatch()
+    def with_schema_mismatch(self, value: Any) -> Any:
+        """The result with a column renamed or missing, if this tool has that fault."""
+        kind = self._mismatch_kind()
         if self.spec is None or kind not in ("renamed", "gone"):
             return value
-        known = columns(value, self.spec.returns)
-        column = self._of_tool("column").pick(known)
+        known = column_names(value, self.spec.returns)
+        column = self._chance_for("column").pick(known)
         if column is None:
             return value
-        return without_column(value, column, None if kind == "gone" and len(known) > 1 else other_name(column))
+        return replace_column(value, column, None if kind == "gone" and len(known) > 1 else other_name(column))
 
-    def partly(self, value: Any) -> Any:
-        """The part of the result that is shown, if the tool is one that hides some."""
+    def with_partial_view(self, value: Any) -> Any:
+        """The part of the result that is shown, if this tool hides some."""
         if self.spec is None or changes(self.spec.name):
             return value
         if self.chance("partial_view", self.spec.name) >= self.shares.partial_view:
             return value
-        return partial_view(value, self.spec.returns, self._of_tool("view"))
+        return partial_view(value, self.spec.returns, self._chance_for("view"))
 
-    def _mismatch(self) -> str | None:
-        """What is different of this tool from what its spec says."""
+    def _mismatch_kind(self) -> str | None:
+        """How this tool deviates from its spec: "renamed", "gone" (a result column) or "parameter"; None: not at all."""
         if self.spec is None or self.chance("schema_mismatch", self.spec.name) >= self.shares.schema_mismatch:
             return None
         kinds = ("renamed", "gone", "parameter") if self._parameters() else ("renamed", "gone")
-        return self._of_tool("mismatch").pick(kinds)
+        return self._chance_for("mismatch").pick(kinds)
 
     def _renamed_parameter(self) -> tuple[str, str] | None:
-        """(the name in the spec, the name that is expected)."""
-        if self._mismatch() != "parameter":
+        """(the parameter's name in the spec, the name the tool expects instead), if one is renamed."""
+        if self._mismatch_kind() != "parameter":
             return None
-        name = self._of_tool("parameter").pick(self._parameters())
+        name = self._chance_for("parameter").pick(self._parameters())
         return (name, other_name(name)) if name and other_name(name) not in self._parameters() else None
 
     def _parameters(self) -> tuple[str, ...]:
         return tuple(self.spec.parameters.get("properties", {})) if self.spec else ()
 
-    def _of_tool(self, matter: str) -> Chance:
-        return self.chance.about(matter, self.spec.name if self.spec else "")
+    def _chance_for(self, matter: str) -> Chance:
+        return self.chance.scoped(matter, self.spec.name if self.spec else "")
 
 
-def _written(value: Any) -> ToolResult:
+def _result(value: Any) -> ToolResult:
     return ToolResult(json.dumps(value, ensure_ascii=False), value)
 
 
-def _refused(problem: str) -> ToolResult:
+def _error_result(problem: str) -> ToolResult:
     value = {"error": problem}
     return ToolResult(json.dumps(value, ensure_ascii=False), value, error=True)

@@ -1,4 +1,4 @@
-"""Tools that run for real: parameterised SQL on a private copy of a domain's database."""
+"""Tools that really run: parameterised SQL on a private copy of a domain's database."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from pydantic import Field
+
 from core.messages import Message, ToolSpec
-from core.settings import UserError
+from core.settings import Settings, UserError, typed
 from generation.database.guard import SqlError
 from generation.database.image import Image
 from generation.database.sandbox import Limits, Sandbox, Statement
@@ -23,8 +25,10 @@ _MAX_RESULT = 100_000  # characters
 
 
 class SqlDomainEnvironment:
-    """A database file and its tools. Environments are copies in memory, used again once they are closed: their number,
-    and so the memory (one copy of the database each), follows what is open at the same time."""
+    """A database file and its tools.
+
+    Environments are in-memory copies of the database, reused once closed: memory grows with the number open at once.
+    """
 
     def __init__(
         self,
@@ -34,28 +38,28 @@ class SqlDomainEnvironment:
         row_cap: int = 50,
         time_limit_s: float = 1.0,
     ) -> None:
-        """Raises UserError for an unreadable database or a tool that may not run on it."""
+        """Raises UserError for an unreadable database or a tool that must not run on it."""
         self.domain = domain
         self.tools = tuple(tool.spec for tool in tools)
         self._image = Image.read(database)
         self._limits = Limits(rows=row_cap, seconds=time_limit_s)
-        self._free = [Sandbox(self._image, self._limits)]
-        self._all = list(self._free)
+        self._idle = [Sandbox(self._image, self._limits)]
+        self._sandboxes = list(self._idle)  # all of them, in use or idle
         self._closed = False
         self.statements = {tool.spec.name: self._compile(tool) for tool in tools}
         if len(self.statements) != len(tools):
-            raise UserError(f"tools of one world need different names, given: {sorted(t.name for t in self.tools)}")
+            raise UserError(f"tool names must be unique in {domain}; given: {sorted(tool.name for tool in self.tools)}")
 
     def _compile(self, tool: SqlTool) -> tuple[ToolSpec, Statement]:
         try:
-            return tool.spec, compile_tool(tool, self._free[0])
+            return tool.spec, compile_tool(tool, self._idle[0])
         except ToolError as error:
             raise UserError(f"the tool {tool.spec.name} cannot be used on {self.domain}: {error}") from None
 
     def open(self, snapshot: bytes | None = None) -> SqlEnvironment:
         """Raises ValueError for a snapshot of another database."""
-        assert not self._closed, "the world was closed"
-        sandbox = self._free.pop() if self._free else self._new_sandbox()
+        assert not self._closed, "the domain environment was closed"
+        sandbox = self._idle.pop() if self._idle else self._new_sandbox()
         try:
             if snapshot:
                 sandbox.reset(snapshot)
@@ -65,21 +69,21 @@ class SqlDomainEnvironment:
         return SqlEnvironment(self, sandbox)
 
     def _new_sandbox(self) -> Sandbox:
-        self._all.append(Sandbox(self._image, self._limits))
-        return self._all[-1]
+        self._sandboxes.append(Sandbox(self._image, self._limits))
+        return self._sandboxes[-1]
 
     def release(self, sandbox: Sandbox) -> None:
-        """Take back a sandbox, at its initial state, for the next environment."""
+        """Reset a sandbox and keep it for the next environment."""
         if not self._closed:
             sandbox.reset()
-            self._free.append(sandbox)
+            self._idle.append(sandbox)
 
     def close(self) -> None:
-        """Free all memory, that of environments still open included."""
+        """Free all memory, including that of environments still open."""
         self._closed = True
-        for sandbox in self._all:
+        for sandbox in self._sandboxes:
             sandbox.close()
-        self._all, self._free = [], []
+        self._sandboxes, self._idle = [], []
 
 
 class SqlEnvironment:
@@ -89,17 +93,17 @@ class SqlEnvironment:
 
     def __init__(self, domain_environment: SqlDomainEnvironment, sandbox: Sandbox) -> None:
         self.tools = domain_environment.tools
-        self._world = domain_environment
+        self._domain_environment = domain_environment
         self._sandbox: Sandbox | None = sandbox
 
     @property
-    def _open(self) -> Sandbox:
+    def _open_sandbox(self) -> Sandbox:
         assert self._sandbox is not None, "the environment was closed"
         return self._sandbox
 
     async def call(self, name: str, arguments: dict[str, Any], transcript: Sequence[Message] = ()) -> ToolResult:
-        """Reads give a JSON array of row objects, verbatim; an INSERT gives {"rows_affected": 1, "<key>": new key}, UPDATE and
-        DELETE {"rows_affected": n}. Whatever fails gives {"error": why} and leaves the state as it was."""
+        """SELECT returns a JSON array of row objects; INSERT {"rows_affected": 1, "<key>": new key}; UPDATE and DELETE
+        {"rows_affected": n}. A failed call returns {"error": why} and leaves the state unchanged."""
         try:
             value = self._run(name, arguments)
             content = json.dumps(value, ensure_ascii=False)
@@ -117,9 +121,11 @@ class SqlEnvironment:
         return True
 
     def _run(self, name: str, arguments: dict[str, Any]) -> Any:
-        if name not in self._world.statements:
-            raise SqlError(f"there is no tool {name!r}; there are: {', '.join(sorted(self._world.statements))}")
-        spec, statement = self._world.statements[name]
+        if name not in self._domain_environment.statements:
+            raise SqlError(
+                f"there is no tool {name!r}; there are: {', '.join(sorted(self._domain_environment.statements))}"
+            )
+        spec, statement = self._domain_environment.statements[name]
         expected = spec.parameters.get("properties", {})
         if unknown := sorted(set(arguments) - set(expected)):
             raise SqlError(f"unknown argument {unknown[0]!r}; expected: {', '.join(expected) or 'none'}")
@@ -128,56 +134,58 @@ class SqlEnvironment:
         for key, value in arguments.items():
             if isinstance(value, float) and not math.isfinite(value):
                 raise SqlError(f"invalid arguments: {key}: {value} is not a finite number")
-        return self._open.run(statement, arguments)
+        return self._open_sandbox.run(statement, arguments)
 
     def snapshot(self) -> bytes:
-        return self._open.changeset
+        return self._open_sandbox.changeset
 
     def fork(self) -> SqlEnvironment:
-        return self._world.open(self.snapshot())
+        return self._domain_environment.open(self.snapshot())
 
     def state_hash(self) -> str:
         return hashlib.sha256("\n".join(self.state_diff()).encode()).hexdigest()
 
     def state_diff(self) -> tuple[str, ...]:
-        return self._open.changes
+        return self._open_sandbox.changes
 
     def reset(self) -> None:
-        self._open.reset()
+        self._open_sandbox.reset()
 
     def close(self) -> None:
         if self._sandbox is not None:
-            self._world.release(self._sandbox)
+            self._domain_environment.release(self._sandbox)
             self._sandbox = None
 
 
+class SqlEnvironmentSettings(Settings):
+    """Limits of one SQL tool call."""
+
+    row_cap: int = Field(default=50, ge=1, description="rows of a result; a larger result is refused")
+    time_limit_s: float = Field(default=1.0, gt=0, description="seconds one statement may run")
+
+
 class SqlEnvironmentFactory:
-    """The worlds of a run's toolsets, each made on first use and shared by all its dialogues."""
+    """Opens one SqlDomainEnvironment per domain, on first use, and shares it among all dialogues."""
 
     executable = True
     engine: str | None = "sql"
 
-    def __init__(self, row_cap: int = 50, time_limit_s: float = 1.0) -> None:
-        """Raises UserError for limits that let nothing through."""
-        if not isinstance(row_cap, int) or row_cap < 1:
-            raise UserError(f"environment sql: row_cap={row_cap!r} was given; a whole number from 1 is expected")
-        if not isinstance(time_limit_s, int | float) or time_limit_s <= 0:
-            raise UserError(f"environment sql: time_limit_s={time_limit_s!r} was given; seconds above 0 are expected")
-        self.row_cap = row_cap
-        self.time_limit_s = time_limit_s
-        self._worlds: dict[str, SqlDomainEnvironment] = {}
+    def __init__(self, **settings: Any) -> None:
+        """Takes the fields of SqlEnvironmentSettings. Raises UserError for an unknown or invalid one."""
+        self.settings = typed(settings, SqlEnvironmentSettings, "environment")
+        self._domains: dict[str, SqlDomainEnvironment] = {}
 
     def for_domain(self, toolset: Toolset, meter: Meter, dialogue_id: str) -> SqlDomainEnvironment:
-        """Raises UserError where the toolset does not fit its database (any more)."""
-        if toolset.domain not in self._worlds:
+        """Raises UserError if the toolset does not fit its database (any more)."""
+        if toolset.domain not in self._domains:
             if toolset.database is None:
                 raise UserError(f"the toolset of {toolset.domain} names no database; engine sql needs one")
-            self._worlds[toolset.domain] = SqlDomainEnvironment(
-                toolset.domain, toolset.database, toolset.sql_tools, self.row_cap, self.time_limit_s
+            self._domains[toolset.domain] = SqlDomainEnvironment(
+                toolset.domain, toolset.database, toolset.sql_tools, self.settings.row_cap, self.settings.time_limit_s
             )
-        return self._worlds[toolset.domain]
+        return self._domains[toolset.domain]
 
     def close(self) -> None:
-        for domain_environment in self._worlds.values():
+        for domain_environment in self._domains.values():
             domain_environment.close()
-        self._worlds.clear()
+        self._domains.clear()

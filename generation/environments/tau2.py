@@ -1,7 +1,8 @@
-"""τ²-bench's airline and retail as executable environments: the benchmark's own tools on customers that its tasks leave free.
+"""τ²-bench's airline and retail domains as executable environments.
 
-The database stands once in a process; an environment holds only the entities that its calls have changed. A call works on
-copies of what it looks up, so one that fails leaves nothing behind, even where the official code stops halfway.
+They run the benchmark's own tools on customers that its tasks do not use. A process loads the database once; an
+environment stores only the entities that its calls changed. A call works on copies of what it looks up, so a failed
+call leaves no trace, even where the official code stops halfway.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from pydantic import BaseModel, ValidationError
 from core.messages import Message, ToolSpec
 from core.settings import UserError, closest
 from generation.environments.base import PastCall, ToolResult
-from generation.llm.base import LLM
+from generation.llm.meter import Meter
 from generation.seeds.tau2_data import DOMAINS, ENGINE, database, tool_specs, toolkit
 from generation.tools.toolset import Toolset
 
@@ -27,11 +28,11 @@ Key = tuple[str, str]
 
 
 class ToolRefusedError(Exception):
-    """A call that cannot be made; the message says why."""
+    """A tool refused a call; the message says why."""
 
 
-class _Drafts:
-    """The entities of one kind during one call. Looking one up gives a copy to work on; iterating is for reading."""
+class _EntityDrafts:
+    """The entities of one kind during one call: a lookup returns a copy to change, iteration is read-only."""
 
     def __init__(self, stored: Mapping[str, BaseModel], changed: Mapping[str, BaseModel]) -> None:
         self._stored = stored
@@ -64,8 +65,8 @@ class _Drafts:
 
 
 @dataclass(frozen=True)
-class _Changed:
-    """An entity other than it was at first. Nobody changes it in place: forks share it."""
+class _ChangedEntity:
+    """An entity that differs from its initial state. Never modified in place: forks share it."""
 
     entity: BaseModel
     canonical: str
@@ -75,7 +76,7 @@ class Tau2DomainEnvironment:
     """A domain's shared database and the tools of a toolset; opening an environment copies nothing."""
 
     def __init__(self, domain: str, tools: tuple[ToolSpec, ...], data: Any, kit: type[Any]) -> None:
-        """`data` is the package's database object and `kit` a class with its tool methods (`seeds.tau2_data`)."""
+        """`data` is the package's database object, `kit` a class with its tool methods (`seeds.tau2_data`)."""
         self.domain = domain
         self.tools = tools
         self.kit = kit
@@ -88,26 +89,26 @@ class Tau2DomainEnvironment:
         self.specs = {tool.name: tool for tool in tools}
 
     def open(self, snapshot: bytes | None = None) -> Tau2Environment:
-        """Raises ValueError for a snapshot of another world."""
+        """Raises ValueError for a snapshot of another domain."""
         return Tau2Environment(self, self._read(snapshot) if snapshot else {})
 
-    def _read(self, snapshot: bytes) -> dict[Key, _Changed]:
+    def _read(self, snapshot: bytes) -> dict[Key, _ChangedEntity]:
         content = json.loads(snapshot)
         if not isinstance(content, dict) or content.get("domain") != self.domain:
-            raise ValueError(f"the snapshot is not one of {self.domain}")
+            raise ValueError(f"the snapshot is of another domain than {self.domain}")
         changes = content["changes"].items()
         return {
             (kind, key): self.changed(kind, entity) for kind, entities in changes for key, entity in entities.items()
         }
 
-    def changed(self, kind: str, values: dict[str, Any]) -> _Changed:
+    def changed(self, kind: str, values: dict[str, Any]) -> _ChangedEntity:
         """Raises ValueError for values that the data model does not allow."""
         entity = self.models[kind].model_validate(values)
         canonical = json.dumps(entity.model_dump(mode="json"), sort_keys=True, ensure_ascii=False)
-        return _Changed(entity, canonical)
+        return _ChangedEntity(entity, canonical)
 
     def close(self) -> None:
-        """Nothing is held: the database is the process's."""
+        """No resources to release: the process keeps the database."""
 
 
 class Tau2Environment:
@@ -115,21 +116,23 @@ class Tau2Environment:
 
     executable = True
 
-    def __init__(self, domain_environment: Tau2DomainEnvironment, changes: dict[Key, _Changed]) -> None:
+    def __init__(self, domain_environment: Tau2DomainEnvironment, changes: dict[Key, _ChangedEntity]) -> None:
         self.tools = domain_environment.tools
-        self._world = domain_environment
+        self._domain_environment = domain_environment
         self._changes = changes
 
     async def call(self, name: str, arguments: dict[str, Any], transcript: Sequence[Message] = ()) -> ToolResult:
-        """The text that the benchmark's tool message carries: a JSON document, or a few words. Whatever fails gives
-        {"error": why} and leaves the state as it was."""
+        """The text of the benchmark's tool message: a JSON document or plain text.
+
+        A failed call returns {"error": why} and leaves the state unchanged.
+        """
         try:
             content, self._changes = self._run(name, arguments)
         except ToolRefusedError as error:
-            # What was sent may hold half a character, which no file can.
+            # The arguments may contain a lone surrogate, which UTF-8 cannot encode.
             value = {"error": str(error).encode(errors="replace").decode()}
             return ToolResult(json.dumps(value, ensure_ascii=False), value, error=True)
-        return ToolResult(content, _parsed(content))
+        return ToolResult(content, _parse_result(content))
 
     async def retrace(self, calls: Sequence[PastCall]) -> bool:
         for name, arguments, recorded in calls:
@@ -137,40 +140,42 @@ class Tau2Environment:
                 return False
         return True
 
-    def _run(self, name: str, arguments: dict[str, Any]) -> tuple[str, dict[Key, _Changed]]:
+    def _run(self, name: str, arguments: dict[str, Any]) -> tuple[str, dict[Key, _ChangedEntity]]:
         """(content, the changes after the call)."""
-        spec = self._world.specs.get(name)
+        spec = self._domain_environment.specs.get(name)
         if spec is None:
-            raise ToolRefusedError(f"there is no tool {name!r}; there are: {', '.join(sorted(self._world.specs))}")
+            raise ToolRefusedError(
+                f"there is no tool {name!r}; there are: {', '.join(sorted(self._domain_environment.specs))}"
+            )
         if problem := spec.argument_error(arguments):
             raise ToolRefusedError(f"invalid arguments: {problem}")
-        drafts = self._drafts()
-        kit = self._world.kit()
+        drafts = self._new_drafts()
+        kit = self._domain_environment.kit()
         kit.db = SimpleNamespace(**drafts)
         try:
-            value = getattr(kit, name)(**_whole_numbers(arguments, spec))
+            value = getattr(kit, name)(**_with_integers(arguments, spec))
             content = value if isinstance(value, str) else json.dumps(value, sort_keys=True)
             return content, self._commit(drafts)
-        # The official code indexes and converts what it is given without looking, so anything can come out of it.
+        # The official code indexes and converts its arguments unchecked, so it can raise anything.
         except Exception as error:
             raise ToolRefusedError(_reason(error)) from error
 
-    def _drafts(self) -> dict[str, _Drafts]:
-        changed: dict[str, dict[str, BaseModel]] = {kind: {} for kind in self._world.stored}
+    def _new_drafts(self) -> dict[str, _EntityDrafts]:
+        changed: dict[str, dict[str, BaseModel]] = {kind: {} for kind in self._domain_environment.stored}
         for (kind, key), change in self._changes.items():
             changed[kind][key] = change.entity
-        return {kind: _Drafts(stored, changed[kind]) for kind, stored in self._world.stored.items()}
+        return {kind: _EntityDrafts(stored, changed[kind]) for kind, stored in self._domain_environment.stored.items()}
 
-    def _commit(self, drafts: Mapping[str, _Drafts]) -> dict[Key, _Changed]:
-        """The changes with the drafts among them; what is again as it was at first is no change."""
+    def _commit(self, drafts: Mapping[str, _EntityDrafts]) -> dict[Key, _ChangedEntity]:
+        """The changes, drafts included, without entities that are back in their initial state."""
         changes = dict(self._changes)
         for kind, entities in drafts.items():
             for key, draft in entities.touched.items():
-                stored = self._world.stored[kind].get(key)
-                known = changes.get((kind, key))
-                if draft == (known.entity if known else stored):
+                stored = self._domain_environment.stored[kind].get(key)
+                change_so_far = changes.get((kind, key))
+                if draft == (change_so_far.entity if change_so_far else stored):
                     continue
-                change = self._world.changed(kind, draft.model_dump())
+                change = self._domain_environment.changed(kind, draft.model_dump())
                 if change.entity == stored:
                     changes.pop((kind, key), None)
                 else:
@@ -178,14 +183,14 @@ class Tau2Environment:
         return changes
 
     def snapshot(self) -> bytes:
-        """The changed entities. Their fields keep their order: results show it."""
+        """The changed entities. Their fields keep their order, which results show."""
         changes: dict[str, dict[str, Any]] = {}
         for (kind, key), change in sorted(self._changes.items(), key=lambda item: item[0]):
             changes.setdefault(kind, {})[key] = change.entity.model_dump(mode="json")
-        return json.dumps({"domain": self._world.domain, "changes": changes}, ensure_ascii=False).encode()
+        return json.dumps({"domain": self._domain_environment.domain, "changes": changes}, ensure_ascii=False).encode()
 
     def fork(self) -> Tau2Environment:
-        return Tau2Environment(self._world, self._changes)
+        return Tau2Environment(self._domain_environment, self._changes)
 
     def state_hash(self) -> str:
         lines = [
@@ -195,10 +200,12 @@ class Tau2Environment:
 
     def state_diff(self) -> tuple[str, ...]:
         """One line for each changed entity: `UPDATE orders #W1: status "pending" -> "cancelled"`."""
-        return tuple(sorted(self._line(kind, key, change.entity) for (kind, key), change in self._changes.items()))
+        return tuple(
+            sorted(self._change_line(kind, key, change.entity) for (kind, key), change in self._changes.items())
+        )
 
-    def _line(self, kind: str, key: str, entity: BaseModel) -> str:
-        stored = self._world.stored[kind].get(key)
+    def _change_line(self, kind: str, key: str, entity: BaseModel) -> str:
+        stored = self._domain_environment.stored[kind].get(key)
         after = dict(_leaves(entity.model_dump(mode="json")))
         if stored is None:
             return f"INSERT {kind} {key}: {', '.join(f'{path} {value}' for path, value in sorted(after.items()))}"
@@ -211,25 +218,24 @@ class Tau2Environment:
         self._changes = {}
 
     def close(self) -> None:
-        """Nothing is held."""
+        """No resources to release."""
 
 
 class Tau2EnvironmentFactory:
-    """The worlds of toolsets made from `Tau2Seeds`."""
+    """Opens the domains of toolsets from `Tau2Seeds`."""
 
     executable = True
     engine: str | None = ENGINE
 
-    def for_domain(self, toolset: Toolset, llm: LLM, dialogue_id: str) -> Tau2DomainEnvironment:
-        """Raises UserError for a toolset of another engine, domain or with tools of other names, and where inspect-evals is
-        not installed."""
+    def for_domain(self, toolset: Toolset, meter: Meter, dialogue_id: str) -> Tau2DomainEnvironment:
+        """Raises UserError for a toolset of another engine or domain or with unknown tools, and without inspect-evals."""
         domains = {domain.seed: domain for domain in DOMAINS.values()}
         if toolset.engine != ENGINE:
             raise UserError(
                 f"the toolset of {toolset.domain} has engine={toolset.engine}; environment=tau2 expects {ENGINE}"
             )
         if toolset.domain not in domains:
-            raise UserError(f"{toolset.domain} is no τ² domain; {closest(toolset.domain, list(domains))}")
+            raise UserError(f"{toolset.domain} is not a τ² domain; {closest(toolset.domain, list(domains))}")
         domain = domains[toolset.domain]
         known = [tool.name for tool in tool_specs(domain)]
         if unknown := [tool.name for tool in toolset.tools if tool.name not in known]:
@@ -237,11 +243,11 @@ class Tau2EnvironmentFactory:
         return Tau2DomainEnvironment(toolset.domain, toolset.tools, database(domain), toolkit(domain))
 
     def close(self) -> None:
-        """EnvironmentFactory hold nothing."""
+        """No resources to release."""
 
 
-def _whole_numbers(arguments: dict[str, Any], spec: ToolSpec) -> dict[str, Any]:
-    """JSON's 2.0 is an integer, as which the benchmark hands it on too."""
+def _with_integers(arguments: dict[str, Any], spec: ToolSpec) -> dict[str, Any]:
+    """JSON's 2.0 is an integer, and the benchmark passes it on as one."""
     kinds = {name: part.get("type") for name, part in spec.parameters.get("properties", {}).items()}
     return {
         name: int(value) if isinstance(value, float) and kinds.get(name) == "integer" else value
@@ -249,8 +255,8 @@ def _whole_numbers(arguments: dict[str, Any], spec: ToolSpec) -> dict[str, Any]:
     }
 
 
-def _parsed(content: str) -> Any:
-    """Words that only look like a number or a constant stay words."""
+def _parse_result(content: str) -> Any:
+    """Parses only objects and arrays: plain text that looks like a number or a constant stays text."""
     return json.loads(content) if content.startswith(("{", "[")) else content
 
 
@@ -263,7 +269,7 @@ def _reason(error: Exception) -> str:
 
 
 def _leaves(value: Any, path: str = "") -> Iterator[tuple[str, str]]:
-    """(path, JSON literal) of everything in a JSON value that holds nothing further."""
+    """(path, JSON literal) of every leaf of a JSON value."""
     if isinstance(value, dict) and value:
         for name, item in value.items():
             yield from _leaves(item, f"{path}.{name}" if path else name)

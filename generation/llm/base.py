@@ -12,11 +12,11 @@ Role = Literal["tool_maker", "schema_writer", "task_writer", "user", "agent", "t
 
 
 class LLMError(Exception):
-    """The model could not be asked, after all retries: infrastructure, not a bad answer."""
+    """No server answered after all retries: an infrastructure error, not a bad answer."""
 
 
 class UnusableAnswerError(Exception):
-    """A role answered, but nothing that can be used within its allowed attempts: the dialogue is rejected, `role` is to blame."""
+    """A role gave no usable answer within its attempts: the dialogue is rejected, and `role` is to blame."""
 
     def __init__(self, role: Role, problem: str) -> None:
         super().__init__(f"{role}: {problem}")
@@ -25,15 +25,15 @@ class UnusableAnswerError(Exception):
 
 
 class RejectedAnswerError(ValueError):
-    """An answer that could be read but does not hold: worth asking again, but not malformed."""
+    """An answer that could be parsed but fails a check: worth a retry, but not malformed."""
 
 
 @dataclass(frozen=True)
 class Request:
     """One call of a model.
 
-    `key` names it uniquely within a run (dialogue/role/count): seeds derive from it. `affinity` names the dialogue, so that
-    all its calls reach one replica. `context` is what the prompt was rendered from; only the stand-in reads it.
+    `key` is unique within a run (dialogue/role/count); seeds derive from it. `affinity` names the dialogue, so that all
+    its requests reach one replica. `context` holds what the prompt was rendered from; only the stand-in reads it.
     """
 
     role: Role
@@ -47,9 +47,12 @@ class Request:
 
 @dataclass(frozen=True)
 class Completion:
-    """`message` is the parsed answer; tokens are the server's own counts (the stand-in counts words), `cached_tokens` those of
-    the prompt that it had in its prefix cache. `flaws` names what the parser had to mend in it ("repaired", "unclosed").
-    `retries` were needed before a server gave it; they and `seconds` differ between equal runs."""
+    """One answer of a model.
+
+    `message` is the parsed answer. Token counts are the server's (the stand-in counts words); `cached_tokens` is the
+    part of the prompt found in its prefix cache. `flaws` lists what the parser had to fix ("repaired", "unclosed").
+    `retries` is how many failed attempts came before; it and `seconds` differ between equal runs.
+    """
 
     message: AssistantMessage
     finish_reason: str = "stop"
@@ -62,13 +65,13 @@ class Completion:
 
 
 class LLM(Protocol):
-    """A model behind one or more endpoints. `name` says which, for provenance."""
+    """A model behind one or more endpoints; `name` goes into provenance."""
 
     @property
     def name(self) -> str: ...
 
     async def complete(self, request: Request) -> Completion:
-        """Answer one request. Raises LLMError when no answer can be had."""
+        """Answer one request. Raises LLMError if no server answers."""
         ...
 
     async def close(self) -> None: ...

@@ -1,4 +1,4 @@
-"""What each role's prompt is rendered from, as typed values: the stand-in reads these instead of the prompt."""
+"""Typed contexts from which each role's prompt is rendered; the stand-in reads them instead of the prompt."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from generation.database.schema import DatabaseSchema
 
 @dataclass(frozen=True)
 class SqlToolsContext:
-    """Tools with SQL for a relational schema are wanted."""
+    """Stage 1, domains with a database: up to `max_tools` tools with SQL for a relational schema."""
 
     schema: DatabaseSchema
     max_tools: int
@@ -51,8 +51,8 @@ class ExpansionContext:
 
 @dataclass(frozen=True)
 class OutputSchemaContext:
-    """Stage 2: the schema of what `tool` returns. `entities` are the fields known so far: name -> JSON type; `conflicts` what
-    was wrong with the last answer."""
+    """Stage 2: the schema of what `tool` returns. `entities` maps each known field to its JSON type; `conflicts` lists
+    what was wrong with the last answer."""
 
     tool: ToolSpec
     entities: dict[str, str]
@@ -61,9 +61,12 @@ class OutputSchemaContext:
 
 @dataclass(frozen=True)
 class TaskWriterContext:
-    """`view` is a limited look at the data: table -> some rows. `previous` are the tasks already in the dialogue;
-    `facts` are field values the user has learnt so far; `want_follow_up` asks for a task that extends them. `style` is
-    "question" for the task-oriented pipeline, "descriptive" for a user simulator's latent goal."""
+    """The next task of a dialogue.
+
+    `view` is a limited look at the data: table -> some rows. `previous` are the dialogue's tasks so far, `facts` the
+    field values that the user has learnt; with `want_follow_up` the task builds on them. `style` is "question" for the
+    task-oriented pipeline, "descriptive" for a user simulator's latent goal.
+    """
 
     domain: str
     style: str
@@ -77,26 +80,26 @@ class TaskWriterContext:
 
 
 class UserRules(Settings):
-    """How the user simulator behaves (Stage 3, user simulator). Each rule can be switched off for an ablation.
+    """Rules of the user simulator's behaviour (paper: Stage 3). Each one can be switched off for an ablation."""
 
-    `max_subtasks_per_turn` is the paper's one or two; None drops the rule. `disclosure`: details come bit by bit, at once, or
-    only on request. `feedback`: it comments on answers; `clarification`: it asks back and corrects; `confirmation`: it asks to
-    confirm changes before they are made when unsure. `patience` is how many unhelpful answers in a row it bears before it
-    gives up. `manner` is "cooperative", or "adversarial": it changes its mind, presses and digresses, within its goal.
-    """
-
-    max_subtasks_per_turn: int | None = Field(ge=1)
-    disclosure: Literal["incremental", "upfront", "on_request"]
-    feedback: bool
-    clarification: bool
-    confirmation: bool
-    patience: int = Field(ge=1)
-    manner: Literal["cooperative", "adversarial"]
+    max_subtasks_per_turn: int | None = Field(
+        ge=1, description="Most subtasks that one message brings up, one or two in the paper; null drops the rule."
+    )
+    disclosure: Literal["incremental", "upfront", "on_request"] = Field(
+        description="Whether the user gives details bit by bit, all at once or only when asked."
+    )
+    feedback: bool = Field(description="Whether the user comments on answers.")
+    clarification: bool = Field(description="Whether the user asks for clarification and corrects itself.")
+    confirmation: bool = Field(description="Whether an unsure user asks for confirmation before changes.")
+    patience: int = Field(ge=1, description="Unhelpful answers in a row after which the user gives up.")
+    manner: Literal["cooperative", "adversarial"] = Field(
+        description="An adversarial user changes its mind, presses and digresses, within its goal."
+    )
 
 
 @dataclass(frozen=True)
 class UserContext:
-    """What the user simulator knows: its goal and the rules, never tool names or gold calls."""
+    """What the user simulator knows: its goal and its rules, never tool names or gold calls."""
 
     goal: str
     subgoals: tuple[str, ...]
@@ -109,7 +112,7 @@ class UserContext:
 
 @dataclass(frozen=True)
 class AgentContext:
-    """The task at hand, for the stand-in alone: a real model sees only the messages and the tools."""
+    """The current task, for the stand-in alone: a real model sees only messages and tools."""
 
     task: Task
     task_start: int
@@ -117,7 +120,8 @@ class AgentContext:
 
 @dataclass(frozen=True)
 class ToolSimulatorContext:
-    """`known` is what the ledger already says of records: "field=value" of an identifier -> its fields."""
+    """One call to simulate. `known` holds what the ledger has on record: "field=value" of an identifier -> its
+    fields."""
 
     tool: ToolSpec
     arguments: dict[str, Any]
@@ -126,6 +130,8 @@ class ToolSimulatorContext:
 
 @dataclass(frozen=True)
 class JudgeContext:
+    """One task and its part of the transcript, for the LRM judge."""
+
     task: Task
     transcript: tuple[Message, ...]
 

@@ -1,4 +1,4 @@
-"""A model as one dialogue sees it: what its answers cost and what was wrong with them is counted, a bad answer asked for again."""
+"""A model as one dialogue uses it: counts the cost and the flaws of its answers, and retries unusable ones."""
 
 from __future__ import annotations
 
@@ -16,13 +16,15 @@ T = TypeVar("T")
 
 @dataclass
 class Meter:
-    """Passes requests on and adds up what they cost; `seconds` are those that each role waited for answers, `retries` how
-    often servers had to be asked again for them. `flaws` counts what was wrong with answers as "role/kind":
+    """Forwards requests and sums up their cost: `seconds` that each role waited for answers, and the `retries` they
+    took.
+
+    `flaws` counts what was wrong with answers as "role/kind":
 
     - truncated: cut off by the token limit
-    - empty: neither text nor a call
-    - malformed: could not be read; neither truncated nor empty, and not merely refused for what it says
-    - repaired, unclosed: could be used once the parser (core's kinds, see Completion.flaws) or the reader had mended it
+    - empty: neither text nor a tool call
+    - malformed: unreadable, though neither truncated nor empty; an answer that only fails a check does not count
+    - repaired, unclosed: usable after a fix by the parser (see Completion.flaws) or the reader
     """
 
     llm: LLM
@@ -37,7 +39,7 @@ class Meter:
 
     @property
     def usage(self) -> Usage:
-        """Everything so far."""
+        """Tokens, requests and flaws so far."""
         total = sum(self._roles.values(), RoleUsage())
         return Usage(
             requests=total.requests,
@@ -59,54 +61,58 @@ class Meter:
         self.seconds[request.role] = self.seconds.get(request.role, 0.0) + completion.seconds
         if completion.retries:
             self.retries[request.role] += completion.retries
-        self._count(request, *completion.flaws, *_lack(completion))
+        self._count(request, *completion.flaws, *_missing_content(completion))
         return completion
 
-    async def ask(
-        self, request: Callable[[int, str], Request], read: Callable[[Completion], Awaitable[T]], attempts: int
+    async def request(
+        self, build: Callable[[int, str], Request], read: Callable[[Completion], Awaitable[T]], attempts: int
     ) -> T:
-        """Ask until an answer can be read. `request` makes attempt number i, given what was wrong with the last answer;
-        `read` raises ValueError for an answer that cannot be used, RejectedAnswerError for one that can be read but does not hold.
+        """Request an answer until one is usable, at most `attempts` times.
 
-        Raises UnusableAnswerError, blaming the request's role, with every complaint; LLMError where no model answers.
+        `build` maps (attempt number, what was wrong with the last answer) to a request. `read` raises ValueError for an
+        unusable answer, RejectedAnswerError for one that can be parsed but fails a check.
+
+        Raises UnusableAnswerError, which blames the request's role and lists every complaint, and LLMError if no server
+        answers.
         """
         complaints: list[str] = []
         for attempt in range(attempts):
-            asked = request(attempt, complaints[-1] if complaints else "")
-            completion = await self.complete(asked)
-            if completion.finish_reason == "length":  # what is left of it may look whole once it is repaired
+            request = build(attempt, complaints[-1] if complaints else "")
+            completion = await self.complete(request)
+            if completion.finish_reason == "length":  # once repaired, a truncated answer may look complete
                 complaints.append("the answer was cut off by the token limit")
                 continue
             try:
                 answer = await read(completion)
             except RejectedAnswerError as error:
                 complaints.append(str(error))
-                self._count(asked, *_repaired(asked, completion))
+                self._count(request, *_repaired(request, completion))
             except ValueError as error:
                 complaints.append(str(error))
-                self._count(asked, *(() if _lack(completion) else ("malformed",)))
+                self._count(request, *(() if _missing_content(completion) else ("malformed",)))
             else:
-                self._count(asked, *_repaired(asked, completion))
+                self._count(request, *_repaired(request, completion))
                 return answer
-        often = f"nothing usable in {attempts} attempts: " if attempts > 1 else ""
-        raise UnusableAnswerError(asked.role, often + "; ".join(dict.fromkeys(complaints)))
+        count = f"nothing usable in {attempts} attempts: " if attempts > 1 else ""
+        raise UnusableAnswerError(request.role, count + "; ".join(dict.fromkeys(complaints)))
 
     def _count(self, request: Request, *kinds: str) -> None:
         self.flaws.update(f"{request.role}/{kind}" for kind in kinds)
 
     async def close(self) -> None:
-        """The metered model belongs to the run, not to the dialogue."""
+        """Does nothing: the metered model belongs to the run, not to the dialogue."""
 
 
-def _lack(completion: Completion) -> tuple[str, ...]:
-    """What the answer lacks whatever it was to say."""
+def _missing_content(completion: Completion) -> tuple[str, ...]:
+    """The flaw of an answer that is cut off or empty, whatever it was meant to contain."""
     if completion.finish_reason == "length":
         return ("truncated",)
     return () if completion.message.content.strip() or completion.message.tool_calls else ("empty",)
 
 
 def _repaired(request: Request, completion: Completion) -> tuple[str, ...]:
-    """Whether an answer that could be read was mended for it. A request with tools is answered in words, in which anybody is
-    free to write braces; every other answer is read as JSON."""
-    known = request.tools or "repaired" in completion.flaws
-    return () if known or not needs_repair(completion.message.content) else ("repaired",)
+    """The flaw of an answer that was repaired to be read. Requests with tools are answered in prose, which may contain
+    braces; every other answer is JSON. A repair that the parser noted is already counted."""
+    if request.tools or "repaired" in completion.flaws:
+        return ()
+    return ("repaired",) if needs_repair(completion.message.content) else ()

@@ -1,20 +1,22 @@
-"""A model behind one or more OpenAI-compatible servers (vLLM), over a bare keep-alive HTTP client."""
+"""A model behind one or more OpenAI-compatible servers (vLLM), through a bare keep-alive HTTP client."""
 
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import json
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
-from typing import Any, get_args
+from typing import Annotated, Any
+
+from pydantic import Field
 
 from core.messages import AssistantMessage, Message
 from core.sampling import Sampling
+from core.server_protocol import request_seed
 from core.settings import UserError, closest, typed
 from generation.llm.base import Completion, LLMError, Request, Role
 from generation.llm.parsing.completion import parse_completion
@@ -22,7 +24,7 @@ from generation.llm.replicas import Limits
 from generation.llm.transport import PromptTooLongError, RetryPolicy, Transport
 
 ANSWERS_IN_JSON: tuple[Role, ...] = ("tool_maker", "task_writer", "user", "tool_simulator", "judge")
-"""The roles whose requests come with the schema of the answer, where its shape is known."""
+"""The roles whose requests carry a JSON Schema of the answer."""
 
 TRANSPORT_KEYS = (
     *("base_urls", "api_key_env", "timeout_s", "backoff_s", "outage_s"),
@@ -30,136 +32,131 @@ TRANSPORT_KEYS = (
 )
 """Settings that do not change what is generated: which servers answer, how long to wait, how many requests at once."""
 
-_LATELY = 32
-"""Answers over which their length is averaged."""
+_AVERAGING_WINDOW = 32
+"""Answers over which the length of a role's answers is averaged."""
 
 _REFUSED_SCHEMA = re.compile(
     r"HTTP (?:400|422|501): .*(?:response_format|json_schema|guided|structured|grammar|schema)", re.I | re.S
 )
 
 
+class ClientSettings(RetryPolicy, Limits):
+    """The keys of conf/llm/vllm.yaml next to `base_urls`: flat there, grouped here."""
+
+    model: str | None = Field(default=None, description="Name of the model; null: the only one that is served.")
+    api_key_env: str = Field(default="OPENAI_API_KEY", description="Environment variable that holds the API key.")
+    seed: int = Field(default=0, description="Sampling seeds derive from it and from each request's key.")
+    sampling: dict[str, Any] = Field(default={}, description="Sampling parameters of every role.")
+    role_sampling: dict[Role, dict[str, Any]] = Field(
+        default={}, description="Role -> the sampling parameters in which it differs."
+    )
+    extra_body: dict[str, Any] = Field(
+        default={}, description="Further fields of every request, such as reasoning_effort or chat_template_kwargs."
+    )
+    role_extra_body: dict[Role, dict[str, Any]] = Field(
+        default={}, description="Role -> fields that add to those of extra_body or replace them."
+    )
+    structured: tuple[Role, ...] = Field(
+        default=ANSWERS_IN_JSON, description="Roles whose answers the server constrains to their JSON Schema."
+    )
+    strict_tools: bool = Field(
+        default=False, description="Whether the server constrains the arguments of tool calls to their schemas."
+    )
+    role_max_in_flight: dict[Role, Annotated[int, Field(ge=1)]] = Field(
+        default={}, description="Role -> most requests that it has in flight, over all servers."
+    )
+
+
 class OpenAILLM:
     """Implements generation.llm.base.LLM. Cheap to construct; the first request asks the servers what they serve.
 
-    `model` None takes the one model served. `sampling` holds Sampling's fields for every role, `role_sampling` those that
-    differ for single roles; `extra_body` goes into each request as it is (reasoning_effort, chat_template_kwargs).
-    `role_extra_body` adds to or replaces its top-level fields for single roles. `strict_tools` asks the server to hold
-    arguments to their schemas; it holds the answers of the roles in `structured` to the request's schema, unless it refuses
-    the schema: then that one is not sent again. Sampling seeds derive from (`seed`, the request's key).
-
-    A server is given at most `max_in_flight` requests and `max_tokens_in_flight` tokens at once, by an estimate of prompts and
-    answers (None: any number); `role_max_in_flight` bounds single roles, over all servers. A request is sent up to `retries`
-    times more and waits `timeout_s` seconds each time. Without any server the run waits `outage_s` seconds before it gives up.
+    `settings` are the fields of ClientSettings. A schema that the server refuses is not sent again. The tokens in
+    flight at a server are estimated from prompts and expected answers.
     """
 
-    def __init__(
-        self,
-        base_urls: Sequence[str],
-        model: str | None = None,
-        sampling: Mapping[str, Any] | None = None,
-        role_sampling: Mapping[Role, Mapping[str, Any]] | None = None,
-        extra_body: Mapping[str, Any] | None = None,
-        role_extra_body: Mapping[Role, Mapping[str, Any]] | None = None,
-        structured: Sequence[Role] = ANSWERS_IN_JSON,
-        api_key_env: str = "OPENAI_API_KEY",
-        max_in_flight: int | None = 256,
-        max_tokens_in_flight: int | None = None,
-        role_max_in_flight: Mapping[Role, int] | None = None,
-        timeout_s: float = 600.0,
-        retries: int = 5,
-        backoff_s: float = 0.5,
-        outage_s: float = 600.0,
-        strict_tools: bool = False,
-        seed: int = 0,
-    ) -> None:
+    def __init__(self, base_urls: Sequence[str], **settings: Any) -> None:
+        """Raises UserError for wrong settings."""
         if isinstance(base_urls, str) or not base_urls:
             raise UserError(f"base_urls is {base_urls!r}; expected a list such as [http://127.0.0.1:8000/v1]")
-        self.name = model or "the served model"
-        base = dict(sampling or {})
-        self._sampling = typed(base, Sampling, "sampling")
-        for setting, roles in {
-            "role_sampling": role_sampling,
-            "role_extra_body": role_extra_body,
-            "role_max_in_flight": role_max_in_flight,
-            "structured": structured,
-        }.items():
-            if unknown := set(roles or ()) - set(get_args(Role)):
-                raise UserError(
-                    f"{setting} names the unknown roles {sorted(unknown)}; roles: {', '.join(get_args(Role))}"
-                )
+        self._settings = typed(settings, ClientSettings)
+        self._model = self._settings.model
+        self.name = self._model or "the served model"
+        common = self._settings.sampling
+        self._sampling = typed(common, Sampling, "sampling")
         self._role_sampling = {
-            role: typed(base | dict(values), Sampling, f"role_sampling.{role}")
-            for role, values in (role_sampling or {}).items()
+            role: typed(common | changes, Sampling, f"role_sampling.{role}")
+            for role, changes in self._settings.role_sampling.items()
         }
-        self._extra_body = dict(extra_body or {})
-        self._role_extra_body = {role: dict(values) for role, values in (role_extra_body or {}).items()}
-        self._structured = frozenset(structured)
         self._refused_schemas: set[str] = set()
-        self._strict_tools = strict_tools
-        self._seed = seed
-        _refuse_no_room(max_in_flight, max_tokens_in_flight, role_max_in_flight or {})
-        limits = Limits(max_in_flight, max_tokens_in_flight)
         self._transport = Transport(
-            base_urls, api_key_env, limits, RetryPolicy(timeout_s, retries, backoff_s, outage_s)
+            base_urls, self._settings.api_key_env, limits=self._settings, retry_policy=self._settings
         )
-        self._role_slots = {role: asyncio.Semaphore(most) for role, most in (role_max_in_flight or {}).items()}
-        self._answer_tokens: dict[Role, float] = {}
-        self._model = model
-        self._meeting: asyncio.Task[None] | None = None
+        self._role_slots = {role: asyncio.Semaphore(most) for role, most in self._settings.role_max_in_flight.items()}
+        self._mean_answer_tokens: dict[Role, float] = {}
+        self._connection: asyncio.Task[None] | None = None
 
     async def complete(self, request: Request) -> Completion:
-        """Answer one request. A prompt beyond the model's context gives an empty completion with finish_reason "length":
-        that is the dialogue's failure. Raises LLMError after all retries, UserError for a wrong server, model or key."""
-        await self._meet()
+        """Answer one request. A prompt that exceeds the model's context gives an empty completion with finish_reason
+        "length": the dialogue fails, not the server. Raises LLMError after all retries, UserError for a wrong server,
+        model or key."""
+        await self._ensure_connected()
         async with self._role_slots.get(request.role, nullcontext()):
             try:
-                completion = await self._ask(request)
+                completion = await self._send(request)
             except PromptTooLongError:
                 return Completion(message=AssistantMessage(), finish_reason="length")
             except LLMError as error:
                 raise LLMError(f"{request.key}: {error}") from None
-        self._learn(request.role, completion.completion_tokens)
+        self._record_length(request.role, completion.completion_tokens)
         return completion
 
     async def close(self) -> None:
-        if self._meeting:
-            self._meeting.cancel()
+        if self._connection:
+            self._connection.cancel()
         await self._transport.close()
 
-    async def _ask(self, request: Request) -> Completion:
+    async def _send(self, request: Request) -> Completion:
+        """Send the request; if the server refuses its schema, once more without."""
         payload = self._payload(request)
-        parse = partial(parse_completion, tools=request.tools)
-        expected = self._expected(request.role)
         try:
-            return _noted(await self._transport.ask("chat/completions", payload, request.affinity, parse, expected))
+            return await self._post(request, payload)
         except LLMError as error:
             if "response_format" not in payload or not _REFUSED_SCHEMA.search(str(error)):
                 raise
-        self._refused_schemas.add(_written(request.json_schema))
-        payload = self._payload(request)
-        return _noted(await self._transport.ask("chat/completions", payload, request.affinity, parse, expected))
+        self._refused_schemas.add(_canonical(request.json_schema))
+        return await self._post(request, self._payload(request))
 
-    def _expected(self, role: Role) -> int:
-        """Tokens of an answer: as many as this role's answers had lately, before the first one as many as it may have."""
+    async def _post(self, request: Request, payload: dict[str, Any]) -> Completion:
+        parse = partial(parse_completion, tools=request.tools)
+        expected = self._expected_tokens(request.role)
+        completion, retries = await self._transport.request(
+            "chat/completions", payload, request.affinity, parse, expected
+        )
+        return replace(completion, retries=retries)
+
+    def _expected_tokens(self, role: Role) -> int:
+        """Expected tokens of an answer: the running mean of the role's answers, before the first one its
+        `max_tokens`."""
         sampling = self._role_sampling.get(role, self._sampling)
-        return math.ceil(self._answer_tokens.get(role, sampling.max_tokens))
+        return math.ceil(self._mean_answer_tokens.get(role, sampling.max_tokens))
 
-    def _learn(self, role: Role, tokens: int) -> None:
-        before = self._answer_tokens.get(role, tokens)
-        self._answer_tokens[role] = before + (tokens - before) / _LATELY
+    def _record_length(self, role: Role, tokens: int) -> None:
+        mean = self._mean_answer_tokens.get(role, tokens)
+        self._mean_answer_tokens[role] = mean + (tokens - mean) / _AVERAGING_WINDOW
 
-    async def _meet(self) -> None:
-        """Once, before the first request: are servers there, and do they serve the model? All requests wait for one meeting; if
-        it fails it fails for all of them, and the next request tries again."""
-        if self._meeting is None or (self._meeting.done() and (self._meeting.cancelled() or self._meeting.exception())):
-            self._meeting = asyncio.create_task(self._introduce())
-        if not self._meeting.done():
-            await asyncio.shield(self._meeting)
+    async def _ensure_connected(self) -> None:
+        """Before the first request, check that servers answer and offer the model. All requests wait for the same
+        check; if it fails, it fails for all of them, and the next request checks again."""
+        check = self._connection
+        if check is None or (check.done() and (check.cancelled() or check.exception())):
+            check = self._connection = asyncio.create_task(self._connect())
+        if not check.done():
+            await asyncio.shield(check)
 
-    async def _introduce(self) -> None:
-        self._model = self.name = await self._transport.meet(self._choose)
+    async def _connect(self) -> None:
+        self._model = self.name = await self._transport.discover_models(self._choose_model)
 
-    def _choose(self, url: str, served: list[str]) -> str:
+    def _choose_model(self, url: str, served: list[str]) -> str:
         if self._model is None and len(served) != 1:
             raise UserError(f"the server at {url} offers the models {served}; name one of them")
         if self._model is not None and self._model not in served:
@@ -172,14 +169,14 @@ class OpenAILLM:
         sampling = self._role_sampling.get(request.role, self._sampling)
         payload = {
             "model": self._model,
-            "messages": [_wire(message) for message in request.messages],
+            "messages": [_wire_format(message) for message in request.messages],
             **sampling.body(),
-            "seed": request_seed(self._seed, request.key),
-            **self._extra_body,
-            **self._role_extra_body.get(request.role, {}),
+            "seed": request_seed(self._settings.seed, request.key),
+            **self._settings.extra_body,
+            **self._settings.role_extra_body.get(request.role, {}),
         }
         if request.tools:
-            strict = {"strict": True} if self._strict_tools else {}
+            strict = {"strict": True} if self._settings.strict_tools else {}
             specs = [tool.openai() for tool in request.tools]
             payload["tools"] = [{**spec, "function": {**spec["function"], **strict}} for spec in specs]
         if self._is_structured(request):
@@ -188,34 +185,18 @@ class OpenAILLM:
         return payload
 
     def _is_structured(self, request: Request) -> bool:
-        wanted = request.role in self._structured and bool(request.json_schema)
-        return wanted and _written(request.json_schema) not in self._refused_schemas
+        wanted = request.role in self._settings.structured and bool(request.json_schema)
+        return wanted and _canonical(request.json_schema) not in self._refused_schemas
 
 
-def _refuse_no_room(requests: int | None, tokens: int | None, roles: Mapping[Role, int]) -> None:
-    given = {"max_in_flight": requests, "max_tokens_in_flight": tokens}
-    for name, most in (given | {f"role_max_in_flight.{role}": most for role, most in roles.items()}).items():
-        if most is not None and most < 1:
-            raise UserError(f"{name}={most} was given; expected at least 1, or null for any number")
-
-
-def request_seed(seed: int, key: str) -> int:
-    """31 bits that depend on the run's seed and the request's key alone: not on order, concurrency or replica."""
-    return int.from_bytes(hashlib.blake2b(f"{seed}\0{key}".encode(), digest_size=4).digest()) >> 1
-
-
-def _wire(message: Message) -> dict[str, Any]:
-    """A message as servers take it. vLLM reads earlier thinking from `reasoning`, older servers from `reasoning_content`."""
+def _wire_format(message: Message) -> dict[str, Any]:
+    """A message as servers expect it: vLLM reads earlier thinking from `reasoning`, older servers from
+    `reasoning_content`."""
     wire = message.model_dump(exclude_none=True)
     if reasoning := wire.get("reasoning_content"):
         wire["reasoning"] = reasoning
     return wire
 
 
-def _noted(answer: tuple[Completion, int]) -> Completion:
-    completion, retries = answer
-    return replace(completion, retries=retries)
-
-
-def _written(schema: dict[str, Any] | None) -> str:
+def _canonical(schema: dict[str, Any] | None) -> str:
     return json.dumps(schema, sort_keys=True)

@@ -17,7 +17,7 @@ from generation.scripted.drafts import Draft, answer_of, compose, join
 from generation.scripted.schema_values import Schema, kind, resolved
 from generation.scripted.tool_values import Record, core, fields, from_record, invent
 from generation.scripted.verbs import spoken_deed
-from generation.specs.naming import changes, creates, deed, is_identifier, subject, verb
+from generation.specs.naming import action, changes, creates, entity_words, is_identifier, verb
 from generation.specs.spelling import snake, words
 
 _HIDDEN = {"rows_affected", "success", "message", "error", "ok"}
@@ -52,14 +52,14 @@ class ToolWriter:
         self.records = [Record(kind, row) for kind, rows in sorted(context.view.items()) for row in rows if row]
         self.strict = strict and bool(self.records)
         self.record: Record | None = None
-        self.whole = {t.name for t in self.tools if _returned_kind(t) in _SCALARS and subject(t.name)}
+        self.whole = {t.name for t in self.tools if _returned_kind(t) in _SCALARS and entity_words(t.name)}
         self.returned = {tool.name: self._returned(tool) for tool in self.tools}
         self.chains = context.difficulty != "easy"
 
     def _returned(self, tool: ToolSpec) -> dict[str, str]:
         """Field -> type of what a call gives to later ones; a single value goes by what the tool is about (find_user_id)."""
         if tool.name in self.whole:
-            return {"_".join(subject(tool.name)): _returned_kind(tool)}
+            return {"_".join(entity_words(tool.name)): _returned_kind(tool)}
         return _scalars(tool.returns, tool.returns or {}, nested=False)
 
     def move(self, draft: Draft) -> str | None:
@@ -224,7 +224,7 @@ class ToolWriter:
 
 
 def _many(tool: ToolSpec) -> bool:
-    return deed(tool.name) in ("list", "rank")
+    return action(tool.name) in ("list", "rank")
 
 
 def _parameters(tool: ToolSpec) -> dict[str, Schema]:

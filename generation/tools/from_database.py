@@ -64,7 +64,7 @@ class _Maker:
 
     async def make(self, attempts: int) -> tuple[SqlTool, ...]:
         try:
-            return await self.meter.ask(self._request, self._read, attempts)
+            return await self.meter.request(self._request, self._read, attempts)
         except UnusableAnswerError:
             return self.best  # fewer than wished for: whether they will do is for others to say
 

@@ -10,13 +10,13 @@ from typing import Any
 
 from core.messages import Frozen, ToolSpec
 from generation.specs.entities import field_types
-from generation.specs.formats import tool_spec
-from generation.specs.naming import Deed, deed, identifies, subject
+from generation.specs.formats import parse_tool_spec
+from generation.specs.naming import Action, action, entity_words, identifies
 from generation.specs.spelling import singular
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
 _SNAKE = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
-_SYNONYMOUS: tuple[Deed, ...] = ("search", "see", "create", "set", "delete")
+_SYNONYMOUS: tuple[Action, ...] = ("search", "get", "create", "update", "delete")
 """Deeds of which all verbs say the same; to book and to order are both to make something, but not the same."""
 _EMPTY_WORDS = {"detail", "info", "information", "data", "record", "entry", "all", "the", "a", "an", "one"}
 _STOP_WORDS = _EMPTY_WORDS | {"of", "for", "to", "by", "its", "and", "or", "with", "given", "this", "that"}
@@ -111,7 +111,7 @@ def read_tool(proposal: dict[str, Any]) -> ToolSpec:
     name, description = _name(proposal), function.get("description")
     if not isinstance(name, str) or not _NAME.fullmatch(name):
         raise ValueError("letters, digits and underscores are expected as its name")
-    tool = tool_spec({**function, "name": name})
+    tool = parse_tool_spec({**function, "name": name})
     # A reader of given tools puts words of the name for a missing description; for a proposed one that is a fault.
     return tool.model_copy(
         update={"description": description.strip() if isinstance(description, str) else "", "returns": None}
@@ -165,7 +165,7 @@ def _parts(name: str) -> tuple[str, list[str]]:
 
 def _meaning(verb: str) -> str | None:
     """One word for all verbs that say the same; None for other words."""
-    return meant if (meant := deed(verb)) in _SYNONYMOUS else None
+    return meant if (meant := action(verb)) in _SYNONYMOUS else None
 
 
 def _core(name: str) -> tuple[str, ...]:
@@ -192,7 +192,7 @@ def _content(description: str) -> set[str]:
 
 def _identifiers(tool: ToolSpec) -> set[str]:
     """What names records in its arguments or, to judge by its name, in its result: order_id for search_orders_by_date."""
-    noun = "_".join(subject(tool.name))
+    noun = "_".join(entity_words(tool.name))
     names = {singular(name.lower()) for name in tool.parameters.get("properties", {})}
     taken = {name for name in names if identifies(name)}
     return taken | ({f"{noun}_id"} if noun else set())

@@ -15,8 +15,8 @@ from generation.llm.contexts import OutputSchemaContext
 from generation.llm.meter import Meter
 from generation.llm.parsing.json_text import first_json
 from generation.prompts import render
-from generation.specs.entities import Entities, field_types, fields
-from generation.specs.json_types import parts
+from generation.specs.entities import EntityRegistry, field_types, fields
+from generation.specs.json_types import subschemas
 from generation.specs.naming import verb
 from generation.tools.from_questions import MIN_TOOLS
 from generation.tools.toolset import Toolset
@@ -67,7 +67,7 @@ class Conversation:
         self.domain = domain
         self.meter = meter
         self.attempts = attempts
-        self.entities = Entities()
+        self.entities = EntityRegistry()
         given = [(tool.name, tool.parameters) for tool in tools]
         given += [(tool.name, tool.returns) for tool in tools if tool.returns]
         conflicts = sum(len(self.entities.learn(name, schema)) for name, schema in given)
@@ -81,7 +81,7 @@ class Conversation:
         """The tool with `returns`. Raises UnusableAnswerError where no answer holds, and LLMError."""
         question = _Question(self, tool)
         try:
-            predicted = await self.meter.ask(question.request, question.read, self.attempts)
+            predicted = await self.meter.request(question.request, question.read, self.attempts)
         except UnusableAnswerError:
             self.counts["schemas_dropped"] += 1
             raise
@@ -150,7 +150,7 @@ def _unwrapped(answer: dict[str, Any]) -> dict[str, Any]:
 def _problems(tool: str, returns: dict[str, Any]) -> Iterator[str]:
     """Why this cannot be what the tool returns, whatever the other tools say."""
     yield from _shape_problems(tool, returns)
-    if any("$ref" in part for part in parts(returns)):
+    if any("$ref" in part for part in subschemas(returns)):
         yield "$ref is used: write the schema in full"
     for field in dict.fromkeys(fields(returns)):
         if not field.types:

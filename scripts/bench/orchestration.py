@@ -23,11 +23,12 @@ from pydantic import Field
 
 from core.dialogue import Rubric, Task
 from core.messages import Message, SystemMessage, UserMessage
+from core.server_protocol import request_seed
 from core.serving import Server, free_ports, running
 from core.settings import UserError
 from generation.llm.base import Request
 from generation.llm.contexts import AgentContext
-from generation.llm.openai import OpenAILLM, request_seed
+from generation.llm.openai import OpenAILLM
 from generation.runner import AttemptSettings, Local, run, run_workers
 from scripts.bench.recorded_run import Recorder, stage, write_answers
 from scripts.bench.report import BenchSettings, Figure, Report, main
@@ -189,7 +190,7 @@ def _record(settings: OrchestrationSettings, folder: Path, answers: Path) -> Non
     with stage(folder, settings.pipeline, settings.seed, settings.domains) as made:
         recorder = Recorder(made.components.llm())
         pipeline = made.pipeline(settings.pipeline, recorder)
-        once = AttemptSettings(session=1, total=1, lost_in_a_row=settings.played)
+        once = AttemptSettings(session=1, total=1, unanswered_in_a_row=settings.played)
         directory = folder / "recorded"
         asyncio.run(run(pipeline, directory, settings.played, 8, once, Local(), lambda outcome: None))
     write_answers(recorder, settings.seed, answers)

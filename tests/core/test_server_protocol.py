@@ -41,7 +41,7 @@ def test_retry_after_as_a_date() -> None:
     assert retry_after_s(formatdate(time.time() - 30, usegmt=True)) == 0.0
 
 
-@pytest.mark.parametrize("header", ["", "soon", "2026-13-45"])
+@pytest.mark.parametrize("header", ["", "soon", "2026-13-45", "nan", "inf"])
 def test_an_unreadable_retry_after_says_nothing(header: str) -> None:
     assert retry_after_s(header) is None
 

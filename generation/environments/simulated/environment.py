@@ -165,7 +165,7 @@ class _SimulatedCall:
 
     async def answer(self) -> str:
         """The value as JSON text."""
-        return await self.domain_environment.meter.ask(
+        return await self.domain_environment.meter.request(
             self._request, self._read, self.domain_environment.settings.attempts
         )
 

@@ -1,4 +1,4 @@
-"""Faults on demand: any model whose answers come out broken, and whose server fails, keeps one waiting or is slow."""
+"""Injects faults into any model: broken answers, server errors, timeouts and slow answers."""
 
 from __future__ import annotations
 
@@ -13,34 +13,33 @@ from pydantic import Field
 
 from core.settings import Settings, UserError, typed
 from generation.llm.base import LLM, Completion, LLMError, Request, Role
-from generation.llm.faults.breakage import BREAKAGES, Breakage, broken
+from generation.llm.faults.broken_answers import BREAKAGES, Breakage, break_answer
 
 
 class ModelFaults(Settings):
-    """How often, from 0 to 1.
+    """How often each fault is injected, from 0 to 1.
 
-    RankRows of answers, of which one is broken in one way only: malformed, truncated, empty, unclosed (see
-    `generation.llm.faults.breakage.broken`). RankRows of attempts to get one: error (HTTP 5xx), timeout. Share of answers: slow.
+    An answer is broken in at most one way, see `generation.llm.faults.broken_answers.break_answer`.
     """
 
-    malformed: float = Field(default=0.0, ge=0, le=1)
-    truncated: float = Field(default=0.0, ge=0, le=1)
-    empty: float = Field(default=0.0, ge=0, le=1)
-    unclosed: float = Field(default=0.0, ge=0, le=1)
-    error: float = Field(default=0.0, ge=0, le=1)
-    timeout: float = Field(default=0.0, ge=0, le=1)
-    slow: float = Field(default=0.0, ge=0, le=1)
+    malformed: float = Field(default=0.0, ge=0, le=1, description="Share of answers that are malformed.")
+    truncated: float = Field(default=0.0, ge=0, le=1, description="Share of answers cut off by the token limit.")
+    empty: float = Field(default=0.0, ge=0, le=1, description="Share of answers that are empty.")
+    unclosed: float = Field(default=0.0, ge=0, le=1, description="Share of answers whose thinking never ends.")
+    error: float = Field(default=0.0, ge=0, le=1, description="Share of attempts that fail with an HTTP 5xx error.")
+    timeout: float = Field(default=0.0, ge=0, le=1, description="Share of attempts that time out.")
+    slow: float = Field(default=0.0, ge=0, le=1, description="Share of answers that arrive late.")
 
 
 class FaultyLLM:
     """Implements generation.llm.base.LLM around another model.
 
-    What befalls a request follows from `seed` and its key alone, whatever the concurrency; so a dialogue that is lost here is
-    lost again when its run is resumed. An attempt that fails is made again up to `retries` times, as a client does it: the
-    model is unreachable for a request with a chance of (error + timeout) ** (retries + 1). A slow answer takes `slow_s`
-    seconds longer, and an attempt that times out has taken as long. `roles` are those whose requests are struck; None: all.
+    The faults of a request follow from `seed` and its key alone, whatever the concurrency, so a dialogue that goes
+    unanswered goes unanswered again when its run is resumed. A failed attempt is repeated up to `retries` times, as a
+    client would: a request fails with probability (error + timeout) ** (retries + 1). A slow answer takes `slow_s`
+    seconds longer, and so does an attempt that times out. Faults hit only requests of `roles` (None: all).
 
-    Each fault is noted in the completion's flaws as "injected_<kind>", beside what the parser and the meter find in it.
+    Each fault appears in the completion's flaws as "injected_<kind>", next to what the parser and the meter find.
     """
 
     def __init__(
@@ -52,7 +51,8 @@ class FaultyLLM:
         slow_s: float = 5.0,
         seed: int = 0,
     ) -> None:
-        """Raises UserError for unknown kinds and roles, and for shares that are none or together more than everything."""
+        """Raises UserError for unknown kinds and roles, and for shares that are out of range or add up to more than
+        1."""
         if unknown := set(roles or ()) - set(get_args(Role)):
             raise UserError(f"llm.roles names unknown roles {sorted(unknown)}; roles: {', '.join(get_args(Role))}")
         for name, value in (("retries", retries), ("slow_s", slow_s)):
@@ -73,7 +73,8 @@ class FaultyLLM:
         return f"{self.inner.name} with faults"
 
     async def complete(self, request: Request) -> Completion:
-        """The inner model's answer, or a fault instead of it. Raises LLMError after all attempts, and what the inner one raises."""
+        """The inner model's answer, possibly broken. Raises LLMError after all attempts, and whatever the inner model
+        raises."""
         if request.role not in self.roles:
             return await self.inner.complete(request)
         rng = Random(f"{self.seed}/{request.key}/faults")
@@ -83,9 +84,9 @@ class FaultyLLM:
         if rng.random() < self.shares.slow:
             await asyncio.sleep(self.slow_s)
             faults.append("slow")
-        kind = self._breakage(rng)
+        kind = self._draw_breakage(rng)
         if kind and completion.finish_reason != "length":
-            completion = broken(completion, kind, request, rng)
+            completion = break_answer(completion, kind, request, rng)
             faults.append(kind)
         return replace(completion, flaws=(*completion.flaws, *(f"injected_{fault}" for fault in faults)))
 
@@ -93,7 +94,7 @@ class FaultyLLM:
         await self.inner.close()
 
     async def _failures(self, request: Request, rng: Random) -> list[str]:
-        """What went wrong before an attempt succeeded. Raises LLMError where none did."""
+        """The failed attempts before one succeeds. Raises LLMError if all of them fail."""
         failures: list[str] = []
         while len(failures) <= self.retries:
             drawn = rng.random()
@@ -104,10 +105,10 @@ class FaultyLLM:
                 await asyncio.sleep(self.slow_s)
             else:
                 return failures
-        what = "HTTP 503" if failures[-1] == "error" else "no answer in time"
-        raise LLMError(f"{request.key}: injected: {what} (tried {len(failures)} times)")
+        problem = "HTTP 503" if failures[-1] == "error" else "no answer in time"
+        raise LLMError(f"{request.key}: injected: {problem} (tried {len(failures)} times)")
 
-    def _breakage(self, rng: Random) -> Breakage | None:
+    def _draw_breakage(self, rng: Random) -> Breakage | None:
         drawn = rng.random()
         ends = itertools.accumulate(getattr(self.shares, kind) for kind in BREAKAGES)
         return next((kind for kind, end in zip(BREAKAGES, ends, strict=True) if drawn < end), None)

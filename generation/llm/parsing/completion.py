@@ -1,4 +1,4 @@
-"""An OpenAI-compatible server's reply -> a completion, whatever dialect of reasoning and tool calls the server speaks."""
+"""Parses an OpenAI-compatible server's reply into a completion, whatever its dialect of reasoning and tool calls."""
 
 from __future__ import annotations
 
@@ -18,15 +18,18 @@ _EMPTY_THINKING = re.compile(r"\s*(?:<think>\s*)?</think>")
 
 
 def parse_completion(body: Any, seconds: float, tools: Sequence[ToolSpec] = ()) -> Completion:
-    """The first choice of a chat completion in answer to a request with `tools`. Raises ValueError if `body` is none.
+    """The first choice of a chat completion that answers a request with `tools`.
 
-    What the server left in the text is parsed here: thinking, harmony's channels and, if there were `tools`, calls. `flaws`
-    says whether something had to be "repaired" (markup, names, arguments that were nearly JSON) and whether the thinking was
-    "unclosed": then all is thinking, and there is no answer. Arguments that cannot be repaired stay as the model wrote them.
+    Parses what the server left in the text: thinking, harmony's channels and, if the request had `tools`, tool calls.
+    `flaws` contains "repaired" if something had to be fixed (markup, names, arguments that were almost JSON), and
+    "unclosed" if the thinking never ended, so that everything is thinking and the answer is empty. Arguments beyond
+    repair stay as written.
+
+    Raises ValueError if `body` is not a chat completion.
     """
     try:
         choice, usage = body["choices"][0], body.get("usage") or {}
-        parsed = _Reply(choice["message"], tools)
+        parsed = _MessageParser(choice["message"], tools)
         return Completion(
             message=AssistantMessage(
                 content=parsed.content.strip(),
@@ -45,15 +48,15 @@ def parse_completion(body: Any, seconds: float, tools: Sequence[ToolSpec] = ()) 
 
 
 def parse_models(body: Any, seconds: float) -> list[str]:
-    """The names in a list of models. Raises ValueError if `body` is none."""
+    """The names in a list of models. Raises ValueError if `body` is not one."""
     try:
         return [str(model["id"]) for model in body["data"]]
     except (LookupError, TypeError) as error:
         raise ValueError(f"not a list of models ({error!r}): {json.dumps(body)[:200]}") from None
 
 
-class _Reply:
-    """A message of the wire, read step by step: what the server parsed, then what it left in the content."""
+class _MessageParser:
+    """Parses a message of the wire format step by step: what the server parsed, then what it left in the content."""
 
     def __init__(self, message: dict[str, Any], tools: Sequence[ToolSpec]) -> None:
         self.tools = tools
@@ -65,19 +68,18 @@ class _Reply:
         self.calls: list[ToolCall] = []
         for call in message.get("tool_calls") or ():
             self._add(call["function"]["name"], call["function"].get("arguments"), call.get("id"))
-        self._part_channels()
-        self._part_thinking()
+        self._split_channels()
+        self._split_thinking()
         if tools and not self.calls:
-            self._take_written_calls()
+            self._extract_written_calls()
 
     def _add(self, name: str, arguments: Any, call_id: str | None = None) -> None:
-        plain = self._name(name)
-        text = self._arguments(arguments)
-        call_id = call_id or f"call_{len(self.calls)}"
-        self.calls.append(ToolCall(id=call_id, function=FunctionCall(name=plain, arguments=text)))
+        function = FunctionCall(name=self._name(name), arguments=self._arguments(arguments))
+        self.calls.append(ToolCall(id=call_id or f"call_{len(self.calls)}", function=function))
 
     def _name(self, name: str) -> str:
-        """Harmony's namespace and markup leak into names: "functions.get_member<|channel|>commentary"."""
+        """The name without harmony's namespace and markup, which leak into it:
+        "functions.get_member<|channel|>commentary"."""
         plain = name.partition("<|")[0].strip().removeprefix("functions.")
         last = re.split(r"[.:/]", plain)[-1]
         plain = last if plain not in self.declared and last in self.declared else plain
@@ -86,7 +88,7 @@ class _Reply:
         return plain
 
     def _arguments(self, arguments: Any) -> str:
-        """A JSON object as text, as it was written if it is one."""
+        """The arguments as the text of a JSON object, unchanged if they are one or cannot be repaired."""
         if not isinstance(arguments, str):
             return json.dumps({} if arguments is None else arguments, ensure_ascii=False)
         if not arguments.strip():
@@ -95,62 +97,64 @@ class _Reply:
             value = json.loads(arguments)
             if isinstance(value, dict):
                 return arguments
-            mended = first_json(value, dict, partial=False) if isinstance(value, str) else None  # encoded twice
+            repaired = first_json(value, dict, partial=False) if isinstance(value, str) else None  # encoded twice
         except RecursionError:
             return arguments
         except ValueError:
-            mended = self._first(arguments)
-        if mended is None:
+            repaired = self._repaired_object(arguments)
+        if repaired is None:
             return arguments
         self.flaws.append(REPAIRED)
-        return json.dumps(mended, ensure_ascii=False)
+        return json.dumps(repaired, ensure_ascii=False)
 
-    def _first(self, text: str) -> dict[str, Any] | None:
+    def _repaired_object(self, text: str) -> dict[str, Any] | None:
         try:
             return dict(first_json(text, dict, partial=False))
         except ValueError:
             return None
 
-    def _part_channels(self) -> None:
-        """Harmony's channels, where the server left them in the content."""
-        spoken = harmony(self.content)
-        if spoken is None:
+    def _split_channels(self) -> None:
+        """Split harmony's channels, where the server left them in the content."""
+        channels = harmony(self.content)
+        if channels is None:
             return
         self.flaws.append(REPAIRED)
-        self.reasoning = "\n\n".join(filter(None, (self.reasoning.strip(), *spoken.reasoning)))
-        self.content = "\n\n".join(spoken.content)
-        for recipient, body in spoken.calls:
+        self.reasoning = "\n\n".join(filter(None, (self.reasoning.strip(), *channels.reasoning)))
+        self.content = "\n\n".join(channels.content)
+        for recipient, body in channels.calls:
             if self.tools:
                 self._add(recipient, body)
-            else:  # who was offered no tools has addressed his answer wrongly
+            else:  # without tools this is the answer, sent to a wrong recipient
                 self.content = f"{self.content}\n\n{body}".strip()
         if not self.content and not self.calls:
             self.flaws.append(UNCLOSED)
 
-    def _part_thinking(self) -> None:
-        """Thinking in the content, where the server has no parser for it; its opening tag is often left in the prompt."""
+    def _split_thinking(self) -> None:
+        """Split thinking from the content, where the server has no parser for it; the prompt often holds the opening
+        tag."""
         if self.reasoning:
-            if found := _EMPTY_THINKING.match(self.content):
-                self.content = self.content[found.end() :]
+            if empty := _EMPTY_THINKING.match(self.content):
+                self.content = self.content[empty.end() :]
             return
         for opening, closing in _THINKING:
             before, closed, after = self.content.partition(closing)
-            words, opened, thinking = before.partition(opening)
+            text, opened, thinking = before.partition(opening)
             if closed:
-                self.reasoning = thinking if opened else words
-                self.content = f"{words}\n{after}" if opened else after
-            elif opened and not words.strip():
+                self.reasoning = thinking if opened else text
+                self.content = f"{text}\n{after}" if opened else after
+            elif opened and not text.strip():
                 self.reasoning, self.content = thinking, ""
                 self.flaws.append(UNCLOSED)
 
-    def _take_written_calls(self) -> None:
-        """Calls in the markup of the model's family, where the server has no parser for it or its parser gave up."""
+    def _extract_written_calls(self) -> None:
+        """Extract calls written in the markup of the model's family, where the server has no parser or its parser
+        failed."""
         self.content, calls = written_calls(self.content, self.tools)
         if not self.content and not calls:
-            # Qwen3 sometimes calls without having closed its thinking, which then ends with the call.
-            words, late = written_calls(self.reasoning, self.tools)
-            if late and self.reasoning.strip().startswith(words):
-                self.reasoning, calls = words, late
+            # Qwen3 sometimes calls a tool without closing its thinking, which then ends with the call.
+            thinking, final_calls = written_calls(self.reasoning, self.tools)
+            if final_calls and self.reasoning.strip().startswith(thinking):
+                self.reasoning, calls = thinking, final_calls
                 self.flaws.append(UNCLOSED)
         for call in calls:
             self._add(call.name, call.arguments)
@@ -159,7 +163,7 @@ class _Reply:
 
 
 def _text(content: Any) -> str:
-    """Content is text, or a list of parts with text in them."""
+    """The text of content, which is a string or a list of parts."""
     if isinstance(content, list):
         return "".join(part.get("text") or "" for part in content)
     return content or ""

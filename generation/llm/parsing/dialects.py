@@ -1,7 +1,7 @@
-"""What models write where their server does not parse it: harmony's channels, and tool calls in the markup of each family.
+"""Markup that servers leave in the text: harmony's channels, and the tool calls of each model family.
 
-A server without the right parser, or one whose parser gave up, leaves this markup in the text. It is read as the family's
-own parser would read it; what cannot be read stays in the text, where `markup` finds it.
+A server without the right parser, or one whose parser failed, leaves this markup in the text. It is parsed here as the
+family's own parser would; what cannot be parsed stays in the text, where `markup` finds it.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from core.messages import FunctionCall, ToolSpec
 from generation.llm.parsing.json_text import first_json
 
 Reader = Callable[[str, dict[str, ToolSpec]], Iterator[FunctionCall]]
-"""The calls in what stands between two marks; `declared` are the tools by name. Raises what reading broken text raises."""
+"""(text between two markers, declared tools by name) -> the calls in it. Raises whatever parsing broken text raises."""
 
 _MARKUP = re.compile(
     r"<\|(?:start|end|message|channel|constrain|return|call|python_tag|im_start|im_end|eot_id|eom_id)\|>"
@@ -26,21 +26,21 @@ _MARKUP = re.compile(
 
 
 def markup(text: str) -> str | None:
-    """The first piece of a model's own markup in `text`, which no user should read."""
-    found = _MARKUP.search(text)
-    return found[0] if found else None
+    """The first piece of model markup in `text`, which no user should see; None if it has none."""
+    match = _MARKUP.search(text)
+    return match[0] if match else None
 
 
 @dataclass
-class Spoken:
-    """What a harmony text says on its channels: to the user, to itself, and to tools (recipient, body)."""
+class Channels:
+    """The messages of a harmony text by channel: to the user, to itself, and to tools as (recipient, body)."""
 
     content: list[str] = field(default_factory=list)
     reasoning: list[str] = field(default_factory=list)
     calls: list[tuple[str, str]] = field(default_factory=list)
 
     def add(self, header: str, body: str) -> None:
-        """One message. Words before its header belong to nobody and go to the user."""
+        """File one message. Text before its header belongs to no channel and goes to the user."""
         before = header.partition("<|")[0].strip()
         if not _HEADER.match(before):
             self.content.append(before)
@@ -56,72 +56,74 @@ _CHANNELS = ("analysis", "commentary", "final")
 _HEADER = re.compile(r"(?:assistant\s*)?(?:(?:analysis|commentary|final)\b|$)")
 _RECIPIENT = re.compile(r"\bto=([^\s<]+)")
 _ENDS = re.compile(r"<\|(?:end|return|call)\|>|(?=<\|(?:start|channel)\|>)")
-# Servers that drop special tokens leave "analysisThe user wants …assistantcommentary to=functions.f json{…}assistantfinalDone."
+# Servers that drop special tokens leave "analysisThe user wants …assistantcommentary to=functions.f
+# json{…}assistantfinalDone."
 _BARE = re.compile(r"(?:^|assistant)(analysis|final|commentary(?:\s+to=[\w.\-]+)?(?:\s*(?:json|code)(?=\s*\{))?)")
 _IS_BARE = re.compile(r"analysis(?=.*assistant(?:final|commentary))|commentary\s+to=functions\.", re.S)
 
 
-def harmony(text: str) -> Spoken | None:
-    """The channels of `text`; None if it has none. A call's body stays as it was written."""
+def harmony(text: str) -> Channels | None:
+    """The channels of `text`, or None if it has none. The body of a call stays as written."""
     text = text.strip()
     if _IS_BARE.match(text):
         text = _BARE.sub(r"<|channel|>\1<|message|>", text)
     header, *pieces = text.split("<|message|>")
     if not pieces:
         return None
-    spoken = Spoken()
+    channels = Channels()
     for piece in pieces:
         body, ended, after = piece, _ENDS.search(piece), ""
         if ended:
             body, after = piece[: ended.start()], piece[ended.end() :]
-        spoken.add(header, body)
+        channels.add(header, body)
         header = after
     if rest := header.partition("<|")[0].strip():
-        spoken.content.append(rest)
-    return spoken
+        channels.content.append(rest)
+    return channels
 
 
 def written_calls(text: str, tools: Sequence[ToolSpec]) -> tuple[str, list[FunctionCall]]:
-    """(the text around the calls, the calls) of whichever family's markup stands in `text`; calls that cannot be read stay."""
+    """(the text around the calls, the calls), in any family's markup. Calls that cannot be parsed stay in the text."""
     calls: list[FunctionCall] = []
     declared = {tool.name: tool for tool in tools}
 
-    def take(read: Reader, found: re.Match[str]) -> str:
+    def extract(read: Reader, match: re.Match[str]) -> str:
         try:
-            taken = list(read(found[1], declared))
+            parsed = list(read(match[1], declared))
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-            taken = []
-        calls.extend(taken)
-        return "" if taken else found[0]
+            parsed = []
+        calls.extend(parsed)
+        return "" if parsed else match[0]
 
     for pattern, read in _FAMILIES:
-        text = pattern.sub(partial(take, read), text)
+        text = pattern.sub(partial(extract, read), text)
     return (_WRAPPERS.sub("", text) if calls else text).strip(), calls
 
 
 def _hermes(body: str, declared: dict[str, ToolSpec]) -> Iterator[FunctionCall]:
     """{"name": …, "arguments": {…}} between tags, or Qwen-coder's XML."""
     if "<function=" in body:
-        for found in _FUNCTION.finditer(body):
-            yield from _xml(found[1], declared)
+        for function in _FUNCTION.finditer(body):
+            yield from _xml(function[1], declared)
     else:
         yield _json_call(first_json(body, dict, partial=False))
 
 
 def _xml(body: str, declared: dict[str, ToolSpec]) -> Iterator[FunctionCall]:
-    """`name>` and its parameters, each as text; or Llama's way, one JSON object of all."""
+    """`name>` and its parameters, each as text; or, as Llama writes it, one JSON object with all of them."""
     name, _, inner = body.partition(">")
-    given = {found[1].strip(): found[2] for found in _PARAMETER.finditer(inner)}
-    if not given and inner.strip():
+    texts = {parameter[1].strip(): parameter[2] for parameter in _PARAMETER.finditer(inner)}
+    if not texts and inner.strip():
         yield _call(name, first_json(inner, dict, partial=False))
         return
     tool = declared.get(name.strip())
     types = tool.parameters.get("properties", {}) if tool else {}
-    yield _call(name, {key: _typed(value, types.get(key, {})) for key, value in given.items()})
+    yield _call(name, {key: _typed(value, types.get(key, {})) for key, value in texts.items()})
 
 
 def _typed(text: str, schema: dict[str, Any]) -> Any:
-    """A parameter's text as the type that its schema names; a string where it names none and the text is no JSON."""
+    """A parameter's text as the type that its schema declares; a string if it declares none and the text is not
+    JSON."""
     text = text.removeprefix("\n").removesuffix("\n")
     if schema.get("type") == "string":
         return text
@@ -138,7 +140,7 @@ def _llama(body: str, declared: dict[str, ToolSpec]) -> Iterator[FunctionCall]:
 
 
 def _bare_llama(body: str, declared: dict[str, ToolSpec]) -> Iterator[FunctionCall]:
-    """The same without a tag: only where it is the whole answer and names a tool."""
+    """The same without a tag, only if it is the entire answer and names a declared tool."""
     call = _json_call(json.loads(body))
     if call.name in declared:
         yield call

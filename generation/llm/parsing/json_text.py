@@ -1,7 +1,8 @@
-"""JSON out of a model's text: fenced, surrounded by prose, or bare; broken JSON is repaired where nothing better stands there.
+"""Finds JSON in a model's text, whether fenced, surrounded by prose or bare.
 
-What stands in the text as JSON is taken as it is. Only where nothing of the wanted kind does, that which was clearly meant as
-JSON is repaired: single quotes, Python's literals, trailing commas, comments, missing quotes and brackets, NaN. Prose never is.
+Valid JSON is taken as it is. Only if the text has none of the wanted kind, what was clearly meant as JSON is repaired:
+single quotes, Python literals, trailing commas, comments, missing quotes and brackets, NaN. Prose is never repaired
+into JSON.
 """
 
 from __future__ import annotations
@@ -14,38 +15,41 @@ from typing import Any, Never, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from generation.llm.parsing.repair import LONGEST, Found, is_meant, repaired
+from generation.llm.parsing.repair import MAX_BROKEN_LENGTH, JsonSpan, looks_like_json, repaired
 
 M = TypeVar("M", bound=BaseModel)
 
-MOST_TRIES = 2_000
-"""Brackets in one text with which no JSON begins: each costs a look at all lines before it."""
+MAX_ATTEMPTS = 2_000
+"""Opening brackets per text that may turn out not to start JSON: each one costs a scan of all lines before it."""
 
 _OPENING = re.compile(r"[\[{]")
 
 
 def first_json(text: str, kind: type[dict[str, Any]] | type[list[Any]], partial: bool = True) -> Any:
-    """The first JSON object (kind=dict) or array (kind=list) in `text` that stands in no other; else the first that can be
-    repaired, and only if it is whole unless `partial`. Raises ValueError that shows the text's beginning where there is none,
-    or where no file could hold it."""
-    for found in _strict_first(text, partial):
-        if isinstance(found.value, kind):
-            return _writable(found.value)
+    """The first outermost JSON object (kind=dict) or array (kind=list) in `text`, else the first that can be repaired;
+    without `partial`, only a complete one is repaired.
+
+    Raises ValueError that quotes the start of the text if it has none, and for values that cannot be written as UTF-8
+    JSON.
+    """
+    for span in _valid_first(text, partial):
+        if isinstance(span.value, kind):
+            return _checked_writable(span.value)
     raise ValueError(f"expected a JSON {'object' if kind is dict else 'array'}, got: {text[:120]!r}")
 
 
 def first_records(text: str) -> list[dict[str, Any]]:
-    """The first JSON array of objects in `text`, also where it stands in an object. Of an array that breaks off, the objects
-    that are whole. Raises ValueError as `first_json` does."""
-    for found in _strict_first(text):
-        for array in _arrays(found.value):
+    """The first JSON array of objects in `text`, even inside an object; of a truncated array, its complete objects.
+    Raises ValueError as `first_json` does."""
+    for span in _valid_first(text):
+        for array in _arrays(span.value):
             if array and all(isinstance(item, dict) for item in array):
-                return list(_writable(array))
+                return list(_checked_writable(array))
     raise ValueError(f"expected a JSON array of objects, got: {text[:120]!r}")
 
 
 def read_answer(text: str, model: type[M]) -> M:
-    """The first JSON object in `text` as `model`. Raises ValueError that says what is wrong with it."""
+    """The first JSON object in `text` as `model`. Raises ValueError with the first problem."""
     try:
         return model.model_validate(first_json(text, dict))
     except ValidationError as error:
@@ -54,55 +58,57 @@ def read_answer(text: str, model: type[M]) -> M:
 
 
 def needs_repair(text: str) -> bool:
-    """Whether what these readers find in `text` is repaired: it holds broken JSON, and whole JSON only as notes [1] hold it."""
-    found = list(_outermost(text))
-    whole = [item.value for item in found if not item.repaired]
-    notes = all(isinstance(value, list) and all(isinstance(item, int) for item in value) for value in whole)
-    return notes and any(item.repaired and item.value for item in found)
+    """Whether the JSON that these functions find in `text` is repaired: the text has broken JSON, and no valid JSON
+    apart from references such as [1]."""
+    spans = list(_outermost(text))
+    valid = [span.value for span in spans if not span.repaired]
+    only_references = all(isinstance(value, list) and all(isinstance(item, int) for item in value) for value in valid)
+    return only_references and any(span.repaired and span.value for span in spans)
 
 
-def _strict_first(text: str, partial: bool = True) -> list[Found]:
-    return sorted(_outermost(text, partial), key=lambda found: found.repaired)
+def _valid_first(text: str, partial: bool = True) -> list[JsonSpan]:
+    return sorted(_outermost(text, partial), key=lambda span: span.repaired)
 
 
-def _outermost(text: str, partial: bool = True) -> Iterator[Found]:
-    """The JSON values in `text` that stand in no other, whole or repaired, in order. What stands within a broken one is part
-    of it, not an answer of its own."""
-    decoder = json.JSONDecoder(parse_constant=_refuse)
-    position, tries, allowed = 0, MOST_TRIES, LONGEST
-    while tries and (opening := _OPENING.search(text, position)):
+def _outermost(text: str, partial: bool = True) -> Iterator[JsonSpan]:
+    """The outermost JSON values in `text`, valid or repaired, in order. Values inside a broken one are part of it, not
+    answers in their own right."""
+    decoder = json.JSONDecoder(parse_constant=_reject_constant)
+    position, attempts, budget = 0, MAX_ATTEMPTS, MAX_BROKEN_LENGTH
+    while attempts and (opening := _OPENING.search(text, position)):
         start = opening.start()
         position = start + 1
         try:
             value, position = decoder.raw_decode(text, start)
-            yield Found(value, position)
+            yield JsonSpan(value, position)
         except RecursionError:
-            return  # thousands of brackets: to try them one by one would hold the event loop for minutes
+            return  # thousands of brackets: trying them one by one would block the event loop for minutes
         except ValueError:
-            tries -= 1
-            if is_meant(text, start):
-                found = repaired(text, start, allowed, partial)
-                allowed -= max(found.end - start, LONGEST // 50)
-                position = found.end
-                yield found
+            attempts -= 1
+            if looks_like_json(text, start):
+                span = repaired(text, start, budget, partial)
+                budget -= max(span.end - start, MAX_BROKEN_LENGTH // 50)
+                position = span.end
+                yield span
 
 
 def _arrays(value: Any) -> Iterator[list[Any]]:
-    """`value` and what stands in it, as far as they are arrays; the outer ones first."""
-    waiting = deque([value])
-    while waiting:
-        value = waiting.popleft()
+    """The arrays in `value`, itself included, the outer ones first."""
+    queue = deque([value])
+    while queue:
+        value = queue.popleft()
         if isinstance(value, list):
             yield value
-        waiting.extend(value.values() if isinstance(value, dict) else value if isinstance(value, list) else ())
+        queue.extend(value.values() if isinstance(value, dict) else value if isinstance(value, list) else ())
 
 
-def _refuse(constant: str) -> Never:
-    raise ValueError(f"{constant} is no JSON")
+def _reject_constant(constant: str) -> Never:
+    raise ValueError(f"{constant} is not JSON")
 
 
-def _writable(value: Any) -> Any:
-    """Half a surrogate pair, as "\\ud83d", is no UTF-8: UnicodeEncodeError, which is a ValueError; so is an infinite number."""
+def _checked_writable(value: Any) -> Any:
+    """`value`, if it can be written as UTF-8 JSON. Raises ValueError for lone surrogates ("\\ud83d") and infinite
+    numbers."""
     try:
         json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
     except RecursionError:

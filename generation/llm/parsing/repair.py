@@ -1,5 +1,5 @@
-"""Broken JSON -> what was meant. Nothing is made up: where a value is missing there is no repair, and what breaks off is closed
-behind its last whole item."""
+"""Repairs broken JSON without inventing anything: text with a missing value is not repaired, and truncated text is
+closed after its last complete item."""
 
 from __future__ import annotations
 
@@ -10,19 +10,20 @@ from typing import Any
 
 from json_repair.json_parser import JSONParser
 
-LONGEST = 32_000
-"""Characters of broken JSON that one text may hold: reading them takes a second or two at worst."""
-DEEPEST = 64
-"""Brackets within brackets: beyond that a repair takes quadratic time, and no answer is meant so."""
+MAX_BROKEN_LENGTH = 32_000
+"""Characters of broken JSON per text: parsing them takes a second or two at worst."""
+MAX_DEPTH = 64
+"""Nested brackets: beyond that a repair takes quadratic time, and no intended answer is that deep."""
 
 _COMMENTS = r"(?:\s|//[^\n]*\n|\#[^\n]*\n|/\*.{0,500}?\*/)*+"
 _QUOTED = r"""\\?(?:"[^"\n]{0,200}"|'[^'\n]{0,200}'|“[^”\n]{0,200}”)"""
 _KEYED = rf"\{{{_COMMENTS}{_QUOTED}{_COMMENTS}:"
 _BARE = rf"""\{{{_COMMENTS}["']?[A-Za-z_]\w*["']?{_COMMENTS}:"""
-_MEANT = re.compile(rf"{_KEYED}|\[{_COMMENTS}{_KEYED}", re.S)
-"""An object with a quoted name, or an array of such. In prose somebody quotes it; after a colon or a tag it is an answer."""
-_MEANT_ON_ITS_LINE = re.compile(rf"{_BARE}|\[{_COMMENTS}{_BARE}|\[{_COMMENTS}{_QUOTED}{_COMMENTS}(?:[,\]]|$)", re.S)
-_BEFORE, _LINE = ("", "\n", ":", ">", "`", "]", "/"), ("", "\n", ">", "`", "/")
+_QUOTED_KEY = re.compile(rf"{_KEYED}|\[{_COMMENTS}{_KEYED}", re.S)
+"""An object with a quoted key, or an array of such objects. In running prose it is a quotation; after a colon or a tag
+it is an answer."""
+_STARTS_A_LINE = re.compile(rf"{_BARE}|\[{_COMMENTS}{_BARE}|\[{_COMMENTS}{_QUOTED}{_COMMENTS}(?:[,\]]|$)", re.S)
+_BEFORE_QUOTED_KEY, _BEFORE_LINE = ("", "\n", ":", ">", "`", "]", "/"), ("", "\n", ">", "`", "/")
 _BRACKET = re.compile(r"[\[\]{}]")
 _MARK = re.compile(r"""\\.|[\[\]{},"']""", re.S)
 _LITERAL = re.compile(r"(?:true|false|null|None)$", re.I)
@@ -30,53 +31,54 @@ _NOT_A_NUMBER = re.compile(r"[-+]?(?:NaN|Infinity|inf)", re.I)
 
 
 @dataclass(frozen=True)
-class Found:
-    """A JSON value that stands in no other and ends before `end`; None where it is broken beyond repair."""
+class JsonSpan:
+    """An outermost JSON value that ends before `end`; None if it is broken beyond repair."""
 
     value: Any
     end: int
     repaired: bool = False
 
 
-def is_meant(text: str, start: int) -> bool:
-    """Whether what opens at `start` was meant as JSON, and is not prose with a bracket in it."""
+def looks_like_json(text: str, start: int) -> bool:
+    """Whether the bracket at `start` was meant to open JSON, rather than being part of prose."""
     before = text[max(0, start - 100) : start].rstrip(" \t")[-1:]
     return bool(
-        (before in _BEFORE and _MEANT.match(text, start)) or (before in _LINE and _MEANT_ON_ITS_LINE.match(text, start))
+        (before in _BEFORE_QUOTED_KEY and _QUOTED_KEY.match(text, start))
+        or (before in _BEFORE_LINE and _STARTS_A_LINE.match(text, start))
     )
 
 
-def repaired(text: str, start: int, longest: int, partial: bool) -> Found:
-    """What opens at `start`, repaired; the value is None where that would take too long or make something up, and unless
-    `partial` where something must be left out because it is not whole."""
+def repaired(text: str, start: int, max_length: int, partial: bool) -> JsonSpan:
+    """The value that opens at `start`, repaired. It is None if a repair would take too long or invent something and,
+    without `partial`, if an incomplete item would have to be dropped."""
     fence = text.find("\n```", start) if "```" in text[:start] else -1
-    broken = text[start : min(fence if fence >= 0 else len(text), start + longest)]
-    if _depth(broken) > DEEPEST:
-        return Found(None, len(text), repaired=True)
+    broken = text[start : min(fence if fence >= 0 else len(text), start + max_length)]
+    if _depth(broken) > MAX_DEPTH:
+        return JsonSpan(None, len(text), repaired=True)
     try:
         value, end = json.JSONDecoder(strict=False, parse_constant=lambda _: None).raw_decode(broken)
     except ValueError:
-        value, end = _mended(broken, partial)
-    if end >= longest:
-        return Found(None, len(text), repaired=True)
-    return Found(value, start + end, repaired=True)
+        value, end = _repair(broken, partial)
+    if end >= max_length:
+        return JsonSpan(None, len(text), repaired=True)
+    return JsonSpan(value, start + end, repaired=True)
 
 
-def _mended(broken: str, partial: bool) -> tuple[Any, int]:
-    """(the value with which `broken` begins, where it ends); None where a value would have to be made up."""
+def _repair(broken: str, partial: bool) -> tuple[Any, int]:
+    """(the value at the start of `broken`, its end); the value is None if something would have to be invented."""
     parser = JSONParser(broken, None, False)
     try:
         value: Any = parser.parse_json()
-        if parser.index >= len(broken.rstrip()) and (whole := _whole(broken)) != broken:
-            value = JSONParser(whole, None, False).parse_json() if partial else None
+        if parser.index >= len(broken.rstrip()) and (complete := _without_incomplete_item(broken)) != broken:
+            value = JSONParser(complete, None, False).parse_json() if partial else None
     except (ValueError, RecursionError):
         return None, len(broken)
-    missing = _blanks(value) > broken.count('""') + broken.count("''")
+    missing = _empty_strings(value) > broken.count('""') + broken.count("''")
     return None if missing or not value else _without_nan(value, broken), max(parser.index, 1)
 
 
 def _depth(text: str) -> int:
-    """How deep brackets stand in brackets, those in strings counted as well, since broken strings end anywhere."""
+    """The depth of nested brackets, including those in strings, since broken strings may end anywhere."""
     depth = deepest = 0
     for bracket in _BRACKET.findall(text):
         depth = depth + 1 if bracket in "[{" else max(0, depth - 1)
@@ -84,13 +86,13 @@ def _depth(text: str) -> int:
     return deepest
 
 
-def _whole(broken: str) -> str:
-    """`broken`, which ends too early, without its last item if that is not whole: an item of the outermost array that is open,
-    else of the innermost object."""
-    open_at: list[tuple[str, int]] = []  # each open bracket, and where its last item begins
+def _without_incomplete_item(broken: str) -> str:
+    """Truncated text without its last item, if that is incomplete: an item of the outermost open array, else of the
+    innermost object."""
+    open_at: list[tuple[str, int]] = []  # each open bracket, and the start of its last item
     quote = ""
-    for found in _MARK.finditer(broken):
-        mark, at = found[0], found.start()
+    for match in _MARK.finditer(broken):
+        mark, at = match[0], match.start()
         if quote:
             if mark == quote and _after(broken, at + 1) in ",:}]":
                 quote = ""
@@ -104,15 +106,15 @@ def _whole(broken: str) -> str:
             open_at.pop()
     last = broken.rstrip()[-1:]
     if not open_at or (quote and last in "]}"):
-        return broken  # nothing is open, or it is a quote that is missing
+        return broken  # nothing is open, or only a quote is missing
     array = next((i for i, (bracket, _) in enumerate(open_at) if bracket == "["), len(open_at) - 1)
     tail = broken[open_at[-1][1] :].strip(", \n\t")
-    whole = not quote and array == len(open_at) - 1 and (not tail or last in ",]}\"'" or _LITERAL.search(tail))
-    return broken if whole else broken[: open_at[array][1]]
+    complete = not quote and array == len(open_at) - 1 and (not tail or last in ",]}\"'" or _LITERAL.search(tail))
+    return broken if complete else broken[: open_at[array][1]]
 
 
 def _after(text: str, at: int) -> str:
-    """The next character that is no space; "," at the end."""
+    """The next character that is not a space; "," at the end."""
     return text[at : at + 100].lstrip()[:1] or ","
 
 
@@ -120,15 +122,15 @@ def _before(text: str, at: int) -> str:
     return text[max(0, at - 100) : at].rstrip()[-1:] or "{"
 
 
-def _blanks(value: Any) -> int:
-    """How many strings in `value` are empty: what a repair puts where something is missing."""
+def _empty_strings(value: Any) -> int:
+    """The number of empty strings in `value`, which the parser inserts where something is missing."""
     if isinstance(value, dict):
-        return sum((not key) + _blanks(item) for key, item in value.items())
-    return sum(map(_blanks, value)) if isinstance(value, list) else int(value == "")
+        return sum((not key) + _empty_strings(item) for key, item in value.items())
+    return sum(map(_empty_strings, value)) if isinstance(value, list) else int(value == "")
 
 
 def _without_nan(value: Any, broken: str) -> Any:
-    """JSON has no number that is none: null, unless it was quoted."""
+    """`value` with null for NaN and infinities, which JSON lacks, unless they were quoted."""
     if isinstance(value, dict):
         return {key: _without_nan(item, broken) for key, item in value.items()}
     if isinstance(value, list):

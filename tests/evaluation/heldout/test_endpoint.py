@@ -16,7 +16,7 @@ from evaluation.endpoint import Endpoint
 from evaluation.heldout import tasks as heldout_tasks
 from evaluation.metrics.pass_at_k import summarize
 from generation.llm.base import Completion, LLMError, Request
-from generation.llm.transport import Transport
+from generation.llm.transport import RetryPolicy
 from generation.scripted.llm import ScriptedLLM
 from tests.evaluation.helpers.heldout import NOWHERE, Make, hold
 from tests.evaluation.helpers.replay import AnswerPolicy, ReplayServer, call, say
@@ -69,7 +69,7 @@ def test_what_was_lost_to_infrastructure_is_held_later_and_what_was_held_is_not_
     serve: Serve,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(Transport, "_wait_s", lambda *_: 0.0)
+    monkeypatch.setattr(RetryPolicy, "wait_s", lambda *_: 0.0)
     ill = True
 
     def brain(body: dict[str, Any]) -> dict[str, Any]:
@@ -96,7 +96,7 @@ def test_what_was_lost_to_infrastructure_is_held_later_and_what_was_held_is_not_
 def test_a_server_that_never_was_there_is_a_clear_error_and_no_score(
     settings: dict[str, Any], heldout: Make, tmp_path: Path, dead_endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Transport, "_wait_s", lambda *_: 0.0)
+    monkeypatch.setattr(RetryPolicy, "wait_s", lambda *_: 0.0)
     settings |= {"categories": ["unseen_databases"]}
     with pytest.raises(UserError, match=f"no OpenAI-compatible server answers at {dead_endpoint.base_url}"):
         heldout(settings).run(Context(dead_endpoint, 1, NOWHERE), tmp_path)
@@ -188,7 +188,7 @@ def test_a_server_that_fails_every_third_request_changes_nothing(
     serve: Serve,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(Transport, "_wait_s", lambda *_: 0.0)
+    monkeypatch.setattr(RetryPolicy, "wait_s", lambda *_: 0.0)
     count = 0
 
     def healthy(body: dict[str, Any]) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core.schemas import schema_error
-from generation.environments.distortion import Chance, other_name, partial_view, without_column
+from generation.environments.distortion import Chance, other_name, partial_view, replace_column
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers(0, 9) | st.sampled_from(["a", "b"]),
@@ -60,10 +60,10 @@ def test_another_name_is_one_that_somebody_might_have_given(name: str, other: st
 
 def test_a_column_is_taken_out_or_renamed_in_place() -> None:
     rows = [{"a": 1, "b": 2}, "text", {"b": 3}]
-    assert without_column(rows, "a", "A") == [{"A": 1, "b": 2}, "text", {"b": 3}]
-    assert list(without_column(rows, "a", "A")[0]) == ["A", "b"]
-    assert without_column(rows, "b", None) == [{"a": 1}, "text", {}]
-    assert without_column(7, "b", None) == 7
+    assert replace_column(rows, "a", "A") == [{"A": 1, "b": 2}, "text", {"b": 3}]
+    assert list(replace_column(rows, "a", "A")[0]) == ["A", "b"]
+    assert replace_column(rows, "b", None) == [{"a": 1}, "text", {}]
+    assert replace_column(7, "b", None) == 7
 
 
 @given(st.lists(st.text(max_size=5), min_size=1, unique=True), st.integers())

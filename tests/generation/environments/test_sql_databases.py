@@ -26,7 +26,7 @@ def test_bad_databases_and_tools_are_named(tmp_path: Path) -> None:
     shop = build(tmp_path / "shop.sqlite")
     with pytest.raises(UserError, match="the tool bad cannot be used on shop: no such table: gone"):
         SqlDomainEnvironment("shop", shop, (tool("bad", "SELECT * FROM gone WHERE id = :id", id=INTEGER),))
-    with pytest.raises(UserError, match="different names"):
+    with pytest.raises(UserError, match="must be unique"):
         SqlDomainEnvironment("shop", shop, (TOOLS[0], TOOLS[0]))
 
 

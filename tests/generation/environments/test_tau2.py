@@ -75,7 +75,7 @@ class Official:
             return json.dumps({"error": error.message}, ensure_ascii=False)
 
 
-def whole_world(domain: str) -> Tau2DomainEnvironment:
+def complete_domain(domain: str) -> Tau2DomainEnvironment:
     """With what the benchmark's tasks name, which no world of `Tau2EnvironmentFactory` has."""
     of = DOMAINS[domain]
     return Tau2DomainEnvironment(of.seed, tool_specs(of), database(of, whole=True), toolkit(of))
@@ -100,7 +100,7 @@ def first(domain: str, kind: str, **wanted: Any) -> dict[str, Any]:
 @pytest.mark.parametrize("domain", RECORDS)
 async def test_gold_actions_give_the_benchmarks_results_and_database(domain: str) -> None:
     tasks = json.loads(raw_tasks(domain))
-    domain_environment = whole_world(domain)
+    domain_environment = complete_domain(domain)
     called = set()
     for position in SAMPLE[domain]:
         official, environment = Official(domain), domain_environment.open()
@@ -133,7 +133,7 @@ async def test_gold_actions_give_the_benchmarks_results_and_database(domain: str
     ],
 )
 async def test_a_result_reads_as_the_benchmark_has_it(domain: str, name: str, arguments: dict[str, Any]) -> None:
-    result = await whole_world(domain).open().call(name, arguments)
+    result = await complete_domain(domain).open().call(name, arguments)
     expected = await Official(domain).call(name, arguments)
     assert result.content == expected
     assert result.value == (json.loads(expected) if expected[0] in "[{" else expected)
@@ -161,7 +161,7 @@ def named(domain: str) -> tuple[set[str], set[str], set[str]]:
 @pytest.mark.parametrize("domain", RECORDS)
 async def test_nothing_that_a_task_names_can_be_reached(domain: str) -> None:
     users, records, _ = named(domain)
-    raw, environment, whole = raw_database(domain), free(domain), whole_world(domain).open()
+    raw, environment, whole = raw_database(domain), free(domain), complete_domain(domain).open()
     users, records = users & set(raw["users"]), records & set(raw[RECORDS[domain]])
     assert (len(users), len(records)) >= (25, 50), "the shapes find what the tasks name"
     one = "reservation" if domain == "airline" else "order"
@@ -185,7 +185,7 @@ def test_what_is_free_stands_nowhere_in_the_tasks(domain: str) -> None:
 
 
 @pytest.mark.parametrize("domain", RECORDS)
-def test_what_is_free_is_a_whole_world(domain: str) -> None:
+def test_the_free_entities_form_a_complete_domain(domain: str) -> None:
     data, raw, own = database(DOMAINS[domain]), raw_database(domain), RECORDS[domain]
     records = getattr(data, own)
     assert {key for user in data.users.values() for key in getattr(user, own)} == set(records)
@@ -244,7 +244,7 @@ async def test_the_order_in_which_cards_were_got_does_not_count() -> None:
     assert shown[0] != shown[1], "the benchmark shows them in that order"
     assert (one.state_hash(), one.state_diff()) == (other.state_hash(), other.state_diff())
     for state, text in zip(states, shown, strict=True):
-        fork = state._world.open(state.snapshot())
+        fork = state._domain_environment.open(state.snapshot())
         assert (await fork.call("get_user_details", {"user_id": user_id})).content == text
 
 
@@ -405,7 +405,7 @@ def test_a_snapshot_is_the_state(seed: int, steps: int) -> None:
     async def check() -> None:
         environment = free("retail")
         made = await wander(environment, Random(seed), steps)
-        opened = environment._world.open(environment.snapshot())
+        opened = environment._domain_environment.open(environment.snapshot())
         assert opened.state_hash() == environment.state_hash()
         assert opened.state_diff() == environment.state_diff()
         assert opened.snapshot() == environment.snapshot()
@@ -424,9 +424,9 @@ async def test_retracing_sees_another_result() -> None:
     assert not await free("retail").retrace([*made[:-1], (name, arguments, content + " ")])
 
 
-def test_a_snapshot_of_another_world_is_refused() -> None:
+def test_a_snapshot_of_another_domain_is_refused() -> None:
     with pytest.raises(ValueError, match="tau2_retail"):
-        free("retail")._world.open(free("airline").snapshot())
+        free("retail")._domain_environment.open(free("airline").snapshot())
 
 
 # Calls that cannot be made

@@ -1,4 +1,4 @@
-"""Answers of a model to break, and the requests they answer."""
+"""Completions to break, and the requests they answer."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ JUDGED = {"judgment": "valid", "reasoning": 'It\'s all there: "fine".', "bullets
 THOUGHT = "First I look it up."
 
 
-def said(content: str = "", *calls: ToolCall) -> Completion:
+def completion_of(content: str = "", *calls: ToolCall) -> Completion:
     message = AssistantMessage(content=content, reasoning_content=THOUGHT, tool_calls=calls or None)
     return Completion(message, "tool_calls" if calls else "stop", prompt_tokens=20, completion_tokens=7)
 
 
 CALL = ToolCall.make("c0", "get_pet", {"pet_id": 7, "name": "Rex"})
-WORDS, CALLED, IN_JSON = said("Rex is seven."), said("", CALL), said(json.dumps(JUDGED))
+WORDS, CALLED, IN_JSON = completion_of("Rex is seven."), completion_of("", CALL), completion_of(json.dumps(JUDGED))
 
 
 def request(number: int = 0, role: Role = "judge", tools: tuple[ToolSpec, ...] = ()) -> Request:

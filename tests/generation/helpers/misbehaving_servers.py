@@ -1,4 +1,4 @@
-"""In-process OpenAI-compatible servers that misbehave as told, and clients of them."""
+"""In-process OpenAI-compatible servers that misbehave on demand, and clients for them."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def reply(message: dict[str, Any] | None = None, finish_reason: str = "stop") ->
 
 @dataclass
 class Mock:
-    """A server that plays `script` answer by answer, then repeats its last one. `most` is how many it was asked at once."""
+    """A server that plays `script` answer by answer, then repeats the last one. `most` is its peak of concurrent requests."""
 
     script: list[Answer]
     models: tuple[str, ...] = ("tiny",)
@@ -66,14 +66,14 @@ class Mock:
         self.now += 1
         self.most = max(self.most, self.now)
         try:
-            given = answer(self.seen[-1])
-            return await given if inspect.isawaitable(given) else given
+            response = answer(self.seen[-1])
+            return await response if inspect.isawaitable(response) else response
         finally:
             self.now -= 1
 
     @property
     def dialogues(self) -> list[str]:
-        """Who asked, by the first message (`said`)."""
+        """The dialogue of each request, by its first message (`request_of`)."""
         return [str(body["messages"][0]["content"]) for body in self.seen]
 
     async def list_models(self, request: web.Request) -> web.Response:
@@ -82,7 +82,7 @@ class Mock:
 
 @asynccontextmanager
 async def serving(*script: Answer, models: tuple[str, ...] = ("tiny",), port: int = 0) -> AsyncIterator[Mock]:
-    """A server at `port` (0: any), gone with every open connection at the end."""
+    """A server at `port` (0: any); on exit it closes every open connection."""
     mock = Mock(list(script) or [lambda _: reply()], models)
     app = web.Application()
     app.add_routes([web.post("/v1/chat/completions", mock.chat), web.get("/v1/models", mock.list_models)])
@@ -111,7 +111,7 @@ def status(code: int, text: str = "no", **headers: str) -> Answer:
 
 
 def slow(seconds: float) -> Answer:
-    """Answers after a while."""
+    """Answers after `seconds`."""
 
     async def answer(_: dict[str, Any]) -> web.Response:
         await asyncio.sleep(seconds)
@@ -120,7 +120,7 @@ def slow(seconds: float) -> Answer:
     return answer
 
 
-def said(dialogue: str, turn: int = 0, **changes: Any) -> Request:
-    """A request of that dialogue, which the server can tell by its first message."""
+def request_of(dialogue: str, turn: int = 0, **changes: Any) -> Request:
+    """A request of that dialogue, which the server recognises by its first message."""
     key = f"{dialogue}/agent/{turn}"
     return replace(REQUEST, messages=(UserMessage(content=dialogue),), affinity=dialogue, key=key, **changes)

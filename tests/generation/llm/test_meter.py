@@ -1,4 +1,4 @@
-"""The meter: every answer counted, bad ones asked for again, what was wrong with them kept."""
+"""The meter counts every answer, retries unusable ones and records their flaws."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ REQUEST = Request(role="judge", messages=(), key="k", affinity="d", context=Judg
 
 
 @dataclass
-class Playing:
-    """Answers with one completion after the other."""
+class Replay:
+    """Plays back a list of completions."""
 
     completions: list[Completion]
     requests: list[Request] = field(default_factory=list)
-    name: str = "playing"
+    name: str = "replay"
 
     async def complete(self, request: Request) -> Completion:
         self.requests.append(request)
@@ -32,7 +32,7 @@ class Playing:
     async def close(self) -> None: ...
 
 
-def said(text: str, finish_reason: str = "stop", *flaws: str) -> Completion:
+def completion_of(text: str, finish_reason: str = "stop", *flaws: str) -> Completion:
     return Completion(AssistantMessage(content=text), finish_reason, 10, 3, flaws)
 
 
@@ -45,11 +45,12 @@ async def read(completion: Completion) -> int:
     return int(value["n"])
 
 
-async def ask(*completions: Completion, request: Request = REQUEST) -> tuple[int | str, dict[str, int], Playing]:
-    llm = Playing(list(completions))
+async def run_meter(*completions: Completion, request: Request = REQUEST) -> tuple[int | str, dict[str, int], Replay]:
+    """(the answer or the error's text, flaws, the model with its requests)."""
+    llm = Replay(list(completions))
     meter = Meter(llm)
     try:
-        answer: int | str = await meter.ask(
+        answer: int | str = await meter.request(
             lambda attempt, complaint: replace(request, key=f"k/{attempt}/{complaint}"), read, len(completions)
         )
     except UnusableAnswerError as error:
@@ -63,56 +64,54 @@ async def ask(*completions: Completion, request: Request = REQUEST) -> tuple[int
 @pytest.mark.parametrize(
     ("first", "flaws"),
     [
-        (said("no braces"), {"judge/malformed": 1}),
-        (said('{"m": 1}'), {"judge/malformed": 1}),
-        (said('{"m": 1,}'), {"judge/malformed": 1}),
-        (said('{"n": 9}'), {}),
-        (said('{"n": 9,}'), {"judge/repaired": 1}),
-        (said(""), {"judge/empty": 1}),
-        (said(" \n"), {"judge/empty": 1}),
-        (said("", "length"), {"judge/truncated": 1}),
-        (said('{"n": ', "length"), {"judge/truncated": 1}),
-        (said('{"n": 3} and so on', "length"), {"judge/truncated": 1}),
-        (said("", "stop", "unclosed"), {"judge/unclosed": 1, "judge/empty": 1}),
+        (completion_of("no braces"), {"judge/malformed": 1}),
+        (completion_of('{"m": 1}'), {"judge/malformed": 1}),
+        (completion_of('{"m": 1,}'), {"judge/malformed": 1}),
+        (completion_of('{"n": 9}'), {}),
+        (completion_of('{"n": 9,}'), {"judge/repaired": 1}),
+        (completion_of(""), {"judge/empty": 1}),
+        (completion_of(" \n"), {"judge/empty": 1}),
+        (completion_of("", "length"), {"judge/truncated": 1}),
+        (completion_of('{"n": ', "length"), {"judge/truncated": 1}),
+        (completion_of('{"n": 3} and so on', "length"), {"judge/truncated": 1}),
+        (completion_of("", "stop", "unclosed"), {"judge/unclosed": 1, "judge/empty": 1}),
     ],
 )
-async def test_a_bad_answer_is_counted_by_its_kind_and_asked_for_again(
-    first: Completion, flaws: dict[str, int]
-) -> None:
-    answer, counted, llm = await ask(first, said('{"n": 3}'))
+async def test_an_unusable_answer_is_counted_by_its_kind_and_retried(first: Completion, flaws: dict[str, int]) -> None:
+    answer, counted, llm = await run_meter(first, completion_of('{"n": 3}'))
     assert (answer, counted, len(llm.requests)) == (3, flaws, 2)
 
 
 @pytest.mark.parametrize(
     ("only", "flaws"),
     [
-        (said('{"n": 3}'), {}),
-        (said('{"n": 3,}'), {"judge/repaired": 1}),
-        (said("{'n': 3}"), {"judge/repaired": 1}),
-        (said('{"n": 3,}', "stop", "repaired"), {"judge/repaired": 1}),
+        (completion_of('{"n": 3}'), {}),
+        (completion_of('{"n": 3,}'), {"judge/repaired": 1}),
+        (completion_of("{'n': 3}"), {"judge/repaired": 1}),
+        (completion_of('{"n": 3,}', "stop", "repaired"), {"judge/repaired": 1}),
     ],
 )
-async def test_an_answer_that_can_be_read_is_taken_and_what_was_mended_counted(
-    only: Completion, flaws: dict[str, int]
-) -> None:
-    answer, counted, llm = await ask(only)
+async def test_a_readable_answer_is_accepted_and_its_repair_counted(only: Completion, flaws: dict[str, int]) -> None:
+    answer, counted, llm = await run_meter(only)
     assert (answer, counted, len(llm.requests)) == (3, flaws, 1)
 
 
-async def test_who_answers_in_words_may_write_braces() -> None:
-    answer, counted, _ = await ask(said('{"n": 3,}'), request=replace(REQUEST, tools=(TOOL,)))
+async def test_answers_in_prose_may_contain_braces() -> None:
+    answer, counted, _ = await run_meter(completion_of('{"n": 3,}'), request=replace(REQUEST, tools=(TOOL,)))
     assert (answer, counted) == (3, {})
 
 
-async def test_a_call_without_words_is_not_empty() -> None:
-    llm = Playing([Completion(AssistantMessage(tool_calls=(ToolCall.make("c", "get", {}),)))])
+async def test_a_tool_call_without_text_is_not_empty() -> None:
+    llm = Replay([Completion(AssistantMessage(tool_calls=(ToolCall.make("c", "get", {}),)))])
     meter = Meter(llm)
     await meter.complete(REQUEST)
     assert meter.usage.flaws == {}
 
 
-async def test_attempts_are_bounded_and_every_complaint_is_kept_once() -> None:
-    answer, counted, llm = await ask(said('{"m": 1}'), said('{"n": 9}'), said('{"m": 1}'), said("", "length"))
+async def test_attempts_are_bounded_and_every_complaint_is_listed_once() -> None:
+    answer, counted, llm = await run_meter(
+        completion_of('{"m": 1}'), completion_of('{"n": 9}'), completion_of('{"m": 1}'), completion_of("", "length")
+    )
     assert isinstance(answer, str)
     assert answer.startswith(
         "judge: nothing usable in 4 attempts: n is missing; n is too large; the answer was cut off by the token limit"
@@ -120,16 +119,16 @@ async def test_attempts_are_bounded_and_every_complaint_is_kept_once() -> None:
     assert counted == {"judge/malformed": 2, "judge/truncated": 1}
     keys = [request.key for request in llm.requests]
     assert keys == ["k/0/", "k/1/n is missing", "k/2/n is too large", "k/3/n is missing"], (
-        "each sees the last complaint"
+        "each request contains the last complaint"
     )
 
 
-async def test_a_model_that_cannot_be_asked_is_no_bad_answer() -> None:
-    class Dead(Playing):
+async def test_an_unreachable_model_is_not_a_bad_answer() -> None:
+    class Dead(Replay):
         async def complete(self, request: Request) -> Completion:
             raise LLMError("gone")
 
     meter = Meter(Dead([]))
     with pytest.raises(LLMError):
-        await meter.ask(lambda attempt, complaint: REQUEST, read, 3)
+        await meter.request(lambda attempt, complaint: REQUEST, read, 3)
     assert meter.usage.requests == 0

@@ -1,4 +1,4 @@
-"""Several servers that die, refuse, lag and come back in the middle of a run: nothing is lost and no limit exceeded."""
+"""Several servers that die, refuse, lag and come back during a run: no request fails and no limit is exceeded."""
 
 from __future__ import annotations
 
@@ -6,10 +6,12 @@ import asyncio
 import contextlib
 import itertools
 import pickle
+import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import AsyncExitStack
 from dataclasses import replace
+from email.utils import formatdate
 from typing import Any
 
 import pytest
@@ -22,8 +24,8 @@ from core.serving import free_ports
 from core.settings import UserError
 from generation.llm.base import LLMError
 from generation.llm.openai import OpenAILLM
-from generation.llm.replicas import DrainedError, Limits, Replica, rendezvous
-from tests.generation.helpers.misbehaving_servers import REQUEST, Mock, client, reply, said, serving, slow, status
+from generation.llm.replicas import Limits, Replica, ReplicaDownError, rendezvous
+from tests.generation.helpers.misbehaving_servers import REQUEST, Mock, client, reply, request_of, serving, slow, status
 
 CALLS = 6
 
@@ -35,50 +37,50 @@ def quick_probes(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @contextlib.asynccontextmanager
-async def fleet(count: int, *script: Any) -> AsyncIterator[list[Mock]]:
+async def servers(count: int, *script: Any) -> AsyncIterator[list[Mock]]:
     async with AsyncExitStack() as stack:
         yield [await stack.enter_async_context(serving(*script)) for _ in range(count)]
 
 
-async def dialogues(llm: OpenAILLM, names: Iterable[str], calls: int = CALLS) -> Counter[str]:
-    """All at once, each a chain of calls; how many answers each got."""
-    got: Counter[str] = Counter()
+async def run_dialogues(llm: OpenAILLM, names: Iterable[str], calls: int = CALLS) -> Counter[str]:
+    """Run all dialogues at once, each a chain of calls. Returns the number of answers of each."""
+    answers: Counter[str] = Counter()
 
     async def one(name: str) -> None:
         for turn in range(calls):
-            await llm.complete(said(name, turn))
-            got[name] += 1
+            await llm.complete(request_of(name, turn))
+            answers[name] += 1
 
     await asyncio.gather(*map(one, names))
-    return got
+    return answers
 
 
 def names(count: int) -> list[str]:
     return [f"d{i}" for i in range(count)]
 
 
-async def until(holds: Callable[[], bool]) -> None:
-    """Wait for what other tasks do."""
-    while not holds():  # noqa: ASYNC110
+async def until(condition: Callable[[], bool]) -> None:
+    """Wait until other tasks make the condition true."""
+    while not condition():  # noqa: ASYNC110
         await asyncio.sleep(0.002)
 
 
-async def test_a_dialogue_keeps_to_its_replica() -> None:
-    async with fleet(3) as mocks, client(*(mock.url for mock in mocks)) as llm:
+async def test_a_dialogue_sticks_to_its_replica() -> None:
+    async with servers(3) as mocks, client(*(mock.url for mock in mocks)) as llm:
         for turn, name in itertools.product(range(3), names(60)):
-            await llm.complete(said(name, turn))
+            await llm.complete(request_of(name, turn))
     homes = [set(mock.dialogues) for mock in mocks]
     assert sum(map(len, homes)) == 60, "each dialogue at one replica only"
     assert all(len(home) >= 8 for home in homes), "and the dialogues spread"
 
 
-async def test_a_replica_that_dies_in_the_middle_loses_nothing_and_is_taken_back(
+async def test_a_replica_that_dies_during_a_run_loses_no_request_and_is_used_again_once_up(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    async with fleet(2, slow(0.01)) as (a, b), AsyncExitStack() as mortal:
+    async with servers(2, slow(0.01)) as (a, b), AsyncExitStack() as mortal:
         c = await mortal.enter_async_context(serving(slow(0.01)))
         async with client(a.url, b.url, c.url, backoff_s=0.005) as llm:
-            running = asyncio.create_task(dialogues(llm, names(60)))
+            running = asyncio.create_task(run_dialogues(llm, names(60)))
             await until(lambda: len(c.seen) >= 40)
             await mortal.aclose()
             assert await running == dict.fromkeys(names(60), CALLS)
@@ -90,7 +92,7 @@ async def test_a_replica_that_dies_in_the_middle_loses_nothing_and_is_taken_back
             again = await mortal.enter_async_context(serving(slow(0.01), port=port))
             await until(lambda: f"{c.url} answers again" in caplog.text)
             fresh = [f"later{i}" for i in range(60)]
-            assert await dialogues(llm, fresh, 2) == dict.fromkeys(fresh, 2)
+            assert await run_dialogues(llm, fresh, 2) == dict.fromkeys(fresh, 2)
     assert set(again.dialogues) & set(fresh)
     assert not set(again.dialogues) & moved, "a dialogue that moved stays where its prefix is now"
     for mock in (a, b):
@@ -100,33 +102,37 @@ async def test_a_replica_that_dies_in_the_middle_loses_nothing_and_is_taken_back
     assert set(homes.values()) == {1}, "and it moved to one server only"
 
 
-async def test_a_server_that_never_stood_costs_no_attempt(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_server_that_was_never_up_costs_no_attempt(caplog: pytest.LogCaptureFixture) -> None:
     dead = f"http://127.0.0.1:{free_ports(1)[0]}/v1"
     async with serving() as mock, client(dead, mock.url, retries=0) as llm:
-        assert await dialogues(llm, names(20), 1) == dict.fromkeys(names(20), 1)
+        assert await run_dialogues(llm, names(20), 1) == dict.fromkeys(names(20), 1)
     assert len(mock.seen) == 20
     assert caplog.text.count("is left out") == 1
 
 
-async def test_a_replica_that_only_fails_is_drained_as_long_as_another_stands(
+async def test_a_replica_that_only_fails_is_taken_down_while_another_is_up(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    async with serving() as well, serving(status(500, "engine is dead")) as ill, client(well.url, ill.url) as llm:
+    async with (
+        serving() as healthy,
+        serving(status(500, "engine is dead")) as failing,
+        client(healthy.url, failing.url) as llm,
+    ):
         for name in names(40):
-            await llm.complete(said(name))
-    assert len(well.seen) == 40
-    assert 3 <= len(ill.seen) <= 12, "three failures, and one more each time that it claimed to be there"
+            await llm.complete(request_of(name))
+    assert len(healthy.seen) == 40
+    assert 3 <= len(failing.seen) <= 12, "three failures, and one more each time that it answered a probe"
     assert "engine is dead" in caplog.text
 
 
-async def test_the_last_replica_is_not_drained_for_failing() -> None:
+async def test_the_last_replica_is_not_taken_down_for_failing() -> None:
     async with serving(*[status(500)] * 5, lambda _: reply()) as mock, client(mock.url, retries=5) as llm:
         await llm.complete(REQUEST)
     assert len(mock.seen) == 6
 
 
 def crowded(most: int, seconds: float, **headers: str) -> tuple[Any, dict[str, int]]:
-    """A server's rule: more than `most` at once get 429. And what it counted."""
+    """A server that answers 429 to more than `most` requests at once, and its counts."""
     count = {"now": 0, "refused": 0}
 
     async def answer(_: dict[str, Any]) -> web.Response:
@@ -143,13 +149,13 @@ def crowded(most: int, seconds: float, **headers: str) -> tuple[Any, dict[str, i
     return answer, count
 
 
-async def test_a_storm_of_429_loses_nothing_and_dies_down() -> None:
+async def test_a_storm_of_429_loses_no_request_and_subsides() -> None:
     rule, count = crowded(most=4, seconds=0.01)
     async with serving(rule) as mock, client(mock.url, max_in_flight=64, backoff_s=0.01, retries=3) as llm:
-        assert await dialogues(llm, names(64)) == dict.fromkeys(names(64), CALLS)
+        assert await run_dialogues(llm, names(64)) == dict.fromkeys(names(64), CALLS)
     answered = 64 * CALLS
     assert len(mock.seen) == answered + count["refused"]
-    assert 0 < count["refused"] < answered, "it found out how much the server takes"
+    assert 0 < count["refused"] < answered, "it learns how much the server can take"
 
 
 async def test_a_storm_that_never_ends_is_an_error() -> None:
@@ -159,45 +165,57 @@ async def test_a_storm_that_never_ends_is_an_error() -> None:
     assert len(mock.seen) == 4
 
 
-async def test_retry_after_holds_back_all_requests_to_that_server_and_no_others() -> None:
+@pytest.mark.parametrize(
+    ("retry_after", "least_s"),
+    [(lambda: "1", 0.99), (lambda: formatdate(time.time() + 2, usegmt=True), 0.9)],
+    ids=["seconds", "date"],
+)
+async def test_retry_after_pauses_all_requests_to_that_server_and_no_others(
+    retry_after: Callable[[], str], least_s: float
+) -> None:
+    """A date has whole seconds, so two seconds ahead may be hardly more than one."""
     loop, at = asyncio.get_running_loop(), []
 
     def note(_: dict[str, Any]) -> web.Response:
         at.append(loop.time())
-        return status(429, Retry_After="1")({}) if len(at) == 1 else reply()  # type: ignore[return-value]
+        return status(429, Retry_After=retry_after())({}) if len(at) == 1 else reply()  # type: ignore[return-value]
 
     async with serving(note) as limited, serving() as free, client(limited.url, free.url) as llm:
-        there = next(name for name in names(99) if rendezvous(name, 2)[0] == 0)
-        here = next(name for name in names(99) if rendezvous(name, 2)[0] == 1)
-        first = asyncio.create_task(llm.complete(said(there)))
+        paused = next(name for name in names(99) if rendezvous(name, 2)[0] == 0)
+        unaffected = next(name for name in names(99) if rendezvous(name, 2)[0] == 1)
+        first = asyncio.create_task(llm.complete(request_of(paused)))
         await until(lambda: bool(at))
-        second = asyncio.create_task(llm.complete(said(there, 1)))
-        await llm.complete(said(here))
+        second = asyncio.create_task(llm.complete(request_of(paused, 1)))
+        await llm.complete(request_of(unaffected))
         assert len(at) == 1
         await asyncio.gather(first, second)
     assert len(at) == 3
-    assert all(time - at[0] >= 0.99 for time in at[1:])
+    assert all(later - at[0] >= least_s for later in at[1:])
 
 
 async def test_a_slow_replica_gets_fewer_dialogues() -> None:
-    async with serving(slow(0.2)) as lame, fleet(2, slow(0.005)) as (a, b), client(lame.url, a.url, b.url) as llm:
-        waiting = iter(names(120))
+    async with (
+        serving(slow(0.2)) as laggard,
+        servers(2, slow(0.005)) as (a, b),
+        client(laggard.url, a.url, b.url) as llm,
+    ):
+        queue = iter(names(120))
 
         async def work() -> None:
-            for name in waiting:
-                await llm.complete(said(name))
+            for name in queue:
+                await llm.complete(request_of(name))
 
         await asyncio.gather(*(work() for _ in range(12)))
-    assert len(lame.seen) + len(a.seen) + len(b.seen) == 120
-    assert len(lame.seen) < 20 < min(len(a.seen), len(b.seen)), "a third would be 40"
+    assert len(laggard.seen) + len(a.seen) + len(b.seen) == 120
+    assert len(laggard.seen) < 20 < min(len(a.seen), len(b.seen)), "a third would be 40"
 
 
-async def test_all_dead_waits_for_one_to_come_back() -> None:
+async def test_with_every_server_dead_it_waits_for_one_to_return() -> None:
     async with AsyncExitStack() as mortal:
         mock = await mortal.enter_async_context(serving(slow(0.005)))
         port = int(mock.url.split(":")[2].split("/")[0])
         async with client(mock.url, retries=2, outage_s=20) as llm:
-            running = asyncio.create_task(dialogues(llm, names(20), 20))
+            running = asyncio.create_task(run_dialogues(llm, names(20), 20))
             await until(lambda: len(mock.seen) >= 30)
             await mortal.aclose()
             await asyncio.sleep(0.2)
@@ -206,31 +224,33 @@ async def test_all_dead_waits_for_one_to_come_back() -> None:
             assert await running == dict.fromkeys(names(20), 20)
 
 
-async def test_all_dead_for_too_long_is_an_error_that_names_them() -> None:
+async def test_an_outage_beyond_the_limit_is_an_error_that_names_the_servers() -> None:
     async with AsyncExitStack() as mortal:
         mock = await mortal.enter_async_context(serving())
         async with client(mock.url, outage_s=0.3) as llm:
             await llm.complete(REQUEST)
             await mortal.aclose()
-            results = await asyncio.gather(*(llm.complete(said(name)) for name in names(5)), return_exceptions=True)
+            results = await asyncio.gather(
+                *(llm.complete(request_of(name)) for name in names(5)), return_exceptions=True
+            )
     assert {type(result) for result in results} == {UserError}
     assert f"no server has answered for 0.3 s: {mock.url}" in str(results[0])
 
 
-async def test_one_meeting_for_all_and_a_failed_one_fails_for_all_at_once() -> None:
+async def test_all_requests_share_one_connection_check_and_its_failure() -> None:
     port = free_ports(1)[0]
     async with client(f"http://127.0.0.1:{port}/v1", retries=2, backoff_s=0.2) as llm:
-        asked = asyncio.gather(*(llm.complete(said(name)) for name in names(50)), return_exceptions=True)
-        results = await asyncio.wait_for(asked, timeout=5)  # one after the other would take 50 × (0.2 + 0.4) s
+        requests = asyncio.gather(*(llm.complete(request_of(name)) for name in names(50)), return_exceptions=True)
+        results = await asyncio.wait_for(requests, timeout=5)  # one after the other would take 50 × (0.2 + 0.4) s
         assert {type(result) for result in results} == {UserError}
         async with serving(port=port) as mock:
             await llm.complete(REQUEST)
         assert len(mock.seen) == 1
 
 
-async def test_a_request_that_is_cancelled_does_not_end_the_meeting_of_the_others() -> None:
+async def test_a_cancelled_request_does_not_cancel_the_connection_check_of_the_others() -> None:
     async with serving() as mock, client(mock.url) as llm:
-        first, second = (asyncio.create_task(llm.complete(said(name))) for name in names(2))
+        first, second = (asyncio.create_task(llm.complete(request_of(name))) for name in names(2))
         await asyncio.sleep(0)
         first.cancel()
         assert (await second).message.content == "hello"
@@ -245,35 +265,35 @@ async def test_servers_of_different_models_are_the_users_mistake() -> None:
             await llm.complete(REQUEST)
 
 
-async def test_a_server_that_comes_back_with_another_model_stays_out() -> None:
+async def test_a_server_that_returns_with_another_model_stays_down() -> None:
     port = free_ports(1)[0]
     async with serving() as mock, client(f"http://127.0.0.1:{port}/v1", mock.url) as llm:
         await llm.complete(REQUEST)
         async with serving(models=("other",), port=port) as other:
             await asyncio.sleep(0.2)
-            await dialogues(llm, names(20), 1)
+            await run_dialogues(llm, names(20), 1)
             assert other.seen == []
 
 
-async def test_limits_hold_at_each_server_and_for_each_role() -> None:
-    async with fleet(2, slow(0.005)) as (a, b), client(a.url, b.url, max_in_flight=3) as llm:
-        assert await dialogues(llm, names(24), 3) == dict.fromkeys(names(24), 3)
+async def test_limits_apply_to_each_server_and_to_each_role() -> None:
+    async with servers(2, slow(0.005)) as (a, b), client(a.url, b.url, max_in_flight=3) as llm:
+        assert await run_dialogues(llm, names(24), 3) == dict.fromkeys(names(24), 3)
     assert (a.most, b.most) == (3, 3)
     async with serving(slow(0.01)) as mock, client(mock.url, role_max_in_flight={"judge": 2}) as llm:
         roles = ("judge", "agent")
-        requests = [said(f"{role}{i}", role=role, tools=()) for role in roles for i in range(8)]
+        requests = [request_of(f"{role}{i}", role=role, tools=()) for role in roles for i in range(8)]
         await asyncio.gather(*map(llm.complete, requests[:8]))
         judges, mock.most = mock.most, 0
         await asyncio.gather(*map(llm.complete, requests))
     assert (judges, mock.most) == (2, 10)
     for setting in ({"max_in_flight": 0}, {"max_tokens_in_flight": -1}, {"role_max_in_flight": {"judge": 0}}):
-        with pytest.raises(UserError, match=r"expected at least 1"):
-            OpenAILLM(["http://127.0.0.1:1/v1"], **setting)  # type: ignore[arg-type]
-    with pytest.raises(UserError, match=r"role_max_in_flight names the unknown roles \['juge'\]"):
-        OpenAILLM(["http://127.0.0.1:1/v1"], role_max_in_flight={"juge": 1})  # type: ignore[dict-item]
+        with pytest.raises(UserError, match=r"Input should be greater than or equal to 1"):
+            OpenAILLM(["http://127.0.0.1:1/v1"], **setting)
+    with pytest.raises(UserError, match=r"'role_max_in_flight\.juge\.\[key\]': Input should be 'tool_maker', "):
+        OpenAILLM(["http://127.0.0.1:1/v1"], role_max_in_flight={"juge": 1})
 
 
-async def test_tokens_in_flight_are_bounded_but_a_huge_request_is_sent_alone() -> None:
+async def test_tokens_in_flight_are_bounded_and_a_huge_request_is_sent_alone() -> None:
     now = most = 0
 
     async def weigh(body: dict[str, Any]) -> web.Response:
@@ -287,22 +307,24 @@ async def test_tokens_in_flight_are_bounded_but_a_huge_request_is_sent_alone() -
     sizes = [4_000] * 12 + [40_000]
     options = {"max_tokens_in_flight": 5_000, "sampling": {"max_tokens": 16}}
     async with serving(weigh) as mock, client(mock.url, **options) as llm:
-        requests = [replace(said(f"d{i}"), messages=(UserMessage(content="x" * size),)) for i, size in enumerate(sizes)]
+        requests = [
+            replace(request_of(f"d{i}"), messages=(UserMessage(content="x" * size),)) for i, size in enumerate(sizes)
+        ]
         await asyncio.gather(*map(llm.complete, requests))
     assert len(mock.seen) == 13
-    assert mock.most == 4, "four of 1,000 tokens and what is around them"
-    assert most == 10_000, "nothing beside the huge one"
+    assert mock.most == 4, "four of 1,000 tokens each plus their envelopes"
+    assert most == 10_000, "the huge one is alone"
 
 
-async def test_dialogues_begun_first_go_first() -> None:
-    """With room for one, the calls of a dialogue in progress pass those of dialogues that came later."""
+async def test_dialogues_that_started_first_go_first() -> None:
+    """With one slot, calls of a dialogue in progress overtake those of dialogues that came later."""
     async with serving(slow(0.005)) as mock, client(mock.url, max_in_flight=1) as llm:
-        await dialogues(llm, names(5), 4)
+        await run_dialogues(llm, names(5), 4)
     order = [int(name[1:]) for name in mock.dialogues]
-    finished = [max(i for i, who in enumerate(order) if who == dialogue) for dialogue in range(5)]
+    finished = [max(i for i, caller in enumerate(order) if caller == dialogue) for dialogue in range(5)]
     assert finished == sorted(finished)
-    begun = [order.index(dialogue) for dialogue in range(5)]
-    assert begun[4] > finished[0], "the first is over before the last begins"
+    started = [order.index(dialogue) for dialogue in range(5)]
+    assert started[4] > finished[0], "the first is over before the last starts"
 
 
 @given(
@@ -311,19 +333,19 @@ async def test_dialogues_begun_first_go_first() -> None:
     st.one_of(st.none(), st.integers(10, 60)),
 )
 @settings(max_examples=60, deadline=None)
-def test_a_gate_lets_everybody_in_within_its_limits(
+def test_a_replica_admits_every_request_within_its_limits(
     wanted: list[tuple[int, int, int]], requests: int | None, tokens: int | None
 ) -> None:
-    """Turns, tokens and fates (3: cancelled while it waits or works) at random, against plain counting."""
+    """Random turns, tokens and fates (3: cancelled while queued or in flight), against plain counting."""
 
     async def scenario() -> None:
-        replica = Replica("http://x", Limits(requests, tokens))
+        replica = Replica("http://x", Limits(max_in_flight=requests, max_tokens_in_flight=tokens))
         inside: list[int] = []
         passed = 0
 
         async def one(turn: int, size: int, fate: int) -> None:
             nonlocal passed
-            await replica.enter(turn, size)
+            await replica.acquire(turn, size)
             inside.append(size)
             try:
                 assert len(inside) <= (requests or 99)
@@ -332,7 +354,7 @@ def test_a_gate_lets_everybody_in_within_its_limits(
                     await asyncio.sleep(0)
             finally:
                 inside.remove(size)
-                replica.leave(size)
+                replica.release(size)
             passed += 1
 
         tasks = [asyncio.create_task(one(*each)) for each in wanted]
@@ -348,16 +370,16 @@ def test_a_gate_lets_everybody_in_within_its_limits(
     asyncio.run(scenario())
 
 
-async def test_who_waits_at_a_drained_server_is_sent_away() -> None:
-    replica = Replica("http://x", Limits(requests=1))
-    await replica.enter(0, 1)
-    waiting = asyncio.create_task(replica.enter(1, 1))
+async def test_requests_queued_at_a_server_that_is_taken_down_are_turned_away() -> None:
+    replica = Replica("http://x", Limits(max_in_flight=1))
+    await replica.acquire(0, 1)
+    waiting = asyncio.create_task(replica.acquire(1, 1))
     await asyncio.sleep(0)
     assert replica.load == 2
-    replica.drain()
-    with pytest.raises(DrainedError):
+    replica.take_down()
+    with pytest.raises(ReplicaDownError):
         await waiting
-    replica.leave(1)
+    replica.release(1)
     assert (replica.in_flight, replica.load) == (0, 0)
 
 

@@ -16,7 +16,7 @@ from generation.llm.base import Completion, Request
 from generation.llm.contexts import ToolSimulatorContext
 from generation.llm.meter import Meter
 from generation.scripted import tool_simulator
-from generation.specs.naming import identifies, subject
+from generation.specs.naming import entity_words, identifies
 
 ANN = {"customer_id": 3, "name": "Ann", "city": "Rome", "points": 40, "status": "active"}
 Step = tuple[str, dict[str, Any], Any]
@@ -49,7 +49,7 @@ DELETED: Step = ("delete_order", {"order_id": 7}, {"success": True})
     ],
 )
 def test_what_a_tool_is_about(tool: str, about: tuple[str, ...]) -> None:
-    assert subject(tool) == about
+    assert entity_words(tool) == about
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Models with faults on demand: what breaks, how often, what is said of it, and that the same seed breaks the same."""
+"""Injected faults: what breaks, how often, how it is recorded, and that the same seed breaks the same requests."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from core.settings import UserError
 from generation.llm.base import Completion, LLMError, Request, Role
-from generation.llm.faults.breakage import BREAKAGES
+from generation.llm.faults.broken_answers import BREAKAGES
 from generation.llm.faults.faulty import FaultyLLM
 from generation.llm.meter import Meter
 from generation.pipeline import DomainTools
@@ -36,39 +36,39 @@ ALL = dict.fromkeys(KINDS, 0.2)
 
 @dataclass
 class Steady:
-    """Always the same answer; knows what it was asked."""
+    """Always gives the same answer, and counts requests."""
 
     completion: Completion
     name: str = "steady"
-    asked: int = 0
+    requests: int = 0
     closed: bool = False
 
     async def complete(self, request: Request) -> Completion:
-        self.asked += 1
+        self.requests += 1
         return self.completion
 
     async def close(self) -> None:
         self.closed = True
 
 
-def ask(llm: FaultyLLM, requests: Sequence[Request]) -> list[Completion | None]:
-    """Their answers, all asked for at once; None where the model could not be reached."""
+def complete_all(llm: FaultyLLM, requests: Sequence[Request]) -> list[Completion | None]:
+    """The answers, all requested at once; None where the model was unreachable."""
 
-    async def one(each: Request) -> Completion | None:
+    async def one(request: Request) -> Completion | None:
         try:
-            return await llm.complete(each)
+            return await llm.complete(request)
         except LLMError:
             return None
 
-    async def every() -> list[Completion | None]:
+    async def concurrently() -> list[Completion | None]:
         return await asyncio.gather(*map(one, requests))
 
-    return asyncio.run(every())
+    return asyncio.run(concurrently())
 
 
 @pytest.fixture
 def naps(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """Sleeping takes no time, but is noted."""
+    """Sleeping takes no time, but is recorded."""
     real, slept = asyncio.sleep, list[float]()
 
     async def sleep(seconds: float) -> None:
@@ -79,24 +79,24 @@ def naps(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     return slept
 
 
-# How often, and what is noted.
+# Rates, and what is recorded.
 
 
 @pytest.mark.parametrize("kind", BREAKAGES)
-def test_answers_break_as_often_as_is_asked_for_and_say_so(kind: str) -> None:
+def test_answers_break_at_the_requested_rate_and_are_flagged(kind: str) -> None:
     llm = FaultyLLM(Steady(IN_JSON), {kind: 0.2})
-    answers = [answer for answer in ask(llm, [request(number) for number in range(1000)]) if answer]
-    spoilt = [answer for answer in answers if f"injected_{kind}" in answer.flaws]
+    answers = [answer for answer in complete_all(llm, [request(number) for number in range(1000)]) if answer]
+    broken = [answer for answer in answers if f"injected_{kind}" in answer.flaws]
     assert len(answers) == 1000
-    assert 160 < len(spoilt) < 240
-    assert all(answer == IN_JSON for answer in answers if answer not in spoilt)
-    assert all(replace(answer, flaws=()) != IN_JSON for answer in spoilt)
+    assert 160 < len(broken) < 240
+    assert all(answer == IN_JSON for answer in answers if answer not in broken)
+    assert all(replace(answer, flaws=()) != IN_JSON for answer in broken)
 
 
-def test_an_answer_breaks_in_one_way_only_and_all_do_where_the_shares_make_up_the_whole() -> None:
+def test_an_answer_breaks_in_one_way_only_and_every_answer_breaks_if_the_shares_add_up_to_one() -> None:
     llm = FaultyLLM(Steady(IN_JSON), dict.fromkeys(BREAKAGES, 0.25))
     counted: Counter[str] = Counter()
-    for answer in ask(llm, [request(number) for number in range(800)]):
+    for answer in complete_all(llm, [request(number) for number in range(800)]):
         assert answer
         (kind,) = (flaw for flaw in answer.flaws if flaw.startswith("injected_"))
         counted[kind] += 1
@@ -104,32 +104,32 @@ def test_an_answer_breaks_in_one_way_only_and_all_do_where_the_shares_make_up_th
     assert min(counted.values()) > 150
 
 
-def test_a_server_is_asked_again_until_the_attempts_are_used_up(naps: list[float]) -> None:
-    """Half of the attempts fail: a quarter of the requests are lost after one retry."""
+def test_failed_attempts_are_retried_until_the_attempts_run_out(naps: list[float]) -> None:
+    """Half of the attempts fail, so a quarter of the requests fail after one retry."""
     model = Steady(IN_JSON)
     llm = FaultyLLM(model, {"error": 0.3, "timeout": 0.2}, retries=1, slow_s=9.0)
-    answers = ask(llm, [request(number) for number in range(2000)])
-    lost = answers.count(None)
-    assert 430 < lost < 570
-    assert model.asked == 2000 - lost, "an attempt that fails gives no answer"
+    answers = complete_all(llm, [request(number) for number in range(2000)])
+    unanswered = answers.count(None)
+    assert 430 < unanswered < 570
+    assert model.requests == 2000 - unanswered, "a failed attempt never reaches the model"
     failures = Counter(flaw for answer in answers if answer for flaw in answer.flaws)
     assert set(failures) == {"injected_error", "injected_timeout"}
     assert 1.2 < failures["injected_error"] / failures["injected_timeout"] < 1.8
     assert set(naps) == {9.0}
-    # The lost ones failed twice, 40 % of it by timeouts.
-    assert len(naps) - failures["injected_timeout"] == pytest.approx(2 * lost * 0.4, rel=0.15)
+    # Unanswered requests failed twice, 40 % of the time with a timeout.
+    assert len(naps) - failures["injected_timeout"] == pytest.approx(2 * unanswered * 0.4, rel=0.15)
 
 
-def test_a_server_that_never_answers_says_how_often_it_was_asked(naps: list[float]) -> None:
-    for kind, what in (("error", "HTTP 503"), ("timeout", "no answer in time")):
+def test_the_error_of_a_dead_server_gives_the_number_of_attempts(naps: list[float]) -> None:
+    for kind, problem in (("error", "HTTP 503"), ("timeout", "no answer in time")):
         llm = FaultyLLM(Steady(IN_JSON), {kind: 1.0}, retries=2)
-        with pytest.raises(LLMError, match=rf"^d/judge/0: injected: {what} \(tried 3 times\)$"):
+        with pytest.raises(LLMError, match=rf"^d/judge/0: injected: {problem} \(tried 3 times\)$"):
             asyncio.run(llm.complete(request()))
 
 
 def test_a_slow_answer_is_the_same_answer_later(naps: list[float]) -> None:
     llm = FaultyLLM(Steady(IN_JSON), {"slow": 0.2}, slow_s=30.0)
-    answers = ask(llm, [request(number) for number in range(500)])
+    answers = complete_all(llm, [request(number) for number in range(500)])
     late = [answer for answer in answers if answer != IN_JSON]
     assert naps == [30.0] * len(late)
     assert 70 < len(late) < 130
@@ -140,31 +140,31 @@ def test_the_meter_counts_failures_that_were_overcome() -> None:
     llm = FaultyLLM(Steady(IN_JSON), {"error": 0.5, "truncated": 0.3}, retries=20)
     meter = Meter(llm)
 
-    async def every() -> None:
+    async def requests() -> None:
         for number in range(200):
             await meter.complete(request(number))
 
-    asyncio.run(every())
+    asyncio.run(requests())
     counted = meter.usage.flaws
     assert counted["judge/truncated"] == counted["judge/injected_truncated"] > 30
     # As many failures as successes are expected of a fair coin.
     assert 150 < counted["judge/injected_error"] < 250
 
 
-def test_only_the_roles_that_are_named_are_struck() -> None:
+def test_only_the_named_roles_get_faults() -> None:
     llm = FaultyLLM(Steady(WORDS), {"empty": 1.0}, roles=["agent"])
-    agent, judge = ask(llm, [AGENT, request()])
+    agent, judge = complete_all(llm, [AGENT, request()])
     assert agent
     assert agent.flaws == ("injected_empty",)
     assert judge == WORDS
 
 
-def test_an_answer_that_the_model_itself_cut_off_is_left_alone() -> None:
+def test_an_answer_that_the_model_itself_truncated_is_not_broken_again() -> None:
     cut = replace(IN_JSON, finish_reason="length", flaws=("repaired",))
-    assert ask(FaultyLLM(Steady(cut), {"malformed": 1.0}), [request()]) == [cut]
+    assert complete_all(FaultyLLM(Steady(cut), {"malformed": 1.0}), [request()]) == [cut]
 
 
-async def test_it_stands_for_its_model() -> None:
+async def test_it_wraps_its_model() -> None:
     model = Steady(WORDS)
     llm = FaultyLLM(model, {})
     assert llm.name == "steady with faults"
@@ -177,10 +177,10 @@ async def test_it_stands_for_its_model() -> None:
 
 @given(seed=st.integers(), order=st.permutations(range(12)))
 @settings(max_examples=30, deadline=None)
-def test_a_request_meets_the_same_fault_whenever_it_is_made(seed: int, order: list[int]) -> None:
+def test_a_request_gets_the_same_fault_whenever_it_is_sent(seed: int, order: list[int]) -> None:
     def answers(numbers: Sequence[int]) -> dict[int, Completion | None]:
         llm = FaultyLLM(Steady(IN_JSON), ALL, retries=1, slow_s=0.0, seed=seed)
-        return dict(zip(numbers, ask(llm, [request(number) for number in numbers]), strict=True))
+        return dict(zip(numbers, complete_all(llm, [request(number) for number in numbers]), strict=True))
 
     assert answers(order) == answers(range(12))
 
@@ -197,16 +197,16 @@ def test_a_request_meets_the_same_fault_whenever_it_is_made(seed: int, order: li
         ({"shares": {}, "slow_s": "long"}, "llm.slow_s='long' was given"),
     ],
 )
-def test_faults_that_cannot_be_are_named(settings_: dict[str, Any], why: str) -> None:
+def test_impossible_settings_are_named(settings_: dict[str, Any], why: str) -> None:
     with pytest.raises(UserError, match=why):
         FaultyLLM(Steady(WORDS), **settings_)
 
 
-def test_ten_tenths_are_one() -> None:
+def test_shares_may_add_up_to_one_despite_rounding() -> None:
     FaultyLLM(Steady(WORDS), {"malformed": 0.2, "truncated": 0.4, "empty": 0.3, "unclosed": 0.1})
 
 
-# Whole pipelines.
+# Complete pipelines.
 
 
 def faulty(shares: dict[str, float], seed: int = 0, **more: Any) -> FaultyLLM:
@@ -215,7 +215,7 @@ def faulty(shares: dict[str, float], seed: int = 0, **more: Any) -> FaultyLLM:
 
 @pytest.mark.parametrize("kind", [*KINDS, "together"])
 @pytest.mark.parametrize("name", PIPELINES)
-def test_each_fault_strikes_and_every_dialogue_is_accounted_for(
+def test_each_fault_occurs_and_every_dialogue_is_accounted_for(
     name: str, kind: str, domains: Subjects, tmp_path: Path
 ) -> None:
     shares = ALL if kind == "together" else {kind: 0.2}
@@ -223,10 +223,10 @@ def test_each_fault_strikes_and_every_dialogue_is_accounted_for(
     assert adds_up(played, 5)
     assert set(struck(played)) == (set(KINDS) if kind == "together" else {kind})
     harmless = kind in SERVER
-    assert played.statistics.failed == played.statistics.lost
+    assert played.statistics.failed == played.statistics.unanswered
     if harmless:
         plain = play_with_faults(name, domains, tmp_path / "plain", n=5)
-        assert [d.messages for d in played.accepted] == [d.messages for d in plain.accepted], "asked again, all is well"
+        assert [d.messages for d in played.accepted] == [d.messages for d in plain.accepted], "retries succeed"
 
 
 @pytest.mark.parametrize("name", PIPELINES)
@@ -239,38 +239,40 @@ def test_the_same_seed_gives_the_same_files_at_any_concurrency(name: str, domain
         for workers in (1, 16)
     )
     assert files(one.directory) == files(many.directory)
-    assert one.statistics.lost, "some could not be reached"
+    assert one.statistics.unanswered, "some dialogues go unanswered"
     other = FaultyLLM(ScriptedLLM(), shares, seed=1, slow_s=0.0, retries=4)
     assert files(play_with_faults(name, domains, tmp_path / "other", n=6, llm=other).directory) != files(one.directory)
 
 
-def test_dialogues_that_lost_their_model_say_so(domains: Subjects, tmp_path: Path) -> None:
+def test_unanswered_dialogues_give_the_reason(domains: Subjects, tmp_path: Path) -> None:
     llm = faulty({"error": 0.02}, retries=0)
     played = play_with_faults("user_oriented_exec", domains, tmp_path, n=20, llm=llm)
-    lost = [letter for letter in played.dead if letter.lost]
+    lost = [letter for letter in played.dead if letter.unanswered]
     assert adds_up(played, 20)
-    assert 3 < len(lost) == played.statistics.lost < 17
+    assert 3 < len(lost) == played.statistics.unanswered < 17
     assert all(r.reasons[0].startswith(f"llm: {r.dialogue_id}/") for r in lost)
     assert all("injected: HTTP 503 (tried 1 times)" in r.reasons[0] for r in lost)
 
 
 @pytest.mark.parametrize(("role", "kind"), [("user", "empty"), ("agent", "unclosed"), ("agent", "truncated")])
-def test_whose_answers_are_hopeless_is_to_blame(role: Role, kind: str, domains: Subjects, tmp_path: Path) -> None:
+def test_the_role_that_never_answers_usably_is_to_blame(
+    role: Role, kind: str, domains: Subjects, tmp_path: Path
+) -> None:
     llm = faulty({kind: 1.0}, roles=[role])
     played = play_with_faults("user_oriented_exec", domains, tmp_path, n=3, llm=llm)
     assert played.statistics.blame == {role: 3}
 
 
-def test_toolsets_are_made_in_spite_of_faults(seeds: Sequence[Seed], tmp_path: Path) -> None:
-    def made(seed: int, concurrency: int) -> list[Toolset]:
+def test_toolsets_are_generated_despite_faults(seeds: Sequence[Seed], tmp_path: Path) -> None:
+    def generate(seed: int, concurrency: int) -> list[Toolset]:
         stages = [Tools(max_tools=10, attempts=6, questions=0, expansion=0)]
         path = tmp_path / f"{seed}-{concurrency}" / "toolsets.jsonl"
         llm = FaultyLLM(ScriptedLLM(), dict.fromkeys(BREAKAGES, 0.2) | {"error": 0.2}, seed=seed, slow_s=0.0)
         return asyncio.run(
-            prepare([from_seed(each) for each in seeds], stages, llm, path, concurrency, lambda toolset: None)
+            prepare([from_seed(source) for source in seeds], stages, llm, path, concurrency, lambda toolset: None)
         )
 
-    first = made(0, 1)
-    assert first == made(0, 4)
+    first = generate(0, 1)
+    assert first == generate(0, 4)
     assert all(len(toolset.tools) >= 3 for toolset in first)
-    assert any(toolset.provenance["usage"]["flaws"] for toolset in first)
+    assert any(toolset.provenance.usage.flaws for toolset in first)

@@ -1,4 +1,4 @@
-"""Answers broken as models and their servers break them: on the wire, and then read by the parser that reads every server's."""
+"""Answers broken the way models and servers break them: damaged in the wire format, then parsed like any reply."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Breakage = Literal["malformed", "truncated", "empty", "unclosed"]
 BREAKAGES: tuple[Breakage, ...] = get_args(Breakage)
 
 Wire = dict[str, Any]
-"""A message, or the parts of one, as a server sends it."""
+"""A message, or some of its fields, as a server sends it."""
 
 _PROSE = (
     "I am sorry, but I cannot help with that in the requested format.",
@@ -26,16 +26,16 @@ _PROSE = (
 _LEAKS = ("<|im_end|>\n<|im_start|>user", '\n<tool_call>\n{"name": ', "\n[TOOL_CALLS]")
 
 
-def broken(completion: Completion, kind: Breakage, request: Request, rng: Random) -> Completion:
-    """The completion as it would have been read if its answer had come out so:
+def break_answer(completion: Completion, kind: Breakage, request: Request, rng: Random) -> Completion:
+    """The completion as it would have been parsed if its answer had been broken:
 
-    - malformed: calls with arguments that are cut, misnamed or in Python's notation, of a tool that does not exist, or half in
-      the text; JSON that is cut, in Python's notation or without a field, or prose instead; words with a model's markup
+    - malformed: calls with cut or misnamed arguments or in Python notation, calls of a missing tool or half in the
+      text; JSON that is cut, in Python notation or without a field, or prose instead; prose with a model's markup
     - truncated: cut off somewhere by the token limit
-    - empty: thought about, but not given
-    - unclosed: thinking that does not end
+    - empty: thinking without an answer
+    - unclosed: thinking that never ends
 
-    Some of what is malformed can be repaired, and `flaws` then says so. Tokens and times stay what they were.
+    Some malformed answers can be repaired; their `flaws` then say so. Tokens and times do not change.
     """
     message, reason = completion.message, completion.finish_reason
     wire: Wire = {"content": message.content, "reasoning": message.reasoning_content}
@@ -49,17 +49,17 @@ def broken(completion: Completion, kind: Breakage, request: Request, rng: Random
         case "unclosed":
             wire = {"content": f"<think>\n{message.reasoning_content or ''}\n{message.content}"}
     reply = {"choices": [{"message": wire, "finish_reason": reason}]}
-    read = parse_completion(reply, completion.seconds, request.tools)
+    parsed = parse_completion(reply, completion.seconds, request.tools)
     return replace(
         completion,
-        message=read.message,
-        finish_reason=read.finish_reason,
-        flaws=tuple(dict.fromkeys((*completion.flaws, *read.flaws))),
+        message=parsed.message,
+        finish_reason=parsed.finish_reason,
+        flaws=tuple(dict.fromkeys((*completion.flaws, *parsed.flaws))),
     )
 
 
 def _truncated(message: AssistantMessage, rng: Random) -> Wire:
-    """Cut within what was written last."""
+    """Cut within the last part of the answer."""
     if message.tool_calls:
         return _cut_arguments(message.tool_calls, rng)
     return {"content": _cut(message.content, rng)}
@@ -67,10 +67,10 @@ def _truncated(message: AssistantMessage, rng: Random) -> Wire:
 
 def _malformed(message: AssistantMessage, request: Request, rng: Random) -> Wire:
     if message.tool_calls:
-        return rng.choice(_OF_CALLS)(message.tool_calls, rng)
-    if request.tools:  # it answers in words
+        return rng.choice(_BREAK_CALLS)(message.tool_calls, rng)
+    if request.tools:  # the answer is prose
         return {"content": message.content + rng.choice(_LEAKS)}
-    return {"content": rng.choice(_OF_JSON)(message.content, rng)}
+    return {"content": rng.choice(_BREAK_JSON)(message.content, rng)}
 
 
 def _cut(text: str, rng: Random) -> str:
@@ -78,24 +78,24 @@ def _cut(text: str, rng: Random) -> str:
 
 
 def _cut_arguments(calls: tuple[ToolCall, ...], rng: Random) -> Wire:
-    return _last(calls, arguments=_cut(calls[-1].function.arguments, rng))
+    return _change_last(calls, arguments=_cut(calls[-1].function.arguments, rng))
 
 
 def _python_arguments(calls: tuple[ToolCall, ...], rng: Random) -> Wire:
-    return _last(calls, arguments=_in_python(calls[-1].function.arguments, rng))
+    return _change_last(calls, arguments=_in_python(calls[-1].function.arguments, rng))
 
 
 def _misnamed_argument(calls: tuple[ToolCall, ...], rng: Random) -> Wire:
-    given = _json(calls[-1].function.arguments)
-    if not isinstance(given, dict) or not given:
-        return _no_such_tool(calls, rng)
-    wrong = rng.choice(list(given))
-    named = {f"the_{name}" if name == wrong else name: value for name, value in given.items()}
-    return _last(calls, arguments=json.dumps(named, ensure_ascii=False))
+    arguments = _json_or_none(calls[-1].function.arguments)
+    if not isinstance(arguments, dict) or not arguments:
+        return _unknown_tool(calls, rng)
+    wrong = rng.choice(list(arguments))
+    renamed = {f"the_{name}" if name == wrong else name: value for name, value in arguments.items()}
+    return _change_last(calls, arguments=json.dumps(renamed, ensure_ascii=False))
 
 
-def _no_such_tool(calls: tuple[ToolCall, ...], rng: Random) -> Wire:
-    return _last(calls, name=f"{calls[-1].name}_{rng.choice(('details', 'v2', 'by_name'))}")
+def _unknown_tool(calls: tuple[ToolCall, ...], rng: Random) -> Wire:
+    return _change_last(calls, name=f"{calls[-1].name}_{rng.choice(('details', 'v2', 'by_name'))}")
 
 
 def _half_in_the_text(calls: tuple[ToolCall, ...], rng: Random) -> Wire:
@@ -103,9 +103,9 @@ def _half_in_the_text(calls: tuple[ToolCall, ...], rng: Random) -> Wire:
     return {"content": f"<tool_call>\n{_cut(written, rng)}"}
 
 
-def _last(calls: tuple[ToolCall, ...], **changed: str) -> Wire:
-    """The calls, the last one changed."""
-    function = FunctionCall(**(calls[-1].function.model_dump() | changed))
+def _change_last(calls: tuple[ToolCall, ...], **changes: str) -> Wire:
+    """The calls with changes in the last one."""
+    function = FunctionCall(**(calls[-1].function.model_dump() | changes))
     last = calls[-1].model_copy(update={"function": function})
     return {"tool_calls": [call.model_dump() for call in (*calls[:-1], last)]}
 
@@ -115,31 +115,31 @@ def _in_prose(text: str, rng: Random) -> str:
 
 
 def _in_python(text: str, rng: Random) -> str:
-    """Single quotes, True and None; what is no JSON to begin with is cut."""
-    value = _json(text)
+    """The value in Python notation (single quotes, True, None); text that is not JSON is cut."""
+    value = _json_or_none(text)
     return _cut(text, rng) if value is None else repr(value)
 
 
 def _without_a_field(text: str, rng: Random) -> str:
-    value = _json(text)
+    value = _json_or_none(text)
     if not isinstance(value, dict) or not value:
         return _cut(text, rng)
-    gone = rng.choice(list(value))
-    return json.dumps({name: part for name, part in value.items() if name != gone}, ensure_ascii=False)
+    dropped = rng.choice(list(value))
+    return json.dumps({name: part for name, part in value.items() if name != dropped}, ensure_ascii=False)
 
 
-def _json(text: str) -> Any:
+def _json_or_none(text: str) -> Any:
     try:
         return json.loads(text)
     except (ValueError, RecursionError):
         return None
 
 
-_OF_CALLS: tuple[Callable[[tuple[ToolCall, ...], Random], Wire], ...] = (
+_BREAK_CALLS: tuple[Callable[[tuple[ToolCall, ...], Random], Wire], ...] = (
     _cut_arguments,
     _python_arguments,
     _misnamed_argument,
-    _no_such_tool,
+    _unknown_tool,
     _half_in_the_text,
 )
-_OF_JSON: tuple[Callable[[str, Random], str], ...] = (_cut, _in_prose, _in_python, _without_a_field)
+_BREAK_JSON: tuple[Callable[[str, Random], str], ...] = (_cut, _in_prose, _in_python, _without_a_field)

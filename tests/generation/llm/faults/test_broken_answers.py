@@ -1,4 +1,4 @@
-"""Answers broken as models break them: what comes out can be repaired, and is said to be, or cannot be used."""
+"""Broken answers are either repaired, and flagged as such, or unusable."""
 
 from __future__ import annotations
 
@@ -11,31 +11,40 @@ import pytest
 from core.messages import AssistantMessage, FunctionCall, ToolCall
 from generation.dialogue.agent import check_answer
 from generation.llm.base import Completion, Request
-from generation.llm.faults.breakage import BREAKAGES, broken
+from generation.llm.faults.broken_answers import BREAKAGES, break_answer
 from generation.llm.parsing.json_text import first_json
-from tests.generation.helpers.broken_answers import AGENT, CALLED, IN_JSON, JUDGED, THOUGHT, TOOL, WORDS, request, said
+from tests.generation.helpers.broken_answers import (
+    AGENT,
+    CALLED,
+    IN_JSON,
+    JUDGED,
+    THOUGHT,
+    TOOL,
+    WORDS,
+    completion_of,
+    request,
+)
 
 
 @pytest.mark.parametrize(("completion", "asked"), [(WORDS, AGENT), (CALLED, AGENT), (IN_JSON, request())])
-def test_an_answer_is_cut_emptied_or_lost_in_thought(completion: Completion, asked: Request) -> None:
+def test_an_answer_is_truncated_emptied_or_left_in_unclosed_thinking(completion: Completion, asked: Request) -> None:
     for number in range(50):
-        empty = broken(completion, "empty", asked, Random(number))
+        empty = break_answer(completion, "empty", asked, Random(number))
         if not completion.message.tool_calls:
             assert empty.message == AssistantMessage(content="", reasoning_content=THOUGHT)
-        unclosed = broken(completion, "unclosed", asked, Random(number))
+        unclosed = break_answer(completion, "unclosed", asked, Random(number))
         assert (unclosed.message.content, unclosed.message.tool_calls, unclosed.flaws) == ("", None, ("unclosed",))
         assert THOUGHT in (unclosed.message.reasoning_content or "")
-        cut = broken(completion, "truncated", asked, Random(number))
+        cut = break_answer(completion, "truncated", asked, Random(number))
         assert cut.finish_reason == "length"
-        whole = completion.message.content
-        assert whole.startswith(cut.message.content)
+        assert completion.message.content.startswith(cut.message.content)
         assert cut.message != completion.message or "repaired" in cut.flaws, "only the closing brace is gone"
         for spoilt in (empty, unclosed, cut):
             assert (spoilt.prompt_tokens, spoilt.completion_tokens) == (20, 7)
 
 
 def test_an_empty_answer_calls_nothing() -> None:
-    assert broken(CALLED, "empty", AGENT, Random(0)).message.tool_calls is None
+    assert break_answer(CALLED, "empty", AGENT, Random(0)).message.tool_calls is None
 
 
 def usable(completion: Completion) -> bool:
@@ -46,10 +55,10 @@ def usable(completion: Completion) -> bool:
     return True
 
 
-def test_a_malformed_call_is_repaired_and_said_to_be_or_cannot_be_used() -> None:
+def test_a_malformed_call_is_repaired_and_flagged_or_unusable() -> None:
     seen: Counter[str] = Counter()
     for number in range(300):
-        spoilt = broken(CALLED, "malformed", AGENT, Random(number))
+        spoilt = break_answer(CALLED, "malformed", AGENT, Random(number))
         assert "repaired" in spoilt.flaws or not usable(spoilt)
         calls = spoilt.message.tool_calls or ()
         if "repaired" in spoilt.flaws and usable(spoilt):
@@ -67,7 +76,7 @@ def test_a_malformed_call_is_repaired_and_said_to_be_or_cannot_be_used() -> None
 def test_a_malformed_json_answer_is_cut_prose_python_or_lacks_a_field() -> None:
     seen: Counter[str] = Counter()
     for number in range(300):
-        text = broken(IN_JSON, "malformed", request(), Random(number)).message.content
+        text = break_answer(IN_JSON, "malformed", request(), Random(number)).message.content
         try:
             value = json.loads(text)
         except ValueError:
@@ -88,14 +97,20 @@ def test_a_malformed_json_answer_is_cut_prose_python_or_lacks_a_field() -> None:
     assert min(seen.values()) > 40
 
 
-def test_malformed_words_show_markup() -> None:
-    assert not any(usable(broken(WORDS, "malformed", AGENT, Random(number))) for number in range(50))
+def test_malformed_prose_contains_markup() -> None:
+    assert not any(usable(break_answer(WORDS, "malformed", AGENT, Random(number))) for number in range(50))
 
 
-def test_what_was_broken_before_can_break_again() -> None:
+def test_broken_answers_can_be_broken_again() -> None:
     bad = ToolCall(id="c", function=FunctionCall(name="get_pet", arguments="{'pet_id':"))
-    for completion in (said("", bad), said(""), said("no JSON at all"), said("[]"), said("[" * 5000)):
+    for completion in (
+        completion_of("", bad),
+        completion_of(""),
+        completion_of("no JSON at all"),
+        completion_of("[]"),
+        completion_of("[" * 5000),
+    ):
         for kind in BREAKAGES:
             for number in range(20):
                 for asked in (AGENT, request()):
-                    assert isinstance(broken(completion, kind, asked, Random(number)), Completion)
+                    assert isinstance(break_answer(completion, kind, asked, Random(number)), Completion)
