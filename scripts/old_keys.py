@@ -19,7 +19,6 @@ OLD_KEYS = {
     "mixture.skip_unlawful": "mixture.skip_invalid",
     "assume.keys": "assume.keys_per_token",
     "assume.trained": "assume.trained_share",
-    "mixture.skip_unlawful": "mixture.skip_invalid",
 }
 """Old key -> new key. Keys below a renamed one keep their last part: seeds.root -> domains.root. `*` is any one part."""
 
