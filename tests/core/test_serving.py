@@ -141,13 +141,13 @@ def test_ports_are_distinct_and_a_taken_one_is_an_error() -> None:
 
 
 def test_serving_refuses_what_cannot_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(UserError, match="is no model: expected a directory"):
+    with pytest.raises(UserError, match="is not a model: expected a directory"):
         serve(tmp_path, EngineSettings(), tmp_path).__enter__()
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     with pytest.raises(UserError, match="lists no GPU"):
         serve("hub/name", EngineSettings(device="cuda"), tmp_path).__enter__()
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1,2")
-    with pytest.raises(UserError, match="need 4 GPUs, but this machine offers 3"):
+    with pytest.raises(UserError, match="need 4 GPUs, but this machine has 3"):
         serve("hub/name", EngineSettings(replicas=2, tensor_parallel=2), tmp_path).__enter__()
 
 
