@@ -139,7 +139,7 @@ class Detector:
         """Look at one dialogue; why it goes, None if it stays."""
         removal = None
         for index in self._indexes:
-            in_domain = dialogue.provenance.get("source") == index.name
+            in_domain = dialogue.provenance.source == index.name
             self._in_domain[index.name] += in_domain
             # What was made from a benchmark's own tools has them by intent.
             shared = () if in_domain else index.shared_tools(dialogue)

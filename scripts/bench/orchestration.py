@@ -199,7 +199,7 @@ def _record(settings: OrchestrationSettings, folder: Path, answers: Path) -> Non
     with composed_generation(folder, settings.pipeline, settings.seed, settings.domains) as generation:
         recorder = RecordingLLM(generation.components.llm())
         pipeline = generation.pipeline(settings.pipeline, recorder)
-        once = AttemptSettings(session=1, total=1, lost_in_a_row=settings.replayed)
+        once = AttemptSettings(session=1, total=1, unanswered_in_a_row=settings.replayed)
         directory = folder / "recorded"
         asyncio.run(run(pipeline, directory, settings.replayed, 8, once, Local(), lambda outcome: None))
     write_answers(recorder, settings.seed, answers)
