@@ -21,11 +21,11 @@ from generation.llm.base import LLM, Completion, Request
 from generation.outcomes import Outcome
 from generation.pipeline import Pipeline
 from generation.run import GenerateSettings, GenerationComponents, build_pipeline
-from generation.runner import Local, run
+from generation.runner import Local, run_pipeline
 from generation.scripted.llm import ScriptedLLM
 from generation.stages import ToolsetStage
 from generation.tools.toolset import Toolset
-from generation.toolset_runner import prepare
+from generation.toolset_runner import run_toolset_stages
 from scripts.bench.prefix_cache_sim import Served
 from scripts.launch import CONF, instantiate
 
@@ -93,7 +93,7 @@ class Stage:
     ) -> None:
         """A whole run in this process, with its journal and its final files."""
         try:
-            await run(pipeline, directory, n, concurrency, self.settings.attempts, Local(), on_outcome)
+            await run_pipeline(pipeline, directory, n, concurrency, self.settings.attempts, Local(), on_outcome)
         finally:
             await pipeline.llm.close()
 
@@ -111,7 +111,9 @@ def stage(
     made = build(settings, instantiate)
     steps = [step for step in made.stages if isinstance(step, ToolsetStage)]
     toolsets = asyncio.run(
-        prepare(made.toolset_sources, steps, ScriptedLLM(), directory / "toolsets.jsonl", 1, lambda toolset: None)
+        run_toolset_stages(
+            made.toolset_sources, steps, ScriptedLLM(), directory / "toolsets.jsonl", 1, lambda toolset: None
+        )
     )
     try:
         yield Stage(settings, made, tuple(toolsets))

@@ -15,7 +15,7 @@ from generation.seeds.base import Seed
 from generation.seeds.bundled import BundledSeeds
 from generation.stages import Tools
 from generation.tools.toolset import Toolset
-from generation.toolset_runner import from_seed, prepare
+from generation.toolset_runner import run_toolset_stages, source_from_seed
 from tests.generation.helpers.pipeline_runs import ROWS_PER_TABLE, Played, play
 
 
@@ -28,8 +28,8 @@ def seeds(tmp_path_factory: pytest.TempPathFactory) -> Sequence[Seed]:
 def toolsets(seeds: Sequence[Seed], tmp_path_factory: pytest.TempPathFactory) -> list[Toolset]:
     path = tmp_path_factory.mktemp("toolsets") / "toolsets.jsonl"
     stages = [Tools(max_tools=10, attempts=3, questions=0, expansion=0)]
-    toolset_sources = [from_seed(seed) for seed in seeds]
-    return asyncio.run(prepare(toolset_sources, stages, ScriptedLLM(), path, 4, lambda toolset: None))
+    toolset_sources = [source_from_seed(seed) for seed in seeds]
+    return asyncio.run(run_toolset_stages(toolset_sources, stages, ScriptedLLM(), path, 4, lambda toolset: None))
 
 
 @pytest.fixture(scope="session")

@@ -17,7 +17,7 @@ from generation.llm.base import Completion, LLMError, Request
 from generation.outcomes import Outcome
 from generation.pipeline import DomainTools
 from generation.ray_executor import Ray
-from generation.runner import AttemptSettings, Batch, DeadLetter, in_order, run, shards
+from generation.runner import AttemptSettings, Batch, DeadLetter, in_order, run_pipeline, shards
 from generation.scripted.llm import ScriptedLLM
 from tests.generation.helpers.pipeline_runs import ATTEMPTS, files, ignore, pipeline_of, play, run_local
 
@@ -137,13 +137,13 @@ def test_ray_with_two_workers_gives_the_files_of_the_local_executor(domains: Sub
     told: list[Outcome] = []
     pipeline = pipeline_of(EXECUTED, domains, ScriptedLLM())
     directory = tmp_path / "ray"
-    asyncio.run(run(pipeline, directory, 24, 8, ATTEMPTS, Ray(workers=2), told.append))
+    asyncio.run(run_pipeline(pipeline, directory, 24, 8, ATTEMPTS, Ray(workers=2), told.append))
     assert files(directory) == files(local.directory)
     assert Counter(outcome.dialogue_id for outcome in told) == Counter(f"{EXECUTED}-{i:07d}" for i in range(24))
     shares = [len(list(read_jsonl(directory / f"journal-00{shard}.jsonl", Outcome))) for shard in (1, 2)]
     assert shares == [12, 12]
     (directory / "journal-002.jsonl").write_bytes((directory / "journal-002.jsonl").read_bytes()[:-300])
-    asyncio.run(run(pipeline, directory, 30, 8, ATTEMPTS, Ray(workers=3), told.append))
+    asyncio.run(run_pipeline(pipeline, directory, 30, 8, ATTEMPTS, Ray(workers=3), told.append))
     assert files(directory) == files(play(EXECUTED, domains, tmp_path / "more", n=30).directory)
 
 

@@ -17,7 +17,7 @@ from generation.pipeline import DomainTools
 from generation.run import domains as domains_of
 from generation.scripted.llm import ScriptedLLM
 from generation.seeds.tau2 import Tau2Seeds
-from generation.toolset_runner import from_seed
+from generation.toolset_runner import source_from_seed
 from tests.generation.helpers.pipeline_runs import Played, Recorder, pipeline_of, run_local
 
 TAU2 = "user_oriented_tau2"
@@ -27,7 +27,7 @@ PIPELINES = ("task_oriented", "user_oriented", *EXECUTED)
 
 @cache
 def tau2_subjects() -> tuple[DomainTools, ...]:
-    return domains_of([from_seed(seed).toolset for seed in Tau2Seeds().load()], 40, seed=0)
+    return domains_of([source_from_seed(seed).toolset for seed in Tau2Seeds().load()], 40, seed=0)
 
 
 def play_with_faults(

@@ -26,7 +26,7 @@ from generation.metrics.user_quality import QualitySettings
 from generation.outcomes import Outcome
 from generation.pipeline import DomainTools, Pipeline, StartStates
 from generation.prompts import prompt_ids
-from generation.runner import AttemptSettings, DeadLetter, Local, Rejection, run
+from generation.runner import AttemptSettings, DeadLetter, Local, Rejection, run_pipeline
 from generation.scripted.llm import ScriptedLLM
 from generation.stages import DialogueStage, Rollouts, Tasks, Validation
 from generation.start_states.start_states import StartSettings, StartState
@@ -218,7 +218,7 @@ async def run_local(
     on_outcome: Callable[[Outcome], None] = ignore,
     attempts: AttemptSettings = ATTEMPTS,
 ) -> Statistics:
-    return await run(pipeline, directory, n, concurrency, attempts, Local(), on_outcome)
+    return await run_pipeline(pipeline, directory, n, concurrency, attempts, Local(), on_outcome)
 
 
 def play(

@@ -27,7 +27,7 @@ from generation.scripted.llm import ScriptedLLM
 from generation.seeds.tools import ToolSeeds
 from generation.stages import Schemas, Tools
 from generation.tools.toolset import Toolset
-from generation.toolset_runner import from_seed, prepare
+from generation.toolset_runner import run_toolset_stages, source_from_seed
 from tests.generation.helpers.command_line_runs import CASES, ROOMS, Done, prepared, several
 from tests.generation.helpers.pipeline_runs import pipeline_of, run_local
 from tests.helpers.paths import ROOT
@@ -242,13 +242,13 @@ def test_the_one_role_of_random_weights_is_to_blame(
 @pytest.mark.parametrize("role", ["tool_maker", "schema_writer"])
 def test_given_tools_outlive_a_model_of_random_weights(role: Role, engine: Engine, tmp_path: Path) -> None:
     (tmp_path / "rooms.jsonl").write_text("".join(json.dumps(room) + "\n" for room in ROOMS))
-    origins = [from_seed(seed) for seed in ToolSeeds([tmp_path / "rooms.jsonl"]).load()]
+    origins = [source_from_seed(seed) for seed in ToolSeeds([tmp_path / "rooms.jsonl"]).load()]
     stages = (Tools(max_tools=6, attempts=2, questions=4, expansion=2), Schemas(attempts=2))
     llm = one_real(role, engine)
 
     async def make() -> list[Toolset]:
         try:
-            return await prepare(origins, stages, llm, tmp_path / "toolsets.jsonl", 2, lambda _: None)
+            return await run_toolset_stages(origins, stages, llm, tmp_path / "toolsets.jsonl", 2, lambda _: None)
         finally:
             await llm.close()
 

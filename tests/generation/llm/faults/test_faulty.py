@@ -23,7 +23,7 @@ from generation.scripted.llm import ScriptedLLM
 from generation.seeds.base import Seed
 from generation.stages import Tools
 from generation.tools.toolset import Toolset
-from generation.toolset_runner import from_seed, prepare
+from generation.toolset_runner import run_toolset_stages, source_from_seed
 from tests.generation.helpers.broken_answers import AGENT, IN_JSON, WORDS, request
 from tests.generation.helpers.faulty_runs import PIPELINES, adds_up, play_with_faults, struck
 from tests.generation.helpers.pipeline_runs import files
@@ -269,7 +269,9 @@ def test_toolsets_are_generated_despite_faults(seeds: Sequence[Seed], tmp_path: 
         path = tmp_path / f"{seed}-{concurrency}" / "toolsets.jsonl"
         llm = FaultyLLM(ScriptedLLM(), dict.fromkeys(BREAKAGES, 0.2) | {"error": 0.2}, seed=seed, slow_s=0.0)
         return asyncio.run(
-            prepare([from_seed(source) for source in seeds], stages, llm, path, concurrency, lambda toolset: None)
+            run_toolset_stages(
+                [source_from_seed(source) for source in seeds], stages, llm, path, concurrency, lambda toolset: None
+            )
         )
 
     first = generate(0, 1)
