@@ -26,7 +26,7 @@ from pydantic import Field
 from core.files import write_json
 from core.journal import write_jsonl
 from core.settings import Settings, UserError, closest, typed
-from evaluation.benchmark import Context
+from evaluation.benchmark import Benchmark, EvaluationContext
 from evaluation.bfcl.categories import SIZES, aggregate, missing_requirement
 from evaluation.bfcl.failure_reasons import failure_reasons, truncated
 from evaluation.endpoint import Endpoint
@@ -86,15 +86,17 @@ class BfclSettings(Settings):
         return selected
 
 
-class Bfcl:
+class Bfcl(Benchmark):
     """The benchmark of conf/benchmark/bfcl.yaml."""
+
+    NEUTRAL = ("attempts", "retries", "timeout_s", "python")
 
     def __init__(self, **settings: Any) -> None:
         """Raises UserError for invalid settings and for a category whose requirements are missing."""
         self.settings = typed(settings, BfclSettings, "benchmarks.bfcl")
         self._tasks = self.settings.tasks()
 
-    def run(self, context: Context, directory: Path, progress: Progress | None = None) -> list[TrialRecord]:
+    def run(self, context: EvaluationContext, directory: Path, progress: Progress | None = None) -> list[TrialRecord]:
         """Runs the trials and returns their records, which are also in `directory`/trials.jsonl; failed trials have a
         transcript each.
 
@@ -114,7 +116,7 @@ class Bfcl:
                 done.touch()
         return read_trials(journal)
 
-    def figures(self, records: Sequence[TrialRecord]) -> dict[str, float | None]:
+    def metrics(self, records: Sequence[TrialRecord]) -> dict[str, float | None]:
         return aggregate(records)
 
     def _run_trial(
