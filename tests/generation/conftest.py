@@ -1,4 +1,4 @@
-"""Three small bundled domains with their toolsets, and what the shipped pipelines make of them; built once a session."""
+"""Three small bundled domains with their toolsets, and runs of the shipped pipelines on them; built once per session."""
 
 from __future__ import annotations
 
@@ -39,13 +39,13 @@ def domains(toolsets: list[Toolset]) -> tuple[DomainTools, ...]:
 
 @pytest.fixture(scope="session")
 def executed(domains: tuple[DomainTools, ...], tmp_path_factory: pytest.TempPathFactory) -> Played:
-    """Thirty dialogues of user_oriented_exec, with every request that was made for them."""
+    """Thirty dialogues of user_oriented_exec, with every request to the model."""
     return play("user_oriented_exec", domains, tmp_path_factory.mktemp("executed"), n=30)
 
 
 @pytest.fixture(scope="session")
 def simulated(domains: tuple[DomainTools, ...], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Played]:
-    """Thirty dialogues of each pipeline whose tools are simulated."""
+    """Thirty dialogues of each pipeline with simulated tools."""
     return {
         name: play(name, domains, tmp_path_factory.mktemp(name), n=30) for name in ("task_oriented", "user_oriented")
     }
@@ -53,5 +53,5 @@ def simulated(domains: tuple[DomainTools, ...], tmp_path_factory: pytest.TempPat
 
 @pytest.fixture
 def database(seeds: Sequence[Seed]) -> Path:
-    """The gym's file."""
+    """The gym's database file."""
     return next(seed.database for seed in seeds if seed.name == "gym" and seed.database)

@@ -1,4 +1,4 @@
-"""Every stage alone and from every start state: what one run made, the next goes on with."""
+"""Every stage alone and from every start state: a run continues what another one generated."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ def start_from(played: Played, name: str = "dialogues.jsonl", **changes: Any) ->
 
 
 def essence(dialogue: Dialogue) -> dict[str, Any]:
-    """What must be the same whichever way a dialogue was made."""
+    """The fields that must not depend on how a dialogue was generated."""
     return dialogue.model_dump(
         include={"dialogue_id", "domain", "messages", "tasks", "task_starts", "verdict", "state"}
     )
 
 
 @pytest.mark.parametrize("name", PIPELINES)
-def test_stage_after_stage_gives_what_one_run_gives(name: str, domains: Subjects, tmp_path: Path) -> None:
+def test_separate_runs_of_the_stages_give_what_one_run_gives(name: str, domains: Subjects, tmp_path: Path) -> None:
     llm = ScriptedLLM(error_rate=0.0)
     whole = play(name, domains, tmp_path / "whole", n=12, llm=llm)
     tasks = play(name, domains, tmp_path / "tasks", n=12, llm=llm, stages=(Tasks(),))
@@ -52,12 +52,12 @@ def test_stage_after_stage_gives_what_one_run_gives(name: str, domains: Subjects
     assert [essence(r.dialogue) for r in judged.rejected if r.dialogue] == [
         essence(r.dialogue) for r in whole.rejected if r.dialogue
     ]
-    for one in (whole, tasks, played, judged):
-        figures = one.statistics
-        assert figures.started == 12 == figures.accepted + figures.rejected + figures.failed
+    for each in (whole, tasks, played, judged):
+        statistics = each.statistics
+        assert statistics.started == 12 == statistics.accepted + statistics.rejected + statistics.failed
 
 
-def test_validation_alone_finds_what_was_forged_since(executed: Played, domains: Subjects, tmp_path: Path) -> None:
+def test_validation_alone_finds_forged_results(executed: Played, domains: Subjects, tmp_path: Path) -> None:
     forged = []
     for dialogue in executed.accepted:
         position = next(i for i, m in enumerate(dialogue.messages) if m.role == "tool")
@@ -87,20 +87,20 @@ def test_a_finished_dialogue_is_extended(
         assert dialogue.messages[: len(kept)] == kept
         assert len(dialogue.tasks) > len(parent.tasks)
         assert dialogue.provenance.tasks_requested == len(parent.tasks) + 2
-        assert dialogue.provenance.persona == parent.provenance.persona, "the same person goes on"
+        assert dialogue.provenance.persona == parent.provenance.persona, "the persona stays the same"
         assert [t.goal for t in dialogue.tasks[: len(parent.tasks)]] == [t.goal for t in parent.tasks]
         dialogue.check()
 
 
 def test_a_fork_carries_its_database_state(executed: Played, domains: Subjects, tmp_path: Path) -> None:
-    """Branches share the transcript up to the fork, and go on in the state that it made."""
+    """Branches share the transcript up to the fork, and continue in the state that it led to."""
     parents = {d.dialogue_id: d for d in executed.accepted}
     starts = start_from(executed, at="random", branches=3)
     forked = play(EXECUTED, domains, tmp_path, n=60, llm=ScriptedLLM(seed=5, error_rate=0.6), starts=starts)
-    figures = forked.statistics
-    assert (figures.started, figures.failed) == (60, 0)
-    assert figures.accepted >= 20
-    assert figures.rejected >= 1
+    statistics = forked.statistics
+    assert (statistics.started, statistics.failed) == (60, 0)
+    assert statistics.accepted >= 20
+    assert statistics.rejected >= 1
     branches = Counter(d.provenance.parent for d in forked.accepted)
     assert max(branches.values()) <= 3
     moved = 0
@@ -109,7 +109,7 @@ def test_a_fork_carries_its_database_state(executed: Played, domains: Subjects, 
         assert dialogue.messages[:length] == parent.messages[:length]
         assert len(dialogue.messages) > length
         moved += any(json.loads(result).get("rows_affected") for _, _, result in _changes(dialogue, length))
-    assert moved >= 5, "forks behind a change of the database are among them"
+    assert moved >= 5, "some forks come after a change of the database"
 
 
 def _changes(dialogue: Dialogue, length: int) -> list[tuple[str, dict[str, Any], str]]:
@@ -143,7 +143,7 @@ def test_a_fork_at_a_message_is_the_same_dialogue_again_for_the_same_model(
     assert forked.statistics.accepted >= 9
     for dialogue in forked.accepted:
         assert dialogue.provenance.parent_messages <= 4
-        assert len(dialogue.tasks) == 1, "the task that was open is finished, and no other begun"
+        assert len(dialogue.tasks) == 1, "the open task is finished, and no other started"
 
 
 FOREIGN = {
@@ -185,7 +185,7 @@ def test_a_task_is_injected_into_a_conversation_of_any_origin(
         dialogue.check()
 
 
-def test_given_tasks_are_played_and_those_that_do_not_hold_are_refused(domains: Subjects, tmp_path: Path) -> None:
+def test_given_tasks_are_played_and_unprovable_ones_refused(domains: Subjects, tmp_path: Path) -> None:
     gym = next(subject for subject in domains if subject.domain.name == "gym")
     good = {"tool": "delete_booking", "arguments": {"booking_id": 108}}
     plan = {"subgoals": ["delete booking number 108"], "plan": [good]}
@@ -210,13 +210,13 @@ def test_given_tasks_are_played_and_those_that_do_not_hold_are_refused(domains: 
     )
 
 
-def test_lines_that_cannot_begin_are_rejected_and_counted(executed: Played, domains: Subjects, tmp_path: Path) -> None:
+def test_unusable_start_states_are_rejected_and_counted(executed: Played, domains: Subjects, tmp_path: Path) -> None:
     file = tmp_path / "mixed.jsonl"
     file.write_text(f"{executed.accepted[0].model_dump_json()}\nnonsense\n" + '{"messages": [{"role": "x"}]}\n')
     starts = start_states(read_starts(file))
     played = play(EXECUTED, domains, tmp_path / "made", n=99, starts=starts)
-    figures = played.statistics
-    assert figures.started == 3 == figures.accepted + figures.rejected
+    statistics = played.statistics
+    assert statistics.started == 3 == statistics.accepted + statistics.rejected
     broken = [r.reasons[0] for r in played.rejected if not r.dialogue]
     assert [reason.startswith(f"start: {file}, line {n}: ") for n, reason in zip((2, 3), broken, strict=True)] == [
         True
@@ -231,6 +231,6 @@ def test_a_model_that_talks_nonsense_never_breaks_a_start_state(
         starts = start_from(executed, **changes)
         llm = Spoiler(role, saying("nonsense"))
         played = play(EXECUTED, domains, tmp_path / str(number), n=8, llm=llm, starts=starts)
-        figures = played.statistics
-        assert (figures.started, figures.failed) == (8, 0)
-        assert figures.accepted + figures.rejected == 8
+        statistics = played.statistics
+        assert (statistics.started, statistics.failed) == (8, 0)
+        assert statistics.accepted + statistics.rejected == 8

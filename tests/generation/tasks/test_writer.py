@@ -1,4 +1,4 @@
-"""The task writer: which drafts become tasks, and what a model hears of those that do not."""
+"""The task writer: which drafts become tasks, and the complaints that a model gets about the others."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.generation.helpers.pipeline_runs import Played, Sayer, task_settings
 
 @pytest.fixture
 def gym(domains: tuple[DomainTools, ...]) -> DomainTools:
-    return next(subject for subject in domains if subject.domain.name == "gym")
+    return next(each for each in domains if each.domain.name == "gym")
 
 
 @pytest.fixture
@@ -34,7 +34,7 @@ def environment(gym: DomainTools) -> Iterator[Environment]:
 
 @pytest.fixture
 def draft(executed: Played) -> dict[str, Any]:
-    """A draft about the gym that is known to hold: an accepted dialogue's first task, which begins with a look-up."""
+    """A provable draft about the gym: an accepted dialogue's first task, which starts with a look-up."""
     tasks = [dialogue.tasks[0] for dialogue in executed.accepted if dialogue.domain == "gym"]
     reads = ("search_", "get_", "list_", "top_", "count_")
     task = next(t for t in tasks if len(t.plan) > 1 and t.told_values and t.plan[0].tool.startswith(reads))
@@ -45,12 +45,12 @@ def draft(executed: Played) -> dict[str, Any]:
 def writer(
     llm: Sayer, gym: DomainTools, attempts: int, excluded_goals: frozenset[str] = frozenset(), **changes: Any
 ) -> TaskWriter:
-    """Asks for hard tasks, as the draft is, unless told otherwise."""
+    """Requests hard tasks, like the draft, unless `changes` say otherwise."""
     settings = task_settings("user_oriented_exec", **{"attempts": attempts, "difficulties": {"hard": 1.0}} | changes)
     return TaskWriter(Meter(llm), replace(gym.domain, excluded_goals=excluded_goals), settings, "d1", "0/d1")
 
 
-async def test_a_draft_that_holds_becomes_a_task_with_its_proof(
+async def test_a_provable_draft_becomes_a_task_with_its_proof(
     gym: DomainTools, environment: Environment, draft: dict[str, Any]
 ) -> None:
     llm = Sayer([f"Here you are:\n```json\n{json.dumps(draft, indent=1)}\n```"])
@@ -74,7 +74,7 @@ def changed(draft: dict[str, Any], **changes: Any) -> str:
     return json.dumps(draft | changes)
 
 
-async def test_each_refusal_is_told_to_the_model_and_counted(
+async def test_each_refusal_reaches_the_model_and_is_counted(
     gym: DomainTools, environment: Environment, draft: dict[str, Any]
 ) -> None:
     plan = draft["plan"]
@@ -117,7 +117,7 @@ async def test_after_all_attempts_the_writer_is_to_blame(gym: DomainTools, envir
 
 
 async def test_a_task_must_be_unsolved_in_the_present_state(gym: DomainTools, environment: Environment) -> None:
-    """What one dialogue has done cannot be asked for again in it, though it could in another."""
+    """A change that a dialogue has made cannot be a task in it again, but can be one in another."""
     plan = [{"tool": "delete_booking", "arguments": {"booking_id": 108}}]
     goal = "The user wants to delete booking number 108."
     draft = json.dumps({"goal": goal, "subgoals": ["delete it"], "difficulty": "easy", "plan": plan})
@@ -161,6 +161,6 @@ async def test_a_follow_up_names_the_task_it_extends(
         {"difficulties": {"easy": float("nan")}},
     ],
 )
-def test_weights_from_which_nothing_can_be_drawn_are_a_mistake_in_the_settings(changes: dict[str, Any]) -> None:
+def test_weights_without_a_positive_sum_are_refused(changes: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="weights of 0 or more"):
         task_settings("user_oriented_exec", **changes)

@@ -1,4 +1,4 @@
-"""Accepted dialogues are broken one way at a time, and each break must be found for the right reason."""
+"""Accepted dialogues, broken in one way at a time: validation must find each break for the right reason."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ async def verdict_on(dialogue: Dialogue, domain_environment: DomainEnvironment) 
 
 
 async def same_states(one: Dialogue, other: Dialogue, domain_environment: DomainEnvironment) -> bool:
-    """Whether their tasks end in the same states."""
+    """Whether the tasks of both end in the same states."""
     return (await replay(one, domain_environment)).hashes == (await replay(other, domain_environment)).hashes
 
 
@@ -54,9 +54,9 @@ async def test_undisturbed_dialogues_pass_and_replay_to_their_hash(
         case = await enact(dialogue, domain_environment)
         assert case.messages == dialogue.messages, "the recorded results are the real ones"
         assert case.state == dialogue.state
-        again = await replay(dialogue, domain_environment)
-        assert (again.proof, again.faithful) == (dialogue.state, True)
-        assert again.hashes[-1] == again.proof.final_hash
+        replayed = await replay(dialogue, domain_environment)
+        assert (replayed.proof, replayed.faithful) == (dialogue.state, True)
+        assert replayed.hashes[-1] == replayed.proof.final_hash
         verdict = await verdict_on(case, domain_environment)
         assert verdict.accepted, verdict.reasons
         assert {check.name.split()[0] for check in verdict.checks} == {
@@ -68,7 +68,7 @@ async def test_undisturbed_dialogues_pass_and_replay_to_their_hash(
         }
 
 
-async def test_the_diff_says_what_changed_and_nothing_without_changes(executed: Played) -> None:
+async def test_the_diff_is_empty_exactly_without_changes(executed: Played) -> None:
     for dialogue in executed.accepted:
         assert dialogue.state
         moved = dialogue.state.initial_hash != dialogue.state.final_hash
@@ -76,7 +76,7 @@ async def test_the_diff_says_what_changed_and_nothing_without_changes(executed: 
     assert {bool(dialogue.state and dialogue.state.diff) for dialogue in executed.accepted} == {True, False}
 
 
-async def test_a_dropped_change_is_missed_in_the_state_of_its_task(
+async def test_a_dropped_change_fails_the_state_of_its_task(
     executed: Played, environments: dict[str, DomainEnvironment]
 ) -> None:
     tried = 0
@@ -87,7 +87,7 @@ async def test_a_dropped_change_is_missed_in_the_state_of_its_task(
             task = lines[position][1]
             case = await enact(with_lines(dialogue, lines[:position] + lines[position + 2 :]), domain_environment)
             if await same_states(case, dialogue, domain_environment):
-                continue  # a slip that was put right later: without it the dialogue is only shorter
+                continue  # a mistake that was corrected later: without it the dialogue is only shorter
             verdict = await verdict_on(case, domain_environment)
             assert not verdict.accepted
             assert f"state of task {task}" in {check.name for check in verdict.checks if not check.passed}
@@ -95,7 +95,7 @@ async def test_a_dropped_change_is_missed_in_the_state_of_its_task(
     assert tried >= 10
 
 
-async def test_a_dropped_change_in_the_record_alone_does_not_replay(
+async def test_a_change_dropped_from_the_transcript_alone_does_not_replay(
     executed: Played, environments: dict[str, DomainEnvironment]
 ) -> None:
     tried = 0
@@ -112,10 +112,8 @@ async def test_a_dropped_change_in_the_record_alone_does_not_replay(
     assert tried >= 5
 
 
-async def test_a_changed_argument_is_seen_in_the_state(
-    executed: Played, environments: dict[str, DomainEnvironment]
-) -> None:
-    """The right tool on the row next to the right one."""
+async def test_a_changed_argument_fails_the_state(executed: Played, environments: dict[str, DomainEnvironment]) -> None:
+    """The correct tool, called for the row next to the correct one."""
     tried = 0
     for dialogue in executed.accepted:
         domain_environment = environments[dialogue.domain]
@@ -136,9 +134,7 @@ async def test_a_changed_argument_is_seen_in_the_state(
     assert tried >= 5
 
 
-async def test_an_extra_change_is_seen_in_the_state(
-    executed: Played, environments: dict[str, DomainEnvironment]
-) -> None:
+async def test_an_extra_change_fails_the_state(executed: Played, environments: dict[str, DomainEnvironment]) -> None:
     tried = 0
     for dialogue in executed.accepted:
         domain_environment = environments[dialogue.domain]
@@ -176,7 +172,7 @@ async def test_a_forged_tool_result_does_not_replay(
         assert not (await replay(case, environments[dialogue.domain])).faithful
 
 
-async def test_a_value_that_was_looked_up_but_not_told_is_missed(
+async def test_a_value_that_the_agent_never_mentions_fails_its_task(
     executed: Played, environments: dict[str, DomainEnvironment]
 ) -> None:
     tried = 0
@@ -203,7 +199,7 @@ async def test_a_value_that_was_looked_up_but_not_told_is_missed(
 
 
 def swap_first_answer(lines: list[Line]) -> list[Line]:
-    """The first answer in words as if the user had said it."""
+    """The first text answer as a user message."""
     position = next(i for i, (m, _) in enumerate(lines) if isinstance(m, AssistantMessage) and not m.tool_calls)
     message, task = lines[position]
     return [*lines[:position], (UserMessage(content=message.content), task), *lines[position + 1 :]]
@@ -244,10 +240,10 @@ def rename(name: str) -> Callable[[list[Line]], list[Line]]:
         (lambda lines: [*lines, lines[-1]], r"contract: message \d+ \(user\): after 'user'"),
     ],
 )
-async def test_unlawful_transcripts_are_rejected_before_anything_is_run(
+async def test_invalid_transcripts_are_rejected_before_any_execution(
     executed: Played, environments: dict[str, DomainEnvironment], break_it: Callable[[list[Line]], list[Line]], why: str
 ) -> None:
-    # Dialogues whose first call stands alone, so that dropping its answer leaves it open.
+    # Dialogues whose first message has a single call, so that dropping its result leaves it open.
     dialogues = [
         d for d in executed.accepted if d.messages[2].role == "assistant" and len(d.messages[2].tool_calls or ()) == 1
     ]
@@ -262,7 +258,7 @@ async def test_unlawful_transcripts_are_rejected_before_anything_is_run(
         assert not verdict.judgments
 
 
-async def test_a_task_index_that_does_not_fit_is_unlawful(
+async def test_a_task_index_that_does_not_fit_is_invalid(
     executed: Played, environments: dict[str, DomainEnvironment]
 ) -> None:
     dialogue = next(d for d in executed.accepted if len(d.tasks) > 1)
@@ -271,7 +267,7 @@ async def test_a_task_index_that_does_not_fit_is_unlawful(
     assert verdict.reasons[0].startswith("contract: task_starts")
 
 
-async def test_what_was_not_played_is_neither_accepted_nor_the_agents_fault(
+async def test_unplayed_tasks_are_neither_accepted_nor_the_agents_fault(
     executed: Played, environments: dict[str, DomainEnvironment]
 ) -> None:
     dialogue = next(d for d in executed.accepted if len(d.tasks) > 1)
@@ -284,7 +280,7 @@ async def test_what_was_not_played_is_neither_accepted_nor_the_agents_fault(
         assert verdict.blame is None
 
 
-async def test_a_dialogue_that_broke_off_is_blamed_on_who_stopped_it(
+async def test_a_dialogue_that_stopped_early_blames_the_role_that_stopped_it(
     executed: Played, environments: dict[str, DomainEnvironment]
 ) -> None:
     dialogue = executed.accepted[0]
@@ -303,25 +299,25 @@ async def test_a_dialogue_that_broke_off_is_blamed_on_who_stopped_it(
         ('{"judgment": "valid"}', "unreadable: reasoning: Field required"),
     ],
 )
-async def test_the_judge_decides_only_where_nothing_was_executed(
+async def test_the_judge_decides_only_without_execution(
     executed: Played, environments: dict[str, DomainEnvironment], answer: str, judgment: str
 ) -> None:
     dialogue = executed.accepted[0]
     domain_environment = environments[dialogue.domain]
     judge = Meter(Spoiler("judge", saying(answer)))
-    beside = (await validate(dialogue, domain_environment, judge, True)).verdict
-    alone = (await validate(dialogue, domain_environment, judge, False)).verdict
-    assert beside
-    assert alone
-    assert beside.accepted
-    assert not alone.accepted
-    assert beside.judgments == alone.judgments
-    assert all(j.judgment == "invalid" and judgment in j.reasoning for j in beside.judgments)
-    assert len(alone.reasons) == len(dialogue.tasks)
-    assert all(reason.startswith("judge: ") for reason in alone.reasons)
+    executed_verdict = (await validate(dialogue, domain_environment, judge, True)).verdict
+    judged_verdict = (await validate(dialogue, domain_environment, judge, False)).verdict
+    assert executed_verdict
+    assert judged_verdict
+    assert executed_verdict.accepted
+    assert not judged_verdict.accepted
+    assert executed_verdict.judgments == judged_verdict.judgments
+    assert all(j.judgment == "invalid" and judgment in j.reasoning for j in executed_verdict.judgments)
+    assert len(judged_verdict.reasons) == len(dialogue.tasks)
+    assert all(reason.startswith("judge: ") for reason in judged_verdict.reasons)
 
 
-async def test_the_judge_sees_its_tasks_part_and_rubric_only(executed: Played) -> None:
+async def test_the_judge_sees_only_the_messages_and_rubric_of_its_task(executed: Played) -> None:
     for dialogue in executed.accepted:
         prompts = {
             request.key: request.messages[0].content
@@ -334,6 +330,6 @@ async def test_the_judge_sees_its_tasks_part_and_rubric_only(executed: Played) -
             assert task.goal in prompt
             assert all(criterion in prompt for criterion in task.rubric.criteria)
             assert all(f"expected call: {call.tool}(" in prompt for call in task.plan)
-            said = [m.content for m, n in lines_of(dialogue) if n == number and isinstance(m, ToolMessage)]
-            assert all(text in prompt for text in said)
+            results = [m.content for m, n in lines_of(dialogue) if n == number and isinstance(m, ToolMessage)]
+            assert all(text in prompt for text in results)
             assert all(other.goal not in prompt for other in dialogue.tasks if other.goal != task.goal)
