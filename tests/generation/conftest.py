@@ -16,7 +16,7 @@ from generation.seeds.bundled import BundledSeeds
 from generation.stages import Tools
 from generation.tools.toolset import Toolset
 from generation.toolset_runner import run_toolset_stages, source_from_seed
-from tests.generation.helpers.pipeline_runs import ROWS_PER_TABLE, Played, play
+from tests.generation.helpers.pipeline_runs import ROWS_PER_TABLE, FinishedRun, run_to_end
 
 
 @pytest.fixture(scope="session")
@@ -38,16 +38,17 @@ def domains(toolsets: list[Toolset]) -> tuple[DomainTools, ...]:
 
 
 @pytest.fixture(scope="session")
-def executed(domains: tuple[DomainTools, ...], tmp_path_factory: pytest.TempPathFactory) -> Played:
+def executed(domains: tuple[DomainTools, ...], tmp_path_factory: pytest.TempPathFactory) -> FinishedRun:
     """Thirty dialogues of user_oriented_exec, with every request to the model."""
-    return play("user_oriented_exec", domains, tmp_path_factory.mktemp("executed"), n=30)
+    return run_to_end("user_oriented_exec", domains, tmp_path_factory.mktemp("executed"), n=30)
 
 
 @pytest.fixture(scope="session")
-def simulated(domains: tuple[DomainTools, ...], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Played]:
+def simulated(domains: tuple[DomainTools, ...], tmp_path_factory: pytest.TempPathFactory) -> dict[str, FinishedRun]:
     """Thirty dialogues of each pipeline with simulated tools."""
     return {
-        name: play(name, domains, tmp_path_factory.mktemp(name), n=30) for name in ("task_oriented", "user_oriented")
+        name: run_to_end(name, domains, tmp_path_factory.mktemp(name), n=30)
+        for name in ("task_oriented", "user_oriented")
     }
 
 

@@ -9,7 +9,7 @@ import pytest
 from generation.metrics.statistics import MeanMax, RoleMetrics, Statistics
 from generation.pipeline import DomainTools
 from generation.plan import PlanSettings, estimate
-from tests.generation.helpers.pipeline_runs import play
+from tests.generation.helpers.pipeline_runs import run_to_end
 
 
 def role(requests: int, prompt_tokens: int, completion_tokens: int) -> RoleMetrics:
@@ -81,7 +81,7 @@ def test_the_estimate_for_the_sample_itself_is_its_actual_usage(
     domains: tuple[DomainTools, ...], tmp_path: Path
 ) -> None:
     plain = PLAN.model_copy(update={"tokens_per_word": 1.0, "reasoning_tokens": {}})
-    played = play("user_oriented", domains, tmp_path, n=6)
+    played = run_to_end("user_oriented", domains, tmp_path, n=6)
     planned = estimate(played.statistics, 0, 6, plain)
     requests = [request for request, _ in played.log]
     assert planned.requests == len(requests)

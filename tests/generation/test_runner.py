@@ -19,9 +19,9 @@ from generation.pipeline import DomainTools
 from generation.ray_executor import Ray
 from generation.runner import AttemptSettings, Batch, DeadLetter, in_order, run_pipeline, shards
 from generation.scripted.llm import ScriptedLLM
-from tests.generation.helpers.pipeline_runs import ATTEMPTS, files, ignore, pipeline_of, play, run_local
+from tests.generation.helpers.pipeline_runs import ATTEMPTS, files, ignore, pipeline_of, run_local, run_to_end
 
-Subjects = tuple[DomainTools, ...]
+Domains = tuple[DomainTools, ...]
 EXECUTED = "user_oriented_exec"
 
 
@@ -71,7 +71,7 @@ def attempts(session: int, total: int, in_a_row: int = 1000) -> AttemptSettings:
 
 
 def generate(
-    llm: ScriptedLLM, domains: Subjects, directory: Path, limits: AttemptSettings, seen: list[Outcome] | None = None
+    llm: ScriptedLLM, domains: Domains, directory: Path, limits: AttemptSettings, seen: list[Outcome] | None = None
 ) -> None:
     pipeline = pipeline_of(EXECUTED, domains, llm)
     on_outcome = ignore if seen is None else seen.append
@@ -81,8 +81,8 @@ def generate(
         pipeline.environments.close()
 
 
-def test_an_unanswered_dialogue_is_retried_in_the_same_session(domains: Subjects, tmp_path: Path) -> None:
-    undisturbed = play(EXECUTED, domains, tmp_path / "calm", n=12)
+def test_an_unanswered_dialogue_is_retried_in_the_same_session(domains: Domains, tmp_path: Path) -> None:
+    undisturbed = run_to_end(EXECUTED, domains, tmp_path / "calm", n=12)
     seen: list[Outcome] = []
     generate(Unsteady({2: 2, 5: 1}), domains, tmp_path / "unsteady", attempts(3, 9), seen)
     assert files(tmp_path / "unsteady") == files(undisturbed.directory)
@@ -92,7 +92,7 @@ def test_an_unanswered_dialogue_is_retried_in_the_same_session(domains: Subjects
     assert Counter(int(line.dialogue_id[-2:]) for line in lines if line.unanswered) == {2: 2, 5: 1}
 
 
-def test_attempts_add_up_over_sessions_and_end_in_a_dead_letter(domains: Subjects, tmp_path: Path) -> None:
+def test_attempts_add_up_over_sessions_and_end_in_a_dead_letter(domains: Domains, tmp_path: Path) -> None:
     llm = Unsteady({4: 99})
     for session, tried in ((1, 2), (2, 4), (3, 5), (4, 5)):
         generate(llm, domains, tmp_path, attempts(2, 5))
@@ -106,7 +106,7 @@ def test_attempts_add_up_over_sessions_and_end_in_a_dead_letter(domains: Subject
     assert letter.dialogue.usage.roles["user"].requests == 1
 
 
-def test_a_session_ends_when_no_model_responds_and_the_next_resumes(domains: Subjects, tmp_path: Path) -> None:
+def test_a_session_ends_when_no_model_responds_and_the_next_resumes(domains: Domains, tmp_path: Path) -> None:
     llm = Unsteady(dict.fromkeys(range(3, 12), 1))
     with pytest.raises(UserError, match=r"no model answered 4 dialogues in a row; .*llm: the server is gone"):
         generate(llm, domains, tmp_path, attempts(1, 9, in_a_row=4))
@@ -116,26 +116,26 @@ def test_a_session_ends_when_no_model_responds_and_the_next_resumes(domains: Sub
             generate(llm, domains, tmp_path, attempts(3, 9, in_a_row=9))
         except UserError:
             continue
-    assert files(tmp_path) == files(play(EXECUTED, domains, tmp_path / "calm", n=12).directory)
+    assert files(tmp_path) == files(run_to_end(EXECUTED, domains, tmp_path / "calm", n=12).directory)
 
 
-def test_many_journals_are_read_as_one_and_torn_lines_survive(domains: Subjects, tmp_path: Path) -> None:
-    whole = play(EXECUTED, domains, tmp_path / "whole", n=12)
+def test_many_journals_are_read_as_one_and_torn_lines_survive(domains: Domains, tmp_path: Path) -> None:
+    whole = run_to_end(EXECUTED, domains, tmp_path / "whole", n=12)
     lines = (whole.directory / "journal.jsonl").read_bytes().splitlines(keepends=True)
     (tmp_path / "sharded").mkdir()
     for shard in range(3):
         (tmp_path / "sharded" / f"journal-{shard + 1:03d}.jsonl").write_bytes(
             b"".join(lines[shard:9:3]) + lines[9][:50]
         )
-    resumed = play(EXECUTED, domains, tmp_path / "sharded", n=12)
+    resumed = run_to_end(EXECUTED, domains, tmp_path / "sharded", n=12)
     assert files(resumed.directory) == files(whole.directory)
     assert len({request.affinity for request, _ in resumed.log}) == 3, "only missing dialogues are generated"
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="the extra ray is not installed")
-def test_ray_with_two_workers_gives_the_files_of_the_local_executor(domains: Subjects, tmp_path: Path) -> None:
-    local = play(EXECUTED, domains, tmp_path / "local", n=24)
+def test_ray_with_two_workers_gives_the_files_of_the_local_executor(domains: Domains, tmp_path: Path) -> None:
+    local = run_to_end(EXECUTED, domains, tmp_path / "local", n=24)
     seen: list[Outcome] = []
     pipeline = pipeline_of(EXECUTED, domains, ScriptedLLM())
     directory = tmp_path / "ray"
@@ -146,7 +146,7 @@ def test_ray_with_two_workers_gives_the_files_of_the_local_executor(domains: Sub
     assert shares == [12, 12]
     (directory / "journal-002.jsonl").write_bytes((directory / "journal-002.jsonl").read_bytes()[:-300])
     asyncio.run(run_pipeline(pipeline, directory, 30, 8, ATTEMPTS, Ray(workers=3), seen.append))
-    assert files(directory) == files(play(EXECUTED, domains, tmp_path / "more", n=30).directory)
+    assert files(directory) == files(run_to_end(EXECUTED, domains, tmp_path / "more", n=30).directory)
 
 
 def test_fewer_than_one_worker_is_a_user_error() -> None:

@@ -17,15 +17,15 @@ from generation.scripted.llm import ScriptedLLM
 from generation.stages import Rollouts, Tasks, Validation
 from generation.start_states.preferences import Preference
 from generation.start_states.start_states import read_starts
-from tests.generation.helpers.pipeline_runs import Played, Spoiler, play, saying, start_states
+from tests.generation.helpers.pipeline_runs import FinishedRun, SpoiledRole, fixed_answer, run_to_end, start_states
 
-Subjects = tuple[DomainTools, ...]
+Domains = tuple[DomainTools, ...]
 EXECUTED = "user_oriented_exec"
 PIPELINES = ["task_oriented", "user_oriented", EXECUTED]
 VALIDATION = Validation(votes=1, attempts=1)
 
 
-def start_from(played: Played, name: str = "dialogues.jsonl", **changes: Any) -> StartStates:
+def start_from(played: FinishedRun, name: str = "dialogues.jsonl", **changes: Any) -> StartStates:
     return start_states(read_starts(played.directory / name), **changes)
 
 
@@ -37,16 +37,16 @@ def essence(dialogue: Dialogue) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("name", PIPELINES)
-def test_separate_runs_of_the_stages_give_what_one_run_gives(name: str, domains: Subjects, tmp_path: Path) -> None:
+def test_separate_runs_of_the_stages_give_what_one_run_gives(name: str, domains: Domains, tmp_path: Path) -> None:
     llm = ScriptedLLM(error_rate=0.0)
-    whole = play(name, domains, tmp_path / "whole", n=12, llm=llm)
-    tasks = play(name, domains, tmp_path / "tasks", n=12, llm=llm, stages=(Tasks(),))
+    whole = run_to_end(name, domains, tmp_path / "whole", n=12, llm=llm)
+    tasks = run_to_end(name, domains, tmp_path / "tasks", n=12, llm=llm, stages=(Tasks(),))
     assert [(len(d.tasks), d.messages, d.verdict) for d in tasks.accepted] == [(1, (), None)] * 12
     starts = start_from(tasks)
-    played = play(name, domains, tmp_path / "played", n=12, llm=llm, stages=(Rollouts(),), starts=starts)
+    played = run_to_end(name, domains, tmp_path / "played", n=12, llm=llm, stages=(Rollouts(),), starts=starts)
     assert [bool(d.messages) and d.verdict is None for d in played.accepted] == [True] * 12
     starts = start_from(played)
-    judged = play(name, domains, tmp_path / "judged", n=12, llm=llm, stages=(VALIDATION,), starts=starts)
+    judged = run_to_end(name, domains, tmp_path / "judged", n=12, llm=llm, stages=(VALIDATION,), starts=starts)
     assert len(judged.accepted) >= 6
     assert [essence(d) for d in judged.accepted] == [essence(d) for d in whole.accepted]
     assert [essence(r.dialogue) for r in judged.rejected if r.dialogue] == [
@@ -57,7 +57,7 @@ def test_separate_runs_of_the_stages_give_what_one_run_gives(name: str, domains:
         assert statistics.started == 12 == statistics.accepted + statistics.rejected + statistics.failed
 
 
-def test_validation_alone_finds_forged_results(executed: Played, domains: Subjects, tmp_path: Path) -> None:
+def test_validation_alone_finds_forged_results(executed: FinishedRun, domains: Domains, tmp_path: Path) -> None:
     forged = []
     for dialogue in executed.accepted:
         position = next(i for i, m in enumerate(dialogue.messages) if m.role == "tool")
@@ -66,18 +66,18 @@ def test_validation_alone_finds_forged_results(executed: Played, domains: Subjec
         forged.append(dialogue.model_copy(update={"messages": tuple(messages)}))
     write_jsonl(tmp_path / "forged.jsonl", forged)
     starts = start_states(read_starts(tmp_path / "forged.jsonl"))
-    again = play(EXECUTED, domains, tmp_path / "again", n=99, stages=(VALIDATION,), starts=starts)
+    again = run_to_end(EXECUTED, domains, tmp_path / "again", n=99, stages=(VALIDATION,), starts=starts)
     assert again.statistics.started == len(forged) == again.statistics.rejected
     assert all(any(reason.startswith("replay: ") for reason in r.reasons) for r in again.rejected)
 
 
 @pytest.mark.parametrize("name", PIPELINES)
 def test_a_finished_dialogue_is_extended(
-    name: str, executed: Played, simulated: dict[str, Played], domains: Subjects, tmp_path: Path
+    name: str, executed: FinishedRun, simulated: dict[str, FinishedRun], domains: Domains, tmp_path: Path
 ) -> None:
     parents = {d.dialogue_id: d for d in (executed if name == EXECUTED else simulated[name]).accepted}
     starts = start_from(executed if name == EXECUTED else simulated[name])
-    longer = play(name, domains, tmp_path, n=20, count={2: 1.0}, llm=ScriptedLLM(error_rate=0.0), starts=starts)
+    longer = run_to_end(name, domains, tmp_path, n=20, count={2: 1.0}, llm=ScriptedLLM(error_rate=0.0), starts=starts)
     assert longer.statistics.started == 20
     assert longer.statistics.accepted >= 12
     assert longer.statistics.failed == 0
@@ -92,11 +92,11 @@ def test_a_finished_dialogue_is_extended(
         dialogue.check()
 
 
-def test_a_fork_carries_its_database_state(executed: Played, domains: Subjects, tmp_path: Path) -> None:
+def test_a_fork_carries_its_database_state(executed: FinishedRun, domains: Domains, tmp_path: Path) -> None:
     """Branches share the transcript up to the fork, and continue in the state that it led to."""
     parents = {d.dialogue_id: d for d in executed.accepted}
     starts = start_from(executed, at="random", branches=3)
-    forked = play(EXECUTED, domains, tmp_path, n=60, llm=ScriptedLLM(seed=5, error_rate=0.6), starts=starts)
+    forked = run_to_end(EXECUTED, domains, tmp_path, n=60, llm=ScriptedLLM(seed=5, error_rate=0.6), starts=starts)
     statistics = forked.statistics
     assert (statistics.started, statistics.failed) == (60, 0)
     assert statistics.accepted >= 20
@@ -116,9 +116,9 @@ def _changes(dialogue: Dialogue, length: int) -> list[tuple[str, dict[str, Any],
     return [call for call in calls(dialogue.messages[:length]) if "rows_affected" in call[2]]
 
 
-def test_branches_become_preference_pairs(executed: Played, domains: Subjects, tmp_path: Path) -> None:
+def test_branches_become_preference_pairs(executed: FinishedRun, domains: Domains, tmp_path: Path) -> None:
     starts = start_from(executed, at="random", branches=4)
-    forked = play(EXECUTED, domains, tmp_path, n=80, llm=ScriptedLLM(seed=7, error_rate=0.7), starts=starts)
+    forked = run_to_end(EXECUTED, domains, tmp_path, n=80, llm=ScriptedLLM(seed=7, error_rate=0.7), starts=starts)
     pairs = list(read_jsonl(tmp_path / "preferences.jsonl", Preference))
     assert len(pairs) >= 5
     good = {d.dialogue_id: d for d in forked.accepted}
@@ -135,10 +135,10 @@ def test_branches_become_preference_pairs(executed: Played, domains: Subjects, t
 
 
 def test_a_fork_at_a_message_is_the_same_dialogue_again_for_the_same_model(
-    executed: Played, domains: Subjects, tmp_path: Path
+    executed: FinishedRun, domains: Domains, tmp_path: Path
 ) -> None:
     starts = start_from(executed, at=4)
-    forked = play(EXECUTED, domains, tmp_path, n=10, llm=ScriptedLLM(error_rate=0.0), starts=starts)
+    forked = run_to_end(EXECUTED, domains, tmp_path, n=10, llm=ScriptedLLM(error_rate=0.0), starts=starts)
     assert forked.statistics.started == 10
     assert forked.statistics.accepted >= 9
     for dialogue in forked.accepted:
@@ -167,12 +167,12 @@ FOREIGN = {
 
 @pytest.mark.parametrize(("name", "inject"), [("user_oriented", False), ("user_oriented", True), (EXECUTED, True)])
 def test_a_task_is_injected_into_a_conversation_of_any_origin(
-    name: str, inject: bool, domains: Subjects, tmp_path: Path
+    name: str, inject: bool, domains: Domains, tmp_path: Path
 ) -> None:
     file = tmp_path / "foreign.jsonl"
     file.write_text("".join(json.dumps(FOREIGN | {"id": f"c{i}"}) + "\n" for i in range(6)))
     starts = start_states(read_starts(file), inject=inject)
-    played = play(name, domains, tmp_path / "made", n=99, llm=ScriptedLLM(error_rate=0.0), starts=starts)
+    played = run_to_end(name, domains, tmp_path / "made", n=99, llm=ScriptedLLM(error_rate=0.0), starts=starts)
     assert (played.statistics.started, played.statistics.failed) == (6, 0)
     assert played.statistics.accepted >= 4
     for dialogue in played.accepted:
@@ -185,7 +185,7 @@ def test_a_task_is_injected_into_a_conversation_of_any_origin(
         dialogue.check()
 
 
-def test_given_tasks_are_played_and_unprovable_ones_refused(domains: Subjects, tmp_path: Path) -> None:
+def test_given_tasks_are_played_and_unprovable_ones_refused(domains: Domains, tmp_path: Path) -> None:
     gym = next(subject for subject in domains if subject.domain.name == "gym")
     good = {"tool": "delete_booking", "arguments": {"booking_id": 108}}
     plan = {"subgoals": ["delete booking number 108"], "plan": [good]}
@@ -199,7 +199,7 @@ def test_given_tasks_are_played_and_unprovable_ones_refused(domains: Subjects, t
     file.write_text("".join(json.dumps(line) + "\n" for line in lines))
     starts = start_states(read_starts(file))
     llm = ScriptedLLM(error_rate=0.0)
-    played = play(EXECUTED, (gym,), tmp_path / "made", n=3, count={1: 1.0}, llm=llm, starts=starts)
+    played = run_to_end(EXECUTED, (gym,), tmp_path / "made", n=3, count={1: 1.0}, llm=llm, starts=starts)
     (first, *_), rejected = played.accepted, played.rejected
     assert first.tasks[0].gold_calls
     assert first.tasks[0].mutates
@@ -210,11 +210,13 @@ def test_given_tasks_are_played_and_unprovable_ones_refused(domains: Subjects, t
     )
 
 
-def test_unusable_start_states_are_rejected_and_counted(executed: Played, domains: Subjects, tmp_path: Path) -> None:
+def test_unusable_start_states_are_rejected_and_counted(
+    executed: FinishedRun, domains: Domains, tmp_path: Path
+) -> None:
     file = tmp_path / "mixed.jsonl"
     file.write_text(f"{executed.accepted[0].model_dump_json()}\nnonsense\n" + '{"messages": [{"role": "x"}]}\n')
     starts = start_states(read_starts(file))
-    played = play(EXECUTED, domains, tmp_path / "made", n=99, starts=starts)
+    played = run_to_end(EXECUTED, domains, tmp_path / "made", n=99, starts=starts)
     statistics = played.statistics
     assert statistics.started == 3 == statistics.accepted + statistics.rejected
     broken = [r.reasons[0] for r in played.rejected if not r.dialogue]
@@ -225,12 +227,12 @@ def test_unusable_start_states_are_rejected_and_counted(executed: Played, domain
 
 @pytest.mark.parametrize("role", ["user", "agent", "task_writer", "judge"])
 def test_a_model_that_talks_nonsense_never_breaks_a_start_state(
-    role: Any, executed: Played, domains: Subjects, tmp_path: Path
+    role: Any, executed: FinishedRun, domains: Domains, tmp_path: Path
 ) -> None:
     for number, changes in enumerate(({}, {"at": "random", "branches": 2}, {"at": 3})):
         starts = start_from(executed, **changes)
-        llm = Spoiler(role, saying("nonsense"))
-        played = play(EXECUTED, domains, tmp_path / str(number), n=8, llm=llm, starts=starts)
+        llm = SpoiledRole(role, fixed_answer("nonsense"))
+        played = run_to_end(EXECUTED, domains, tmp_path / str(number), n=8, llm=llm, starts=starts)
         statistics = played.statistics
         assert (statistics.started, statistics.failed) == (8, 0)
         assert statistics.accepted + statistics.rejected == 8

@@ -15,7 +15,7 @@ from core.settings import UserError, typed
 from generation.dialogue.user import SimulatedUser, UserSettings
 from generation.llm.base import Request, UnusableAnswerError
 from generation.llm.meter import Meter
-from tests.generation.helpers.pipeline_runs import CONF, TASK, Played, Sayer, user_settings
+from tests.generation.helpers.pipeline_runs import CONF, TASK, FinishedRun, ListedAnswers, user_settings
 
 ASK = json.dumps({"user_message": "Is there a hall?", "is_task_complete": False})
 LEAVE = json.dumps({"user_message": "Thanks!", "is_task_complete": True})
@@ -27,8 +27,8 @@ def rules(preset: str = "incremental", **changes: Any) -> dict[str, Any]:
     return user_settings(preset).rules.model_dump() | changes
 
 
-def user(*texts: str, **changes: Any) -> tuple[SimulatedUser, Sayer]:
-    llm = Sayer(list(texts))
+def user(*texts: str, **changes: Any) -> tuple[SimulatedUser, ListedAnswers]:
+    llm = ListedAnswers(list(texts))
     return SimulatedUser(Meter(llm), user_settings(**changes), "d", Random(0)), llm
 
 
@@ -112,11 +112,11 @@ async def test_the_rules_come_before_the_persona_so_that_dialogues_share_a_prefi
 
 def test_persona_and_expertise_are_drawn_by_their_weights() -> None:
     settings = user_settings(personas=["a: x", "b: y"], expertise={"novice": 3, "expert": 1, "intermediate": 0})
-    drawn = [SimulatedUser(Meter(Sayer([])), settings, "d", Random(i)).persona for i in range(800)]
+    drawn = [SimulatedUser(Meter(ListedAnswers([])), settings, "d", Random(i)).persona for i in range(800)]
     assert {persona[0] for persona in drawn} == {"a", "b"}
     assert 540 < sum(persona.endswith("novice") for persona in drawn) < 660
     assert not any(persona.endswith("intermediate") for persona in drawn)
-    assert drawn == [SimulatedUser(Meter(Sayer([])), settings, "d", Random(i)).persona for i in range(800)]
+    assert drawn == [SimulatedUser(Meter(ListedAnswers([])), settings, "d", Random(i)).persona for i in range(800)]
 
 
 @pytest.mark.parametrize(
@@ -195,11 +195,11 @@ async def test_reasoning_next_to_the_message_is_ignored() -> None:
 # In generated dialogues.
 
 
-def requests_of(dialogue: Dialogue, played: Played) -> list[Request]:
+def requests_of(dialogue: Dialogue, played: FinishedRun) -> list[Request]:
     return [request for request, _ in played.log if request.role == "user" and request.affinity == dialogue.dialogue_id]
 
 
-def test_the_user_never_sees_tools_results_or_reasoning(executed: Played) -> None:
+def test_the_user_never_sees_tools_results_or_reasoning(executed: FinishedRun) -> None:
     for dialogue in executed.accepted:
         requests = requests_of(dialogue, executed)
         heard = "\n".join(message.content for message in requests[-1].messages)
@@ -221,7 +221,7 @@ def subgoals_per_message(dialogue: Dialogue, task: Task, number: int) -> list[in
     ]
 
 
-def test_the_user_requests_at_most_two_subtasks_per_message(executed: Played) -> None:
+def test_the_user_requests_at_most_two_subtasks_per_message(executed: FinishedRun) -> None:
     counts = [
         count
         for dialogue in executed.accepted

@@ -12,14 +12,14 @@ from generation.dialogue.user import SimulatedUser
 from generation.llm.base import Request
 from generation.llm.contexts import UserContext
 from generation.llm.meter import Meter
-from tests.generation.helpers.pipeline_runs import TASK, Played, Sayer, user_settings
+from tests.generation.helpers.pipeline_runs import TASK, FinishedRun, ListedAnswers, user_settings
 
 ASK = json.dumps({"user_message": "Is there a hall?", "is_task_complete": False})
 FURTHER = TASK.model_copy(update={"task_id": "d/t1", "goal": "A further goal."})
 
 
-def user() -> tuple[SimulatedUser, Sayer]:
-    llm = Sayer([ASK, ASK])
+def user() -> tuple[SimulatedUser, ListedAnswers]:
+    llm = ListedAnswers([ASK, ASK])
     return SimulatedUser(Meter(llm), user_settings(), "d", Random(0)), llm
 
 
@@ -37,19 +37,19 @@ def before(request: Request, dialogue: Dialogue) -> Dialogue:
     )
 
 
-def newcomer(dialogue: Dialogue, played: Played) -> tuple[SimulatedUser, Sayer]:
+def newcomer(dialogue: Dialogue, played: FinishedRun) -> tuple[SimulatedUser, ListedAnswers]:
     """Another user with the same settings, its own persona and no history."""
-    llm = Sayer([ASK])
+    llm = ListedAnswers([ASK])
     return SimulatedUser(
         Meter(llm), played.pipeline.settings.user, dialogue.dialogue_id, Random(f"x{dialogue.dialogue_id}")
     ), llm
 
 
-def requests_of(dialogue: Dialogue, played: Played) -> list[Request]:
+def requests_of(dialogue: Dialogue, played: FinishedRun) -> list[Request]:
     return [request for request, _ in played.log if request.role == "user" and request.affinity == dialogue.dialogue_id]
 
 
-async def test_recalling_a_dialogue_equals_having_taken_part(executed: Played) -> None:
+async def test_recalling_a_dialogue_equals_having_taken_part(executed: FinishedRun) -> None:
     """Resumed at any point, the next request is the one that the original user made."""
     compared = differed = 0
     for dialogue in executed.accepted:
@@ -64,7 +64,7 @@ async def test_recalling_a_dialogue_equals_having_taken_part(executed: Played) -
     assert differed > 50
 
 
-async def test_after_recalling_it_can_hear_too(executed: Played) -> None:
+async def test_after_recalling_it_can_hear_too(executed: FinishedRun) -> None:
     """Resumed before the agent's answer, it makes the original request after hearing that answer."""
     compared = 0
     for dialogue in executed.accepted:
@@ -84,7 +84,7 @@ async def test_after_recalling_it_can_hear_too(executed: Played) -> None:
     assert compared > 50
 
 
-async def test_a_further_task_ignores_the_closing_message_of_a_finished_dialogue(executed: Played) -> None:
+async def test_a_further_task_ignores_the_closing_message_of_a_finished_dialogue(executed: FinishedRun) -> None:
     several = [dialogue for dialogue in executed.accepted if len(dialogue.tasks) > 1]
     assert len(several) > 5
     for dialogue in several:

@@ -17,7 +17,7 @@ from generation.llm.meter import Meter
 from generation.pipeline import DomainTools
 from generation.scripted.llm import ScriptedLLM
 from generation.tasks.writer import TaskWriter
-from tests.generation.helpers.pipeline_runs import Played, Sayer, task_settings
+from tests.generation.helpers.pipeline_runs import FinishedRun, ListedAnswers, task_settings
 
 
 @pytest.fixture
@@ -33,7 +33,7 @@ def environment(gym: DomainTools) -> Iterator[Environment]:
 
 
 @pytest.fixture
-def draft(executed: Played) -> dict[str, Any]:
+def draft(executed: FinishedRun) -> dict[str, Any]:
     """A provable draft about the gym: an accepted dialogue's first task, which starts with a look-up."""
     tasks = [dialogue.tasks[0] for dialogue in executed.accepted if dialogue.domain == "gym"]
     reads = ("search_", "get_", "list_", "top_", "count_")
@@ -43,7 +43,7 @@ def draft(executed: Played) -> dict[str, Any]:
 
 
 def writer(
-    llm: Sayer, gym: DomainTools, attempts: int, excluded_goals: frozenset[str] = frozenset(), **changes: Any
+    llm: ListedAnswers, gym: DomainTools, attempts: int, excluded_goals: frozenset[str] = frozenset(), **changes: Any
 ) -> TaskWriter:
     """Requests hard tasks, like the draft, unless `changes` say otherwise."""
     settings = task_settings("user_oriented_exec", **{"attempts": attempts, "difficulties": {"hard": 1.0}} | changes)
@@ -53,7 +53,7 @@ def writer(
 async def test_a_provable_draft_becomes_a_task_with_its_proof(
     gym: DomainTools, environment: Environment, draft: dict[str, Any]
 ) -> None:
-    llm = Sayer([f"Here you are:\n```json\n{json.dumps(draft, indent=1)}\n```"])
+    llm = ListedAnswers([f"Here you are:\n```json\n{json.dumps(draft, indent=1)}\n```"])
     before = environment.state_hash()
     task = await writer(llm, gym, 1).write(environment)
     assert (task.task_id, task.goal, task.difficulty, task.follows_from) == (
@@ -95,7 +95,7 @@ async def test_each_refusal_reaches_the_model_and_is_counted(
         changed(draft, goal="Seen before."): "this exact goal is in the training data",
         changed(draft, plan=[*plan, other]): "call ",
     }
-    llm = Sayer([*refused, json.dumps(draft)])
+    llm = ListedAnswers([*refused, json.dumps(draft)])
     tasks = writer(llm, gym, len(refused) + 1, frozenset(["Seen before."]))
     task = await tasks.write(environment)
     assert task.goal == draft["goal"]
@@ -112,7 +112,7 @@ async def test_after_all_attempts_the_writer_is_to_blame(gym: DomainTools, envir
     with pytest.raises(
         UnusableAnswerError, match=r"^task_writer: nothing usable in 2 attempts: expected .*one.*; expected .*two"
     ) as raised:
-        await writer(Sayer(["one", "two", "three"]), gym, 2).write(environment)
+        await writer(ListedAnswers(["one", "two", "three"]), gym, 2).write(environment)
     assert raised.value.role == "task_writer"
 
 
@@ -121,16 +121,16 @@ async def test_a_task_must_be_unsolved_in_the_present_state(gym: DomainTools, en
     plan = [{"tool": "delete_booking", "arguments": {"booking_id": 108}}]
     goal = "The user wants to delete booking number 108."
     draft = json.dumps({"goal": goal, "subgoals": ["delete it"], "difficulty": "easy", "plan": plan})
-    task = await writer(Sayer([draft]), gym, 1).write(environment)
+    task = await writer(ListedAnswers([draft]), gym, 1).write(environment)
     assert task.mutates
     await environment.call("delete_booking", {"booking_id": 108})
     with pytest.raises(UnusableAnswerError, match=r"call 0 \(delete_booking\) gives .*\"rows_affected\": 0"):
-        await writer(Sayer([draft]), gym, 1).write(environment)
+        await writer(ListedAnswers([draft]), gym, 1).write(environment)
 
 
 async def test_without_execution_a_task_carries_its_plan_but_no_proof(gym: DomainTools, draft: dict[str, Any]) -> None:
     simulated = SimulatedEnvironmentFactory().for_domain(gym.toolset, Meter(ScriptedLLM()), "d1").open()
-    task = await writer(Sayer([json.dumps(draft)]), gym, 1).write(simulated)
+    task = await writer(ListedAnswers([json.dumps(draft)]), gym, 1).write(simulated)
     assert task.plan
     assert not task.gold_calls
     assert not task.told_values
@@ -139,10 +139,10 @@ async def test_without_execution_a_task_carries_its_plan_but_no_proof(gym: Domai
 async def test_a_follow_up_names_the_task_it_extends(
     gym: DomainTools, environment: Environment, draft: dict[str, Any]
 ) -> None:
-    first = await writer(Sayer([json.dumps(draft)]), gym, 1).write(environment)
+    first = await writer(ListedAnswers([json.dumps(draft)]), gym, 1).write(environment)
     used = next(value for call in first.plan for value in call.arguments.values())
     for facts, follows in (({"learnt": used}, "d1/t0"), ({"learnt": "something else"}, None), ({}, None)):
-        llm = Sayer([json.dumps(draft)])
+        llm = ListedAnswers([json.dumps(draft)])
         tasks = writer(llm, gym, 1, follow_ups=1.0)
         second = await tasks.write(environment, (first,), facts)
         assert second.task_id == "d1/t1"

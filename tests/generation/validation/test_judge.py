@@ -19,7 +19,7 @@ from generation.llm.meter import Meter
 from generation.prompts import render
 from generation.validation.judge import UNREADABLE, JudgeAnswer, judge_task, majority, read_judgment
 from tests.generation.helpers.judgments import TASK, transcript
-from tests.generation.helpers.pipeline_runs import Sayer
+from tests.generation.helpers.pipeline_runs import ListedAnswers
 
 VALID = '{"judgment": "valid", "reasoning": "All is done."}'
 INVALID = '{"judgment": "invalid", "reasoning": "The city is wrong.", "blame": "agent"}'
@@ -28,8 +28,8 @@ INVALID = '{"judgment": "invalid", "reasoning": "The city is wrong.", "blame": "
 # Requests.
 
 
-async def ask(*texts: str, votes: int = 1, attempts: int = 1) -> tuple[Judgment, Sayer, Meter]:
-    sayer = Sayer(list(texts))
+async def ask(*texts: str, votes: int = 1, attempts: int = 1) -> tuple[Judgment, ListedAnswers, Meter]:
+    sayer = ListedAnswers(list(texts))
     meter = Meter(sayer)
     return await judge_task(TASK, transcript(), "d", meter, votes, attempts), sayer, meter
 
@@ -179,7 +179,7 @@ async def test_a_readable_invalid_vote_represents_the_majority() -> None:
 
 
 async def test_an_unreachable_model_gives_no_judgment() -> None:
-    class Gone(Sayer):
+    class Gone(ListedAnswers):
         async def complete(self, request: Request) -> Completion:
             raise LLMError("connection refused")
 

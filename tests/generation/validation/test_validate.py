@@ -18,13 +18,13 @@ from generation.validation.validate import replay, validate
 from tests.generation.helpers.editable_transcripts import (
     Line,
     call_of,
-    enact,
     lines_of,
     single_changes,
     with_call,
     with_lines,
+    with_real_results,
 )
-from tests.generation.helpers.pipeline_runs import Played, Spoiler, saying
+from tests.generation.helpers.pipeline_runs import FinishedRun, SpoiledRole, fixed_answer
 
 
 @pytest.fixture(scope="module")
@@ -46,12 +46,12 @@ async def same_states(one: Dialogue, other: Dialogue, domain_environment: Domain
 
 
 async def test_undisturbed_dialogues_pass_and_replay_to_their_hash(
-    executed: Played, environments: dict[str, DomainEnvironment]
+    executed: FinishedRun, environments: dict[str, DomainEnvironment]
 ) -> None:
     assert len(executed.accepted) >= 20
     for dialogue in executed.accepted:
         domain_environment = environments[dialogue.domain]
-        case = await enact(dialogue, domain_environment)
+        case = await with_real_results(dialogue, domain_environment)
         assert case.messages == dialogue.messages, "the recorded results are the real ones"
         assert case.state == dialogue.state
         replayed = await replay(dialogue, domain_environment)
@@ -68,7 +68,7 @@ async def test_undisturbed_dialogues_pass_and_replay_to_their_hash(
         }
 
 
-async def test_the_diff_is_empty_exactly_without_changes(executed: Played) -> None:
+async def test_the_diff_is_empty_exactly_without_changes(executed: FinishedRun) -> None:
     for dialogue in executed.accepted:
         assert dialogue.state
         moved = dialogue.state.initial_hash != dialogue.state.final_hash
@@ -77,7 +77,7 @@ async def test_the_diff_is_empty_exactly_without_changes(executed: Played) -> No
 
 
 async def test_a_dropped_change_fails_the_state_of_its_task(
-    executed: Played, environments: dict[str, DomainEnvironment]
+    executed: FinishedRun, environments: dict[str, DomainEnvironment]
 ) -> None:
     tried = 0
     for dialogue in executed.accepted:
@@ -85,7 +85,9 @@ async def test_a_dropped_change_fails_the_state_of_its_task(
         for position in await single_changes(dialogue, domain_environment):
             lines = lines_of(dialogue)
             task = lines[position][1]
-            case = await enact(with_lines(dialogue, lines[:position] + lines[position + 2 :]), domain_environment)
+            case = await with_real_results(
+                with_lines(dialogue, lines[:position] + lines[position + 2 :]), domain_environment
+            )
             if await same_states(case, dialogue, domain_environment):
                 continue  # a mistake that was corrected later: without it the dialogue is only shorter
             verdict = await verdict_on(case, domain_environment)
@@ -96,7 +98,7 @@ async def test_a_dropped_change_fails_the_state_of_its_task(
 
 
 async def test_a_change_dropped_from_the_transcript_alone_does_not_replay(
-    executed: Played, environments: dict[str, DomainEnvironment]
+    executed: FinishedRun, environments: dict[str, DomainEnvironment]
 ) -> None:
     tried = 0
     for dialogue in executed.accepted:
@@ -112,7 +114,9 @@ async def test_a_change_dropped_from_the_transcript_alone_does_not_replay(
     assert tried >= 5
 
 
-async def test_a_changed_argument_fails_the_state(executed: Played, environments: dict[str, DomainEnvironment]) -> None:
+async def test_a_changed_argument_fails_the_state(
+    executed: FinishedRun, environments: dict[str, DomainEnvironment]
+) -> None:
     """The correct tool, called for the row next to the correct one."""
     tried = 0
     for dialogue in executed.accepted:
@@ -125,7 +129,7 @@ async def test_a_changed_argument_fails_the_state(executed: Played, environments
             lines = lines_of(dialogue)
             other = ToolCall.make(call.id, call.name, call.parsed() | {key: value + 1 if value < 3 else value - 1})
             lines[position] = (with_call(lines[position][0], other), lines[position][1])
-            case = await enact(with_lines(dialogue, lines), domain_environment)
+            case = await with_real_results(with_lines(dialogue, lines), domain_environment)
             if await same_states(case, dialogue, domain_environment):
                 continue
             verdict = await verdict_on(case, domain_environment)
@@ -134,7 +138,9 @@ async def test_a_changed_argument_fails_the_state(executed: Played, environments
     assert tried >= 5
 
 
-async def test_an_extra_change_fails_the_state(executed: Played, environments: dict[str, DomainEnvironment]) -> None:
+async def test_an_extra_change_fails_the_state(
+    executed: FinishedRun, environments: dict[str, DomainEnvironment]
+) -> None:
     tried = 0
     for dialogue in executed.accepted:
         domain_environment = environments[dialogue.domain]
@@ -149,7 +155,7 @@ async def test_an_extra_change_fails_the_state(executed: Played, environments: d
                 (with_call(message, again), task),
                 (ToolMessage(tool_call_id="again", content=""), task),
             ]
-            case = await enact(
+            case = await with_real_results(
                 with_lines(dialogue, lines[: position + 2] + extra + lines[position + 2 :]), domain_environment
             )
             verdict = await verdict_on(case, domain_environment)
@@ -159,7 +165,7 @@ async def test_an_extra_change_fails_the_state(executed: Played, environments: d
 
 
 async def test_a_forged_tool_result_does_not_replay(
-    executed: Played, environments: dict[str, DomainEnvironment]
+    executed: FinishedRun, environments: dict[str, DomainEnvironment]
 ) -> None:
     for dialogue in executed.accepted:
         position = next(i for i, m in enumerate(dialogue.messages) if isinstance(m, ToolMessage))
@@ -173,7 +179,7 @@ async def test_a_forged_tool_result_does_not_replay(
 
 
 async def test_a_value_that_the_agent_never_mentions_fails_its_task(
-    executed: Played, environments: dict[str, DomainEnvironment]
+    executed: FinishedRun, environments: dict[str, DomainEnvironment]
 ) -> None:
     tried = 0
     for dialogue in executed.accepted:
@@ -241,7 +247,10 @@ def rename(name: str) -> Callable[[list[Line]], list[Line]]:
     ],
 )
 async def test_invalid_transcripts_are_rejected_before_any_execution(
-    executed: Played, environments: dict[str, DomainEnvironment], break_it: Callable[[list[Line]], list[Line]], why: str
+    executed: FinishedRun,
+    environments: dict[str, DomainEnvironment],
+    break_it: Callable[[list[Line]], list[Line]],
+    why: str,
 ) -> None:
     # Dialogues whose first message has a single call, so that dropping its result leaves it open.
     dialogues = [
@@ -259,7 +268,7 @@ async def test_invalid_transcripts_are_rejected_before_any_execution(
 
 
 async def test_a_task_index_that_does_not_fit_is_invalid(
-    executed: Played, environments: dict[str, DomainEnvironment]
+    executed: FinishedRun, environments: dict[str, DomainEnvironment]
 ) -> None:
     dialogue = next(d for d in executed.accepted if len(d.tasks) > 1)
     broken = dialogue.model_copy(update={"task_starts": dialogue.task_starts[::-1]})
@@ -268,7 +277,7 @@ async def test_a_task_index_that_does_not_fit_is_invalid(
 
 
 async def test_unplayed_tasks_are_neither_accepted_nor_the_agents_fault(
-    executed: Played, environments: dict[str, DomainEnvironment]
+    executed: FinishedRun, environments: dict[str, DomainEnvironment]
 ) -> None:
     dialogue = next(d for d in executed.accepted if len(d.tasks) > 1)
     count = len(dialogue.tasks)
@@ -281,7 +290,7 @@ async def test_unplayed_tasks_are_neither_accepted_nor_the_agents_fault(
 
 
 async def test_a_dialogue_that_stopped_early_blames_the_role_that_stopped_it(
-    executed: Played, environments: dict[str, DomainEnvironment]
+    executed: FinishedRun, environments: dict[str, DomainEnvironment]
 ) -> None:
     dialogue = executed.accepted[0]
     broken = dialogue.model_copy(update={"messages": dialogue.messages[:4], "stop": "user: left"})
@@ -300,11 +309,11 @@ async def test_a_dialogue_that_stopped_early_blames_the_role_that_stopped_it(
     ],
 )
 async def test_the_judge_decides_only_without_execution(
-    executed: Played, environments: dict[str, DomainEnvironment], answer: str, judgment: str
+    executed: FinishedRun, environments: dict[str, DomainEnvironment], answer: str, judgment: str
 ) -> None:
     dialogue = executed.accepted[0]
     domain_environment = environments[dialogue.domain]
-    judge = Meter(Spoiler("judge", saying(answer)))
+    judge = Meter(SpoiledRole("judge", fixed_answer(answer)))
     executed_verdict = (await validate(dialogue, domain_environment, judge, True)).verdict
     judged_verdict = (await validate(dialogue, domain_environment, judge, False)).verdict
     assert executed_verdict
@@ -317,7 +326,7 @@ async def test_the_judge_decides_only_without_execution(
     assert all(reason.startswith("judge: ") for reason in judged_verdict.reasons)
 
 
-async def test_the_judge_sees_only_the_messages_and_rubric_of_its_task(executed: Played) -> None:
+async def test_the_judge_sees_only_the_messages_and_rubric_of_its_task(executed: FinishedRun) -> None:
     for dialogue in executed.accepted:
         prompts = {
             request.key: request.messages[0].content
