@@ -1,4 +1,4 @@
-"""A task of two pieces, and a conversation that does it, in pieces that a test can exchange."""
+"""A task with two subgoals, and a conversation that solves it, in pieces that a test can replace."""
 
 from __future__ import annotations
 

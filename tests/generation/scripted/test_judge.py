@@ -187,7 +187,7 @@ WHOLE = TASK.model_copy(
         ),
     }
 )
-TOLD_PEN = {"sku": "pen", "price": 1200.5, "pieces": [{"sku": "cap", "price": 3.5}, {"sku": "ink", "price": 7.25}]}
+TOLD_PEN = {"sku": "pen", "price": 1200.5, "parts": [{"sku": "cap", "price": 3.5}, {"sku": "ink", "price": 7.25}]}
 
 
 @pytest.mark.parametrize(
@@ -201,9 +201,9 @@ def test_a_placeholder_may_stand_for_a_whole_result(found: str, judgment: str) -
 @pytest.mark.parametrize(
     ("result", "judgment"),
     [
-        (TOLD_PEN, "valid"),  # its pieces have prices of their own, which nobody asked for
+        (TOLD_PEN, "valid"),  # its parts have prices of their own, which nobody asked for
         ([TOLD_PEN], "valid"),
-        ({"pieces": TOLD_PEN["pieces"]}, "invalid"),
+        ({"parts": TOLD_PEN["parts"]}, "invalid"),
         ({"found": [TOLD_PEN, TOLD_PEN | {"price": 8}]}, "invalid"),
         ([TOLD_PEN] * 3 + [{"price": 8}], "valid"),  # more rows than anybody is told of
     ],
