@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from core.sampling import Sampling
 from evaluation.endpoint import Endpoint
-from evaluation.trials import TrialRecord, open_journal, read_trials, settled
+from evaluation.trials import TrialRecord, completed_keys, open_journal, read_trials
 
 
 def trial(number: int, success: bool | None) -> TrialRecord:
@@ -33,11 +33,11 @@ def test_the_last_record_of_a_trial_counts_and_errors_are_not_settled(tmp_path: 
     with open_journal(path) as journal:
         for record in (trial(0, None), trial(1, True), trial(2, None)):
             journal.append(record, record.key)
-    assert settled(path) == {"tau2/retail/7/1"}
+    assert completed_keys(path) == {"tau2/retail/7/1"}
     with open_journal(path) as journal:
         journal.append(trial(0, False), trial(0, False).key)
     assert [record.success for record in read_trials(path)] == [False, True, None]
-    assert settled(path) == {"tau2/retail/7/0", "tau2/retail/7/1"}
+    assert completed_keys(path) == {"tau2/retail/7/0", "tau2/retail/7/1"}
 
 
 @pytest.mark.parametrize(("success", "error"), [(None, None), (True, "down")])
