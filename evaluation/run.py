@@ -17,14 +17,15 @@ from evaluation.targets import LOGS, SHARED, EvaluateSettings, Target, find_gene
 from evaluation.trials import TrialRecord
 
 BenchmarkFactory = Callable[[], dict[str, Benchmark]]
-"""Constructs the chosen benchmarks, by name. Each model gets new ones: a client belongs to the event loop of one run."""
+"""Constructs the chosen benchmarks, by name. Each model gets new ones: a client belongs to the event loop of one
+run."""
 
 NEUTRAL = ("outputs", "tracking", "allow_errors", "concurrency", "api_key_env")
 
 
 def neutral_keys(benchmarks: Mapping[str, Benchmark]) -> tuple[str, ...]:
-    """Config keys that may change between an interrupted run and the command that finishes it: they decide how long to wait
-    and how often to retry, not what is asked."""
+    """Config keys that may change between an interrupted run and the command that finishes it: they decide how long to
+    wait and how often to retry, not what is asked."""
     of_benchmarks = (f"benchmarks.{name}.{key}" for name, benchmark in benchmarks.items() for key in benchmark.NEUTRAL)
     return (*NEUTRAL, *of_benchmarks)
 
@@ -64,17 +65,18 @@ def run_trials(
 
 
 def require_room_to_answer(records: Sequence[TrialRecord]) -> None:
-    """Raises UserError if no request of a model in a benchmark left it room to answer: that it passes nothing is then no result.
-    The server refused each request, or cut the answer before its first token."""
+    """Raises UserError if no request of a model in a benchmark left it room to answer: that it passes nothing is then
+    no result. The server refused each request, or cut the answer before its first token."""
     groups: dict[tuple[str, str], list[TrialRecord]] = defaultdict(list)
     for record in records:
         groups[record.model, record.benchmark].append(record)
     for (model, benchmark), trials in groups.items():
         if all(not trial.completion_tokens and _cut_off(trial) for trial in trials):
             raise UserError(
-                f"{model} could not answer at all in {benchmark}: each of the {len(trials)} trials exceeded its server's "
-                f"context before the first token of an answer. sampling.max_tokens={trials[0].sampling.max_tokens} was "
-                "given; expected a number that leaves room for the prompts, or a server with a longer context"
+                f"{model} could not answer at all in {benchmark}: each of the {len(trials)} trials exceeded its "
+                f"server's context before the first token of an answer. "
+                f"sampling.max_tokens={trials[0].sampling.max_tokens} was given; "
+                "expected a number that leaves room for the prompts, or a server with a longer context"
             )
 
 

@@ -1,4 +1,4 @@
-"""The models to evaluate: found in training runs, directories or behind endpoints, and served (paper, Section 4, Appendix F)."""
+"""The models to evaluate: finds them in training runs or behind endpoints and serves them (paper, Appendix F)."""
 
 from __future__ import annotations
 
@@ -68,7 +68,8 @@ class EvaluateSettings(Settings):
 
 @dataclass(frozen=True)
 class Target:
-    """A model to evaluate: a directory to serve (`path`) or an endpoint (`base_url`). `training` is its training run, if known."""
+    """A model to evaluate: a directory to serve (`path`) or an endpoint (`base_url`), and its training run, if
+    known."""
 
     label: str
     path: Path | None = None

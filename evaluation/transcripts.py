@@ -29,7 +29,8 @@ def _file_name(name: str) -> str:
 def write_transcript(
     directory: Path, record: TrialRecord, notes: Sequence[str], messages: Sequence[Mapping[str, Any]]
 ) -> TrialRecord:
-    """Write the transcript of `record` below the benchmark's `directory`; returns the record with the transcript's path.
+    """Write the transcript of `record` below the benchmark's `directory`; returns the record with the transcript's
+    path.
 
     `notes` state the task and why the trial failed; `messages` are in OpenAI's chat format.
     """

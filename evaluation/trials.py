@@ -19,12 +19,13 @@ Progress = Callable[[str, int, int], None]
 class TrialRecord(Frozen):
     """The outcome of one trial of one task.
 
-    `success` is None if and only if `infrastructure_error` explains why the trial could not be completed: such a trial is
-    counted but never scored. `stop_reason` tells how the trial ended, `truncations` how many replies were cut at max_tokens.
-    `calls` counts the model's tool calls, `valid_calls` those of a declared tool with arguments that fit its schema. Tokens are
-    the evaluated model's only, `seconds` is the time of its requests. `category` is the domain for benchmarks with domains;
-    `axes` are further values to group trials by. `judge` is the model that took part in deciding success, if any;
-    `transcript` is a readable file, relative to the benchmark's directory (in records.jsonl: to the run's).
+    `success` is None if and only if `infrastructure_error` explains why the trial could not be completed: such a trial
+    is counted but never scored. `stop_reason` tells how the trial ended, `truncations` how many replies were cut at
+    max_tokens. `calls` counts the model's tool calls, `valid_calls` those of a declared tool with arguments that fit
+    its schema. Tokens are the evaluated model's only, `seconds` is the time of its requests. `category` is the domain
+    for benchmarks with domains; `axes` are further values to group trials by. `judge` is the model that took part in
+    deciding success, if any; `transcript` is a readable file, relative to the benchmark's directory (in records.jsonl:
+    to the run's).
     """
 
     benchmark: str

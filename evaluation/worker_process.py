@@ -25,7 +25,8 @@ class HarnessError(UserError):
 def run_worker(
     command: Sequence[str | Path], environment: Mapping[str, str], log: Path, tick: Callable[[], None]
 ) -> None:
-    """Runs `command` to its end with `environment` added to ours; appends its output to `log`, calls `tick` twice a second.
+    """Runs `command` to its end with `environment` added to ours; appends its output to `log`, calls `tick` twice a
+    second.
 
     The command ends when we do, even on SIGKILL. Raises HarnessError if its exit code is not 0.
     """

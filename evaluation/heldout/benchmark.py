@@ -1,9 +1,9 @@
 """Our own benchmark: live dialogues on unseen databases, and unseen tasks on the databases of the training data.
 
-A task writer and a user simulator (scripted by default) face the evaluated model on real databases. Execution alone decides
-success, without a judge: the database state after each task equals the state after its gold calls, every requested value was
-mentioned to the user, and the dialogue reached its end with all its tasks. For the varied conditions see
-evaluation/heldout/settings.py, for how tasks are written evaluation/heldout/tasks.py.
+A task writer and a user simulator (scripted by default) face the evaluated model on real databases. Execution alone
+decides success, without a judge: the database state after each task equals the state after its gold calls, every
+requested value was mentioned to the user, and the dialogue reached its end with all its tasks. For the varied
+conditions see evaluation/heldout/settings.py, for how tasks are written evaluation/heldout/tasks.py.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from generation.seeds.base import Seeds
 
 
 class Heldout(Benchmark):
-    """The benchmark of conf/benchmark/heldout.yaml: `simulator` plays the user and writes the tasks, `databases` are the
-    unseen ones."""
+    """The benchmark of conf/benchmark/heldout.yaml: `simulator` plays the user and writes the tasks, `databases` are
+    the unseen ones."""
 
     NEUTRAL = ("timeout_s", "outage_s", *(f"simulator.{key}" for key in TRANSPORT_KEYS))
 
@@ -38,8 +38,9 @@ class Heldout(Benchmark):
         self.settings.conditions()
 
     def run(self, context: EvaluationContext, directory: Path, progress: Progress | None = None) -> list[TrialRecord]:
-        """Raises UserError if tasks on trained databases are selected but the generation run is unknown, if an unseen database
-        is in the training data, if no task can be written for a condition, and if the simulator or the server is down."""
+        """Raises UserError if tasks on trained databases are selected but the generation run is unknown, if an unseen
+        database is in the training data, if no task can be written for a condition, and if the simulator or the server
+        is down."""
         run = HeldoutRun(self.settings, self.simulator, self.databases, context, directory)
         return asyncio.run(run.run(progress))
 

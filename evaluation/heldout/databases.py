@@ -28,8 +28,8 @@ _ATTEMPTS = 3
 class HeldoutDatabases:
     """Finds the databases and their tools.
 
-    Tools of unseen databases, `max_tools` each, are generated once per evaluation and stored in `path`. `rows_per_table` rows
-    of each table, sampled with `seed`, are what the task writer's views are drawn from.
+    Tools of unseen databases, `max_tools` each, are generated once per evaluation and stored in `path`.
+    `rows_per_table` rows of each table, sampled with `seed`, are what the task writer's views are drawn from.
     """
 
     def __init__(
@@ -55,8 +55,8 @@ class HeldoutDatabases:
         self.generations = tuple(dict.fromkeys(runs))
 
     async def find(self, kinds: Sequence[DatabaseKind]) -> dict[DatabaseKind, tuple[DomainTools, ...]]:
-        """The domains of each kind. They exclude every goal in the training data of any model of this evaluation, so that all
-        models can get the same tasks. Raises UserError for a kind without domains."""
+        """The domains of each kind. They exclude every goal in the training data of any model of this evaluation, so
+        that all models can get the same tasks. Raises UserError for a kind without domains."""
         trained = {
             run: [toolset for toolset in read_jsonl(run / "toolsets.jsonl", Toolset) if toolset.tools]
             for run in self.generations

@@ -132,7 +132,8 @@ class HeldoutRun:
         ]
 
     async def _run_trial(self, trial: HeldoutTrial) -> TrialRecord:
-        """Run one dialogue. A failed request to the model or of the simulator is an infrastructure error, never a score."""
+        """Run one dialogue. A failed request to the model or of the simulator is an infrastructure error, never a
+        score."""
         posed = trial.dialogue
         meter = Meter(self.agent(trial.number))
         context = self._context(trial, meter)

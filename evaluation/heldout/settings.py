@@ -54,7 +54,7 @@ def conditions(base: Condition, axes: AxesSettings) -> Iterator[tuple[str, Condi
 class HeldoutSettings(Settings):
     """Settings of the held-out benchmark: the keys of conf/benchmark/heldout.yaml."""
 
-    subset: Literal["smoke", "full"] = Field(description="smoke: `base` alone; full: each value of `axes`, too")
+    subset: Literal["smoke", "full"] = Field(description="smoke: only `base`; full: also each value of `axes`")
     dialogues: int = Field(ge=1, description="dialogues per condition and kind of databases")
     categories: tuple[DatabaseKind, ...] = Field(
         default=("unseen_databases", "trained_databases"),

@@ -15,8 +15,8 @@ ATTEMPTS = 3
 
 
 async def solvable(tasks: Sequence[Task], environment: Environment) -> bool:
-    """Whether the gold calls succeed in `environment`, if need be when repeated or with the argument names that an error asks
-    for, and whether their results contain every value that later calls and the answer to the user need."""
+    """Whether the gold calls succeed in `environment`, if need be when repeated or with the argument names that an
+    error asks for, and whether their results contain every value that later calls and the answer to the user need."""
     for task in tasks:
         results: list[str] = []
         for planned, gold in zip(task.plan, task.gold_calls, strict=True):

@@ -1,7 +1,7 @@
 """Writes the tasks of the held-out benchmark once per evaluation: every model gets the same ones in every trial.
 
-A condition differs from the base in one axis: the number of tasks in a dialogue, their difficulty, or the fault of the tools.
-Under a fault only those tasks are used that the fault affects and that can be solved nevertheless.
+A condition differs from the base in one axis: the number of tasks in a dialogue, their difficulty, or the fault of the
+tools. Under a fault only those tasks are used that the fault affects and that can be solved nevertheless.
 """
 
 from __future__ import annotations
@@ -46,8 +46,8 @@ class HeldoutDialogue(Frozen):
 
 
 class DraftResult(Frozen):
-    """The result of one draft; `dialogue` is None for a rejected one. Rejected drafts are stored, too: asked again, the task
-    writer may answer differently, and then not all models would get the same tasks."""
+    """The result of one draft; `dialogue` is None for a rejected one. Rejected drafts are stored, too: asked again, the
+    task writer may answer differently, and then not all models would get the same tasks."""
 
     key: str
     dialogue: HeldoutDialogue | None = None
@@ -72,8 +72,8 @@ class ConditionCell:
         return self.domains[number % len(self.domains)]
 
     def dialogue_id(self, number: int) -> str:
-        """The id of a dialogue. Two generation runs may have different tools, and so different tasks, for databases of the same
-        name: the id of a trained database includes a hash of its tools."""
+        """The id of a dialogue. Two generation runs may have different tools, and so different tasks, for databases of
+        the same name: the id of a trained database includes a hash of its tools."""
         toolset = self.domain_tools(number).toolset
         digest = hashlib.sha256(toolset.model_dump_json(include={"tools", "statements"}).encode()).hexdigest()[:6]
         database = toolset.domain if self.databases == "unseen_databases" else f"{toolset.domain}.{digest}"
@@ -105,8 +105,8 @@ class HeldoutTaskWriter:
         self.path = path
 
     async def write(self, cells: Iterable[ConditionCell], dialogues: int) -> list[HeldoutDialogue]:
-        """Up to `dialogues` dialogues per cell. Raises UserError for a cell without any, and if the task writer does not
-        answer."""
+        """Up to `dialogues` dialogues per cell. Raises UserError for a cell without any, and if the task writer does
+        not answer."""
         written: list[HeldoutDialogue] = []
         with Journal(self.path, lambda line: str(line["key"])) as journal:
             stored = {result.key: result for result in read_jsonl(self.path, DraftResult)}
@@ -114,8 +114,8 @@ class HeldoutTaskWriter:
                 of_cell = await self._write_cell(cell, dialogues, stored, journal)
                 if not of_cell:
                     raise UserError(
-                        f"held-out: no task could be written for {cell.category} in {dialogues * MAX_DRAFTS} attempts; leave "
-                        "that value out of benchmarks.heldout.axes, or give another simulator or other databases"
+                        f"held-out: no task could be written for {cell.category} in {dialogues * MAX_DRAFTS} attempts; "
+                        "leave that value out of benchmarks.heldout.axes, or give another simulator or other databases"
                     )
                 written += of_cell
         return written
@@ -124,7 +124,8 @@ class HeldoutTaskWriter:
         self, cell: ConditionCell, dialogues: int, stored: Mapping[str, DraftResult], journal: Journal
     ) -> list[HeldoutDialogue]:
         """Drafts in waves, each of as many drafts as dialogues are missing, so that the result does not depend on the
-        concurrency. Stored drafts, including rejected ones, are reused: every model and every resumed run gets the same tasks."""
+        concurrency. Stored drafts, including rejected ones, are reused: every model and every resumed run gets the same
+        tasks."""
         written: list[HeldoutDialogue] = []
         drafted = 0
         while len(written) < dialogues and drafted < dialogues * MAX_DRAFTS:
@@ -155,7 +156,8 @@ class HeldoutTaskWriter:
         return stored.get(key) or DraftResult(key=key, dialogue=await self._draft(cell, number))
 
     async def _draft(self, cell: ConditionCell, number: int) -> HeldoutDialogue | None:
-        """Dialogue `number` of a cell; None if its tasks cannot be written, or cannot be solved under the cell's fault."""
+        """Dialogue `number` of a cell; None if its tasks cannot be written, or cannot be solved under the cell's
+        fault."""
         dialogue_id, domain_tools = cell.dialogue_id(number), cell.domain_tools(number)
         condition = cell.condition
         async with self.slots:
@@ -180,8 +182,8 @@ class HeldoutTaskWriter:
         )
 
     async def _write_tasks(self, domain_tools: DomainTools, cell: ConditionCell, dialogue_id: str) -> tuple[Task, ...]:
-        """As many tasks as the condition requires, each proved in the state that its predecessors leave; empty if one of them
-        cannot be written."""
+        """As many tasks as the condition requires, each proved in the state that its predecessors leave; empty if one
+        of them cannot be written."""
         meter = Meter(self.simulator)
         settings = self.tasks
         if cell.condition.difficulty != "mixed":
@@ -218,7 +220,8 @@ class HeldoutTaskWriter:
     def domain_environment(
         self, domain_tools: DomainTools, fault: str, dialogue_id: str, meter: Meter
     ) -> DomainEnvironment:
-        """The environment of one dialogue. Its faults belong to the task: they are the same for all models and trials."""
+        """The environment of one dialogue. Its faults belong to the task: they are the same for all models and
+        trials."""
         if fault == NO_FAULT:
             return self.environments.for_domain(domain_tools.toolset, meter, dialogue_id)
         seed = int.from_bytes(hashlib.sha256(f"{self.seed}/{dialogue_id}".encode()).digest()[:4])

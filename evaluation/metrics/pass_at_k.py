@@ -1,10 +1,11 @@
-"""Pass@k (any of k trials succeeds) and Pass^k (all of k trials succeed), estimated without bias and averaged over tasks.
+"""Pass@k (any of k trials succeeds) and Pass^k (all of k trials succeed): unbiased estimates, averaged over tasks.
 
-For n trials of a task with c successes, pass@k = 1 - C(n-c,k)/C(n,k) and pass^k = C(c,k)/C(n,k): the shares of the k-subsets of
-the trials that contain a success, or only successes. (c/n)^k would be biased upwards. Paper: Section 4, Figure 5.
+For n trials of a task with c successes, pass@k = 1 - C(n-c,k)/C(n,k) and pass^k = C(c,k)/C(n,k): the shares of the
+k-subsets of the trials that contain a success, or only successes. (c/n)^k would be biased upwards. Paper: Section 4,
+Figure 5.
 
-Tasks are the sample, so intervals are bootstraps over tasks. Two models are compared on the tasks that both completed: by the
-difference with its interval, and by the p-value of a sign-flip permutation test.
+Tasks are the sample, so intervals are bootstraps over tasks. Two models are compared on the tasks that both completed:
+by the difference with its interval, and by the p-value of a sign-flip permutation test.
 """
 
 from __future__ import annotations
@@ -28,8 +29,8 @@ EXACT_TASKS = 13
 
 
 class Estimate(Frozen):
-    """A mean over `tasks` tasks with its 95 % bootstrap interval. If all tasks have the same value the interval has no width:
-    a bootstrap cannot show variation that the sample does not contain."""
+    """A mean over `tasks` tasks with its 95 % bootstrap interval. If all tasks have the same value the interval has no
+    width: a bootstrap cannot show variation that the sample does not contain."""
 
     value: float
     low: float
@@ -38,8 +39,8 @@ class Estimate(Frozen):
 
 
 class Comparison(Frozen):
-    """`difference` is second - first; `p_value` is the probability, if the models were alike, of a difference at least as
-    large in either direction."""
+    """`difference` is second - first; `p_value` is the probability, if the models were alike, of a difference at least
+    as large in either direction."""
 
     difference: Estimate
     p_value: float
@@ -48,9 +49,9 @@ class Comparison(Frozen):
 class Summary(Frozen):
     """The metrics of the trials of one benchmark or category.
 
-    `pass_at` and `pass_hat` are None for a k that no task has enough trials for. `infrastructure_errors` counts the trials
-    that could not be completed and are in no other metric; `truncations` counts trials with a reply cut at max_tokens.
-    `valid_call_rate` is None if the model called no tool.
+    `pass_at` and `pass_hat` are None for a k that no task has enough trials for. `infrastructure_errors` counts the
+    trials that could not be completed and are in no other metric; `truncations` counts trials with a reply cut at
+    max_tokens. `valid_call_rate` is None if the model called no tool.
     """
 
     tasks: int
@@ -84,8 +85,8 @@ def trial_counts(records: Iterable[TrialRecord]) -> dict[str, tuple[int, int]]:
 def estimate(
     counts: Mapping[str, tuple[int, int]], estimator: Estimator, k: int, resamples: int = RESAMPLES, seed: int = 0
 ) -> Estimate | None:
-    """The mean over the tasks for which `estimator` is defined, with a 95 % percentile bootstrap over tasks; None without such
-    tasks. `counts` are those of `trial_counts`."""
+    """The mean over the tasks for which `estimator` is defined, with a 95 % percentile bootstrap over tasks; None
+    without such tasks. `counts` are those of `trial_counts`."""
     return _estimate([value for n, c in counts.values() if (value := estimator(n, c, k)) is not None], resamples, seed)
 
 
@@ -97,8 +98,8 @@ def compare(
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> Comparison | None:
-    """How the second model differs from the first on the tasks that both completed at least k times; None without such tasks.
-    Pairing by task removes the difficulty that both share."""
+    """How the second model differs from the first on the tasks that both completed at least k times; None without such
+    tasks. Pairing by task removes the difficulty that both share."""
     a, b = trial_counts(first), trial_counts(second)
     pairs = [(estimator(*a[task], k), estimator(*b[task], k)) for task in sorted(a.keys() & b.keys())]
     differences = [y - x for x, y in pairs if x is not None and y is not None]
@@ -109,10 +110,12 @@ def compare(
 
 
 def sign_flip_p_value(differences: Sequence[float], flips: int = RESAMPLES, seed: int = 0) -> float:
-    """Two-sided: the share of sign flips of the tasks' differences whose sum is at least as far from 0 as the observed one.
+    """Two-sided: the share of sign flips of the tasks' differences whose sum is at least as far from 0 as the observed
+    one.
 
-    If two models are alike, each task's difference could as well have the opposite sign. All 2^m flips of the m differing tasks
-    are enumerated for m up to EXACT_TASKS, else `flips` random ones are drawn, and the observed one counts among them.
+    If two models are alike, each task's difference could as well have the opposite sign. All 2^m flips of the m
+    differing tasks are enumerated for m up to EXACT_TASKS, else `flips` random ones are drawn, and the observed one
+    counts among them.
     """
     nonzero = [difference for difference in differences if abs(difference) > 1e-12]
     observed = abs(sum(differences)) - 1e-9

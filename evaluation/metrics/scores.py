@@ -47,8 +47,8 @@ class Difference(Frozen):
 
 
 def run_records(run: Path, label: str, by_name: Mapping[str, Sequence[TrialRecord]]) -> list[TrialRecord]:
-    """One model's records as the run's records.jsonl has them: `label` is the model's name, and the path of a transcript, if
-    one exists, is relative to the run's directory. `by_name` has the records of each benchmark."""
+    """One model's records as the run's records.jsonl has them: `label` is the model's name, and the path of a
+    transcript, if one exists, is relative to the run's directory. `by_name` has the records of each benchmark."""
     found = []
     for benchmark, records in by_name.items():
         for record in records:
@@ -75,8 +75,8 @@ def by_category(records: Iterable[TrialRecord]) -> dict[str, list[TrialRecord]]:
 
 
 def by_axis(records: Iterable[TrialRecord]) -> dict[str, dict[tuple[str, str], list[TrialRecord]]]:
-    """For each axis with several values, its trials by (databases, value). All other axes are at their base, so that values are
-    comparable. Empty without trials that have axes."""
+    """For each axis with several values, its trials by (databases, value). All other axes are at their base, so that
+    values are comparable. Empty without trials that have axes."""
     with_axes = [record for record in records if record.axes]
     names = dict.fromkeys(name for record in with_axes for name in record.axes if name not in (VARIED, DATABASES))
     by_name = {}

@@ -17,13 +17,17 @@ BFCL_GROUPS = ("multi_turn", "live", "non_live", "relevance", "irrelevance")
 """BFCL's aggregates in the first columns of Table 2; τ²'s domains follow."""
 TAU2_DOMAINS = TABLE_2_COLUMNS[len(BFCL_GROUPS) :]
 EXTRA_COLUMNS = ("unseen", "trained", "valid")
-EXTRA_NOTE = "unseen, trained: held-out on unseen and on trained databases; valid: share of the held-out calls that fit their tools"
+EXTRA_NOTE = (
+    "unseen, trained: held-out on unseen and on trained databases; "
+    "valid: share of the held-out calls that fit their tools"
+)
 EXECUTED = frozenset({"user_oriented_exec", "user_oriented_tau2"})
 """Pipelines with executable tools."""
 
 
 def table_2(evaluations: Sequence[Evaluation]) -> PaperTable:
-    """Pass@1 in %; our rows add the held-out scores and the share of valid calls, and a row per run for doing nothing in τ²."""
+    """Pass@1 in %. Our rows add the held-out scores and the share of valid calls; each run has a row for doing nothing
+    in τ²."""
     rows = [(name, *map(cell, values), *("–" for _ in EXTRA_COLUMNS)) for name, values in TABLE_2]
     for evaluation in evaluations:
         rows += [_row_2(evaluation, model) for model in evaluation.models]
@@ -84,8 +88,8 @@ def table_3(evaluations: Sequence[Evaluation]) -> PaperTable:
 
 
 def pipeline_of(mixture: Sequence[str]) -> str | None:
-    """The row of Table 3 for a model trained on these pipelines. The user-oriented pipelines build on one another, so the richest
-    one decides; None for any other mixture and for unknown training data."""
+    """The row of Table 3 for a model trained on these pipelines. The user-oriented pipelines build on one another, so
+    the richest one decides; None for any other mixture and for unknown training data."""
     task_oriented, user_oriented, executed = TABLE_3
     trained_on = set(mixture)
     if trained_on == {"task_oriented"}:

@@ -16,8 +16,8 @@ from evaluation.trials import TrialRecord
 
 @dataclass(frozen=True)
 class EvaluatedModel:
-    """A model of an evaluation. `source` is the directory or address that it was served from, `mixture` the pipelines of its
-    training data, if known."""
+    """A model of an evaluation. `source` is the directory or address that it was served from, `mixture` the pipelines
+    of its training data, if known."""
 
     label: str
     source: str
@@ -55,13 +55,14 @@ class Evaluation:
         return f"[{self.number}]" + ("†" if model.infrastructure_errors else "")
 
     def caveats(self) -> list[str]:
-        """The notes below every table and figure: the run, its models, subset and sampling; harness, tasks, simulator and judge
-        of each benchmark with its own caveats; truncations and infrastructure errors."""
+        """The notes below every table and figure: the run, its models, subset and sampling; harness, tasks, simulator
+        and judge of each benchmark with its own caveats; truncations and infrastructure errors."""
         config = self.manifest.config
         lines = [f"run {self.manifest.run_id}, profile {config['profile']}"]
         if config["profile"] == "cpu":
             lines.append(
-                "models of the cpu profile are tiny: their scores show that the harness works, not what the method achieves"
+                "models of the cpu profile are tiny: "
+                "their scores show that the harness works, not what the method achieves"
             )
         lines += [f"{model.label}: {model.source}" for model in self.models]
         lines.append(f"subset {config['subset']}, {config['trials']} trials, {json.dumps(config['sampling'])}")
@@ -72,8 +73,8 @@ class Evaluation:
         lines += [f"{truncated} of {len(self.records)} trials had a reply cut at max_tokens"] if truncated else []
         if errors := sum(model.infrastructure_errors for model in self.models):
             lines.append(
-                f"† {errors} of {len(self.records)} trials had infrastructure errors and are excluded (allow_errors=true): "
-                "scores with † are of the others only"
+                f"† {errors} of {len(self.records)} trials had infrastructure errors and are excluded "
+                "(allow_errors=true): scores with † are of the others only"
             )
         return lines
 
@@ -92,8 +93,8 @@ def _benchmark_caveat(name: str, records: Sequence[TrialRecord]) -> str:
 
 
 def read_evaluations(runs: Sequence[Path]) -> list[Evaluation]:
-    """Read scored runs. Raises UserError for a directory that is not a scored run, and if two runs used different harnesses
-    of one benchmark."""
+    """Read scored runs. Raises UserError for a directory that is not a scored run, and if two runs used different
+    harnesses of one benchmark."""
     evaluations = [_read_evaluation(number, run) for number, run in enumerate(runs, start=1)]
     harnesses: dict[str, tuple[str, str]] = {}
     for evaluation in evaluations:

@@ -32,7 +32,8 @@ CHARACTERS_PER_INCH = 21
 
 @dataclass(frozen=True)
 class Panel:
-    """One plot of the trials for which `contains` is true; `domain` is set for the τ² domains that the paper also shows."""
+    """One plot of the trials for which `contains` is true; `domain` is set for the τ² domains that the paper also
+    shows."""
 
     title: str
     contains: Callable[[TrialRecord], bool]

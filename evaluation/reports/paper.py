@@ -41,7 +41,7 @@ TABLE_3: dict[str, tuple[tuple[str, float, float], ...]] = {
 }
 
 FIGURE_5_MODELS = ("GPT-OSS-120b", "Qwen3-4B-Thinking-2507", "Qwen3-30B-A3B-Thinking-2507")
-"""The models of Figure 5. The paper only draws its Pass^k curves and prints no numbers; Pass^1 equals the Pass@1 of Table 2."""
+"""The models of Figure 5. The paper prints no numbers of its Pass^k curves; Pass^1 equals the Pass@1 of Table 2."""
 
 TABLE_4 = (
     # pipeline, latency (seconds per sample), throughput (generated tokens per second over all GPUs)

@@ -21,7 +21,8 @@ LINKS = 3
 
 
 def print_infrastructure_errors(console: Console, records: Sequence[TrialRecord], directory: Path) -> None:
-    """Explain why the run is not scored: the number of infrastructure errors per model and benchmark, with an example."""
+    """Explain why the run is not scored: the number of infrastructure errors per model and benchmark, with an
+    example."""
     errors: dict[tuple[str, str], list[str]] = defaultdict(list)
     for record in records:
         if record.success is None:

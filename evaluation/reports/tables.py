@@ -1,4 +1,4 @@
-"""The paper's tables with our rows, each with the run that it comes from. Only finished runs with a manifest are used."""
+"""The paper's tables with our rows, each with its run. Only finished runs with a manifest are used."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ class TablesSettings(Settings):
 
 
 def tables(generation: Path | None, evaluations: Sequence[Path]) -> tuple[list[PaperTable], list[Evaluation]]:
-    """The tables, and the evaluations behind them. Raises UserError for a directory that is not a scored run, and for runs of
-    different harnesses."""
+    """The tables, and the evaluations behind them. Raises UserError for a directory that is not a scored run, and for
+    runs of different harnesses."""
     generated = read_manifest(generation) if generation else None
     evaluated = read_evaluations(evaluations)
     heldout = heldout_table(evaluated)

@@ -20,7 +20,7 @@ from generation.llm.base import Completion, Request
 from generation.llm.contexts import AgentContext
 from generation.scripted.llm import ScriptedLLM
 from generation.seeds.bundled import HELD_OUT, BundledSeeds
-from tests.evaluation.helpers.heldout import Make, conf, run_heldout
+from tests.evaluation.helpers.heldout import MakeHeldout, conf, run_heldout
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +64,8 @@ def test_without_faults_gold_calls_solve_every_condition(full_run: tuple[Path, l
 
 
 class Persistent(ScriptedLLM):
-    """Makes the gold calls immediately, repeats failed ones with the names that errors ask for, and reports every result."""
+    """Makes the gold calls immediately, repeats failed ones with the names that errors ask for, and reports every
+    result."""
 
     async def complete(self, request: Request) -> Completion:
         if request.role != "agent":
@@ -85,7 +86,7 @@ class Persistent(ScriptedLLM):
 
 
 def test_every_task_under_a_fault_is_affected_and_solvable(
-    settings: dict[str, Any], heldout: Make, generation: Path, tmp_path: Path
+    settings: dict[str, Any], heldout: MakeHeldout, generation: Path, tmp_path: Path
 ) -> None:
     faults = ["tool_error", "renamed_columns", "partial_view"]
     benchmark = heldout(settings | {"subset": "full", "dialogues": 8, "axes": {"fault": faults}})
@@ -106,7 +107,7 @@ def test_an_agent_that_ignores_faults_fails_more(
     assert not all(renamed)
 
 
-def test_an_undefined_fault_is_refused(settings: dict[str, Any], heldout: Make) -> None:
+def test_an_undefined_fault_is_refused(settings: dict[str, Any], heldout: MakeHeldout) -> None:
     axes = {"fault": ["tool_eror"]}
     with pytest.raises(UserError, match=r"unknown fault 'tool_eror'; did you mean 'tool_error'"):
         heldout(settings | {"subset": "full", "axes": axes})

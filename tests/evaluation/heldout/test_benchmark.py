@@ -22,13 +22,13 @@ from generation.seeds.bundled import HELD_OUT, BundledSeeds
 from generation.seeds.spider import SpiderSeeds
 from generation.seeds.sqlite import SqliteSeeds
 from generation.tools.toolset import Toolset
-from tests.evaluation.helpers.heldout import NOWHERE, Make, dialogues, run_heldout
+from tests.evaluation.helpers.heldout import NOWHERE, MakeHeldout, dialogues, run_heldout
 from tests.evaluation.helpers.replay import AnswerPolicy, ReplayServer
 
 Serve = Callable[[AnswerPolicy], ReplayServer]
 
 
-def test_gold_calls_score_one(settings: dict[str, Any], heldout: Make, generation: Path, tmp_path: Path) -> None:
+def test_gold_calls_score_one(settings: dict[str, Any], heldout: MakeHeldout, generation: Path, tmp_path: Path) -> None:
     benchmark = heldout(settings | {"dialogues": 24})
     records = run_heldout(ScriptedLLM(error_rate=0.0), benchmark, generation, tmp_path, trials=2)
     assert [r for r in records if r.success is not True] == []
@@ -41,7 +41,7 @@ def test_gold_calls_score_one(settings: dict[str, Any], heldout: Make, generatio
 
 
 def test_an_agent_with_mistakes_scores_below_one_and_its_transcripts_explain_failures(
-    settings: dict[str, Any], heldout: Make, generation: Path, tmp_path: Path
+    settings: dict[str, Any], heldout: MakeHeldout, generation: Path, tmp_path: Path
 ) -> None:
     records = run_heldout(ScriptedLLM(error_rate=1.0), heldout(settings | {"dialogues": 24}), generation, tmp_path)
     passed = sum(bool(record.success) for record in records)
@@ -56,7 +56,7 @@ def test_an_agent_with_mistakes_scores_below_one_and_its_transcripts_explain_fai
 
 
 def test_tasks_are_unseen_and_kinds_of_databases_disjoint(
-    settings: dict[str, Any], heldout: Make, generation: Path, tmp_path: Path
+    settings: dict[str, Any], heldout: MakeHeldout, generation: Path, tmp_path: Path
 ) -> None:
     run_heldout(ScriptedLLM(error_rate=0.0), heldout(settings | {"dialogues": 24}), generation, tmp_path)
     lines = (generation / "user_oriented_exec" / "dialogues.jsonl").read_text().splitlines()
@@ -77,7 +77,8 @@ def databases(context: EvaluationContext, cache: Path, path: Path) -> HeldoutDat
 
 
 def test_goals_of_all_training_data_are_excluded(generation: Path, cache: Path, tmp_path: Path) -> None:
-    """The task writer rejects excluded goals (tests/generation/tasks/test_writer.py), of other models' training data, too."""
+    """The task writer rejects excluded goals (tests/generation/tasks/test_writer.py), of other models' training data,
+    too."""
     other = tmp_path / "other"
     lines = list(read_jsonl(generation / "user_oriented_exec" / "dialogues.jsonl", Dialogue))
     goals = {task.goal for dialogue in lines for task in dialogue.tasks}
@@ -97,7 +98,7 @@ def test_validation_domains_are_not_trained_databases(generation: Path, cache: P
 
 
 def test_every_model_of_a_run_is_given_the_same_tasks(
-    settings: dict[str, Any], heldout: Make, generation: Path, tmp_path: Path
+    settings: dict[str, Any], heldout: MakeHeldout, generation: Path, tmp_path: Path
 ) -> None:
     """Even if the task writer would write other ones the second time, as a real model may."""
     tasks = []
@@ -109,7 +110,7 @@ def test_every_model_of_a_run_is_given_the_same_tasks(
 
 
 def test_any_database_can_be_the_unseen_one(
-    settings: dict[str, Any], heldout: Make, cache: Path, tmp_path: Path
+    settings: dict[str, Any], heldout: MakeHeldout, cache: Path, tmp_path: Path
 ) -> None:
     (seed,) = BundledSeeds(cache, ["museum"]).load()
     assert seed.database
@@ -127,14 +128,14 @@ def test_any_database_can_be_the_unseen_one(
 
 
 def test_a_trained_database_is_refused_as_unseen(
-    settings: dict[str, Any], heldout: Make, generation: Path, cache: Path, tmp_path: Path
+    settings: dict[str, Any], heldout: MakeHeldout, generation: Path, cache: Path, tmp_path: Path
 ) -> None:
     benchmark = heldout(settings, databases=BundledSeeds(cache, ["library"]))
     with pytest.raises(UserError, match="the database library was trained on"):
         run_heldout(ScriptedLLM(), benchmark, generation, tmp_path)
 
 
-def test_a_misspelt_key_is_named(settings: dict[str, Any], heldout: Make) -> None:
+def test_a_misspelt_key_is_named(settings: dict[str, Any], heldout: MakeHeldout) -> None:
     with pytest.raises(UserError, match=r"benchmarks.heldout.dialoges.*did you mean 'dialogues'"):
         heldout(settings | {"dialoges": 3})
 

@@ -18,7 +18,7 @@ from evaluation.metrics.pass_at_k import summarize
 from generation.llm.base import Completion, LLMError, Request
 from generation.llm.transport import RetryPolicy
 from generation.scripted.llm import ScriptedLLM
-from tests.evaluation.helpers.heldout import Make, run_heldout
+from tests.evaluation.helpers.heldout import MakeHeldout, run_heldout
 from tests.evaluation.helpers.replay import AnswerPolicy, ReplayServer, call, say
 
 Serve = Callable[[AnswerPolicy], ReplayServer]
@@ -29,7 +29,7 @@ def context(server: ReplayServer, generation: Path | None, trials: int = 1) -> E
 
 
 def test_an_agent_that_does_nothing_scores_nothing(
-    settings: dict[str, Any], heldout: Make, generation: Path, tmp_path: Path, serve: Serve
+    settings: dict[str, Any], heldout: MakeHeldout, generation: Path, tmp_path: Path, serve: Serve
 ) -> None:
     server = serve(lambda body: say("I am here to help."))
     records = heldout(settings).run(context(server, generation), tmp_path)
@@ -53,7 +53,13 @@ def test_an_agent_that_does_nothing_scores_nothing(
     ],
 )
 def test_unusable_answers_are_the_models_failure(
-    reply: dict[str, Any], stop: str, valid: int, settings: dict[str, Any], heldout: Make, tmp_path: Path, serve: Serve
+    reply: dict[str, Any],
+    stop: str,
+    valid: int,
+    settings: dict[str, Any],
+    heldout: MakeHeldout,
+    tmp_path: Path,
+    serve: Serve,
 ) -> None:
     settings |= {"dialogues": 2, "categories": ["unseen_databases"]}
     records = heldout(settings).run(context(serve(lambda body: dict(reply)), None), tmp_path)
@@ -63,7 +69,7 @@ def test_unusable_answers_are_the_models_failure(
 
 def test_infrastructure_errors_are_run_again_and_completed_trials_are_not(
     settings: dict[str, Any],
-    heldout: Make,
+    heldout: MakeHeldout,
     generation: Path,
     tmp_path: Path,
     serve: Serve,
@@ -94,7 +100,11 @@ def test_infrastructure_errors_are_run_again_and_completed_trials_are_not(
 
 
 def test_a_server_that_never_answers_is_an_error_and_no_score(
-    settings: dict[str, Any], heldout: Make, tmp_path: Path, dead_endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
+    settings: dict[str, Any],
+    heldout: MakeHeldout,
+    tmp_path: Path,
+    dead_endpoint: Endpoint,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(RetryPolicy, "wait_s", lambda *_: 0.0)
     settings |= {"categories": ["unseen_databases"]}
@@ -116,7 +126,7 @@ class UselessIn(ScriptedLLM):
 
 
 def test_tasks_that_cannot_be_written_end_the_run(
-    settings: dict[str, Any], heldout: Make, tmp_path: Path, serve: Serve
+    settings: dict[str, Any], heldout: MakeHeldout, tmp_path: Path, serve: Serve
 ) -> None:
     server = serve(lambda body: say("Hello."))
     benchmark = heldout(settings | {"categories": ["unseen_databases"], "dialogues": 1}, UselessIn("task_writer"))
@@ -141,7 +151,7 @@ class Fickle(ScriptedLLM):
 def test_every_model_and_every_resumed_run_gets_the_same_tasks_of_a_fickle_writer(
     max_drafts: int,
     settings: dict[str, Any],
-    heldout: Make,
+    heldout: MakeHeldout,
     tmp_path: Path,
     serve: Serve,
     monkeypatch: pytest.MonkeyPatch,
@@ -161,7 +171,7 @@ def test_every_model_and_every_resumed_run_gets_the_same_tasks_of_a_fickle_write
 
 @pytest.mark.parametrize("role", ["tool_maker", "task_writer"])
 def test_a_simulator_that_does_not_answer_ends_the_run(
-    role: str, settings: dict[str, Any], heldout: Make, tmp_path: Path
+    role: str, settings: dict[str, Any], heldout: MakeHeldout, tmp_path: Path
 ) -> None:
     class Away(ScriptedLLM):
         async def complete(self, request: Request) -> Completion:
@@ -175,7 +185,7 @@ def test_a_simulator_that_does_not_answer_ends_the_run(
 
 
 def test_a_failed_user_simulator_is_not_the_models_failure(
-    settings: dict[str, Any], heldout: Make, tmp_path: Path, serve: Serve
+    settings: dict[str, Any], heldout: MakeHeldout, tmp_path: Path, serve: Serve
 ) -> None:
     server = serve(lambda body: say("Hello."))
     benchmark = heldout(settings | {"categories": ["unseen_databases"]}, UselessIn("user"))
@@ -187,7 +197,7 @@ def test_a_failed_user_simulator_is_not_the_models_failure(
 
 def test_a_server_that_fails_every_third_request_changes_nothing(
     settings: dict[str, Any],
-    heldout: Make,
+    heldout: MakeHeldout,
     generation: Path,
     tmp_path: Path,
     serve: Serve,
@@ -212,7 +222,7 @@ def test_a_server_that_fails_every_third_request_changes_nothing(
 
 
 def test_a_run_resumes_to_the_same_records_after_the_server_died(
-    settings: dict[str, Any], heldout: Make, generation: Path, tmp_path: Path, serve: Serve
+    settings: dict[str, Any], heldout: MakeHeldout, generation: Path, tmp_path: Path, serve: Serve
 ) -> None:
     def answer(body: dict[str, Any]) -> dict[str, Any]:
         return say(f"I see {len(body['messages'])} messages.")
@@ -237,7 +247,9 @@ def test_a_run_resumes_to_the_same_records_after_the_server_died(
 
 
 @pytest.mark.parametrize("top_k", [0, 20])
-def test_top_k_0_is_not_sent(top_k: int, settings: dict[str, Any], heldout: Make, tmp_path: Path, serve: Serve) -> None:
+def test_top_k_0_is_not_sent(
+    top_k: int, settings: dict[str, Any], heldout: MakeHeldout, tmp_path: Path, serve: Serve
+) -> None:
     def answer(body: dict[str, Any]) -> dict[str, Any]:
         return {"status": 400, "message": "unknown parameter: top_k"} if "top_k" in body else say("Hello.")
 
@@ -250,7 +262,7 @@ def test_top_k_0_is_not_sent(top_k: int, settings: dict[str, Any], heldout: Make
 
 
 def test_trained_databases_need_their_generation_run(
-    settings: dict[str, Any], heldout: Make, tmp_path: Path, serve: Serve
+    settings: dict[str, Any], heldout: MakeHeldout, tmp_path: Path, serve: Serve
 ) -> None:
     server = serve(lambda body: say(""))
     with pytest.raises(UserError, match="need the generation run"):

@@ -20,7 +20,7 @@ from generation.llm.base import LLM
 from tests.helpers.paths import CONF
 
 NOWHERE = Endpoint(base_url="http://127.0.0.1:9/v1", model="m")
-Make = Callable[..., Heldout]
+MakeHeldout = Callable[..., Heldout]
 
 
 def conf(name: str) -> dict[str, Any]:

@@ -1,5 +1,5 @@
-"""Pass@k and Pass^k against the enumeration of all subsets of trials, inspect's reducers, a table by hand and their properties;
-intervals and p-values against the naive bootstrap and the enumeration of sign flips."""
+"""Pass@k, Pass^k, intervals and p-values against enumeration, inspect's reducers, the naive bootstrap and tables by
+hand."""
 
 from __future__ import annotations
 

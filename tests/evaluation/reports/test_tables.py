@@ -1,4 +1,4 @@
-"""The tables and Figure 5: the paper's numbers as printed, ours recomputed here from manifests and records, and all caveats."""
+"""The tables and Figure 5: the paper's numbers as printed, ours recomputed here, and all caveats."""
 
 from __future__ import annotations
 
