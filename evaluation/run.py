@@ -74,7 +74,7 @@ def require_room_to_answer(records: Sequence[TrialRecord]) -> None:
         if all(not trial.completion_tokens and _cut_off(trial) for trial in trials):
             raise UserError(
                 f"{model} could not answer at all in {benchmark}: each of the {len(trials)} trials exceeded its "
-                f"server's context before the first token of an answer. "
+                "server's context before the first token of an answer. "
                 f"sampling.max_tokens={trials[0].sampling.max_tokens} was given; "
                 "expected a number that leaves room for the prompts, or a server with a longer context"
             )
