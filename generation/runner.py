@@ -84,10 +84,10 @@ class Local:
     async def work(
         self, pipeline: Pipeline, directory: Path, batch: Batch, on_outcome: Callable[[Outcome], None]
     ) -> None:
-        await work(pipeline, directory, batch, on_outcome)
+        await run_batch(pipeline, directory, batch, on_outcome)
 
 
-async def run(
+async def run_pipeline(
     pipeline: Pipeline,
     directory: Path,
     n: int,
@@ -135,7 +135,7 @@ class _BatchState:
     unanswered_in_a_row: int = 0
 
 
-async def work(pipeline: Pipeline, directory: Path, batch: Batch, on_outcome: Callable[[Outcome], None]) -> None:
+async def run_batch(pipeline: Pipeline, directory: Path, batch: Batch, on_outcome: Callable[[Outcome], None]) -> None:
     """Generate a batch in this process, its outcomes in the shard's journal. An unanswered dialogue goes to the end of the queue,
     as often as the session allows. Raises UserError once no model responds at all, OSError for a full disk."""
     state = _BatchState(deque((number, 1) for number in batch.numbers))

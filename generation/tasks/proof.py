@@ -81,9 +81,7 @@ def _told_rows(planned: PlannedCall, value: Any, index: int) -> list[dict[str, A
         return []
     rows = value if isinstance(value, list) else [value]
     if len(rows) > MAX_TOLD_ROWS:
-        raise ProofError(
-            f"call {index} ({planned.tool}) returns {len(rows)} rows; at most {MAX_TOLD_ROWS} can be reported"
-        )
+        raise ProofError(f"call {index} ({planned.tool}) returns {len(rows)} rows; at most {MAX_TOLD_ROWS} can be told")
     for name in planned.tell:
         if any(not isinstance(row, dict) or row.get(name) in (None, "") for row in rows):
             raise ProofError(f"call {index} ({planned.tool}) returns no {name!r} to tell")
