@@ -11,7 +11,7 @@ from core.messages import Frozen
 
 
 class WriterRequest(Frozen):
-    """What the task writer was requested to write: a difficulty, and whether to follow up on the previous task."""
+    """What was requested of the task writer: a difficulty, and whether to follow up on the previous task."""
 
     difficulty: str
     follow_up: bool

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 OLD_KEYS = {
     "density": "tasks_per_dialogue",
+    "attempts.lost_in_a_row": "attempts.unanswered_in_a_row",
     "seeds": "domains",
     "seeds.domains": "domains.names",
     "domains.databases": "domains.names",
