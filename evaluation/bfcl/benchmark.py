@@ -1,7 +1,8 @@
 """BFCL v4 with the official data, runner and checker (paper, Section 4 and Appendix F).
 
 The official package pins versions that conflict with ours, so it has its own environment. `evaluation.bfcl.worker` runs
-there, one process per trial and phase. Every category can run: memory_vector needs its embedding model, web search a key.
+there, one process per trial and phase. Every category can run; memory_vector needs its embedding model, web search a
+key for SerpAPI.
 
 What counts as what:
 - A request that the server refuses because it exceeds the model's context is the model's failure (stop reason
@@ -57,7 +58,7 @@ class BfclSettings(Settings):
     max_steps: int = Field(
         default=OFFICIAL_STEPS,
         ge=1,
-        description=f"model requests per user turn; official: {OFFICIAL_STEPS}, another value becomes part of the harness name",
+        description=f"model requests per user turn; official: {OFFICIAL_STEPS}, others are added to the harness name",
     )
     seed: int = Field(default=0, description="random seed of the requests")
     attempts: int = Field(default=2, ge=1, description="attempts per task with an infrastructure error")
@@ -226,8 +227,10 @@ def _read_lines(root: Path, pattern: str) -> Iterable[dict[str, Any]]:
 
 
 def _failure(answer: dict[str, Any]) -> str | None:
-    """ "context_length", "infrastructure", or None for an answer that can be scored. An exception that the official code
-    caught and the worker did not foresee is "infrastructure" too."""
+    """ "context_length", "infrastructure", or None for an answer that can be scored.
+
+    An unforeseen exception, which the official code catches and stores, is "infrastructure" too.
+    """
     return answer.get("failure") or ("infrastructure" if "traceback" in answer else None)
 
 

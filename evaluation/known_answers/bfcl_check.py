@@ -1,4 +1,4 @@
-"""Checks that BFCL, as we run it, scores its own ground truth correctly: all answers right, and every second one wrong."""
+"""Checks that BFCL, as we run it, scores its ground truth correctly: complete, and with every second answer wrong."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def row(
     expected: Callable[[str], bool],
     seconds: float | None = None,
 ) -> Row:
-    """Compares the outcomes with the expected ones; it holds if there are `size` records and every outcome is as expected."""
+    """Compares outcomes with the expected ones; holds if there are `size` records and every outcome is as expected."""
     return Row(
         benchmark="bfcl",
         category=category,

@@ -1,4 +1,4 @@
-"""Checks that τ²-bench, as we run it, passes the expected tasks: all with gold actions, the known ones by doing nothing."""
+"""Checks that τ²-bench, as we run it, passes the right tasks: all with gold actions, some by doing nothing."""
 
 from __future__ import annotations
 

@@ -7,8 +7,8 @@ and no one is informed of the step limit.
 since (release 1.0, March 2026), so the same model gets other scores.
 
 In both, a trial with a failed request is an infrastructure error: retried and never scored. A request of the model that
-the server refuses because it exceeds the context is the model's failure (stop reason "context_length"); such a request of
-the user simulator is an infrastructure error. A dialogue that the user did not end is a failure, as officially.
+the server refuses because it exceeds the context is the model's failure (stop reason "context_length"); such a request
+of the user simulator is an infrastructure error. A dialogue that the user did not end is a failure, as officially.
 """
 
 from __future__ import annotations
@@ -47,8 +47,8 @@ class Tau2(Benchmark):
     def run(self, context: EvaluationContext, directory: Path, progress: Progress | None = None) -> list[TrialRecord]:
         """Runs the trials and returns their records, which are also in `directory`/trials.jsonl.
 
-        A second call with the same arguments resumes an interrupted run. Raises UserError if `directory` contains trials
-        of another harness, HarnessError if the official code crashes.
+        A second call with the same arguments resumes an interrupted run. Raises UserError if `directory` contains
+        trials of another harness, HarnessError if the official code crashes.
         """
         with user_simulator(self.settings.user, directory) as user:
             return self._run_trials(context, user, directory, progress)
@@ -68,7 +68,7 @@ class Tau2(Benchmark):
             if progress:
                 progress("τ²-bench", min(lines, expected), expected)  # a retried trial has a line per attempt
 
-        run_trials = {"inspect": _run_inspect, "official": official.run_trials}[settings.backend]
+        run_trials = {"inspect": _run_inspect, "official": official.run_official}[settings.backend]
         for _ in range(settings.attempts):
             records = read_trials(request.journal)
             if len(records) == expected and all(record.success is not None for record in records):
@@ -94,13 +94,13 @@ def _refuse_other_harness(request: Tau2Request) -> None:
     harnesses = {record.harness for record in read_trials(request.journal)}
     if others := sorted(harnesses - {request.settings.harness}):
         raise UserError(
-            f"{request.directory} contains trials of {others[0]!r}; those of {request.settings.harness!r} cannot be mixed "
-            "with them: expected a directory without trials"
+            f"{request.directory} contains trials of {others[0]!r}; those of {request.settings.harness!r} cannot be "
+            "mixed with them: expected a directory without trials"
         )
 
 
 def _run_inspect(request: Tau2Request, tick: Callable[[int], None]) -> None:
-    """Gives the worker its own temporary directory and removes it afterwards: the worker's packages leave files behind."""
+    """Gives the worker its own temporary directory and removes it afterwards: its packages leave files behind."""
     write_json(request.directory / "request.json", request.model_dump(mode="json"))
     scratch = request.directory / "scratch"
     shutil.rmtree(scratch, ignore_errors=True)

@@ -27,7 +27,7 @@ class OfficialSettings(Settings):
     judge: Endpoint | None = Field(
         default=None,
         description="endpoint of the judge that retail needs; its server must offer the model under the name that the "
-        "official code requests (`evaluation.tau2.official.JUDGE`); `judge.model` is the real model, which records show",
+        "official code requests (`evaluation.tau2.official.JUDGE`); `judge.model` is the real model, shown in records",
     )
 
 
@@ -51,8 +51,8 @@ class Tau2Settings(Settings):
     max_steps: int = Field(
         default=OFFICIAL_STEPS,
         ge=1,
-        description=f"requests of both sides per dialogue; official: {OFFICIAL_STEPS} messages, another value becomes part "
-        "of the harness name",
+        description=f"requests of both sides per dialogue; official: {OFFICIAL_STEPS} messages, other values are added "
+        "to the harness name",
     )
     seed: int = Field(default=0, description="random seed of the requests")
     attempts: int = Field(default=2, ge=1, description="attempts per trial with an infrastructure error")

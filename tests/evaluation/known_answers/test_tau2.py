@@ -1,4 +1,4 @@
-"""τ²-bench's gold actions through the complete harness: all of telecom, a sample of airline and retail (all: make eval-known)."""
+"""τ²-bench's gold actions through the complete harness: telecom, and samples of airline and retail."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""τ²-bench against servers that fail: infrastructure errors are counted, never scored, and resumed to the undisturbed result."""
+"""τ²-bench against servers that fail: infrastructure errors are counted, not scored, and run again on resume."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def answer(body: dict[str, Any]) -> Reply:
 
 
 class FailingPolicy:
-    """Replies like `answer`, but a third of the requests get an error, one task's answers never end, and then the server dies."""
+    """Like `answer`, but a third of the requests get an error, one task's answers never end, then the server dies."""
 
     def __init__(self, dies_after: int) -> None:
         self.dies_after = dies_after

@@ -1,4 +1,4 @@
-"""The official backend against a stand-in for the program (helpers/official_tau2.py), with results in the format of 1.0.1."""
+"""The official backend against a stand-in (helpers/official_tau2.py) that writes results in the format of 1.0.1."""
 
 from __future__ import annotations
 
