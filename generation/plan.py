@@ -1,8 +1,8 @@
 """Estimates the cost of a run in advance: requests, tokens, GPU-hours, disk.
 
-The shape of the dialogues (requests per role, lengths of prompts and answers) is measured on a sample that the stand-in generates
-with the planned configuration. The assumptions of PlanSettings convert its words to tokens and add reasoning; they are printed
-with the estimate, which is only as good as they are.
+The shape of the dialogues (requests per role, lengths of prompts and answers) is measured on a sample that the stand-in
+generates with the planned configuration. The assumptions of PlanSettings convert its words to tokens and add reasoning;
+they are printed with the estimate, which is only as good as they are.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Several processes for a run: Ray actors, on one machine or many, each with its share of the dialogues and its own journal.
+"""Several processes for a run: Ray actors on any machines, each with a share of the dialogues and its own journal.
 
-All actors write to the run's directory, so several machines need a shared file system. The files do not depend on the number
-of actors, and a run may be resumed with another number.
+All actors write to the run's directory, so several machines need a shared file system. The files do not depend on the
+number of actors, and a run may be resumed with another number.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ RESTARTS = 3
 
 
 class Ray:
-    """`workers` actors in the cluster at `address`; None starts a cluster on this machine for the duration of the run."""
+    """`workers` actors in the cluster at `address`; None starts a cluster on this machine for the run."""
 
     def __init__(self, workers: int, address: str | None = None) -> None:
         if not isinstance(workers, int) or workers < 1:

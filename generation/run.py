@@ -49,8 +49,8 @@ class GenerateSettings(Settings):
     profile: str = Field(description="name of the profile that set the defaults; recorded in the manifest")
     outputs: Path = Field(description="directory of all runs")
     resume: Path | None = Field(
-        description="resume this unfinished run, and refuse if any setting that affects the data differs; null: resume the "
-        "newest unfinished run with the same settings, or start one"
+        description="resume this unfinished run, and refuse if any setting that affects the data differs; null: resume "
+        "the newest unfinished run with the same settings, or start one"
     )
     seed: int = Field(description="random seed of the run")
     n: int = Field(ge=1, description="dialogues to start in each pipeline")
@@ -65,7 +65,7 @@ class GenerateSettings(Settings):
     attempts: AttemptSettings
     executor: dict[str, Any] = Field(description="the Executor (`_target_`): where dialogues are generated")
     serve: str | None = Field(
-        description="model (directory or hub id) to serve with `serving` for the duration of the run; `llm` gets its base URLs"
+        description="model (directory or hub id) to serve with `serving` during the run; `llm` gets its base URLs"
     )
     serving: EngineSettings = Field(description="engine settings for `serve`")
     stages: dict[str, dict[str, Any]] = Field(
@@ -104,7 +104,7 @@ class GenerationWatcher(Protocol):
 
 @dataclass(frozen=True)
 class GenerationComponents:
-    """The objects that a run's settings name. `llm` creates a new client, since a used one is bound to its event loop."""
+    """The objects that a run's settings name. `llm` creates a new client: a used one is bound to its event loop."""
 
     llm: Callable[[], LLM]
     toolset_sources: tuple[ToolsetSource, ...]
@@ -115,8 +115,9 @@ class GenerationComponents:
 
 
 def toolset_sources(toolsets: Path | None, seeds: Seeds, start_states: StartStates) -> tuple[ToolsetSource, ...]:
-    """The sources of a run's toolsets: a file, the toolsets.jsonl of the run that the start states come from, or the seeds. None
-    are needed if every start state has its own tools. Raises UserError for unreadable files and for held-out seeds."""
+    """The sources of a run's toolsets: a file, the toolsets.jsonl of the run that the start states come from, or the
+    seeds. None are needed if every start state has its own tools. Raises UserError for unreadable files and for
+    held-out seeds."""
     file = start_states.settings.file
     if toolsets is None and file and (file.parent.parent / "toolsets.jsonl").is_file():
         toolsets = file.parent.parent / "toolsets.jsonl"
@@ -145,8 +146,8 @@ def _domain_tools(toolset: Toolset, rows_per_table: int, seed: int) -> DomainToo
 async def generate(
     settings: GenerateSettings, components: GenerationComponents, job: Run, watcher: GenerationWatcher
 ) -> list[Statistics]:
-    """Fill the run's directory, keeping what an interrupted session left there. Raises UserError for unusable seeds and OSError if
-    a file cannot be written."""
+    """Fill the run's directory, keeping what an interrupted session left there. Raises UserError for unusable seeds and
+    OSError if a file cannot be written."""
     stages = [stage for stage in components.stages if isinstance(stage, ToolsetStage)]
     makes_dialogues = any(isinstance(stage, DialogueStage) for stage in components.stages)
     if makes_dialogues:
@@ -224,8 +225,8 @@ def _refuse_engines(components: GenerationComponents) -> None:
         name := next((n for n, factory in components.environments.items() if factory.engine is not None), None)
     ):
         raise UserError(
-            f"the pipeline {name} executes tools, but those of start.file={components.start_states.settings.file} come without "
-            "an implementation: give toolsets=…, or start.inject=true to add a seed domain's tools, or choose another "
+            f"the pipeline {name} executes tools, but those of start.file={components.start_states.settings.file} "
+            "come without an implementation: give toolsets=…, or start.inject=true to add a seed domain's tools, or choose another "
             "pipeline (pipeline=user_oriented simulates any tools)"
         )
     engines = {"sql" if source.toolset.database else source.toolset.engine for source in components.toolset_sources}
@@ -233,6 +234,6 @@ def _refuse_engines(components: GenerationComponents) -> None:
         if environments.engine is not None and engines and environments.engine not in engines:
             kinds = ", ".join(sorted(str(engine) for engine in engines))
             raise UserError(
-                f"the pipeline {name} executes tools of engine {environments.engine}, but the seeds give tools of engine {kinds}; "
-                "choose another pipeline (pipeline=user_oriented simulates any tools) or other seeds"
+                f"the pipeline {name} executes tools of engine {environments.engine}, but the seeds give tools of engine "
+                f"{kinds}; choose another pipeline (pipeline=user_oriented simulates any tools) or other seeds"
             )

@@ -1,7 +1,7 @@
 """The interface of a stage, and the five stages: tools, schemas, tasks, rollout, validation.
 
-A stage fills in what a toolset or a dialogue lacks, and keeps what it has. So a run may start and end with any stage. The
-configuration (conf/stage/) chooses the stages, your own ones in the same way.
+A stage fills in what a toolset or a dialogue lacks, and keeps what it has. So a run may start and end with any stage.
+The configuration (conf/stage/) chooses the stages, your own ones in the same way.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ class ToolsetStage(Protocol):
     """Works on one domain's toolset."""
 
     async def toolset(self, toolset: Toolset, seed: Seed | None, meter: Meter) -> Toolset:
-        """The toolset with more filled in. `seed` is None for a toolset that was read from a file. Raises UnusableAnswerError, which
-        leaves the domain without tools, and LLMError."""
+        """The toolset with more filled in. `seed` is None for a toolset that was read from a file. Raises
+        UnusableAnswerError, which leaves the domain without tools, and LLMError."""
         ...
 
 
@@ -38,8 +38,8 @@ class DialogueStage(Protocol):
     """Works on one dialogue. Skipped for dialogues that stopped early (`Dialogue.stop`)."""
 
     async def dialogue(self, dialogue: Dialogue, context: RolloutContext) -> Dialogue:
-        """The dialogue with more filled in. Raises UnusableAnswerError, which rejects it, LLMError, and InterruptedDialogueError,
-        which keeps the unfinished dialogue together with the error that interrupted it."""
+        """The dialogue with more filled in. Raises UnusableAnswerError, which rejects it, LLMError, and
+        InterruptedDialogueError, which keeps the unfinished dialogue together with the error that interrupted it."""
         ...
 
 
@@ -73,7 +73,8 @@ class Schemas:
 
 
 class Tasks:
-    """Stage 3, task generation: a dialogue's first task. The rollout writes further ones, which depend on the outcome."""
+    """Stage 3, task generation: a dialogue's first task. The rollout writes further ones, which depend on the
+    outcome."""
 
     async def dialogue(self, dialogue: Dialogue, context: RolloutContext) -> Dialogue:
         if dialogue.tasks:

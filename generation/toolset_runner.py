@@ -43,8 +43,8 @@ def source_from_seed(seed: Seed) -> ToolsetSource:
 
 
 def sources_from_file(path: Path) -> list[ToolsetSource]:
-    """The toolsets in a toolsets.jsonl, of an earlier run or written by hand. Raises UserError if two have the same domain, an SQL
-    tool has no statement, or a database is missing or has changed."""
+    """The toolsets in a toolsets.jsonl, of an earlier run or written by hand. Raises UserError if two have the same
+    domain, an SQL tool has no statement, or a database is missing or has changed."""
     toolsets = list(read_jsonl(path, Toolset))
     for toolset in toolsets:
         missing = sorted({tool.name for tool in toolset.tools} - toolset.statements.keys())
@@ -69,8 +69,8 @@ async def run_toolset_stages(
 ) -> list[Toolset]:
     """One toolset per source, written to `path` in their order. Toolsets that an interrupted session finished are kept.
 
-    A domain gets no tools if too few of them are valid or a stage fails; `refused` says why. Raises UserError if the model
-    cannot be reached.
+    A domain gets no tools if too few of them are valid or a stage fails; `refused` says why. Raises UserError if the
+    model cannot be reached.
     """
     slots = asyncio.Semaphore(concurrency)
     with Journal(path.with_suffix(".journal.jsonl"), key=lambda record: str(record["domain"])) as journal:

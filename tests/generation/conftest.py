@@ -1,4 +1,5 @@
-"""Three small bundled domains with their toolsets, and runs of the shipped pipelines on them; built once per session."""
+"""Three small bundled domains with their toolsets, and runs of the shipped pipelines on them; built once per
+session."""
 
 from __future__ import annotations
 

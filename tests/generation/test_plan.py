@@ -61,7 +61,8 @@ PLAN = PlanSettings(
 
 
 def test_an_estimate_equals_the_one_computed_by_hand() -> None:
-    """100 times the sample: 1 M prompt tokens, 100,000 of them uncached; 100,000 tokens of answers and 530,000 of reasoning."""
+    """100 times the sample: 1 M prompt tokens, 100,000 of them uncached; 100,000 tokens of answers and 530,000 of
+    reasoning."""
     planned = estimate(SAMPLE, 12_345, 1000, PLAN)
     assert (planned.started, planned.accepted, planned.requests) == (1000, 800, 8000)
     assert (planned.prompt_tokens, planned.cached_tokens) == (1_000_000, 900_000)

@@ -28,8 +28,8 @@ ROOMS = [
 
 @dataclass(frozen=True)
 class Case:
-    """Overrides, whose {names} `prepare_inputs` fills in, and the expected outcome: `started` dialogues in each of `pipelines`, 0 if
-    the run only makes tools."""
+    """Overrides, whose {names} `prepare_inputs` fills in, and the expected outcome: `started` dialogues in each of
+    `pipelines`, 0 if the run only makes tools."""
 
     words: str
     started: int = 0

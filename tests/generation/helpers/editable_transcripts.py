@@ -21,7 +21,8 @@ def with_lines(dialogue: Dialogue, lines: list[Line]) -> Dialogue:
 
 
 async def with_real_results(dialogue: Dialogue, domain_environment: DomainEnvironment) -> Dialogue:
-    """The dialogue with the real results of its calls and the real state proof, whatever it claims; without a verdict."""
+    """The dialogue with the real results of its calls and the real state proof, whatever it claims; without a
+    verdict."""
     environment = domain_environment.open()
     initial = environment.state_hash()
     calls: dict[str, ToolCall] = {}

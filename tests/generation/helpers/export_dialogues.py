@@ -40,7 +40,8 @@ def dialogue(
     calls: Sequence[tuple[str, dict[str, Any], str]] = (),
     **more: Any,
 ) -> Dialogue:
-    """User and assistant take turns; `calls` (name, arguments, result) come one by one before the assistant's first answer."""
+    """User and assistant take turns; `calls` (name, arguments, result) come one by one before the assistant's first
+    answer."""
     messages: list[Message] = [SystemMessage(content="You help.")]
     for position, text in enumerate(said):
         if position == 1:

@@ -39,8 +39,8 @@ def run_with_faults(
     tools: Mapping[str, float] | None = None,
     **more: Any,
 ) -> FinishedRun:
-    """`run_to_end` on the pipeline's own domains; `tools` are the shares of faults in its environment. τ²'s dialogues have one task,
-    since the stand-in takes long to write further ones."""
+    """`run_to_end` on the pipeline's own domains; `tools` are the shares of faults in its environment. τ²'s dialogues
+    have one task, since the stand-in takes long to write further ones."""
     concurrency, seed = more.pop("concurrency", 8), more.get("seed", 0)
     recorder = Recorder(llm or ScriptedLLM(seed=seed))
     more |= {"count": {1: 1.0}} if name == TAU2 else {}

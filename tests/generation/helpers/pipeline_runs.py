@@ -55,7 +55,9 @@ def task_settings(name: str, **changes: Any) -> TaskSettings:
 
 
 def _shipped(name: str, part: str) -> dict[str, Any]:
-    return dict(yaml.safe_load((CONF / "pipeline" / f"{name}.yaml").read_text())[part])
+    """The part of conf/pipeline/<name>.yaml, on top of what all pipelines share."""
+    shared, own = (yaml.safe_load((CONF / "pipeline" / f"{file}.yaml").read_text()) for file in ("base/common", name))
+    return shared[part] | own.get(part, {})
 
 
 def user_settings(preset: str = "incremental", **changes: Any) -> UserSettings:

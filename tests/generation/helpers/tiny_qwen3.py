@@ -1,4 +1,5 @@
-"""python tiny_qwen3.py DIRECTORY: a Qwen3 of about 150,000 random parameters with a byte-level BPE tokenizer, as vLLM loads it."""
+"""python tiny_qwen3.py DIRECTORY: a Qwen3 of about 150,000 random parameters with a byte-level BPE tokenizer, as vLLM
+loads it."""
 
 import sys
 from pathlib import Path

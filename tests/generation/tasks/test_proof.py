@@ -260,7 +260,8 @@ STATES = st.lists(st.integers(0, 2), min_size=2, max_size=5)
 def test_a_task_is_accepted_exactly_if_no_shorter_prefix_solves_it(
     states: list[int], values: set[int], data: st.DataObject
 ) -> None:
-    """Compared with the definition: after each prefix of the calls, is the state the final one, and every value seen?"""
+    """Compared with the definition: after each prefix of the calls, is the state the final one, and every value
+    seen?"""
     calls = len(states) - 1
     seen_in = [data.draw(st.sets(st.integers(1, 5), max_size=2)) for _ in range(calls)]
     goal = data.draw(st.sets(st.integers(1, 5), max_size=2))
