@@ -17,7 +17,7 @@ from core.files import write_atomically, write_json
 from core.journal import dump_line
 from core.settings import Settings, UserError
 from generation.export.benchmark_texts import Benchmark, BenchmarkName
-from generation.export.card import card
+from generation.export.card import render_card
 from generation.export.chat import chat_row, write_parquet
 from generation.export.decontamination import ContaminationSettings, Detector
 from generation.export.dedup import (
@@ -91,7 +91,7 @@ def export(
         _write(corpus, kept, directory, watcher.step("writing", 3 * len(kept)))
     write_atomically(directory / "removed.jsonl", (dump_line(removal) for removal in removals))
     write_json(directory / "report.json", made.model_dump(mode="json"))
-    write_atomically(directory / "README.md", card(made, packages))
+    write_atomically(directory / "README.md", render_card(made, packages))
     return made
 
 
