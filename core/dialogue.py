@@ -23,6 +23,7 @@ from core.messages import (
     UserMessage,
     check_transcript,
 )
+from core.provenance import Provenance
 
 
 def _parse(value: Any) -> Any:
@@ -220,7 +221,7 @@ class Dialogue(Frozen):
     verdict: Verdict | None = None
     state: StateProof | None = None
     usage: Usage = Usage()
-    provenance: JsonObject = Field(default_factory=dict)
+    provenance: Provenance = Provenance()
 
     def check(self) -> None:
         """Raise ContractError if the transcript or the task index is unlawful."""

@@ -36,7 +36,7 @@ from evaluation.metrics.pass_at_k import pass_1_by_category
 from evaluation.transcripts import write_transcript
 from evaluation.trials import Progress, TrialRecord, open_journal, read_trials, settled
 from generation.dialogue.rollout import Rollout
-from generation.dialogue.setup import RoleModels, RolloutContext, RolloutSettings
+from generation.dialogue.setup import DialogueSettings, RoleModels, RolloutContext, RolloutSettings
 from generation.dialogue.user import UserSettings
 from generation.environments.faulty import ToolFaults
 from generation.environments.sql import SqlEnvironmentFactory
@@ -220,7 +220,7 @@ class HeldoutRun:
             "axes": posed.axes,
         }
         try:
-            dialogue = await Rollout(posed.draft, context).play()
+            dialogue = await Rollout(posed.draft, context).run()
         except LLMError as error:
             return TrialRecord(**base, infrastructure_error=str(error), stop_reason="infrastructure")
         checks = await _checks(dialogue, posed, context)
@@ -251,9 +251,11 @@ class HeldoutRun:
             domain_environment=self.writer.domain_environment(trial.domain_tools, posed.fault, name, simulator),
             executable=True,
             models=replace(RoleModels.of(simulator), agent=agent),
-            tasks=settings.tasks.model_copy(update={"count": {len(posed.draft.tasks): 1.0}}),
-            rollout=settings.rollout,
-            user=settings.user,
+            settings=DialogueSettings(
+                settings.tasks.model_copy(update={"count": {len(posed.draft.tasks): 1.0}}),
+                settings.rollout,
+                settings.user,
+            ),
             seed=f"{settings.seed}/{posed.key}",
         )
 

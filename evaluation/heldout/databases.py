@@ -76,7 +76,7 @@ class Domains:
         if not found:
             why = "; ".join(f"{each.domain}: {', '.join(each.refused) or 'no tools'}" for each in toolsets)
             raise UserError(f"held-out: no database of {databases} has enough tools ({why or 'there is none'})")
-        return tuple(replace(each, domain=replace(each.domain, seen=seen)) for each in found)
+        return tuple(replace(each, domain=replace(each.domain, excluded_goals=seen)) for each in found)
 
     async def _unseen(self) -> list[Toolset]:
         if self.path.is_file():

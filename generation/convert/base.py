@@ -15,6 +15,7 @@ from pydantic import Field
 from core.dialogue import Dialogue, Rubric, Task
 from core.journal import dump_line
 from core.messages import AssistantMessage, ContractError, Message, ToolSpec, UserMessage, check_transcript
+from core.provenance import Provenance
 from core.settings import Settings
 from generation.specs.formats import parse_tool_spec
 from generation.specs.naming import changes
@@ -134,7 +135,7 @@ def convert(row: Row, source: Source, repaired: Counter[str]) -> Dialogue:
         messages=messages,
         tasks=(task,),
         task_starts=(requests[0],),
-        provenance={"source": str(source.path), "row": row.key, "licence": row.licence},
+        provenance=Provenance(source=str(source.path), row=row.key, licence=row.licence),
     )
 
 

@@ -142,7 +142,7 @@ class Detector:
         """Check one dialogue; the reason to remove it, or None to keep it."""
         removal = None
         for index in self._indexes:
-            in_domain = dialogue.provenance.get("source") == index.name
+            in_domain = dialogue.provenance.source == index.name
             self._in_domain[index.name] += in_domain
             # Dialogues generated from a benchmark's own tools share them intentionally.
             shared = () if in_domain else index.shared_tools(dialogue)

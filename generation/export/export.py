@@ -10,11 +10,12 @@ import json
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from core.dialogue import Dialogue
 from core.files import write_atomically, write_json
 from core.journal import dump_line
+from core.provenance import Provenance
 from core.settings import Settings, UserError
 from generation.export.benchmark_texts import Benchmark, BenchmarkName
 from generation.export.card import render_card
@@ -30,7 +31,7 @@ from generation.export.dedup import (
     transcript_key,
 )
 from generation.export.index import DialogueIndex, Entry
-from generation.export.provenance import RunProvenance, run_provenance
+from generation.export.provenance import DialogueOrigin, dialogue_origin
 from generation.export.report import Report, report
 from generation.export.text import canonical
 
@@ -103,7 +104,7 @@ class Scan:
         self.detector = detector
         self.entries: list[Entry] = []
         self.removals: list[Removal] = []
-        self.origins: list[RunProvenance] = []
+        self.origins: list[DialogueOrigin] = []
         self._numbers: dict[str, int] = {}
 
     def read(self, corpus: DialogueIndex, on_bytes: Callable[[int], None]) -> None:
@@ -130,11 +131,11 @@ class Scan:
             steps=(sum(steps), len(steps), max(steps, default=0)),
         )
 
-    def _origin(self, provenance: Mapping[str, Any]) -> int:
-        made = run_provenance(provenance)
-        number = self._numbers.setdefault(canonical(made.model_dump()), len(self.origins))
+    def _origin(self, provenance: Provenance) -> int:
+        origin = dialogue_origin(provenance)
+        number = self._numbers.setdefault(canonical(origin.model_dump()), len(self.origins))
         if number == len(self.origins):
-            self.origins.append(made)
+            self.origins.append(origin)
         return number
 
 

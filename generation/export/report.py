@@ -10,7 +10,7 @@ from core.messages import Frozen
 from generation.export.decontamination import BenchmarkReport
 from generation.export.dedup import Removal
 from generation.export.index import Entry
-from generation.export.provenance import Provenance, RunProvenance, provenance
+from generation.export.provenance import DialogueOrigin, ProvenanceSummary, summarise_provenance
 from generation.metrics.statistics import MeanMax
 
 
@@ -42,7 +42,7 @@ class Report(Frozen):
     unvalidated: int
     statistics: tuple[Table1Row, ...]
     contamination: dict[str, BenchmarkReport]
-    provenance: Provenance
+    provenance: ProvenanceSummary
 
 
 def report(
@@ -50,7 +50,7 @@ def report(
     settings: dict[str, Any],
     entries: Sequence[Entry],
     removals: Sequence[Removal],
-    origins: Sequence[RunProvenance],
+    origins: Sequence[DialogueOrigin],
     contamination: dict[str, BenchmarkReport],
 ) -> Report:
     """`entries` are all that were read; `settings` is what decides about them."""
@@ -70,11 +70,11 @@ def report(
         unvalidated=sum(not entry.validated for entry in kept),
         statistics=table_1(kept, origins),
         contamination=contamination,
-        provenance=provenance(kept, origins),
+        provenance=summarise_provenance(kept, origins),
     )
 
 
-def table_1(entries: Iterable[Entry], origins: Sequence[RunProvenance]) -> tuple[Table1Row, ...]:
+def table_1(entries: Iterable[Entry], origins: Sequence[DialogueOrigin]) -> tuple[Table1Row, ...]:
     groups: defaultdict[tuple[str, str], list[Entry]] = defaultdict(list)
     for entry in entries:
         groups[entry.pipeline, origins[entry.origin].source].append(entry)

@@ -60,10 +60,10 @@ class RoleMetrics(Frozen):
 
 
 class Statistics(Frozen):
-    """statistics.json. Counts are of dialogues; `lost` are the `failed` ones that got no model response.
+    """statistics.json. Counts are of dialogues; `unanswered` are the `failed` ones that got no model response.
 
     The accepted dialogues alone count for step, turn and task (Appendix B), `tasks` (requested tasks -> actual tasks ->
-    dialogues), `difficulties` (requested -> measured -> tasks), requested `follow_ups`, `dependency` and `quality`.
+    dialogues), `difficulties` (requested -> measured -> tasks), `follow_ups`, `dependency` and `quality`.
     `latency_s` is wall-clock seconds per accepted dialogue, `throughput` generated tokens per wall-clock second (Table 4).
     These two, `roles`, `gpu_hours` and `cost` include rejected and failed dialogues, but not attempts that were retried.
     `flaws` counts bad model answers by role and kind, `blame` the rejected dialogues by the party at fault.
@@ -74,7 +74,7 @@ class Statistics(Frozen):
     accepted: int
     rejected: int
     failed: int
-    lost: int
+    unanswered: int
     step: MeanMax
     turn: MeanMax
     task: MeanMax
@@ -117,7 +117,7 @@ class StatisticsTally:
         self._seconds: Counter[str] = Counter()
         self._retries: Counter[str] = Counter()
         self._last: dict[int, float] = defaultdict(float)
-        self._requested = self._lost = 0
+        self._requested = self._unanswered = 0
         self._agreement, self._dependency = AgreementTally(), DependencyTally()
         self._quality = QualityTally(rules) if rules else None
 
@@ -125,7 +125,7 @@ class StatisticsTally:
         self._counts["status"][outcome.status] += 1
         self._counts["reasons"].update(_kind(reason) for reason in dict.fromkeys(outcome.reasons))
         self._requested += outcome.tasks_requested
-        self._lost += outcome.lost
+        self._unanswered += outcome.unanswered
         self._last[outcome.session] = max(self._last[outcome.session], outcome.clock)
         self._seconds.update(outcome.role_seconds)
         self._retries.update(outcome.role_retries)
@@ -141,7 +141,7 @@ class StatisticsTally:
         if dialogue.verdict and dialogue.verdict.blame:
             self._counts["blame"][dialogue.verdict.blame] += 1
         self._counts["flaws"].update(dialogue.usage.flaws)
-        self._counts["refused"].update(dialogue.provenance.get("refused_drafts", {}))
+        self._counts["refused"].update(dialogue.provenance.refused_drafts)
         self._agreement.add(dialogue)
 
     def _add_accepted(self, dialogue: Dialogue, requested: int) -> None:
@@ -151,12 +151,12 @@ class StatisticsTally:
         self._counts["user_turns"][dialogue.user_turns] += 1
         self._counts["domains"][dialogue.domain] += 1
         self._tasks[requested][len(dialogue.tasks)] += 1
-        requests = dialogue.provenance.get("asked", {})
         for task in dialogue.tasks:
-            request = requests.get(task.task_id, {})
-            self._difficulties[request.get("difficulty", "given")][task.difficulty] += 1
-            if request.get("follow_up"):
-                self._counts["follow_ups"]["used a learnt value" if task.follows_from else "used none"] += 1
+            request = dialogue.provenance.writer_requests.get(task.task_id)
+            self._difficulties[request.difficulty if request else "given"][task.difficulty] += 1
+            if request and request.follow_up:
+                self._counts["follow_ups"]["requested"] += 1
+                self._counts["follow_ups"]["used a learnt value"] += task.follows_from is not None
         self._dependency.add(dialogue)
         if self._quality:
             self._quality.add(dialogue)
@@ -173,7 +173,7 @@ class StatisticsTally:
             accepted=status["accepted"],
             rejected=status["rejected"],
             failed=status["failed"],
-            lost=self._lost,
+            unanswered=self._unanswered,
             step=MeanMax.of(counts["step"]),
             turn=MeanMax.of(counts["turn"]),
             task=MeanMax.of(counts["task"]),

@@ -62,7 +62,7 @@ def played_tasks(dialogue: Dialogue) -> list[PlayedTask]:
 def _with_news(dialogue: Dialogue, tasks: Sequence[PlayedTask]) -> Iterator[tuple[PlayedTask, int, str, list[str]]]:
     """(played task, position, text, news) for each checked message; news is what the user has read since its previous message: goals,
     the assistant's answers, imported messages."""
-    news = [str(dialogue.provenance.get("persona", ""))]
+    news = [dialogue.provenance.persona or ""]
     read = 0
     for played in tasks:
         news.append(played.task.goal)

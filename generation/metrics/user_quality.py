@@ -119,7 +119,7 @@ class QualityTally:
         quality = dialogue_quality(dialogue, self.rules)
         self._dialogues += 1
         self._messages += quality.messages
-        if not dialogue.provenance.get("parent_messages"):  # forks share their opening by design
+        if not dialogue.provenance.parent_messages:  # forks share their opening by design
             self._unforked += 1
             self._openings.add(blake2b(quality.opening.encode(), digest_size=8).digest())
         for kind, fault in {fault.kind: fault for fault in reversed(quality.faults)}.items():

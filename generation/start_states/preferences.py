@@ -27,9 +27,9 @@ def preferences(dialogues: Iterable[Dialogue]) -> Iterator[Preference]:
     next: elsewhere the branches answer different user messages."""
     forks: dict[tuple[str, int], list[Dialogue]] = {}
     for dialogue in dialogues:
-        length = dialogue.provenance.get("parent_messages", 0)
+        length = dialogue.provenance.parent_messages
         if dialogue.verdict and length and isinstance((*dialogue.messages, None)[length], AssistantMessage):
-            forks.setdefault((dialogue.provenance["parent"], length), []).append(dialogue)
+            forks.setdefault((dialogue.provenance.parent or "", length), []).append(dialogue)
     for (parent, length), branches in forks.items():
         accepted = [branch for branch in branches if branch.verdict and branch.verdict.accepted]
         failed = [branch for branch in branches if branch.verdict and branch.verdict.blame == "agent"]

@@ -17,6 +17,7 @@ from pydantic import BeforeValidator, Field, ValidationError
 
 from core.dialogue import Dialogue, Task
 from core.messages import AssistantMessage, Message, SystemMessage, ToolMessage, UserMessage, check_transcript
+from core.provenance import Provenance
 from core.settings import Settings, UserError
 from generation.start_states.chat_formats import parse_messages, parse_tools
 
@@ -176,7 +177,7 @@ def apply_start(start: Dialogue, dialogue_id: str, at: Literal["end", "random"] 
         given=min(start.given, len(messages)),
         stop=stop,
         state=start.state if at == "end" else None,
-        provenance=_parent_provenance(start, played=bool(starts)) | {"parent_messages": len(messages)},
+        provenance=_parent_provenance(start, len(messages), played=bool(starts)),
     )
 
 
@@ -191,12 +192,15 @@ def _renumbered(tasks: Sequence[Task], dialogue_id: str) -> tuple[Task, ...]:
     )
 
 
-def _parent_provenance(start: Dialogue, played: bool) -> dict[str, Any]:
-    """The provenance of a dialogue that continues `start`: its own, plus the run and model it came from. Drafts refused for tasks
-    already played count in the parent's run, as its tokens do."""
-    own = {key: value for key, value in start.provenance.items() if not (played and key == "refused_drafts")}
-    made = {f"parent_{key}": start.provenance[key] for key in ("config", "llm") if key in start.provenance}
-    return own | made | {"parent": start.dialogue_id}
+def _parent_provenance(start: Dialogue, messages: int, played: bool) -> Provenance:
+    """The provenance of a dialogue that takes `messages` messages from `start`: its own, plus the dialogue, run and model it came
+    from. Drafts refused for tasks already played count in the parent's run, as its tokens do."""
+    own = start.provenance
+    if played and own.refused_drafts:
+        own |= Provenance(refused_drafts={})
+    return own | Provenance(
+        parent=start.dialogue_id, parent_messages=messages, parent_config=own.config, parent_llm=own.llm
+    )
 
 
 def random_fork_point(start: Dialogue, rng: Random) -> int:

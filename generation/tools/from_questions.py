@@ -22,7 +22,7 @@ from generation.seeds.base import Seed
 from generation.tools.from_database import PROMPT as SQL_PROMPT
 from generation.tools.from_database import make_sql_toolset
 from generation.tools.merging import merge
-from generation.tools.toolset import Toolset
+from generation.tools.toolset import Toolset, ToolsetProvenance
 
 MIN_TOOLS = 3
 """A domain with fewer tools that hold offers no multi-step task and is refused."""
@@ -67,9 +67,9 @@ async def make_tools(seed: Seed, meter: Meter, settings: ToolmakingSettings) -> 
         }
         prompts = [name for name, wanted in asked.items() if wanted]
     ids = prompt_ids()
-    provenance: dict[str, Any] = {"source": seed.source, "licence": seed.licence}
+    provenance = ToolsetProvenance(source=seed.source, licence=seed.licence)
     if prompts:
-        provenance |= {"llm": meter.name, "prompts": {name: ids[name] for name in prompts}}
+        provenance |= ToolsetProvenance(llm=meter.name, prompts={name: ids[name] for name in prompts})
     changes: dict[str, Any] = {"provenance": provenance}
     if len(made.tools) < MIN_TOOLS:
         why = f"{len(made.tools)} tools hold, at least {MIN_TOOLS} are needed"

@@ -6,10 +6,17 @@ from pathlib import Path
 
 from pydantic import Field
 
-from core.dialogue import JsonObject
+from core.dialogue import Usage
 from core.messages import Frozen, ToolSpec
+from core.provenance import Provenance
 from generation.database.sql_tools import SqlTool
 from generation.seeds.base import Rows
+
+
+class ToolsetProvenance(Provenance):
+    """Where a toolset comes from, and what the model requests for it cost."""
+
+    usage: Usage | None = None
 
 
 class Toolset(Frozen):
@@ -31,7 +38,7 @@ class Toolset(Frozen):
     rows: Rows = Field(default_factory=dict)
     refused: tuple[str, ...] = ()
     counts: dict[str, int] = Field(default_factory=dict)
-    provenance: JsonObject = Field(default_factory=dict)
+    provenance: ToolsetProvenance = ToolsetProvenance()
 
     @property
     def sql_tools(self) -> tuple[SqlTool, ...]:

@@ -190,7 +190,7 @@ def _record(settings: OrchestrationSettings, folder: Path, answers: Path) -> Non
     with stage(folder, settings.pipeline, settings.seed, settings.domains) as made:
         recorder = Recorder(made.components.llm())
         pipeline = made.pipeline(settings.pipeline, recorder)
-        once = AttemptSettings(session=1, total=1, lost_in_a_row=settings.played)
+        once = AttemptSettings(session=1, total=1, unanswered_in_a_row=settings.played)
         directory = folder / "recorded"
         asyncio.run(run(pipeline, directory, settings.played, 8, once, Local(), lambda outcome: None))
     write_answers(recorder, settings.seed, answers)

@@ -13,16 +13,17 @@ from typing import Any
 from hydra import compose, initialize_config_dir
 
 from core.messages import UserMessage
+from core.provenance import Provenance
 from core.server_protocol import request_seed
 from core.settings import UserError, typed
 from generation.build import build
 from generation.llm.base import LLM, Completion, Request
 from generation.outcomes import Outcome
-from generation.pipeline import Pipeline, origin
-from generation.run import GenerateSettings, GenerationComponents, domains
+from generation.pipeline import Pipeline
+from generation.run import GenerateSettings, GenerationComponents, build_pipeline
 from generation.runner import Local, run
 from generation.scripted.llm import ScriptedLLM
-from generation.stages import DialogueStage, ToolsetStage
+from generation.stages import ToolsetStage
 from generation.tools.toolset import Toolset
 from generation.toolset_runner import prepare
 from scripts.bench.prefix_cache_sim import Served
@@ -84,23 +85,8 @@ class Stage:
 
     def pipeline(self, name: str, llm: LLM) -> Pipeline:
         """One of its pipelines, with this model in every role."""
-        settings, environments = self.settings, self.components.environments[name]
-        fitting = [toolset for toolset in self.toolsets if environments.engine in (None, toolset.engine)]
-        return Pipeline(
-            name=name,
-            domains=domains(fitting, settings.rows_per_table, settings.seed),
-            environments=environments,
-            llm=llm,
-            stages=tuple(stage for stage in self.components.stages if isinstance(stage, DialogueStage)),
-            tasks=settings.tasks(name),
-            rollout=settings.pipelines[name].rollout,
-            user=settings.user,
-            quality=settings.quality,
-            costs=settings.costs,
-            seed=settings.seed,
-            origin=origin("benchmark", "benchmark", settings.seed),
-            start_states=self.components.start_states,
-        )
+        provenance = Provenance(config="benchmark", commit="benchmark")
+        return build_pipeline(name, self.settings, self.components, llm, self.toolsets, provenance)
 
     async def play(
         self, pipeline: Pipeline, directory: Path, n: int, concurrency: int, on_outcome: Callable[[Outcome], None]

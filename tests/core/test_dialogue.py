@@ -9,6 +9,7 @@ import pytest
 from core.dialogue import Dialogue, calls
 from core.journal import read_jsonl, write_jsonl
 from core.messages import AssistantMessage, ContractError, FunctionCall, ToolCall, ToolMessage, ToolSpec, UserMessage
+from core.provenance import Provenance
 from tests.core.helpers.transcripts import DIALOGUE, MESSAGES
 
 
@@ -24,12 +25,16 @@ def test_datasets_reads_lines_of_different_tools_without_merging_them(tmp_path: 
         parameters={"type": "object", "properties": {"title": {"type": "string"}, "tags": {"type": "array"}}},
     )
     other = DIALOGUE.model_copy(
-        update={"dialogue_id": "d2", "tools": (other_tool,), "provenance": {"model": "m", "deep": {"a": [1]}}}
+        update={
+            "dialogue_id": "d2",
+            "tools": (other_tool,),
+            "provenance": Provenance(llm="m", foreign={"deep": {"a": [1]}}),
+        }
     )
     path = tmp_path / "d.jsonl"
     write_jsonl(path, [DIALOGUE, other])
     rows = datasets.load_dataset("json", data_files=str(path), split="train", cache_dir=str(tmp_path / "cache"))
-    assert [json.loads(row["provenance"]) for row in rows] == [{"seed": 3}, {"model": "m", "deep": {"a": [1]}}]
+    assert [json.loads(row["provenance"]) for row in rows] == [{"seed": 3}, {"llm": "m", "deep": {"a": [1]}}]
     assert [tool["name"] for tool in json.loads(rows[1]["tools"])] == ["add_book"]
     assert json.loads(rows[0]["tools"])[0]["parameters"] == DIALOGUE.tools[0].parameters
     calls = rows[0]["messages"][2]["tool_calls"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from core.dialogue import Dialogue, PlannedCall, Rubric, Task
 from core.messages import AssistantMessage, Message, SystemMessage, ToolCall, ToolMessage, ToolSpec, UserMessage
+from core.provenance import Provenance
 
 GET = ToolSpec(
     name="get_member",
@@ -59,5 +60,5 @@ DIALOGUE = Dialogue(
     messages=MESSAGES,
     tasks=(TASK,),
     task_starts=(1,),
-    provenance={"seed": 3},
+    provenance=Provenance(seed=3),
 )

@@ -119,7 +119,7 @@ def test_apigen(tmp_path: Path, name: str) -> None:
     assert dialogue.task_starts == (1,)
     # Two calls, one of which writes.
     assert (dialogue.tasks[0].goal, dialogue.tasks[0].difficulty) == ("Cancel #W1, please.", "medium")
-    assert dialogue.provenance["licence"] == "cc-by-nc-4.0"
+    assert dialogue.provenance.licence == "cc-by-nc-4.0"
     assert thinking.domain.startswith("apigen-")
     assert thinking.domain != "apigen-retail"
     assert not conversion.refused
@@ -144,7 +144,7 @@ def test_nemotron(tmp_path: Path, name: str) -> None:
     assert [getattr(m, "tool_call_id", "") for m in (first, second)] == [call.id for call in look.tool_calls]
     assert told == AssistantMessage(content="It is pending.", reasoning_content="It is pending.")
     assert dialogue.dialogue_id == f"nemotron-{uuid.UUID(int=1)}"
-    assert dialogue.provenance["licence"] == "cc-by-4.0"
+    assert dialogue.provenance.licence == "cc-by-4.0"
     assert dialogue.task_starts == (0,)
     assert dialogue.domain == short.domain
     assert [m.role for m in short.messages] == ["user", "assistant"]

@@ -136,9 +136,9 @@ def test_datasets_reads_all_forms(run: tuple[Path, Report], tmp_path: Path) -> N
                 == line.messages
             )
             names = (row["pipeline"], row["domain"], row["source"], row["licence"])
-            assert names == (line.pipeline, line.domain, line.provenance["source"], line.provenance["licence"])
+            assert names == (line.pipeline, line.domain, line.provenance.source, line.provenance.licence)
     for row in full["exec"]:
-        assert json.loads(row["provenance"]) == by_id[row["dialogue_id"]].provenance
+        assert row["provenance"] == by_id[row["dialogue_id"]].provenance.model_dump()
 
 
 def _without_none(value: Any) -> Any:

@@ -84,7 +84,7 @@ def recount(directory: Path) -> dict[str, Any]:
     return {
         "accepted": len(accepted),
         "rejected": len(rejected),
-        "lost": 0,
+        "unanswered": 0,
         "step": {"mean": round(sum(steps) / len(steps), 3), "max": max(steps)},
         "turn": {"mean": round(sum(turns) / len(turns), 3), "max": max(turns)},
         "task": {"mean": round(sum(tasks) / len(tasks), 3), "max": max(tasks)},

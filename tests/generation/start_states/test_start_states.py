@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from core.dialogue import Dialogue, Rubric, Task, Verdict
 from core.messages import AssistantMessage, Message, SystemMessage, ToolCall, ToolMessage, ToolSpec, UserMessage
+from core.provenance import Provenance
 from core.settings import UserError
 from generation.start_states.start_states import apply_start, nearest_fork_point, random_fork_point, read_starts
 
@@ -110,7 +111,7 @@ def test_an_extension_keeps_everything_but_the_verdict(tmp_path: Path) -> None:
     assert (draft.stop, draft.task_starts, draft.verdict) == ("complete", (1, 9), None)
     assert [t.task_id for t in draft.tasks] == ["new/t0", "new/t1"]
     assert draft.tasks[1].follows_from == "new/t0"
-    assert draft.provenance == {"persona": "terse", "parent": "old", "parent_messages": len(FINISHED.messages)}
+    assert draft.provenance == Provenance(persona="terse", parent="old", parent_messages=len(FINISHED.messages))
     draft.check()
 
 

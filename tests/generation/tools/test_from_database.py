@@ -128,9 +128,9 @@ async def test_of_more_tools_that_hold_the_first_are_taken(gym: Seed) -> None:
 
 async def test_provenance_names_model_prompt_source_and_licence(gym: Seed) -> None:
     provenance = (await made(ScriptedLLM(), gym, 5, 1)).provenance
-    assert provenance["llm"] == "scripted"
-    assert provenance["prompts"].keys() == {"sql_tools"}
-    assert (provenance["source"], provenance["licence"]) == (gym.source, gym.licence)
+    assert provenance.llm == "scripted"
+    assert provenance.prompts.keys() == {"sql_tools"}
+    assert (provenance.source, provenance.licence) == (gym.source, gym.licence)
 
 
 async def test_a_file_that_is_no_database_is_the_users_to_mend(gym: Seed, tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from generation.seeds.base import Seed
 from generation.seeds.bundled import HELD_OUT, TRAINING, BundledSeeds
 from generation.tools.from_questions import ToolmakingSettings, make_tools, read_questions, read_specs, refuse_held_out
 from generation.tools.merging import merge, read_tool
-from generation.tools.toolset import Toolset
+from generation.tools.toolset import Toolset, ToolsetProvenance
 from tests.generation.helpers.pipeline_runs import Sayer
 
 
@@ -207,7 +207,7 @@ async def test_steps_can_be_left_out(questions: int, expansion: int, asked: int)
     toolset = await make_tools(SEED, Meter(llm), settings)
     assert toolset.tools == SEED.tools
     assert len(llm.requests) == asked
-    prompts = set(toolset.provenance.get("prompts", {}))
+    prompts = set(toolset.provenance.prompts)
     wanted = ({"questions", "tool_specs"} if questions else set()) | ({"tool_expansion"} if expansion else set())
     assert prompts == wanted
 
@@ -236,7 +236,7 @@ async def test_what_an_engine_executes_is_taken_as_it_is() -> None:
     assert llm.requests == []
     assert (toolset.tools, toolset.engine, toolset.rows) == (seed.tools, "tau2", seed.rows)
     assert toolset.counts == {"given": 4, "kept": 4}
-    assert toolset.provenance == {"source": seed.source, "licence": seed.licence}
+    assert toolset.provenance == ToolsetProvenance(source=seed.source, licence=seed.licence)
 
 
 @pytest.mark.parametrize("error", [LLMError("no model answers"), UserError("no server at http://127.0.0.1:1/v1")])
@@ -303,7 +303,7 @@ async def test_the_stand_in_finds_something_for_any_seed(tools: tuple[str, ...])
 async def test_provenance_names_model_prompts_source_and_licence() -> None:
     provenance = (await make_tools(SEED, Meter(ScriptedLLM()), SETTINGS)).provenance
     ids = {name: prompt_ids()[name] for name in ("questions", "tool_specs", "tool_expansion")}
-    assert provenance == {"llm": "scripted", "prompts": ids, "source": SEED.source, "licence": SEED.licence}
+    assert provenance == ToolsetProvenance(llm="scripted", prompts=ids, source=SEED.source, licence=SEED.licence)
 
 
 @pytest.mark.parametrize(
