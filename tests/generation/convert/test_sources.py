@@ -212,7 +212,7 @@ def test_a_limit_counts_rows(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("make", [ApigenDialogues, NemotronDialogues])
 def test_a_file_of_another_format_is_refused(tmp_path: Path, make: Callable[[Path], Source]) -> None:
-    with pytest.raises(UserError, match=r"is expected$"):
+    with pytest.raises(UserError, match=r"expected: .* with the columns .*"):
         next(iter(make(tmp_path / "nothing.json").rows()))
-    with pytest.raises(UserError, match=r"with the columns .*(system|metadata), is expected"):
+    with pytest.raises(UserError, match=r"expected: .* with the columns .*(system|metadata)$"):
         next(iter(make(written(tmp_path / "other.jsonl", [{"text": "Hello."}])).rows()))

@@ -238,7 +238,7 @@ async def test_the_prompts_word_for_word() -> None:
         requests[1].messages[1].content,
     )
     tools = rules.partition("All tools:\n")[2].partition(
-        "\n\nTypes that stand already:\n- user_id: integer\n- city: string\n\nRules:\n- "
+        "\n\nTypes that are fixed:\n- user_id: integer\n- city: string\n\nRules:\n- "
     )[0]
     assert tools.splitlines() == [
         f"- {t.name}: Does {t.name}. Parameters: {json.dumps(t.parameters)}" for t in THREE
@@ -252,7 +252,7 @@ async def test_the_prompts_word_for_word() -> None:
         f"{json.dumps(obj(city='number'))}\n"
         "It cannot be used:\n"
         "- city is string in search_orders, not number\n"
-        "Mend this; where a field means another thing than elsewhere, rename it.\n"
+        "Fix this; where a field means something different than elsewhere, rename it.\n"
         "Answer with one JSON object only: the JSON Schema of the return value."
     )
 
