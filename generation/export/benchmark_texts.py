@@ -1,7 +1,7 @@
 """Tools, entities and texts of the benchmarks BFCL and τ²-bench, read from the same files as the evaluation.
 
-BFCL's package is installed in a separate environment and never imported; its data are JSON lines. τ²'s texts and databases are
-files too; for its tools the package is imported (extra `eval`).
+BFCL's package is installed in a separate environment and never imported; its data are JSON lines. τ²'s texts and
+databases are files too; for its tools the package is imported (extra `eval`).
 """
 
 from __future__ import annotations
@@ -42,8 +42,8 @@ class BenchmarkTool(Frozen):
 
 
 class Benchmark(Frozen):
-    """`name` is also the source of seeds derived from the benchmark. `entities` are the unique ids and addresses of the people and
-    records in its tasks; `texts` are the instructions to the tested model or the simulated user."""
+    """`name` is also the source of seeds derived from the benchmark. `entities` are the unique ids and addresses of the
+    people and records in its tasks; `texts` are the instructions to the tested model or the simulated user."""
 
     name: str
     version: str
@@ -62,8 +62,8 @@ def read_benchmarks(names: tuple[BenchmarkName, ...], bfcl_environment: Path) ->
 
 
 def read_bfcl(environment: Path) -> Benchmark:
-    """BFCL v4 as shipped in bfcl-eval, installed in the virtual environment `environment`. No entities: BFCL's are everyday names and
-    files, which are not evidence of contamination."""
+    """BFCL v4 as shipped in bfcl-eval, installed in the virtual environment `environment`. No entities: BFCL's are
+    everyday names and files, which are not evidence of contamination."""
     folder = next(environment.glob("lib/python3*/site-packages/bfcl_eval/data"), None)
     if folder is None:
         raise UserError(
@@ -108,13 +108,13 @@ def _tool(function: dict[str, Any], of: str) -> BenchmarkTool:
 
 
 def read_tau2() -> Benchmark:
-    """τ²-bench's scored domains as shipped in inspect-evals. Entities are the customers that tasks name, their e-mail addresses and
-    all their records; in telecom, telephone numbers, since its ids (C1001) are not distinctive."""
+    """τ²-bench's scored domains as shipped in inspect-evals. Entities are the customers that tasks name, their e-mail
+    addresses and all their records; in telecom, telephone numbers, since its ids (C1001) are not distinctive."""
     package = find_spec("inspect_evals")
     if package is None or package.origin is None:
         raise UserError(
-            "benchmarks contains tau2, but inspect-evals is not installed; install it with pip install -e '.[eval]', or omit tau2 with "
-            "benchmarks=[bfcl]"
+            "benchmarks contains tau2, but inspect-evals is not installed; install it with pip install -e '.[eval]', "
+            "or omit tau2 with benchmarks=[bfcl]"
         )
     folder = Path(package.origin).parent / "tau2/data/domains"
     tasks = {domain: _json(folder / domain, "tasks.json") for domain in TAU2_DOMAINS}

@@ -1,6 +1,7 @@
 """Dialogues as OpenAI chat messages with tools, as JSON lines and Parquet, for any trainer.
 
-Tools and arguments are JSON strings, as OpenAI's arguments are, so that `datasets.load_dataset` does not merge their schemas.
+Tools and arguments are JSON strings, as OpenAI's arguments are, so that `datasets.load_dataset` does not merge their
+schemas.
 """
 
 from __future__ import annotations

@@ -21,8 +21,8 @@ Kind = Literal["tools", "entities", "texts"]
 Policy = Literal["drop", "report"]
 
 SHORTEST = 8
-"""In words. A benchmark text shorter than an n-gram counts if a complete message or goal equals it; texts shorter than this
-("What is my first name?") are not distinctive and never count."""
+"""In words. A benchmark text shorter than an n-gram counts if a complete message or goal equals it; texts shorter than
+this ("What is my first name?") are not distinctive and never count."""
 
 _TOKEN = re.compile(r"[\w.@+-]+")
 _ESCAPE = re.compile(r"\\[nrtbf]")
@@ -47,7 +47,7 @@ class ContaminationSettings(Settings):
 
 
 class Hit(Frozen):
-    """An item that a dialogue shares with a benchmark: `what` it is, and the task, domain or file `of` the benchmark."""
+    """An item that a dialogue shares with a benchmark: `what` it is, and `of` which task, domain or file."""
 
     benchmark: str
     kind: Kind
@@ -70,10 +70,11 @@ class KindReport(Frozen):
 
 
 class BenchmarkReport(Frozen):
-    """`looked_for` is the benchmark's number of items of each kind (for texts: n-grams); `kinds` reports the shared ones.
+    """`looked_for` is the benchmark's number of items of each kind (for texts: n-grams); `kinds` reports the shared
+    ones.
 
-    `in_domain` dialogues were generated from the benchmark's own tools and databases, so they share its tools intentionally;
-    these tools do not count as shared.
+    `in_domain` dialogues were generated from the benchmark's own tools and databases, so they share its tools
+    intentionally; these tools do not count as shared.
     """
 
     version: str

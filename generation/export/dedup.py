@@ -1,8 +1,8 @@
 """Finds duplicate dialogues: exact ones, by goals and calls or by transcript, and near ones, by MinHash.
 
-The result does not depend on the order of files and lines: dialogues are compared in order of id, and each one that equals or
-nearly equals an earlier kept one is removed. Near-duplicate candidates come from locality-sensitive hashing and are then compared
-exactly, so that no dialogue is removed by chance.
+The result does not depend on the order of files and lines: dialogues are compared in order of id, and each one that
+equals or nearly equals an earlier kept one is removed. Near-duplicate candidates come from locality-sensitive hashing
+and are then compared exactly, so that no dialogue is removed by chance.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from generation.export.index import Entry
 from generation.export.text import canonical, digest, ngrams, plain, words
 
 _SCHEME: Literal["affine32"] = "affine32"
-# Minimum share of pairs exactly at the threshold that the index finds; it finds more of more similar pairs. False candidates are
-# compared and kept.
+# Minimum share of pairs exactly at the threshold that the index finds; it finds more of more similar pairs. False
+# candidates are compared and kept.
 _RECALL = 0.98
 
 
@@ -40,7 +40,7 @@ class DedupSettings(Settings):
         ge=64, le=1024, description="Permutations of MinHash (4 bytes of memory each per dialogue)"
     )
     across_pipelines: bool = Field(
-        description="Compare dialogues of different pipelines too; false where pipelines play the same tasks for comparison"
+        description="Compare dialogues of different pipelines too; false if pipelines play the same tasks on purpose"
     )
 
 
@@ -81,8 +81,8 @@ def _calls(message: Message) -> list[list[str]]:
 
 
 def shingles(dialogue: Dialogue, size: int) -> frozenset[str]:
-    """The shingles of `size` words in the user's and assistant's messages and calls. Tool results are excluded: their words are
-    the database's."""
+    """The shingles of `size` words in the user's and assistant's messages and calls. Tool results are excluded: their
+    words are the database's."""
     all_words: list[str] = []
     for message in dialogue.messages:
         if message.role in ("user", "assistant"):
@@ -112,8 +112,8 @@ def duplicates(
     settings: DedupSettings,
     on_entry: Callable[[int], None] = lambda count: None,
 ) -> Iterator[Removal]:
-    """The dialogues to remove, ordered by pipeline and id; `read` fetches a dialogue whose words must be compared. Calls `on_entry`
-    with 1 after each entry."""
+    """The dialogues to remove, ordered by pipeline and id; `read` fetches a dialogue whose words must be compared.
+    Calls `on_entry` with 1 after each entry."""
     groups: dict[str, list[Entry]] = defaultdict(list)
     for entry in sorted(entries, key=lambda entry: entry.dialogue_id):
         groups["" if settings.across_pipelines else entry.pipeline].append(entry)
@@ -197,9 +197,11 @@ def _permutations(count: int) -> np.ndarray:
 
 
 def bands(threshold: float, permutations: int) -> tuple[int, int]:
-    """(bands, permutations per band): the longest bands, with the fewest false candidates, that still reach the required recall.
+    """(bands, permutations per band): the longest bands, with the fewest false candidates, that still reach the
+    required recall.
 
-    Two sets of similarity s share a band of r permutations with probability s^r, and one of b bands with 1 - (1 - s^r)^b.
+    Two sets of similarity s share a band of r permutations with probability s^r, and one of b bands with
+    1 - (1 - s^r)^b.
     """
     fitting = ((permutations // rows, rows) for rows in range(permutations // 2, 0, -1))
     return next((b, rows) for b, rows in fitting if 1 - (1 - threshold**rows) ** b >= _RECALL)

@@ -1,7 +1,8 @@
-"""Exports a generation run as clean data for others: deduplicated, decontaminated, with a card that states its provenance.
+"""Exports a generation run as clean data for others: deduplicated, decontaminated, with a card that states its
+provenance.
 
-The dialogues are read once to decide which to keep, and again, one at a time, to write those. Memory holds hashes, signatures and
-counts of each dialogue, never text: about 1 kB per dialogue, plus 5 kB in the index of near duplicates.
+The dialogues are read once to decide which to keep, and again, one at a time, to write those. Memory holds hashes,
+signatures and counts of each dialogue, never text: about 1 kB per dialogue, plus 5 kB in the index of near duplicates.
 """
 
 from __future__ import annotations
@@ -64,8 +65,8 @@ def export(
 ) -> Report:
     """Write an export to `directory`. `run` and `packages` (name -> version) describe the generation, for the card.
 
-    Files are written atomically, so an interrupted export can simply be repeated; the same dialogues, in any order and any files,
-    give the same bytes. Raises UserError for an unreadable line, and if no dialogue remains.
+    Files are written atomically, so an interrupted export can simply be repeated; the same dialogues, in any order and
+    any files, give the same bytes. Raises UserError for an unreadable line, and if no dialogue remains.
     """
     with DialogueIndex(files) as index:
         detector = Detector(benchmarks, settings.contamination)
@@ -90,7 +91,8 @@ def export(
 
 
 def _write(index: DialogueIndex, kept: Sequence[Entry], directory: Path, on_line: Callable[[int], None]) -> None:
-    """Write data/<pipeline>.jsonl as generated, messages/<pipeline>.jsonl and .parquet as chat messages, in order of id."""
+    """Write data/<pipeline>.jsonl as generated, messages/<pipeline>.{jsonl,parquet} as chat messages, in order of
+    id."""
     pipelines: defaultdict[str, list[Entry]] = defaultdict(list)
     for entry in kept:
         pipelines[entry.pipeline].append(entry)

@@ -1,4 +1,4 @@
-"""An index of a run's dialogue files: each dialogue is kept as an entry of a few hundred bytes and can be read again by offset."""
+"""An index of a run's dialogue files: an entry of a few hundred bytes per dialogue, which can be read by offset."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ _PIPELINE = re.compile(r"\w+")
 class Entry:
     """One dialogue without its text: its location, digests and counts.
 
-    `calls` is a digest of its goals and tool calls (None without tasks), `transcript` a digest of its messages, `signature` the
-    MinHash of its shingles (None without words). `steps` are (sum, number, maximum) over the requests that used tools. `origin`
-    is the index of its origin among the distinct ones of all dialogues.
+    `calls` is a digest of its goals and tool calls (None without tasks), `transcript` a digest of its messages,
+    `signature` the MinHash of its shingles (None without words). `steps` are (sum, number, maximum) over the requests
+    that used tools. `origin` is the index of its origin among the distinct ones of all dialogues.
     """
 
     dialogue_id: str
@@ -64,8 +64,9 @@ class DialogueIndex:
         return sum(file.stat().st_size for file in self.files)
 
     def read_all(self, on_bytes: Callable[[int], None]) -> Iterator[tuple[int, int, Dialogue]]:
-        """(file, offset in bytes, dialogue) for every line; calls `on_bytes` with the bytes read. Raises RecordError for a line
-        that is not a dialogue, UserError for an unplayed dialogue, an invalid pipeline name and a repeated id."""
+        """(file, offset in bytes, dialogue) for every line; calls `on_bytes` with the bytes read. Raises RecordError
+        for a line that is not a dialogue, UserError for an unplayed dialogue, a repeated id and an invalid pipeline
+        name."""
         seen: set[str] = set()
         for number, path in enumerate(self.files):
             offset = 0
@@ -110,7 +111,7 @@ def _parse(line: bytes, where: str) -> Dialogue:
         )
     if not _PIPELINE.fullmatch(dialogue.pipeline):
         raise UserError(
-            f"{where}: pipeline={dialogue.pipeline!r} was given; expected: a name of letters, digits and _, since it names a "
-            "file and a split"
+            f"{where}: pipeline={dialogue.pipeline!r} was given; expected: a name of letters, digits and _, "
+            "since it names a file and a split"
         )
     return dialogue

@@ -23,7 +23,7 @@ class ExportProgress(Bars):
 
 
 def summarise(console: Console, report: Report, directory: Path) -> None:
-    """Print the kept dialogues of each pipeline, what they share with benchmarks, missing provenance, and the output folder."""
+    """Print the kept dialogues by pipeline, what they share with benchmarks, missing provenance, the output folder."""
     console.print(_pipelines(report))
     if report.contamination:
         console.print(_contamination(report))

@@ -17,7 +17,7 @@ NOT_STATED = "not stated"
 
 
 class DialogueOrigin(Frozen):
-    """The part of the provenance that many dialogues of a run share, as texts; `missing` names the keys that are not stated."""
+    """The part of the provenance that many dialogues of a run share, as texts; `missing` names the unstated keys."""
 
     source: str
     licence: str
@@ -58,8 +58,8 @@ class SourceSummary(Frozen):
 
 
 class ProvenanceSummary(Frozen):
-    """Provenance of the exported dialogues. Counts are of dialogues; `prompts` maps each prompt to the ids of its versions, and
-    `missing` each key of REQUIRED to the number of dialogues that do not state it."""
+    """Provenance of the exported dialogues. Counts are of dialogues; `prompts` maps each prompt to the ids of its
+    versions, and `missing` each key of REQUIRED to the number of dialogues that do not state it."""
 
     sources: tuple[SourceSummary, ...]
     models: dict[str, int]

@@ -34,7 +34,7 @@ class PipelineReport(Frozen):
 
 
 class Report(Frozen):
-    """report.json. `unvalidated` counts exported dialogues without an accepting verdict, from runs without validation."""
+    """report.json. `unvalidated` counts exported dialogues without an accepting verdict (no validation stage)."""
 
     run: str
     settings: dict[str, Any]

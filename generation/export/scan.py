@@ -16,7 +16,7 @@ from generation.export.text import canonical
 
 @dataclass
 class ScanResult:
-    """An entry for each dialogue, the removals of contaminated ones, and the distinct origins that `Entry.origin` indexes."""
+    """An entry for each dialogue, removals of contaminated ones, and the distinct origins indexed by `Entry.origin`."""
 
     entries: list[Entry] = field(default_factory=list)
     removals: list[Removal] = field(default_factory=list)

@@ -13,7 +13,8 @@ _WORD = re.compile(r"\w+")
 
 
 def words(text: str) -> list[str]:
-    """The words of `text`: runs of letters, digits and underscores, with full-width and other compatibility forms normalized."""
+    """The words of `text`: runs of letters, digits and underscores, compatibility forms such as full-width
+    normalized."""
     # Case folding may yield text that is not in normal form, and vice versa.
     folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKD", text).casefold())
     return _WORD.findall(unicodedata.normalize("NFKC", folded.casefold()))

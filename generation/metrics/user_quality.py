@@ -38,7 +38,7 @@ class QualitySettings(Settings):
     leaked_goals: float = Field(
         ge=0,
         le=1,
-        description="Largest share of dialogues in which the user recites its goal or names what only the harness knows",
+        description="Largest share of dialogues in which the user recites its goal or uses names of the harness",
     )
     invented_facts: float = Field(
         ge=0,
@@ -59,7 +59,7 @@ class QualitySettings(Settings):
 
 
 class DialogueQuality(Frozen):
-    """All faults of one dialogue's user. `messages` counts the user messages checked; `opening` is the first of them."""
+    """All faults of one dialogue's user. `messages` counts the checked user messages; `opening` is the first one."""
 
     dialogue_id: str
     messages: int
@@ -76,8 +76,8 @@ class FaultExample(Frozen):
 
 
 class Quality(Frozen):
-    """User quality of a dataset. `counts` and `shares` are of dialogues with at least one fault of the kind; `examples` shows
-    the first of them by id; `distinct_openings` is the number of distinct first messages per dialogue."""
+    """User quality of a dataset. `counts` and `shares` are of dialogues with at least one fault of the kind; `examples`
+    shows the first of them by id; `distinct_openings` is the number of distinct first messages per dialogue."""
 
     dialogues: int
     messages: int

@@ -16,9 +16,9 @@ Rows = dict[str, list[dict[str, Any]]]
 class Seed(Frozen):
     """One domain to generate from: a `database`, or `tools` with optional example `rows`.
 
-    Rows with the same index in different kinds belong together: a user, one of their orders, a product in it. `engine` names
-    what executes the tools ("tau2"); without one they can only be simulated. `held_out` seeds are for evaluation only;
-    generation refuses them.
+    Rows with the same index in different kinds belong together: a user, one of their orders, a product in it. `engine`
+    names what executes the tools ("tau2"); without one they can only be simulated. `held_out` seeds are for evaluation
+    only; generation refuses them.
     """
 
     name: str

@@ -48,8 +48,8 @@ HELD_OUT = _by_name(film_festival.DOMAIN, freight.DOMAIN, repair_shop.DOMAIN)
 class BundledSeeds:
     """The databases in `names` (None: all), built under `cache` on first use.
 
-    `held_out` selects one of the two sets. Names of the other set are refused, so that training never uses a database that
-    evaluation counts as unseen.
+    `held_out` selects one of the two sets. Names of the other set are refused, so that training never uses a database
+    that evaluation counts as unseen.
     """
 
     def __init__(self, cache: str | Path, names: Sequence[str] | None = None, held_out: bool = False) -> None:

@@ -8,8 +8,8 @@ from core.settings import UserError, closest
 
 
 def choose(names: Sequence[str] | None, known: Collection[str], key: str) -> list[str]:
-    """The requested names, sorted; None selects all known ones. Raises UserError for an unknown name, an empty list, and
-    anything but a list; `key` is the config key of `names`."""
+    """The requested names, sorted; None selects all known ones. Raises UserError for an unknown name, an empty list,
+    and anything but a list; `key` is the config key of `names`."""
     if names is not None and (isinstance(names, str) or not isinstance(names, Sequence)):
         raise UserError(f"{key}={names} was given, but a list is expected: {key}=[{names}]")
     if names is not None and not names:

@@ -1,4 +1,4 @@
-"""Seeds from Nemotron-Post-Training-Dataset-v1 (NVIDIA 2025): one for each distinct tool set in its split "tool_calling"."""
+"""Seeds from Nemotron-Post-Training-Dataset-v1 (NVIDIA 2025), split tool_calling: one for each distinct tool set."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ _COLUMNS = ["uuid", "license", "metadata"]
 class NemotronSeeds:
     """The first `limit` distinct tool sets (None: all) with at least `min_tools` usable tools.
 
-    `path` is a dataset on the Hugging Face hub, or a local folder, .jsonl or .parquet file with the columns uuid, license and
-    metadata; for a file, `split` is ignored. Rows are streamed. After `load`, `skipped` counts skipped rows by reason, and under
-    "tool" the single tools skipped in used rows; `problems` shows the first problem of each kind.
+    `path` is a dataset on the Hugging Face hub, or a local folder, .jsonl or .parquet file with the columns uuid,
+    license and metadata; for a file, `split` is ignored. Rows are streamed. After `load`, `skipped` counts skipped rows
+    by reason, and under "tool" the single tools skipped in used rows; `problems` shows the first problem of each kind.
     """
 
     def __init__(

@@ -13,7 +13,7 @@ _FORMATS = {".jsonl": "json", ".json": "json", ".parquet": "parquet"}
 
 
 def read_rows(path: str | Path, split: str, columns: Sequence[str], example: str) -> Iterator[Mapping[str, Any]]:
-    """The rows with these columns, in order; for a file, `split` is ignored. `example` is a hub id for the error message.
+    """The rows with these columns, in order; for a file, `split` is ignored. `example` is a hub id for error messages.
 
     Raises UserError for any failure: the loader has many kinds of errors.
     """

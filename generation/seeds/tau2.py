@@ -15,8 +15,8 @@ from generation.seeds.tau2_data import DOMAINS, ENGINE, Tau2Domain, database, to
 class Tau2Seeds:
     """One seed for each of `names` (None: airline and retail), named tau2_airline and tau2_retail.
 
-    Each has `rows_per_kind` rows of each kind, sampled with `seed`: row i of each kind belongs to the customer of row i of
-    users. Dialogues generated from these seeds count as in-domain for τ²-bench.
+    Each has `rows_per_kind` rows of each kind, sampled with `seed`: row i of each kind belongs to the customer of row i
+    of users. Dialogues generated from these seeds count as in-domain for τ²-bench.
     """
 
     def __init__(self, names: Sequence[str] | None = None, rows_per_kind: int = 40, seed: int = 0) -> None:
@@ -44,8 +44,8 @@ class Tau2Seeds:
 
 
 def sample_rows(domain: Tau2Domain, count: int, rng: Random) -> Rows:
-    """Up to `count` customers; for each, one of their records, and one shared entity that it could be changed to: a flight with
-    free seats on a booked route, another variant of an ordered product."""
+    """Up to `count` customers; for each, one of their records, and one shared entity that it could be changed to: a
+    flight with free seats on a booked route, another variant of an ordered product."""
     data = database(domain)
     owners = [user for user in data.users.values() if getattr(user, domain.records)]
     users = rng.sample(owners, min(count, len(owners)))
@@ -72,7 +72,8 @@ def _flight(data: Any, reservation: Any, rng: Random) -> dict[str, Any]:
 
 
 def _variant(data: Any, order: Any, rng: Random) -> dict[str, Any]:
-    """A variant of an ordered product, with the product's name, other than the one ordered (every product has several)."""
+    """A variant of an ordered product other than the ordered one, with the product's name; every product has
+    several."""
     item = rng.choice(order.items)
     product = data.products[item.product_id]
     others = [variant for key, variant in product.variants.items() if key != item.item_id]

@@ -1,8 +1,8 @@
-"""τ²-bench's airline and retail domains (Barres et al. 2025) as shipped in inspect-evals: databases and the agent's tools.
+"""τ²-bench's airline and retail domains (Barres et al. 2025) from inspect-evals: databases and the agent's tools.
 
-Every customer that a benchmark task names is removed from the databases, with all their records, so that generated data cannot
-show a model the people, orders and reservations of its later test. Products and flights are shared by all customers and stay.
-The package (extra `eval`) is imported only when a domain is used.
+Every customer that a benchmark task names is removed from the databases, with all their records, so that generated data
+cannot show a model the people, orders and reservations of its later test. Products and flights are shared by all
+customers and stay. The package (extra `eval`) is imported only when a domain is used.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ from core.settings import UserError
 ENGINE = "tau2"
 
 EXCLUDED_TOOLS = ("calculate", "transfer_to_human_agents")
-"""Excluded tools of the benchmark, which touch no data: arithmetic, and transfer to a human, which ends its dialogues and proves
-nothing here."""
+"""Excluded tools of the benchmark, which touch no data: arithmetic, and transfer to a human, which ends its dialogues
+and proves nothing here."""
 
 
 @dataclass(frozen=True)
 class Tau2Domain:
-    """`database` and `toolkit` name the package's classes of the data and of the tools on it; `records` is the kind of entity
-    that customers own."""
+    """`database` and `toolkit` name the package's classes of the data and of the tools on it; `records` is the kind of
+    entity that customers own."""
 
     name: str
     database: str
@@ -54,30 +54,32 @@ DOMAINS = {
             database="FlightDB",
             toolkit="AirlineAgentTools",
             records="reservations",
-            description="an airline's booking service: customers with their payment methods and saved passengers, their "
-            "reservations with flights, bags and payments, and the flights of May 2024 with seats, prices and status by date. "
-            "It is 15 May 2024, 15:00 EST",
+            description="an airline's booking service: customers with their payment methods and saved passengers, "
+            "their reservations with flights, bags and payments, and the flights of May 2024 with seats, prices "
+            "and status by date. It is 15 May 2024, 15:00 EST",
         ),
         Tau2Domain(
             name="retail",
             database="RetailDB",
             toolkit="RetailAgentTools",
             records="orders",
-            description="an online shop: customers with their address and payment methods, their orders with items, payments "
-            "and deliveries, and products whose variants differ in options, price and availability",
+            description="an online shop: customers with their address and payment methods, their orders with items, "
+            "payments and deliveries, and products whose variants differ in options, price and availability",
         ),
     )
 }
 
 
 @cache
-def database(domain: Tau2Domain, whole: bool = False) -> Any:
+def database(domain: Tau2Domain, unfiltered: bool = False) -> Any:
     """The package's database object, shared by the entire process: never modify it.
 
-    `whole` keeps the entities that the benchmark's tasks name; use it only to replay those. Raises UserError without the package.
+    `unfiltered` keeps the entities that the benchmark's tasks name; use it only to replay those. Raises UserError
+    without the package.
+
     """
     data = _read(domain, "db.json.gz")
-    if not whole:
+    if not unfiltered:
         reserved_users = reserved(data, domain.records, " | ".join(_strings(_read(domain, "tasks.json"))))
         data["users"] = {key: user for key, user in data["users"].items() if key not in reserved_users}
         data[domain.records] = {
@@ -120,8 +122,9 @@ def _strings(value: Any) -> Iterator[str]:
 
 @cache
 def toolkit(domain: Tau2Domain) -> type[Any]:
-    """The package's own tool methods, on a class whose objects need only a `db`: the original class keeps its database in the
-    evaluation's store, validates all of it on each assignment and leaves a copy in a temporary file for each load."""
+    """The package's own tool methods, on a class whose objects need only a `db`: the original class keeps its database
+    in the evaluation's store, validates all of it on each assignment and leaves a copy in a temporary file for each
+    load."""
     official = getattr(_module(f"{domain.name}.{domain.toolkit}"), domain.toolkit)
     return type(domain.toolkit, (), {name: member for name, member in vars(official).items() if isfunction(member)})
 
@@ -146,7 +149,8 @@ def tool_specs(domain: Tau2Domain) -> tuple[ToolSpec, ...]:
 
 
 def _returns(domain: Tau2Domain) -> dict[str, dict[str, Any]]:
-    """Tool -> JSON Schema of what it returns, from the package's data model. Exact: the tools return its objects whole."""
+    """Tool -> JSON Schema of its result, exact: derived from the package's data model, whose objects the tools
+    return."""
     model = _module(f"{domain.name}.data_model")
     kinds = _airline_returns(model) if domain.name == "airline" else _retail_returns(model)
     return {tool: _schema(kind) for kind, tools in kinds for tool in tools.split()}
@@ -185,8 +189,8 @@ def _schema(kind: Any) -> dict[str, Any]:
 
 
 def _inline(schema: Any, definitions: dict[str, Any]) -> Any:
-    """The same schema with references inlined and titles and defaults removed, so that its properties can be read directly; all of
-    them are required, because the tools return every field."""
+    """The same schema with references inlined and titles and defaults removed, so that its properties can be read
+    directly; all of them are required, because the tools return every field."""
     if isinstance(schema, list):
         return [_inline(part, definitions) for part in schema]
     if not isinstance(schema, dict):

@@ -39,9 +39,9 @@ class _DomainLine(Frozen):
 
 
 class ToolSeeds:
-    """The tools in the files `paths`. Each line is either one tool, in any format that `generation.specs.formats` parses (all such
-    lines of a file form one domain, named by the file's stem), or a domain: {"domain", "tools"} with optional "description",
-    "licence" and example "rows". `licence` applies to domains that state none."""
+    """The tools in the files `paths`. Each line is either one tool, in any format that `generation.specs.formats`
+    parses (all such lines of a file form one domain, named by the file's stem), or a domain: {"domain", "tools"} with
+    optional "description", "licence" and example "rows". `licence` applies to domains that state none."""
 
     def __init__(self, paths: Sequence[str | Path], licence: str = "not stated") -> None:
         self.paths = paths

@@ -20,8 +20,8 @@ from generation.seeds.domains.draw import Draw
 
 Row = tuple[str | int | float | None, ...]
 TableRows = dict[str, list[Row]]
-"""Table name -> rows, parents before children. A row omits the first column, the table's INTEGER PRIMARY KEY: rows are numbered
-from 1 in order."""
+"""Table name -> rows, parents before children. A row omits the first column, the table's INTEGER PRIMARY KEY: rows are
+numbered from 1 in order."""
 
 
 @dataclass(frozen=True)
@@ -40,8 +40,8 @@ class BundledDomain:
 def build(domain: BundledDomain, cache: Path) -> Path:
     """The domain's SQLite file under `cache`, built if missing.
 
-    Its name contains a hash of everything that determines its content, so a changed domain gets a new file. The file appears
-    atomically, however many processes build it at once. Raises UserError if `cache` cannot be written.
+    Its name contains a hash of everything that determines its content, so a changed domain gets a new file. The file
+    appears atomically, however many processes build it at once. Raises UserError if `cache` cannot be written.
     """
     path = cache / f"{domain.name}-{_fingerprint(domain)}.sqlite"
     if path.exists():

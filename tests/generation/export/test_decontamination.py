@@ -88,12 +88,12 @@ def tau2_texts() -> list[str]:
 @pytest.mark.parametrize("name", [pytest.param("bfcl", marks=needs_bfcl), pytest.param("tau2", marks=needs_tau2)])
 def test_thirteen_words_in_a_row_are_found_and_twelve_are_not(name: str) -> None:
     for text in bfcl_texts() if name == "bfcl" else tau2_texts():
-        said = text.split()[3:16]
-        shared = " ".join(word.strip(".,?!").casefold() for word in said)
-        planted = f"Hello. {' '.join(said).upper()} -- and then more"
+        thirteen = text.split()[3:16]
+        shared = " ".join(word.strip(".,?!").casefold() for word in thirteen)
+        planted = f"Hello. {' '.join(thirteen).upper()} -- and then more"
         for carrier in (dialogue("d", planted, "Sure."), dialogue("d", "Hi.", "Sure.", goals=[planted])):
             assert first_hit(carrier, name) == {"texts": shared}
-        fewer = f"Hello. {' '.join(said[:12])} zzz {' '.join(said[1:])}"
+        fewer = f"Hello. {' '.join(thirteen[:12])} zzz {' '.join(thirteen[1:])}"
         assert first_hit(dialogue("d", fewer, "Sure."), name) == {}
         # The assistant's messages state no task.
         assert first_hit(dialogue("d", "Hello.", planted), name) == {}
@@ -127,13 +127,13 @@ def spec(name: str, parameters: list[str]) -> ToolSpec:
 )
 def test_tools_of_bfcl_match_by_name_and_parameters(file: str, name: str) -> None:
     tools = [tool for line in bfcl_lines(file) for tool in line.get("function", [line])]
-    theirs = list(next(tool for tool in tools if tool["name"] == name)["parameters"]["properties"])
-    ours = name.replace(".", "_")
+    parameters = list(next(tool for tool in tools if tool["name"] == name)["parameters"]["properties"])
+    same_name = name.replace(".", "_")
     for tool, same in (
-        (spec(ours, theirs[::-1]), True),
-        (spec(ours, [*theirs, "more"]), False),
-        (spec(ours, theirs[1:]), False),
-        (spec(f"{ours}s", theirs), False),
+        (spec(same_name, parameters[::-1]), True),
+        (spec(same_name, [*parameters, "more"]), False),
+        (spec(same_name, parameters[1:]), False),
+        (spec(f"{same_name}s", parameters), False),
     ):
         assert first_hit(dialogue("d", "Hi.", "Hi.", tools=(tool,)), "bfcl") == ({"tools": tool.name} if same else {})
 
@@ -207,10 +207,10 @@ def test_telecoms_only_customer_is_found_by_telephone_number() -> None:
 @pytest.mark.parametrize("name", ["airline", "retail"])
 def test_customers_of_tau2_seeds_are_not_entities_of_the_benchmark(name: str) -> None:
     data = database(DOMAINS[name])
-    ours = {*data.users, *(user.email for user in data.users.values()), *getattr(data, DOMAINS[name].records)}
-    theirs = {entity.text for entity in benchmark("tau2").entities}
-    assert len(ours) > 800
-    assert not ours & theirs
+    in_seeds = {*data.users, *(user.email for user in data.users.values()), *getattr(data, DOMAINS[name].records)}
+    in_benchmark = {entity.text for entity in benchmark("tau2").entities}
+    assert len(in_seeds) > 800
+    assert not in_seeds & in_benchmark
 
 
 @needs_tau2

@@ -41,8 +41,8 @@ def dialogue(
     calls: Sequence[tuple[str, dict[str, Any], str]] = (),
     **more: Any,
 ) -> Dialogue:
-    """`texts` of user and assistant in turn; `calls` (name, arguments, result) come one by one before the assistant's first
-    answer."""
+    """`texts` of user and assistant in turn; `calls` (name, arguments, result) come one by one before the assistant's
+    first answer."""
     messages: list[Message] = [SystemMessage(content="You help.")]
     for position, text in enumerate(texts):
         if position == 1:

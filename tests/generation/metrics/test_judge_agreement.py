@@ -116,18 +116,22 @@ def test_a_judge_that_is_always_wrong_has_kappa_minus_one() -> None:
 @given(st.lists(st.tuples(st.booleans(), st.lists(st.booleans(), min_size=1, max_size=3)), min_size=1, max_size=30))
 def test_against_a_naive_recount(cases: list[tuple[bool, list[bool]]]) -> None:
     result = agreement(
-        *(dialogue(right, *(judgment("valid" if v else "invalid") for v in said)) for right, said in cases)
+        *(dialogue(right, *(judgment("valid" if v else "invalid") for v in votes)) for right, votes in cases)
     )
     assert result
-    pairs = [(all(said), right) for right, said in cases]
+    pairs = [(all(votes), right) for right, votes in cases]
     assert result.both_valid == pairs.count((True, True))
     assert result.judge_only == pairs.count((True, False))
     assert result.execution_only == pairs.count((False, True))
     assert result.both_invalid == pairs.count((False, False))
-    said_valid = [right for judge, right in pairs if judge]
-    truly_valid = [judge for judge, right in pairs if right]
-    assert result.precision == (round(sum(said_valid) / len(said_valid), 4) if said_valid else None)
-    assert result.recall == (round(sum(truly_valid) / len(truly_valid), 4) if truly_valid else None)
+    right_where_judged_valid = [right for judge, right in pairs if judge]
+    judged_where_right = [judge for judge, right in pairs if right]
+    assert result.precision == (
+        round(sum(right_where_judged_valid) / len(right_where_judged_valid), 4) if right_where_judged_valid else None
+    )
+    assert result.recall == (
+        round(sum(judged_where_right) / len(judged_where_right), 4) if judged_where_right else None
+    )
     n = len(pairs)
     observed = sum(judge == right for judge, right in pairs) / n
     chance = sum(sum(j == w for j, _ in pairs) * sum(r == w for _, r in pairs) for w in (True, False)) / n**2

@@ -58,10 +58,10 @@ def test_turns_steps_and_tasks_by_hand() -> None:
     assert one.turns == 10
     assert one.steps() == (2, 0, 0)
     assert one.user_turns == 3
-    figures = statistics("p", [Outcome(dialogue_id="d", status="accepted", dialogue=one, tasks_requested=2)])
-    assert figures.turn == MeanMax(mean=10, max=10)
-    assert figures.step == MeanMax(mean=2, max=2)
-    assert figures.tasks_requested == 2
+    metrics = statistics("p", [Outcome(dialogue_id="d", status="accepted", dialogue=one, tasks_requested=2)])
+    assert metrics.turn == MeanMax(mean=10, max=10)
+    assert metrics.step == MeanMax(mean=2, max=2)
+    assert metrics.tasks_requested == 2
 
 
 def recount(directory: Path) -> dict[str, Any]:
@@ -129,7 +129,8 @@ def test_reasons_are_counted_by_kind_once_per_dialogue() -> None:
 
 
 def test_costs_by_hand() -> None:
-    """Two sessions of one hour on 8 GPUs. The judge accounts for a quarter of all waiting; failed dialogues cost tokens too."""
+    """Two sessions of one hour on 8 GPUs. The judge accounts for a quarter of all waiting; failed dialogues cost tokens
+    too."""
     agent = RoleUsage(requests=3, prompt_tokens=100, cached_tokens=60, completion_tokens=9)
     judge = RoleUsage(requests=1, prompt_tokens=50, completion_tokens=2)
     spent = [
@@ -148,9 +149,9 @@ def test_costs_by_hand() -> None:
         )
         for status, session, usage, seconds, retries in spent
     ]
-    figures = statistics("p", outcomes, gpus=8)
-    assert (figures.gpu_hours, figures.cost) == (16.0, 32.0)
-    assert figures.roles["agent"] == RoleMetrics(
+    metrics = statistics("p", outcomes, gpus=8)
+    assert (metrics.gpu_hours, metrics.cost) == (16.0, 32.0)
+    assert metrics.roles["agent"] == RoleMetrics(
         requests=6,
         retries=3,
         prompt_tokens=200,
@@ -159,8 +160,8 @@ def test_costs_by_hand() -> None:
         seconds=30.0,
         gpu_hours=12.0,
     )
-    assert figures.roles["judge"].gpu_hours == 4.0
-    assert (figures.requests, figures.prompt_tokens, figures.completion_tokens) == (7, 250, 20)
+    assert metrics.roles["judge"].gpu_hours == 4.0
+    assert (metrics.requests, metrics.prompt_tokens, metrics.completion_tokens) == (7, 250, 20)
     assert statistics("p", outcomes).cost == 0.0, "without GPUs there is no cost"
 
 
@@ -170,9 +171,9 @@ def test_wall_clock_sums_all_sessions_and_zero_denominators_are_handled() -> Non
         Outcome(dialogue_id=str(i), status="failed", session=session, clock=clock)
         for i, (session, clock) in enumerate(clocks)
     ]
-    figures = statistics("p", outcomes)
-    assert figures.wall_s == 6.5
-    assert figures.latency_s is None
-    assert figures.throughput == 0.0
+    metrics = statistics("p", outcomes)
+    assert metrics.wall_s == 6.5
+    assert metrics.latency_s is None
+    assert metrics.throughput == 0.0
     empty = statistics("p", [])
     assert (empty.started, empty.throughput, empty.agreement) == (0, None, None)

@@ -219,7 +219,8 @@ def test_the_tally_separates_intended_flow_from_chance() -> None:
 
 
 def test_joined_tasks_that_share_their_records_flow_by_chance() -> None:
-    """If all dialogues of a domain are about customer 17, another dialogue's task seems to follow as well as its own."""
+    """If all dialogues of a domain are about customer 17, another dialogue's task seems to follow as well as its
+    own."""
     tally = DependencyTally()
     for _ in range(20):
         tally.add(dialogue_of(FIRST, [*user_says("Her orders."), *call_and_result([], customer_id=17)]))

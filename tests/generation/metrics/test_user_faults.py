@@ -186,8 +186,10 @@ def test_a_sentence_that_is_only_a_wish_is_allowed_but_its_frame_leaks(goal: str
     ],
 )
 def test_stating_a_value_never_read_is_an_invention(text: str, invented: list[str]) -> None:
-    found = [f for f in dialogue_quality(talk(*changed(2, f"U {text}")), RULES).faults if f.kind == "invented_facts"]
-    assert [(f.position, f.detail) for f in found] == (
+    inventions = [
+        f for f in dialogue_quality(talk(*changed(2, f"U {text}")), RULES).faults if f.kind == "invented_facts"
+    ]
+    assert [(f.position, f.detail) for f in inventions] == (
         [(3, f"the user cannot know {', '.join(invented)}")] if invented else []
     )
 
