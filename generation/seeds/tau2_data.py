@@ -76,7 +76,6 @@ def database(domain: Tau2Domain, unfiltered: bool = False) -> Any:
 
     `unfiltered` keeps the entities that the benchmark's tasks name; use it only to replay those. Raises UserError
     without the package.
-
     """
     data = _read(domain, "db.json.gz")
     if not unfiltered:
