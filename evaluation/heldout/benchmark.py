@@ -21,7 +21,7 @@ from core.dialogue import Check, Dialogue
 from core.journal import write_jsonl
 from core.messages import ContractError, ToolCall, ToolSpec
 from core.settings import Settings, UserError, closest, typed
-from evaluation.benchmark import Context
+from evaluation.benchmark import Benchmark, EvaluationContext
 from evaluation.heldout.databases import Databases, Domains, DomainSettings
 from evaluation.heldout.tasks import (
     NO_FAULT,
@@ -42,7 +42,7 @@ from generation.environments.faulty import ToolFaults
 from generation.environments.sql import SqlEnvironmentFactory
 from generation.llm.base import LLM, LLMError
 from generation.llm.meter import Meter
-from generation.llm.openai import OpenAILLM
+from generation.llm.openai import TRANSPORT_KEYS, OpenAILLM
 from generation.pipeline import DomainTools
 from generation.runner import run_workers
 from generation.seeds.base import Seeds
@@ -102,9 +102,11 @@ class Trial:
         return f"heldout/{self.posed.key}/{self.number}"
 
 
-class Heldout:
+class Heldout(Benchmark):
     """The benchmark of conf/benchmark/heldout.yaml. `simulator` plays the user and writes the tasks, `databases` are the unseen
     ones."""
+
+    NEUTRAL = ("timeout_s", "outage_s", *(f"simulator.{key}" for key in TRANSPORT_KEYS))
 
     def __init__(self, simulator: LLM, databases: Seeds, **settings: Any) -> None:
         self.simulator = simulator
@@ -112,19 +114,19 @@ class Heldout:
         self.settings = typed(settings, HeldoutSettings, "benchmarks.heldout")
         self.settings.conditions()
 
-    def run(self, context: Context, directory: Path, progress: Progress | None = None) -> list[TrialRecord]:
+    def run(self, context: EvaluationContext, directory: Path, progress: Progress | None = None) -> list[TrialRecord]:
         """Raises UserError where tasks on trained databases are asked for and the generation run is not known, where an unseen
         database was trained on, and where no task can be written for a condition."""
         return asyncio.run(HeldoutRun(self, context, directory).run(progress))
 
-    def figures(self, records: Sequence[TrialRecord]) -> dict[str, float | None]:
+    def metrics(self, records: Sequence[TrialRecord]) -> dict[str, float | None]:
         return pass_1_by_category(records)
 
 
 class HeldoutRun:
     """One evaluation of one endpoint. The tools of `context.generation` are met again on its databases, its goals are not."""
 
-    def __init__(self, benchmark: Heldout, context: Context, directory: Path) -> None:
+    def __init__(self, benchmark: Heldout, context: EvaluationContext, directory: Path) -> None:
         self.settings = benchmark.settings
         self.simulator = benchmark.simulator
         self.trials = context.trials

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from core.settings import UserError, closest
-from evaluation.benchmark import Context
+from evaluation.benchmark import EvaluationContext
 from evaluation.bfcl.benchmark import Bfcl, BfclSettings
 from evaluation.bfcl.categories import MEMORY, SIZES, WEB_SEARCH
 from evaluation.endpoint import Endpoint
@@ -45,7 +45,7 @@ def bfcl_cost(
     with known_answers("bfcl-by-opening", directory / "server.log", in_flight) as endpoint:
         for turn in range(repeats):
             started = time.monotonic()
-            records = benchmark.run(Context(endpoint, trials=1, simulator=endpoint), directory / f"ours-{turn}")
+            records = benchmark.run(EvaluationContext(endpoint, trials=1), directory / f"ours-{turn}")
             ours.append(time.monotonic() - started)
             requests.append(_requests_served(endpoint))
             started = time.monotonic()

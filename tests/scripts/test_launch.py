@@ -95,6 +95,77 @@ def test_what_no_stage_knows_is_refused(conf: Path, goals: str, override: str, m
         launch.distribute(goals.split(), [override], conf)
 
 
+@pytest.mark.parametrize(
+    ("goals", "override", "message"),
+    [
+        ("generate", "density=8", "config key 'density' was renamed: give tasks_per_dialogue=8"),
+        ("generate train eval", "density=1,2", "config key 'density' was renamed: give tasks_per_dialogue=1,2"),
+        ("generate", "seeds=spider", "config key 'seeds' was renamed: give domains=spider"),
+        ("generate", "seeds.root=/s", "config key 'seeds.root' was renamed: give domains.root=/s"),
+        ("generate", "seeds.domains=[gym]", "config key 'seeds.domains' was renamed: give domains.names=[gym]"),
+        ("generate", "domains.databases=[a]", "config key 'domains.databases' was renamed: give domains.names=[a]"),
+        (
+            "generate",
+            "pipelines.user_oriented.rollout.bad_calls=error",
+            "config key 'pipelines.user_oriented.rollout.bad_calls' was renamed: "
+            "give pipelines.user_oriented.rollout.invalid_calls=error",
+        ),
+        (
+            "eval",
+            "heldout_dialogues=4",
+            "config key 'heldout_dialogues' was renamed: give benchmarks.heldout.dialogues=4",
+        ),
+        ("eval", "dialogue_steps=200", "config key 'dialogue_steps' was renamed: give benchmarks.tau2.max_steps=200"),
+        (
+            "eval",
+            "simulator=http://a/v1",
+            "config key 'simulator' was renamed: give benchmarks.tau2.user.base_url=http://a/v1",
+        ),
+        ("eval", "simulator_model=m", "config key 'simulator_model' was renamed: give benchmarks.tau2.user.model=m"),
+        (
+            "eval",
+            "llm@benchmarks.heldout.partner=vllm",
+            "config key 'llm@benchmarks.heldout.partner' was renamed: give llm@benchmarks.heldout.simulator=vllm",
+        ),
+        (
+            "eval",
+            "benchmarks.heldout.partner.base_urls=[a]",
+            "config key 'benchmarks.heldout.partner.base_urls' was renamed: "
+            "give benchmarks.heldout.simulator.base_urls=[a]",
+        ),
+        (
+            "eval",
+            "seeds@benchmarks.heldout.databases=spider",
+            "config key 'seeds@benchmarks.heldout.databases' was renamed: "
+            "give domains@benchmarks.heldout.databases=spider",
+        ),
+        ("eval", "domains=[retail]", "config key 'domains' was renamed: give benchmarks.tau2.domains=[retail]"),
+        ("train", "assume.keys=1", "config key 'assume.keys' was renamed: give assume.keys_per_token=1"),
+        ("train", "assume.trained=0.4", "config key 'assume.trained' was renamed: give assume.trained_share=0.4"),
+        (
+            "train",
+            "mixture.skip_unlawful=true",
+            "config key 'mixture.skip_unlawful' was renamed: give mixture.skip_invalid=true",
+        ),
+    ],
+)
+def test_a_renamed_key_names_its_successor(conf: Path, goals: str, override: str, message: str) -> None:
+    with pytest.raises(UserError) as refused:
+        launch.distribute(goals.split(), [override], conf)
+    assert str(refused.value) == message
+
+
+def test_an_old_evaluation_key_that_another_stage_uses_is_renamed_for_eval_alone(conf: Path) -> None:
+    for goals in ("train", "train eval"):
+        with pytest.raises(UserError, match="unknown config key 'domains'"):
+            launch.distribute(goals.split(), ["domains=[retail]"], conf)
+
+
+def test_a_key_that_a_stage_still_has_is_not_refused(conf: Path) -> None:
+    (conf / "tables.yaml").write_text("{out: x, density: 1}")
+    assert launch.distribute(["tables"], ["density=2"], conf) == {"tables": ["density=2"]}
+
+
 def test_several_values_sweep() -> None:
     assert launch.command("eval", ["n=1"])[1:] == ["-m", "scripts.evaluate", "n=1"]
     assert launch.command("eval", ["n=1,2"])[1:] == ["-m", "scripts.evaluate", "--multirun", "n=1,2"]

@@ -197,7 +197,7 @@ async def test_no_more_than_asked_for_is_taken() -> None:
     assert len({r.key for r in llm.requests if "/specs/" in r.key}) == 3
     assert names(toolset) == [*(tool["name"] for tool in GIVEN), "get_thing0", "get_thing1", "get_thing2"]
     assert (toolset.counts["expanded"], toolset.counts["beyond_max"]) == (5, 2)
-    assert toolset.refused[0] == "expansion: 3 tools beyond the 5 asked for"
+    assert toolset.refused[0] == "expansion: 3 tools more than the 5 requested"
 
 
 @pytest.mark.parametrize(("questions", "expansion", "asked"), [(0, 0, 0), (0, 4, 1), (2, 0, 3)])
@@ -216,7 +216,7 @@ async def test_too_few_tools_are_none_and_the_toolset_says_so() -> None:
     seed = SEED.model_copy(update={"tools": SEED.tools[:2]})
     toolset = await make_tools(seed, Meter(Keyed({"questions": [QUESTIONS]})), SETTINGS)
     assert toolset.tools == ()
-    assert toolset.refused == ("2 tools hold, at least 3 are needed",)
+    assert toolset.refused == ("2 tools are valid, at least 3 are needed",)
     assert toolset.counts["kept"] == 2
 
 
