@@ -26,9 +26,9 @@ from generation.tasks.difficulty import Effort, difficulty
 class ConvertSettings(Settings):
     """conf/convert.yaml."""
 
-    outputs: Path = Field(description="Folder of all runs' outputs")
-    source: dict[str, Any] = Field(description="The dataset to convert: `_target_` of a `Source` and its arguments")
-    limit: int | None = Field(ge=1, description="Rows to read at most; null: all")
+    outputs: Path = Field(description="folder of all runs' outputs")
+    source: dict[str, Any] = Field(description="the dataset to convert: `_target_` of a `Source` and its arguments")
+    limit: int | None = Field(ge=1, description="rows to read at most; null: all")
 
 
 @dataclass(frozen=True)

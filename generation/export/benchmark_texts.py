@@ -41,7 +41,7 @@ class BenchmarkTool(Frozen):
     of: str
 
 
-class Benchmark(Frozen):
+class BenchmarkData(Frozen):
     """`name` is also the source of seeds derived from the benchmark. `entities` are the unique ids and addresses of the
     people and records in its tasks; `texts` are the instructions to the tested model or the simulated user."""
 
@@ -52,16 +52,16 @@ class Benchmark(Frozen):
     texts: tuple[BenchmarkText, ...]
 
 
-def read_benchmarks(names: tuple[BenchmarkName, ...], bfcl_environment: Path) -> tuple[Benchmark, ...]:
+def read_benchmarks(names: tuple[BenchmarkName, ...], bfcl_environment: Path) -> tuple[BenchmarkData, ...]:
     """Read the benchmarks. Raises UserError if one of them is not installed."""
-    readers: dict[BenchmarkName, Callable[[], Benchmark]] = {
+    readers: dict[BenchmarkName, Callable[[], BenchmarkData]] = {
         "bfcl": lambda: read_bfcl(bfcl_environment),
         "tau2": read_tau2,
     }
     return tuple(readers[name]() for name in dict.fromkeys(names))
 
 
-def read_bfcl(environment: Path) -> Benchmark:
+def read_bfcl(environment: Path) -> BenchmarkData:
     """BFCL v4 as shipped in bfcl-eval, installed in the virtual environment `environment`. No entities: BFCL's are
     everyday names and files, which are not evidence of contamination."""
     folder = next(environment.glob("lib/python3*/site-packages/bfcl_eval/data"), None)
@@ -81,7 +81,7 @@ def read_bfcl(environment: Path) -> Benchmark:
     ]
     functions = [(entry["id"], tool) for _, entry in entries for tool in entry.get("function", ())]
     installed = next(folder.parents[1].glob("bfcl_eval-*.dist-info"), None)
-    return Benchmark(
+    return BenchmarkData(
         name="bfcl",
         version=installed.name.removesuffix(".dist-info").replace("_", "-") if installed else "bfcl-eval",
         tools=tuple(_tool(tool, of) for of, tool in [*documents, *functions]),
@@ -107,7 +107,7 @@ def _tool(function: dict[str, Any], of: str) -> BenchmarkTool:
     )
 
 
-def read_tau2() -> Benchmark:
+def read_tau2() -> BenchmarkData:
     """τ²-bench's scored domains as shipped in inspect-evals. Entities are the customers that tasks name, their e-mail
     addresses and all their records; in telecom, telephone numbers, since its ids (C1001) are not distinctive."""
     package = find_spec("inspect_evals")
@@ -118,7 +118,7 @@ def read_tau2() -> Benchmark:
         )
     folder = Path(package.origin).parent / "tau2/data/domains"
     tasks = {domain: _json(folder / domain, "tasks.json") for domain in TAU2_DOMAINS}
-    return Benchmark(
+    return BenchmarkData(
         name="tau2",
         version=f"inspect-evals-{version('inspect-evals')}",
         tools=tuple(tool for domain in TAU2_DOMAINS for tool in _tau2_tools(domain)),

@@ -13,7 +13,7 @@ from pydantic import Field
 from core.dialogue import Dialogue
 from core.messages import AssistantMessage, Frozen, UserMessage
 from core.settings import Settings
-from generation.export.benchmark_texts import Benchmark
+from generation.export.benchmark_texts import BenchmarkData
 from generation.export.dedup import Removal
 from generation.export.text import ngrams, words
 
@@ -31,15 +31,15 @@ _ESCAPE = re.compile(r"\\[nrtbf]")
 class ContaminationSettings(Settings):
     """Policies for dialogues that share something with a benchmark: `drop` removes them, `report` only counts them."""
 
-    ngram: int = Field(ge=SHORTEST, description="Length in words of a shared run that counts as contamination")
-    tools: Policy = Field(description="Dialogues with a tool of the same name and parameters: drop or report")
+    ngram: int = Field(ge=SHORTEST, description="length in words of a shared run that counts as contamination")
+    tools: Policy = Field(description="dialogues with a tool of the same name and parameters: drop or report")
     entities: Policy = Field(
-        description="Dialogues with a customer, record or address that the tasks name: drop or report"
+        description="dialogues with a customer, record or address that the tasks name: drop or report"
     )
     texts: Policy = Field(
-        description="Dialogues that share `ngram` consecutive words with a task's text: drop or report"
+        description="dialogues that share `ngram` consecutive words with a task's text: drop or report"
     )
-    examples: int = Field(ge=0, description="Examples of each kind in the report")
+    examples: int = Field(ge=0, description="examples of each kind in the report")
 
     def policy(self, kind: Kind) -> Policy:
         policies: dict[Kind, Policy] = {"tools": self.tools, "entities": self.entities, "texts": self.texts}
@@ -86,7 +86,7 @@ class BenchmarkReport(Frozen):
 class _BenchmarkIndex:
     """One benchmark, indexed for lookup."""
 
-    def __init__(self, benchmark: Benchmark, ngram: int) -> None:
+    def __init__(self, benchmark: BenchmarkData, ngram: int) -> None:
         self.name, self.version, self.ngram = benchmark.name, benchmark.version, ngram
         self.tools = {(_tool_name(tool.name), tool.parameters): tool.of for tool in reversed(benchmark.tools)}
         self.entities = {entity.text.removeprefix("#").casefold(): entity.of for entity in reversed(benchmark.entities)}
@@ -132,7 +132,7 @@ class _BenchmarkIndex:
 class Detector:
     """Looks dialogues up in the benchmarks and counts hits; memory does not grow with the dialogues' text."""
 
-    def __init__(self, benchmarks: Sequence[Benchmark], settings: ContaminationSettings) -> None:
+    def __init__(self, benchmarks: Sequence[BenchmarkData], settings: ContaminationSettings) -> None:
         self.settings = settings
         self._indexes = [_BenchmarkIndex(benchmark, settings.ngram) for benchmark in benchmarks]
         self._in_domain: Counter[str] = Counter()

@@ -35,12 +35,12 @@ class DedupSettings(Settings):
     threshold: float = Field(
         ge=0.5, le=0.95, description="Jaccard similarity (0 to 1) from which two dialogues are duplicates"
     )
-    shingle: int = Field(ge=1, description="Length of a shingle in words")
+    shingle: int = Field(ge=1, description="length of a shingle in words")
     permutations: int = Field(
-        ge=64, le=1024, description="Permutations of MinHash (4 bytes of memory each per dialogue)"
+        ge=64, le=1024, description="permutations of MinHash (4 bytes of memory each per dialogue)"
     )
     across_pipelines: bool = Field(
-        description="Compare dialogues of different pipelines too; false if pipelines play the same tasks on purpose"
+        description="compare dialogues of different pipelines too; false if pipelines play the same tasks on purpose"
     )
 
 

@@ -18,7 +18,7 @@ from pydantic import Field
 from core.files import write_atomically, write_json
 from core.journal import dump_line
 from core.settings import Settings, UserError
-from generation.export.benchmark_texts import Benchmark, BenchmarkName
+from generation.export.benchmark_texts import BenchmarkData, BenchmarkName
 from generation.export.card import render_card
 from generation.export.chat import chat_row, write_parquet
 from generation.export.decontamination import ContaminationSettings, Detector
@@ -31,19 +31,19 @@ from generation.export.scan import scan
 class ExportSettings(Settings):
     """conf/export.yaml."""
 
-    profile: str = Field(description="Name of the profile, recorded in the manifest")
-    outputs: Path = Field(description="Folder of all runs' outputs")
+    profile: str = Field(description="name of the profile, recorded in the manifest")
+    outputs: Path = Field(description="folder of all runs' outputs")
     data: Path | None = Field(
         description="A generation run or one dialogues.jsonl; null: the newest finished generation"
     )
-    dedup: DedupSettings
-    benchmarks: tuple[BenchmarkName, ...] = Field(description="Benchmarks to decontaminate against: bfcl, tau2")
-    bfcl: Path = Field(description="Virtual environment in which bfcl-eval is installed")
-    contamination: ContaminationSettings
+    dedup: DedupSettings = Field(description="removal of duplicates")
+    benchmarks: tuple[BenchmarkName, ...] = Field(description="benchmarks to decontaminate against: bfcl, tau2")
+    bfcl: Path = Field(description="virtual environment in which bfcl-eval is installed")
+    contamination: ContaminationSettings = Field(description="removal of dialogues that share items with benchmarks")
     push_to_hub: str | None = Field(
-        description="Dataset on the Hugging Face hub to upload to (organisation/name); null: none"
+        description="dataset on the Hugging Face hub to upload to (organisation/name); null: none"
     )
-    private: bool = Field(description="Create the dataset on the hub as private")
+    private: bool = Field(description="create the dataset on the hub as private")
 
 
 class ExportWatcher(Protocol):
@@ -58,7 +58,7 @@ def export(
     files: Sequence[Path],
     directory: Path,
     settings: ExportSettings,
-    benchmarks: Sequence[Benchmark],
+    benchmarks: Sequence[BenchmarkData],
     run: str,
     packages: Mapping[str, str],
     watcher: ExportWatcher,

@@ -40,7 +40,7 @@ class CostSettings(Settings):
     gpus: int = Field(
         ge=0, description="GPUs that serve the run's models for its entire wall-clock time; 0: do not count any"
     )
-    per_gpu_hour: float = Field(ge=0, description="Price of one GPU for one hour, in any currency")
+    per_gpu_hour: float = Field(ge=0, description="price of one GPU for one hour, in any currency")
 
 
 class RoleMetrics(Frozen):

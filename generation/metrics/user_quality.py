@@ -33,28 +33,28 @@ class QualitySettings(Settings):
     premature_ends: float = Field(
         ge=0,
         le=1,
-        description="Largest share of dialogues in which the user leaves before its goal is met or a question answered",
+        description="largest share of dialogues in which the user leaves before its goal is met or a question answered",
     )
     leaked_goals: float = Field(
         ge=0,
         le=1,
-        description="Largest share of dialogues in which the user recites its goal or uses names of the harness",
+        description="largest share of dialogues in which the user recites its goal or uses names of the harness",
     )
     invented_facts: float = Field(
         ge=0,
         le=1,
-        description="Largest share of dialogues in which the user states a number, date or identifier it cannot know",
+        description="largest share of dialogues in which the user states a number, date or identifier it cannot know",
     )
     crowded_messages: float = Field(
         ge=0,
         le=1,
-        description="Largest share of dialogues in which one message starts more subtasks than the user's rules allow",
+        description="largest share of dialogues in which one message starts more subtasks than the user's rules allow",
     )
     repeated_messages: float = Field(
-        ge=0, le=1, description="Largest share of dialogues in which the user repeats a message"
+        ge=0, le=1, description="largest share of dialogues in which the user repeats a message"
     )
     distinct_openings: float = Field(
-        ge=0, le=1, description="Smallest number of distinct first messages, as a share of the dialogues"
+        ge=0, le=1, description="smallest number of distinct first messages, as a share of the dialogues"
     )
 
 

@@ -34,11 +34,11 @@ class StartSettings(Settings):
 
     file: Path | None = Field(description="JSONL of dialogues or conversations to continue; null: start new dialogues")
     at: Annotated[Literal["end", "random"] | int, BeforeValidator(_check_at)] = Field(
-        description="Where to continue: end extends a dialogue with further tasks; a message index (from 0) or random "
+        description="where to continue: end extends a dialogue with further tasks; a message index (from 0) or random "
         "forks it within a task"
     )
-    branches: int = Field(ge=1, description="Dialogues to generate from each line of the file")
-    inject: bool = Field(description="Add a seed domain's tools to a dialogue's own, for tasks of another kind")
+    branches: int = Field(ge=1, description="dialogues to generate from each line of the file")
+    inject: bool = Field(description="add a seed domain's tools to a dialogue's own, for tasks of another kind")
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from core.dialogue import Dialogue
 from core.messages import ToolSpec
 from core.settings import UserError
 from generation.export.benchmark_texts import (
-    Benchmark,
+    BenchmarkData,
     BenchmarkText,
     BenchmarkTool,
     read_benchmarks,
@@ -37,7 +37,7 @@ needs_tau2 = pytest.mark.skipif(TAU2 is None, reason="inspect-evals is not insta
 
 
 @cache
-def benchmark(name: str) -> Benchmark:
+def benchmark(name: str) -> BenchmarkData:
     return read_bfcl(ROOT / ".venv-bfcl") if name == "bfcl" else read_tau2()
 
 
@@ -233,7 +233,7 @@ def test_dialogues_from_tau2_seeds_are_in_domain_and_checked_for_all_but_tools()
     }
 
 
-TINY = Benchmark(
+TINY = BenchmarkData(
     name="tiny",
     version="1",
     tools=(BenchmarkTool(name="find", parameters=frozenset({"hall"}), of="t1"),),

@@ -19,7 +19,7 @@ from core.journal import RecordError, read_jsonl, write_jsonl
 from core.messages import Message
 from core.settings import UserError
 from generation.export import hub
-from generation.export.benchmark_texts import Benchmark, BenchmarkText
+from generation.export.benchmark_texts import BenchmarkData, BenchmarkText
 from generation.export.card import hub_licence
 from generation.export.dedup import Removal
 from generation.export.export import export
@@ -28,7 +28,7 @@ from generation.export.report import Report
 from tests.generation.helpers.export_dialogues import FIND, PROVENANCE, dialogue, export_settings
 from tests.generation.helpers.pipeline_runs import Played
 
-SECRET = Benchmark(
+SECRET = BenchmarkData(
     name="exam", version="7", tools=(), entities=(BenchmarkText(text="agent_99", of="task 3"),), texts=()
 )
 
