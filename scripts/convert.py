@@ -1,4 +1,4 @@
-"""make convert: conf/convert.yaml -> outputs/convert/<run id>/dialogues.jsonl, which make train data=… takes."""
+"""make convert: conf/convert.yaml -> outputs/convert/<run id>/dialogues.jsonl, for make train data=…."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def main(config: DictConfig) -> None:
 
 def summarise(console: Console, conversion: Conversion, directory: Path) -> None:
     """Print how many rows were kept, repaired and refused, with the first example of each fault."""
-    table = Table("rows", "", "for example", title=f"{conversion.read} rows of {conversion.source.path}")
+    table = Table("rows", "outcome", "example", title=f"{conversion.read} rows of {conversion.source.path}")
     table.add_row(f"{conversion.kept}", "kept", "")
     for kind, count in conversion.repaired.most_common():
         table.add_row(f"{count}", f"repaired: {kind}", "")

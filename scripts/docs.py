@@ -19,7 +19,7 @@ from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 from pydantic import BaseModel
 
-from core.settings import Settings
+from core.settings import Settings, UserError
 from evaluation.bfcl.benchmark import BfclSettings
 from evaluation.heldout.benchmark import HeldoutSettings
 from evaluation.reports.tables import TablesSettings
@@ -31,7 +31,7 @@ from generation.plan import PlannedSettings
 from generation.run import GenerateSettings
 from generation.stages import SchemasSettings, ValidationSettings
 from generation.tools.from_questions import ToolmakingSettings
-from scripts.launch import CONF
+from scripts.launch import CONF, clear_errors
 from training.settings import TrainSettings
 
 ROOT = CONF.parent
@@ -168,13 +168,24 @@ def _table(headings: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
     )
 
 
+def build(root: Path, site: Path) -> None:
+    """Build `root`'s documentation into `site`. Raises UserError with mkdocs' words for a broken link or a missing page."""
+    # Not --quiet: it would hide warnings from --strict, too.
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(site.absolute())]
+    environment = os.environ | {"NO_MKDOCS_2_WARNING": "1"}
+    done = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise UserError(f"the documentation does not build:\n{done.stdout}{done.stderr}")
+
+
 def main() -> None:
     SETTINGS_PAGE.write_text(reference())
     MAP_PAGE.write_text(code_map())
-    build = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet"]
-    environment = os.environ | {"NO_MKDOCS_2_WARNING": "1"}
-    raise SystemExit(subprocess.run(build, cwd=ROOT, env=environment, check=False).returncode)
+    site = ROOT / "outputs" / "docs"
+    build(ROOT, site)
+    print(f"the documentation is in {site.relative_to(ROOT)}/index.html")
 
 
 if __name__ == "__main__":
-    main()
+    with clear_errors():
+        main()

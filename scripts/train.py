@@ -26,8 +26,8 @@ from training.progress import TrainingProgress, describe, summarise
 from training.run_layout import CONFIG, RESULTS
 from training.settings import TrainSettings
 
-# Settings that do not change the trained model.
 NEUTRAL = ("outputs", "tracking", "data", "nodes", "plan", "hardware", "assume")
+"""Keys that do not change the trained model; the content of `data` counts instead."""
 
 
 def main(config: DictConfig) -> None:

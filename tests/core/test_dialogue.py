@@ -13,7 +13,7 @@ from core.provenance import Provenance
 from tests.core.helpers.transcripts import DIALOGUE, MESSAGES
 
 
-def test_a_dialogue_comes_back_from_disk_as_it_was(tmp_path: Path) -> None:
+def test_a_dialogue_survives_a_round_trip_through_disk(tmp_path: Path) -> None:
     write_jsonl(tmp_path / "d.jsonl", [DIALOGUE])
     assert list(read_jsonl(tmp_path / "d.jsonl", Dialogue)) == [DIALOGUE]
 
@@ -47,7 +47,7 @@ def test_appendix_b_counts() -> None:
     assert DIALOGUE.steps() == (2, 0), "rounds of tool use, not calls"
 
 
-def test_calls_carry_their_own_results_whatever_the_order_of_answers() -> None:
+def test_calls_have_their_own_results_in_any_order_of_answers() -> None:
     assert calls(DIALOGUE.messages) == [
         ("get_member", {"member_id": 3}, '{"name": "Ann"}'),
         ("get_member", {"member_id": 4}, '{"name": "Noé"}'),
@@ -62,7 +62,7 @@ def test_the_task_index_must_fit(starts: tuple[int, ...]) -> None:
         DIALOGUE.model_copy(update={"task_starts": starts, "tasks": tasks}).check()
 
 
-def test_check_looks_at_the_transcript() -> None:
+def test_check_covers_the_transcript() -> None:
     DIALOGUE.check()
     with pytest.raises(ContractError, match="after 'user'"):
         DIALOGUE.model_copy(update={"messages": (*MESSAGES, UserMessage(content="?"))}).check()
@@ -78,7 +78,7 @@ def test_no_user_no_steps() -> None:
 
 
 def test_calls_that_reached_no_tool_are_left_out() -> None:
-    """A model that is evaluated may write anything; what it was answered then is no tool's result."""
+    """An evaluated model may write anything; the answer to invalid arguments is not a tool's result."""
     texts = ("[3]", "{", "3")
     broken = [ToolCall(id=str(n), function=FunctionCall(name="get", arguments=text)) for n, text in enumerate(texts)]
     good = ToolCall.make("c", "get_member", {"member_id": 3})

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 import shlex
+import shutil
 from pathlib import Path
 
 import pytest
 
-from scripts.docs import MAP_PAGE, SETTINGS_PAGE, code_map, reference
+from core.settings import UserError
+from scripts.docs import MAP_PAGE, SETTINGS_PAGE, build, code_map, reference
 from scripts.launch import STAGES, distribute
 from tests.helpers.paths import CONF, ROOT
 
@@ -69,6 +71,23 @@ def test_lines_have_at_most_120_columns(page: Path) -> None:
 
 def _without_code(text: str) -> str:
     return re.sub(r"^```.*?^```", "", text, flags=re.M | re.S)
+
+
+@pytest.mark.parametrize(
+    ("broken", "complaint"), [("[a](nowhere.md)", "nowhere.md"), ("[a](index.md#nope)", "#nope"), ("", None)]
+)
+def test_a_broken_link_fails_the_build(tmp_path: Path, broken: str, complaint: str | None) -> None:
+    for name in ("docs", "mkdocs.yml", *(page.name for page in ROOT.glob("*.md"))):
+        source = ROOT / name
+        (shutil.copytree if source.is_dir() else shutil.copy)(source, tmp_path / name)
+    with (tmp_path / "docs" / "gpus.md").open("a") as page:
+        page.write(f"\n{broken}\n")
+    if complaint is None:
+        build(tmp_path, tmp_path / "site")
+        assert (tmp_path / "site" / "gpus.html").is_file()
+        return
+    with pytest.raises(UserError, match=complaint):
+        build(tmp_path, tmp_path / "site")
 
 
 def test_one_version_number() -> None:

@@ -1,4 +1,4 @@
-"""Who takes which override of a make command, and how a stage's main ends."""
+"""Which stage gets which override of a make command, and how a stage's main ends."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def conf(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("goals", "overrides", "shares"),
+    ("goals", "overrides", "expected"),
     [
         (
             "generate train eval",
@@ -56,7 +56,7 @@ def conf(tmp_path: Path) -> Path:
             {"generate": ["n=20", "seed=3"], "train": ["seed=3"], "eval": ["seed=3"]},
         ),
         ("check generate", "tracking.mode=disabled", {"generate": ["tracking.mode=disabled"]}),
-        # A group's own keys are known once the group is chosen, wherever the choice stands.
+        # A group's own keys are known once the group is chosen, in any order.
         (
             "generate",
             "llm.base_urls=[a,b] llm=vllm models=[c,d]",
@@ -71,10 +71,10 @@ def conf(tmp_path: Path) -> Path:
         ("generate train", "hydra.verbose=true", {"generate": ["hydra.verbose=true"], "train": ["hydra.verbose=true"]}),
     ],
 )
-def test_each_override_goes_where_it_is_known(
-    conf: Path, goals: str, overrides: str, shares: dict[str, list[str]]
+def test_each_override_goes_to_the_stages_that_know_it(
+    conf: Path, goals: str, overrides: str, expected: dict[str, list[str]]
 ) -> None:
-    assert launch.distribute(goals.split(), overrides.split(), conf) == shares
+    assert launch.distribute(goals.split(), overrides.split(), conf) == expected
 
 
 @pytest.mark.parametrize(
@@ -90,7 +90,7 @@ def test_each_override_goes_where_it_is_known(
         ("generate", "models=[a", r"not a key=value override"),
     ],
 )
-def test_what_no_stage_knows_is_refused(conf: Path, goals: str, override: str, message: str) -> None:
+def test_an_override_that_no_stage_knows_is_refused(conf: Path, goals: str, override: str, message: str) -> None:
     with pytest.raises(UserError, match=message):
         launch.distribute(goals.split(), [override], conf)
 
@@ -169,7 +169,7 @@ def test_a_key_that_a_stage_still_has_is_not_refused(conf: Path) -> None:
 def test_several_values_sweep() -> None:
     assert launch.command("eval", ["n=1"])[1:] == ["-m", "scripts.evaluate", "n=1"]
     assert launch.command("eval", ["n=1,2"])[1:] == ["-m", "scripts.evaluate", "--multirun", "n=1,2"]
-    # Hydra uses a launcher for sweeps alone, so one that is asked for makes a sweep of a single run.
+    # Hydra uses a launcher only for sweeps, so a requested launcher makes a sweep of a single run.
     assert launch.command("train", ["hydra/launcher=basic"])[3:] == ["--multirun", "hydra/launcher=basic"]
     assert launch.command("eval", ["n=[1,2]"])[1:] == ["-m", "scripts.evaluate", "n=[1,2]"]
 
@@ -189,14 +189,14 @@ from pathlib import Path
 from core.settings import UserError
 from scripts import launch
 launch.CONF = Path("conf").resolve()
-def stage(config):
+def main(config):
     print("seed", config.seed, flush=True)
     match config.seed:
         case 1: raise UserError("given [1], expected another")
         case 2: raise KeyboardInterrupt
         case 3: raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "results.jsonl")
         case 4: raise RuntimeError("a bug")
-launch.hydra_main("train", stage)
+launch.hydra_main("train", main)
 """
 
 

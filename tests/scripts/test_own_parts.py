@@ -20,7 +20,7 @@ _BLOCK = re.compile(r"^`([\w/.]+)`[^\n]*\n+```(?:python|yaml)\n(.*?)^```", re.M 
 
 @pytest.fixture(scope="module")
 def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The project without its own environments, with the files of the page's example added."""
+    """A copy of the project without its virtual environments, with the files of the page's example added."""
     root = tmp_path_factory.mktemp("checkout")
     for folder in ("core", "generation", "scripts", "conf"):
         shutil.copytree(ROOT / folder, root / folder, ignore=shutil.ignore_patterns("__pycache__"))
@@ -61,7 +61,7 @@ def test_the_documented_stage_runs_among_the_others(checkout: Path) -> None:
     assert not any(task["mutates"] for line in ours for task in line["dialogue"]["tasks"])
 
 
-def test_a_stage_that_nobody_made_is_named(checkout: Path) -> None:
+def test_a_stage_that_does_not_exist_is_named(checkout: Path) -> None:
     done = generate(checkout, "stage=[tools,changes_nothing]")
     assert done.returncode == 2
     assert "changes_nothing" in done.stderr

@@ -15,7 +15,7 @@ import torch
 from transformers import PreTrainedModel
 
 import training.loss
-from scripts.bench.exactness import by_rows, furthest, one_by_one
+from scripts.bench.exactness import largest_relative_error, reference_gradients, tree_gradients
 from tests.helpers.paths import ROOT
 from tests.training.helpers.random_trees import dense, moe, served
 from training.attention import HAS_FLASH_ATTN, Attention, implementation
@@ -30,10 +30,10 @@ Build = Callable[[str], PreTrainedModel]
 
 def check(build: Build, samples: list[Sample], rows: list[list[TokenTree]]) -> None:
     count = sum(len(sample.trained) for sample in samples)
-    loss, gradients = one_by_one(build("sdpa"), samples, count)
-    ours, our_gradients = by_rows(build(implementation("sdpa")), rows, count)
+    loss, gradients = reference_gradients(build("sdpa"), samples, count)
+    ours, our_gradients = tree_gradients(build(implementation("sdpa")), rows, count)
     assert ours == pytest.approx(loss, rel=LOSS)
-    assert furthest(our_gradients, gradients) < GRADIENT
+    assert largest_relative_error(our_gradients, gradients) < GRADIENT
 
 
 @pytest.mark.parametrize("build", [dense, moe])
@@ -62,14 +62,14 @@ def test_a_tree_in_pieces_gives_the_same() -> None:
 def test_checkpointed_layers_and_logits_in_blocks_give_the_same(build: Build, monkeypatch: pytest.MonkeyPatch) -> None:
     samples = served(5)
     count = sum(len(sample.trained) for sample in samples)
-    loss, gradients = by_rows(build(implementation("sdpa")), [[merge(samples)]], count)
+    loss, gradients = tree_gradients(build(implementation("sdpa")), [[merge(samples)]], count)
     monkeypatch.setattr(training.loss, "BLOCK", 7 * 320)
     model = build(implementation("sdpa")).train()
     model.gradient_checkpointing_enable({"use_reentrant": False})
     with torch.autograd.graph.save_on_cpu():
-        ours, our_gradients = by_rows(model, [[merge(samples)]], count)
+        ours, our_gradients = tree_gradients(model, [[merge(samples)]], count)
     assert ours == pytest.approx(loss, rel=LOSS)
-    assert furthest(our_gradients, gradients) < GRADIENT
+    assert largest_relative_error(our_gradients, gradients) < GRADIENT
 
 
 @pytest.mark.parametrize("positions", [True, False])
@@ -78,7 +78,7 @@ def test_transformers_own_attention_fails_on_a_tree(positions: bool) -> None:
     samples = served(5)
     tree = merge(samples)
     count = len(tree.trained)
-    loss, gradients = one_by_one(dense("sdpa"), samples, count)
+    loss, gradients = reference_gradients(dense("sdpa"), samples, count)
     model = dense("sdpa")
     inputs = collate([[tree]])
     position_ids = {"position_ids": inputs["position_ids"]} if positions else {}
@@ -87,7 +87,7 @@ def test_transformers_own_attention_fails_on_a_tree(positions: bool) -> None:
     wrong.backward()
     assert abs(wrong.item() - loss) > 100 * LOSS * loss
     theirs = {name: parameter.grad for name, parameter in model.named_parameters()}
-    assert furthest(theirs, gradients) > 1e-2
+    assert largest_relative_error(theirs, gradients) > 1e-2
 
 
 @pytest.mark.parametrize("attention", get_args(Attention))
@@ -121,10 +121,10 @@ def test_two_zero3_processes_give_the_gradients_of_single_samples(tmp_path: Path
     for build in (dense, moe):
         samples = [sample for seed in range(4) for sample in served(3 + seed, seed)]
         count = sum(len(sample.trained) for sample in samples)
-        loss, gradients = one_by_one(build("sdpa"), samples, count)
+        loss, gradients = reference_gradients(build("sdpa"), samples, count)
         gathered = torch.load(tmp_path / f"{build.__name__}.pt")
         assert gathered["loss"] == pytest.approx(loss, rel=LOSS)
-        assert furthest(gathered["gradients"], gradients) < GRADIENT
+        assert largest_relative_error(gathered["gradients"], gradients) < GRADIENT
 
 
 @pytest.mark.gpu
@@ -136,7 +136,7 @@ def test_bf16_kernels_agree_with_fp32(attention: Attention) -> None:
         pytest.skip("flash-attn is not installed")
     samples = served(10)
     count = sum(len(sample.trained) for sample in samples)
-    _, expected = one_by_one(dense("sdpa"), samples, count)
+    _, expected = reference_gradients(dense("sdpa"), samples, count)
     model = dense(implementation(attention)).to("cuda", torch.bfloat16)
     inputs = {k: v.cuda() if torch.is_tensor(v) else v for k, v in collate([[merge(samples)]]).items()}
     training.loss.learn_trees(model)(**inputs)["loss"].backward()

@@ -1,4 +1,4 @@
-"""A small lawful dialogue for the tests of core."""
+"""A small valid dialogue for the tests of core."""
 
 from __future__ import annotations
 
