@@ -42,11 +42,11 @@ TASK = Task(
     difficulty="medium",
     rubric=Rubric(criteria=()),
 )
-"""For those who need one, whatever it is."""
+"""An arbitrary task."""
 
 
 def rollout_settings(name: str, **changes: Any) -> RolloutSettings:
-    """What conf/pipeline/<name>.yaml says, with changes."""
+    """The rollout settings of conf/pipeline/<name>.yaml, with changes."""
     return RolloutSettings.model_validate(_shipped(name, "rollout") | changes)
 
 
@@ -55,7 +55,9 @@ def task_settings(name: str, **changes: Any) -> TaskSettings:
 
 
 def _shipped(name: str, part: str) -> dict[str, Any]:
-    return dict(yaml.safe_load((CONF / "pipeline" / f"{name}.yaml").read_text())[part])
+    """One part of a shipped pipeline, on top of the base that all pipelines share."""
+    base, own = (yaml.safe_load((CONF / "pipeline" / f"{file}.yaml").read_text()) for file in ("base/common", name))
+    return base[part] | own.get(part, {})
 
 
 def user_settings(preset: str = "incremental", **changes: Any) -> UserSettings:
