@@ -274,9 +274,7 @@ def test_examples_are_the_first_by_id_in_any_order() -> None:
     assert [example.dialogue_id for example in texts.examples] == ["d0", "d1"]
 
 
-def test_a_benchmark_that_is_not_there_is_named_with_the_way_out(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_missing_benchmark_is_named_with_the_remedy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(UserError, match=r"bfcl=.*make setup.*benchmarks=\[tau2\]"):
         read_benchmarks(("bfcl",), tmp_path)
     monkeypatch.setattr("generation.export.benchmark_texts.find_spec", lambda name: None)
