@@ -27,8 +27,8 @@ from generation.scripted.llm import ScriptedLLM
 from generation.seeds.tools import ToolSeeds
 from generation.stages import Schemas, Tools
 from generation.tools.toolset import Toolset
-from generation.toolset_runner import from_seed, prepare
-from tests.generation.helpers.command_line_runs import CASES, ROOMS, Done, prepared, several
+from generation.toolset_runner import run_toolset_stages, source_from_seed
+from tests.generation.helpers.command_line_runs import CASES, ROOMS, FinishedCommand, prepare_inputs, run_all
 from tests.generation.helpers.pipeline_runs import pipeline_of, run_local
 from tests.helpers.paths import ROOT
 
@@ -131,22 +131,24 @@ def test_a_prompt_beyond_the_context_is_length(base_url: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def runs(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Done]:
+def runs(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> dict[str, FinishedCommand]:
     folder = tmp_path_factory.mktemp("runs")
     bias = ",".join(f"{token}:{value}" for token, value in engine.logit_bias.items())
     model = (
         f"llm=vllm llm.base_urls=[{engine.url}] llm.retries=0 llm.sampling.max_tokens=150 "
         f"+llm.extra_body.logit_bias={{{bias}}}"
     )
-    names = prepared(folder)
-    return several(folder, {name: f"{case.words.format(**names)} {model}" for name, case in CASES.items()})
+    names = prepare_inputs(folder)
+    return run_all(folder, {name: f"{case.words.format(**names)} {model}" for name, case in CASES.items()})
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_every_stage_start_state_and_pipeline_ends_whatever_a_model_says(name: str, runs: dict[str, Done]) -> None:
+def test_every_stage_start_state_and_pipeline_ends_whatever_a_model_says(
+    name: str, runs: dict[str, FinishedCommand]
+) -> None:
     case, done = CASES[name], runs[name]
-    assert done.code == 0, done.said
-    assert "Traceback" not in done.said
+    assert done.code == 0, done.output
+    assert "Traceback" not in done.output
     toolsets = list(read_jsonl(done.directory / "toolsets.jsonl", Toolset))
     asked = sum(toolset.provenance.usage.requests for toolset in toolsets)
     there = {path.parent.name: path for path in done.directory.glob("*/statistics.json")}
@@ -169,11 +171,11 @@ def test_every_stage_start_state_and_pipeline_ends_whatever_a_model_says(name: s
     assert asked, "the engine had a say"
 
 
-def test_what_random_weights_made_of_tools_is_told(runs: dict[str, Done]) -> None:
+def test_what_random_weights_made_of_tools_is_told(runs: dict[str, FinishedCommand]) -> None:
     (library,) = read_jsonl(runs["tools"].directory / "toolsets.jsonl", Toolset)
     assert not library.tools
     assert library.refused
-    assert "too few valid tools" in runs["tools"].said
+    assert "too few valid tools" in runs["tools"].output
     (rooms,) = read_jsonl(runs["schemas"].directory / "toolsets.jsonl", Toolset)
     assert not rooms.tools
     assert any("no output schema" in line for line in rooms.refused)
@@ -219,13 +221,13 @@ def test_the_one_role_of_random_weights_is_to_blame(
     # A judge whose answers are held to their schema says by chance whom it blames; without, it can only be unreadable.
     llm = one_real(role, engine, **({"structured": []} if role == "judge" else {}))
 
-    async def play() -> Statistics:
+    async def run_to_end() -> Statistics:
         try:
             return await run_local(pipeline_of(pipeline, domains, llm), tmp_path, 6, 6)
         finally:
             await llm.close()
 
-    figures = asyncio.run(play())
+    figures = asyncio.run(run_to_end())
     executed = pipeline == "user_oriented_exec"
     assert (llm.asked > 0) is not (executed and role == "tool_simulator")
     assert (figures.started, figures.failed) == (6, 0)
@@ -242,13 +244,13 @@ def test_the_one_role_of_random_weights_is_to_blame(
 @pytest.mark.parametrize("role", ["tool_maker", "schema_writer"])
 def test_given_tools_outlive_a_model_of_random_weights(role: Role, engine: Engine, tmp_path: Path) -> None:
     (tmp_path / "rooms.jsonl").write_text("".join(json.dumps(room) + "\n" for room in ROOMS))
-    origins = [from_seed(seed) for seed in ToolSeeds([tmp_path / "rooms.jsonl"]).load()]
+    origins = [source_from_seed(seed) for seed in ToolSeeds([tmp_path / "rooms.jsonl"]).load()]
     stages = (Tools(max_tools=6, attempts=2, questions=4, expansion=2), Schemas(attempts=2))
     llm = one_real(role, engine)
 
     async def make() -> list[Toolset]:
         try:
-            return await prepare(origins, stages, llm, tmp_path / "toolsets.jsonl", 2, lambda _: None)
+            return await run_toolset_stages(origins, stages, llm, tmp_path / "toolsets.jsonl", 2, lambda _: None)
         finally:
             await llm.close()
 

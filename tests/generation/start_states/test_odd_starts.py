@@ -27,19 +27,19 @@ from generation.start_states.start_states import apply_start, read_starts
 from generation.tasks.writer import Domain
 from generation.tools.toolset import Toolset
 from tests.generation.helpers.pipeline_runs import (
-    Played,
-    Spoiler,
+    FinishedRun,
+    SpoiledRole,
+    context_of,
     files,
+    fixed_answer,
     pipeline_of,
-    play,
-    saying,
-    scene_of,
+    run_to_end,
     start_states,
 )
 
-Subjects = tuple[DomainTools, ...]
+Domains = tuple[DomainTools, ...]
 EXECUTED = "user_oriented_exec"
-NEVER_DONE = saying(json.dumps({"user_message": "And another thing.", "is_task_complete": False}))
+NEVER_DONE = fixed_answer(json.dumps({"user_message": "And another thing.", "is_task_complete": False}))
 FIND = ToolSpec(name="find", description="Find.", parameters={"type": "object"})
 SYSTEM = SystemMessage(content="Be kind.")
 
@@ -156,11 +156,13 @@ def test_lines_that_cannot_be_continued_say_why(line: dict[str, Any], why: str, 
     assert why in start.problem
 
 
-def test_rejected_dialogues_can_be_continued(domains: Subjects, tmp_path: Path) -> None:
-    first = play(EXECUTED, domains, tmp_path / "first", n=6, llm=Spoiler("user", NEVER_DONE), max_user_turns=2)
+def test_rejected_dialogues_can_be_continued(domains: Domains, tmp_path: Path) -> None:
+    first = run_to_end(
+        EXECUTED, domains, tmp_path / "first", n=6, llm=SpoiledRole("user", NEVER_DONE), max_user_turns=2
+    )
     assert len(first.rejected) == 6
     starts = start_states(read_starts(first.directory / "rejected.jsonl"))
-    again = play(EXECUTED, domains, tmp_path / "again", n=6, llm=ScriptedLLM(error_rate=0.0), starts=starts)
+    again = run_to_end(EXECUTED, domains, tmp_path / "again", n=6, llm=ScriptedLLM(error_rate=0.0), starts=starts)
     assert again.statistics.accepted >= 3
     before = {r.dialogue_id: r.dialogue for r in first.rejected}
     for dialogue in again.accepted:
@@ -203,7 +205,7 @@ def test_a_task_without_messages_is_played_from_its_start() -> None:
 
 @pytest.mark.parametrize("name", ["task_oriented", EXECUTED])
 def test_a_dialogue_that_stopped_before_its_first_task_starts_with_one(
-    name: str, domains: Subjects, tmp_path: Path
+    name: str, domains: Domains, tmp_path: Path
 ) -> None:
     """Its task writer failed, or its imported task was not proved."""
     gym = tuple(subject for subject in domains if subject.domain.name == "gym")
@@ -214,18 +216,18 @@ def test_a_dialogue_that_stopped_before_its_first_task_starts_with_one(
     ]
     write_jsonl(tmp_path / "stopped.jsonl", stopped)
     starts = start_states(read_starts(tmp_path / "stopped.jsonl"))
-    played = play(name, gym, tmp_path / "made", n=2, llm=ScriptedLLM(error_rate=0.0), starts=starts)
+    played = run_to_end(name, gym, tmp_path / "made", n=2, llm=ScriptedLLM(error_rate=0.0), starts=starts)
     assert (played.statistics.started, played.statistics.failed) == (2, 0)
     assert [len(d.tasks) >= 1 for d in played.accepted] == [True, True]
 
 
-async def test_a_lower_limit_of_messages_stops_a_dialogue_played_with_a_higher_one(domains: Subjects) -> None:
+async def test_a_lower_limit_of_messages_stops_a_dialogue_played_with_a_higher_one(domains: Domains) -> None:
     subject = domains[0]
     tools = subject.toolset.tools
     messages = [m for i in range(5) for m in (UserMessage(content=f"{i}?"), AssistantMessage(content=f"{i}."))]
     parent = dialogue(SYSTEM, *messages, tasks=1, starts=(1,), stop="user: not done after 5 messages", tools=tools)
-    pipeline = pipeline_of("user_oriented", domains, Spoiler("user", NEVER_DONE), max_user_turns=2)
-    played = await Rollout(apply_start(parent, "d", "end", Random(0)), scene_of(pipeline, subject)).run()
+    pipeline = pipeline_of("user_oriented", domains, SpoiledRole("user", NEVER_DONE), max_user_turns=2)
+    played = await Rollout(apply_start(parent, "d", "end", Random(0)), context_of(pipeline, subject)).run()
     assert played.stop == "user: not done after 2 messages"
     assert played.messages == parent.messages
 
@@ -268,18 +270,18 @@ async def test_a_simulated_tool_does_not_contradict_imported_results(given: bool
     subject = DomainTools(Toolset(domain="shop", description="", tools=tools), Domain("shop", None, {}))
     pipeline = pipeline_of("user_oriented", (subject,), Shop(), count={1: 1.0})
     draft = Dialogue(dialogue_id="d", pipeline="given", domain="shop", tools=tools, messages=messages, tasks=(task(0),))
-    played = await Rollout(draft.model_copy(update={"given": len(messages)}), scene_of(pipeline, subject)).run()
+    played = await Rollout(draft.model_copy(update={"given": len(messages)}), context_of(pipeline, subject)).run()
     assert played.stop == "complete"
     (content,) = (result for _, _, result in calls(played.messages[len(messages) :]))
     assert ("shipped" in content) is given
 
 
-def test_branches_of_one_conversation_have_the_same_domain(domains: Subjects, tmp_path: Path) -> None:
+def test_branches_of_one_conversation_have_the_same_domain(domains: Domains, tmp_path: Path) -> None:
     file = tmp_path / "foreign.jsonl"
     talk = [{"role": "user", "content": "Hello"}, {"role": "assistant", "content": "Good day."}]
     file.write_text("".join(json.dumps({"id": f"c{i}", "messages": talk}) + "\n" for i in range(3)))
     starts = start_states(read_starts(file), inject=True, branches=2)
-    played = play(EXECUTED, domains, tmp_path / "made", n=6, starts=starts)
+    played = run_to_end(EXECUTED, domains, tmp_path / "made", n=6, starts=starts)
     assert played.statistics.failed == 0
     dialogues = [*played.accepted, *(r.dialogue for r in played.rejected if r.dialogue)]
     assert {d.provenance.parent: d.domain for d in dialogues} == {
@@ -299,7 +301,7 @@ def test_branches_of_one_conversation_have_the_same_domain(domains: Subjects, tm
     ],
 )
 def test_only_declared_tools_are_executed(
-    changes: dict[str, Any], why: str, executed: Played, domains: Subjects, tmp_path: Path
+    changes: dict[str, Any], why: str, executed: FinishedRun, domains: Domains, tmp_path: Path
 ) -> None:
     """A dialogue of an unknown domain is not played on another domain's database."""
     parent = next(d for d in executed.accepted if d.domain == "gym")
@@ -310,15 +312,15 @@ def test_only_declared_tools_are_executed(
         changes = {"tools": tuple(other if tool is unused else tool for tool in parent.tools)}
     write_jsonl(tmp_path / "x.jsonl", [parent.model_copy(update=changes)])
     starts = start_states(read_starts(tmp_path / "x.jsonl"))
-    played = play(EXECUTED, domains, tmp_path / "made", n=1, starts=starts)
+    played = run_to_end(EXECUTED, domains, tmp_path / "made", n=1, starts=starts)
     (rejection,) = played.rejected
     assert why in rejection.reasons[0]
-    played = play("user_oriented", domains, tmp_path / "simulated", n=1, starts=starts)
+    played = run_to_end("user_oriented", domains, tmp_path / "simulated", n=1, starts=starts)
     assert played.statistics.failed == 0
     assert not any(r.reasons[0].startswith("start:") for r in played.rejected), "any tools can be simulated"
 
 
-def test_gold_calls_without_a_plan_must_work(domains: Subjects, tmp_path: Path) -> None:
+def test_gold_calls_without_a_plan_must_work(domains: Domains, tmp_path: Path) -> None:
     gym = next(subject for subject in domains if subject.domain.name == "gym")
     lines = [
         {
@@ -334,7 +336,9 @@ def test_gold_calls_without_a_plan_must_work(domains: Subjects, tmp_path: Path) 
     ]
     file = tmp_path / "tasks.jsonl"
     file.write_text("".join(json.dumps(line) + "\n" for line in lines))
-    played = play(EXECUTED, (gym,), tmp_path / "made", n=2, count={1: 1.0}, starts=start_states(read_starts(file)))
+    played = run_to_end(
+        EXECUTED, (gym,), tmp_path / "made", n=2, count={1: 1.0}, starts=start_states(read_starts(file))
+    )
     outcomes = {o.dialogue_id[-1]: o for o in read_jsonl(played.directory / "journal.jsonl", Outcome)}
     assert "given task does not hold" not in str(outcomes["0"].reasons)
     assert outcomes["1"].reasons[0].startswith("finished: task_writer: the given task does not hold: call 0")
@@ -344,7 +348,7 @@ def test_gold_calls_without_a_plan_must_work(domains: Subjects, tmp_path: Path) 
 
 
 def test_a_later_imported_task_that_is_not_proved_ends_the_dialogue_and_is_counted(
-    domains: Subjects, tmp_path: Path
+    domains: Domains, tmp_path: Path
 ) -> None:
     gym = next(subject for subject in domains if subject.domain.name == "gym")
     tasks = [
@@ -358,7 +362,7 @@ def test_a_later_imported_task_that_is_not_proved_ends_the_dialogue_and_is_count
     file = tmp_path / "tasks.jsonl"
     file.write_text(json.dumps({"domain": "gym", "tasks": tasks}))
     llm, starts = ScriptedLLM(error_rate=0.0), start_states(read_starts(file))
-    played = play(EXECUTED, (gym,), tmp_path / "made", n=1, count={1: 1.0}, llm=llm, starts=starts)
+    played = run_to_end(EXECUTED, (gym,), tmp_path / "made", n=1, count={1: 1.0}, llm=llm, starts=starts)
     (line,) = played.accepted
     assert (len(line.tasks), line.provenance.tasks_requested) == (1, 2)
     assert line.provenance.refused_drafts == {"given task not proved": 1}
@@ -368,13 +372,13 @@ def test_a_later_imported_task_that_is_not_proved_ends_the_dialogue_and_is_count
 # Outcomes.
 
 
-def test_validation_rejects_a_conversation_without_tasks(domains: Subjects, tmp_path: Path) -> None:
+def test_validation_rejects_a_conversation_without_tasks(domains: Domains, tmp_path: Path) -> None:
     file = tmp_path / "foreign.jsonl"
     file.write_text(json.dumps({key: LINE[key] for key in ("messages", "tools")}))
     stages = (Validation(votes=1, attempts=1),)
     for name, inject in (("user_oriented", False), (EXECUTED, True)):
         starts = start_states(read_starts(file), inject=inject)
-        played = play(name, domains, tmp_path / name, n=1, stages=stages, starts=starts)
+        played = run_to_end(name, domains, tmp_path / name, n=1, stages=stages, starts=starts)
         (rejection,) = played.rejected
         assert rejection.reasons == ("finished: unplayed: 0 of its 0 tasks were played",)
         assert rejection.dialogue
@@ -382,7 +386,7 @@ def test_validation_rejects_a_conversation_without_tasks(domains: Subjects, tmp_
         assert rejection.dialogue.verdict.blame is None
 
 
-def test_the_parents_provenance_is_kept(executed: Played, domains: Subjects, tmp_path: Path) -> None:
+def test_the_parents_provenance_is_kept(executed: FinishedRun, domains: Domains, tmp_path: Path) -> None:
     parent = executed.accepted[0]
     assert parent.provenance.refused_drafts is not None
     marked = parent.provenance | Provenance(
@@ -392,7 +396,7 @@ def test_the_parents_provenance_is_kept(executed: Played, domains: Subjects, tmp
     write_jsonl(file, [parent.model_copy(update={"domain": "elsewhere", "provenance": marked})])
     starts = start_states(read_starts(file))
     stages = (Validation(votes=1, attempts=1),)
-    played = play("user_oriented", domains, tmp_path / "made", n=1, stages=stages, starts=starts)
+    played = run_to_end("user_oriented", domains, tmp_path / "made", n=1, stages=stages, starts=starts)
     (line,) = [*played.accepted, *(r.dialogue for r in played.rejected if r.dialogue)]
     kept = ("source", "licence", "parent_config", "parent_llm", "parent", "config", "llm")
     assert [getattr(line.provenance, key) for key in kept] == [
@@ -418,23 +422,23 @@ class Quoting:
         raise ZeroDivisionError("half a character: \ud83d")
 
 
-def test_unencodable_text_fails_only_its_dialogue(domains: Subjects, tmp_path: Path) -> None:
-    played = play("user_oriented", domains, tmp_path / "a", n=4, stages=(Tasks(), Rollouts(), Unwritable()))
+def test_unencodable_text_fails_only_its_dialogue(domains: Domains, tmp_path: Path) -> None:
+    played = run_to_end("user_oriented", domains, tmp_path / "a", n=4, stages=(Tasks(), Rollouts(), Unwritable()))
     assert (played.statistics.started, played.statistics.failed) == (4, 2)
     assert [r.reasons[0].startswith("internal: the dialogue cannot be written as UTF-8") for r in played.dead] == [
         True
     ] * 2
-    played = play("user_oriented", domains, tmp_path / "b", n=2, stages=(Quoting(),))
+    played = run_to_end("user_oriented", domains, tmp_path / "b", n=2, stages=(Quoting(),))
     assert [r.reasons for r in played.dead] == [("internal: ZeroDivisionError: half a character: ?",)] * 2
 
 
 def test_continued_dialogues_are_the_same_bytes_at_any_concurrency(
-    executed: Played, domains: Subjects, tmp_path: Path
+    executed: FinishedRun, domains: Domains, tmp_path: Path
 ) -> None:
     for at in ("random", "end", 6):
         starts = start_states(read_starts(executed.directory / "dialogues.jsonl"), at=at, branches=2)
         one, other = (
-            play(EXECUTED, domains, tmp_path / f"{at}-{workers}", n=20, starts=starts, concurrency=workers)
+            run_to_end(EXECUTED, domains, tmp_path / f"{at}-{workers}", n=20, starts=starts, concurrency=workers)
             for workers in (1, 16)
         )
         assert files(one.directory) == files(other.directory)
