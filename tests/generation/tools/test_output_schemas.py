@@ -132,7 +132,8 @@ async def test_a_nullable_type_is_not_a_conflict() -> None:
         ("make_thing", "I would return a list of things.", "expected a JSON object"),
         ("make_thing", '{"type": "object", "properties": {"a"', "not a JSON Schema"),
         ("make_thing", "", "expected a JSON object"),
-        ("make_thing", '{"type": "object", "properties": {"a": ' + '{"type": "array", "items": ' * 300 + "{}" + "}" * 302,
+        ("make_thing",
+         '{"type": "object", "properties": {"a": ' + '{"type": "array", "items": ' * 300 + "{}" + "}" * 302,
          "too deeply nested"),
     ],
 )  # fmt: skip
