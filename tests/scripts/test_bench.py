@@ -4,8 +4,6 @@ checked."""
 from __future__ import annotations
 
 import asyncio
-import json
-import random
 import sqlite3
 import statistics
 from collections import OrderedDict
@@ -14,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -23,16 +20,17 @@ from core.settings import Settings, UserError
 from generation.llm.base import Completion, Request
 from generation.llm.contexts import AgentContext
 from generation.seeds.bundled import BundledSeeds
-from scripts.bench import bfcl_cost, environment, gpu, orchestration, packing, prefix, synthetic_dialogues, tree
+from scripts.bench import bfcl_cost, environment, orchestration, prefix
 from scripts.bench import eval as evaluation
 from scripts.bench.databases import count_rows, enlarged_copy, make_tools, sample_calls
 from scripts.bench.mock_server import latency
 from scripts.bench.orchestration import TASK
 from scripts.bench.prefix import TokenCosts
 from scripts.bench.prefix_cache_sim import BLOCK, EngineRequest, PrefixCache, Tally, engine_request, read_metrics, total
-from scripts.bench.report import BenchSettings, Metric, Report, publish
+from scripts.bench.report import BenchSettings, Metric, Report
 from scripts.bench.tau2_cost import tau2_cost
 from scripts.launch import read_settings
+from tests.scripts.helpers.bench_runs import published
 
 
 @pytest.fixture(scope="module")
@@ -40,18 +38,6 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (seed,) = BundledSeeds(tmp_path_factory.mktemp("seeds"), ["library"]).load()
     assert seed.database
     return seed.database
-
-
-def published(report: Report, directory: Path) -> dict[str, Any]:
-    """Publish a report; returns its JSON after checking the common structure."""
-    content: dict[str, Any] = json.loads(publish(report, directory, {"load before": 0.5}).read_text())
-    assert {"inputs", "machine", "metrics"} <= content.keys()
-    assert {"processor", "cpus", "system", "python", "load before"} <= content["machine"].keys()
-    for metric in content["metrics"]:
-        assert metric.keys() == {"name", "value", "target", "better", "met"}
-        value, target = metric["value"], metric["target"]
-        assert metric["met"] is (value >= target if metric["better"] == "higher" else value <= target)
-    return content
 
 
 def test_a_missed_target_is_reported_without_an_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -292,69 +278,3 @@ def test_tau2_cost() -> None:
 def test_eval_refuses_categories_it_cannot_compare(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"memory_kv was given"):
         bfcl_cost.bfcl_cost(("memory_kv",), 1, 1, tmp_path)
-
-
-def test_packing_runs(tmp_path: Path) -> None:
-    settings = packing.PackingSettings(outputs=tmp_path, items=400, trl_items=100, timed_items=1000, repeats=1)
-    content = published(packing.measure(settings), tmp_path)
-    metrics = {metric["name"]: metric["value"] for metric in content["metrics"]}
-    synthetic = packing.trees(settings, 400)
-    rows = 400 / metrics["rows, one tree each over packed"]
-    assert metrics["fill"] == pytest.approx(sum(tokens for tokens, _ in synthetic) / (rows * settings.capacity))
-    assert 0 <= metrics["time spent waiting for other ranks"] < content["notes"]["waiting without balancing"]
-
-
-def test_synthetic_lengths_follow_table_1() -> None:
-    draw = random.Random(0)
-    drawn = [packing.turns(draw) for _ in range(60_000)]
-    weights = [min(samples, 22_930) for _, _, samples in packing.TABLE_1.values()]
-    pairs = zip(weights, packing.TABLE_1.values(), strict=True)
-    assert statistics.fmean(drawn) == pytest.approx(sum(w * mean for w, (mean, _, _) in pairs) / sum(weights), rel=0.03)
-    assert 300 < max(drawn) < 1500
-
-
-def test_a_synthetic_tree_by_hand() -> None:
-    # 14 turns are two requests of 7; each has 695 tokens on the trunk and 1695 in its branch.
-    tokens, pairs = packing.tree(14, prefix=4000, capacity=32768)
-    assert tokens == 4000 + 2 * (695 + 1695)
-    trunk = sum(range(1, 4000 + 2 * 695 + 1))
-    branches = sum(start + depth for start in (4050, 4745) for depth in range(1, 1695 + 1))
-    assert pairs == trunk + branches
-    assert packing.tree(10_000, prefix=4000, capacity=32768)[0] <= 32768
-
-
-def test_a_synthetic_dialogue_by_hand() -> None:
-    """Three turns of 2, 3 and 2 steps: the trunk has 60 tokens and the answers of each, a branch also the reasoning."""
-    dialogue = synthetic_dialogues.SyntheticDialogue(3, scale=1.0, vocabulary=500)
-    layouts = synthetic_dialogues.training_layouts(dialogue, row_tokens=20_000)
-    two, three = 60 + 150 + 120, 2 * (60 + 150) + 120
-    marks = 2 + 3  # one on the trunk for every step of a past turn; the branch has its own
-    trunk = 4000 + (60 + two) + (60 + three) + marks
-    branches = [steps * 300 + text + 2 * steps for steps, text in ((2, two), (3, three), (2, two))]
-    # The first mark of each turn is the same in branch and trunk.
-    assert synthetic_dialogues.count_tokens(layouts["tree"]) == trunk + 60 + sum(branches) - 2
-    assert synthetic_dialogues.count_trained(layouts["tree"]) == 7 * 300 + 4 * 60 + 3 * 120
-    assert (
-        synthetic_dialogues.count_trained(layouts["turns"])
-        == synthetic_dialogues.count_trained(layouts["keep_all"])
-        == 7 * 300 + 4 * 60 + 3 * 120
-    )
-    assert synthetic_dialogues.count_tokens(layouts["keep_all"]) == 4000 + 3 * 60 + sum(branches)
-    assert all(row.size <= 20_000 for row in layouts["turns"])
-
-
-def test_tree_and_gpu_benchmarks_run(tmp_path: Path) -> None:
-    short = tree.TreeSettings(outputs=tmp_path, turns=(1, 2), scale=0.01, repeats=1)
-    content = published(tree.measure(short), tmp_path)
-    assert all(metric["met"] for metric in content["metrics"] if "error" in metric["name"])
-    assert len(content["metrics"]) == 2 + 2 * 2 * 2
-    small = gpu.GpuSettings(outputs=tmp_path, device="cpu", turns=2, scale=0.01, repeats=1, shrink=64)
-    content = published(gpu.measure(small), tmp_path)
-    assert {metric["name"] for metric in content["metrics"] if "cosine" in metric["name"]}
-    assert all(metric["value"] > 0.99 for metric in content["metrics"] if "cosine" in metric["name"])
-
-
-@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
-def test_bench_gpu_names_what_it_needs() -> None:
-    with pytest.raises(UserError, match="needs a CUDA GPU"):
-        gpu.measure(gpu.GpuSettings())

@@ -1,10 +1,7 @@
 """The SQL environment, compared with Python's own sqlite3 running the same statements on the same database."""
 
 import asyncio
-import sqlite3
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, suppress
+from collections.abc import Sequence
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -15,43 +12,18 @@ from hypothesis import strategies as st
 
 from generation.environments.base import Environment
 from generation.environments.sql import SqlDomainEnvironment, SqlEnvironment
-from tests.generation.helpers.shop_database import SCHEMA, STRING, TABLES, TOOLS, build, call, tool
+from tests.generation.helpers.shop_database import TOOLS, build, call
+from tests.generation.helpers.sql_environments import (
+    Step,
+    dump,
+    reference,
+    steps,
+)
 
 EMPTY = sha256(b"").hexdigest()
 
-Step = tuple[str, dict[str, Any]]
-Dump = dict[str, list[str]]
 
-customers, orders = st.integers(1, 5), st.integers(10, 13)
-skus, words = st.sampled_from(["pen", "ink", "pad", "cup"]), st.sampled_from(["home", "cart", 'O\'Neil "x"', "é\n,"])
-VALUES = {
-    "customer_id": customers,
-    "order_id": orders,
-    "sku": skus,
-    "new": skus,
-    "price": st.sampled_from([-1.0, 1.5, 2, 2.0, 7.0]),
-    "quantity": st.integers(1, 3),
-    "email": st.sampled_from(["ada@x.org", "bo@x.org", "cy@x.org"]),
-    **dict.fromkeys(("name", "city", "page", "day"), words),
-}
-CHANGES = [t for t in TOOLS if not t.sql.startswith("SELECT")]
-steps = st.lists(
-    st.sampled_from(CHANGES).flatmap(
-        lambda t: st.tuples(
-            st.just(t.spec.name),
-            st.fixed_dictionaries({name: VALUES[name] for name in t.spec.parameters["properties"]}),
-        )
-    ),
-    max_size=8,
-)
 many = settings(max_examples=100, deadline=None)
-
-
-@pytest.fixture(scope="module")
-def domain_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SqlDomainEnvironment]:
-    domain_environment = SqlDomainEnvironment("shop", build(tmp_path_factory.mktemp("shop") / "shop.sqlite"), TOOLS)
-    yield domain_environment
-    domain_environment.close()
 
 
 def run_calls(environment: Environment, steps: Sequence[Step]) -> list[str]:
@@ -65,27 +37,6 @@ def after_calls(domain_environment: SqlDomainEnvironment, steps: Sequence[Step])
     environment = domain_environment.open()
     run_calls(environment, steps)
     return environment
-
-
-def dump(environment: SqlEnvironment) -> Dump:
-    """The complete content, as sets of rows with their types, read through the environment's own tools."""
-    return {table: rows(call(environment, f"list_{table}").value) for table in TABLES}
-
-
-def rows(found: list[dict[str, Any]]) -> list[str]:
-    return sorted(repr(list(row.values())) for row in found)
-
-
-def reference(steps: Sequence[Step]) -> Dump:
-    """The same statements on a database of Python's sqlite3, one transaction each."""
-    statements = {t.spec.name: t.sql for t in TOOLS}
-    with closing(sqlite3.connect(":memory:", isolation_level=None)) as connection:
-        connection.executescript(SCHEMA + "PRAGMA foreign_keys = ON;")
-        for name, arguments in steps:
-            with suppress(sqlite3.IntegrityError):
-                connection.execute(statements[name], arguments)
-        connection.execute("UPDATE products SET photo = '<2 bytes>' WHERE photo NOT NULL")
-        return {t: sorted(repr(list(row)) for row in connection.execute(f"SELECT * FROM {t}")) for t in TABLES}
 
 
 @given(steps=steps)
@@ -248,69 +199,3 @@ def test_too_many_rows_are_an_error(tmp_path: Path) -> None:
         "error": "more than 3 rows match, too many to show; ask for fewer"
     }
     domain_environment.close()
-
-
-def test_two_hundred_open_environments_do_not_see_each_other(domain_environment: SqlDomainEnvironment) -> None:
-    async def work(environment: SqlEnvironment, number: int) -> str:
-        for turn in range(5):
-            await environment.call("update_city", {"customer_id": 1, "city": f"{number}/{turn}"})
-            await asyncio.sleep(0)
-        return str((await environment.call("get_customer", {"customer_id": 1})).value[0]["city"])
-
-    async def work_everywhere() -> list[str]:
-        return await asyncio.gather(*(work(environment, n) for n, environment in enumerate(opened)))
-
-    opened = [domain_environment.open() for _ in range(200)]
-    assert asyncio.run(work_everywhere()) == [f"{number}/4" for number in range(200)]
-    assert len({environment.state_hash() for environment in opened}) == 200
-    for environment in opened:
-        environment.close()
-
-
-def test_copies_are_reused(domain_environment: SqlDomainEnvironment, monkeypatch: pytest.MonkeyPatch) -> None:
-    opened = [domain_environment.open() for _ in range(3)]
-    for environment in opened:
-        environment.close()
-    monkeypatch.setattr("generation.environments.sql.Sandbox", None)  # making another copy would raise
-    for _ in range(20):
-        opened = [domain_environment.open() for _ in range(3)]
-        for environment in opened:
-            environment.close()
-
-
-def test_a_domain_environment_can_be_used_from_other_threads(domain_environment: SqlDomainEnvironment) -> None:
-    def visit(number: int) -> str:
-        environment = domain_environment.open()
-        call(environment, "update_city", customer_id=1, city=str(number))
-        city = call(environment, "get_customer", customer_id=1).value[0]["city"]
-        environment.close()
-        return str(city)
-
-    with ThreadPoolExecutor(max_workers=4) as pool:
-        assert list(pool.map(visit, range(40))) == [str(number) for number in range(40)]
-
-
-def test_closing_a_domain_closes_its_open_environments(tmp_path: Path) -> None:
-    domain_environment = SqlDomainEnvironment("shop", build(tmp_path / "shop.sqlite"), TOOLS)
-    environment = domain_environment.open()
-    domain_environment.close()
-    environment.close()
-    with pytest.raises(AssertionError, match="closed"):
-        domain_environment.open()
-
-
-def test_a_snapshot_of_another_database_is_refused(domain_environment: SqlDomainEnvironment, tmp_path: Path) -> None:
-    other = SqlDomainEnvironment(
-        "other",
-        build(tmp_path / "other.sqlite", "CREATE TABLE things (id INTEGER PRIMARY KEY, name TEXT); "),
-        (tool("create_thing", "INSERT INTO things (name) VALUES (:name)", name=STRING),),
-    )
-    foreign = other.open()
-    call(foreign, "create_thing", name="x")
-    for snapshot in (foreign.snapshot(), b"no changeset"):
-        with pytest.raises(ValueError, match="does not fit this database"):
-            domain_environment.open(snapshot)
-    fresh = domain_environment.open()
-    assert dump(fresh) == reference([])
-    fresh.close()
-    other.close()

@@ -4,17 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from core.dialogue import Dialogue, PlannedCall, Rubric, Task
-from generation.llm.contexts import UserRules
+from core.dialogue import PlannedCall
 from generation.metrics.user_quality import dialogue_quality
-from tests.generation.helpers.pipeline_runs import user_settings
+from tests.generation.helpers.user_faults import RULES, faults
 from tests.generation.helpers.vet_dialogues import GOOD, SECOND, TASK, changed, talk
-
-RULES = user_settings().rules
-
-
-def faults(dialogue: Dialogue, rules: UserRules = RULES) -> list[tuple[str, int]]:
-    return [(fault.kind, fault.position) for fault in dialogue_quality(dialogue, rules).faults]
 
 
 def test_a_good_dialogue_has_no_fault() -> None:
@@ -23,9 +16,6 @@ def test_a_good_dialogue_has_no_fault() -> None:
     assert quality.faults == ()
     assert quality.messages == 4
     assert quality.opening == "hi could you move visit 204 to march 14th"
-
-
-# Premature ends.
 
 
 @pytest.mark.parametrize(
@@ -106,9 +96,6 @@ def test_a_task_with_only_gold_calls_is_checked_by_them() -> None:
     assert faults(talk("U Cancel my visit.", "A Done.", "U Bye.", tasks=(task,))) == [("premature_ends", 3)]
 
 
-# Leaked goals.
-
-
 @pytest.mark.parametrize(
     ("text", "leaked"),
     [
@@ -171,9 +158,6 @@ def test_a_sentence_that_is_only_a_wish_is_allowed_but_its_frame_leaks(goal: str
     )
 
 
-# Invented facts.
-
-
 @pytest.mark.parametrize(
     ("text", "invented"),
     [
@@ -214,9 +198,6 @@ def test_the_persona_is_known_and_a_later_goal_only_later() -> None:
     assert faults(talk(*lines, tasks=(TASK, SECOND), starts=(1, 9), provenance=persona)) == []
 
 
-# Crowded messages.
-
-
 @pytest.mark.parametrize(
     ("limit", "first", "crowded"),
     [
@@ -232,78 +213,3 @@ def test_the_persona_is_known_and_a_later_goal_only_later() -> None:
 def test_requesting_more_than_the_rule_allows_is_crowded(limit: int | None, first: str, crowded: bool) -> None:
     rules = RULES.model_copy(update={"max_subtasks_per_turn": limit})
     assert (("crowded_messages", 1) in faults(talk(*changed(0, f"U {first}")), rules)) is crowded
-
-
-def test_only_what_is_newly_voiced_counts() -> None:
-    lines = (
-        *GOOD[:3],
-        *GOOD[4:6],
-        "A Well.",
-        "U Again: visit 204 to 14 March, Rex is Max, and a check-up?",
-        "A Yes.",
-        "U Bye.",
-    )
-    assert faults(talk(*lines), RULES.model_copy(update={"max_subtasks_per_turn": 1})) == []
-    one = RULES.model_copy(update={"max_subtasks_per_turn": 1})
-    later = ("U Visit 204, Rex, check-up.", "A Yes?", "U Make it 14 March and Max.", "A Done.", "U Bye.")
-    assert faults(talk(*later), one) == [("crowded_messages", 3)]
-
-
-def test_a_value_that_two_subtasks_share_voices_neither() -> None:
-    both = Task(
-        task_id="t",
-        goal="The user wants to see pet 7 and to feed pet 7.",
-        subgoals=("see pet 7", "feed pet 7"),
-        difficulty="easy",
-        rubric=Rubric(criteria=()),
-        plan=tuple(PlannedCall(tool="search", arguments={"query": 7}, subgoal=i) for i in range(2)),
-    )
-    one = RULES.model_copy(update={"max_subtasks_per_turn": 1})
-    assert faults(talk("U It is about pet 7.", "A Yes.", "U Bye.", tasks=(both,)), one) == []
-    assert faults(talk("U I'd like to see pet 7 and feed pet 7.", "A Yes.", "U Bye.", tasks=(both,)), one) == [
-        ("crowded_messages", 1)
-    ]
-
-
-# Repeated messages.
-
-
-@pytest.mark.parametrize(
-    ("first", "again", "answers", "repeats"),
-    [
-        ("Could you please look once more?", "could you PLEASE look once more", ("No.", "Well."), True),
-        ("Could you please look once more?", "Could you please look twice more?", ("No.", "Well."), False),
-        ("Yes, please go ahead.", "Yes, please go ahead.", ("Move it?", "Rename it?"), False),
-        ("Yes, please go ahead.", "Yes, please go ahead!", ("Move it?", "Move it?"), True),
-        ("Yes, now please go ahead.", "Yes, now please go ahead.", ("Move it?", "Rename it?"), True),
-    ],
-)
-def test_saying_the_same_again_is_a_repetition(first: str, again: str, answers: tuple[str, str], repeats: bool) -> None:
-    lines = (*GOOD[:6], f"A {answers[0]}", f"U {first}", f"A {answers[1]}", f"U {again}", "A Yes.", "U Bye.")
-    assert faults(talk(*lines)) == ([("repeated_messages", 11)] if repeats else [])
-
-
-# What is not checked.
-
-
-def test_imported_messages_are_known_but_not_checked() -> None:
-    spoilt = ("U The user wants C-19 and 31.", "A Well, 77.", "U The user wants C-19 and 31.", "A Yes.")
-    assert len(faults(talk(*spoilt, *GOOD, starts=(5,), given=5))) == 0
-    assert faults(talk(*spoilt, *changed(2, "U Rex is Max, C-19, 31, 77."), starts=(5,), given=5)) == []
-    assert {kind for kind, _ in faults(talk(*spoilt, *GOOD, starts=(1,), given=0))} > {
-        "leaked_goals",
-        "invented_facts",
-    }
-
-
-def test_a_half_played_imported_task_is_checked_from_there_on() -> None:
-    lines = changed(0, "U Move visit 204 to 2025-03-14, Rex is Max, and the price of a check-up? I am 31.")
-    assert faults(talk(*lines)) == [("invented_facts", 1), ("crowded_messages", 1)]
-    assert faults(talk(*lines, given=3)) == []
-    assert dialogue_quality(talk(*lines, given=3), RULES).messages == 3
-    again = (*lines[:2], "U So visit 204 to 2025-03-14, Rex is Max, and the price of a check-up, right?", *lines[4:])
-    assert faults(talk(*again, given=3)) == []
-
-
-def test_unplayed_tasks_are_skipped() -> None:
-    assert faults(talk(*GOOD, tasks=(TASK, SECOND), starts=(1,))) == []

@@ -1,0 +1,92 @@
+"""The reference time of a dialogue, and what the model sees of the conversation."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from core.messages import AssistantMessage, Message, SystemMessage, ToolCall, ToolMessage, UserMessage
+from core.settings import UserError
+from generation.environments.simulated.environment import (
+    SimulatedEnvironmentFactory,
+)
+from generation.environments.simulated.reference_time import drawn_time, stated_time
+from tests.generation.helpers.pipeline_runs import ListedAnswers
+from tests.generation.helpers.simulated_visits import environment, prompts
+
+
+def time_lines(llm: ListedAnswers) -> list[str]:
+    return [line for prompt in prompts(llm) for line in prompt.splitlines() if line.startswith("The time ")]
+
+
+async def test_the_reference_time_stays_within_a_dialogue_and_differs_between_them() -> None:
+    times = set()
+    for dialogue in ("a", "b", "c"):
+        zoo, llm, _ = environment("{}", "{}", dialogue=dialogue)
+        await zoo.call("get_weather", {"day": "monday"})
+        await zoo.fork().call("get_weather", {"day": "tuesday"})
+        assert len(time_lines(llm)) == 2
+        assert set(time_lines(llm)) == {f"The time is {drawn_time(dialogue)}."}
+        times |= {drawn_time(dialogue)}
+    assert len(times) == 3
+
+
+async def test_a_time_stated_by_the_user_counts() -> None:
+    zoo, llm, _ = environment("{}")
+    await zoo.call("get_weather", {"day": "x"}, (UserMessage(content="Hi, today is May 5, 2024. Will it rain?"),))
+    assert time_lines(llm)[0].startswith("The time was stated in the conversation: May 5, 2024.")
+
+
+@pytest.mark.parametrize(
+    ("text", "time"),
+    [
+        ("Today is 2024-05-15, a Wednesday", "2024-05-15"),
+        ("The current time is 2024-05-15 15:00:00 EST.", "2024-05-15 15:00:00"),
+        ("Current date: 2024-05-15T09:30", "2024-05-15T09:30"),
+        ("today's date is the 3rd of March 2025, right?", "the 3rd of March 2025"),
+        ("It’s now 3 pm, and I wait", "3 pm"),
+        ("it is currently Friday at 9:30", "Friday at 9:30"),
+        ("Today is Friday, 7 June. It is now 18:05.", "18:05"),
+        ("Today is a good day for it, since 2020-01-01 at least", ""),
+        ("My order of 2024-05-15 has not come today", ""),
+        ("Is it now possible at 3 pm?", ""),
+        ("Today is Mondayish", ""),
+    ],
+)
+def test_how_a_time_is_stated(text: str, time: str) -> None:
+    assert stated_time([UserMessage(content=text), AssistantMessage(content="It is now 2020-01-01.")]) == time
+
+
+def test_the_last_statement_of_user_or_system_counts() -> None:
+    messages = [SystemMessage(content="It is now 2024-01-01 10:00."), UserMessage(content="Hi")]
+    assert stated_time(messages) == "2024-01-01 10:00"
+    assert stated_time([*messages, UserMessage(content="No, today is May 5.")]) == "May 5"
+
+
+async def test_the_model_sees_the_last_messages_of_user_and_assistant() -> None:
+    call = AssistantMessage(tool_calls=(ToolCall.make("c", "get_weather", {"day": "x"}),))
+    transcript: list[Message] = [SystemMessage(content="rules"), UserMessage(content="first"), call]
+    transcript += [ToolMessage(tool_call_id="c", content="sunny"), AssistantMessage(content="It is sunny.")]
+    transcript += [UserMessage(content="And the lions?"), call]
+    zoo, llm, _ = environment("{}", transcript_messages=2)
+    await zoo.call("get_weather", {"day": "x"}, transcript)
+    assert "[assistant] It is sunny.\n[user] And the lions?\n" in prompts(llm)[0]
+    assert not any(word in prompts(llm)[0] for word in ("first", "rules", "sunny\n[", "[tool]"))
+    zoo, llm, _ = environment("{}", transcript_messages=0)
+    await zoo.call("get_weather", {"day": "x"}, transcript)
+    assert "conversation in which" not in prompts(llm)[0]
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({"attempts": 0}, "greater than or equal to 1"),
+        ({"transcript_messages": -1}, "greater than or equal to 0"),
+        ({"calls_shown": "many"}, "valid integer"),
+    ],
+)
+def test_invalid_settings_say_what_is_expected(options: dict[str, Any], expected: str) -> None:
+    name, value = next(iter(options.items()))
+    with pytest.raises(UserError, match=rf"'environment.{name}': .*{expected}.* \(given: {value!r}\)"):
+        SimulatedEnvironmentFactory(**options)
