@@ -1,4 +1,4 @@
-"""What a tool's name says it does, in words a user would use."""
+"""What a tool does according to its name, in words that a user would use."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _SAID: dict[Deed, tuple[str, str]] = {
 
 
 def destroys(tool: str) -> bool:
-    """Whether the tool takes something away for good, so that a careful agent asks first."""
+    """Whether the tool removes something for good, so that a careful agent asks first."""
     return deed(tool) in ("delete", "end")
 
 
