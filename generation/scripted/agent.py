@@ -1,8 +1,8 @@
 """The stand-in's agent: does what the user has requested so far, call by call, with visible reasoning.
 
-It follows the task's plan only as far as the user's messages cover it, fills placeholders from actual tool results, and asks for
-a missing value and for confirmation before it deletes. Sometimes it starts with a wrong argument and recovers, and sometimes it
-fails the user, as models do: the checks exist to catch those dialogues.
+It follows the task's plan only as far as the user's messages cover it, fills placeholders from actual tool results, and
+asks for a missing value and for confirmation before it deletes. Sometimes it starts with a wrong argument and recovers,
+and sometimes it fails the user, as models do: the checks exist to catch those dialogues.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ _NAMES = ("name", "title", "email", "label", "subject")
 
 @dataclass(frozen=True)
 class Attempt:
-    """A past call: its plan index (None if it matches no planned call), its result, whether it failed, and the position of the
-    result among the task's messages."""
+    """A past call: its plan index (None if it matches no planned call), its result, whether it failed, and the position
+    of the result among the task's messages."""
 
     index: int | None
     result: Any
@@ -71,8 +71,8 @@ class Agent:
         return None
 
     def _arguments(self, planned: PlannedCall) -> dict[str, Any] | None:
-        """The arguments with actual values, or None if an earlier result lacks one. Of several rows the first counts, and a
-        field is searched for at any depth of the result."""
+        """The arguments with actual values, or None if an earlier result lacks one. Of several rows the first counts,
+        and a field is searched for at any depth of the result."""
         try:
             return resolve_arguments(planned.arguments, self.results)
         except LookupError:
@@ -227,7 +227,8 @@ class Agent:
 
 
 def _wrong(arguments: dict[str, Any]) -> dict[str, Any]:
-    """The arguments with one identifier or name mistyped, so that it matches no record; unchanged if they contain neither."""
+    """The arguments with one identifier or name mistyped, so that it matches no record; unchanged if they contain
+    neither."""
     for name, value in arguments.items():
         if is_identifier(name) or any(part in name.lower() for part in _NAMES):
             if isinstance(value, int) and not isinstance(value, bool):

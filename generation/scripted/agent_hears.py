@@ -1,5 +1,5 @@
-"""What the stand-in's agent understands of user messages: requests in the words of their subgoals, complete, without a value or
-withdrawn, and confirmations."""
+"""What the stand-in's agent understands of user messages: requests in the words of their subgoals, complete, without a
+value or withdrawn, and confirmations."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ _AGAIN = re.compile(r"\b(again|once more|another look|retry)\b")
 
 
 class UserIntent:
-    """The subgoals (by number) that the user has `requested` so far, and those requested with their new value `missing`.
+    """The subgoals (by number) that the user has `requested` so far, and those requested with their new value
+    `missing`.
 
     The last mention of a subgoal counts. `waives_confirmation`: the user does not want to be asked before changes.
     """

@@ -17,8 +17,8 @@ def reason(result: Any) -> str:
 
 
 def report(subgoal: str, result: Any, tell: Sequence[str], changed: bool, last: bool) -> str:
-    """One result in a sentence: the fields to tell, of every row. A change is always reported; a result without fields to tell
-    only if it comes from the `last` call of its subgoal."""
+    """One result in a sentence: the fields to tell, of every row. A change is always reported; a result without fields
+    to tell only if it comes from the `last` call of its subgoal."""
     details = "; ".join(filter(None, (_fields(row, tell) for row in rows(result, tell)))) if tell else ""
     if not details and last and (isinstance(result, str) or not changed):
         details = _summary(result)

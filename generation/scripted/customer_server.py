@@ -1,8 +1,10 @@
-"""The stand-in's user over HTTP, in the OpenAI wire format: a simulator for harnesses with their own prompts (τ²-bench).
+"""The stand-in's user over HTTP, in the OpenAI wire format: a simulator for harnesses with their own prompts
+(τ²-bench).
 
-Run `python -m generation.scripted.customer_server --port PORT`. Without a typed context it reads the scenario in the system prompt
-for what the customer wants and knows, gives it step by step, agrees when asked, and ends with the harness's stop word. It follows no
-other instructions and uses no device tools, so scores with it measure an agent against a plain customer.
+Run `python -m generation.scripted.customer_server --port PORT`. Without a typed context it reads the scenario in the
+system prompt for what the customer wants and knows, gives it step by step, agrees when asked, and ends with the
+harness's stop word. It follows no other instructions and uses no device tools, so scores with it measure an agent
+against a plain customer.
 """
 
 from __future__ import annotations
@@ -41,7 +43,8 @@ def sections(scenario: str) -> dict[str, str]:
 
 
 def reply(messages: list[dict[str, Any]]) -> str:
-    """The customer's next message. `messages` come from the harness: system prompt first, the customer as the assistant."""
+    """The customer's next message. `messages` come from the harness: system prompt first, the customer as the
+    assistant."""
     scenario = sections(str(messages[0].get("content") or "")) if messages else {}
     mine = [m for m in messages if m["role"] == "assistant"]
     latest = str(messages[-1].get("content") or "") if messages else ""

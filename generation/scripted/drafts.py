@@ -1,4 +1,5 @@
-"""Task drafts, shared by the stand-in's two task writers: a draft grows move by move until it has the requested difficulty."""
+"""Task drafts, shared by the stand-in's two task writers: a draft grows move by move until it has the requested
+difficulty."""
 
 from __future__ import annotations
 
@@ -58,8 +59,8 @@ Move = Callable[[Draft], str | None]
 
 
 def compose(context: TaskWriterContext, rng: Random, move: Move) -> Draft:
-    """Add moves until the draft has the requested difficulty, never more. A follow-up starts with a learnt fact if some move can
-    use one."""
+    """Add moves until the draft has the requested difficulty, never more. A follow-up starts with a learnt fact if some
+    move can use one."""
     low, high = next(band for name, band in BANDS.items() if name == context.difficulty)
     goal = rng.randint(low, high or low + 3)
     deleted = {
@@ -86,15 +87,16 @@ def compose(context: TaskWriterContext, rng: Random, move: Move) -> Draft:
 
 
 def _clashes(text: str, others: list[str]) -> bool:
-    """Whether a subgoal differs from another one only in the new value, which would contradict it, or contains it, so that it
-    could not be requested alone."""
+    """Whether a subgoal differs from another one only in the new value, which would contradict it, or contains it, so
+    that it could not be requested alone."""
     return any(
         text.rsplit(" to ", 1)[0] == other.rsplit(" to ", 1)[0] or text in other or other in text for other in others
     )
 
 
 def _is_consistent(plan: Sequence[PlannedCall], deleted: set[tuple[str, str]]) -> bool:
-    """Whether no call occurs twice and none is about a deleted record, be it deleted before the plan or by an earlier call."""
+    """Whether no call occurs twice and none is about a deleted record, be it deleted before the plan or by an earlier
+    call."""
     for position, call in enumerate(plan):
         if _may_overlap(_identifiers(call), deleted | _deleted_records(plan[:position])):
             return False

@@ -1,4 +1,5 @@
-"""The stand-in's judge: checks the transcript against the rubric by rule, bullet by bullet, and sometimes errs, as models do.
+"""The stand-in's judge: checks the transcript against the rubric by rule, bullet by bullet, and sometimes errs, as
+models do.
 
 It sees what a judge's prompt contains, the task with its plan and the conversation, and nothing of the execution.
 """
@@ -77,7 +78,8 @@ def _wrong(opinion: Opinion, rng: Random) -> Opinion:
 
 
 class Review:
-    """The transcript of one task, its calls matched to the plan: `matched` maps a plan index to the call that fulfils it."""
+    """The transcript of one task, its calls matched to the plan: `matched` maps a plan index to the call that fulfils
+    it."""
 
     def __init__(self, context: JudgeContext) -> None:
         self.task = context.task
@@ -102,7 +104,8 @@ class Review:
     # The bullets, each with the rule for its class.
 
     def _criterion(self, text: str) -> Bullet:
-        """Critical if it is about a subgoal or about values to tell, NonCritical if about manners; no rule decides others."""
+        """Critical if it is about a subgoal or about values to tell, NonCritical if about manners; no rule decides
+        others."""
         named = [i for i, goal in enumerate(self.task.subgoals) if goal.casefold() in text.casefold()]
         if named:
             needed = [i for i, call in enumerate(self.task.plan) if call.subgoal in named]
@@ -152,8 +155,8 @@ class Review:
         )
 
     def _equals(self, expected: Any, actual: Any) -> bool:
-        """Whether an argument is the planned one. The source of a placeholder may precede the transcript, and then any value
-        can be right; otherwise the value must be one that the source returned."""
+        """Whether an argument is the planned one. The source of a placeholder may precede the transcript, and then any
+        value can be right; otherwise the value must be one that the source returned."""
         reference = placeholder(expected)
         if not reference:
             return same(expected, actual)
@@ -184,8 +187,8 @@ class Review:
         return [i for i in range(len(self.task.plan)) if self._is_mandatory(i) and not self._passes(i)]
 
     def _untold(self) -> Iterator[str]:
-        """Values to tell, from the first rows of each result, that no answer mentions. The value is the row's own field; a
-        nested one counts only if the row lacks the field."""
+        """Values to tell, from the first rows of each result, that no answer mentions. The value is the row's own
+        field; a nested one counts only if the row lacks the field."""
         text = " ".join(m.content for m in self.transcript if isinstance(m, AssistantMessage))
         for index, call in self.matched.items():
             tell = self.task.plan[index].tell if call.status == "done" else ()
@@ -196,8 +199,8 @@ class Review:
                         yield f"{name} {value}"
 
     def _blame(self) -> Blame:
-        """The tool if a planned call failed: a user who then leaves has a reason. Else the user if it never mentioned a value
-        that a missing call needs, else the agent."""
+        """The tool if a planned call failed: a user who then leaves has a reason. Else the user if it never mentioned a
+        value that a missing call needs, else the agent."""
         if any(call.status != "done" and not self._passes(index) for index, call in self.matched.items()):
             return "tool"
         text = " ".join(m.content for m in self.transcript if isinstance(m, UserMessage))

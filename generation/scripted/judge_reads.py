@@ -46,8 +46,8 @@ _UNIT = re.compile(r"\d+[a-z]{1,3}")
 
 
 def ungrounded(transcript: Sequence[Message]) -> list[str]:
-    """Numbers, identifiers and addresses in the assistant's answers that occur in no earlier user message, argument or result.
-    The markers of a numbered list and the length of a returned list need no source."""
+    """Numbers, identifiers and addresses in the assistant's answers that occur in no earlier user message, argument or
+    result. The markers of a numbered list and the length of a returned list need no source."""
     numbers: set[float] = set()
     known = ""
     invented: dict[str, None] = {}

@@ -1,7 +1,7 @@
 """The weights-free stand-in for a large reasoning model: plays every role by rules, in the formats of a real model.
 
-It receives the same requests as a real backend, so prompt rendering, parsing, validation and retries are the real ones. An answer
-depends on the run's seed and the request's key alone: the same bytes whatever the concurrency.
+It receives the same requests as a real backend, so prompt rendering, parsing, validation and retries are the real ones.
+An answer depends on the run's seed and the request's key alone: the same bytes whatever the concurrency.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ from generation.scripted.agent import Agent
 
 
 class ScriptedLLM:
-    """Implements generation.llm.base.LLM without weights. `error_rate` is the chance of a mistake of its agent where one is
-    possible."""
+    """Implements generation.llm.base.LLM without weights. `error_rate` is the chance of a mistake of its agent where
+    one is possible."""
 
     name = "scripted"
 

@@ -16,8 +16,8 @@ _ERROR_WORDS = ("error", "exception", "failed", "traceback")
 
 @dataclass(frozen=True)
 class PastToolCall:
-    """A call answered by message `position`. `result` is parsed if it is JSON; `arguments` is None if they are not a JSON
-    object."""
+    """A call answered by message `position`. `result` is parsed if it is JSON; `arguments` is None if they are not a
+    JSON object."""
 
     position: int
     name: str
@@ -68,7 +68,8 @@ def dig(result: Any, field: str) -> Any:
 
 
 def rows(result: Any, tell: Sequence[str]) -> list[Any]:
-    """The rows of a result that have the fields to tell: the result itself, its members, or those of a list inside it."""
+    """The rows of a result that have the fields to tell: the result itself, its members, or those of a list inside
+    it."""
     if isinstance(result, list):
         return result
     if isinstance(result, dict) and tell and not any(name in result for name in tell):

@@ -1,4 +1,5 @@
-"""The stand-in's schema writer: what a tool of that name plausibly returns; sometimes with a wrong type, to be repaired."""
+"""The stand-in's schema writer: what a tool of that name plausibly returns; sometimes with a wrong type, to be
+repaired."""
 
 from __future__ import annotations
 
@@ -30,7 +31,8 @@ Properties = dict[str, dict[str, Any]]
 
 
 def answer(context: OutputSchemaContext, rng: Random) -> str:
-    """A JSON Schema: an array of records for searches and lists, one record for reads, identifier and status for changes."""
+    """A JSON Schema: an array of records for searches and lists, one record for reads, identifier and status for
+    changes."""
     tool = context.tool.name
     properties = _record(context, "_".join(subject(tool)) or "record", rng)
     if deed(tool) in ("set", "delete", "end"):

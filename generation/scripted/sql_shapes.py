@@ -19,8 +19,8 @@ Kind = Literal["search", "get", "list", "update", "create", "top", "total", "cou
 
 @dataclass(frozen=True)
 class Shape:
-    """One possible tool. `column` is the one that it searches, groups, ranks, sets or follows, else the key; `parent` is the
-    table whose row a list belongs to."""
+    """One possible tool. `column` is the one that it searches, groups, ranks, sets or follows, else the key; `parent`
+    is the table whose row a list belongs to."""
 
     kind: Kind
     name: str

@@ -1,4 +1,5 @@
-"""Words for the tables of a relational schema: what a row is called, which column names it, which values are allowed."""
+"""Words for the tables of a relational schema: what a row is called, which column names it, which values are
+allowed."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""The stand-in's task writer for databases with tools of sql_shapes: moves on the rows of the view, phrased as goals, with their
-plan. Tools of any other origin go to task_writer_tools."""
+"""The stand-in's task writer for databases with tools of sql_shapes: moves on the rows of the view, phrased as goals,
+with their plan. Tools of any other origin go to task_writer_tools."""
 
 from __future__ import annotations
 
@@ -188,7 +188,8 @@ class SqlTaskWriter:
         return self.rng.choice(rows) if rows else None
 
     def _find(self, table: str, draft: Draft) -> tuple[Any, str] | None:
-        """(argument, phrase) for one row: by an identifier that the user knows, by an earlier lookup, or by a new search."""
+        """(argument, phrase) for one row: by an identifier that the user knows, by an earlier lookup, or by a new
+        search."""
         noun = words(row_name(table))
         key = next((s.key for s in shapes(self.schema).values() if s.table.name == table), None)
         if key is None:

@@ -1,7 +1,8 @@
-"""The stand-in's task writer for tools of any origin: it knows their specs and, if the domain has data, some rows of it.
+"""The stand-in's task writer for tools of any origin: it knows their specs and, if the domain has data, some rows of
+it.
 
-Each move adds one call. Its arguments come from what an earlier task told the user (in a follow-up), from the result of an earlier
-call of the task, from one row of the view, or are invented; the phrase of its subgoal mentions every value.
+Each move adds one call. Its arguments come from what an earlier task told the user (in a follow-up), from the result of
+an earlier call of the task, from one row of the view, or are invented; the phrase of its subgoal mentions every value.
 
     plan      find_user_id_by_email(email=ann@x.org), get_order(user_id=${0})
     subgoals  "look for the user id by email for email ann@x.org",
@@ -87,8 +88,8 @@ class ToolTaskWriter:
         return None
 
     def _tool(self, draft: Draft) -> ToolSpec:
-        """A random tool, often one that can use an earlier result or, first in a follow-up, a learnt fact. Changes are half as
-        likely as reads, and so are searches in actual data, which find nothing or too much."""
+        """A random tool, often one that can use an earlier result or, first in a follow-up, a learnt fact. Changes are
+        half as likely as reads, and so are searches in actual data, which find nothing or too much."""
         usable = {snake(name) for _, name in draft.available}
         if self.facts and not draft.follows:
             usable = set(self.facts)
@@ -98,10 +99,11 @@ class ToolTaskWriter:
         return self.rng.choices(tools, [1 if is_rare else 2 for is_rare in rare])[0]
 
     def _candidates(self, tool: ToolSpec, draft: Draft) -> Sequence[ViewRow | None]:
-        """The rows in random order, first those with the required fields and, among them, the row of the last call. [None] if
-        the domain has no rows.
+        """The rows in random order, first those with the required fields and, among them, the row of the last call.
+        [None] if the domain has no rows.
 
-        A tool named after a state gets only rows in that state: cancel_pending_order -> orders whose status is "pending".
+        A tool named after a state gets only rows in that state: cancel_pending_order -> orders whose status is
+        "pending".
         """
         if not self.rows:
             return [None]
@@ -116,8 +118,8 @@ class ToolTaskWriter:
         return sorted(self.rng.sample(fitting, len(fitting)), key=rank)
 
     def _arguments(self, tool: ToolSpec, row: ViewRow | None, draft: Draft) -> list[Argument] | None:
-        """Arguments for all required parameters and some optional ones; None if one is missing. A change takes the values it
-        sets from another row of the table, so that it changes something."""
+        """Arguments for all required parameters and some optional ones; None if one is missing. A change takes the
+        values it sets from another row of the table, so that it changes something."""
         required = tool.parameters.get("required") or []
         own = [best_object(row, {snake(name) for name in required}), row] if row else []
         other = self._other_row(row)
@@ -178,7 +180,8 @@ class ToolTaskWriter:
         return self.rng.choice(options) if options and self.rng.random() < 0.85 else None
 
     def _from_rows(self, parameter: Parameter, sources: Sequence[ViewRow], draft: Draft) -> Argument | None:
-        """A value from the first row that has one. A list must be as long as that of the row which the call is about."""
+        """A value from the first row that has one. A list must be as long as that of the row which the call is
+        about."""
         if "enum" in parameter.schema:
             return None
         for source in sources:
@@ -223,8 +226,8 @@ class ToolTaskWriter:
         return _phrase(tool, arguments, tell)
 
     def _tell(self, tool: ToolSpec, arguments: list[Argument], row: ViewRow | None, draft: Draft) -> list[str]:
-        """Result fields to tell the user: up to two of a read, the identifier of a new record, none of other changes. Fields
-        that are known by then, or that another call about the same record returns, are left out."""
+        """Result fields to tell the user: up to two of a read, the identifier of a new record, none of other changes.
+        Fields that are known by then, or that another call about the same record returns, are left out."""
         if returns_many(tool) and not arguments:
             return []
         known = HIDDEN | {snake(argument.name) for argument in arguments} | self._returned_before(arguments, draft)
@@ -241,8 +244,8 @@ class ToolTaskWriter:
         return self.rng.sample(names, min(len(names), self.rng.randint(1, 2)))
 
     def _returned_before(self, arguments: list[Argument], draft: Draft) -> set[str]:
-        """Fields that earlier calls return about what may be the same record: calls that share an argument, or where one has a
-        placeholder for an argument that both have."""
+        """Fields that earlier calls return about what may be the same record: calls that share an argument, or where
+        one has a placeholder for an argument that both have."""
         mine = {(snake(argument.name), str(argument.value)) for argument in arguments}
         returned: set[str] = set()
         for call in draft.plan:
@@ -258,7 +261,7 @@ def _phrase(tool: ToolSpec, arguments: list[Argument], tell: list[str]) -> str:
 
     - a change: cancel_booking(booking_id=B-77) -> "cancel the booking with booking id B-77"
     - a read, telling "price": get_flight(flight_id=5) -> "find out the price from the flight for flight id 5"
-    - another read, telling "price": convert_currency(amount=3) -> "work out the currency for amount 3 and see the price"
+    - another read, telling "price": search_flights(city=Graz) -> "look for the flights for city Graz and see the price"
     """
     action, what = spoken_deed(tool.name)
     details = join([argument.phrase for argument in arguments]) if arguments else ""

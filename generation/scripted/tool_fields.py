@@ -46,8 +46,8 @@ def returned_kind(tool: ToolSpec) -> str:
 
 
 def scalar_fields(returns: Any, root: Schema, nested: bool) -> dict[str, str]:
-    """Field -> type of the scalar fields of a returned object, or of the objects of a returned list. With `nested`, an object
-    without any yields those of its first part that has some. `root` is the complete schema."""
+    """Field -> type of the scalar fields of a returned object, or of the objects of a returned list. With `nested`, an
+    object without any yields those of its first part that has some. `root` is the complete schema."""
     row = resolved(returns, root)
     row = resolved(row.get("items"), root) if kind(row) == "array" else row
     properties = {name: part for name, part in (row.get("properties") or {}).items() if isinstance(part, dict)}

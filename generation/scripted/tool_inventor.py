@@ -1,7 +1,7 @@
 """The stand-in's tool maker for domains without a database: questions, the tools they need, and tools still missing.
 
-It invents the usual tools around a domain's entities and, now and then, what a weak model would: repeated, renamed and trivial
-tools, and prose around the JSON.
+It invents the usual tools around a domain's entities and, now and then, what a weak model would: repeated, renamed and
+trivial tools, and prose around the JSON.
 """
 
 from __future__ import annotations

@@ -13,7 +13,8 @@ _ORDER = ("search", "list", "update", "get", "create", "total", "top", "count", 
 
 
 def answer(context: SqlToolsContext, rng: Random) -> str:
-    """At most `max_tools` tools: first one of each kind, for connected tables before isolated ones, then a second of each."""
+    """At most `max_tools` tools: first one of each kind, for connected tables before isolated ones, then a second of
+    each."""
     remaining: dict[str, list[Shape]] = {kind: [] for kind in _ORDER}
     for shape in shapes(context.schema).values():
         remaining[shape.kind].append(shape)

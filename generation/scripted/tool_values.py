@@ -48,7 +48,8 @@ def _objects(value: Any) -> Iterator[dict[str, Any]]:
 
 
 def from_row(row: ViewRow, name: str, schema: Schema, rng: Random) -> Any:
-    """A value from the row for a parameter of this name, the least nested one that fits its schema; None if it has none.
+    """A value from the row for a parameter of this name, the least nested one that fits its schema; None if it has
+    none.
 
     {"id": 7, "items": [{"item_id": "a"}]} of the table orders gives 7 for order_id, ["a"] for item_ids.
     """
@@ -62,8 +63,9 @@ def from_row(row: ViewRow, name: str, schema: Schema, rng: Random) -> Any:
 
 
 def _named(value: Any, name: str, kind: str, depth: int) -> Iterator[tuple[int, Any]]:
-    """(depth, value) of everything in a row that goes by this name: a field of that name; the id of a record of that kind; the
-    members of a list, or the keys of an object, of that name; for a plural name, that field of every object in a list."""
+    """(depth, value) of everything in a row that goes by this name: a field of that name; the id of a record of that
+    kind; the members of a list, or the keys of an object, of that name; for a plural name, that field of every object
+    in a list."""
     if isinstance(value, list):
         member = singular(name)
         if member != name and all(isinstance(part, dict) and member in part for part in value):
@@ -83,7 +85,8 @@ def _named(value: Any, name: str, kind: str, depth: int) -> Iterator[tuple[int, 
 
 
 def invent(name: str, declared: Schema, rng: Random, position: int = 0) -> Any:
-    """A plausible value that the schema allows, or None. `position` is the parameter's: of two dates the second is later."""
+    """A plausible value that the schema allows, or None. `position` is the parameter's: of two dates the second is
+    later."""
     schema = resolved(declared, declared)
     listed = [schema["const"]] if "const" in schema else schema.get("enum") or schema.get("examples")
     options = [value for value in listed or () if value is not None] if isinstance(listed, list) else []

@@ -5,7 +5,7 @@ from __future__ import annotations
 from generation.specs.naming import Deed, deed
 from generation.specs.spelling import snake
 
-_SAID: dict[Deed, tuple[str, str]] = {
+_PHRASES: dict[Deed, tuple[str, str]] = {
     "search": ("look for the", "matching entries"),
     "list": ("see the", "details"),
     "rank": ("see the", "details"),
@@ -13,7 +13,7 @@ _SAID: dict[Deed, tuple[str, str]] = {
     "work out": ("work out the", "result"),
     "check": ("check the", "state"),
 }
-"""(what is done, to what if the name does not say)."""
+"""(the action, its object if the name does not give one)."""
 
 
 def destroys(tool: str) -> bool:
@@ -22,10 +22,10 @@ def destroys(tool: str) -> bool:
 
 
 def spoken_deed(tool: str) -> tuple[str, str]:
-    """(what is done, to what), without the tool's name: get_order_details -> ("see the", "order details")."""
+    """(the action, its object), without the tool's name: get_order_details -> ("see the", "order details")."""
     first, _, rest = snake(tool).partition("_")
     what, kind = rest.replace("_", " "), deed(tool)
     if kind is None:
         return "get the", f"{first} {what}".strip()
-    said, usual = _SAID.get(kind, (f"{first} a new" if kind in ("create", "make") else f"{first} the", "entry"))
-    return said, what or usual
+    action, usual = _PHRASES.get(kind, (f"{first} a new" if kind in ("create", "make") else f"{first} the", "entry"))
+    return action, what or usual
