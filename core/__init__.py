@@ -1,0 +1,1 @@
+"""What the three stages share: data, settings, runs, files, processes, servers."""

@@ -1,4 +1,4 @@
-"""The console that a stage prints to, and its bars."""
+"""The console that a stage prints to, and its progress bars."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ LOG_WIDTH = 132
 
 
 def stage_console() -> Console:
-    """As wide as the terminal; a pipe or a log file, which has no width, gets one that fits the tables."""
+    """Return a console as wide as the terminal; a pipe or log file has no width and gets LOG_WIDTH, which fits the tables."""
     console = Console()
     return console if console.is_terminal else Console(width=LOG_WIDTH)
 
 
 class Bars:
-    """A bar for each part of long work, with `columns` of its own beside the count; use as a context manager."""
+    """Progress bars for the parts of long work, with extra `columns` after the count; use as a context manager."""
 
     def __init__(self, console: Console, *columns: ProgressColumn) -> None:
         self.console = console

@@ -1,4 +1,4 @@
-"""What one dataset line holds: the dialogue, its tasks with their proofs, the verdict on it and where it came from.
+"""One line of a data set: the dialogue, its tasks with their proofs, the verdict and the provenance.
 
 Fields whose keys differ from line to line (tools, arguments, diffs, provenance) are JSON strings on disk, so that
 `datasets.load_dataset("json")` reads any file of dialogues without merging schemas.
@@ -23,6 +23,7 @@ from core.messages import (
     UserMessage,
     check_transcript,
 )
+from core.provenance import Provenance
 
 
 def _parse(value: Any) -> Any:
@@ -48,44 +49,45 @@ Difficulty = Literal["easy", "medium", "hard"]
 
 
 class PlannedCall(Frozen):
-    """One call of a task's solution. A string argument "${i.field}" stands for that field of the result of call i of the same
-    task, "${i}" for the whole result where it is a single value. `subgoal` indexes Task.subgoals; `tell` names result fields
-    whose values the user must be told."""
+    """One call of a task's solution.
+
+    A string argument "${i.field}" stands for that field in the result of call i of the same task; "${i}" stands for the
+    complete result if it is a single value.
+    """
 
     tool: str
     arguments: JsonObject
-    subgoal: int = 0
-    tell: tuple[str, ...] = ()
+    subgoal: int = Field(default=0, description="index into Task.subgoals")
+    tell: tuple[str, ...] = Field(default=(), description="result fields whose values must be reported to the user")
 
 
 _PLACEHOLDER = re.compile(r"^\$\{(\d+)(?:\.([^}]+))?\}$")
 
 
 def resolve_arguments(arguments: dict[str, Any], results: Mapping[int, Any]) -> dict[str, Any]:
-    """Fill the placeholders of a planned call from the results so far (plan index -> result value).
+    """Fill the placeholders of a planned call from earlier results (plan index -> result value).
 
-    A result that is a list counts as its only row. Raises LookupError where the call, its row or the field is missing, and
-    where a list has several rows, since then the placeholder is ambiguous.
+    A result list with one row counts as that row. Raises LookupError if the call, the row or the field is missing, or if a
+    list has several rows, which makes the placeholder ambiguous.
     """
     return {name: _resolve(value, results) for name, value in arguments.items()}
 
 
 def placeholder(value: Any) -> tuple[int, str | None] | None:
-    """(call, field) of a planned argument that stands for an earlier result, the field None where it stands for the whole; None
-    for any other argument."""
-    found = _PLACEHOLDER.match(value) if isinstance(value, str) else None
-    return (int(found[1]), found[2]) if found else None
+    """Return (call, field) of an argument that is a placeholder, None for other arguments; `field` is None in "${i}"."""
+    match = _PLACEHOLDER.match(value) if isinstance(value, str) else None
+    return (int(match[1]), match[2]) if match else None
 
 
 def _resolve(value: Any, results: Mapping[int, Any]) -> Any:
-    found = placeholder(value)
-    if not found:
+    reference = placeholder(value)
+    if not reference:
         return value
-    call, field = found
+    call, field = reference
     result = results[call]
     if field is None:
         if isinstance(result, dict | list):
-            raise LookupError(f"{value}: the result of call {call} is no single value; name one of its fields")
+            raise LookupError(f"{value}: the result of call {call} is not a single value; name one of its fields")
         return result
     if isinstance(result, list):
         if len(result) != 1:
@@ -97,7 +99,7 @@ def _resolve(value: Any, results: Mapping[int, Any]) -> Any:
 
 
 class Rubric(Frozen):
-    """What a judge holds the dialogue against (Stage 3, task generation)."""
+    """What a judge checks the dialogue against (Stage 3, task generation)."""
 
     criteria: tuple[str, ...]
     tool_pattern: tuple[str, ...] = ()
@@ -105,26 +107,22 @@ class Rubric(Frozen):
 
 
 class Task(Frozen):
-    """A latent goal. `goal` is declarative and self-contained; `subgoals` are its parts in the order the user cares about.
-
-    `plan` is the intended solution with placeholders. Where an executable environment proved the task, `gold_calls` are
-    the plan's calls with real arguments, `told_values` what the user must learn, `mutates` whether they change state.
-    """
+    """A latent goal of the user. `gold_calls`, `told_values` and `mutates` are set if an executable environment proved it."""
 
     task_id: str
-    goal: str
-    subgoals: tuple[str, ...]
+    goal: str = Field(description="declarative and self-contained")
+    subgoals: tuple[str, ...] = Field(description="the parts of the goal, in the order in which the user wants them")
     difficulty: Difficulty
     rubric: Rubric
-    plan: tuple[PlannedCall, ...] = ()
-    gold_calls: tuple[PlannedCall, ...] = ()
-    told_values: tuple[str, ...] = ()
-    mutates: bool = False
-    follows_from: str | None = Field(default=None, description="the task_id whose outcome this one extends, if any")
+    plan: tuple[PlannedCall, ...] = Field(default=(), description="the intended solution, with placeholders")
+    gold_calls: tuple[PlannedCall, ...] = Field(default=(), description="the plan's calls with concrete arguments")
+    told_values: tuple[str, ...] = Field(default=(), description="values that the user must learn")
+    mutates: bool = Field(default=False, description="whether the gold calls change the environment's state")
+    follows_from: str | None = Field(default=None, description="task_id of the task whose outcome this one extends")
 
 
 class Check(Frozen):
-    """One decidable statement about a dialogue, and whether it held."""
+    """One decidable statement about a dialogue, and whether it is true."""
 
     name: str
     passed: bool
@@ -133,11 +131,11 @@ class Check(Frozen):
 
 RubricClass = Literal["Critical", "Structural", "NonCritical", "InvalidRubric"]
 Blame = Literal["user", "agent", "tool", "judge", "task"]
-"""Who made a dialogue fail; "task" where the task itself could not be written or solved."""
+"""Who caused a dialogue to fail; "task" if the task could not be written or solved."""
 
 
 class Bullet(Frozen):
-    """One statement of a rubric as the judge classed it (Stage 3, validation). Only a Critical one blocks."""
+    """One statement of a rubric as classified by the judge (Stage 3, validation); only a Critical one blocks acceptance."""
 
     bullet: str
     rubric_class: RubricClass
@@ -145,7 +143,7 @@ class Bullet(Frozen):
 
 
 class Judgment(Frozen):
-    """What an LRM judge said of one task. With several votes it is one of the majority's; `votes` holds all of them."""
+    """An LRM judge's judgment of one task. With several votes it is a judgment of the majority; `votes` lists all votes."""
 
     judgment: Literal["valid", "invalid"]
     reasoning: str
@@ -155,8 +153,10 @@ class Judgment(Frozen):
 
 
 class Verdict(Frozen):
-    """`accepted` follows from the checks where the environment can execute, else from the judge. `reasons` name what failed,
-    `blame` who."""
+    """Whether a dialogue is accepted: decided by `checks` in an executable environment, otherwise by the judge.
+
+    `reasons` name what failed, `blame` names who caused it.
+    """
 
     accepted: bool
     reasons: tuple[str, ...] = ()
@@ -166,7 +166,7 @@ class Verdict(Frozen):
 
 
 class StateProof(Frozen):
-    """How the environment's state moved: SHA-256 of the changes at the start and the end, and the changes in words."""
+    """How the environment's state changed: SHA-256 of the changes before and after the dialogue, and readable changes."""
 
     initial_hash: str
     final_hash: str
@@ -174,7 +174,7 @@ class StateProof(Frozen):
 
 
 class RoleUsage(Frozen):
-    """What one role cost; `cached_tokens` are those of the prompts that the server had in its prefix cache."""
+    """Cost of one role; `cached_tokens` are the prompt tokens that the server found in its prefix cache."""
 
     requests: int = 0
     prompt_tokens: int = 0
@@ -189,9 +189,11 @@ JsonRoles = Annotated[dict[str, RoleUsage], BeforeValidator(_parse), PlainSerial
 
 
 class Usage(Frozen):
-    """Tokens and requests of all roles together, and `roles` of each. Times are not here: equal runs give equal bytes. `flaws`
-    counts what was wrong with answers, as "role/kind" -> count; kinds are truncated, empty, malformed, repaired, unclosed,
-    contradiction, and injected_<kind> (also of "environment") where faults were asked for."""
+    """Tokens and requests of all roles together, and per role in `roles`. Times are left out: equal runs give equal bytes.
+
+    `flaws` counts defective answers as "role/kind" -> count. Kinds: truncated, empty, malformed, repaired, unclosed,
+    contradiction, and injected_<kind> for requested faults (with role "environment" for faults of tools).
+    """
 
     requests: int = 0
     prompt_tokens: int = 0
@@ -201,29 +203,28 @@ class Usage(Frozen):
 
 
 class Dialogue(Frozen):
-    """One line of dialogues.jsonl, finished or in the making: every stage fills in what is missing.
-
-    `messages` begin with the system message; the first `given` of them came from elsewhere and are neither replayed nor
-    judged. `task_starts[i]` is the index of the message with which task i began; tasks beyond it have not been played.
-    `stop` is "complete", "open" (in the middle of its last task), or says who could not go on, and why.
-    """
+    """One line of dialogues.jsonl, finished or unfinished: every stage fills in what is missing."""
 
     dialogue_id: str
     pipeline: str
     domain: str
     tools: JsonTools
-    messages: tuple[Message, ...] = ()
+    messages: tuple[Message, ...] = Field(default=(), description="starts with the system message")
     tasks: tuple[Task, ...] = ()
-    task_starts: tuple[int, ...] = ()
-    given: int = 0
-    stop: str = "complete"
+    task_starts: tuple[int, ...] = Field(
+        default=(), description="index of each task's first message; later tasks have not been rolled out"
+    )
+    given: int = Field(default=0, description="number of leading messages that were imported: not replayed, not judged")
+    stop: str = Field(
+        default="complete", description='"complete", "open" (within its last task), or who stopped the dialogue and why'
+    )
     verdict: Verdict | None = None
     state: StateProof | None = None
     usage: Usage = Usage()
-    provenance: JsonObject = Field(default_factory=dict)
+    provenance: Provenance = Provenance()
 
     def check(self) -> None:
-        """Raise ContractError if the transcript or the task index is unlawful."""
+        """Raise ContractError if the transcript or the task index is invalid."""
         check_transcript(self.messages, self.tools)
         starts = list(self.task_starts)
         if len(starts) != len(self.tasks) or starts != sorted(set(starts)):
@@ -233,7 +234,7 @@ class Dialogue(Frozen):
 
     @property
     def turns(self) -> int:
-        """Appendix B: user utterances, assistant responses, tool invocations and outputs; the system message is none."""
+        """Turns as in Appendix B: user messages, assistant messages and tool results; the system message does not count."""
         return sum(1 for message in self.messages if message.role != "system")
 
     @property
@@ -241,8 +242,8 @@ class Dialogue(Frozen):
         return sum(1 for message in self.messages if isinstance(message, UserMessage))
 
     def steps(self) -> tuple[int, ...]:
-        """Appendix B: for each user message, how many rounds of tool use the assistant took; 0 for a greeting, a "yes" or a
-        goodbye, which is no request."""
+        """Steps as in Appendix B: for each user message, the assistant's rounds of tool calls in response; 0 for a greeting,
+        a "yes" or a goodbye, which request nothing."""
         counts: list[int] = []
         for message in self.messages:
             if isinstance(message, UserMessage):
@@ -252,20 +253,20 @@ class Dialogue(Frozen):
         return tuple(counts)
 
     def part(self, number: int) -> tuple[Message, ...]:
-        """The messages of task `number`."""
+        """Return the messages of task `number`."""
         ends = [*self.task_starts[1:], len(self.messages)]
         return self.messages[self.task_starts[number] : ends[number]]
 
 
 def calls(messages: Sequence[Message]) -> list[tuple[str, dict[str, Any], str]]:
-    """Every tool call in order as (name, arguments, result text). One whose arguments are no JSON object never reached a tool
-    and is left out."""
+    """Return every tool call in order as (name, arguments, result text). A call whose arguments are not a JSON object never
+    reached a tool and is left out."""
     results = {m.tool_call_id: m.content for m in messages if isinstance(m, ToolMessage)}
-    found = []
+    tool_calls = []
     for message in messages:
         for call in message.tool_calls or () if isinstance(message, AssistantMessage) else ():
             try:
-                found.append((call.name, call.parsed(), results.get(call.id, "")))
+                tool_calls.append((call.name, call.parsed(), results.get(call.id, "")))
             except ContractError:
                 continue
-    return found
+    return tool_calls

@@ -1,6 +1,6 @@
-"""OpenAI chat format, validated: tool specs, tool calls and the four kinds of message.
+"""The OpenAI chat format, validated: tool specs, tool calls and the four kinds of message.
 
-`model_dump(exclude_none=True)` of each class is its wire form, so one definition serves disk, HTTP and chat templates.
+`model_dump(exclude_none=True)` of each class is its wire format: one definition serves disk, HTTP and chat templates.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from core.schemas import schema_error, schema_problem
 
 
 class ContractError(ValueError):
-    """A transcript breaks the message contract; the message says where and how, `kind` which rule, for counting."""
+    """A transcript breaks the message contract. The message gives place and problem; `kind` is the broken rule, for counts."""
 
     def __init__(self, message: str, kind: str = "other") -> None:
         super().__init__(message)
@@ -23,13 +23,13 @@ class ContractError(ValueError):
 
 
 class Frozen(BaseModel):
-    """Base of all data of the project: immutable, and an unknown field is an error."""
+    """Base of the project's data models: immutable; unknown fields are errors."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class ToolSpec(Frozen):
-    """One function the agent may call. `parameters` and `returns` are JSON Schemas; `returns` is None until predicted."""
+    """A function the agent may call. `parameters` and `returns` are JSON Schemas; `returns` is None until predicted."""
 
     name: str = Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,63}$")
     description: str
@@ -44,12 +44,12 @@ class ToolSpec(Frozen):
         return schema
 
     def openai(self) -> dict[str, Any]:
-        """The function spec as chat templates and OpenAI-compatible servers take it."""
+        """Return the function spec in the form that chat templates and OpenAI-compatible servers expect."""
         function = {"name": self.name, "description": self.description, "parameters": self.parameters}
         return {"type": "function", "function": function}
 
     def argument_error(self, arguments: Any) -> str | None:
-        """Why `arguments` do not fit the parameter schema, or None if they do."""
+        """Return why `arguments` do not fit the parameter schema, or None if they fit."""
         return schema_error(arguments, self.parameters)
 
 
@@ -59,7 +59,7 @@ class FunctionCall(Frozen):
 
 
 class ToolCall(Frozen):
-    """One call as the wire has it; `id` is unique within a dialogue."""
+    """A tool call in wire format; `id` is unique within a dialogue."""
 
     id: str
     type: Literal["function"] = "function"
@@ -74,10 +74,10 @@ class ToolCall(Frozen):
         return self.function.name
 
     def parsed(self) -> dict[str, Any]:
-        """The arguments as an object. Raises ContractError if they are not one."""
+        """Parse the arguments. Raises ContractError if they are not a JSON object."""
         try:
             arguments = json.loads(self.function.arguments)
-        except (ValueError, RecursionError) as error:  # beside bad JSON: numbers or nesting beyond Python's limits
+        except (ValueError, RecursionError) as error:  # also numbers or nesting beyond Python's limits
             raise ContractError(
                 f"arguments of {self.name} are not JSON ({error}): {self.function.arguments!r}", "arguments no JSON"
             ) from None
@@ -99,7 +99,7 @@ class UserMessage(Frozen):
 
 
 class AssistantMessage(Frozen):
-    """`content` is what the user reads; `reasoning_content` is the thinking before it, never shown to the user."""
+    """`content` is shown to the user; `reasoning_content`, the thinking before it, never is."""
 
     role: Literal["assistant"] = "assistant"
     content: str = ""
@@ -117,8 +117,9 @@ Message = Annotated[SystemMessage | UserMessage | AssistantMessage | ToolMessage
 
 
 def check_transcript(messages: Sequence[Message], tools: Sequence[ToolSpec]) -> None:
-    """Raise ContractError unless roles alternate lawfully, every tool call is answered exactly once and in place, every
-    called tool is declared, its arguments fit its schema, and the dialogue ends with an assistant's answer or a user."""
+    """Check the message contract. Raises ContractError unless roles alternate as in _MAY_FOLLOW, every tool call names a
+    declared tool, fits its schema, has a unique id and is answered exactly once before the next message, and the dialogue
+    ends with an assistant's answer or a user message."""
     declared = {tool.name: tool for tool in tools}
     pending: list[str] = []
     seen: set[str] = set()

@@ -1,10 +1,10 @@
-"""Start commands that never outlive us, and quote the end of their logs.
+"""Start commands that never outlive this process, and quote the end of their logs.
 
     python -m core.processes PARENT_PID GRACE_SECONDS COMMAND …
 
-A context manager alone cannot stop a process whose owner is killed with SIGKILL. This module, run as a small supervisor
-process, can: it watches its parent, and when the parent dies, on SIGTERM, or when the command ends, it stops the
-command's whole process group: SIGTERM first, SIGKILL after the grace period.
+A context manager cannot stop a process whose owner is killed with SIGKILL. This module, run as a small supervisor process,
+can: when its parent dies, on SIGTERM, or when the command ends, it stops the command's entire process group: SIGTERM first,
+SIGKILL after the grace period.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ POLL_S = 0.2
 def start_supervised(
     command: Sequence[str | Path], output: IO[bytes], grace_s: float, environment: Mapping[str, str] | None = None
 ) -> subprocess.Popen[bytes]:
-    """Start `command` under a supervisor, with `environment` added to ours; stdout and stderr go to `output`.
+    """Start `command` under a supervisor, with `environment` added to this process's; stdout and stderr go to `output`.
 
-    It runs in its own session, so Ctrl-C reaches only us, and it stops when we die. `terminate` stops it after at most
-    `grace_s` seconds.
+    It runs in its own session, so Ctrl-C reaches only this process, and it stops when this process dies. `terminate` stops
+    it within `grace_s` seconds.
     """
     return subprocess.Popen(
         [sys.executable, "-m", "core.processes", str(os.getpid()), str(grace_s), *command],
@@ -41,12 +41,12 @@ def start_supervised(
 
 
 def log_tail(log: Path, lines: int) -> str:
-    """The last `lines` lines of a log."""
+    """Return the last `lines` lines of a log."""
     return "\n".join(log.read_text(errors="replace").splitlines()[-lines:])
 
 
 def supervise(parent: int, grace_s: float, command: Sequence[str]) -> int:
-    """Run `command` to its end, or until `parent` is gone or a SIGTERM comes. Returns its exit code, or 128 + signal."""
+    """Run `command` until it ends, `parent` dies or SIGTERM arrives. Returns its exit code, or 128 + signal."""
     stopping = False
 
     def stop(signum: int, frame: object) -> None:
@@ -54,7 +54,7 @@ def supervise(parent: int, grace_s: float, command: Sequence[str]) -> int:
         stopping = True
 
     signal.signal(signal.SIGTERM, stop)
-    # The owner decides: Ctrl-C reaches it, and it tells us.
+    # Ctrl-C reaches the owner, which then terminates this supervisor.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     child = subprocess.Popen(command, stdin=subprocess.DEVNULL, process_group=0)
     while child.poll() is None and not stopping and os.getppid() == parent:
@@ -65,7 +65,7 @@ def supervise(parent: int, grace_s: float, command: Sequence[str]) -> int:
 
 
 def _end_group(child: subprocess.Popen[bytes], grace_s: float) -> None:
-    """SIGTERM to the group, SIGKILL to what is left of it after `grace_s` seconds; no matter whether its leader lives."""
+    """Send SIGTERM to the group, and SIGKILL to its remaining members after `grace_s` seconds, even if its leader is dead."""
     deadline = time.monotonic() + grace_s
     _signal_group(child, signal.SIGTERM)
     _wait(lambda: not _signal_group(child, 0), deadline, child)
@@ -74,12 +74,12 @@ def _end_group(child: subprocess.Popen[bytes], grace_s: float) -> None:
 
 def _wait(done: Callable[[], bool], deadline: float, child: subprocess.Popen[bytes]) -> None:
     while not done() and time.monotonic() < deadline:
-        child.poll()  # reaps the leader, which would else count as a member of its group
+        child.poll()  # reaps the leader, which would otherwise count as a member of its group
         time.sleep(POLL_S / 4)
 
 
 def _signal_group(child: subprocess.Popen[bytes], signum: int) -> bool:
-    """Whether the group still has a member to receive the signal (0 only asks)."""
+    """Signal the group; returns whether it still has a member (signal 0 only checks)."""
     with contextlib.suppress(ProcessLookupError):
         os.killpg(child.pid, signum)
         return True

@@ -1,25 +1,26 @@
-"""How a model's tokens are drawn."""
+"""Sampling parameters of a model."""
 
 from __future__ import annotations
 
 from typing import Any
 
+from pydantic import Field
+
 from core.settings import Settings
 
 
 class Sampling(Settings):
-    """Sampling parameters as vLLM takes them; `max_tokens` bounds one answer, reasoning included. `top_k` is no parameter of
-    OpenAI's, and hosted servers refuse it: 0 leaves it to the server."""
+    """Sampling parameters as vLLM accepts them."""
 
     temperature: float = 0.6
     top_p: float = 0.95
-    top_k: int = 20
-    max_tokens: int = 4096
+    top_k: int = Field(default=20, description="not an OpenAI parameter, hosted servers refuse it; 0: do not send it")
+    max_tokens: int = Field(default=4096, description="limit of one answer in tokens, reasoning included")
 
     def extra_body(self) -> dict[str, Any]:
-        """What a request holds beyond OpenAI's own parameters."""
+        """Return the request fields that are not OpenAI parameters."""
         return {"top_k": self.top_k} if self.top_k else {}
 
     def body(self) -> dict[str, Any]:
-        """The fields of a request to an OpenAI-compatible server."""
+        """Return the fields of a request to an OpenAI-compatible server."""
         return self.model_dump(exclude={"top_k"}) | self.extra_body()

@@ -1,4 +1,4 @@
-"""JSON Schemas that models write, and values held against them: nothing is fetched, and nothing takes for ever."""
+"""Validation against JSON Schemas that models wrote: nothing is fetched, and no pattern runs without a time limit."""
 
 from __future__ import annotations
 
@@ -15,15 +15,18 @@ from referencing import Registry
 from referencing.exceptions import Unresolvable
 
 PATTERN_S = 0.1
-"""How long one text is held against one pattern; the standard library's engine could take years, and all dialogues with it."""
+"""Time limit in seconds for matching one text; without it, a pathological pattern would block all dialogues."""
 
 _ARITHMETIC = (ArithmeticError, ValueError)
-"""What multipleOf runs into with numbers beyond a float, NaN and Infinity, which Python's JSON has."""
+"""Errors of multipleOf for numbers beyond a float, NaN and Infinity, which Python's JSON accepts."""
 
 
 def schema_error(value: Any, schema: dict[str, Any]) -> str | None:
-    """The most telling violation of a JSON Schema by `value`, or None. A schema that cannot be used is a violation, too: one
-    that refers to nowhere, to another place than itself or to itself without end, or with a pattern that is none or too slow."""
+    """Return the first violation of a JSON Schema by `value`, or None.
+
+    An unusable schema is a violation, too: a reference that is unresolvable, external or endlessly recursive, or a pattern
+    that is invalid or too slow.
+    """
     try:
         validator = _validator(json.dumps(schema, sort_keys=True))
         errors = sorted(validator.iter_errors(value), key=lambda e: list(map(str, e.path)))
@@ -37,8 +40,8 @@ def schema_error(value: Any, schema: dict[str, Any]) -> str | None:
 
 @lru_cache(maxsize=4096)
 def schema_problem(schema: str) -> str | None:
-    """Why a schema, as JSON, is none. Cached: each line of a dataset repeats the tools of its domain, and checking a schema takes
-    milliseconds."""
+    """Return why a text in JSON is not a JSON Schema, or None if it is one. Cached: each line of a data set repeats its
+    domain's tools, and a check takes milliseconds."""
     try:
         Draft202012Validator.check_schema(json.loads(schema))
     except SchemaError as error:
@@ -50,11 +53,11 @@ def schema_problem(schema: str) -> str | None:
 
 @lru_cache(maxsize=4096)
 def _validator(schema: str) -> Any:
-    # Without a registry of one's own, jsonschema fetches what a $ref names, files included.
+    # Without an explicit registry, jsonschema fetches whatever a $ref names, files included.
     return _Validator(json.loads(schema), registry=Registry())
 
 
-def _found(pattern: str, text: str) -> bool:
+def _matches(pattern: str, text: str) -> bool:
     try:
         return regex.search(pattern, text, timeout=PATTERN_S) is not None
     except TimeoutError:
@@ -62,27 +65,27 @@ def _found(pattern: str, text: str) -> bool:
 
 
 def _pattern(validator: Any, pattern: str, value: Any, schema: Any) -> Iterator[ValidationError]:
-    if validator.is_type(value, "string") and not _found(pattern, value):
+    if validator.is_type(value, "string") and not _matches(pattern, value):
         yield ValidationError(f"{value!r} does not match {pattern!r}")
 
 
 def _pattern_properties(validator: Any, patterns: dict[str, Any], value: Any, schema: Any) -> Iterator[ValidationError]:
     for name, part in value.items() if validator.is_type(value, "object") else ():
         for pattern, schema_of_part in patterns.items():
-            if _found(pattern, name):
+            if _matches(pattern, name):
                 yield from validator.descend(part, schema_of_part, path=name, schema_path=pattern)
 
 
 def _additional_properties(validator: Any, allowed: Any, value: Any, schema: Any) -> Iterator[ValidationError]:
     patterns = schema.get("patternProperties", {})
     if patterns and validator.is_type(value, "object"):
-        value = {name: part for name, part in value.items() if not any(_found(p, name) for p in patterns)}
+        value = {name: part for name, part in value.items() if not any(_matches(p, name) for p in patterns)}
         schema = {key: part for key, part in schema.items() if key != "patternProperties"}
     yield from Draft202012Validator.VALIDATORS["additionalProperties"](validator, allowed, value, schema)
 
 
 def _unevaluated_properties(validator: Any, allowed: Any, value: Any, schema: Any) -> Iterator[ValidationError]:
-    """jsonschema's own would hold names against patterns without a limit."""
+    """jsonschema's implementation would match names against patterns without a time limit."""
     raise NotImplementedError("unevaluatedProperties is not supported; additionalProperties is")
 
 

@@ -1,4 +1,4 @@
-"""How every client of ours reads an OpenAI-compatible server: which refusals mean what, how long to wait, how to seed.
+"""What all clients share about OpenAI-compatible servers: the meaning of refusals, waiting times, request seeds.
 
 Standard library only: BFCL's worker imports it in an environment that has none of our dependencies.
 """

@@ -1,4 +1,4 @@
-"""Start, find, probe and stop OpenAI-compatible engines on this machine: vLLM for models, any command for the rest."""
+"""Start, probe and stop OpenAI-compatible servers on this machine: vLLM for models, any command for other servers."""
 
 from __future__ import annotations
 
@@ -29,26 +29,29 @@ TAIL_LINES = 25
 
 
 class EngineSettings(Settings):
-    """How vLLM serves a model. `port` is the first replica's, 0 takes free ones; `device` auto takes CUDA where there is
-    any. Sizes are tokens, memory is GiB (CPU: for the KV cache) or a share of each GPU."""
+    """How vLLM serves a model."""
 
-    device: Literal["auto", "cpu", "cuda"] = "auto"
-    port: int = Field(default=0, ge=0, le=65535)
-    replicas: int = Field(default=1, ge=1)
-    tensor_parallel: int = Field(default=1, ge=1)
-    max_model_len: int = 8192
-    max_num_seqs: int = 64
-    cpu_cache_gib: int = 2
-    gpu_memory_share: float = Field(default=0.9, gt=0, le=1)
-    reasoning_parser: str | None = None
-    tool_call_parser: str | None = None
-    extra_arguments: tuple[str, ...] = ()
-    start_timeout_s: float = 900.0
+    device: Literal["auto", "cpu", "cuda"] = Field(
+        default="auto", description="auto: CUDA if a GPU is visible, else CPU"
+    )
+    port: int = Field(
+        default=0, ge=0, le=65535, description="port of the first replica, the others follow; 0: any free ports"
+    )
+    replicas: int = Field(default=1, ge=1, description="number of servers")
+    tensor_parallel: int = Field(default=1, ge=1, description="GPUs per replica")
+    max_model_len: int = Field(default=8192, description="context length in tokens")
+    max_num_seqs: int = Field(default=64, description="sequences per batch")
+    cpu_cache_gib: int = Field(default=2, description="KV cache on CPU, in GiB")
+    gpu_memory_share: float = Field(default=0.9, gt=0, le=1, description="share of each GPU's memory that vLLM may use")
+    reasoning_parser: str | None = Field(default=None, description="vLLM's parser of reasoning; null: not parsed")
+    tool_call_parser: str | None = Field(default=None, description="vLLM's parser of tool calls; null: not parsed")
+    extra_arguments: tuple[str, ...] = Field(default=(), description="further command-line arguments of vLLM")
+    start_timeout_s: float = Field(default=900.0, description="time limit until the servers answer, in seconds")
 
 
 @dataclass(frozen=True)
 class Server:
-    """A command that, once started, answers OpenAI's HTTP API on 127.0.0.1:`port`; it writes to `log`."""
+    """A command that serves OpenAI's HTTP API on 127.0.0.1:`port` and writes to `log`."""
 
     command: tuple[str, ...]
     port: int
@@ -62,19 +65,19 @@ class Server:
 
 @contextmanager
 def serve(model: str | Path, settings: EngineSettings, logs: Path, name: str = "model") -> Iterator[tuple[str, ...]]:
-    """Serve a checkpoint directory (or hub id) with vLLM as `name`; yields one base URL a replica, each ready.
+    """Serve a checkpoint directory or hub id with vLLM as `name`; yields one base URL per replica once all are ready.
 
-    Raises UserError if the model is missing, a port is taken, or an engine dies or is not ready in time.
+    Raises UserError if the model or GPUs are missing, a port is taken, or a server dies or is not ready in time.
     """
     if isinstance(model, Path) and not (model / "config.json").is_file():
-        raise UserError(f"{model} is no model: expected a directory with config.json")
+        raise UserError(f"{model} is not a model: expected a directory with config.json")
     gpus = _gpus() if settings.device != "cpu" else []
     if settings.device == "cuda" and not gpus:
-        raise UserError("serving on CUDA was asked for, but nvidia-smi lists no GPU; use device=cpu")
+        raise UserError("device=cuda was given, but nvidia-smi lists no GPU; use device=cpu")
     if gpus and (needed := settings.replicas * settings.tensor_parallel) > len(gpus):
         raise UserError(
             f"{settings.replicas} replicas × tensor_parallel {settings.tensor_parallel} need {needed} GPUs, "
-            f"but this machine offers {len(gpus)}"
+            f"but this machine has {len(gpus)}"
         )
     servers = [
         _vllm(model, name, settings, port, gpus[i * settings.tensor_parallel :][: settings.tensor_parallel], logs)
@@ -86,20 +89,20 @@ def serve(model: str | Path, settings: EngineSettings, logs: Path, name: str = "
 
 @contextmanager
 def running(servers: Sequence[Server], what: str, timeout_s: float) -> Iterator[tuple[str, ...]]:
-    """Start all servers at once, wait until each answers, yield their base URLs, and stop them whatever happens.
+    """Start all servers at once, wait until each answers, yield their base URLs, and always stop them afterwards.
 
-    They also stop, within about a second, if this process is killed. Raises UserError with the log's end if one dies
-    or does not answer within `timeout_s` seconds.
+    They also stop, within about a second, if this process is killed. Raises UserError with the end of the log if a server
+    dies or does not answer within `timeout_s` seconds.
     """
     console = Console(stderr=True)
-    began = time.monotonic()
+    started = time.monotonic()
     with ExitStack() as stack:
         engines = [(server, stack.enter_context(_supervised(server))) for server in servers]
         for _, engine in engines:
-            stack.callback(engine.terminate)  # all are told to stop before one is waited for
+            stack.callback(engine.terminate)  # terminate all before waiting for any
         with console.status(f"starting {what}") as line:
             while waiting := [server for server, _ in engines if not _ready(server)]:
-                seconds = time.monotonic() - began
+                seconds = time.monotonic() - started
                 for server, engine in engines:
                     if engine.poll() is not None:
                         raise UserError(f"{what} ended with code {engine.returncode}; {_tail(server.log)}")
@@ -109,7 +112,7 @@ def running(servers: Sequence[Server], what: str, timeout_s: float) -> Iterator[
                 time.sleep(POLL_S)
         urls = tuple(server.base_url for server in servers)
         console.print(
-            f"{what} is ready after {time.monotonic() - began:.0f} s on {', '.join(urls)}",
+            f"{what} is ready after {time.monotonic() - started:.0f} s on {', '.join(urls)}",
             highlight=False,
             soft_wrap=True,
         )
@@ -117,9 +120,9 @@ def running(servers: Sequence[Server], what: str, timeout_s: float) -> Iterator[
 
 
 def probe(base_url: str, timeout_s: float = 5.0, key: str = "") -> tuple[str, ...]:
-    """The names of the models a server offers to whoever has `key`. Raises UserError if no OpenAI-compatible server answers
-    there."""
-    # No proxy stands between us and an engine, whatever the environment says.
+    """Return the names of the models that a server offers with API key `key`. Raises UserError if no OpenAI-compatible
+    server answers."""
+    # Servers are local or named explicitly: ignore the environment's proxies.
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     headers = {"Authorization": f"Bearer {key}"} if key else {}
     request = urllib.request.Request(f"{base_url.rstrip('/')}/models", headers=headers)
@@ -131,28 +134,28 @@ def probe(base_url: str, timeout_s: float = 5.0, key: str = "") -> tuple[str, ..
 
 
 def free_ports(count: int, first: int = 0) -> tuple[int, ...]:
-    """`count` loopback ports that nothing listens on: `first` and those after it, or any where it is 0.
+    """Return `count` free loopback ports: `first` and the ones after it, or any if `first` is 0.
 
-    Raises UserError if an asked one is taken."""
+    Raises UserError if a requested port is taken."""
     with ExitStack() as stack:
         ports = []
         for offset in range(count):
             listener = stack.enter_context(socket.socket())
-            # As servers do: a port whose last connections are still closing is free.
+            # As servers do: a port whose last connections are still closing counts as free.
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            asked = first + offset if first else 0
+            requested = first + offset if first else 0
             try:
-                listener.bind((HOST, asked))
+                listener.bind((HOST, requested))
                 listener.listen()
             except (OSError, OverflowError) as error:
-                raise UserError(f"port {asked} is not free ({error}); name another one, or 0 for any") from None
+                raise UserError(f"port {requested} is not free ({error}); name another one, or 0 for any") from None
             ports.append(listener.getsockname()[1])
         return tuple(ports)
 
 
 @contextmanager
 def _supervised(server: Server) -> Iterator[subprocess.Popen[bytes]]:
-    """The server's process under a supervisor (core.processes)."""
+    """Run the server's process under a supervisor (core.processes)."""
     server.log.parent.mkdir(parents=True, exist_ok=True)
     with server.log.open("wb") as log:
         engine = start_supervised(server.command, log, GRACE_S, server.environment)
@@ -186,7 +189,7 @@ def _vllm(model: str | Path, name: str, settings: EngineSettings, port: int, gpu
         command += ["--gpu-memory-utilization", str(settings.gpu_memory_share)]
         environment["CUDA_VISIBLE_DEVICES"] = ",".join(gpus)
     else:
-        # Chunked prefill and a request's own seed together kill the CPU engine; without it one batch must hold a prompt.
+        # Chunked prefill with per-request seeds crashes the CPU engine; without chunks, one batch must fit a complete prompt.
         command += ["--enforce-eager", "--no-enable-chunked-prefill"]
         command += ["--max-num-batched-tokens", str(max(16384, settings.max_model_len))]
         # A second thread on a busy core makes each step several times slower.
@@ -199,7 +202,7 @@ def _vllm(model: str | Path, name: str, settings: EngineSettings, port: int, gpu
 
 
 def _gpus() -> list[str]:
-    """Ids of the GPUs this process may use, without importing torch."""
+    """Return the ids of the GPUs that this process may use, without importing torch."""
     if (visible := os.environ.get("CUDA_VISIBLE_DEVICES")) is not None:
         return [gpu for gpu in visible.split(",") if gpu.strip()]
     if not shutil.which("nvidia-smi"):

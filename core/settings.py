@@ -1,4 +1,4 @@
-"""Typed settings: an OmegaConf node becomes a frozen pydantic model; a misspelt key fails and names itself."""
+"""Typed settings: an OmegaConf node becomes a frozen pydantic model; a misspelt key is an error that names it."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 
 class UserError(Exception):
-    """A mistake the user can mend. Its message says what was given and what is expected; mains print it and exit with 2."""
+    """A mistake the user can fix. The message gives what was given and what is expected; mains print it and exit with 2."""
 
 
 class Settings(BaseModel):
-    """Base of every settings class. Each one stands beside its consumer; the values stand in conf/."""
+    """Base of every settings class. Each class is defined next to its consumer; the values are in conf/."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -23,7 +23,7 @@ S = TypeVar("S", bound=Settings)
 
 
 def typed(node: DictConfig | dict[str, Any], schema: type[S], where: str = "") -> S:
-    """Turn a config node into `schema`. Raises UserError that names every wrong key with what was given and expected."""
+    """Convert a config node to `schema`. Raises UserError that lists every wrong key with its given and expected value."""
     values = OmegaConf.to_container(node, resolve=True) if isinstance(node, DictConfig) else node
     try:
         return schema.model_validate(values)
@@ -32,7 +32,7 @@ def typed(node: DictConfig | dict[str, Any], schema: type[S], where: str = "") -
 
 
 def closest(name: str, known: list[str]) -> str:
-    """', did you mean X?' where a known name is near, else the list of known names."""
+    """Return "did you mean X?" if a known name is similar, else the list of known names."""
     near = difflib.get_close_matches(name, known, n=1)
     return f"did you mean {near[0]!r}?" if near else f"known: {', '.join(sorted(known))}"
 

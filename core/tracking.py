@@ -1,4 +1,4 @@
-"""One W&B run of a stage: config, metrics, tables, summary. Offline and without a key unless told otherwise."""
+"""One W&B run per stage: config, metrics, tables, summary. By default offline and without a key."""
 
 from __future__ import annotations
 
@@ -12,25 +12,29 @@ from types import TracebackType
 from typing import Any, Literal
 from urllib.parse import urlparse
 
+from pydantic import Field
 from rich.console import Console
 
 from core.settings import Settings, UserError
 
 
 class TrackingSettings(Settings):
-    """`offline` writes under outputs/wandb for a later `wandb sync`, `online` needs a key, `disabled` does nothing."""
+    """Whether and where a run is tracked with W&B."""
 
-    mode: Literal["online", "offline", "disabled"] = "offline"
-    project: str = "user-oriented-dialogues"
-    entity: str | None = None
-    tags: tuple[str, ...] = ()
+    mode: Literal["online", "offline", "disabled"] = Field(
+        default="offline",
+        description="offline: write under outputs/wandb for a later `wandb sync`; online: upload, needs a key; disabled: off",
+    )
+    project: str = Field(default="user-oriented-dialogues", description="W&B project")
+    entity: str | None = Field(default=None, description="W&B user or team; null: the key's default")
+    tags: tuple[str, ...] = Field(default=(), description="tags of the W&B run")
 
 
 class Tracker:
-    """A W&B run, or nothing at all where tracking is disabled (wandb is then not even imported).
+    """A W&B run; without effect if tracking is disabled, when wandb is not even imported.
 
-    `stage` and `run_id` name it, so that a resumed run goes on under the same id; `group` gathers the stages of one
-    pipeline run; everything wandb writes lands in `outputs`/wandb. Raises UserError if online is impossible.
+    `stage` and `run_id` form its id, so a resumed run continues the same W&B run; `group` connects the stages of one
+    pipeline run; wandb writes only under `outputs`/wandb. Raises UserError if online tracking is impossible.
     """
 
     def __init__(
@@ -49,14 +53,14 @@ class Tracker:
         if settings.mode == "online" and not _has_key():
             raise UserError(
                 "tracking.mode=online needs a W&B key: set WANDB_API_KEY or run `wandb login`, "
-                "or take tracking.mode=offline and `wandb sync` later"
+                "or use tracking.mode=offline and `wandb sync` later"
             )
         home = outputs.resolve() / "wandb"
         home.mkdir(parents=True, exist_ok=True)
-        # wandb reads these while it is imported; without them it also writes to the user's home.
+        # wandb reads these on import; without them it also writes to the home directory.
         os.environ.setdefault("WANDB_CACHE_DIR", str(home / "cache"))
         os.environ.setdefault("WANDB_DATA_DIR", str(home / "data"))
-        # Else it advertises another product as soon as an LLM client is imported.
+        # Otherwise it advertises another product when an LLM client is imported.
         os.environ.setdefault("WANDB_DISABLE_WEAVE", "true")
         self._wandb = importlib.import_module("wandb")
         try:
@@ -81,21 +85,21 @@ class Tracker:
         Console(stderr=True).print(f"W&B {settings.mode}: {where}", highlight=False, soft_wrap=True)
 
     def log(self, metrics: Mapping[str, float], step: int | None = None) -> None:
-        """Numbers at a step; steps only rise."""
+        """Log metrics at a step; steps must increase."""
         if self._run:
             self._run.log(dict(metrics), step=step)
 
     def table(self, name: str, rows: Sequence[Mapping[str, Any]]) -> None:
-        """A table with the union of the rows' keys as columns; what is no scalar is shown as JSON."""
+        """Log a table with the union of the rows' keys as columns; values that are not scalars become JSON."""
         if self._run and rows:
             columns = list(dict.fromkeys(key for row in rows for key in row))
             data = [[_cell(row.get(column)) for column in columns] for row in rows]
-            # Mixed columns (a number here, nothing there) are ours to have: no type checks.
+            # Columns may mix numbers and missing values, so type checks are off.
             table = self._wandb.Table(columns=columns, data=data, allow_mixed_types=True)
             self._run.log({name: table})
 
     def summary(self, values: Mapping[str, Any]) -> None:
-        """The run's final figures."""
+        """Set the run's final metrics."""
         if self._run:
             self._run.summary.update(dict(values))
 
@@ -114,7 +118,7 @@ class Tracker:
 
 
 def _has_key() -> bool:
-    """Whether wandb will find credentials, asked here because wandb itself would prompt a terminal for them."""
+    """Return whether wandb will find credentials; wandb itself would prompt for them on a terminal."""
     if os.environ.get("WANDB_API_KEY") or os.environ.get("WANDB_IDENTITY_TOKEN_FILE"):
         return True
     host = urlparse(os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai")).hostname or ""

@@ -1,0 +1,1 @@
+"""Benchmarks, scores and the tables of the paper."""

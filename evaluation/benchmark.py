@@ -1,39 +1,55 @@
-"""What a benchmark is to the suite: something that holds trials against an endpoint and knows its own figures."""
+"""The benchmark interface: runs trials against an endpoint and computes its own metrics."""
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 from evaluation.endpoint import Endpoint
 from evaluation.trials import Progress, TrialRecord
 
 
 @dataclass(frozen=True)
-class Context:
-    """Whom to evaluate and with what help: `simulator` is the endpoint of a simulated user, `generation` the run that made
-    the training data, if it is known, and `held_back` those of its domains that the training kept for validation. `seen` are
-    the generation runs of all models that are evaluated together, `shared` a directory for what a benchmark makes once for
-    all of them."""
+class EvaluationContext:
+    """What a benchmark runs against: one endpoint, `trials` trials per task, and what is known about training data.
+
+    `generation` is the run that generated this model's training data, None if unknown; `validation_domains` are the domains
+    of that run which training kept for validation. `all_generations` are the runs behind all models evaluated together, and
+    `shared` is a directory for files that a benchmark creates once for all of them.
+    """
 
     endpoint: Endpoint
     trials: int
-    simulator: Endpoint
     generation: Path | None = None
-    held_back: frozenset[str] = frozenset()
-    seen: tuple[Path, ...] = ()
+    validation_domains: frozenset[str] = frozenset()
+    all_generations: tuple[Path, ...] = ()
     shared: Path | None = None
 
 
 class Benchmark(Protocol):
-    """A `_target_` of conf/benchmark/: constructed from its YAML, which is checked there and then."""
+    """A `_target_` of conf/benchmark/, constructed from the keys of its YAML.
 
-    def run(self, context: Context, directory: Path, progress: Progress | None = None) -> list[TrialRecord]:
-        """Hold `context.trials` trials of each task, keep them in `directory`, resume what is there, return all records."""
+    The constructor validates its settings and raises UserError. Subclass this protocol to inherit the defaults of `NEUTRAL`
+    and `caveats`.
+    """
+
+    NEUTRAL: ClassVar[tuple[str, ...]] = ()
+    """Dotted names of this benchmark's keys that may change between an interrupted run and the command that finishes it:
+    they decide how long to wait and how often to retry, never what is asked."""
+
+    @abstractmethod
+    def run(self, context: EvaluationContext, directory: Path, progress: Progress | None = None) -> list[TrialRecord]:
+        """Run `context.trials` trials of each task into `directory`, skip those completed there, and return all records."""
         ...
 
-    def figures(self, records: Sequence[TrialRecord]) -> dict[str, float | None]:
-        """The benchmark's own aggregates, shares between 0 and 1; None where nothing was held."""
+    @abstractmethod
+    def metrics(self, records: Sequence[TrialRecord]) -> dict[str, float | None]:
+        """The benchmark's own aggregates as shares between 0 and 1; None if no trial completed."""
         ...
+
+    def caveats(self, records: Sequence[TrialRecord]) -> list[str]:
+        """Notes for the reader, printed next to the scores of `records` (one run's trials, of all its models)."""
+        return []

@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import sys
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from rich.console import Console
 
 from core.journal import write_jsonl
-from core.sampling import Sampling
-from core.serving import Server, free_ports, running
 from core.settings import UserError
-from evaluation.benchmark import Benchmark, Context
-from evaluation.endpoint import Endpoint
-from evaluation.metrics.scores import RECORDS, ModelScores, located, sum_up
+from evaluation.benchmark import Benchmark, EvaluationContext
+from evaluation.metrics.scores import RECORDS, ModelScores, by_benchmark, located, sum_up
 from evaluation.progress import BenchmarkProgress
 from evaluation.targets import LOGS, SHARED, EvaluateSettings, Target, find_generation, served
 from evaluation.trials import TrialRecord
@@ -25,18 +20,13 @@ Benchmarks = Callable[[], dict[str, Benchmark]]
 """Makes the chosen benchmarks, new for each model: a client belongs to the event loop of one run."""
 
 
-@contextmanager
-def user_simulator(settings: EvaluateSettings, logs: Path) -> Iterator[Endpoint]:
-    """τ²'s user: the endpoint that was named, or the scripted customer started here."""
-    if settings.simulator or "tau2" not in settings.benchmarks:
-        # It may be a hosted one.
-        sampling = Sampling(top_k=0)
-        yield Endpoint(base_url=settings.simulator or "", model=settings.simulator_model, sampling=sampling)
-        return
-    (port,) = free_ports(1)
-    command = (sys.executable, "-m", "generation.scripted.customer_server", "--port", str(port))
-    with running([Server(command, port, logs / "customer.log")], "the scripted customer", 60) as urls:
-        yield Endpoint(base_url=urls[0], model=settings.simulator_model)
+NEUTRAL = ("outputs", "tracking", "allow_errors", "concurrency", "api_key_env")
+
+
+def neutral_keys(benchmarks: Mapping[str, Benchmark]) -> tuple[str, ...]:
+    """Config keys that may change to finish an interrupted run: they decide how long to wait and how often to retry, not
+    what is asked."""
+    return (*NEUTRAL, *(f"benchmarks.{name}.{key}" for name, each in benchmarks.items() for key in each.NEUTRAL))
 
 
 def hold(
@@ -44,24 +34,23 @@ def hold(
 ) -> list[TrialRecord]:
     """Every trial of every benchmark with every target; what is in `directory` already is kept. All records, which also stand
     in its records.jsonl."""
-    trained_on = [(find_generation(settings, target.training), target.held_back) for target in targets]
+    trained_on = [(find_generation(settings, target.training), target.validation_domains) for target in targets]
     known = [each for each in trained_on if each[0]]
     seen = tuple(dict.fromkeys(generation for generation, _ in known if generation))
     logs = directory / LOGS
     held: list[TrialRecord] = []
-    with user_simulator(settings, logs) as user:
-        for target, own in zip(targets, trained_on, strict=True):
-            # Where nothing is known of a model's training it is compared on the databases of the first of which it is.
-            generation, held_back = own if own[0] or not known else known[0]
-            with served(target, settings, logs) as endpoint, BenchmarkProgress(console, target.label) as progress:
-                shared = directory / SHARED
-                context = Context(endpoint, settings.trials, user, generation, held_back, seen=seen, shared=shared)
-                records = {
-                    name: benchmark.run(context, directory / target.label / name, progress)
-                    for name, benchmark in benchmarks().items()
-                }
-            held += located(directory, target.label, records)
-            write_jsonl(directory / RECORDS, held)
+    for target, own in zip(targets, trained_on, strict=True):
+        # Where nothing is known of a model's training it is compared on the databases of the first of which it is.
+        generation, validation_domains = own if own[0] or not known else known[0]
+        with served(target, settings, logs) as endpoint, BenchmarkProgress(console, target.label) as progress:
+            shared = directory / SHARED
+            context = EvaluationContext(endpoint, settings.trials, generation, validation_domains, seen, shared)
+            records = {
+                name: benchmark.run(context, directory / target.label / name, progress)
+                for name, benchmark in benchmarks().items()
+            }
+        held += located(directory, target.label, records)
+        write_jsonl(directory / RECORDS, held)
     return held
 
 
@@ -99,3 +88,9 @@ def score(
         )
         for target in targets
     ]
+
+
+def caveats(benchmarks: Mapping[str, Benchmark], records: Sequence[TrialRecord]) -> dict[str, list[str]]:
+    """Each benchmark's notes on its scores, by its name."""
+    groups = by_benchmark(records)
+    return {name: benchmark.caveats(groups.get(name, [])) for name, benchmark in benchmarks.items()}

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, field_validator
 
 from core.runs import Manifest, latest, read_manifest, sha256
 from core.sampling import Sampling
@@ -44,15 +44,16 @@ class EvaluateSettings(Settings):
     concurrency: int = Field(ge=1)
     sampling: Sampling
     subset: Literal["smoke", "full"]
-    domains: tuple[str, ...]
-    dialogue_steps: int
-    heldout_dialogues: int = Field(ge=1)
-    simulator: str | None
-    simulator_model: str
     allow_errors: bool
     benchmarks: dict[str, dict[str, Any]] = Field(min_length=1)
     serving: EngineSettings
     tracking: TrackingSettings
+
+    @field_validator("benchmarks", mode="before")
+    @classmethod
+    def _only_chosen(cls, benchmarks: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+        """A profile also sets keys of benchmarks that are not chosen; without a `_target_` they are dropped."""
+        return {name: keys for name, keys in benchmarks.items() if "_target_" in keys}
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,7 @@ class Target:
         return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
 
     @property
-    def held_back(self) -> frozenset[str]:
+    def validation_domains(self) -> frozenset[str]:
         """The domains that its training kept for validation."""
         return frozenset(self.training.results["data"]["validation_domains"] if self.training else ())
 

@@ -25,9 +25,10 @@ class HarnessError(UserError):
 def run_worker(
     command: Sequence[str | Path], environment: Mapping[str, str], log: Path, tick: Callable[[], None]
 ) -> None:
-    """Runs `command` to its end with `environment` added to ours; appends its output to `log`, calls `tick` twice a second.
+    """Runs `command` with `environment` added to ours until it ends; calls `tick` twice a second.
 
-    The command ends when we do, even on SIGKILL. Raises HarnessError if its exit code is not 0.
+    Its output is appended to `log`. The command ends when we do, even on SIGKILL. Raises HarnessError if its exit code
+    is not 0.
     """
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("ab") as output:

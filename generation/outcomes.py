@@ -1,6 +1,6 @@
-"""How each started dialogue ended: a pipeline's journals, one for each process that makes dialogues, read as one.
+"""How each started dialogue ended: the journals of a pipeline, one per process that generates dialogues, read as one.
 
-Memory holds an entry a dialogue, never its text, so that millions can be resumed and finished.
+Memory holds one entry per dialogue, never its text, so that millions can be resumed and finished.
 """
 
 from __future__ import annotations
@@ -22,16 +22,15 @@ Status = Literal["accepted", "rejected", "failed"]
 class Outcome(Frozen):
     """One line of a journal: how a started dialogue ended.
 
-    "accepted" and "rejected" carry the dialogue; "failed" says what broke and carries what there was of it. It is `lost` where
-    no model answered, which is worth another try, unlike a fault of ours, which would only repeat; `attempt` counts from 1.
-    `seconds` is the dialogue's own wall-clock, `role_seconds` what each role waited for answers, `role_retries` how often its
-    requests were sent again; `session` and `clock` (seconds since that session began) give the run's wall-clock across
-    restarts.
+    "accepted" and "rejected" carry the dialogue; "failed" carries the error and the dialogue as far as it got. `unanswered`
+    means that no model responded, so a retry may succeed; an internal error would only repeat. `attempt` counts from 1.
+    Times are wall-clock seconds: `seconds` of the dialogue, `role_seconds` waited for each role's responses, `clock` since the
+    start of the `session`; sessions and clocks add up to the run's time across restarts. `role_retries` counts re-sent requests.
     """
 
     dialogue_id: str
     status: Status
-    lost: bool = False
+    unanswered: bool = False
     attempt: int = 1
     reasons: tuple[str, ...] = ()
     trace: str = ""
@@ -44,12 +43,12 @@ class Outcome(Frozen):
     clock: float = 0.0
 
 
-class _Outcome(BaseModel):
-    """The part of a line that tells whether the dialogue is to be made again."""
+class _OutcomeHead(BaseModel):
+    """The part of a line that decides whether the dialogue is tried again."""
 
     dialogue_id: str
     status: Status
-    lost: bool = False
+    unanswered: bool = False
     attempt: int = 1
     session: int = 0
 
@@ -57,40 +56,41 @@ class _Outcome(BaseModel):
 @dataclass(frozen=True, slots=True)
 class _Entry:
     status: Status
-    lost: bool
+    unanswered: bool
     attempt: int
     file: Path
     offset: int
 
 
 class Outcomes:
-    """The journals in a pipeline's directory. Of a dialogue that was tried again the last attempt counts.
+    """The journals in a pipeline's directory. For a dialogue with several attempts the last one counts.
 
-    Raises RecordError for a corrupt line; a torn last one is cut off when its journal is opened for writing.
+    Raises RecordError for a corrupt line; a torn last line is cut off when its journal is opened for writing.
     """
 
     def __init__(self, directory: Path) -> None:
         self.session = 1
         self._entries: dict[str, _Entry] = {}
         for file in sorted(directory.glob("journal*.jsonl")):
-            for offset, head in indexed_jsonl(file, _Outcome):
+            for offset, head in indexed_jsonl(file, _OutcomeHead):
                 self.session = max(self.session, head.session + 1)
                 known = self._entries.get(head.dialogue_id)
                 if known is None or head.attempt >= known.attempt:
-                    self._entries[head.dialogue_id] = _Entry(head.status, head.lost, head.attempt, file, offset)
+                    entry = _Entry(head.status, head.unanswered, head.attempt, file, offset)
+                    self._entries[head.dialogue_id] = entry
 
-    def lost(self, dialogue_id: str) -> int | None:
-        """How often this dialogue was lost so far; None where it is settled."""
+    def unanswered_attempts(self, dialogue_id: str) -> int | None:
+        """Unanswered attempts at this dialogue so far; None if it is settled."""
         entry = self._entries.get(dialogue_id)
         if entry is None:
             return 0
-        return entry.attempt if entry.lost else None
+        return entry.attempt if entry.unanswered else None
 
     def heads(self) -> Iterator[Outcome]:
         """Every outcome without its dialogue, in order of id."""
         for name in sorted(self._entries):
             entry = self._entries[name]
-            yield Outcome(dialogue_id=name, status=entry.status, lost=entry.lost, attempt=entry.attempt)
+            yield Outcome(dialogue_id=name, status=entry.status, unanswered=entry.unanswered, attempt=entry.attempt)
 
     def __iter__(self) -> Iterator[Outcome]:
         """Every outcome, in order of id, read one at a time."""
@@ -99,6 +99,6 @@ class Outcomes:
 
 
 def journal(directory: Path, shard: int = 0) -> Journal:
-    """The journal of one of the processes that make a pipeline's dialogues."""
+    """The journal of one of the processes that generate a pipeline's dialogues."""
     name = f"journal-{shard:03d}.jsonl" if shard else "journal.jsonl"
     return Journal(directory / name, key=lambda record: str(record["dialogue_id"]))

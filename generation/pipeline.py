@@ -1,35 +1,34 @@
-"""A pipeline is a composition: domains, a kind of environment, a model, stages and their settings. It makes dialogue number i."""
+"""A pipeline composes domains, an environment, a model, stages and settings; it generates dialogue number i."""
 
 from __future__ import annotations
 
 import time
 import traceback
-from collections.abc import Callable
 from dataclasses import dataclass
 from random import Random
 from typing import Any
 
 from core.dialogue import Dialogue
+from core.provenance import Provenance
 from core.settings import UserError
-from generation.dialogue.setup import RoleModels, RolloutContext, RolloutSettings
-from generation.dialogue.user import UserSettings
+from generation.dialogue.rollout import InterruptedDialogueError
+from generation.dialogue.setup import DialogueSettings, RoleModels, RolloutContext
 from generation.environments.base import EnvironmentFactory
 from generation.llm.base import LLM, LLMError, UnusableAnswerError
 from generation.llm.meter import Meter
 from generation.metrics.statistics import CostSettings
 from generation.metrics.user_quality import QualitySettings
 from generation.outcomes import Outcome
-from generation.prompts import prompt_ids
 from generation.stages import DialogueStage
 from generation.start_states.start_states import StartSettings, StartState, apply_start
-from generation.tasks.writer import Domain, TaskSettings
+from generation.tasks.writer import Domain
 from generation.tools.toolset import Toolset
 from generation.validation.validate import broken_off
 
 
 @dataclass(frozen=True)
 class DomainTools:
-    """One domain to generate from: its tools and what a task writer may know of its data."""
+    """One domain to generate from: its tools, and what the task writer may know about its data."""
 
     toolset: Toolset
     domain: Domain
@@ -37,85 +36,78 @@ class DomainTools:
 
 @dataclass(frozen=True)
 class StartStates:
-    """What the dialogues of a run go on from; none: from nothing."""
+    """The start states of a run's dialogues; without any, every dialogue starts from nothing."""
 
     starts: tuple[StartState, ...]
     settings: StartSettings
 
     def count(self, n: int) -> int:
-        """How many of `n` dialogues there can be: each start once for each of its branches."""
+        """How many of `n` dialogues are possible: at most one per start state and branch."""
         return min(n, len(self.starts) * self.settings.branches) if self.starts else n
 
 
 @dataclass(frozen=True)
 class Pipeline:
-    """Everything that decides what dialogue number i will be. `origin` goes into every line's provenance."""
+    """Everything that determines dialogue number i. `provenance` is the part that all its dialogues share."""
 
     name: str
     domains: tuple[DomainTools, ...]
     environments: EnvironmentFactory
     llm: LLM
     stages: tuple[DialogueStage, ...]
-    tasks: TaskSettings
-    rollout: RolloutSettings
-    user: UserSettings
+    settings: DialogueSettings
     quality: QualitySettings
     costs: CostSettings
     seed: int
-    origin: dict[str, Any]
+    provenance: Provenance
     start_states: StartStates
 
     def weight(self, number: int) -> int:
-        """How long dialogue `number` will be, as far as that is known beforehand: its number of tasks."""
-        return self.tasks.draw(self._seed(dialogue_id(self.name, number)))
+        """The expected length of dialogue `number`: its number of tasks."""
+        return self.settings.tasks.draw(self._seed(dialogue_id(self.name, number)))
 
     def _seed(self, name: str) -> str:
         return f"{self.seed}/{name}"
 
     async def dialogue(self, number: int) -> Outcome:
-        """Make dialogue `number`. Whatever goes wrong in it becomes its outcome; a UserError, which would meet every
-        dialogue alike, and cancellation pass through."""
+        """Generate dialogue `number`. Any error becomes its outcome, except for cancellation and a UserError, which would hit
+        every dialogue alike."""
         name = dialogue_id(self.name, number)
         started, meter = time.monotonic(), Meter(self.llm)
-        unfinished: list[Dialogue] = []
+        unfinished: Dialogue | None = None
         try:
-            outcome = await self._outcome(name, number, meter, unfinished.append)
-        except UserError:
-            raise
-        except LLMError as error:
-            outcome = failed(name, f"llm: {error}", lost=True)
+            outcome = await self._outcome(name, number, meter)
+        except InterruptedDialogueError as interrupted:
+            outcome, unfinished = _failure(name, interrupted.cause), interrupted.dialogue
         except Exception as error:
-            # A fault of ours in one dialogue must neither end the run nor vanish: it is recorded and counted.
-            outcome = failed(name, f"internal: {type(error).__name__}: {error}", trace=traceback.format_exc())
-        spent = {role: round(seconds, 4) for role, seconds in sorted(meter.seconds.items())}
-        again = dict(sorted(meter.retries.items()))
+            outcome = _failure(name, error)
         update: dict[str, Any] = {
             "seconds": round(time.monotonic() - started, 4),
-            "role_seconds": spent,
-            "role_retries": again,
+            "role_seconds": {role: round(seconds, 4) for role, seconds in sorted(meter.seconds.items())},
+            "role_retries": dict(sorted(meter.retries.items())),
         }
         if unfinished:
-            update["dialogue"] = unfinished[-1].model_copy(update={"usage": meter.usage})
+            update["dialogue"] = unfinished.model_copy(update={"usage": meter.usage})
         return outcome.model_copy(update=update)
 
-    async def _outcome(self, name: str, number: int, meter: Meter, keep: Callable[[Dialogue], None]) -> Outcome:
+    async def _outcome(self, name: str, number: int, meter: Meter) -> Outcome:
         try:
-            draft, domain_tools = self._begin(name, number)
+            draft, domain_tools = self._start(name, number)
         except ValueError as error:
             return Outcome(dialogue_id=name, status="rejected", reasons=(str(error),))
-        dialogue = await self._make(draft, domain_tools, meter, keep)
+        dialogue = await self._run_stages(draft, domain_tools, meter)
         verdict = dialogue.verdict
         return Outcome(
             dialogue_id=name,
-            # Where no stage validates, what came through the chosen stages is all that can be said.
+            # Without a validation stage, every dialogue that passed the chosen stages is accepted.
             status="accepted" if verdict is None or verdict.accepted else "rejected",
             reasons=verdict.reasons if verdict else (),
             dialogue=dialogue,
-            tasks_requested=dialogue.provenance.get("tasks_requested", 0),
+            tasks_requested=dialogue.provenance.tasks_requested,
         )
 
-    def _begin(self, name: str, number: int) -> tuple[Dialogue, DomainTools]:
-        """The dialogue as it stands before the first stage, and its subject. Raises ValueError where it cannot begin."""
+    def _start(self, name: str, number: int) -> tuple[Dialogue, DomainTools]:
+        """The dialogue before the first stage, and its domain. Raises ValueError if its start state cannot be used."""
         starts, settings = self.start_states.starts, self.start_states.settings
         if not starts:
             domain_tools = self._domain_tools(number)
@@ -128,12 +120,12 @@ class Pipeline:
             raise ValueError(f"start: {start.problem}")
         # All branches of one parent fork at the same place.
         draft = apply_start(start.dialogue, name, settings.at, Random(f"{self.seed}/{start.parent}/fork"))
-        domain_tools = self._subject_of(draft, number // settings.branches)
-        known = {tool.name: tool.parameters for tool in draft.tools}
-        tools = (*draft.tools, *(tool for tool in domain_tools.toolset.tools if tool.name not in known))
+        domain_tools = self._domain_tools_of(draft, number // settings.branches)
+        parameters = {tool.name: tool.parameters for tool in draft.tools}
+        tools = (*draft.tools, *(tool for tool in domain_tools.toolset.tools if tool.name not in parameters))
         if self.environments.engine is not None:
-            # What is declared must be what is executed.
-            other = [t.name for t in domain_tools.toolset.tools if known.get(t.name, t.parameters) != t.parameters]
+            # The declared tools must be the executed ones.
+            other = [t.name for t in domain_tools.toolset.tools if parameters.get(t.name, t.parameters) != t.parameters]
             if other:
                 raise ValueError(
                     f"start: its tools {other} take other arguments than those of {domain_tools.domain.name}"
@@ -145,12 +137,12 @@ class Pipeline:
 
     def _domain_tools(self, number: int) -> DomainTools:
         if not self.domains:
-            raise ValueError("tool_maker: no domain has enough tools that hold; see toolsets.jsonl")
+            raise ValueError("tool_maker: no domain has enough valid tools; see toolsets.jsonl")
         return self.domains[number % len(self.domains)]
 
-    def _subject_of(self, draft: Dialogue, number: int) -> DomainTools:
-        """The domain that a given dialogue names, else its own tools where they can be simulated, else one of the seeds' if that
-        is wanted or the dialogue names none. Raises ValueError where its domain can neither be simulated nor executed."""
+    def _domain_tools_of(self, draft: Dialogue, number: int) -> DomainTools:
+        """The domain that a start state names; else its own tools if they can be simulated; else, with `inject` or if it names no
+        domain, a seed domain. Raises ValueError if its domain can be neither simulated nor executed."""
         for domain_tools in self.domains:
             if domain_tools.domain.name == draft.domain:
                 return domain_tools
@@ -158,24 +150,19 @@ class Pipeline:
             name = draft.domain or "given"
             return DomainTools(Toolset(domain=name, description="", tools=draft.tools), Domain(name, None, {}))
         if draft.domain and not self.start_states.settings.inject:
-            there = ", ".join(domain_tools.domain.name for domain_tools in self.domains) or "none"
-            raise ValueError(f"start: there is no toolset of its domain {draft.domain!r}; there are: {there}")
+            names = ", ".join(domain_tools.domain.name for domain_tools in self.domains) or "none"
+            raise ValueError(f"start: no toolset for its domain {draft.domain!r}; available: {names}")
         return self._domain_tools(number)
 
-    async def _make(
-        self, dialogue: Dialogue, domain_tools: DomainTools, meter: Meter, keep: Callable[[Dialogue], None]
-    ) -> Dialogue:
-        """The dialogue after all stages, or up to where it broke off."""
+    async def _run_stages(self, dialogue: Dialogue, domain_tools: DomainTools, meter: Meter) -> Dialogue:
+        """The dialogue after all stages, or after the one in which it stopped early."""
         context = RolloutContext(
             domain=domain_tools.domain,
             domain_environment=self.environments.for_domain(domain_tools.toolset, meter, dialogue.dialogue_id),
             executable=self.environments.executable,
             models=RoleModels.of(meter),
-            tasks=self.tasks,
-            rollout=self.rollout,
-            user=self.user,
+            settings=self.settings,
             seed=self._seed(dialogue.dialogue_id),
-            keep=keep,
         )
         for stage in self.stages:
             try:
@@ -185,24 +172,33 @@ class Pipeline:
             if dialogue.stop not in ("complete", "open"):
                 dialogue = broken_off(dialogue)
                 break
-        known = domain_tools.toolset.provenance
-        source = {key: known[key] for key in ("source", "licence") if key in known}
-        # The model's name not before now: a client learns it from the server.
-        made = {"llm": self.llm.name, "database_sha256": domain_tools.toolset.database_sha256}
+        toolset = domain_tools.toolset
+        provenance = Provenance(
+            source=toolset.provenance.source or dialogue.provenance.source,
+            licence=toolset.provenance.licence or dialogue.provenance.licence,
+            llm=self.llm.name,  # read only now: a client learns it from the server
+            database_sha256=toolset.database_sha256,
+        )
         return dialogue.model_copy(
-            update={"usage": meter.usage, "provenance": dialogue.provenance | self.origin | source | made}
+            update={"usage": meter.usage, "provenance": dialogue.provenance | self.provenance | provenance}
         )
 
 
-def origin(fingerprint: str, commit: str, seed: int) -> dict[str, Any]:
-    """The part of the provenance that all dialogues of a run share."""
-    return {"config": fingerprint, "commit": commit, "seed": seed, "prompts": prompt_ids()}
+def _failure(name: str, error: Exception) -> Outcome:
+    """The outcome of a dialogue that raised `error`. Re-raises a UserError, which would hit every dialogue alike."""
+    if isinstance(error, UserError):
+        raise error
+    if isinstance(error, LLMError):
+        return failed(name, f"llm: {error}", unanswered=True)
+    # An internal error in one dialogue must neither end the run nor vanish: it is recorded and counted.
+    trace = "".join(traceback.format_exception(error))
+    return failed(name, f"internal: {type(error).__name__}: {error}", trace=trace)
 
 
-def failed(name: str, why: str, lost: bool = False, trace: str = "") -> Outcome:
-    """What `why` quotes may hold half a character, which no file can."""
+def failed(name: str, why: str, unanswered: bool = False, trace: str = "") -> Outcome:
+    """The outcome of a failed dialogue. `why` may contain a lone surrogate, which UTF-8 cannot encode; it becomes "?"."""
     reason, trace = (text.encode(errors="replace").decode() for text in (why, trace))
-    return Outcome(dialogue_id=name, status="failed", lost=lost, reasons=(reason,), trace=trace)
+    return Outcome(dialogue_id=name, status="failed", unanswered=unanswered, reasons=(reason,), trace=trace)
 
 
 def dialogue_id(pipeline: str, number: int) -> str:

@@ -1,4 +1,4 @@
-"""What a person sees of a running generation: a live bar with counts, and the summary at the end."""
+"""Console output of a generation: live bars with counts, and the summary at the end."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ from rich.progress import TextColumn
 from rich.table import Table
 
 from core.console import Bars
-from core.dialogue import Dialogue, RoleUsage, Usage
+from core.dialogue import Dialogue, RoleUsage
 from core.journal import read_jsonl
 from core.messages import AssistantMessage, Message
 from generation.metrics.statistics import Statistics
 from generation.outcomes import Outcome
 from generation.tools.toolset import Toolset
 
-# The paper's failure signatures: a simulator that is not incremental, and tasks that do not fit the tools.
+# The paper's signs of failure: a user simulator that is not incremental, and tasks that do not fit the tools.
 MIN_MEAN_TURNS = 10
 MAX_REJECTION = 0.5
-NEVER_BEGUN = {"start", "tool_maker"}
-"""Kinds of rejections of which tasks are no cause."""
+BEFORE_TASKS = {"start", "tool_maker"}
+"""Kinds of rejection reasons that arise before any task."""
 
 MAX_DOMAINS = 20
-"""Up to so many are told of one by one."""
+"""Up to this many domains get a line each."""
 
 
 class GenerationProgress(Bars):
-    """A bar for the toolsets and one for each pipeline."""
+    """One bar for the toolsets and one per pipeline."""
 
     def __init__(self, console: Console) -> None:
         super().__init__(console, TextColumn("{task.fields[counts]}"))
@@ -47,7 +47,7 @@ class GenerationProgress(Bars):
             if task is not None:
                 self._progress.update(task, advance=1, counts=f"{tools} tools")
             if not toolset.tools:
-                self.console.print(f"[yellow]{toolset.domain}: too few tools hold; the domain is left out[/]")
+                self.console.print(f"[yellow]{toolset.domain}: too few valid tools; the domain is left out[/]")
 
         return on_toolset
 
@@ -63,36 +63,36 @@ class GenerationProgress(Bars):
         return on_outcome
 
 
-def summarise(console: Console, figures: list[Statistics], directory: Path) -> None:
-    """The toolsets of a run and the figures of each of its pipelines, what they warn of, and where everything is."""
+def summarise(console: Console, statistics: list[Statistics], directory: Path) -> None:
+    """Print the toolsets of a run, the metrics and warnings of each pipeline, and where the files are."""
     toolsets = list(read_jsonl(directory / "toolsets.jsonl", Toolset))
     if toolsets:
-        console.print(_toolsets(toolsets, singly=not figures and len(toolsets) <= MAX_DOMAINS))
-    if figures:
-        console.print(_overview(figures))
-        console.print(_ledger(figures, toolsets))
-    for f in figures:
-        for part in (_density(f), _details(f)):
-            if part.row_count:
-                console.print(part)
-    for f in figures:
-        for warning in _warnings(f):
-            console.print(f"[bold yellow]{f.pipeline}: {escape(warning)}[/]")
-    for f in figures:
-        pairs = directory / f.pipeline / "preferences.jsonl"
+        console.print(_toolsets(toolsets, per_domain=not statistics and len(toolsets) <= MAX_DOMAINS))
+    if statistics:
+        console.print(_overview(statistics))
+        console.print(_ledger(statistics, toolsets))
+    for pipeline in statistics:
+        for table in (_task_counts(pipeline), _details(pipeline)):
+            if table.row_count:
+                console.print(table)
+    for pipeline in statistics:
+        for warning in _warnings(pipeline):
+            console.print(f"[bold yellow]{pipeline.pipeline}: {escape(warning)}[/]")
+    for pipeline in statistics:
+        pairs = directory / pipeline.pipeline / "preferences.jsonl"
         if pairs.is_file():
             console.print(f"{_lines(pairs)} preference pairs in {pairs}", soft_wrap=True)
     console.print(f"written to {directory}", soft_wrap=True)
 
 
-def _toolsets(toolsets: list[Toolset], singly: bool) -> Table:
-    """What was made of each domain, or of all of them together: tools, what was refused, what was counted on the way."""
-    table = Table(title="Tools", box=box.SIMPLE_HEAD, pad_edge=False, show_footer=singly and len(toolsets) > 1)
-    parts = [(toolset.domain, [toolset]) for toolset in toolsets] if singly else []
-    everything = _tools_row(f"{len(toolsets)} domain{'s' * (len(toolsets) > 1)}", toolsets)
-    for heading, total in zip(("", "tools", "refused", "in the making"), everything, strict=True):
-        table.add_column(heading, footer=total, justify="right" if heading in ("tools", "refused") else "left")
-    for row in [_tools_row(name, part) for name, part in parts] or [everything]:
+def _toolsets(toolsets: list[Toolset], per_domain: bool) -> Table:
+    """Valid and refused tools and the counts of their generation, per domain or only in total."""
+    table = Table(title="Tools", box=box.SIMPLE_HEAD, pad_edge=False, show_footer=per_domain and len(toolsets) > 1)
+    total = _tools_row(f"{len(toolsets)} domain{'s' * (len(toolsets) > 1)}", toolsets)
+    for heading, footer in zip(("", "tools", "refused", "counts"), total, strict=True):
+        table.add_column(heading, footer=footer, justify="right" if heading in ("tools", "refused") else "left")
+    domains = [_tools_row(toolset.domain, [toolset]) for toolset in toolsets] if per_domain else []
+    for row in domains or [total]:
         table.add_row(*row)
     return table
 
@@ -102,7 +102,7 @@ def _tools_row(name: str, toolsets: list[Toolset]) -> tuple[str, str, str, str]:
     for toolset in toolsets:
         counts.update(toolset.counts)
     tools, refused = sum(len(toolset.tools) for toolset in toolsets), sum(len(toolset.refused) for toolset in toolsets)
-    # What was kept are the tools, and most things that can be counted did not happen.
+    # The kept ones are the tools themselves, and zeros would fill the table.
     shown = {kind.replace("_", " "): count for kind, count in counts.items() if count and kind != "kept"}
     return name, f"{tools:,}", f"{refused:,}", _counts(shown)
 
@@ -112,12 +112,12 @@ def _lines(path: Path) -> int:
         return sum(1 for _ in file)
 
 
-def _overview(figures: list[Statistics]) -> Table:
+def _overview(statistics: list[Statistics]) -> Table:
     table = Table(title="Generated dialogues: mean (max)", box=box.SIMPLE_HEAD, pad_edge=False)
     for heading in ("pipeline", "accepted/rejected/failed", "step", "turn", "task", "s/sample", "tok/s"):
         table.add_column(heading, justify="left" if heading == "pipeline" else "right")
-    for f in figures:
-        spread = [f"{s.mean:.2f} ({s.max})" for s in (f.step, f.turn, f.task)]
+    for f in statistics:
+        spread = [f"{metric.mean:.2f} ({metric.max})" for metric in (f.step, f.turn, f.task)]
         speed = [
             "-" if f.latency_s is None else f"{f.latency_s:.3f}",
             "-" if f.throughput is None else f"{f.throughput:,.0f}",
@@ -126,14 +126,14 @@ def _overview(figures: list[Statistics]) -> Table:
     return table
 
 
-def _ledger(figures: list[Statistics], toolsets: list[Toolset]) -> Table:
-    """What each role cost in each pipeline, after what was spent on the toolsets."""
+def _ledger(statistics: list[Statistics], toolsets: list[Toolset]) -> Table:
+    """Cost per role: of the toolsets, then of each pipeline."""
     table = Table(title="Ledger", box=box.SIMPLE_HEAD, pad_edge=False)
     for heading in (
         "pipeline",
         "role",
         "requests",
-        "sent again",
+        "retries",
         "prompt",
         "cached",
         "generated",
@@ -141,12 +141,12 @@ def _ledger(figures: list[Statistics], toolsets: list[Toolset]) -> Table:
         "GPU-h",
     ):
         table.add_column(heading, justify="left" if heading in ("pipeline", "role") else "right")
-    spent = [Usage.model_validate(t.provenance["usage"]) for t in toolsets if "usage" in t.provenance]
-    for name in sorted({name for usage in spent for name in usage.roles}):
-        made = sum((usage.roles[name] for usage in spent if name in usage.roles), RoleUsage())
-        tokens = [f"{made.prompt_tokens:,}", "", f"{made.completion_tokens:,}", "", ""]
-        table.add_row("toolsets", name, f"{made.requests:,}", "", *tokens)
-    for f in figures:
+    usages = [toolset.provenance.usage for toolset in toolsets if toolset.provenance.usage]
+    for name in sorted({name for usage in usages for name in usage.roles}):
+        usage = sum((usage.roles[name] for usage in usages if name in usage.roles), RoleUsage())
+        tokens = [f"{usage.prompt_tokens:,}", "", f"{usage.completion_tokens:,}", "", ""]
+        table.add_row("toolsets", name, f"{usage.requests:,}", "", *tokens)
+    for f in statistics:
         for name, role in f.roles.items():
             counts = [f"{count:,}" for count in (role.requests, role.retries, role.prompt_tokens)]
             cached = f"{role.cached_tokens / max(1, role.prompt_tokens):.0%}"
@@ -161,25 +161,27 @@ def _ledger(figures: list[Statistics], toolsets: list[Toolset]) -> Table:
     return table
 
 
-def _density(f: Statistics) -> Table:
-    """Tasks asked for against tasks there are."""
-    table = Table(title=f"{f.pipeline}: tasks in a dialogue", box=box.SIMPLE_HEAD, pad_edge=False)
-    there = sorted({count for counts in f.tasks.values() for count in counts})
-    table.add_column("asked for", justify="right")
-    for count in there:
-        table.add_column(f"{count} there", justify="right")
-    for asked, counts in f.tasks.items():
-        table.add_row(str(asked), *(str(counts.get(count, "-")) for count in there))
+def _task_counts(f: Statistics) -> Table:
+    """Dialogues by requested (rows) and actual (columns) number of tasks."""
+    table = Table(title=f"{f.pipeline}: tasks per dialogue", box=box.SIMPLE_HEAD, pad_edge=False)
+    actual_counts = sorted({actual for dialogues in f.tasks.values() for actual in dialogues})
+    table.add_column("requested", justify="right")
+    for actual in actual_counts:
+        table.add_column(f"actual {actual}", justify="right")
+    for requested, dialogues in f.tasks.items():
+        table.add_row(str(requested), *(str(dialogues.get(actual, "-")) for actual in actual_counts))
     return table
 
 
 def _details(f: Statistics) -> Table:
-    """One line a kind of figure: difficulty, dependency, agreement, gate, blame, flaws."""
-    table = Table(title=f"{f.pipeline}: what is in them", box=box.SIMPLE_HEAD, pad_edge=False, show_header=False)
-    for asked, are in f.difficulties.items():
-        table.add_row(f"tasks asked for as {asked}" if asked != "given" else "tasks given", _counts(are))
+    """One line per metric: difficulty, follow-ups, dependency, agreement, quality gate, blame, flaws."""
+    table = Table(title=f"{f.pipeline}: metrics", box=box.SIMPLE_HEAD, pad_edge=False, show_header=False)
+    for requested, measured in f.difficulties.items():
+        table.add_row(
+            "tasks imported" if requested == "given" else f"tasks requested as {requested}", _counts(measured)
+        )
     if f.follow_ups:
-        table.add_row("follow-ups asked for", _counts(f.follow_ups))
+        table.add_row("follow-ups", "; ".join(f"{name}: {count}" for name, count in f.follow_ups.items()))
     if f.dependency and f.dependency.all.pairs:
         flows = {name: getattr(f.dependency, name) for name in type(f.dependency).model_fields}
         table.add_row(
@@ -190,15 +192,15 @@ def _details(f: Statistics) -> Table:
         )
     if f.agreement:
         a = f.agreement
-        of = a.both_valid + a.judge_only + a.execution_only + a.both_invalid
+        tasks = a.both_valid + a.judge_only + a.execution_only + a.both_invalid
         values = {"precision": a.precision, "recall": a.recall, "kappa": a.kappa}
-        said = ", ".join(f"{name} {'-' if value is None else f'{value:.3f}'}" for name, value in values.items())
-        table.add_row("the judge against execution", f"{said} (of {of})")
-    if f.quality and _played(f):
+        text = ", ".join(f"{name} {'-' if value is None else f'{value:.3f}'}" for name, value in values.items())
+        table.add_row("judge compared with execution", f"{text} (of {tasks})")
+    if f.quality and _has_user_messages(f):
         shares = ", ".join(f"{name.replace('_', ' ')} {share:.1%}" for name, share in f.quality.shares.items())
         passed = "passed" if f.quality.passed else "FAILED"
-        table.add_row(f"gate on users: {passed}", f"{shares}, distinct openings {f.quality.distinct_openings:.1%}")
-    for name, counts in (("to blame for rejections", f.blame), ("bad answers, injected faults", f.flaws)):
+        table.add_row(f"user quality gate: {passed}", f"{shares}, distinct openings {f.quality.distinct_openings:.1%}")
+    for name, counts in (("blame for rejections", f.blame), ("unusable answers and injected faults", f.flaws)):
         if counts:
             table.add_row(name, _counts(counts))
     return table
@@ -208,36 +210,36 @@ def _counts(counts: dict[str, int]) -> str:
     return ", ".join(f"{name} {count}" for name, count in counts.items()) or "-"
 
 
-def _played(figures: Statistics) -> bool:
-    """Whether users have said anything: not where only tasks were written."""
-    return figures.accepted > 0 and figures.turn.max > 0
+def _has_user_messages(f: Statistics) -> bool:
+    """Whether the dialogues were rolled out; False for a run that only wrote tasks."""
+    return f.accepted > 0 and f.turn.max > 0
 
 
-def _warnings(figures: Statistics) -> list[str]:
-    found = []
-    if _played(figures) and figures.pipeline.startswith("user") and figures.turn.mean < MIN_MEAN_TURNS:
-        found.append(
-            f"{figures.turn.mean:.1f} turns on average (< {MIN_MEAN_TURNS}): the user simulator is not incremental"
+def _warnings(f: Statistics) -> list[str]:
+    warnings = []
+    if _has_user_messages(f) and f.pipeline.startswith("user") and f.turn.mean < MIN_MEAN_TURNS:
+        warnings.append(
+            f"{f.turn.mean:.1f} turns on average (< {MIN_MEAN_TURNS}): the user simulator is not incremental"
         )
-    if figures.started and figures.rejected / figures.started > MAX_REJECTION:
-        causes = ", ".join(f"{reason} {count}" for reason, count in list(figures.reasons.items())[:3])
-        begun = not figures.reasons.keys() <= NEVER_BEGUN
-        sign = ": tasks and tools do not fit" if begun else " before they began"
-        found.append(f"{figures.rejected} of {figures.started} rejected{sign} ({causes})")
-    if figures.quality and _played(figures):
-        found += [f"the gate on user simulators: {failure}" for failure in figures.quality.failures]
-    if figures.lost:
-        found.append(
-            f"{figures.lost} dialogues failed for reasons of infrastructure; see dead_letters.jsonl; the same command "
-            "tries them again"
+    if f.started and f.rejected / f.started > MAX_REJECTION:
+        causes = ", ".join(f"{reason} {count}" for reason, count in list(f.reasons.items())[:3])
+        has_tasks = not f.reasons.keys() <= BEFORE_TASKS
+        sign = ": tasks and tools do not fit" if has_tasks else " before they started"
+        warnings.append(f"{f.rejected} of {f.started} rejected{sign} ({causes})")
+    if f.quality and _has_user_messages(f):
+        warnings += [f"user quality gate: {failure}" for failure in f.quality.failures]
+    if f.unanswered:
+        warnings.append(
+            f"{f.unanswered} dialogues failed because no model responded; see dead_letters.jsonl; the same command "
+            "retries them"
         )
-    if faults := figures.failed - figures.lost:
-        found.append(f"{faults} dialogues failed through a fault of a stage; see dead_letters.jsonl")
-    return found
+    if faults := f.failed - f.unanswered:
+        warnings.append(f"{faults} dialogues failed with an internal error; see dead_letters.jsonl")
+    return warnings
 
 
 def sample_rows(directory: Path, count: int = 10) -> list[dict[str, str]]:
-    """The first accepted dialogues of a pipeline as readable rows, for a table in the tracker."""
+    """The first `count` accepted dialogues of a pipeline as readable rows for a table in the tracker."""
     dialogues = itertools.islice(read_jsonl(directory / "dialogues.jsonl", Dialogue), count)
     return [
         {

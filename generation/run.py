@@ -10,19 +10,21 @@ from typing import Any, Protocol
 
 from pydantic import Field
 
+from core.provenance import Provenance
 from core.runs import Run
 from core.serving import EngineSettings
 from core.settings import Settings, UserError
 from core.tracking import TrackingSettings
 from generation.database.schema import read_schema, sample_rows
-from generation.dialogue.setup import RolloutSettings
+from generation.dialogue.setup import DialogueSettings, RolloutSettings
 from generation.dialogue.user import UserSettings
 from generation.environments.base import EnvironmentFactory
 from generation.llm.base import LLM
 from generation.metrics.statistics import CostSettings, Statistics
 from generation.metrics.user_quality import QualitySettings
 from generation.outcomes import Outcome
-from generation.pipeline import DomainTools, Pipeline, StartStates, origin
+from generation.pipeline import DomainTools, Pipeline, StartStates
+from generation.prompts import prompt_ids
 from generation.runner import AttemptSettings, Executor, run
 from generation.seeds.base import Seeds
 from generation.stages import DialogueStage, Stage, ToolsetStage
@@ -74,10 +76,13 @@ class GenerateSettings(Settings):
     costs: CostSettings
     tracking: TrackingSettings
 
-    def tasks(self, pipeline: str) -> TaskSettings:
-        """Of one pipeline, with `tasks_per_dialogue` in force."""
-        own = self.pipelines[pipeline].tasks
-        return own.model_copy(update={"count": {self.tasks_per_dialogue: 1.0}}) if self.tasks_per_dialogue else own
+    def dialogues(self, pipeline: str) -> DialogueSettings:
+        """The settings of one pipeline's dialogues, with `tasks_per_dialogue` applied."""
+        chosen = self.pipelines[pipeline]
+        tasks = chosen.tasks
+        if self.tasks_per_dialogue:
+            tasks = tasks.model_copy(update={"count": {self.tasks_per_dialogue: 1.0}})
+        return DialogueSettings(tasks, chosen.rollout, self.user)
 
 
 class Watcher(Protocol):
@@ -139,17 +144,19 @@ async def generate(
     """Fill the run's directory; everything already in it from an interrupted session is kept. Raises UserError for seeds
     that cannot be used and OSError where nothing can be written."""
     stages = [stage for stage in components.stages if isinstance(stage, ToolsetStage)]
-    steps = tuple(stage for stage in components.stages if isinstance(stage, DialogueStage))
-    if steps:
+    makes_dialogues = any(isinstance(stage, DialogueStage) for stage in components.stages)
+    if makes_dialogues:
         _refuse_engines(components)
     on_toolset = watcher.toolsets(len(components.toolset_sources))
     async with closing(components.llm()) as llm:
         path = job.directory / "toolsets.jsonl"
         toolsets = await prepare(components.toolset_sources, stages, llm, path, settings.concurrency, on_toolset)
+    sampling = {key: settings.llm[key] for key in ("sampling", "role_sampling", "error_rate") if key in settings.llm}
+    provenance = Provenance(config=job.manifest.fingerprint, commit=job.manifest.commit, sampling=sampling)
     figures = []
     async with closing(components.llm()) as llm:
-        for name in settings.pipelines if steps else ():
-            pipeline = _pipeline(name, settings, components, llm, steps, toolsets, job)
+        for name in settings.pipelines if makes_dialogues else ():
+            pipeline = build_pipeline(name, settings, components, llm, toolsets, provenance)
             try:
                 figures.append(await _run(pipeline, settings, components, job, watcher))
             finally:
@@ -173,31 +180,28 @@ async def closing(llm: LLM) -> AsyncIterator[LLM]:
         await llm.close()
 
 
-def _pipeline(
+def build_pipeline(
     name: str,
     settings: GenerateSettings,
     components: GenerationComponents,
     llm: LLM,
-    steps: tuple[DialogueStage, ...],
-    toolsets: list[Toolset],
-    job: Run,
+    toolsets: Sequence[Toolset],
+    provenance: Provenance,
 ) -> Pipeline:
+    """The pipeline `name` over those toolsets that its environment can execute; seed and prompts are added to `provenance`."""
     environments = components.environments[name]
-    sampling = {key: settings.llm[key] for key in ("sampling", "role_sampling", "error_rate") if key in settings.llm}
     fitting = [toolset for toolset in toolsets if environments.engine in (None, toolset.engine)]
     return Pipeline(
         name=name,
         domains=domains(fitting, settings.rows_per_table, settings.seed),
         environments=environments,
         llm=llm,
-        stages=steps,
-        tasks=settings.tasks(name),
-        rollout=settings.pipelines[name].rollout,
-        user=settings.user,
+        stages=tuple(stage for stage in components.stages if isinstance(stage, DialogueStage)),
+        settings=settings.dialogues(name),
         quality=settings.quality,
         costs=settings.costs,
         seed=settings.seed,
-        origin=origin(job.manifest.fingerprint, job.manifest.commit, settings.seed) | {"sampling": sampling},
+        provenance=provenance | Provenance(seed=settings.seed, prompts=prompt_ids()),
         start_states=components.start_states,
     )
 

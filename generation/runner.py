@@ -1,4 +1,4 @@
-"""A pipeline run to n dialogues: who makes which, how often one is tried, and the files at the end."""
+"""Runs a pipeline to n dialogues: scheduling, retries and the final files."""
 
 from __future__ import annotations
 
@@ -26,12 +26,13 @@ from generation.start_states.preferences import preferences
 
 
 class AttemptSettings(Settings):
-    """How often a dialogue is tried for which no model answers: in one session, at the end of the queue again, and in all. After
-    the last it is a dead letter. So many `lost_in_a_row` say that nobody answers at all, and end the session."""
+    """Retry limits for dialogues that got no model response."""
 
-    session: int = Field(ge=1)
-    total: int = Field(ge=1)
-    lost_in_a_row: int = Field(ge=1)
+    session: int = Field(ge=1, description="attempts per dialogue in one session, each at the end of the queue")
+    total: int = Field(ge=1, description="attempts per dialogue in all sessions; then it is a dead letter")
+    unanswered_in_a_row: int = Field(
+        ge=1, description="consecutive unanswered dialogues that end the session; the same command resumes the run"
+    )
 
 
 class Rejection(Frozen):
@@ -43,11 +44,11 @@ class Rejection(Frozen):
 
 
 class DeadLetter(Frozen):
-    """One line of dead_letters.jsonl: a dialogue that could not be made, how often it was tried, and what there was of it."""
+    """One line of dead_letters.jsonl: a dialogue that failed, its number of attempts and its messages as far as it got."""
 
     dialogue_id: str
     attempts: int
-    lost: bool
+    unanswered: bool
     reasons: tuple[str, ...]
     trace: str = ""
     dialogue: Dialogue | None = None
@@ -55,11 +56,11 @@ class DeadLetter(Frozen):
 
 @dataclass(frozen=True)
 class Batch:
-    """Dialogues to make: their numbers in the order to begin them, and how often each was lost before. `shard` is whose share of
-    the run it is."""
+    """Dialogues to generate: their numbers in starting order, and the number of unanswered attempts at each so far. `shard` is the
+    number of the process that generates them."""
 
     numbers: tuple[int, ...]
-    lost: dict[int, int]
+    unanswered: dict[int, int]
     session: int
     attempts: AttemptSettings
     concurrency: int
@@ -67,17 +68,18 @@ class Batch:
 
 
 class Executor(Protocol):
-    """Where the dialogues of a run are made. Cheap to construct."""
+    """Where the dialogues of a run are generated. Cheap to construct."""
 
     async def work(
         self, pipeline: Pipeline, directory: Path, batch: Batch, on_outcome: Callable[[Outcome], None]
     ) -> None:
-        """Make the batch; every outcome is in a journal of `directory` before it is told. Raises UserError and OSError."""
+        """Generate the batch. Every outcome is in a journal of `directory` before `on_outcome` gets it. Raises UserError and
+        OSError."""
         ...
 
 
 class Local:
-    """In this process."""
+    """Generates in this process."""
 
     async def work(
         self, pipeline: Pipeline, directory: Path, batch: Batch, on_outcome: Callable[[Outcome], None]
@@ -94,93 +96,94 @@ async def run(
     executor: Executor,
     on_outcome: Callable[[Outcome], None],
 ) -> Statistics:
-    """Make dialogues 0..n-1, `concurrency` at a time, skipping those the journals have settled; then write the final files.
+    """Generate dialogues 0..n-1, `concurrency` at a time, skipping those that the journals have settled; then write the final
+    files.
 
-    Each dialogue is on disk before the next of its worker begins, so a killed run loses only what was in flight. Raises
-    OSError where a journal cannot be written.
+    Each dialogue is on disk before its worker starts the next, so a killed run loses only what was in flight. Raises OSError
+    if a journal cannot be written.
     """
     with journal(directory):
-        pass  # a torn line at its end is cut off before it is read
+        pass  # opening it cuts off a torn last line before the journal is read
     earlier = Outcomes(directory)
-    lost: dict[int, int] = {}
+    unanswered: dict[int, int] = {}
     for number in range(pipeline.start_states.count(n)):
-        times = earlier.lost(dialogue_id(pipeline.name, number))
-        if times is not None and times < attempts.total:
-            lost[number] = times
+        tried = earlier.unanswered_attempts(dialogue_id(pipeline.name, number))
+        if tried is not None and tried < attempts.total:
+            unanswered[number] = tried
     for outcome in earlier.heads():
-        if not outcome.lost or outcome.attempt >= attempts.total:
+        if not outcome.unanswered or outcome.attempt >= attempts.total:
             on_outcome(outcome)
-    if lost:
-        numbers = in_order(tuple(lost), pipeline.weight, concurrency)
-        batch = Batch(numbers, lost, earlier.session, attempts, concurrency)
+    if unanswered:
+        numbers = in_order(tuple(unanswered), pipeline.weight, concurrency)
+        batch = Batch(numbers, unanswered, earlier.session, attempts, concurrency)
         await executor.work(pipeline, directory, batch, on_outcome)
     return finish(pipeline, directory)
 
 
 def in_order(numbers: tuple[int, ...], weight: Callable[[int], int], concurrency: int) -> tuple[int, ...]:
-    """As they are, but of the last few rounds the longest first: so all workers end at about the same time."""
+    """The same numbers, but the last few rounds longest first, so that all workers finish at about the same time."""
     tail = max(0, len(numbers) - 4 * concurrency)
     return numbers[:tail] + tuple(sorted(numbers[tail:], key=lambda number: -weight(number)))
 
 
 @dataclass
-class _Desk:
-    """The state of one process's work on a batch."""
+class _BatchState:
+    """The state of one process's work on a batch. `queue` holds (dialogue number, attempt in this session)."""
 
     queue: deque[tuple[int, int]]
-    began: float = field(default_factory=time.monotonic)
-    lost_in_a_row: int = 0
+    started: float = field(default_factory=time.monotonic)
+    unanswered_in_a_row: int = 0
 
 
 async def work(pipeline: Pipeline, directory: Path, batch: Batch, on_outcome: Callable[[Outcome], None]) -> None:
-    """Make a batch in this process, its outcomes in the shard's journal. A dialogue for which no model answers goes to the end
-    of the queue, as often as the session allows. Raises UserError where nobody answers any more, OSError for a full disk."""
-    desk = _Desk(deque((number, 1) for number in batch.numbers))
+    """Generate a batch in this process, its outcomes in the shard's journal. An unanswered dialogue goes to the end of the queue,
+    as often as the session allows. Raises UserError once no model responds at all, OSError for a full disk."""
+    state = _BatchState(deque((number, 1) for number in batch.numbers))
     with journal(directory, batch.shard) as lines:
 
         def record(outcome: Outcome, number: int, tries: int) -> None:
-            clock = round(time.monotonic() - desk.began, 4)
-            seen = batch.lost.get(number, 0) + tries
-            outcome = outcome.model_copy(update={"session": batch.session, "clock": clock, "attempt": seen})
+            clock = round(time.monotonic() - state.started, 4)
+            attempt = batch.unanswered.get(number, 0) + tries
+            outcome = outcome.model_copy(update={"session": batch.session, "clock": clock, "attempt": attempt})
             try:
                 lines.append(outcome, outcome.dialogue_id)
             except PydanticSerializationError as error:  # nothing was written
-                broken = failed(outcome.dialogue_id, f"internal: no file can hold the dialogue: {error}")
-                outcome = outcome.model_copy(update=broken.model_dump(include=_REPLACED))
+                unwritable = failed(outcome.dialogue_id, f"internal: the dialogue cannot be written as UTF-8: {error}")
+                outcome = outcome.model_copy(update=unwritable.model_dump(include=_REPLACED))
                 lines.append(outcome, outcome.dialogue_id)
-            if not _again(desk, batch, outcome, number, tries):
+            if not _requeue(state, batch, outcome, number, tries):
                 on_outcome(outcome)
 
         async def worker() -> None:
-            while desk.queue:
-                number, tries = desk.queue.popleft()
+            while state.queue:
+                number, tries = state.queue.popleft()
                 record(await pipeline.dialogue(number), number, tries)
 
         await run_workers(batch.concurrency, worker)
 
 
-_REPLACED = {"status", "lost", "reasons", "dialogue", "trace"}
+_REPLACED = {"status", "unanswered", "reasons", "dialogue", "trace"}
 
 
-def _again(desk: _Desk, batch: Batch, outcome: Outcome, number: int, tries: int) -> bool:
-    """Whether a dialogue was lost and is queued again: not if it was tried often enough. Raises UserError if nobody answers at
-    all."""
-    desk.lost_in_a_row = desk.lost_in_a_row + 1 if outcome.lost else 0
-    if not outcome.lost:
+def _requeue(state: _BatchState, batch: Batch, outcome: Outcome, number: int, tries: int) -> bool:
+    """Queue an unanswered dialogue again unless its attempts are used up; whether it was queued. Raises UserError if no model
+    responds at all."""
+    state.unanswered_in_a_row = state.unanswered_in_a_row + 1 if outcome.unanswered else 0
+    if not outcome.unanswered:
         return False
-    if desk.lost_in_a_row >= batch.attempts.lost_in_a_row:
+    if state.unanswered_in_a_row >= batch.attempts.unanswered_in_a_row:
         raise UserError(
-            f"no model answered {desk.lost_in_a_row} dialogues in a row; the last said: {outcome.reasons[0]}. "
-            "What was made is kept; the same command goes on"
+            f"no model answered {state.unanswered_in_a_row} dialogues in a row; the last error: {outcome.reasons[0]}. "
+            "Finished dialogues are kept; the same command resumes the run"
         )
     again = tries < batch.attempts.session and outcome.attempt < batch.attempts.total
     if again:
-        desk.queue.append((number, tries + 1))
+        state.queue.append((number, tries + 1))
     return again
 
 
 async def run_workers(count: int, worker: Callable[[], Coroutine[None, None, None]]) -> None:
-    """Run `count` workers to their end; the first error of one stops the others and is raised as it is, not in a group."""
+    """Run `count` workers to their end; the first error stops the others and is raised itself, not in a group."""
     try:
         async with asyncio.TaskGroup() as workers:
             for _ in range(count):
@@ -190,9 +193,9 @@ async def run_workers(count: int, worker: Callable[[], Coroutine[None, None, Non
 
 
 def finish(pipeline: Pipeline, directory: Path) -> Statistics:
-    """Journals -> dialogues.jsonl, rejected.jsonl, dead_letters.jsonl, statistics.json and, of forks, preferences.jsonl, in order
-    of dialogue id. One outcome at a time is in memory, all branches of forks apart."""
-    rules = pipeline.user.rules if pipeline.rollout.user_simulator else None
+    """Journals -> dialogues.jsonl, rejected.jsonl, dead_letters.jsonl, statistics.json and, for forks, preferences.jsonl, all in
+    order of dialogue id. Memory holds one outcome at a time, and all branches of forks."""
+    rules = pipeline.settings.user.rules if pipeline.settings.rollout.user_simulator else None
     tally = StatisticsTally(pipeline.name, rules, pipeline.quality, pipeline.costs)
     branches: list[Dialogue] = []
     with ExitStack() as files:
@@ -212,30 +215,30 @@ def finish(pipeline: Pipeline, directory: Path) -> Statistics:
                 branches.append(outcome.dialogue)
     if pipeline.start_states.settings.branches > 1:
         write_jsonl(directory / "preferences.jsonl", preferences(branches))
-    figures = tally.result()
-    write_json(directory / "statistics.json", figures.model_dump(mode="json", exclude_none=True))
-    return figures
+    statistics = tally.result()
+    write_json(directory / "statistics.json", statistics.model_dump(mode="json", exclude_none=True))
+    return statistics
 
 
-def _rejection(o: Outcome) -> Rejection:
-    return Rejection(dialogue_id=o.dialogue_id, reasons=o.reasons, dialogue=o.dialogue)
+def _rejection(outcome: Outcome) -> Rejection:
+    return Rejection(dialogue_id=outcome.dialogue_id, reasons=outcome.reasons, dialogue=outcome.dialogue)
 
 
-def _dead_letter(o: Outcome) -> DeadLetter:
+def _dead_letter(outcome: Outcome) -> DeadLetter:
     return DeadLetter(
-        dialogue_id=o.dialogue_id,
-        attempts=o.attempt,
-        lost=o.lost,
-        reasons=o.reasons,
-        trace=o.trace,
-        dialogue=o.dialogue,
+        dialogue_id=outcome.dialogue_id,
+        attempts=outcome.attempt,
+        unanswered=outcome.unanswered,
+        reasons=outcome.reasons,
+        trace=outcome.trace,
+        dialogue=outcome.dialogue,
     )
 
 
 def shards(batch: Batch, count: int) -> Sequence[Batch]:
-    """The batch dealt out to `count` processes, numbered from 1, each with its share of the concurrency."""
-    each = max(1, batch.concurrency // count)
+    """The batch split over `count` processes, numbered from 1, each with its share of the concurrency (at least 1)."""
+    concurrency = max(1, batch.concurrency // count)
     return [
-        Batch(batch.numbers[k::count], batch.lost, batch.session, batch.attempts, each, shard=k + 1)
+        Batch(batch.numbers[k::count], batch.unanswered, batch.session, batch.attempts, concurrency, shard=k + 1)
         for k in range(count)
     ]

@@ -11,8 +11,9 @@ from typing import Protocol, runtime_checkable
 from pydantic import Field, field_validator
 
 from core.dialogue import Dialogue
+from core.provenance import Provenance
 from core.settings import Settings, typed
-from generation.dialogue.rollout import Rollout
+from generation.dialogue.rollout import InterruptedDialogueError, Rollout
 from generation.dialogue.setup import RolloutContext
 from generation.llm.meter import Meter
 from generation.seeds.base import Seed
@@ -37,7 +38,8 @@ class DialogueStage(Protocol):
     """Works on one dialogue. It is not called for one that broke off (`Dialogue.stop`)."""
 
     async def dialogue(self, dialogue: Dialogue, context: RolloutContext) -> Dialogue:
-        """The dialogue with more of it there. Raises UnusableAnswerError, which rejects it, and LLMError."""
+        """The dialogue with more of it filled in. Raises UnusableAnswerError, which rejects it, LLMError, and InterruptedDialogueError,
+        which keeps an unfinished dialogue next to the error that interrupted it."""
         ...
 
 
@@ -82,15 +84,20 @@ class Tasks:
             task = await writer.write(environment)
         finally:
             environment.close()
-        notes = {"refused_drafts": dict(writer.refusals), "asked": writer.asked}
-        return dialogue.model_copy(update={"tasks": (task,), "provenance": dialogue.provenance | notes})
+        context.proved[task.task_id] = task
+        written = Provenance(refused_drafts=dict(writer.refusals), writer_requests=writer.requests)
+        return dialogue.model_copy(update={"tasks": (task,), "provenance": dialogue.provenance | written})
 
 
 class Rollouts:
     """Stage 3, conversation generation."""
 
     async def dialogue(self, dialogue: Dialogue, context: RolloutContext) -> Dialogue:
-        return await Rollout(dialogue, context).play()
+        rollout = Rollout(dialogue, context)
+        try:
+            return await rollout.run()
+        except Exception as error:
+            raise InterruptedDialogueError(rollout.so_far(), error) from error
 
 
 class ValidationSettings(Settings):

@@ -14,7 +14,7 @@ from generation.llm.base import LLM, LLMError, UnusableAnswerError
 from generation.llm.meter import Meter
 from generation.seeds.base import Seed
 from generation.stages import ToolsetStage
-from generation.tools.toolset import Toolset
+from generation.tools.toolset import Toolset, ToolsetProvenance
 
 _FAULT = "internal: "
 
@@ -37,7 +37,7 @@ def from_seed(seed: Seed) -> ToolsetSource:
         database=seed.database,
         database_sha256=sha256(seed.database) if seed.database else None,
         rows=seed.rows,
-        provenance={"source": seed.source, "licence": seed.licence},
+        provenance=ToolsetProvenance(source=seed.source, licence=seed.licence),
     )
     return ToolsetSource(toolset, seed)
 
@@ -122,4 +122,4 @@ async def _make(origin: ToolsetSource, stages: Sequence[ToolsetStage], llm: LLM)
         toolset = _left_out(toolset, f"{_FAULT}{type(error).__name__}: {error}".encode(errors="replace").decode())
     if origin.seed is None and not meter.usage.requests:
         return toolset  # what was spent on it stands there
-    return toolset.model_copy(update={"provenance": toolset.provenance | {"usage": meter.usage.model_dump()}})
+    return toolset.model_copy(update={"provenance": toolset.provenance | ToolsetProvenance(usage=meter.usage)})

@@ -1,0 +1,1 @@
+"""The entry points behind the make targets."""

@@ -1,4 +1,4 @@
-"""make convert: conf/convert.yaml -> outputs/convert/<run id>/dialogues.jsonl, which make train data=… takes."""
+"""make convert: conf/convert.yaml -> outputs/convert/<run id>/dialogues.jsonl, for make train data=…."""
 
 from __future__ import annotations
 
@@ -31,15 +31,15 @@ def main(config: DictConfig) -> None:
         summarise(console, conversion, job.directory)
         if not conversion.kept:
             raise UserError(f"none of the {conversion.read} rows of {conversion.source.path} can be trained on")
-        job.finish(conversion.figures())
+        job.finish(conversion.metrics())
 
 
 def summarise(console: Console, conversion: Conversion, directory: Path) -> None:
-    """What was kept, what was put right in it, and what was refused, with the first example of each fault."""
-    table = Table("rows", "", "for example", title=f"{conversion.read} rows of {conversion.source.path}")
+    """Print how many rows were kept, repaired and refused, with the first example of each fault."""
+    table = Table("rows", "outcome", "example", title=f"{conversion.read} rows of {conversion.source.path}")
     table.add_row(f"{conversion.kept}", "kept", "")
-    for kind, count in conversion.mended.most_common():
-        table.add_row(f"{count}", f"mended: {kind}", "")
+    for kind, count in conversion.repaired.most_common():
+        table.add_row(f"{count}", f"repaired: {kind}", "")
     for kind, count in conversion.refused.most_common():
         table.add_row(f"{count}", f"refused: {kind}", escape(conversion.examples[kind]))
     console.print(table)

@@ -14,19 +14,9 @@ from evaluation.benchmark import Benchmark
 from evaluation.metrics.scores import differences, score_rows
 from evaluation.reports.summary import report_lost, summarise
 from evaluation.reports.tables import publish_tables
-from evaluation.run import hold, refuse_without_room, score
+from evaluation.run import caveats, hold, neutral_keys, refuse_without_room, score
 from evaluation.targets import EvaluateSettings, find_targets
-from generation.llm.openai import TRANSPORT_KEYS
 from scripts.launch import hydra_main, instantiate
-
-NEUTRAL = (
-    *("outputs", "tracking", "allow_errors", "concurrency", "api_key_env"),
-    *(f"benchmarks.bfcl.{key}" for key in ("attempts", "retries", "timeout_s", "python")),
-    *(f"benchmarks.tau2.{key}" for key in ("attempts", "retries", "timeout_s")),
-    *(f"benchmarks.heldout.{key}" for key in ("timeout_s", "outage_s")),
-    *(f"benchmarks.heldout.simulator.{key}" for key in TRANSPORT_KEYS),
-)
-"""What may be changed to finish an interrupted run: it decides how long is waited and how often is tried, not what is asked."""
 
 
 def main(config: DictConfig) -> None:
@@ -37,12 +27,12 @@ def main(config: DictConfig) -> None:
     def benchmarks() -> dict[str, Benchmark]:
         return {name: instantiate(values) for name, values in settings.benchmarks.items()}
 
-    benchmarks()  # what their settings get wrong is said before anything starts
+    chosen = benchmarks()  # wrong settings are reported before anything starts
     targets = find_targets(settings)
     plain = settings.model_dump(mode="json")
     inputs = {target.label: sha256(target.path) for target in targets if target.path}
     group = next((target.training.group for target in targets if target.training), None)
-    with open_run(settings.outputs, "evaluate", plain, inputs, group, NEUTRAL) as job:
+    with open_run(settings.outputs, "evaluate", plain, inputs, group, neutral_keys(chosen)) as job:
         console.print(f"{'resuming' if job.resumed else 'evaluating into'} {job.directory}", soft_wrap=True)
         name, group = job.manifest.run_id, job.manifest.group
         with Tracker(settings.tracking, settings.outputs, "evaluate", name, group, plain) as tracker:
@@ -59,6 +49,7 @@ def main(config: DictConfig) -> None:
                 "errors_allowed": lost,
                 "models": [each.model_dump(mode="json") for each in scores],
                 "differences": [each.model_dump(mode="json") for each in compared],
+                "caveats": caveats(chosen, records),
             }
             write_json(job.directory / "results.json", results)
             tracker.summary(results)

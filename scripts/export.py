@@ -16,8 +16,8 @@ from generation.export.index import find_dialogues
 from generation.export.progress import ExportProgress, summarise
 from scripts.launch import hydra_main
 
-# What does not change the files, or counts by its content.
 NEUTRAL = ("outputs", "data", "bfcl", "push_to_hub", "private", "profile")
+"""Keys that do not change the exported files, or whose content counts instead (see `inputs`)."""
 
 
 def main(config: DictConfig) -> None:
@@ -34,7 +34,7 @@ def main(config: DictConfig) -> None:
     with open_run(settings.outputs, "export", plain, inputs, group, NEUTRAL) as job:
         console.print(f"{'resuming' if job.resumed else 'exporting into'} {job.directory}", soft_wrap=True)
         with ExportProgress(console) as progress:
-            made = export(
+            report = export(
                 files,
                 job.directory,
                 settings,
@@ -43,11 +43,11 @@ def main(config: DictConfig) -> None:
                 packages=generation.packages if generation else {},
                 watcher=progress,
             )
-        summarise(console, made, job.directory)
+        summarise(console, report, job.directory)
         if settings.push_to_hub:
             address = push(job.directory, settings.push_to_hub, settings.private)
             console.print(f"uploaded to {address}", soft_wrap=True)
-        job.finish({"pipelines": {name: counts.model_dump() for name, counts in made.pipelines.items()}})
+        job.finish({"pipelines": {name: counts.model_dump() for name, counts in report.pipelines.items()}})
 
 
 if __name__ == "__main__":

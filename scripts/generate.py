@@ -53,7 +53,7 @@ def main(config: DictConfig) -> None:
         for pipeline in results:
             tracker.table(f"{pipeline}/dialogues", sample_rows(run.directory / pipeline))
         summarise(console, statistics, run.directory)
-        if any(each.lost for each in statistics):
+        if any(each.unanswered for each in statistics):
             # The run stays open: the same command retries the unanswered dialogues.
             raise SystemExit(1)
         # Later stages read `latest` by default, so it must point to validated dialogues only.

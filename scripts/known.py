@@ -1,4 +1,6 @@
-"""Runs benchmarks against servers with known answers and compares the scores: make eval-known [only=[bfcl]] [concurrency=16].
+"""Runs benchmarks against servers with known answers and checks their scores.
+
+    make eval-known [only=[bfcl]] [concurrency=16]
 
 A new benchmark needs an answer policy in evaluation/known_answers/__main__.py and a check here.
 """

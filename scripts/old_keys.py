@@ -16,6 +16,7 @@ OLD_KEYS = {
     "dialogue_steps": "benchmarks.tau2.max_steps",
     "simulator": "benchmarks.tau2.user.base_url",
     "simulator_model": "benchmarks.tau2.user.model",
+    "mixture.skip_unlawful": "mixture.skip_invalid",
     "assume.keys": "assume.keys_per_token",
     "assume.trained": "assume.trained_share",
 }

@@ -1,4 +1,4 @@
-"""make plan: what `make generate` with the same overrides would cost, measured on a small sample -> outputs/plan/plan.json."""
+"""make plan: the cost of `make generate` with the same overrides, from a small scripted sample -> outputs/plan/plan.json."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ from scripts.launch import hydra_main, instantiate
 SCRIPTED = {"_target_": "generation.scripted.llm.ScriptedLLM", "error_rate": 0.0}
 
 
-def table(found: tuple[Estimate, ...]) -> Table:
-    made = Table(title="Estimated", box=box.SIMPLE_HEAD, pad_edge=False)
+def estimate_table(pipelines: tuple[Estimate, ...]) -> Table:
+    table = Table(title="Estimated", box=box.SIMPLE_HEAD, pad_edge=False)
     headings = (
         "pipeline",
         "dialogues",
@@ -38,12 +38,12 @@ def table(found: tuple[Estimate, ...]) -> Table:
         "disk",
     )
     for heading in headings:
-        made.add_column(heading, justify="left" if heading == "pipeline" else "right")
-    for e in found:
+        table.add_column(heading, justify="left" if heading == "pipeline" else "right")
+    for e in pipelines:
         tokens = [f"{value / 1e6:,.1f} M" for value in (e.prompt_tokens, e.cached_tokens, e.generated_tokens)]
         rest = [f"{e.gpu_hours:,.1f}", f"{e.hours:,.1f}", f"{e.cost:,.0f}", f"{e.disk_bytes / 1e9:,.2f} GB"]
-        made.add_row(e.pipeline, f"{e.started:,}", f"{e.requests:,}", *tokens, *rest)
-    return made
+        table.add_row(e.pipeline, f"{e.started:,}", f"{e.requests:,}", *tokens, *rest)
+    return table
 
 
 def main(config: DictConfig) -> None:
@@ -54,13 +54,13 @@ def main(config: DictConfig) -> None:
     with tempfile.TemporaryDirectory() as folder:
         job = open_run(Path(folder), "generate", sample.model_dump(mode="json"))
         with job, GenerationProgress(console) as progress:
-            figures = asyncio.run(generate(sample, build(sample, instantiate), job, progress))
-        found = estimates({figure.pipeline: figure for figure in figures}, job.directory, settings.n, plan)
-    console.print(table(found))
+            statistics = asyncio.run(generate(sample, build(sample, instantiate), job, progress))
+        pipelines = estimates({each.pipeline: each for each in statistics}, job.directory, settings.n, plan)
+    console.print(estimate_table(pipelines))
     assumptions = plan.model_dump(mode="json")
     console.print("assumed: " + ", ".join(f"{key} {value}" for key, value in assumptions.items()), soft_wrap=True)
     path = settings.outputs / "plan" / "plan.json"
-    write_json(path, {"assumptions": assumptions, "estimates": [e.model_dump() for e in found]})
+    write_json(path, {"assumptions": assumptions, "estimates": [e.model_dump() for e in pipelines]})
     console.print(f"written to {path}", soft_wrap=True)
 
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Builds the project's two virtual environments: .venv (everything of ours) and .venv-bfcl (the official BFCL scorer,
-# whose pins clash with ours). Runs once: the stamp is keyed by the content of every requirement file.
+# Builds the two virtual environments: .venv (the project) and .venv-bfcl (the official BFCL scorer, whose pins conflict
+# with the project's). Does nothing if it has run before with the same requirement files.
 #   scripts/setup.sh          PYTHON=python3.12 scripts/setup.sh
 set -euo pipefail
 cd "$(dirname "$0")/.."

@@ -1,5 +1,5 @@
-"""make train: conf/train.yaml -> outputs/train/<run id>/ with checkpoint/ (the best) and untrained/; with plan=true only what that
-would take -> outputs/plan/train.json."""
+"""make train: conf/train.yaml -> outputs/train/<run id>/ with checkpoint/ (the best) and untrained/; with plan=true
+only the plan -> outputs/plan/train.json."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from core.tracking import Tracker
 from scripts.launch import hydra_main
 from training import plan_report
 from training.launch import join_run, run_workers, set_environment
-from training.machine import check_machine, lacking, weights_elsewhere
+from training.machine import check_machine, missing_requirements, missing_weights
 from training.mixture import find_data
 from training.nodes import find_nodes
 from training.plan import plan
@@ -26,8 +26,8 @@ from training.progress import TrainingProgress, describe, summarise
 from training.run_layout import CONFIG, RESULTS
 from training.settings import TrainSettings
 
-# What changes nothing in what is trained.
 NEUTRAL = ("outputs", "tracking", "data", "nodes", "plan", "hardware", "assume")
+"""Keys that do not change the trained model; the content of `data` counts instead."""
 
 
 def main(config: DictConfig) -> None:
@@ -47,7 +47,7 @@ def main(config: DictConfig) -> None:
     group = read_manifest(source).group if (source / "manifest.json").is_file() else None
     plain: dict[str, Any] = settings.model_dump(mode="json")
     inputs = {f"{file.parent.name}/{file.name}": sha256(file) for file in files}
-    # A checkpoint of ZeRO-3 is in as many pieces as there were ranks: on others it is another run.
+    # A ZeRO-3 checkpoint has one part per rank: another number of ranks needs another run.
     identity = {**plain, "ranks": processes * len(nodes.hosts)}
     with open_run(settings.outputs, "train", identity, inputs, group, neutral=NEUTRAL) as job:
         console.print(f"{'resuming' if job.resumed else 'training into'} {job.directory}", soft_wrap=True)
@@ -74,18 +74,18 @@ def main(config: DictConfig) -> None:
 
 
 def show_plan(console: Console, settings: TrainSettings) -> None:
-    """Print and write what the training would take; without finished dialogues its data is as assumed."""
-    missing = [*lacking(settings, find_nodes(settings.nodes)), weights_elsewhere(settings.model)]
+    """Print and write what the training would take; without a finished generation run its data is assumed."""
+    missing = [*missing_requirements(settings, find_nodes(settings.nodes)), missing_weights(settings.model)]
     try:
         files = find_data(settings.data or latest(settings.outputs, "generate", "make generate"))
     except UserError as error:
         if settings.data:
             raise
         files, missing = (), [*missing, str(error)]
-    made = plan(settings, files, [line for line in missing if line])
-    plan_report.show(console, made, settings)
+    training_plan = plan(settings, files, [line for line in missing if line])
+    plan_report.show(console, training_plan, settings)
     path = settings.outputs / "plan" / "train.json"
-    write_json(path, {**made.model_dump(), "config": settings.model_dump(mode="json")})
+    write_json(path, {**training_plan.model_dump(), "config": settings.model_dump(mode="json")})
     console.print(f"written to {path}", soft_wrap=True)
 
 

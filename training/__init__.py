@@ -1,0 +1,1 @@
+"""Fine-tuning on token trees under DeepSpeed ZeRO-3."""

@@ -1,4 +1,4 @@
-"""What a training writes down as it goes: metrics.jsonl, complete checkpoints, and the run in figures."""
+"""What a training run records: metrics.jsonl, complete checkpoints, and the final results."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -16,28 +16,30 @@ from training.dataset import Rows
 from training.model_shape import ModelShape
 from training.run_layout import COMPLETE, METRICS
 from training.sampler import BalancedSampler
+from training.trainer import TreeTrainer
 
-if TYPE_CHECKING:
-    from training.trainer import TreeTrainer
-
-KEPT = ("loss", "learning_rate", "grad_norm")
+LOGGED = ("loss", "learning_rate", "grad_norm")
 
 
 @dataclass(frozen=True)
 class EpochCost:
-    """What one pass over the data costs: tokens forwarded, and FLOPs of forward and backward without any recomputation.
-    `peak_flops` of all GPUs together in a second, None where it is not known."""
+    """The cost of one pass over the data."""
 
     tokens: int
+    """Tokens forwarded."""
+
     flops: float
+    """FLOPs of forward and backward passes, without recomputation."""
+
     peak_flops: float | None
+    """Peak FLOP/s of all GPUs together; None if unknown."""
 
     @classmethod
     def of(cls, rows: Rows, shape: ModelShape, peak_flops: float | None) -> EpochCost:
         return cls(sum(rows.sums("size")), sum(row_costs(rows, shape)), peak_flops)
 
     def utilisation(self, tokens_per_s: float) -> float | None:
-        """Model FLOPs utilisation (MFU): the share of what the hardware could do at best."""
+        """Model FLOPs utilisation (MFU): achieved FLOP/s as a share of the hardware's peak; None if that is unknown."""
         return tokens_per_s * self.flops / self.tokens / self.peak_flops if self.peak_flops else None
 
 
@@ -48,29 +50,27 @@ def row_costs(rows: Rows, shape: ModelShape) -> list[float]:
 
 
 class MetricsCallback(TrainerCallback):  # type: ignore[misc]  # transformers has no types
-    """Appends every log of rank 0 to metrics.jsonl, with the speed since training began, and marks a checkpoint complete once
-    all processes have written their part of it."""
+    """Appends every log of rank 0 to metrics.jsonl, with the speed since training started, and marks a checkpoint
+    complete once all processes have written their part of it."""
 
-    def __init__(self, directory: Path, work: EpochCost) -> None:
-        self.directory, self.work = directory, work
-        self.trainer: TreeTrainer | None = None
-        self.began = time.monotonic()
+    def __init__(self, directory: Path, epoch_cost: EpochCost, trainer: TreeTrainer) -> None:
+        self.directory, self.epoch_cost, self.trainer = directory, epoch_cost, trainer
+        self.started = time.monotonic()
         self.tokens_before = 0
 
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        self.began = time.monotonic()
+        self.started = time.monotonic()
         self.tokens_before = int(state.num_input_tokens_seen)
 
     def speed(self, state: TrainerState) -> dict[str, float]:
-        """Forwarded and trained tokens a second over all ranks, validation left out, and MFU where the hardware's peak is known."""
-        assert self.trainer, "set before training begins"
-        seconds = time.monotonic() - self.began - self.trainer.validation_s
+        """Forwarded and trained tokens per second over all ranks, validation excluded, and MFU if the peak is known."""
+        seconds = time.monotonic() - self.started - self.trainer.validation_s
         tokens = (int(state.num_input_tokens_seen) - self.tokens_before) / seconds
-        figures = {"tokens_per_s": tokens, "trained_tokens_per_s": self.trainer.trained_tokens / seconds}
-        utilisation = self.work.utilisation(tokens)
-        return figures if utilisation is None else {**figures, "mfu": utilisation}
+        speed = {"tokens_per_s": tokens, "trained_tokens_per_s": self.trainer.trained_tokens / seconds}
+        utilisation = self.epoch_cost.utilisation(tokens)
+        return speed if utilisation is None else {**speed, "mfu": utilisation}
 
     def on_log(
         self,
@@ -86,8 +86,8 @@ class MetricsCallback(TrainerCallback):  # type: ignore[misc]  # transformers ha
             "step": state.global_step,
             "steps": state.max_steps,
             "epoch": state.epoch,
-            **{name: value for name, value in logs.items() if name in KEPT or name.startswith("eval_")},
-            "seconds": time.monotonic() - self.began,
+            **{name: value for name, value in logs.items() if name in LOGGED or name.startswith("eval_")},
+            "seconds": time.monotonic() - self.started,
             **self.speed(state),
         }
         with (self.directory / METRICS).open("a") as file:
@@ -101,8 +101,11 @@ class MetricsCallback(TrainerCallback):  # type: ignore[misc]  # transformers ha
 
 
 class ResumeEpochCallback(TrainerCallback):  # type: ignore[misc]  # transformers has no types
-    """Lets a run that resumes within an epoch draw the rest of that epoch's order: the Trainer tells a sampler its epoch,
-    but not through the wrapper that skips what was already trained, and the order would be that of the first epoch."""
+    """Sets the sampler's epoch when a run resumes within an epoch.
+
+    The Trainer calls `set_epoch` too, but the call does not pass the wrapper that skips the batches already trained:
+    without this callback the rest of the epoch would follow the first epoch's order.
+    """
 
     def __init__(self, sampler: BalancedSampler) -> None:
         self.sampler = sampler
@@ -113,8 +116,8 @@ class ResumeEpochCallback(TrainerCallback):  # type: ignore[misc]  # transformer
         self.sampler.set_epoch(int(state.epoch or 0))
 
 
-def results(state: TrainerState, journal: MetricsCallback, rows: Rows) -> dict[str, Any]:
-    """The run in figures. Losses are nats per trained token; tokens are those forwarded, in every pass over a row."""
+def results(state: TrainerState, metrics: MetricsCallback, rows: Rows) -> dict[str, Any]:
+    """The final results. Losses are nats per trained token; `tokens` counts every forwarded token, in all epochs."""
     validations = [entry for entry in state.log_history if "eval_loss" in entry]
     losses = [entry["loss"] for entry in state.log_history if "loss" in entry]
     best = min(validations, key=lambda entry: float(entry["eval_loss"]))
@@ -130,7 +133,7 @@ def results(state: TrainerState, journal: MetricsCallback, rows: Rows) -> dict[s
         "tokens": int(state.num_input_tokens_seen),
         "trained_tokens": round(sum(rows.sums("targets")) * (state.epoch or 0)),
         "fill": rows.fill,
-        "seconds": round(time.monotonic() - journal.began, 1),
-        **{name: round(value, 4) for name, value in journal.speed(state).items()},
+        "seconds": round(time.monotonic() - metrics.started, 1),
+        **{name: round(value, 4) for name, value in metrics.speed(state).items()},
         **({"peak_gpu_bytes": torch.cuda.max_memory_allocated()} if torch.cuda.is_available() else {}),
     }

@@ -1,4 +1,4 @@
-"""Tokenised dialogues on disk: a token tree each, memory-mapped, made once for the same data, tokenizer and template."""
+"""Tokenised dialogues on disk: token trees, memory-mapped, built once per data, tokenizer, template and settings."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from core.messages import Frozen
 from training.mixture import LineRef, label, read_chosen
 from training.packing import pack
 from training.render import HistoryReasoning, render
-from training.token_tree import TokenTree, single_chain, trees
+from training.token_tree import TokenTree, build_trees, single_chain
 
 FEATURES = Features(
     {
@@ -42,18 +42,22 @@ FEATURES = Features(
         "pairs": Value("int64"),
     }
 )
-"""A tree (training.token_tree) and its figures: its tokens, the trained ones, attention's pairs; `samples` and `sample_tokens` are
-what it would be one sample a user turn. A dialogue of which nothing is left is a row of size 0."""
+"""A tree (training.token_tree) and its counts: `size` tokens, `targets` trained tokens, `pairs` of attention. `samples`
+and `sample_tokens` count the dialogue as one sample per user turn. A dialogue cut to nothing is a row of size 0."""
 
 FORMAT = 1
-"""To be raised with any change of what is written, so that older caches are not read."""
+"""Increase it with every change of the format, so that older caches are not read."""
 
 
 class SampleSettings(Frozen):
-    """What decides how a dialogue becomes trees. `max_tokens` is the longest sample, `row_tokens` the largest tree."""
+    """The settings that decide how a dialogue becomes trees."""
 
     max_tokens: int
+    """The longest sample."""
+
     row_tokens: int
+    """The largest tree."""
+
     share_prefixes: bool
     history_reasoning: HistoryReasoning
 
@@ -67,39 +71,42 @@ def cached_samples(
     settings: SampleSettings,
     workers: int,
 ) -> Path:
-    """The directory of the split data set (columns as FEATURES) with the `chosen` dialogues of `files`, whose hashes are
-    `inputs`, by split. Made by `workers` processes where the cache lacks it. Raises UserError for lines that cannot be read."""
-    key = _key(inputs, chosen, AutoTokenizer.from_pretrained(model), settings)
+    """The directory of the data set (columns FEATURES) with the `chosen` dialogues of each split.
+
+    `chosen` refers to lines of `files`, whose hashes are `inputs`. If the cache lacks it, `workers` processes build it.
+    Raises UserError for lines that cannot be read.
+    """
+    key = _cache_key(inputs, chosen, AutoTokenizer.from_pretrained(model), settings)
     directory = cache / key
     if directory.is_dir():
         return directory
     datasets.disable_progress_bar()
     cache.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=cache, prefix="making-") as scratch:
-        work = _Work(tuple(files), model, settings, Path(scratch) / "parts", workers)
-        made = DatasetDict({name: work.split(places) for name, places in chosen.items()})
-        made.save_to_disk(Path(scratch) / "made")
+    with tempfile.TemporaryDirectory(dir=cache, prefix="building-") as scratch:
+        tokenization = _Tokenization(tuple(files), model, settings, Path(scratch) / "parts", workers)
+        splits = DatasetDict({name: tokenization.split(lines) for name, lines in chosen.items()})
+        splits.save_to_disk(Path(scratch) / "splits")
         try:
-            (Path(scratch) / "made").rename(directory)
+            (Path(scratch) / "splits").rename(directory)
         except OSError:
-            if not directory.is_dir():  # where another run was faster, what it made is the same
+            if not directory.is_dir():  # if another run was faster, its result is the same
                 raise
     return directory
 
 
 def load_samples(directory: Path) -> DatasetDict:
-    """The splits train and validation, without the dialogues of which nothing is left."""
-    found = load_from_disk(str(directory))
-    return DatasetDict({name: split.select(np.flatnonzero(_column(split, "size"))) for name, split in found.items()})
+    """The splits train and validation, without the dialogues cut to nothing."""
+    splits = load_from_disk(str(directory))
+    return DatasetDict({name: split.select(np.flatnonzero(_column(split, "size"))) for name, split in splits.items()})
 
 
 def cut_turns(directory: Path) -> int:
-    """The user turns of both splits that were left out for their length."""
+    """The number of user turns, in both splits, left out for their length."""
     return sum(int(_column(split, "cut_turns").sum()) for split in load_from_disk(str(directory)).values())
 
 
 class Rows(torch.utils.data.Dataset[list[TokenTree]]):
-    """The trees of a split packed into rows of at most `row_tokens` tokens; row None is one with nothing to train."""
+    """The trees of a split packed into rows of at most `row_tokens` tokens; row None has nothing to train."""
 
     def __init__(self, split: Dataset, row_tokens: int) -> None:
         self.split = split
@@ -109,15 +116,15 @@ class Rows(torch.utils.data.Dataset[list[TokenTree]]):
         return len(self.members)
 
     def __getitem__(self, row: int | None) -> list[TokenTree]:
-        return [NOTHING] if row is None else [tree_of(self.split[member]) for member in self.members[row]]
+        return [EMPTY_TREE] if row is None else [tree_of(self.split[member]) for member in self.members[row]]
 
     def sums(self, column: str) -> list[int]:
-        """Of each row."""
+        """The sum of a column over the trees of each row."""
         values = _column(self.split, column)
         return [int(values[members].sum()) for members in self.members]
 
     def labels(self, row: int | None) -> list[tuple[str, str]]:
-        """(source, difficulty) of each of a row's trees."""
+        """(source, difficulty) of each tree in a row."""
         if row is None:
             return [("", "")]
         members = self.split[self.members[row]]
@@ -125,21 +132,24 @@ class Rows(torch.utils.data.Dataset[list[TokenTree]]):
 
     @property
     def fill(self) -> float:
-        """The share of the rows' tokens that are there."""
+        """The mean size of a row, relative to the fullest one."""
         sizes = self.sums("size")
         return sum(sizes) / (len(sizes) * max(sizes))
 
 
-NOTHING = TokenTree(np.zeros(1, np.int64), np.zeros(1, np.int64), np.full(1, -1, np.int64), np.empty(0, np.int64))
-"""One token to see and none to learn, for a rank that has to take part without having a row."""
+EMPTY_TREE = TokenTree(np.zeros(1, np.int64), np.zeros(1, np.int64), np.full(1, -1, np.int64), np.empty(0, np.int64))
+"""One token and nothing to learn, for a rank that must take part without a row."""
 
 
 def tree_of(row: Mapping[str, Any]) -> TokenTree:
+    """The tree in a row of the data set."""
     return TokenTree(*(np.asarray(row[name], np.int64) for name in ("input_ids", "starts", "parents", "trained")))
 
 
 @dataclass(frozen=True)
-class _Work:
+class _Tokenization:
+    """Tokenises the chosen lines of `files` in `workers` processes."""
+
     files: tuple[Path, ...]
     model: Path
     settings: SampleSettings
@@ -148,7 +158,7 @@ class _Work:
 
     def split(self, chosen: Sequence[LineRef]) -> Dataset:
         parts = list(range(self.workers))
-        # What fails in a worker loses its message on the way: here, one dialogue shows whether the template fits …
+        # An error in a worker loses its message: render one dialogue here, which shows whether the template fits …
         next(self.rows([0], len(chosen), chosen))
         try:
             return Dataset.from_generator(
@@ -159,7 +169,7 @@ class _Work:
                 num_proc=len(parts),
             )
         except DatasetGenerationError:
-            # … and reading everything names the line that cannot be read.
+            # … and read all lines here, which names the one that cannot be read.
             for _ in read_chosen(self.files, chosen):
                 pass
             raise
@@ -168,19 +178,21 @@ class _Work:
         tokenizer = AutoTokenizer.from_pretrained(self.model)
         for part in parts:
             for dialogue in read_chosen(self.files, chosen[part::of]):
-                yield from _rows(dialogue, tokenizer, self.settings)
+                yield from _tree_rows(dialogue, tokenizer, self.settings)
 
 
-def _rows(dialogue: Dialogue, tokenizer: PreTrainedTokenizerBase, settings: SampleSettings) -> Iterator[dict[str, Any]]:
+def _tree_rows(
+    dialogue: Dialogue, tokenizer: PreTrainedTokenizerBase, settings: SampleSettings
+) -> Iterator[dict[str, Any]]:
     rendering = render(dialogue, tokenizer, settings.max_tokens, settings.history_reasoning)
-    made = (
-        trees(rendering.samples, settings.row_tokens)
+    dialogue_trees = (
+        build_trees(rendering.samples, settings.row_tokens)
         if settings.share_prefixes
         else [*map(single_chain, rendering.samples)]
     )
     source, difficulty = label(dialogue)
-    nothing = TokenTree(*(np.empty(0, np.int64) for _ in range(4)))
-    for number, tree in enumerate(made or [nothing]):
+    empty = TokenTree(*(np.empty(0, np.int64) for _ in range(4)))
+    for number, tree in enumerate(dialogue_trees or [empty]):
         first = number == 0
         yield {
             "dialogue_id": dialogue.dialogue_id,
@@ -199,7 +211,7 @@ def _rows(dialogue: Dialogue, tokenizer: PreTrainedTokenizerBase, settings: Samp
         }
 
 
-def _key(
+def _cache_key(
     inputs: Mapping[str, str],
     chosen: Mapping[str, Sequence[LineRef]],
     tokenizer: PreTrainedTokenizerBase,

@@ -1,4 +1,4 @@
-"""What a plan is made for, and what it assumes: none of this changes a training."""
+"""The hardware and the assumptions of a training plan; they do not change a training."""
 
 from __future__ import annotations
 
@@ -8,29 +8,27 @@ from core.settings import Settings
 
 
 class HardwareSettings(Settings):
-    """`devices` are GPUs, of all nodes together, or processes on a CPU. Each has `memory_gb` of its own, and `host_memory_gb` of
-    its node's memory as its share. `tflops` is what one sustains, in model FLOPs (10^12/s) without what is recomputed;
-    with `bf16` in mixed precision, as on every GPU."""
+    """The hardware of a training plan."""
 
-    bf16: bool
-    devices: int = Field(ge=1)
-    memory_gb: float = Field(gt=0)
-    host_memory_gb: float = Field(gt=0)
-    tflops: float = Field(gt=0)
+    bf16: bool = Field(description="train in bf16 mixed precision, as every GPU does")
+    devices: int = Field(ge=1, description="GPUs of all nodes together, or processes on a CPU")
+    memory_gb: float = Field(gt=0, description="memory of one device, in GB")
+    host_memory_gb: float = Field(gt=0, description="host memory per device, in GB")
+    tflops: float = Field(
+        gt=0, description="sustained speed of one device in TFLOP/s of model FLOPs, recomputation not counted"
+    )
 
 
-class AssumedSettings(Settings):
-    """What stands for the data where there is none: `dialogues` to train on, and of the mean tree its `tokens`, the `keys` one of
-    them sees and the share that is `trained`. Where there is data, its trees are measured in characters, of which
-    `characters_per_token` make a token.
+class AssumeSettings(Settings):
+    """The assumptions of a training plan. Trees of existing data are measured in characters; without data, all of these
+    apply."""
 
-    `fill` is how full rows are packed, `path_keys` how many keys and values attention gathers for each token of a row.
-    """
-
-    dialogues: int = Field(ge=1)
-    tokens: float = Field(gt=0)
-    keys: float = Field(gt=0)
-    trained: float = Field(gt=0, le=1)
-    characters_per_token: float = Field(gt=0)
-    fill: float = Field(gt=0, le=1)
-    path_keys: float = Field(ge=1)
+    dialogues: int = Field(ge=1, description="dialogues to train on, without data")
+    tokens: float = Field(gt=0, description="tokens of the mean tree, without data")
+    keys_per_token: float = Field(gt=0, description="keys that a token of the mean tree sees, without data")
+    trained_share: float = Field(
+        gt=0, le=1, description="share of the mean tree's tokens that are trained, without data"
+    )
+    characters_per_token: float = Field(gt=0, description="characters per token, to measure existing data")
+    fill: float = Field(gt=0, le=1, description="share of a packed row that is filled")
+    path_keys: float = Field(ge=1, description="keys and values that attention gathers per token of a row")

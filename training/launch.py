@@ -1,4 +1,4 @@
-"""Start the worker processes of a training, follow what they report, and end them with us."""
+"""Start the worker processes of a training, report their metrics, and stop them when this process ends."""
 
 from __future__ import annotations
 
@@ -26,22 +26,28 @@ Report = Callable[[dict[str, Any]], None]
 
 
 def run_workers(directory: Path, processes: int, nodes: Nodes, report: Report) -> None:
-    """Train the prepared run in `directory` on `processes` processes of each node, calling `report` with each line of
-    metrics.jsonl as it comes. Their output goes to train.log. Raises UserError with the end of that log if they fail."""
+    """Train the prepared run in `directory` with `processes` processes on each node.
+
+    `report` gets each new line of metrics.jsonl; the workers' output goes to train.log. Raises UserError with the end
+    of that log if the training fails.
+    """
     metrics = directory / METRICS
-    offset = _forget_unsaved(directory)
+    offset = _drop_unsaved_metrics(directory)
     program = ["-m", "training.worker", str(directory)]
     log = directory / LOG
     agents: list[subprocess.Popen[bytes]] = []
     with log.open("ab") as output:
-        for command in (nodes.agent(0, processes, program), *nodes.remote(processes, program, os.environ)):
+        for command in (
+            nodes.agent_command(0, processes, program),
+            *nodes.remote_commands(processes, program, os.environ),
+        ):
             agents.append(start_supervised(command, output, GRACE_S))
     try:
         codes: list[int | None] = [None]
-        # Where one agent has failed the others only wait for it.
+        # After one agent fails, the others only wait for it.
         while None in codes and not any(codes):
             codes = [agent.poll() for agent in agents]
-            offset = _pass_on(metrics, offset, report)
+            offset = _report_new_lines(metrics, offset, report)
             time.sleep(POLL_S if None in codes else 0)
     finally:
         for agent in agents:
@@ -50,17 +56,18 @@ def run_workers(directory: Path, processes: int, nodes: Nodes, report: Report) -
             agent.wait()
     if code := next(filter(None, codes), 0):
         raise UserError(
-            f"training ended with code {code}; the same command goes on from the last checkpoint. "
+            f"training ended with code {code}; the same command resumes from the last checkpoint. "
             f"The end of {log}:\n{log_tail(log, TAIL_LINES)}"
         )
 
 
 def join_run(directory: Path, processes: int, nodes: Nodes) -> None:
-    """Take part as a node that is not the first in the training that it has announced. Raises UserError if that fails."""
+    """Join, on any node but the first, the training announced in `directory`. Raises UserError if the training
+    fails."""
     log = directory / f"{LOG}.{nodes.rank}"
     with log.open("ab") as output:
         agent = start_supervised(
-            nodes.agent(nodes.rank, processes, ["-m", "training.worker", str(directory)]), output, GRACE_S
+            nodes.agent_command(nodes.rank, processes, ["-m", "training.worker", str(directory)]), output, GRACE_S
         )
     try:
         code = agent.wait()
@@ -68,27 +75,29 @@ def join_run(directory: Path, processes: int, nodes: Nodes) -> None:
         agent.terminate()
         agent.wait()
     if code:
-        raise UserError(f"training ended with code {code} on node {nodes.rank}; its words are in {log}")
+        raise UserError(f"training ended with code {code} on node {nodes.rank}; its output is in {log}")
 
 
 def set_environment(processes: int) -> None:
-    """Set what the workers need in this process's environment, which they inherit; whatever the user has set wins."""
-    wanted = {
-        # More threads than free cores make every step several times slower.
+    """Set the environment variables that the workers need; they inherit them. Values set by the user take
+    precedence."""
+    defaults = {
+        # With more threads than cores, every step is several times slower.
         "OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // processes)),
         "TOKENIZERS_PARALLELISM": "false",
-        # Nothing of DeepSpeed needs compiling for plain ZeRO-3 with torch's AdamW.
+        # Plain ZeRO-3 with torch's AdamW needs no compiled DeepSpeed ops.
         "DS_BUILD_OPS": "0",
     }
     if not torch.cuda.is_available():
-        # DeepSpeed finds out by itself, but warns wherever it is imported.
-        wanted["DS_ACCELERATOR"] = "cpu"
-    for name, value in wanted.items():
+        # DeepSpeed would detect this, but prints a warning in every process that imports it.
+        defaults["DS_ACCELERATOR"] = "cpu"
+    for name, value in defaults.items():
         os.environ.setdefault(name, value)
 
 
-def _forget_unsaved(directory: Path) -> int:
-    """Cut from metrics.jsonl what came after the checkpoint from which training resumes; returns the size left."""
+def _drop_unsaved_metrics(directory: Path) -> int:
+    """Remove the lines of metrics.jsonl after the checkpoint from which training resumes. Returns the remaining
+    size."""
     metrics, checkpoint = directory / METRICS, newest_checkpoint(directory)
     if not metrics.is_file():
         return 0
@@ -98,7 +107,8 @@ def _forget_unsaved(directory: Path) -> int:
     return metrics.stat().st_size
 
 
-def _pass_on(metrics: Path, offset: int, report: Report) -> int:
+def _report_new_lines(metrics: Path, offset: int, report: Report) -> int:
+    """Report the complete lines from byte `offset` on. Returns the offset after them."""
     if not metrics.is_file():
         return offset
     with metrics.open("rb") as file:

@@ -1,7 +1,9 @@
-"""What is minimised: the negative log-likelihood of the trained tokens of token trees, with logits for those alone.
+"""The training loss: the negative log-likelihood of the trained tokens of token trees, with logits for those tokens
+only.
 
-Logits are made in blocks and again in the backward pass, so that a row of 32k tokens never has them all: 10,000 trained
-tokens of Qwen3's vocabulary would be 6 GB in fp32, and as much again for their gradient. What leaves a block is fp32.
+Logits are computed in blocks and recomputed in the backward pass, so a row of 32k tokens never has all of them at once:
+10,000 trained tokens of Qwen3's vocabulary would take 6 GB in fp32, and as much again for their gradient. The losses
+that leave a block are fp32.
 """
 
 from __future__ import annotations
@@ -15,13 +17,14 @@ from torch.utils.checkpoint import checkpoint
 from transformers import PreTrainedModel
 
 BLOCK = 1 << 27
-"""Logits in a block: half a GiB in fp32."""
+"""Logits per block: half a GiB in fp32."""
 
 
 def learn_trees(model: PreTrainedModel) -> PreTrainedModel:
-    """Let a call of `model` return the loss of a row of trees instead of logits; its weights and their names stay.
+    """Make a call of `model` return the loss of a row of trees instead of logits; weights and their names do not
+    change.
 
-    The output layer's own call computes the loss, because ZeRO-3 gathers a layer's weights only while that layer is called.
+    The loss is computed inside the output layer's call, because ZeRO-3 gathers a layer's weights only during its call.
     """
     model.lm_head.forward = MethodType(_token_losses, model.lm_head)
     model.forward = MethodType(_tree_loss, model)
@@ -37,9 +40,9 @@ def _tree_loss(
     num_items_in_batch: torch.Tensor | int | None = None,
     **tree: Any,
 ) -> dict[str, torch.Tensor]:
-    """`input_ids` [1, T]; the K positions `sources` predict the tokens `labels` [1, K] (`shift_labels` is what the Trainer
-    counts); `tree` is training.attention.layout's. Returns `losses` [K] in nats, and `loss`: their sum over
-    `num_items_in_batch`, by default K. A row with nothing to train has a loss of 0."""
+    """`input_ids` [1, T]; the K positions `sources` predict the tokens `labels` [1, K] (the Trainer counts
+    `shift_labels`); `tree` comes from training.attention.layout. Returns `losses` [K] in nats, and `loss`: their sum
+    divided by `num_items_in_batch`, by default K. A row with nothing to train has loss 0."""
     hidden = self.model(input_ids=input_ids, use_cache=False, **tree).last_hidden_state
     losses = self.lm_head(hidden[0, sources], labels[0])
     count = max(labels.numel(), 1) if num_items_in_batch is None else num_items_in_batch
@@ -50,7 +53,7 @@ def _token_losses(self: torch.nn.Linear, hidden: torch.Tensor, targets: torch.Te
     """hidden [K, H], targets [K] -> losses [K], fp32."""
 
     def block(hidden: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-        # The weight is no argument: what a checkpoint is given is saved, with activation offload once a block.
+        # The weight is not an argument: checkpoint saves its arguments, with activation offload once per block.
         return cross_entropy(linear(hidden, self.weight).float(), targets, reduction="none")
 
     rows = max(1, BLOCK // self.out_features)

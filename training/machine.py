@@ -1,4 +1,4 @@
-"""What this machine has for a training, and what it lacks."""
+"""Check whether this machine can run a training."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from training.settings import ModelSettings, TrainSettings
 
 
 def check_machine(settings: TrainSettings, nodes: Nodes) -> int:
-    """The number of processes to train with on each node. Raises UserError that names all that this one lacks for what is
-    asked."""
-    if lacks := lacking(settings, nodes):
+    """The number of processes to train with on each node. Raises UserError that lists everything this machine lacks."""
+    if missing := missing_requirements(settings, nodes):
         raise UserError(
-            "this machine cannot train as asked (plan=true says what the training would take):\n- " + "\n- ".join(lacks)
+            "this machine cannot run the requested training (plan=true prints what it would take):\n- "
+            + "\n- ".join(missing)
         )
     return _processes(settings, nodes)
 
@@ -27,33 +27,33 @@ def _processes(settings: TrainSettings, nodes: Nodes) -> int:
     return settings.processes or nodes.slots or torch.cuda.device_count()
 
 
-def lacking(settings: TrainSettings, nodes: Nodes) -> tuple[str, ...]:
-    """What stands in the way of training here, one sentence each."""
-    found = []
+def missing_requirements(settings: TrainSettings, nodes: Nodes) -> tuple[str, ...]:
+    """What prevents this training on this machine, one sentence each."""
+    missing = []
     devices, processes = torch.cuda.device_count(), _processes(settings, nodes)
     ranks = processes * len(nodes.hosts)
     if not processes:
-        found.append(
-            "processes=null means one per GPU, and there is none here: take a machine that has some, or say processes=2"
+        missing.append(
+            "processes=null means one per GPU, and this machine has no GPU: use one that has, or processes=2"
         )
     elif devices and processes > devices:
-        found.append(f"processes={processes} was given, but there are {devices} GPUs")
+        missing.append(f"processes={processes} was given, but this machine has {devices} GPUs")
     elif settings.batch_size % ranks:
-        found.append(f"batch_size={settings.batch_size} is not a multiple of the {ranks} processes")
+        missing.append(f"batch_size={settings.batch_size} is not a multiple of the {ranks} processes")
     if devices and not settings.deepspeed:
-        found.append("deepspeed=none keeps no fp32 weights beside those in bf16 on a GPU: say deepspeed=zero3")
+        missing.append("deepspeed=none keeps no fp32 copy of the bf16 weights on a GPU: use deepspeed=zero3")
     try:
         check_attention(settings.attention)
     except UserError as error:
-        found.append(str(error))
-    return tuple(found)
+        missing.append(str(error))
+    return tuple(missing)
 
 
-def weights_elsewhere(model: ModelSettings) -> str | None:
-    """What is to be said where a published model's weights do not lie on this machine."""
+def missing_weights(model: ModelSettings) -> str | None:
+    """A note if a published model's weights are not on this machine; None if they are."""
     if model.tiny or not model.path or (Path(model.path) / "config.json").is_file():
         return None
     if isinstance(try_to_load_from_cache(model.path, "config.json"), str):
         return None
-    size = f"{2 * model.shape.parameters / 1e9:.0f} GB" if model.shape else "size not known"
-    return f"the weights of {model.path} ({size} in bf16) are not here: the first run loads them from the hub"
+    size = f"{2 * model.shape.parameters / 1e9:.0f} GB" if model.shape else "size unknown"
+    return f"the weights of {model.path} ({size} in bf16) are not on this machine: the first run downloads them"

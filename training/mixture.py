@@ -1,7 +1,7 @@
-"""Which dialogues are trained on and which validate: weights per pipeline, and a split by database and task.
+"""Choose the dialogues to train on and to validate on: weights per pipeline, and a split by database and task.
 
-Every line is read and checked once; what is kept of it is where it stands and who it is, a few hundred bytes. The chosen ones are
-read again from their places, so that several processes can share them without reading each other's.
+Every line is read and checked once; only its position and identity are kept, a few hundred bytes. The chosen lines are
+read again from their positions, so that several processes can share them without reading each other's.
 """
 
 from __future__ import annotations
@@ -23,23 +23,27 @@ from core.settings import Settings, UserError
 
 
 class MixtureSettings(Settings):
-    """`weights` are shares per pipeline; a larger source is down-sampled until they hold (Appendix E), none is repeated.
+    """The data mixture. The paper's is in Appendix E."""
 
-    `limit` caps the dialogues to train on, `validation_limit` those to validate on: `validation_domains` whole databases
-    and, of the others, `validation_share` of the dialogues, whose tasks no trained dialogue has. A line that is no dialogue or
-    breaks the message contract is an error; `skip_unlawful` leaves it out and counts it.
-    """
-
-    weights: dict[str, float]
-    limit: int | None = Field(default=None, ge=1)
-    validation_domains: int = Field(ge=0)
-    validation_share: float = Field(ge=0, lt=1)
-    validation_limit: int = Field(ge=1)
-    skip_unlawful: bool = False
+    weights: dict[str, float] = Field(
+        description="share of each pipeline; larger sources are down-sampled to fit, no dialogue is repeated"
+    )
+    limit: int | None = Field(default=None, ge=1, description="most dialogues to train on; null: no limit")
+    validation_domains: int = Field(
+        ge=0, description="held-out databases: all their dialogues are for validation, none for training"
+    )
+    validation_share: float = Field(
+        ge=0, lt=1, description="share of the other databases' dialogues to validate on; their tasks are not trained on"
+    )
+    validation_limit: int = Field(ge=1, description="most dialogues to validate on")
+    skip_invalid: bool = Field(
+        default=False,
+        description="leave out and count lines that are not a dialogue or break the message contract; false: an error",
+    )
 
 
 class LineRef(NamedTuple):
-    """Where a dialogue stands: which of the files, and the byte at which its line begins."""
+    """The position of a dialogue: the number of its file, and the byte offset of its line."""
 
     file: int
     offset: int
@@ -47,15 +51,22 @@ class LineRef(NamedTuple):
 
 @dataclass(frozen=True)
 class Mixture:
-    """The chosen dialogues' places, in the order of the files, and how many of each pipeline: `sources` for training, `shared` left
-    out of training because a validation dialogue has one of their tasks; `skipped` are unlawful lines by what is wrong."""
+    """The chosen dialogues, in the order of the files."""
 
     train: tuple[LineRef, ...]
     validation: tuple[LineRef, ...]
+
     validation_domains: tuple[str, ...]
+    """The held-out databases."""
+
     sources: dict[str, int]
-    shared: int
+    """Training dialogues by pipeline."""
+
+    shared_tasks: int
+    """Dialogues left out of training because a validation dialogue has one of their tasks."""
+
     skipped: dict[str, int]
+    """Invalid lines by kind of error."""
 
 
 class _Goal(BaseModel):
@@ -63,7 +74,7 @@ class _Goal(BaseModel):
 
 
 class _Dialogue(BaseModel):
-    """The part of a dialogue's line that the split needs."""
+    """The part of a dialogue that the split needs. Errors about a line quote the class name."""
 
     dialogue_id: str
     pipeline: str
@@ -74,9 +85,9 @@ class _Dialogue(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class _Entry:
-    """What is kept of a line. `tasks` are hashes of domain and goal."""
+    """The data kept of a line. `tasks` are hashes of domain and goal."""
 
-    place: LineRef
+    line: LineRef
     dialogue_id: str
     pipeline: str
     domain: str
@@ -84,14 +95,15 @@ class _Entry:
 
 
 def label(dialogue: Dialogue) -> tuple[str, Difficulty | None]:
-    """(source, difficulty) under which a dialogue's validation loss is reported: its pipeline, and the hardest of its tasks."""
+    """(source, difficulty) for reporting a dialogue's validation loss: its pipeline, and the difficulty of its hardest
+    task."""
     order: tuple[Difficulty, ...] = ("easy", "medium", "hard")
     return dialogue.pipeline, max((task.difficulty for task in dialogue.tasks), key=order.index, default=None)
 
 
 def find_data(path: Path) -> tuple[Path, ...]:
-    """The dialogues.jsonl files of a generation run, the files of an export, or the one file given. Raises UserError if there
-    are none."""
+    """The dialogues.jsonl files of a generation run, the files of an export, or `path` itself if it is a file. Raises
+    UserError if no file is found."""
     if path.is_file():
         return (path,)
     patterns = ("dialogues.jsonl", "*/dialogues.jsonl", "data/*.jsonl")
@@ -104,19 +116,19 @@ def find_data(path: Path) -> tuple[Path, ...]:
 def mix(files: Sequence[Path], settings: MixtureSettings, seed: int) -> Mixture:
     """Choose from `files`; the same files, settings and seed give the same choice.
 
-    Raises UserError if a line is no lawful dialogue, a pipeline with weight has none, an id occurs twice, a dialogue was never
-    played, or nothing is left to train or validate on.
+    Raises UserError if a line is not a valid dialogue, a pipeline with a weight has no dialogues, an id occurs twice, a
+    dialogue has no rollout, or nothing is left to train or validate on.
     """
-    survey = _Survey(settings)
+    scan = _Scan(settings)
     for number, file in enumerate(files):
-        survey.read(number, file)
-    survey.check()
-    pool = sorted(survey.entries, key=lambda entry: _draw(seed, entry.dialogue_id))
+        scan.read(number, file)
+    scan.check()
+    pool = sorted(scan.entries, key=lambda entry: _draw(seed, entry.dialogue_id))
     domains, validation = _validation(pool, settings, seed)
     tasks = {key for entry in validation for key in entry.tasks}
     free = [entry for entry in pool if entry.domain not in domains]
     candidates = [entry for entry in free if not entry.tasks & tasks]
-    shared = len(free) - len(candidates) - sum(entry.domain not in domains for entry in validation)
+    shared_tasks = len(free) - len(candidates) - sum(entry.domain not in domains for entry in validation)
     train = _weighted(candidates, settings)
     if not train or not validation:
         raise UserError(
@@ -124,89 +136,92 @@ def mix(files: Sequence[Path], settings: MixtureSettings, seed: int) -> Mixture:
             f"{len(validation)} to validate on: generate more, or lower mixture.validation_domains"
         )
     return Mixture(
-        train=tuple(sorted(entry.place for entry in train)),
-        validation=tuple(sorted(entry.place for entry in validation)),
+        train=tuple(sorted(entry.line for entry in train)),
+        validation=tuple(sorted(entry.line for entry in validation)),
         validation_domains=tuple(sorted(domains)),
         sources=dict(sorted(Counter(entry.pipeline for entry in train).items())),
-        shared=shared,
-        skipped=dict(survey.skipped.most_common()),
+        shared_tasks=shared_tasks,
+        skipped=dict(scan.skipped.most_common()),
     )
 
 
 def read_chosen(files: Sequence[Path], chosen: Sequence[LineRef]) -> Iterator[Dialogue]:
-    """The dialogues at these places of `files`. Raises RecordError where the files changed since they were chosen."""
-    for place in chosen:
-        yield read_jsonl_at(files[place.file], place.offset, Dialogue)
+    """The dialogues at these positions of `files`. Raises RecordError if the files have changed since the choice."""
+    for line in chosen:
+        yield read_jsonl_at(files[line.file], line.offset, Dialogue)
 
 
-class _Survey:
-    """All lines of the data, once: those of a pipeline with weight are checked and kept as entries, the others are counted."""
+class _Scan:
+    """Reads all lines of the data once: checks those of pipelines with a weight and keeps an entry of each, counts the
+    others."""
 
     def __init__(self, settings: MixtureSettings) -> None:
         self.settings = settings
         self.entries: list[_Entry] = []
         self.present: Counter[str] = Counter()
         self.skipped: Counter[str] = Counter()
-        self.unplayed: list[str] = []
+        self.without_rollout: list[str] = []
 
     def read(self, number: int, file: Path) -> None:
         for offset, line_number, line in lines_of(file):
             try:
                 self._add(LineRef(number, offset), file, line_number, line)
             except RecordError as error:
-                self._skip("no dialogue", str(error))
+                self._skip("not a dialogue", str(error))
             except ContractError as error:
                 self._skip(error.kind, f"{file}, line {line_number}: the dialogue breaks the message contract: {error}")
 
-    def _add(self, place: LineRef, file: Path, line_number: int, line: bytes) -> None:
+    def _add(self, ref: LineRef, file: Path, line_number: int, line: bytes) -> None:
         header = parse_line(file, line_number, line, _Dialogue)
         self.present[header.pipeline] += 1
         if not self.settings.weights.get(header.pipeline, 0) > 0:
             return
         if not header.task_starts:
-            self.unplayed.append(header.dialogue_id)
+            self.without_rollout.append(header.dialogue_id)
             return
         parse_line(file, line_number, line, Dialogue).check()
         tasks = frozenset(_draw(0, f"{header.domain}/{task.goal}") for task in header.tasks)
         pipeline, domain = sys.intern(header.pipeline), sys.intern(header.domain)
-        self.entries.append(_Entry(place, header.dialogue_id, pipeline, domain, tasks))
+        self.entries.append(_Entry(ref, header.dialogue_id, pipeline, domain, tasks))
 
     def _skip(self, kind: str, problem: str) -> None:
-        if not self.settings.skip_unlawful:
-            raise UserError(f"{problem}; mixture.skip_unlawful=true leaves such lines out and counts them") from None
+        if not self.settings.skip_invalid:
+            raise UserError(f"{problem}; mixture.skip_invalid=true leaves such lines out and counts them") from None
         self.skipped[kind] += 1
 
     def check(self) -> None:
-        """Raise UserError for what makes the whole data unusable."""
-        if self.unplayed:
+        """Raises UserError if the data cannot be used."""
+        if self.without_rollout:
             raise UserError(
-                f"{len(self.unplayed)} dialogues have tasks but were not played, the first is {self.unplayed[0]!r}: generate "
-                "them with the stages rollout and validation"
+                f"{len(self.without_rollout)} dialogues have tasks but no rollout, the first is "
+                f"{self.without_rollout[0]!r}: generate them with the stages rollout and validation"
             )
-        twice = [name for name, count in Counter(entry.dialogue_id for entry in self.entries).items() if count > 1]
-        if twice:
-            raise UserError(f"{len(twice)} dialogue ids occur more than once in the data, the first is {twice[0]!r}")
-        wanted = [name for name, weight in self.settings.weights.items() if weight > 0]
-        kept = {entry.pipeline for entry in self.entries}
-        missing = [name for name in wanted if name not in kept]
-        if missing or not wanted:
-            given = ", ".join(f"{name} ({count})" for name, count in sorted(self.present.items())) or "no dialogue"
-            skipped = f" of which {self.skipped.total()} are unlawful" if self.skipped else ""
+        repeated = [name for name, count in Counter(entry.dialogue_id for entry in self.entries).items() if count > 1]
+        if repeated:
             raise UserError(
-                f"the mixture wants {', '.join(missing or ['no pipeline'])}, but the data holds {given}{skipped}: "
+                f"{len(repeated)} dialogue ids occur more than once in the data, the first is {repeated[0]!r}"
+            )
+        wanted = [name for name, weight in self.settings.weights.items() if weight > 0]
+        usable = {entry.pipeline for entry in self.entries}
+        missing = [name for name in wanted if name not in usable]
+        if missing or not wanted:
+            present = ", ".join(f"{name} ({count})" for name, count in sorted(self.present.items())) or "no dialogues"
+            skipped = f" of which {self.skipped.total()} are invalid" if self.skipped else ""
+            raise UserError(
+                f"the mixture wants {', '.join(missing or ['no pipeline'])}, but the data has {present}{skipped}: "
                 "generate that pipeline, or choose another mixture="
             )
 
 
 def _validation(pool: Sequence[_Entry], settings: MixtureSettings, seed: int) -> tuple[set[str], list[_Entry]]:
-    """The held-back domains, and the validation dialogues: drawn alternately from those domains and from the others."""
+    """The held-out domains, and the validation dialogues, drawn alternately from those domains and from the others."""
     names = sorted({entry.domain for entry in pool}, key=lambda domain: _draw(seed, domain))
     domains = set(names[: settings.validation_domains])
     unseen = [entry for entry in pool if entry.domain in domains]
     seen = [entry for entry in pool if entry.domain not in domains]
     seen = seen[: round(len(seen) * settings.validation_share)]
-    both = [entry for pair in zip(unseen, seen, strict=False) for entry in pair]
-    ordered = both + unseen[len(seen) :] + seen[len(unseen) :]
+    alternating = [entry for pair in zip(unseen, seen, strict=False) for entry in pair]
+    ordered = alternating + unseen[len(seen) :] + seen[len(unseen) :]
     return domains, ordered[: settings.validation_limit]
 
 
@@ -216,11 +231,14 @@ def _weighted(pool: Sequence[_Entry], settings: MixtureSettings) -> list[_Entry]
     for entry in pool:
         by_source[entry.pipeline].append(entry)
     weights = {name: weight for name, weight in settings.weights.items() if weight > 0}
-    whole = sum(weights.values())
-    total = min(len(by_source[name]) * whole / weight for name, weight in weights.items())
+    weight_sum = sum(weights.values())
+    total = min(len(by_source[name]) * weight_sum / weight for name, weight in weights.items())
     total = min(total, settings.limit or total)
-    return [entry for name, weight in weights.items() for entry in by_source[name][: round(total * weight / whole)]]
+    return [
+        entry for name, weight in weights.items() for entry in by_source[name][: round(total * weight / weight_sum)]
+    ]
 
 
 def _draw(seed: int, name: str) -> bytes:
+    """A pseudo-random sort key that depends only on `seed` and `name`."""
     return hashlib.sha256(f"{seed}/{name}".encode()).digest()

@@ -25,7 +25,7 @@ from core.dialogue import Dialogue
 from core.settings import UserError
 from training.attention import implementation
 from training.loss import learn_trees
-from training.render import wire
+from training.render import template_messages
 from training.settings import Attention, ModelSettings, TinySettings
 
 TEMPLATE = Path(__file__).with_name("template.jinja")
@@ -34,7 +34,7 @@ CONTROL_TOKENS = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
 """Never part of a decoded answer."""
 
 MARKUP_TOKENS = ("<think>", "</think>", "<tool_call>", "</tool_call>", "<tool_response>", "</tool_response>")
-"""One token each, but part of the answer's text: that is where servers parse reasoning and tool calls from."""
+"""One token each, but part of the answer's text: servers parse reasoning and tool calls from it."""
 
 PHRASES = (
     '{"type": "function", "function": {"name": "',
@@ -49,7 +49,8 @@ PHRASES = (
     '{"name": "',
     '", "arguments": {"',
 )
-"""What function specs and calls are made of. They fill most of a prompt, and as single tokens make it half as long."""
+"""The fixed text of tool specs and tool calls. It fills most of a prompt; as single tokens it halves the prompt's
+length."""
 
 PIECES = "|".join(
     [
@@ -63,15 +64,19 @@ PIECES = "|".join(
         r"\s",
     ]
 )
-"""What byte pairs may not cross. A capital, a digit or a quote never takes the space before it along, so that a name or a
-number has the same tokens in a user's sentence and as an argument in JSON: a tiny model then learns to copy it."""
+"""Pre-tokenizer pieces: no merge crosses their borders. A capital, digit or quote is never joined with the space before
+it, so a name or number has the same tokens in a user's sentence and in a JSON argument: a tiny model then learns to
+copy it."""
 
 
 def prepare_base(settings: ModelSettings, corpus: Iterable[Dialogue], seed: int, directory: Path) -> None:
-    """Put the untrained model and its tokenizer into `directory`: a tiny one is built, its vocabulary learnt from
-    `corpus`; of a published one it is a link to where it lies. Raises UserError if that cannot be had."""
+    """Put the untrained model and its tokenizer into `directory`.
+
+    A tiny model is built, with a vocabulary learnt from `corpus`; for a published one `directory` becomes a link to its
+    files. Raises UserError if the published model is neither on disk nor on the hub.
+    """
     if settings.tiny:
-        tokenizer = build_tokenizer(settings.tiny, _texts(corpus))
+        tokenizer = build_tokenizer(settings.tiny, _render_texts(corpus))
         build_model(settings.tiny, tokenizer, seed).save_pretrained(directory)
         tokenizer.save_pretrained(directory)
         return
@@ -82,18 +87,20 @@ def prepare_base(settings: ModelSettings, corpus: Iterable[Dialogue], seed: int,
             source = Path(snapshot_download(settings.path))
         except (OSError, ValueError, HfHubHTTPError, LocalEntryNotFoundError) as error:
             raise UserError(
-                f"model.path={settings.path} is neither a directory with a config.json nor to be had from the hub: {error}"
+                f"model.path={settings.path} is neither a directory with a config.json nor available from the hub: "
+                f"{error}"
             ) from None
     directory.symlink_to(source.resolve(), target_is_directory=True)
 
 
 def load(directory: Path, attention: Attention, experts: str | None, dtype: torch.dtype) -> PreTrainedModel:
-    """The model in `directory`, ready to learn token trees. Under ZeRO-3 each process holds its share only."""
+    """Load the model in `directory`, ready to train on token trees. Under ZeRO-3 each process keeps only its
+    partition."""
     options = {"experts_implementation": experts} if experts else {}
     name = implementation(attention)
     model = AutoModelForCausalLM.from_pretrained(directory, attn_implementation=name, dtype=dtype, **options)
-    # ZeRO-3 makes all that is made while loading in the weights' type, the rotary frequencies too: in bf16 a token at position
-    # 32,000 would be turned by several radians more or less than it is where the model is served.
+    # While loading, ZeRO-3 creates every tensor in the weights' dtype, the rotary frequencies included: in bf16 a token
+    # at position 32,000 would be rotated several radians differently than where the model is served.
     model.model.rotary_emb = type(model.model.rotary_emb)(model.config)
     return learn_trees(model)
 
@@ -128,7 +135,7 @@ def build_tokenizer(settings: TinySettings, texts: Iterable[str]) -> PreTrainedT
 
 
 def build_model(settings: TinySettings, tokenizer: PreTrainedTokenizerFast, seed: int) -> Qwen3ForCausalLM:
-    """Random weights. Its generation defaults are those published with Qwen3-Thinking."""
+    """A Qwen3 with random weights, and the generation defaults published with Qwen3-Thinking."""
     eos, pad = tokenizer.eos_token_id, tokenizer.pad_token_id
     config = Qwen3Config(
         vocab_size=settings.vocabulary,
@@ -153,10 +160,10 @@ def build_model(settings: TinySettings, tokenizer: PreTrainedTokenizerFast, seed
     return model
 
 
-def _texts(corpus: Iterable[Dialogue]) -> Iterator[str]:
-    """Each dialogue as its last prompt and answer, so that the vocabulary fits what will be read."""
+def _render_texts(corpus: Iterable[Dialogue]) -> Iterator[str]:
+    """The dialogues in the chat format, so that the vocabulary fits what the model will read."""
     template = TEMPLATE.read_text()
     for dialogue in corpus:
         tools = [tool.openai() for tool in dialogue.tools]
-        texts, _ = render_jinja_template([wire(dialogue.messages)], tools=tools, chat_template=template)
+        texts, _ = render_jinja_template([template_messages(dialogue.messages)], tools=tools, chat_template=template)
         yield from texts

@@ -1,4 +1,4 @@
-"""A decoder's dimensions (Qwen3, dense or mixture of experts), and what follows from them: parameters and FLOPs."""
+"""A decoder's dimensions (Qwen3, dense or mixture of experts), and the parameters and FLOPs that follow from them."""
 
 from __future__ import annotations
 
@@ -22,44 +22,44 @@ _KEYS = {
     "expert_intermediate": "moe_intermediate_size",
     "tied": "tie_word_embeddings",
 }
-"""Our names and those of a model's config.json. transformers 5 writes num_experts as num_local_experts."""
+"""Our names -> those in a model's config.json. transformers 5 writes num_experts as num_local_experts."""
 
 
 class ModelShape(Settings):
-    """Widths and counts as config.json has them. Without `experts` each layer has one MLP of width `intermediate`; with them a
-    router and so many MLPs of width `expert_intermediate`, of which a token passes `experts_per_token`. `tied`: the
-    output layer is the embedding."""
+    """Widths and counts as in config.json."""
 
-    vocabulary: int = Field(ge=1)
-    hidden: int = Field(ge=1)
-    layers: int = Field(ge=1)
-    heads: int = Field(ge=1)
-    kv_heads: int = Field(ge=1)
-    head_dim: int = Field(ge=1)
-    intermediate: int = Field(ge=1)
-    experts: int = 0
-    experts_per_token: int = 0
-    expert_intermediate: int = 0
-    tied: bool = True
+    vocabulary: int = Field(ge=1, description="tokens, including unused ones")
+    hidden: int = Field(ge=1, description="width of the residual stream")
+    layers: int = Field(ge=1, description="decoder layers")
+    heads: int = Field(ge=1, description="query heads")
+    kv_heads: int = Field(ge=1, description="key and value heads")
+    head_dim: int = Field(ge=1, description="width of a head")
+    intermediate: int = Field(ge=1, description="width of a dense layer's MLP")
+    experts: int = Field(default=0, description="experts of a layer; 0: the layers are dense")
+    experts_per_token: int = Field(default=0, description="experts that process a token")
+    expert_intermediate: int = Field(default=0, description="width of an expert's MLP")
+    tied: bool = Field(default=True, description="the output layer is the embedding")
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> ModelShape:
-        """Of a model's config.json. Raises UserError where a width is missing."""
+        """Read a model's config.json. Raises UserError if a width is missing."""
         config = {"num_experts": config.get("num_local_experts"), **config}
-        found = {ours: config[theirs] for ours, theirs in _KEYS.items() if config.get(theirs) is not None}
-        missing = [_KEYS[name] for name, field in cls.model_fields.items() if field.is_required() and name not in found]
+        values = {ours: config[theirs] for ours, theirs in _KEYS.items() if config.get(theirs) is not None}
+        missing = [
+            _KEYS[name] for name, field in cls.model_fields.items() if field.is_required() and name not in values
+        ]
         if missing:
-            raise UserError(f"the model's config.json lacks {', '.join(missing)}; that of a Qwen3 is expected")
-        return cls(**found)
+            raise UserError(f"the model's config.json lacks {', '.join(missing)}; expected that of a Qwen3")
+        return cls(**values)
 
     @property
     def attention_parameters(self) -> int:
-        """Of one layer's four projections."""
+        """Parameters of one layer's four projections."""
         return 2 * self.hidden * self.head_dim * (self.heads + self.kv_heads)
 
     @property
     def mlp_width(self) -> int:
-        """What one token passes in a layer."""
+        """Total MLP width that processes one token in a layer."""
         return self.experts_per_token * self.expert_intermediate if self.experts else self.intermediate
 
     @property
@@ -76,7 +76,7 @@ class ModelShape(Settings):
 
     @property
     def active_parameters(self) -> int:
-        """Those that work on any one token."""
+        """Parameters that process any one token."""
         idle = (self.experts - self.experts_per_token) * 3 * self.hidden * self.expert_intermediate
         return self.parameters - self.layers * idle
 
@@ -86,8 +86,8 @@ class ModelShape(Settings):
         return max(self.layer_parameters, self.vocabulary * self.hidden)
 
     def flops(self, tokens: int, pairs: int, targets: int) -> int:
-        """FLOPs of one forward pass: `tokens` through the layers, `pairs` of a query and a key it sees, `targets` positions
-        that reach the output layer. Multiplications and additions count as two; a backward pass takes twice as many."""
+        """FLOPs of one forward pass over `tokens` tokens, with `pairs` (query, key it sees) pairs and `targets`
+        positions that reach the output layer. A multiply-add counts as two; a backward pass takes twice as many."""
         router = self.hidden * self.experts
         weights = self.layers * (self.attention_parameters + router + 3 * self.hidden * self.mlp_width)
         attention = 2 * self.layers * self.heads * self.head_dim

@@ -1,9 +1,9 @@
-"""The machines of one training: this one alone, those of a hostfile, or those of a Slurm step; each runs one torchrun agent.
+"""The machines of a training: this one, those of a hostfile, or those of a Slurm step; each runs one torchrun agent.
 
-All of them see the run directory, whose config.json every rank reads, and a published model in the same place (the hub's cache).
-With a hostfile the training is started on its first machine, which starts the others over ssh. Under Slurm every node starts by
-itself, one task each (srun, or Hydra's submitit launcher): the first prepares the data and announces the run directory, the
-others wait for that and join.
+All machines need access to the run directory, whose config.json every rank reads, and to a published model under the
+same path (the hub's cache). With a hostfile, start the training on its first machine, which starts the others over ssh.
+Under Slurm each node runs one task (srun, or Hydra's submitit launcher): the first one prepares the data and announces
+the run directory; the others wait for the announcement and join.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from core.files import write_json
 from core.settings import Settings, UserError
 
 POLL_S = 1.0
-FORWARDED = (
+FORWARDED_PREFIXES = (
     "NCCL_",
     "GLOO_",
     "TORCH_",
@@ -34,44 +34,56 @@ FORWARDED = (
     "OMP_NUM_THREADS",
     "TOKENIZERS_PARALLELISM",
 )
-"""StartStates of the names of variables that a machine reached over ssh is given; no token is among them."""
+"""Environment variables with these prefixes are passed on over ssh; none of them is a secret token."""
 
 
 class NodesSettings(Settings):
-    """`hostfile` has DeepSpeed's format, a line "host slots=8" for each machine, the first of which is this one; None is this
-    machine alone, or the nodes of the Slurm step in which we run. `port` is where the first machine listens."""
+    """The machines of a training."""
 
-    hostfile: Path | None
-    port: int = Field(ge=1024, le=65535)
+    hostfile: Path | None = Field(
+        description='file in DeepSpeed\'s format: a line "host slots=8" per machine, this one first; null: only this '
+        "machine, or the nodes of the current Slurm step"
+    )
+    port: int = Field(ge=1024, le=65535, description="port on which the first machine listens")
 
 
 @dataclass(frozen=True)
 class Nodes:
-    """`hosts` in the order of their ranks, `rank` that of this machine. `slots` are processes on each where that is said. `job`
-    names a Slurm step; without it the first host starts the others."""
+    """The machines of a training, as seen from this one."""
 
     hosts: tuple[str, ...] = ("localhost",)
-    rank: int = 0
-    slots: int | None = None
-    port: int = 29500
-    job: str | None = None
+    """In the order of their ranks."""
 
-    def agent(self, rank: int, processes: int, program: list[str]) -> list[str]:
-        """The command that runs `program` (torchrun's words after its own) in `processes` processes on the machine with `rank`."""
+    rank: int = 0
+    """The rank of this machine."""
+
+    slots: int | None = None
+    """Processes on each machine, if a hostfile specifies them."""
+
+    port: int = 29500
+
+    job: str | None = None
+    """The Slurm step; None if the first machine starts the others."""
+
+    def agent_command(self, rank: int, processes: int, program: list[str]) -> list[str]:
+        """The command that runs `program` (torchrun's trailing arguments) in `processes` processes on the machine with
+        `rank`."""
         torchrun = [sys.executable, "-m", "torch.distributed.run", f"--nproc_per_node={processes}"]
         if len(self.hosts) == 1:
             return [*torchrun, "--standalone", *program]
-        where = [f"--nnodes={len(self.hosts)}", f"--node_rank={rank}"]
-        return [*torchrun, *where, f"--master_addr={self.hosts[0]}", f"--master_port={self.port}", *program]
+        rendezvous = [f"--nnodes={len(self.hosts)}", f"--node_rank={rank}"]
+        return [*torchrun, *rendezvous, f"--master_addr={self.hosts[0]}", f"--master_port={self.port}", *program]
 
-    def remote(self, processes: int, program: list[str], environment: Mapping[str, str]) -> list[list[str]]:
-        """The commands by which this machine starts the agents of the others; none where they start by themselves."""
+    def remote_commands(self, processes: int, program: list[str], environment: Mapping[str, str]) -> list[list[str]]:
+        """The commands that start the agents of the other machines over ssh; empty under Slurm, which starts them."""
         if self.job:
             return []
-        given = [f"{name}={value}" for name, value in sorted(environment.items()) if name.startswith(FORWARDED)]
+        variables = [
+            f"{name}={value}" for name, value in sorted(environment.items()) if name.startswith(FORWARDED_PREFIXES)
+        ]
         commands = []
         for rank, host in enumerate(self.hosts[1:], start=1):
-            words = ["env", *given, *self.agent(rank, processes, program)]
+            words = ["env", *variables, *self.agent_command(rank, processes, program)]
             # With a terminal (-tt) the agent ends when the connection does.
             line = f"cd {shlex.quote(str(Path.cwd()))} && {shlex.join(words)}"
             commands.append(["ssh", "-tt", "-o", "BatchMode=yes", host, line])
@@ -83,13 +95,14 @@ class Nodes:
             write_json(_announcement(outputs, self.job), {"directory": str(directory.resolve())})
 
     def withdraw(self, outputs: Path) -> None:
-        """The training has ended: another one of the same step is not to find its announcement."""
+        """Remove the announcement when the training has ended, so that the next training of the step does not find
+        it."""
         if self.job:
             _announcement(outputs, self.job).unlink(missing_ok=True)
 
     def await_run(self, outputs: Path) -> Path:
-        """Wait until the first node has announced the run directory. Slurm ends us if that node fails before, where the step was
-        started with srun --kill-on-bad-exit."""
+        """Wait until the first node has announced the run directory. If that node fails before, Slurm ends this
+        process, provided the step was started with srun --kill-on-bad-exit."""
         assert self.job, "only the nodes of a Slurm step wait"
         announcement = _announcement(outputs, self.job)
         while not announcement.is_file():
@@ -102,7 +115,8 @@ def _announcement(outputs: Path, job: str) -> Path:
 
 
 def find_nodes(settings: NodesSettings, environment: Mapping[str, str] | None = None) -> Nodes:
-    """Raises UserError for a hostfile or a Slurm step that cannot be trained on."""
+    """The machines to train on. Raises UserError for an invalid hostfile, or a Slurm step with several tasks per
+    node."""
     environment = os.environ if environment is None else environment
     if settings.hostfile:
         hosts, slots = _read_hostfile(settings.hostfile)
@@ -111,12 +125,12 @@ def find_nodes(settings: NodesSettings, environment: Mapping[str, str] | None = 
         return Nodes(port=settings.port)
     if environment.get("SLURM_STEP_NUM_TASKS") != environment["SLURM_STEP_NUM_NODES"]:
         raise UserError(
-            f"{environment.get('SLURM_STEP_NUM_TASKS')} tasks on {environment['SLURM_STEP_NUM_NODES']} nodes were started; one "
-            "on each is expected, which starts a process for each GPU: srun --ntasks-per-node=1"
+            f"{environment.get('SLURM_STEP_NUM_TASKS')} tasks were started on {environment['SLURM_STEP_NUM_NODES']} "
+            "nodes; expected one per node, which starts a process for each GPU: srun --ntasks-per-node=1"
         )
-    listed = ["scontrol", "show", "hostnames", environment["SLURM_STEP_NODELIST"]]
-    hosts = tuple(subprocess.run(listed, capture_output=True, text=True, check=True).stdout.split())
-    # A requeued job has its old id: what its first attempt announced must not be taken for news.
+    list_hosts = ["scontrol", "show", "hostnames", environment["SLURM_STEP_NODELIST"]]
+    hosts = tuple(subprocess.run(list_hosts, capture_output=True, text=True, check=True).stdout.split())
+    # A requeued job keeps its id: the restart count tells its announcement from that of the previous attempt.
     parts = ("SLURM_JOB_ID", "SLURM_STEP_ID", "SLURM_RESTART_COUNT")
     job = ".".join(environment.get(name, "0") for name in parts)
     return Nodes(hosts, int(environment["SLURM_NODEID"]), None, settings.port, job)
@@ -134,9 +148,9 @@ def _read_hostfile(path: Path) -> tuple[tuple[str, ...], int]:
         count = rest[0].removeprefix("slots=") if len(rest) == 1 else ""
         if not count.isdigit() or not int(count) or host in slots:
             raise UserError(
-                f'{path}, line {number}: {line.strip()!r} was given; "HOST slots=N" is expected, each host once'
+                f'{path}, line {number}: {line.strip()!r} was given; expected "HOST slots=N", each host once'
             )
         slots[host] = int(count)
     if len(set(slots.values())) != 1:
-        raise UserError(f"{path}: as many slots on every host are expected, given: {slots or 'no host'}")
+        raise UserError(f"{path}: expected the same number of slots on every host, given: {slots or 'no host'}")
     return tuple(slots), next(iter(slots.values()))

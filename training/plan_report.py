@@ -1,4 +1,4 @@
-"""What a person sees of a plan."""
+"""Print a training plan."""
 
 from __future__ import annotations
 
@@ -21,27 +21,29 @@ PARTS = {
 
 
 def show(console: Console, plan: Plan, settings: TrainSettings) -> None:
-    """The recipe, the work, the memory by part, the assumptions, and what is missing."""
+    """Print the recipe, the work, the memory by purpose, the assumptions, and what is missing."""
     console.print(_work(plan, settings))
     console.print(_memory(plan))
     assumed = {**settings.hardware.model_dump(), **settings.assume.model_dump()}
     console.print("assumed: " + ", ".join(f"{key} {value:g}" for key, value in assumed.items()), soft_wrap=True)
-    for line in (*plan.short_of, *plan.missing):
+    for line in (*plan.shortages, *plan.missing):
         console.print(f"missing: {line}", style="bold yellow", markup=False, highlight=False, soft_wrap=True)
 
 
 def _work(plan: Plan, settings: TrainSettings) -> Table:
     table = Table(title="Planned training", box=box.SIMPLE_HEAD, show_header=False, pad_edge=False)
     zero = settings.deepspeed.get("zero_optimization", {}).get("stage")
-    active = f", {plan.active_share:.0%} of them for any one token" if plan.active_share < 1 else ""
+    active = f", {plan.active_share:.0%} of them active per token" if plan.active_share < 1 else ""
     seconds = 3600 * plan.hours / plan.steps
+    recipe = f"{f'ZeRO-{zero}' if zero else 'no ZeRO'}, {settings.attention}"
     rows = {
         "model": f"{settings.model.path or 'tiny'}: {plan.parameters:,} parameters{active}",
-        "recipe": f"{f'ZeRO-{zero}' if zero else 'no ZeRO'}, {settings.attention}, AdamW at {settings.optimizer.learning_rate:g}, "
-        f"rows of {settings.row_tokens:,} tokens, {settings.batch_size} a step, {settings.epochs:g} epochs",
-        "data": f"{plan.dialogues:,} dialogues{'' if plan.measured else ' (assumed)'}, trees of {plan.tree.tokens:,.0f} tokens",
-        "work": f"{plan.rows:,} rows and {plan.steps_per_epoch:,} steps an epoch, {plan.flops_per_epoch:.3g} FLOPs",
-        "time": f"{plan.hours_per_epoch:,.2f} h an epoch, {plan.hours:,.2f} h in all, {seconds:,.1f} s a step, on "
+        "recipe": f"{recipe}, AdamW at {settings.optimizer.learning_rate:g}, "
+        f"rows of {settings.row_tokens:,} tokens, {settings.batch_size} per step, {settings.epochs:g} epochs",
+        "data": f"{plan.dialogues:,} dialogues{'' if plan.measured else ' (assumed)'}, "
+        f"trees of {plan.tree.tokens:,.0f} tokens",
+        "work": f"{plan.rows:,} rows and {plan.steps_per_epoch:,} steps per epoch, {plan.flops_per_epoch:.3g} FLOPs",
+        "time": f"{plan.hours_per_epoch:,.2f} h per epoch, {plan.hours:,.2f} h in total, {seconds:,.1f} s per step, on "
         f"{settings.hardware.devices} devices",
     }
     for name, text in rows.items():
@@ -50,10 +52,10 @@ def _work(plan: Plan, settings: TrainSettings) -> Table:
 
 
 def _memory(plan: Plan) -> Table:
-    table = Table("of each device", "", title="Memory at the peak", box=box.SIMPLE_HEAD, pad_edge=False)
+    table = Table("per device", "", title="Peak memory", box=box.SIMPLE_HEAD, pad_edge=False)
     table.columns[1].justify = "right"
     for part, name in PARTS.items():
         table.add_row(name, decimal(getattr(plan.memory, part)))
-    table.add_row(f"in all, of {decimal(plan.device_bytes)}", decimal(plan.memory.device), style="bold")
-    table.add_row(f"of the host's memory, of {decimal(plan.host_bytes)}", decimal(plan.memory.host))
+    table.add_row(f"total, of {decimal(plan.device_bytes)}", decimal(plan.memory.device), style="bold")
+    table.add_row(f"host memory, of {decimal(plan.host_bytes)}", decimal(plan.memory.host))
     return table

@@ -1,4 +1,4 @@
-"""From dialogues to what the worker processes read: the untrained model and the tokenised trees, in the run directory."""
+"""Prepare the worker processes' input in the run directory: the untrained model and the tokenised trees."""
 
 from __future__ import annotations
 
@@ -15,66 +15,85 @@ from core.settings import UserError
 from training.dataset import Rows, cached_samples, cut_turns, load_samples
 from training.mixture import Mixture, mix, read_chosen
 from training.model import prepare_base
-from training.run_layout import CACHE, FIGURES, SAMPLES, UNTRAINED
+from training.run_layout import CACHE, DATA_STATISTICS, SAMPLES, UNTRAINED
 from training.settings import TrainSettings
 
 
-class DataFigures(Frozen):
-    """What a training reads; tokens are counted once, however many epochs there are. A tree holds a dialogue's user turns,
-    which as `samples` of their own would be `sample_tokens`; a row holds trees and is filled with tokens to the share `fill`.
-    `cut_turns` were left out for their length, `shared_tasks` counts dialogues left out for a validation task,
-    `skipped` unlawful lines by what is wrong with them."""
+class DataStatistics(Frozen):
+    """Statistics of the training data. Tokens are counted once, for any number of epochs."""
 
     sources: dict[str, int]
+    """Training dialogues by pipeline."""
+
     validation_domains: tuple[str, ...]
+    """The held-out databases."""
+
     shared_tasks: int
+    """Dialogues left out because a validation dialogue has one of their tasks."""
+
     skipped: dict[str, int]
+    """Invalid lines by kind of error."""
+
     dialogues: int
     trees: int
     rows: int
+
     fill: float
+    """How full the rows of packed trees are."""
+
     samples: int
+    """User turns."""
+
     sample_tokens: int
+    """Tokens if every user turn were a separate sample."""
+
     tokens: int
+    """Tokens of the trees."""
+
     trained_tokens: int
+
     cut_turns: int
+    """User turns left out for their length."""
+
     validation_dialogues: int
     validation_samples: int
     validation_trained_tokens: int
 
 
-def prepare(directory: Path, settings: TrainSettings, files: Sequence[Path], inputs: Mapping[str, str]) -> DataFigures:
-    """Fill `directory`/untrained and /samples from dialogues.jsonl files with the hashes `inputs`, once: a run that is taken up
-    again keeps what it has. Raises UserError if the data leaves nothing to train on."""
-    written = directory / FIGURES
-    if written.is_file():
-        return DataFigures.model_validate_json(written.read_text())
+def prepare(
+    directory: Path, settings: TrainSettings, files: Sequence[Path], inputs: Mapping[str, str]
+) -> DataStatistics:
+    """Fill `directory`/untrained and /samples from dialogues.jsonl files with the hashes `inputs`; a resumed run keeps
+    its own. Raises UserError if the data leaves nothing to train on."""
+    statistics_file = directory / DATA_STATISTICS
+    if statistics_file.is_file():
+        return DataStatistics.model_validate_json(statistics_file.read_text())
     transformers.utils.logging.disable_progress_bar()
     mixture = mix(files, settings.mixture, settings.seed)
     untrained, samples = directory / UNTRAINED, directory / SAMPLES
-    for torn in (untrained, samples):
-        torn.unlink() if torn.is_symlink() else shutil.rmtree(torn, ignore_errors=True)
+    for leftover in (untrained, samples):
+        leftover.unlink() if leftover.is_symlink() else shutil.rmtree(leftover, ignore_errors=True)
     prepare_base(settings.model, read_chosen(files, mixture.train), settings.seed, untrained)
     chosen = {"train": mixture.train, "validation": mixture.validation}
     cache = settings.outputs / CACHE
     cached = cached_samples(cache, files, inputs, chosen, untrained, settings.samples, settings.data_workers)
     samples.symlink_to(cached.resolve(), target_is_directory=True)
-    kept = load_samples(samples)
-    for name, split in kept.items():
+    splits = load_samples(samples)
+    for name, split in splits.items():
         if not len(split):
             raise UserError(f"max_tokens={settings.max_tokens} is shorter than every {name} sample: raise it")
-    figures = _figures(mixture, kept, settings.row_tokens, cut_turns(samples))
-    write_json(written, figures.model_dump())
-    return figures
+    statistics = _statistics(mixture, splits, settings.row_tokens, cut_turns(samples))
+    write_json(statistics_file, statistics.model_dump())
+    return statistics
 
 
-def _figures(mixture: Mixture, splits: DatasetDict, row_tokens: int, cut: int) -> DataFigures:
+def _statistics(mixture: Mixture, splits: DatasetDict, row_tokens: int, cut: int) -> DataStatistics:
     train, validation = splits["train"], splits["validation"]
     rows = Rows(train, row_tokens)
-    return DataFigures(
+    return DataStatistics(
         sources=mixture.sources,
         validation_domains=mixture.validation_domains,
-        shared_tasks=mixture.shared,
+        shared_tasks=mixture.shared_tasks,
         skipped=mixture.skipped,
         dialogues=len(mixture.train),
         trees=len(train),

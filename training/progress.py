@@ -1,4 +1,4 @@
-"""What a person sees of a training: a bar with the loss, a line for each validation, a summary."""
+"""Console output of a training: a progress bar with the loss, a line per validation, a summary."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
-from training.prepare import DataFigures
+from training.prepare import DataStatistics
 
 
 class TrainingProgress:
-    """Fed with the lines of metrics.jsonl. Where the console is no terminal, only the validations are printed."""
+    """Shows the lines of metrics.jsonl. If the console is not a terminal, prints only the validations."""
 
     def __init__(self, console: Console) -> None:
         self.console = console
@@ -52,27 +52,28 @@ class TrainingProgress:
         self._bar.stop()
 
 
-def describe(console: Console, data: DataFigures) -> None:
-    """One line on what is trained on, one on what validates."""
+def describe(console: Console, data: DataStatistics) -> None:
+    """Print one line about the training data and one about the validation data."""
     sources = ", ".join(f"{count} {name}" for name, count in data.sources.items())
     console.print(
-        f"{data.dialogues} dialogues ({sources}) with {data.samples} user turns → {data.trees} trees in {data.rows} rows, "
-        f"{100 * data.fill:.0f} % full: {data.tokens:,} tokens for {data.sample_tokens:,} of single turns, "
+        f"{data.dialogues} dialogues ({sources}) with {data.samples} user turns → "
+        f"{data.trees} trees in {data.rows} rows, "
+        f"{100 * data.fill:.0f} % full: {data.tokens:,} tokens instead of {data.sample_tokens:,} in separate turns, "
         f"{data.trained_tokens:,} of them trained; {data.cut_turns} over-long turns cut",
         highlight=False,
     )
     if data.skipped:
         skipped = ", ".join(f"{count} {kind}" for kind, count in data.skipped.items())
-        console.print(f"[bold yellow]{sum(data.skipped.values())} unlawful lines were left out: {skipped}[/]")
+        console.print(f"[bold yellow]{sum(data.skipped.values())} invalid lines were left out: {skipped}[/]")
     console.print(
         f"validation: {data.validation_dialogues} dialogues, {data.validation_samples} user turns; "
-        f"databases held back: {', '.join(data.validation_domains) or 'none'}",
+        f"held-out databases: {', '.join(data.validation_domains) or 'none'}",
         highlight=False,
     )
 
 
 def summarise(console: Console, results: dict[str, Any], directory: Path, seconds: float) -> None:
-    """The losses (nats per trained token), the work done and where the model lies."""
+    """Print the losses (nats per trained token), the work done and the model's path."""
     table = Table(title=f"Training · {directory.name}", show_header=False)
     table.add_row("validation loss, untrained", f"{results['untrained_validation_loss']:.3f}")
     table.add_row("validation loss, best", f"{results['best_validation_loss']:.3f} at step {results['best_step']}")
@@ -85,6 +86,6 @@ def summarise(console: Console, results: dict[str, Any], directory: Path, second
     table.add_row("tokens/s · trained", f"{results['tokens_per_s']:,.0f} · {results['trained_tokens_per_s']:,.0f}")
     if "mfu" in results:
         table.add_row("model FLOPs utilisation", f"{100 * results['mfu']:.1f} %")
-    table.add_row("seconds · of them training", f"{seconds:.0f} · {results['seconds']:.0f}")
+    table.add_row("seconds · training only", f"{seconds:.0f} · {results['seconds']:.0f}")
     console.print(table)
     console.print(f"model: {directory / 'checkpoint'}", soft_wrap=True, highlight=False)

@@ -1,11 +1,12 @@
-"""Dialogue -> training samples, each exactly what the served model saw and said (design.md, "Exactness in training").
+"""Dialogue -> training samples, each exactly what the served model read and wrote.
 
-At serving time the prompt of every answer is the chat template applied to the messages so far. Thinking templates drop
-the reasoning of earlier turns from it, so one dialogue is not one text. Nothing here knows which template it is: within
-a user turn, an answer joins the sample before it where its prompt continues that text to the letter, else it opens one.
-With Qwen3-Thinking's template and reasoning before every answer that makes one sample per user turn.
+When a model is served, the prompt of every answer is the chat template applied to the messages so far. Thinking
+templates drop the reasoning of earlier turns, so a dialogue is not a single text. The code works for any template:
+within a user turn, an answer joins the previous sample if its prompt continues that sample's text exactly; otherwise it
+starts a new one. With Qwen3-Thinking's template and reasoning before every answer, each user turn is one sample.
 
-As an ablation, `keep_all` renders what is never served so: one text in which every answer keeps its reasoning.
+As an ablation, `keep_all` renders a text that is never served: the complete dialogue, with the reasoning of every
+answer.
 """
 
 from __future__ import annotations
@@ -25,23 +26,28 @@ HistoryReasoning = Literal["served", "keep_all"]
 
 
 class RenderError(UserError):
-    """The chat template cannot be trained on as it is served; the message says why."""
+    """The chat template does not fit training on served text; the message says why."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One sequence. `trained` are the rising positions in `input_ids` of the tokens the model has to produce itself:
-    reasoning, content, tool calls and the token that ends its turn. `turn` counts user turns from 0."""
+    """One training sequence."""
 
     dialogue_id: str
+
     turn: int
+    """The user turn, from 0."""
+
     input_ids: list[int]
+
     trained: list[int]
+    """Ascending positions in `input_ids` of the tokens the model writes: reasoning, content, tool calls, end of
+    turn."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rendering:
-    """The samples of one dialogue, and how many user turns at its end were cut because they were over-long."""
+    """The samples of one dialogue, and the number of over-long user turns cut from its end."""
 
     samples: tuple[Sample, ...]
     cut_turns: int
@@ -49,7 +55,7 @@ class Rendering:
 
 @dataclass(slots=True)
 class _Text:
-    """A sample before tokenisation: `spans` are the trained stretches of `text`, in characters."""
+    """A sample before tokenisation; `spans` are the trained parts of `text`, as character ranges."""
 
     turn: int
     text: str
@@ -58,30 +64,37 @@ class _Text:
 
 @dataclass(frozen=True, slots=True)
 class _Answer:
-    """One assistant message as it is served: `whole` up to the end of its rendering, of which the first `prompt` characters
-    are what the server is sent and those up to `end` what the model has to say."""
+    """One assistant message as it is served."""
 
     position: int
+    """Of the message in the dialogue."""
+
     turn: int
-    whole: str
-    prompt: int
+
+    text: str
+    """The dialogue rendered up to and including this message."""
+
+    prompt_end: int
+    """`text[:prompt_end]` is the prompt."""
+
     end: int
+    """`text[prompt_end:end]` is what the model writes."""
 
 
 class _Template:
-    """The tokenizer's chat template over one dialogue."""
+    """The tokenizer's chat template applied to one dialogue."""
 
     def __init__(self, dialogue: Dialogue, tokenizer: PreTrainedTokenizerBase) -> None:
         self.dialogue, self.tokenizer = dialogue, tokenizer
-        self.messages = wire(dialogue.messages)
+        self.messages = template_messages(dialogue.messages)
         self.tools = [tool.openai() for tool in dialogue.tools] or None
         self.eos = str(tokenizer.eos_token)
 
-    def text(self, messages: list[dict[str, Any]], prompt: bool) -> str:
+    def apply(self, messages: list[dict[str, Any]], prompt: bool) -> str:
         text = self.tokenizer.apply_chat_template(
             messages, tools=self.tools, tokenize=False, add_generation_prompt=prompt
         )
-        assert isinstance(text, str), "tokenize=False gives text"
+        assert isinstance(text, str), "tokenize=False returns text"
         return text
 
     def answers(self) -> Iterator[_Answer]:
@@ -89,27 +102,30 @@ class _Template:
         for position, message in enumerate(self.dialogue.messages):
             turn += isinstance(message, UserMessage)
             if not isinstance(message, AssistantMessage) or position < self.dialogue.given:
-                continue  # what others said before is what the model answers to, not what it is to learn
-            prompt, whole = self.text(self.messages[:position], True), self.text(self.messages[: position + 1], False)
-            end = whole.rfind(self.eos) + len(self.eos)
-            if not whole.startswith(prompt) or end <= len(prompt):
+                continue  # messages of an imported start state are context, not training targets
+            prompt = self.apply(self.messages[:position], True)
+            text = self.apply(self.messages[: position + 1], False)
+            end = text.rfind(self.eos) + len(self.eos)
+            if not text.startswith(prompt) or end <= len(prompt):
                 raise RenderError(
                     f"{self.dialogue.dialogue_id}, message {position}: the chat template does not continue its own "
                     f"generation prompt and end the turn with {self.eos!r}"
                 )
-            yield _Answer(position, turn, whole, len(prompt), end)
+            yield _Answer(position, turn, text, len(prompt), end)
 
-    def since(self, previous: int, answer: _Answer) -> str:
-        """The part of an answer's prompt that follows the assistant message at `previous`. Where it begins shows when the
-        message after that one says something else: up to its words nothing changes, and the last turn to end there is the
-        assistant's."""
-        other = [*self.messages[: answer.position]]
-        said = str(other[previous + 1].get("content"))
-        other[previous + 1] = {**other[previous + 1], "content": "No" if said.startswith("Y") else "Yes"}
-        prompt = answer.whole[: answer.prompt]
-        pairs = enumerate(zip(prompt, self.text(other, True), strict=False))
-        same = next((at for at, (one, two) in pairs if one != two), len(prompt))
-        return prompt[prompt.rfind(self.eos, 0, same) + len(self.eos) :]
+    def prompt_after(self, previous: int, answer: _Answer) -> str:
+        """The part of an answer's prompt that follows the assistant message at position `previous`.
+
+        To find where it starts, the next message's content is changed and the prompt rendered again: the two prompts
+        agree up to that content, and the last end-of-turn token in the common part is the assistant's.
+        """
+        changed = [*self.messages[: answer.position]]
+        content = str(changed[previous + 1].get("content"))
+        changed[previous + 1] = {**changed[previous + 1], "content": "No" if content.startswith("Y") else "Yes"}
+        prompt = answer.text[: answer.prompt_end]
+        pairs = enumerate(zip(prompt, self.apply(changed, True), strict=False))
+        common = next((index for index, (char, other) in pairs if char != other), len(prompt))
+        return prompt[prompt.rfind(self.eos, 0, common) + len(self.eos) :]
 
 
 def render(
@@ -118,56 +134,57 @@ def render(
     max_tokens: int,
     history_reasoning: HistoryReasoning = "served",
 ) -> Rendering:
-    """Render a dialogue with the tokenizer's own chat template. From the first user turn that needs more than
-    `max_tokens` tokens on, the dialogue is cut. Raises RenderError if the template does not fit."""
+    """Render a dialogue with the tokenizer's chat template, cut before the first user turn that needs more than
+    `max_tokens` tokens. Raises RenderError if the template does not fit."""
     template = _Template(dialogue, tokenizer)
     samples: list[Sample] = []
-    for text in _served(template) if history_reasoning == "served" else _growing(template):
+    for text in _served(template) if history_reasoning == "served" else _keep_all(template):
         sample = _tokenize(dialogue.dialogue_id, text, tokenizer)
         if len(sample.input_ids) > max_tokens:
-            kept = [s for s in samples if s.turn < sample.turn]
+            fitting = [s for s in samples if s.turn < sample.turn]
             break
         samples.append(sample)
     else:
-        kept, text = samples, None
+        fitting, text = samples, None
     if history_reasoning == "keep_all":
-        kept = kept[-1:]  # the longest: each text goes on where the one before ended
-    return Rendering(tuple(kept), cut_turns=dialogue.user_turns - text.turn if text else 0)
+        fitting = fitting[-1:]  # the longest: each text continues the previous one
+    return Rendering(tuple(fitting), cut_turns=dialogue.user_turns - text.turn if text else 0)
 
 
-def wire(messages: Sequence[Message]) -> list[dict[str, Any]]:
-    """Messages as a server hands them to the template: arguments of tool calls are objects there, not strings."""
+def template_messages(messages: Sequence[Message]) -> list[dict[str, Any]]:
+    """Messages as a server passes them to the template: arguments of tool calls as objects, not strings."""
     plain = [message.model_dump(exclude_none=True) for message in messages]
     for message in plain:
         if calls := message.get("tool_calls"):
-            message["tool_calls"] = [_parsed(call) for call in calls]
+            message["tool_calls"] = [_parse_arguments(call) for call in calls]
     return plain
 
 
 def _served(template: _Template) -> Iterator[_Text]:
-    """A text for every rendering that a server would see."""
+    """The texts that a server would see, the answers of one user turn in one text where they continue each other."""
     sample: _Text | None = None
     for answer in template.answers():
-        if sample and (sample.turn != answer.turn or not answer.whole[: answer.prompt].startswith(sample.text)):
+        if sample and (sample.turn != answer.turn or not answer.text[: answer.prompt_end].startswith(sample.text)):
             yield sample
             sample = None
-        spans = [*(sample.spans if sample else []), (answer.prompt, answer.end)]
-        sample = _Text(answer.turn, answer.whole, spans)
+        spans = [*(sample.spans if sample else []), (answer.prompt_end, answer.end)]
+        sample = _Text(answer.turn, answer.text, spans)
     if sample:
         yield sample
 
 
-def _growing(template: _Template) -> Iterator[_Text]:
-    """After every user turn, all until then in one text: what was asked as it is served, and every answer with its reasoning."""
+def _keep_all(template: _Template) -> Iterator[_Text]:
+    """After every user turn, the dialogue so far as one text: prompts as they are served, every answer with its
+    reasoning."""
     text, spans, previous = "", list[tuple[int, int]](), None
     turn = -1
     for answer in template.answers():
         if previous is not None and answer.turn != turn:
             yield _Text(turn, text, list(spans))
         turn = answer.turn
-        text += answer.whole[: answer.prompt] if previous is None else template.since(previous, answer)
-        spans.append((len(text), len(text) + answer.end - answer.prompt))
-        text += answer.whole[answer.prompt : answer.end]
+        text += answer.text[: answer.prompt_end] if previous is None else template.prompt_after(previous, answer)
+        spans.append((len(text), len(text) + answer.end - answer.prompt_end))
+        text += answer.text[answer.prompt_end : answer.end]
         previous = answer.position
     if spans:
         yield _Text(turn, text, spans)
@@ -186,5 +203,5 @@ def _tokenize(dialogue_id: str, text: _Text, tokenizer: PreTrainedTokenizerBase)
     return Sample(dialogue_id, text.turn, encoding["input_ids"], trained)
 
 
-def _parsed(call: dict[str, Any]) -> dict[str, Any]:
+def _parse_arguments(call: dict[str, Any]) -> dict[str, Any]:
     return {**call, "function": {**call["function"], "arguments": json.loads(call["function"]["arguments"])}}

@@ -1,4 +1,4 @@
-"""What lies where in a training's run directory."""
+"""File names in a training run's directory."""
 
 from __future__ import annotations
 
@@ -8,26 +8,27 @@ CONFIG = "config.json"
 """The resolved settings, as TrainSettings."""
 
 UNTRAINED, CHECKPOINT = "untrained", "checkpoint"
-"""The model before, and the best one of the training: both with tokenizer, ready to be loaded and served."""
+"""The model before training, and the best one: both with their tokenizer, ready to load and serve."""
 
-SAMPLES, FIGURES = "samples", "data.json"
-"""The tokenised trees, a link into the cache, and their figures."""
+SAMPLES, DATA_STATISTICS = "samples", "data.json"
+"""The tokenised trees (a link into the cache) and their statistics."""
 
 CACHE = Path("cache") / "samples"
-"""Under outputs/: tokenised trees by what they were made of, shared by the runs."""
+"""Under outputs/: tokenised trees, shared by all runs with the same inputs."""
 
 METRICS, LOG, RESULTS = "metrics.jsonl", "train.log", "results.json"
-"""Losses as they come, what the workers print, and the final figures."""
+"""Metrics of each step, the workers' output, and the final results."""
 
 CHECKPOINTS, COMPLETE = "checkpoints", "complete"
-"""Where training can be resumed from; a checkpoint without the marker was being written when the process died."""
+"""Checkpoints to resume from; one without the marker is incomplete: the process died while writing it."""
 
 
 def newest_checkpoint(directory: Path) -> Path | None:
-    """The newest complete checkpoint of the run, if there is one."""
-    found = [marker.parent for marker in (directory / CHECKPOINTS).glob(f"checkpoint-*/{COMPLETE}")]
-    return max(found, key=step_of, default=None)
+    """The newest complete checkpoint of the run, if any."""
+    complete = [marker.parent for marker in (directory / CHECKPOINTS).glob(f"checkpoint-*/{COMPLETE}")]
+    return max(complete, key=step_of, default=None)
 
 
 def step_of(checkpoint: Path) -> int:
+    """The optimizer step of a checkpoint directory `checkpoint-<step>`."""
     return int(checkpoint.name.rpartition("-")[2])

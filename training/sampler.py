@@ -1,4 +1,4 @@
-"""Which rank trains which packed row when: equal micro-steps for all ranks, equal work within each."""
+"""The order of rows over epochs, steps and ranks: equally many micro-steps on every rank, equal work within each."""
 
 from __future__ import annotations
 
@@ -11,33 +11,36 @@ from torch.utils.data import Sampler
 from core.settings import UserError
 
 RankRows = tuple[tuple[int | None, ...], ...]
-"""[rank][micro-step]: a row, or None where the rows do not suffice; that rank then takes part with nothing to train."""
+"""[rank][micro-step]: a row, or None if there are too few: that rank joins the micro-step with nothing to train."""
 
 
 def assign_rows(rows: Sequence[int], costs: Sequence[float], ranks: int) -> RankRows:
-    """One optimizer step's rows over `ranks`. `costs` are the FLOPs (or any measure of time) of every row of the data.
+    """Distribute the rows of one optimizer step over `ranks`. `costs` are the FLOPs (or another measure of time) of
+    every row of the data.
 
-    Under ZeRO-3 all ranks wait for each other in every micro-step, so the rows of one micro-step are alike in cost: sorting makes
-    the sum of the micro-steps' maxima the least there can be. Within a micro-step the costlier rows go to the ranks that had
-    less so far, which balances the totals too, for where only the end of a step is waited for.
+    Under ZeRO-3 all ranks wait for each other in every micro-step, so the rows of a micro-step should cost about the
+    same: sorting minimises the sum of the micro-steps' maxima. Within a micro-step the costlier rows go to the ranks
+    with the smaller totals so far. That balances the totals too, for setups in which ranks wait only at the end of a
+    step.
     """
     costliest = sorted(rows, key=costs.__getitem__, reverse=True)
     queue = [*costliest, *[None] * (-len(costliest) % ranks)]
-    shares: list[list[int | None]] = [[] for _ in range(ranks)]
+    rank_rows: list[list[int | None]] = [[] for _ in range(ranks)]
     totals = [0.0] * ranks
     for first in range(0, len(queue), ranks):
         order = sorted(range(ranks), key=totals.__getitem__)
         for row, rank in zip(queue[first : first + ranks], order, strict=True):
-            shares[rank].append(row)
+            rank_rows[rank].append(row)
             totals[rank] += 0.0 if row is None else costs[row]
-    return tuple(map(tuple, shares))
+    return tuple(map(tuple, rank_rows))
 
 
 class BalancedSampler(Sampler[int | None]):
-    """Every row once an epoch, in an order that depends on `seed` and epoch alone.
+    """Every row once per epoch, in an order that depends only on `seed` and the epoch.
 
-    `batch` rows make an optimizer step, the last one of an epoch has what is left; each step is shared out as `assign_rows` does, and
-    the ranks' rows come in turn, which is how Accelerate deals them out. Costs one shuffle of the row numbers an epoch.
+    An optimizer step has `batch` rows, the last one of an epoch the rest. `assign_rows` distributes each step, and the
+    ranks' rows are interleaved, because Accelerate deals them out in turn. Each epoch costs one shuffle of the row
+    numbers.
     """
 
     def __init__(self, costs: Sequence[float], batch: int, ranks: int, seed: int) -> None:
@@ -47,6 +50,7 @@ class BalancedSampler(Sampler[int | None]):
         self._epoch = 0
 
     def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch of the next iteration; the Trainer calls this."""
         self._epoch = epoch
 
     @property
@@ -55,16 +59,16 @@ class BalancedSampler(Sampler[int | None]):
         return -(-len(self.costs) // self.batch)
 
     def epoch_steps(self) -> Iterator[RankRows]:
-        """The optimizer steps of the epoch set last."""
+        """The optimizer steps of the current epoch."""
         order = list(range(len(self.costs)))
         random.Random(f"{self.seed}/{self._epoch}").shuffle(order)
         for first in range(0, len(order), self.batch):
             yield assign_rows(order[first : first + self.batch], self.costs, self.ranks)
 
     def __iter__(self) -> Iterator[int | None]:
-        for shares in self.epoch_steps():
-            yield from chain.from_iterable(zip(*shares, strict=True))
+        for rank_rows in self.epoch_steps():
+            yield from chain.from_iterable(zip(*rank_rows, strict=True))
 
     def __len__(self) -> int:
-        """Micro-steps of all ranks together."""
+        """Micro-steps of all ranks together in an epoch."""
         return -(-len(self.costs) // self.ranks) * self.ranks

@@ -1,4 +1,4 @@
-"""What a training can be told. All its parts read this, the worker processes from the run directory."""
+"""The settings of a training. The worker processes read them from the run directory."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 from core.settings import Settings
 from core.tracking import TrackingSettings
 from training.dataset import SampleSettings
-from training.hardware import AssumedSettings, HardwareSettings
+from training.hardware import AssumeSettings, HardwareSettings
 from training.mixture import MixtureSettings
 from training.model_shape import ModelShape
 from training.nodes import NodesSettings
@@ -20,28 +20,30 @@ Attention = Literal["sdpa", "torch_varlen", "flash_attention_2"]
 
 
 class TinySettings(Settings):
-    """A Qwen3 built from nothing. `vocabulary` counts the special tokens, `max_positions` is the longest context,
-    `initializer_range` the standard deviation of all random weights."""
+    """A Qwen3 with random weights and its own tokenizer."""
 
-    vocabulary: int = Field(ge=512)
-    hidden: int
-    layers: int
-    heads: int
-    kv_heads: int
-    head_dim: int
-    intermediate: int
-    max_positions: int
-    initializer_range: float = Field(gt=0)
+    vocabulary: int = Field(ge=512, description="tokens, special tokens included")
+    hidden: int = Field(description="width of the residual stream")
+    layers: int = Field(description="decoder layers")
+    heads: int = Field(description="query heads")
+    kv_heads: int = Field(description="key and value heads")
+    head_dim: int = Field(description="width of a head")
+    intermediate: int = Field(description="width of the MLP")
+    max_positions: int = Field(description="longest context, in tokens")
+    initializer_range: float = Field(gt=0, description="standard deviation of all random weights")
 
 
 class ModelSettings(Settings):
-    """Either `path`, a hub id or a directory, or `tiny`. `experts` is transformers' way to run a mixture of experts; `shape` what a
-    published model's config.json says, for plans where it does not lie here."""
+    """The model to train: either `path` or `tiny`."""
 
-    path: str | None = None
-    tiny: TinySettings | None = None
-    shape: ModelShape | None = None
-    experts: Literal["eager", "batched_mm", "grouped_mm"] | None = None
+    path: str | None = Field(default=None, description="hub id or directory of a published model")
+    tiny: TinySettings | None = Field(default=None, description="a small model to build instead")
+    shape: ModelShape | None = Field(
+        default=None, description="the published model's dimensions, for plans on machines without its config.json"
+    )
+    experts: Literal["eager", "batched_mm", "grouped_mm"] | None = Field(
+        default=None, description="transformers' implementation of a mixture of experts; null: its default"
+    )
 
     @model_validator(mode="after")
     def _one_source(self) -> ModelSettings:
@@ -51,59 +53,62 @@ class ModelSettings(Settings):
 
 
 class OptimizerSettings(Settings):
-    """AdamW. `warmup` is the share of all steps in which the rate rises from 0 to `learning_rate`."""
+    """AdamW."""
 
-    learning_rate: float = Field(gt=0)
-    weight_decay: float = Field(ge=0)
-    beta2: float = Field(gt=0, lt=1)
-    max_grad_norm: float = Field(gt=0)
-    schedule: Literal["cosine", "constant_with_warmup"]
-    warmup: float = Field(ge=0, lt=1)
+    learning_rate: float = Field(gt=0, description="peak learning rate")
+    weight_decay: float = Field(ge=0, description="decoupled weight decay")
+    beta2: float = Field(gt=0, lt=1, description="decay rate of the second moment")
+    max_grad_norm: float = Field(gt=0, description="gradients are clipped to this norm")
+    schedule: Literal["cosine", "constant_with_warmup"] = Field(
+        description="course of the learning rate after the warm-up"
+    )
+    warmup: float = Field(ge=0, lt=1, description="share of all steps in which the rate rises from 0 to learning_rate")
 
 
 class TrainSettings(Settings):
-    """`data` is a generation run or a dialogues.jsonl, by default the newest finished generation.
+    """A training: full fine-tuning on token trees. A dialogue is one tree; trees are packed into rows."""
 
-    `processes` on each of `nodes`, null for one per GPU; `data_workers` processes tokenise. A dialogue is one tree of tokens;
-    trees are packed into rows of `row_tokens`, and `batch_size` rows over all processes make one optimizer step.
-    `max_tokens` is the longest sample (one user turn with all before it). `share_prefixes` false trains every user turn by
-    itself, which gives the same gradients for several times the work; `history_reasoning` keep_all trains on what is never
-    served. `attention` is the kernel. `activation_offload` keeps what gradient checkpointing saves in the host's memory.
-
-    `evaluations` counts the validations in a run, each with a checkpoint; training stops early when `patience` of them in a
-    row were no better. An empty `deepspeed` trains without it. `max_steps` null means `epochs` passes over the data.
-    `peak_tflops` is what one GPU can do at best, for the model FLOPs utilisation. `plan` says what all that takes on
-    `hardware`, with `assume` where it cannot know, instead of training.
-    """
-
-    profile: str
-    outputs: Path
-    data: Path | None
-    seed: int
+    profile: str = Field(description="name of the profile: cpu or paper")
+    outputs: Path = Field(description="directory of all runs")
+    data: Path | None = Field(
+        description="generation run, export or dialogues.jsonl; null: the newest finished generation run"
+    )
+    seed: int = Field(description="random seed of mixture, initial weights and order")
     tracking: TrackingSettings
     model: ModelSettings
     mixture: MixtureSettings
     optimizer: OptimizerSettings
-    deepspeed: dict[str, Any]
-    processes: int | None = Field(ge=1)
-    data_workers: int = Field(ge=1)
-    attention: Attention
-    gradient_checkpointing: bool
-    activation_offload: bool
-    share_prefixes: bool
-    history_reasoning: HistoryReasoning
-    max_tokens: int = Field(ge=64)
-    row_tokens: int = Field(ge=64)
-    batch_size: int = Field(ge=1)
-    epochs: float = Field(gt=0)
-    max_steps: int | None = Field(ge=1)
-    evaluations: int = Field(ge=1)
-    patience: int | None = Field(ge=1)
-    peak_tflops: float | None = Field(gt=0)
+    deepspeed: dict[str, Any] = Field(description="DeepSpeed configuration; empty: train without DeepSpeed")
+    processes: int | None = Field(ge=1, description="worker processes on each node; null: one per GPU")
+    data_workers: int = Field(ge=1, description="processes that tokenise the data")
+    attention: Attention = Field(description="attention kernel; only sdpa runs on a CPU")
+    gradient_checkpointing: bool = Field(description="recompute activations in the backward pass to save memory")
+    activation_offload: bool = Field(description="keep the checkpointed activations in host memory")
+    share_prefixes: bool = Field(
+        description="train a dialogue as one tree; false: every user turn separately, with the same gradients for "
+        "several times the work"
+    )
+    history_reasoning: HistoryReasoning = Field(
+        description="served: train on prompts exactly as served; keep_all: keep the reasoning of earlier turns, which "
+        "is never served"
+    )
+    max_tokens: int = Field(ge=64, description="longest sample (a user turn with everything before it), in tokens")
+    row_tokens: int = Field(ge=64, description="capacity of a row of packed trees, in tokens")
+    batch_size: int = Field(ge=1, description="rows of an optimizer step, over all processes")
+    epochs: float = Field(gt=0, description="passes over the data")
+    max_steps: int | None = Field(ge=1, description="optimizer steps; null: as many as `epochs` passes need")
+    evaluations: int = Field(ge=1, description="validations in a run, each with a checkpoint")
+    patience: int | None = Field(
+        ge=1, description="stop after this many consecutive validations without improvement; null: never stop early"
+    )
+    peak_tflops: float | None = Field(
+        gt=0,
+        description="peak speed of one GPU in TFLOP/s, to report the model FLOPs utilisation; null: do not report it",
+    )
     nodes: NodesSettings
-    plan: bool
-    hardware: HardwareSettings
-    assume: AssumedSettings
+    plan: bool = Field(description="print what the training would take, instead of training")
+    hardware: HardwareSettings = Field(description="hardware of the plan")
+    assume: AssumeSettings = Field(description="assumptions of the plan")
 
     @model_validator(mode="after")
     def _consistent(self) -> TrainSettings:

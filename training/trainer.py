@@ -1,4 +1,4 @@
-"""transformers' Trainer over rows of token trees: who trains which row, and validation by source and difficulty."""
+"""transformers' Trainer over rows of token trees: balanced ranks, and validation by source and difficulty."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from training.token_tree import TokenTree, side_by_side
 
 
 def collate(rows: list[list[TokenTree]]) -> dict[str, Any]:
-    """One row as a batch: `input_ids` [1, T], the K positions `sources` whose next tokens are the `labels` [1, K], and what
-    attention needs (training.attention.layout)."""
+    """One row as a batch: `input_ids` [1, T], the K positions `sources` that predict the `labels` [1, K], and the
+    inputs of attention (training.attention.layout)."""
     (members,) = rows
     row = side_by_side(members)
     labels = torch.from_numpy(row.input_ids[row.trained])[None]
@@ -32,10 +32,11 @@ def collate(rows: list[list[TokenTree]]) -> dict[str, Any]:
 
 
 class TreeTrainer(Trainer):  # type: ignore[misc]  # transformers has no types
-    """Gives the ranks rows of like cost, and reports the mean loss over all trained validation tokens, also by group.
+    """Trains on rows in the sampler's order, and reports the mean loss over all trained validation tokens, also by
+    group.
 
-    `offload` moves what the forward pass saves to the host's memory until the backward pass wants it. `trained_tokens` counts
-    since the process began, over all ranks; `validation_s` are the seconds spent on validation.
+    With `offload`, activations saved by the forward pass wait in host memory for the backward pass. `trained_tokens`
+    counts tokens since the process started, over all ranks; `validation_s` counts seconds spent on validation.
     """
 
     control: TrainerControl
@@ -63,8 +64,8 @@ class TreeTrainer(Trainer):  # type: ignore[misc]  # transformers has no types
     def evaluate(
         self, eval_dataset: None = None, ignore_keys: None = None, metric_key_prefix: str = "eval"
     ) -> dict[str, float]:
-        """Nats per trained token: over all of them, and of each source and difficulty."""
-        began = time.monotonic()
+        """The validation loss in nats per trained token: overall, and for each source and difficulty."""
+        started = time.monotonic()
         rows: Rows = self.eval_dataset
         labels = [rows.labels(row) for row in range(len(rows))]
         groups = ["loss", *sorted({group for row in labels for label in row for group in _groups(*label)})]
@@ -72,7 +73,7 @@ class TreeTrainer(Trainer):  # type: ignore[misc]  # transformers has no types
         self.model_wrapped.eval()
         ranks, rank = self.args.world_size, self.args.process_index
         for first in range(0, len(rows), ranks):
-            # Under ZeRO-3 every rank has to take part in every forward pass.
+            # Under ZeRO-3 every rank must join every forward pass.
             row = first + rank if first + rank < len(rows) else None
             for label, losses in zip(rows.labels(row), self._losses(rows[row]), strict=True):
                 for group in ("loss", *_groups(*label)):
@@ -81,7 +82,7 @@ class TreeTrainer(Trainer):  # type: ignore[misc]  # transformers has no types
         if dist.is_initialized():
             dist.all_reduce(sums)
         metrics = {f"{metric_key_prefix}_{name}": float(s / n) for name, (s, n) in zip(groups, sums, strict=True)}
-        self.validation_s += time.monotonic() - began
+        self.validation_s += time.monotonic() - started
         self.log(dict(metrics))
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
         return metrics

@@ -1,10 +1,11 @@
-"""Full fine-tuning with transformers' Trainer under DeepSpeed ZeRO-3: what one worker process does.
+"""One worker process of a full fine-tuning with transformers' Trainer under DeepSpeed ZeRO-3.
 
     python -m torch.distributed.run --standalone --nproc_per_node N -m training.worker RUN_DIRECTORY
 
-reads config.json, untrained/ and samples/ from the run directory and leaves checkpoint/ and results.json there.
-A micro-step is one row of token trees (training.token_tree): nothing is padded, and attention keeps trees and branches apart. The
-loss is the mean over all trained tokens of an optimizer step, whatever process or micro-step they fall on.
+reads config.json, untrained/ and samples/ from the run directory and writes checkpoint/ and results.json there. A
+micro-step is one row of token trees (training.token_tree): nothing is padded, and attention keeps trees and branches
+apart. The loss is the mean over all trained tokens of an optimizer step, on whichever process and in whichever
+micro-step they are.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ from training.trainer import TreeTrainer
 
 
 def train(directory: Path, settings: TrainSettings) -> None:
-    """Train in this process together with the others of its group, resuming from the newest complete checkpoint."""
+    """Train together with the other processes of the group, resuming from the newest complete checkpoint."""
     join_processes(settings)
     splits = load_samples(directory / SAMPLES)
     rows, validation = (Rows(splits[name], settings.row_tokens) for name in ("train", "validation"))
@@ -43,11 +44,10 @@ def train(directory: Path, settings: TrainSettings) -> None:
     sampler = BalancedSampler(row_costs(rows, shape), settings.batch_size, ranks, settings.seed)
     arguments = training_arguments(directory, settings, ranks, sampler.steps)
     set_seed(settings.seed)
-    # After the arguments: while they exist with ZeRO-3, from_pretrained shares the weights out as it loads them.
+    # After the arguments: while they exist with ZeRO-3, from_pretrained partitions the weights as it loads them.
     dtype = torch.bfloat16 if arguments.bf16 else torch.float32
     model = load(directory / UNTRAINED, settings.attention, settings.model.experts, dtype)
     peak = settings.peak_tflops * 1e12 * ranks if settings.peak_tflops else None
-    journal = MetricsCallback(directory, EpochCost.of(rows, shape, peak))
     stopping = [EarlyStoppingCallback(early_stopping_patience=settings.patience)] if settings.patience else []
     trainer = TreeTrainer(
         rows,
@@ -57,23 +57,24 @@ def train(directory: Path, settings: TrainSettings) -> None:
         model=model,
         args=arguments,
         processing_class=AutoTokenizer.from_pretrained(directory / UNTRAINED),
-        callbacks=[journal, ResumeEpochCallback(sampler), *stopping],
+        callbacks=[ResumeEpochCallback(sampler), *stopping],
     )
-    journal.trainer = trainer
+    metrics = MetricsCallback(directory, EpochCost.of(rows, shape, peak), trainer)
+    trainer.add_callback(metrics)
     trainer.remove_callback(PrinterCallback)
     checkpoint = newest_checkpoint(directory)
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-    figures = results(trainer.state, journal, rows)
+    run_results = results(trainer.state, metrics, rows)
     trainer.save_model(str(directory / CHECKPOINT))
     if trainer.is_world_process_zero():
-        write_json(directory / RESULTS, figures)
+        write_json(directory / RESULTS, run_results)
     if dist.is_initialized():
         dist.barrier()
         dist.destroy_process_group()
 
 
 def training_arguments(directory: Path, settings: TrainSettings, ranks: int, epoch_steps: int) -> TrainingArguments:
-    """The Trainer's view of our settings. Must be made before the model is loaded (ZeRO-3)."""
+    """The Trainer's arguments for our settings. Create them before loading the model (ZeRO-3)."""
     cuda = torch.cuda.is_available()
     optimizer = settings.optimizer
     steps = settings.max_steps or math.ceil(settings.epochs * epoch_steps)
@@ -101,7 +102,7 @@ def training_arguments(directory: Path, settings: TrainSettings, ranks: int, epo
         warmup_steps=optimizer.warmup,
         logging_steps=1,
         eval_strategy="steps",
-        # A resumed run has validated its checkpoint already, and goes on counting towards an early stop where it was.
+        # A resumed run has already validated its checkpoint, and keeps its count towards early stopping.
         eval_on_start=newest_checkpoint(directory) is None,
         restore_callback_states_from_checkpoint=True,
         eval_steps=interval,
@@ -118,11 +119,11 @@ def training_arguments(directory: Path, settings: TrainSettings, ranks: int, epo
 
 
 def join_processes(settings: TrainSettings) -> None:
-    """On a machine without CUDA, put DeepSpeed on gloo; Accelerate would else leave it out there. Elsewhere the Trainer
-    does all that is needed."""
+    """On a machine without CUDA, start DeepSpeed on gloo, which Accelerate would not do. With CUDA the Trainer needs no
+    help."""
     if not settings.deepspeed or torch.cuda.is_available():
         return
-    # It would be compiled at first use, which takes longer than a small training.
+    # DeepSpeed would compile it at first use, which takes longer than a small training.
     deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
     deepspeed.init_distributed(dist_backend="gloo", auto_mpi_discovery=False, verbose=False)
     PartialState(cpu=True).distributed_type = DistributedType.DEEPSPEED
@@ -134,8 +135,8 @@ def main(directory: Path) -> None:
 
 if __name__ == "__main__":
     main(Path(sys.argv[1]))
-    # All is on disk and the group has parted. Threads that libraries leave behind now and then abort an interpreter that takes
-    # its time to end, and torchrun would report a failed training.
+    # Everything is on disk and the process group is closed. Threads left behind by libraries sometimes abort a slowly
+    # exiting interpreter, and torchrun would report a failed training.
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(0)

@@ -1,0 +1,1 @@
+"""BFCL v4 with the official data, runner and checker."""

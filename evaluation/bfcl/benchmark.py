@@ -1,7 +1,8 @@
 """BFCL v4 with the official data, runner and checker (paper, Section 4 and Appendix F).
 
 The official package pins versions that conflict with ours, so it has its own environment. `evaluation.bfcl.worker` runs
-there, one process per trial and phase. Every category can run: memory_vector needs its embedding model, web search a key.
+there, one process per trial and phase. Every category can run; memory_vector needs its embedding model, web search a
+key for SerpAPI.
 
 What counts as what:
 - A request that the server refuses because it exceeds the model's context is the model's failure (stop reason
@@ -26,7 +27,7 @@ from pydantic import Field
 from core.files import write_json
 from core.journal import write_jsonl
 from core.settings import Settings, UserError, closest, typed
-from evaluation.benchmark import Context
+from evaluation.benchmark import Benchmark, EvaluationContext
 from evaluation.bfcl.categories import SIZES, aggregate, missing_requirement
 from evaluation.bfcl.failure_reasons import failure_reasons, truncated
 from evaluation.endpoint import Endpoint
@@ -57,7 +58,7 @@ class BfclSettings(Settings):
     max_steps: int = Field(
         default=OFFICIAL_STEPS,
         ge=1,
-        description=f"model requests per user turn; official: {OFFICIAL_STEPS}, another value becomes part of the harness name",
+        description=f"model requests per user turn; official: {OFFICIAL_STEPS}, others are added to the harness name",
     )
     seed: int = Field(default=0, description="random seed of the requests")
     attempts: int = Field(default=2, ge=1, description="attempts per task with an infrastructure error")
@@ -86,15 +87,17 @@ class BfclSettings(Settings):
         return selected
 
 
-class Bfcl:
+class Bfcl(Benchmark):
     """The benchmark of conf/benchmark/bfcl.yaml."""
+
+    NEUTRAL = ("attempts", "retries", "timeout_s", "python")
 
     def __init__(self, **settings: Any) -> None:
         """Raises UserError for invalid settings and for a category whose requirements are missing."""
         self.settings = typed(settings, BfclSettings, "benchmarks.bfcl")
         self._tasks = self.settings.tasks()
 
-    def run(self, context: Context, directory: Path, progress: Progress | None = None) -> list[TrialRecord]:
+    def run(self, context: EvaluationContext, directory: Path, progress: Progress | None = None) -> list[TrialRecord]:
         """Runs the trials and returns their records, which are also in `directory`/trials.jsonl; failed trials have a
         transcript each.
 
@@ -114,7 +117,7 @@ class Bfcl:
                 done.touch()
         return read_trials(journal)
 
-    def figures(self, records: Sequence[TrialRecord]) -> dict[str, float | None]:
+    def metrics(self, records: Sequence[TrialRecord]) -> dict[str, float | None]:
         return aggregate(records)
 
     def _run_trial(
@@ -224,8 +227,10 @@ def _read_lines(root: Path, pattern: str) -> Iterable[dict[str, Any]]:
 
 
 def _failure(answer: dict[str, Any]) -> str | None:
-    """ "context_length", "infrastructure", or None for an answer that can be scored. An exception that the official code
-    caught and the worker did not foresee is "infrastructure" too."""
+    """ "context_length", "infrastructure", or None for an answer that can be scored.
+
+    An unforeseen exception, which the official code catches and stores, is "infrastructure" too.
+    """
     return answer.get("failure") or ("infrastructure" if "traceback" in answer else None)
 
 

@@ -37,8 +37,8 @@ SIZES = {
     **dict.fromkeys(MEMORY, 155),
     **dict.fromkeys(WEB_SEARCH, 100),
 }
-"""Number of tasks of each category in the official total. Format sensitivity is not part of it: it varies the prompts of
-models that do not use function calling."""
+"""Number of tasks of each category in the official total. Format sensitivity is not part of it: it varies the prompts
+of models that do not use function calling."""
 
 WEIGHTS = {"non_live": 10, "live": 10, "irrelevance": 10, "multi_turn": 30, "agentic": 40}
 """Weights of the groups in the official total, in percent."""
@@ -86,8 +86,9 @@ def aggregate(records: Sequence[TrialRecord]) -> dict[str, float | None]:
     """Pass@1 of the official groups, each over those of its categories that were run; None if none was.
 
     "agentic" and "overall" are the official metrics. The official tables count a category that was not run as 0; here
-    both are None unless all of their categories were run. "agentic_without_web" is the memory part of agentic (465 tasks
-    if its three backends were run). "overall_of_what_was_run" keeps the official weights of the groups that were run.
+    both are None unless all of their categories were run. "agentic_without_web" is the memory part of agentic (465
+    tasks if its three backends were run). "overall_of_what_was_run" keeps the official weights of the groups that were
+    run.
     """
     by_category = _accuracies(records)
     scores = {category: accuracy for category, (accuracy, _) in by_category.items()}

@@ -1,0 +1,1 @@
+"""The held-out benchmark: live dialogues decided by execution."""

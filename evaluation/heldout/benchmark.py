@@ -21,7 +21,7 @@ from core.dialogue import Check, Dialogue
 from core.journal import write_jsonl
 from core.messages import ContractError, ToolCall, ToolSpec
 from core.settings import Settings, UserError, closest, typed
-from evaluation.benchmark import Context
+from evaluation.benchmark import Benchmark, EvaluationContext
 from evaluation.heldout.databases import Databases, Domains, DomainSettings
 from evaluation.heldout.tasks import (
     NO_FAULT,
@@ -36,13 +36,13 @@ from evaluation.metrics.pass_at_k import pass_1_by_category
 from evaluation.transcripts import write_transcript
 from evaluation.trials import Progress, TrialRecord, open_journal, read_trials, settled
 from generation.dialogue.rollout import Rollout
-from generation.dialogue.setup import RoleModels, RolloutContext, RolloutSettings
+from generation.dialogue.setup import DialogueSettings, RoleModels, RolloutContext, RolloutSettings
 from generation.dialogue.user import UserSettings
 from generation.environments.faulty import ToolFaults
 from generation.environments.sql import SqlEnvironmentFactory
 from generation.llm.base import LLM, LLMError
 from generation.llm.meter import Meter
-from generation.llm.openai import OpenAILLM
+from generation.llm.openai import TRANSPORT_KEYS, OpenAILLM
 from generation.pipeline import DomainTools
 from generation.runner import run_workers
 from generation.seeds.base import Seeds
@@ -102,9 +102,11 @@ class Trial:
         return f"heldout/{self.posed.key}/{self.number}"
 
 
-class Heldout:
+class Heldout(Benchmark):
     """The benchmark of conf/benchmark/heldout.yaml. `simulator` plays the user and writes the tasks, `databases` are the unseen
     ones."""
+
+    NEUTRAL = ("timeout_s", "outage_s", *(f"simulator.{key}" for key in TRANSPORT_KEYS))
 
     def __init__(self, simulator: LLM, databases: Seeds, **settings: Any) -> None:
         self.simulator = simulator
@@ -112,19 +114,19 @@ class Heldout:
         self.settings = typed(settings, HeldoutSettings, "benchmarks.heldout")
         self.settings.conditions()
 
-    def run(self, context: Context, directory: Path, progress: Progress | None = None) -> list[TrialRecord]:
+    def run(self, context: EvaluationContext, directory: Path, progress: Progress | None = None) -> list[TrialRecord]:
         """Raises UserError where tasks on trained databases are asked for and the generation run is not known, where an unseen
         database was trained on, and where no task can be written for a condition."""
         return asyncio.run(HeldoutRun(self, context, directory).run(progress))
 
-    def figures(self, records: Sequence[TrialRecord]) -> dict[str, float | None]:
+    def metrics(self, records: Sequence[TrialRecord]) -> dict[str, float | None]:
         return pass_1_by_category(records)
 
 
 class HeldoutRun:
     """One evaluation of one endpoint. The tools of `context.generation` are met again on its databases, its goals are not."""
 
-    def __init__(self, benchmark: Heldout, context: Context, directory: Path) -> None:
+    def __init__(self, benchmark: Heldout, context: EvaluationContext, directory: Path) -> None:
         self.settings = benchmark.settings
         self.simulator = benchmark.simulator
         self.trials = context.trials
@@ -220,7 +222,7 @@ class HeldoutRun:
             "axes": posed.axes,
         }
         try:
-            dialogue = await Rollout(posed.draft, context).play()
+            dialogue = await Rollout(posed.draft, context).run()
         except LLMError as error:
             return TrialRecord(**base, infrastructure_error=str(error), stop_reason="infrastructure")
         checks = await _checks(dialogue, posed, context)
@@ -251,9 +253,11 @@ class HeldoutRun:
             domain_environment=self.writer.domain_environment(trial.domain_tools, posed.fault, name, simulator),
             executable=True,
             models=replace(RoleModels.of(simulator), agent=agent),
-            tasks=settings.tasks.model_copy(update={"count": {len(posed.draft.tasks): 1.0}}),
-            rollout=settings.rollout,
-            user=settings.user,
+            settings=DialogueSettings(
+                settings.tasks.model_copy(update={"count": {len(posed.draft.tasks): 1.0}}),
+                settings.rollout,
+                settings.user,
+            ),
             seed=f"{settings.seed}/{posed.key}",
         )
 

@@ -10,7 +10,7 @@ from typing import Literal
 from core.dialogue import Dialogue
 from core.journal import read_jsonl, write_jsonl
 from core.settings import Settings, UserError
-from evaluation.benchmark import Context
+from evaluation.benchmark import EvaluationContext
 from generation.llm.base import LLM, LLMError
 from generation.llm.meter import Meter
 from generation.pipeline import DomainTools
@@ -37,15 +37,15 @@ class Domains:
     """Finds the databases and their tools; those of unseen ones are made once a run, into `path`."""
 
     def __init__(
-        self, databases: Seeds, simulator: LLM, context: Context, settings: DomainSettings, path: Path
+        self, databases: Seeds, simulator: LLM, context: EvaluationContext, settings: DomainSettings, path: Path
     ) -> None:
         self.databases = databases
         self.simulator = simulator
         self.settings = settings
         self.path = path
         self.generation = context.generation
-        self.held_back = context.held_back
-        runs = (*context.seen, *([context.generation] if context.generation else []))
+        self.validation_domains = context.validation_domains
+        runs = (*context.all_generations, *([context.generation] if context.generation else []))
         self.runs = tuple(dict.fromkeys(runs))
 
     async def find(self, categories: Sequence[Databases]) -> dict[Databases, tuple[DomainTools, ...]]:
@@ -65,7 +65,7 @@ class Domains:
                     "generation=outputs/generate/RUN, or benchmarks.heldout.categories=[unseen_databases]"
                 )
             executable = [each for each in trained[self.generation] if each.database]
-            made["trained_databases"] = [each for each in executable if each.domain not in self.held_back]
+            made["trained_databases"] = [each for each in executable if each.domain not in self.validation_domains]
         seen = frozenset(goal for run in self.runs for goal in _goals(run))
         return {databases: self._subjects(databases, toolsets, seen) for databases, toolsets in made.items()}
 
@@ -76,7 +76,7 @@ class Domains:
         if not found:
             why = "; ".join(f"{each.domain}: {', '.join(each.refused) or 'no tools'}" for each in toolsets)
             raise UserError(f"held-out: no database of {databases} has enough tools ({why or 'there is none'})")
-        return tuple(replace(each, domain=replace(each.domain, seen=seen)) for each in found)
+        return tuple(replace(each, domain=replace(each.domain, excluded_goals=seen)) for each in found)
 
     async def _unseen(self) -> list[Toolset]:
         if self.path.is_file():

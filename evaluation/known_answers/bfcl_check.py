@@ -1,4 +1,4 @@
-"""Checks that BFCL, as we run it, scores its own ground truth correctly: all answers right, and every second one wrong."""
+"""Checks that BFCL, as we run it, scores its ground truth correctly: complete, and with every second answer wrong."""
 
 from __future__ import annotations
 
@@ -27,9 +27,10 @@ def passes_half(name: str) -> bool:
 def check(settings: KnownSettings, progress: Progress | None = None) -> list[Row]:
     """A row per category and kind of answers, and a total with the wall-clock time per kind. Never resumes."""
     rows = []
+    benchmark = Bfcl(subset="full", categories=CATEGORIES)
     for answers, expected in (("bfcl", passes), ("bfcl-half", passes_half)):
-        benchmark = Bfcl(subset="full", categories=CATEGORIES)
-        records, seconds = run_against(answers, benchmark, settings.outputs / "known" / answers, settings, progress)
+        directory = settings.outputs / "known" / answers
+        records, seconds = run_against(answers, lambda _: benchmark, directory, settings, progress)
         kind = "ground truth" if answers == "bfcl" else "every second wrong"
         categories: dict[str, list[TrialRecord]] = defaultdict(list)
         for record in records:
@@ -47,7 +48,7 @@ def row(
     expected: Callable[[str], bool],
     seconds: float | None = None,
 ) -> Row:
-    """Compares the outcomes with the expected ones; it holds if there are `size` records and every outcome is as expected."""
+    """Compares outcomes with the expected ones; holds if there are `size` records and every outcome is as expected."""
     return Row(
         benchmark="bfcl",
         category=category,

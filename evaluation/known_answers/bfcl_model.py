@@ -197,7 +197,7 @@ def _memory(task: GroundTruthTask, body: dict[str, Any]) -> Reply:
 def _accepted_call(
     answer: dict[str, dict[str, list[Any]]], task: GroundTruthTask, schemas: dict[str, Any]
 ) -> tuple[str, dict[str, Any]]:
-    """A call with the first accepted value of each declared parameter. "" allows omitting a parameter that is not required."""
+    """A call with the first accepted value of each declared parameter; "" allows omitting an optional parameter."""
     ((dotted, parameters),) = answer.items()
     name = dotted.replace(".", "_")
     required = schemas[name].get("required", ())
@@ -212,7 +212,7 @@ def _accepted_call(
 
 
 def _plain(value: Any) -> Any:
-    """An accepted value with alternatives resolved: nested dictionaries list them for each key; the first one counts."""
+    """An accepted value without alternatives, which nested dictionaries list for each key: the first one counts."""
     if isinstance(value, dict):
         first = {key: inner[0] if isinstance(inner, list) and inner else inner for key, inner in value.items()}
         return {key: _plain(inner) for key, inner in first.items() if inner != ""}

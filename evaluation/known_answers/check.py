@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from core.messages import Frozen
 from core.sampling import Sampling
 from core.serving import Server, free_ports, running
 from core.settings import Settings
-from evaluation.benchmark import Benchmark, Context
+from evaluation.benchmark import Benchmark, EvaluationContext
 from evaluation.endpoint import Endpoint
 from evaluation.known_answers.server import MODEL
 from evaluation.trials import Progress, TrialRecord
@@ -55,14 +55,18 @@ def known_answers(name: str, log: Path, concurrency: int) -> Iterator[Endpoint]:
 
 
 def run_against(
-    answers: str, benchmark: Benchmark, directory: Path, settings: KnownSettings, progress: Progress | None
+    answers: str,
+    benchmark: Callable[[Endpoint], Benchmark],
+    directory: Path,
+    settings: KnownSettings,
+    progress: Progress | None,
 ) -> tuple[list[TrialRecord], float]:
-    """Runs one trial of each task of `benchmark` against the known answers, in an emptied `directory`.
+    """Runs one trial of each task against the known answers, in an emptied `directory`; `benchmark` gets their endpoint.
 
     Returns the records and the wall-clock time in seconds.
     """
     shutil.rmtree(directory, ignore_errors=True)
     with known_answers(answers, directory / "server.log", settings.concurrency) as endpoint:
         started = time.monotonic()
-        records = benchmark.run(Context(endpoint, trials=1, simulator=endpoint), directory, progress)
+        records = benchmark(endpoint).run(EvaluationContext(endpoint, trials=1), directory, progress)
         return records, time.monotonic() - started

@@ -9,7 +9,7 @@ SUFFIXES = {"long": "L", "float": "f"}
 
 
 def as_java(value: Any, declared: dict[str, Any]) -> str:
-    """`declared` is the parameter's schema, with Java types. Strings are returned unchanged: they may name a variable."""
+    """`declared` is the parameter's schema, with Java types. Strings stay unchanged: they may name a variable."""
     kind = declared["type"]
     if isinstance(value, str):
         return value

@@ -1,9 +1,11 @@
-"""Checks that τ²-bench, as we run it, passes the expected tasks: all with gold actions, the known ones by doing nothing."""
+"""Checks that τ²-bench, as we run it, passes the right tasks: all with gold actions, some by doing nothing."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
+from evaluation.endpoint import Endpoint
 from evaluation.known_answers.check import KnownSettings, Row, run_against
 from evaluation.tau2.benchmark import Tau2
 from evaluation.tau2.do_nothing import DO_NOTHING
@@ -30,12 +32,16 @@ def check(settings: KnownSettings, progress: Progress | None = None) -> list[Row
     ]
 
 
+def _with_user(domain: str, user: Endpoint) -> Tau2:
+    return Tau2(subset="full", domains=(domain,), max_steps=STEPS, user=user)
+
+
 def _rows(
     answers: str, kind: str, expected: Callable[[str, str], bool], settings: KnownSettings, progress: Progress | None
 ) -> list[Row]:
     rows = []
     for domain in DOMAINS:
-        benchmark = Tau2(subset="full", domains=(domain,), max_steps=STEPS)
+        benchmark = partial(_with_user, domain)
         directory = settings.outputs / "known" / answers / domain
         records, seconds = run_against(answers, benchmark, directory, settings, progress)
         as_expected = [record.success is expected(domain, record.task_id) for record in records]

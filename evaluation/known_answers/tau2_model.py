@@ -1,7 +1,7 @@
 """Answer policies for τ² that play both sides: one performs the gold actions, one only greets and waits.
 
-A request's id identifies its task and side: tau2/domain/task/trial/side/step (evaluation.tau2.inspect_worker sends it as
-X-Request-Id).
+A request's id identifies its task and side: tau2/domain/task/trial/side/step (evaluation.tau2.inspect_worker sends it
+as X-Request-Id).
 """
 
 from __future__ import annotations

@@ -1,0 +1,1 @@
+"""Pass@k, Pass^k, intervals and comparisons."""

@@ -26,7 +26,7 @@ VARIED, DATABASES, DATABASE = "varied", "databases", "database"
 
 
 class ModelScores(Frozen):
-    """What one model scored. `categories` is keyed "benchmark/category"; `figures` are each benchmark's own aggregates; `mixture`
+    """What one model scored. `categories` is keyed "benchmark/category"; `metrics` are each benchmark's own aggregates; `mixture`
     the weights of the pipelines that it was trained on."""
 
     label: str
@@ -34,7 +34,7 @@ class ModelScores(Frozen):
     mixture: dict[str, float] = Field(default_factory=dict)
     categories: dict[str, Summary]
     benchmarks: dict[str, Summary]
-    figures: dict[str, dict[str, float | None]]
+    metrics: dict[str, dict[str, float | None]]
 
 
 class Difference(Frozen):
@@ -106,7 +106,7 @@ def sum_up(
         mixture=dict(mixture),
         categories={name: summarize(trials, ks) for name, trials in by_category(records).items()},
         benchmarks={name: summarize(held.get(name, []), ks) for name in benchmarks},
-        figures={name: benchmark.figures(held.get(name, [])) for name, benchmark in benchmarks.items()},
+        metrics={name: benchmark.metrics(held.get(name, [])) for name, benchmark in benchmarks.items()},
     )
 
 

@@ -1,0 +1,1 @@
+"""Tables and figures next to the numbers of the paper, and the summary of a run."""

@@ -11,7 +11,6 @@ from pathlib import Path
 from core.runs import Manifest, read_manifest
 from core.settings import UserError
 from evaluation.metrics.scores import by_benchmark, read_records
-from evaluation.tau2.do_nothing import do_nothing
 from evaluation.trials import TrialRecord
 
 
@@ -56,8 +55,8 @@ class Evaluated:
         return f"[{self.number}]" + ("†" if model.lost else "")
 
     def caveats(self) -> list[str]:
-        """What a reader must know: the run, its models, subset and sampling, harnesses, simulators and judges, what doing nothing
-        scores, truncations, trials lost."""
+        """What a reader must know: the run, its models, subset and sampling, harnesses, simulators and judges, each
+        benchmark's own notes, truncations, trials lost."""
         config = self.manifest.config
         lines = [f"run {self.manifest.run_id}, profile {config['profile']}"]
         if config["profile"] == "cpu":
@@ -66,7 +65,9 @@ class Evaluated:
             )
         lines += [f"{model.label}: {model.source}" for model in self.models]
         lines.append(f"subset {config['subset']}, {config['trials']} trials, {json.dumps(config['sampling'])}")
-        lines += [_benchmark_caveat(name, held) for name, held in by_benchmark(self.records).items()]
+        notes = self.manifest.results.get("caveats", {})
+        for name, records in by_benchmark(self.records).items():
+            lines.append("; ".join([_benchmark_caveat(name, records), *notes.get(name, [])]))
         cut = sum(record.truncations > 0 for record in self.records)
         lines += [f"{cut} of {len(self.records)} trials had a reply cut at max_tokens"] if cut else []
         if lost := sum(model.lost for model in self.models):
@@ -87,9 +88,6 @@ def _benchmark_caveat(name: str, records: Sequence[TrialRecord]) -> str:
     for what in ("simulator", "judge"):
         if names := sorted({value for record in records if (value := getattr(record, what))}):
             parts.append(f"{what} {', '.join(names)}")
-    if name == "tau2":
-        shares = do_nothing(records).items()
-        parts.append(f"doing nothing passes {', '.join(f'{domain} {100 * share:.0f} %' for domain, share in shares)}")
     return "; ".join(parts)
 
 

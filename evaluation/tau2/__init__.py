@@ -1,0 +1,1 @@
+"""τ²-bench through inspect-evals or the official program."""

@@ -7,8 +7,8 @@ and no one is informed of the step limit.
 since (release 1.0, March 2026), so the same model gets other scores.
 
 In both, a trial with a failed request is an infrastructure error: retried and never scored. A request of the model that
-the server refuses because it exceeds the context is the model's failure (stop reason "context_length"); such a request of
-the user simulator is an infrastructure error. A dialogue that the user did not end is a failure, as officially.
+the server refuses because it exceeds the context is the model's failure (stop reason "context_length"); such a request
+of the user simulator is an infrastructure error. A dialogue that the user did not end is a failure, as officially.
 """
 
 from __future__ import annotations
@@ -21,17 +21,21 @@ from typing import Any
 
 from core.files import write_json
 from core.settings import UserError, typed
-from evaluation.benchmark import Context
+from evaluation.benchmark import Benchmark, EvaluationContext
+from evaluation.endpoint import Endpoint
 from evaluation.metrics.pass_at_k import pass_1_by_category
 from evaluation.tau2 import official
 from evaluation.tau2.do_nothing import do_nothing
 from evaluation.tau2.settings import Tau2Request, Tau2Settings
+from evaluation.tau2.user_simulator import user_simulator
 from evaluation.trials import Progress, TrialRecord, open_journal, read_trials
 from evaluation.worker_process import run_worker
 
 
-class Tau2:
+class Tau2(Benchmark):
     """The benchmark of conf/benchmark/tau2.yaml."""
+
+    NEUTRAL = ("attempts", "retries", "timeout_s")
 
     def __init__(self, **settings: Any) -> None:
         """Raises UserError for invalid settings, and if the official backend's requirements are missing."""
@@ -40,13 +44,19 @@ class Tau2:
         if self.settings.backend == "official":
             official.check(self.settings.official, self._tasks)
 
-    def run(self, context: Context, directory: Path, progress: Progress | None = None) -> list[TrialRecord]:
+    def run(self, context: EvaluationContext, directory: Path, progress: Progress | None = None) -> list[TrialRecord]:
         """Runs the trials and returns their records, which are also in `directory`/trials.jsonl.
 
-        A second call with the same arguments resumes an interrupted run. Raises UserError if `directory` contains trials
-        of another harness, HarnessError if the official code crashes.
+        A second call with the same arguments resumes an interrupted run. Raises UserError if `directory` contains
+        trials of another harness, HarnessError if the official code crashes.
         """
-        settings = self.settings.model_copy(update={"user": self.settings.user or context.simulator})
+        with user_simulator(self.settings.user, directory) as user:
+            return self._run_trials(context, user, directory, progress)
+
+    def _run_trials(
+        self, context: EvaluationContext, user: Endpoint, directory: Path, progress: Progress | None
+    ) -> list[TrialRecord]:
+        settings = self.settings.model_copy(update={"user": user})
         request = Tau2Request(
             endpoint=context.endpoint, settings=settings, trials=context.trials, directory=directory.resolve()
         )
@@ -58,7 +68,7 @@ class Tau2:
             if progress:
                 progress("τ²-bench", min(lines, expected), expected)  # a retried trial has a line per attempt
 
-        run_trials = {"inspect": _run_inspect, "official": official.run_trials}[settings.backend]
+        run_trials = {"inspect": _run_inspect, "official": official.run_official}[settings.backend]
         for _ in range(settings.attempts):
             records = read_trials(request.journal)
             if len(records) == expected and all(record.success is not None for record in records):
@@ -66,25 +76,31 @@ class Tau2:
             run_trials(request, tick)
         return read_trials(request.journal)
 
-    def figures(self, records: Sequence[TrialRecord]) -> dict[str, float | None]:
+    def metrics(self, records: Sequence[TrialRecord]) -> dict[str, float | None]:
         """Pass@1 by domain, and what an agent that does nothing would have scored on the same tasks."""
         nothing: dict[str, float | None] = {
             f"{domain}, doing nothing": share for domain, share in do_nothing(records).items()
         }
         return pass_1_by_category(records) | nothing
 
+    def caveats(self, records: Sequence[TrialRecord]) -> list[str]:
+        """What doing nothing passes of the same tasks, where that is known."""
+        shares = do_nothing(records).items()
+        known = ", ".join(f"{domain} {100 * share:.0f} %" for domain, share in shares)
+        return [f"doing nothing passes {known}"] if known else []
+
 
 def _refuse_other_harness(request: Tau2Request) -> None:
     harnesses = {record.harness for record in read_trials(request.journal)}
     if others := sorted(harnesses - {request.settings.harness}):
         raise UserError(
-            f"{request.directory} contains trials of {others[0]!r}; those of {request.settings.harness!r} cannot be mixed "
-            "with them: expected a directory without trials"
+            f"{request.directory} contains trials of {others[0]!r}; those of {request.settings.harness!r} cannot be "
+            "mixed with them: expected a directory without trials"
         )
 
 
 def _run_inspect(request: Tau2Request, tick: Callable[[int], None]) -> None:
-    """Gives the worker its own temporary directory and removes it afterwards: the worker's packages leave files behind."""
+    """Gives the worker its own temporary directory and removes it afterwards: its packages leave files behind."""
     write_json(request.directory / "request.json", request.model_dump(mode="json"))
     scratch = request.directory / "scratch"
     shutil.rmtree(scratch, ignore_errors=True)

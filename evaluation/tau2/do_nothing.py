@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 from evaluation.trials import TrialRecord
 
-# The tasks that an agent passes by greeting the user and waiting for it to leave: they require no database change and no
-# information. Measured by running the base sets this way (`make eval-known`). The official retail is missing, because
-# there a judge decides what doing nothing scores.
+# The tasks that an agent passes by greeting the user and waiting for it to leave: they require no database change and
+# no information. Measured by running the base sets this way (`make eval-known`). The official retail is missing,
+# because there a judge decides what doing nothing scores.
 _NUMBERS_INSPECT = {
     "airline": (0, 1, 4, 5, 6, 10, 13, 26, 28, 31, 34, 36, 41, 43, 45, 46, 47, 48, 49),
     "retail": (10, 12, 25, 50, 57, 65, 105),
@@ -29,7 +29,8 @@ DO_NOTHING: dict[str, dict[str, frozenset[str]]] = {
 
 
 def do_nothing(records: Sequence[TrialRecord]) -> dict[str, float]:
-    """For each domain in `records`, the share of its tasks that an agent passes by doing nothing. Report it with the score.
+    """For each domain in `records`, the share of its tasks that an agent passes by doing nothing; report it with the
+    score.
 
     Leaves out a domain for which the share is not known with the records' harness.
     """

@@ -39,8 +39,8 @@ def check(official: OfficialSettings, tasks: Mapping[str, Sequence[str]]) -> Non
     """Raises UserError if the executable or its version is missing, or the judge of a domain that needs one."""
     if official.executable is None or shutil.which(official.executable) is None:
         raise UserError(
-            f"benchmarks.tau2.official.executable={official.executable} was given; backend=official expects the path of the "
-            "`tau2` program of github.com/sierra-research/tau2-bench, which you install yourself"
+            f"benchmarks.tau2.official.executable={official.executable} was given; backend=official expects the path "
+            "of the `tau2` program of github.com/sierra-research/tau2-bench, which you install yourself"
         )
     if not official.version:
         raise UserError(
@@ -54,7 +54,7 @@ def check(official: OfficialSettings, tasks: Mapping[str, Sequence[str]]) -> Non
         )
 
 
-def run_trials(request: Tau2Request, tick: Callable[[int], None]) -> None:
+def run_official(request: Tau2Request, tick: Callable[[int], None]) -> None:
     """Runs every selected domain and appends its trials to the journal. Raises HarnessError if the executable fails."""
     tasks = request.settings.tasks()
     check(request.settings.official, tasks)
@@ -119,8 +119,7 @@ def _sampling(request: Tau2Request, endpoint: Endpoint) -> dict[str, Any]:
 
 
 def _environment(request: Tau2Request) -> dict[str, str]:
-    """API keys. Agent and user are different LiteLLM providers, so each has its own key; OpenAI's variables configure the
-    judge."""
+    """API keys. Agent and user are different LiteLLM providers, so each has its own key; the judge has OpenAI's."""
     judge = request.settings.official.judge
     return {
         "HOSTED_VLLM_API_KEY": request.endpoint.api_key(),
@@ -150,7 +149,7 @@ def _append_to_journal(request: Tau2Request, domain: str, directory: Path) -> No
     done = settled(request.journal)
     with open_journal(request.journal) as journal:
         for simulation in _simulations(content, directory):
-            trial = record(simulation, request, domain)
+            trial = _trial_record(simulation, request, domain)
             if trial.key in done:
                 continue
             if trial.success is False:
@@ -183,8 +182,11 @@ def _simulations(content: dict[str, Any], directory: Path) -> Iterator[dict[str,
         yield json.loads(path.read_bytes())
 
 
-def record(simulation: Mapping[str, Any], request: Tau2Request, domain: str) -> TrialRecord:
-    """Converts a simulation of results.json to a trial record. One without a score is an infrastructure error."""
+def _trial_record(simulation: Mapping[str, Any], request: Tau2Request, domain: str) -> TrialRecord:
+    """Converts a simulation of results.json to a trial record.
+
+    One without a score is an infrastructure error, unless it exceeded the context of the evaluated model.
+    """
     reason, reward = simulation["termination_reason"], simulation.get("reward_info")
     error = None
     if reason == "infrastructure_error" or reward is None:
@@ -214,7 +216,7 @@ def record(simulation: Mapping[str, Any], request: Tau2Request, domain: str) -> 
 
 
 def _notes(simulation: Mapping[str, Any]) -> list[str]:
-    """The failed checks, or why the simulation ended without any."""
+    """Why the trial failed: the failed checks, or else why the simulation ended."""
     reward = simulation["reward_info"] or {}
     failed = [f"failed: {name}" for name, value in (reward.get("reward_breakdown") or {}).items() if value != 1.0]
     omitted = [

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from core.settings import Settings, UserError
 from evaluation.endpoint import Endpoint
@@ -26,7 +27,7 @@ class OfficialSettings(Settings):
     judge: Endpoint | None = Field(
         default=None,
         description="endpoint of the judge that retail needs; its server must offer the model under the name that the "
-        "official code requests (`evaluation.tau2.official.JUDGE`); `judge.model` is the real model, which records show",
+        "official code requests (`evaluation.tau2.official.JUDGE`); `judge.model` is the real model, shown in records",
     )
 
 
@@ -43,14 +44,15 @@ class Tau2Settings(Settings):
     domains: tuple[str, ...] = Field(default=DOMAINS, description="domains for subset=full")
     split: Split = Field(default="base", description="run only tasks of this split; train and test are halves of base")
     user: Endpoint | None = Field(
-        default=None, description="endpoint of the user simulator; null: `simulator`, else the scripted customer"
+        default=None,
+        description="endpoint of the user simulator (top_k is sent only if given); null: the scripted customer",
     )
     official: OfficialSettings = Field(default=OfficialSettings(), description="the official backend")
     max_steps: int = Field(
         default=OFFICIAL_STEPS,
         ge=1,
-        description=f"requests of both sides per dialogue; official: {OFFICIAL_STEPS} messages, another value becomes part "
-        "of the harness name",
+        description=f"requests of both sides per dialogue; official: {OFFICIAL_STEPS} messages, other values are added "
+        "to the harness name",
     )
     seed: int = Field(default=0, description="random seed of the requests")
     attempts: int = Field(default=2, ge=1, description="attempts per trial with an infrastructure error")
@@ -58,6 +60,13 @@ class Tau2Settings(Settings):
     timeout_s: float = Field(
         default=600.0, gt=0, description="time limit per request, in seconds, even if its answer is still streaming"
     )
+
+    @field_validator("user", mode="before")
+    @classmethod
+    def _top_k_only_if_given(cls, user: Any) -> Any:
+        if isinstance(user, Mapping) and isinstance(sampling := user.get("sampling", {}), Mapping):
+            return {**user, "sampling": {"top_k": 0, **sampling}}
+        return user
 
     @property
     def harness(self) -> str:

@@ -1,0 +1,1 @@
+"""Public datasets converted to dialogues (make convert)."""

@@ -1,4 +1,4 @@
-"""APIGen-MT-5k (Salesforce 2025): 5,000 dialogues on τ-bench's airline and retail, in ShareGPT's format."""
+"""APIGen-MT-5k (Salesforce 2025): 5,000 dialogues in τ-bench's airline and retail domains, in ShareGPT's format."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _POLICY = re.compile(r"\s*#\s*(\w+)\s+agent\s+policy", re.I)
 
 
 class ApigenDialogues:
-    """`path` is the data set on the hub (gated: accept its terms and log in first) or a local copy, such as apigen-mt_5k.json."""
+    """`path` is the dataset on the hub (gated: accept its terms and log in first) or a local copy, such as apigen-mt_5k.json."""
 
     name = "apigen"
 
@@ -25,7 +25,7 @@ class ApigenDialogues:
         self.split = split
 
     def rows(self) -> Iterator[Row]:
-        """In the order of the data set, whose rows have no ids: the key is the number of the row, from 0."""
+        """Every row, in order. Rows have no ids; the key is the row number, from 0."""
         for number, row in enumerate(read_rows(self.path, self.split, _COLUMNS, HUB_ID)):
             policy = _POLICY.match(str(row["system"]))
             yield Row(

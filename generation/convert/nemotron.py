@@ -1,4 +1,4 @@
-"""Nemotron-Post-Training-Dataset-v1 (NVIDIA 2025), the split tool_calling: 310,051 dialogues in OpenAI's format."""
+"""Nemotron-Post-Training-Dataset-v1 (NVIDIA 2025), split tool_calling: 310,051 dialogues in OpenAI's format."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ _COLUMNS = ("uuid", "license", "messages", "metadata")
 
 
 class NemotronDialogues:
-    """`path` is the data set on the hub or a local copy of it. Its answers begin with their reasoning between <think> and </think>,
-    and the tools stand in `metadata`."""
+    """`path` is the dataset on the hub or a local copy. Answers start with their reasoning in <think> tags; the tools are in
+    the column `metadata`."""
 
     name = "nemotron"
 
@@ -27,7 +27,7 @@ class NemotronDialogues:
             try:
                 tools = raw_tools(row["metadata"])
             except ValueError:
-                tools = []  # its calls are then calls of undeclared tools
+                tools = []  # its calls then count as calls of undeclared tools
             yield Row(
                 conversation={"messages": row["messages"]},
                 tools=tools,

@@ -1,0 +1,1 @@
+"""SQLite databases: reading schemas, forking sandboxed copies, checking generated SQL."""

@@ -1,4 +1,4 @@
-"""What a changeset did, in words that are the same for the same state however it was reached."""
+"""Describes a changeset in text that is the same for the same state, however it was reached."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ Row = tuple[Any, ...]
 def describe(changeset: bytes, tables: Mapping[str, TableShape], connection: apsw.Connection) -> tuple[str, ...]:
     """One line for each changed row, sorted: `UPDATE customers customer_id=3: city 'Rome' -> 'Oslo'`.
 
-    Rows of a table without a key have no name: their changes are the rows deleted and the rows inserted, net.
-    `connection` holds the state after the changes. Values are SQL literals, so different changes never read alike.
+    Rows of a table without a key cannot be named: their changes are the net rows deleted and inserted. `connection` is
+    in the state after the changes. Values are SQL literals, so different changes never read alike.
     """
     lines: list[str] = []
-    bag: Counter[str] = Counter()
+    unkeyed_rows: Counter[str] = Counter()
     for change in apsw.Changeset.iter(changeset):
         shape = tables[change.name]
         if shape.key:
             lines.append(_keyed_line(change, shape))
         else:
-            before, after = _whole_rows(change, shape, connection)
-            bag.update([_bag_line(shape, after)] if after else [])
-            bag.subtract([_bag_line(shape, before)] if before else [])
-    for line, count in bag.items():
+            before, after = _complete_rows(change, shape, connection)
+            unkeyed_rows.update([_unkeyed_line(shape, after)] if after else [])
+            unkeyed_rows.subtract([_unkeyed_line(shape, before)] if before else [])
+    for line, count in unkeyed_rows.items():
         lines.extend([f"{'INSERT' if count > 0 else 'DELETE'} {line}"] * abs(count))
     return tuple(sorted(lines))
 
@@ -46,9 +46,12 @@ def _keyed_line(change: apsw.TableChange, shape: TableShape) -> str:
     return f"{change.op} {shape.name} {where}" + (f": {', '.join(what)}" if what else "")
 
 
-def _whole_rows(change: apsw.TableChange, shape: TableShape, connection: apsw.Connection) -> tuple[Row, Row]:
-    """The row before and after, () where there was none. The session names it by its rowid, which stands first and is
-    left out: it tells only the order of insertions. Of an update it keeps only what changed; the rest is read."""
+def _complete_rows(change: apsw.TableChange, shape: TableShape, connection: apsw.Connection) -> tuple[Row, Row]:
+    """The row before and after; () where it does not exist.
+
+    The session puts the rowid first, which is left out: it only tells the order of insertions. For an update the
+    session keeps only the changed columns; the others are read.
+    """
     old, new = change.old or (), change.new or ()
     if old and new:
         columns = ", ".join(map(quoted, shape.columns))
@@ -58,7 +61,7 @@ def _whole_rows(change: apsw.TableChange, shape: TableShape, connection: apsw.Co
     return old[1:], new[1:]
 
 
-def _bag_line(shape: TableShape, row: Row) -> str:
+def _unkeyed_line(shape: TableShape, row: Row) -> str:
     return f"{shape.name}: {', '.join(_cells(zip(shape.columns, row, strict=True)))}"
 
 

@@ -1,7 +1,7 @@
-"""What generated SQL may do: plain reads and writes of a schema's tables with known functions, and nothing else.
+"""What generated SQL may do: read and write a schema's tables with known functions, nothing else.
 
-The authorizer asks here while SQLite compiles a statement, so whatever the text looks like, it is the compiled program
-that is judged, triggers, defaults and foreign-key actions included.
+SQLite calls the authorizer while it compiles a statement, so the compiled program is judged, not its text: triggers,
+defaults and foreign-key actions included.
 """
 
 from __future__ import annotations
@@ -16,8 +16,9 @@ import apsw
 
 from generation.database.image import Image
 
-_SCALAR = """abs ceil ceiling coalesce concat concat_ws exp floor format glob if ifnull iif instr length like ln log lower ltrim
-    max min mod nullif pow power printf replace round rtrim sign sqrt substr substring trim trunc typeof unicode upper"""
+_SCALAR = """abs ceil ceiling coalesce concat concat_ws exp floor format glob if ifnull iif instr length like ln log
+lower ltrim max min mod nullif pow power printf replace round rtrim sign sqrt substr substring trim trunc typeof unicode
+upper"""
 _TEMPORAL = "date datetime julianday strftime time timediff unixepoch"
 _ZONES = {"localtime", "utc"}
 _AGGREGATE = """avg count group_concat median string_agg sum total
@@ -25,20 +26,20 @@ _AGGREGATE = """avg count group_concat median string_agg sum total
 FUNCTIONS = frozenset(f"{_SCALAR} {_TEMPORAL} {_AGGREGATE}".split())
 _WRITES = {apsw.SQLITE_INSERT, apsw.SQLITE_UPDATE, apsw.SQLITE_DELETE}
 
-# SQLite's code of the action, its two arguments, the database, and the trigger, view or subquery it stands in.
-Action = tuple[int, str | None, str | None, str | None, str | None]
+# SQLite's action code, the action's two arguments, the database, and the enclosing trigger, view or subquery.
+SqlAction = tuple[int, str | None, str | None, str | None, str | None]
 
 
 class SqlError(Exception):
-    """A statement was refused or failed, and changed nothing. The message is for whoever called the tool."""
+    """A statement was refused or failed, and changed nothing. The message is for the tool's caller."""
 
 
 class OutOfBoundsError(SqlError):
-    """A statement took more time or memory than it may."""
+    """A statement exceeded its time or memory limit."""
 
 
 class Nowhere(apsw.VFS):
-    """A file system with no files and no clock: the same statements give the same results on any day."""
+    """A file system without files or a clock: a statement gives the same result on any day."""
 
     NAME = "nowhere"
 
@@ -55,78 +56,79 @@ class Nowhere(apsw.VFS):
         return int(self.xCurrentTime())
 
 
-NOWHERE = Nowhere()  # registered for as long as it lives
+NOWHERE = Nowhere()  # registered as long as this object exists
 _CALENDAR = apsw.Connection(":memory:", vfs=Nowhere.NAME)
 
 
-def take_away_the_clock(connection: apsw.Connection) -> None:
-    """Have SQLite's functions of date and time refuse what depends on when and where they are asked: the present, which `Nowhere`
-    does not know, and the machine's time zone, which SQLite would ask the system for."""
+def disable_clock(connection: apsw.Connection) -> None:
+    """Make SQLite's date and time functions refuse what depends on the machine: the current time, which `Nowhere` does
+    not know, and the time zone, for which SQLite would query the system."""
     for name in _TEMPORAL.split():
         connection.create_scalar_function(
-            name, partial(_temporal, name), deterministic=True, flags=apsw.SQLITE_INNOCUOUS
+            name, partial(_call_temporal, name), deterministic=True, flags=apsw.SQLITE_INNOCUOUS
         )
 
 
-def _temporal(name: str, *arguments: Any) -> Any:
-    if any(_as_read(given) in _ZONES for given in arguments):
+def _call_temporal(name: str, *arguments: Any) -> Any:
+    if any(_as_sqlite_text(given) in _ZONES for given in arguments):
         raise SqlError("the machine's time zone is not known here; dates and times are taken as they are")
     return _CALENDAR.execute(f"SELECT {name}({', '.join('?' * len(arguments))})", arguments).get
 
 
-def _as_read(given: Any) -> str | None:
-    """An argument as SQLite's functions of date and time read it: a blob is text too, a NUL ends it, case does not matter."""
+def _as_sqlite_text(given: Any) -> str | None:
+    """An argument as SQLite's date and time functions read it: blobs are text, a NUL ends it, case is ignored."""
     text = given.decode(errors="replace") if isinstance(given, bytes) else given
     return text.partition("\0")[0].lower() if isinstance(text, str) else None
 
 
 @dataclass
 class Inspection:
-    """The actions a statement needs, and why those that may not be are refused."""
+    """The actions a statement needs, and why the forbidden ones are refused."""
 
-    actions: set[Action] = field(default_factory=set)
+    actions: set[SqlAction] = field(default_factory=set)
     refusals: list[str] = field(default_factory=list)
 
 
 class Guard:
-    """A connection's authorizer. Outside `inspect` and `only` it allows everything: the sandbox's own housekeeping."""
+    """A connection's authorizer. Outside `inspect` and `only` it allows everything, for the sandbox's own
+    statements."""
 
     def __init__(self, image: Image) -> None:
         self._image = image
-        self._permits: Callable[[Action], bool] = _everything
+        self._permits: Callable[[SqlAction], bool] = _allow_all
 
     def __call__(self, *action: Any) -> int:
         return apsw.SQLITE_OK if self._permits(action) else apsw.SQLITE_DENY
 
     @contextmanager
     def inspect(self) -> Iterator[Inspection]:
-        """Judge by the rules all that is compiled meanwhile."""
-        found = Inspection()
+        """Apply the rules to everything compiled in this context, and collect the actions."""
+        inspection = Inspection()
 
-        def judge(action: Action) -> bool:
+        def is_allowed(action: SqlAction) -> bool:
             reason = self._refusal(action)
-            found.refusals.extend([reason] if reason else [])
-            found.actions.add(action)
+            inspection.refusals.extend([reason] if reason else [])
+            inspection.actions.add(action)
             return reason is None
 
-        with self._while(judge):
-            yield found
+        with self._permitting(is_allowed):
+            yield inspection
 
     @contextmanager
-    def only(self, actions: frozenset[Action]) -> Iterator[None]:
-        """Allow just these; and the session's look at a table's layout when the first of its rows changes."""
-        with self._while(lambda action: action in actions or action[:2] == (apsw.SQLITE_PRAGMA, "table_xinfo")):
+    def only(self, actions: frozenset[SqlAction]) -> Iterator[None]:
+        """Allow only these actions, and the session's look at a table's columns when its first row changes."""
+        with self._permitting(lambda action: action in actions or action[:2] == (apsw.SQLITE_PRAGMA, "table_xinfo")):
             yield
 
     @contextmanager
-    def _while(self, permits: Callable[[Action], bool]) -> Iterator[None]:
+    def _permitting(self, permits: Callable[[SqlAction], bool]) -> Iterator[None]:
         self._permits = permits
         try:
             yield
         finally:
-            self._permits = _everything
+            self._permits = _allow_all
 
-    def _refusal(self, action: Action) -> str | None:
+    def _refusal(self, action: SqlAction) -> str | None:
         code, first, second, database, _ = action
         if code == apsw.SQLITE_SELECT:
             return None
@@ -148,9 +150,9 @@ class Guard:
         shape = self._image.tables.get(table)
         if shape and column == "ROWID" and column not in shape.columns:
             return f"{table} has no column rowid: its rows have no key"
-        # A read of no column is a count of rows, perhaps of a subquery's; what else bears that name, the sandbox checks.
+        # A read of no column counts rows, perhaps a subquery's; the sandbox checks what else may have that name.
         return None if shape or column == "" else f"no such table: {table}"
 
 
-def _everything(_: Action) -> bool:
+def _allow_all(_: SqlAction) -> bool:
     return True

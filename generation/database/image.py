@@ -1,4 +1,4 @@
-"""A database file, read once into memory, from which any number of private copies open."""
+"""A database file, read once into memory, from which any number of private copies can be opened."""
 
 from __future__ import annotations
 
@@ -17,23 +17,25 @@ _WAL_VERSIONS = slice(18, 20)  # bytes of the file header; an in-memory copy has
 
 @dataclass(frozen=True)
 class TableShape:
-    """A table. `columns` are the stored ones; without a `key` its rows are a bag. `unique` are columns unique by themselves;
-    `loose_key` says that SQLite itself would let the key be NULL."""
+    """A table. `columns` are the stored ones; without a `key`, its rows are a multiset.
+
+    `unique` are the columns that are unique on their own; `nullable_key`: SQLite itself would allow NULL in the key.
+    """
 
     name: str
     columns: tuple[str, ...]
     key: tuple[str, ...]
     unique: frozenset[str]
-    loose_key: bool
+    nullable_key: bool
 
 
 @dataclass(frozen=True)
 class Image:
     """The bytes of a database and the shapes of its tables.
 
-    Three things differ from the file. AUTOINCREMENT is dropped: its counter outlives deleted rows, so equal tables would
-    behave differently. A row without its key cannot be written: SQLite allows a NULL there, but its sessions, which tell what
-    changed, pass over such rows. And bytes that are no UTF-8 become U+FFFD.
+    The image differs from the file in three ways. AUTOINCREMENT is dropped: its counter outlives deleted rows, so equal
+    tables would behave differently. A row without its key cannot be written: SQLite allows NULL there, but its
+    sessions, which record the changes, skip such rows. Bytes that are not UTF-8 become U+FFFD.
     """
 
     content: bytes
@@ -41,7 +43,7 @@ class Image:
 
     @classmethod
     def read(cls, path: Path) -> Image:
-        """Raises UserError where `path` is no SQLite database."""
+        """Raises UserError if `path` is not an SQLite database."""
         if not path.is_file():
             raise UserError(f"{path} was given as a database, but there is no such file")
         memory = apsw.Connection(":memory:")
@@ -60,12 +62,12 @@ class Image:
         return cls(content=bytes(content), tables=tables)
 
     def table(self, name: str) -> TableShape | None:
-        """The table of that name, however it is capitalised."""
+        """The table of that name, ignoring case."""
         return next((shape for shape in self.tables.values() if shape.name.lower() == name.lower()), None)
 
 
 def quoted(name: str) -> str:
-    """A name as SQL takes it, whatever characters it has."""
+    """A name as a quoted SQL identifier."""
     return '"' + name.replace('"', '""') + '"'
 
 
@@ -75,16 +77,17 @@ def _tables(connection: apsw.Connection) -> Iterator[TableShape]:
     for (name,) in _select(connection, names):
         columns = _select(connection, 'SELECT name, pk, "notnull" FROM pragma_table_info(?) ORDER BY cid', name)
         key = sorted((column for column in columns if column[1]), key=lambda column: column[1])
-        found = _select(connection, indexes, name)
-        indexed = [_select(connection, "SELECT name FROM pragma_index_info(?)", index) for index, _ in found]
-        single = {parts[0][0] for parts in indexed if len(parts) == 1 and parts[0][0]}
+        unique_indexes = _select(connection, indexes, name)
+        indexed = [_select(connection, "SELECT name FROM pragma_index_info(?)", index) for index, _ in unique_indexes]
+        single = {rows[0][0] for rows in indexed if len(rows) == 1 and rows[0][0]}
         yield TableShape(
             name=name,
             columns=tuple(column for column, _, _ in columns),
             key=tuple(column for column, _, _ in key),
             unique=frozenset(single | ({key[0][0]} if len(key) == 1 else set())),
-            # The rowid's alias has no index, and is never NULL.
-            loose_key=any(origin == "pk" for _, origin in found) and not all(notnull for _, _, notnull in key),
+            # The rowid's alias has no index and is never NULL.
+            nullable_key=any(origin == "pk" for _, origin in unique_indexes)
+            and not all(notnull for _, _, notnull in key),
         )
 
 
@@ -94,27 +97,27 @@ def _select(connection: apsw.Connection, sql: str, *bindings: str) -> list[tuple
 
 def _normalise(connection: apsw.Connection, tables: dict[str, TableShape]) -> None:
     connection.config(apsw.SQLITE_DBCONFIG_ENABLE_TRIGGER, 0)
-    connection.create_scalar_function("mended", _mended, 1, deterministic=True)
+    connection.create_scalar_function("repaired", _repair_bytes, 1, deterministic=True)
     for shape in tables.values():
-        _mend_text(connection, shape)
-        if shape.loose_key:
+        _repair_text(connection, shape)
+        if shape.nullable_key:
             _require_key(connection, shape)
     _drop_counters(connection)
 
 
-def _mended(*raw: Any) -> str:
+def _repair_bytes(*raw: Any) -> str:
     return bytes(raw[0]).decode("utf-8", errors="replace")
 
 
-def _mend_text(connection: apsw.Connection, shape: TableShape) -> None:
+def _repair_text(connection: apsw.Connection, shape: TableShape) -> None:
     table = quoted(shape.name)
     try:
         for _ in connection.execute(f"SELECT * FROM {table}"):
             pass
     except UnicodeDecodeError:
         for column in map(quoted, shape.columns):
-            mend = f"UPDATE {table} SET {column} = mended(CAST({column} AS BLOB)) WHERE typeof({column}) = 'text'"
-            connection.execute(mend)
+            update = f"UPDATE {table} SET {column} = repaired(CAST({column} AS BLOB)) WHERE typeof({column}) = 'text'"
+            connection.execute(update)
 
 
 def _require_key(connection: apsw.Connection, shape: TableShape) -> None:
@@ -129,13 +132,13 @@ def _require_key(connection: apsw.Connection, shape: TableShape) -> None:
 
 
 def _drop_counters(connection: apsw.Connection) -> None:
-    found = _select(
+    counted_tables = _select(
         connection, "SELECT name, sql FROM sqlite_schema WHERE type = 'table' AND sql LIKE '%AUTOINCREMENT%'"
     )
-    if not found:
+    if not counted_tables:
         return
     connection.pragma("writable_schema", True)
-    for name, sql in found:
+    for name, sql in counted_tables:
         plain = re.sub(r"\bAUTOINCREMENT\b", "", sql, flags=re.IGNORECASE)
         connection.execute("UPDATE sqlite_schema SET sql = ? WHERE type = 'table' AND name = ?", (plain, name))
     connection.pragma("writable_schema", "RESET")

@@ -1,4 +1,4 @@
-"""Arguments to try a tool with, taken from the data of the columns that its parameters meet."""
+"""Draws arguments to try a tool with, from the data of the columns that its parameters are used with."""
 
 from __future__ import annotations
 
@@ -14,15 +14,17 @@ from core.schemas import schema_error
 from generation.database.image import Image, TableShape, quoted
 from generation.database.sandbox import Sandbox
 
-_LOOK = 40  # rows of a table and values of a column that are looked at
+_SAMPLE_SIZE = 40  # rows of a table, or values of a column
 _ATTEMPTS = 20
 _COMPARISONS = (exp.EQ, exp.NEQ, exp.GT, exp.GTE, exp.LT, exp.LTE, exp.Like, exp.Glob, exp.Between, exp.In)
 
 
 @dataclass(frozen=True)
-class Meeting:
-    """A parameter is compared with this column, or written into it. `exact`: their values are of one kind, as they are with
-    = and <, but not with LIKE or where a function stands between."""
+class ColumnUse:
+    """The column that a parameter is compared with or inserted into.
+
+    `exact`: both have values of one kind, as with = and <, but not with LIKE or inside a function.
+    """
 
     table: TableShape
     column: str
@@ -31,7 +33,7 @@ class Meeting:
 
 
 def target_table(insert: exp.Insert, image: Image) -> TableShape:
-    """The table that an INSERT writes to. Its statement was compiled before, so the table is there."""
+    """The table that an INSERT writes to. The statement was compiled before, so the table exists."""
     table = insert.this.this if isinstance(insert.this, exp.Schema) else insert.this
     shape = image.table(table.name)
     assert shape is not None
@@ -39,74 +41,77 @@ def target_table(insert: exp.Insert, image: Image) -> TableShape:
 
 
 class Sampler:
-    """Draws arguments for one tool; the same ones each time."""
+    """Draws arguments for one tool, always the same ones."""
 
     def __init__(self, parsed: exp.Expression, spec: ToolSpec, sandbox: Sandbox) -> None:
         self.schemas: dict[str, dict[str, Any]] = spec.parameters.get("properties", {})
         required = spec.parameters.get("required", [])
         self.required = tuple(name for name in self.schemas if name in required)
-        self._draw = random.Random(spec.name)
-        self._meetings = _meetings(parsed, sandbox.image)
-        self._values = {name: _values(meeting, sandbox) for name, meeting in self._meetings.items()}
-        self._rows = {meeting.table.name: _rows(meeting.table, sandbox) for meeting in self._meetings.values()}
+        self._random = random.Random(spec.name)
+        self._column_uses = _column_uses(parsed, sandbox.image)
+        self._values = {name: _values(use, sandbox) for name, use in self._column_uses.items()}
+        self._rows = {use.table.name: _rows(use.table, sandbox) for use in self._column_uses.values()}
 
     def type_problems(self) -> list[str]:
-        """The parameters whose declared type none of their column's values has."""
+        """The parameters whose declared type does not match any value of their column."""
         problems = []
-        for name, meeting in self._meetings.items():
+        for name, use in self._column_uses.items():
             kinds = {key: value for key, value in self.schemas[name].items() if key == "type"}
             values = self._values[name]
-            if meeting.exact and values and not any(_fits(value, kinds) for value in values):
-                column = f"{meeting.table.name}.{meeting.column}"
+            if use.exact and values and not any(_fits(value, kinds) for value in values):
+                column = f"{use.table.name}.{use.column}"
                 problems.append(f"parameter {name} has type {kinds['type']}, but {column} holds {values[0]!r}")
         return problems
 
     def samples(self, names: tuple[str, ...]) -> Iterator[dict[str, Any]]:
-        """Arguments for these parameters: what is compared comes from one row of each table, so that it matches together;
-        what is inserted is mixed from all rows, and new where it must be unique."""
+        """Arguments for these parameters.
+
+        Compared values come from one row per table, so that they match together; inserted values are mixed from all
+        rows, and new where they must be unique.
+        """
         for attempt in range(_ATTEMPTS):
-            current = {table: self._draw.choice(rows) for table, rows in self._rows.items() if rows}
+            current = {table: self._random.choice(rows) for table, rows in self._rows.items() if rows}
             yield {name: self._value(name, current, attempt) for name in names}
 
     def _value(self, name: str, current: dict[str, dict[str, Any]], attempt: int) -> Any:
-        schema, meeting = self.schemas[name], self._meetings.get(name)
-        if meeting is None:
-            return _made_up(schema)
+        schema, use = self.schemas[name], self._column_uses.get(name)
+        if use is None:
+            return _placeholder_value(schema)
         fitting = [_as_declared(value, schema) for value in self._values[name] if _fits(value, schema)]
         if not fitting:
-            return _made_up(schema)
-        if meeting.inserted:
-            is_unique = meeting.column in meeting.table.unique
-            return _unused(fitting, attempt) if is_unique else self._draw.choice(fitting)
-        value = current[meeting.table.name][meeting.column]
-        return _as_declared(value, schema) if _fits(value, schema) else self._draw.choice(fitting)
+            return _placeholder_value(schema)
+        if use.inserted:
+            is_unique = use.column in use.table.unique
+            return _unused(fitting, attempt) if is_unique else self._random.choice(fitting)
+        value = current[use.table.name][use.column]
+        return _as_declared(value, schema) if _fits(value, schema) else self._random.choice(fitting)
 
 
 def _rows(table: TableShape, sandbox: Sandbox) -> list[dict[str, Any]]:
     columns = ", ".join(map(quoted, table.columns))
-    rows = sandbox.query(f"SELECT {columns} FROM {quoted(table.name)} LIMIT {_LOOK}")
+    rows = sandbox.query(f"SELECT {columns} FROM {quoted(table.name)} LIMIT {_SAMPLE_SIZE}")
     return [dict(zip(table.columns, row, strict=True)) for row in rows]
 
 
-def _values(meeting: Meeting, sandbox: Sandbox) -> list[Any]:
-    column = quoted(meeting.column)
-    rows = sandbox.query(f"SELECT DISTINCT {column} FROM {quoted(meeting.table.name)} LIMIT {_LOOK}")
+def _values(use: ColumnUse, sandbox: Sandbox) -> list[Any]:
+    column = quoted(use.column)
+    rows = sandbox.query(f"SELECT DISTINCT {column} FROM {quoted(use.table.name)} LIMIT {_SAMPLE_SIZE}")
     return [value for (value,) in rows if isinstance(value, str | int | float)]
 
 
-def _meetings(parsed: exp.Expression, image: Image) -> dict[str, Meeting]:
+def _column_uses(parsed: exp.Expression, image: Image) -> dict[str, ColumnUse]:
     tables = {
         table.alias_or_name.lower(): shape for table in parsed.find_all(exp.Table) if (shape := image.table(table.name))
     }
-    found: dict[str, Meeting] = {}
+    uses: dict[str, ColumnUse] = {}
     for placeholder in parsed.find_all(exp.Placeholder):
-        meeting = _inserted(placeholder, parsed, image) or _compared(placeholder, tables)
-        if meeting and (placeholder.name not in found or meeting.exact):
-            found[placeholder.name] = meeting
-    return found
+        use = _insert_use(placeholder, parsed, image) or _comparison_use(placeholder, tables)
+        if use and (placeholder.name not in uses or use.exact):
+            uses[placeholder.name] = use
+    return uses
 
 
-def _inserted(placeholder: exp.Expression, parsed: exp.Expression, image: Image) -> Meeting | None:
+def _insert_use(placeholder: exp.Expression, parsed: exp.Expression, image: Image) -> ColumnUse | None:
     if not isinstance(parsed, exp.Insert):
         return None
     table = target_table(parsed, image)
@@ -120,11 +125,11 @@ def _inserted(placeholder: exp.Expression, parsed: exp.Expression, image: Image)
     for row in rows:
         for column, cell in zip(columns, row.expressions if row else (), strict=False):
             if any(node is placeholder for node in cell.walk()):
-                return _meeting(table, column, inserted=True, exact=cell is placeholder)
+                return _column_use(table, column, inserted=True, exact=cell is placeholder)
     return None
 
 
-def _compared(placeholder: exp.Expression, tables: dict[str, TableShape]) -> Meeting | None:
+def _comparison_use(placeholder: exp.Expression, tables: dict[str, TableShape]) -> ColumnUse | None:
     side: exp.Expr = placeholder
     parent = placeholder.parent
     while parent is not None and not isinstance(parent, exp.Query):
@@ -134,19 +139,19 @@ def _compared(placeholder: exp.Expression, tables: dict[str, TableShape]) -> Mee
             if column is None:
                 return None
             shapes = [tables[column.table.lower()]] if column.table.lower() in tables else list(tables.values())
-            shape = next((shape for shape in shapes if _spelt(shape, column.name)), None)
+            shape = next((shape for shape in shapes if _stored_name(shape, column.name)), None)
             exact = other is column and side is placeholder and not isinstance(parent, exp.Like | exp.Glob)
-            return _meeting(shape, column.name, inserted=False, exact=exact) if shape else None
+            return _column_use(shape, column.name, inserted=False, exact=exact) if shape else None
         side, parent = parent, parent.parent
     return None
 
 
-def _meeting(table: TableShape, column: str, *, inserted: bool, exact: bool) -> Meeting | None:
-    name = _spelt(table, column)
-    return Meeting(table, name, inserted, exact) if name else None
+def _column_use(table: TableShape, column: str, *, inserted: bool, exact: bool) -> ColumnUse | None:
+    name = _stored_name(table, column)
+    return ColumnUse(table, name, inserted, exact) if name else None
 
 
-def _spelt(table: TableShape, column: str) -> str | None:
+def _stored_name(table: TableShape, column: str) -> str | None:
     return next((name for name in table.columns if name.lower() == column.lower()), None)
 
 
@@ -155,7 +160,7 @@ def _fits(value: Any, schema: dict[str, Any]) -> bool:
 
 
 def _as_declared(value: Any, schema: dict[str, Any]) -> Any:
-    """SQLite keeps truth values as 0 and 1, and whole numbers of a NUMERIC column as integers."""
+    """SQLite stores booleans as 0 and 1, and integral values of a NUMERIC column as integers."""
     return bool(value) if schema.get("type") == "boolean" and value in (0, 1) else value
 
 
@@ -164,7 +169,7 @@ def _unused(values: list[Any], attempt: int) -> Any:
     return int(max(numbers)) + 1_000 + attempt if numbers else f"{values[0]}-{attempt}"
 
 
-def _made_up(schema: dict[str, Any]) -> Any:
+def _placeholder_value(schema: dict[str, Any]) -> Any:
     for value in (*schema.get("enum", ()), schema.get("const"), schema.get("default"), schema.get("minimum")):
         if value is not None:
             return value

@@ -1,4 +1,4 @@
-"""A locked-down, in-memory copy of a database: the only place where generated SQL ever runs."""
+"""A locked-down in-memory copy of a database: the only place where generated SQL ever runs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import apsw
 import apsw.ext
 
 from generation.database.changes import describe
-from generation.database.guard import NOWHERE, Action, Guard, OutOfBoundsError, SqlError, take_away_the_clock
+from generation.database.guard import NOWHERE, Guard, OutOfBoundsError, SqlAction, SqlError, disable_clock
 from generation.database.image import Image
 
 _LIMITS = {
@@ -37,13 +37,13 @@ _OPTIONS = {
     apsw.SQLITE_DBCONFIG_ENABLE_COMMENTS: 0,
     apsw.SQLITE_DBCONFIG_DQS_DML: 0,  # "name" is never a string, so a misspelt column is an error
 }
-_MEMORY = 64 * 2**20  # bytes one statement may take
-_STEPS = 1_000  # SQLite instructions between two looks at clock and memory
+_MAX_MEMORY = 64 * 2**20  # bytes one statement may use
+_STEPS_BETWEEN_CHECKS = 1_000  # SQLite instructions between two checks of time and memory
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What one call may take: rows of its result, and seconds."""
+    """What one call may use: rows of its result, and seconds."""
 
     rows: int = 50
     seconds: float = 1.0
@@ -60,14 +60,14 @@ class Statement:
     reads: bool
     parameters: frozenset[str]
     columns: tuple[str, ...]
-    actions: frozenset[Action]
+    actions: frozenset[SqlAction]
 
 
 class Sandbox:
-    """One private copy of an image: it runs statements, knows what they changed, and takes it all back.
+    """One private copy of an image: runs statements, reports what they changed, and undoes it.
 
-    All changes live in one open transaction with a session attached. `changeset` holds them as SQLite's session extension
-    writes them, `changes` in words; both cost what changed, not what exists.
+    All changes stay in one open transaction with a session attached. `changeset` has them in the format of SQLite's
+    session extension, `changes` as text; the cost of both grows with the changes, not with the database.
     """
 
     def __init__(self, image: Image, limits: Limits) -> None:
@@ -87,26 +87,26 @@ class Sandbox:
         self._connection.pragma("foreign_keys", True)
         self._connection.pragma("temp_store", "memory")
         self._connection.drop_modules(None)
-        take_away_the_clock(self._connection)
+        disable_clock(self._connection)
         for option, value in _OPTIONS.items():
             self._connection.config(option, value)
         for limit, value in _LIMITS.items():
             self._connection.limit(limit, value)
         self._connection.authorizer = self._guard
-        self._connection.set_progress_handler(self._is_exhausted, _STEPS)
+        self._connection.set_progress_handler(self._is_exhausted, _STEPS_BETWEEN_CHECKS)
 
     def prepare(self, sql: str) -> Statement:
-        """Compile one statement without running it. Raises SqlError with every reason why it may not run."""
+        """Compile one statement without running it. Raises SqlError with every reason why it must not run."""
         with self._guard.inspect() as inspection:
             try:
                 details = apsw.ext.query_info(self._connection, sql)
-            except (apsw.Error, ValueError) as error:  # ValueError: a NUL or half a character in the text
+            except (apsw.Error, ValueError) as error:  # ValueError: a NUL or a lone surrogate in the text
                 raise SqlError("; ".join(dict.fromkeys(inspection.refusals)) or str(error)) from None
         if details.query_remaining is not None or not details.has_vdbe or details.is_explain or not inspection.actions:
             raise SqlError("exactly one SELECT, INSERT, UPDATE or DELETE is expected")
         read = {str(first) for code, first, *_ in inspection.actions if code == apsw.SQLITE_READ}
         for name in read - self.image.tables.keys():
-            # The name of a subquery, or of a virtual table that came into being when it was named, as json_each does.
+            # The name of a subquery, or of a virtual table such as json_each that exists once it is named.
             if self._connection.pragma("table_info", name):
                 raise SqlError(f"no such table: {name}")
         if None in details.bindings_names:
@@ -122,15 +122,16 @@ class Sandbox:
     def run(self, statement: Statement, arguments: Mapping[str, Any]) -> Any:
         """A prepared statement's result as a JSON value; parameters without an argument are NULL.
 
-        A read gives its rows as objects. An INSERT gives `rows_affected` and, for one new row, its RETURNING columns; UPDATE
-        and DELETE give `rows_affected`. Raises SqlError, with nothing changed, for what SQLite refuses and beyond the limits.
+        A SELECT returns its rows as objects. An INSERT returns `rows_affected` and, for one new row, its RETURNING
+        columns; UPDATE and DELETE return `rows_affected`. Raises SqlError, with nothing changed, if SQLite refuses or a
+        limit is exceeded.
         """
         bindings = {name: arguments.get(name) for name in statement.parameters}
         try:
             if not statement.reads:
                 rows = self._write(statement, bindings)
                 return {"rows_affected": self._connection.changes()} | (rows[0] if len(rows) == 1 else {})
-            rows = self._step(statement, bindings, self._limits.rows + 1)
+            rows = self._execute(statement, bindings, self._limits.rows + 1)
         except apsw.InterruptError:
             raise OutOfBoundsError(f"stopped: it takes more than {self._limits.seconds} s or too much memory") from None
         except (apsw.Error, OverflowError, UnicodeError, TypeError) as error:
@@ -140,11 +141,11 @@ class Sandbox:
         return rows
 
     def query(self, sql: str) -> list[tuple[Any, ...]]:
-        """All rows of a trusted statement of our own."""
+        """All rows of a trusted statement."""
         return self._connection.execute(sql).fetchall()
 
     def reset(self, changeset: bytes = b"") -> None:
-        """Back to the image, or to the state that `changeset` leads to. Raises ValueError if it is not of this database."""
+        """Return to the image, or to the state of `changeset`. Raises ValueError if that is of another database."""
         if self._session is not None:
             self._session.close()
         if self._connection.in_transaction:
@@ -163,7 +164,7 @@ class Sandbox:
         self._connection.close()
 
     def _apply(self, changeset: bytes) -> None:
-        # What triggers and cascades did is in the changeset already.
+        # The changeset already contains what triggers and cascades did.
         self._connection.config(apsw.SQLITE_DBCONFIG_ENABLE_TRIGGER, 0)
         try:
             apsw.Changeset.apply(changeset, self._connection, flags=apsw.SQLITE_CHANGESETAPPLY_FKNOACTION)
@@ -171,11 +172,11 @@ class Sandbox:
             raise ValueError(f"the snapshot does not fit this database: {error}") from None
         finally:
             self._connection.config(apsw.SQLITE_DBCONFIG_ENABLE_TRIGGER, 1)
-        self._note_changes()
+        self._update_changes()
         if len(self.changeset) != len(changeset):
             raise ValueError("the snapshot does not fit this database: it has other tables")
 
-    def _note_changes(self) -> None:
+    def _update_changes(self) -> None:
         assert self._session is not None
         changeset = self._session.changeset()
         self.changes = describe(changeset, self.image.tables, self._connection)
@@ -184,22 +185,22 @@ class Sandbox:
     def _write(self, statement: Statement, bindings: dict[str, Any]) -> list[dict[str, Any]]:
         self._connection.execute("SAVEPOINT call")
         try:
-            rows = self._step(statement, bindings, None)
+            rows = self._execute(statement, bindings, None)
             # Nothing is ever committed, so constraints deferred to the commit are checked here.
             if self._connection.status(apsw.SQLITE_DBSTATUS_DEFERRED_FKS)[0]:
                 raise SqlError("FOREIGN KEY constraint failed")
-            self._note_changes()
+            self._update_changes()
         except BaseException:
             if self._connection.in_transaction:
                 self._connection.execute("ROLLBACK TO call; RELEASE call")
-            else:  # SQLite gives up the whole transaction when it interrupts a write
+            else:  # SQLite rolls back the complete transaction when it interrupts a write
                 self.reset(self.changeset)
             raise
         self._connection.execute("RELEASE call")
         return rows
 
-    def _step(self, statement: Statement, bindings: dict[str, Any], limit: int | None) -> list[dict[str, Any]]:
-        with self._guard.only(statement.actions), self._bounded():
+    def _execute(self, statement: Statement, bindings: dict[str, Any], limit: int | None) -> list[dict[str, Any]]:
+        with self._guard.only(statement.actions), self._within_limits():
             cursor = self._connection.cursor()
             try:
                 rows = islice(cursor.execute(statement.sql, bindings), limit)
@@ -208,9 +209,9 @@ class Sandbox:
                 cursor.close(force=True)
 
     @contextmanager
-    def _bounded(self) -> Iterator[None]:
+    def _within_limits(self) -> Iterator[None]:
         self._deadline = time.monotonic() + self._limits.seconds
-        self._memory = apsw.memory_used() + _MEMORY
+        self._memory = apsw.memory_used() + _MAX_MEMORY
         try:
             yield
         finally:
@@ -221,7 +222,7 @@ class Sandbox:
 
 
 def _json_value(value: Any) -> Any:
-    """JSON has no bytes and no infinity."""
+    """JSON has neither bytes nor infinity."""
     if isinstance(value, bytes):
         return f"<{len(value)} bytes>"
     return None if isinstance(value, float) and not math.isfinite(value) else value

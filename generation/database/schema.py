@@ -1,4 +1,4 @@
-"""Relational schemas, read from any SQLite file through SQLAlchemy."""
+"""Reads relational schemas and sample rows from any SQLite file, through SQLAlchemy."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Spelling = dict[str, tuple[str, dict[str, str]]]  # lower-case table name -> its
 
 
 class Column(Frozen):
-    """`kind` is the JSON type its values have. SQLite keeps truth values as 0 and 1, so those are integers too."""
+    """`kind` is the JSON type of its values. SQLite stores booleans as 0 and 1, so they are integers too."""
 
     name: str
     kind: Kind
@@ -55,10 +55,10 @@ class DatabaseSchema(Frozen):
 
 
 def read_schema(path: Path, name: str) -> DatabaseSchema:
-    """The schema of the SQLite file at `path`, views and internal tables left out.
+    """The schema of the SQLite file at `path`, without views and internal tables.
 
-    Names in foreign keys are spelt as their tables spell them; a foreign key to a table or column that is not there is
-    dropped. Raises UserError where `path` is no SQLite database.
+    Names in foreign keys are spelt as in their tables; a foreign key to a table or column that does not exist is
+    dropped. Raises UserError if `path` is not an SQLite database.
     """
     with _connect(path) as connection:
         inspector = inspect(connection)
@@ -71,7 +71,8 @@ def read_schema(path: Path, name: str) -> DatabaseSchema:
 def sample_rows(path: Path, per_table: int, seed: int) -> dict[str, list[dict[str, Any]]]:
     """A limited data view: up to `per_table` rows of each table, in stored order; the same for the same file and seed.
 
-    Values are JSON values; a BLOB is replaced by its size in words. Raises UserError where `path` is no SQLite database.
+    Values are JSON values; a BLOB is replaced by its size ("<7 bytes>"). Raises UserError if `path` is not an SQLite
+    database.
     """
     with _connect(path) as connection:
         return {
@@ -82,7 +83,7 @@ def sample_rows(path: Path, per_table: int, seed: int) -> dict[str, list[dict[st
 
 @contextmanager
 def _connect(path: Path) -> Iterator[Connection]:
-    """A read-only connection. Bytes that are no UTF-8, which some of Spider's databases hold, read as U+FFFD."""
+    """A read-only connection. Bytes that are not UTF-8, as in some of Spider's databases, become U+FFFD."""
 
     def open_read_only() -> sqlite3.Connection:
         connection = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)
@@ -103,36 +104,36 @@ def _read_table(connection: Connection, inspector: Inspector, name: str, spellin
     rows, stored = _stored_classes(connection, name, declared)
     columns = tuple(
         Column(
-            name=found["name"],
-            kind=_kind(found["type"], classes),
-            nullable=found["nullable"] and found["name"] not in primary_key,
-            primary_key=found["name"] in primary_key,
+            name=reflected["name"],
+            kind=_kind(reflected["type"], classes),
+            nullable=reflected["nullable"] and reflected["name"] not in primary_key,
+            primary_key=reflected["name"] in primary_key,
         )
-        for found, classes in zip(declared, stored, strict=True)
+        for reflected, classes in zip(declared, stored, strict=True)
     )
     foreign_keys = tuple(sorted(_read_foreign_keys(inspector, name, spelling), key=lambda key: key.columns))
     return Table(name=name, columns=columns, foreign_keys=foreign_keys, rows=rows)
 
 
 def _read_foreign_keys(inspector: Inspector, name: str, spelling: Spelling) -> Iterator[ForeignKey]:
-    _, own = spelling[name.lower()]
+    _, child_columns = spelling[name.lower()]
     for key in inspector.get_foreign_keys(name):
-        parent, theirs = spelling.get(key["referred_table"].lower(), ("", {}))
-        columns = tuple(own.get(c.lower(), "") for c in key["constrained_columns"])
-        parent_columns = tuple(theirs.get(c.lower(), "") for c in key["referred_columns"])
+        parent, columns_of_parent = spelling.get(key["referred_table"].lower(), ("", {}))
+        columns = tuple(child_columns.get(c.lower(), "") for c in key["constrained_columns"])
+        parent_columns = tuple(columns_of_parent.get(c.lower(), "") for c in key["referred_columns"])
         if parent and all(columns) and all(parent_columns):
             yield ForeignKey(columns=columns, parent=parent, parent_columns=parent_columns)
 
 
 def _stored_classes(connection: Connection, name: str, columns: list[ReflectedColumn]) -> tuple[int, list[set[str]]]:
-    """The number of rows, and for each column the storage classes its values have ("null" left out), in one scan."""
+    """(row count, storage classes of each column's values without "null"), in one scan."""
     classes = [func.group_concat(distinct(func.typeof(column(c["name"])))) for c in columns]
-    count, *found = connection.execute(select(func.count(), *classes).select_from(table(name))).one()
-    return count, [set((text or "").split(",")) - {"", "null"} for text in found]
+    count, *class_lists = connection.execute(select(func.count(), *classes).select_from(table(name))).one()
+    return count, [set((text or "").split(",")) - {"", "null"} for text in class_lists]
 
 
 def _kind(declared: TypeEngine[Any], stored: set[str]) -> Kind:
-    """The declared type's affinity, corrected by what is really stored: SQLite lets a column hold anything."""
+    """The declared type's affinity, corrected by what is stored: SQLite lets a column contain anything."""
     if stored & {"text", "blob"}:
         return "string"
     if "real" in stored:

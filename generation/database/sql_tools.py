@@ -1,6 +1,6 @@
 """Tools made of parameterised SQL, and their verification (Section "User-oriented + tool execution").
 
-A tool is admitted only if SQLite itself compiles its statement to a harmless program and it runs on sample arguments.
+A tool is admitted only if SQLite compiles its statement to a harmless program and it runs on sample arguments.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from generation.database.sandbox import DEFAULT_LIMITS, Limits, Sandbox, Stateme
 
 _KINDS = (exp.Select, exp.SetOperation, exp.Insert, exp.Update, exp.Delete)
 _SCALARS = {"string", "integer", "number", "boolean", "null"}
-_GOOD_RUNS = 3
+_ENOUGH_RUNS = 3
 
 
 class SqlTool(Frozen):
-    """A tool and the one statement it runs, whose named parameters (`:club_id`) are the tool's."""
+    """A tool and its only statement, whose named parameters (`:club_id`) are the tool's."""
 
     spec: ToolSpec
     sql: str
@@ -43,8 +43,8 @@ class ToolError(Exception):
 def verify_tool(tool: SqlTool, image: Image, limits: Limits = DEFAULT_LIMITS) -> list[str]:
     """Why `tool` cannot be used on this database; empty if it can.
 
-    Beside `compile_tool`'s checks it must run, with all its arguments and without the optional ones, on samples taken from
-    the data of the columns that the parameters meet, and its results must fit the declared `returns`.
+    Besides passing `compile_tool`, it must run on samples from the columns that its parameters are used with, once with
+    all arguments and once without the optional ones, and its results must fit the declared `returns`.
     """
     sandbox = Sandbox(image, limits)
     try:
@@ -62,10 +62,11 @@ def verify_tool(tool: SqlTool, image: Image, limits: Limits = DEFAULT_LIMITS) ->
 
 
 def compile_tool(tool: SqlTool, sandbox: Sandbox) -> Statement:
-    """The statement to run for this tool. Raises ToolError unless it is one SELECT, INSERT, UPDATE or DELETE, harmless, on
-    existing tables and columns, whose placeholders are the declared parameters and whose columns those of `returns`.
+    """The statement to run for this tool.
 
-    An INSERT is made to return the new row's primary key, under the name that `returns` gives it.
+    Raises ToolError unless it is one harmless SELECT, INSERT, UPDATE or DELETE on existing tables and columns, whose
+    placeholders are the declared parameters and whose columns are those of `returns`. An INSERT is extended to return
+    the new row's primary key, under the name that `returns` gives it.
     """
     parsed = _parse(tool.sql)
     placeholders = {str(node.this) for node in parsed.find_all(exp.Placeholder)}
@@ -99,9 +100,9 @@ def _parse(sql: str) -> exp.Expression:
     except RecursionError:
         raise ToolError(["the SQL is too deeply nested"]) from None
     if len(parsed) != 1:
-        raise ToolError([f"one statement is expected, {len(parsed)} are given"])
+        raise ToolError([f"one statement is expected, but {len(parsed)} are given"])
     if not isinstance(parsed[0], _KINDS):
-        raise ToolError([f"SELECT, INSERT, UPDATE or DELETE is expected, {parsed[0].key.upper()} is given"])
+        raise ToolError([f"SELECT, INSERT, UPDATE or DELETE is expected, but {parsed[0].key.upper()} is given"])
     return parsed[0]
 
 
@@ -111,8 +112,8 @@ def _parameter_problems(spec: ToolSpec, used: set[str]) -> Iterator[str]:
     declared = spec.parameters.get("properties", {})
     for name, schema in declared.items():
         kinds = schema.get("type", []) if isinstance(schema, dict) else []
-        if beyond := sorted({kinds} - _SCALARS if isinstance(kinds, str) else set(kinds) - _SCALARS):
-            yield f"parameter {name} has type {beyond[0]}, but only single values can be bound"
+        if unsupported := sorted({kinds} - _SCALARS if isinstance(kinds, str) else set(kinds) - _SCALARS):
+            yield f"parameter {name} has type {unsupported[0]}, but only single values can be bound"
     for name in sorted(used - set(declared)):
         yield f"the placeholder :{name} is not declared as a parameter"
     for name in sorted(set(declared) - used):
@@ -123,22 +124,22 @@ def _parameter_problems(spec: ToolSpec, used: set[str]) -> Iterator[str]:
 
 def _write_problems(parsed: exp.Expression) -> Iterator[str]:
     if parsed.args.get("returning"):
-        yield "RETURNING is not needed: an INSERT returns the new key by itself"
+        yield "RETURNING is not needed: an INSERT returns the new key automatically"
     if isinstance(parsed, exp.Update | exp.Delete):
         where = parsed.args.get("where")
-        if where is None or not _selects(where.this):
+        if where is None or not _parameters_choose_rows(where.this):
             yield f"{parsed.key.upper()} needs a WHERE in which parameters choose the rows, on both sides of an OR"
 
 
-def _selects(condition: exp.Expr) -> bool:
-    """Whether which rows a condition meets is up to the parameters: `:id = :id OR 1 = 1` meets all, whatever is given."""
+def _parameters_choose_rows(condition: exp.Expr) -> bool:
+    """Whether the parameters decide which rows a condition matches: `:id = :id OR 1 = 1` always matches all."""
     match condition:
         case exp.Paren():
-            return _selects(condition.this)
+            return _parameters_choose_rows(condition.this)
         case exp.Or():
-            return _selects(condition.left) and _selects(condition.right)
+            return _parameters_choose_rows(condition.left) and _parameters_choose_rows(condition.right)
         case exp.And():
-            return _selects(condition.left) or _selects(condition.right)
+            return _parameters_choose_rows(condition.left) or _parameters_choose_rows(condition.right)
     return bool(condition.find(exp.Placeholder) and condition.find(exp.Column))
 
 
@@ -161,8 +162,8 @@ def _result_problems(returns: dict[str, Any] | None, statement: Statement) -> It
 
 
 def _try_samples(tool: SqlTool, statement: Statement, sandbox: Sandbox, samples: Iterator[dict[str, Any]]) -> None:
-    """Raise ToolError if a result does not fit, if a limit is hit, or if every run fails."""
-    good, failure = 0, ""
+    """Raises ToolError if a result does not fit, a limit is exceeded, or every run fails."""
+    successes, failure = 0, ""
     for arguments in samples:
         try:
             result = sandbox.run(statement, arguments)
@@ -175,8 +176,8 @@ def _try_samples(tool: SqlTool, statement: Statement, sandbox: Sandbox, samples:
             sandbox.reset()
         if tool.spec.returns is not None and (misfit := schema_error(result, tool.spec.returns)):
             raise ToolError([f"a result does not fit `returns`: {misfit[:300]}"])
-        good += 1
-        if good == _GOOD_RUNS:
+        successes += 1
+        if successes == _ENOUGH_RUNS:
             return
-    if not good:
+    if not successes:
         raise ToolError([failure])

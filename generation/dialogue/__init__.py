@@ -1,0 +1,1 @@
+"""Stage 3: one dialogue between user simulator, agent and tools."""

@@ -1,4 +1,4 @@
-"""The agent: the generation model answering with text or tool calls, as any OpenAI-compatible model does."""
+"""The agent: the generation model, answering with text or tool calls as any OpenAI-compatible model does."""
 
 from __future__ import annotations
 
@@ -16,29 +16,34 @@ from generation.prompts import render
 
 
 def agent_system_message(domain: str) -> SystemMessage:
-    """The system message of every dialogue of a domain."""
+    """The system message of every dialogue in `domain`."""
     return SystemMessage(content=render("agent", domain=domain.replace("_", " ")))
 
 
 class Agent:
-    """One dialogue's assistant; counts its requests so that each has its own key."""
+    """The assistant of one dialogue. Counts its requests, so that each has a unique key."""
 
     def __init__(
-        self, meter: Meter, tools: tuple[ToolSpec, ...], dialogue_id: str, attempts: int, lawful: bool = True
+        self,
+        meter: Meter,
+        tools: tuple[ToolSpec, ...],
+        dialogue_id: str,
+        attempts: int,
+        require_valid_calls: bool = True,
     ) -> None:
         self.meter = meter
         self.tools = tools
         self.dialogue_id = dialogue_id
         self.attempts = attempts
-        self.lawful = lawful
+        self.require_valid_calls = require_valid_calls
         self._count = 0
 
     async def respond(self, messages: tuple[Message, ...], task: Task, task_start: int) -> AssistantMessage:
-        """The next assistant message, call ids made unique within the dialogue.
+        """The next assistant message, with call ids that are unique within the dialogue.
 
-        An answer that cannot be used, and where it is to be `lawful` one that no lawful dialogue could hold
-        (core.messages.check_transcript), is asked for again, up to `attempts` times: the same messages with another seed, since
-        nothing of it belongs into a transcript to learn from. Raises UnusableAnswerError after the last attempt, and LLMError.
+        An unusable answer, and with `require_valid_calls` one that breaks the message contract (core.messages.check_transcript),
+        is requested again, up to `attempts` times: with the same messages and another seed, since a complaint must not become
+        part of training data. Raises UnusableAnswerError after the last attempt, and LLMError.
         """
 
         def request(attempt: int, complaint: str) -> Request:
@@ -53,9 +58,9 @@ class Agent:
             )
 
         async def read(completion: Completion) -> AssistantMessage:
-            check_answer(completion, self.tools if self.lawful else None)
+            check_answer(completion, self.tools if self.require_valid_calls else None)
             message = completion.message
-            # By position and not by count: a dialogue that is resumed or forked goes on with ids that it has not used.
+            # By position and not by count: a resumed or forked dialogue continues with ids that it has not used.
             calls = tuple(
                 call.model_copy(update={"id": f"call_{len(messages)}_{position}"})
                 for position, call in enumerate(message.tool_calls or ())
@@ -66,15 +71,15 @@ class Agent:
 
 
 def check_answer(completion: Completion, tools: tuple[ToolSpec, ...] | None) -> None:
-    """Raise ValueError that says why an agent's answer can stand in no dialogue: it is empty, no text, or shows its
-    markup, or it calls a tool that is not among `tools` (None: whatever it calls), or with arguments that do not fit."""
+    """Raise ValueError with the reason if no dialogue may contain an agent's answer: it is empty, cannot be encoded, shows tool
+    call markup, or calls a tool that is not in `tools`, or with arguments that do not fit. With None, any call passes."""
     message = completion.message
     if not message.tool_calls and not message.content.strip():
         raise ValueError("the answer is empty")
     try:
         message.model_dump_json()
-    except PydanticSerializationError as error:  # half a surrogate pair, which no file could hold
-        raise ValueError(f"the answer is no text: {error}") from None
+    except PydanticSerializationError as error:  # a lone surrogate, which UTF-8 cannot encode
+        raise ValueError(f"the answer is not text: {error}") from None
     if found := markup(message.content):
         raise ValueError(f"the answer shows the markup {found}")
     for call in message.tool_calls or () if tools is not None else ():
@@ -84,11 +89,11 @@ def check_answer(completion: Completion, tools: tuple[ToolSpec, ...] | None) -> 
 def _check_call(call: ToolCall, tools: tuple[ToolSpec, ...]) -> None:
     tool = next((tool for tool in tools if tool.name == call.name), None)
     if tool is None:
-        raise ValueError(f"the answer calls {call.name!r}, which is no tool")
+        raise ValueError(f"the answer calls {call.name!r}, which is not a tool")
     arguments = call.parsed()
     try:
         json.dumps(arguments, ensure_ascii=False, allow_nan=False).encode()
-    except ValueError as error:  # NaN is no JSON, an escaped half of a surrogate pair no text
-        raise ValueError(f"the answer's arguments of {call.name} are no JSON: {error}") from None
+    except ValueError as error:  # NaN is not JSON, and UTF-8 cannot encode an escaped lone surrogate
+        raise ValueError(f"the answer's arguments of {call.name} are not JSON: {error}") from None
     if problem := tool.argument_error(arguments):
         raise ValueError(f"the answer's arguments of {call.name} do not fit: {problem}")

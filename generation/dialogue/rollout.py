@@ -1,4 +1,4 @@
-"""One dialogue from its first task to its end: user, agent and tools in turn, several tasks in one thread (Stage 3)."""
+"""The rollout of one dialogue: user, agent and tools take turns, through several tasks in one thread (Stage 3)."""
 
 from __future__ import annotations
 
@@ -8,92 +8,99 @@ from random import Random
 
 from core.dialogue import Dialogue, StateProof, Task, calls
 from core.messages import AssistantMessage, ContractError, Message, ToolCall, ToolMessage, UserMessage
+from core.provenance import Provenance
 from generation.dialogue.agent import Agent, agent_system_message
 from generation.dialogue.setup import RolloutContext
 from generation.dialogue.user import SimulatedUser
 from generation.environments.base import Environment
 from generation.llm.base import UnusableAnswerError
 from generation.tasks.proof import ProofError
-from generation.tasks.writer import learnt, prove_given
+from generation.tasks.writer import learnt_values, prove_imported
 
 
 class StoppedError(Exception):
-    """The dialogue cannot go on; the message is its stop reason."""
+    """The dialogue cannot continue; the message is its stop reason."""
+
+
+class InterruptedDialogueError(Exception):
+    """An error interrupted a dialogue; carries the dialogue so far, and the error as `cause`."""
+
+    def __init__(self, dialogue: Dialogue, cause: Exception) -> None:
+        super().__init__(str(cause))
+        self.dialogue = dialogue
+        self.cause = cause
 
 
 class Rollout:
-    """Plays one dialogue on from where it stands: from nothing, from given tasks, from messages that are there already."""
+    """Rolls out one dialogue from its start state: from nothing, from given tasks, or from existing messages."""
 
     def __init__(self, dialogue: Dialogue, context: RolloutContext) -> None:
         self.draft = dialogue
         self.context = context
         self.messages: list[Message] = list(dialogue.messages) or [agent_system_message(context.domain.name)]
         self.tasks = list(dialogue.tasks)
-        self.starts = list(dialogue.task_starts)
+        self.task_starts = list(dialogue.task_starts)
         rng = Random(f"{context.seed}/rollout")
-        # A dialogue in the middle of a task only finishes it; a finished one gets that many further tasks.
-        further = 0 if dialogue.stop == "open" else context.tasks.draw(context.seed)
-        self.requested = max(len(self.starts) + further, len(self.tasks))
+        # A dialogue in the middle of a task only finishes that task; any other gets the drawn number of further tasks.
+        further = 0 if dialogue.stop == "open" else context.settings.tasks.draw(context.seed)
+        self.requested = max(len(self.task_starts) + further, len(self.tasks))
         self.environment: Environment = context.domain_environment.open()
         self.writer = context.writer(dialogue.dialogue_id)
-        self.user = SimulatedUser(context.models.user, context.user, dialogue.dialogue_id, rng)
-        settings = context.rollout
+        self.user = SimulatedUser(context.models.user, context.settings.user, dialogue.dialogue_id, rng)
+        self.settings = context.settings.rollout
         self.agent = Agent(
             context.models.agent,
             dialogue.tools,
             dialogue.dialogue_id,
-            settings.agent_attempts,
-            lawful=settings.invalid_calls == "retry",
+            self.settings.agent_attempts,
+            require_valid_calls=self.settings.invalid_calls == "retry",
         )
 
-    async def play(self) -> Dialogue:
-        """The whole dialogue; never raises for what a model answered. Raises LLMError where a model cannot be reached."""
+    async def run(self) -> Dialogue:
+        """The finished dialogue. Never raises for a model's answers; raises LLMError if a model cannot be reached."""
         try:
-            stop = await self._play()
-            return self._made(stop, self._proof() if self.context.executable else None)
-        except Exception:
-            self.context.keep(self._made("open"))
-            raise
+            stop = await self._run()
+            return self.so_far(stop, self._proof() if self.context.executable else None)
         finally:
             self.environment.close()
 
-    def _made(self, stop: str, state: StateProof | None = None) -> Dialogue:
-        """The dialogue as it stands."""
-        started = len(self.starts)
-        refused = Counter(self.draft.provenance.get("refused_drafts", {})) + self.writer.refusals
-        notes = {
-            "tasks_requested": self.requested,
-            "persona": self.user.persona,
-            "asked": self.draft.provenance.get("asked", {}) | self.writer.asked,
-            "refused_drafts": dict(sorted(refused.items())),
-        }
+    def so_far(self, stop: str = "open", state: StateProof | None = None) -> Dialogue:
+        """The dialogue with the messages and tasks so far."""
+        started = len(self.task_starts)
+        refused = Counter(self.draft.provenance.refused_drafts) + self.writer.refusals
+        provenance = self.draft.provenance | Provenance(
+            tasks_requested=self.requested,
+            persona=self.user.persona,
+            writer_requests=self.draft.provenance.writer_requests | self.writer.requests,
+            refused_drafts=dict(sorted(refused.items())),
+        )
         return self.draft.model_copy(
             update={
                 "messages": tuple(self.messages),
                 "tasks": tuple(self.tasks[:started]),
-                "task_starts": tuple(self.starts),
+                "task_starts": tuple(self.task_starts),
                 "stop": stop,
                 "state": state,
-                "provenance": self.draft.provenance | notes,
+                "provenance": provenance,
             }
         )
 
-    async def _play(self) -> str:
-        """Play to the end; the stop reason."""
+    async def _run(self) -> str:
+        """Roll out to the end; return the stop reason."""
         self._initial_hash = self.environment.state_hash()
         try:
-            # What was given from elsewhere never happened in a real world; a simulated one must not contradict it.
-            happened = self.messages[self.draft.given if self.context.executable else 0 :]
-            if not await self.environment.retrace(calls(happened)):
+            # Imported messages never touched a real environment, but a simulated one must not contradict them.
+            replayed = self.messages[self.draft.given if self.context.executable else 0 :]
+            if not await self.environment.retrace(calls(replayed)):
                 raise StoppedError("replay: the given calls do not return here what they returned there")
             if self.draft.messages:
                 self.user.recall(self.draft)
-            closing = await self._act(self.tasks[len(self.starts) - 1]) if self.draft.stop == "open" else ""
-            while len(self.starts) < self.requested:
+            closing = await self._take_turns(self.tasks[len(self.task_starts) - 1]) if self.draft.stop == "open" else ""
+            while len(self.task_starts) < self.requested:
                 task = await self._next_task()
                 if task is None:
                     break
-                closing = await self._begin(task)
+                closing = await self._start_task(task)
         except (StoppedError, UnusableAnswerError) as stopped:
             return str(stopped)
         if closing:
@@ -107,62 +114,67 @@ class Rollout:
         )
 
     async def _next_task(self) -> Task | None:
-        """A given task, proved in the present state, or a new one. A further task that cannot be had ends the dialogue early
-        (None): what was done here before it stands."""
-        number = len(self.starts)
-        nothing_played = number == len(self.draft.task_starts) and self.draft.stop != "open"
+        """A given task, proved in the present state, or a new one. None if a further task fails: the dialogue then ends early and
+        keeps the tasks before it."""
+        number = len(self.task_starts)
+        is_first_here = number == len(self.draft.task_starts) and self.draft.stop != "open"
         try:
             if number < len(self.tasks):
-                self.tasks[number] = await prove_given(self.tasks[number], self.environment)
+                if not self._is_proved(self.tasks[number]):
+                    self.tasks[number] = await prove_imported(self.tasks[number], self.environment)
             else:
-                facts = learnt(self.tasks[-1], self.messages[self.starts[-1] :]) if self.starts else None
+                facts = learnt_values(self.tasks[-1], self.messages[self.task_starts[-1] :]) if number else None
                 self.tasks.append(await self.writer.write(self.environment, self.tasks, facts))
         except ProofError as error:
-            if nothing_played:
+            if is_first_here:
                 raise StoppedError(f"task_writer: the given task does not hold: {error}") from None
             self.writer.refusals["given task not proved"] += 1
             return None
         except UnusableAnswerError as error:
-            if error.role != "task_writer" or nothing_played:
+            if error.role != "task_writer" or is_first_here:
                 raise
             return None
         return self.tasks[number]
 
-    async def _begin(self, task: Task) -> str:
-        """Play a task from its start; returns the user's closing words."""
+    def _is_proved(self, task: Task) -> bool:
+        """Whether an earlier stage of this run proved this very task in the present state, which is still the initial one."""
+        return self.context.proved.get(task.task_id) == task and self.environment.state_hash() == self._initial_hash
+
+    async def _start_task(self, task: Task) -> str:
+        """Play a task from its start; return the user's closing message."""
         if isinstance(self.messages[-1], UserMessage):
-            self.messages.pop()  # the closing words of a dialogue that is extended: the user goes on instead
-        self.starts.append(len(self.messages))
-        if self.context.rollout.user_simulator:
-            self.user.begin(task, self.starts[-1])
+            self.messages.pop()  # the closing message of the dialogue so far: the user continues instead
+        self.task_starts.append(len(self.messages))
+        if self.settings.user_simulator:
+            self.user.start_task(task, self.task_starts[-1])
         else:
             self.messages.append(UserMessage(content=task.goal))
-        return await self._act(task)
+        return await self._take_turns(task)
 
-    async def _act(self, task: Task) -> str:
-        """Play a begun task to its end: whoever's turn it is acts."""
-        start, limit = self.starts[-1], self.context.rollout.max_user_turns
+    async def _take_turns(self, task: Task) -> str:
+        """Let user and agent take turns until the task is complete; return the user's closing message."""
+        start, limit = self.task_starts[-1], self.settings.max_user_turns
         while True:
             if len(self.messages) > start and not _is_answer(self.messages[-1]):
-                answer = await self._assist(task, start)
-                if self.context.rollout.user_simulator:
+                answer = await self._let_agent_answer(task, start)
+                if self.settings.user_simulator:
                     self.user.hear(answer)
-            elif not self.context.rollout.user_simulator:
+            elif not self.settings.user_simulator:
                 return ""
             else:
-                asked = sum(isinstance(message, UserMessage) for message in self.messages[start:])
+                user_turns = sum(isinstance(message, UserMessage) for message in self.messages[start:])
                 turn = await self.user.speak(tuple(self.messages))
-                if turn.is_task_complete and asked:
+                if turn.is_task_complete and user_turns:
                     return turn.user_message
                 if turn.is_task_complete:
                     raise StoppedError("user: declared the task complete before asking for anything")
-                if asked >= limit:  # a dialogue that goes on may have been played with a higher one
+                if user_turns >= limit:  # more than `limit` in a start state that was rolled out with a higher one
                     raise StoppedError(f"user: not done after {limit} messages")
                 self.messages.append(UserMessage(content=turn.user_message))
 
-    async def _assist(self, task: Task, start: int) -> AssistantMessage:
-        """Let the agent use tools until it answers in words."""
-        limit = self.context.rollout.max_steps
+    async def _let_agent_answer(self, task: Task, start: int) -> AssistantMessage:
+        """Let the agent use tools until it answers with text."""
+        limit = self.settings.max_steps
         for _ in range(limit + 1 - self._rounds()):
             message = await self.agent.respond(tuple(self.messages), task, start)
             if message.tool_calls and self._rounds() == limit:
@@ -171,11 +183,11 @@ class Rollout:
             if not message.tool_calls:
                 return message
             for call in message.tool_calls:
-                self.messages.append(ToolMessage(tool_call_id=call.id, content=await self._run(call)))
+                self.messages.append(ToolMessage(tool_call_id=call.id, content=await self._execute(call)))
         raise StoppedError(f"agent: no answer after {limit} rounds of tool use")
 
-    async def _run(self, call: ToolCall) -> str:
-        """What a call gives, as the tool message carries it."""
+    async def _execute(self, call: ToolCall) -> str:
+        """The result of a call, as the tool message carries it."""
         try:
             arguments = call.parsed()
         except ContractError as error:
@@ -183,7 +195,7 @@ class Rollout:
         return (await self.environment.call(call.name, arguments, tuple(self.messages))).content
 
     def _rounds(self) -> int:
-        """Rounds of tool use since the user last spoke."""
+        """Rounds of tool use since the last user message."""
         rounds = 0
         for message in reversed(self.messages):
             if isinstance(message, UserMessage):

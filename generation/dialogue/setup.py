@@ -1,14 +1,13 @@
-"""What one rollout is set up with: its settings, the model in each role, and the context handed to every dialogue stage."""
+"""Setup of one rollout: its settings, the model in each role, and the context that every dialogue stage gets."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from pydantic import Field
 
-from core.dialogue import Dialogue
+from core.dialogue import Task
 from core.settings import Settings
 from generation.dialogue.user import UserSettings
 from generation.environments.base import DomainEnvironment
@@ -17,22 +16,32 @@ from generation.tasks.writer import Domain, TaskSettings, TaskWriter
 
 
 class RolloutSettings(Settings):
-    """How a dialogue is played; `user_simulator` False hands each task to the agent whole (the task-oriented baseline).
+    """Limits of a rollout, and whether a simulated user takes part."""
 
-    `invalid_calls` of the agent (an undeclared tool, arguments that do not fit) are asked for again, since no dialogue to learn
-    from may hold them, or are answered with an error, as where the agent is what is measured.
-    """
-
-    user_simulator: bool
-    invalid_calls: Literal["retry", "error"]
+    user_simulator: bool = Field(
+        description="simulate a user; false: hand each task's goal to the agent as one message (the task-oriented baseline)"
+    )
+    invalid_calls: Literal["retry", "error"] = Field(
+        description="for the agent's calls of undeclared tools or with arguments that do not fit: retry requests the answer "
+        "again, so that the transcript stays valid training data; error returns an error to the agent, as in an evaluation"
+    )
     max_user_turns: int = Field(ge=1, description="user messages per task")
     max_steps: int = Field(ge=1, description="rounds of tool use per user message")
-    agent_attempts: int = Field(ge=1, description="how often an unusable answer of the agent is asked for again")
+    agent_attempts: int = Field(ge=1, description="requests per agent message until an answer is usable")
+
+
+@dataclass(frozen=True)
+class DialogueSettings:
+    """The settings of one pipeline's dialogues."""
+
+    tasks: TaskSettings
+    rollout: RolloutSettings
+    user: UserSettings
 
 
 @dataclass(frozen=True)
 class RoleModels:
-    """Which model plays which role."""
+    """The model in each role."""
 
     task_writer: Meter
     user: Meter
@@ -47,18 +56,19 @@ class RoleModels:
 
 @dataclass(frozen=True)
 class RolloutContext:
-    """What one dialogue is made with. `executable` says that the world really runs its tools; everything random derives from
-    `seed`, which belongs to this dialogue alone; `keep` is given what there is of a dialogue that cannot be finished."""
+    """What the dialogue stages need to generate one dialogue.
+
+    `executable` means that the environment really executes its tools. Everything random derives from `seed`, which is this
+    dialogue's only. `proved` holds the tasks, by id, that a stage has proved in the environment's initial state.
+    """
 
     domain: Domain
     domain_environment: DomainEnvironment
     executable: bool
     models: RoleModels
-    tasks: TaskSettings
-    rollout: RolloutSettings
-    user: UserSettings
+    settings: DialogueSettings
     seed: str
-    keep: Callable[[Dialogue], None] = lambda dialogue: None
+    proved: dict[str, Task] = field(default_factory=dict)
 
     def writer(self, dialogue_id: str) -> TaskWriter:
-        return TaskWriter(self.models.task_writer, self.domain, self.tasks, dialogue_id, self.seed)
+        return TaskWriter(self.models.task_writer, self.domain, self.settings.tasks, dialogue_id, self.seed)

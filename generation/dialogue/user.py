@@ -1,7 +1,7 @@
-"""The user simulator: a person with a latent goal who follows rules of behaviour (Stage 3, user-oriented).
+"""The user simulator: a persona with a latent goal and rules of behaviour (Stage 3, user-oriented).
 
-It hears what the assistant says to it and nothing else: no tool names, calls, results or reasoning. Where the paper has the user
-review tool results, it reviews them as a person does, in the assistant's words.
+It sees the assistant's answers and nothing else: no tool names, calls, results or reasoning. Where the paper's user reviews tool
+results, this one reviews them as a person would, in the assistant's words.
 """
 
 from __future__ import annotations
@@ -24,23 +24,22 @@ Expertise = Literal["novice", "intermediate", "expert"]
 
 
 class UserSettings(Settings):
-    """Who the users are and how they behave. Each dialogue draws one of `personas`, whose first word names the voice, and an
-    expertise by its weight. `attempts` is how often an unreadable answer is asked for again."""
+    """The users of a run. Each dialogue draws one persona and one level of expertise."""
 
-    personas: tuple[str, ...] = Field(min_length=1)
-    expertise: dict[Expertise, Annotated[float, Field(ge=0)]]
-    rules: UserRules
-    attempts: int = Field(ge=1)
+    personas: tuple[str, ...] = Field(min_length=1, description="drawn uniformly; the first word names the voice")
+    expertise: dict[Expertise, Annotated[float, Field(ge=0)]] = Field(description="level of expertise -> weight")
+    rules: UserRules = Field(description="rules of behaviour")
+    attempts: int = Field(ge=1, description="requests per user message until an answer is readable")
 
     @model_validator(mode="after")
-    def _somebody_can_be_drawn(self) -> UserSettings:
+    def _has_a_positive_weight(self) -> UserSettings:
         if not sum(self.expertise.values()) > 0:
             raise ValueError(f"expertise needs a weight above 0 for one of {', '.join(get_args(Expertise))}")
         return self
 
 
 class UserTurn(Frozen):
-    """One answer of the simulator. Whatever else stands in it (reasoning, a mood) is left out."""
+    """One answer of the simulator. Further fields of the answer (reasoning, a mood) are ignored."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
@@ -53,10 +52,11 @@ _EXPERTISE = "; expertise: "
 
 
 class SimulatedUser:
-    """One dialogue's user. Its own conversation is append-only: rules first, each goal where it begins, then the exchange.
+    """The user of one dialogue. Its conversation with its model is append-only: first the rules, then each goal at its start and
+    the messages about it.
 
-    It remembers what was said aloud. Closing words are not part of that as long as a further task may follow: the dialogue
-    holds at most the last ones, so that `recall` can rebuild from it all that the user knows.
+    It remembers what was said aloud. A closing message is not part of that as long as a further task may follow: the dialogue
+    contains at most the last one, so that `recall` can rebuild from the dialogue everything that the user knows.
     """
 
     def __init__(self, meter: Meter, settings: UserSettings, dialogue_id: str, rng: Random) -> None:
@@ -70,41 +70,41 @@ class SimulatedUser:
         self._heard = self._goal = ""
         self._tasks = 0
 
-    def begin(self, task: Task, task_start: int) -> None:
-        """Give the user its next goal; `task_start` is the index of the message with which it will ask for it."""
+    def start_task(self, task: Task, task_start: int) -> None:
+        """Give the user its next goal; `task_start` is the index of the message in which it will request it."""
         self._task, self._task_start, self._goal = task, task_start, task.goal
         self._first_task = not self._tasks and not self._earlier
         self._tasks += 1
 
     def hear(self, message: AssistantMessage) -> None:
-        """Take in the assistant's answer."""
+        """Remember the assistant's answer as the latest news."""
         self._heard = message.content
 
     def recall(self, dialogue: Dialogue) -> None:
-        """Know what a dialogue's user knows after its messages, ready to speak or to hear, as if it had played them: goals where
-        they began, what it heard and said. A conversation before the first task is one that it has had."""
-        persona = dialogue.provenance.get("persona")
-        if isinstance(persona, str) and persona.rpartition(_EXPERTISE)[2] in get_args(Expertise):
+        """Rebuild the user's knowledge from a dialogue, as if this user had taken part in it: each goal at its start, and what it
+        heard and said. Messages before the first task count as an earlier conversation of the user."""
+        persona = dialogue.provenance.persona
+        if persona and persona.rpartition(_EXPERTISE)[2] in get_args(Expertise):
             self.persona = persona
         messages = list(dialogue.messages)
         if dialogue.task_starts and dialogue.stop == "complete" and isinstance(messages[-1], UserMessage):
-            messages.pop()  # closing words: it goes on instead of leaving
+            messages.pop()  # the closing message: the user continues instead of leaving
         tasks = dict(zip(dialogue.task_starts, dialogue.tasks, strict=False))
         first = min(tasks, default=len(messages))
         self._history, self._heard, self._goal, self._tasks = [], "", "", 0
         self._earlier = tuple(message for message in messages[:first] if _is_spoken(message))
         for position, message in enumerate(messages[first:], first):
             if position in tasks:
-                self.begin(tasks[position], position)
+                self.start_task(tasks[position], position)
             if isinstance(message, UserMessage):
                 self._remember(UserTurn(user_message=message.content, is_task_complete=False))
             elif isinstance(message, AssistantMessage) and _is_spoken(message):
                 self.hear(message)
         if len(messages) in tasks:
-            self.begin(tasks[len(messages)], len(messages))
+            self.start_task(tasks[len(messages)], len(messages))
 
     async def speak(self, transcript: tuple[Message, ...]) -> UserTurn:
-        """The next message. Raises UnusableAnswerError when no attempt is readable, LLMError when no one answers."""
+        """The next message. Raises UnusableAnswerError if no attempt is readable, LLMError if the model cannot be reached."""
         rules = self._rules()
         name = f"{self.dialogue_id}/user/{self._tasks}/{len(self._history) // 2}"
         context = UserContext(
@@ -137,7 +137,7 @@ class SimulatedUser:
         return SystemMessage(content=render("user", persona=persona, expertise=expertise, rules=self.settings.rules))
 
     def _news(self, complaint: str = "") -> UserMessage:
-        """What has happened since it last spoke."""
+        """The prompt with everything that has happened since its last message."""
         return UserMessage(
             content=render(
                 "user_turn",
@@ -159,5 +159,5 @@ async def _read(completion: Completion) -> UserTurn:
 
 
 def _is_spoken(message: Message) -> bool:
-    """Whether it is one that user and assistant say to each other."""
+    """Whether user and assistant exchange this message, rather than the agent and its tools."""
     return isinstance(message, UserMessage) or (isinstance(message, AssistantMessage) and not message.tool_calls)

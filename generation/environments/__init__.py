@@ -1,0 +1,1 @@
+"""What tool calls act on: executed, simulated or faulty environments."""

@@ -48,9 +48,10 @@ class ToolFaults(Settings):
 class FaultyEnvironmentFactory:
     """Wraps another EnvironmentFactory.
 
-    Each fault that a dialogue meets is counted once, however often it is replayed, as "environment/injected_<kind>" among
-    the flaws of the dialogue's meter. Proofs run without faults (see `FaultyEnvironment.fork`). With `fixed`, all dialogues
-    of a domain have the same faulty tools, whatever they call first, so that all models measured meet the same ones.
+    Each fault that a dialogue meets is counted once, however often it is replayed, as "environment/injected_<kind>"
+    among the flaws of the dialogue's meter. Proofs run without faults (see `FaultyEnvironment.fork`). With `fixed`, all
+    dialogues of a domain have the same faulty tools, whatever they call first, so that all models measured meet the
+    same ones.
     """
 
     def __init__(
@@ -173,8 +174,8 @@ class FaultyEnvironment:
         return json.dumps({"made": self._call_counts, "state": state}).encode()
 
     def fork(self) -> Environment:
-        """The inner environment in the same state, without faults: a task's gold calls prove what the environment does, not
-        what happens to fail at the time."""
+        """The inner environment in the same state, without faults: a task's gold calls prove what the environment does,
+        not what happens to fail at the time."""
         return self._inner.fork()
 
     def state_hash(self) -> str:
@@ -247,7 +248,8 @@ class _CallFaults:
         return partial_view(value, self.spec.returns, self._chance_for("view"))
 
     def _mismatch_kind(self) -> str | None:
-        """How this tool deviates from its spec: "renamed", "gone" (a result column) or "parameter"; None: not at all."""
+        """How this tool deviates from its spec: "renamed", "gone" (a result column) or "parameter"; None: not at
+        all."""
         if self.spec is None or self.chance("schema_mismatch", self.spec.name) >= self.shares.schema_mismatch:
             return None
         kinds = ("renamed", "gone", "parameter") if self._parameters() else ("renamed", "gone")

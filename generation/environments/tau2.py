@@ -228,7 +228,8 @@ class Tau2EnvironmentFactory:
     engine: str | None = ENGINE
 
     def for_domain(self, toolset: Toolset, meter: Meter, dialogue_id: str) -> Tau2DomainEnvironment:
-        """Raises UserError for a toolset of another engine or domain or with unknown tools, and without inspect-evals."""
+        """Raises UserError for a toolset of another engine or domain or with unknown tools, and without
+        inspect-evals."""
         domains = {domain.seed: domain for domain in DOMAINS.values()}
         if toolset.engine != ENGINE:
             raise UserError(

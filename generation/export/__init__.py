@@ -1,0 +1,1 @@
+"""Clean datasets from generation runs (make export): deduplicated, decontaminated, with a card."""

@@ -26,14 +26,14 @@ TAU2_DOMAINS = ("airline", "retail", "telecom")
 """Those that evaluation scores."""
 
 
-class Named(Frozen):
+class BenchmarkText(Frozen):
     """A text or an entity of a benchmark and the task or file it stands in."""
 
     text: str
     of: str
 
 
-class Tool(Frozen):
+class BenchmarkTool(Frozen):
     """A benchmark's tool: its name, the names of its parameters, and where it stands."""
 
     name: str
@@ -47,9 +47,9 @@ class Benchmark(Frozen):
 
     name: str
     version: str
-    tools: tuple[Tool, ...]
-    entities: tuple[Named, ...]
-    texts: tuple[Named, ...]
+    tools: tuple[BenchmarkTool, ...]
+    entities: tuple[BenchmarkText, ...]
+    texts: tuple[BenchmarkText, ...]
 
 
 def read_benchmarks(names: tuple[BenchmarkName, ...], bfcl_environment: Path) -> tuple[Benchmark, ...]:
@@ -87,7 +87,7 @@ def read_bfcl(environment: Path) -> Benchmark:
         tools=tuple(_tool(tool, of) for of, tool in [*documents, *functions]),
         entities=(),
         texts=tuple(
-            Named(text=message["content"], of=entry["id"])
+            BenchmarkText(text=message["content"], of=entry["id"])
             for _, entry in entries
             for turn in entry["question"]
             for message in turn
@@ -101,8 +101,10 @@ def _lines(path: Path) -> list[dict[str, Any]]:
         return [json.loads(line) for line in file if line.strip()]
 
 
-def _tool(function: dict[str, Any], of: str) -> Tool:
-    return Tool(name=function["name"], parameters=frozenset(function["parameters"].get("properties", {})), of=of)
+def _tool(function: dict[str, Any], of: str) -> BenchmarkTool:
+    return BenchmarkTool(
+        name=function["name"], parameters=frozenset(function["parameters"].get("properties", {})), of=of
+    )
 
 
 def read_tau2() -> Benchmark:
@@ -121,12 +123,12 @@ def read_tau2() -> Benchmark:
         version=f"inspect-evals-{version('inspect-evals')}",
         tools=tuple(tool for domain in TAU2_DOMAINS for tool in _tau2_tools(domain)),
         entities=tuple(
-            Named(text=text, of=f"{domain} {kind}")
+            BenchmarkText(text=text, of=f"{domain} {kind}")
             for domain in TAU2_DOMAINS
             for kind, text in _entities(folder / domain, domain, tasks[domain])
         ),
         texts=tuple(
-            Named(text=text, of=f"{domain} {task['id']}")
+            BenchmarkText(text=text, of=f"{domain} {task['id']}")
             for domain in TAU2_DOMAINS
             for task in tasks[domain]
             for text in dict.fromkeys(_strings([task["user_scenario"], task["description"]]))
@@ -134,7 +136,7 @@ def read_tau2() -> Benchmark:
     )
 
 
-def _tau2_tools(domain: str) -> Iterator[Tool]:
+def _tau2_tools(domain: str) -> Iterator[BenchmarkTool]:
     """Of the agent and, in telecom, of the user."""
     define = import_module("inspect_ai.tool").ToolDef
     modules = ["tools", "user_tools"] if domain == "telecom" else ["tools"]
@@ -142,7 +144,9 @@ def _tau2_tools(domain: str) -> Iterator[Tool]:
         for name, made in sorted(vars(import_module(f"inspect_evals.tau2.{domain}.{module}")).items()):
             if re.fullmatch(r"all_\w*tools", name) and isinstance(made, list):
                 tools = [define(make()) for make in made]
-                yield from (Tool(name=t.name, parameters=frozenset(t.parameters.properties), of=domain) for t in tools)
+                yield from (
+                    BenchmarkTool(name=t.name, parameters=frozenset(t.parameters.properties), of=domain) for t in tools
+                )
 
 
 def _entities(folder: Path, domain: str, tasks: Any) -> Iterator[tuple[str, str]]:

@@ -15,6 +15,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from datasets import Features, List, Value
 
+from core.provenance import Provenance
+
 _TEXT = Value("string")
 FEATURES = Features(
     {
@@ -39,10 +41,10 @@ FEATURES = Features(
 _BATCH = 256
 
 
-def chat(line: bytes) -> dict[str, Any]:
+def chat_row(line: bytes) -> dict[str, Any]:
     """One line of dialogues.jsonl as a row of the chat format; what a message does not have is left out."""
     dialogue = json.loads(line)
-    origin = json.loads(dialogue.get("provenance", "{}"))
+    provenance = Provenance.model_validate(dialogue.get("provenance", "{}"))
     tools = [
         {"type": "function", "function": {key: tool[key] for key in ("name", "description", "parameters")}}
         for tool in json.loads(dialogue["tools"])
@@ -51,8 +53,8 @@ def chat(line: bytes) -> dict[str, Any]:
         "id": dialogue["dialogue_id"],
         "pipeline": dialogue["pipeline"],
         "domain": dialogue["domain"],
-        "source": str(origin.get("source")),
-        "licence": str(origin.get("licence")),
+        "source": str(provenance.source),
+        "licence": str(provenance.licence),
         "messages": [
             {key: value for key, value in message.items() if value is not None} for message in dialogue["messages"]
         ],

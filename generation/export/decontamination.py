@@ -15,7 +15,7 @@ from core.messages import AssistantMessage, Frozen, UserMessage
 from core.settings import Settings
 from generation.export.benchmark_texts import Benchmark
 from generation.export.dedup import Removal
-from generation.export.text import grams, words
+from generation.export.text import ngrams, words
 
 Kind = Literal["tools", "entities", "texts"]
 Policy = Literal["drop", "report"]
@@ -52,7 +52,7 @@ class Hit(Frozen):
     of: str
 
 
-class Example(Frozen):
+class SharedExample(Frozen):
     dialogue_id: str
     what: str
     of: str
@@ -63,7 +63,7 @@ class KindReport(Frozen):
 
     policy: Policy
     dialogues: int
-    examples: tuple[Example, ...]
+    examples: tuple[SharedExample, ...]
 
 
 class BenchmarkReport(Frozen):
@@ -79,26 +79,26 @@ class BenchmarkReport(Frozen):
     kinds: dict[Kind, KindReport]
 
 
-class _Index:
+class _BenchmarkIndex:
     """One benchmark, arranged for looking up."""
 
     def __init__(self, benchmark: Benchmark, ngram: int) -> None:
         self.name, self.version, self.ngram = benchmark.name, benchmark.version, ngram
         self.tools = {(_tool_name(tool.name), tool.parameters): tool.of for tool in reversed(benchmark.tools)}
         self.entities = {entity.text.removeprefix("#").casefold(): entity.of for entity in reversed(benchmark.entities)}
-        self.grams: dict[bytes, str] = {}
+        self.ngrams: dict[bytes, str] = {}
         self.wholes: dict[bytes, str] = {}
         # Benchmarks repeat themselves: τ²'s telecom tells thousands of tasks the same.
         for text, of in {text.text: text.of for text in reversed(benchmark.texts)}.items():
             said = words(text)
-            self.grams |= {_key(gram): of for gram in grams(said, ngram)}
+            self.ngrams |= {_key(gram): of for gram in ngrams(said, ngram)}
             if SHORTEST <= len(said) < ngram:
                 self.wholes[_key(" ".join(said))] = of
 
         sizes: dict[Kind, int] = {
             "tools": len(self.tools),
             "entities": len(self.entities),
-            "texts": len(self.grams) + len(self.wholes),
+            "texts": len(self.ngrams) + len(self.wholes),
         }
         self.sizes: dict[Kind, int] = {kind: size for kind, size in sizes.items() if size}
 
@@ -117,7 +117,7 @@ class _Index:
         """The first shared run of words of each of the dialogue's texts."""
         for text in _texts(dialogue):
             said = words(text)
-            found = ((gram, of) for gram in grams(said, self.ngram) if (of := self.grams.get(_key(gram))))
+            found = ((gram, of) for gram in ngrams(said, self.ngram) if (of := self.ngrams.get(_key(gram))))
             whole = " ".join(said)
             if first := next(found, None):
                 yield Hit(benchmark=self.name, kind="texts", what=first[0], of=first[1])
@@ -130,16 +130,16 @@ class Detector:
 
     def __init__(self, benchmarks: Sequence[Benchmark], settings: ContaminationSettings) -> None:
         self.settings = settings
-        self._indexes = [_Index(benchmark, settings.ngram) for benchmark in benchmarks]
+        self._indexes = [_BenchmarkIndex(benchmark, settings.ngram) for benchmark in benchmarks]
         self._in_domain: Counter[str] = Counter()
         self._dialogues: Counter[tuple[str, Kind]] = Counter()
-        self._examples: defaultdict[tuple[str, Kind], list[Example]] = defaultdict(list)
+        self._examples: defaultdict[tuple[str, Kind], list[SharedExample]] = defaultdict(list)
 
     def removal(self, dialogue: Dialogue) -> Removal | None:
         """Look at one dialogue; why it goes, None if it stays."""
         removal = None
         for index in self._indexes:
-            in_domain = dialogue.provenance.get("source") == index.name
+            in_domain = dialogue.provenance.source == index.name
             self._in_domain[index.name] += in_domain
             # What was made from a benchmark's own tools has them by intent.
             shared = () if in_domain else index.shared_tools(dialogue)
@@ -171,7 +171,7 @@ class Detector:
     def _count(self, dialogue_id: str, hit: Hit) -> None:
         at = hit.benchmark, hit.kind
         self._dialogues[at] += 1
-        examples = [*self._examples[at], Example(dialogue_id=dialogue_id, what=hit.what, of=hit.of)]
+        examples = [*self._examples[at], SharedExample(dialogue_id=dialogue_id, what=hit.what, of=hit.of)]
         self._examples[at] = sorted(examples, key=lambda example: example.dialogue_id)[: self.settings.examples]
 
 

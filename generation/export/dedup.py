@@ -21,7 +21,7 @@ from core.dialogue import Dialogue
 from core.messages import AssistantMessage, ContractError, Frozen, Message
 from core.settings import Settings
 from generation.export.index import Entry
-from generation.export.text import canonical, digest, grams, plain, words
+from generation.export.text import canonical, digest, ngrams, plain, words
 
 _SCHEME: Literal["affine32"] = "affine32"
 # Of pairs at the very threshold, the share that the index finds at least; of more similar ones it finds more. What it finds too
@@ -83,7 +83,7 @@ def shingles(dialogue: Dialogue, size: int) -> frozenset[str]:
             said += words(message.content)
             for name, arguments in _calls(message):
                 said += words(f"{name} {arguments}")
-    return frozenset(grams(said, min(size, len(said)))) if said else frozenset()
+    return frozenset(ngrams(said, min(size, len(said)))) if said else frozenset()
 
 
 def signature(shingled: Iterable[str], permutations: int) -> bytes | None:

@@ -10,15 +10,16 @@ import json
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from core.dialogue import Dialogue
 from core.files import write_atomically, write_json
 from core.journal import dump_line
+from core.provenance import Provenance
 from core.settings import Settings, UserError
 from generation.export.benchmark_texts import Benchmark, BenchmarkName
 from generation.export.card import card
-from generation.export.chat import chat, write_parquet
+from generation.export.chat import chat_row, write_parquet
 from generation.export.decontamination import ContaminationSettings, Detector
 from generation.export.dedup import (
     DedupSettings,
@@ -30,7 +31,7 @@ from generation.export.dedup import (
     transcript_key,
 )
 from generation.export.index import DialogueIndex, Entry
-from generation.export.provenance import RunProvenance, run_provenance
+from generation.export.provenance import DialogueOrigin, dialogue_origin
 from generation.export.report import Report, report
 from generation.export.text import canonical
 
@@ -50,7 +51,7 @@ class ExportSettings(Settings):
     private: bool
 
 
-class Watcher(Protocol):
+class ExportWatcher(Protocol):
     """Who is told how it goes."""
 
     def step(self, name: str, total: int) -> Callable[[int], None]:
@@ -65,7 +66,7 @@ def export(
     benchmarks: Sequence[Benchmark],
     run: str,
     packages: Mapping[str, str],
-    watcher: Watcher,
+    watcher: ExportWatcher,
 ) -> Report:
     """Fill `directory`. `run` and `packages` are of the generation, for the card. Every file appears whole or not at all, so an
     interrupted export is simply done again; the same dialogues, in any order and any files, give the same bytes.
@@ -103,7 +104,7 @@ class Scan:
         self.detector = detector
         self.entries: list[Entry] = []
         self.removals: list[Removal] = []
-        self.origins: list[RunProvenance] = []
+        self.origins: list[DialogueOrigin] = []
         self._numbers: dict[str, int] = {}
 
     def read(self, corpus: DialogueIndex, on_bytes: Callable[[int], None]) -> None:
@@ -130,11 +131,11 @@ class Scan:
             steps=(sum(steps), len(steps), max(steps, default=0)),
         )
 
-    def _origin(self, provenance: Mapping[str, Any]) -> int:
-        made = run_provenance(provenance)
-        number = self._numbers.setdefault(canonical(made.model_dump()), len(self.origins))
+    def _origin(self, provenance: Provenance) -> int:
+        origin = dialogue_origin(provenance)
+        number = self._numbers.setdefault(canonical(origin.model_dump()), len(self.origins))
         if number == len(self.origins):
-            self.origins.append(made)
+            self.origins.append(origin)
         return number
 
 
@@ -153,9 +154,9 @@ def _write(corpus: DialogueIndex, kept: Sequence[Entry], directory: Path, on_lin
                 on_line(1)
 
         write_atomically(directory / "data" / f"{name}.jsonl", (line.decode() for line in lines()))
-        rows = (json.dumps(chat(line), ensure_ascii=False) + "\n" for line in lines())
+        rows = (json.dumps(chat_row(line), ensure_ascii=False) + "\n" for line in lines())
         write_atomically(directory / "messages" / f"{name}.jsonl", rows)
-        write_parquet(directory / "messages" / f"{name}.parquet", (chat(line) for line in lines()))
+        write_parquet(directory / "messages" / f"{name}.parquet", (chat_row(line) for line in lines()))
 
 
 def _reasons(made: Report) -> str:

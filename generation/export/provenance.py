@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
 
 from core.messages import Frozen
+from core.provenance import Provenance
 from generation.export.index import Entry
 from generation.export.text import canonical
 
@@ -16,8 +16,8 @@ REQUIRED = ("source", "licence", "llm", "sampling", "prompts", "seed", "commit",
 NOT_STATED = "not stated"
 
 
-class RunProvenance(Frozen):
-    """What many dialogues of a run have in common; `missing` names what their provenance does not say."""
+class DialogueOrigin(Frozen):
+    """The part of the provenance that many dialogues of a run share, as texts; `missing` names the keys that are not stated."""
 
     source: str
     licence: str
@@ -30,19 +30,22 @@ class RunProvenance(Frozen):
     missing: tuple[str, ...]
 
 
-def run_provenance(provenance: Mapping[str, Any]) -> RunProvenance:
-    said = {key: provenance.get(key) for key in REQUIRED}
-    prompts = said["prompts"] if isinstance(said["prompts"], dict) else {}
-    sampling = canonical(said["sampling"]) if said["sampling"] is not None else NOT_STATED
-    plain = {key: NOT_STATED if said[key] is None else str(said[key]) for key in REQUIRED}
-    return RunProvenance(
-        **plain
-        | {
-            "sampling": sampling,
-            "prompts": tuple(sorted((name, str(prompt)) for name, prompt in prompts.items())),
-            "missing": tuple(key for key in REQUIRED if said[key] in (None, {}, "")),
-        }
+def dialogue_origin(provenance: Provenance) -> DialogueOrigin:
+    return DialogueOrigin(
+        source=_stated(provenance.source),
+        licence=_stated(provenance.licence),
+        llm=_stated(provenance.llm),
+        sampling=NOT_STATED if provenance.sampling is None else canonical(provenance.sampling),
+        prompts=tuple(sorted(provenance.prompts.items())),
+        seed=_stated(provenance.seed),
+        commit=_stated(provenance.commit),
+        config=_stated(provenance.config),
+        missing=tuple(key for key in REQUIRED if getattr(provenance, key) in (None, {}, "")),
     )
+
+
+def _stated(value: str | int | None) -> str:
+    return NOT_STATED if value is None else str(value)
 
 
 class Source(Frozen):
@@ -54,9 +57,9 @@ class Source(Frozen):
     dialogues: int
 
 
-class Provenance(Frozen):
-    """Of the dialogues that stay. Counts are of dialogues; `prompts` maps each to the ids of its versions, `missing` what is not
-    said to the dialogues that do not say it."""
+class ProvenanceSummary(Frozen):
+    """Provenance of the exported dialogues. Counts are of dialogues; `prompts` maps each prompt to the ids of its versions, and
+    `missing` each key of REQUIRED to the number of dialogues that do not state it."""
 
     sources: tuple[Source, ...]
     models: dict[str, int]
@@ -68,8 +71,8 @@ class Provenance(Frozen):
     missing: dict[str, int]
 
 
-def provenance(entries: Iterable[Entry], origins: Sequence[RunProvenance]) -> Provenance:
-    """All that the dialogues' origins say; `origins` are those that the entries index."""
+def summarise_provenance(entries: Iterable[Entry], origins: Sequence[DialogueOrigin]) -> ProvenanceSummary:
+    """Count the origins of the dialogues; `Entry.origin` indexes `origins`."""
     counts: Counter[int] = Counter()
     domains: defaultdict[tuple[str, str], Counter[str]] = defaultdict(Counter)
     for entry in entries:
@@ -86,7 +89,7 @@ def provenance(entries: Iterable[Entry], origins: Sequence[RunProvenance]) -> Pr
             total[getattr(origins[number], key)] += count
         return dict(sorted(total.items()))
 
-    return Provenance(
+    return ProvenanceSummary(
         sources=tuple(
             Source(source=source, licence=licence, domains=len(counted), dialogues=counted.total())
             for (source, licence), counted in sorted(domains.items())

@@ -10,11 +10,11 @@ from core.messages import Frozen
 from generation.export.decontamination import BenchmarkReport
 from generation.export.dedup import Removal
 from generation.export.index import Entry
-from generation.export.provenance import Provenance, RunProvenance, provenance
+from generation.export.provenance import DialogueOrigin, ProvenanceSummary, summarise_provenance
 from generation.metrics.statistics import MeanMax
 
 
-class Row(Frozen):
+class Table1Row(Frozen):
     """One row of Table 1: mean (max) over the dialogues of a pipeline that were made from one source of seeds."""
 
     pipeline: str
@@ -40,9 +40,9 @@ class Report(Frozen):
     settings: dict[str, Any]
     pipelines: dict[str, PipelineReport]
     unvalidated: int
-    statistics: tuple[Row, ...]
+    statistics: tuple[Table1Row, ...]
     contamination: dict[str, BenchmarkReport]
-    provenance: Provenance
+    provenance: ProvenanceSummary
 
 
 def report(
@@ -50,7 +50,7 @@ def report(
     settings: dict[str, Any],
     entries: Sequence[Entry],
     removals: Sequence[Removal],
-    origins: Sequence[RunProvenance],
+    origins: Sequence[DialogueOrigin],
     contamination: dict[str, BenchmarkReport],
 ) -> Report:
     """`entries` are all that were read; `settings` is what decides about them."""
@@ -70,22 +70,22 @@ def report(
         unvalidated=sum(not entry.validated for entry in kept),
         statistics=table_1(kept, origins),
         contamination=contamination,
-        provenance=provenance(kept, origins),
+        provenance=summarise_provenance(kept, origins),
     )
 
 
-def table_1(entries: Iterable[Entry], origins: Sequence[RunProvenance]) -> tuple[Row, ...]:
+def table_1(entries: Iterable[Entry], origins: Sequence[DialogueOrigin]) -> tuple[Table1Row, ...]:
     groups: defaultdict[tuple[str, str], list[Entry]] = defaultdict(list)
     for entry in entries:
         groups[entry.pipeline, origins[entry.origin].source].append(entry)
     return tuple(_row(pipeline, source, group) for (pipeline, source), group in sorted(groups.items()))
 
 
-def _row(pipeline: str, source: str, group: Sequence[Entry]) -> Row:
+def _row(pipeline: str, source: str, group: Sequence[Entry]) -> Table1Row:
     """Turns and tasks are means over dialogues, steps over requests that used tools."""
     samples = len(group)
     steps, requests = sum(entry.steps[0] for entry in group), sum(entry.steps[1] for entry in group)
-    return Row(
+    return Table1Row(
         pipeline=pipeline,
         source=source,
         step=_mean_max(steps, requests, max(entry.steps[2] for entry in group)),

@@ -24,7 +24,7 @@ def plain(text: str) -> str:
     return " ".join(words(text))
 
 
-def grams(sequence: Sequence[str], size: int) -> Iterator[str]:
+def ngrams(sequence: Sequence[str], size: int) -> Iterator[str]:
     """Every run of `size` words as one string, in order; none where there are fewer words."""
     return (" ".join(sequence[start : start + size]) for start in range(len(sequence) - size + 1))
 

@@ -1,0 +1,1 @@
+"""Language models: the protocol, the client for OpenAI-compatible servers, metering."""

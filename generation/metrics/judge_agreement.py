@@ -1,4 +1,4 @@
-"""How far the LRM judge agrees with execution: its precision, recall and kappa on the dialogues that execution has decided."""
+"""Agreement of the LRM judge with execution: precision, recall and kappa on the dialogues that execution decided."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from core.messages import Frozen
 
 
 class Agreement(Frozen):
-    """Dialogues by what the judge and the execution say of them.
+    """The confusion matrix of judge and execution, in dialogues, and what follows from it.
 
-    `precision` and `recall` are of "valid", against execution; `kappa` is Cohen's, of the four counts. Each is None where its
-    denominator is zero. `caught` and `missed` are the dialogues that execution rejects, by who is to blame, as the judge
-    rejected or passed them. Of the same judgments, `passed` and `failed` count rubric bullets by their class, `unreadable`
-    those that could not be read and `divided` those whose votes differ.
+    `precision` and `recall` are the judge's for "valid", with execution as ground truth; `kappa` is Cohen's kappa of the four
+    counts. Each is None if its denominator is zero. `caught` and `missed` count, by blame, the dialogues rejected by execution
+    that the judge rejected or accepted. Over the same judgments, `passed` and `failed` count rubric bullets by class,
+    `unreadable` the unparsable judgments and `divided` those with differing votes.
     """
 
     both_valid: int
@@ -35,7 +35,7 @@ class Agreement(Frozen):
 
 
 class AgreementTally:
-    """Adds up dialogue by dialogue; its memory does not grow with them."""
+    """Accumulates dialogues in any order; memory does not grow with their number."""
 
     def __init__(self) -> None:
         self._pairs: Counter[tuple[bool, bool]] = Counter()
@@ -45,12 +45,16 @@ class AgreementTally:
         self._divided = 0
 
     def add(self, dialogue: Dialogue) -> None:
-        """Count a dialogue by its tasks that were both executed and judged, if it has any. One whose calls gave something else
-        when made again says nothing: there execution has decided nothing."""
+        """Count a dialogue by its tasks that were both executed and judged, if it has any. A dialogue whose replayed calls
+        returned other results is skipped: execution did not decide it."""
         verdict = dialogue.verdict
-        if not (dialogue.state and verdict) or any(c.name == "replay" and not c.passed for c in verdict.checks):
+        if not (dialogue.state and verdict) or any(
+            check.name == "replay" and not check.passed for check in verdict.checks
+        ):
             return
-        judgments = [j for j, task in zip(verdict.judgments, dialogue.tasks, strict=False) if task.gold_calls]
+        judgments = [
+            judgment for judgment, task in zip(verdict.judgments, dialogue.tasks, strict=False) if task.gold_calls
+        ]
         if not judgments:
             return
         judged = all(judgment.judgment == "valid" for judgment in judgments)
@@ -65,7 +69,7 @@ class AgreementTally:
                 self._bullets[bullet.passed][bullet.rubric_class] += 1
 
     def result(self) -> Agreement | None:
-        """The figures so far; None where nothing was both executed and judged."""
+        """The metrics so far; None if no dialogue was both executed and judged."""
         if not self._pairs:
             return None
         both, judge_only = self._pairs[True, True], self._pairs[True, False]
@@ -92,7 +96,7 @@ def _share(part: int, whole: int) -> float | None:
 
 
 def _kappa(both: int, judge_only: int, execution_only: int, neither: int) -> float | None:
-    """(observed - expected) / (1 - expected) agreement, in whole numbers up to the last division."""
+    """(observed - expected) / (1 - expected) agreement, in integers up to the last division."""
     n = both + judge_only + execution_only + neither
     chance = (both + judge_only) * (both + execution_only) + (execution_only + neither) * (judge_only + neither)
     return round((n * (both + neither) - chance) / (n * n - chance), 4) if n * n != chance else None

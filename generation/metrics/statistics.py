@@ -1,4 +1,4 @@
-"""Figures of a set of dialogues: Table 1 (step, turn, task), Table 4 (latency, throughput), rejections and their blame, the
+"""Metrics of a set of dialogues: Table 1 (step, turn, task), Table 4 (latency, throughput), rejections and their blame, the
 judge's agreement, task density and difficulty, the dependency between tasks, the quality gate."""
 
 from __future__ import annotations
@@ -20,31 +20,35 @@ from generation.outcomes import Outcome
 
 
 class MeanMax(Frozen):
-    """As Table 1 prints it: mean (max)."""
+    """Mean and maximum, which Table 1 prints as "mean (max)"."""
 
     mean: float
     max: int
 
     @classmethod
-    def of(cls, counts: Mapping[int, int]) -> MeanMax:
-        """Of a histogram: value -> how often."""
-        if not counts:
+    def of(cls, histogram: Mapping[int, int]) -> MeanMax:
+        """From a histogram: value -> count."""
+        if not histogram:
             return cls(mean=0.0, max=0)
-        total = sum(value * often for value, often in counts.items())
-        return cls(mean=round(total / sum(counts.values()), 3), max=max(counts))
+        total = sum(value * count for value, count in histogram.items())
+        return cls(mean=round(total / sum(histogram.values()), 3), max=max(histogram))
 
 
 class CostSettings(Settings):
-    """The `gpus` that serve a run's models, all of them for all of its time (0: none that are counted), and what one costs in an
-    hour."""
+    """GPU-hours and cost of a run."""
 
-    gpus: int = Field(ge=0)
-    per_gpu_hour: float = Field(ge=0)
+    gpus: int = Field(
+        ge=0, description="GPUs that serve the run's models for its entire wall-clock time; 0: do not count any"
+    )
+    per_gpu_hour: float = Field(ge=0, description="Price of one GPU for one hour, in any currency")
 
 
-class RoleFigures(Frozen):
-    """What one role cost in all: requests, how often they were sent again, tokens (`cached` of the prompts' came from the prefix
-    cache), seconds waited for answers, one request beside the other; of the run's GPU-hours its share of these seconds."""
+class RoleMetrics(Frozen):
+    """Total usage of one role.
+
+    `retries` counts requests sent again; `cached_tokens` are the prompt tokens served from the prefix cache; `seconds` sums the
+    waiting times of all requests, concurrent ones included; `gpu_hours` is the run's total, shared out by these seconds.
+    """
 
     requests: int
     retries: int
@@ -56,13 +60,13 @@ class RoleFigures(Frozen):
 
 
 class Statistics(Frozen):
-    """Counts are of dialogues; `lost` are those of `failed` for which no model answered.
+    """statistics.json. Counts are of dialogues; `unanswered` are the `failed` ones that got no model response.
 
-    Step, turn and task (Appendix B) are of the accepted ones, as are `tasks` (tasks asked for -> tasks there are -> dialogues),
-    `difficulties` (asked for -> measured -> tasks), `follow_ups` asked for, `dependency` and `quality`. `latency_s` is
-    wall-clock per accepted dialogue and `throughput` generated tokens per second of wall-clock (Table 4). They, `roles`,
-    `gpu_hours` and `cost` are of rejected and failed dialogues too, but not of attempts that were made again. `flaws` counts
-    bad answers of models by role and kind, `blame` the rejected dialogues by whose fault it was.
+    The accepted dialogues alone count for step, turn and task (Appendix B), `tasks` (requested tasks -> actual tasks ->
+    dialogues), `difficulties` (requested -> measured -> tasks), `follow_ups`, `dependency` and `quality`.
+    `latency_s` is wall-clock seconds per accepted dialogue, `throughput` generated tokens per wall-clock second (Table 4).
+    These two, `roles`, `gpu_hours` and `cost` include rejected and failed dialogues, but not attempts that were retried.
+    `flaws` counts bad model answers by role and kind, `blame` the rejected dialogues by the party at fault.
     """
 
     pipeline: str
@@ -70,7 +74,7 @@ class Statistics(Frozen):
     accepted: int
     rejected: int
     failed: int
-    lost: int
+    unanswered: int
     step: MeanMax
     turn: MeanMax
     task: MeanMax
@@ -87,7 +91,7 @@ class Statistics(Frozen):
     agreement: Agreement | None = None
     dependency: Dependency | None = None
     quality: Quality | None = None
-    roles: dict[str, RoleFigures] = Field(default_factory=dict)
+    roles: dict[str, RoleMetrics] = Field(default_factory=dict)
     requests: int
     prompt_tokens: int
     completion_tokens: int
@@ -99,8 +103,8 @@ class Statistics(Frozen):
 
 
 class StatisticsTally:
-    """Adds up outcome after outcome, whatever their order; its memory does not grow with them. Without `rules` there is no user
-    simulator to look at."""
+    """Accumulates outcomes in any order; memory does not grow with their number. Without `rules` the user simulator's quality
+    is not measured."""
 
     def __init__(self, pipeline: str, rules: UserRules | None, gate: QualitySettings, costs: CostSettings) -> None:
         self.pipeline = pipeline
@@ -113,7 +117,7 @@ class StatisticsTally:
         self._seconds: Counter[str] = Counter()
         self._retries: Counter[str] = Counter()
         self._last: dict[int, float] = defaultdict(float)
-        self._requested = self._lost = 0
+        self._requested = self._unanswered = 0
         self._agreement, self._dependency = AgreementTally(), DependencyTally()
         self._quality = QualityTally(rules) if rules else None
 
@@ -121,44 +125,44 @@ class StatisticsTally:
         self._counts["status"][outcome.status] += 1
         self._counts["reasons"].update(_kind(reason) for reason in dict.fromkeys(outcome.reasons))
         self._requested += outcome.tasks_requested
-        self._lost += outcome.lost
+        self._unanswered += outcome.unanswered
         self._last[outcome.session] = max(self._last[outcome.session], outcome.clock)
         self._seconds.update(outcome.role_seconds)
         self._retries.update(outcome.role_retries)
         for role, usage in outcome.dialogue.usage.roles.items() if outcome.dialogue else ():
             self._roles[role] += usage
         if outcome.dialogue and outcome.status != "failed":
-            self._see(outcome.dialogue)
+            self._add_validated(outcome.dialogue)
             if outcome.status == "accepted":
-                self._accept(outcome.dialogue, outcome.tasks_requested)
+                self._add_accepted(outcome.dialogue, outcome.tasks_requested)
 
-    def _see(self, dialogue: Dialogue) -> None:
-        """What counts of rejected dialogues, too."""
+    def _add_validated(self, dialogue: Dialogue) -> None:
+        """Counts that include rejected dialogues."""
         if dialogue.verdict and dialogue.verdict.blame:
             self._counts["blame"][dialogue.verdict.blame] += 1
         self._counts["flaws"].update(dialogue.usage.flaws)
-        self._counts["refused"].update(dialogue.provenance.get("refused_drafts", {}))
+        self._counts["refused"].update(dialogue.provenance.refused_drafts)
         self._agreement.add(dialogue)
 
-    def _accept(self, dialogue: Dialogue, requested: int) -> None:
+    def _add_accepted(self, dialogue: Dialogue, requested: int) -> None:
         self._counts["step"].update(count for count in dialogue.steps() if count)
         self._counts["turn"][dialogue.turns] += 1
         self._counts["task"][len(dialogue.tasks)] += 1
         self._counts["user_turns"][dialogue.user_turns] += 1
         self._counts["domains"][dialogue.domain] += 1
         self._tasks[requested][len(dialogue.tasks)] += 1
-        asked = dialogue.provenance.get("asked", {})
         for task in dialogue.tasks:
-            wanted = asked.get(task.task_id, {})
-            self._difficulties[wanted.get("difficulty", "given")][task.difficulty] += 1
-            if wanted.get("follow_up"):
-                self._counts["follow_ups"]["became one" if task.follows_from else "became none"] += 1
+            request = dialogue.provenance.writer_requests.get(task.task_id)
+            self._difficulties[request.difficulty if request else "given"][task.difficulty] += 1
+            if request and request.follow_up:
+                self._counts["follow_ups"]["requested"] += 1
+                self._counts["follow_ups"]["used a learnt value"] += task.follows_from is not None
         self._dependency.add(dialogue)
         if self._quality:
             self._quality.add(dialogue)
 
     def result(self) -> Statistics:
-        """The figures so far."""
+        """The metrics so far."""
         counts, status = self._counts, self._counts["status"]
         started, wall = status.total(), sum(self._last.values())
         total = sum(self._roles.values(), RoleUsage())
@@ -169,14 +173,16 @@ class StatisticsTally:
             accepted=status["accepted"],
             rejected=status["rejected"],
             failed=status["failed"],
-            lost=self._lost,
+            unanswered=self._unanswered,
             step=MeanMax.of(counts["step"]),
             turn=MeanMax.of(counts["turn"]),
             task=MeanMax.of(counts["task"]),
             user_turns=MeanMax.of(counts["user_turns"]),
             tasks_requested=round(self._requested / started, 3) if started else 0.0,
-            tasks={asked: dict(sorted(there.items())) for asked, there in sorted(self._tasks.items())},
-            difficulties={asked: dict(sorted(are.items())) for asked, are in sorted(self._difficulties.items())},
+            tasks={requested: dict(sorted(actual.items())) for requested, actual in sorted(self._tasks.items())},
+            difficulties={
+                requested: dict(sorted(measured.items())) for requested, measured in sorted(self._difficulties.items())
+            },
             follow_ups=dict(sorted(counts["follow_ups"].items())),
             reasons=dict(counts["reasons"].most_common()),
             blame=dict(counts["blame"].most_common()),
@@ -197,9 +203,9 @@ class StatisticsTally:
             cost=round(gpu_hours * self.costs.per_gpu_hour, 2),
         )
 
-    def _role(self, role: str, usage: RoleUsage, gpu_hours: float) -> RoleFigures:
+    def _role(self, role: str, usage: RoleUsage, gpu_hours: float) -> RoleMetrics:
         waited = self._seconds.total()
-        return RoleFigures(
+        return RoleMetrics(
             **usage.model_dump(),
             retries=self._retries[role],
             seconds=round(self._seconds[role], 3),
@@ -208,6 +214,6 @@ class StatisticsTally:
 
 
 def _kind(reason: str) -> str:
-    """'told in task 2: never told: 17' is of the kind 'told'; 'finished: agent: …' keeps who could not go on."""
-    what, _, rest = reason.partition(": ")
-    return f"{what}: {rest.partition(': ')[0]}" if what == "finished" else what.partition(" ")[0]
+    """'told in task 2: never told: 17' -> 'told'; 'finished: agent: …' -> 'finished: agent', keeping the role that failed."""
+    check, _, rest = reason.partition(": ")
+    return f"{check}: {rest.partition(': ')[0]}" if check == "finished" else check.partition(" ")[0]

@@ -1,4 +1,4 @@
-"""The quality gate on user simulators: in which share of a dataset's dialogues the simulated user did wrong, and how."""
+"""The quality gate on user simulators: the share of a dataset's dialogues that show each kind of user fault."""
 
 from __future__ import annotations
 
@@ -14,32 +14,52 @@ from core.settings import Settings
 from generation.llm.contexts import UserRules
 from generation.metrics.user_faults import (
     Fault,
-    Figure,
+    FaultKind,
     crowded_messages,
     invented_facts,
     leaked_goals,
-    parts_of,
-    plain,
+    plain_words,
+    played_tasks,
     premature_ends,
     repeated_messages,
 )
 
-FIGURES: tuple[Figure, ...] = get_args(Figure)
+FAULT_KINDS: tuple[FaultKind, ...] = get_args(FaultKind)
 
 
 class QualitySettings(Settings):
-    """The largest share of dialogues in which each fault may occur, and the smallest share of distinct first messages."""
+    """Thresholds of the quality gate, each a share from 0 to 1 of the accepted dialogues."""
 
-    premature_ends: float = Field(ge=0, le=1)
-    leaked_goals: float = Field(ge=0, le=1)
-    invented_facts: float = Field(ge=0, le=1)
-    crowded_messages: float = Field(ge=0, le=1)
-    repeated_messages: float = Field(ge=0, le=1)
-    distinct_openings: float = Field(ge=0, le=1)
+    premature_ends: float = Field(
+        ge=0,
+        le=1,
+        description="Largest share of dialogues in which the user leaves before its goal is met or a question answered",
+    )
+    leaked_goals: float = Field(
+        ge=0,
+        le=1,
+        description="Largest share of dialogues in which the user recites its goal or names what only the harness knows",
+    )
+    invented_facts: float = Field(
+        ge=0,
+        le=1,
+        description="Largest share of dialogues in which the user states a number, date or identifier it cannot know",
+    )
+    crowded_messages: float = Field(
+        ge=0,
+        le=1,
+        description="Largest share of dialogues in which one message starts more subtasks than the user's rules allow",
+    )
+    repeated_messages: float = Field(
+        ge=0, le=1, description="Largest share of dialogues in which the user repeats a message"
+    )
+    distinct_openings: float = Field(
+        ge=0, le=1, description="Smallest number of distinct first messages, as a share of the dialogues"
+    )
 
 
 class DialogueQuality(Frozen):
-    """All faults of one dialogue's user. `messages` is how many of its messages were judged, `opening` the first of them."""
+    """All faults of one dialogue's user. `messages` counts the user messages checked; `opening` is the first of them."""
 
     dialogue_id: str
     messages: int
@@ -47,8 +67,8 @@ class DialogueQuality(Frozen):
     faults: tuple[Fault, ...]
 
 
-class Example(Frozen):
-    """Where a fault can be seen: message `position` of the dialogue."""
+class FaultExample(Frozen):
+    """Where to see a fault: message `position` of the dialogue."""
 
     dialogue_id: str
     position: int
@@ -56,67 +76,67 @@ class Example(Frozen):
 
 
 class Quality(Frozen):
-    """Figures of a dataset. `counts` and `shares` are of dialogues in which a fault occurs at least once, `examples` name the
-    first of them; `distinct_openings` is the number of different first messages over that of dialogues."""
+    """User quality of a dataset. `counts` and `shares` are of dialogues with at least one fault of the kind; `examples` shows
+    the first of them by id; `distinct_openings` is the number of distinct first messages per dialogue."""
 
     dialogues: int
     messages: int
-    counts: dict[Figure, int]
-    shares: dict[Figure, float]
-    examples: dict[Figure, Example]
+    counts: dict[FaultKind, int]
+    shares: dict[FaultKind, float]
+    examples: dict[FaultKind, FaultExample]
     distinct_openings: float
     passed: bool
     failures: tuple[str, ...]
 
 
 def dialogue_quality(dialogue: Dialogue, rules: UserRules) -> DialogueQuality:
-    """The faults of one dialogue's user. Messages that were given, and those before the first task, are not judged."""
-    parts = parts_of(dialogue)
+    """The faults of one dialogue's user. Imported messages and messages before the first task are not checked."""
+    tasks = played_tasks(dialogue)
     faults = (
-        *premature_ends(dialogue, parts),
-        *leaked_goals(dialogue, parts, rules),
-        *invented_facts(dialogue, parts),
-        *crowded_messages(parts, rules),
-        *repeated_messages(dialogue, parts),
+        *premature_ends(dialogue, tasks),
+        *leaked_goals(dialogue, tasks, rules),
+        *invented_facts(dialogue, tasks),
+        *crowded_messages(tasks, rules),
+        *repeated_messages(dialogue, tasks),
     )
-    said = [text for part in parts for text in part.said.values()]
-    opening = plain(said[0]) if said else ""
-    return DialogueQuality(dialogue_id=dialogue.dialogue_id, messages=len(said), opening=opening, faults=faults)
+    texts = [text for task in tasks for text in task.user_texts.values()]
+    opening = plain_words(texts[0]) if texts else ""
+    return DialogueQuality(dialogue_id=dialogue.dialogue_id, messages=len(texts), opening=opening, faults=faults)
 
 
 class QualityTally:
-    """Adds up dialogue after dialogue, in any order. Of each it keeps 8 bytes: a hash of its opening."""
+    """Accumulates dialogues in any order; keeps 8 bytes of each, a hash of its opening."""
 
     def __init__(self, rules: UserRules) -> None:
         self.rules = rules
-        self._dialogues = self._messages = self._opened = 0
-        self._counts: Counter[Figure] = Counter()
-        self._examples: dict[Figure, Example] = {}
+        self._dialogues = self._messages = self._unforked = 0
+        self._counts: Counter[FaultKind] = Counter()
+        self._examples: dict[FaultKind, FaultExample] = {}
         self._openings: set[bytes] = set()
 
     def add(self, dialogue: Dialogue) -> None:
-        """Judge one dialogue in which a user simulator has spoken."""
+        """Check one dialogue that a user simulator took part in."""
         quality = dialogue_quality(dialogue, self.rules)
         self._dialogues += 1
         self._messages += quality.messages
-        if not dialogue.provenance.get("parent_messages"):  # forks share their opening by design
-            self._opened += 1
+        if not dialogue.provenance.parent_messages:  # forks share their opening by design
+            self._unforked += 1
             self._openings.add(blake2b(quality.opening.encode(), digest_size=8).digest())
-        for figure, fault in {fault.figure: fault for fault in reversed(quality.faults)}.items():
-            self._counts[figure] += 1
-            example = Example(dialogue_id=quality.dialogue_id, position=fault.position, detail=fault.detail)
-            known = self._examples.get(figure, example)
-            self._examples[figure] = min(known, example, key=lambda found: found.dialogue_id)
+        for kind, fault in {fault.kind: fault for fault in reversed(quality.faults)}.items():
+            self._counts[kind] += 1
+            example = FaultExample(dialogue_id=quality.dialogue_id, position=fault.position, detail=fault.detail)
+            earlier = self._examples.get(kind, example)
+            self._examples[kind] = min(earlier, example, key=lambda candidate: candidate.dialogue_id)
 
     def result(self, settings: QualitySettings) -> Quality:
-        """The figures so far, held against the thresholds. Without any dialogue nothing is shown, so nothing passes."""
-        failures = tuple(self._failures(settings)) if self._dialogues else ("no dialogue to judge",)
+        """The metrics so far, compared with the thresholds. Without any dialogue the gate does not pass."""
+        failures = tuple(self._failures(settings)) if self._dialogues else ("no dialogue to check",)
         return Quality(
             dialogues=self._dialogues,
             messages=self._messages,
-            counts={figure: self._counts[figure] for figure in FIGURES},
-            shares={figure: round(self._share(self._counts[figure]), 4) for figure in FIGURES},
-            examples={figure: self._examples[figure] for figure in FIGURES if figure in self._examples},
+            counts={kind: self._counts[kind] for kind in FAULT_KINDS},
+            shares={kind: round(self._share(self._counts[kind]), 4) for kind in FAULT_KINDS},
+            examples={kind: self._examples[kind] for kind in FAULT_KINDS if kind in self._examples},
             distinct_openings=round(self._distinct, 4),
             passed=not failures,
             failures=failures,
@@ -124,12 +144,12 @@ class QualityTally:
 
     def _failures(self, settings: QualitySettings) -> list[str]:
         failures = []
-        for figure in FIGURES:
-            share, limit = self._share(self._counts[figure]), getattr(settings, figure)
+        for kind in FAULT_KINDS:
+            share, limit = self._share(self._counts[kind]), getattr(settings, kind)
             if share > limit:
-                example = self._examples[figure]
+                example = self._examples[kind]
                 where = f"{example.dialogue_id}, message {example.position}: {example.detail}"
-                failures.append(f"{figure} in {share:.1%} of the dialogues, at most {limit:.1%} allowed ({where})")
+                failures.append(f"{kind} in {share:.1%} of the dialogues, at most {limit:.1%} allowed ({where})")
         if self._distinct < settings.distinct_openings:
             least = settings.distinct_openings
             failures.append(
@@ -139,7 +159,7 @@ class QualityTally:
 
     @property
     def _distinct(self) -> float:
-        return len(self._openings) / self._opened if self._opened else 1.0
+        return len(self._openings) / self._unforked if self._unforked else 1.0
 
     def _share(self, count: int) -> float:
         return count / self._dialogues if self._dialogues else 0.0

@@ -1,0 +1,1 @@
+"""The scripted stand-in that plays every role of the reasoning model without weights."""

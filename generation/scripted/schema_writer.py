@@ -9,7 +9,7 @@ from typing import Any
 
 from generation.llm.contexts import OutputSchemaContext
 from generation.specs.entities import field_types
-from generation.specs.naming import deed, subject
+from generation.specs.naming import action, entity_words
 from generation.specs.spelling import snake
 
 _ERROR_RATE = 0.15
@@ -34,15 +34,15 @@ def answer(context: OutputSchemaContext, rng: Random) -> str:
     """A JSON Schema: an array of records for searches and lists, one record for reads, identifier and status for
     changes."""
     tool = context.tool.name
-    properties = _record(context, "_".join(subject(tool)) or "record", rng)
-    if deed(tool) in ("set", "delete", "end"):
+    properties = _record(context, "_".join(entity_words(tool)) or "record", rng)
+    if action(tool) in ("update", "delete", "cancel"):
         properties = {name: part for name, part in properties.items() if name.endswith("_id")} | {
             "status": _field(context, "status", "string") or {"type": "string"}
         }
     if not context.conflicts and rng.random() < _ERROR_RATE:
         _corrupt_type(properties, context.entities, rng)
     record = {"type": "object", "properties": properties, "required": list(properties)}
-    schema = {"type": "array", "items": record} if deed(tool) in ("search", "list") else record
+    schema = {"type": "array", "items": record} if action(tool) in ("search", "list") else record
     return json.dumps(schema, ensure_ascii=False)
 
 

@@ -30,8 +30,8 @@ from generation.scripted.tool_fields import (
     scalar_fields,
 )
 from generation.scripted.tool_values import ViewRow, best_object, field_names, from_row, invent
-from generation.scripted.verbs import spoken_deed
-from generation.specs.naming import changes, creates, is_identifier, subject, verb
+from generation.scripted.verbs import spoken_action
+from generation.specs.naming import changes, creates, entity_words, is_identifier, verb
 from generation.specs.spelling import snake, words
 
 _STATES = {"pending", "delivered", "active", "inactive", "open", "closed", "cancelled", "unpaid", "overdue", "draft"}
@@ -64,15 +64,15 @@ class ToolTaskWriter:
         self.rows = [ViewRow(table, row) for table, rows in sorted(context.view.items()) for row in rows if row]
         self.strict = strict and bool(self.rows)
         self.last_row: ViewRow | None = None
-        self.single_valued = {t.name for t in self.tools if returned_kind(t) in SCALARS and subject(t.name)}
+        self.single_valued = {t.name for t in self.tools if returned_kind(t) in SCALARS and entity_words(t.name)}
         self.returned = {tool.name: self._returned(tool) for tool in self.tools}
         self.chains = context.difficulty != "easy"
 
     def _returned(self, tool: ToolSpec) -> dict[str, str]:
-        """Field -> type of what a call offers to later ones. A single value is named after the tool's subject:
+        """Field -> type of what a call offers to later ones. A single value is named after the tool's entity:
         find_user_id returning a string -> {"user_id": "string"}."""
         if tool.name in self.single_valued:
-            return {"_".join(subject(tool.name)): returned_kind(tool)}
+            return {"_".join(entity_words(tool.name)): returned_kind(tool)}
         return scalar_fields(tool.returns, tool.returns or {}, nested=False)
 
     def move(self, draft: Draft) -> str | None:
@@ -220,7 +220,7 @@ class ToolTaskWriter:
             return None
         index = draft.call(tool.name, {argument.name: argument.value for argument in arguments}, tell)
         if not returns_many(tool):  # of several rows, a later call would not know which one is meant
-            _, what = spoken_deed(tool.name)
+            _, what = spoken_action(tool.name)
             known = {snake(argument.name) for argument in arguments}
             draft.available |= {(what, name): index for name in self.returned[tool.name] if snake(name) not in known}
         return _phrase(tool, arguments, tell)
@@ -263,14 +263,14 @@ def _phrase(tool: ToolSpec, arguments: list[Argument], tell: list[str]) -> str:
     - a read, telling "price": get_flight(flight_id=5) -> "find out the price from the flight for flight id 5"
     - another read, telling "price": search_flights(city=Graz) -> "look for the flights for city Graz and see the price"
     """
-    action, what = spoken_deed(tool.name)
+    doing, what = spoken_action(tool.name)
     details = join([argument.phrase for argument in arguments]) if arguments else ""
     if changes(tool.name):
-        return f"{action} {what}" + (f" with {details}" if details else "")
+        return f"{doing} {what}" + (f" with {details}" if details else "")
     told = f"the {join([words(name) for name in tell])}" if tell else ""
-    if told and action == "see the":
-        action, told = f"find out {told} from the", ""
-    return f"{action} {what}" + (f" for {details}" if details else "") + (f" and see {told}" if told else "")
+    if told and doing == "see the":
+        doing, told = f"find out {told} from the", ""
+    return f"{doing} {what}" + (f" for {details}" if details else "") + (f" and see {told}" if told else "")
 
 
 def _state(row: ViewRow) -> set[str]:

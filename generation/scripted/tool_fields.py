@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from core.messages import ToolSpec
 from generation.scripted.schema_values import Schema, kind, resolved
-from generation.specs.naming import deed
+from generation.specs.naming import action
 from generation.specs.spelling import snake
 
 HIDDEN = {"rows_affected", "success", "message", "error", "ok"}
@@ -28,7 +28,7 @@ class Parameter(NamedTuple):
 
 def returns_many(tool: ToolSpec) -> bool:
     """Whether the tool's name says that it returns several records."""
-    return deed(tool.name) in ("list", "rank")
+    return action(tool.name) in ("list", "rank")
 
 
 def parameters(tool: ToolSpec) -> list[Parameter]:

@@ -14,7 +14,7 @@ from typing import Any
 
 from core.messages import ToolSpec
 from generation.llm.contexts import ExpansionContext, QuestionsContext, ToolSpecsContext
-from generation.specs.naming import subject
+from generation.specs.naming import entity_words
 from generation.specs.spelling import plural, singular, snake, words
 
 Spec = dict[str, Any]
@@ -102,7 +102,7 @@ def _entities(tools: Sequence[ToolSpec], domain: str) -> list[str]:
     for tool in tools:
         parameters = [snake(name) for name in tool.parameters.get("properties", {})]
         named = [name.removesuffix("_id") for name in parameters if name.endswith("_id")]
-        entities |= dict.fromkeys(singular(name) for name in (named or ["_".join(subject(tool.name))]) if name)
+        entities |= dict.fromkeys(singular(name) for name in (named or ["_".join(entity_words(tool.name))]) if name)
     return list(entities) or [singular(snake(domain)) or "record"]
 
 

@@ -15,15 +15,15 @@ from generation.llm.contexts import ToolSimulatorContext
 from generation.scripted.schema_values import Schema, kind, resolved, scalar_value
 from generation.specs.naming import (
     Words,
+    action,
     alike,
     bare_name,
     changes,
     creates,
-    deed,
+    entity_words,
     identifier_key,
     identifies,
     own_identifier,
-    subject,
 )
 from generation.specs.spelling import singular, snake
 
@@ -55,7 +55,7 @@ class _System:
         self.rng = rng
         self.name = name
         self.root = self.tool.returns or {}
-        self.about = subject(self.tool.name)
+        self.about = entity_words(self.tool.name)
         self.scope = f"/{self.tool.name}({json.dumps(self.arguments, sort_keys=True)})"
         self.makes = creates(self.tool.name)
         named = [key for name, value in self.arguments.items() if (key := _key(name, value, self.about))]
@@ -76,7 +76,7 @@ class _System:
         return self._value(schema, "", self.about, self.record or self.scope, {}, 0)
 
     def _problem(self) -> str:
-        if self.record is None or self.makes or deed(self.tool.name) == "restore":
+        if self.record is None or self.makes or action(self.tool.name) == "restore":
             return ""
         known = self.known.get(self.record, {})
         filters = () if changes(self.tool.name) else self.arguments.items()
@@ -99,11 +99,11 @@ class _System:
         else:
             rows = [key for key, fields in self.known.items() if self._fits(key, fields)]
             count = max(len(rows), usual.randint(1, 4))
-            if not rows and deed(self.tool.name) in ("search", "list") and usual.random() < _EMPTY_RATE:
+            if not rows and action(self.tool.name) in ("search", "list") and usual.random() < _EMPTY_RATE:
                 count = 0
             limit = self.arguments.get("limit")
             if isinstance(limit, int) and limit > 0:
-                count = limit if deed(self.tool.name) == "rank" else min(count, limit)
+                count = limit if action(self.tool.name) == "rank" else min(count, limit)
         count = max(least, min(count, most))
         records = [*rows, *(f"{self.scope}/{n}" for n in range(len(rows), count))]
         return [self._value(items, "", self.about, record, {}, 0) for record in records[:count]]

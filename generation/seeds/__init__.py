@@ -1,0 +1,1 @@
+"""Sources of domains: bundled databases, Spider, SQLite files, Nemotron, τ², your own tools."""

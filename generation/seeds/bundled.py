@@ -23,10 +23,10 @@ from generation.seeds.domains import (
     property_rental,
     repair_shop,
 )
-from generation.seeds.domains.domain import Domain, build
+from generation.seeds.domains.domain import BundledDomain, build
 
 
-def _by_name(*domains: Domain) -> dict[str, Domain]:
+def _by_name(*domains: BundledDomain) -> dict[str, BundledDomain]:
     return {domain.name: domain for domain in domains}
 
 

@@ -13,7 +13,7 @@ from core.messages import ToolSpec
 from core.settings import UserError
 from generation.seeds.base import Seed
 from generation.seeds.rows import read_rows
-from generation.specs.formats import describe, tool_spec
+from generation.specs.formats import describe_tools, parse_tool_spec
 
 HUB_ID = "nvidia/Nemotron-Post-Training-Dataset-v1"
 _COLUMNS = ["uuid", "license", "metadata"]
@@ -67,7 +67,7 @@ class NemotronSeeds:
         refused: list[str] = []
         for part in raw:
             try:
-                tool = tool_spec(part)
+                tool = parse_tool_spec(part)
             except ValueError as error:
                 refused.append(str(error))
                 continue
@@ -120,4 +120,4 @@ def _digest(tools: tuple[ToolSpec, ...]) -> bytes:
 
 
 def _seed(name: str, licence: str, tools: tuple[ToolSpec, ...]) -> Seed:
-    return Seed(name=name, description=describe(tools), source="nemotron", licence=licence, tools=tools)
+    return Seed(name=name, description=describe_tools(tools), source="nemotron", licence=licence, tools=tools)

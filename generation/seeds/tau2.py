@@ -9,7 +9,7 @@ from typing import Any
 from core.settings import UserError
 from generation.seeds.base import Rows, Seed
 from generation.seeds.choice import choose
-from generation.seeds.tau2_data import DOMAINS, ENGINE, Domain, database, tool_specs
+from generation.seeds.tau2_data import DOMAINS, ENGINE, Tau2Domain, database, tool_specs
 
 
 class Tau2Seeds:
@@ -30,7 +30,7 @@ class Tau2Seeds:
             raise UserError(f"rows_per_kind={self.rows_per_kind} was given, but a number of at least 1 is expected")
         return tuple(self._seed(DOMAINS[name]) for name in choose(self.names, DOMAINS, "names"))
 
-    def _seed(self, domain: Domain) -> Seed:
+    def _seed(self, domain: Tau2Domain) -> Seed:
         rng = Random(f"{self.seed}/{domain.seed}")
         return Seed(
             name=domain.seed,
@@ -43,7 +43,7 @@ class Tau2Seeds:
         )
 
 
-def stories(domain: Domain, count: int, rng: Random) -> Rows:
+def stories(domain: Tau2Domain, count: int, rng: Random) -> Rows:
     """Up to `count` customers; for each one record of theirs, and one thing of the shared world it could be changed to: a
     flight on a booked route that has seats to sell, another variant of an ordered product."""
     data = database(domain)

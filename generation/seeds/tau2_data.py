@@ -30,7 +30,7 @@ nothing here."""
 
 
 @dataclass(frozen=True)
-class Domain:
+class Tau2Domain:
     """`database` and `toolkit` are the package's classes of the data and of the tools that act on it; `records` is the kind
     of entity that customers own."""
 
@@ -49,7 +49,7 @@ class Domain:
 DOMAINS = {
     domain.name: domain
     for domain in (
-        Domain(
+        Tau2Domain(
             name="airline",
             database="FlightDB",
             toolkit="AirlineAgentTools",
@@ -58,7 +58,7 @@ DOMAINS = {
             "reservations with flights, bags and payments, and the flights of May 2024 with seats, prices and status by date. "
             "It is 15 May 2024, 15:00 EST",
         ),
-        Domain(
+        Tau2Domain(
             name="retail",
             database="RetailDB",
             toolkit="RetailAgentTools",
@@ -71,7 +71,7 @@ DOMAINS = {
 
 
 @cache
-def database(domain: Domain, whole: bool = False) -> Any:
+def database(domain: Tau2Domain, whole: bool = False) -> Any:
     """The package's database object, shared by all of the process: never to be changed.
 
     `whole` keeps what the benchmark's tasks name, and is for replaying those only. Raises UserError without the package.
@@ -119,7 +119,7 @@ def _strings(value: Any) -> Iterator[str]:
 
 
 @cache
-def toolkit(domain: Domain) -> type[Any]:
+def toolkit(domain: Tau2Domain) -> type[Any]:
     """The package's own tool methods, on a class whose objects only need a `db`: theirs keeps its database in the evaluation's
     store, validates all of it on each assignment and leaves a copy in a temporary file for each load."""
     official = getattr(_module(f"{domain.name}.{domain.toolkit}"), domain.toolkit)
@@ -127,7 +127,7 @@ def toolkit(domain: Domain) -> type[Any]:
 
 
 @cache
-def tool_specs(domain: Domain) -> tuple[ToolSpec, ...]:
+def tool_specs(domain: Tau2Domain) -> tuple[ToolSpec, ...]:
     """The tools as the benchmark's agent is told of them, by name, with the schemas of what they return."""
     made = getattr(_module(f"{domain.name}.tools"), f"all_{domain.name}_tools")
     tools = [import_module("inspect_ai.tool").ToolDef(make()) for make in made]
@@ -145,7 +145,7 @@ def tool_specs(domain: Domain) -> tuple[ToolSpec, ...]:
     return tuple(sorted(specs, key=lambda spec: spec.name))
 
 
-def _returns(domain: Domain) -> dict[str, dict[str, Any]]:
+def _returns(domain: Tau2Domain) -> dict[str, dict[str, Any]]:
     """Tool -> JSON Schema of what it returns, from the package's data model. Exact: the tools return its objects whole."""
     model = _module(f"{domain.name}.data_model")
     kinds = _airline_returns(model) if domain.name == "airline" else _retail_returns(model)
@@ -213,7 +213,7 @@ def _module(name: str) -> ModuleType:
         ) from None
 
 
-def _read(domain: Domain, name: str) -> Any:
+def _read(domain: Tau2Domain, name: str) -> Any:
     path = _module("utils").TAU2_DATA_DIR / "domains" / domain.name / name
     data = path.read_bytes()
     return json.loads(gzip.decompress(data) if path.suffix == ".gz" else data)

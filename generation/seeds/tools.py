@@ -12,10 +12,10 @@ from pydantic import Field, ValidationError, field_validator
 from core.messages import Frozen, ToolSpec
 from core.settings import UserError
 from generation.seeds.base import Rows, Seed
-from generation.specs.formats import describe, tool_spec
+from generation.specs.formats import describe_tools, parse_tool_spec
 
 
-class _Domain(Frozen):
+class _DomainLine(Frozen):
     """A line that is a whole domain."""
 
     domain: str = Field(min_length=1)
@@ -62,10 +62,10 @@ class ToolSeeds:
                 seeds[domain.domain], places[domain.domain] = self._seed(domain), where
         return tuple(seeds[name] for name in sorted(seeds))
 
-    def _seed(self, domain: _Domain) -> Seed:
+    def _seed(self, domain: _DomainLine) -> Seed:
         return Seed(
             name=domain.domain,
-            description=domain.description or describe(domain.tools),
+            description=domain.description or describe_tools(domain.tools),
             source="tools",
             licence=domain.licence or self.licence,
             tools=domain.tools,
@@ -73,7 +73,7 @@ class ToolSeeds:
         )
 
 
-def _domains(path: Path) -> Iterator[tuple[str, _Domain]]:
+def _domains(path: Path) -> Iterator[tuple[str, _DomainLine]]:
     """(where it stands, a domain) for each one of the file; that of the single tools comes last."""
     tools: dict[str, ToolSpec] = {}
     empty = True
@@ -81,7 +81,7 @@ def _domains(path: Path) -> Iterator[tuple[str, _Domain]]:
         empty = False
         try:
             if "tools" in raw:
-                yield where, _Domain.model_validate(raw)
+                yield where, _DomainLine.model_validate(raw)
             else:
                 _add(tools, raw)
         except ValidationError as error:
@@ -93,11 +93,11 @@ def _domains(path: Path) -> Iterator[tuple[str, _Domain]]:
     if empty:
         raise UserError(f"{path} was given, but it is empty; a tool or a domain with tools on each line is expected")
     if tools:
-        yield str(path), _Domain.model_construct(domain=path.stem, tools=tuple(tools.values()))
+        yield str(path), _DomainLine.model_construct(domain=path.stem, tools=tuple(tools.values()))
 
 
 def _add(tools: dict[str, ToolSpec], raw: Any) -> None:
-    tool = tool_spec(raw)
+    tool = parse_tool_spec(raw)
     if tools.setdefault(tool.name, tool) is not tool:
         raise ValueError(f"the tool {tool.name} is given twice")
 

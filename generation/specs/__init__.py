@@ -1,0 +1,1 @@
+"""Tool specs and their names: formats, JSON types, entities, verbs."""

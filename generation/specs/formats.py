@@ -1,4 +1,4 @@
-"""Tool specs of any origin -> ours: OpenAI's form, flat ones, MCP's and Anthropic's, with the liberties that data sets take."""
+"""Normalizes tool specs: OpenAI's, flat, MCP's and Anthropic's formats, and the deviations common in datasets."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from core.messages import ToolSpec
-from generation.specs.json_types import dangling, named_type, union
+from generation.specs.json_types import dangling_reference, named_type, union
 
 _PARAMETERS = ("parameters", "input_schema", "inputSchema", "arguments")
 _RETURNS = ("returns", "output_schema", "outputSchema", "response")
@@ -32,16 +32,16 @@ _VALUE_OF: dict[str, type | tuple[type, ...]] = {
     "maxItems": int,
     "format": str,
 }
-"""Keywords that are dropped where their value is of another type; what they should say is then not known."""
-_MAX_DESCRIPTION = 160
-_MAX_DESCRIBED = 12
+"""Keyword -> type of its value; a keyword with a value of another type is dropped."""
+_MAX_SENTENCE = 160  # characters
+_MAX_DESCRIBED = 12  # tools
 
 
-def tool_spec(raw: Any) -> ToolSpec:
-    """One tool as a ToolSpec: the name in letters, digits and underscores, the parameters a JSON Schema of an object.
+def parse_tool_spec(raw: Any) -> ToolSpec:
+    """Parse one tool: its name reduced to letters, digits and underscores, its parameters a JSON Schema of type object.
 
     `parameters` may be missing (no parameters), a JSON string, a schema, a mapping of names to schemas, or a list of named
-    schemas; types may have names of other languages. Raises ValueError with the reason for what cannot be understood.
+    schemas; type names of other languages are accepted. Raises ValueError with the reason if the tool cannot be parsed.
     """
     try:
         if isinstance(raw, str):
@@ -53,14 +53,14 @@ def tool_spec(raw: Any) -> ToolSpec:
             (function[key] for key in _RETURNS if isinstance(function.get(key), dict) and function[key]), None
         )
         spec = ToolSpec(
-            name=tool_name(function.get("name")),
+            name=parse_tool_name(function.get("name")),
             description=_description(function),
             parameters=_parameters(next((function[key] for key in _PARAMETERS if function.get(key)), {})),
             returns=_property(returns)[0] or None if returns else None,
         )
-        json.dumps(spec.model_dump(), ensure_ascii=False, allow_nan=False).encode()  # what no file could hold
-        if reference := dangling(spec.parameters) or dangling(spec.returns or {}):
-            raise ValueError(f"the reference {reference} leads nowhere in the schema")
+        json.dumps(spec.model_dump(), ensure_ascii=False, allow_nan=False).encode()  # rejects lone surrogates and NaN
+        if reference := dangling_reference(spec.parameters) or dangling_reference(spec.returns or {}):
+            raise ValueError(f"the reference {reference} does not resolve within the schema")
     except ValidationError as error:
         first = error.errors()[0]
         raise ValueError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from None
@@ -69,9 +69,8 @@ def tool_spec(raw: Any) -> ToolSpec:
     return spec
 
 
-def tool_name(raw: Any) -> str:
-    """A function's name as models may call it: "geo.lookup city" -> "geo_lookup_city". Raises ValueError where nothing or more
-    than 64 characters are left."""
+def parse_tool_name(raw: Any) -> str:
+    """A callable function name: "geo.lookup city" -> "geo_lookup_city". Raises ValueError unless 1 to 64 characters remain."""
     name = (
         re.sub(r"\W+", "_", raw.strip().removeprefix("functions."), flags=re.ASCII).strip("_")
         if isinstance(raw, str)
@@ -84,8 +83,8 @@ def tool_name(raw: Any) -> str:
     return name
 
 
-def describe(tools: Sequence[ToolSpec]) -> str:
-    """What a service with these tools is for, for a domain that says nothing of itself: what its first tools do."""
+def describe_tools(tools: Sequence[ToolSpec]) -> str:
+    """Describes a domain that has no description: what its first tools do."""
     lines = [f"{tool.name.replace('_', ' ')} ({_first_sentence(tool.description)})" for tool in tools[:_MAX_DESCRIBED]]
     more = f"; and {len(tools) - _MAX_DESCRIBED} more" if len(tools) > _MAX_DESCRIBED else ""
     return f"a service that offers: {'; '.join(lines)}{more}"
@@ -93,7 +92,7 @@ def describe(tools: Sequence[ToolSpec]) -> str:
 
 def _first_sentence(text: str) -> str:
     sentence = re.split(r"(?<=[.!?])\s", " ".join(text.split()), maxsplit=1)[0].rstrip(".")
-    return sentence if len(sentence) <= _MAX_DESCRIPTION else f"{sentence[:_MAX_DESCRIPTION].rstrip()}…"
+    return sentence if len(sentence) <= _MAX_SENTENCE else f"{sentence[:_MAX_SENTENCE].rstrip()}…"
 
 
 def _description(function: dict[str, Any]) -> str:
@@ -113,11 +112,10 @@ def _parameters(raw: Any) -> dict[str, Any]:
         raise ValueError(f"parameters: an object is expected, got {_short(raw)}")
     if _is_mapping(raw):
         properties, marks = _properties(raw)
-        needed = [name for name, mark in marks.items() if mark]
-        if not needed:
-            needed = [name for name, mark in marks.items() if mark is None and "default" not in properties[name]]
-        required = {"required": needed} if needed else {}
-        return {"type": "object", "properties": properties, **required}
+        required = [name for name, mark in marks.items() if mark]
+        if not required:
+            required = [name for name, mark in marks.items() if mark is None and "default" not in properties[name]]
+        return {"type": "object", "properties": properties, **({"required": required} if required else {})}
     schema = _property(raw)[0]
     if schema.setdefault("type", "object") != "object":
         raise ValueError(f"parameters: type object is expected, got {_short(schema['type'])}")
@@ -126,7 +124,7 @@ def _parameters(raw: Any) -> dict[str, Any]:
 
 
 def _is_mapping(raw: dict[str, Any]) -> bool:
-    """Whether these are named schemas, or names of types, rather than one schema."""
+    """Whether `raw` maps names to schemas or type names, rather than being one schema."""
     stated = "properties" in raw or isinstance(raw.get("type"), str | list)
     return not stated and all(value is None or isinstance(value, dict | str) for value in raw.values())
 
@@ -138,26 +136,26 @@ def _is_named(part: Any) -> bool:
 
 
 def _properties(raw: dict[str, Any]) -> tuple[dict[str, Any], dict[str, bool | None]]:
-    """Their schemas, and whether each says of itself that it is required; None where it does not say."""
-    read = {name: _property(schema) for name, schema in raw.items() if schema is not None}
-    return {name: schema for name, (schema, _) in read.items()}, {name: mark for name, (_, mark) in read.items()}
+    """Their schemas, and whether each marks itself as required (None: unmarked)."""
+    parsed = {name: _property(schema) for name, schema in raw.items() if schema is not None}
+    return {name: schema for name, (schema, _) in parsed.items()}, {name: mark for name, (_, mark) in parsed.items()}
 
 
 def _property(raw: Any) -> tuple[dict[str, Any], bool | None]:
-    """A JSON Schema, and whether the value says of itself that it must (True) or need not (False) be given."""
+    """A JSON Schema, and whether it marks its value as required (True), optional (False) or neither (None)."""
     if isinstance(raw, str):
         raw = {"type": raw}
     if raw is True:
         return {}, None
     if not isinstance(raw, dict):
         raise ValueError(f"a schema is expected, got {_short(raw)}")
-    kept = {key: value for key, value in raw.items() if value is not None and _fits(key, value)}
+    keywords = {key: value for key, value in raw.items() if value is not None and _fits(key, value)}
     mark: bool | None = None
     for key, meaning in (("required", True), ("optional", False)):
-        if isinstance(kept.get(key), bool):
-            mark = kept.pop(key) is meaning
-    typed, optional = _type(kept.pop("type", None), bool(kept.pop("nullable", False)))
-    schema = typed | _subschemas(kept)
+        if isinstance(keywords.get(key), bool):
+            mark = keywords.pop(key) is meaning
+    typed, optional = _type(keywords.pop("type", None), bool(keywords.pop("nullable", False)))
+    schema = typed | _subschemas(keywords)
     if not typed and not schema.keys() & {"anyOf", "oneOf", "allOf", "$ref", "enum", "const"}:
         schema |= {"type": "object"} if "properties" in schema else {"type": "array"} if "items" in schema else {}
     return schema, False if optional else mark
@@ -175,7 +173,7 @@ def _fits(key: str, value: Any) -> bool:
 def _is_pattern(value: Any) -> bool:
     try:
         return bool(re.compile(value))
-    except (re.error, TypeError):  # a dialect that Python does not know
+    except (re.error, TypeError):  # a regex dialect that Python does not support
         return False
 
 
@@ -185,35 +183,35 @@ def _type(declared: Any, nullable: bool) -> tuple[dict[str, Any], bool]:
     names = declared if isinstance(declared, list) else [declared]
     if not all(isinstance(name, str) for name in names):
         raise ValueError(f"type: a name is expected, got {_short(declared)}")
-    read = [named_type(name) for name in names]
-    schemas = [schema for schema, _ in read] + [{"type": "null"}] * nullable
-    return union(schemas), any(optional for _, optional in read)
+    parsed = [named_type(name) for name in names]
+    schemas = [schema for schema, _ in parsed] + [{"type": "null"}] * nullable
+    return union(schemas), any(optional for _, optional in parsed)
 
 
-def _subschemas(kept: dict[str, Any]) -> dict[str, Any]:
-    """The keywords besides `type`, with the schemas in them normalised, and `required` reduced to what is declared."""
-    schema = dict(kept)
+def _subschemas(keywords: dict[str, Any]) -> dict[str, Any]:
+    """The keywords other than `type`, nested schemas normalized and `required` reduced to declared properties."""
+    schema = dict(keywords)
     marks: dict[str, bool | None] = {}
-    if "properties" in kept:
-        if not isinstance(kept["properties"], dict):
-            raise ValueError(f"properties: an object is expected, got {_short(kept['properties'])}")
-        schema["properties"], marks = _properties(kept["properties"])
+    if "properties" in keywords:
+        if not isinstance(keywords["properties"], dict):
+            raise ValueError(f"properties: an object is expected, got {_short(keywords['properties'])}")
+        schema["properties"], marks = _properties(keywords["properties"])
     for key in _ONE:
-        if isinstance(kept.get(key), list):
+        if isinstance(keywords.get(key), list):
             schema.pop(key)
-            schema["prefixItems"] = [_property(part)[0] for part in kept[key]]
-        elif key in kept and not isinstance(kept[key], bool):
-            schema[key] = _property(kept[key])[0]
+            schema["prefixItems"] = [_property(part)[0] for part in keywords[key]]
+        elif key in keywords and not isinstance(keywords[key], bool):
+            schema[key] = _property(keywords[key])[0]
     for key in _MANY:
-        if isinstance(kept.get(key), list):
-            schema[key] = [_property(part)[0] for part in kept[key]]
+        if isinstance(keywords.get(key), list):
+            schema[key] = [_property(part)[0] for part in keywords[key]]
     for key in _NAMED:
-        if isinstance(kept.get(key), dict):
-            schema[key] = _properties(kept[key])[0]
-    stated = kept["required"] if isinstance(kept.get("required"), list) else []
-    needed = dict.fromkeys([n for n in stated if isinstance(n, str)] + [n for n, mark in marks.items() if mark])
+        if isinstance(keywords.get(key), dict):
+            schema[key] = _properties(keywords[key])[0]
+    listed = keywords["required"] if isinstance(keywords.get("required"), list) else []
+    candidates = dict.fromkeys([n for n in listed if isinstance(n, str)] + [n for n, mark in marks.items() if mark])
     schema.pop("required", None)
-    if required := [name for name in needed if name in marks]:
+    if required := [name for name in candidates if name in marks]:
         schema["required"] = required
     return schema
 

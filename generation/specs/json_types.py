@@ -1,5 +1,4 @@
-"""JSON Schemas from names of types as tool specs of any origin write them ("List[int]", "str, optional", "dict"), and the
-parts that schemas are made of."""
+"""JSON Schemas from type names as tool specs write them ("List[int]", "str, optional", "dict"); traversal of schemas."""
 
 from __future__ import annotations
 
@@ -24,9 +23,9 @@ _ARRAY_OF = re.compile(r"(?:array|list)\s+of\s+(.+)", re.IGNORECASE)
 
 
 def named_type(text: str) -> tuple[dict[str, Any], bool]:
-    """The schema that a type's name stands for, and whether the name says that the value may be left out.
+    """The schema for a type name, and whether the name marks the value as optional.
 
-    A type that knows no JSON form ("Callable[[float], float]") raises ValueError.
+    Raises ValueError for a type without a JSON form ("Callable[[float], float]").
     """
     written, optional = _OPTIONAL.subn("", text.strip())
     generic = _GENERIC.fullmatch(written)
@@ -36,7 +35,7 @@ def named_type(text: str) -> tuple[dict[str, Any], bool]:
 
 
 def union(schemas: list[dict[str, Any]]) -> dict[str, Any]:
-    """The schema of a value that fits one of `schemas`: a list of types where they are plain, `anyOf` otherwise."""
+    """The schema of a value that fits one of `schemas`: a list of types if all are plain types, otherwise `anyOf`."""
     distinct = [schema for position, schema in enumerate(schemas) if schema not in schemas[:position]]
     if not distinct or {} in distinct:
         return {}
@@ -48,9 +47,9 @@ def union(schemas: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def _schema(written: str, whole: str) -> dict[str, Any]:
-    parts = _split(written, "|") or _split(re.sub(r"\s+or\s+", "|", written), "|") or _split(written, ",")
-    if parts:
-        return union([_schema(part, whole) for part in parts])
+    subschemas = _split(written, "|") or _split(re.sub(r"\s+or\s+", "|", written), "|") or _split(written, ",")
+    if subschemas:
+        return union([_schema(part, whole) for part in subschemas])
     word = written.strip().lower().rpartition(".")[2]
     if word in _ANYTHING:
         return {}
@@ -58,25 +57,25 @@ def _schema(written: str, whole: str) -> dict[str, Any]:
         return {"type": _KINDS[word]}
     if word.endswith("[]"):
         return {"type": "array", "items": _schema(written.strip()[:-2], whole)}
-    if found := _ARRAY_OF.fullmatch(written.strip()):
-        return {"type": "array", "items": _schema(_singular(found[1]), whole)}
-    if found := _GENERIC.fullmatch(written.strip()):
-        return _generic(found[1].lower().rpartition(".")[2], _inside(found), whole)
+    if array := _ARRAY_OF.fullmatch(written.strip()):
+        return {"type": "array", "items": _schema(_singular(array[1]), whole)}
+    if generic := _GENERIC.fullmatch(written.strip()):
+        return _generic(generic[1].lower().rpartition(".")[2], _inside(generic), whole)
     raise ValueError(f"the type {whole!r} has no JSON form")
 
 
 def _generic(base: str, inside: str, whole: str) -> dict[str, Any]:
-    """ "list" of "int", "union" of "int, str"; what a string's length or an object's values are is not kept."""
-    parts = [part for part in _split(inside, ",") or [inside] if part.strip() != "..."]
+    """ "list" of "int", "union" of "int, str"; a string's length and the types of an object's values are dropped."""
+    subschemas = [part for part in _split(inside, ",") or [inside] if part.strip() != "..."]
     if base == "union":
-        return union([_schema(part, whole) for part in parts])
+        return union([_schema(part, whole) for part in subschemas])
     if base == "optional":
         return _schema(inside, whole)
     if base not in _KINDS:
         raise ValueError(f"the type {whole!r} has no JSON form")
     if _KINDS[base] != "array":
         return {"type": _KINDS[base]}
-    items = [_schema(part, whole) for part in parts]
+    items = [_schema(part, whole) for part in subschemas]
     return {"type": "array", "items": items[0]} if all(items) and items == items[:1] * len(items) else {"type": "array"}
 
 
@@ -85,48 +84,48 @@ def _inside(generic: re.Match[str]) -> str:
 
 
 def _split(text: str, separator: str) -> list[str]:
-    """The parts between separators that stand in no brackets; none where there is no such separator."""
-    parts, depth, start = [], 0, 0
+    """The parts between separators outside brackets; empty if there is no such separator."""
+    subschemas, depth, start = [], 0, 0
     for position, character in enumerate(text):
         depth += (character in "[<(") - (character in "]>)")
         if character == separator and depth == 0:
-            parts.append(text[start:position])
+            subschemas.append(text[start:position])
             start = position + 1
-    return [*parts, text[start:]] if parts else []
+    return [*subschemas, text[start:]] if subschemas else []
 
 
 def _singular(word: str) -> str:
     return word if word.strip().lower() in _KINDS else word.strip().removesuffix("s")
 
 
-def parts(schema: Any) -> Iterator[dict[str, Any]]:
-    """The schema and every one in it, whatever keyword it stands under; the default or constant values in it are none."""
+def subschemas(schema: Any) -> Iterator[dict[str, Any]]:
+    """The schema and every schema nested in it, under any keyword; default and constant values are not schemas."""
     if not isinstance(schema, dict):
         return
     yield schema
     for key, value in schema.items():
         if key in ("properties", "patternProperties", "$defs", "definitions", "dependentSchemas"):
-            below = list(value.values()) if isinstance(value, dict) else []
+            nested = list(value.values()) if isinstance(value, dict) else []
         elif key in ("anyOf", "oneOf", "allOf", "prefixItems"):
-            below = value if isinstance(value, list) else []
+            nested = value if isinstance(value, list) else []
         elif key in ("items", "additionalProperties", "contains", "not", "if", "then", "else", "propertyNames"):
-            below = [value]
+            nested = [value]
         else:
-            below = []
-        for part in below:
-            yield from parts(part)
+            nested = []
+        for part in nested:
+            yield from subschemas(part)
 
 
-def dangling(schema: dict[str, Any]) -> str | None:
-    """The first reference that leads nowhere in the JSON Schema, on which a validator would break off rather than decide."""
-    references = (part["$ref"] for part in parts(schema) if "$ref" in part)
-    return next((str(found) for found in references if not _leads_somewhere(found, schema)), None)
+def dangling_reference(schema: dict[str, Any]) -> str | None:
+    """The first `$ref` that does not resolve within the schema; a validator would fail on it instead of deciding."""
+    references = (part["$ref"] for part in subschemas(schema) if "$ref" in part)
+    return next((str(reference) for reference in references if not _resolves(reference, schema)), None)
 
 
-def _leads_somewhere(reference: Any, root: dict[str, Any]) -> bool:
+def _resolves(reference: Any, root: dict[str, Any]) -> bool:
     if not isinstance(reference, str) or not reference.startswith("#"):
         return False
-    found: Any = root
+    target: Any = root
     for step in reference[1:].split("/")[1:]:
-        found = found.get(step.replace("~1", "/").replace("~0", "~")) if isinstance(found, dict) else None
-    return isinstance(found, dict) and "$ref" not in found
+        target = target.get(step.replace("~1", "/").replace("~0", "~")) if isinstance(target, dict) else None
+    return isinstance(target, dict) and "$ref" not in target

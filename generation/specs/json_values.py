@@ -1,4 +1,4 @@
-"""JSON values that tools take and return: read from text, and taken apart."""
+"""Parses and flattens the JSON values that tools take and return."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 
 def json_or_text(text: str) -> Any:
-    """The JSON value that `text` is, or the text itself where it is none: a tool's result may be either."""
+    """Parse `text` as JSON, or return it unchanged if it is not JSON: a tool's result may be either."""
     try:
         return json.loads(text)
     except (ValueError, RecursionError):
@@ -16,7 +16,7 @@ def json_or_text(text: str) -> Any:
 
 
 def leaves(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
-    """(field, scalar) of every scalar in a value, in order; a list's members go by the list's name."""
+    """(field, scalar) for every scalar in a value, in order; list items carry the list's name."""
     if isinstance(value, dict):
         for key, part in value.items():
             yield from leaves(part, key)

@@ -1,4 +1,4 @@
-"""What names say: what a tool does, to which thing, and which field of a record identifies it."""
+"""What names reveal: what a tool does, to which entity, and which field identifies a record."""
 
 from __future__ import annotations
 
@@ -32,45 +32,45 @@ _NO_IDENTIFIERS = {
 _NO_IDENTIFIERS |= {"status", "error", "area", "dial", "total", "page", "seat", "row", "version"}
 _NO_IDENTIFIERS |= {"api", "access", "secret", "sort", "search"}
 
-Deed = Literal[
+Action = Literal[
     "search",
     "list",
     "rank",
-    "see",
-    "work out",
+    "get",
+    "compute",
     "check",
-    "turn",
+    "convert",
     "create",
-    "make",
-    "set",
-    "do",
+    "book",
+    "update",
+    "act",
     "delete",
-    "end",
+    "cancel",
     "restore",
 ]
-"""What a tool does: the first seven only read; "make" is to create in a way of its own (book, order), "do" to change otherwise,
-"delete" takes a record away, "end" what it stands for (cancel)."""
+"""What a tool does. The first seven only read. "create" and "book" (also order, register, submit) add a record, "update" sets
+fields of one, "act" changes it in another way (move, pay), "delete" removes the record, "cancel" ends what it represents."""
 
-_READING: tuple[Deed, ...] = ("search", "list", "rank", "see", "work out", "check", "turn")
-_VERBS: dict[Deed, str] = {
+_READING: tuple[Action, ...] = ("search", "list", "rank", "get", "compute", "check", "convert")
+_VERBS: dict[Action, str] = {
     "search": "search find query browse",
     "list": "list",
     "rank": "top",
-    "see": "get fetch retrieve lookup look show view read describe obtain",
-    "work out": "count total calculate compute estimate compare",
+    "get": "get fetch retrieve lookup look show view read describe obtain",
+    "compute": "count total calculate compute estimate compare",
     "check": "check verify validate is has track",
-    "turn": "convert translate recommend suggest predict analyze think",
+    "convert": "convert translate recommend suggest predict analyze think",
     "create": "create add insert new",
-    "make": "book place open register make schedule submit reserve order post file generate start issue request enroll"
+    "book": "book place open register make schedule submit reserve order post file generate start issue request enroll"
     " purchase buy",
-    "set": "update set change edit modify rename patch put replace",
-    "do": "move reschedule renew extend adjust send pay transfer return exchange refund assign approve confirm close apply"
+    "update": "update set change edit modify rename patch put replace",
+    "act": "move reschedule renew extend adjust send pay transfer return exchange refund assign approve confirm close apply"
     " upload share merge activate enable disable mark archive",
     "delete": "delete remove erase purge destroy drop",
-    "end": "cancel revoke terminate unsubscribe deactivate",
+    "cancel": "cancel revoke terminate unsubscribe deactivate",
     "restore": "restore undelete undo recover reinstate",
 }
-_DEED: dict[str, Deed] = {verb: deed for deed, verbs in _VERBS.items() for verb in verbs.split()}
+_ACTIONS: dict[str, Action] = {verb: kind for kind, verbs in _VERBS.items() for verb in verbs.split()}
 
 
 @lru_cache(maxsize=4096)
@@ -79,26 +79,26 @@ def verb(tool: str) -> str:
     return snake(tool).partition("_")[0]
 
 
-def deed(tool: str) -> Deed | None:
-    """What a tool does, to judge by the verb that its name begins with (or is); None where it begins with another word."""
-    return _DEED.get(verb(tool))
+def action(tool: str) -> Action | None:
+    """What a tool does, judging by the verb at the start of its name; None if its first word is not a known verb."""
+    return _ACTIONS.get(verb(tool))
 
 
 def changes(tool: str) -> bool:
-    """Whether a tool's name says that it changes something: its first word is no verb of reading. A rule of thumb for tools
-    that are only simulated; where they are executed the state says it."""
-    return deed(tool) not in _READING
+    """Whether a tool's name suggests that it changes something: its first word is not a reading verb. A heuristic for
+    simulated tools; for executed tools the state shows it."""
+    return action(tool) not in _READING
 
 
 def creates(tool: str) -> bool:
-    """Whether the name says that the tool makes a new record, whose identifier is news."""
-    return deed(tool) in ("create", "make")
+    """Whether the name says that the tool creates a record, which gets a new identifier."""
+    return action(tool) in ("create", "book")
 
 
 @lru_cache(maxsize=4096)
-def subject(tool: str) -> Words:
-    """What a tool is about, in the singular: get_customer_details -> (customer), list_film_copies_by_film_id -> (film, copy).
-    Empty where the name has only a verb."""
+def entity_words(tool: str) -> Words:
+    """The entity that a tool's name is about, in the singular: get_customer_details -> (customer),
+    list_film_copies_by_film_id -> (film, copy). Empty if the name is only a verb."""
     words: list[str] = []
     for word in snake(tool).split("_")[1:]:
         if word in _CONNECTIVES:
@@ -112,14 +112,14 @@ def subject(tool: str) -> Words:
 
 @lru_cache(maxsize=4096)
 def connected(tool: str) -> bool:
-    """Whether the name says where or what to (add_item_to_cart): its subject is then part of something else."""
+    """Whether the name has a connective (add_item_to_cart): its entity is then part of another one."""
     return any(word in _CONNECTIVES - {"by"} for word in snake(tool).split("_"))
 
 
 @lru_cache(maxsize=16384)
 def identifies(field: str) -> Words | None:
-    """What a field identifies: film_copy_id, orderNumber, airport_code -> (film, copy), (order), (airport); the bare id or sku
-    -> (); None for other fields. An e-mail address identifies nobody here, since it can change; neither do zip or currency
+    """The entity that a field identifies: film_copy_id, orderNumber, airport_code -> (film, copy), (order), (airport); a bare
+    id or sku -> (); None for other fields. E-mail addresses do not count, since they can change; nor do zip or currency
     codes, which many records share."""
     *stem, kind = snake(field).split("_")
     if kind not in _KINDS_OF_IDENTIFIER or (not stem and kind not in _BARE_IDENTIFIERS):
@@ -130,25 +130,25 @@ def identifies(field: str) -> Words | None:
 
 
 def is_identifier(field: str) -> bool:
-    """Whether a field, or each member of a list under that name, says which record is meant."""
+    """Whether a field, or each item of a list with that name, identifies a record."""
     return identifies(field) is not None or identifies(singular(field)) is not None
 
 
-def bare_name(field: str, thing: Words) -> str:
-    """A field's name without the thing that it is a field of: member_name of a member is its name."""
-    return snake(field).removeprefix("_".join(thing) + "_")
+def bare_name(field: str, entity: Words) -> str:
+    """A field's name without the entity that it belongs to: a member's member_name is its name."""
+    return snake(field).removeprefix("_".join(entity) + "_")
 
 
 def alike(one: Words, other: Words) -> bool:
-    """Whether one is the end of the other: (account) and (from, account)."""
+    """Whether one is a suffix of the other: (account) and (from, account)."""
     shorter, longer = sorted((one, other), key=len)
     return bool(shorter) and longer[-len(shorter) :] == shorter
 
 
 def own_identifier(fields: Iterable[str], about: Words, row: bool) -> str | None:
-    """The field by which a record of what `about` names is known; None where the record has none of its own.
+    """The field that identifies a record of the entity `about`; None if the record has no identifier.
 
-    A `row` of a list is identified by nothing but its own kind: an order's lines that repeat the order_id are not orders.
+    A `row` of a list is identified only by its own entity: an order's lines that repeat the order_id are not orders.
     """
     stems = {field: stem for field in fields if (stem := identifies(field)) is not None}
     if not about:
@@ -163,7 +163,7 @@ def own_identifier(fields: Iterable[str], about: Words, row: bool) -> str | None
 
 
 def identifier_key(field: str, value: str | int, about: Words) -> str | None:
-    """The name of a record, "order_id=7"; a bare id or sku takes its name from what it is about. None where nothing names it."""
+    """A record's key, "order_id=7"; a bare id or sku is prefixed with its entity `about`. None if there is no entity."""
     if identifies(field) == ():
         return f"{about[-1]}_{snake(field)}={value}" if about else None
     return f"{snake(field)}={value}"

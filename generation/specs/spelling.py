@@ -1,4 +1,4 @@
-"""How names are spelt: in snake_case, in the singular, in the plural, as the words that people say."""
+"""Spellings of a name: snake_case, singular, plural, and as separate words."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ _WORD_BREAKS = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])|[^A-
 
 
 def snake(name: str) -> str:
-    """One form for all spellings of a name: userID, user-id and "User Id" are user_id, InvoiceLine is invoice_line."""
+    """The snake_case form of any spelling: userID, user-id, "User Id" -> user_id; InvoiceLine -> invoice_line."""
     return "_".join(word.lower() for word in _WORD_BREAKS.split(name) if word)
 
 
 def singular(name: str) -> str:
-    """The name of one element of what `name` holds several of: user_ids -> user_id, categories -> category, boxes -> box."""
+    """The singular of a plural name: user_ids -> user_id, categories -> category, boxes -> box."""
     lowered = name.lower()
     if lowered.endswith("ies") and len(name) > 4:
         return f"{name[:-3]}y"
@@ -23,13 +23,13 @@ def singular(name: str) -> str:
 
 
 def plural(name: str) -> str:
-    """The name of several of what `name` names, which may be several already: category -> categories, orders -> orders."""
-    one = singular(name)
-    if one.endswith("y") and one[-2:-1] not in "aeiou":
-        return f"{one[:-1]}ies"
-    return one + ("es" if one.endswith(("s", "x", "ch", "sh")) else "s")
+    """The plural of a name, which may already be one: category -> categories, orders -> orders."""
+    stem = singular(name)
+    if stem.endswith("y") and stem[-2:-1] not in "aeiou":
+        return f"{stem[:-1]}ies"
+    return stem + ("es" if stem.endswith(("s", "x", "ch", "sh")) else "s")
 
 
 def words(name: str) -> str:
-    """A name as people say it: orderDate -> order date."""
+    """A name as separate words: orderDate -> order date."""
     return snake(name).replace("_", " ")

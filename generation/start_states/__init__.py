@@ -1,0 +1,1 @@
+"""Start states: dialogues to extend, fork or replay, from any origin."""

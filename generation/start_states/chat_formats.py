@@ -1,5 +1,5 @@
-"""Conversations that others wrote, in OpenAI's format and its usual variants, ShareGPT's among them, as messages that satisfy our
-contract."""
+"""Parses external conversations, in OpenAI's format and its usual variants such as ShareGPT's, into messages that satisfy the
+message contract."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from core.messages import (
     UserMessage,
     check_transcript,
 )
-from generation.specs.formats import tool_name, tool_spec
+from generation.specs.formats import parse_tool_name, parse_tool_spec
 
 _ROLES = {
     "human": "user",
@@ -37,55 +37,55 @@ _THINKING = ("<think>", "</think>")
 
 
 @dataclass
-class Reading:
-    """A conversation as it is read. `mended` counts, by kind, what was not lawful and could be put right."""
+class ParsedConversation:
+    """A conversation in the course of parsing. `repaired` counts, by kind, the contract violations that could be repaired;
+    `open_calls` lists the unanswered calls as (id in the source, id here)."""
 
     messages: list[Message] = field(default_factory=list)
-    mended: Counter[str] = field(default_factory=Counter)
-    waiting: list[tuple[str, str]] = field(default_factory=list)
-    """The calls without an answer: (the id given there, ours)."""
+    repaired: Counter[str] = field(default_factory=Counter)
+    open_calls: list[tuple[str, str]] = field(default_factory=list)
 
 
-def conversation(raw: Mapping[str, Any]) -> tuple[Message, ...]:
-    """The messages that `read` finds."""
-    return tuple(read(raw).messages)
+def parse_messages(raw: Mapping[str, Any]) -> tuple[Message, ...]:
+    """The messages of `parse_conversation`."""
+    return tuple(parse_conversation(raw).messages)
 
 
-def read(raw: Mapping[str, Any]) -> Reading:
-    """The messages of a line that holds them under "messages", "conversations" as ShareGPT has it, or "traj" as τ-bench does, with
-    "system" beside them; none where it holds none.
+def parse_conversation(raw: Mapping[str, Any]) -> ParsedConversation:
+    """Parse the messages under "messages", "conversations" (ShareGPT) or "traj" (τ-bench), and an optional "system"; without any of
+    these keys the conversation is empty.
 
-    A closing user message and calls without an answer at the end are left out: something else is to follow there; so is an
-    assistant's greeting before the user's first words. Raises ValueError where the rest is no lawful conversation.
+    Drops a final user message and unanswered calls at the end, so that the dialogue can continue there, and an assistant's
+    greeting before the user's first message. Raises ValueError if the rest is not a valid conversation.
     """
-    found: Any = next((raw[key] for key in ("messages", "conversations", "traj") if raw.get(key)), [])
-    if isinstance(found, str):
-        found = json.loads(found)
-    if not isinstance(found, list) or not all(isinstance(message, dict) for message in found):
-        raise ContractError('"messages" is no list of messages', "unreadable")
-    reading = Reading()
+    raw_messages: Any = next((raw[key] for key in ("messages", "conversations", "traj") if raw.get(key)), [])
+    if isinstance(raw_messages, str):
+        raw_messages = json.loads(raw_messages)
+    if not isinstance(raw_messages, list) or not all(isinstance(message, dict) for message in raw_messages):
+        raise ContractError('"messages" is not a list of messages', "unreadable")
+    parsed = ParsedConversation()
     if isinstance(raw.get("system"), str):
-        _add(reading, {"role": "system", "content": raw["system"]})
-    for message in found:
-        _add(reading, message)
-    while reading.messages and not _may_end(reading.messages[-1]):
-        last = reading.messages.pop()
-        reading.mended["closing user message" if isinstance(last, UserMessage) else "open calls at the end"] += 1
-    return reading
+        _add(parsed, {"role": "system", "content": raw["system"]})
+    for message in raw_messages:
+        _add(parsed, message)
+    while parsed.messages and not _may_end(parsed.messages[-1]):
+        last = parsed.messages.pop()
+        parsed.repaired["closing user message" if isinstance(last, UserMessage) else "open calls at the end"] += 1
+    return parsed
 
 
 def _may_end(message: Message) -> bool:
-    """Whether a user may speak next."""
+    """Whether the next message may be the user's."""
     return isinstance(message, SystemMessage) or (isinstance(message, AssistantMessage) and not message.tool_calls)
 
 
-def tools_of(raw: Any, messages: Sequence[Message]) -> tuple[ToolSpec, ...]:
-    """The declared tools, and for those that are only called what the calls show of them. Raises ValueError for tools that
-    cannot be understood, and where the conversation breaks the contract with them."""
+def parse_tools(raw: Any, messages: Sequence[Message]) -> tuple[ToolSpec, ...]:
+    """The declared tools, and specs inferred from the calls of undeclared ones. Raises ValueError for tools that cannot be
+    parsed, and if the conversation breaks the contract with the tools."""
     declared = json.loads(raw) if isinstance(raw, str) else raw or []
     if not isinstance(declared, list):
-        raise ValueError('"tools" is no list of function specs')
-    specs = {spec.name: spec for spec in map(tool_spec, declared)}
+        raise ValueError('"tools" is not a list of function specs')
+    specs = {spec.name: spec for spec in map(parse_tool_spec, declared)}
     observed: dict[str, list[dict[str, Any]]] = {}
     for message in messages:
         for call in message.tool_calls or () if isinstance(message, AssistantMessage) else ():
@@ -98,12 +98,12 @@ def tools_of(raw: Any, messages: Sequence[Message]) -> tuple[ToolSpec, ...]:
 
 
 def _inferred(name: str, observed: Sequence[dict[str, Any]]) -> ToolSpec:
-    """A spec that all observed calls fit."""
+    """A spec that fits all observed calls."""
     types: dict[str, set[str]] = {}
     for arguments in observed:
         for key, value in arguments.items():
             types.setdefault(key, set()).add("null" if value is None else _JSON_TYPES[type(value)])
-    properties = {key: {"type": sorted(found) if len(found) > 1 else next(iter(found))} for key, found in types.items()}
+    properties = {key: {"type": sorted(kinds) if len(kinds) > 1 else next(iter(kinds))} for key, kinds in types.items()}
     required = [key for key in properties if all(key in arguments for arguments in observed)]
     words = name.replace("_", " ")
     return ToolSpec(
@@ -113,95 +113,96 @@ def _inferred(name: str, observed: Sequence[dict[str, Any]]) -> ToolSpec:
     )
 
 
-def _add(reading: Reading, raw: dict[str, Any]) -> None:
-    """Append one message; neighbours that the contract wants as one are joined."""
-    messages = reading.messages
-    given = str(raw.get("role", raw.get("from", "")))
-    role, content = _ROLES.get(given, given), _text(raw.get("content", raw.get("value")))
+def _add(parsed: ParsedConversation, raw: dict[str, Any]) -> None:
+    """Append one message; consecutive messages that the contract requires to be one are joined."""
+    messages = parsed.messages
+    raw_role = str(raw.get("role", raw.get("from", "")))
+    role, content = _ROLES.get(raw_role, raw_role), _text(raw.get("content", raw.get("value")))
     if role == "tool":
-        _add_result(reading, str(raw.get("tool_call_id")), content)
+        _add_result(parsed, str(raw.get("tool_call_id")), content)
     elif role == "function_call":
-        _add_answer(reading, {"tool_calls": _called(content, len(messages))}, "")
+        _add_answer(parsed, {"tool_calls": _sharegpt_calls(content, len(messages))}, "")
     elif role == "assistant":
-        _add_answer(reading, raw, content)
+        _add_answer(parsed, raw, content)
     elif role == "user":
         if messages and isinstance(messages[-1], UserMessage):
             content = f"{messages.pop().content}\n\n{content}".strip()
-            reading.mended["neighbours joined"] += 1
+            parsed.repaired["neighbours joined"] += 1
         messages.append(UserMessage(content=content))
     elif role == "system" and not messages:
         if content.strip():
             messages.append(SystemMessage(content=content))
     else:
-        raise ContractError(f"message {len(messages)}: the role {given!r} is not expected here", "roles out of order")
+        raise ContractError(f"message {len(messages)}: unexpected role {raw_role!r}", "roles out of order")
 
 
-def _add_result(reading: Reading, theirs: str, content: str) -> None:
-    if not reading.waiting:
-        where = f"message {len(reading.messages)}"
-        raise ContractError(f"{where}: a tool answers, but nothing was called", "stray result")
-    pair = next((pair for pair in reading.waiting if pair[0] == theirs), reading.waiting[0])
-    reading.waiting.remove(pair)
-    reading.messages.append(ToolMessage(tool_call_id=pair[1], content=content))
+def _add_result(parsed: ParsedConversation, source_id: str, content: str) -> None:
+    if not parsed.open_calls:
+        where = f"message {len(parsed.messages)}"
+        raise ContractError(f"{where}: a tool result without a call", "stray result")
+    pair = next((pair for pair in parsed.open_calls if pair[0] == source_id), parsed.open_calls[0])
+    parsed.open_calls.remove(pair)
+    parsed.messages.append(ToolMessage(tool_call_id=pair[1], content=content))
 
 
-def _add_answer(reading: Reading, raw: Mapping[str, Any], content: str) -> None:
-    messages, reasoning = reading.messages, _text(raw.get("reasoning_content") or raw.get("reasoning"))
+def _add_answer(parsed: ParsedConversation, raw: Mapping[str, Any], content: str) -> None:
+    messages, reasoning = parsed.messages, _text(raw.get("reasoning_content") or raw.get("reasoning"))
     if not reasoning and content.lstrip().startswith(_THINKING[0]):
-        reasoning, content = _split(content, len(messages))
+        reasoning, content = _split_reasoning(content, len(messages))
     last = messages[-1] if messages else None
     if isinstance(last, AssistantMessage) and not last.tool_calls:
         messages.pop()
         content = f"{last.content}\n\n{content}".strip()
         reasoning = f"{last.reasoning_content or ''}\n\n{reasoning}".strip()
-        reading.mended["neighbours joined"] += 1
-    calls = _calls(raw, len(messages), reading.waiting)
+        parsed.repaired["neighbours joined"] += 1
+    calls = _calls(raw, len(messages), parsed.open_calls)
     if not calls and all(isinstance(message, SystemMessage) for message in messages):
-        reading.mended["greeting left out"] += 1
+        parsed.repaired["greeting left out"] += 1
         return
     messages.append(AssistantMessage(content=content, reasoning_content=reasoning or None, tool_calls=calls or None))
 
 
-def _split(text: str, position: int) -> tuple[str, str]:
-    """Reasoning and content of an answer that begins with its reasoning between marks."""
+def _split_reasoning(text: str, position: int) -> tuple[str, str]:
+    """(reasoning, content) of an answer that starts with its reasoning in <think> tags."""
     reasoning, end, content = text.lstrip().removeprefix(_THINKING[0]).partition(_THINKING[1])
     if not end:
-        raise ContractError(f"message {position}: its reasoning does not end", "unclosed reasoning")
+        raise ContractError(f"message {position}: its reasoning is not closed", "unclosed reasoning")
     return reasoning.strip(), content.strip()
 
 
-def _called(text: str, position: int) -> list[Any]:
+def _sharegpt_calls(text: str, position: int) -> list[Any]:
     """ShareGPT's calls: a JSON object with name and arguments, or a list of them."""
     try:
-        found = json.loads(text)
+        calls = json.loads(text)
     except ValueError as error:
         raise ContractError(f"message {position}: the call is not JSON ({error})", "arguments no JSON") from None
-    return found if isinstance(found, list) else [found]
+    return calls if isinstance(calls, list) else [calls]
 
 
-def _calls(raw: Mapping[str, Any], position: int, waiting: list[tuple[str, str]]) -> tuple[ToolCall, ...]:
+def _calls(raw: Mapping[str, Any], position: int, open_calls: list[tuple[str, str]]) -> tuple[ToolCall, ...]:
+    """The calls of an answer, with new ids; they replace `open_calls`."""
     legacy = raw.get("function_call")
-    found = raw.get("tool_calls") or ([{"function": legacy}] if legacy else [])
-    if not isinstance(found, list):
-        raise ContractError(f"message {position}: the tool calls are no list", "unreadable")
+    raw_calls = raw.get("tool_calls") or ([{"function": legacy}] if legacy else [])
+    if not isinstance(raw_calls, list):
+        raise ContractError(f"message {position}: the tool calls are not a list", "unreadable")
     calls = []
-    waiting.clear()
-    for number, call in enumerate(found):
-        function = call.get("function", call) if isinstance(call, dict) else None
+    open_calls.clear()
+    for number, raw_call in enumerate(raw_calls):
+        function = raw_call.get("function", raw_call) if isinstance(raw_call, dict) else None
         if not isinstance(function, dict):
             raise ContractError(f"message {position}: call {number} names no function", "unreadable")
         arguments = function.get("arguments") or "{}"
         text = arguments if isinstance(arguments, str) else json.dumps(arguments, ensure_ascii=False)
-        name = tool_name(function.get("name"))
-        ours = ToolCall(id=f"given_{position}_{number}", function=FunctionCall(name=name, arguments=text))
-        ours.parsed()
-        calls.append(ours)
-        waiting.append((str(call.get("id")), ours.id))
+        name = parse_tool_name(function.get("name"))
+        call = ToolCall(id=f"given_{position}_{number}", function=FunctionCall(name=name, arguments=text))
+        call.parsed()
+        calls.append(call)
+        open_calls.append((str(raw_call.get("id")), call.id))
     return tuple(calls)
 
 
 def _text(value: Any) -> str:
-    """Content as a string: also where it is null, a list of parts, or a value of JSON."""
+    """Content as a string; it may be null, a list of parts, or any JSON value."""
     if isinstance(value, list) and all(isinstance(part, dict) and part.keys() & _PARTS for part in value):
         return "\n".join(str(part["text"]) for part in value if "text" in part)
     if value is None or isinstance(value, str):

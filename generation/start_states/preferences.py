@@ -1,4 +1,4 @@
-"""Preference pairs: two branches of one fork, of which one was accepted and the other failed through the agent's fault."""
+"""Preference pairs: two branches of a fork, one accepted and one rejected through the agent's fault."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from core.messages import AssistantMessage, Frozen, Message
 
 
 class Preference(Frozen):
-    """One line of preferences.jsonl: `prompt` is what both branches share, `chosen` and `rejected` are how they went on."""
+    """One line of preferences.jsonl: the `prompt` shared by both branches, and their `chosen` and `rejected` continuations."""
 
     parent: str
     domain: str
@@ -23,17 +23,17 @@ class Preference(Frozen):
 
 
 def preferences(dialogues: Iterable[Dialogue]) -> Iterator[Preference]:
-    """Pairs of branches of the same fork, each branch in one pair at most, in the order given. Only where the agent was to act
-    at the fork: elsewhere the branches answer different words of the user."""
+    """Pairs of branches of the same fork, in input order, each branch in at most one pair. Only forks at which the agent acts
+    next: elsewhere the branches answer different user messages."""
     forks: dict[tuple[str, int], list[Dialogue]] = {}
     for dialogue in dialogues:
-        length = dialogue.provenance.get("parent_messages", 0)
+        length = dialogue.provenance.parent_messages
         if dialogue.verdict and length and isinstance((*dialogue.messages, None)[length], AssistantMessage):
-            forks.setdefault((dialogue.provenance["parent"], length), []).append(dialogue)
+            forks.setdefault((dialogue.provenance.parent or "", length), []).append(dialogue)
     for (parent, length), branches in forks.items():
-        good = [b for b in branches if b.verdict and b.verdict.accepted]
-        bad = [b for b in branches if b.verdict and b.verdict.blame == "agent"]
-        for chosen, rejected in zip(good, bad, strict=False):
+        accepted = [branch for branch in branches if branch.verdict and branch.verdict.accepted]
+        failed = [branch for branch in branches if branch.verdict and branch.verdict.blame == "agent"]
+        for chosen, rejected in zip(accepted, failed, strict=False):
             assert rejected.verdict, "filtered above"
             if _comparable(chosen, rejected, length):
                 yield Preference(
@@ -50,6 +50,6 @@ def preferences(dialogues: Iterable[Dialogue]) -> Iterator[Preference]:
 
 
 def _comparable(chosen: Dialogue, rejected: Dialogue, length: int) -> bool:
-    """Whether both go on from the same, with the same tools, and differently."""
+    """Whether the two branches share prefix and tools, but differ afterwards."""
     same = chosen.messages[:length] == rejected.messages[:length] and chosen.tools == rejected.tools
     return same and chosen.messages != rejected.messages

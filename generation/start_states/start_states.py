@@ -1,7 +1,7 @@
-"""StartState states: dialogues of any origin to go on from — tasks to play, conversations to extend, turns to fork at.
+"""Start states: dialogues from any source to continue — tasks to play, conversations to extend, turns to fork at.
 
-A line of the file is a dialogue of ours, whole or in the making (of dialogues.jsonl, or in a line of rejected.jsonl), or any
-conversation in OpenAI's format: {"messages": […]} with, where known, "tools", "tasks", "domain" and an id. What is missing is made.
+A line of the file is a generated dialogue, complete or unfinished (from dialogues.jsonl, or in a line of rejected.jsonl), or any
+conversation in OpenAI's format: {"messages": […]} with optional "tools", "tasks", "domain" and id. The stages fill in the rest.
 """
 
 from __future__ import annotations
@@ -17,30 +17,32 @@ from pydantic import BeforeValidator, Field, ValidationError
 
 from core.dialogue import Dialogue, Task
 from core.messages import AssistantMessage, Message, SystemMessage, ToolMessage, UserMessage, check_transcript
+from core.provenance import Provenance
 from core.settings import Settings, UserError
-from generation.start_states.chat_formats import conversation, tools_of
+from generation.start_states.chat_formats import parse_messages, parse_tools
 
 
-def _place(value: Any) -> Any:
+def _check_at(value: Any) -> Any:
     if value in ("end", "random") or (isinstance(value, int) and value >= 0):
         return value
-    raise ValueError("end, random or the index of a message, from 0, is expected")
+    raise ValueError("expected: end, random, or the index of a message (from 0)")
 
 
 class StartSettings(Settings):
-    """`file` holds the dialogues to go on from; None starts from nothing. `at` is where: "end" extends a dialogue with further
-    tasks, a message index or "random" forks it there, in the middle of a task, `branches` times. `inject` gives a dialogue
-    the tools of a seed domain beside its own, for tasks of another kind."""
+    """Dialogues to continue."""
 
-    file: Path | None
-    at: Annotated[Literal["end", "random"] | int, BeforeValidator(_place)]
-    branches: int = Field(ge=1)
-    inject: bool
+    file: Path | None = Field(description="JSONL of dialogues or conversations to continue; null: start new dialogues")
+    at: Annotated[Literal["end", "random"] | int, BeforeValidator(_check_at)] = Field(
+        description="Where to continue: end extends a dialogue with further tasks; a message index (from 0) or random forks it "
+        "within a task"
+    )
+    branches: int = Field(ge=1, description="Dialogues to generate from each line of the file")
+    inject: bool = Field(description="Add a seed domain's tools to a dialogue's own, for tasks of another kind")
 
 
 @dataclass(frozen=True)
 class StartState:
-    """One line of the file. `dialogue` is None where it cannot be used, for the reason in `problem`."""
+    """One line of the file. `dialogue` is None if the line cannot be used, for the reason in `problem`."""
 
     parent: str
     dialogue: Dialogue | None
@@ -48,10 +50,10 @@ class StartState:
 
 
 def read_starts(path: Path) -> tuple[StartState, ...]:
-    """Every line of the file; a line that cannot be used keeps its place, so that nothing is lost silently. Raises UserError where
-    there is no such file or nothing in it."""
+    """Read every line of the file; a line that cannot be used keeps its place, so that it is not dropped silently. Raises
+    UserError if the file is missing or empty."""
     if not path.is_file():
-        raise UserError(f"start.file={path} was given, but there is no such file; JSONL of dialogues is expected")
+        raise UserError(f"start.file={path} was given, but there is no such file; expected: JSONL of dialogues")
     with path.open("rb") as lines:
         starts = tuple(_read(line, number, path) for number, line in enumerate(lines, start=1) if line.strip())
     if not starts:
@@ -63,7 +65,7 @@ def _read(line: bytes, number: int, path: Path) -> StartState:
     where = f"{path.stem}-{number}"
     try:
         dialogue = _dialogue(json.loads(line.decode("utf-8-sig")), where)
-        dialogue.model_dump_json()  # half a surrogate pair, which no file could hold, must not come to light at the end
+        dialogue.model_dump_json()  # raises here for a lone surrogate, which UTF-8 cannot encode
         return StartState(dialogue.dialogue_id, dialogue)
     except ValidationError as error:
         first = error.errors()[0]
@@ -75,26 +77,26 @@ def _read(line: bytes, number: int, path: Path) -> StartState:
 
 def _dialogue(raw: Any, where: str) -> Dialogue:
     if not isinstance(raw, dict):
-        raise ValueError("a JSON object is expected")
+        raise ValueError("expected: a JSON object")
     if isinstance(raw.get("dialogue"), dict):
         raw = raw["dialogue"]  # a line of rejected.jsonl
     if "pipeline" not in raw:
-        return _foreign(raw, where)
+        return _from_chat(raw, where)
     dialogue = Dialogue.model_validate(raw)
     _check(dialogue)
     return dialogue
 
 
 def _check(dialogue: Dialogue) -> None:
-    """Raise ValueError where nothing could go on from a dialogue of ours: its transcript is unlawful as far as it goes, or its
-    tasks do not begin in it."""
+    """Raise ValueError if a generated dialogue cannot be continued: its transcript is invalid so far, or its task starts lie
+    outside it."""
     starts = dialogue.task_starts
     lowest, end = dialogue.given, len(dialogue.messages)
     if not 0 <= lowest <= end or any(not lowest <= position <= end for position in starts):
         raise ValueError(f"given {lowest} and task_starts {list(starts)} do not lie within its {end} messages")
     if len(starts) > len(dialogue.tasks) or list(starts) != sorted(set(starts)):
         raise ValueError(f"task_starts {list(starts)} must rise, one for each of at most {len(dialogue.tasks)} tasks")
-    messages = dialogue.messages if dialogue.stop == "complete" else _settled(dialogue.messages)
+    messages = dialogue.messages if dialogue.stop == "complete" else _without_open_calls(dialogue.messages)
     if messages and isinstance(messages[-1], SystemMessage):
         messages = (*messages, UserMessage(content="…"))
     elif messages and isinstance(messages[-1], ToolMessage) and dialogue.stop != "complete":
@@ -103,28 +105,28 @@ def _check(dialogue: Dialogue) -> None:
         check_transcript(messages, dialogue.tools)
 
 
-def _settled(messages: tuple[Message, ...]) -> tuple[Message, ...]:
-    """Without calls at the end that were not all answered, as where their simulator broke off: they are made anew."""
-    waiting: set[str] = set()
+def _without_open_calls(messages: tuple[Message, ...]) -> tuple[Message, ...]:
+    """Drop final calls with missing answers, as left by an aborted tool simulator; they will be made again."""
+    open_calls: set[str] = set()
     last = 0
     for position, message in enumerate(messages):
         if isinstance(message, AssistantMessage):
-            last, waiting = position, {call.id for call in message.tool_calls or ()}
+            last, open_calls = position, {call.id for call in message.tool_calls or ()}
         elif isinstance(message, ToolMessage):
-            waiting.discard(message.tool_call_id)
-    return messages[:last] if waiting else messages
+            open_calls.discard(message.tool_call_id)
+    return messages[:last] if open_calls else messages
 
 
-def _foreign(raw: dict[str, Any], where: str) -> Dialogue:
-    """A conversation in OpenAI's format, as context for what is made here. Raises ValueError for what cannot be understood, and
-    where there is nothing to go on from."""
-    messages = conversation(raw)
-    tasks, tools = raw.get("tasks") or [], tools_of(raw.get("tools"), messages)
+def _from_chat(raw: dict[str, Any], where: str) -> Dialogue:
+    """A dialogue whose imported messages are a conversation in OpenAI's format. Raises ValueError if it cannot be parsed or has
+    nothing to continue from."""
+    messages = parse_messages(raw)
+    tasks, tools = raw.get("tasks") or [], parse_tools(raw.get("tools"), messages)
     if not isinstance(tasks, list):
-        raise ValueError('"tasks" is no list of tasks')
+        raise ValueError('"tasks" is not a list of tasks')
     if not (messages or tasks or tools):
         raise ValueError(
-            'nothing to go on from: "messages" with an assistant\'s answer, "tasks" or "tools" are expected'
+            'nothing to continue from; expected: "messages" with an assistant\'s answer, "tasks" or "tools"'
         )
     return Dialogue(
         dialogue_id=str(raw.get("dialogue_id") or raw.get("id") or raw.get("uuid") or where),
@@ -138,91 +140,97 @@ def _foreign(raw: dict[str, Any], where: str) -> Dialogue:
 
 
 def _task(raw: Any, number: int) -> Task:
-    """A task as it is given: a goal alone, or what a Task holds as far as it is known."""
+    """Parse a task: a goal alone, or an object with a goal and any other fields of Task."""
     if not isinstance(raw, str | dict):
         raise ValueError(f"task {number} is neither a goal nor an object")
-    known = {"goal": raw} if isinstance(raw, str) else raw
-    goal = str(known.get("goal", "")).strip()
+    fields = {"goal": raw} if isinstance(raw, str) else raw
+    goal = str(fields.get("goal", "")).strip()
     if not goal:
         raise ValueError(f'task {number} has no "goal"')
     criteria = {"criteria": [f"The assistant gets this done: {goal}"]}
     defaults = {"task_id": f"t{number}", "subgoals": [goal], "difficulty": "medium", "rubric": criteria}
-    return Task.model_validate(defaults | known)
+    return Task.model_validate(defaults | fields)
 
 
 def apply_start(start: Dialogue, dialogue_id: str, at: Literal["end", "random"] | int, rng: Random) -> Dialogue:
-    """A new dialogue that goes on from `start`: extended at its end, or forked at a message. Raises ValueError where `at` lies
-    outside what can be played on."""
+    """A new dialogue that continues `start`: extended at its end, or forked at a message. Raises ValueError if it cannot be
+    forked at `at`."""
     messages, stop = start.messages, start.stop
     if at != "end":
-        messages, stop = messages[: fork_point(start, rng) if at == "random" else lawful_fork(start, at)], "open"
+        messages, stop = (
+            messages[: random_fork_point(start, rng) if at == "random" else nearest_fork_point(start, at)],
+            "open",
+        )
     elif stop != "complete":
-        messages, stop = _settled(messages), "open"
+        messages, stop = _without_open_calls(messages), "open"
     starts = tuple(position for position in start.task_starts if position < len(messages))
     if not starts or (at == "end" and starts != start.task_starts):
-        stop = "complete"  # it broke off before a word was said about its next task
+        stop = "complete"  # it stopped before the first message of its next task
     return Dialogue(
         dialogue_id=dialogue_id,
         pipeline=start.pipeline,
         domain=start.domain,
         tools=start.tools,
         messages=messages,
-        tasks=_renamed(start.tasks if at == "end" else start.tasks[: len(starts)], dialogue_id),
+        tasks=_renumbered(start.tasks if at == "end" else start.tasks[: len(starts)], dialogue_id),
         task_starts=starts,
         given=min(start.given, len(messages)),
         stop=stop,
         state=start.state if at == "end" else None,
-        provenance=_descent(start, played=bool(starts)) | {"parent_messages": len(messages)},
+        provenance=_parent_provenance(start, len(messages), played=bool(starts)),
     )
 
 
-def _renamed(tasks: Sequence[Task], dialogue_id: str) -> tuple[Task, ...]:
-    """As tasks of the new dialogue."""
-    names = {task.task_id: f"{dialogue_id}/t{number}" for number, task in enumerate(tasks)}
+def _renumbered(tasks: Sequence[Task], dialogue_id: str) -> tuple[Task, ...]:
+    """The tasks with ids of the new dialogue."""
+    new_ids = {task.task_id: f"{dialogue_id}/t{number}" for number, task in enumerate(tasks)}
     return tuple(
         task.model_copy(
-            update={"task_id": f"{dialogue_id}/t{number}", "follows_from": names.get(task.follows_from or "")}
+            update={"task_id": f"{dialogue_id}/t{number}", "follows_from": new_ids.get(task.follows_from or "")}
         )
         for number, task in enumerate(tasks)
     )
 
 
-def _descent(start: Dialogue, played: bool) -> dict[str, Any]:
-    """The provenance of what goes on from `start`: its own, and which run and model it comes from. The drafts that were refused
-    for tasks that were played are that run's figure, as its tokens are."""
-    own = {key: value for key, value in start.provenance.items() if not (played and key == "refused_drafts")}
-    made = {f"parent_{key}": start.provenance[key] for key in ("config", "llm") if key in start.provenance}
-    return own | made | {"parent": start.dialogue_id}
+def _parent_provenance(start: Dialogue, messages: int, played: bool) -> Provenance:
+    """The provenance of a dialogue that takes `messages` messages from `start`: its own, plus the dialogue, run and model it came
+    from. Drafts refused for tasks already played count in the parent's run, as its tokens do."""
+    own = start.provenance
+    if played and own.refused_drafts:
+        own |= Provenance(refused_drafts={})
+    return own | Provenance(
+        parent=start.dialogue_id, parent_messages=messages, parent_config=own.config, parent_llm=own.llm
+    )
 
 
-def fork_point(start: Dialogue, rng: Random) -> int:
-    """A random place where the agent is about to act. Raises ValueError where there is none."""
-    places = [end for end in _places(start) if not _ends_in_answer(start.messages[:end])]
-    if not places:
-        raise ValueError("start: nothing was played here that could be forked")
-    return rng.choice(places)
+def random_fork_point(start: Dialogue, rng: Random) -> int:
+    """A random index at which the agent acts next. Raises ValueError if there is none."""
+    ends = [end for end in _fork_points(start) if not _ends_in_answer(start.messages[:end])]
+    if not ends:
+        raise ValueError("start: it has no played task to fork")
+    return rng.choice(ends)
 
 
-def lawful_fork(start: Dialogue, at: int) -> int:
-    """`at`, or the next smaller index at which somebody is to act. Raises ValueError where there is none."""
-    places = [end for end in _places(start) if end <= at]
-    if not places:
-        first = f"its first task begins at {start.task_starts[0]}" if start.task_starts else "no task was played in it"
+def nearest_fork_point(start: Dialogue, at: int) -> int:
+    """The largest index up to `at` at which the user or the agent acts next. Raises ValueError if there is none."""
+    ends = [end for end in _fork_points(start) if end <= at]
+    if not ends:
+        first = f"its first task starts at {start.task_starts[0]}" if start.task_starts else "no task was played in it"
         raise ValueError(f"start: it cannot be forked at message {at}: {first}")
-    return max(places)
+    return max(ends)
 
 
-def _places(start: Dialogue) -> Iterator[int]:
-    """Numbers of messages after which the dialogue can go on: within a task, no call unanswered."""
+def _fork_points(start: Dialogue) -> Iterator[int]:
+    """The lengths of prefixes that can be continued: within a task, with no unanswered call."""
     if not start.task_starts:
         return
-    waiting: set[str] = set()
+    open_calls: set[str] = set()
     for position, message in enumerate(start.messages):
         if isinstance(message, AssistantMessage):
-            waiting = {call.id for call in message.tool_calls or ()}
+            open_calls = {call.id for call in message.tool_calls or ()}
         elif isinstance(message, ToolMessage):
-            waiting.discard(message.tool_call_id)
-        if position >= start.task_starts[0] and not waiting and position + 1 < len(start.messages):
+            open_calls.discard(message.tool_call_id)
+        if position >= start.task_starts[0] and not open_calls and position + 1 < len(start.messages):
             yield position + 1
 
 

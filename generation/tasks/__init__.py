@@ -1,0 +1,1 @@
+"""Stage 3: tasks, their executable proof and their difficulty."""

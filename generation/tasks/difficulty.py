@@ -1,4 +1,4 @@
-"""How hard a task is, by what solving it takes: calls, calls that depend on earlier results, and changes."""
+"""Difficulty of a task, from the effort of solving it: calls, calls that need earlier results, and changes."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from core.dialogue import Difficulty, PlannedCall, placeholder
 from core.messages import Frozen
 
 BANDS: dict[Difficulty, tuple[int, int | None]] = {"easy": (1, 2), "medium": (3, 5), "hard": (6, None)}
-"""Difficulty -> lowest and highest score. An easy task is one look-up or two, or one change; a medium one looks something up
-and acts on it; a hard one needs several of these together."""
+"""Difficulty -> lowest and highest score. An easy task is one or two look-ups, or one change; a medium one looks something up
+and changes it; a hard one combines several of these."""
 
 
 class Effort(Frozen):
-    """What solving a task takes: `calls` in all, of which `dependencies` use a value of an earlier result and `writes` change
+    """The effort of solving a task: its `calls`, of which `dependencies` use a value from an earlier result and `writes` change
     something."""
 
     calls: int
@@ -22,14 +22,14 @@ class Effort(Frozen):
 
     @property
     def score(self) -> int:
-        """Each call counts one, one more where it needs an earlier result, and one more where it changes something."""
+        """1 for each call, 1 more if it needs an earlier result, and 1 more if it changes something."""
         return self.calls + self.dependencies + self.writes
 
 
 def effort(plan: Sequence[PlannedCall], writes: Sequence[bool]) -> Effort:
-    """The effort of a plan. `writes[i]` says whether call i changes something; the caller knows, from state hashes or, where
-    nothing is executed, from the tool's name (generation.specs.naming.changes)."""
-    assert len(plan) == len(writes), "one truth value for each call"
+    """The effort of a plan. `writes[i]` is whether call i changes something: the caller infers it from state hashes or, without
+    execution, from the tool's name (generation.specs.naming.changes)."""
+    assert len(plan) == len(writes), "writes needs one value per call"
     dependencies = sum(any(map(placeholder, call.arguments.values())) for call in plan)
     return Effort(calls=len(plan), dependencies=dependencies, writes=sum(writes))
 

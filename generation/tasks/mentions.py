@@ -1,4 +1,4 @@
-"""Facts in what people write — numbers, dates, times, e-mail addresses, identifiers — whichever way they are spelt."""
+"""Facts in text (numbers, dates, times, e-mail addresses, identifiers), and whether a text mentions a value in any spelling."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from generation.specs.json_values import leaves
 
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 _COUNT = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
-# "may 3" in small letters is rather a verb.
+# Lower-case "may 3" is more likely a verb.
 _MONTH = (
     r"(?:jan(?:uary)?|feb(?:ruary)?|mar(?:ch)?|apr(?:il)?|(?-i:May)|june?|july?|aug(?:ust)?|sept?(?:ember)?|oct(?:ober)?"
     r"|nov(?:ember)?|dec(?:ember)?)\b\.?"
@@ -30,18 +30,18 @@ _FACT = re.compile("|".join(f"(?P<{kind}>{pattern})" for kind, pattern in _KINDS
 _DIGIT = re.compile(r"\d")
 _NUMBER = re.compile(r"\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d+(?:\.\d+)?")
 _GROUPING = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
-# "1. Find …" and "(2) change …" count the wishes of a message; they state nothing.
+# "1. Find …" and "(2) change …" number the requests of a message; they state no fact.
 _ENUMERATOR = re.compile(r"(?m)^\s*\(?\d{1,2}[.)]\s|\(\d{1,2}\)\s")
 
 Kind = Literal["email", "date", "time", "number", "identifier"]
 Date = tuple[int, int, int]
-"""(year, month, day); year 0 where none is said."""
+"""(year, month, day); year 0 if it is not mentioned."""
 
 
 @dataclass(frozen=True)
 class Fact:
-    """`text` as it was written. `value` is what it says: a number, minutes since midnight, lower-case letters and digits of an
-    address or identifier, or the one or two dates that it can mean."""
+    """A fact as written (`text`), and its normalised `value`: a number, a time in minutes since midnight, the lower-case letters
+    and digits of an address or identifier, or the one or two dates that the text can mean."""
 
     kind: Kind
     text: str
@@ -49,7 +49,7 @@ class Fact:
 
 
 def facts(text: str) -> Iterator[Fact]:
-    """Every fact in `text`, in order. Number words are none: "one or two things" states nothing."""
+    """Every fact in `text`, in order. Number words do not count: "one or two things" states no fact."""
     if not _DIGIT.search(text) and "@" not in text:
         return
     for found in _FACT.finditer(_ENUMERATOR.sub(" ", text)):
@@ -95,7 +95,7 @@ def _pieces(text: str) -> list[str]:
 
 @dataclass
 class Knowledge:
-    """What somebody has read or heard, for the question whether a fact is one of those."""
+    """The facts in texts that a user has read, to decide whether a further fact is known."""
 
     _numbers: set[float] = field(default_factory=set)
     _names: set[str] = field(default_factory=set)
@@ -121,7 +121,7 @@ class Knowledge:
                 self._times.add(fact.value)
 
     def knows(self, fact: Fact) -> bool:
-        """Whether the fact was stated, in any spelling. A number counts as known wherever its digits were met."""
+        """Whether the fact was stated, in any spelling. A number is known if its digits occurred anywhere."""
         match fact.value:
             case tuple():
                 return any(_same(date, known) for date in fact.value for known in self._dates)
@@ -131,8 +131,8 @@ class Knowledge:
                 return fact.value in (self._times if fact.kind == "time" else self._numbers)
 
     def _knows_name(self, name: str) -> bool:
-        """ "ORD 1042" may be said as ORD-1042: neighbours count as one name, too. They are joined only once a name is not met by
-        itself, which is seldom."""
+        """Neighbouring words also count as one name: "ORD 1042" may be written ORD-1042. They are joined only for the first name
+        that is not a single word, which is rare."""
         if name not in self._names:
             for pieces in self._read:
                 for length in range(2, 5):
@@ -141,13 +141,13 @@ class Knowledge:
         return name in self._names
 
 
-def _same(one: Date, other: Date) -> bool:
-    return one[1:] == other[1:] and (one[0] == other[0] or not one[0] or not other[0])
+def _same(first: Date, second: Date) -> bool:
+    return first[1:] == second[1:] and (first[0] == second[0] or not first[0] or not second[0])
 
 
 def literals(value: Any) -> Iterator[str]:
-    """The texts and numbers in a call's arguments, as text: no truth values, which nobody says, and nothing that is looked up
-    on the way (placeholders of a plan)."""
+    """The strings and numbers in a call's arguments, as text. Booleans are left out, since users do not say them, and so are the
+    placeholders of a plan, whose values are looked up."""
     for _, leaf in leaves(value):
         if isinstance(leaf, str):
             if leaf.strip() and not leaf.startswith("${"):
@@ -156,21 +156,19 @@ def literals(value: Any) -> Iterator[str]:
             yield repr(leaf)
 
 
-# A number that stands alone: not inside an identifier (A12), a date (2025-03-14), a time or a version.
+# A separate number: not inside an identifier (A12), a date (2025-03-14), a time or a version.
 _SIGNED = re.compile(r"-?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?")
-
-
 _ALONE = re.compile(rf"(?<!\w)(?<!\d[-/:.]){_SIGNED.pattern}(?!\d)(?![-/:.]\d)")
 
 
 def mentions_value(text: str, value: str) -> bool:
-    """Whether `text` contains `value`: numbers by their value (1,200.50 is 1200.5), other values as whole words, case ignored."""
+    """Whether `text` contains `value`: numbers compare by value (1,200.50 is 1200.5), others as complete words, ignoring case."""
     number = _signed(value)
     if number is not None:
-        return any(_signed(found) == number for found in _ALONE.findall(text))
-    wanted, said = " ".join(value.casefold().split()), " ".join(text.casefold().split())
-    # To compile an expression for each value costs more than all the rest, so only where it can be met.
-    return wanted in said and re.search(rf"(?<!\w){re.escape(wanted)}(?!\w)", said) is not None
+        return any(_signed(match) == number for match in _ALONE.findall(text))
+    value, text = " ".join(value.casefold().split()), " ".join(text.casefold().split())
+    # Compiling an expression per value costs more than everything else here, so only after a cheap test.
+    return value in text and re.search(rf"(?<!\w){re.escape(value)}(?!\w)", text) is not None
 
 
 def _signed(text: str) -> float | None:
@@ -181,11 +179,14 @@ def states(text: str, literal: str) -> bool:
     """Whether `text` states the value, in digits or words, as a date or time in any spelling, or else verbatim."""
     if mentions_value(text, literal):
         return True
-    if literal.isdecimal():  # "one" is mostly no number: "one more thing"
+    if literal.isdecimal():  # "one" is mostly not a number: "one more thing"
         return 1 < int(literal) < len(_COUNT) and mentions_value(text, _COUNT[int(literal)])
-    wanted = list(facts(literal))
-    if len(wanted) != 1 or wanted[0].kind not in {"date", "time"} or wanted[0].text != literal.strip():
+    literal_facts = list(facts(literal))
+    if len(literal_facts) != 1:
         return False
-    known = Knowledge()
-    known.learn(text)
-    return known.knows(wanted[0])
+    (fact,) = literal_facts
+    if fact.kind not in {"date", "time"} or fact.text != literal.strip():
+        return False
+    knowledge = Knowledge()
+    knowledge.learn(text)
+    return knowledge.knows(fact)

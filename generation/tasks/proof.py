@@ -1,4 +1,4 @@
-"""Executable proof: what a task's gold calls do to the state, what the user must be told, and whether a text tells it."""
+"""Proof by execution: what a task's gold calls change, which values the user must learn, and whether the task is checkable."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from generation.llm.base import RejectedAnswerError
 from generation.tasks.mentions import mentions_value
 
 MAX_TOLD_ROWS = 3
-"""A user is told values of at most this many rows; a task that asks for more is refused as not checkable."""
+"""A task may report the values of at most this many rows of a result; one with more is refused as not checkable."""
 
 
 class ProofError(RejectedAnswerError):
-    """The plan does not solve anything that could be checked; the message says why."""
+    """The plan solves nothing that could be checked; the message says why."""
 
 
 @dataclass(frozen=True)
 class Trace:
-    """A plan executed: its calls with real arguments, the state hash before it and after each call, what each returned, and
-    the values to be told."""
+    """An executed plan: its calls with real arguments, the state hashes before the first and after each call (len(calls) + 1), the
+    result of each call, and the values that the user must learn."""
 
     calls: tuple[PlannedCall, ...]
     hashes: tuple[str, ...]
     results: tuple[str, ...]
-    told: tuple[str, ...]
+    told_values: tuple[str, ...]
 
     @property
     def mutates(self) -> bool:
@@ -54,7 +54,7 @@ async def _run(plan: tuple[PlannedCall, ...], fork: Environment) -> Trace:
     hashes = [fork.state_hash()]
     values: dict[int, Any] = {}
     results: list[str] = []
-    told: list[str] = []
+    told_values: list[str] = []
     for index, planned in enumerate(plan):
         try:
             arguments = resolve_arguments(planned.arguments, values)
@@ -72,8 +72,8 @@ async def _run(plan: tuple[PlannedCall, ...], fork: Environment) -> Trace:
         hashes.append(fork.state_hash())
         results.append(result.content)
         rows = _told_rows(planned, result.value, index)
-        told += [_text(row[name]) for row in rows for name in planned.tell]
-    return Trace(tuple(calls), tuple(hashes), tuple(results), tuple(dict.fromkeys(told)))
+        told_values += [_text(row[name]) for row in rows for name in planned.tell]
+    return Trace(tuple(calls), tuple(hashes), tuple(results), tuple(dict.fromkeys(told_values)))
 
 
 def _told_rows(planned: PlannedCall, value: Any, index: int) -> list[dict[str, Any]]:
@@ -81,7 +81,9 @@ def _told_rows(planned: PlannedCall, value: Any, index: int) -> list[dict[str, A
         return []
     rows = value if isinstance(value, list) else [value]
     if len(rows) > MAX_TOLD_ROWS:
-        raise ProofError(f"call {index} ({planned.tool}) returns {len(rows)} rows; at most {MAX_TOLD_ROWS} can be told")
+        raise ProofError(
+            f"call {index} ({planned.tool}) returns {len(rows)} rows; at most {MAX_TOLD_ROWS} can be reported"
+        )
     for name in planned.tell:
         if any(not isinstance(row, dict) or row.get(name) in (None, "") for row in rows):
             raise ProofError(f"call {index} ({planned.tool}) returns no {name!r} to tell")
@@ -89,15 +91,15 @@ def _told_rows(planned: PlannedCall, value: Any, index: int) -> list[dict[str, A
 
 
 def check_trace(trace: Trace, goal: str) -> None:
-    """Accept a task only if it starts unsolved, is refused for the dialogue in which nothing is done, and becomes solved with
-    its last call and not before. Raises ProofError otherwise."""
-    if not trace.mutates and not trace.told:
+    """Accept a task only if it starts unsolved, an empty dialogue fails it, and its last call solves it and no earlier one. Raises
+    ProofError otherwise."""
+    if not trace.mutates and not trace.told_values:
         raise ProofError("the plan neither changes anything nor gives anything to tell: there is nothing to check")
-    if not trace.mutates and all(mentions_value(goal, value) for value in trace.told):
-        raise ProofError("everything to be told already stands in the goal: a dialogue without any call would pass")
+    if not trace.mutates and all(mentions_value(goal, value) for value in trace.told_values):
+        raise ProofError("everything to be told is already in the goal: a dialogue without any call would pass")
     for done in range(len(trace.calls)):
         seen = " ".join([goal, *trace.results[:done]])
-        if trace.hashes[done] == trace.hashes[-1] and all(mentions_value(seen, value) for value in trace.told):
+        if trace.hashes[done] == trace.hashes[-1] and all(mentions_value(seen, value) for value in trace.told_values):
             raise ProofError(f"the task is solved after {done} of its {len(trace.calls)} calls")
 
 

@@ -1,4 +1,4 @@
-"""Stage 3, task generation: drafts from the LRM become tasks once the environment has proved them."""
+"""Stage 3, task generation: the LRM drafts tasks, the environment proves them by execution."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from pydantic import Field, field_validator
 
 from core.dialogue import Difficulty, PlannedCall, Rubric, Task
 from core.messages import AssistantMessage, Frozen, Message, ToolMessage, UserMessage
+from core.provenance import WriterRequest
 from core.settings import Settings
 from generation.database.schema import DatabaseSchema
 from generation.environments.base import Environment
@@ -29,22 +30,24 @@ from generation.tasks.proof import ProofError, check_trace, execute
 
 
 class TaskSettings(Settings):
-    """How many tasks a dialogue gets, and of what kind.
+    """Number and kind of a dialogue's tasks."""
 
-    `count` maps a number of tasks (1…20) to its weight; `follow_ups` is the share of further tasks that extend an earlier
-    outcome instead of standing for themselves; `rows_in_view` is how many rows of each table a writer is shown.
-    """
-
-    style: Literal["question", "descriptive"]
-    count: dict[Annotated[int, Field(ge=1, le=20)], float] = Field(min_length=1)
-    difficulties: dict[Difficulty, float] = Field(min_length=1)
-    follow_ups: float = Field(ge=0, le=1)
-    attempts: int = Field(ge=1)
-    rows_in_view: int = Field(ge=1)
+    style: Literal["question", "descriptive"] = Field(
+        description="wording of goals: a request to the agent, or a description of the user's goal"
+    )
+    count: dict[Annotated[int, Field(ge=1, le=20)], float] = Field(
+        min_length=1, description="number of tasks in a dialogue, 1 to 20 -> weight"
+    )
+    difficulties: dict[Difficulty, float] = Field(min_length=1, description="difficulty -> weight")
+    follow_ups: float = Field(
+        ge=0, le=1, description="share of further tasks that should use a value learnt from the previous task"
+    )
+    attempts: int = Field(ge=1, description="requests per task until a draft is proved")
+    rows_in_view: int = Field(ge=1, description="rows of each table that the task writer sees")
 
     @field_validator("count", "difficulties")
     @classmethod
-    def _something_can_be_drawn(cls, weights: dict[Any, float]) -> dict[Any, float]:
+    def _has_a_positive_weight(cls, weights: dict[Any, float]) -> dict[Any, float]:
         if min(weights.values()) < 0 or not 0 < sum(weights.values()) < math.inf:
             raise ValueError(f"weights of 0 or more, at least one of them above 0, are expected; {weights} was given")
         return weights
@@ -56,17 +59,17 @@ class TaskSettings(Settings):
 
 @dataclass(frozen=True)
 class Domain:
-    """What a dialogue is about: its schema, if any, the rows from which limited views are drawn, and goals not to pose
-    (those of the training data, where unseen tasks are wanted)."""
+    """A dialogue's domain: its schema, if any, the rows from which limited views are drawn, and goals that no task may have
+    (those of the training data, for unseen tasks)."""
 
     name: str
     schema: DatabaseSchema | None
     rows: Rows
-    seen: frozenset[str] = frozenset()
+    excluded_goals: frozenset[str] = frozenset()
 
 
 class TaskDraft(Frozen):
-    """What the task writer answers with."""
+    """The task writer's answer."""
 
     goal: str = Field(min_length=1)
     subgoals: tuple[str, ...] = Field(min_length=1)
@@ -80,10 +83,10 @@ _ANSWER = TaskDraft.model_json_schema()
 
 
 class TaskWriter:
-    """Asks for the tasks of one dialogue and keeps only those that hold. `refusals` counts the kinds of the others,
-    `asked` says by task id what was wanted of those that were written.
+    """Requests the tasks of one dialogue and returns only proved ones. `refusals` counts refused drafts by kind, `requests` maps
+    the id of each written task to what was requested.
 
-    Task number i draws from its own Random, so that it does not depend on how the dialogue came to it.
+    Task number i draws from its own Random, so that it does not depend on what happened before it.
     """
 
     def __init__(self, meter: Meter, domain: Domain, settings: TaskSettings, dialogue_id: str, seed: str) -> None:
@@ -93,13 +96,13 @@ class TaskWriter:
         self.dialogue_id = dialogue_id
         self.seed = seed
         self.refusals: Counter[str] = Counter()
-        self.asked: dict[str, dict[str, Any]] = {}
+        self.requests: dict[str, WriterRequest] = {}
 
     async def write(
         self, environment: Environment, done: Sequence[Task] = (), facts: dict[str, Any] | None = None
     ) -> Task:
-        """The next task, unsolved in `environment`'s present state. `done` are the tasks before it, `facts` what the user has
-        learnt from the last one. Raises UnusableAnswerError after the allowed attempts, with the reason of each."""
+        """The next task, unsolved in `environment`'s present state. `done` are the tasks before it, `facts` the values that the
+        user learnt from the last one. Raises UnusableAnswerError after the last attempt, with the reason of each."""
         rng = Random(f"{self.seed}/task/{len(done)}")
         levels = self.settings.difficulties
         context = TaskWriterContext(
@@ -114,11 +117,11 @@ class TaskWriter:
             difficulty=rng.choices(list(levels), list(levels.values()))[0],
         )
         task_id = f"{self.dialogue_id}/t{len(done)}"
-        asked = 0
+        attempts = 0
 
         def request(attempt: int, complaint: str) -> Request:
-            nonlocal asked
-            asked = attempt + 1
+            nonlocal attempts
+            attempts = attempt + 1
             return Request(
                 role="task_writer",
                 messages=(UserMessage(content=render("task_writer", **vars(context), complaint=complaint)),),
@@ -134,27 +137,27 @@ class TaskWriter:
             except ValueError:
                 self.refusals["unreadable"] += 1
                 raise
-            last = asked == self.settings.attempts
-            return await self._admit(draft, environment, task_id, context, last)
+            is_last = attempts == self.settings.attempts
+            return await self._admit(draft, environment, task_id, context, is_last)
 
         task = await self.meter.request(request, read, self.settings.attempts)
-        self.asked[task.task_id] = {"difficulty": context.difficulty, "follow_up": context.want_follow_up}
+        self.requests[task.task_id] = WriterRequest(difficulty=context.difficulty, follow_up=context.want_follow_up)
         return task
 
     def _view(self, rng: Random) -> Rows:
-        """A fresh limited look at the data for each task. Without a database rows at the same place belong together."""
-        wanted, rows = self.settings.rows_in_view, self.domain.rows
+        """A fresh sample of the data for each task. Without a database, rows with the same index belong together."""
+        size, tables = self.settings.rows_in_view, self.domain.rows
         if self.domain.schema:
-            return {kind: rng.sample(some, min(wanted, len(some))) for kind, some in rows.items()}
-        count = max(map(len, rows.values()), default=0)
-        places = rng.sample(range(count), min(wanted, count))
-        return {kind: [some[place] for place in places if place < len(some)] for kind, some in rows.items()}
+            return {name: rng.sample(rows, min(size, len(rows))) for name, rows in tables.items()}
+        count = max(map(len, tables.values()), default=0)
+        indexes = rng.sample(range(count), min(size, count))
+        return {name: [rows[index] for index in indexes if index < len(rows)] for name, rows in tables.items()}
 
     async def _admit(
-        self, draft: TaskDraft, environment: Environment, task_id: str, context: TaskWriterContext, last: bool
+        self, draft: TaskDraft, environment: Environment, task_id: str, context: TaskWriterContext, is_last: bool
     ) -> Task:
-        """The task, if it holds. Its difficulty is what it measures; another one than was asked for is only taken at the last
-        attempt."""
+        """The draft as a task, if it can be proved. Its difficulty is measured; one that differs from the requested difficulty is
+        admitted only at the last attempt."""
         pattern = tuple(
             f"{call.tool}({', '.join(f'{name}={value}' for name, value in call.arguments.items())})"
             for call in draft.plan
@@ -169,28 +172,28 @@ class TaskWriter:
             follows_from=context.previous[-1].task_id if _uses(draft.plan, context) else None,
         )
         try:
-            if draft.goal in self.domain.seen:
-                raise ProofError("this very goal is in the training data")
+            if draft.goal in self.domain.excluded_goals:
+                raise ProofError("this exact goal is in the training data")
             task = await prove(task, environment)
         except ProofError:
             self.refusals["not proved"] += 1
             raise
-        if task.difficulty != context.difficulty and not last:
+        if task.difficulty != context.difficulty and not is_last:
             self.refusals["difficulty"] += 1
             raise RejectedAnswerError(f"this task is {task.difficulty}; a {context.difficulty} one is wanted")
         return task
 
 
 def _uses(plan: Sequence[PlannedCall], context: TaskWriterContext) -> bool:
-    """Whether a follow-up was wanted and is one: a call takes a value that the user has learnt."""
-    learnt_values = [value for value in context.facts.values() if not isinstance(value, bool)]
-    given = [value for call in plan for value in call.arguments.values() if not isinstance(value, bool)]
-    return context.want_follow_up and any(value in learnt_values for value in given)
+    """Whether a follow-up was requested and the plan is one: an argument is a value that the user has learnt."""
+    learnt = [value for value in context.facts.values() if not isinstance(value, bool)]
+    arguments = [value for call in plan for value in call.arguments.values() if not isinstance(value, bool)]
+    return context.want_follow_up and any(value in learnt for value in arguments)
 
 
 async def prove(task: Task, environment: Environment) -> Task:
-    """The task with what executing its plan shows: gold calls, values to tell, whether it changes anything, its measured
-    difficulty. Where nothing is executed the plan's form is all that is checked. Raises ProofError."""
+    """The task with the results of executing its plan: gold calls, values that the user must learn, whether the state changes, and
+    the measured difficulty. Without an executable environment, only the plan's form is checked. Raises ProofError."""
     declared = {tool.name for tool in environment.tools}
     if unknown := sorted({call.tool for call in task.plan} - declared):
         raise ProofError(f"the plan calls undeclared tools {unknown}; declared: {sorted(declared)}")
@@ -204,15 +207,15 @@ async def prove(task: Task, environment: Environment) -> Task:
     return task.model_copy(
         update={
             "gold_calls": trace.calls,
-            "told_values": trace.told,
+            "told_values": trace.told_values,
             "mutates": trace.mutates,
             "difficulty": difficulty(effort(task.plan, trace.writes)),
         }
     )
 
 
-async def prove_given(task: Task, environment: Environment) -> Task:
-    """A task that was given, proved as far as it says how it is solved. Raises ProofError."""
+async def prove_imported(task: Task, environment: Environment) -> Task:
+    """An imported task, proved if it has a plan; else its gold calls are only executed. Raises ProofError."""
     if task.plan:
         return await prove(task, environment)
     if environment.executable:
@@ -220,8 +223,8 @@ async def prove_given(task: Task, environment: Environment) -> Task:
     return task
 
 
-def learnt(task: Task, messages: Sequence[Message]) -> dict[str, Any]:
-    """What a task's messages taught the user: told fields of single-row results, as the tools really returned them."""
+def learnt_values(task: Task, messages: Sequence[Message]) -> dict[str, Any]:
+    """The values that a task's messages taught the user: the `tell` fields of single-row results, as the tools returned them."""
     told = {call.tool: call.tell for call in task.plan if call.tell}
     names: dict[str, str] = {}
     facts: dict[str, Any] = {}

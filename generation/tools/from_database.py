@@ -1,4 +1,4 @@
-"""Stage 1 for relational databases: the LRM proposes tools with their SQL, code keeps those that hold."""
+"""Stage 1 for relational databases: the LRM proposes tools with their SQL, and code keeps the valid ones."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ from generation.seeds.base import Seed
 from generation.tools.toolset import Toolset
 
 PROMPT = "sql_tools"
-_SHOWN = 8  # problems told to the model, of what may be many
+_MAX_SHOWN_PROBLEMS = 8  # reported to the model
 
 
 async def make_sql_toolset(
     seed: Seed, database: Path, meter: Meter, max_tools: int, attempts: int, enough: int
 ) -> Toolset:
-    """Ask for tools until `enough` of one answer hold; the best answer counts, however few hold in it.
+    """Request tools until one answer has `enough` valid ones; otherwise return the best answer, however few it has.
 
-    `counts` has proposed (tools in all answers) and kept. Raises LLMError where no model answers, UserError where the
+    `counts` has proposed (tools in all answers) and kept. Raises LLMError if no model answers, UserError if the
     database cannot be read.
     """
-    maker = _Maker(seed, meter, Image.read(database), read_schema(database, seed.name), max_tools, enough)
+    maker = _SqlToolMaker(seed, meter, Image.read(database), read_schema(database, seed.name), max_tools, enough)
     best = await maker.make(attempts)
     return Toolset(
         domain=seed.name,
@@ -46,8 +46,8 @@ async def make_sql_toolset(
     )
 
 
-class _Maker:
-    """The tools of one database in the making: the best answer so far, and what was refused in all of them."""
+class _SqlToolMaker:
+    """Requests the tools of one database: keeps the best answer so far, and what was refused in all answers."""
 
     def __init__(
         self, seed: Seed, meter: Meter, image: Image, schema: DatabaseSchema, max_tools: int, enough: int
@@ -66,7 +66,7 @@ class _Maker:
         try:
             return await self.meter.request(self._request, self._read, attempts)
         except UnusableAnswerError:
-            return self.best  # fewer than wished for: whether they will do is for others to say
+            return self.best  # fewer than requested: the caller decides whether they suffice
 
     def _request(self, attempt: int, complaint: str) -> Request:
         prompt = render(PROMPT, schema=self.schema, max_tools=self.max_tools, complaint=complaint)
@@ -82,19 +82,19 @@ class _Maker:
         tools, problems = parse_tools(completion.message.content)
         if not tools:
             self.refused += problems
-            raise ValueError("; ".join(problems[:_SHOWN]))
-        held: list[SqlTool] = []
+            raise ValueError("; ".join(problems[:_MAX_SHOWN_PROBLEMS]))
+        valid: list[SqlTool] = []
         for tool in tools:
-            found = verify_tool(tool, self.image)
-            problems += [f"{tool.spec.name}: {problem}" for problem in found]
-            if not found:
-                held.append(tool)
+            tool_problems = verify_tool(tool, self.image)
+            problems += [f"{tool.spec.name}: {problem}" for problem in tool_problems]
+            if not tool_problems:
+                valid.append(tool)
         self.proposed += len(tools)
         self.refused += problems
-        self.best = max(self.best, tuple(held[: self.max_tools]), key=len)
+        self.best = max(self.best, tuple(valid[: self.max_tools]), key=len)
         if len(self.best) < self.enough:
             raise RejectedAnswerError(
-                f"{len(held)} tools hold, {self.enough} are wanted: {'; '.join(problems[:_SHOWN])}"
+                f"{len(valid)} tools are valid, {self.enough} are needed: {'; '.join(problems[:_MAX_SHOWN_PROBLEMS])}"
             )
         return self.best
 
@@ -102,7 +102,8 @@ class _Maker:
 def parse_tools(text: str) -> tuple[tuple[SqlTool, ...], list[str]]:
     """The tools in a model's answer, and what is wrong with the rest of it.
 
-    Expects a JSON array of {name, description, parameters, returns, sql}; prose and code fences around it do not matter.
+    Expects a JSON array of {name, description, parameters, returns, sql}; surrounding prose and code fences are
+    ignored.
     """
     try:
         items = first_records(text)

@@ -1,6 +1,7 @@
-"""Stage 1 of the paper: a seed's domain becomes a toolset. Questions that need tools, the tools they need, what is still missing.
+"""Stage 1 of the paper: a seed's domain becomes a toolset.
 
-A database's tools are made from its schema instead (sql_toolmaking), and tools that something executes are taken as they are.
+The LRM writes questions that need tools, the tools for each question, and the tools still missing. A database's tools
+are made from its schema instead (`from_database`), and a seed's executable tools are kept unchanged.
 """
 
 from __future__ import annotations
@@ -22,59 +23,60 @@ from generation.seeds.base import Seed
 from generation.tools.from_database import PROMPT as SQL_PROMPT
 from generation.tools.from_database import make_sql_toolset
 from generation.tools.merging import merge
-from generation.tools.toolset import Toolset
+from generation.tools.toolset import Toolset, ToolsetProvenance
 
 MIN_TOOLS = 3
-"""A domain with fewer tools that hold offers no multi-step task and is refused."""
+"""A domain with fewer valid tools offers no multi-step task and is refused."""
 
 Specs = list[dict[str, Any]]
 
 
 class ToolmakingSettings(Settings):
-    """How a domain's tools are made. `attempts` bounds how often an unusable answer is asked for again; `questions` (the paper:
-    20 to 30) and `expansion` (up to ten) say how much is invented, 0 of either leaves that step out."""
+    """How a domain's tools are made."""
 
-    max_tools: int = Field(ge=MIN_TOOLS)
-    attempts: int = Field(ge=1)
-    questions: int = Field(ge=0)
-    expansion: int = Field(ge=0, le=10)
+    max_tools: int = Field(ge=MIN_TOOLS, description="tools per domain, at most")
+    attempts: int = Field(ge=1, description="requests per prompt until an answer is usable")
+    questions: int = Field(
+        ge=0, description="questions that tools are invented for (paper: 20 to 30); 0 skips the step"
+    )
+    expansion: int = Field(ge=0, le=10, description="tools added for what is still missing, at most; 0 skips the step")
 
 
 def refuse_held_out(seeds: Sequence[Seed]) -> None:
-    """Raises UserError that names the held-out ones among the seeds."""
+    """Raises UserError that names the held-out seeds."""
     if held_out := [seed.name for seed in seeds if seed.held_out]:
         raise UserError(f"held-out databases are for evaluation and refused as training seeds: {', '.join(held_out)}")
 
 
 async def make_tools(seed: Seed, meter: Meter, settings: ToolmakingSettings) -> Toolset:
-    """The toolset of a seed; without tools where fewer than MIN_TOOLS hold, and `refused` says why.
+    """The toolset of a seed; without tools if fewer than MIN_TOOLS are valid, and `refused` says why.
 
-    Raises LLMError where no model answers, UserError where the seed's database cannot be read.
+    Raises LLMError if no model answers, UserError if the seed's database cannot be read.
     """
     if seed.database:
         enough = max(MIN_TOOLS, settings.max_tools // 2)
-        made = await make_sql_toolset(seed, seed.database, meter, settings.max_tools, settings.attempts, enough)
+        toolset = await make_sql_toolset(seed, seed.database, meter, settings.max_tools, settings.attempts, enough)
         prompts = [SQL_PROMPT]
     elif seed.engine:
-        # Executed as they are: a tool that was invented beside them could not be.
-        made, prompts = _toolset(seed, seed.tools, (), {"given": len(seed.tools), "kept": len(seed.tools)}), []
+        # The engine executes exactly these; an invented tool could not run.
+        toolset, prompts = _toolset(seed, seed.tools, (), {"given": len(seed.tools), "kept": len(seed.tools)}), []
     else:
-        made = await _Inventor(seed, meter, settings).make()
-        asked = {
+        toolset = await _ToolInventor(seed, meter, settings).make()
+        prompt_uses = {
             "questions": settings.questions,
             "tool_specs": settings.questions,
             "tool_expansion": settings.expansion,
         }
-        prompts = [name for name, wanted in asked.items() if wanted]
+        prompts = [name for name, count in prompt_uses.items() if count]
     ids = prompt_ids()
-    provenance: dict[str, Any] = {"source": seed.source, "licence": seed.licence}
+    provenance = ToolsetProvenance(source=seed.source, licence=seed.licence)
     if prompts:
-        provenance |= {"llm": meter.name, "prompts": {name: ids[name] for name in prompts}}
+        provenance |= ToolsetProvenance(llm=meter.name, prompts={name: ids[name] for name in prompts})
     changes: dict[str, Any] = {"provenance": provenance}
-    if len(made.tools) < MIN_TOOLS:
-        why = f"{len(made.tools)} tools hold, at least {MIN_TOOLS} are needed"
-        changes |= {"tools": (), "statements": {}, "refused": (*made.refused, why)}
-    return made.model_copy(update=changes)
+    if len(toolset.tools) < MIN_TOOLS:
+        why = f"{len(toolset.tools)} tools are valid, at least {MIN_TOOLS} are needed"
+        changes |= {"tools": (), "statements": {}, "refused": (*toolset.refused, why)}
+    return toolset.model_copy(update=changes)
 
 
 def _toolset(seed: Seed, tools: tuple[ToolSpec, ...], refused: tuple[str, ...], counts: dict[str, int]) -> Toolset:
@@ -89,8 +91,8 @@ def _toolset(seed: Seed, tools: tuple[ToolSpec, ...], refused: tuple[str, ...], 
     )
 
 
-class _Inventor:
-    """Questions, specs, expansion and merge for one seed. What cannot be used of the model's answers is told in `refused`."""
+class _ToolInventor:
+    """Writes questions, specs and expansion for one seed and merges them. `refused` lists the unusable answers."""
 
     def __init__(self, seed: Seed, meter: Meter, settings: ToolmakingSettings) -> None:
         self.seed = seed
@@ -132,7 +134,7 @@ class _Inventor:
             return []
 
     async def _specs(self, questions: Sequence[str]) -> list[Specs]:
-        """Each question's tools, in the questions' order; none where no answer can be used."""
+        """Each question's tools, in the order of the questions; an empty list where no answer can be used."""
         try:
             async with asyncio.TaskGroup() as group:
                 tasks = [group.create_task(self._specs_for(i, question)) for i, question in enumerate(questions)]
@@ -171,7 +173,7 @@ class _Inventor:
             self.refused.append(f"expansion: {error.problem}")
             return []
         if len(specs) > limit:
-            self.refused.append(f"expansion: {len(specs) - limit} tools beyond the {limit} asked for")
+            self.refused.append(f"expansion: {len(specs) - limit} tools more than the {limit} requested")
         return specs[:limit]
 
     def _request(
@@ -194,7 +196,7 @@ class _Inventor:
 
 
 def read_questions(text: str) -> list[str]:
-    """The questions in a model's answer, each once. Raises ValueError unless it holds a JSON list of strings."""
+    """The questions in a model's answer, without duplicates. Raises ValueError if it is not a JSON list of strings."""
     items = _items(text, ("questions", "tasks"))
     items = [item.get("question") if isinstance(item, dict) else item for item in items]
     questions = list(dict.fromkeys(item.strip() for item in items if isinstance(item, str) and item.strip()))
@@ -204,8 +206,10 @@ def read_questions(text: str) -> list[str]:
 
 
 def read_specs(text: str) -> Specs:
-    """The function specs in a model's answer, none if it is an empty list. Raises ValueError unless it holds a JSON array of
-    objects, or one object."""
+    """The function specs in a model's answer; empty if it is an empty list.
+
+    Raises ValueError unless it is a JSON array of objects, or one object.
+    """
     items = _items(text, ("tools", "functions"))
     specs = [item for item in items if isinstance(item, dict)]
     if items and not specs:
@@ -214,12 +218,12 @@ def read_specs(text: str) -> Specs:
 
 
 def _items(text: str, wrappers: tuple[str, ...]) -> list[Any]:
-    """The JSON array in `text`, also as a field of an object; an object without such a field stands for itself."""
+    """The JSON array in `text` or in a field of its object; an object without such a field is a list of itself."""
     try:
         return list(first_json(text, list))
     except ValueError as no_array:
         try:
-            found: dict[str, Any] = first_json(text, dict)
+            answer: dict[str, Any] = first_json(text, dict)
         except ValueError:
             raise no_array from None
-    return next((found[name] for name in wrappers if isinstance(found.get(name), list)), [found])
+    return next((answer[name] for name in wrappers if isinstance(answer.get(name), list)), [answer])

@@ -1,4 +1,7 @@
-"""Stage 2 of the paper: what each tool of a domain returns, predicted in one conversation that keeps every field to one type."""
+"""Stage 2 of the paper: predicts what each tool of a domain returns.
+
+One conversation per domain keeps every field to one type across tools.
+"""
 
 from __future__ import annotations
 
@@ -15,41 +18,41 @@ from generation.llm.contexts import OutputSchemaContext
 from generation.llm.meter import Meter
 from generation.llm.parsing.json_text import first_json
 from generation.prompts import render
-from generation.specs.entities import Entities, field_types, fields
-from generation.specs.json_types import parts
+from generation.specs.entities import EntityRegistry, field_types, fields
+from generation.specs.json_types import subschemas
 from generation.specs.naming import verb
 from generation.tools.from_questions import MIN_TOOLS
 from generation.tools.toolset import Toolset
 
-_WRAPPED = ("returns", "output_schema", "schema")
-_MAX_SHOWN = 4000  # characters of a refused answer that its repair is shown
+_WRAPPERS = ("returns", "output_schema", "schema")
+_MAX_SHOWN = 4000  # characters of a refused answer in the repair prompt
 
 
 async def predict_output_schemas(toolset: Toolset, meter: Meter, attempts: int) -> Toolset:
-    """The toolset with `returns` for every tool; those that were given are left alone, and their fields' types stand.
+    """The toolset with `returns` for every tool; given output schemas stay unchanged.
 
-    Counts: `schemas_predicted`; `schema_conflicts`, contradicting field types in answers; `schema_repairs`, answers sent back,
-    for whatever reason; `schemas_dropped`, tools left out because no answer held in `attempts`, `refused` says why;
-    `given_conflicts`, contradictions among what was given, where the first type stands. Without MIN_TOOLS left there are none.
-    Raises LLMError where no model answers.
+    Counts: `schemas_predicted`; `schema_conflicts`, contradicting field types in answers; `schema_repairs`, answers sent
+    back for any reason; `schemas_dropped`, tools left out because no answer was valid in `attempts` (`refused` says why);
+    `given_conflicts`, contradictions among the given schemas, where the first type counts. With fewer than MIN_TOOLS left,
+    the toolset has no tools. Raises LLMError if no model answers.
     """
     if all(tool.returns for tool in toolset.tools):
         return toolset
     conversation = Conversation(toolset.domain, toolset.tools, meter, attempts)
-    kept: list[ToolSpec] = []
+    tools_with_schema: list[ToolSpec] = []
     refused: list[str] = []
     for tool in toolset.tools:
         try:
-            kept.append(tool if tool.returns else await conversation.predict(tool))
+            tools_with_schema.append(tool if tool.returns else await conversation.predict(tool))
         except UnusableAnswerError as error:
             refused.append(f"{tool.name}: no output schema: {error.problem}")
-    if len(kept) < MIN_TOOLS:
-        refused.append(f"{len(kept)} tools have an output schema, at least {MIN_TOOLS} are needed")
-        kept = []
-    names = {tool.name for tool in kept}
+    if len(tools_with_schema) < MIN_TOOLS:
+        refused.append(f"{len(tools_with_schema)} tools have an output schema, at least {MIN_TOOLS} are needed")
+        tools_with_schema = []
+    names = {tool.name for tool in tools_with_schema}
     return toolset.model_copy(
         update={
-            "tools": tuple(kept),
+            "tools": tuple(tools_with_schema),
             "statements": {name: sql for name, sql in toolset.statements.items() if name in names},
             "refused": (*toolset.refused, *refused),
             "counts": toolset.counts | dict(conversation.counts),
@@ -58,16 +61,16 @@ async def predict_output_schemas(toolset: Toolset, meter: Meter, attempts: int) 
 
 
 class Conversation:
-    """One multi-turn conversation about a toolset: the rules and all tools, then each tool with the answer that held.
+    """One multi-turn conversation about a toolset: the rules and all tools, then each tool with its valid answer.
 
-    What is refused leaves no trace in it, so that each question's prompt begins with the one before.
+    Refused answers leave no trace in it, so that each prompt extends the previous one.
     """
 
     def __init__(self, domain: str, tools: Sequence[ToolSpec], meter: Meter, attempts: int) -> None:
         self.domain = domain
         self.meter = meter
         self.attempts = attempts
-        self.entities = Entities()
+        self.entities = EntityRegistry()
         given = [(tool.name, tool.parameters) for tool in tools]
         given += [(tool.name, tool.returns) for tool in tools if tool.returns]
         conflicts = sum(len(self.entities.learn(name, schema)) for name, schema in given)
@@ -78,15 +81,15 @@ class Conversation:
         self._messages: list[Message] = [SystemMessage(content=rules)]
 
     async def predict(self, tool: ToolSpec) -> ToolSpec:
-        """The tool with `returns`. Raises UnusableAnswerError where no answer holds, and LLMError."""
-        question = _Question(self, tool)
+        """The tool with `returns`. Raises UnusableAnswerError if no answer is valid, and LLMError."""
+        question = _SchemaQuestion(self, tool)
         try:
             predicted = await self.meter.request(question.request, question.read, self.attempts)
         except UnusableAnswerError:
             self.counts["schemas_dropped"] += 1
             raise
         finally:
-            self.counts["schema_repairs"] += question.sent_back
+            self.counts["schema_repairs"] += question.repairs
         self.counts["schemas_predicted"] += 1
         assert predicted.returns is not None
         self.entities.learn(tool.name, predicted.returns)
@@ -101,30 +104,33 @@ class Conversation:
         return (*self._messages, question)
 
 
-class _Question:
-    """What one tool returns, asked until an answer holds."""
+class _SchemaQuestion:
+    """Asks what one tool returns, until an answer is valid."""
 
     def __init__(self, conversation: Conversation, tool: ToolSpec) -> None:
         self.conversation = conversation
         self.tool = tool
-        self.sent_back = 0
+        self.repairs = 0
         self._refused = ""
         self._problems: tuple[str, ...] = ()
 
     def request(self, attempt: int, complaint: str) -> Request:
-        self.sent_back = attempt
+        self.repairs = attempt
         problems = self._problems or ((complaint,) if complaint else ())
-        about = self.conversation
+        conversation = self.conversation
         return Request(
             role="schema_writer",
-            messages=about.with_question(about.question(self.tool, self._refused, problems)),
-            key=f"schemas/{about.domain}/{self.tool.name}/{attempt}",
-            affinity=f"schemas/{about.domain}",
-            context=OutputSchemaContext(self.tool, about.entities.types, problems),
+            messages=conversation.with_question(conversation.question(self.tool, self._refused, problems)),
+            key=f"schemas/{conversation.domain}/{self.tool.name}/{attempt}",
+            affinity=f"schemas/{conversation.domain}",
+            context=OutputSchemaContext(self.tool, conversation.entities.types, problems),
         )
 
     async def read(self, completion: Completion) -> ToolSpec:
-        """The tool with the schema that was answered. Raises ValueError for what is none, RejectedAnswerError for what does not hold."""
+        """The tool with the schema in the answer.
+
+        Raises ValueError if it is not a schema, RejectedAnswerError if it breaks a rule or contradicts other tools.
+        """
         self._refused, self._problems = completion.message.content.strip()[:_MAX_SHOWN], ()
         try:
             returns = _unwrapped(first_json(completion.message.content, dict))
@@ -142,15 +148,15 @@ class _Question:
 
 
 def _unwrapped(answer: dict[str, Any]) -> dict[str, Any]:
-    """The schema, also where the answer holds it under a name."""
-    inside = [answer[key] for key in _WRAPPED if isinstance(answer.get(key), dict)]
-    return answer if "type" in answer or not inside else dict(inside[0])
+    """The schema, even if the answer wraps it in another object."""
+    wrapped = [answer[key] for key in _WRAPPERS if isinstance(answer.get(key), dict)]
+    return answer if "type" in answer or not wrapped else dict(wrapped[0])
 
 
 def _problems(tool: str, returns: dict[str, Any]) -> Iterator[str]:
-    """Why this cannot be what the tool returns, whatever the other tools say."""
+    """Why this cannot be what the tool returns, apart from conflicts with other tools."""
     yield from _shape_problems(tool, returns)
-    if any("$ref" in part for part in parts(returns)):
+    if any("$ref" in part for part in subschemas(returns)):
         yield "$ref is used: write the schema in full"
     for field in dict.fromkeys(fields(returns)):
         if not field.types:

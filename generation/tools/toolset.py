@@ -1,4 +1,4 @@
-"""A domain's tools: what the agent sees of them, and what stands behind them."""
+"""A domain's tools: what the agent sees of them, and what executes them."""
 
 from __future__ import annotations
 
@@ -6,34 +6,39 @@ from pathlib import Path
 
 from pydantic import Field
 
-from core.dialogue import JsonObject
+from core.dialogue import Usage
 from core.messages import Frozen, ToolSpec
+from core.provenance import Provenance
 from generation.database.sql_tools import SqlTool
 from generation.seeds.base import Rows
 
 
-class Toolset(Frozen):
-    """One line of toolsets.jsonl.
+class ToolsetProvenance(Provenance):
+    """Where a toolset comes from, and what the model requests for it cost."""
 
-    `engine` says what executes the tools ("sql", "tau2", or what another environment takes); None: they can only be simulated.
-    `statements` holds the SQL of each tool by its name where the engine is "sql"; `database_sha256` pins the data that the
-    dialogues of a run acted on. `rows` is a limited data view where there is no database to take one from. `refused` says
-    which proposed tools did not hold, and why; `counts` what was done to make the set (questions, proposed, merged, …).
-    """
+    usage: Usage | None = None
+
+
+class Toolset(Frozen):
+    """One line of toolsets.jsonl."""
 
     domain: str
     description: str
     tools: tuple[ToolSpec, ...] = ()
-    engine: str | None = None
-    statements: dict[str, str] = Field(default_factory=dict)
+    engine: str | None = Field(
+        default=None, description="what executes the tools: sql, tau2 or a plug-in environment's; null: only simulated"
+    )
+    statements: dict[str, str] = Field(default_factory=dict, description="each tool's SQL by name, for engine sql")
     database: Path | None = None
-    database_sha256: str | None = None
-    rows: Rows = Field(default_factory=dict)
-    refused: tuple[str, ...] = ()
-    counts: dict[str, int] = Field(default_factory=dict)
-    provenance: JsonObject = Field(default_factory=dict)
+    database_sha256: str | None = Field(default=None, description="pins the data that a run's dialogues acted on")
+    rows: Rows = Field(default_factory=dict, description="a limited data view, where no database provides one")
+    refused: tuple[str, ...] = Field(default=(), description="proposed tools that were not valid, each with the reason")
+    counts: dict[str, int] = Field(
+        default_factory=dict, description="what was done to make the set: questions, proposed, merged_duplicates, …"
+    )
+    provenance: ToolsetProvenance = ToolsetProvenance()
 
     @property
     def sql_tools(self) -> tuple[SqlTool, ...]:
-        """The tools with their statements. Raises KeyError where one has none."""
+        """The tools with their statements. Raises KeyError if a tool has none."""
         return tuple(SqlTool(spec=tool, sql=self.statements[tool.name]) for tool in self.tools)

@@ -1,4 +1,4 @@
-"""Who made a dialogue fail: by rule where execution decides, by the judge's word where only it does."""
+"""Blame for a failed dialogue: by rule where execution decides, else from the judge's judgments."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ _OUTCOMES = ("state of task ", "told in task ")
 
 
 def blame(dialogue: Dialogue, checks: Sequence[Check], judgments: Sequence[Judgment], executable: bool) -> Blame | None:
-    """Who is to blame for a rejection; None for an accepted dialogue and for one that merely stands open.
+    """Who is to blame for a rejection; None for an accepted dialogue and for one that is merely unfinished.
 
-    Whoever stopped it, else: the agent for an unlawful transcript, the tools for one that does not replay. Of the tasks that
-    missed their outcome the first decides, since later ones may follow from it: it is the tools' fault if they refused its
-    next right call (`refused`), the user's if it never gave what the task needs (`unvoiced`), else the agent's. Of tasks that
-    execution could not prove the judge decides: then it is whom most of the judgments against them name, the agent where they
-    name nobody.
+    The role that stopped the dialogue; else the agent for an invalid transcript, the tools for one that does not replay. Of
+    the tasks that missed their outcome the first decides, since later ones may follow from it: the tools are to blame if they
+    refused its next gold call (`refused`) or withheld a value (`withheld`), the user if it never gave a value that the task
+    needs (`unvoiced`), else the agent. For tasks that execution could not prove, the role that most of the judge's "invalid"
+    judgments name, the agent if they name no one.
     """
     failed = [check.name for check in checks if not check.passed]
     if "finished" in failed:
@@ -43,34 +43,33 @@ def blame(dialogue: Dialogue, checks: Sequence[Check], judgments: Sequence[Judgm
         return "user" if unvoiced(dialogue, min(missed)) else "agent"
     if failed:
         return "agent"
-    judged = zip(judgments, dialogue.tasks, strict=False)
-    against = Counter[Blame](
+    blamed = Counter[Blame](
         judgment.blame or "agent"
-        for judgment, task in judged
+        for judgment, task in zip(judgments, dialogue.tasks, strict=False)
         if judgment.judgment == "invalid" and not (executable and task.gold_calls)
     )
-    return against.most_common(1)[0][0] if against else None
+    return blamed.most_common(1)[0][0] if blamed else None
 
 
 def refused(dialogue: Dialogue, number: int) -> bool:
-    """Whether the first of task `number`'s gold calls that never succeeded was made, and answered with errors only. A gold
-    call that fails because an earlier one is missing is the agent's fault: with that one made it would have succeeded."""
-    made = calls(dialogue.part(number))
+    """Whether the agent made the first of task `number`'s gold calls that never succeeded, and got only errors. A gold call that
+    fails because an earlier one is missing is the agent's fault: after that one it would have succeeded."""
+    actual = calls(dialogue.part(number))
     for gold in dialogue.tasks[number].gold_calls:
-        results = [result for name, arguments, result in made if (name, arguments) == (gold.tool, gold.arguments)]
+        results = [result for name, arguments, result in actual if (name, arguments) == (gold.tool, gold.arguments)]
         if all(result.startswith('{"error"') for result in results):
             return bool(results)
     return False
 
 
 def withheld(dialogue: Dialogue, number: int) -> bool:
-    """Whether the tools kept back what task `number` needs, though they were asked rightly: all its gold calls succeeded, but a
-    value that is to be told stands in no result; or the first that was never made takes a value from an earlier one's result,
-    and it does not stand there."""
-    task, made = dialogue.tasks[number], calls(dialogue.part(number))
+    """Whether the tools withheld a value that task `number` needs, although the agent called them correctly: all gold calls
+    succeeded, but no result shows a value to report; or the first missing gold call takes an argument from an earlier result
+    that does not show it."""
+    task, actual = dialogue.tasks[number], calls(dialogue.part(number))
     shown: list[str] = []
     for planned, gold in zip(task.plan or task.gold_calls, task.gold_calls, strict=False):
-        results = [result for name, arguments, result in made if (name, arguments) == (gold.tool, gold.arguments)]
+        results = [result for name, arguments, result in actual if (name, arguments) == (gold.tool, gold.arguments)]
         if not results:
             sources = {name: placeholder(value) for name, value in planned.arguments.items()}
             return any(
@@ -83,10 +82,10 @@ def withheld(dialogue: Dialogue, number: int) -> bool:
 
 
 def unvoiced(dialogue: Dialogue, number: int) -> tuple[str, ...]:
-    """The values that task `number`'s calls need and its goal states, but that nobody ever put into that part of the dialogue.
+    """The values that task `number`'s calls need and its goal states, but that never occur in that part of the dialogue.
 
-    A value that the agent called with counts as voiced, since people write "two" for 2 and "14 March" for a date. Values that
-    are looked up on the way (placeholders of the plan) are not the user's to give.
+    A value that the agent called with counts as voiced, since users write "two" for 2 and "14 March" for a date. The user need
+    not give values that are looked up (placeholders of the plan).
     """
     task = dialogue.tasks[number]
     needed = dict.fromkeys(

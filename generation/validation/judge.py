@@ -1,4 +1,4 @@
-"""The LRM judge (Stage 3, validation): every bullet of a rubric in one of four classes, passed or failed, by one or more votes."""
+"""The LRM judge (Stage 3, validation): classes each bullet of a rubric and passes or fails it, in one or more votes."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from generation.llm.parsing.json_text import read_answer
 from generation.prompts import render
 
 UNREADABLE = "the judge's answer is unreadable: "
-"""How the reasoning begins of a vote that could not be read."""
+"""Prefix of an unreadable vote's reasoning."""
 
 AnswerBlame = Literal["user", "agent", "tool"]
 
 
 class JudgeAnswer(Frozen):
-    """What a judge is asked for; nothing may be left out, so that structured output gives the bullets before the judgment."""
+    """The answer requested from a judge. Every field is required, so that structured output gives the bullets before the judgment."""
 
     bullets: tuple[Bullet, ...]
     judgment: Literal["valid", "invalid"]
@@ -37,19 +37,19 @@ _SCHEMA = JudgeAnswer.model_json_schema()
 async def judge_task(
     task: Task, transcript: tuple[Message, ...], dialogue_id: str, meter: Meter, votes: int, attempts: int
 ) -> Judgment:
-    """What the majority of `votes` >= 1 votes says of one task; "valid" needs more than half of them.
+    """The majority's judgment of one task, from `votes` >= 1 votes; "valid" needs more than half of them.
 
-    A vote that cannot be read in `attempts` attempts counts as "invalid", with the judge to blame. The votes are cast one
-    after the other: they share their prompt, so that all but the first find it in the server's cache. Raises LLMError.
+    A vote that stays unreadable after `attempts` attempts counts as "invalid", with the judge to blame. Votes are sequential:
+    they share their prompt, so that all but the first find it in the server's prefix cache. Raises LLMError.
     """
     return majority([await _vote(task, transcript, dialogue_id, meter, vote, attempts) for vote in range(votes)])
 
 
-def majority(models: Sequence[Judgment]) -> Judgment:
-    """The first vote of the majority, one that could be read if there is any, with all votes in `votes`."""
-    votes = tuple(judgment.judgment for judgment in models)
+def majority(judgments: Sequence[Judgment]) -> Judgment:
+    """The first vote of the majority, a readable one if any, with all votes in `votes`."""
+    votes = tuple(judgment.judgment for judgment in judgments)
     winner = "valid" if 2 * votes.count("valid") > len(votes) else "invalid"
-    agreeing = [judgment for judgment in models if judgment.judgment == winner]
+    agreeing = [judgment for judgment in judgments if judgment.judgment == winner]
     chosen = next((judgment for judgment in agreeing if judgment.blame != "judge"), agreeing[0])
     return chosen.model_copy(update={"votes": votes})
 
@@ -78,29 +78,32 @@ async def _vote(
 
 
 def read_judgment(text: str) -> Judgment:
-    """A judge's answer, the last one in `text`, since a draft of it or a tool's result may be quoted before.
+    """The last judge's answer in `text`; a draft of it or a quoted tool result may come before.
 
-    Only the paper's judgment and reasoning must be there; a bullet that cannot be read is left out. A failed Critical bullet
-    makes it invalid whatever it says, and the reasoning then notes so. "invalid" with every Critical bullet passed stays: the
-    judge may have other grounds. Raises ValueError that says what cannot be read.
+    Only the paper's judgment and reasoning are required; an unreadable bullet is left out. A failed Critical bullet makes any
+    answer invalid, and the reasoning then says so. "invalid" with every Critical bullet passed stays: the judge may have other
+    reasons. Raises ValueError with what cannot be read.
     """
-    begun = [found.start() for found in _ANSWER.finditer(text)]
-    said = read_answer(text[begun[-1] :] if begun else text, _Said)
-    failed = [bullet.bullet for bullet in said.bullets if bullet.rubric_class == "Critical" and not bullet.passed]
-    if said.judgment == "valid" and not failed:
-        return Judgment(judgment="valid", reasoning=said.reasoning, bullets=said.bullets)
-    note = f" (Invalid, since a Critical bullet failed: {'; '.join(failed)})" if said.judgment == "valid" else ""
+    openings = [match.start() for match in _ANSWER.finditer(text)]
+    answer = read_answer(text[openings[-1] :] if openings else text, _ReadAnswer)
+    failed = [bullet.bullet for bullet in answer.bullets if bullet.rubric_class == "Critical" and not bullet.passed]
+    if answer.judgment == "valid" and not failed:
+        return Judgment(judgment="valid", reasoning=answer.reasoning, bullets=answer.bullets)
+    note = f" (Invalid, since a Critical bullet failed: {'; '.join(failed)})" if answer.judgment == "valid" else ""
     return Judgment(
-        judgment="invalid", reasoning=f"{said.reasoning}{note}", bullets=said.bullets, blame=_BLAMES.get(said.blame)
+        judgment="invalid",
+        reasoning=f"{answer.reasoning}{note}",
+        bullets=answer.bullets,
+        blame=_BLAMES.get(answer.blame),
     )
 
 
 _ANSWER = re.compile(r"""\{\s*["']?(?:bullets|judgment|reasoning|blame)["']?\s*:""")
-"""Where an answer opens, whichever of its fields comes first."""
+"""The opening of an answer, whichever of its fields comes first."""
 
 
 def _plain(value: Any) -> Any:
-    """ "Non-Critical " as "noncritical": models vary case and joints of fixed words."""
+    """ "Non-Critical " -> "noncritical": models vary the case and hyphenation of fixed words."""
     return "".join(filter(str.isalpha, value.casefold())) if isinstance(value, str) else value
 
 
@@ -116,8 +119,8 @@ _BLAMES: dict[str, AnswerBlame] = {
 
 
 def _bullets(value: Any) -> tuple[Bullet, ...]:
-    read = (_bullet(item) for item in (value if isinstance(value, list) else ()))
-    return tuple(bullet for bullet in read if bullet)
+    bullets = (_bullet(item) for item in (value if isinstance(value, list) else ()))
+    return tuple(bullet for bullet in bullets if bullet)
 
 
 def _bullet(item: Any) -> Bullet | None:
@@ -134,7 +137,7 @@ def _bullet(item: Any) -> Bullet | None:
         return None
 
 
-class _Said(BaseModel):
+class _ReadAnswer(BaseModel):
     """An answer as models really give it: further fields are ignored."""
 
     judgment: Annotated[Literal["valid", "invalid"], BeforeValidator(_plain)]

@@ -1,4 +1,4 @@
-"""Verified, not only judged: what the environment can decide is decided by execution; the LRM judge runs beside it."""
+"""Validation (Stage 3): execution decides wherever the environment can execute; the LRM judge runs alongside."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from generation.validation.judge import judge_task
 
 @dataclass(frozen=True)
 class Replay:
-    """A dialogue's calls made again on a fresh environment: the snapshots at which its tasks began, the state hashes at their
-    ends, the proof, and whether all results were those recorded."""
+    """A dialogue's calls, replayed on a fresh environment: the snapshot at each task's start, the state hash at its end, the proof,
+    and whether every result was the recorded one."""
 
     snapshots: tuple[bytes, ...]
     hashes: tuple[str, ...]
@@ -34,22 +34,22 @@ async def validate(
     votes: int = 1,
     attempts: int = 1,
 ) -> Dialogue:
-    """The dialogue with its verdict and, where calls are really executed, the proof of its state. One whose tasks were not all
-    played, or that has none, is refused: nothing says what it should have come to."""
+    """The dialogue with its verdict and, in an executable environment, its state proof. A dialogue without tasks, or with tasks that
+    were not played, is rejected: its outcome has nothing to be checked against. Raises LLMError."""
     if dialogue.stop != "complete":
         return broken_off(dialogue)
     if len(dialogue.task_starts) < max(1, len(dialogue.tasks)):
         return _unfinished(
             dialogue, f"unplayed: {len(dialogue.task_starts)} of its {len(dialogue.tasks)} tasks were played"
         )
-    checks = [Check(name="finished", passed=True), _lawful(dialogue)]
+    checks = [Check(name="finished", passed=True), _contract(dialogue)]
     judgments: list[Judgment] = []
     if checks[-1].passed:
         if executable:
-            again = await replay(dialogue, domain_environment)
-            checks += await outcomes(dialogue, domain_environment, again)
-            checks.append(_replays(dialogue, again))
-            dialogue = dialogue.model_copy(update={"state": again.proof})
+            replayed = await replay(dialogue, domain_environment)
+            checks += await outcomes(dialogue, domain_environment, replayed)
+            checks.append(_replays(dialogue, replayed))
+            dialogue = dialogue.model_copy(update={"state": replayed.proof})
         judgments = [
             await judge_task(task, dialogue.part(number), dialogue.dialogue_id, judge, votes, attempts)
             for number, task in enumerate(dialogue.tasks)
@@ -58,7 +58,7 @@ async def validate(
 
 
 def broken_off(dialogue: Dialogue) -> Dialogue:
-    """A dialogue that came to no end, refused for its stop reason. Its transcript's form is not what is to blame."""
+    """A dialogue that stopped early, rejected with its stop reason, whatever the form of its transcript."""
     return _unfinished(dialogue, dialogue.stop)
 
 
@@ -71,9 +71,11 @@ def _with_verdict(
 ) -> Dialogue:
     reasons = [f"{check.name}: {check.detail}" for check in checks if not check.passed]
     if not reasons:
-        # The judge decides only of tasks that execution could not prove.
-        judged = [j for j, task in zip(judgments, dialogue.tasks, strict=True) if not (executable and task.gold_calls)]
-        reasons = [f"judge: {judgment.reasoning}" for judgment in judged if judgment.judgment == "invalid"]
+        # The judge decides only tasks that execution could not prove.
+        decisive = [
+            j for j, task in zip(judgments, dialogue.tasks, strict=True) if not (executable and task.gold_calls)
+        ]
+        reasons = [f"judge: {judgment.reasoning}" for judgment in decisive if judgment.judgment == "invalid"]
     verdict = Verdict(
         accepted=not reasons,
         reasons=tuple(reasons),
@@ -84,7 +86,7 @@ def _with_verdict(
     return dialogue.model_copy(update={"verdict": verdict})
 
 
-def _lawful(dialogue: Dialogue) -> Check:
+def _contract(dialogue: Dialogue) -> Check:
     try:
         dialogue.check()
     except ContractError as error:
@@ -92,27 +94,27 @@ def _lawful(dialogue: Dialogue) -> Check:
     return Check(name="contract", passed=True)
 
 
-def _replays(dialogue: Dialogue, again: Replay) -> Check:
-    same = again.faithful and (dialogue.state is None or dialogue.state == again.proof)
+def _replays(dialogue: Dialogue, replayed: Replay) -> Check:
+    same = replayed.faithful and (dialogue.state is None or dialogue.state == replayed.proof)
     return Check(name="replay", passed=same, detail="" if same else "the calls made again give another state or result")
 
 
-async def outcomes(dialogue: Dialogue, domain_environment: DomainEnvironment, again: Replay) -> list[Check]:
-    """For each task with gold calls: is the state at its end the one that they make, and was every value told?"""
+async def outcomes(dialogue: Dialogue, domain_environment: DomainEnvironment, replayed: Replay) -> list[Check]:
+    """Two checks per task with gold calls: they lead to the state at its end, and the agent mentioned every value to report."""
     checks: list[Check] = []
     for number, task in enumerate(dialogue.tasks):
         if task.gold_calls:
-            detail = await _misstated(task, domain_environment, again.snapshots[number], again.hashes[number])
+            detail = await _state_problem(task, domain_environment, replayed.snapshots[number], replayed.hashes[number])
             checks.append(Check(name=f"state of task {number}", passed=not detail, detail=detail))
-            said = " ".join(m.content for m in dialogue.part(number) if isinstance(m, AssistantMessage))
-            untold = [value for value in task.told_values if not mentions_value(said, value)]
-            detail = f"never told: {', '.join(untold)}" if untold else ""
-            checks.append(Check(name=f"told in task {number}", passed=not untold, detail=detail))
+            answers = " ".join(m.content for m in dialogue.part(number) if isinstance(m, AssistantMessage))
+            missing = [value for value in task.told_values if not mentions_value(answers, value)]
+            detail = f"never told: {', '.join(missing)}" if missing else ""
+            checks.append(Check(name=f"told in task {number}", passed=not missing, detail=detail))
     return checks
 
 
-async def _misstated(task: Task, domain_environment: DomainEnvironment, snapshot: bytes, state_hash: str) -> str:
-    """What is wrong with the state in which a task ended, or nothing."""
+async def _state_problem(task: Task, domain_environment: DomainEnvironment, snapshot: bytes, state_hash: str) -> str:
+    """Why the state in which a task ended is wrong, or ""."""
     before = domain_environment.open(snapshot)
     try:
         trace = await execute(task.gold_calls, before)
@@ -124,7 +126,7 @@ async def _misstated(task: Task, domain_environment: DomainEnvironment, snapshot
 
 
 async def replay(dialogue: Dialogue, domain_environment: DomainEnvironment) -> Replay:
-    """Make all calls of the dialogue again on a fresh environment; what was given from elsewhere is not replayed."""
+    """Replay all calls of the dialogue on a fresh environment, except those of imported messages."""
     environment = domain_environment.open()
     try:
         initial, faithful = environment.state_hash(), True

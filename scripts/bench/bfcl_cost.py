@@ -15,13 +15,13 @@ from pathlib import Path
 from typing import Any
 
 from core.settings import UserError, closest
-from evaluation.benchmark import Context
+from evaluation.benchmark import EvaluationContext
 from evaluation.bfcl.benchmark import Bfcl, BfclSettings
 from evaluation.bfcl.categories import MEMORY, SIZES, WEB_SEARCH
 from evaluation.endpoint import Endpoint
 from evaluation.known_answers.check import known_answers
 from evaluation.trials import TrialRecord
-from scripts.bench.report import Figure
+from scripts.bench.report import Metric
 
 CATEGORIES = tuple(category for category in SIZES if category not in (*MEMORY, *WEB_SEARCH))
 OFFICIAL_MODEL = "openbmb/MiniCPM-SALA-FC"
@@ -30,7 +30,7 @@ OFFICIAL_MODEL = "openbmb/MiniCPM-SALA-FC"
 
 def bfcl_cost(
     categories: tuple[str, ...], in_flight: int, repeats: int, directory: Path
-) -> tuple[tuple[Figure, ...], dict[str, Any]]:
+) -> tuple[tuple[Metric, ...], dict[str, Any]]:
     """The metric and its inputs. Empty `categories` mean non-live, live and multi-turn, all 4,441 tasks.
 
     Raises UserError for an unknown category, and if the scores of the two differ.
@@ -45,7 +45,7 @@ def bfcl_cost(
     with known_answers("bfcl-by-opening", directory / "server.log", in_flight) as endpoint:
         for turn in range(repeats):
             started = time.monotonic()
-            records = benchmark.run(Context(endpoint, trials=1, simulator=endpoint), directory / f"ours-{turn}")
+            records = benchmark.run(EvaluationContext(endpoint, trials=1), directory / f"ours-{turn}")
             ours.append(time.monotonic() - started)
             requests.append(_requests_served(endpoint))
             started = time.monotonic()
@@ -62,7 +62,7 @@ def bfcl_cost(
     }
     ratio = statistics.median(theirs / mine for theirs, mine in zip(official, ours, strict=True))
     name = f"BFCL, {in_flight} in flight: official command line's time / ours"
-    return (Figure(name=name, value=ratio, target=1.0, better="higher"),), {"bfcl": notes}
+    return (Metric(name=name, value=ratio, target=1.0, better="higher"),), {"bfcl": notes}
 
 
 def _run_official(endpoint: Endpoint, settings: BfclSettings, root: Path) -> dict[str, int]:

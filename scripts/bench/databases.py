@@ -1,4 +1,4 @@
-"""Databases to measure on: any SQLite file, itself and with several times its rows, and calls of tools made for it."""
+"""Databases for benchmarks: a SQLite file, copies with several times its rows, and calls of tools built for it."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ from generation.tools.from_database import make_sql_toolset
 Call = tuple[str, dict[str, Any]]
 
 
-def tools_of(database: Path, max_tools: int) -> tuple[SqlTool, ...]:
-    """The tools that the stand-in makes for a database. Raises UserError for a file that is none."""
+def make_tools(database: Path, max_tools: int) -> tuple[SqlTool, ...]:
+    """The tools that the scripted stand-in writes for a database. Raises UserError if the file is not a database."""
     (seed,) = SqliteSeeds([database]).load()
-    made = make_sql_toolset(seed, database, Meter(ScriptedLLM()), max_tools, attempts=1, enough=1)
-    return asyncio.run(made).sql_tools
+    toolset = make_sql_toolset(seed, database, Meter(ScriptedLLM()), max_tools, attempts=1, enough=1)
+    return asyncio.run(toolset).sql_tools
 
 
-def calls_of(tools: tuple[SqlTool, ...], database: Path, each: int) -> tuple[list[Call], list[Call]]:
-    """Reading calls and writing calls: up to `each` of a tool, with arguments from the data, that succeed, one after the other;
-    a writing call changes something."""
+def sample_calls(tools: tuple[SqlTool, ...], database: Path, each: int) -> tuple[list[Call], list[Call]]:
+    """Reading calls and writing calls: up to `each` per tool, with arguments from the data. All succeed when run in
+    order, and every writing call changes the database."""
     domain_environment = SqlDomainEnvironment(database.stem, database, tools)
     sandbox = Sandbox(Image.read(database), DEFAULT_LIMITS)
     reads: list[Call] = []
@@ -50,8 +50,8 @@ def calls_of(tools: tuple[SqlTool, ...], database: Path, each: int) -> tuple[lis
             sampler = Sampler(parsed, tool.spec, sandbox)
             for arguments in islice(sampler.samples(tuple(sampler.schemas)), each):
                 before = environment.state_hash()
-                done = not asyncio.run(environment.call(tool.spec.name, arguments)).error
-                if done and (statement.reads or environment.state_hash() != before):
+                succeeded = not asyncio.run(environment.call(tool.spec.name, arguments)).error
+                if succeeded and (statement.reads or environment.state_hash() != before):
                     (reads if statement.reads else writes).append((tool.spec.name, arguments))
     finally:
         sandbox.close()
@@ -59,8 +59,8 @@ def calls_of(tools: tuple[SqlTool, ...], database: Path, each: int) -> tuple[lis
     return reads, writes
 
 
-def grown(database: Path, times: int, directory: Path) -> Path:
-    """A copy with every row there `times` times: keys and references to them shifted, unique texts told apart."""
+def enlarged_copy(database: Path, times: int, directory: Path) -> Path:
+    """A copy with every row `times` times: keys and references are shifted, unique texts get a suffix."""
     target = directory / f"{database.stem}-{times}.sqlite"
     directory.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(database, target)
@@ -74,7 +74,7 @@ def grown(database: Path, times: int, directory: Path) -> Path:
 
 
 def _step(connection: sqlite3.Connection, shape: TableShape) -> int:
-    """By how much to shift the numbers of a table with one whole number as its key; 0 for any other table."""
+    """The shift for the keys of a table with a single integer key; 0 for any other table."""
     if len(shape.key) != 1:
         return 0
     key, table = quoted(shape.key[0]), quoted(shape.name)
@@ -83,12 +83,13 @@ def _step(connection: sqlite3.Connection, shape: TableShape) -> int:
 
 
 def _repeat(connection: sqlite3.Connection, shape: TableShape, steps: Mapping[str, int], times: int) -> None:
-    named = {name.lower(): step for name, step in steps.items()}
+    steps_by_name = {name.lower(): step for name, step in steps.items()}
     links = connection.execute('SELECT "from", "table" FROM pragma_foreign_key_list(?)', (shape.name,)).fetchall()
-    shifts = {column.lower(): named.get(table.lower(), 0) for column, table in links}
+    shifts = {column.lower(): steps_by_name.get(table.lower(), 0) for column, table in links}
     shifts |= {shape.key[0].lower(): steps[shape.name]} if shape.name in steps else {}
 
-    def again(column: str) -> str:
+    def copied(column: str) -> str:
+        """The SQL expression of a column in copy number :copy."""
         if step := shifts.get(column.lower(), 0):
             return f"{quoted(column)} + {step} * :copy"
         text = (
@@ -97,17 +98,17 @@ def _repeat(connection: sqlite3.Connection, shape: TableShape, steps: Mapping[st
         return text if column in shape.unique else quoted(column)
 
     table, rows = quoted(shape.name), connection.execute(f"SELECT count(*) FROM {quoted(shape.name)}").fetchone()[0]
-    limit = f"LIMIT {rows}"  # the copies stand behind the originals
-    columns = ", ".join(map(again, shape.columns))
+    limit = f"LIMIT {rows}"  # the originals come before the copies
+    columns = ", ".join(map(copied, shape.columns))
     for copy in range(1, times):
-        order = f"SELECT {columns} FROM (SELECT * FROM {table} {limit})"
+        rows_to_copy = f"SELECT {columns} FROM (SELECT * FROM {table} {limit})"
         connection.execute(
-            f"INSERT OR IGNORE INTO {table} ({', '.join(map(quoted, shape.columns))}) {order}", {"copy": copy}
+            f"INSERT OR IGNORE INTO {table} ({', '.join(map(quoted, shape.columns))}) {rows_to_copy}", {"copy": copy}
         )
 
 
-def rows_in(database: Path) -> int:
-    """Over all tables."""
+def count_rows(database: Path) -> int:
+    """The number of rows in all tables."""
     with closing(sqlite3.connect(database)) as connection:
         tables = Image.read(database).tables
         counts = (connection.execute(f"SELECT count(*) FROM {quoted(name)}").fetchone()[0] for name in tables)

@@ -1,7 +1,8 @@
-"""The prefix cache of a real engine, by its own counts: vLLM with a tiny untrained Qwen3 is asked what a pipeline asked.
+"""The prefix-cache hits that a real vLLM reports, serving a tiny untrained Qwen3, for a pipeline's recorded requests.
 
-Random weights do not answer as the stand-in did, whose answers stand in the next prompts. So after each request the engine is
-shown prompt and answer together: then its cache holds what it would hold had it written the answer itself.
+Random weights do not give the stand-in's answers, which are part of the following prompts. So after each request the
+engine gets prompt and answer together: its cache then has the content it would have had after writing that answer
+itself.
 """
 
 from __future__ import annotations
@@ -19,8 +20,8 @@ from core.serving import EngineSettings, serve
 from core.settings import typed
 from generation.llm.base import Completion, Request
 from generation.llm.openai import OpenAILLM
-from scripts.bench.prefix_cache_sim import PrefixCache, Served, Tally, read_metrics, thoughtful
-from scripts.bench.recorded_run import Played
+from scripts.bench.prefix_cache_sim import EngineRequest, PrefixCache, Tally, lengthen_reasoning, read_metrics
+from scripts.bench.recorded_run import RecordedRun
 from scripts.launch import CONF
 from training.model import prepare_base
 from training.settings import ModelSettings
@@ -29,8 +30,8 @@ MAX_LENGTH = 16_384
 
 
 @dataclass
-class Asked:
-    """What an engine said of the requests that it was asked: by role of those that count, and added up over all."""
+class EngineHits:
+    """The hits that an engine reported: of the counted requests by role, and summed over all requests."""
 
     by_role: dict[str, Tally] = field(default_factory=dict)
     queries: int = 0
@@ -38,25 +39,27 @@ class Asked:
 
 
 @dataclass(frozen=True)
-class Verdict:
-    """The engine's hits by role, what the simulated cache says of the same requests, and as a check the engine's counters
-    beside what it said request by request."""
+class CacheComparison:
+    """The engine's hits by role, those of the simulated cache for the same requests, and as a check the engine's
+    counters and the sum of its responses."""
 
     engine: dict[str, Tally]
     simulated: dict[str, Tally]
     counters: dict[str, int]
-    added_up: dict[str, int]
+    summed: dict[str, int]
 
 
-def ask_vllm(played: Played, counted: frozenset[str], dialogues: int, thinking: int, directory: Path) -> Verdict:
-    """So many of the counted dialogues, after as many others have warmed the cache."""
+def measure_vllm(
+    recorded_run: RecordedRun, counted: frozenset[str], dialogues: int, thinking: int, directory: Path
+) -> CacheComparison:
+    """Measure `dialogues` of the counted dialogues, after as many others have warmed the cache."""
     folder = directory / "engine"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    names = list(dict.fromkeys(request.affinity for request in played.requests))
+    names = list(dict.fromkeys(request.affinity for request in recorded_run.requests))
     warming = [name for name in names if name not in counted][:dialogues]
     chosen = [name for name in names if name in counted][:dialogues]
-    _build(played, folder / "model")
+    _build(recorded_run, folder / "model")
     settings = EngineSettings(
         device="cpu",
         max_model_len=MAX_LENGTH,
@@ -64,70 +67,74 @@ def ask_vllm(played: Played, counted: frozenset[str], dialogues: int, thinking: 
         tool_call_parser="hermes",
         extra_arguments=("--enable-prompt-tokens-details",),
     )
-    asked = Asked()
+    measured = EngineHits()
     with serve(folder / "model", settings, folder, name="tiny") as (url,):
-        asyncio.run(_ask(url, played, warming, thinking, Asked()))
+        asyncio.run(_send(url, recorded_run, warming, thinking, EngineHits()))
         before = metrics(url)
-        asyncio.run(_ask(url, played, chosen, thinking, asked))
+        asyncio.run(_send(url, recorded_run, chosen, thinking, measured))
         after = metrics(url)
-    return Verdict(
-        engine=dict(sorted(asked.by_role.items())),
-        simulated=dict(sorted(_simulated(played, warming, chosen).items())),
+    return CacheComparison(
+        engine=dict(sorted(measured.by_role.items())),
+        simulated=dict(sorted(_simulated(recorded_run, warming, chosen).items())),
         counters={name: after[name] - before[name] for name in after},
-        added_up={"queries": asked.queries, "hits": asked.hits},
+        summed={"queries": measured.queries, "hits": measured.hits},
     )
 
 
-def _build(played: Played, directory: Path) -> None:
-    """The tiny model of conf/model/, its vocabulary learnt from the dialogues."""
-    made = [outcome.dialogue for outcome in played.outcomes if outcome.status == "accepted" and outcome.dialogue]
+def _build(recorded_run: RecordedRun, directory: Path) -> None:
+    """Build the tiny model of conf/model/ with a vocabulary learnt from the dialogues."""
+    accepted = [
+        outcome.dialogue for outcome in recorded_run.outcomes if outcome.status == "accepted" and outcome.dialogue
+    ]
     tiny = OmegaConf.load(CONF / "model" / "tiny.yaml")
     assert isinstance(tiny, DictConfig)
-    prepare_base(typed(tiny, ModelSettings), made, 0, directory)
+    prepare_base(typed(tiny, ModelSettings), accepted, 0, directory)
 
 
-async def _ask(url: str, played: Played, names: Sequence[str], thinking: int, asked: Asked) -> None:
-    """In the order in which the pipeline asked, one after the other."""
+async def _send(url: str, recorded_run: RecordedRun, names: Sequence[str], thinking: int, hits: EngineHits) -> None:
+    """Send the requests of these dialogues one after the other, in the pipeline's order, and count the hits."""
     writing = OpenAILLM([url], sampling={"max_tokens": 1}, structured=[])
     reading = OpenAILLM([url], sampling={"max_tokens": 1}, structured=[], extra_body={"add_generation_prompt": False})
     try:
-        for request in played.requests:
+        for request in recorded_run.requests:
             if request.affinity not in names:
                 continue
-            messages = tuple(thoughtful(message, thinking) for message in request.messages)
+            messages = tuple(lengthen_reasoning(message, thinking) for message in request.messages)
             plain = replace(request, messages=messages, json_schema=None)
             completion = await writing.complete(plain)
-            _count(asked, completion)
-            asked.by_role.setdefault(request.role, Tally()).add(_served(request, completion), completion.cached_tokens)
-            answer = thoughtful(played.answers[request.key].message, thinking)
-            _count(asked, await reading.complete(replace(plain, messages=(*messages, answer))))
+            _count(hits, completion)
+            hits.by_role.setdefault(request.role, Tally()).add(
+                _engine_request(request, completion), completion.cached_tokens
+            )
+            answer = lengthen_reasoning(recorded_run.answers[request.key].message, thinking)
+            _count(hits, await reading.complete(replace(plain, messages=(*messages, answer))))
     finally:
         await writing.close()
         await reading.close()
 
 
-def _count(asked: Asked, completion: Completion) -> None:
-    asked.queries += completion.prompt_tokens
-    asked.hits += completion.cached_tokens
+def _count(hits: EngineHits, completion: Completion) -> None:
+    hits.queries += completion.prompt_tokens
+    hits.hits += completion.cached_tokens
 
 
-def _served(request: Request, completion: Completion) -> Served:
-    return Served(request.role, request.affinity, completion.prompt_tokens, completion.completion_tokens, ())
+def _engine_request(request: Request, completion: Completion) -> EngineRequest:
+    return EngineRequest(request.role, request.affinity, completion.prompt_tokens, completion.completion_tokens, ())
 
 
-def _simulated(played: Played, warming: Sequence[str], chosen: Sequence[str]) -> dict[str, Tally]:
-    """The same requests at one cache that nothing has to leave."""
-    cache, made = PrefixCache(1 << 30), dict[str, Tally]()
+def _simulated(recorded_run: RecordedRun, warming: Sequence[str], chosen: Sequence[str]) -> dict[str, Tally]:
+    """The hits of the same requests in a simulated cache without evictions."""
+    cache, by_role = PrefixCache(1 << 30), dict[str, Tally]()
     for names in (warming, chosen):
-        for request in played.served:
+        for request in recorded_run.engine_requests:
             if request.affinity in names:
                 cached = cache.serve(request)
                 if names is chosen:
-                    made.setdefault(request.role, Tally()).add(request, cached)
-    return made
+                    by_role.setdefault(request.role, Tally()).add(request, cached)
+    return by_role
 
 
 def metrics(url: str) -> dict[str, int]:
-    """What the engine counted since it was started: prompt tokens looked up, and those of them that were cached."""
+    """The engine's counters since its start: prompt tokens looked up, and cached ones among them."""
     with urllib.request.urlopen(f"{url.removesuffix('/v1')}/metrics") as response:
         return read_metrics(response.read().decode())

@@ -1,7 +1,8 @@
-"""make bench-environment: forking, diffing and hashing a dialogue's database beside copying the file; tool calls beside SQLite's.
+"""make bench-environment: forking, diffing and hashing a dialogue's database compared with copying the file; tool calls
+compared with plain SQLite.
 
-The peers' way, as frameworks with database environments do it: copy the file, open the copy, dump it, compare the dump with
-that of the initial state and hash it.
+The baseline does what other frameworks with database environments do: copy the file, open the copy, dump it, compare
+the dump with that of the initial state, and hash it.
 """
 
 from __future__ import annotations
@@ -25,33 +26,32 @@ from core.settings import UserError
 from generation.database.image import Image
 from generation.environments.sql import SqlDomainEnvironment, SqlEnvironment
 from generation.seeds.bundled import BundledSeeds
-from scripts.bench.databases import Call, calls_of, grown, rows_in, tools_of
-from scripts.bench.report import BenchSettings, Figure, Report, main
+from scripts.bench.databases import Call, count_rows, enlarged_copy, make_tools, sample_calls
+from scripts.bench.report import BenchSettings, Metric, Report, main
 
 
 class EnvironmentSettings(BenchSettings):
-    """`database` is any SQLite file, without it the bundled library. `changes` are the writing calls before the fork, `times`
-    the sizes at which its cost is compared, `rounds` how often each thing is done for one time."""
+    """Settings of bench-environment."""
 
-    database: Path | None = None
-    max_tools: int = Field(default=12, ge=3)
-    changes: int = Field(default=3, ge=1)
-    samples: int = Field(default=3, ge=1)
-    times: tuple[int, ...] = (1, 4, 16)
-    rounds: int = Field(default=200, ge=1)
+    database: Path | None = Field(default=None, description="SQLite file; null: the bundled library")
+    max_tools: int = Field(default=12, ge=3, description="most tools to build")
+    changes: int = Field(default=3, ge=1, description="writing calls before the fork")
+    samples: int = Field(default=3, ge=1, description="calls per tool")
+    times: tuple[int, ...] = Field(default=(1, 4, 16), description="sizes to compare, as multiples of the rows")
+    rounds: int = Field(default=200, ge=1, description="repetitions per measured time")
 
 
 @dataclass(frozen=True)
-class Bench:
-    """One database at one size: its tools, and the calls that are made."""
+class BenchDatabase:
+    """One database at one size, with its tools and the calls to measure."""
 
     database: Path
     domain_environment: SqlDomainEnvironment
     reads: list[Call]
     writes: list[Call]
 
-    def at_a_turn(self, changes: int) -> SqlEnvironment:
-        """An environment in which some calls have changed something."""
+    def changed_environment(self, changes: int) -> SqlEnvironment:
+        """An environment after `changes` writing calls."""
         environment = self.domain_environment.open()
         for name, arguments in self.writes[:changes]:
             asyncio.run(environment.call(name, arguments))
@@ -61,47 +61,49 @@ class Bench:
 def measure(settings: EnvironmentSettings) -> Report:
     database = settings.database or _library(settings.directory)
     folder = settings.directory / "environment"
-    tools = tools_of(database, settings.max_tools)
-    reads, writes = calls_of(tools, database, settings.samples)
+    tools = make_tools(database, settings.max_tools)
+    reads, writes = sample_calls(tools, database, settings.samples)
     if not reads or len(writes) < settings.changes:
         raise UserError(
-            f"{database}: the tools made for it give {len(reads)} reading and {len(writes)} writing calls; expected one and "
-            f"changes={settings.changes} at least: choose another database or fewer changes"
+            f"{database}: its tools give {len(reads)} reading and {len(writes)} writing calls; expected at least one "
+            f"and changes={settings.changes}: choose another database or fewer changes"
         )
     forks: dict[int, float] = {}
     sizes = {}
-    peers = calls = 0.0
+    baseline = calls = 0.0
     notes: dict[str, Any] = {}
     for times in settings.times:
-        path = grown(database, times, folder)
-        bench = Bench(path, SqlDomainEnvironment(path.stem, path, tools), reads, writes)
+        path = enlarged_copy(database, times, folder)
+        bench = BenchDatabase(path, SqlDomainEnvironment(path.stem, path, tools), reads, writes)
         forks[times] = _fork(bench, settings)
-        sizes[times] = {"rows": rows_in(path), "bytes": path.stat().st_size}
+        sizes[times] = {"rows": count_rows(path), "bytes": path.stat().st_size}
         if times == settings.times[0]:
-            peers = _copy(bench, settings, folder)
+            baseline = _copy(bench, settings, folder)
             calls, rates = _calls(bench, settings)
-            notes["tool calls a second"] = rates
+            notes["tool calls per second"] = rates
         bench.domain_environment.close()
     shutil.rmtree(folder)
     first = forks[settings.times[0]]
     notes |= {
         "fork + diff + hash + close, ms": {f"{times}x rows": _ms(seconds) for times, seconds in forks.items()},
-        "copy + open + dump + compare + hash, ms": _ms(peers),
+        "copy + open + dump + compare + hash, ms": _ms(baseline),
         "sizes": sizes,
         "calls": f"{len(reads)} reading, {len(writes)} writing",
     }
-    figures = (
-        Figure(name="fork, diff and hash: times faster than copying", value=peers / first, target=50, better="higher"),
-        Figure(
-            name=f"its cost at {max(forks)}x rows over that at {min(forks)}x",
+    metrics = (
+        Metric(
+            name="fork, diff and hash: times faster than copying", value=baseline / first, target=50, better="higher"
+        ),
+        Metric(
+            name=f"fork, diff and hash: cost at {max(forks)}x rows over that at {min(forks)}x",
             value=max(forks.values()) / first,
             target=1.5,
             better="lower",
         ),
-        Figure(name="tool calls a second over bare sqlite3's", value=calls, target=0.5, better="higher"),
+        Metric(name="tool calls per second over plain sqlite3's", value=calls, target=0.5, better="higher"),
     )
     inputs = settings.model_dump(mode="json") | {"database": str(database)}
-    return Report(name="environment", inputs=inputs, figures=figures, notes=notes)
+    return Report(name="environment", inputs=inputs, metrics=metrics, notes=notes)
 
 
 def _library(directory: Path) -> Path:
@@ -119,16 +121,17 @@ def _timed(action: Callable[[], object], rounds: int, repeats: int) -> float:
     action()
 
     def once() -> float:
-        began = time.perf_counter()
+        started = time.perf_counter()
         for _ in range(rounds):
             action()
-        return (time.perf_counter() - began) / rounds
+        return (time.perf_counter() - started) / rounds
 
     return statistics.median(once() for _ in range(repeats))
 
 
-def _fork(bench: Bench, settings: EnvironmentSettings) -> float:
-    environment = bench.at_a_turn(settings.changes)
+def _fork(bench: BenchDatabase, settings: EnvironmentSettings) -> float:
+    """Seconds to fork, diff, hash and close an environment."""
+    environment = bench.changed_environment(settings.changes)
 
     def fork() -> tuple[tuple[str, ...], str]:
         other = environment.fork()
@@ -143,8 +146,8 @@ def _fork(bench: Bench, settings: EnvironmentSettings) -> float:
     return seconds
 
 
-def _copy(bench: Bench, settings: EnvironmentSettings, folder: Path) -> float:
-    """The same state in a file, forked as a file."""
+def _copy(bench: BenchDatabase, settings: EnvironmentSettings, folder: Path) -> float:
+    """The baseline's seconds: the same state in a file, copied, dumped, compared and hashed."""
     state, copy = folder / "state.sqlite", folder / "copy.sqlite"
     shutil.copyfile(bench.database, state)
     with closing(sqlite3.connect(state)) as connection:
@@ -164,50 +167,52 @@ def _copy(bench: Bench, settings: EnvironmentSettings, folder: Path) -> float:
     return _timed(fork, max(1, settings.rounds // 20), settings.repeats)
 
 
-def _calls(bench: Bench, settings: EnvironmentSettings) -> tuple[float, dict[str, int]]:
-    """Our calls a second over those of a loop that does what cannot be left out: bind, execute, fetch, write JSON. Each round makes
-    all calls once and goes back to the initial state."""
-    environment, bare = bench.domain_environment.open(), sqlite3.connect(":memory:", isolation_level=None)
-    bare.deserialize(Image.read(bench.database).content)
-    bare.execute("PRAGMA foreign_keys = ON")
-    made = [*bench.reads, *bench.writes]
-    prepared = [(bench.domain_environment.statements[name][1], arguments) for name, arguments in made]
+def _calls(bench: BenchDatabase, settings: EnvironmentSettings) -> tuple[float, dict[str, int]]:
+    """Our calls per second over those of a minimal loop (bind, execute, fetch, write JSON), and both rates. Each round
+    makes all calls once and then resets the state."""
+    environment, plain = bench.domain_environment.open(), sqlite3.connect(":memory:", isolation_level=None)
+    plain.deserialize(Image.read(bench.database).content)
+    plain.execute("PRAGMA foreign_keys = ON")
+    all_calls = [*bench.reads, *bench.writes]
+    prepared = [(bench.domain_environment.statements[name][1], arguments) for name, arguments in all_calls]
 
     async def ours() -> None:
-        for name, arguments in made:
+        for name, arguments in all_calls:
             await environment.call(name, arguments)
         environment.reset()
 
-    def theirs() -> None:
-        bare.execute("BEGIN")
+    def minimal() -> None:
+        plain.execute("BEGIN")
         for statement, arguments in prepared:
-            cursor = bare.execute(statement.sql, {key: arguments.get(key) for key in statement.parameters})
+            cursor = plain.execute(statement.sql, {key: arguments.get(key) for key in statement.parameters})
             rows = [dict(zip(statement.columns, row, strict=True)) for row in cursor.fetchall()]
             json.dumps(rows if statement.reads else {"rows_affected": cursor.rowcount}, ensure_ascii=False)
-        bare.execute("ROLLBACK")
+        plain.execute("ROLLBACK")
 
     rounds = max(1, settings.rounds // 2)
-    shares = []
+    times = []
     for _ in range(settings.repeats):
-        shares.append((_rounds(ours, rounds), _timed(theirs, rounds, 1)))
+        times.append((_rounds(ours, rounds), _timed(minimal, rounds, 1)))
     environment.close()
-    bare.close()
+    plain.close()
     rates = {
-        "ours": round(len(made) / statistics.median(own for own, _ in shares)),
-        "bare sqlite3": round(len(made) / statistics.median(other for _, other in shares)),
+        "ours": round(len(all_calls) / statistics.median(ours_s for ours_s, _ in times)),
+        "plain sqlite3": round(len(all_calls) / statistics.median(plain_s for _, plain_s in times)),
     }
-    return statistics.median(other / own for own, other in shares), rates
+    return statistics.median(plain_s / ours_s for ours_s, plain_s in times), rates
 
 
 def _rounds(action: Callable[[], Any], rounds: int) -> float:
-    async def all_of_them() -> float:
+    """Mean seconds of an async action, after a warm-up."""
+
+    async def timed() -> float:
         await action()
-        began = time.perf_counter()
+        started = time.perf_counter()
         for _ in range(rounds):
             await action()
-        return (time.perf_counter() - began) / rounds
+        return (time.perf_counter() - started) / rounds
 
-    return asyncio.run(all_of_them())
+    return asyncio.run(timed())
 
 
 if __name__ == "__main__":

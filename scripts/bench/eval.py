@@ -8,7 +8,7 @@ from __future__ import annotations
 from pydantic import Field
 
 from scripts.bench.bfcl_cost import bfcl_cost
-from scripts.bench.report import BenchSettings, Figure, Report, main
+from scripts.bench.report import BenchSettings, Metric, Report, main
 from scripts.bench.tau2_cost import tau2_cost
 
 
@@ -27,13 +27,13 @@ class EvalSettings(BenchSettings):
 
 
 def measure(settings: EvalSettings) -> Report:
-    figures, notes = bfcl_cost(settings.categories, settings.in_flight, settings.repeats, settings.directory / "eval")
+    metrics, notes = bfcl_cost(settings.categories, settings.in_flight, settings.repeats, settings.directory / "eval")
     if settings.samples:
         cost = tau2_cost(settings.samples)
         ratio = cost["stock"] / cost["ours"]
-        figures += (Figure(name="τ² airline, CPU per sample: stock / ours", value=ratio, target=5.0, better="higher"),)
+        metrics += (Metric(name="τ² airline, CPU per sample: stock / ours", value=ratio, target=5.0, better="higher"),)
         notes["τ² airline, CPU seconds per sample"] = cost
-    return Report(name="eval", inputs=settings.model_dump(mode="json"), figures=figures, notes=notes)
+    return Report(name="eval", inputs=settings.model_dump(mode="json"), metrics=metrics, notes=notes)
 
 
 if __name__ == "__main__":

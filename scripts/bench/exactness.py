@@ -1,4 +1,4 @@
-"""How far the gradients of rows of trees are from those of training every user turn by itself with transformers alone."""
+"""Compare the gradients of rows of trees with those of separate user turns, computed with transformers alone."""
 
 from __future__ import annotations
 
@@ -16,8 +16,9 @@ from training.trainer import collate
 Gradients = dict[str, torch.Tensor]
 
 
-def one_by_one(model: PreTrainedModel, samples: Sequence[Sample], count: int) -> tuple[float, Gradients]:
-    """The N-sample way with nothing of ours: the model's own attention, whole logits, sums over `count` tokens."""
+def reference_gradients(model: PreTrainedModel, samples: Sequence[Sample], count: int) -> tuple[float, Gradients]:
+    """Loss and gradients without our code: one sample at a time, the model's own attention, complete logits; losses are
+    summed and divided by `count` tokens."""
     model.zero_grad()
     total = 0.0
     for sample in samples:
@@ -29,18 +30,18 @@ def one_by_one(model: PreTrainedModel, samples: Sequence[Sample], count: int) ->
     return total, _gradients(model)
 
 
-def by_rows(model: PreTrainedModel, rows: Sequence[Sequence[TokenTree]], count: int) -> tuple[float, Gradients]:
-    """The same by our rows of trees."""
+def tree_gradients(model: PreTrainedModel, rows: Sequence[Sequence[TokenTree]], count: int) -> tuple[float, Gradients]:
+    """Loss and gradients of rows of token trees."""
     learn_trees(model).zero_grad()
     losses = [model(**collate([list(row)]), num_items_in_batch=count)["loss"] for row in rows]
     torch.autograd.backward(torch.stack(losses).sum())
     return sum(loss.item() for loss in losses), _gradients(model)
 
 
-def furthest(ours: Gradients, theirs: Gradients) -> float:
-    """The largest relative distance of any parameter's gradient."""
-    assert ours.keys() == theirs.keys()
-    return max(float((ours[name] - theirs[name]).norm() / theirs[name].norm()) for name in theirs)
+def largest_relative_error(actual: Gradients, expected: Gradients) -> float:
+    """The largest relative error of any parameter's gradient."""
+    assert actual.keys() == expected.keys()
+    return max(float((actual[name] - expected[name]).norm() / expected[name].norm()) for name in expected)
 
 
 def _gradients(model: PreTrainedModel) -> Gradients:

@@ -1,7 +1,7 @@
-"""A process that plays a real pipeline against a server and says what it cost: scripts.bench.orchestration starts it.
+"""Run a real pipeline against a server and print what that cost; scripts.bench.orchestration starts it.
 
-`python -m scripts.bench.load_client key=value …` prints one line of JSON. A process of its own, so that its memory and CPU are those of
-an orchestrator and of nothing else.
+`python -m scripts.bench.load_client key=value …` prints one line of JSON. It is a separate process, so that its memory
+and CPU are those of an orchestrator only.
 """
 
 from __future__ import annotations
@@ -19,32 +19,35 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from pydantic import Field
+
 from core.settings import Settings
 from generation.llm.base import LLM, Completion, Request
 from generation.llm.openai import OpenAILLM
 from generation.outcomes import Outcome
 from generation.pipeline import Pipeline
 from generation.runner import run_workers
-from scripts.bench.recorded_run import stage
+from scripts.bench.recorded_run import composed_generation
 from scripts.launch import read_settings
 
 
-class CrowdSettings(Settings):
-    """`n` dialogues, `concurrency` at a time, the first `distinct` of the pipeline again and again (0: each once, and with journal
-    and files as in any run). Databases are opened and prompts loaded before anything is measured, by `warming` dialogues."""
+class LoadSettings(Settings):
+    """Settings of the load client."""
 
-    base_url: str
-    pipeline: str
-    n: int
-    concurrency: int
-    distinct: int
-    warming: int
-    seed: int
-    domains: tuple[str, ...]
+    base_url: str = Field(description="the server")
+    pipeline: str = Field(description="the pipeline to run")
+    n: int = Field(description="dialogues")
+    concurrency: int = Field(description="dialogues at the same time")
+    distinct: int = Field(
+        description="repeat this many first dialogues of the pipeline; 0: each dialogue once, with journal and files"
+    )
+    warming: int = Field(description="dialogues before the measurement, to open databases and load prompts")
+    seed: int = Field(description="random seed")
+    domains: tuple[str, ...] = Field(description="bundled databases; empty: all")
 
 
-def crowd(settings: CrowdSettings) -> dict[str, Any]:
-    """What this process spent from the first dialogue to the last: requests, CPU, peak memory; what became of the dialogues."""
+def run_load(settings: LoadSettings) -> dict[str, Any]:
+    """Run the dialogues; returns this process's requests, CPU time, peak memory and outcomes."""
     outcomes: Counter[str] = Counter()
 
     def count(outcome: Outcome) -> None:
@@ -52,20 +55,20 @@ def crowd(settings: CrowdSettings) -> dict[str, Any]:
 
     with (
         tempfile.TemporaryDirectory() as folder,
-        stage(Path(folder), settings.pipeline, settings.seed, settings.domains) as made,
+        composed_generation(Path(folder), settings.pipeline, settings.seed, settings.domains) as generation,
     ):
         llm = partial(OpenAILLM, [settings.base_url], max_in_flight=None, outage_s=10.0, seed=settings.seed)
-        first = made.pipeline(settings.pipeline, llm())
-        asyncio.run(_again_and_again(first, settings.warming, settings.warming, settings.warming, ignore))
-        counted = Counted(llm())
-        pipeline = made.pipeline(settings.pipeline, counted)
+        first = generation.pipeline(settings.pipeline, llm())
+        asyncio.run(_run_repeatedly(first, settings.warming, settings.warming, settings.warming, discard))
+        counting = CountingLLM(llm())
+        pipeline = generation.pipeline(settings.pipeline, counting)
         before, cpu, wall = _peak_bytes(), time.process_time(), time.monotonic()
         if settings.distinct:
-            asyncio.run(_again_and_again(pipeline, settings.n, settings.distinct, settings.concurrency, count))
+            asyncio.run(_run_repeatedly(pipeline, settings.n, settings.distinct, settings.concurrency, count))
         else:
-            asyncio.run(made.play(pipeline, Path(folder) / "run", settings.n, settings.concurrency, count))
+            asyncio.run(generation.run(pipeline, Path(folder) / "run", settings.n, settings.concurrency, count))
         return {
-            "requests": counted.requests,
+            "requests": counting.requests,
             "cpu_s": time.process_time() - cpu,
             "wall_s": time.monotonic() - wall,
             "peak_bytes": _peak_bytes(),
@@ -75,8 +78,8 @@ def crowd(settings: CrowdSettings) -> dict[str, Any]:
 
 
 @dataclass
-class Counted:
-    """A model whose requests are counted."""
+class CountingLLM:
+    """An LLM that counts its requests."""
 
     llm: LLM
     requests: int = 0
@@ -93,11 +96,11 @@ class Counted:
         await self.llm.close()
 
 
-def ignore(outcome: Outcome) -> None:
-    """For those that only warm up."""
+def discard(outcome: Outcome) -> None:
+    """Ignore the outcome of a warm-up dialogue."""
 
 
-async def _again_and_again(
+async def _run_repeatedly(
     pipeline: Pipeline, n: int, distinct: int, concurrency: int, count: Callable[[Outcome], None]
 ) -> None:
     """The first `distinct` dialogues in turn, `n` in all, `concurrency` at a time."""
@@ -114,7 +117,8 @@ async def _again_and_again(
 
 
 def _peak_bytes() -> int:
-    """The most memory that was resident. On Linux not getrusage's, which counts the parent's until the process became this one."""
+    """The most memory that was resident. On Linux not getrusage's, which counts the parent's until the process became
+    this one."""
     status = Path("/proc/self/status")
     for line in status.read_text().splitlines() if status.is_file() else ():
         if line.startswith("VmHWM:"):
@@ -123,4 +127,4 @@ def _peak_bytes() -> int:
 
 
 if __name__ == "__main__":
-    print(json.dumps(crowd(read_settings(sys.argv[1:], CrowdSettings))))
+    print(json.dumps(run_load(read_settings(sys.argv[1:], LoadSettings))))

@@ -1,4 +1,4 @@
-"""The dimensions of the paper's models, as conf/model/ states them."""
+"""The dimensions of the paper's models, from conf/model/."""
 
 from __future__ import annotations
 
@@ -10,5 +10,5 @@ from training.model_shape import ModelShape
 
 
 def shape_of(model: str) -> ModelShape:
-    """Of conf/model/<model>.yaml."""
+    """The dimensions in conf/model/<model>.yaml."""
     return typed(OmegaConf.load(CONF / "model" / f"{model}.yaml").shape, ModelShape, f"conf/model/{model}.yaml")

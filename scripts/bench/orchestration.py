@@ -1,6 +1,6 @@
-"""make bench-orchestration: how busy our client and pipeline keep a server, and what they cost.
+"""make bench-orchestration: how busy client and pipeline keep a server, and what they cost.
 
-The server is scripts.bench.mock_server, a process of its own. Ideal is what a client without any cost of its own would take.
+The server is scripts.bench.mock_server in a separate process. The ideal span is that of a client without any overhead.
 """
 
 from __future__ import annotations
@@ -30,28 +30,27 @@ from generation.llm.base import Request
 from generation.llm.contexts import AgentContext
 from generation.llm.openai import OpenAILLM
 from generation.runner import AttemptSettings, Local, run, run_workers
-from scripts.bench.recorded_run import Recorder, stage, write_answers
-from scripts.bench.report import BenchSettings, Figure, Report, main
+from scripts.bench.recorded_run import RecordingLLM, composed_generation, write_answers
+from scripts.bench.report import BenchSettings, Metric, Report, main
 
 
 class OrchestrationSettings(BenchSettings):
-    """`dialogues` × `calls` chained calls: `in_flight` at once where each takes `fixed_s`, `in_flight_heavy` at once where
-    they take `mean_s` in the mean, lognormal with σ = 1. `played` dialogues of `pipeline` are played for the CPU a call costs;
-    `crowd` at the same time, of `played` different ones, for the memory; their calls take `played_s` and `crowd_s`. `domains`
-    empty means all bundled databases."""
+    """Settings of bench-orchestration."""
 
-    dialogues: int = Field(default=256, ge=1)
-    calls: int = Field(default=8, ge=1)
-    in_flight: int = Field(default=64, ge=1)
-    fixed_s: float = 0.2
-    in_flight_heavy: int = Field(default=128, ge=1)
-    mean_s: float = 1.0
-    pipeline: str = "user_oriented_exec"
-    domains: tuple[str, ...] = ()
-    played: int = Field(default=128, ge=1)
-    played_s: float = 0.05
-    crowd: int = Field(default=4096, ge=1)
-    crowd_s: float = 1.0
+    dialogues: int = Field(default=256, ge=1, description="dialogues of chained calls, for the client")
+    calls: int = Field(default=8, ge=1, description="calls of such a dialogue")
+    in_flight: int = Field(default=64, ge=1, description="dialogues at the same time, with fixed latency")
+    fixed_s: float = Field(default=0.2, description="fixed latency of a call, in seconds")
+    in_flight_heavy: int = Field(
+        default=128, ge=1, description="dialogues at the same time, with lognormal latency (σ = 1)"
+    )
+    mean_s: float = Field(default=1.0, description="mean lognormal latency of a call, in seconds")
+    pipeline: str = Field(default="user_oriented_exec", description="pipeline to record and replay")
+    domains: tuple[str, ...] = Field(default=(), description="bundled databases; empty: all")
+    replayed: int = Field(default=128, ge=1, description="dialogues to replay, for the CPU time of a call")
+    replayed_s: float = Field(default=0.05, description="latency of their calls, in seconds")
+    concurrent: int = Field(default=4096, ge=1, description="dialogues all at the same time, for the memory")
+    concurrent_s: float = Field(default=1.0, description="latency of their calls, in seconds")
 
 
 TASK = Task(task_id="t", goal="g", subgoals=("g",), difficulty="easy", rubric=Rubric(criteria=()))
@@ -63,18 +62,24 @@ def measure(settings: OrchestrationSettings) -> Report:
     steady = _fixed(settings)
     heavy = _heavy(settings)
     pipeline = _pipeline(settings)
-    figures = (
-        Figure(name="fixed latency: ideal span over span", value=steady["share"], target=0.95, better="higher"),
-        Figure(name="lognormal latency: bare loop's span over span", value=heavy["share"], target=0.9, better="higher"),
-        Figure(name="client: CPU a call, ms", value=steady["cpu_ms"], target=1.0, better="lower"),
-        Figure(name="pipeline: CPU a call, ms", value=pipeline["cpu_ms"], target=1.0, better="lower"),
-        Figure(name=f"{settings.crowd} dialogues at once: GB", value=pipeline["crowd_gb"], target=2.0, better="lower"),
+    metrics = (
+        Metric(name="fixed latency: ideal span over span", value=steady["share"], target=0.95, better="higher"),
+        Metric(name="lognormal latency: bare loop's span over span", value=heavy["share"], target=0.9, better="higher"),
+        Metric(name="client: CPU per call, ms", value=steady["cpu_ms"], target=1.0, better="lower"),
+        Metric(name="pipeline: CPU per call, ms", value=pipeline["cpu_ms"], target=1.0, better="lower"),
+        Metric(
+            name=f"{settings.concurrent} dialogues at once: GB",
+            value=pipeline["concurrent_gb"],
+            target=2.0,
+            better="lower",
+        ),
     )
     notes = {"fixed": steady, "lognormal": heavy, "pipeline": pipeline}
-    return Report(name="orchestration", inputs=settings.model_dump(mode="json"), figures=figures, notes=notes)
+    return Report(name="orchestration", inputs=settings.model_dump(mode="json"), metrics=metrics, notes=notes)
 
 
 def _fixed(settings: OrchestrationSettings) -> dict[str, Any]:
+    """The client with fixed latency: its span compared with the ideal one, and its CPU time per call."""
     ideal = settings.dialogues * settings.calls * settings.fixed_s / settings.in_flight
     with mock(settings, f"fixed:{settings.fixed_s}") as url:
         spans, cpus = [], []
@@ -92,12 +97,12 @@ def _fixed(settings: OrchestrationSettings) -> dict[str, Any]:
 
 
 def _heavy(settings: OrchestrationSettings) -> dict[str, Any]:
-    """Ours and the bare loop in turn, with the same latencies for the same calls."""
+    """The client and the bare loop alternately, with the same latencies for the same calls."""
     most = settings.in_flight_heavy
     with mock(settings, f"lognormal:{settings.mean_s}") as url:
         pairs = [(_span(ours(url, settings, most)), _span(bare(url, settings, most))) for _ in range(settings.repeats)]
     return {
-        "ours_s": _rounded(own for own, _ in pairs),
+        "ours_s": _rounded(client for client, _ in pairs),
         "bare_s": _rounded(other for _, other in pairs),
         "share": statistics.median(other / own for own, other in pairs),
     }
@@ -105,15 +110,15 @@ def _heavy(settings: OrchestrationSettings) -> dict[str, Any]:
 
 def _span(work: Callable[[], Coroutine[Any, Any, None]]) -> float:
     async def timed() -> float:
-        began = time.monotonic()
+        started = time.monotonic()
         await work()
-        return time.monotonic() - began
+        return time.monotonic() - started
 
     return asyncio.run(timed())
 
 
 def ours(url: str, settings: OrchestrationSettings, most: int) -> Callable[[], Coroutine[Any, Any, None]]:
-    """The dialogues through the client, by workers as the pipeline's are."""
+    """The dialogues through our client, with workers like the pipeline's."""
 
     async def work() -> None:
         llm = OpenAILLM([url], max_in_flight=most, seed=settings.seed)
@@ -138,7 +143,7 @@ def ours(url: str, settings: OrchestrationSettings, most: int) -> Callable[[], C
 
 
 def bare(url: str, settings: OrchestrationSettings, most: int) -> Callable[[], Coroutine[Any, Any, None]]:
-    """The same calls by the plainest loop over the same HTTP library."""
+    """The same calls from a minimal loop over the same HTTP library."""
 
     async def work() -> None:
         names = iter(dialogue_names(settings))
@@ -163,62 +168,69 @@ def dialogue_names(settings: OrchestrationSettings) -> list[str]:
 
 
 def _pipeline(settings: OrchestrationSettings) -> dict[str, Any]:
-    """The real pipeline, its model played by the server from a recording: CPU a call, and the memory of a crowd."""
+    """The real pipeline, with the server replaying recorded answers: CPU per call, and memory of many concurrent
+    dialogues."""
     folder = settings.directory / "orchestration"
     shutil.rmtree(folder, ignore_errors=True)
     answers = folder / "answers.tsv"
     _record(settings, folder, answers)
     runs = []
-    with mock(settings, f"fixed:{settings.played_s}", answers) as url:
+    with mock(settings, f"fixed:{settings.replayed_s}", answers) as url:
         for _ in range(settings.repeats):
-            figures = _child(url, settings, settings.played, settings.in_flight, distinct=0)
-            runs.append(figures | counts(url))
-    with mock(settings, f"fixed:{settings.crowd_s}", answers) as url:
-        crowd = _child(url, settings, settings.crowd, settings.crowd, distinct=settings.played)
-        crowd |= counts(url)
+            cost = _run_load_client(url, settings, settings.replayed, settings.in_flight, distinct=0)
+            runs.append(cost | counts(url))
+    with mock(settings, f"fixed:{settings.concurrent_s}", answers) as url:
+        concurrent = _run_load_client(
+            url, settings, settings.concurrent, settings.concurrent, distinct=settings.replayed
+        )
+        concurrent |= counts(url)
     shutil.rmtree(folder)
     return {
-        "cpu_ms": statistics.median(each["cpu_s"] / each["requests"] for each in runs) * 1e3,
-        "crowd_gb": crowd["peak_bytes"] / 1e9,
+        "cpu_ms": statistics.median(cost["cpu_s"] / cost["requests"] for cost in runs) * 1e3,
+        "concurrent_gb": concurrent["peak_bytes"] / 1e9,
         "runs": runs,
-        "crowd": crowd,
-        "crowd cpu_ms": crowd["cpu_s"] / crowd["requests"] * 1e3,
+        "concurrent": concurrent,
+        "concurrent_cpu_ms": concurrent["cpu_s"] / concurrent["requests"] * 1e3,
     }
 
 
 def _record(settings: OrchestrationSettings, folder: Path, answers: Path) -> None:
-    with stage(folder, settings.pipeline, settings.seed, settings.domains) as made:
-        recorder = Recorder(made.components.llm())
-        pipeline = made.pipeline(settings.pipeline, recorder)
-        once = AttemptSettings(session=1, total=1, lost_in_a_row=settings.played)
+    """Run the pipeline with the scripted stand-in and write its answers for the mock server."""
+    with composed_generation(folder, settings.pipeline, settings.seed, settings.domains) as generation:
+        recorder = RecordingLLM(generation.components.llm())
+        pipeline = generation.pipeline(settings.pipeline, recorder)
+        once = AttemptSettings(session=1, total=1, unanswered_in_a_row=settings.replayed)
         directory = folder / "recorded"
-        asyncio.run(run(pipeline, directory, settings.played, 8, once, Local(), lambda outcome: None))
+        asyncio.run(run(pipeline, directory, settings.replayed, 8, once, Local(), lambda outcome: None))
     write_answers(recorder, settings.seed, answers)
 
 
-def _child(url: str, settings: OrchestrationSettings, n: int, concurrency: int, distinct: int) -> dict[str, Any]:
-    given = {"base_url": url, "pipeline": settings.pipeline, "n": n, "concurrency": concurrency, "distinct": distinct}
-    given |= {"warming": min(settings.played, 16), "seed": settings.seed, "domains": json.dumps(settings.domains)}
-    words = [f"{key}={value}" for key, value in given.items()]
+def _run_load_client(
+    url: str, settings: OrchestrationSettings, n: int, concurrency: int, distinct: int
+) -> dict[str, Any]:
+    """The cost that scripts.bench.load_client reports."""
+    options = {"base_url": url, "pipeline": settings.pipeline, "n": n, "concurrency": concurrency, "distinct": distinct}
+    options |= {"warming": min(settings.replayed, 16), "seed": settings.seed, "domains": json.dumps(settings.domains)}
+    words = [f"{key}={value}" for key, value in options.items()]
     command = [sys.executable, "-m", "scripts.bench.load_client", *words]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
     if done.returncode:
-        raise UserError(f"scripts.bench.load_client ended with code {done.returncode}; what it said stands above")
+        raise UserError(f"scripts.bench.load_client ended with code {done.returncode}; see its output above")
     return dict(json.loads(done.stdout.splitlines()[-1]))
 
 
 def counts(url: str) -> dict[str, int]:
-    """What the server counted since it was last asked. Raises UserError where it was asked what was never recorded."""
-    with urllib.request.urlopen(f"{url.removesuffix('/v1')}/figures") as response:
-        found = dict(json.load(response))
-    if found["unknown"]:
-        raise UserError(f"{found['unknown']} calls were never recorded: two runs of this pipeline do not ask the same")
-    return found
+    """The server's counts since the last call. Raises UserError if it got a request that was not recorded."""
+    with urllib.request.urlopen(f"{url.removesuffix('/v1')}/counts") as response:
+        server_counts = dict(json.load(response))
+    if unrecorded := server_counts["unrecorded"]:
+        raise UserError(f"{unrecorded} calls were not recorded: two runs of this pipeline send different requests")
+    return server_counts
 
 
 @contextmanager
 def mock(settings: OrchestrationSettings, latency: str, answers: Path | None = None) -> Iterator[str]:
-    """The base URL of a mock server with this latency."""
+    """Run a mock server with this latency; yields its base URL."""
     (port,) = free_ports(1)
     command = [sys.executable, "-m", "scripts.bench.mock_server", "--port", str(port), "--latency", latency]
     command += ["--answers", str(answers)] if answers else []

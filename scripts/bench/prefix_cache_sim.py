@@ -1,4 +1,4 @@
-"""Prefix caches of engines, simulated as vLLM keeps them: whole blocks of 16 tokens, the least lately used one goes first."""
+"""Simulated prefix caches of engines, as in vLLM: complete blocks of 16 tokens, evicted least recently used first."""
 
 from __future__ import annotations
 
@@ -20,32 +20,34 @@ from generation.llm.base import Completion, Request
 BLOCK = 16
 _COUNT = re.compile(r"^vllm:prefix_cache_(queries|hits)_total\S* ([0-9.e+]+)$", re.M)
 _TOKEN = re.compile(r" ?[^\W\d_]{1,6}|\d{1,3}|\s*[\r\n]+|\s+|[^\w\s]|_")
-"""No model's tokenizer, but about as fine as one, and like them it joins no line break with the word after it: pieces of words
-with the space before them, three digits, signs."""
+"""Splits text about as finely as a model's tokenizer: pieces of words with the space before them, three digits, signs.
+Like tokenizers, it never joins a line break with the next word."""
 
 
 @dataclass(frozen=True)
-class Served:
-    """One request as an engine sees it. `blocks` name each whole block of prompt and answer together with all before it, so that
-    equal names mean equal prefixes."""
+class EngineRequest:
+    """One request as an engine sees it."""
 
     role: str
     affinity: str
     prompt_tokens: int
     answer_tokens: int
+
     blocks: tuple[int, ...]
+    """A hash of every complete block of prompt and answer and of everything before it: equal hashes mean equal
+    prefixes."""
 
 
 @dataclass
 class Tally:
-    """Prompt tokens, those of them that were cached, generated tokens, requests."""
+    """Counts of prompt tokens, cached prompt tokens, generated tokens and requests."""
 
     prompt: int = 0
     cached: int = 0
     generated: int = 0
     requests: int = 0
 
-    def add(self, request: Served, cached: int) -> None:
+    def add(self, request: EngineRequest, cached: int) -> None:
         self.prompt += request.prompt_tokens
         self.cached += cached
         self.generated += request.answer_tokens
@@ -53,6 +55,7 @@ class Tally:
 
     @property
     def hit(self) -> float:
+        """The share of prompt tokens that were cached."""
         return self.cached / self.prompt if self.prompt else 0.0
 
 
@@ -63,13 +66,14 @@ class PrefixCache:
     size: int
     _blocks: OrderedDict[int, None] = field(default_factory=OrderedDict)
 
-    def serve(self, request: Served) -> int:
-        """How many tokens of the prompt were cached; afterwards prompt and answer are. At least one token is always computed."""
-        whole = (request.prompt_tokens - 1) // BLOCK
+    def serve(self, request: EngineRequest) -> int:
+        """The number of cached prompt tokens; afterwards prompt and answer are cached. At least one token is always
+        computed."""
+        complete_blocks = (request.prompt_tokens - 1) // BLOCK
         hit = 0
-        while hit < whole and request.blocks[hit] in self._blocks:
+        while hit < complete_blocks and request.blocks[hit] in self._blocks:
             hit += 1
-        # The last block is the least useful one: it is used last by nobody else, so it is touched first.
+        # The last block is the least reusable one, so it becomes the oldest of them.
         for block in reversed(request.blocks):
             self._blocks[block] = None
             self._blocks.move_to_end(block)
@@ -79,45 +83,48 @@ class PrefixCache:
 
 
 def total(tallies: Iterable[Tally]) -> Tally:
-    whole = Tally()
+    """The sum of tallies."""
+    result = Tally()
     for tally in tallies:
-        whole.prompt += tally.prompt
-        whole.cached += tally.cached
-        whole.generated += tally.generated
-        whole.requests += tally.requests
-    return whole
+        result.prompt += tally.prompt
+        result.cached += tally.cached
+        result.generated += tally.generated
+        result.requests += tally.requests
+    return result
 
 
-def served(request: Request, completion: Completion, thinking: int) -> Served:
-    """A request in the chat format of Qwen3-Thinking, in which earlier reasoning is kept only since the user last spoke. The
-    stand-in hardly thinks: its reasoning is made `thinking` tokens long."""
-    messages = [thoughtful(message, thinking) for message in request.messages]
+def engine_request(request: Request, completion: Completion, thinking: int) -> EngineRequest:
+    """A request in the chat format of Qwen3-Thinking, which keeps reasoning only after the last user message. The
+    stand-in's short reasoning is extended by `thinking` tokens."""
+    messages = [lengthen_reasoning(message, thinking) for message in request.messages]
     tools = [tool.openai() for tool in request.tools]
     prompt = _TOKEN.findall(render(messages, tools, prompt=True))
-    answer = thoughtful(completion.message, thinking)
-    # Of the answer only what the next prompt may go on from: the whole turn, as it is rendered when nobody has spoken since.
+    answer = lengthen_reasoning(completion.message, thinking)
+    # The next prompt can continue only the rendered turn, so the cache gets the answer as rendered before the next
+    # message.
     after = _TOKEN.findall(render([*messages, answer], tools, prompt=False))
     tokens = after if after[: len(prompt)] == prompt else prompt
     generated = max(len(after) - len(prompt), 1)
-    return Served(request.role, request.affinity, len(prompt), generated, _blocks(tokens))
+    return EngineRequest(request.role, request.affinity, len(prompt), generated, _blocks(tokens))
 
 
-def thoughtful(message: Message, thinking: int) -> Message:
-    """The stand-in's short reasoning made about `thinking` tokens long; different reasoning stays different."""
+def lengthen_reasoning(message: Message, thinking: int) -> Message:
+    """Extend the stand-in's short reasoning by `thinking` tokens; different reasoning stays different."""
     if not isinstance(message, AssistantMessage) or not message.reasoning_content:
         return message
     return message.model_copy(update={"reasoning_content": message.reasoning_content + " hm" * thinking})
 
 
 def _blocks(tokens: Sequence[str]) -> tuple[int, ...]:
-    names, name = [], 0
+    hashes, block_hash = [], 0
     for end in range(BLOCK, len(tokens) + 1, BLOCK):
-        name = hash((name, *tokens[end - BLOCK : end]))
-        names.append(name)
-    return tuple(names)
+        block_hash = hash((block_hash, *tokens[end - BLOCK : end]))
+        hashes.append(block_hash)
+    return tuple(hashes)
 
 
 def render(messages: Sequence[Message], tools: Sequence[dict[str, Any]], prompt: bool) -> str:
+    """The chat template applied to the messages, with the generation prompt if `prompt`."""
     plain = [message.model_dump(exclude_none=True) for message in messages]
     return str(_template().render(messages=plain, tools=tools, add_generation_prompt=prompt))
 
@@ -130,7 +137,7 @@ def _template() -> Any:
 
 
 def read_metrics(text: str) -> dict[str, int]:
-    """The counts of tokens looked up and found in vLLM's /metrics, over all engines of the server."""
+    """The numbers of tokens looked up and found, from vLLM's /metrics, over all engines of the server."""
     counts = {"queries": 0, "hits": 0}
     for name, value in _COUNT.findall(text):
         counts[name] += int(float(value))

@@ -1,4 +1,4 @@
-"""What every benchmark shares: its key=value settings, its table, its JSON under outputs/bench/."""
+"""Shared by all benchmarks: key=value settings, the table on the console, the JSON under outputs/bench/."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
+from pydantic import Field
 from rich.table import Table
 
 from core.console import stage_console
@@ -22,19 +23,19 @@ B = TypeVar("B", bound="BenchSettings")
 
 
 class BenchSettings(Settings):
-    """Where the JSON lands (`outputs`/bench/NAME.json), and how often a time is taken: the median counts."""
+    """Settings of every benchmark."""
 
-    outputs: Path = Path("outputs")
-    repeats: int = 3
-    seed: int = 0
+    outputs: Path = Field(default=Path("outputs"), description="directory of the report, outputs/bench/NAME.json")
+    repeats: int = Field(default=3, description="measurements of each time; the report has the median")
+    seed: int = Field(default=0, description="random seed")
 
     @property
     def directory(self) -> Path:
         return self.outputs / "bench"
 
 
-class Figure(Frozen):
-    """One measured value beside its target."""
+class Metric(Frozen):
+    """A measured value and its target."""
 
     name: str
     value: float
@@ -42,22 +43,23 @@ class Figure(Frozen):
     better: Literal["higher", "lower"]
 
     @property
-    def holds(self) -> bool:
+    def met(self) -> bool:
         return self.value >= self.target if self.better == "higher" else self.value <= self.target
 
 
 class Report(Frozen):
-    """`notes` are what the figures rest on: values they were computed from, assumptions, what disturbed."""
+    """A benchmark's result. `notes` explain the metrics: the values they are computed from, assumptions,
+    disturbances."""
 
     name: str
     inputs: dict[str, Any]
-    figures: tuple[Figure, ...]
+    metrics: tuple[Metric, ...]
     notes: dict[str, Any]
 
 
 def main(schema: type[B], bench: Callable[[B], Report]) -> None:
-    """Be a benchmark: settings from key=value words, then the table and the JSON. A target that is missed is said, not punished:
-    the exit code stays 0."""
+    """The main of a benchmark: read key=value settings, print the table, write the JSON. A missed target is reported,
+    but the exit code is still 0."""
     with clear_errors():
         settings = read_settings(sys.argv[1:], schema)
         before = os.getloadavg()[0]
@@ -68,26 +70,26 @@ def main(schema: type[B], bench: Callable[[B], Report]) -> None:
 def publish(report: Report, directory: Path, load: dict[str, float]) -> Path:
     """Print the table and write the JSON; returns its path."""
     path = directory / f"{report.name}.json"
-    figures = [figure.model_dump() | {"holds": figure.holds} for figure in report.figures]
-    content = {"inputs": report.inputs, "machine": machine() | load, "figures": figures, "notes": report.notes}
+    metrics = [metric.model_dump() | {"met": metric.met} for metric in report.metrics]
+    content = {"inputs": report.inputs, "machine": machine() | load, "metrics": metrics, "notes": report.notes}
     write_json(path, content)
     console = stage_console()
-    table = Table("figure", "value", "target", "", title=f"bench-{report.name}")
-    for figure in report.figures:
-        sign = "≥" if figure.better == "higher" else "≤"
-        verdict = "[green]holds[/]" if figure.holds else "[bold red]missed[/]"
-        table.add_row(figure.name, f"{figure.value:.4g}", f"{sign} {figure.target:g}", verdict)
+    table = Table("metric", "value", "target", "", title=f"bench-{report.name}")
+    for metric in report.metrics:
+        sign = "≥" if metric.better == "higher" else "≤"
+        verdict = "[green]met[/]" if metric.met else "[bold red]missed[/]"
+        table.add_row(metric.name, f"{metric.value:.4g}", f"{sign} {metric.target:g}", verdict)
     console.print(table)
     for key, value in report.notes.items():
         console.print(f"{key}: {value}", markup=False, highlight=False, soft_wrap=True)
-    if missed := [figure.name for figure in report.figures if not figure.holds]:
+    if missed := [metric.name for metric in report.metrics if not metric.met]:
         console.print(f"{len(missed)} missed: {', '.join(missed)}", style="bold red", soft_wrap=True)
     console.print(f"written to {path}", soft_wrap=True)
     return path
 
 
 def machine() -> dict[str, Any]:
-    """What it ran on."""
+    """The machine that ran the benchmark."""
     info = Path("/proc/cpuinfo")
     lines = info.read_text().splitlines() if info.is_file() else []
     names = {line.partition(":")[2].strip() for line in lines if line.startswith("model name")}
@@ -100,5 +102,5 @@ def machine() -> dict[str, Any]:
 
 
 def median(measure: Callable[[], float], repeats: int) -> float:
-    """Of so many measurements."""
+    """The median of `repeats` measurements."""
     return statistics.median(measure() for _ in range(repeats))

@@ -1,4 +1,4 @@
-"""CPU time of a sample of τ²'s airline: inspect-evals' own task compared with ours, both against gold actions without delay."""
+"""CPU time per sample of τ²'s airline: inspect-evals' own task and ours, both against instant gold actions."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from evaluation.tau2.tasks import split_tasks
 
 
 def tau2_cost(samples: int, kinds: Sequence[str] = ("stock", "ours")) -> dict[str, float]:
-    """{"stock": …, "ours": …}: CPU seconds per sample over `samples` airline tasks (1 to 49); each kind in its own process."""
+    """{"stock": …, "ours": …}: CPU seconds per sample over `samples` airline tasks (1 to 49), in separate processes."""
     with tempfile.TemporaryDirectory() as name, known_answers("tau2", Path(name) / "server.log", 1) as endpoint:
         tasks = split_tasks("airline", "base")[: samples + 1]
         settings = Tau2Settings(smoke={"airline": tasks}, max_steps=100)

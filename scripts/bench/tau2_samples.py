@@ -21,7 +21,7 @@ from evaluation.trials import open_journal
 
 
 def run_stock(ids: Sequence[str], request: Tau2Request) -> None:
-    """The package's own task with inspect's defaults. Only the model is ours: the known answers need its request ids."""
+    """The package's own task with inspect's defaults. Only the model is ours: the answers depend on its request ids."""
     agent, user = (served_model(request.endpoint, side, request) for side in ("agent", "user"))
     task = domain_task("airline", ids, request)
     inspect_ai.eval(

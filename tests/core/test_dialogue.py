@@ -9,10 +9,11 @@ import pytest
 from core.dialogue import Dialogue, calls
 from core.journal import read_jsonl, write_jsonl
 from core.messages import AssistantMessage, ContractError, FunctionCall, ToolCall, ToolMessage, ToolSpec, UserMessage
+from core.provenance import Provenance
 from tests.core.helpers.transcripts import DIALOGUE, MESSAGES
 
 
-def test_a_dialogue_comes_back_from_disk_as_it_was(tmp_path: Path) -> None:
+def test_a_dialogue_survives_a_round_trip_through_disk(tmp_path: Path) -> None:
     write_jsonl(tmp_path / "d.jsonl", [DIALOGUE])
     assert list(read_jsonl(tmp_path / "d.jsonl", Dialogue)) == [DIALOGUE]
 
@@ -24,12 +25,16 @@ def test_datasets_reads_lines_of_different_tools_without_merging_them(tmp_path: 
         parameters={"type": "object", "properties": {"title": {"type": "string"}, "tags": {"type": "array"}}},
     )
     other = DIALOGUE.model_copy(
-        update={"dialogue_id": "d2", "tools": (other_tool,), "provenance": {"model": "m", "deep": {"a": [1]}}}
+        update={
+            "dialogue_id": "d2",
+            "tools": (other_tool,),
+            "provenance": Provenance(llm="m", foreign={"deep": {"a": [1]}}),
+        }
     )
     path = tmp_path / "d.jsonl"
     write_jsonl(path, [DIALOGUE, other])
     rows = datasets.load_dataset("json", data_files=str(path), split="train", cache_dir=str(tmp_path / "cache"))
-    assert [json.loads(row["provenance"]) for row in rows] == [{"seed": 3}, {"model": "m", "deep": {"a": [1]}}]
+    assert [json.loads(row["provenance"]) for row in rows] == [{"seed": 3}, {"llm": "m", "deep": {"a": [1]}}]
     assert [tool["name"] for tool in json.loads(rows[1]["tools"])] == ["add_book"]
     assert json.loads(rows[0]["tools"])[0]["parameters"] == DIALOGUE.tools[0].parameters
     calls = rows[0]["messages"][2]["tool_calls"]
@@ -42,7 +47,7 @@ def test_appendix_b_counts() -> None:
     assert DIALOGUE.steps() == (2, 0), "rounds of tool use, not calls"
 
 
-def test_calls_carry_their_own_results_whatever_the_order_of_answers() -> None:
+def test_calls_have_their_own_results_in_any_order_of_answers() -> None:
     assert calls(DIALOGUE.messages) == [
         ("get_member", {"member_id": 3}, '{"name": "Ann"}'),
         ("get_member", {"member_id": 4}, '{"name": "Noé"}'),
@@ -57,7 +62,7 @@ def test_the_task_index_must_fit(starts: tuple[int, ...]) -> None:
         DIALOGUE.model_copy(update={"task_starts": starts, "tasks": tasks}).check()
 
 
-def test_check_looks_at_the_transcript() -> None:
+def test_check_covers_the_transcript() -> None:
     DIALOGUE.check()
     with pytest.raises(ContractError, match="after 'user'"):
         DIALOGUE.model_copy(update={"messages": (*MESSAGES, UserMessage(content="?"))}).check()
@@ -73,7 +78,7 @@ def test_no_user_no_steps() -> None:
 
 
 def test_calls_that_reached_no_tool_are_left_out() -> None:
-    """A model that is evaluated may write anything; what it was answered then is no tool's result."""
+    """An evaluated model may write anything; the answer to invalid arguments is not a tool's result."""
     texts = ("[3]", "{", "3")
     broken = [ToolCall(id=str(n), function=FunctionCall(name="get", arguments=text)) for n, text in enumerate(texts)]
     good = ToolCall.make("c", "get_member", {"member_id": 3})

@@ -24,7 +24,7 @@ def journal(path: Path) -> Journal:
     return Journal(path, key=lambda record: str(record["key"]))
 
 
-def test_what_was_appended_is_there_before_the_file_is_closed(tmp_path: Path) -> None:
+def test_a_record_is_on_disk_before_the_journal_is_closed(tmp_path: Path) -> None:
     opened = journal(tmp_path / "deep" / "j.jsonl")
     opened.append(Line(key="a", text="Zoë"), "a")
     assert list(read_jsonl(opened.path, Line)) == [Line(key="a", text="Zoë")]
@@ -40,9 +40,9 @@ def test_a_torn_last_line_is_cut_off(tmp_path: Path, cut: int) -> None:
     path = tmp_path / "j.jsonl"
     with journal(path) as opened:
         opened.append(Line(key="a", text="first"), "a")
-        whole = path.stat().st_size
+        complete = path.stat().st_size
         opened.append(Line(key="b", text="second"), "b")
-    os.truncate(path, path.stat().st_size - cut if path.stat().st_size - cut > whole else whole)
+    os.truncate(path, path.stat().st_size - cut if path.stat().st_size - cut > complete else complete)
     with journal(path) as opened:
         assert opened.keys == {"a"}
         opened.append(Line(key="c"), "c")
@@ -57,7 +57,7 @@ def test_a_corrupt_line_in_the_middle_names_file_and_line(tmp_path: Path, bad: s
         journal(path)
     with pytest.raises(RecordError, match=r"j\.jsonl, line 2: not a Line"):
         list(read_jsonl(path, Line))
-    assert path.read_text().count("\n") == 3, "nothing was mended behind the user's back"
+    assert path.read_text().count("\n") == 3, "the file was not repaired silently"
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
@@ -73,7 +73,7 @@ FULL_DISK = """
     class Line(BaseModel):
         key: str
         text: str
-    # A write beyond the limit fails as one on a full disk does: a part is written, then OSError.
+    # A write beyond the limit fails as on a full disk: part of it is written, then OSError.
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     journal = Journal(Path(sys.argv[1]), key=lambda record: record["key"])
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, resource.RLIM_INFINITY))
@@ -88,13 +88,13 @@ FULL_DISK = """
 """
 
 
-def test_a_full_disk_leaves_whole_lines_and_the_journal_usable(tmp_path: Path) -> None:
+def test_a_full_disk_leaves_complete_lines_and_a_usable_journal(tmp_path: Path) -> None:
     path = tmp_path / "j.jsonl"
     subprocess.run([sys.executable, "-c", textwrap.dedent(FULL_DISK), str(path)], check=True)
     assert [json.loads(line)["key"] for line in path.read_text().splitlines()] == [*"01234", "after"]
 
 
-def test_a_process_killed_while_it_writes_loses_nothing_it_reported(tmp_path: Path) -> None:
+def test_a_process_killed_during_a_write_loses_no_reported_record(tmp_path: Path) -> None:
     path = tmp_path / "j.jsonl"
     program = textwrap.dedent("""
         import sys
@@ -121,7 +121,7 @@ def test_a_process_killed_while_it_writes_loses_nothing_it_reported(tmp_path: Pa
         assert len(opened.keys) <= len(reported) + 1
 
 
-def test_a_file_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
+def test_a_file_is_replaced_completely_or_not_at_all(tmp_path: Path) -> None:
     path = tmp_path / "sub" / "f.txt"
     write_atomically(path, "old")
 

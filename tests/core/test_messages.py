@@ -32,7 +32,7 @@ def test_the_wire_form_is_what_the_openai_client_types_describe() -> None:
         assert "returns" not in tool.openai()["function"]
 
 
-def test_messages_come_back_from_json_as_they_were() -> None:
+def test_messages_survive_a_round_trip_through_json() -> None:
     assert TRANSCRIPT.validate_json(TRANSCRIPT.dump_json(MESSAGES, exclude_none=True)) == MESSAGES
 
 
@@ -63,7 +63,7 @@ def test_a_tool_needs_real_json_schemas() -> None:
         ToolSpec(name="t", description="", parameters={"type": "object"}, returns={"type": 3})
 
 
-def test_argument_errors_name_the_place() -> None:
+def test_argument_errors_name_the_argument() -> None:
     assert GET.argument_error({"member_id": 3}) is None
     assert GET.argument_error({}) == "'member_id' is a required property"
     assert GET.argument_error({"member_id": "3"}) == "member_id: '3' is not of type 'integer'"
@@ -72,7 +72,7 @@ def test_argument_errors_name_the_place() -> None:
 
 
 @pytest.mark.parametrize("arguments", ["", "{", "[]", "3", "null", '"{}"'])
-def test_arguments_that_are_no_object_are_kept_and_refused(arguments: str) -> None:
+def test_arguments_that_are_not_an_object_are_stored_but_not_parsed(arguments: str) -> None:
     call = ToolCall(id="c", function=FunctionCall(name="get_member", arguments=arguments))
     assert call.function.arguments == arguments
     with pytest.raises(ContractError, match="get_member"):
@@ -88,7 +88,7 @@ def test_arguments_keep_their_characters() -> None:
 SYSTEM, USER, CALLS, SECOND, FIRST, CALL, DONE, ANSWER, BYE = MESSAGES
 
 
-def test_the_lawful_transcript_and_its_lawful_ends_pass() -> None:
+def test_a_valid_transcript_and_its_valid_prefixes_pass() -> None:
     check_transcript(MESSAGES, TOOLS)
     check_transcript(MESSAGES[:-1], TOOLS)
     check_transcript(MESSAGES[1:], TOOLS)
@@ -135,7 +135,7 @@ def test_the_lawful_transcript_and_its_lawful_ends_pass() -> None:
         ),
     ],
 )
-def test_each_unlawful_transcript_is_refused_for_its_reason(messages: tuple[Message, ...], problem: str) -> None:
+def test_each_invalid_transcript_is_refused_with_its_reason(messages: tuple[Message, ...], problem: str) -> None:
     with pytest.raises(ContractError, match=problem):
         check_transcript(messages, TOOLS)
 

@@ -16,7 +16,7 @@ from core.settings import UserError
 CONFIG = {"n": 3, "outputs": "x", "tracking": {"mode": "offline"}}
 
 
-def test_a_finished_run_is_the_latest_and_says_how_it_was_made(tmp_path: Path) -> None:
+def test_a_finished_run_is_the_latest_and_records_how_it_was_made(tmp_path: Path) -> None:
     with open_run(tmp_path, "generate", CONFIG, {"data": "abc"}) as run:
         assert not run.resumed
         run.finish({"samples": 7})
@@ -35,7 +35,7 @@ def test_a_finished_run_is_the_latest_and_says_how_it_was_made(tmp_path: Path) -
     assert "apsw" in manifest.packages
 
 
-def test_an_unfinished_run_is_taken_up_by_the_same_configuration_only(tmp_path: Path) -> None:
+def test_only_the_same_configuration_resumes_an_unfinished_run(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt), open_run(tmp_path, "generate", CONFIG) as first:
         raise KeyboardInterrupt
     assert read_manifest(first.directory).status == "running"
@@ -47,36 +47,36 @@ def test_an_unfinished_run_is_taken_up_by_the_same_configuration_only(tmp_path: 
         assert (again.resumed, again.directory) == (True, first.directory)
         again.finish({})
     with open_run(tmp_path, "generate", CONFIG) as fresh:
-        assert not fresh.resumed, "a finished run is never written to again"
+        assert not fresh.resumed, "a finished run is never changed"
         assert fresh.directory != first.directory
 
 
-def test_a_run_that_is_named_is_taken_up_or_refused_with_what_differs(tmp_path: Path) -> None:
+def test_a_named_run_is_resumed_or_refused_with_the_differences(tmp_path: Path) -> None:
     config = CONFIG | {"llm": {"model": "m", "base_urls": ["http://a/v1"], "inner": {"base_urls": [], "seed": 1}}}
     neutral = ("outputs", "llm.base_urls", "llm.inner.base_urls")
 
-    def take(changes: dict[str, Any], inputs: dict[str, str] | None = None) -> Run:
+    def resume_with(changes: dict[str, Any], inputs: dict[str, str] | None = None) -> Run:
         resume = next((tmp_path / "generate").iterdir())
         return open_run(tmp_path, "generate", config | changes, inputs, neutral=neutral, resume=resume)
 
     first = open_run(tmp_path, "generate", config, {"data": "1"}, neutral=neutral)
     with first, pytest.raises(UserError, match="another process is working on this run"):
-        take({}, {"data": "1"})
+        resume_with({}, {"data": "1"})
     moved = {"model": "m", "base_urls": ["http://b/v1", "http://c/v1"], "inner": {"base_urls": [1], "seed": 1}}
-    with take({"llm": moved, "outputs": "elsewhere"}, {"data": "1"}) as again:
+    with resume_with({"llm": moved, "outputs": "elsewhere"}, {"data": "1"}) as again:
         assert (again.resumed, again.directory) == (True, first.directory), "other servers of the same model"
     changed = {"model": "m", "base_urls": [], "inner": {"base_urls": [], "seed": 2}}
     with pytest.raises(UserError, match=r'llm\.inner\.seed was 1 and is 2; n was 3 and is 4; data was "1" and is "2"$'):
-        take({"n": 4, "llm": changed}, {"data": "2"})
-    with take({}, {"data": "1"}) as last:
+        resume_with({"n": 4, "llm": changed}, {"data": "2"})
+    with resume_with({}, {"data": "1"}) as last:
         last.finish({})
     with pytest.raises(UserError, match="this run is finished"):
-        take({}, {"data": "1"})
+        resume_with({}, {"data": "1"})
     with pytest.raises(RecordError, match="is not a run"):
         open_run(tmp_path, "generate", config, resume=tmp_path)
 
 
-def test_a_run_held_by_another_process_is_left_alone(tmp_path: Path) -> None:
+def test_a_run_locked_by_another_process_is_not_resumed(tmp_path: Path) -> None:
     program = (
         "import sys, pathlib; from core.runs import open_run\n"
         f"run = open_run(pathlib.Path(sys.argv[1]), 'generate', {CONFIG!r})\n"
@@ -86,15 +86,15 @@ def test_a_run_held_by_another_process_is_left_alone(tmp_path: Path) -> None:
         [sys.executable, "-c", program, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
     assert holder.stdout is not None
-    held = holder.stdout.readline().strip()
+    locked_run = holder.stdout.readline().strip()
     with open_run(tmp_path, "generate", CONFIG) as run:
         assert not run.resumed
-        assert run.directory.name != held
+        assert run.directory.name != locked_run
         run.finish({})
     holder.kill()
     holder.communicate()
     with open_run(tmp_path, "generate", CONFIG) as run:
-        assert (run.resumed, run.directory.name) == (True, held), "kill -9 gives the lock back"
+        assert (run.resumed, run.directory.name) == (True, locked_run), "kill -9 releases the lock"
 
 
 def test_a_failed_run_leaves_the_latest_finished_one_in_place(tmp_path: Path) -> None:
@@ -105,14 +105,14 @@ def test_a_failed_run_leaves_the_latest_finished_one_in_place(tmp_path: Path) ->
     assert latest(tmp_path, "train", "make train") == good.directory.resolve()
 
 
-def test_a_run_without_a_finished_one_before_it_names_the_command(tmp_path: Path) -> None:
+def test_without_a_finished_run_the_error_names_the_command(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="run `make generate` first"):
         latest(tmp_path, "generate", "make generate")
     with open_run(tmp_path, "generate", CONFIG), pytest.raises(UserError, match="no finished generate run"):
         latest(tmp_path, "generate", "make generate")
 
 
-def test_no_run_and_a_broken_manifest_are_told_apart(tmp_path: Path) -> None:
+def test_a_missing_and_an_invalid_manifest_have_different_errors(tmp_path: Path) -> None:
     with pytest.raises(RecordError, match="it has no manifest"):
         read_manifest(tmp_path)
     (tmp_path / "manifest.json").write_text(json.dumps({"run_id": "x"}))
@@ -120,7 +120,7 @@ def test_no_run_and_a_broken_manifest_are_told_apart(tmp_path: Path) -> None:
         read_manifest(tmp_path)
 
 
-def test_hashes_see_bytes_and_names(tmp_path: Path) -> None:
+def test_hashes_depend_on_bytes_and_names(tmp_path: Path) -> None:
     folder = tmp_path / "folder"
     folder.mkdir()
     (folder / "a").write_bytes(b"1")

@@ -1,4 +1,4 @@
-"""Refusals, waits and seeds, against texts that servers send and values worked out by hand."""
+"""Refusals, waiting times and seeds, against texts of real servers and values computed by hand."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from tests.helpers.paths import ROOT
         ("invalid tool schema: length must be positive", False),
     ],
 )
-def test_refusals_for_length_are_told_from_others(refusal: str, expected: bool) -> None:
+def test_refusals_for_length_are_distinguished_from_others(refusal: str, expected: bool) -> None:
     assert exceeds_context(refusal) is expected
 
 
@@ -42,7 +42,7 @@ def test_retry_after_as_a_date() -> None:
 
 
 @pytest.mark.parametrize("header", ["", "soon", "2026-13-45", "nan", "inf"])
-def test_an_unreadable_retry_after_says_nothing(header: str) -> None:
+def test_an_unreadable_retry_after_is_ignored(header: str) -> None:
     assert retry_after_s(header) is None
 
 
@@ -53,7 +53,7 @@ def test_seeds_depend_on_seed_and_key_and_fit_31_bits() -> None:
     assert request_seed(0, "a/user/0") == request_seed(0, "a/user/0")
 
 
-def test_it_needs_the_standard_library_alone() -> None:
+def test_it_needs_only_the_standard_library() -> None:
     """-S leaves out site-packages, as in an environment that has nothing of ours."""
     code = f"import sys; sys.path.insert(0, {str(ROOT)!r}); import core.server_protocol"
     subprocess.run([sys.executable, "-S", "-c", code], check=True)

@@ -1,4 +1,4 @@
-"""The launcher, driven with a dummy engine: a real process group that answers /v1/models."""
+"""Serving, tested with a dummy server: a real process group that answers /v1/models."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ import pytest
 from core.serving import EngineSettings, Server, free_ports, probe, running, serve
 from core.settings import UserError
 
-# Forks a child that ignores SIGTERM, as a wedged worker does; notes both pids; then serves a model list.
+# Forks a child that ignores SIGTERM, as a hung worker does; records both pids; then serves a model list.
 ENGINE = textwrap.dedent("""
     import http.server, json, os, signal, sys, time
     port, pids = int(sys.argv[1]), sys.argv[2]
@@ -71,7 +71,7 @@ def brief_grace(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("brief_grace")
-def test_replicas_serve_and_nothing_of_them_stays(tmp_path: Path) -> None:
+def test_replicas_serve_and_leave_no_process_behind(tmp_path: Path) -> None:
     ports = free_ports(2)
     with running([dummy(tmp_path, port) for port in ports], "two dummies", 60) as urls:
         assert [probe(url) for url in urls] == [(f"dummy-{port}",) for port in ports]
@@ -84,7 +84,7 @@ def test_replicas_serve_and_nothing_of_them_stays(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("brief_grace")
-def test_engines_stop_when_the_body_fails(tmp_path: Path) -> None:
+def test_servers_stop_when_the_body_fails(tmp_path: Path) -> None:
     server = dummy(tmp_path, free_ports(1)[0])
     with pytest.raises(RuntimeError, match="in the body"), running([server], "a dummy", 60):
         raise RuntimeError("in the body")
@@ -115,13 +115,13 @@ def test_a_killed_owner_leaves_no_orphan(tmp_path: Path, signum: signal.Signals)
     assert wait_until(lambda: not alive(engine) and not alive(worker))
 
 
-def test_a_dying_engine_is_an_error_with_its_log(tmp_path: Path) -> None:
+def test_a_dying_server_is_an_error_with_its_log(tmp_path: Path) -> None:
     server = failing(tmp_path, "import sys; print('no such weights'); sys.exit(3)")
     with pytest.raises(UserError, match=r"a dummy ended with code 3; (.|\n)*no such weights"):
         running([server], "a dummy", 60).__enter__()
 
 
-def test_an_engine_that_never_answers_is_stopped(tmp_path: Path) -> None:
+def test_a_server_that_never_answers_is_stopped(tmp_path: Path) -> None:
     program = "import os, time; print('loading as', os.getpid(), flush=True); time.sleep(600)"
     server = failing(tmp_path, program)
     with pytest.raises(UserError, match=r"a dummy is not ready after 3 s; (.|\n)*loading as"):
@@ -129,7 +129,7 @@ def test_an_engine_that_never_answers_is_stopped(tmp_path: Path) -> None:
     assert not alive(int(server.log.read_text().split()[-1]))
 
 
-def test_ports_are_distinct_and_a_taken_one_is_an_error() -> None:
+def test_ports_are_distinct_and_a_taken_port_is_an_error() -> None:
     assert len(set(free_ports(8))) == 8
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
@@ -140,14 +140,14 @@ def test_ports_are_distinct_and_a_taken_one_is_an_error() -> None:
     assert free_ports(1, port) == (port,)
 
 
-def test_serving_refuses_what_cannot_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(UserError, match="is no model: expected a directory"):
+def test_serving_refuses_missing_models_and_gpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(UserError, match="is not a model: expected a directory"):
         serve(tmp_path, EngineSettings(), tmp_path).__enter__()
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     with pytest.raises(UserError, match="lists no GPU"):
         serve("hub/name", EngineSettings(device="cuda"), tmp_path).__enter__()
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1,2")
-    with pytest.raises(UserError, match="need 4 GPUs, but this machine offers 3"):
+    with pytest.raises(UserError, match="need 4 GPUs, but this machine has 3"):
         serve("hub/name", EngineSettings(replicas=2, tensor_parallel=2), tmp_path).__enter__()
 
 

@@ -34,12 +34,12 @@ def test_a_node_becomes_typed_settings_with_interpolations_resolved() -> None:
         ({"n": 1, "optimizer": {"lr": 1}}, r"config key 'optimizer\.learning_rate': Field required"),
     ],
 )
-def test_every_wrong_key_is_named_with_what_was_given(values: dict[str, object], message: str) -> None:
+def test_every_wrong_key_is_named_with_its_given_value(values: dict[str, object], message: str) -> None:
     with pytest.raises(UserError, match=message):
         typed(values, Example)
 
 
-def test_the_place_in_the_config_is_named() -> None:
+def test_the_key_path_in_the_config_is_named() -> None:
     with pytest.raises(UserError, match=r"config key 'train\.n'"):
         typed({"n": 0}, Example, where="train")
 
@@ -49,6 +49,6 @@ def test_settings_cannot_be_changed() -> None:
         Example(n=1).n = 2
 
 
-def test_closest() -> None:
+def test_closest_suggests_a_similar_name_or_lists_all() -> None:
     assert closest("pipelin", ["pipeline", "seed"]) == "did you mean 'pipeline'?"
     assert closest("q", ["b", "a"]) == "known: a, b"

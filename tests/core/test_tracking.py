@@ -1,4 +1,4 @@
-"""The tracker against wandb itself: what an offline run wrote is read back from its own file."""
+"""The tracker with the real wandb: the file of an offline run is read back."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from core.tracking import Tracker, TrackingSettings
 def records(run: Path) -> list[wandb_internal_pb2.Record]:
     """A .wandb file is a LevelDB log: a 7-byte header, then chunks (checksum 4, length 2, kind 1) in blocks of 32 KiB."""
     data = next(run.glob("*.wandb")).read_bytes()
-    found, parts, at = [], b"", 7
+    messages, parts, at = [], b"", 7
     while at + 7 <= len(data):
         if (room := 32768 - at % 32768) < 7:
             at += room
@@ -28,14 +28,14 @@ def records(run: Path) -> list[wandb_internal_pb2.Record]:
         length, kind = struct.unpack_from("<HB", data, at + 4)
         parts += data[at + 7 : at + 7 + length]
         at += 7 + length
-        if kind in (1, 4):  # whole, or the last part
-            found.append(wandb_internal_pb2.Record.FromString(parts))
+        if kind in (1, 4):  # a complete record, or its last part
+            messages.append(wandb_internal_pb2.Record.FromString(parts))
             parts = b""
-    return found
+    return messages
 
 
 def settled(run: Path) -> list[wandb_internal_pb2.Record]:
-    """wandb's own process writes the file, and on a busy machine it is done a moment after the run has ended."""
+    """Wait for the file: wandb's own process writes it, on a busy machine a moment after the run has ended."""
     deadline, before = time.monotonic() + 20, -1
     while time.monotonic() < deadline:
         written = records(run)
@@ -59,10 +59,10 @@ def test_an_offline_run_keeps_everything_under_outputs(
         "XDG_CACHE_HOME",
         "XDG_DATA_HOME",
     ):
-        monkeypatch.setenv(name, "")  # so that what the tracker sets is taken back in the end
+        monkeypatch.setenv(name, "")  # so that monkeypatch removes what the tracker sets
         monkeypatch.delenv(name)
     monkeypatch.setenv("HOME", str(home))
-    monkeypatch.setitem(sys.modules, "openai", ModuleType("openai"))  # in whose presence wandb likes to talk
+    monkeypatch.setitem(sys.modules, "openai", ModuleType("openai"))  # its presence makes wandb print advertisements
     with Tracker(TrackingSettings(), outputs, "train", "r1", group="pipeline-1", config={"lr": 0.5}) as tracker:
         tracker.log({"loss": 2.0}, step=1)
         tracker.log({"loss": 1.0}, step=2)
@@ -101,7 +101,7 @@ def test_disabled_tracking_does_not_import_wandb(tmp_path: Path) -> None:
     assert done.stdout == "False []\n"
 
 
-def test_online_without_a_key_says_how_to_get_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_online_without_a_key_names_the_alternatives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("WANDB_API_KEY", "WANDB_IDENTITY_TOKEN_FILE"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("NETRC", str(tmp_path / "none"))
@@ -109,6 +109,6 @@ def test_online_without_a_key_says_how_to_get_on(tmp_path: Path, monkeypatch: py
         Tracker(TrackingSettings(mode="online"), tmp_path, "train", "r1", group="g")
 
 
-def test_a_refusal_of_wandb_is_a_clear_error(tmp_path: Path) -> None:
+def test_an_error_of_wandb_is_a_clear_error(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"W&B cannot start with tracking\.mode=offline"):
         Tracker(TrackingSettings(project="a/b"), tmp_path, "train", "r1", group="g")

@@ -14,15 +14,15 @@ from rich.console import Console
 
 from core.runs import open_run, read_manifest
 from core.settings import UserError, typed
-from evaluation.benchmark import Context
+from evaluation.benchmark import Benchmark, EvaluationContext
 from evaluation.metrics.scores import read_records
 from evaluation.reports.tables import tables
-from evaluation.run import hold, refuse_without_room, user_simulator
+from evaluation.run import hold, neutral_keys, refuse_without_room
 from evaluation.targets import EvaluateSettings, Target
 from evaluation.trials import TrialRecord
 from generation.llm.openai import TRANSPORT_KEYS
 from generation.seeds.bundled import BundledSeeds
-from scripts.evaluate import NEUTRAL, main
+from scripts.evaluate import main
 from scripts.launch import CONF
 from tests.evaluation.helpers.replay import AnswerPolicy, ReplayServer, say
 from tests.evaluation.helpers.trials import trial
@@ -90,7 +90,9 @@ def test_what_may_be_changed_to_finish_a_run_is_there_to_be_changed() -> None:
     with hydra.initialize_config_dir(version_base="1.3", config_dir=str(CONF)):
         config = hydra.compose("evaluate", ["llm@benchmarks.heldout.simulator=vllm"])
     missing = object()
-    gone = [name for name in NEUTRAL if OmegaConf.select(config, name, default=missing) is missing]
+    benchmarks = {name: hydra.utils.get_class(keys["_target_"]) for name, keys in config.benchmarks.items()}
+    assert set(benchmarks) == {"bfcl", "tau2", "heldout"}
+    gone = [name for name in neutral_keys(benchmarks) if OmegaConf.select(config, name, default=missing) is missing]
     assert set(gone) <= {f"benchmarks.heldout.simulator.{key}" for key in TRANSPORT_KEYS}, (
         "those a partner has by default"
     )
@@ -117,13 +119,6 @@ def test_only_who_could_never_answer_is_refused() -> None:
     for records in (mute, [*mute, trial("tau2", "c", 2, 0, True)], [*mute, spoke.model_copy(update={"model": "n"})]):
         with pytest.raises(UserError, match="each of the 2 trials"):
             refuse_without_room(records)
-
-
-def test_a_named_user_simulator_may_be_hosted(tmp_path: Path) -> None:
-    config = configured("http://127.0.0.1:9/v1", tmp_path, "simulator=https://host/v1", "simulator_model=m")
-    with user_simulator(typed(config, EvaluateSettings), tmp_path) as user:
-        assert (user.base_url, user.model) == ("https://host/v1", "m")
-        assert "top_k" not in user.sampling.body()
 
 
 def test_allowed_errors_are_marked_everywhere(
@@ -168,17 +163,17 @@ def test_two_endpoints_are_compared_on_a_database_of_the_users_own(
     assert {record.axes["database"] for record in records} == {str(seed.database and seed.database.stem)}
 
 
-class Noting:
+class Noting(Benchmark):
     """A benchmark that notes with what it is run."""
 
     def __init__(self) -> None:
-        self.contexts: list[Context] = []
+        self.contexts: list[EvaluationContext] = []
 
-    def run(self, context: Context, directory: Path, progress: Any = None) -> list[TrialRecord]:
+    def run(self, context: EvaluationContext, directory: Path, progress: Any = None) -> list[TrialRecord]:
         self.contexts.append(context)
         return [trial("b", "c", 1, 0, True)]
 
-    def figures(self, _: Any) -> dict[str, float | None]:
+    def metrics(self, records: Any) -> dict[str, float | None]:
         return {}
 
 
@@ -194,5 +189,5 @@ def test_a_model_of_unknown_training_is_held_on_the_databases_of_the_others(tmp_
     records = hold(typed(config, EvaluateSettings), targets, lambda: {"b": noting}, tmp_path, Console(quiet=True))
     assert [record.model for record in records] == ["endpoint", "ours"] == [r.model for r in read_records(tmp_path)]
     for context in noting.contexts:
-        assert (context.generation, context.seen) == (generation.directory, (generation.directory,))
-        assert (context.held_back, context.shared) == ({"gym"}, tmp_path / "shared")
+        assert (context.generation, context.all_generations) == (generation.directory, (generation.directory,))
+        assert (context.validation_domains, context.shared) == ({"gym"}, tmp_path / "shared")

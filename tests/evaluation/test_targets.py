@@ -43,7 +43,7 @@ def test_the_newest_training_is_scored_beside_the_untrained_model(tmp_path: Path
         (name, run / folder) for name, folder in (("trained", "checkpoint"), ("untrained", "untrained"))
     ]
     assert [t.training for t in found] == [read_manifest(run)] * 2
-    assert found[0].held_back == {"domain-0"}
+    assert found[0].validation_domains == {"domain-0"}
     assert [t.label for t in find_targets(settings(tmp_path, "untrained=false"))] == ["trained"]
 
 
@@ -75,7 +75,7 @@ def test_several_models_are_named_by_what_they_were_trained_on(tmp_path: Path) -
         runs[2] / "checkpoint",
     ]
     assert [target.mixture for target in found] == [{}, mixtures[0], {}, mixtures[1], mixtures[0]]
-    assert [sorted(target.held_back) for target in found] == [[], *([f"domain-{n}"] for n in (0, 0, 1, 2))]
+    assert [sorted(target.validation_domains) for target in found] == [[], *([f"domain-{n}"] for n in (0, 0, 1, 2))]
 
 
 def test_no_two_models_share_a_folder_of_the_run_nor_take_one_of_its_own(

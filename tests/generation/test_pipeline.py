@@ -54,11 +54,11 @@ def test_lines_stand_in_order_and_say_where_they_come_from(executed: Played) -> 
     for dialogue, number in zip(executed.accepted, numbers, strict=True):
         subject = executed.pipeline.domains[number % 3]
         assert dialogue.domain == subject.domain.name
-        assert dialogue.provenance["database_sha256"] == subject.toolset.database_sha256
-        assert dialogue.provenance["llm"] == "scripted"
-        assert dialogue.provenance["seed"] == 0
-        assert dialogue.provenance["persona"].partition("; expertise: ")[0] in executed.pipeline.user.personas
-        assert {"agent", "user", "judge", "task_writer"} <= set(dialogue.provenance["prompts"])
+        assert dialogue.provenance.database_sha256 == subject.toolset.database_sha256
+        assert dialogue.provenance.llm == "scripted"
+        assert dialogue.provenance.seed == 0
+        assert dialogue.provenance.persona.partition("; expertise: ")[0] in executed.pipeline.settings.user.personas
+        assert {"agent", "user", "judge", "task_writer"} <= set(dialogue.provenance.prompts)
 
 
 def test_usage_adds_up_to_the_requests_that_were_made(executed: Played) -> None:
@@ -126,7 +126,7 @@ def test_garbage_is_rejected_with_the_role_to_blame(
     [
         (saying(""), "finished: agent: nothing usable in 3 attempts: the answer is empty"),
         (cut, "finished: agent: nothing usable in 3 attempts: the answer was cut off"),
-        (saying("half \ud83d"), "finished: agent: nothing usable in 3 attempts: the answer is no text"),
+        (saying("half \ud83d"), "finished: agent: nothing usable in 3 attempts: the answer is not text"),
         (calls(lambda c: ToolCall.make(c.id, "open_door", {})), UNUSABLE),
         (arguments("{'a': 1"), UNUSABLE),
         (arguments("[1]"), UNUSABLE),
@@ -187,9 +187,9 @@ def test_dialogues_that_fail_are_recorded_and_the_others_go_on(
         ("llm: the server is gone",),
         ("internal: ZeroDivisionError: a fault of ours",),
     }
-    assert {r.lost for r in failed if r.reasons[0].startswith("llm")} == {True}
+    assert {r.unanswered for r in failed if r.reasons[0].startswith("llm")} == {True}
     assert all("ZeroDivisionError" in r.trace for r in failed if r.reasons[0].startswith("internal"))
-    assert all(r.dialogue and r.dialogue.tasks for r in failed if r.lost), "what there was of it is kept"
+    assert all(r.dialogue and r.dialogue.tasks for r in failed if r.unanswered), "what there was of it is kept"
     assert figures.reasons["llm"] == 6
     spared = [d.messages for d in executed.accepted if int(d.dialogue_id.rpartition("-")[2]) % 5 not in (1, 2)]
     assert [d.messages for d in played.accepted] == spared

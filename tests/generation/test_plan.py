@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from generation.metrics.statistics import MeanMax, RoleFigures, Statistics
+from generation.metrics.statistics import MeanMax, RoleMetrics, Statistics
 from generation.pipeline import DomainTools
 from generation.plan import PlanSettings, estimate
 from tests.generation.helpers.pipeline_runs import play
 
 
-def role(requests: int, prompt_tokens: int, completion_tokens: int) -> RoleFigures:
-    return RoleFigures(
+def role(requests: int, prompt_tokens: int, completion_tokens: int) -> RoleMetrics:
+    return RoleMetrics(
         requests=requests,
         retries=0,
         prompt_tokens=prompt_tokens,
@@ -31,7 +31,7 @@ FIGURES = Statistics(
     accepted=8,
     rejected=2,
     failed=0,
-    lost=0,
+    unanswered=0,
     step=NOTHING,
     turn=NOTHING,
     task=NOTHING,

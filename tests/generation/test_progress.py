@@ -1,4 +1,4 @@
-"""What a run says of itself at its end."""
+"""The summary that a run prints at its end."""
 
 from __future__ import annotations
 
@@ -23,59 +23,59 @@ def toolset(domain: str, tools: int, refused: int = 0, **counts: int) -> Toolset
     return Toolset(domain=domain, description="", tools=specs, refused=("no",) * refused, counts=counts)
 
 
-def said(directory: Path, *toolsets: Toolset, figures: list[Statistics] | None = None) -> str:
+def summary(directory: Path, *toolsets: Toolset, statistics: list[Statistics] | None = None) -> str:
     write_jsonl(directory / "toolsets.jsonl", toolsets)
     console = Console(width=160)
     with console.capture() as capture:
-        summarise(console, figures or [], directory)
+        summarise(console, statistics or [], directory)
     return capture.get()
 
 
 def rows(text: str) -> list[str]:
-    """The lines that say anything, with single spaces."""
+    """The non-empty lines, with single spaces."""
     return [" ".join(line.split()) for line in text.splitlines() if line.strip()]
 
 
-def test_toolsets_alone_are_told_of_one_by_one_and_together(tmp_path: Path) -> None:
-    text = said(
+def test_toolsets_alone_get_a_line_each_and_a_total(tmp_path: Path) -> None:
+    text = summary(
         tmp_path,
         toolset("gym", 9, proposed=9, kept=9),
         toolset("rooms", 3, 11, questions=20, proposed=68, trivial=10, conflicts=0, kept=3, schema_conflicts=2),
         toolset("void", 0, 4, proposed=5, kept=0),
     )
-    told = rows(text)
-    assert "gym 9 0 proposed 9" in told
-    assert "rooms 3 11 questions 20, proposed 68, trivial 10, schema conflicts 2" in told
-    assert "void 0 4 proposed 5" in told
-    assert "3 domains 12 15 proposed 82, questions 20, trivial 10, schema conflicts 2" in told
-    assert told[-1] == f"written to {tmp_path}"
+    lines = rows(text)
+    assert "gym 9 0 proposed 9" in lines
+    assert "rooms 3 11 questions 20, proposed 68, trivial 10, schema conflicts 2" in lines
+    assert "void 0 4 proposed 5" in lines
+    assert "3 domains 12 15 proposed 82, questions 20, trivial 10, schema conflicts 2" in lines
+    assert lines[-1] == f"written to {tmp_path}"
 
 
-def test_of_many_domains_only_the_sum_is_told(tmp_path: Path) -> None:
+def test_many_domains_get_only_a_total(tmp_path: Path) -> None:
     several = [toolset(f"domain{i}", 3, 1, proposed=1000) for i in range(MAX_DOMAINS + 1)]
-    told = rows(said(tmp_path, *several))
-    assert "21 domains 63 21 proposed 21000" in told
-    assert not any(line.startswith("domain") for line in told)
+    lines = rows(summary(tmp_path, *several))
+    assert "21 domains 63 21 proposed 21000" in lines
+    assert not any(line.startswith("domain") for line in lines)
 
 
-def test_one_domain_is_no_sum(tmp_path: Path) -> None:
-    told = rows(said(tmp_path, toolset("gym", 9, proposed=9, kept=9)))
-    assert "gym 9 0 proposed 9" in told
-    assert not any(line.startswith("1 domain") for line in told)
+def test_one_domain_gets_no_total(tmp_path: Path) -> None:
+    lines = rows(summary(tmp_path, toolset("gym", 9, proposed=9, kept=9)))
+    assert "gym 9 0 proposed 9" in lines
+    assert not any(line.startswith("1 domain") for line in lines)
 
 
-@pytest.mark.parametrize("figures", [[], None])
-def test_without_toolsets_there_is_no_table_of_them(figures: list[Statistics] | None, tmp_path: Path) -> None:
-    assert rows(said(tmp_path, figures=figures)) == [f"written to {tmp_path}"]
+@pytest.mark.parametrize("statistics", [[], None])
+def test_without_toolsets_there_is_no_table_of_them(statistics: list[Statistics] | None, tmp_path: Path) -> None:
+    assert rows(summary(tmp_path, statistics=statistics)) == [f"written to {tmp_path}"]
 
 
 def test_dialogues_have_the_tools_in_one_line_and_name_their_preference_pairs(executed: Played, tmp_path: Path) -> None:
     (tmp_path / "user_oriented_exec").mkdir()
     pairs = tmp_path / "user_oriented_exec" / "preferences.jsonl"
     two = (toolset("gym", 9), toolset("library", 8))
-    assert "preference" not in said(tmp_path, *two, figures=[executed.statistics])
+    assert "preference" not in summary(tmp_path, *two, statistics=[executed.statistics])
     pairs.write_text("{}\n{}\n{}\n")
-    text = said(tmp_path, *two, figures=[executed.statistics])
+    text = summary(tmp_path, *two, statistics=[executed.statistics])
     assert f"3 preference pairs in {pairs}" in text
     assert "2 domains 17 0 -" in rows(text)
     assert not any(line.startswith("gym") for line in rows(text))
@@ -86,26 +86,23 @@ def test_dialogues_have_the_tools_in_one_line_and_name_their_preference_pairs(ex
 @pytest.mark.parametrize(
     ("changes", "warned"),
     [
-        ({"reasons": {"start": 20}}, "20 of 30 rejected before they began (start 20)"),
+        ({"reasons": {"start": 20}}, "20 of 30 rejected before they started (start 20)"),
         ({"reasons": {"start": 2, "told": 18}}, "20 of 30 rejected: tasks and tools do not fit (start 2, told 18)"),
         (
-            {"failed": 3, "lost": 2},
-            "2 dialogues failed for reasons of infrastructure; see dead_letters.jsonl; the same command",
+            {"failed": 3, "unanswered": 2},
+            "2 dialogues failed because no model responded; see dead_letters.jsonl; the same command retries them",
         ),
-        ({"failed": 3, "lost": 2}, "1 dialogues failed through a fault of a stage; see dead_letters.jsonl"),
+        ({"failed": 3, "unanswered": 2}, "1 dialogues failed with an internal error; see dead_letters.jsonl"),
     ],
 )
-def test_warnings_say_where_the_cause_is(
-    changes: dict[str, object], warned: str, executed: Played, tmp_path: Path
-) -> None:
-    figures = executed.statistics.model_copy(update={"started": 30, "rejected": 20} | changes)
-    assert warned in " ".join(said(tmp_path, figures=[figures]).split())
+def test_warnings_name_the_cause(changes: dict[str, object], warned: str, executed: Played, tmp_path: Path) -> None:
+    statistics = executed.statistics.model_copy(update={"started": 30, "rejected": 20} | changes)
+    assert warned in " ".join(summary(tmp_path, statistics=[statistics]).split())
 
 
 @pytest.mark.parametrize("changes", [{"accepted": 0}, {"turn": MeanMax(mean=0.0, max=0)}])
-def test_users_who_said_nothing_are_not_judged(changes: dict[str, object], executed: Played, tmp_path: Path) -> None:
-    told = said(tmp_path, figures=[executed.statistics])
-    assert "gate on users" in told
-    silent = said(tmp_path, figures=[executed.statistics.model_copy(update=changes)])
-    assert "gate on" not in silent
+def test_users_without_messages_are_not_judged(changes: dict[str, object], executed: Played, tmp_path: Path) -> None:
+    assert "user quality gate" in summary(tmp_path, statistics=[executed.statistics])
+    silent = summary(tmp_path, statistics=[executed.statistics.model_copy(update=changes)])
+    assert "gate" not in silent
     assert "not incremental" not in silent

@@ -67,7 +67,7 @@ class Unsteady(ScriptedLLM):
 
 
 def attempts(session: int, total: int, in_a_row: int = 1000) -> AttemptSettings:
-    return AttemptSettings(session=session, total=total, lost_in_a_row=in_a_row)
+    return AttemptSettings(session=session, total=total, unanswered_in_a_row=in_a_row)
 
 
 def make(
@@ -89,7 +89,7 @@ def test_what_was_lost_is_tried_again_in_the_same_session(domains: Subjects, tmp
     assert (tmp_path / "unsteady" / "dead_letters.jsonl").read_bytes() == b""
     assert Counter(outcome.dialogue_id for outcome in told) == Counter(f"{EXECUTED}-{i:07d}" for i in range(12))
     lines = list(read_jsonl(tmp_path / "unsteady" / "journal.jsonl", Outcome))
-    assert Counter(int(line.dialogue_id[-2:]) for line in lines if line.lost) == {2: 2, 5: 1}
+    assert Counter(int(line.dialogue_id[-2:]) for line in lines if line.unanswered) == {2: 2, 5: 1}
 
 
 def test_attempts_are_counted_over_sessions_and_end_in_a_dead_letter(domains: Subjects, tmp_path: Path) -> None:
@@ -98,7 +98,7 @@ def test_attempts_are_counted_over_sessions_and_end_in_a_dead_letter(domains: Su
         make(llm, domains, tmp_path, attempts(2, 5))
         assert llm.tried[4] == tried, session
         (letter,) = read_jsonl(tmp_path / "dead_letters.jsonl", DeadLetter)
-        assert (letter.dialogue_id, letter.attempts, letter.lost) == (f"{EXECUTED}-0000004", tried, True)
+        assert (letter.dialogue_id, letter.attempts, letter.unanswered) == (f"{EXECUTED}-0000004", tried, True)
         assert letter.reasons == ("llm: the server is gone",)
     assert letter.dialogue
     assert letter.dialogue.tasks

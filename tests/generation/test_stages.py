@@ -42,11 +42,11 @@ def test_stage_after_stage_gives_what_one_run_gives(name: str, domains: Subjects
     whole = play(name, domains, tmp_path / "whole", n=12, llm=llm)
     tasks = play(name, domains, tmp_path / "tasks", n=12, llm=llm, stages=(Tasks(),))
     assert [(len(d.tasks), d.messages, d.verdict) for d in tasks.accepted] == [(1, (), None)] * 12
-    begin = start_from(tasks)
-    played = play(name, domains, tmp_path / "played", n=12, llm=llm, stages=(Rollouts(),), begin=begin)
+    starts = start_from(tasks)
+    played = play(name, domains, tmp_path / "played", n=12, llm=llm, stages=(Rollouts(),), starts=starts)
     assert [bool(d.messages) and d.verdict is None for d in played.accepted] == [True] * 12
-    begin = start_from(played)
-    judged = play(name, domains, tmp_path / "judged", n=12, llm=llm, stages=(VALIDATION,), begin=begin)
+    starts = start_from(played)
+    judged = play(name, domains, tmp_path / "judged", n=12, llm=llm, stages=(VALIDATION,), starts=starts)
     assert len(judged.accepted) >= 6
     assert [essence(d) for d in judged.accepted] == [essence(d) for d in whole.accepted]
     assert [essence(r.dialogue) for r in judged.rejected if r.dialogue] == [
@@ -65,8 +65,8 @@ def test_validation_alone_finds_what_was_forged_since(executed: Played, domains:
         messages[position] = messages[position].model_copy(update={"content": "[]"})
         forged.append(dialogue.model_copy(update={"messages": tuple(messages)}))
     write_jsonl(tmp_path / "forged.jsonl", forged)
-    begin = start_states(read_starts(tmp_path / "forged.jsonl"))
-    again = play(EXECUTED, domains, tmp_path / "again", n=99, stages=(VALIDATION,), begin=begin)
+    starts = start_states(read_starts(tmp_path / "forged.jsonl"))
+    again = play(EXECUTED, domains, tmp_path / "again", n=99, stages=(VALIDATION,), starts=starts)
     assert again.statistics.started == len(forged) == again.statistics.rejected
     assert all(any(reason.startswith("replay: ") for reason in r.reasons) for r in again.rejected)
 
@@ -76,18 +76,18 @@ def test_a_finished_dialogue_is_extended(
     name: str, executed: Played, simulated: dict[str, Played], domains: Subjects, tmp_path: Path
 ) -> None:
     parents = {d.dialogue_id: d for d in (executed if name == EXECUTED else simulated[name]).accepted}
-    begin = start_from(executed if name == EXECUTED else simulated[name])
-    longer = play(name, domains, tmp_path, n=20, count={2: 1.0}, llm=ScriptedLLM(error_rate=0.0), begin=begin)
+    starts = start_from(executed if name == EXECUTED else simulated[name])
+    longer = play(name, domains, tmp_path, n=20, count={2: 1.0}, llm=ScriptedLLM(error_rate=0.0), starts=starts)
     assert longer.statistics.started == 20
     assert longer.statistics.accepted >= 12
     assert longer.statistics.failed == 0
     for dialogue in longer.accepted:
-        parent = parents[dialogue.provenance["parent"]]
+        parent = parents[dialogue.provenance.parent]
         kept = parent.messages[:-1] if isinstance(parent.messages[-1], UserMessage) else parent.messages
         assert dialogue.messages[: len(kept)] == kept
         assert len(dialogue.tasks) > len(parent.tasks)
-        assert dialogue.provenance["tasks_requested"] == len(parent.tasks) + 2
-        assert dialogue.provenance["persona"] == parent.provenance["persona"], "the same person goes on"
+        assert dialogue.provenance.tasks_requested == len(parent.tasks) + 2
+        assert dialogue.provenance.persona == parent.provenance.persona, "the same person goes on"
         assert [t.goal for t in dialogue.tasks[: len(parent.tasks)]] == [t.goal for t in parent.tasks]
         dialogue.check()
 
@@ -95,17 +95,17 @@ def test_a_finished_dialogue_is_extended(
 def test_a_fork_carries_its_database_state(executed: Played, domains: Subjects, tmp_path: Path) -> None:
     """Branches share the transcript up to the fork, and go on in the state that it made."""
     parents = {d.dialogue_id: d for d in executed.accepted}
-    begin = start_from(executed, at="random", branches=3)
-    forked = play(EXECUTED, domains, tmp_path, n=60, llm=ScriptedLLM(seed=5, error_rate=0.6), begin=begin)
+    starts = start_from(executed, at="random", branches=3)
+    forked = play(EXECUTED, domains, tmp_path, n=60, llm=ScriptedLLM(seed=5, error_rate=0.6), starts=starts)
     figures = forked.statistics
     assert (figures.started, figures.failed) == (60, 0)
     assert figures.accepted >= 20
     assert figures.rejected >= 1
-    branches = Counter(d.provenance["parent"] for d in forked.accepted)
+    branches = Counter(d.provenance.parent for d in forked.accepted)
     assert max(branches.values()) <= 3
     moved = 0
     for dialogue in forked.accepted:
-        parent, length = parents[dialogue.provenance["parent"]], dialogue.provenance["parent_messages"]
+        parent, length = parents[dialogue.provenance.parent], dialogue.provenance.parent_messages
         assert dialogue.messages[:length] == parent.messages[:length]
         assert len(dialogue.messages) > length
         moved += any(json.loads(result).get("rows_affected") for _, _, result in _changes(dialogue, length))
@@ -117,8 +117,8 @@ def _changes(dialogue: Dialogue, length: int) -> list[tuple[str, dict[str, Any],
 
 
 def test_branches_become_preference_pairs(executed: Played, domains: Subjects, tmp_path: Path) -> None:
-    begin = start_from(executed, at="random", branches=4)
-    forked = play(EXECUTED, domains, tmp_path, n=80, llm=ScriptedLLM(seed=7, error_rate=0.7), begin=begin)
+    starts = start_from(executed, at="random", branches=4)
+    forked = play(EXECUTED, domains, tmp_path, n=80, llm=ScriptedLLM(seed=7, error_rate=0.7), starts=starts)
     pairs = list(read_jsonl(tmp_path / "preferences.jsonl", Preference))
     assert len(pairs) >= 5
     good = {d.dialogue_id: d for d in forked.accepted}
@@ -137,12 +137,12 @@ def test_branches_become_preference_pairs(executed: Played, domains: Subjects, t
 def test_a_fork_at_a_message_is_the_same_dialogue_again_for_the_same_model(
     executed: Played, domains: Subjects, tmp_path: Path
 ) -> None:
-    begin = start_from(executed, at=4)
-    forked = play(EXECUTED, domains, tmp_path, n=10, llm=ScriptedLLM(error_rate=0.0), begin=begin)
+    starts = start_from(executed, at=4)
+    forked = play(EXECUTED, domains, tmp_path, n=10, llm=ScriptedLLM(error_rate=0.0), starts=starts)
     assert forked.statistics.started == 10
     assert forked.statistics.accepted >= 9
     for dialogue in forked.accepted:
-        assert dialogue.provenance["parent_messages"] <= 4
+        assert dialogue.provenance.parent_messages <= 4
         assert len(dialogue.tasks) == 1, "the task that was open is finished, and no other begun"
 
 
@@ -171,8 +171,8 @@ def test_a_task_is_injected_into_a_conversation_of_any_origin(
 ) -> None:
     file = tmp_path / "foreign.jsonl"
     file.write_text("".join(json.dumps(FOREIGN | {"id": f"c{i}"}) + "\n" for i in range(6)))
-    begin = start_states(read_starts(file), inject=inject)
-    played = play(name, domains, tmp_path / "made", n=99, llm=ScriptedLLM(error_rate=0.0), begin=begin)
+    starts = start_states(read_starts(file), inject=inject)
+    played = play(name, domains, tmp_path / "made", n=99, llm=ScriptedLLM(error_rate=0.0), starts=starts)
     assert (played.statistics.started, played.statistics.failed) == (6, 0)
     assert played.statistics.accepted >= 4
     for dialogue in played.accepted:
@@ -197,9 +197,9 @@ def test_given_tasks_are_played_and_those_that_do_not_hold_are_refused(domains: 
     ]
     file = tmp_path / "tasks.jsonl"
     file.write_text("".join(json.dumps(line) + "\n" for line in lines))
-    begin = start_states(read_starts(file))
+    starts = start_states(read_starts(file))
     llm = ScriptedLLM(error_rate=0.0)
-    played = play(EXECUTED, (gym,), tmp_path / "made", n=3, count={1: 1.0}, llm=llm, begin=begin)
+    played = play(EXECUTED, (gym,), tmp_path / "made", n=3, count={1: 1.0}, llm=llm, starts=starts)
     (first, *_), rejected = played.accepted, played.rejected
     assert first.tasks[0].gold_calls
     assert first.tasks[0].mutates
@@ -213,8 +213,8 @@ def test_given_tasks_are_played_and_those_that_do_not_hold_are_refused(domains: 
 def test_lines_that_cannot_begin_are_rejected_and_counted(executed: Played, domains: Subjects, tmp_path: Path) -> None:
     file = tmp_path / "mixed.jsonl"
     file.write_text(f"{executed.accepted[0].model_dump_json()}\nnonsense\n" + '{"messages": [{"role": "x"}]}\n')
-    begin = start_states(read_starts(file))
-    played = play(EXECUTED, domains, tmp_path / "made", n=99, begin=begin)
+    starts = start_states(read_starts(file))
+    played = play(EXECUTED, domains, tmp_path / "made", n=99, starts=starts)
     figures = played.statistics
     assert figures.started == 3 == figures.accepted + figures.rejected
     broken = [r.reasons[0] for r in played.rejected if not r.dialogue]
@@ -228,9 +228,9 @@ def test_a_model_that_talks_nonsense_never_breaks_a_start_state(
     role: Any, executed: Played, domains: Subjects, tmp_path: Path
 ) -> None:
     for number, changes in enumerate(({}, {"at": "random", "branches": 2}, {"at": 3})):
-        begin = start_from(executed, **changes)
+        starts = start_from(executed, **changes)
         llm = Spoiler(role, saying("nonsense"))
-        played = play(EXECUTED, domains, tmp_path / str(number), n=8, llm=llm, begin=begin)
+        played = play(EXECUTED, domains, tmp_path / str(number), n=8, llm=llm, starts=starts)
         figures = played.statistics
         assert (figures.started, figures.failed) == (8, 0)
         assert figures.accepted + figures.rejected == 8

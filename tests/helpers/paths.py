@@ -1,4 +1,4 @@
-"""Where the repository keeps what tests read."""
+"""Folders of the repository that tests read."""
 
 from pathlib import Path
 
@@ -7,4 +7,4 @@ CONF = ROOT / "conf"
 GOLDEN = ROOT / "tests" / "golden"
 
 SHARED_DATA = ROOT.parent / "shared" / "data"
-"""Real databases next to the checkout. Tests that need them are skipped where the folder is missing."""
+"""Real databases next to the checkout; tests that need them are skipped if the folder is missing."""

@@ -1,4 +1,5 @@
-"""The benchmarks at their smallest: that they run, add up, and write what they promise. Times are not looked at."""
+"""The benchmarks at their smallest: they run, their counts add up, and they write their reports. Times are not
+checked."""
 
 from __future__ import annotations
 
@@ -24,12 +25,12 @@ from generation.llm.contexts import AgentContext
 from generation.seeds.bundled import BundledSeeds
 from scripts.bench import bfcl_cost, environment, gpu, orchestration, packing, prefix, synthetic_dialogues, tree
 from scripts.bench import eval as evaluation
-from scripts.bench.databases import calls_of, grown, rows_in, tools_of
+from scripts.bench.databases import count_rows, enlarged_copy, make_tools, sample_calls
 from scripts.bench.mock_server import latency
 from scripts.bench.orchestration import TASK
-from scripts.bench.prefix import Costs
-from scripts.bench.prefix_cache_sim import BLOCK, PrefixCache, Served, Tally, read_metrics, served, total
-from scripts.bench.report import BenchSettings, Figure, Report, publish
+from scripts.bench.prefix import TokenCosts
+from scripts.bench.prefix_cache_sim import BLOCK, EngineRequest, PrefixCache, Tally, engine_request, read_metrics, total
+from scripts.bench.report import BenchSettings, Metric, Report, publish
 from scripts.bench.tau2_cost import tau2_cost
 from scripts.launch import read_settings
 
@@ -42,27 +43,27 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def published(report: Report, directory: Path) -> dict[str, Any]:
-    """The JSON of a report, with the shape that all of them have."""
+    """Publish a report; returns its JSON after checking the common structure."""
     content: dict[str, Any] = json.loads(publish(report, directory, {"load before": 0.5}).read_text())
-    assert {"inputs", "machine", "figures"} <= content.keys()
+    assert {"inputs", "machine", "metrics"} <= content.keys()
     assert {"processor", "cpus", "system", "python", "load before"} <= content["machine"].keys()
-    for figure in content["figures"]:
-        assert figure.keys() == {"name", "value", "target", "better", "holds"}
-        value, target = figure["value"], figure["target"]
-        assert figure["holds"] is (value >= target if figure["better"] == "higher" else value <= target)
+    for metric in content["metrics"]:
+        assert metric.keys() == {"name", "value", "target", "better", "met"}
+        value, target = metric["value"], metric["target"]
+        assert metric["met"] is (value >= target if metric["better"] == "higher" else value <= target)
     return content
 
 
-def test_a_missed_target_is_said_and_no_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    figures = (
-        Figure(name="speed", value=0.4, target=0.5, better="higher"),
-        Figure(name="cost", value=1.0, target=1.0, better="lower"),
+def test_a_missed_target_is_reported_without_an_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    metrics = (
+        Metric(name="speed", value=0.4, target=0.5, better="higher"),
+        Metric(name="cost", value=1.0, target=1.0, better="lower"),
     )
-    content = published(Report(name="made", inputs={"n": 1}, figures=figures, notes={"noise": "much"}), tmp_path)
-    assert [figure["holds"] for figure in content["figures"]] == [False, True]
-    shown = capsys.readouterr().out
-    assert "1 missed: speed" in shown
-    assert "noise: much" in shown
+    content = published(Report(name="example", inputs={"n": 1}, metrics=metrics, notes={"noise": "much"}), tmp_path)
+    assert [metric["met"] for metric in content["metrics"]] == [False, True]
+    printed = capsys.readouterr().out
+    assert "1 missed: speed" in printed
+    assert "noise: much" in printed
 
 
 @pytest.mark.parametrize(
@@ -94,17 +95,17 @@ def test_environment(tmp_path: Path, library: Path) -> None:
         outputs=tmp_path, database=library, rounds=2, repeats=1, times=(1, 2), max_tools=6, changes=1, samples=1
     )
     content = published(environment.measure(given), given.directory)
-    assert len(content["figures"]) == 3
-    assert all(figure["value"] > 0 for figure in content["figures"])
+    assert len(content["metrics"]) == 3
+    assert all(metric["value"] > 0 for metric in content["metrics"])
     sizes = content["notes"]["sizes"]
     assert sizes["2"]["rows"] == 2 * sizes["1"]["rows"]
-    assert not (given.directory / "environment").exists(), "its copies are gone"
+    assert not (given.directory / "environment").exists(), "its copies are deleted"
 
 
-def test_a_grown_database_is_the_same_so_many_times_over(tmp_path: Path, library: Path) -> None:
-    big = grown(library, 3, tmp_path)
-    assert rows_in(big) == 3 * rows_in(library)
-    with closing(sqlite3.connect(big)) as connection, closing(sqlite3.connect(library)) as original:
+def test_an_enlarged_database_has_every_row_several_times(tmp_path: Path, library: Path) -> None:
+    enlarged = enlarged_copy(library, 3, tmp_path)
+    assert count_rows(enlarged) == 3 * count_rows(library)
+    with closing(sqlite3.connect(enlarged)) as connection, closing(sqlite3.connect(library)) as original:
         assert connection.execute("PRAGMA foreign_key_check").fetchall() == []
         assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
         count = "SELECT b.title, count(*) FROM loans l JOIN books b USING (book_id) GROUP BY 1"
@@ -112,9 +113,9 @@ def test_a_grown_database_is_the_same_so_many_times_over(tmp_path: Path, library
         assert dict(connection.execute(count).fetchall()) == {title: 3 * n for title, n in once.items()}
 
 
-def test_calls_succeed_and_writing_ones_change_something(library: Path) -> None:
-    tools = tools_of(library, 8)
-    reads, writes = calls_of(tools, library, 2)
+def test_sampled_calls_succeed_and_writing_calls_are_separate(library: Path) -> None:
+    tools = make_tools(library, 8)
+    reads, writes = sample_calls(tools, library, 2)
     assert reads
     assert writes
     assert {name for name, _ in reads}.isdisjoint(name for name, _ in writes)
@@ -122,7 +123,7 @@ def test_calls_succeed_and_writing_ones_change_something(library: Path) -> None:
 
 
 def test_a_database_without_enough_calls_is_refused(tmp_path: Path, library: Path) -> None:
-    with pytest.raises(UserError, match="expected one and changes=99 at least"):
+    with pytest.raises(UserError, match="expected at least one and changes=99"):
         environment.measure(environment.EnvironmentSettings(outputs=tmp_path, database=library, changes=99))
     with pytest.raises(UserError, match="there is no such file"):
         environment.measure(environment.EnvironmentSettings(outputs=tmp_path, database=tmp_path / "none.sqlite"))
@@ -140,28 +141,30 @@ def test_orchestration(tmp_path: Path) -> None:
         in_flight_heavy=3,
         mean_s=0.01,
         domains=("gym",),
-        played=2,
-        played_s=0.0,
-        crowd=4,
-        crowd_s=0.0,
+        replayed=2,
+        replayed_s=0.0,
+        concurrent=4,
+        concurrent_s=0.0,
     )
     content = published(orchestration.measure(given), given.directory)
-    assert len(content["figures"]) == 5
-    assert all(figure["value"] > 0 for figure in content["figures"])
+    assert len(content["metrics"]) == 5
+    assert all(metric["value"] > 0 for metric in content["metrics"])
     notes = content["notes"]["pipeline"]
     assert sum(notes["runs"][0]["outcomes"].values()) == 2
-    assert sum(notes["crowd"]["outcomes"].values()) == 4
-    assert notes["crowd"]["requests"] == 2 * notes["runs"][0]["requests"], "the same two dialogues, twice"
-    assert notes["crowd"]["calls"] == notes["crowd"]["requests"] + notes["runs"][0]["requests"], "and once to warm up"
-    assert "failed" not in notes["crowd"]["outcomes"]
+    assert sum(notes["concurrent"]["outcomes"].values()) == 4
+    assert notes["concurrent"]["requests"] == 2 * notes["runs"][0]["requests"], "the same two dialogues, twice"
+    assert notes["concurrent"]["calls"] == notes["concurrent"]["requests"] + notes["runs"][0]["requests"], (
+        "and once as warm-up"
+    )
+    assert "failed" not in notes["concurrent"]["outcomes"]
 
 
-def test_both_clients_ask_the_same_and_never_more_at_once(tmp_path: Path) -> None:
+def test_both_clients_send_the_same_requests_within_the_limit(tmp_path: Path) -> None:
     given = orchestration.OrchestrationSettings(outputs=tmp_path, dialogues=10, calls=3)
     with orchestration.mock(given, "fixed:0.005") as url:
         for client in (orchestration.ours, orchestration.bare):
             asyncio.run(client(url, given, 4)())
-            assert orchestration.counts(url) == {"calls": 30, "now": 0, "most": 4, "unknown": 0}
+            assert orchestration.counts(url) == {"calls": 30, "in_flight": 0, "max_in_flight": 4, "unrecorded": 0}
 
 
 def test_lognormal_latency_has_its_mean_and_follows_the_seed() -> None:
@@ -179,11 +182,13 @@ def test_prefix(tmp_path: Path) -> None:
         outputs=tmp_path, dialogues=4, concurrency=2, domains=("gym",), tasks_per_dialogue=2, turns=1, replicas=2
     )
     content = published(prefix.measure(given), given.directory)
-    names = [figure["name"] for figure in content["figures"]]
+    names = [metric["name"] for metric in content["metrics"]]
     assert len(names) == 4
-    assert all(figure["value"] > 0 for figure in content["figures"])
-    near, apart = (content["notes"][key] for key in ("hit with affinity", "hit with random routing"))
-    assert 0 < apart["user and agent"] < near["user and agent"] < 1
+    assert all(metric["value"] > 0 for metric in content["metrics"])
+    affine, random_routing = (
+        content["notes"][key] for key in ("hit rate with affinity", "hit rate with random routing")
+    )
+    assert 0 < random_routing["user and agent"] < affine["user and agent"] < 1
     assert content["notes"]["cost model"]["assumptions"]["prefill"] == 0.1
 
 
@@ -192,22 +197,22 @@ def test_prefix(tmp_path: Path) -> None:
     st.integers(1, 12),
 )
 @settings(max_examples=100, deadline=None)
-def test_a_cache_hits_what_a_plain_list_of_blocks_would(asked: list[tuple[int, int, int]], size: int) -> None:
-    """Prompts of few families, whose blocks are told by family and place, against a list kept in order of use."""
-    cache, kept = PrefixCache(size), OrderedDict[int, None]()
-    for family, whole, answer in asked:
-        blocks = tuple(100 * family + place for place in range(whole + answer))
-        request = Served("agent", "d", whole * BLOCK + 1, answer * BLOCK, blocks)
+def test_a_cache_hits_what_a_plain_list_of_blocks_would(requests: list[tuple[int, int, int]], size: int) -> None:
+    """Prompts of a few families, with blocks named by family and position, against a list in order of use."""
+    cache, recent = PrefixCache(size), OrderedDict[int, None]()
+    for family, complete, answer in requests:
+        blocks = tuple(100 * family + place for place in range(complete + answer))
+        request = EngineRequest("agent", "d", complete * BLOCK + 1, answer * BLOCK, blocks)
         expected = 0
-        for place in range(whole):
-            if blocks[place] not in kept:
+        for place in range(complete):
+            if blocks[place] not in recent:
                 break
             expected += BLOCK
         for block in reversed(blocks):
-            kept.pop(block, None)
-            kept[block] = None
-        for oldest in list(kept)[: max(0, len(kept) - size)]:
-            del kept[oldest]
+            recent.pop(block, None)
+            recent[block] = None
+        for oldest in list(recent)[: max(0, len(recent) - size)]:
+            del recent[oldest]
         assert cache.serve(request) == expected
 
 
@@ -216,33 +221,35 @@ def _request(*messages: Any) -> Request:
     return Request(role="agent", messages=messages, key="k", affinity="d", context=context)
 
 
-def test_a_dialogue_that_goes_on_shares_its_prefix_until_thoughts_are_dropped() -> None:
-    """By hand: the next round of the same turn goes on from prompt and answer; after the user spoke the thought is gone."""
+def test_the_next_turn_shares_the_prefix_up_to_the_dropped_reasoning() -> None:
+    """By hand: after the next user message the prompt no longer has the reasoning of the answer before it."""
     first = _request(SystemMessage(content="rule " * 200), UserMessage(content="question " * 40))
     answer = AssistantMessage(reasoning_content="hm", content="answer " * 40)
-    one = served(first, Completion(answer), thinking=64)
-    two = served(_request(*first.messages, answer, UserMessage(content="more " * 40)), Completion(answer), thinking=64)
-    shared = next(i for i, (a, b) in enumerate(zip(one.blocks, two.blocks, strict=False)) if a != b)
-    assert shared == one.prompt_tokens // BLOCK, "the prompt and not the answer, which had a thought before it"
-    assert one.answer_tokens > 64 + 40
-    assert two.prompt_tokens - one.prompt_tokens < 64 + 40 + 40
+    first_served = engine_request(first, Completion(answer), thinking=64)
+    second_served = engine_request(
+        _request(*first.messages, answer, UserMessage(content="more " * 40)), Completion(answer), thinking=64
+    )
+    shared = next(i for i, (a, b) in enumerate(zip(first_served.blocks, second_served.blocks, strict=False)) if a != b)
+    assert shared == first_served.prompt_tokens // BLOCK, "the prompt and not the answer, which followed reasoning"
+    assert first_served.answer_tokens > 64 + 40
+    assert second_served.prompt_tokens - first_served.prompt_tokens < 64 + 40 + 40
 
 
-def test_the_next_round_of_a_turn_finds_prompt_and_answer() -> None:
-    """By hand: the tool's result is all that is new, thoughts included."""
+def test_the_next_step_of_a_turn_shares_prompt_and_answer() -> None:
+    """By hand: only the tool's result is new; the reasoning stays."""
     first = _request(SystemMessage(content="rule " * 200), UserMessage(content="question " * 40))
     answer = AssistantMessage(reasoning_content="hm", tool_calls=(ToolCall.make("c", "look", {"id": 5}),))
-    one = served(first, Completion(answer), thinking=64)
+    first_served = engine_request(first, Completion(answer), thinking=64)
     result = ToolMessage(tool_call_id="c", content="row " * 30)
-    two = served(_request(*first.messages, answer, result), Completion(answer), thinking=64)
+    second_served = engine_request(_request(*first.messages, answer, result), Completion(answer), thinking=64)
     cache = PrefixCache(1_000)
-    assert cache.serve(one) == 0
-    cached = cache.serve(two)
-    assert cached >= one.prompt_tokens + one.answer_tokens - 2 * BLOCK
-    assert two.prompt_tokens - cached < 30 + 2 * BLOCK + 20
+    assert cache.serve(first_served) == 0
+    cached = cache.serve(second_served)
+    assert cached >= first_served.prompt_tokens + first_served.answer_tokens - 2 * BLOCK
+    assert second_served.prompt_tokens - cached < 30 + 2 * BLOCK + 20
 
 
-def test_an_engines_counters_are_read() -> None:
+def test_an_engine_s_counters_are_read() -> None:
     text = """# HELP vllm:prefix_cache_queries_total Prefix cache queries
 vllm:prefix_cache_queries_total{engine="0",model_name="tiny"} 1.458674e+06
 vllm:prefix_cache_queries_total{engine="1",model_name="tiny"} 10.0
@@ -252,9 +259,9 @@ vllm:external_prefix_cache_hits_total{engine="0",model_name="tiny"} 99.0
     assert read_metrics(text) == {"queries": 1_458_684, "hits": 7}
 
 
-def test_what_tokens_cost() -> None:
+def test_token_costs_by_hand() -> None:
     tally = Tally(prompt=10_000, cached=9_000, generated=1_000, requests=10)
-    costs = Costs(prefill=0.1, cached=0.01, context_of_two=1_000, thinking=0)
+    costs = TokenCosts(prefill=0.1, cached=0.01, context_of_two=1_000, thinking=0)
     context = 10_000 / 10 + 1_000 / 10 / 2
     assert costs.of(tally) == pytest.approx(100 + 90 + 1_000 * (1 + context / 1_000))
     both = total([tally, tally])
@@ -268,12 +275,12 @@ def test_what_tokens_cost() -> None:
 def test_eval(tmp_path: Path) -> None:
     given = evaluation.EvalSettings(outputs=tmp_path, categories=("live_relevance",), in_flight=4, samples=0)
     content = published(evaluation.measure(given), given.directory)
-    assert [figure["target"] for figure in content["figures"]] == [1.0]
+    assert [metric["target"] for metric in content["metrics"]] == [1.0]
     notes = content["notes"]["bfcl"]
     assert notes["tasks"] == 16
     assert notes["requests"] == {"ours": 16, "official": 16}
     assert notes["passed, with both"] == {"live_relevance": 16}
-    assert content["figures"][0]["value"] == pytest.approx(notes["official_s"][0] / notes["ours_s"][0], rel=0.1)
+    assert content["metrics"][0]["value"] == pytest.approx(notes["official_s"][0] / notes["ours_s"][0], rel=0.1)
 
 
 @pytest.mark.slow
@@ -282,22 +289,22 @@ def test_tau2_cost() -> None:
     assert tau2_cost(1, ("ours",))["ours"] > 0
 
 
-def test_eval_refuses_what_it_cannot_compare(tmp_path: Path) -> None:
+def test_eval_refuses_categories_it_cannot_compare(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"memory_kv was given"):
         bfcl_cost.bfcl_cost(("memory_kv",), 1, 1, tmp_path)
 
 
 def test_packing_runs(tmp_path: Path) -> None:
-    settings = packing.PackingSettings(outputs=tmp_path, items=400, compared=100, many=1000, repeats=1)
+    settings = packing.PackingSettings(outputs=tmp_path, items=400, trl_items=100, timed_items=1000, repeats=1)
     content = published(packing.measure(settings), tmp_path)
-    figures = {figure["name"]: figure["value"] for figure in content["figures"]}
-    made = packing.trees(settings, 400)
-    rows = 400 / figures["rows, one tree each over packed"]
-    assert figures["fill"] == pytest.approx(sum(tokens for tokens, _ in made) / (rows * settings.capacity))
-    assert 0 <= figures["time spent waiting for other ranks"] < content["notes"]["waiting without balancing"]
+    metrics = {metric["name"]: metric["value"] for metric in content["metrics"]}
+    synthetic = packing.trees(settings, 400)
+    rows = 400 / metrics["rows, one tree each over packed"]
+    assert metrics["fill"] == pytest.approx(sum(tokens for tokens, _ in synthetic) / (rows * settings.capacity))
+    assert 0 <= metrics["time spent waiting for other ranks"] < content["notes"]["waiting without balancing"]
 
 
-def test_made_up_lengths_are_those_of_table_1() -> None:
+def test_synthetic_lengths_follow_table_1() -> None:
     draw = random.Random(0)
     drawn = [packing.turns(draw) for _ in range(60_000)]
     weights = [min(samples, 22_930) for _, _, samples in packing.TABLE_1.values()]
@@ -306,7 +313,7 @@ def test_made_up_lengths_are_those_of_table_1() -> None:
     assert 300 < max(drawn) < 1500
 
 
-def test_a_made_up_tree_counted_by_hand() -> None:
+def test_a_synthetic_tree_by_hand() -> None:
     # 14 turns are two requests of 7; each has 695 tokens on the trunk and 1695 in its branch.
     tokens, pairs = packing.tree(14, prefix=4000, capacity=32768)
     assert tokens == 4000 + 2 * (695 + 1695)
@@ -316,37 +323,38 @@ def test_a_made_up_tree_counted_by_hand() -> None:
     assert packing.tree(10_000, prefix=4000, capacity=32768)[0] <= 32768
 
 
-def test_a_made_up_dialogue_counted_by_hand() -> None:
-    """Three turns of 2, 3 and 2 steps: on the trunk 60 and what was said, in each branch the reasoning too."""
-    made = synthetic_dialogues.ways(synthetic_dialogues.Turns(3, scale=1.0, vocabulary=500), row_tokens=20_000)
+def test_a_synthetic_dialogue_by_hand() -> None:
+    """Three turns of 2, 3 and 2 steps: the trunk has 60 tokens and the answers of each, a branch also the reasoning."""
+    dialogue = synthetic_dialogues.SyntheticDialogue(3, scale=1.0, vocabulary=500)
+    layouts = synthetic_dialogues.training_layouts(dialogue, row_tokens=20_000)
     two, three = 60 + 150 + 120, 2 * (60 + 150) + 120
     marks = 2 + 3  # one on the trunk for every step of a past turn; the branch has its own
     trunk = 4000 + (60 + two) + (60 + three) + marks
-    branches = [steps * 300 + said + 2 * steps for steps, said in ((2, two), (3, three), (2, two))]
+    branches = [steps * 300 + text + 2 * steps for steps, text in ((2, two), (3, three), (2, two))]
     # The first mark of each turn is the same in branch and trunk.
-    assert synthetic_dialogues.tokens(made["tree"]) == trunk + 60 + sum(branches) - 2
-    assert synthetic_dialogues.trained(made["tree"]) == 7 * 300 + 4 * 60 + 3 * 120
+    assert synthetic_dialogues.count_tokens(layouts["tree"]) == trunk + 60 + sum(branches) - 2
+    assert synthetic_dialogues.count_trained(layouts["tree"]) == 7 * 300 + 4 * 60 + 3 * 120
     assert (
-        synthetic_dialogues.trained(made["turns"])
-        == synthetic_dialogues.trained(made["keep_all"])
+        synthetic_dialogues.count_trained(layouts["turns"])
+        == synthetic_dialogues.count_trained(layouts["keep_all"])
         == 7 * 300 + 4 * 60 + 3 * 120
     )
-    assert synthetic_dialogues.tokens(made["keep_all"]) == 4000 + 3 * 60 + sum(branches)
-    assert all(row.size <= 20_000 for row in made["turns"])
+    assert synthetic_dialogues.count_tokens(layouts["keep_all"]) == 4000 + 3 * 60 + sum(branches)
+    assert all(row.size <= 20_000 for row in layouts["turns"])
 
 
 def test_tree_and_gpu_benchmarks_run(tmp_path: Path) -> None:
     short = tree.TreeSettings(outputs=tmp_path, turns=(1, 2), scale=0.01, repeats=1)
     content = published(tree.measure(short), tmp_path)
-    assert all(figure["holds"] for figure in content["figures"] if "error" in figure["name"])
-    assert len(content["figures"]) == 2 + 2 * 2 * 2
+    assert all(metric["met"] for metric in content["metrics"] if "error" in metric["name"])
+    assert len(content["metrics"]) == 2 + 2 * 2 * 2
     small = gpu.GpuSettings(outputs=tmp_path, device="cpu", turns=2, scale=0.01, repeats=1, shrink=64)
     content = published(gpu.measure(small), tmp_path)
-    assert {figure["name"] for figure in content["figures"] if "cosine" in figure["name"]}
-    assert all(figure["value"] > 0.99 for figure in content["figures"] if "cosine" in figure["name"])
+    assert {metric["name"] for metric in content["metrics"] if "cosine" in metric["name"]}
+    assert all(metric["value"] > 0.99 for metric in content["metrics"] if "cosine" in metric["name"])
 
 
-@pytest.mark.skipif(torch.cuda.is_available(), reason="asks for what this machine then has")
-def test_bench_gpu_says_what_it_needs() -> None:
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
+def test_bench_gpu_names_what_it_needs() -> None:
     with pytest.raises(UserError, match="needs a CUDA GPU"):
         gpu.measure(gpu.GpuSettings())

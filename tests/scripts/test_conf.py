@@ -1,4 +1,4 @@
-"""Every YAML of conf/ composes in the stage that knows it, fits the stage's settings and names constructors that exist."""
+"""Every YAML file of conf/ composes in its stages, fits their settings and names existing constructors."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def compose(stage: str, *overrides: str) -> DictConfig:
 
 
 def choices() -> Iterator[tuple[str, str, Path]]:
-    """(stage, override, file) for every option of every group that a stage knows."""
+    """Yield (stage, override, file) for every option of every group of a stage."""
     for stage in SETTINGS:
         with hydra.initialize_config_dir(version_base="1.3", config_dir=str(CONF)):
             groups = sorted(stage_config(CONF, stage, []).groups)
@@ -81,7 +81,7 @@ def test_every_choice_composes(stage: str, choice: str) -> None:
     check(stage, compose(stage, choice))
 
 
-def test_no_file_is_out_of_reach() -> None:
+def test_every_file_is_reachable() -> None:
     reached = {file for _, _, file in choices()} | {CONF / f"{stage}.yaml" for stage in SETTINGS}
     assert set(CONF.rglob("*.y*ml")) == reached
 

@@ -1,4 +1,4 @@
-"""make convert: from a file in a public format to what make train reads."""
+"""make convert: from a file in a public format to training data."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""make export from the outside: a whole run, what it prints, and mistakes that end in one clear message."""
+"""make export end to end: a complete run, its console output, and mistakes that end in one clear message."""
 
 from __future__ import annotations
 
@@ -32,10 +32,12 @@ def run(script: Any, name: str, outputs: Path, *overrides: str) -> Path:
 
 @pytest.fixture(scope="module")
 def outputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """With a generation of two pipelines, in one of which a dialogue is there twice."""
+    """An outputs folder with a generation run of two pipelines, one of which contains a duplicate dialogue."""
     outputs = tmp_path_factory.mktemp("outputs")
-    made = run(generate_script, "generate", outputs, "n=8", "domains.names=[gym,library]", "tracking.mode=disabled")
-    path = made / "user_oriented" / "dialogues.jsonl"
+    generation = run(
+        generate_script, "generate", outputs, "n=8", "domains.names=[gym,library]", "tracking.mode=disabled"
+    )
+    path = generation / "user_oriented" / "dialogues.jsonl"
     lines = path.read_text().splitlines()
     again = json.loads(lines[0]) | {"dialogue_id": "user_oriented-9999999"}
     path.write_text("\n".join([*lines, json.dumps(again)]) + "\n")
@@ -43,16 +45,16 @@ def outputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def files(directory: Path) -> dict[str, bytes]:
-    """All but the manifest, which holds times, and the lock."""
-    found = [
+    """Read all files except the lock and the manifest, which contains times."""
+    paths = [
         path for path in sorted(directory.rglob("*")) if path.is_file() and path.name not in ("manifest.json", ".lock")
     ]
-    return {str(path.relative_to(directory)): path.read_bytes() for path in found}
+    return {str(path.relative_to(directory)): path.read_bytes() for path in paths}
 
 
-def test_a_run_is_exported_and_again_with_equal_bytes(outputs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_exporting_a_run_twice_gives_equal_bytes(outputs: Path, capsys: pytest.CaptureFixture[str]) -> None:
     first = run(export_script, "export", outputs, BENCHMARKS)
-    said = capsys.readouterr().out
+    console_text = capsys.readouterr().out
     second = run(export_script, "export", outputs, BENCHMARKS)
     assert first != second
     assert files(first) == files(second)
@@ -65,8 +67,8 @@ def test_a_run_is_exported_and_again_with_equal_bytes(outputs: Path, capsys: pyt
         assert counts.removed == ({"calls": 1} if name == "user_oriented" else {})
     removed = json.loads((first / "removed.jsonl").read_text())
     assert removed["dialogue_id"] == "user_oriented-9999999"
-    assert "calls 1" in said
-    assert f"written to {first}" in said.replace("\n", "")
+    assert "calls 1" in console_text
+    assert f"written to {first}" in console_text.replace("\n", "")
     manifest = read_manifest(first)
     assert manifest.group == read_manifest(generated).group
     assert set(manifest.inputs) == {*(f"{name}/dialogues.jsonl" for name in report.pipelines), "tau2"}
@@ -74,7 +76,7 @@ def test_a_run_is_exported_and_again_with_equal_bytes(outputs: Path, capsys: pyt
     assert {name: len(split) for name, split in read.items()} == {n: c.kept for n, c in report.pipelines.items()}
 
 
-def test_an_export_that_was_interrupted_is_taken_up(outputs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupted_export_is_resumed(outputs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def break_off(*arguments: Any, **more: Any) -> None:
         raise KeyboardInterrupt
 
@@ -89,24 +91,24 @@ def test_an_export_that_was_interrupted_is_taken_up(outputs: Path, monkeypatch: 
     assert files(unfinished) == files(finished)
 
 
-def test_one_file_that_is_no_run(outputs: Path, tmp_path: Path) -> None:
+def test_a_single_file_outside_a_run_is_exported(outputs: Path, tmp_path: Path) -> None:
     path = shutil.copy(outputs / "generate" / "latest" / "task_oriented" / "dialogues.jsonl", tmp_path / "mine.jsonl")
-    made = run(export_script, "export", tmp_path, "benchmarks=[]", f"data={path}")
-    assert Report.model_validate_json((made / "report.json").read_text()).run == "mine"
-    assert "It was not compared with any benchmark." in (made / "README.md").read_text()
+    exported = run(export_script, "export", tmp_path, "benchmarks=[]", f"data={path}")
+    assert Report.model_validate_json((exported / "report.json").read_text()).run == "mine"
+    assert "It was not compared with any benchmark." in (exported / "README.md").read_text()
 
 
-def test_it_is_uploaded_only_when_asked_to(outputs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_is_uploaded_only_on_request(outputs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pushed: list[tuple[Path, str, bool]] = []
     monkeypatch.setattr(export_script, "push", lambda *arguments: pushed.append(arguments) or "https://hub")
     run(export_script, "export", outputs, "benchmarks=[]")
     assert pushed == []
-    made = run(export_script, "export", outputs, "benchmarks=[]", "push_to_hub=org/name", "private=false")
-    assert pushed == [(made, "org/name", False)]
+    exported = run(export_script, "export", outputs, "benchmarks=[]", "push_to_hub=org/name", "private=false")
+    assert pushed == [(exported, "org/name", False)]
 
 
 @pytest.mark.parametrize(
-    ("overrides", "says"),
+    ("overrides", "message"),
     [
         (["data=/nowhere"], "data=/nowhere was given"),
         (["bfcl=/nowhere"], r"bfcl=/nowhere was given.*make setup"),
@@ -115,19 +117,19 @@ def test_it_is_uploaded_only_when_asked_to(outputs: Path, monkeypatch: pytest.Mo
         (["dedup.threshold=2"], "dedup.threshold"),
     ],
 )
-def test_mistakes_are_named_before_anything_is_made(outputs: Path, overrides: list[str], says: str) -> None:
+def test_mistakes_are_named_before_anything_is_written(outputs: Path, overrides: list[str], message: str) -> None:
     before = sorted((outputs / "export").glob("*"))
-    with pytest.raises(UserError, match=says):
+    with pytest.raises(UserError, match=message):
         run(export_script, "export", outputs, *overrides)
     assert sorted((outputs / "export").glob("*")) == before
 
 
-def test_without_a_generation_it_says_what_to_run(tmp_path: Path) -> None:
+def test_without_a_generation_run_it_names_the_command(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="run `make generate` first"):
         run(export_script, "export", tmp_path)
 
 
-def test_make_knows_the_goal_and_shares_out_its_keys() -> None:
+def test_make_has_the_goal_and_distributes_its_keys() -> None:
     shares = distribute(["generate", "export"], ["n=3", "dedup.threshold=0.7", "seed=2"])
     assert shares == {"generate": ["n=3", "seed=2"], "export": ["dedup.threshold=0.7"]}
     shown = subprocess.run(

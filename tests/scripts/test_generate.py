@@ -1,4 +1,4 @@
-"""make generate from the outside: interruptions, and mistakes that each end in one clear message and exit code 2."""
+"""make generate end to end: interruptions, and mistakes that each end in one clear message and exit code 2."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ GYM = "domains.names=[gym]"
 
 @pytest.fixture(autouse=True)
 def _no_commit(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The commit stands in every line; it must not change under a test while somebody commits."""
+    """Every line records the commit, which must not change during a test."""
     monkeypatch.setenv("GIT_DIR", "/nonexistent")
 
 
 def generate(outputs: Path, *overrides: str) -> Path:
-    """The stage in this process, as its main would run it; the newest finished run."""
+    """Run the stage in this process as its main does; returns the newest finished run."""
     with initialize_config_dir(version_base="1.3", config_dir=str(CONF)):
         config = compose("generate", [*BASE, f"outputs={outputs}", *overrides])
     with clear_errors():
@@ -49,13 +49,13 @@ def contents(run: Path) -> dict[str, bytes]:
 
 
 def final(run: Path) -> dict[str, bytes]:
-    """The files that hold no times."""
+    """Read the files that contain no times."""
     return {name: data for name, data in contents(run).items() if name.endswith(("dialogues.jsonl", "rejected.jsonl"))}
 
 
 @pytest.fixture(scope="module")
 def outputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """With an earlier result that no mistake may touch."""
+    """An outputs folder with an earlier run that no mistake may change."""
     outputs = tmp_path_factory.mktemp("outputs")
     generate(outputs, GYM, "n=2")
     return outputs
@@ -136,38 +136,40 @@ def test_a_mistake_gives_one_clear_message_and_leaves_earlier_results(
     with pytest.raises(SystemExit) as ended:
         generate(outputs, "n=2", *overrides)
     assert ended.value.code == 2
-    said = capsys.readouterr().err.strip()
-    assert "\n" not in said
-    assert re.search(message, said), said
+    error = capsys.readouterr().err.strip()
+    assert "\n" not in error
+    assert re.search(message, error), error
     assert contents(earlier) == before
     assert (outputs / "generate" / "latest").resolve() == earlier
 
 
-def test_files_with_nothing_in_them_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_empty_files_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "empty.jsonl").touch()
-    for key, said in (
+    for key, message in (
         ("toolsets", "the file contains no toolset"),
         ("start.file", "empty.jsonl was given, but it is empty"),
     ):
         with pytest.raises(SystemExit) as ended:
             generate(tmp_path, GYM, f"{key}={tmp_path}/empty.jsonl")
         assert ended.value.code == 2
-        assert said in capsys.readouterr().err
+        assert message in capsys.readouterr().err
 
 
 def unfinish(run: Path) -> Path:
-    """As if it had been killed before its end; returns its journal."""
+    """Make a run look as if it had been killed before its end; returns its journal."""
     manifest = json.loads((run / "manifest.json").read_text())
     (run / "manifest.json").write_text(json.dumps(manifest | {"status": "running"}))
     return run / "user_oriented_exec" / "journal.jsonl"
 
 
-def test_a_corrupt_line_is_named_and_a_torn_one_mended(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_corrupt_line_is_named_and_a_torn_line_is_repaired(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     run = generate(tmp_path, GYM, "n=6")
-    made = final(run)
+    results = final(run)
     journal = unfinish(run)
-    whole = journal.read_bytes()
-    lines = whole.splitlines(keepends=True)
+    complete = journal.read_bytes()
+    lines = complete.splitlines(keepends=True)
     journal.write_bytes(b"".join([*lines[:2], lines[2][:80] + b"\n", *lines[3:]]))
     corrupt = contents(run)
     capsys.readouterr()
@@ -178,13 +180,13 @@ def test_a_corrupt_line_is_named_and_a_torn_one_mended(tmp_path: Path, capsys: p
     assert {name: data for name, data in contents(run).items() if name != "manifest.json"} == {
         name: data for name, data in corrupt.items() if name != "manifest.json"
     }
-    journal.write_bytes(whole[:-40])
-    assert generate(tmp_path, GYM, "n=6") == run, "the same run was taken up again"
+    journal.write_bytes(complete[:-40])
+    assert generate(tmp_path, GYM, "n=6") == run, "the same run was resumed"
     assert journal.read_bytes().startswith(b"".join(lines[:5]))
-    assert final(run) == made
+    assert final(run) == results
 
 
-def test_failures_of_infrastructure_are_counted_and_tried_again_by_the_same_command(
+def test_infrastructure_errors_are_counted_and_the_same_command_retries_them(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     complete = ScriptedLLM.complete
@@ -194,8 +196,8 @@ def test_failures_of_infrastructure_are_counted_and_tried_again_by_the_same_comm
             raise LLMError("the server is gone")
         return await complete(self, request)
 
-    with monkeypatch.context() as ill:
-        ill.setattr(ScriptedLLM, "complete", sometimes)
+    with monkeypatch.context() as outage:
+        outage.setattr(ScriptedLLM, "complete", sometimes)
         with pytest.raises(SystemExit) as ended:
             generate(tmp_path, GYM, "n=6")
     assert ended.value.code == 1
@@ -211,7 +213,7 @@ def test_failures_of_infrastructure_are_counted_and_tried_again_by_the_same_comm
 
 
 def run_full(outputs: Path, size: int, *overrides: str) -> subprocess.CompletedProcess[str]:
-    """In a process whose files can hold `size` bytes each."""
+    """Run the command in a process whose files are limited to `size` bytes each."""
     return subprocess.run(
         command(outputs, *overrides),
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (size, size)),
@@ -224,7 +226,7 @@ def run_full(outputs: Path, size: int, *overrides: str) -> subprocess.CompletedP
 
 
 @pytest.mark.slow
-def test_a_full_disk_is_said_plainly_and_the_same_command_goes_on(tmp_path: Path) -> None:
+def test_a_full_disk_is_reported_and_the_same_command_resumes(tmp_path: Path) -> None:
     generate(tmp_path, GYM, "n=2")
     full = run_full(tmp_path, 150_000, "n=40")
     assert full.returncode == 2, full.stderr
@@ -233,11 +235,11 @@ def test_a_full_disk_is_said_plainly_and_the_same_command_goes_on(tmp_path: Path
     (unfinished,) = [
         d for d in (tmp_path / "generate").iterdir() if '"status": "running"' in (d / "manifest.json").read_text()
     ]
-    kept = (unfinished / "user_oriented_exec" / "journal.jsonl").read_bytes()
-    assert 2 < kept.count(b"\n") < 40
+    journalled = (unfinished / "user_oriented_exec" / "journal.jsonl").read_bytes()
+    assert 2 < journalled.count(b"\n") < 40
     resumed = generate(tmp_path, GYM, "n=40")
     assert resumed == unfinished
-    assert (resumed / "user_oriented_exec" / "journal.jsonl").read_bytes().startswith(kept)
+    assert (resumed / "user_oriented_exec" / "journal.jsonl").read_bytes().startswith(journalled)
     assert final(generate(tmp_path, GYM, "n=40")) == final(resumed)
 
 
@@ -251,7 +253,7 @@ def test_databases_that_cannot_be_built_are_named(tmp_path: Path) -> None:
 
 
 def interrupt(outputs: Path, number: signal.Signals, lines: int) -> int:
-    """Start the three pipelines, send a signal once `lines` dialogues are in their journals; the exit code."""
+    """Start the three pipelines and send a signal once their journals have `lines` dialogues; returns the exit code."""
     process = subprocess.Popen(
         command(outputs, "pipeline=all", "n=40"), cwd=CONF.parent, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )

@@ -1,4 +1,4 @@
-"""make eval-known: what counts as the known score."""
+"""make eval-known: which score counts as the known one."""
 
 from __future__ import annotations
 
@@ -34,8 +34,13 @@ def record(name: str, success: bool | None) -> TrialRecord:
 def test_the_known_score_is_by_task_not_by_share() -> None:
     names = ["simple_java_35", "simple_java_36", "simple_java_37"]
     right = [record(name, name not in UNSATISFIABLE) for name in names]
-    found = row("simple_java", "ground truth", right, 3, passes)
-    assert (found.tasks, found.passed, found.expected, found.holds) == (3, 2, 2, True)
+    row_of_category = row("simple_java", "ground truth", right, 3, passes)
+    assert (row_of_category.tasks, row_of_category.passed, row_of_category.expected, row_of_category.holds) == (
+        3,
+        2,
+        2,
+        True,
+    )
     swapped = [record(names[0], False), record(names[1], True), record(names[2], True)]
     assert not row("simple_java", "ground truth", swapped, 3, passes).holds, "as many, but not the same"
     assert not row("simple_java", "ground truth", right[:2], 3, passes).holds, "one is missing"
@@ -52,15 +57,17 @@ def test_every_category_but_two_is_checked() -> None:
 def test_a_score_that_differs_is_shown_and_ends_with_an_error(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    made = Row(benchmark="b", category="c", answers="gold", tasks=4, passed=3, expected=4, holds=False, seconds=1.5)
+    wrong_row = Row(
+        benchmark="b", category="c", answers="gold", tasks=4, passed=3, expected=4, holds=False, seconds=1.5
+    )
     asked: list[KnownSettings] = []
-    monkeypatch.setattr(known, "CHECKS", {"b": lambda settings, progress: asked.append(settings) or [made]})
+    monkeypatch.setattr(known, "CHECKS", {"b": lambda settings, progress: asked.append(settings) or [wrong_row]})
     monkeypatch.setattr(sys, "argv", ["known", f"outputs={tmp_path}", "only=[b]", "concurrency=3"])
     with pytest.raises(SystemExit, match="1 of 1 scores differ from the known ones"):
         known.main()
     assert asked == [KnownSettings(outputs=tmp_path, only=("b",), concurrency=3)]
     assert "75.00" in capsys.readouterr().out
-    assert json.loads((tmp_path / "known" / "known.json").read_text()) == [made.model_dump()]
+    assert json.loads((tmp_path / "known" / "known.json").read_text()) == [wrong_row.model_dump()]
     monkeypatch.setattr(sys, "argv", ["known", "only=[bfcl]"])
     with pytest.raises(SystemExit) as refused:
         known.main()

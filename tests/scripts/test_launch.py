@@ -1,4 +1,4 @@
-"""Who takes which override of a make command, and how a stage's main ends."""
+"""Which stage gets which override of a make command, and how a stage's main ends."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def conf(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("goals", "overrides", "shares"),
+    ("goals", "overrides", "expected"),
     [
         (
             "generate train eval",
@@ -56,7 +56,7 @@ def conf(tmp_path: Path) -> Path:
             {"generate": ["n=20", "seed=3"], "train": ["seed=3"], "eval": ["seed=3"]},
         ),
         ("check generate", "tracking.mode=disabled", {"generate": ["tracking.mode=disabled"]}),
-        # A group's own keys are known once the group is chosen, wherever the choice stands.
+        # A group's own keys are known once the group is chosen, in any order.
         (
             "generate",
             "llm.base_urls=[a,b] llm=vllm models=[c,d]",
@@ -71,10 +71,10 @@ def conf(tmp_path: Path) -> Path:
         ("generate train", "hydra.verbose=true", {"generate": ["hydra.verbose=true"], "train": ["hydra.verbose=true"]}),
     ],
 )
-def test_each_override_goes_where_it_is_known(
-    conf: Path, goals: str, overrides: str, shares: dict[str, list[str]]
+def test_each_override_goes_to_the_stages_that_know_it(
+    conf: Path, goals: str, overrides: str, expected: dict[str, list[str]]
 ) -> None:
-    assert launch.distribute(goals.split(), overrides.split(), conf) == shares
+    assert launch.distribute(goals.split(), overrides.split(), conf) == expected
 
 
 @pytest.mark.parametrize(
@@ -90,15 +90,86 @@ def test_each_override_goes_where_it_is_known(
         ("generate", "models=[a", r"not a key=value override"),
     ],
 )
-def test_what_no_stage_knows_is_refused(conf: Path, goals: str, override: str, message: str) -> None:
+def test_an_override_that_no_stage_knows_is_refused(conf: Path, goals: str, override: str, message: str) -> None:
     with pytest.raises(UserError, match=message):
         launch.distribute(goals.split(), [override], conf)
+
+
+@pytest.mark.parametrize(
+    ("goals", "override", "message"),
+    [
+        ("generate", "density=8", "config key 'density' was renamed: give tasks_per_dialogue=8"),
+        ("generate train eval", "density=1,2", "config key 'density' was renamed: give tasks_per_dialogue=1,2"),
+        ("generate", "seeds=spider", "config key 'seeds' was renamed: give domains=spider"),
+        ("generate", "seeds.root=/s", "config key 'seeds.root' was renamed: give domains.root=/s"),
+        ("generate", "seeds.domains=[gym]", "config key 'seeds.domains' was renamed: give domains.names=[gym]"),
+        ("generate", "domains.databases=[a]", "config key 'domains.databases' was renamed: give domains.names=[a]"),
+        (
+            "generate",
+            "pipelines.user_oriented.rollout.bad_calls=error",
+            "config key 'pipelines.user_oriented.rollout.bad_calls' was renamed: "
+            "give pipelines.user_oriented.rollout.invalid_calls=error",
+        ),
+        (
+            "eval",
+            "heldout_dialogues=4",
+            "config key 'heldout_dialogues' was renamed: give benchmarks.heldout.dialogues=4",
+        ),
+        ("eval", "dialogue_steps=200", "config key 'dialogue_steps' was renamed: give benchmarks.tau2.max_steps=200"),
+        (
+            "eval",
+            "simulator=http://a/v1",
+            "config key 'simulator' was renamed: give benchmarks.tau2.user.base_url=http://a/v1",
+        ),
+        ("eval", "simulator_model=m", "config key 'simulator_model' was renamed: give benchmarks.tau2.user.model=m"),
+        (
+            "eval",
+            "llm@benchmarks.heldout.partner=vllm",
+            "config key 'llm@benchmarks.heldout.partner' was renamed: give llm@benchmarks.heldout.simulator=vllm",
+        ),
+        (
+            "eval",
+            "benchmarks.heldout.partner.base_urls=[a]",
+            "config key 'benchmarks.heldout.partner.base_urls' was renamed: "
+            "give benchmarks.heldout.simulator.base_urls=[a]",
+        ),
+        (
+            "eval",
+            "seeds@benchmarks.heldout.databases=spider",
+            "config key 'seeds@benchmarks.heldout.databases' was renamed: "
+            "give domains@benchmarks.heldout.databases=spider",
+        ),
+        ("eval", "domains=[retail]", "config key 'domains' was renamed: give benchmarks.tau2.domains=[retail]"),
+        ("train", "assume.keys=1", "config key 'assume.keys' was renamed: give assume.keys_per_token=1"),
+        ("train", "assume.trained=0.4", "config key 'assume.trained' was renamed: give assume.trained_share=0.4"),
+        (
+            "train",
+            "mixture.skip_unlawful=true",
+            "config key 'mixture.skip_unlawful' was renamed: give mixture.skip_invalid=true",
+        ),
+    ],
+)
+def test_a_renamed_key_names_its_successor(conf: Path, goals: str, override: str, message: str) -> None:
+    with pytest.raises(UserError) as refused:
+        launch.distribute(goals.split(), [override], conf)
+    assert str(refused.value) == message
+
+
+def test_an_old_evaluation_key_that_another_stage_uses_is_renamed_for_eval_alone(conf: Path) -> None:
+    for goals in ("train", "train eval"):
+        with pytest.raises(UserError, match="unknown config key 'domains'"):
+            launch.distribute(goals.split(), ["domains=[retail]"], conf)
+
+
+def test_a_key_that_a_stage_still_has_is_not_refused(conf: Path) -> None:
+    (conf / "tables.yaml").write_text("{out: x, density: 1}")
+    assert launch.distribute(["tables"], ["density=2"], conf) == {"tables": ["density=2"]}
 
 
 def test_several_values_sweep() -> None:
     assert launch.command("eval", ["n=1"])[1:] == ["-m", "scripts.evaluate", "n=1"]
     assert launch.command("eval", ["n=1,2"])[1:] == ["-m", "scripts.evaluate", "--multirun", "n=1,2"]
-    # Hydra uses a launcher for sweeps alone, so one that is asked for makes a sweep of a single run.
+    # Hydra uses a launcher only for sweeps, so a requested launcher makes a sweep of a single run.
     assert launch.command("train", ["hydra/launcher=basic"])[3:] == ["--multirun", "hydra/launcher=basic"]
     assert launch.command("eval", ["n=[1,2]"])[1:] == ["-m", "scripts.evaluate", "n=[1,2]"]
 
@@ -118,14 +189,14 @@ from pathlib import Path
 from core.settings import UserError
 from scripts import launch
 launch.CONF = Path("conf").resolve()
-def stage(config):
+def main(config):
     print("seed", config.seed, flush=True)
     match config.seed:
         case 1: raise UserError("given [1], expected another")
         case 2: raise KeyboardInterrupt
         case 3: raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "results.jsonl")
         case 4: raise RuntimeError("a bug")
-launch.hydra_main("train", stage)
+launch.hydra_main("train", main)
 """
 
 

@@ -1,4 +1,4 @@
-"""The README's own stage, environment and backend: what its text says is put where it says and run."""
+"""The stage of docs/extending.md: its files are put where the page says and run."""
 
 from __future__ import annotations
 
@@ -14,16 +14,17 @@ import pytest
 
 from tests.helpers.paths import ROOT
 
+EXTENDING = ROOT / "docs" / "extending.md"
 _BLOCK = re.compile(r"^`([\w/.]+)`[^\n]*\n+```(?:python|yaml)\n(.*?)^```", re.M | re.S)
 
 
 @pytest.fixture(scope="module")
 def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The project without its own environments, with the files of the README's example added."""
+    """A copy of the project without its virtual environments, with the files of the page's example added."""
     root = tmp_path_factory.mktemp("checkout")
     for folder in ("core", "generation", "scripts", "conf"):
         shutil.copytree(ROOT / folder, root / folder, ignore=shutil.ignore_patterns("__pycache__"))
-    files = dict(_BLOCK.findall((ROOT / "README.md").read_text()))
+    files = dict(_BLOCK.findall(EXTENDING.read_text()))
     assert len(files) == 2, "one file and one YAML"
     for name, text in files.items():
         (root / name).parent.mkdir(parents=True, exist_ok=True)
@@ -45,8 +46,8 @@ def generate(checkout: Path, *overrides: str) -> subprocess.CompletedProcess[str
     )
 
 
-def test_the_readmes_own_stage_runs_among_the_others(checkout: Path) -> None:
-    (command,) = re.findall(r"^make generate (stage=\[.*changes_something.*\])", (ROOT / "README.md").read_text(), re.M)
+def test_the_documented_stage_runs_among_the_others(checkout: Path) -> None:
+    (command,) = re.findall(r"^make generate (stage=\[.*changes_something.*\])", EXTENDING.read_text(), re.M)
     done = generate(checkout, command)
     assert done.returncode == 0, done.stderr
     folder = checkout / "outputs" / "generate" / "latest" / "user_oriented_exec"
@@ -60,7 +61,7 @@ def test_the_readmes_own_stage_runs_among_the_others(checkout: Path) -> None:
     assert not any(task["mutates"] for line in ours for task in line["dialogue"]["tasks"])
 
 
-def test_a_stage_that_nobody_made_is_named(checkout: Path) -> None:
+def test_a_stage_that_does_not_exist_is_named(checkout: Path) -> None:
     done = generate(checkout, "stage=[tools,changes_nothing]")
     assert done.returncode == 2
     assert "changes_nothing" in done.stderr

@@ -18,7 +18,7 @@ def test_a_killed_run_ends_with_the_files_of_an_undisturbed_one(capsys: pytest.C
 
 
 @pytest.mark.slow
-def test_a_run_that_ends_before_its_kills_is_compared_as_it_is(
+def test_a_run_that_ends_before_its_kills_is_compared_anyway(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def too_late(outputs: Path, n: int, *_: Any) -> bool:

@@ -1,4 +1,4 @@
-"""make verify: replaying a run's dialogues, and what it says of one that was tampered with."""
+"""make verify: replaying a run's dialogues, also one that was tampered with."""
 
 from __future__ import annotations
 
@@ -76,14 +76,14 @@ def forget_proof(dialogue: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("change", [change_result, change_hash, change_diff, forget_proof])
-def test_a_dialogue_that_was_tampered_with_is_found(
+def test_a_tampered_dialogue_is_found(
     change: Callable[[dict[str, Any]], None], run: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     edit(run, change)
     assert verify(run) == 1
-    said = capsys.readouterr().out
-    assert "1 do not" in said
-    assert "user_oriented_exec-00000" in said
+    console_text = capsys.readouterr().out
+    assert "1 do not" in console_text
+    assert "user_oriented_exec-00000" in console_text
 
 
 def test_another_database_is_refused(run: Path, tmp_path: Path) -> None:

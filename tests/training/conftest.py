@@ -1,4 +1,4 @@
-"""A small tokenizer and a small generation run to train on."""
+"""A small tokenizer, and a small generation run to train on."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ def tokenizer(tiny: TinySettings) -> PreTrainedTokenizerFast:
 
 @pytest.fixture(scope="session")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A generation run's folder with 12 executed dialogues over three domains."""
+    """The directory of a generation run with 12 executed dialogues in three domains."""
     folder = tmp_path_factory.mktemp("generation")
     domains = ("shop", "club", "clinic")
-    made = [dialogue(number, domain=domains[number % 3], turns=2) for number in range(12)]
-    write_jsonl(folder / "user_oriented_exec" / "dialogues.jsonl", made)
+    dialogues = [dialogue(number, domain=domains[number % 3], turns=2) for number in range(12)]
+    write_jsonl(folder / "user_oriented_exec" / "dialogues.jsonl", dialogues)
     return folder

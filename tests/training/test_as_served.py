@@ -1,4 +1,4 @@
-"""What is trained on against what vLLM makes of the same messages."""
+"""Training samples against vLLM's rendering of the same messages."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def model(tmp_path_factory: pytest.TempPathFactory, tiny: TinySettings) -> Path:
 
 @pytest.fixture(scope="module")
 def vllm(model: Path) -> Iterator[str]:
-    """The base URL of vLLM's own rendering of requests."""
+    """The base URL of vLLM's request renderer."""
     (port,) = free_ports(1)
     script = ROOT / "tests/training/helpers/render_server.py"
     command = [sys.executable, str(script), "--model", str(model), "--host", "127.0.0.1", "--port", str(port)]
@@ -45,18 +45,18 @@ def vllm(model: Path) -> Iterator[str]:
         yield url.removesuffix("/v1")
 
 
-def wire(message: Message) -> dict[str, Any]:
-    """As clients send it: vLLM reads earlier thinking from `reasoning`."""
+def client_message(message: Message) -> dict[str, Any]:
+    """A message as clients send it: vLLM reads earlier reasoning from `reasoning`."""
     plain = message.model_dump(exclude_none=True)
-    thinking = plain.pop("reasoning_content", None)
-    return plain if thinking is None else {**plain, "reasoning": thinking}
+    reasoning = plain.pop("reasoning_content", None)
+    return plain if reasoning is None else {**plain, "reasoning": reasoning}
 
 
 def tokenize(url: str, messages: tuple[Message, ...], tools: tuple[ToolSpec, ...]) -> list[int]:
     """vLLM's prompt for the answer that follows `messages`."""
     body: dict[str, Any] = {
         "model": "model",
-        "messages": [wire(message) for message in messages],
+        "messages": [client_message(message) for message in messages],
         "tools": [tool.openai() for tool in tools],
         "add_generation_prompt": True,
     }
@@ -67,17 +67,17 @@ def tokenize(url: str, messages: tuple[Message, ...], tools: tuple[ToolSpec, ...
     return tokens
 
 
-def prompts(made: Dialogue, model: Path) -> list[list[int]]:
-    """What stands before each stretch of trained tokens."""
-    found = []
-    for sample in render(made, AutoTokenizer.from_pretrained(model), 1 << 20).samples:
+def prompts(source: Dialogue, model: Path) -> list[list[int]]:
+    """The tokens before each run of trained tokens."""
+    prefixes = []
+    for sample in render(source, AutoTokenizer.from_pretrained(model), 1 << 20).samples:
         learnt = set(sample.trained)
-        found += [sample.input_ids[:start] for start in sample.trained if start - 1 not in learnt]
-    return found
+        prefixes += [sample.input_ids[:start] for start in sample.trained if start - 1 not in learnt]
+    return prefixes
 
 
-def test_every_answer_follows_the_prompt_that_vllm_makes(vllm: str, model: Path) -> None:
-    for made in DIALOGUES:
-        answers = [at for at, message in enumerate(made.messages) if isinstance(message, AssistantMessage)]
-        served = [tokenize(vllm, made.messages[:at], made.tools) for at in answers]
-        assert prompts(made, model) == served
+def test_every_answer_follows_the_prompt_that_vllm_renders(vllm: str, model: Path) -> None:
+    for source in DIALOGUES:
+        answers = [index for index, message in enumerate(source.messages) if isinstance(message, AssistantMessage)]
+        served = [tokenize(vllm, source.messages[:index], source.tools) for index in answers]
+        assert prompts(source, model) == served

@@ -1,4 +1,5 @@
-"""TokenTree training against training every user turn by itself: the same loss, and the same gradient of every parameter."""
+"""Tree training against training every user turn separately: the same loss, and the same gradient of every
+parameter."""
 
 from __future__ import annotations
 
@@ -14,13 +15,13 @@ import torch
 from transformers import PreTrainedModel
 
 import training.loss
-from scripts.bench.exactness import by_rows, furthest, one_by_one
+from scripts.bench.exactness import largest_relative_error, reference_gradients, tree_gradients
 from tests.helpers.paths import ROOT
 from tests.training.helpers.random_trees import dense, moe, served
 from training.attention import HAS_FLASH_ATTN, Attention, implementation
-from training.dataset import NOTHING
+from training.dataset import EMPTY_TREE
 from training.render import Sample
-from training.token_tree import TokenTree, merge, single_chain, trees
+from training.token_tree import TokenTree, build_trees, merge, single_chain
 from training.trainer import collate
 
 LOSS, GRADIENT = 1e-6, 1e-5
@@ -29,10 +30,10 @@ Build = Callable[[str], PreTrainedModel]
 
 def check(build: Build, samples: list[Sample], rows: list[list[TokenTree]]) -> None:
     count = sum(len(sample.trained) for sample in samples)
-    loss, gradients = one_by_one(build("sdpa"), samples, count)
-    ours, our_gradients = by_rows(build(implementation("sdpa")), rows, count)
+    loss, gradients = reference_gradients(build("sdpa"), samples, count)
+    ours, our_gradients = tree_gradients(build(implementation("sdpa")), rows, count)
     assert ours == pytest.approx(loss, rel=LOSS)
-    assert furthest(our_gradients, gradients) < GRADIENT
+    assert largest_relative_error(our_gradients, gradients) < GRADIENT
 
 
 @pytest.mark.parametrize("build", [dense, moe])
@@ -43,15 +44,15 @@ def test_a_tree_gives_the_gradients_of_its_samples(build: Build, turns: int) -> 
 
 @pytest.mark.parametrize("build", [dense, moe])
 def test_packed_trees_do_not_see_each_other(build: Build) -> None:
-    """Two rows, one of them with a tree of one turn between two of many, and a rank's empty row."""
+    """Two rows, one of them with a single-turn tree between longer ones, and the empty row of an idle rank."""
     groups = [served(turns, seed) for seed, turns in enumerate((4, 1, 7, 3))]
-    made = [merge(group) for group in groups]
-    check(build, [sample for group in groups for sample in group], [made[:3], made[3:], [NOTHING]])
+    merged = [merge(group) for group in groups]
+    check(build, [sample for group in groups for sample in group], [merged[:3], merged[3:], [EMPTY_TREE]])
 
 
 def test_a_tree_in_pieces_gives_the_same() -> None:
     samples = served(8)
-    pieces = trees(samples, 350)
+    pieces = build_trees(samples, 350)
     assert len(pieces) > 1
     check(dense, samples, [[piece] for piece in pieces])
     check(dense, samples, [[single_chain(sample)] for sample in samples])
@@ -61,37 +62,37 @@ def test_a_tree_in_pieces_gives_the_same() -> None:
 def test_checkpointed_layers_and_logits_in_blocks_give_the_same(build: Build, monkeypatch: pytest.MonkeyPatch) -> None:
     samples = served(5)
     count = sum(len(sample.trained) for sample in samples)
-    loss, gradients = by_rows(build(implementation("sdpa")), [[merge(samples)]], count)
+    loss, gradients = tree_gradients(build(implementation("sdpa")), [[merge(samples)]], count)
     monkeypatch.setattr(training.loss, "BLOCK", 7 * 320)
     model = build(implementation("sdpa")).train()
     model.gradient_checkpointing_enable({"use_reentrant": False})
     with torch.autograd.graph.save_on_cpu():
-        ours, our_gradients = by_rows(model, [[merge(samples)]], count)
+        ours, our_gradients = tree_gradients(model, [[merge(samples)]], count)
     assert ours == pytest.approx(loss, rel=LOSS)
-    assert furthest(our_gradients, gradients) < GRADIENT
+    assert largest_relative_error(our_gradients, gradients) < GRADIENT
 
 
 @pytest.mark.parametrize("positions", [True, False])
 def test_transformers_own_attention_fails_on_a_tree(positions: bool) -> None:
-    """With or without our positions it takes the row for one text, or for several, and lets branches see each other."""
+    """With or without our positions it treats the row as one text or several, and lets branches see each other."""
     samples = served(5)
     tree = merge(samples)
     count = len(tree.trained)
-    loss, gradients = one_by_one(dense("sdpa"), samples, count)
+    loss, gradients = reference_gradients(dense("sdpa"), samples, count)
     model = dense("sdpa")
     inputs = collate([[tree]])
-    place = {"position_ids": inputs["position_ids"]} if positions else {}
-    logits = model(inputs["input_ids"], **place).logits[0, inputs["sources"]]
+    position_ids = {"position_ids": inputs["position_ids"]} if positions else {}
+    logits = model(inputs["input_ids"], **position_ids).logits[0, inputs["sources"]]
     wrong = torch.nn.functional.cross_entropy(logits, inputs["labels"][0])
     wrong.backward()
     assert abs(wrong.item() - loss) > 100 * LOSS * loss
     theirs = {name: parameter.grad for name, parameter in model.named_parameters()}
-    assert furthest(theirs, gradients) > 1e-2
+    assert largest_relative_error(theirs, gradients) > 1e-2
 
 
 @pytest.mark.parametrize("attention", get_args(Attention))
 def test_every_kernel_builds_a_model(attention: Attention) -> None:
-    """transformers takes some names of attention for kernels of its own."""
+    """transformers reserves some attention names for its own kernels."""
     assert dense(implementation(attention)).config._attn_implementation == implementation(attention)
 
 
@@ -105,8 +106,8 @@ def launch(script: str, argument: Path, processes: int) -> None:
 
 
 @pytest.mark.slow
-def test_positions_are_turned_in_fp32_also_under_zero3_in_bf16(tmp_path: Path) -> None:
-    """As where the model is served; DeepSpeed would make the frequencies in bf16."""
+def test_rotary_frequencies_are_fp32_under_zero3_in_bf16(tmp_path: Path) -> None:
+    """As when the model is served; DeepSpeed would create the frequencies in bf16."""
     plain = dense("sdpa")
     plain.save_pretrained(tmp_path)
     launch("zero3_loading.py", tmp_path, processes=1)
@@ -114,28 +115,28 @@ def test_positions_are_turned_in_fp32_also_under_zero3_in_bf16(tmp_path: Path) -
 
 
 @pytest.mark.slow
-def test_two_zero3_processes_give_the_gradients_of_one_by_one(tmp_path: Path) -> None:
-    """Dense and MoE: each rank has half of the trees; every parameter's gradient is gathered and compared."""
+def test_two_zero3_processes_give_the_gradients_of_single_samples(tmp_path: Path) -> None:
+    """Dense and MoE: each rank trains half of the trees; every parameter's gradient is gathered and compared."""
     launch("zero3_gradients.py", tmp_path, processes=2)
     for build in (dense, moe):
         samples = [sample for seed in range(4) for sample in served(3 + seed, seed)]
         count = sum(len(sample.trained) for sample in samples)
-        loss, gradients = one_by_one(build("sdpa"), samples, count)
-        found = torch.load(tmp_path / f"{build.__name__}.pt")
-        assert found["loss"] == pytest.approx(loss, rel=LOSS)
-        assert furthest(found["gradients"], gradients) < GRADIENT
+        loss, gradients = reference_gradients(build("sdpa"), samples, count)
+        gathered = torch.load(tmp_path / f"{build.__name__}.pt")
+        assert gathered["loss"] == pytest.approx(loss, rel=LOSS)
+        assert largest_relative_error(gathered["gradients"], gradients) < GRADIENT
 
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 @pytest.mark.parametrize("attention", ["torch_varlen", "flash_attention_2"])
 def test_bf16_kernels_agree_with_fp32(attention: Attention) -> None:
-    """On a GPU: the flash kernels in bf16 point where the fp32 gradient does."""
+    """On a GPU: the gradient of the flash kernels in bf16 has the direction of the fp32 gradient."""
     if attention == "flash_attention_2" and not HAS_FLASH_ATTN:
         pytest.skip("flash-attn is not installed")
     samples = served(10)
     count = sum(len(sample.trained) for sample in samples)
-    _, expected = one_by_one(dense("sdpa"), samples, count)
+    _, expected = reference_gradients(dense("sdpa"), samples, count)
     model = dense(implementation(attention)).to("cuda", torch.bfloat16)
     inputs = {k: v.cuda() if torch.is_tensor(v) else v for k, v in collate([[merge(samples)]]).items()}
     training.loss.learn_trees(model)(**inputs)["loss"].backward()

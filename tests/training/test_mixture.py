@@ -1,4 +1,4 @@
-"""Which dialogues train and which validate."""
+"""The choice of training and validation dialogues."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ def settings(**changed: Any) -> MixtureSettings:
 
 def write(folder: Path, counts: dict[str, int]) -> tuple[Path, ...]:
     for pipeline, count in counts.items():
-        made = [dialogue(n, domain=DOMAINS[n % 4], pipeline=pipeline, turns=1) for n in range(count)]
-        write_jsonl(folder / pipeline / "dialogues.jsonl", made)
+        dialogues = [dialogue(n, domain=DOMAINS[n % 4], pipeline=pipeline, turns=1) for n in range(count)]
+        write_jsonl(folder / pipeline / "dialogues.jsonl", dialogues)
     return find_data(folder)
 
 
@@ -39,19 +39,19 @@ def ids(files: tuple[Path, ...], chosen: tuple[LineRef, ...]) -> list[str]:
     return [dialogue.dialogue_id for dialogue in read_chosen(files, chosen)]
 
 
-def test_no_task_and_no_held_back_database_is_on_both_sides(tmp_path: Path) -> None:
+def test_no_task_and_no_held_out_database_is_in_both_splits(tmp_path: Path) -> None:
     # The same 40 goals in both pipelines: a dialogue of one may not train the task that the other validates.
     files = write(tmp_path, {"user_oriented": 40, "user_oriented_exec": 40})
     mixture = mix(files, settings(weights={"user_oriented": 1, "user_oriented_exec": 1}), seed=0)
     train, validation = (list(read_chosen(files, chosen)) for chosen in (mixture.train, mixture.validation))
     assert not {t.goal for d in train for t in d.tasks} & {t.goal for d in validation for t in d.tasks}
-    (held_back,) = mixture.validation_domains
-    assert held_back not in {d.domain for d in train}
-    assert {d.domain for d in train} == set(DOMAINS) - {held_back}
-    # Half of it on the held-back database, half on trained ones.
-    assert [d.domain == held_back for d in validation].count(True) == 3
+    (held_out,) = mixture.validation_domains
+    assert held_out not in {d.domain for d in train}
+    assert {d.domain for d in train} == set(DOMAINS) - {held_out}
+    # Half of it on the held-out database, half on trained ones.
+    assert [d.domain == held_out for d in validation].count(True) == 3
     assert len(validation) == 6
-    assert mixture.shared > 0
+    assert mixture.shared_tasks > 0
 
 
 def test_weights_downsample_the_larger_source(tmp_path: Path) -> None:
@@ -75,17 +75,17 @@ def test_the_same_seed_chooses_the_same(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({"weights": {"task_oriented": 1}}, r"wants task_oriented, but the data holds user_oriented_exec \(8\)"),
+        ({"weights": {"task_oriented": 1}}, r"wants task_oriented, but the data has user_oriented_exec \(8\)"),
         ({"weights": {}}, "wants no pipeline"),
         ({"validation_domains": 4}, "leave 0 to train"),
     ],
 )
-def test_a_mixture_that_cannot_be_says_why(tmp_path: Path, changed: dict[str, Any], message: str) -> None:
+def test_an_impossible_mixture_names_the_reason(tmp_path: Path, changed: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError, match=message):
         mix(write(tmp_path, {"user_oriented_exec": 8}), settings(**changed), seed=0)
 
 
-def test_data_that_is_none(tmp_path: Path) -> None:
+def test_data_that_is_missing_repeated_or_not_a_dialogue(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="expected a generation run"):
         find_data(tmp_path)
     (file,) = write(tmp_path, {"user_oriented_exec": 8})
@@ -97,20 +97,18 @@ def test_data_that_is_none(tmp_path: Path) -> None:
         mix((file,), settings(), seed=0)
 
 
-def test_dialogues_that_were_never_played_are_refused(tmp_path: Path) -> None:
+def test_dialogues_without_a_rollout_are_refused(tmp_path: Path) -> None:
     drafts = [dialogue(n).model_copy(update={"messages": (), "task_starts": ()}) for n in range(3)]
     write_jsonl(tmp_path / "dialogues.jsonl", drafts)
-    with pytest.raises(
-        UserError, match=r"3 dialogues have tasks but were not played, the first is 'user_oriented_exec-"
-    ):
+    with pytest.raises(UserError, match=r"3 dialogues have tasks but no rollout, the first is 'user_oriented_exec-"):
         mix(find_data(tmp_path), settings(), seed=0)
 
 
-def test_the_chosen_are_read_from_their_places(tmp_path: Path) -> None:
+def test_the_chosen_dialogues_are_read_from_their_positions(tmp_path: Path) -> None:
     files = write(tmp_path, {"user_oriented": 20, "user_oriented_exec": 20})
     weights = {"user_oriented": 1, "user_oriented_exec": 1}
     mixture = mix(files, settings(weights=weights, validation_domains=0), seed=0)
-    # In the order of the files, each once, with nothing on both sides; parts of it are read alone.
+    # In the order of the files, each once, nothing in both splits; a part can be read separately.
     written = [
         Dialogue.model_validate_json(line).dialogue_id for file in files for line in file.read_text().splitlines()
     ]
@@ -124,9 +122,9 @@ def test_the_chosen_are_read_from_their_places(tmp_path: Path) -> None:
         ids(files, mixture.train)
 
 
-def test_unlawful_lines_are_errors_or_counted(tmp_path: Path) -> None:
-    lawful = [dialogue(n, domain=DOMAINS[n % 4], turns=1) for n in range(12)]
-    shuffled = lawful[3].model_copy(update={"messages": lawful[3].messages[::-1]})
+def test_invalid_lines_are_errors_or_counted(tmp_path: Path) -> None:
+    valid = [dialogue(n, domain=DOMAINS[n % 4], turns=1) for n in range(12)]
+    shuffled = valid[3].model_copy(update={"messages": valid[3].messages[::-1]})
     unanswered = dialogue(1, turns=4)
     results = [m for m in unanswered.messages if isinstance(m, ToolMessage)]
     unanswered = unanswered.model_copy(
@@ -134,18 +132,18 @@ def test_unlawful_lines_are_errors_or_counted(tmp_path: Path) -> None:
     )
     other = dialogue(0, pipeline="user_oriented").model_copy(update={"messages": ()})
     file = tmp_path / "dialogues.jsonl"
-    write_jsonl(file, [other, *lawful[:3], shuffled, unanswered, *lawful[4:]])
-    message = r"dialogues.jsonl, line 5: the dialogue breaks the message contract: .*after 'start'.*skip_unlawful=true"
+    write_jsonl(file, [other, *valid[:3], shuffled, unanswered, *valid[4:]])
+    message = r"dialogues.jsonl, line 5: the dialogue breaks the message contract: .*after 'start'.*skip_invalid=true"
     with pytest.raises(UserError, match=message):
         mix((file,), settings(), seed=0)
     file.write_text(file.read_text() + '{"dialogue_id": "torn')
-    mixture = mix((file,), settings(skip_unlawful=True, validation_domains=0), seed=0)
-    assert mixture.skipped == {"roles out of order": 1, "unanswered call": 1, "no dialogue": 1}
+    mixture = mix((file,), settings(skip_invalid=True, validation_domains=0), seed=0)
+    assert mixture.skipped == {"roles out of order": 1, "unanswered call": 1, "not a dialogue": 1}
     chosen = {*ids((file,), mixture.train), *ids((file,), mixture.validation)}
-    assert chosen == {d.dialogue_id for d in lawful} - {shuffled.dialogue_id}
+    assert chosen == {d.dialogue_id for d in valid} - {shuffled.dialogue_id}
     write_jsonl(file, [shuffled])
-    with pytest.raises(UserError, match=r"holds user_oriented_exec \(1\) of which 1 are unlawful"):
-        mix((file,), settings(skip_unlawful=True), seed=0)
+    with pytest.raises(UserError, match=r"has user_oriented_exec \(1\) of which 1 are invalid"):
+        mix((file,), settings(skip_invalid=True), seed=0)
 
 
 @pytest.mark.parametrize(
@@ -155,6 +153,6 @@ def test_unlawful_lines_are_errors_or_counted(tmp_path: Path) -> None:
 def test_a_dialogue_is_labelled_by_source_and_hardest_task(
     difficulties: tuple[Difficulty, ...], hardest: Difficulty
 ) -> None:
-    made = dialogue(0, pipeline="user_oriented")
-    tasks = tuple(made.tasks[0].model_copy(update={"difficulty": difficulty}) for difficulty in difficulties)
-    assert label(made.model_copy(update={"tasks": tasks})) == ("user_oriented", hardest)
+    unlabelled = dialogue(0, pipeline="user_oriented")
+    tasks = tuple(unlabelled.tasks[0].model_copy(update={"difficulty": difficulty}) for difficulty in difficulties)
+    assert label(unlabelled.model_copy(update={"tasks": tasks})) == ("user_oriented", hardest)

@@ -1,4 +1,4 @@
-"""The tokenizer and the tiny model that are built from the data."""
+"""The tokenizer and the tiny model built from the data."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ def test_markup_is_one_token_that_decoding_keeps(tokenizer: PreTrainedTokenizerF
 
 
 @pytest.mark.parametrize("value", ["Zoë", "4711", "Blue"])
-def test_a_value_has_the_same_tokens_in_speech_and_in_json(tokenizer: PreTrainedTokenizerFast, value: str) -> None:
+def test_a_value_has_the_same_tokens_in_a_sentence_and_in_json(tokenizer: PreTrainedTokenizerFast, value: str) -> None:
     tokens = tokenizer(value)["input_ids"]
     for text in (f"for {value}, please", f'{{"name": "{value}"}}', f"({value})"):
         ids = tokenizer(text)["input_ids"]
         assert any(ids[i : i + len(tokens)] == tokens for i in range(len(ids)))
 
 
-def test_the_tiny_model_is_saved_whole_and_deterministically(tmp_path: Path, tiny: TinySettings) -> None:
+def test_the_tiny_model_is_saved_completely_and_deterministically(tmp_path: Path, tiny: TinySettings) -> None:
     corpus = [dialogue(number) for number in range(5)]
     for name in ("a", "b"):
         prepare_base(ModelSettings(tiny=tiny), corpus, seed=3, directory=tmp_path / name)
@@ -56,10 +56,10 @@ def test_a_published_model_is_linked_not_copied(tmp_path: Path, tiny: TinySettin
     assert (tmp_path / "untrained").resolve() == tmp_path / "model"
 
 
-def test_a_model_that_is_nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_model_that_does_not_exist(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    with pytest.raises(UserError, match=r"model\.path=nobody/nothing is neither a directory"):
-        prepare_base(ModelSettings(path="nobody/nothing"), [], seed=0, directory=tmp_path / "untrained")
+    with pytest.raises(UserError, match=r"model\.path=no-such-owner/no-such-model is neither a directory"):
+        prepare_base(ModelSettings(path="no-such-owner/no-such-model"), [], seed=0, directory=tmp_path / "untrained")
 
 
 def test_a_model_has_one_source(tiny: TinySettings) -> None:
@@ -68,7 +68,7 @@ def test_a_model_has_one_source(tiny: TinySettings) -> None:
             ModelSettings.model_validate(values)
 
 
-@pytest.mark.skipif(torch.cuda.is_available(), reason="asks for what this machine then has")
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
 def test_flash_attention_without_a_gpu_is_refused() -> None:
     check_attention("sdpa")
     with pytest.raises(UserError, match="attention=sdpa"):

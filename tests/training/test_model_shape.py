@@ -1,4 +1,4 @@
-"""Dimensions of the published models, against transformers' own models and counts by hand."""
+"""Parameter and FLOP counts against transformers' own models."""
 
 from __future__ import annotations
 
@@ -50,12 +50,12 @@ def test_flops_are_those_of_the_operations() -> None:
     ids = torch.zeros(1, tokens, dtype=torch.long)
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         model(input_ids=ids, logits_to_keep=5)
-    # Eager attention multiplies every query with every key, also those it then masks.
+    # Eager attention multiplies every query with every key, masked ones included.
     assert counter.get_total_flops() == DENSE.flops(tokens, pairs=tokens * tokens, targets=5)
 
 
 def test_a_foreign_config_is_refused() -> None:
-    with pytest.raises(UserError, match="lacks num_key_value_heads, head_dim; that of a Qwen3"):
+    with pytest.raises(UserError, match="lacks num_key_value_heads, head_dim; expected that of a Qwen3"):
         ModelShape.from_config(
             {
                 "vocab_size": 1,

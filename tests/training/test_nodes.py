@@ -1,4 +1,4 @@
-"""Several machines: who is found to take part, the commands that start them, and two agents that really meet."""
+"""Several machines: finding them, the commands that start them, and two agents that connect."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import pytest
 from core.settings import UserError
 from training.nodes import Nodes, NodesSettings, find_nodes
 
-HOSTFILE = "node-a slots=8 # the first one leads\n\nnode-b slots=8\n"
+HOSTFILE = "node-a slots=8 # the first machine\n\nnode-b slots=8\n"
 PROGRAM = ["-m", "training.worker", "/shared/my run"]
 
 
@@ -26,9 +26,9 @@ def settings(hostfile: Path | None = None, port: int = 29500) -> NodesSettings:
 def test_one_machine_alone() -> None:
     nodes = find_nodes(settings(), {"SLURM_JOB_ID": "7", "SLURM_STEP_NUM_NODES": "1"})
     assert (nodes.hosts, nodes.rank, nodes.job) == (("localhost",), 0, None)
-    command = nodes.agent(0, 2, PROGRAM)
+    command = nodes.agent_command(0, 2, PROGRAM)
     assert command[1:] == ["-m", "torch.distributed.run", "--nproc_per_node=2", "--standalone", *PROGRAM]
-    assert nodes.remote(2, PROGRAM, {}) == []
+    assert nodes.remote_commands(2, PROGRAM, {}) == []
 
 
 def test_the_machines_of_a_hostfile_are_started_over_ssh(tmp_path: Path) -> None:
@@ -36,30 +36,32 @@ def test_the_machines_of_a_hostfile_are_started_over_ssh(tmp_path: Path) -> None
     file.write_text(HOSTFILE)
     nodes = find_nodes(settings(file, port=31000), {})
     assert (nodes.hosts, nodes.rank, nodes.slots) == (("node-a", "node-b"), 0, 8)
-    where = ["--nnodes=2", "--node_rank=0", "--master_addr=node-a", "--master_port=31000"]
-    assert nodes.agent(0, 8, PROGRAM)[3:] == ["--nproc_per_node=8", *where, *PROGRAM]
-    (command,) = nodes.remote(8, PROGRAM, {"NCCL_DEBUG": "INFO", "HF_HOME": "/a b", "HF_TOKEN": "secret", "HOME": "/"})
+    rendezvous = ["--nnodes=2", "--node_rank=0", "--master_addr=node-a", "--master_port=31000"]
+    assert nodes.agent_command(0, 8, PROGRAM)[3:] == ["--nproc_per_node=8", *rendezvous, *PROGRAM]
+    (command,) = nodes.remote_commands(
+        8, PROGRAM, {"NCCL_DEBUG": "INFO", "HF_HOME": "/a b", "HF_TOKEN": "secret", "HOME": "/"}
+    )
     *ssh, host, line = command
     assert (ssh[0], host) == ("ssh", "node-b")
-    # What the other machine's shell makes of the line is the same agent with another rank.
+    # The other machine's shell runs the same agent with another rank.
     words = shlex.split(line)
     assert words[:4] == ["cd", str(Path.cwd()), "&&", "env"]
     assert words[4:6] == ["HF_HOME=/a b", "NCCL_DEBUG=INFO"]
-    assert words[6:] == [word.replace("node_rank=0", "node_rank=1") for word in nodes.agent(0, 8, PROGRAM)]
+    assert words[6:] == [word.replace("node_rank=0", "node_rank=1") for word in nodes.agent_command(0, 8, PROGRAM)]
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "as many slots on every host are expected, given: no host"),
-        ("a slots=8\nb slots=4\n", "as many slots on every host"),
+        ("", "expected the same number of slots on every host, given: no host"),
+        ("a slots=8\nb slots=4\n", "expected the same number of slots"),
         ("a\n", "line 1: 'a' was given"),
         ("a slots=8\na slots=8\n", "line 2: 'a slots=8' was given"),
         ("a slots=many\n", "line 1"),
         ("a slots=0\n", "line 1"),
     ],
 )
-def test_a_hostfile_that_cannot_be_used(tmp_path: Path, text: str, message: str) -> None:
+def test_an_invalid_hostfile_is_refused(tmp_path: Path, text: str, message: str) -> None:
     file = tmp_path / "hosts"
     file.write_text(text)
     with pytest.raises(UserError, match=message):
@@ -69,7 +71,7 @@ def test_a_hostfile_that_cannot_be_used(tmp_path: Path, text: str, message: str)
 
 
 def slurm(rank: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
-    """The environment of a task of a step on two nodes, and a scontrol that can write its node list out."""
+    """The environment of a task of a Slurm step on two nodes, with a scontrol that expands its node list."""
     scontrol = tmp_path / "scontrol"
     scontrol.write_text('#!/bin/sh\n[ "$*" = "show hostnames gpu[07-08]" ] && printf "gpu07\\ngpu08\\n"\n')
     scontrol.chmod(0o755)
@@ -78,19 +80,19 @@ def slurm(rank: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[st
     return {**step, "SLURM_JOB_ID": "12", "SLURM_STEP_ID": "0", "SLURM_NODEID": str(rank)}
 
 
-def test_the_nodes_of_a_slurm_step_start_by_themselves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_node_of_a_slurm_step_starts_its_own_agent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first, second = (find_nodes(settings(), slurm(rank, tmp_path, monkeypatch)) for rank in (0, 1))
     assert first.hosts == second.hosts == ("gpu07", "gpu08")
     assert (first.rank, second.rank) == (0, 1)
-    assert second.agent(second.rank, 8, PROGRAM)[4:6] == ["--nnodes=2", "--node_rank=1"]
-    assert first.remote(8, PROGRAM, {}) == []
+    assert second.agent_command(second.rank, 8, PROGRAM)[4:6] == ["--nnodes=2", "--node_rank=1"]
+    assert first.remote_commands(8, PROGRAM, {}) == []
     requeued = slurm(1, tmp_path, monkeypatch) | {"SLURM_RESTART_COUNT": "1"}
     assert find_nodes(settings(), requeued).job != second.job
-    with pytest.raises(UserError, match="16 tasks on 2 nodes were started; one on each"):
+    with pytest.raises(UserError, match="16 tasks were started on 2 nodes; expected one per node"):
         find_nodes(settings(), slurm(0, tmp_path, monkeypatch) | {"SLURM_STEP_NUM_TASKS": "16"})
 
 
-def test_the_others_wait_for_the_first_one_s_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_other_nodes_wait_for_the_first_node_s_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first, second = (find_nodes(settings(), slurm(rank, tmp_path, monkeypatch)) for rank in (0, 1))
     monkeypatch.setattr("training.nodes.POLL_S", 0.01)
     run = tmp_path / "train" / "a-run"
@@ -101,29 +103,29 @@ def test_the_others_wait_for_the_first_one_s_run(tmp_path: Path, monkeypatch: py
     timer.join()
 
 
-MEETING = """
+RENDEZVOUS = """
 import sys
 import torch
 import torch.distributed as dist
 dist.init_process_group("gloo")
-seen = torch.tensor([10.0 ** dist.get_rank()])
-dist.all_reduce(seen)
-open(f"{sys.argv[1]}/{dist.get_rank()}", "w").write(f"{dist.get_world_size()} {seen.item():.0f}")
+total = torch.tensor([10.0 ** dist.get_rank()])
+dist.all_reduce(total)
+open(f"{sys.argv[1]}/{dist.get_rank()}", "w").write(f"{dist.get_world_size()} {total.item():.0f}")
 dist.destroy_process_group()
 """
 
 
 @pytest.mark.slow
-def test_two_agents_meet(tmp_path: Path) -> None:
-    script = tmp_path / "meeting.py"
-    script.write_text(MEETING)
+def test_two_agents_connect(tmp_path: Path) -> None:
+    script = tmp_path / "rendezvous.py"
+    script.write_text(RENDEZVOUS)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         nodes = Nodes(hosts=("127.0.0.1", "127.0.0.1"), port=free.getsockname()[1])
     program = [str(script), str(tmp_path)]
     # The second command is what ssh would run on the other machine.
-    (remote,) = nodes.remote(1, program, {"OMP_NUM_THREADS": "1"})
-    agents = [subprocess.Popen(nodes.agent(0, 1, program)), subprocess.Popen(["sh", "-c", remote[-1]])]
+    (remote,) = nodes.remote_commands(1, program, {"OMP_NUM_THREADS": "1"})
+    agents = [subprocess.Popen(nodes.agent_command(0, 1, program)), subprocess.Popen(["sh", "-c", remote[-1]])]
     assert [agent.wait(timeout=120) for agent in agents] == [0, 0]
     assert [(tmp_path / str(rank)).read_text() for rank in (0, 1)] == ["2 11", "2 11"]
     assert sys.executable in remote[-1]

@@ -1,4 +1,4 @@
-"""Packing against the textbook algorithm, which looks at every row for every item."""
+"""Packing against the textbook algorithm, which checks every row for every item."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ def test_the_rows_are_those_of_best_fit_decreasing(data: st.DataObject, capacity
     assert all(sum(sizes[item] for item in row) <= capacity for row in rows)
 
 
-def test_worked_by_hand() -> None:
-    # 7 opens a row, 6 another; 4 fits the second alone and fills it, 3 fills the first, 2 opens a third.
+def test_a_small_example_by_hand() -> None:
+    # 7 opens a row, 6 a second; 4 fits only the second and fills it, 3 fills the first, 2 opens a third.
     assert pack([2, 3, 4, 6, 7], 10) == [[4, 1], [3, 2], [0]]
     assert pack([], 10) == []
 
 
-def test_many_items_are_not_looked_at_pairwise() -> None:
-    # 200,000 items in 80,000 rows: the textbook's 10^10 comparisons would not end within a test run.
+def test_many_items_are_not_compared_pairwise() -> None:
+    # 200,000 items in 80,000 rows: the textbook's 10^10 comparisons would not finish within a test run.
     draw = random.Random(0)
     sizes = [draw.randint(1, 32768) for _ in range(200_000)]
     rows = pack(sizes, 32768)
@@ -48,6 +48,6 @@ def test_many_items_are_not_looked_at_pairwise() -> None:
 
 
 @pytest.mark.parametrize(("sizes", "item", "size"), [([3, 11, 12], 1, 11), ([0], 0, 0), ([5, -1], 1, -1)])
-def test_what_fits_no_row_is_named(sizes: list[int], item: int, size: int) -> None:
-    with pytest.raises(UserError, match=f"item {item} has {size} tokens; 1 to 10"):
+def test_an_item_that_fits_no_row_is_named(sizes: list[int], item: int, size: int) -> None:
+    with pytest.raises(UserError, match=f"item {item} has {size} tokens; expected 1 to 10"):
         pack(sizes, 10)

@@ -1,4 +1,4 @@
-"""The samples on disk, and the clear errors on the way there."""
+"""The prepared samples on disk, and clear errors for bad input."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def compose(*overrides: str, mixture: str = "exec_only") -> DictConfig:
 INPUTS = {"user_oriented_exec/dialogues.jsonl": "its hash"}
 
 
-def made_in(folder: Path, data: Path, *overrides: str, inputs: dict[str, str] = INPUTS) -> TrainSettings:
+def prepare_in(folder: Path, data: Path, *overrides: str, inputs: dict[str, str] = INPUTS) -> TrainSettings:
     folder.mkdir()
     settings = typed(compose(f"outputs={folder.parent}", "model.tiny.hidden=32", *overrides), TrainSettings)
     prepare(folder, settings, find_data(data), inputs)
@@ -43,11 +43,11 @@ def made_in(folder: Path, data: Path, *overrides: str, inputs: dict[str, str] = 
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_trees_are_the_merged_renderings_of_the_chosen_dialogues(data: Path, tmp_path: Path, workers: int) -> None:
-    settings = made_in(run := tmp_path / "run", data, f"data_workers={workers}")
+    settings = prepare_in(run := tmp_path / "run", data, f"data_workers={workers}")
     tokenizer = AutoTokenizer.from_pretrained(run / UNTRAINED)
     samples = load_samples(run / SAMPLES)
-    made = {d.dialogue_id: d for d in read_jsonl(data / "user_oriented_exec" / "dialogues.jsonl", Dialogue)}
-    rendered = {name: render(d, tokenizer, 1 << 20).samples for name, d in made.items()}
+    dialogues = {d.dialogue_id: d for d in read_jsonl(data / "user_oriented_exec" / "dialogues.jsonl", Dialogue)}
+    rendered = {name: render(d, tokenizer, 1 << 20).samples for name, d in dialogues.items()}
     for split in ("train", "validation"):
         for row in samples[split]:
             tree, expected = tree_of(row), merge(rendered[row["dialogue_id"]])
@@ -65,8 +65,8 @@ def test_trees_are_the_merged_renderings_of_the_chosen_dialogues(data: Path, tmp
     assert again.trained_tokens == sum(len(s.trained) for name in chosen for s in rendered[name])
 
 
-def test_rows_hold_every_tree_once_and_no_row_too_many(data: Path, tmp_path: Path) -> None:
-    made_in(run := tmp_path / "run", data)
+def test_rows_have_every_tree_once_within_the_capacity(data: Path, tmp_path: Path) -> None:
+    prepare_in(run := tmp_path / "run", data)
     split = load_samples(run / SAMPLES)["train"]
     capacity = 2 * max(split["size"])
     rows = Rows(split, capacity)
@@ -79,24 +79,26 @@ def test_rows_hold_every_tree_once_and_no_row_too_many(data: Path, tmp_path: Pat
 
 
 def test_without_sharing_every_user_turn_is_a_tree(data: Path, tmp_path: Path) -> None:
-    made_in(run := tmp_path / "run", data, "share_prefixes=false")
+    prepare_in(run := tmp_path / "run", data, "share_prefixes=false")
     split = load_samples(run / SAMPLES)["train"]
     assert len(split) == 16
     assert sum(split["size"]) == sum(split["sample_tokens"])
 
 
 def test_the_same_data_are_tokenised_once(data: Path, tmp_path: Path) -> None:
-    """Whatever does not change the samples does not matter; what does, does."""
+    """Runs share the cached samples unless a setting changes the samples."""
     runs = [tmp_path / name for name in "abcde"]
-    made_in(runs[0], data)
-    made_in(runs[1], data, "optimizer.learning_rate=1", "batch_size=8")
-    made_in(runs[2], data, "max_tokens=1000")
-    made_in(runs[3], data, "history_reasoning=keep_all")
-    made_in(runs[4], data, inputs={"user_oriented_exec/dialogues.jsonl": "another hash"})
-    places = [(run / SAMPLES).resolve() for run in runs]
-    assert places[0] == places[1]
-    assert len(set(places)) == 4
-    assert sorted(place.name for place in set(places)) == sorted(p.name for p in (tmp_path / CACHE).iterdir())
+    prepare_in(runs[0], data)
+    prepare_in(runs[1], data, "optimizer.learning_rate=1", "batch_size=8")
+    prepare_in(runs[2], data, "max_tokens=1000")
+    prepare_in(runs[3], data, "history_reasoning=keep_all")
+    prepare_in(runs[4], data, inputs={"user_oriented_exec/dialogues.jsonl": "another hash"})
+    directories = [(run / SAMPLES).resolve() for run in runs]
+    assert directories[0] == directories[1]
+    assert len(set(directories)) == 4
+    assert sorted(directory.name for directory in set(directories)) == sorted(
+        p.name for p in (tmp_path / CACHE).iterdir()
+    )
 
 
 @pytest.mark.parametrize(
@@ -117,16 +119,16 @@ def test_the_same_data_are_tokenised_once(data: Path, tmp_path: Path) -> None:
         pytest.param(
             ["attention=flash_attention_2"],
             "needs a CUDA GPU",
-            marks=pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU is there"),
+            marks=pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU"),
         ),
         pytest.param(
             ["processes=null"],
-            "say processes=2",
-            marks=pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU is there"),
+            "or processes=2",
+            marks=pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU"),
         ),
     ],
 )
-def test_a_mistake_is_told_before_anything_is_trained(
+def test_mistakes_are_reported_before_training_starts(
     data: Path, tmp_path: Path, overrides: list[str], message: str
 ) -> None:
     with pytest.raises(UserError, match=message):
@@ -135,12 +137,12 @@ def test_a_mistake_is_told_before_anything_is_trained(
 
 
 def test_a_pipeline_that_was_not_generated_is_named(data: Path, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="wants task_oriented, but the data holds user_oriented_exec"):
+    with pytest.raises(UserError, match="wants task_oriented, but the data has user_oriented_exec"):
         main(compose(f"outputs={tmp_path}", f"data={data}", mixture="task_oriented"))
 
 
 def test_a_corrupt_line_is_named(data: Path, tmp_path: Path) -> None:
-    """Its header is fine, so that only tokenising meets what is wrong with it; with a published model, in a worker."""
+    """The header is valid, so only tokenising finds the error; with a published model, in a worker process."""
     folder = tmp_path / "generation"
     shutil.copytree(data, folder)
     (file,) = find_data(folder)
@@ -149,12 +151,12 @@ def test_a_corrupt_line_is_named(data: Path, tmp_path: Path) -> None:
     file.write_text("\n".join(lines) + "\n")
     with pytest.raises(UserError, match="line 8: not a Dialogue"):
         main(compose(f"outputs={tmp_path}", f"data={folder}"))
-    made_in(tmp_path / "run", data)
+    prepare_in(tmp_path / "run", data)
     shutil.copytree(tmp_path / "run" / UNTRAINED, tmp_path / "published")
     with pytest.raises(UserError, match="line 8: not a Dialogue"):
         main(compose(f"outputs={tmp_path}", f"data={folder}", f"model.path={tmp_path}/published", "model.tiny=null"))
 
 
-def test_the_factory_makes_lawful_dialogues() -> None:
+def test_the_helper_builds_valid_dialogues() -> None:
     for number in range(20):
         dialogue(number, turns=4).check()

@@ -1,4 +1,4 @@
-"""Rows over ranks: each once, equal micro-steps, balanced, and the same again after a stop."""
+"""Rows over ranks: each row once, equal micro-steps, balanced costs, and the same order after a resume."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from training.sampler import BalancedSampler, RankRows, assign_rows
 COSTS = st.lists(st.floats(1, 1e15), min_size=1, max_size=40)
 
 
-def waited_for(shares: RankRows, costs: list[float]) -> float:
-    """What a step takes where every micro-step ends with its slowest rank."""
-    work = [[0.0 if row is None else costs[row] for row in micro] for micro in zip(*shares, strict=True)]
+def step_time(rank_rows: RankRows, costs: list[float]) -> float:
+    """The duration of a step in which every micro-step waits for its slowest rank."""
+    work = [[0.0 if row is None else costs[row] for row in micro] for micro in zip(*rank_rows, strict=True)]
     return sum(map(max, work))
 
 
@@ -32,27 +32,27 @@ def test_every_row_once_an_epoch_in_equal_micro_steps(
     sampler.set_epoch(epoch)
     steps = list(sampler.epoch_steps())
     assert len(steps) == sampler.steps
-    for shares in steps:
-        assert len(shares) == ranks
-        assert len({len(rows) for rows in shares}) == 1
+    for rank_rows in steps:
+        assert len(rank_rows) == ranks
+        assert len({len(rows) for rows in rank_rows}) == 1
     flat = list(sampler)
     assert Counter(row for row in flat if row is not None) == Counter(range(len(costs)))
     assert len(flat) == len(sampler)
     assert flat.count(None) == -len(costs) % ranks
-    # Dealt out in turn, as Accelerate does, each rank gets its share of every step.
+    # Dealt out in turn, as Accelerate does, each rank gets its rows of every step.
     for rank in range(ranks):
-        assert flat[rank::ranks] == [row for shares in steps for row in shares[rank]]
+        assert flat[rank::ranks] == [row for rank_rows in steps for row in rank_rows[rank]]
 
 
 @given(costs=st.lists(st.integers(1, 100), min_size=4, max_size=6))
-def test_no_other_sharing_out_waits_less(costs: list[int]) -> None:
+def test_no_other_assignment_is_faster(costs: list[int]) -> None:
     floats = [float(cost) for cost in costs]
     rows = range(len(costs))
     best = min(
         sum(max(floats[row] for row in order[first : first + 2]) for first in range(0, len(order), 2))
         for order in itertools.permutations(rows)
     )
-    assert waited_for(assign_rows(rows, floats, ranks=2), floats) == best
+    assert step_time(assign_rows(rows, floats, ranks=2), floats) == best
 
 
 def test_totals_are_balanced_too() -> None:
@@ -65,7 +65,7 @@ def test_totals_are_balanced_too() -> None:
     assert max(totals) / min(totals) < 1.6
 
 
-def test_the_order_depends_on_seed_and_epoch_alone() -> None:
+def test_the_order_depends_only_on_seed_and_epoch() -> None:
     def order(seed: int, epoch: int) -> list[int | None]:
         sampler = BalancedSampler([float(cost) for cost in range(23)], batch=4, ranks=2, seed=seed)
         sampler.set_epoch(epoch)
@@ -76,18 +76,18 @@ def test_the_order_depends_on_seed_and_epoch_alone() -> None:
 
 
 def test_accelerate_deals_it_out_and_skips() -> None:
-    """Each of two processes draws its own share of every step, also where it goes on behind the first step."""
+    """Each of two processes gets its rows of every step, also when it resumes after the first step."""
     costs = [float(cost) for cost in range(6)]
     sampler = BalancedSampler(costs, batch=4, ranks=2, seed=0)
     loader = DataLoader(range(6), batch_size=1, sampler=sampler, collate_fn=list)
     shards = [BatchSamplerShard(loader.batch_sampler, 2, process) for process in range(2)]
     drawn = [[row for (row,) in shard] for shard in shards]
     steps = list(sampler.epoch_steps())
-    assert drawn == [[row for shares in steps for row in shares[rank]] for rank in range(2)]
+    assert drawn == [[row for rank_rows in steps for row in rank_rows[rank]] for rank in range(2)]
     rest = [[row for (row,) in SkipBatchSampler(shard, 2)] for shard in shards]
     assert rest == [list(steps[1][rank]) for rank in range(2)]
 
 
-def test_a_batch_that_cannot_be_shared_equally() -> None:
+def test_a_batch_that_is_not_a_multiple_of_the_ranks_is_refused() -> None:
     with pytest.raises(UserError, match="a batch of 5 rows was given; a multiple of the 2 ranks"):
         BalancedSampler([1.0], batch=5, ranks=2, seed=0)

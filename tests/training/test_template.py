@@ -1,4 +1,4 @@
-"""The chat format of the built model, against texts written by hand from how Qwen3-Thinking-2507 is prompted."""
+"""The chat format of the built model, against hand-written texts in the format of Qwen3-Thinking-2507."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ CALL_TEXT = '<tool_call>\n{"name": "get_shop", "arguments": {"id": 7, "who": "Zo
 OTHER_TEXT = '<tool_call>\n{"name": "get_club", "arguments": {}}\n</tool_call>'
 
 
-def show(tokenizer: PreTrainedTokenizerFast, messages: list[dict[str, Any]], **options: Any) -> str:
+def rendered(tokenizer: PreTrainedTokenizerFast, messages: list[dict[str, Any]], **options: Any) -> str:
     text = tokenizer.apply_chat_template(messages, tokenize=False, **options)
     assert isinstance(text, str)
     return text
@@ -22,16 +22,16 @@ def show(tokenizer: PreTrainedTokenizerFast, messages: list[dict[str, Any]], **o
 
 def test_the_generation_prompt_opens_the_thinking(tokenizer: PreTrainedTokenizerFast) -> None:
     messages = [{"role": "system", "content": "Be kind."}, USER]
-    assert show(tokenizer, messages, add_generation_prompt=True) == (
+    assert rendered(tokenizer, messages, add_generation_prompt=True) == (
         "<|im_start|>system\nBe kind.<|im_end|>\n<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n<think>\n"
     )
 
 
 @pytest.mark.parametrize("system", [True, False])
-def test_tools_stand_in_the_system_turn(tokenizer: PreTrainedTokenizerFast, system: bool) -> None:
+def test_tools_are_in_the_system_turn(tokenizer: PreTrainedTokenizerFast, system: bool) -> None:
     tool = {"type": "function", "function": {"name": "get_shop", "description": "Größe", "parameters": {}}}
     messages = [*([{"role": "system", "content": "Be kind."}] if system else []), USER]
-    assert show(tokenizer, messages, tools=[tool, tool]) == (
+    assert rendered(tokenizer, messages, tools=[tool, tool]) == (
         "<|im_start|>system\n" + ("Be kind.\n\n" if system else "") + "# Tools\n\n"
         "You may call one or more functions to assist with the user query.\n\n"
         "You are provided with function signatures within <tools></tools> XML tags:\n<tools>\n"
@@ -45,7 +45,7 @@ def test_tools_stand_in_the_system_turn(tokenizer: PreTrainedTokenizerFast, syst
 
 def test_reasoning_stays_only_after_the_last_question(tokenizer: PreTrainedTokenizerFast) -> None:
     answer = {"role": "assistant", "reasoning_content": "\nGreet.\n", "content": "\nHello."}
-    assert show(tokenizer, [USER, answer, USER, answer]) == (
+    assert rendered(tokenizer, [USER, answer, USER, answer]) == (
         "<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n\nHello.<|im_end|>\n"
         "<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n<think>\nGreet.\n</think>\n\nHello.<|im_end|>\n"
     )
@@ -53,8 +53,8 @@ def test_reasoning_stays_only_after_the_last_question(tokenizer: PreTrainedToken
 
 def test_reasoning_within_the_content_is_found(tokenizer: PreTrainedTokenizerFast) -> None:
     answer = {"role": "assistant", "content": "<think>\nGreet.\n</think>\n\nHello."}
-    assert show(tokenizer, [USER, answer]).endswith("assistant\n<think>\nGreet.\n</think>\n\nHello.<|im_end|>\n")
-    assert show(tokenizer, [USER, answer, USER]).startswith(
+    assert rendered(tokenizer, [USER, answer]).endswith("assistant\n<think>\nGreet.\n</think>\n\nHello.<|im_end|>\n")
+    assert rendered(tokenizer, [USER, answer, USER]).startswith(
         "<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\nHello.<|im_end|>\n"
     )
 
@@ -68,7 +68,7 @@ def test_calls_and_results_of_one_question(tokenizer: PreTrainedTokenizerFast) -
         {"role": "assistant", "reasoning_content": "Once more.", "content": "", "tool_calls": [OTHER]},
         {"role": "tool", "tool_call_id": "b", "content": "[]"},
     ]
-    assert show(tokenizer, messages, add_generation_prompt=True) == (
+    assert rendered(tokenizer, messages, add_generation_prompt=True) == (
         "<|im_start|>user\nHi<|im_end|>\n"
         f"<|im_start|>assistant\n<think>\nBoth.\n</think>\n\nWait.\n{CALL_TEXT}\n{OTHER_TEXT}<|im_end|>\n"
         '<|im_start|>user\n<tool_response>\n{"price": 9.5}\n</tool_response>\n'
@@ -79,26 +79,26 @@ def test_calls_and_results_of_one_question(tokenizer: PreTrainedTokenizerFast) -
     )
 
 
-def test_only_the_last_answer_thinks_without_reasoning(tokenizer: PreTrainedTokenizerFast) -> None:
+def test_without_reasoning_only_the_last_answer_has_a_think_block(tokenizer: PreTrainedTokenizerFast) -> None:
     silent = {"role": "assistant", "content": "", "tool_calls": [CALL]}
     last = {"role": "assistant", "content": "Done."}
-    assert show(tokenizer, [USER, silent, {"role": "tool", "tool_call_id": "a", "content": "1"}, last]) == (
+    assert rendered(tokenizer, [USER, silent, {"role": "tool", "tool_call_id": "a", "content": "1"}, last]) == (
         f"<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n{CALL_TEXT}<|im_end|>\n"
         "<|im_start|>user\n<tool_response>\n1\n</tool_response><|im_end|>\n"
         "<|im_start|>assistant\n<think>\n\n</think>\n\nDone.<|im_end|>\n"
     )
 
 
-def test_a_wrapped_tool_result_is_no_question(tokenizer: PreTrainedTokenizerFast) -> None:
+def test_a_wrapped_tool_result_is_not_a_question(tokenizer: PreTrainedTokenizerFast) -> None:
     answer = {"role": "assistant", "reasoning_content": "Look.", "content": "Wait."}
     result = {"role": "user", "content": "<tool_response>\n1\n</tool_response>"}
-    assert "<think>\nLook.\n</think>" in show(tokenizer, [USER, answer, result, answer, result])
+    assert "<think>\nLook.\n</think>" in rendered(tokenizer, [USER, answer, result, answer, result])
 
 
 def test_a_later_system_message_and_arguments_as_text(tokenizer: PreTrainedTokenizerFast) -> None:
     call = {"function": {"name": "get_shop", "arguments": '{"id":7}'}}
     messages = [USER, {"role": "system", "content": "Hurry."}, {"role": "assistant", "tool_calls": [call]}]
-    assert show(tokenizer, messages) == (
+    assert rendered(tokenizer, messages) == (
         "<|im_start|>user\nHi<|im_end|>\n<|im_start|>system\nHurry.<|im_end|>\n<|im_start|>assistant\n"
         '<think>\n\n</think>\n\n<tool_call>\n{"name": "get_shop", "arguments": {"id":7}}\n</tool_call><|im_end|>\n'
     )

@@ -1,4 +1,4 @@
-"""Real trainings of a very small model, started as users start them."""
+"""Real trainings of a very small model, started from the command line."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def command(data: Path, outputs: Path, *overrides: str) -> list[str]:
 
 
 def train(data: Path, outputs: Path, *overrides: str) -> Path:
-    """Train to the end; the run's directory."""
+    """Train to the end; returns the run's directory."""
     done = subprocess.run(command(data, outputs, *overrides), capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     return (outputs / "train" / "latest").resolve()
@@ -60,22 +60,22 @@ def metrics(run: Path, name: str) -> dict[int, float]:
 
 @pytest.fixture(scope="module")
 def zero3(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An undisturbed run of two processes under ZeRO-3."""
+    """An uninterrupted run of two processes under ZeRO-3."""
     return train(data, tmp_path_factory.mktemp("zero3"))
 
 
 def test_two_zero3_processes_give_the_losses_of_one_plain_process(zero3: Path, data: Path, tmp_path: Path) -> None:
     plain = train(data, tmp_path, "processes=1", "deepspeed=none")
     for name in ("loss", "eval_loss"):
-        one, two = metrics(plain, name), metrics(zero3, name)
-        assert list(one) == list(two)
-        # fp32; the difference is the order in which sums are taken, which training amplifies from step to step.
-        assert two == pytest.approx(one, rel=1e-4)
+        expected, actual = metrics(plain, name), metrics(zero3, name)
+        assert list(expected) == list(actual)
+        # fp32; only the order of summation differs, and training amplifies that from step to step.
+        assert actual == pytest.approx(expected, rel=1e-4)
     assert len(metrics(zero3, "loss")) == STEPS
 
 
 def token_mean(model: Any, run: Path, dialogues: list[Dialogue]) -> float:
-    """The loss over dialogues, one user turn at a time, from whole logits: nothing of trees and of the trainer's."""
+    """The loss over dialogues, one user turn at a time, from complete logits: without trees and without the trainer."""
     tokenizer = AutoTokenizer.from_pretrained(run / UNTRAINED)
     total, count = 0.0, 0
     for sample in (sample for dialogue in dialogues for sample in render(dialogue, tokenizer, 1 << 20).samples):
@@ -100,7 +100,7 @@ def test_losses_are_means_over_trained_tokens_and_the_best_model_is_kept(zero3: 
     assert measured[best] == pytest.approx(token_mean(trained, zero3, validation), rel=1e-4)
     assert measured[0] == pytest.approx(math.log(untrained.config.vocab_size), rel=0.1)
     assert measured[best] < measured[0] - 0.5
-    # All of one source and difficulty here, so that the groups' losses are the whole's.
+    # All dialogues have the same source and difficulty, so the group losses equal the overall loss.
     assert metrics(zero3, "eval_loss/source/user_oriented_exec") == pytest.approx(measured, rel=1e-6)
     assert metrics(zero3, "eval_loss/difficulty/easy") == pytest.approx(measured, rel=1e-6)
     results = read_manifest(zero3).results
@@ -109,16 +109,16 @@ def test_losses_are_means_over_trained_tokens_and_the_best_model_is_kept(zero3: 
 
 
 def test_single_turns_give_the_losses_and_gradient_norms_of_trees(data: Path, tmp_path: Path) -> None:
-    """All data in every step, so that both ways take the same steps: through the whole trainer, in fp32."""
-    whole = ("max_steps=4", "batch_size=64", "row_tokens=2048", "processes=1", "deepspeed=none")
-    runs = [train(data, tmp_path, *whole, f"share_prefixes={shared}") for shared in ("true", "false")]
+    """All data in every step, so that both runs take the same steps: through the complete trainer, in fp32."""
+    full_batch = ("max_steps=4", "batch_size=64", "row_tokens=2048", "processes=1", "deepspeed=none")
+    runs = [train(data, tmp_path, *full_batch, f"share_prefixes={shared}") for shared in ("true", "false")]
     for name in ("loss", "eval_loss", "grad_norm"):
         trees, turns = (metrics(run, name) for run in runs)
         assert trees == pytest.approx(turns, rel=1e-4)
     assert read_manifest(runs[0]).results["tokens"] < 0.8 * read_manifest(runs[1]).results["tokens"]
 
 
-def test_the_checkpoint_speaks_the_chat_format(zero3: Path) -> None:
+def test_the_checkpoint_has_the_chat_format(zero3: Path) -> None:
     for name in (UNTRAINED, CHECKPOINT):
         tokenizer = AutoTokenizer.from_pretrained(zero3 / name)
         prompt = tokenizer.apply_chat_template([{"role": "user", "content": "Hi"}], tokenize=False)
@@ -126,7 +126,7 @@ def test_the_checkpoint_speaks_the_chat_format(zero3: Path) -> None:
         assert json.loads((zero3 / name / "generation_config.json").read_text())["eos_token_id"]
 
 
-def test_kill_9_then_the_same_command_gives_the_losses_of_an_undisturbed_run(
+def test_kill_9_then_the_same_command_gives_the_losses_of_an_uninterrupted_run(
     zero3: Path, data: Path, tmp_path: Path
 ) -> None:
     outputs = tmp_path / "outputs"
@@ -134,8 +134,8 @@ def test_kill_9_then_the_same_command_gives_the_losses_of_an_undisturbed_run(
     deadline = time.monotonic() + 240
     runs: list[Path] = []
     while not runs or newest_checkpoint(runs[0]) is None:
-        assert first.poll() is None, "it ended before it was killed"
-        assert time.monotonic() < deadline, "no checkpoint came"
+        assert first.poll() is None, "the training ended before it was killed"
+        assert time.monotonic() < deadline, "no checkpoint was written"
         runs = list((outputs / "train").glob("2*"))
         time.sleep(0.02)
     os.kill(first.pid, signal.SIGKILL)
@@ -151,5 +151,5 @@ def test_kill_9_then_the_same_command_gives_the_losses_of_an_undisturbed_run(
     for name in ("loss", "eval_loss"):
         assert metrics(runs[0], name) == pytest.approx(metrics(zero3, name), rel=1e-4)
     lines = [json.loads(line) for line in (runs[0] / METRICS).read_text().splitlines()]
-    told = [(line["step"], "eval_loss" in line) for line in lines]
-    assert told == sorted(set(told)), "no step is reported twice"
+    reported = [(line["step"], "eval_loss" in line) for line in lines]
+    assert reported == sorted(set(reported)), "no step is reported twice"

@@ -1,0 +1,1 @@
+"""Runs the official BFCL code in its own environment."""

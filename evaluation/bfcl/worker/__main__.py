@@ -8,10 +8,10 @@ there, so of this project the worker imports only its own package and core.serve
 REQUEST.json contains {"phase": "generate" | "score", "tasks": {category: [ids], or null for all}, "model", "sampling",
 "trial", "seed", "concurrency", "max_steps", "retries", "timeout_s"}.
 
-Each phase needs a new process, because the simulated APIs keep their state in module globals: a second trial, or scoring
-after generating, would start from a changed state. Answers go to result/. Scoring reads scorable/, a copy without the
-entries that have a "failure": the official scorer takes an error text for an answer and gives a dead server full marks
-for irrelevance.
+Each phase needs a new process, because the simulated APIs keep their state in module globals: a second trial, or
+scoring after generating, would start from a changed state. Answers go to result/. Scoring reads scorable/, a copy
+without the entries that have a "failure": the official scorer takes an error text for an answer and gives a dead server
+full marks for irrelevance.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The HTTP client of BFCL's worker. Runs in BFCL's own environment.
 
-It replaces the OpenAI SDK for two reasons: the SDK's timeout applies to each read, so a server that sends a byte now and
-then keeps a request open indefinitely; and the SDK needs several times the CPU.
+It replaces the OpenAI SDK for two reasons: the SDK's timeout applies to each read, so a server that sends a byte now
+and then keeps a request open indefinitely; and the SDK needs several times the CPU.
 """
 
 from __future__ import annotations

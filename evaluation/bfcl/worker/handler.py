@@ -1,8 +1,8 @@
 """Adapts the evaluated model to the official BFCL code. Runs in BFCL's own environment.
 
-The official code joins the names of tools and arguments into a Python expression and eval()s it. Only names that the task
-declares get that far; they include tools that it withholds until a later turn, which officially work before they are
-offered.
+The official code joins the names of tools and arguments into a Python expression and eval()s it. Only names that the
+task declares get that far; they include tools that it withholds until a later turn, which officially work before they
+are offered.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ REJECTED = "undeclared_tool"
 
 
 class ServedHandler(OpenAICompletionsHandler):  # type: ignore[misc]  # the package has no types
-    """Function calling with any OpenAI-compatible server: seeded, with reasoning in the history, without unsafe calls."""
+    """Function calling with any OpenAI-compatible server: with seeds, reasoning in the history, and no unsafe calls."""
 
     def __init__(self, client: Client, request: JsonObject, **official: Any) -> None:
         base_handler.BaseHandler.__init__(self, **official)
@@ -85,21 +85,10 @@ class ServedHandler(OpenAICompletionsHandler):  # type: ignore[misc]  # the pack
 
     def _parse_query_response_FC(self, api_response: tuple[JsonObject, JsonObject, float]) -> JsonObject:
         response, inference_data, seconds = api_response
-        choice, usage = response["choices"][0], response.get("usage") or {}
-        message = choice["message"]
+        message = response["choices"][0]["message"]
         calls = [(call["function"]["name"], call["function"]["arguments"]) for call in message.get("tool_calls") or ()]
-        declared = {tool["function"]["name"]: tool["function"]["parameters"] for tool in inference_data["tools"]}
-        tokens = usage.get("prompt_tokens") or 0, usage.get("completion_tokens") or 0
-        inference_data["requests"].append(
-            {
-                "stop_reason": choice.get("finish_reason"),
-                "calls": len(calls),
-                "valid_calls": sum(fits(name, arguments, declared) for name, arguments in calls),
-                "prompt_tokens": tokens[0],
-                "completion_tokens": tokens[1],
-                "seconds": round(seconds, 3),
-            }
-        )
+        metrics = request_metrics(response, calls, inference_data["tools"], seconds)
+        inference_data["requests"].append(metrics)
         executable = inference_data["executable"]
         objections = [None if executable is None else objection(*call, executable) for call in calls]
         inference_data["objections"] = objections
@@ -115,8 +104,8 @@ class ServedHandler(OpenAICompletionsHandler):  # type: ignore[misc]  # the pack
             "model_responses": allowed or message.get("content") or "",
             "model_responses_message_for_chat_history": history,
             "tool_call_ids": [call["id"] for call in history.get("tool_calls", ())],
-            "input_token": tokens[0],
-            "output_token": tokens[1],
+            "input_token": metrics["prompt_tokens"],
+            "output_token": metrics["completion_tokens"],
             "reasoning_content": reasoning,
         }
 
@@ -130,3 +119,19 @@ class ServedHandler(OpenAICompletionsHandler):  # type: ignore[misc]  # the pack
         ]
         answer: JsonObject = super()._add_execution_results_FC(inference_data, results, model_response_data)
         return answer
+
+
+def request_metrics(
+    response: JsonObject, calls: list[tuple[str, str]], tools: list[JsonObject], seconds: float
+) -> JsonObject:
+    """What the trial's record sums up over all requests."""
+    choice, usage = response["choices"][0], response.get("usage") or {}
+    declared = {tool["function"]["name"]: tool["function"]["parameters"] for tool in tools}
+    return {
+        "stop_reason": choice.get("finish_reason"),
+        "calls": len(calls),
+        "valid_calls": sum(fits(name, arguments, declared) for name, arguments in calls),
+        "prompt_tokens": usage.get("prompt_tokens") or 0,
+        "completion_tokens": usage.get("completion_tokens") or 0,
+        "seconds": round(seconds, 3),
+    }

@@ -8,7 +8,7 @@ from types import ModuleType
 
 USED = ("openai_completion", "base_oss_handler")
 UNUSED = ("openai", "pandas")
-"""Our client replaces the OpenAI SDK; pandas only builds tables for a tracker that the worker's environment turns off."""
+"""Our client replaces the OpenAI SDK; pandas only builds tables for a tracker that the worker turns off."""
 
 
 class Unused(ModuleType):

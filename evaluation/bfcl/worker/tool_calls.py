@@ -1,4 +1,5 @@
-"""Tool calls of the evaluated model: which are safe to evaluate, which fit their schema, and how the history carries them.
+"""Tool calls of the evaluated model: which are safe to evaluate, which fit their schema, and how they enter the
+history.
 
 Depends only on jsonschema, which both environments have.
 """

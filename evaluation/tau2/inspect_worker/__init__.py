@@ -1,0 +1,1 @@
+"""Runs τ²-bench with inspect-evals in its own process."""

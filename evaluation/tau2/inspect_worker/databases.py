@@ -1,11 +1,11 @@
 """τ²'s databases, read once per process and copied on read.
 
-inspect-evals reads a database for each trial and again to score it, and inspect converts a trial's complete state to JSON
-before and after each tool call. That costs seconds of CPU per trial, and every reading leaves a file in the temporary
-directory.
+inspect-evals reads a database for each trial and again to score it, and inspect converts a trial's complete state to
+JSON before and after each tool call. That costs seconds of CPU per trial, and every reading leaves a file in the
+temporary directory.
 
-Here a trial gets dictionaries of shared entities. Looking an entity up as [key] copies it, because the caller may change
-it. Iterating yields the shared entities: the tools iterate only to read, which
+Here a trial gets dictionaries of shared entities. Looking an entity up as [key] copies it, because the caller may
+change it. Iterating yields the shared entities: the tools iterate only to read, which
 tests/evaluation/tau2/inspect_worker/test_databases.py checks.
 
 As JSON, and therefore in its hash, such a database consists only of the trial's changes. Two of them have the same hash
@@ -31,7 +31,7 @@ E = TypeVar("E", bound=BaseModel)
 
 
 class CopyOnReadDict(dict[str, E], Generic[E]):
-    """The entities of one kind. Looking one up by key copies it; iterating yields the shared entities, for reading only."""
+    """The entities of one kind. Looking one up by key copies it; iterating yields the shared ones, for reading only."""
 
     def __init__(self, shared: Mapping[str, E]) -> None:
         super().__init__(shared)
@@ -48,7 +48,7 @@ class CopyOnReadDict(dict[str, E], Generic[E]):
         self.copied.add(key)
 
     def changes(self) -> dict[str, Any]:
-        """The entities that differ from the shared ones, by key. Compared as text, like the official hash: 1 is not 1.0."""
+        """The entities that differ from the shared ones, by key; compared as text, like the hashes: 1 is not 1.0."""
         dumps = {key: super(CopyOnReadDict, self).__getitem__(key).model_dump() for key in sorted(self.copied)}
         return {
             key: dump

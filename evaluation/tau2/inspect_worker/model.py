@@ -19,7 +19,7 @@ TRIAL, STEPS = "served_trial", "served_steps"
 
 
 class DialogueEndedError(Exception):
-    """No more requests are sent for this trial. The official loop catches every exception and then soon reaches its limit."""
+    """No more requests are sent for this trial. The official loop catches all exceptions and soon reaches its limit."""
 
 
 class ServedAPI(OpenAICompatibleAPI):  # type: ignore[misc]  # untyped here

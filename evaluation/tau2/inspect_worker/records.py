@@ -90,7 +90,7 @@ def _entity_text(entity: Any) -> str:
 
 
 def chat(turns: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """A trajectory in OpenAI's chat format, except that roles name the sides: user, assistant, and the tools of each."""
+    """A trajectory in OpenAI's chat format, but with the sides as roles: user, assistant, and the tools of each."""
     messages = []
     for turn in turns:
         side, message = turn["role"], turn["message"]
@@ -113,7 +113,7 @@ def _text_and_reasoning(content: str | list[dict[str, Any]]) -> tuple[str, str]:
 
 
 def _infrastructure_error(sample: EvalSample, ended: dict[str, str], events: list[ModelEvent]) -> str | None:
-    """Why the trial could not be completed: a failed request, or an exception of the harness or its scorer; else None."""
+    """Why the trial was not completed, or None: a failed request, or an exception of the harness or its scorer."""
     if ended:
         return ended["message"] if ended["reason"] == "infrastructure" else None
     errors = [event.error for event in events if event.error]

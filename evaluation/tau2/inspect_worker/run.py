@@ -27,8 +27,10 @@ TASKS = {"airline": tau2_airline, "retail": tau2_retail, "telecom": tau2_telecom
 
 
 class TrialRecorder:
-    """Appends every finished trial's record to the journal and its dialogue to dialogues.jsonl; a failed trial also gets
-    a transcript."""
+    """Appends every finished trial's record to the journal and its dialogue to dialogues.jsonl.
+
+    A failed trial also gets a transcript.
+    """
 
     def __init__(self, request: Tau2Request, journal: Journal) -> None:
         self.request = request
@@ -89,7 +91,7 @@ def domain_task(
 
 
 def run_trials(tasks: Sequence[inspect_ai.Task], request: Tau2Request, journal: Journal) -> None:
-    """Runs all samples of `tasks` and appends each trial to the journal when it ends. Raises errors of the harness itself."""
+    """Runs the samples of `tasks` and appends each trial to the journal when it ends. Raises errors of the harness."""
     recorder = TrialRecorder(request, journal)
     recorder.subscribe()
     logs = inspect_ai.eval(
@@ -117,7 +119,9 @@ def register_served_api() -> None:
 
 
 def skip_unused_imports() -> None:
-    """Keeps inspect from importing all other evaluations, in search of extensions, and the client of an unused vendor: they
-    account for most of the start-up time."""
+    """Keeps inspect from importing all other evaluations, in search of extensions, and an unused vendor's client.
+
+    These imports account for most of the start-up time.
+    """
     entrypoints._inspect_ai_eps_loaded_all = True
     _assistant_internal._HAS_ANTHROPIC = False

@@ -1,0 +1,1 @@
+"""Tools that a model simulates, with a ledger that keeps them consistent."""

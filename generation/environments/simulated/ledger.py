@@ -23,7 +23,7 @@ from generation.environments.simulated.records import (
 )
 from generation.environments.simulated.tool_call import ToolCallFacts
 from generation.specs.json_values import json_or_text
-from generation.specs.naming import alike, bare_name, deed, identifies, subject
+from generation.specs.naming import action, alike, bare_name, entity_words, identifies
 
 _FULL_LIST = 10
 """A list with this many rows may have been cut off, so records not on it may still exist."""
@@ -127,7 +127,7 @@ class Ledger:
 
     def related_calls(self, name: str, arguments: dict[str, Any], limit: int) -> list[PastCall]:
         """The last `limit` calls about the same kind of thing or the same records, oldest first."""
-        kind = subject(name)
+        kind = entity_words(name)
         keys = tuple(record_keys(arguments, kind))
         calls = [call for call in self.calls if _concerns(call, set(kind), keys)]
         return calls[-limit:] if limit else []
@@ -149,7 +149,7 @@ class Ledger:
     def _omissions(self, facts: ToolCallFacts) -> Iterator[str]:
         """Known records that match a plain listing but are not on it."""
         rows = _rows(facts.value)
-        if deed(facts.name) not in ("list", "search") or facts.is_paged or rows is None or len(rows) >= _FULL_LIST:
+        if action(facts.name) not in ("list", "search") or facts.is_paged or rows is None or len(rows) >= _FULL_LIST:
             return
         listed = {record.key for record in facts.stated_records}
         for key, fields in self._known.fields.items():
@@ -173,7 +173,7 @@ class Ledger:
 def _concerns(call: PastCall, kind: set[str], keys: Sequence[str]) -> bool:
     """Whether a call is about this kind of thing or names one of these records."""
     name, arguments, content = call
-    call_kind = subject(name)
+    call_kind = entity_words(name)
     call_keys = [*record_keys(arguments, call_kind), *record_keys(json_or_text(content), call_kind)]
     return bool(kind & set(call_kind)) or any(same_record(key, other) for key in call_keys for other in keys)
 

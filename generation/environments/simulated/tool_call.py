@@ -21,16 +21,16 @@ from generation.environments.simulated.records import (
 )
 from generation.specs.naming import (
     Words,
+    action,
     alike,
     bare_name,
     changes,
     connected,
     creates,
-    deed,
+    entity_words,
     identifier_key,
     identifies,
     own_identifier,
-    subject,
 )
 from generation.specs.spelling import snake
 
@@ -113,7 +113,7 @@ class ToolCallFacts:
     @cached_property
     def kind(self) -> Words:
         """The kind of record in the tool's name: ("order",) for get_order_status."""
-        return subject(self.name)
+        return entity_words(self.name)
 
     @cached_property
     def reads(self) -> bool:
@@ -210,16 +210,16 @@ class ToolCallFacts:
 
     @cached_property
     def updates(self) -> bool:
-        return deed(self.name) == "set" and not connected(self.name)
+        return action(self.name) == "update" and not connected(self.name)
 
     @cached_property
     def deletes(self) -> bool:
         """Whether the target no longer exists afterwards; what is removed from something else still does."""
-        return deed(self.name) == "delete" and len(self.named_records) == 1 and self._acts_on_target
+        return action(self.name) == "delete" and len(self.named_records) == 1 and self._acts_on_target
 
     @cached_property
     def restores(self) -> bool:
-        return deed(self.name) == "restore"
+        return action(self.name) == "restore"
 
     @cached_property
     def creates(self) -> bool:

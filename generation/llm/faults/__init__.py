@@ -1,0 +1,1 @@
+"""Models that fail on demand."""

@@ -1,0 +1,1 @@
+"""Reading what real models write: reasoning, tool calls, JSON."""

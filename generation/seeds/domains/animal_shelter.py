@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from generation.seeds.domains.domain import Domain, Row, Rows
+from generation.seeds.domains.domain import BundledDomain, Row, TableRows
 from generation.seeds.domains.draw import FIRST_DAY, LAST_DAY, TODAY, Draw
 
 SCHEMA = """
@@ -79,7 +79,7 @@ SKILLS = ("dog walking", "cleaning", "photography", "driving", "front desk", "gr
 OUTCOMES = {"pending": "reserved", "approved": "reserved", "completed": "adopted", "rejected": "available"}
 
 
-def rows(draw: Draw) -> Rows:
+def rows(draw: Draw) -> TableRows:
     species = [draw.pick(tuple(WEIGHTS), (5, 4, 2, 1)) for _ in range(70)]
     arrivals = [draw.day("2024-06-01", "2025-05-31") for _ in species]
     wanted = draw.some(range(1, 71), 34)
@@ -128,4 +128,6 @@ def _shift(draw: Draw) -> Row:
     return draw.number(1, 24), day, draw.time(8, 15), draw.number(2, 5), status
 
 
-DOMAIN = Domain("animal shelters with animals, adopters, adoptions, vaccinations and volunteer shifts", SCHEMA, rows)
+DOMAIN = BundledDomain(
+    "animal shelters with animals, adopters, adoptions, vaccinations and volunteer shifts", SCHEMA, rows
+)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from generation.seeds.domains.domain import Domain, Row, Rows
+from generation.seeds.domains.domain import BundledDomain, Row, TableRows
 from generation.seeds.domains.draw import FIRST_DAY, LAST_DAY, TODAY, Draw
 
 SCHEMA = """
@@ -66,7 +66,7 @@ MODELS = (
 DAMAGES = ("scratched door", "cracked windshield", "dented bumper", "broken mirror", "stained seat", "flat tire")
 
 
-def rows(draw: Draw) -> Rows:
+def rows(draw: Draw) -> TableRows:
     cars = [draw.pick(MODELS) for _ in range(50)]
     rentals = [_rental(draw, [car[3] for car in cars]) for _ in range(130)]
     closed = [number for number, row in enumerate(rentals, start=1) if row[-1] == "closed"]
@@ -126,4 +126,6 @@ def _rental(draw: Draw, rates: list[float]) -> Row:
     return vehicle, draw.number(1, 60), pickup, back, round(rates[vehicle - 1] * days, 2), status
 
 
-DOMAIN = Domain("a car rental company with branches, vehicles, customers, rentals and damage reports", SCHEMA, rows)
+DOMAIN = BundledDomain(
+    "a car rental company with branches, vehicles, customers, rentals and damage reports", SCHEMA, rows
+)

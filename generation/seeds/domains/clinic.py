@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from generation.seeds.domains.domain import Domain, Row, Rows
+from generation.seeds.domains.domain import BundledDomain, Row, TableRows
 from generation.seeds.domains.draw import FIRST_DAY, LAST_DAY, TODAY, Draw
 
 SCHEMA = """
@@ -78,7 +78,7 @@ MEDICATIONS = (
 )
 
 
-def rows(draw: Draw) -> Rows:
+def rows(draw: Draw) -> TableRows:
     fees = [draw.amount(60, 240, 5) for _ in range(14)]
     days = [draw.day(FIRST_DAY, LAST_DAY) for _ in range(140)]
     doctors = [draw.number(1, 14) for _ in days]
@@ -130,4 +130,6 @@ def _appointment(draw: Draw, doctor: int, day: str) -> Row:
     return draw.number(1, 60), doctor, day, draw.time(8, 16), draw.pick(REASONS), status
 
 
-DOMAIN = Domain("an outpatient clinic with doctors, patients, appointments, prescriptions and invoices", SCHEMA, rows)
+DOMAIN = BundledDomain(
+    "an outpatient clinic with doctors, patients, appointments, prescriptions and invoices", SCHEMA, rows
+)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from generation.seeds.domains.domain import Domain, Row, Rows
+from generation.seeds.domains.domain import BundledDomain, Row, TableRows
 from generation.seeds.domains.draw import Draw
 
 SCHEMA = """
@@ -65,7 +65,7 @@ FIELDS = (
 TERMS = ("spring 2025", "summer 2025", "fall 2025")
 
 
-def rows(draw: Draw) -> Rows:
+def rows(draw: Draw) -> TableRows:
     home = [1 + number % len(DEPARTMENTS) for number in range(24)]
     teachers = [draw.number(1, 24) for _ in range(40)]
     terms = [draw.pick(TERMS, (3, 1, 3)) for _ in range(40)]
@@ -103,4 +103,4 @@ def _result(draw: Draw, term: str) -> Row:
     return "completed", draw.amount(1.0, 4.0, 0.1)
 
 
-DOMAIN = Domain("a small college with departments, instructors, courses, students and enrollments", SCHEMA, rows)
+DOMAIN = BundledDomain("a small college with departments, instructors, courses, students and enrollments", SCHEMA, rows)

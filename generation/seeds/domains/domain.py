@@ -19,25 +19,25 @@ from generation.seeds.domains import draw
 from generation.seeds.domains.draw import Draw
 
 Row = tuple[str | int | float | None, ...]
-Rows = dict[str, list[Row]]
+TableRows = dict[str, list[Row]]
 """Table name -> rows, parents before children. A row leaves out the first column, the table's INTEGER PRIMARY KEY:
 rows are numbered from 1 in order."""
 
 
 @dataclass(frozen=True)
-class Domain:
+class BundledDomain:
     """`description` completes "the database of ..."; `rows` must draw every random value from the Draw it is given."""
 
     description: str
     schema: str
-    rows: Callable[[Draw], Rows]
+    rows: Callable[[Draw], TableRows]
 
     @property
     def name(self) -> str:
         return self.rows.__module__.rpartition(".")[2]
 
 
-def build(domain: Domain, cache: Path) -> Path:
+def build(domain: BundledDomain, cache: Path) -> Path:
     """The domain's SQLite file under `cache`, made there unless it stands already.
 
     The file's name holds a hash of everything its content follows from, so a changed domain gets a new file. It appears
@@ -65,7 +65,7 @@ def build(domain: Domain, cache: Path) -> Path:
     return path
 
 
-def _fill(path: Path, domain: Domain) -> None:
+def _fill(path: Path, domain: BundledDomain) -> None:
     with closing(sqlite3.connect(path)) as connection, connection:
         connection.executescript(domain.schema)
         connection.execute("PRAGMA foreign_keys = ON")
@@ -75,7 +75,7 @@ def _fill(path: Path, domain: Domain) -> None:
             connection.executemany(f"INSERT INTO {table} VALUES ({places})", numbered)
 
 
-def _fingerprint(domain: Domain) -> str:
+def _fingerprint(domain: BundledDomain) -> str:
     digest = hashlib.sha256(faker.VERSION.encode())
     for module in (domain.rows.__module__, __name__, draw.__name__):
         digest.update(Path(str(sys.modules[module].__file__)).read_bytes())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from generation.seeds.domains.domain import Domain, Rows
+from generation.seeds.domains.domain import BundledDomain, TableRows
 from generation.seeds.domains.draw import FIRST_DAY, LAST_DAY, TODAY, Draw
 
 SCHEMA = """
@@ -60,7 +60,7 @@ SHOWS = ("Tour", "Session", "Gala", "Concert", "Showcase", "Evening")
 TIERS = ("standing", "seated", "balcony", "vip")
 
 
-def rows(draw: Draw) -> Rows:
+def rows(draw: Draw) -> TableRows:
     days = [draw.day(FIRST_DAY, LAST_DAY) for _ in range(36)]
     tiers = [(event, tier) for event in range(1, 37) for tier in draw.some(TIERS, draw.number(2, 3))]
     return {
@@ -100,4 +100,4 @@ def _event_status(draw: Draw, day: str) -> str:
     return draw.pick(("on sale", "sold out", "postponed", "cancelled"), (7, 1, 1, 1))
 
 
-DOMAIN = Domain("a ticket office with venues, performers, events, ticket tiers and ticket orders", SCHEMA, rows)
+DOMAIN = BundledDomain("a ticket office with venues, performers, events, ticket tiers and ticket orders", SCHEMA, rows)

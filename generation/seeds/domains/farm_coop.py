@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from generation.seeds.domains.domain import Domain, Row, Rows
+from generation.seeds.domains.domain import BundledDomain, Row, TableRows
 from generation.seeds.domains.draw import TODAY, Draw
 
 SCHEMA = """
@@ -72,7 +72,7 @@ JOBS = ("picker", "tractor driver", "irrigation hand", "packer", "foreman")
 SHOPS = ("Kitchen", "Grocers", "Market", "Bakery")
 
 
-def rows(draw: Draw) -> Rows:
+def rows(draw: Draw) -> TableRows:
     harvested = [draw.day("2024-08-01", TODAY) for _ in range(100)]
     weights = [draw.amount(40, 900, 2.5) for _ in harvested]
     return {
@@ -117,4 +117,4 @@ def _delivery(draw: Draw, harvest: int, harvested: str, weight: float) -> Row:
     return harvest, draw.number(1, 15), day, round(weight / draw.pick((2, 4, 5)), 1), status
 
 
-DOMAIN = Domain("a farm co-operative with farms, plots, crops, harvests, workers and deliveries", SCHEMA, rows)
+DOMAIN = BundledDomain("a farm co-operative with farms, plots, crops, harvests, workers and deliveries", SCHEMA, rows)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from generation.seeds.domains.domain import Domain, Rows
+from generation.seeds.domains.domain import BundledDomain, TableRows
 from generation.seeds.domains.draw import Draw
 
 SCHEMA = """
@@ -81,7 +81,7 @@ AWARDS = (
 HALLS = ("Rialto", "Odeon", "Lumiere", "Orpheum", "Astor", "Electric Palace", "Garden Cinema")
 
 
-def rows(draw: Draw) -> Rows:
+def rows(draw: Draw) -> TableRows:
     contenders = [(award, film) for award in range(1, len(AWARDS) + 1) for film in draw.some(range(1, 46), 5)]
     return {
         "directors": [(name, draw.pick(COUNTRIES), draw.mail(name)) for name in draw.people(30)],
@@ -130,4 +130,6 @@ def rows(draw: Draw) -> Rows:
     }
 
 
-DOMAIN = Domain("a film festival with directors, films, screenings, guests, reservations and awards", SCHEMA, rows)
+DOMAIN = BundledDomain(
+    "a film festival with directors, films, screenings, guests, reservations and awards", SCHEMA, rows
+)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from generation.seeds.domains.domain import Domain, Row, Rows
+from generation.seeds.domains.domain import BundledDomain, Row, TableRows
 from generation.seeds.domains.draw import FIRST_DAY, LAST_DAY, TODAY, Draw
 
 SCHEMA = """
@@ -61,7 +61,7 @@ TRADES = ("Furniture", "Plastics", "Foods", "Machines", "Textiles", "Paper")
 NOTES = ("picked up", "left depot", "held at customs", "arrived at hub", "out for delivery", "address corrected")
 
 
-def rows(draw: Draw) -> Rows:
+def rows(draw: Draw) -> TableRows:
     towns = draw.cities(14)
     pickups = [draw.day(FIRST_DAY, LAST_DAY) for _ in range(120)]
     shipments = [_shipment(draw, towns, pickup) for pickup in pickups]
@@ -114,4 +114,6 @@ def _shipment(draw: Draw, towns: list[str], pickup: str) -> Row:
     return code, client, depot, truck, draw.pick(towns), pickup, weight, price, status
 
 
-DOMAIN = Domain("a road freight company with depots, drivers, trucks, clients, shipments and tracking", SCHEMA, rows)
+DOMAIN = BundledDomain(
+    "a road freight company with depots, drivers, trucks, clients, shipments and tracking", SCHEMA, rows
+)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from generation.seeds.domains.domain import Domain, Rows
+from generation.seeds.domains.domain import BundledDomain, TableRows
 from generation.seeds.domains.draw import FIRST_DAY, TODAY, Draw
 
 SCHEMA = """
@@ -66,7 +66,7 @@ SPECIALTIES = ("strength", "yoga", "cycling", "boxing", "mobility", "swimming")
 WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday")
 
 
-def rows(draw: Draw) -> Rows:
+def rows(draw: Draw) -> TableRows:
     plan_of = [draw.number(1, len(PLANS)) for _ in range(60)]
     payers = [draw.number(1, 60) for _ in range(90)]
     return {
@@ -117,4 +117,4 @@ def rows(draw: Draw) -> Rows:
     }
 
 
-DOMAIN = Domain("a gym with membership plans, members, trainers, classes, bookings and payments", SCHEMA, rows)
+DOMAIN = BundledDomain("a gym with membership plans, members, trainers, classes, bookings and payments", SCHEMA, rows)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from generation.seeds.domains.domain import Domain, Rows
+from generation.seeds.domains.domain import BundledDomain, TableRows
 from generation.seeds.domains.draw import FIRST_DAY, TODAY, Draw
 
 SCHEMA = """
@@ -84,7 +84,7 @@ SUBJECTS = (
 )
 
 
-def rows(draw: Draw) -> Rows:
+def rows(draw: Draw) -> TableRows:
     births = [draw.number(1920, 1964) for _ in range(28)]
     writers = [draw.number(1, 28) for _ in range(60)]
     return {
@@ -138,4 +138,4 @@ def _loan(draw: Draw) -> tuple[str, str, str | None, str, float]:
     return loaned, due, returned, "returned", 0.25 * late
 
 
-DOMAIN = Domain("a public library with branches, books, members, loans and holds", SCHEMA, rows)
+DOMAIN = BundledDomain("a public library with branches, books, members, loans and holds", SCHEMA, rows)

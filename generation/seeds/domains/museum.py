@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from generation.seeds.domains.domain import Domain, Rows
+from generation.seeds.domains.domain import BundledDomain, TableRows
 from generation.seeds.domains.draw import FIRST_DAY, Draw
 
 SCHEMA = """
@@ -89,7 +89,7 @@ THEMES = ("Voices of", "Light and", "Beyond", "The Art of", "Rethinking")
 TOPICS = ("the Sea", "Memory", "Paper", "the City", "Color", "Stone")
 
 
-def rows(draw: Draw) -> Rows:
+def rows(draw: Draw) -> TableRows:
     opening = [draw.day(FIRST_DAY, "2025-08-31") for _ in range(12)]
     shown = [(exhibition, artwork) for exhibition in range(1, 13) for artwork in draw.some(range(1, 81), 5)]
     toured = [draw.number(1, 12) for _ in range(36)]
@@ -138,4 +138,4 @@ def rows(draw: Draw) -> Rows:
     }
 
 
-DOMAIN = Domain("a museum with galleries, artists, artworks, exhibitions and guided tours", SCHEMA, rows)
+DOMAIN = BundledDomain("a museum with galleries, artists, artworks, exhibitions and guided tours", SCHEMA, rows)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from generation.seeds.domains.domain import Domain, Row, Rows
+from generation.seeds.domains.domain import BundledDomain, Row, TableRows
 from generation.seeds.domains.draw import FIRST_DAY, TODAY, Draw
 
 SCHEMA = """
@@ -66,7 +66,7 @@ ISSUES = (
 )
 
 
-def rows(draw: Draw) -> Rows:
+def rows(draw: Draw) -> TableRows:
     rents = [draw.amount(650, 3_200, 25) for _ in range(50)]
     homes = draw.some(range(1, 51), 42)
     leases = [
@@ -121,4 +121,4 @@ def _lease(draw: Draw, home: int, tenant: int, rent: float) -> Row:
     return home, tenant, start, end, 2 * rent, status
 
 
-DOMAIN = Domain("a letting agency with landlords, properties, tenants, leases and rent payments", SCHEMA, rows)
+DOMAIN = BundledDomain("a letting agency with landlords, properties, tenants, leases and rent payments", SCHEMA, rows)

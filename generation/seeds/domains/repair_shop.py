@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from generation.seeds.domains.domain import Domain, Row, Rows
+from generation.seeds.domains.domain import BundledDomain, Row, TableRows
 from generation.seeds.domains.draw import FIRST_DAY, TODAY, Draw
 
 SCHEMA = """
@@ -59,7 +59,7 @@ QUALITIES = ("Standard", "Heavy Duty", "Compact", "Universal", "Sealed")
 PIECES = ("Motor", "Drive Belt", "Pump", "Fuse", "Heating Coil", "Door Hinge", "Control Board", "Bearing")
 
 
-def rows(draw: Draw) -> Rows:
+def rows(draw: Draw) -> TableRows:
     suppliers = draw.companies(5, ("Components", "Spares", "Supply"))
     return {
         "customers": [
@@ -96,4 +96,4 @@ def _job(draw: Draw) -> Row:
     return draw.number(1, 70), draw.number(1, 10), draw.pick(FAULTS), received, hours, status
 
 
-DOMAIN = Domain("a repair shop with customers, devices, technicians, spare parts and repair jobs", SCHEMA, rows)
+DOMAIN = BundledDomain("a repair shop with customers, devices, technicians, spare parts and repair jobs", SCHEMA, rows)

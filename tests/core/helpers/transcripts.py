@@ -1,9 +1,10 @@
-"""A small lawful dialogue for the tests of core."""
+"""A small valid dialogue for the tests of core."""
 
 from __future__ import annotations
 
 from core.dialogue import Dialogue, PlannedCall, Rubric, Task
 from core.messages import AssistantMessage, Message, SystemMessage, ToolCall, ToolMessage, ToolSpec, UserMessage
+from core.provenance import Provenance
 
 GET = ToolSpec(
     name="get_member",
@@ -59,5 +60,5 @@ DIALOGUE = Dialogue(
     messages=MESSAGES,
     tasks=(TASK,),
     task_starts=(1,),
-    provenance={"seed": 3},
+    provenance=Provenance(seed=3),
 )

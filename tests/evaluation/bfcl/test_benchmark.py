@@ -57,7 +57,7 @@ def truth() -> GroundTruth:
 @needs_bfcl
 @pytest.mark.slow
 def test_the_ground_truth_passes_and_wrong_answers_fail(serve: Serve, truth: GroundTruth, tmp_path: Path) -> None:
-    """Trial 0 is right and trial 1 half wrong; then a few tasks in the opposite order, which must not change their scores."""
+    """Trial 0 is right and trial 1 half wrong; then a few tasks in reverse order, which must not change scores."""
     wrong = half_wrong(truth)
 
     def answers(wrong_trial: str) -> Any:

@@ -81,7 +81,7 @@ class FailingPolicy:
 @needs_bfcl
 @pytest.mark.slow
 @pytest.mark.parametrize("failure", ["dead", "dies half-way", "a third of requests", "never ends"])
-def test_infrastructure_errors_are_not_scored_and_are_made_up_for(
+def test_infrastructure_errors_are_not_scored_and_run_again_on_resume(
     failure: str, serve: Serve, truth: GroundTruth, tmp_path: Path
 ) -> None:
     model = half_wrong(truth)

@@ -14,7 +14,7 @@ from core.dialogue import Dialogue
 from core.journal import read_jsonl, write_jsonl
 from core.messages import AssistantMessage, FunctionCall, ToolCall, ToolSpec
 from core.settings import UserError
-from evaluation.benchmark import Context
+from evaluation.benchmark import EvaluationContext
 from evaluation.heldout.benchmark import count_calls
 from evaluation.heldout.databases import Domains, DomainSettings
 from generation.scripted.llm import ScriptedLLM
@@ -34,7 +34,7 @@ def test_gold_calls_score_everything(settings: dict[str, Any], heldout: Make, ge
     assert [r for r in records if r.success is not True] == []
     assert len(records) == 2 * 24 * 2
     assert all(r.calls == r.valid_calls > 0 and r.stop_reason == "complete" for r in records)
-    assert benchmark.figures(records) == {"trained_databases": 1.0, "unseen_databases": 1.0}
+    assert benchmark.metrics(records) == {"trained_databases": 1.0, "unseen_databases": 1.0}
     held = dialogues(tmp_path)
     for name, dialogue in held.items():
         assert dialogue.tasks == held[f"{name[:-1]}0"].tasks, "each trial poses the same task"
@@ -71,7 +71,7 @@ def test_tasks_are_unseen_and_databases_kept_apart(
     assert not toolsets & set(HELD_OUT)
 
 
-def domains(context: Context, cache: Path, path: Path) -> Domains:
+def domains(context: EvaluationContext, cache: Path, path: Path) -> Domains:
     reading = DomainSettings(max_tools=9, rows_per_table=5, seed=1)
     return Domains(BundledSeeds(cache, held_out=True), ScriptedLLM(), context, reading, path)
 
@@ -86,14 +86,14 @@ def test_every_goal_of_all_training_data_is_known_to_the_task_writer(
     task = lines[0].tasks[0].model_copy(update={"goal": "A goal of the other model's."})
     write_jsonl(other / "p" / "dialogues.jsonl", [lines[0].model_copy(update={"tasks": (task,)})])
     write_jsonl(other / "toolsets.jsonl", [])
-    context = Context(NOWHERE, 1, NOWHERE, generation, seen=(other, generation))
+    context = EvaluationContext(NOWHERE, 1, generation, all_generations=(other, generation))
     found = asyncio.run(domains(context, cache, tmp_path / "t.jsonl").find(["unseen_databases", "trained_databases"]))
     for own in found.values():
         assert all(subject.domain.seen == {*goals, task.goal} for subject in own)
 
 
 def test_what_was_held_back_is_not_called_trained(generation: Path, cache: Path, tmp_path: Path) -> None:
-    context = Context(NOWHERE, 1, NOWHERE, generation, held_back=frozenset({"gym"}))
+    context = EvaluationContext(NOWHERE, 1, generation, validation_domains=frozenset({"gym"}))
     found = asyncio.run(domains(context, cache, tmp_path / "t.jsonl").find(["trained_databases"]))
     assert [subject.domain.name for subject in found["trained_databases"]] == ["library"]
 
@@ -104,7 +104,7 @@ def test_every_model_of_a_run_is_given_the_same_tasks(
     """Also where the writer would write others by now, as a real model may."""
     held = []
     for name, seed in (("first", 0), ("second", 5)):
-        context = Context(NOWHERE, 1, NOWHERE, generation, shared=tmp_path / "shared")
+        context = EvaluationContext(NOWHERE, 1, generation, shared=tmp_path / "shared")
         session = Local(heldout(settings, ScriptedLLM(seed=seed)), context, tmp_path / name)
         session.llm = ScriptedLLM(error_rate=0.0)
         asyncio.run(session.run())

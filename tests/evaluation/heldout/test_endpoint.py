@@ -11,21 +11,21 @@ import pytest
 from core.messages import AssistantMessage
 from core.sampling import Sampling
 from core.settings import UserError
-from evaluation.benchmark import Context
+from evaluation.benchmark import EvaluationContext
 from evaluation.endpoint import Endpoint
 from evaluation.heldout import tasks as heldout_tasks
 from evaluation.metrics.pass_at_k import summarize
 from generation.llm.base import Completion, LLMError, Request
 from generation.llm.transport import RetryPolicy
 from generation.scripted.llm import ScriptedLLM
-from tests.evaluation.helpers.heldout import NOWHERE, Make, hold
+from tests.evaluation.helpers.heldout import Make, hold
 from tests.evaluation.helpers.replay import AnswerPolicy, ReplayServer, call, say
 
 Serve = Callable[[AnswerPolicy], ReplayServer]
 
 
-def context(server: ReplayServer, generation: Path | None, trials: int = 1) -> Context:
-    return Context(server.endpoint(), trials, NOWHERE, generation)
+def context(server: ReplayServer, generation: Path | None, trials: int = 1) -> EvaluationContext:
+    return EvaluationContext(server.endpoint(), trials, generation)
 
 
 def test_an_agent_that_does_nothing_scores_nothing(
@@ -99,7 +99,7 @@ def test_a_server_that_never_was_there_is_a_clear_error_and_no_score(
     monkeypatch.setattr(RetryPolicy, "wait_s", lambda *_: 0.0)
     settings |= {"categories": ["unseen_databases"]}
     with pytest.raises(UserError, match=f"no OpenAI-compatible server answers at {dead_endpoint.base_url}"):
-        heldout(settings).run(Context(dead_endpoint, 1, NOWHERE), tmp_path)
+        heldout(settings).run(EvaluationContext(dead_endpoint, 1), tmp_path)
     assert (tmp_path / "trials.jsonl").read_text() == ""
 
 
@@ -146,7 +146,7 @@ def test_every_model_and_every_resumed_run_gets_the_same_tasks_of_a_fickle_write
     writer, server = Fickle(), serve(lambda body: say("Hello."))
     tasks, asked = [], []
     for model in ("first", "second", "first"):
-        given = Context(server.endpoint(), 1, NOWHERE, shared=tmp_path / "shared")
+        given = EvaluationContext(server.endpoint(), 1, shared=tmp_path / "shared")
         tasks.append([record.key for record in heldout(settings, writer).run(given, tmp_path / model)])
         asked.append(writer.asked)
     assert len(tasks[0]) == 3 if waves > 1 else 0 < len(tasks[0]) < 3, "a cell may stay short"
@@ -240,7 +240,7 @@ def test_top_k_is_left_out_for_servers_that_refuse_it(
 
     endpoint = serve(brain).endpoint().model_copy(update={"sampling": Sampling(temperature=0.5, top_k=top_k)})
     settings |= {"dialogues": 1, "categories": ["unseen_databases"]}
-    (record,) = heldout(settings).run(Context(endpoint, 1, NOWHERE), tmp_path)
+    (record,) = heldout(settings).run(EvaluationContext(endpoint, 1), tmp_path)
     assert (record.success, "top_k" in str(record.infrastructure_error)) == ((None, True) if top_k else (False, False))
     sent = {"temperature": 0.5, "top_p": 0.95, "max_tokens": 4096}
     assert endpoint.sampling.body() == sent | ({"top_k": top_k} if top_k else {})

@@ -11,7 +11,7 @@ import yaml
 
 from core.dialogue import Dialogue
 from core.journal import read_jsonl
-from evaluation.benchmark import Context
+from evaluation.benchmark import EvaluationContext
 from evaluation.endpoint import Endpoint
 from evaluation.heldout.benchmark import Heldout, HeldoutRun
 from evaluation.trials import TrialRecord
@@ -37,7 +37,7 @@ class Local(HeldoutRun):
 
 
 def hold(llm: Any, benchmark: Heldout, generation: Path | None, directory: Path, trials: int = 1) -> list[TrialRecord]:
-    session = Local(benchmark, Context(NOWHERE, trials, NOWHERE, generation), directory)
+    session = Local(benchmark, EvaluationContext(NOWHERE, trials, generation), directory)
     session.llm = llm
     return asyncio.run(session.run())
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from core.sampling import Sampling
-from evaluation.benchmark import Benchmark, Context
+from evaluation.benchmark import Benchmark, EvaluationContext
 from evaluation.endpoint import Endpoint
 from evaluation.trials import Progress, TrialRecord
 
@@ -33,5 +33,5 @@ def trial(benchmark: str, category: str, task: object, number: int, success: boo
 def run_trials(
     benchmark: Benchmark, endpoint: Endpoint, directory: Path, trials: int = 1, progress: Progress | None = None
 ) -> list[TrialRecord]:
-    """Runs `benchmark` with `endpoint` as model and as user simulator."""
-    return benchmark.run(Context(endpoint, trials, simulator=endpoint), directory, progress)
+    """Runs `benchmark` with the model at `endpoint`."""
+    return benchmark.run(EvaluationContext(endpoint, trials), directory, progress)

@@ -1,4 +1,4 @@
-"""τ²-bench's gold actions through the complete harness: all of telecom, a sample of airline and retail (all: make eval-known)."""
+"""τ²-bench's gold actions through the complete harness: telecom, and samples of airline and retail."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from evaluation.tau2.benchmark import Tau2
 from evaluation.tau2.do_nothing import DO_NOTHING, do_nothing
 from evaluation.tau2.tasks import tasks
 from tests.evaluation.helpers.replay import AnswerPolicy, ReplayServer, Reply
-from tests.evaluation.helpers.trials import run_trials
+from tests.evaluation.helpers.tau2_runs import run_tau2
 
 GOLD = {"airline": ("5", "14", "24"), "retail": ("2", "35", "107")}
 IDLE = {"airline": ("0", "2", "3"), "retail": ("10", "62", "88")}
@@ -32,7 +32,7 @@ def test_gold_actions_pass_and_idling_passes_the_known_tasks(
 
     selected = {"telecom": tuple(tasks("telecom"))} | {domain: (*GOLD[domain], *IDLE[domain]) for domain in IDLE}
     benchmark = Tau2(smoke=selected, attempts=1, max_steps=100)
-    records = run_trials(benchmark, serve(policy).endpoint(), tmp_path)
+    records = run_tau2(benchmark, serve(policy).endpoint(), tmp_path)
     assert len(records) == sum(map(len, selected.values()))
     idle = [record for record in records if record.task_id in IDLE.get(record.category, ())]
     busy = [record for record in records if record not in idle]

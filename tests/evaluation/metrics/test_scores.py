@@ -11,6 +11,7 @@ from rich.console import Console
 
 from core.journal import write_jsonl
 from core.settings import UserError
+from evaluation.benchmark import Benchmark
 from evaluation.metrics.scores import RECORDS, by_axis, differences, located, read_records, sum_up
 from evaluation.reports.summary import report_lost, summarise
 from evaluation.transcripts import transcript_path, write_transcript
@@ -18,13 +19,13 @@ from evaluation.trials import TrialRecord
 from tests.evaluation.helpers.trials import trial
 
 
-class Counting:
-    """A benchmark whose figure is how many records it was given."""
+class Counting(Benchmark):
+    """A benchmark whose metric is how many records it was given."""
 
     def run(self, *_: Any) -> list[TrialRecord]:
         raise AssertionError("nothing is run here")
 
-    def figures(self, records: Any) -> dict[str, float | None]:
+    def metrics(self, records: Any) -> dict[str, float | None]:
         return {"given": len(records)}
 
 
@@ -32,7 +33,7 @@ def test_trials_are_summed_up_by_benchmark_and_category() -> None:
     outcomes = [("x", 1, 0, True), ("x", 1, 1, False), ("y", 2, 0, True), ("y", 2, 1, None)]
     records = [trial("b", *outcome) for outcome in outcomes]
     scores = sum_up("trained", "path", {"p": 1.0}, {"b": Counting(), "c": Counting()}, records, (1, 2))
-    assert scores.figures == {"b": {"given": 4}, "c": {"given": 0}}
+    assert scores.metrics == {"b": {"given": 4}, "c": {"given": 0}}
     assert list(scores.categories) == ["b/x", "b/y"]
     at = {name: {k: e.value if e else None for k, e in s.pass_at.items()} for name, s in scores.categories.items()}
     assert at == {"b/x": {1: 0.5, 2: 1.0}, "b/y": {1: 1.0, 2: None}}

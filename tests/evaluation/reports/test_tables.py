@@ -19,6 +19,7 @@ from evaluation.reports.figure_5 import curves, draw_figure_5, panels
 from evaluation.reports.paper import TABLE_2, TABLE_2_COLUMNS
 from evaluation.reports.paper_table import PaperTable
 from evaluation.reports.tables import tables, write_tables
+from evaluation.tau2.benchmark import Tau2
 from evaluation.trials import TrialRecord
 from tests.evaluation.helpers.trials import trial
 
@@ -39,7 +40,6 @@ EVALUATION = {
     "subset": "smoke",
     "trials": 2,
     "sampling": {"temperature": 0.6},
-    "simulator_model": "scripted-user",
     "profile": "cpu",
 }
 
@@ -66,7 +66,9 @@ def evaluation(
         {"label": name, "model": f"runs/{name}", "mixture": (mixtures or {}).get(name, {})}
         for name in dict.fromkeys(record.model for record in records)
     ]
-    run = finished(outputs, "evaluate", EVALUATION | config, {"models": models, "errors_allowed": lost})
+    tau2 = Tau2(smoke={"airline": ["0"]}).caveats([record for record in records if record.benchmark == "tau2"])
+    results = {"models": models, "errors_allowed": lost, "caveats": {"tau2": tau2}}
+    run = finished(outputs, "evaluate", EVALUATION | config, results)
     write_jsonl(run / RECORDS, records)
     return run
 

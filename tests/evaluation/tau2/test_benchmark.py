@@ -19,7 +19,7 @@ from evaluation.tau2.do_nothing import do_nothing
 from evaluation.tau2.settings import Tau2Settings
 from evaluation.trials import TrialRecord
 from tests.evaluation.helpers.replay import AnswerPolicy, ReplayServer, Reply, call, say
-from tests.evaluation.helpers.trials import run_trials
+from tests.evaluation.helpers.tau2_runs import run_tau2
 
 ROAMING = "[mms_issue]bad_network_preference|user_abroad_roaming_disabled_on[PERSONA:None]"
 AIRPLANE = "[mobile_data_issue]airplane_mode_on|data_mode_off[PERSONA:None]"
@@ -97,7 +97,7 @@ def test_every_way_in_which_a_dialogue_can_end(serve: Serve, tmp_path: Path) -> 
     simulator = user.endpoint().model_copy(update={"model": "simulator", "sampling": Sampling(top_k=0)})
     tasks = {"retail": (CANCEL, NOTHING, LONG_BY_CODE, FILTERED), "telecom": (ROAMING, LONG, AIRPLANE)}
     benchmark = tau2(smoke=tasks, user=simulator)
-    records = {record.task_id: record for record in run_trials(benchmark, model.endpoint(), tmp_path)}
+    records = {record.task_id: record for record in run_tau2(benchmark, model.endpoint(), tmp_path)}
 
     failed, errored = dict.fromkeys((NOTHING, LONG, LONG_BY_CODE), False), dict.fromkeys((AIRPLANE, FILTERED))
     assert outcomes(records) == {CANCEL: True, ROAMING: True} | failed | errored
@@ -123,7 +123,7 @@ def test_every_way_in_which_a_dialogue_can_end(serve: Serve, tmp_path: Path) -> 
     with (tmp_path / "trials.jsonl").open("a") as file:
         file.write('{"benchmark": "ta')  # as a killed process may leave it
     requests_before = len(model.requests)
-    resumed = {record.task_id: record for record in run_trials(benchmark, model.endpoint(), tmp_path)}
+    resumed = {record.task_id: record for record in run_tau2(benchmark, model.endpoint(), tmp_path)}
     assert resumed == records | {name: resumed[name] for name in errored}
     assert [(resumed[name].success, resumed[name].calls) for name in errored] == [(True, 0), (True, 1)]
     assert {replay.task(body) for body in model.requests[requests_before:]} == set(errored), "no trial runs twice"
@@ -143,7 +143,7 @@ def _check_wire(agent: list[dict[str, Any]], user: list[dict[str, Any]]) -> None
 @pytest.mark.slow
 def test_a_dead_server_is_not_scored(dead_endpoint: Endpoint, tmp_path: Path) -> None:
     tasks = {"retail": (NOTHING,), "telecom": (ROAMING,)}
-    records = run_trials(tau2(smoke=tasks), dead_endpoint, tmp_path, trials=2)
+    records = run_tau2(tau2(smoke=tasks), dead_endpoint, tmp_path, trials=2)
     assert len(records) == 4
     assert {record.success for record in records} == {None}
     assert all("APIConnectionError" in str(record.infrastructure_error) for record in records)

@@ -1,4 +1,4 @@
-"""τ²-bench against servers that fail: infrastructure errors are counted, never scored, and resumed to the undisturbed result."""
+"""τ²-bench against servers that fail: infrastructure errors are counted, not scored, and run again on resume."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from evaluation.tau2.benchmark import Tau2
 from evaluation.tau2.tasks import tasks
 from evaluation.trials import TrialRecord
 from tests.evaluation.helpers.replay import AnswerPolicy, ReplayServer, Reply
-from tests.evaluation.helpers.trials import run_trials
+from tests.evaluation.helpers.tau2_runs import run_tau2
 
 GOLD = GoldActions()
 Serve = Callable[[AnswerPolicy], ReplayServer]
@@ -31,7 +31,7 @@ def answer(body: dict[str, Any]) -> Reply:
 
 
 class FailingPolicy:
-    """Replies like `answer`, but a third of the requests get an error, one task's answers never end, and then the server dies."""
+    """Like `answer`, but a third of the requests get an error, one task's answers never end, then the server dies."""
 
     def __init__(self, dies_after: int) -> None:
         self.dies_after = dies_after
@@ -57,13 +57,13 @@ def without_times(records: list[TrialRecord]) -> dict[str, TrialRecord]:
 @pytest.mark.slow
 def test_infrastructure_errors_are_counted_and_resumed_to_the_same_metrics(serve: Serve, tmp_path: Path) -> None:
     benchmark = Tau2(smoke={"telecom": TASKS}, attempts=1)
-    undisturbed = run_trials(benchmark, serve(answer).endpoint(concurrency=4), tmp_path / "undisturbed")
+    undisturbed = run_tau2(benchmark, serve(answer).endpoint(concurrency=4), tmp_path / "undisturbed")
     assert {record.task_id: record.success for record in undisturbed} == {name: name not in IDLE for name in TASKS}
 
     failing = FailingPolicy(dies_after=34)
     failing.server = serve(failing)
     hasty = Tau2(smoke={"telecom": TASKS}, attempts=1, retries=1, timeout_s=4.0)
-    disturbed = run_trials(hasty, failing.server.endpoint(concurrency=4), tmp_path / "disturbed")
+    disturbed = run_tau2(hasty, failing.server.endpoint(concurrency=4), tmp_path / "disturbed")
     errored = [record for record in disturbed if record.success is None]
     reasons = Counter(str(record.infrastructure_error).split(":")[1].strip() for record in errored)
     # Whether the endless answer first exceeds its time limit or loses its server depends on timing.
@@ -76,7 +76,7 @@ def test_infrastructure_errors_are_counted_and_resumed_to_the_same_metrics(serve
         <= without_times(undisturbed).items()
     )
 
-    resumed = run_trials(benchmark, serve(answer).endpoint(concurrency=4), tmp_path / "disturbed")
+    resumed = run_tau2(benchmark, serve(answer).endpoint(concurrency=4), tmp_path / "disturbed")
     assert without_times(resumed) == without_times(undisturbed)
     lines = (tmp_path / "disturbed" / "trials.jsonl").read_text().count("\n")
     assert lines == len(TASKS) + len(errored), "completed trials do not run again"

@@ -1,4 +1,4 @@
-"""The official backend against a stand-in for the program (helpers/official_tau2.py), with results in the format of 1.0.1."""
+"""The official backend against a stand-in (helpers/official_tau2.py) that writes results in the format of 1.0.1."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from evaluation.tau2.benchmark import Tau2
 from evaluation.tau2.do_nothing import do_nothing
 from evaluation.tau2.official import JUDGE, NOWHERE
 from evaluation.trials import TrialRecord
-from tests.evaluation.helpers.trials import run_trials
+from tests.evaluation.helpers.tau2_runs import run_tau2
 from tests.helpers.paths import ROOT
 
 MODEL = Endpoint(base_url="http://model/v1", model="org/model", api_key_env="MODEL_KEY", concurrency=5)
@@ -47,7 +47,7 @@ def second_trial_outcomes(records: list[TrialRecord]) -> dict[str, tuple[bool | 
 def test_results_become_trials_and_infrastructure_errors_run_again(executable: Path, tmp_path: Path) -> None:
     benchmark = official_tau2(executable, smoke={"retail": tuple("012345"), "airline": ("0",)})
     ticks: list[tuple[str, int, int]] = []
-    records = run_trials(benchmark, MODEL, tmp_path / "run", 2, lambda *progress: ticks.append(progress))
+    records = run_tau2(benchmark, MODEL, tmp_path / "run", 2, lambda *progress: ticks.append(progress))
     assert len(records) == 14
     assert second_trial_outcomes([record for record in records if record.category == "retail"]) == {
         "0": (True, "stop"),
@@ -65,9 +65,9 @@ def test_results_become_trials_and_infrastructure_errors_run_again(executable: P
     assert records[2].infrastructure_error == "connection refused"
     assert ticks[-1] == ("τ²-bench", 14, 14)
 
-    resumed = run_trials(benchmark, MODEL, tmp_path / "run", 2)
+    resumed = run_tau2(benchmark, MODEL, tmp_path / "run", 2)
     assert second_trial_outcomes(resumed) == second_trial_outcomes(records) | {"2": (True, "stop")}
-    assert run_trials(benchmark, MODEL, tmp_path / "run", 2) == resumed
+    assert run_tau2(benchmark, MODEL, tmp_path / "run", 2) == resumed
     calls = (tmp_path / "run/official/retail/calls.jsonl").read_text().splitlines()
     assert len(calls) == 2, "nothing remained for a third call"
     assert (tmp_path / "run/official/airline/calls.jsonl").read_text().count("\n") == 1, (
@@ -110,14 +110,14 @@ def test_without_a_judge_no_hosted_model_can_be_reached(
     executable: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "key of a hosted model")
-    records = run_trials(official_tau2(executable, None, smoke={"airline": ("0",)}), MODEL, tmp_path / "run")
+    records = run_tau2(official_tau2(executable, None, smoke={"airline": ("0",)}), MODEL, tmp_path / "run")
     assert do_nothing(records) == {"airline": 1.0}
     call = json.loads((tmp_path / "run/official/airline/calls.jsonl").read_text())
     assert {value for name, value in call["environment"].items() if name.startswith("OPENAI")} == {"EMPTY", NOWHERE}
 
 
 def test_two_harnesses_in_one_directory_are_refused(executable: Path, tmp_path: Path) -> None:
-    run_trials(official_tau2(executable, smoke={"airline": ("0",)}), MODEL, tmp_path / "run")
+    run_tau2(official_tau2(executable, smoke={"airline": ("0",)}), MODEL, tmp_path / "run")
     for other in (
         Tau2(smoke={"airline": ("0",)}),
         official_tau2(executable, smoke={"airline": ("0",)}, max_steps=9),
@@ -125,7 +125,7 @@ def test_two_harnesses_in_one_directory_are_refused(executable: Path, tmp_path: 
         with pytest.raises(
             UserError, match=r"contains trials of 'official tau2 1\.0\.1'; those of '.+' cannot be mixed"
         ):
-            run_trials(other, MODEL, tmp_path / "run")
+            run_tau2(other, MODEL, tmp_path / "run")
 
 
 @pytest.mark.parametrize(
@@ -149,6 +149,6 @@ def test_an_incomplete_results_file_is_renamed(executable: Path, tmp_path: Path)
     benchmark = official_tau2(executable, smoke={"airline": ("0",)})
     executable.write_text("#!/bin/sh\nexit 0\n")
     with pytest.raises(UserError, match=r"is incomplete .* was renamed to results\.broken\.json"):
-        run_trials(benchmark, MODEL, tmp_path / "run")
+        run_tau2(benchmark, MODEL, tmp_path / "run")
     assert (directory / "results.broken.json").is_file()
     assert not (directory / "results.json").exists()

@@ -1,4 +1,4 @@
-"""APIGen-MT's and Nemotron's rows, in their own formats, become dialogues that can be trained on; faults are counted by kind."""
+"""APIGen-MT's and Nemotron's rows, in their own formats, become dialogues to train on; faults are counted by kind."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ TOOLS = [
 POLICY = "# Retail agent policy\n\nAs a retail agent, you can help users cancel orders."
 
 
-def said(*turns: tuple[str, Any]) -> list[Raw]:
-    """ShareGPT's turns; an object is written as JSON, as calls are."""
-    return [{"from": who, "value": text if isinstance(text, str) else json.dumps(text)} for who, text in turns]
+def sharegpt_turns(*turns: tuple[str, Any]) -> list[Raw]:
+    """ShareGPT's turns; objects, such as calls, become JSON."""
+    return [{"from": role, "value": text if isinstance(text, str) else json.dumps(text)} for role, text in turns]
 
 
 def calling(name: str, **arguments: Any) -> Raw:
@@ -44,7 +44,7 @@ CANCEL = (("function_call", calling("cancel_order", order_id="#W1")), ("observat
 
 
 def apigen_row(*turns: tuple[str, Any], **more: Any) -> Raw:
-    return {"conversations": said(*turns), "tools": json.dumps(TOOLS), "system": POLICY} | more
+    return {"conversations": sharegpt_turns(*turns), "tools": json.dumps(TOOLS), "system": POLICY} | more
 
 
 def nemotron_row(number: int, *messages: Raw, **more: Any) -> Raw:
@@ -62,18 +62,18 @@ def nemotron_row(number: int, *messages: Raw, **more: Any) -> Raw:
 
 
 def answer(content: str, *calls: tuple[str, str]) -> Raw:
-    """`calls` are names and arguments as they stand in the data, JSON strings."""
-    made = [
+    """`calls` are (name, arguments as a JSON string), as in the dataset."""
+    tool_calls = [
         {"id": f"chatcmpl-tool-{number}", "type": "function", "function": {"name": name, "arguments": arguments}}
         for number, (name, arguments) in enumerate(calls)
     ]
-    return {"role": "assistant", "content": content, "tool_calls": made}
+    return {"role": "assistant", "content": content, "tool_calls": tool_calls}
 
 
 SYSTEM, USER = {"role": "system"}, {"role": "user", "content": "Where is #W1?"}
 LOOKING = answer("<think>\nI look it up.\n</think>\n\n", ("get_order_details", '{"order_id": "#W1"}'))
 FOUND = {"role": "tool", "content": '{"status": "pending"}'}
-TOLD = answer("<think>\nIt is pending.\n</think>\n\nIt is pending.")
+ANSWERED = answer("<think>\nIt is pending.\n</think>\n\nIt is pending.")
 
 
 def written(path: Path, rows: list[Raw]) -> Path:
@@ -119,19 +119,19 @@ def test_apigen(tmp_path: Path, name: str) -> None:
     assert dialogue.task_starts == (1,)
     # Two calls, one of which writes.
     assert (dialogue.tasks[0].goal, dialogue.tasks[0].difficulty) == ("Cancel #W1, please.", "medium")
-    assert dialogue.provenance["licence"] == "cc-by-nc-4.0"
+    assert dialogue.provenance.licence == "cc-by-nc-4.0"
     assert thinking.domain.startswith("apigen-")
     assert thinking.domain != "apigen-retail"
     assert not conversion.refused
-    assert conversion.mended == {"closing user message": 1, "neighbours joined": 1}
+    assert conversion.repaired == {"closing user message": 1, "neighbours joined": 1}
 
 
 @pytest.mark.parametrize("name", ["rows.jsonl", "rows.parquet"])
 def test_nemotron(tmp_path: Path, name: str) -> None:
     both = answer("<think>\nBoth.\n</think>", *[("get_order_details", f'{{"order_id": "#W{n}"}}') for n in (1, 2)])
     rows = [
-        nemotron_row(1, SYSTEM, USER, both, FOUND, {**FOUND, "content": '{"status": "lost"}'}, TOLD),
-        nemotron_row(2, USER, TOLD, USER, LOOKING),
+        nemotron_row(1, SYSTEM, USER, both, FOUND, {**FOUND, "content": '{"status": "lost"}'}, ANSWERED),
+        nemotron_row(2, USER, ANSWERED, USER, LOOKING),
     ]
     conversion, (dialogue, short) = converted(NemotronDialogues(written(tmp_path / name, rows)))
     user, look, first, second, told = dialogue.messages
@@ -140,42 +140,42 @@ def test_nemotron(tmp_path: Path, name: str) -> None:
     assert (look.reasoning_content, look.content) == ("Both.", "")
     assert look.tool_calls
     assert [call.parsed()["order_id"] for call in look.tool_calls] == ["#W1", "#W2"]
-    # Results carry no ids there: they answer in the order of the calls.
+    # Results have no ids in this dataset: they answer the calls in order.
     assert [getattr(m, "tool_call_id", "") for m in (first, second)] == [call.id for call in look.tool_calls]
     assert told == AssistantMessage(content="It is pending.", reasoning_content="It is pending.")
     assert dialogue.dialogue_id == f"nemotron-{uuid.UUID(int=1)}"
-    assert dialogue.provenance["licence"] == "cc-by-4.0"
+    assert dialogue.provenance.licence == "cc-by-4.0"
     assert dialogue.task_starts == (0,)
     assert dialogue.domain == short.domain
     assert [m.role for m in short.messages] == ["user", "assistant"]
-    assert conversion.mended == {"closing user message": 1, "open calls at the end": 1}
+    assert conversion.repaired == {"closing user message": 1, "open calls at the end": 1}
 
 
 FAULTS: dict[str, Raw] = {
-    "unanswered call": nemotron_row(1, USER, LOOKING, TOLD),
-    "undeclared tool": nemotron_row(1, USER, answer("", ("guess", "{}")), FOUND, TOLD),
-    "arguments no JSON": nemotron_row(1, USER, answer("", ("think", "{'x': 1}")), FOUND, TOLD),
-    "arguments do not fit": nemotron_row(1, USER, answer("", ("cancel_order", '{"order_id": 1}')), FOUND, TOLD),
-    "roles out of order": nemotron_row(1, USER, SYSTEM, TOLD),
-    "stray result": nemotron_row(1, USER, FOUND, TOLD),
-    "empty answer": nemotron_row(1, USER, answer("<think>\nHm.\n</think>"), USER, TOLD),
-    "unclosed reasoning": nemotron_row(1, USER, answer("<think>\nI am cut off"), USER, TOLD),
+    "unanswered call": nemotron_row(1, USER, LOOKING, ANSWERED),
+    "undeclared tool": nemotron_row(1, USER, answer("", ("guess", "{}")), FOUND, ANSWERED),
+    "arguments no JSON": nemotron_row(1, USER, answer("", ("think", "{'x': 1}")), FOUND, ANSWERED),
+    "arguments do not fit": nemotron_row(1, USER, answer("", ("cancel_order", '{"order_id": 1}')), FOUND, ANSWERED),
+    "roles out of order": nemotron_row(1, USER, SYSTEM, ANSWERED),
+    "stray result": nemotron_row(1, USER, FOUND, ANSWERED),
+    "empty answer": nemotron_row(1, USER, answer("<think>\nHm.\n</think>"), USER, ANSWERED),
+    "unclosed reasoning": nemotron_row(1, USER, answer("<think>\nI am cut off"), USER, ANSWERED),
     "empty": nemotron_row(1, SYSTEM),
-    "repeated id": nemotron_row(0, USER, TOLD),
-    "unreadable": nemotron_row(1, USER, answer("", ("", "{}")), FOUND, TOLD),
+    "repeated id": nemotron_row(0, USER, ANSWERED),
+    "unreadable": nemotron_row(1, USER, answer("", ("", "{}")), FOUND, ANSWERED),
 }
 
 
 @pytest.mark.parametrize("kind", FAULTS)
 def test_each_fault_is_counted_by_its_kind(tmp_path: Path, kind: str) -> None:
-    good = nemotron_row(0, USER, TOLD)
+    good = nemotron_row(0, USER, ANSWERED)
     conversion, dialogues = converted(NemotronDialogues(written(tmp_path / "rows.jsonl", [good, FAULTS[kind]])))
     assert len(dialogues) == 1
     assert conversion.refused == {kind: 1}
     assert conversion.examples[kind].startswith(f"row 2 ({FAULTS[kind]['uuid']}): ")
 
 
-def test_a_call_at_the_end_of_a_row_is_unanswered(tmp_path: Path) -> None:
+def test_a_final_call_is_unanswered(tmp_path: Path) -> None:
     conversion, dialogues = converted(
         NemotronDialogues(written(tmp_path / "rows.jsonl", [nemotron_row(1, SYSTEM, USER, LOOKING)]))
     )
@@ -184,34 +184,34 @@ def test_a_call_at_the_end_of_a_row_is_unanswered(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("metadata", "refused", "mended"),
+    ("metadata", "refused", "repaired"),
     [
         (json.dumps({"tools": [TOOLS[0], {"name": "bad", "parameters": 3}]}), {}, {"unusable tool left out": 1}),
         (json.dumps({"tools": [TOOLS[0], TOOLS[0]]}), {}, {"repeated tool left out": 1}),
         ("no JSON", {"undeclared tool": 1}, {}),
     ],
 )
-def test_tools_that_cannot_be_used(tmp_path: Path, metadata: str, refused: Raw, mended: Raw) -> None:
-    row = nemotron_row(1, USER, LOOKING, FOUND, TOLD, metadata=metadata)
+def test_tools_that_cannot_be_used(tmp_path: Path, metadata: str, refused: Raw, repaired: Raw) -> None:
+    row = nemotron_row(1, USER, LOOKING, FOUND, ANSWERED, metadata=metadata)
     conversion, _ = converted(NemotronDialogues(written(tmp_path / "rows.jsonl", [row])))
     assert conversion.refused == refused
-    assert conversion.mended == mended
+    assert conversion.repaired == repaired
 
 
-def test_apigen_tools_that_are_no_json(tmp_path: Path) -> None:
+def test_apigen_tools_that_are_not_json(tmp_path: Path) -> None:
     rows = [apigen_row(ASK, DONE, tools="[{"), apigen_row(ASK, ("function_call", "cancel it"), DONE)]
     conversion, _ = converted(ApigenDialogues(written(tmp_path / "rows.json", rows)))
     assert conversion.refused == {"unusable tools": 1, "arguments no JSON": 1}
 
 
 def test_a_limit_counts_rows(tmp_path: Path) -> None:
-    rows = [nemotron_row(number, USER, TOLD) for number in range(5)]
+    rows = [nemotron_row(number, USER, ANSWERED) for number in range(5)]
     conversion, dialogues = converted(NemotronDialogues(written(tmp_path / "rows.jsonl", rows)), limit=3)
     assert len(dialogues) == conversion.read == 3
 
 
 @pytest.mark.parametrize("make", [ApigenDialogues, NemotronDialogues])
-def test_a_file_of_another_kind_is_refused(tmp_path: Path, make: Callable[[Path], Source]) -> None:
+def test_a_file_of_another_format_is_refused(tmp_path: Path, make: Callable[[Path], Source]) -> None:
     with pytest.raises(UserError, match=r"is expected$"):
         next(iter(make(tmp_path / "nothing.json").rows()))
     with pytest.raises(UserError, match=r"with the columns .*(system|metadata), is expected"):

@@ -119,8 +119,8 @@ BAD = [
         None,
         {"page": STRING},
     ),
-    ("SELECT, INSERT, UPDATE or DELETE is expected, DROP is given", "DROP TABLE customers", None, {}),
-    ("one statement is expected, 2 are given", "SELECT 1; SELECT 2", None, {}),
+    ("SELECT, INSERT, UPDATE or DELETE is expected, but DROP is given", "DROP TABLE customers", None, {}),
+    ("one statement is expected, but 2 are given", "SELECT 1; SELECT 2", None, {}),
     ("cannot be parsed", "SELECT FROM WHERE", None, {}),
     ("DELETE needs a WHERE in which parameters choose the rows", "DELETE FROM visits WHERE page = 'x'", None, {}),
     (

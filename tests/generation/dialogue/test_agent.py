@@ -97,7 +97,7 @@ UNLAWFUL: list[tuple[Completion, str, dict[str, int]]] = [
     (Completion(AssistantMessage(content="<tool_call>{</tool_call>")), "markup <tool_call>", {"malformed": 1}),
     (Completion(AssistantMessage(content="So: <|channel|>final")), "markup <.channel.>", {"malformed": 1}),
     (Completion(AssistantMessage(content="hm</think> yes")), "markup </think>", {"malformed": 1}),
-    (calling("fetch", '{"a": 1}'), "calls 'fetch', which is no tool", {"malformed": 1}),
+    (calling("fetch", '{"a": 1}'), "calls 'fetch', which is not a tool", {"malformed": 1}),
     (calling("get", '{"a": '), "not JSON", {"malformed": 1}),
     (calling("get", "[1]"), "not a JSON object", {"malformed": 1}),
     (calling("get", '{"a": ' * 100_000), "not JSON", {"malformed": 1}),

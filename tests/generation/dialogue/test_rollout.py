@@ -9,12 +9,16 @@ from typing import Any
 
 import pytest
 
-from core.dialogue import Dialogue, calls
+from core.dialogue import Dialogue, Task, calls
 from core.messages import AssistantMessage, ToolMessage, UserMessage
 from generation.dialogue.rollout import Rollout
+from generation.dialogue.setup import RolloutContext
+from generation.environments.base import Environment
 from generation.llm.contexts import AgentContext, TaskWriterContext
 from generation.pipeline import DomainTools
 from generation.scripted.llm import ScriptedLLM
+from generation.stages import Rollouts, Tasks
+from generation.tasks.writer import prove_imported
 from tests.generation.helpers.pipeline_runs import Played, Spoiler, pipeline_of, play, saying, scene_of, user_settings
 
 Subjects = tuple[DomainTools, ...]
@@ -26,7 +30,7 @@ async def dialogue_of(domains: Subjects, llm: Any, name: str = "user_oriented_ex
     pipeline = pipeline_of(name, domains, llm, **changes)
     draft = Dialogue(dialogue_id="d", pipeline=name, domain="x", tools=domains[0].toolset.tools)
     try:
-        return await Rollout(draft, scene_of(pipeline, domains[0])).play()
+        return await Rollout(draft, scene_of(pipeline, domains[0])).run()
     finally:
         pipeline.environments.close()
 
@@ -80,8 +84,31 @@ async def test_a_further_task_that_cannot_be_written_ends_the_dialogue_early(dom
 
     played = await dialogue_of(domains, OneTask(error_rate=0.0), count={3: 1.0})
     assert played.stop == "complete"
-    assert (played.provenance["tasks_requested"], len(played.tasks), len(played.task_starts)) == (3, 1, 1)
+    assert (played.provenance.tasks_requested, len(played.tasks), len(played.task_starts)) == (3, 1, 1)
     assert isinstance(played.messages[-1], UserMessage), "the user's goodbye"
+
+
+class Rewording:
+    """A stage between tasks and rollout that changes every task."""
+
+    async def dialogue(self, dialogue: Dialogue, context: RolloutContext) -> Dialogue:
+        tasks = tuple(task.model_copy(update={"goal": f"{task.goal} Thank you."}) for task in dialogue.tasks)
+        return dialogue.model_copy(update={"tasks": tasks})
+
+
+@pytest.mark.parametrize(("between", "proofs"), [((), 0), ((Rewording(),), 3)])
+def test_a_task_is_proved_again_only_if_a_stage_changed_it(
+    between: tuple[Any, ...], proofs: int, domains: Subjects, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    proved: list[Task] = []
+
+    async def counting(task: Task, environment: Environment) -> Task:
+        proved.append(task)
+        return await prove_imported(task, environment)
+
+    monkeypatch.setattr("generation.dialogue.rollout.prove_imported", counting)
+    play("user_oriented_exec", domains, tmp_path, n=3, stages=(Tasks(), *between, Rollouts()))
+    assert len(proved) == proofs
 
 
 def test_the_number_of_tasks_is_drawn_as_the_weights_say(domains: Subjects, tmp_path: Path) -> None:
@@ -172,6 +199,6 @@ def test_state_persists_within_a_dialogue_and_is_hidden_from_others(executed: Pl
 def test_personas_are_drawn_from_the_settings(domains: Subjects, tmp_path: Path) -> None:
     user = user_settings(personas=["calm: speaks slowly", "terse: few words"], expertise={"novice": 1, "expert": 1})
     played = play("user_oriented", domains, tmp_path, n=24, user=user)
-    assert {dialogue.provenance["persona"] for dialogue in played.accepted} == {
+    assert {dialogue.provenance.persona for dialogue in played.accepted} == {
         f"{persona}; expertise: {level}" for persona in user.personas for level in ("novice", "expert")
     }

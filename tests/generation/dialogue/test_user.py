@@ -35,18 +35,18 @@ def user(*texts: str, **changes: Any) -> tuple[SimulatedUser, Sayer]:
 async def prompt_of(**changes: Any) -> str:
     """The rules as the model reads them."""
     someone, llm = user(ASK, rules=rules(**changes))
-    someone.begin(TASK, 1)
+    someone.start_task(TASK, 1)
     await someone.speak(())
     return llm.requests[0].messages[0].content
 
 
 async def test_its_conversation_is_append_only_with_the_goal_where_it_begins() -> None:
     someone, llm = user(ASK, LEAVE, ASK, ASK)
-    someone.begin(TASK, 1)
+    someone.start_task(TASK, 1)
     assert (await someone.speak(())).user_message == "Is there a hall?"
     someone.hear(AssistantMessage(content="There is one.", reasoning_content="secret thought"))
     assert (await someone.speak(())).is_task_complete
-    someone.begin(FURTHER, 5)
+    someone.start_task(FURTHER, 5)
     await someone.speak(())
     someone.hear(AssistantMessage(content="That too."))
     await someone.speak(())
@@ -99,7 +99,7 @@ async def test_the_rules_come_before_the_persona_so_that_dialogues_share_a_prefi
     texts = []
     for persona, expertise in (("terse: few words", "novice"), ("warm: kind", "expert")):
         someone, llm = user(ASK, personas=[persona], expertise={expertise: 1})
-        someone.begin(TASK, 1)
+        someone.start_task(TASK, 1)
         await someone.speak(())
         assert someone.persona == f"{persona}; expertise: {expertise}"
         before, found, after = llm.requests[0].messages[0].content.partition(f"Who you are: {persona}.")
@@ -153,7 +153,7 @@ def test_the_presets_are_what_their_names_say() -> None:
 
 async def test_an_unreadable_answer_is_asked_for_again_with_the_complaint_and_forgotten() -> None:
     someone, llm = user("Hm.", '{"user_message": " "}', f"<b>Sure</b> {ASK}", LEAVE, attempts=3)
-    someone.begin(TASK, 1)
+    someone.start_task(TASK, 1)
     assert (await someone.speak(())).user_message == "Is there a hall?"
     someone.hear(AssistantMessage(content="Yes."))
     await someone.speak((UserMessage(content="Is there a hall?"),))
@@ -177,7 +177,7 @@ async def test_an_unreadable_answer_is_asked_for_again_with_the_complaint_and_fo
 )
 async def test_after_all_attempts_it_is_to_blame(answer: str, why: str) -> None:
     someone, _ = user(answer, answer, attempts=2)
-    someone.begin(TASK, 1)
+    someone.start_task(TASK, 1)
     with pytest.raises(UnusableAnswerError, match=f"^user: nothing usable in 2 attempts: .*{why}"):
         await someone.speak(())
 
@@ -185,7 +185,7 @@ async def test_after_all_attempts_it_is_to_blame(answer: str, why: str) -> None:
 async def test_reasoning_beside_the_message_is_ignored() -> None:
     answer = {"reasoning": "I want a hall", "user_message": " Is there a hall? ", "is_task_complete": False}
     someone, llm = user(json.dumps(answer), LEAVE)
-    someone.begin(TASK, 1)
+    someone.start_task(TASK, 1)
     assert (await someone.speak(())).user_message == "Is there a hall?"
     someone.hear(AssistantMessage(content="Yes."))
     await someone.speak(())

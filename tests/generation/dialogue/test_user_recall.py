@@ -41,7 +41,7 @@ def newcomer(dialogue: Dialogue, played: Played) -> tuple[SimulatedUser, Sayer]:
     """Another user with the same settings, who has drawn whatever persona and taken part in nothing."""
     llm = Sayer([ASK])
     return SimulatedUser(
-        Meter(llm), played.pipeline.user, dialogue.dialogue_id, Random(f"x{dialogue.dialogue_id}")
+        Meter(llm), played.pipeline.settings.user, dialogue.dialogue_id, Random(f"x{dialogue.dialogue_id}")
     ), llm
 
 
@@ -55,7 +55,7 @@ async def test_to_recall_a_dialogue_is_to_have_played_it(executed: Played) -> No
     for dialogue in executed.accepted:
         for request in requests_of(dialogue, executed):
             someone, llm = newcomer(dialogue, executed)
-            differed += someone.persona != dialogue.provenance["persona"]
+            differed += someone.persona != dialogue.provenance.persona
             someone.recall(before(request, dialogue))
             await someone.speak(request.context.transcript)  # type: ignore[union-attr]
             assert llm.requests == [request]
@@ -98,7 +98,7 @@ async def test_a_finished_dialogue_goes_on_with_a_further_task_as_if_it_had_not_
         }
         someone, llm = newcomer(dialogue, executed)
         someone.recall(dialogue.model_copy(update=over))
-        someone.begin(dialogue.tasks[1], start)
+        someone.start_task(dialogue.tasks[1], start)
         await someone.speak(request.context.transcript)  # type: ignore[union-attr]
         assert llm.requests == [request]
 
@@ -120,7 +120,7 @@ def foreign(*more: Message, **fields: Any) -> Dialogue:
 async def test_a_conversation_before_its_first_task_is_one_that_it_has_had() -> None:
     someone, llm = user()
     someone.recall(foreign())
-    someone.begin(TASK, 5)
+    someone.start_task(TASK, 5)
     await someone.speak(foreign().messages)
     assert llm.requests[0].messages[1].content == (
         "The conversation so far:\nYou: Hello, how big is it?\nThe assistant: It has 90 seats.\n\n"

@@ -89,8 +89,8 @@ def test_stage_after_stage_meets_the_same_faults(domains: Subjects, tmp_path: Pa
     """In runs of their own, in which the dialogues have other numbers."""
 
     def stage(folder: str, step: Any, before: Played | None) -> Played:
-        begin = start_states(read_starts(before.directory / "dialogues.jsonl")[2:]) if before else start_states()
-        more = {"stages": (step,), "begin": begin, "llm": ScriptedLLM(error_rate=0.0), "tools": ALL}
+        starts = start_states(read_starts(before.directory / "dialogues.jsonl")[2:]) if before else start_states()
+        more = {"stages": (step,), "starts": starts, "llm": ScriptedLLM(error_rate=0.0), "tools": ALL}
         return play_with_faults("user_oriented_exec", domains, tmp_path / folder, n=12, **more)
 
     played = stage("rollout", Rollouts(), stage("tasks", Tasks(), None))
@@ -104,9 +104,9 @@ def test_stage_after_stage_meets_the_same_faults(domains: Subjects, tmp_path: Pa
 
 def test_a_dialogue_with_faults_can_be_forked_where_it_met_them(domains: Subjects, tmp_path: Path) -> None:
     parents = play_with_faults("user_oriented_exec", domains, tmp_path / "parents", n=12, tools=ALL)
-    begin = start_states(read_starts(parents.directory / "dialogues.jsonl"), at="random", branches=2)
-    forks = play_with_faults("user_oriented_exec", domains, tmp_path / "forks", n=12, tools=ALL, begin=begin)
-    assert adds_up(forks, begin.count(12))
+    starts = start_states(read_starts(parents.directory / "dialogues.jsonl"), at="random", branches=2)
+    forks = play_with_faults("user_oriented_exec", domains, tmp_path / "forks", n=12, tools=ALL, starts=starts)
+    assert adds_up(forks, starts.count(12))
     assert forks.accepted
     stops = [d.stop for d in everything(forks)]
     assert not [stop for stop in stops if stop.startswith("replay")]

@@ -15,7 +15,14 @@ import pytest
 from core.dialogue import Dialogue
 from core.messages import ToolSpec
 from core.settings import UserError
-from generation.export.benchmark_texts import Benchmark, Named, Tool, read_benchmarks, read_bfcl, read_tau2
+from generation.export.benchmark_texts import (
+    Benchmark,
+    BenchmarkText,
+    BenchmarkTool,
+    read_benchmarks,
+    read_bfcl,
+    read_tau2,
+)
 from generation.export.decontamination import Detector, Kind
 from generation.seeds.tau2 import Tau2Seeds
 from generation.seeds.tau2_data import DOMAINS, database
@@ -229,9 +236,9 @@ def test_what_was_made_from_tau2_is_in_domain_and_held_to_everything_but_its_too
 TINY = Benchmark(
     name="tiny",
     version="1",
-    tools=(Tool(name="find", parameters=frozenset({"hall"}), of="t1"),),
-    entities=(Named(text="#W1", of="orders"),),
-    texts=(Named(text="one two three four five six seven eight nine ten", of="t2"),),
+    tools=(BenchmarkTool(name="find", parameters=frozenset({"hall"}), of="t1"),),
+    entities=(BenchmarkText(text="#W1", of="orders"),),
+    texts=(BenchmarkText(text="one two three four five six seven eight nine ten", of="t2"),),
 )
 CARRIERS: dict[Kind, Dialogue] = {
     "tools": dialogue("tools", "Hello.", "Hi."),

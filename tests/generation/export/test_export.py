@@ -19,7 +19,7 @@ from core.journal import RecordError, read_jsonl, write_jsonl
 from core.messages import Message
 from core.settings import UserError
 from generation.export import hub
-from generation.export.benchmark_texts import Benchmark, Named
+from generation.export.benchmark_texts import Benchmark, BenchmarkText
 from generation.export.card import hub_licence
 from generation.export.dedup import Removal
 from generation.export.export import export
@@ -28,7 +28,9 @@ from generation.export.report import Report
 from tests.generation.helpers.export_dialogues import FIND, PROVENANCE, dialogue, export_settings
 from tests.generation.helpers.pipeline_runs import Played
 
-SECRET = Benchmark(name="exam", version="7", tools=(), entities=(Named(text="agent_99", of="task 3"),), texts=())
+SECRET = Benchmark(
+    name="exam", version="7", tools=(), entities=(BenchmarkText(text="agent_99", of="task 3"),), texts=()
+)
 
 
 class Nobody:
@@ -134,9 +136,9 @@ def test_datasets_reads_all_forms(run: tuple[Path, Report], tmp_path: Path) -> N
                 == line.messages
             )
             names = (row["pipeline"], row["domain"], row["source"], row["licence"])
-            assert names == (line.pipeline, line.domain, line.provenance["source"], line.provenance["licence"])
+            assert names == (line.pipeline, line.domain, line.provenance.source, line.provenance.licence)
     for row in full["exec"]:
-        assert json.loads(row["provenance"]) == by_id[row["dialogue_id"]].provenance
+        assert row["provenance"] == by_id[row["dialogue_id"]].provenance.model_dump()
 
 
 def _without_none(value: Any) -> Any:
@@ -284,7 +286,7 @@ def test_a_parquet_file_appears_whole_or_not_at_all(run: tuple[Path, Report], mo
     def break_off(line: bytes) -> dict[str, Any]:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("generation.export.export.chat", break_off)
+    monkeypatch.setattr("generation.export.export.chat_row", break_off)
     with pytest.raises(KeyboardInterrupt):
         export(
             find_dialogues(directory.parent / "run"),

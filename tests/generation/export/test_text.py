@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from generation.export.text import canonical, digest, grams, plain, words
+from generation.export.text import canonical, digest, ngrams, plain, words
 
 PLAIN_WORDS = st.lists(st.text(alphabet="abcdefgh0123456789é", min_size=1, max_size=6), max_size=12)
 GAPS = st.text(alphabet=" \t\n.,;:!?()«»—'\"", min_size=1, max_size=4)
@@ -55,7 +55,7 @@ def test_words_by_hand(text: str, said: list[str]) -> None:
 @given(st.lists(st.sampled_from("abc"), max_size=9), st.integers(1, 5))
 def test_grams_are_all_the_windows(sequence: list[str], size: int) -> None:
     windows = [" ".join(sequence[i:j]) for i in range(9) for j in range(i, 10) if j - i == size and j <= len(sequence)]
-    assert list(grams(sequence, size)) == windows
+    assert list(ngrams(sequence, size)) == windows
 
 
 def _shuffled(value: Any, data: st.DataObject) -> Any:

@@ -13,7 +13,8 @@ import yaml
 from core.dialogue import Dialogue, Rubric, Task
 from core.journal import read_jsonl
 from core.messages import AssistantMessage
-from generation.dialogue.setup import RoleModels, RolloutContext, RolloutSettings
+from core.provenance import Provenance
+from generation.dialogue.setup import DialogueSettings, RoleModels, RolloutContext, RolloutSettings
 from generation.dialogue.user import UserSettings
 from generation.environments.base import EnvironmentFactory
 from generation.environments.simulated.environment import SimulatedEnvironmentFactory
@@ -23,7 +24,8 @@ from generation.llm.meter import Meter
 from generation.metrics.statistics import CostSettings, Statistics
 from generation.metrics.user_quality import QualitySettings
 from generation.outcomes import Outcome
-from generation.pipeline import DomainTools, Pipeline, StartStates, origin
+from generation.pipeline import DomainTools, Pipeline, StartStates
+from generation.prompts import prompt_ids
 from generation.runner import AttemptSettings, DeadLetter, Local, Rejection, run
 from generation.scripted.llm import ScriptedLLM
 from generation.stages import DialogueStage, Rollouts, Tasks, Validation
@@ -83,7 +85,7 @@ def pipeline_of(
     seed: int = 0,
     user: UserSettings | None = None,
     stages: tuple[DialogueStage, ...] = STAGES,
-    begin: StartStates | None = None,
+    starts: StartStates | None = None,
     **changes: Any,
 ) -> Pipeline:
     """A shipped pipeline; `changes` are to its task and rollout settings."""
@@ -94,14 +96,14 @@ def pipeline_of(
         environments=environments_of(name),
         llm=llm,
         stages=stages,
-        tasks=task_settings(name, **of_tasks),
-        rollout=rollout_settings(name, **changes),
-        user=user or user_settings(),
+        settings=DialogueSettings(
+            task_settings(name, **of_tasks), rollout_settings(name, **changes), user or user_settings()
+        ),
         quality=quality_settings(),
         costs=CostSettings(gpus=0, per_gpu_hour=2.5),
         seed=seed,
-        origin=origin("fingerprint", "commit", seed),
-        start_states=begin or start_states(),
+        provenance=Provenance(config="fingerprint", commit="commit", seed=seed, prompts=prompt_ids()),
+        start_states=starts or start_states(),
     )
 
 
@@ -118,9 +120,7 @@ def scene_of(
         domain_environment,
         executable,
         models,
-        pipeline.tasks,
-        pipeline.rollout,
-        pipeline.user,
+        pipeline.settings,
         seed,
     )
 
@@ -207,7 +207,7 @@ def ignore(outcome: Outcome) -> None:
     """For those who do not watch."""
 
 
-ATTEMPTS = AttemptSettings(session=1, total=9, lost_in_a_row=1000)
+ATTEMPTS = AttemptSettings(session=1, total=9, unanswered_in_a_row=1000)
 
 
 async def run_local(

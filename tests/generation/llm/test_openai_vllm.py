@@ -148,7 +148,7 @@ def test_every_stage_start_state_and_pipeline_ends_whatever_a_model_says(name: s
     assert done.code == 0, done.said
     assert "Traceback" not in done.said
     toolsets = list(read_jsonl(done.directory / "toolsets.jsonl", Toolset))
-    asked = sum(toolset.provenance["usage"]["requests"] for toolset in toolsets)
+    asked = sum(toolset.provenance.usage.requests for toolset in toolsets)
     there = {path.parent.name: path for path in done.directory.glob("*/statistics.json")}
     assert set(there) == set(case.pipelines if case.started else ())
     for pipeline, path in there.items():
@@ -163,7 +163,7 @@ def test_every_stage_start_state_and_pipeline_ends_whatever_a_model_says(name: s
             if line.dialogue:
                 assert line.dialogue.verdict
                 assert line.dialogue.verdict.blame, "whose fault it was"
-                assert line.dialogue.provenance["llm"] == "tiny"
+                assert line.dialogue.provenance.llm == "tiny"
             else:
                 assert line.reasons[0].startswith("tool_maker: "), "without tools no dialogue begins"
     assert asked, "the engine had a say"
@@ -173,7 +173,7 @@ def test_what_random_weights_made_of_tools_is_told(runs: dict[str, Done]) -> Non
     (library,) = read_jsonl(runs["tools"].directory / "toolsets.jsonl", Toolset)
     assert not library.tools
     assert library.refused
-    assert "too few tools hold" in runs["tools"].said
+    assert "too few valid tools" in runs["tools"].said
     (rooms,) = read_jsonl(runs["schemas"].directory / "toolsets.jsonl", Toolset)
     assert not rooms.tools
     assert any("no output schema" in line for line in rooms.refused)

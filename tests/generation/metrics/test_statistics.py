@@ -10,7 +10,7 @@ import pytest
 
 from core.dialogue import Dialogue, RoleUsage, Usage
 from core.messages import AssistantMessage, Message, SystemMessage, ToolCall, ToolMessage, ToolSpec, UserMessage
-from generation.metrics.statistics import CostSettings, MeanMax, RoleFigures, Statistics, StatisticsTally
+from generation.metrics.statistics import CostSettings, MeanMax, RoleMetrics, Statistics, StatisticsTally
 from generation.outcomes import Outcome
 from tests.generation.helpers.pipeline_runs import Played, quality_settings
 
@@ -84,7 +84,7 @@ def recount(directory: Path) -> dict[str, Any]:
     return {
         "accepted": len(accepted),
         "rejected": len(rejected),
-        "lost": 0,
+        "unanswered": 0,
         "step": {"mean": round(sum(steps) / len(steps), 3), "max": max(steps)},
         "turn": {"mean": round(sum(turns) / len(turns), 3), "max": max(turns)},
         "task": {"mean": round(sum(tasks) / len(tasks), 3), "max": max(tasks)},
@@ -150,7 +150,7 @@ def test_the_ledger_by_hand() -> None:
     ]
     figures = statistics("p", outcomes, gpus=8)
     assert (figures.gpu_hours, figures.cost) == (16.0, 32.0)
-    assert figures.roles["agent"] == RoleFigures(
+    assert figures.roles["agent"] == RoleMetrics(
         requests=6,
         retries=3,
         prompt_tokens=200,

@@ -231,7 +231,7 @@ def test_equal_streams_give_equal_figures_and_memory_is_bounded() -> None:
         for number in range(600):
             found = shop_dialogue(rng, number % 2 == 0)
             tally.add(found.model_copy(update={"domain": f"domain {number % 300}"}))
-        return tally.result(), sum(map(len, tally._kept.values()))
+        return tally.result(), sum(map(len, tally._sample.values()))
 
     first, second = run(), run()
     assert first == second

@@ -14,7 +14,7 @@ RULES = user_settings().rules
 
 
 def faults(dialogue: Dialogue, rules: UserRules = RULES) -> list[tuple[str, int]]:
-    return [(fault.figure, fault.position) for fault in dialogue_quality(dialogue, rules).faults]
+    return [(fault.kind, fault.position) for fault in dialogue_quality(dialogue, rules).faults]
 
 
 def test_a_good_dialogue_has_no_fault() -> None:
@@ -39,7 +39,7 @@ def test_a_good_dialogue_has_no_fault() -> None:
     ],
 )
 def test_who_leaves_before_saying_what_it_needs_ends_too_early(lines: tuple[str, ...], missing: str) -> None:
-    (fault,) = (f for f in dialogue_quality(talk(*lines), RULES).faults if f.figure == "premature_ends")
+    (fault,) = (f for f in dialogue_quality(talk(*lines), RULES).faults if f.kind == "premature_ends")
     assert fault.detail == f"the user ended the task, but it never said {missing}"
     assert fault.position == len(talk(*lines).messages) - 1
 
@@ -186,7 +186,7 @@ def test_a_wish_that_is_all_of_a_sentence_is_no_recital_but_its_frame_is(goal: s
     ],
 )
 def test_who_states_what_it_was_never_told_invents(text: str, invented: list[str]) -> None:
-    found = [f for f in dialogue_quality(talk(*changed(2, f"U {text}")), RULES).faults if f.figure == "invented_facts"]
+    found = [f for f in dialogue_quality(talk(*changed(2, f"U {text}")), RULES).faults if f.kind == "invented_facts"]
     assert [(f.position, f.detail) for f in found] == (
         [(3, f"the user cannot know {', '.join(invented)}")] if invented else []
     )
@@ -288,7 +288,7 @@ def test_given_messages_are_not_judged_but_known() -> None:
     spoilt = ("U The user wants C-19 and 31.", "A Well, 77.", "U The user wants C-19 and 31.", "A Yes.")
     assert len(faults(talk(*spoilt, *GOOD, starts=(5,), given=5))) == 0
     assert faults(talk(*spoilt, *changed(2, "U Rex is Max, C-19, 31, 77."), starts=(5,), given=5)) == []
-    assert {figure for figure, _ in faults(talk(*spoilt, *GOOD, starts=(1,), given=0))} > {
+    assert {kind for kind, _ in faults(talk(*spoilt, *GOOD, starts=(1,), given=0))} > {
         "leaked_goals",
         "invented_facts",
     }

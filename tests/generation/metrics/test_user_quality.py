@@ -1,4 +1,4 @@
-"""The quality gate: each figure of a dataset catches the fault that it is named after, and opens up to its threshold."""
+"""The quality gate: each kind of fault is counted, and the gate passes up to its threshold."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core.dialogue import Dialogue
-from generation.metrics.user_faults import Figure
-from generation.metrics.user_quality import FIGURES, Quality, QualitySettings, QualityTally
+from generation.metrics.user_faults import FaultKind
+from generation.metrics.user_quality import FAULT_KINDS, Quality, QualitySettings, QualityTally
 from tests.generation.helpers.pipeline_runs import Played, quality_settings, user_settings
 from tests.generation.helpers.vet_dialogues import GOOD, changed, talk
 
@@ -25,7 +25,7 @@ SETTINGS = QualitySettings(
     distinct_openings=0.5,
 )
 
-SPOILT: dict[Figure, tuple[str, ...]] = {
+SPOILT: dict[FaultKind, tuple[str, ...]] = {
     "premature_ends": (*GOOD[:5], "U Thanks, bye."),
     "leaked_goals": changed(2, "U My goal is that Rex is Max."),
     "invented_facts": changed(2, "U Rex is Max, and 31 kilos."),
@@ -34,81 +34,79 @@ SPOILT: dict[Figure, tuple[str, ...]] = {
 }
 
 
-def judged(dialogues: Sequence[Dialogue], limits: QualitySettings = SETTINGS) -> Quality:
+def quality_of(dialogues: Sequence[Dialogue], limits: QualitySettings = SETTINGS) -> Quality:
     tally = QualityTally(RULES)
     for dialogue in dialogues:
         tally.add(dialogue)
     return tally.result(limits)
 
 
-def numbered(*sets: tuple[str, ...]) -> list[Dialogue]:
-    """Dialogues that open differently, each in the words given."""
+def with_distinct_openings(*sets: tuple[str, ...]) -> list[Dialogue]:
+    """Dialogues with these lines, each with a different opening."""
     return [talk(f"{lines[0]} {'x' * i}", *lines[1:], dialogue_id=f"d{i}") for i, lines in enumerate(sets)]
 
 
-def test_every_figure_has_its_planted_fault() -> None:
+def test_every_kind_of_fault_is_planted() -> None:
     assert (
         set(SPOILT)
-        == set(FIGURES)
-        == set(get_args(Figure))
+        == set(FAULT_KINDS)
+        == set(get_args(FaultKind))
         == QualitySettings.model_fields.keys() - {"distinct_openings"}
     )
 
 
-@pytest.mark.parametrize("figure", FIGURES)
-def test_the_gate_opens_up_to_its_threshold_and_not_beyond(figure: Figure) -> None:
+@pytest.mark.parametrize("kind", FAULT_KINDS)
+def test_the_gate_passes_up_to_its_threshold_and_not_beyond(kind: FaultKind) -> None:
     fault = (
-        (f"U {SPOILT[figure][2].partition(' ')[2]}", *SPOILT[figure][1:])
-        if figure == "repeated_messages"
-        else SPOILT[figure]
+        (f"U {SPOILT[kind][2].partition(' ')[2]}", *SPOILT[kind][1:]) if kind == "repeated_messages" else SPOILT[kind]
     )
     spoilt = [talk(*fault, dialogue_id=f"s{i}") for i in range(2)]
-    good = numbered(*[GOOD] * 6)
-    below = judged([*good, *spoilt])
-    assert below.shares == {f: 0.25 if f == figure else 0.0 for f in FIGURES}
-    assert below.counts[figure] == 2
-    assert below.examples[figure].dialogue_id == "s0"
+    good = with_distinct_openings(*[GOOD] * 6)
+    below = quality_of([*good, *spoilt])
+    assert below.shares == {f: 0.25 if f == kind else 0.0 for f in FAULT_KINDS}
+    assert below.counts[kind] == 2
+    assert below.examples[kind].dialogue_id == "s0"
     assert below.passed
-    above = judged([*good[:5], *spoilt])
+    above = quality_of([*good[:5], *spoilt])
     assert not above.passed
     (failure,) = above.failures
-    assert failure.startswith(f"{figure} in 28.6% of the dialogues, at most 25.0% allowed (s0, message ")
+    assert failure.startswith(f"{kind} in 28.6% of the dialogues, at most 25.0% allowed (s0, message ")
 
 
 def test_a_dialogue_counts_once_and_shows_its_first_fault() -> None:
     lines = (*changed(2, "U Rex is Max, and 31 kilos.")[:5], "U What does a check-up cost, for 32 kilos?", *GOOD[6:])
-    quality = judged([talk(*lines)])
+    quality = quality_of([talk(*lines)])
     assert quality.counts["invented_facts"] == 1
     assert quality.examples["invented_facts"].position == 3
 
 
-def test_openings_that_are_all_alike_fail() -> None:
-    assert judged(numbered(*[GOOD] * 4)).distinct_openings == 1.0
+def test_identical_openings_fail() -> None:
+    assert quality_of(with_distinct_openings(*[GOOD] * 4)).distinct_openings == 1.0
     same = [talk(f"{GOOD[0]}{'!' * i}", *GOOD[1:]) for i in range(4)]
-    assert judged([*same, *numbered(*[GOOD] * 3)[1:]]).failures == ()
-    alike = judged([*same, numbered(*[GOOD] * 2)[1]])
+    assert quality_of([*same, *with_distinct_openings(*[GOOD] * 3)[1:]]).failures == ()
+    alike = quality_of([*same, with_distinct_openings(*[GOOD] * 2)[1]])
     assert alike.distinct_openings == 0.4
     assert alike.failures == ("distinct_openings are 40.0% of the dialogues, at least 50.0% expected",)
 
 
-def test_nothing_to_judge_passes_nothing() -> None:
-    nothing = judged([])
-    assert (nothing.passed, nothing.failures, nothing.dialogues) == (False, ("no dialogue to judge",), 0)
+def test_without_dialogues_the_gate_does_not_pass() -> None:
+    empty = quality_of([])
+    assert (empty.passed, empty.failures, empty.dialogues) == (False, ("no dialogue to check",), 0)
 
 
 @settings(max_examples=20)
 @given(st.permutations(range(8)))
 def test_the_order_of_dialogues_does_not_matter(order: list[int]) -> None:
-    dialogues = numbered(*[GOOD] * 3, *SPOILT.values())
-    assert judged([dialogues[i] for i in order]) == judged(dialogues)
+    dialogues = with_distinct_openings(*[GOOD] * 3, *SPOILT.values())
+    assert quality_of([dialogues[i] for i in order]) == quality_of(dialogues)
 
 
 @settings(max_examples=20)
 @given(st.lists(st.sampled_from(sorted(SPOILT)), min_size=1, max_size=6))
-def test_the_tally_is_the_sum_of_its_dialogues(figures: list[Figure]) -> None:
-    dialogues = [talk(*SPOILT[figure], dialogue_id=f"d{i}") for i, figure in enumerate(figures)]
-    total = judged(dialogues)
-    assert total.counts == {figure: figures.count(figure) for figure in FIGURES}
+def test_the_tally_is_the_sum_of_its_dialogues(kinds: list[FaultKind]) -> None:
+    dialogues = [talk(*SPOILT[kind], dialogue_id=f"d{i}") for i, kind in enumerate(kinds)]
+    total = quality_of(dialogues)
+    assert total.counts == {kind: kinds.count(kind) for kind in FAULT_KINDS}
     assert total.messages == sum(d.user_turns for d in dialogues)
 
 
@@ -120,12 +118,12 @@ def test_the_shipped_users_pass(played: str, request: pytest.FixtureRequest) -> 
     run: Played = (
         request.getfixturevalue(played) if played == "executed" else request.getfixturevalue("simulated")[played]
     )
-    quality = judged(run.accepted, quality_settings())
+    quality = quality_of(run.accepted, quality_settings())
     assert quality.failures == ()
     assert quality.messages > 60
 
 
-def test_whole_tasks_handed_over_are_seen_as_what_they_are(simulated: dict[str, Played]) -> None:
+def test_complete_tasks_in_one_message_count_as_crowded(simulated: dict[str, Played]) -> None:
     """The task-oriented baseline as the opposite: its "user" says everything at once."""
-    shares = judged(simulated["task_oriented"].accepted).shares
+    shares = quality_of(simulated["task_oriented"].accepted).shares
     assert shares["crowded_messages"] > 0.25

@@ -113,21 +113,21 @@ def test_bundled_domains_can_be_chosen(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("domains", "held_out", "said"),
+    ("names", "held_out", "message"),
     [
         (["freight", "gym"], False, "freight: held out for evaluation"),
         (["gym"], True, "gym: not held out"),
         (["libary"], False, "did you mean 'library'"),
         (["zzz"], True, "known: film_festival, freight, repair_shop"),
-        ("gym", False, r"a list is expected: domains=\[gym\]"),
-        (7, False, r"domains=7 was given, but a list is expected"),
+        ("gym", False, r"a list is expected: names=\[gym\]"),
+        (7, False, r"names=7 was given, but a list is expected"),
         ([7], False, "7 is not among"),
-        ([], False, r"domains=\[\] was given; at least one is expected, or null"),
+        ([], False, r"names=\[\] was given; at least one is expected, or null"),
     ],
 )
-def test_a_wrong_choice_of_domains_is_refused(tmp_path: Path, domains: list[str], held_out: bool, said: str) -> None:
-    with pytest.raises(UserError, match=said):
-        BundledSeeds(tmp_path, domains, held_out).load()
+def test_a_wrong_choice_of_names_is_refused(tmp_path: Path, names: list[str], held_out: bool, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        BundledSeeds(tmp_path, names, held_out).load()
     assert list(tmp_path.iterdir()) == []
 
 

@@ -183,8 +183,8 @@ def test_the_package_is_not_imported_before_it_is_needed() -> None:
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        ({"domains": ["telecom"]}, "domains: 'telecom'.*airline, retail"),
-        ({"domains": "airline"}, r"domains=\[airline\]"),
+        ({"names": ["telecom"]}, "names: 'telecom'.*airline, retail"),
+        ({"names": "airline"}, r"names=\[airline\]"),
         ({"rows_per_kind": 0}, "rows_per_kind=0.*at least 1"),
         ({"rows_per_kind": "many"}, "rows_per_kind=many.*at least 1"),
     ],

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from generation.specs.entities import Entities, Field, field_types, fields
+from generation.specs.entities import EntityRegistry, SchemaField, field_types, fields
 from generation.specs.spelling import singular, snake
 from tests.generation.helpers.schemas import Schema, obj, rows
 
@@ -69,10 +69,10 @@ SCHEMAS = made_objects(
 @settings(max_examples=150, deadline=None)
 @given(st.lists(SCHEMAS, min_size=1, max_size=4))
 def test_a_fields_first_type_is_canonical_and_every_other_one_a_conflict(made: list[Made]) -> None:
-    registry = Entities()
+    registry = EntityRegistry()
     first: dict[str, str] = {}
     for part in made:
-        assert list(fields(part.schema)) == [Field(name, (kind,)) for name, kind in part.below]
+        assert list(fields(part.schema)) == [SchemaField(name, (kind,)) for name, kind in part.below]
         wrong: list[tuple[str, str, str]] = []
         before = dict(first)
         for name, kind in part.below:
@@ -82,7 +82,7 @@ def test_a_fields_first_type_is_canonical_and_every_other_one_a_conflict(made: l
         expected = registry.conflicts("tool", part.schema)
         assert registry.types == before
         assert registry.learn("tool", part.schema) == expected
-        assert [(c.name, c.known, c.given) for c in expected] == wrong
+        assert [(c.name, c.known, c.declared) for c in expected] == wrong
     assert registry.types == first
 
 
@@ -133,7 +133,7 @@ def test_names_are_compared_whatever_their_spelling() -> None:
 
 
 def test_a_conflict_says_where_the_type_comes_from() -> None:
-    registry = Entities()
+    registry = EntityRegistry()
     assert registry.learn("get_user", obj(user_id="integer")) == []
     (conflict,) = registry.learn("search_orders", rows(userId={"type": ["string", "null"]}))
     assert str(conflict) == "userId is integer in get_user, not string"

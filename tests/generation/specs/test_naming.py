@@ -1,4 +1,4 @@
-"""What names say, against lists made by hand."""
+"""What names reveal, against hand-written lists."""
 
 from __future__ import annotations
 
@@ -8,43 +8,43 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from generation.scripted.verbs import destroys, spoken_deed
+from generation.scripted.verbs import destroys, spoken_action
 from generation.specs.json_values import json_or_text, leaves
-from generation.specs.naming import _VERBS, changes, creates, deed, identifier_key, is_identifier
+from generation.specs.naming import _VERBS, action, changes, creates, identifier_key, is_identifier
 from generation.specs.spelling import plural, singular, snake, words
 
 
-def test_every_verb_does_one_thing() -> None:
+def test_each_verb_has_one_action() -> None:
     verbs = " ".join(_VERBS.values()).split()
     assert len(verbs) == len(set(verbs)) > 90
 
 
 @pytest.mark.parametrize(
-    ("tool", "what", "writes", "makes"),
+    ("tool", "kind", "writes", "makes"),
     [
-        ("get_order", "see", False, False),
-        ("lookupOrder", "see", False, False),
+        ("get_order", "get", False, False),
+        ("lookupOrder", "get", False, False),
         ("search_orders", "search", False, False),
         ("top_orders_by_total", "rank", False, False),
-        ("convert_currency", "turn", False, False),
-        ("calculate", "work out", False, False),
-        ("book_flight", "make", True, True),
+        ("convert_currency", "convert", False, False),
+        ("calculate", "compute", False, False),
+        ("book_flight", "book", True, True),
         ("create_order", "create", True, True),
-        ("update_order", "set", True, False),
-        ("send_certificate", "do", True, False),
-        ("cancel_order", "end", True, False),
+        ("update_order", "update", True, False),
+        ("send_certificate", "act", True, False),
+        ("cancel_order", "cancel", True, False),
         ("delete_order", "delete", True, False),
         ("restore_order", "restore", True, False),
         ("frobnicate_order", None, True, False),
     ],
 )
-def test_what_a_tool_does(tool: str, what: str | None, writes: bool, makes: bool) -> None:
-    assert (deed(tool), changes(tool), creates(tool)) == (what, writes, makes)
+def test_the_action_of_a_tool(tool: str, kind: str | None, writes: bool, makes: bool) -> None:
+    assert (action(tool), changes(tool), creates(tool)) == (kind, writes, makes)
     assert destroys(tool) is tool.startswith(("cancel", "delete"))
 
 
 @pytest.mark.parametrize(
-    ("tool", "said"),
+    ("tool", "phrase"),
     [
         ("get_order_details", ("see the", "order details")),
         ("list", ("see the", "details")),
@@ -56,8 +56,8 @@ def test_what_a_tool_does(tool: str, what: str | None, writes: bool, makes: bool
         ("weather_forecast", ("get the", "weather forecast")),
     ],
 )
-def test_how_a_user_says_it(tool: str, said: tuple[str, str]) -> None:
-    assert spoken_deed(tool) == said
+def test_how_a_user_phrases_an_action(tool: str, phrase: tuple[str, str]) -> None:
+    assert spoken_action(tool) == phrase
 
 
 @pytest.mark.parametrize(
@@ -75,11 +75,11 @@ def test_how_a_user_says_it(tool: str, said: tuple[str, str]) -> None:
         *((name, False) for name in ("name", "status", "paid", "api_key", "sort_key", "idea")),
     ],
 )
-def test_which_fields_say_which_record_is_meant(name: str, identifier: bool) -> None:
+def test_which_fields_identify_a_record(name: str, identifier: bool) -> None:
     assert is_identifier(name) is identifier
 
 
-def test_a_bare_identifier_is_named_after_what_it_is_of() -> None:
+def test_a_bare_identifier_is_prefixed_with_its_entity() -> None:
     assert identifier_key("id", 7, ("film", "copy")) == "copy_id=7"
     assert identifier_key("sku", "A1", ("product",)) == "product_sku=A1"
     assert identifier_key("orderId", 7, ("product",)) == "order_id=7"
@@ -87,7 +87,7 @@ def test_a_bare_identifier_is_named_after_what_it_is_of() -> None:
 
 
 @pytest.mark.parametrize(
-    ("one", "several"),
+    ("one", "many"),
     [
         ("order", "orders"),
         ("category", "categories"),
@@ -98,12 +98,12 @@ def test_a_bare_identifier_is_named_after_what_it_is_of() -> None:
         ("film_copy", "film_copies"),
     ],
 )
-def test_one_and_several(one: str, several: str) -> None:
-    assert (plural(one), plural(several), singular(several), singular(one)) == (several, several, one, one)
+def test_singular_and_plural(one: str, many: str) -> None:
+    assert (plural(one), plural(many), singular(many), singular(one)) == (many, many, one, one)
 
 
 @pytest.mark.parametrize(
-    ("name", "spelt"),
+    ("name", "spelling"),
     [
         ("InvoiceLine", "invoice_line"),
         ("Invoice Line", "invoice_line"),
@@ -113,9 +113,9 @@ def test_one_and_several(one: str, several: str) -> None:
         ("é", ""),
     ],
 )
-def test_one_spelling(name: str, spelt: str) -> None:
-    assert snake(name) == snake(spelt) == spelt
-    assert words(name) == spelt.replace("_", " ")
+def test_snake_case(name: str, spelling: str) -> None:
+    assert snake(name) == snake(spelling) == spelling
+    assert words(name) == spelling.replace("_", " ")
 
 
 JSON = st.recursive(
@@ -136,12 +136,12 @@ def test_leaves_are_all_scalars_in_order(value: Any) -> None:
     assert [leaf for _, leaf in leaves(value)] == scalars(value)
 
 
-def test_leaves_go_by_the_nearest_name() -> None:
+def test_leaves_carry_the_nearest_name() -> None:
     value = {"a": [1, [2, {"b": 3}]], "c": {}, "d": None}
     assert list(leaves(value)) == [("a", 1), ("a", 2), ("b", 3), ("d", None)]
     assert list(leaves("x")) == [("", "x")]
 
 
-def test_results_that_are_no_json_are_text() -> None:
+def test_text_that_is_not_json_stays_text() -> None:
     assert json_or_text('{"a": [1, null]}') == {"a": [1, None]}
     assert [json_or_text(text) for text in ("Error: no", "[" * 100_000, "")] == ["Error: no", "[" * 100_000, ""]

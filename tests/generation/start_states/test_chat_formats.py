@@ -1,4 +1,4 @@
-"""Conversations of other origins become lawful ones, or are refused with the reason."""
+"""External conversations become valid ones, or are refused with the reason."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from core.messages import AssistantMessage, ContractError, ToolMessage, UserMessage, check_transcript
-from generation.start_states.chat_formats import conversation, tools_of
+from generation.start_states.chat_formats import parse_messages, parse_tools
 
 
 def call(name: str, arguments: Any, call_id: str = "x") -> dict[str, Any]:
@@ -28,11 +28,11 @@ PLAIN = [
 ]
 
 
-def test_a_plain_conversation_is_taken_as_it_is() -> None:
-    messages = conversation({"messages": PLAIN})
+def test_a_plain_conversation_is_unchanged() -> None:
+    messages = parse_messages({"messages": PLAIN})
     assert [m.role for m in messages] == ["system", "user", "assistant", "tool", "assistant"]
     assert messages[3].content == '{"id": 3, "name": "Ada"}'
-    (spec,) = tools_of(None, messages)
+    (spec,) = parse_tools(None, messages)
     assert spec.name == "find"
     assert spec.parameters == {"type": "object", "properties": {"id": {"type": "integer"}}, "required": ["id"]}
     check_transcript(messages, [spec])
@@ -66,12 +66,12 @@ def test_a_plain_conversation_is_taken_as_it_is() -> None:
         {"messages": [*PLAIN, user(), {"role": "assistant", "tool_calls": [call("find", "{}")]}]},
     ],
 )
-def test_the_usual_variants_say_the_same(variant: dict[str, Any]) -> None:
-    assert conversation(variant) == conversation({"messages": PLAIN})
+def test_the_usual_variants_parse_alike(variant: dict[str, Any]) -> None:
+    assert parse_messages(variant) == parse_messages({"messages": PLAIN})
 
 
-def test_neighbours_of_one_role_are_joined() -> None:
-    messages = conversation(
+def test_consecutive_messages_of_one_role_are_joined() -> None:
+    messages = parse_messages(
         {
             "messages": [
                 user("Hello."),
@@ -87,13 +87,13 @@ def test_neighbours_of_one_role_are_joined() -> None:
     assert isinstance(messages[1], AssistantMessage)
     assert messages[1].content == "I look."
     assert messages[1].tool_calls
-    check_transcript(messages, tools_of(None, messages))
+    check_transcript(messages, parse_tools(None, messages))
 
 
-def test_answers_find_their_calls_by_id_and_ids_become_unique() -> None:
+def test_results_match_their_calls_by_id_and_ids_become_unique() -> None:
     two = {"role": "assistant", "content": "", "tool_calls": [call("a", "{}", "1"), call("b", "{}", "2")]}
     answers = [{"role": "tool", "tool_call_id": key, "content": key} for key in ("2", "1")]
-    messages = conversation({"messages": [user(), two, *answers, PLAIN[4], user(), two, *answers, PLAIN[4]]})
+    messages = parse_messages({"messages": [user(), two, *answers, PLAIN[4], user(), two, *answers, PLAIN[4]]})
     calls = [c for m in messages if isinstance(m, AssistantMessage) for c in m.tool_calls or ()]
     results = {m.tool_call_id: m.content for m in messages if isinstance(m, ToolMessage)}
     assert len(results) == len(calls) == 4
@@ -103,15 +103,20 @@ def test_answers_find_their_calls_by_id_and_ids_become_unique() -> None:
 def test_specs_are_inferred_from_all_calls_of_a_tool() -> None:
     arguments = [{"id": 3, "deep": {"a": [1]}}, {"id": "x", "note": None}]
     turns = [
-        [user(), {"role": "assistant", "tool_calls": [call("find", one)]}, {"role": "tool", "content": "1"}, PLAIN[4]]
-        for one in arguments
+        [
+            user(),
+            {"role": "assistant", "tool_calls": [call("find", call_arguments)]},
+            {"role": "tool", "content": "1"},
+            PLAIN[4],
+        ]
+        for call_arguments in arguments
     ]
-    messages = conversation({"messages": [message for turn in turns for message in turn]})
+    messages = parse_messages({"messages": [message for turn in turns for message in turn]})
     declared = {
         "type": "function",
         "function": {"name": "other", "description": "Other.", "parameters": {"type": "object"}},
     }
-    other, find = tools_of([declared], messages)
+    other, find = parse_tools([declared], messages)
     assert other.name == "other"
     assert find.parameters["properties"] == {
         "id": {"type": ["integer", "string"]},
@@ -119,55 +124,55 @@ def test_specs_are_inferred_from_all_calls_of_a_tool() -> None:
         "note": {"type": "null"},
     }
     assert find.parameters["required"] == ["id"]
-    assert all(find.argument_error(one) is None for one in arguments)
+    assert all(find.argument_error(call_arguments) is None for call_arguments in arguments)
 
 
 @pytest.mark.parametrize(
     ("raw", "why"),
     [
-        ({"messages": 3}, "no list of messages"),
-        ({"messages": ["Hello"]}, "no list of messages"),
+        ({"messages": 3}, "not a list of messages"),
+        ({"messages": ["Hello"]}, "not a list of messages"),
         ({"messages": "[{"}, "Expecting"),
-        ({"messages": [{"role": "critic", "content": "x"}]}, "the role 'critic' is not expected"),
-        ({"messages": [user(), {"role": "system", "content": "x"}]}, "the role 'system' is not expected"),
-        ({"messages": [user(), {"role": "tool", "content": "x"}]}, "nothing was called"),
+        ({"messages": [{"role": "critic", "content": "x"}]}, "unexpected role 'critic'"),
+        ({"messages": [user(), {"role": "system", "content": "x"}]}, "unexpected role 'system'"),
+        ({"messages": [user(), {"role": "tool", "content": "x"}]}, "a tool result without a call"),
         ({"messages": [user(), {"role": "assistant", "tool_calls": [call("f", "{x")]}]}, "not JSON"),
         (
             {"messages": [user(), {"role": "assistant", "tool_calls": {"id": "x"}}]},
-            "message 1: the tool calls are no list",
+            "message 1: the tool calls are not a list",
         ),
         ({"messages": [user(), {"role": "assistant", "tool_calls": ["find"]}]}, "message 1: call 0 names no function"),
         ({"messages": [user(), {"role": "assistant", "tool_calls": [{"function": None}]}]}, "call 0 names no function"),
     ],
 )
-def test_what_is_no_conversation_is_refused_with_the_reason(raw: dict[str, Any], why: str) -> None:
+def test_an_invalid_conversation_is_refused_with_the_reason(raw: dict[str, Any], why: str) -> None:
     with pytest.raises(ValueError, match=why):
-        conversation(raw)
+        parse_messages(raw)
 
 
 def test_calls_that_break_the_declared_tools_are_refused() -> None:
-    messages = conversation({"messages": PLAIN})
+    messages = parse_messages({"messages": PLAIN})
     parameters = {"type": "object", "properties": {"id": {"type": "string"}}}
     with pytest.raises(ContractError, match="arguments of find do not fit"):
-        tools_of([{"name": "find", "description": "Find.", "parameters": parameters}], messages)
-    unanswered = conversation({"messages": [*PLAIN[:3], PLAIN[4]]})
+        parse_tools([{"name": "find", "description": "Find.", "parameters": parameters}], messages)
+    unanswered = parse_messages({"messages": [*PLAIN[:3], PLAIN[4]]})
     with pytest.raises(ContractError, match="have no answer"):
-        tools_of(None, unanswered)
+        parse_tools(None, unanswered)
 
 
-def test_a_greeting_before_the_first_request_has_no_place() -> None:
+def test_a_greeting_before_the_first_request_is_dropped() -> None:
     greeting = {"role": "assistant", "content": "Hi! How can I help you today?"}
-    assert conversation({"messages": [PLAIN[0], greeting, *PLAIN[1:]]}) == conversation({"messages": PLAIN})
-    assert conversation({"messages": [greeting, *PLAIN[1:]]}) == conversation({"messages": PLAIN[1:]})
+    assert parse_messages({"messages": [PLAIN[0], greeting, *PLAIN[1:]]}) == parse_messages({"messages": PLAIN})
+    assert parse_messages({"messages": [greeting, *PLAIN[1:]]}) == parse_messages({"messages": PLAIN[1:]})
     acting = {"role": "assistant", "tool_calls": [call("find", "{}")]}
     with pytest.raises(ContractError, match=r"message 0 \(assistant\)"):
-        tools_of(None, conversation({"messages": [acting, {"role": "tool", "content": "3"}, *PLAIN[1:]]}))
+        parse_tools(None, parse_messages({"messages": [acting, {"role": "tool", "content": "3"}, *PLAIN[1:]]}))
 
 
-def test_a_system_message_alone_is_a_beginning() -> None:
-    (system,) = conversation({"messages": PLAIN[:2]})
+def test_a_system_message_alone_is_a_valid_start() -> None:
+    (system,) = parse_messages({"messages": PLAIN[:2]})
     assert system.content == "Be kind."
-    assert tools_of(None, (system,)) == ()
+    assert parse_tools(None, (system,)) == ()
 
 
 @pytest.mark.parametrize(
@@ -180,9 +185,9 @@ def test_a_system_message_alone_is_a_beginning() -> None:
         ([{"type": "text", "text": "a"}, {"type": "image_url", "image_url": {"url": "data:x"}}], "a"),
     ],
 )
-def test_results_that_are_values_are_their_json(content: Any, text: str) -> None:
-    assert conversation({"messages": [*PLAIN[:3], {**PLAIN[3], "content": content}, PLAIN[4]]})[3].content == text
+def test_results_that_are_json_values_become_text(content: Any, text: str) -> None:
+    assert parse_messages({"messages": [*PLAIN[:3], {**PLAIN[3], "content": content}, PLAIN[4]]})[3].content == text
 
 
-def test_nothing_but_tasks_is_an_empty_conversation() -> None:
-    assert conversation({"tasks": ["Find Ada."]}) == ()
+def test_tasks_alone_are_an_empty_conversation() -> None:
+    assert parse_messages({"tasks": ["Find Ada."]}) == ()

@@ -1,4 +1,4 @@
-"""StartState states that are odd but legal, or broken in ways that files are: each ends as its own outcome, under its own reason."""
+"""Odd but valid start states, and broken files: each ends as its own outcome, with its own reason."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from core.dialogue import Dialogue, Rubric, Task, Verdict, calls
 from core.journal import read_jsonl, write_jsonl
 from core.messages import AssistantMessage, Message, SystemMessage, ToolCall, ToolMessage, ToolSpec, UserMessage
+from core.provenance import Provenance
 from generation.dialogue.rollout import Rollout
 from generation.dialogue.setup import RolloutContext
 from generation.llm.base import Completion, Request
@@ -91,9 +92,9 @@ json_values = st.recursive(
 )
 
 
-def places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+def paths(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
     keys = list(value) if isinstance(value, dict) else range(len(value)) if isinstance(value, list) else []
-    return [path, *(place for key in keys for place in places(value[key], (*path, key)))]
+    return [path, *(inner for key in keys for inner in paths(value[key], (*path, key)))]
 
 
 def put(value: Any, path: tuple[Any, ...], new: Any) -> Any:
@@ -105,10 +106,10 @@ def put(value: Any, path: tuple[Any, ...], new: Any) -> Any:
 
 
 @given(line=st.sampled_from([LINE, OURS]), data=st.data())
-def test_whatever_stands_anywhere_in_a_line_it_can_be_used_and_written_or_is_refused(
+def test_a_line_with_any_value_in_any_place_is_usable_or_refused(
     line: dict[str, Any], data: st.DataObject, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    spoilt = put(line, data.draw(st.sampled_from(places(line))), data.draw(json_values))
+    spoilt = put(line, data.draw(st.sampled_from(paths(line))), data.draw(json_values))
     file = tmp_path_factory.getbasetemp() / "spoilt.jsonl"
     file.write_text(json.dumps(spoilt))
     (start,) = read_starts(file)
@@ -119,7 +120,7 @@ def test_whatever_stands_anywhere_in_a_line_it_can_be_used_and_written_or_is_ref
         apply_start(start.dialogue, "new", "end", Random(0))
 
 
-def test_a_line_that_is_no_utf_8_keeps_its_place_and_a_mark_at_the_front_is_no_harm(tmp_path: Path) -> None:
+def test_a_line_that_is_not_utf_8_keeps_its_place_and_a_byte_order_mark_is_ignored(tmp_path: Path) -> None:
     good = json.dumps(LINE, ensure_ascii=False).encode()
     file = tmp_path / "x.jsonl"
     file.write_bytes(b"\xef\xbb\xbf" + good + b"\n" + good.replace(b"gone", b"g\xf6ne") + b"\n" + good)
@@ -132,11 +133,11 @@ def test_a_line_that_is_no_utf_8_keeps_its_place_and_a_mark_at_the_front_is_no_h
 @pytest.mark.parametrize(
     ("line", "why"),
     [
-        ({"id": 3}, "nothing to go on from"),
-        ({"dialogue_id": "x", "status": "failed", "reasons": ["llm: gone"]}, "nothing to go on from"),
-        ({"messages": [{"role": "user", "content": "Hello?"}]}, "nothing to go on from"),
-        ({"messages": [{"role": "assistant", "content": "Hello?"}]}, "nothing to go on from"),
-        ({"tasks": "Find Ada."}, '"tasks" is no list'),
+        ({"id": 3}, "nothing to continue from"),
+        ({"dialogue_id": "x", "status": "failed", "reasons": ["llm: gone"]}, "nothing to continue from"),
+        ({"messages": [{"role": "user", "content": "Hello?"}]}, "nothing to continue from"),
+        ({"messages": [{"role": "assistant", "content": "Hello?"}]}, "nothing to continue from"),
+        ({"tasks": "Find Ada."}, '"tasks" is not a list'),
         ({"tasks": [["Find Ada."]]}, "task 0 is neither a goal nor an object"),
         (OURS | {"task_starts": [9]}, "task_starts [9] do not lie within its 5 messages"),
         (OURS | {"given": 2}, "given 2 and task_starts [1] do not lie"),
@@ -145,7 +146,7 @@ def test_a_line_that_is_no_utf_8_keeps_its_place_and_a_mark_at_the_front_is_no_h
         (OURS | {"tools": "[]"}, "calls the undeclared tool 'find'"),
     ],
 )
-def test_lines_from_which_nothing_can_go_on_say_why(line: dict[str, Any], why: str, tmp_path: Path) -> None:
+def test_lines_that_cannot_be_continued_say_why(line: dict[str, Any], why: str, tmp_path: Path) -> None:
     file = tmp_path / "x.jsonl"
     file.write_text(json.dumps(line))
     (start,) = read_starts(file)
@@ -153,15 +154,15 @@ def test_lines_from_which_nothing_can_go_on_say_why(line: dict[str, Any], why: s
     assert why in start.problem
 
 
-def test_rejected_dialogues_can_be_gone_on_from(domains: Subjects, tmp_path: Path) -> None:
+def test_rejected_dialogues_can_be_continued(domains: Subjects, tmp_path: Path) -> None:
     first = play(EXECUTED, domains, tmp_path / "first", n=6, llm=Spoiler("user", NEVER_DONE), max_user_turns=2)
     assert len(first.rejected) == 6
-    begin_with = start_states(read_starts(first.directory / "rejected.jsonl"))
-    again = play(EXECUTED, domains, tmp_path / "again", n=6, llm=ScriptedLLM(error_rate=0.0), apply_start=begin_with)
+    starts = start_states(read_starts(first.directory / "rejected.jsonl"))
+    again = play(EXECUTED, domains, tmp_path / "again", n=6, llm=ScriptedLLM(error_rate=0.0), starts=starts)
     assert again.statistics.accepted >= 3
     before = {r.dialogue_id: r.dialogue for r in first.rejected}
     for dialogue in again.accepted:
-        parent = before[dialogue.provenance["parent"]]
+        parent = before[dialogue.provenance.parent]
         assert parent
         assert dialogue.messages[: len(parent.messages)] == parent.messages
 
@@ -208,8 +209,8 @@ def test_a_dialogue_that_broke_off_before_its_first_task_begins_with_one(
         Dialogue(dialogue_id="b", stop="task_writer: the given task does not hold", messages=(SYSTEM,), **empty),
     ]
     write_jsonl(tmp_path / "stopped.jsonl", stopped)
-    begin_with = start_states(read_starts(tmp_path / "stopped.jsonl"))
-    played = play(name, gym, tmp_path / "made", n=2, llm=ScriptedLLM(error_rate=0.0), apply_start=begin_with)
+    starts = start_states(read_starts(tmp_path / "stopped.jsonl"))
+    played = play(name, gym, tmp_path / "made", n=2, llm=ScriptedLLM(error_rate=0.0), starts=starts)
     assert (played.statistics.started, played.statistics.failed) == (2, 0)
     assert [len(d.tasks) >= 1 for d in played.accepted] == [True, True]
 
@@ -220,7 +221,7 @@ async def test_a_lower_limit_of_messages_stops_what_was_played_with_a_higher_one
     said = [m for i in range(5) for m in (UserMessage(content=f"{i}?"), AssistantMessage(content=f"{i}."))]
     parent = dialogue(SYSTEM, *said, tasks=1, starts=(1,), stop="user: not done after 5 messages", tools=tools)
     pipeline = pipeline_of("user_oriented", domains, Spoiler("user", NEVER_DONE), max_user_turns=2)
-    played = await Rollout(apply_start(parent, "d", "end", Random(0)), scene_of(pipeline, subject)).play()
+    played = await Rollout(apply_start(parent, "d", "end", Random(0)), scene_of(pipeline, subject)).run()
     assert played.stop == "user: not done after 2 messages"
     assert played.messages == parent.messages
 
@@ -263,7 +264,7 @@ async def test_a_simulated_tool_does_not_contradict_what_was_given(given: bool) 
     subject = DomainTools(Toolset(domain="shop", description="", tools=tools), Domain("shop", None, {}))
     pipeline = pipeline_of("user_oriented", (subject,), Shop(), count={1: 1.0})
     draft = Dialogue(dialogue_id="d", pipeline="given", domain="shop", tools=tools, messages=messages, tasks=(task(0),))
-    played = await Rollout(draft.model_copy(update={"given": len(messages)}), scene_of(pipeline, subject)).play()
+    played = await Rollout(draft.model_copy(update={"given": len(messages)}), scene_of(pipeline, subject)).run()
     assert played.stop == "complete"
     (said,) = (result for _, _, result in calls(played.messages[len(messages) :]))
     assert ("shipped" in said) is given
@@ -273,21 +274,21 @@ def test_branches_of_one_conversation_are_about_the_same(domains: Subjects, tmp_
     file = tmp_path / "foreign.jsonl"
     talk = [{"role": "user", "content": "Hello"}, {"role": "assistant", "content": "Good day."}]
     file.write_text("".join(json.dumps({"id": f"c{i}", "messages": talk}) + "\n" for i in range(3)))
-    begin_with = start_states(read_starts(file), inject=True, branches=2)
-    played = play(EXECUTED, domains, tmp_path / "made", n=6, apply_start=begin_with)
+    starts = start_states(read_starts(file), inject=True, branches=2)
+    played = play(EXECUTED, domains, tmp_path / "made", n=6, starts=starts)
     assert played.statistics.failed == 0
     dialogues = [*played.accepted, *(r.dialogue for r in played.rejected if r.dialogue)]
-    assert {d.provenance["parent"]: d.domain for d in dialogues} == {
+    assert {d.provenance.parent: d.domain for d in dialogues} == {
         f"c{i}": subject.domain.name for i, subject in enumerate(domains)
     }
-    assert len({(d.provenance["parent"], d.domain) for d in dialogues}) == 3
+    assert len({(d.provenance.parent, d.domain) for d in dialogues}) == 3
     assert not list(read_jsonl(played.directory / "preferences.jsonl", Preference)), "each asked for something else"
 
 
 @pytest.mark.parametrize(
     ("changes", "why"),
     [
-        ({"domain": "opera"}, "start: there is no toolset of its domain 'opera'; there are: clinic, gym, library"),
+        ({"domain": "opera"}, "start: no toolset for its domain 'opera'; available: clinic, gym, library"),
         ({"domain": "gym", "tools": "renamed"}, "take other arguments than those of gym"),
     ],
 )
@@ -302,11 +303,11 @@ def test_what_is_declared_is_what_is_executed(
         other = unused.model_copy(update={"parameters": {"type": "object", "properties": {}}})
         changes = {"tools": tuple(other if tool is unused else tool for tool in parent.tools)}
     write_jsonl(tmp_path / "x.jsonl", [parent.model_copy(update=changes)])
-    begin_with = start_states(read_starts(tmp_path / "x.jsonl"))
-    played = play(EXECUTED, domains, tmp_path / "made", n=1, apply_start=begin_with)
+    starts = start_states(read_starts(tmp_path / "x.jsonl"))
+    played = play(EXECUTED, domains, tmp_path / "made", n=1, starts=starts)
     (rejection,) = played.rejected
     assert why in rejection.reasons[0]
-    played = play("user_oriented", domains, tmp_path / "simulated", n=1, apply_start=begin_with)
+    played = play("user_oriented", domains, tmp_path / "simulated", n=1, starts=starts)
     assert played.statistics.failed == 0
     assert not any(r.reasons[0].startswith("start:") for r in played.rejected), "any tools can be simulated"
 
@@ -327,7 +328,7 @@ def test_gold_calls_without_a_plan_must_work(domains: Subjects, tmp_path: Path) 
     ]
     file = tmp_path / "tasks.jsonl"
     file.write_text("".join(json.dumps(line) + "\n" for line in lines))
-    played = play(EXECUTED, (gym,), tmp_path / "made", n=2, count={1: 1.0}, apply_start=start_states(read_starts(file)))
+    played = play(EXECUTED, (gym,), tmp_path / "made", n=2, count={1: 1.0}, starts=start_states(read_starts(file)))
     outcomes = {o.dialogue_id[-1]: o for o in read_jsonl(played.directory / "journal.jsonl", Outcome)}
     assert "given task does not hold" not in str(outcomes["0"].reasons)
     assert outcomes["1"].reasons[0].startswith("finished: task_writer: the given task does not hold: call 0")
@@ -350,11 +351,11 @@ def test_a_further_given_task_that_does_not_hold_ends_the_dialogue_and_is_counte
     ]
     file = tmp_path / "tasks.jsonl"
     file.write_text(json.dumps({"domain": "gym", "tasks": tasks}))
-    llm, begin_with = ScriptedLLM(error_rate=0.0), start_states(read_starts(file))
-    played = play(EXECUTED, (gym,), tmp_path / "made", n=1, count={1: 1.0}, llm=llm, apply_start=begin_with)
+    llm, starts = ScriptedLLM(error_rate=0.0), start_states(read_starts(file))
+    played = play(EXECUTED, (gym,), tmp_path / "made", n=1, count={1: 1.0}, llm=llm, starts=starts)
     (line,) = played.accepted
-    assert (len(line.tasks), line.provenance["tasks_requested"]) == (1, 2)
-    assert line.provenance["refused_drafts"] == {"given task not proved": 1}
+    assert (len(line.tasks), line.provenance.tasks_requested) == (1, 2)
+    assert line.provenance.refused_drafts == {"given task not proved": 1}
     assert played.statistics.tasks == {2: {1: 1}}
 
 
@@ -366,8 +367,8 @@ def test_a_conversation_alone_is_nothing_that_validation_could_accept(domains: S
     file.write_text(json.dumps({key: LINE[key] for key in ("messages", "tools")}))
     stages = (Validation(votes=1, attempts=1),)
     for name, inject in (("user_oriented", False), (EXECUTED, True)):
-        begin_with = start_states(read_starts(file), inject=inject)
-        played = play(name, domains, tmp_path / name, n=1, stages=stages, apply_start=begin_with)
+        starts = start_states(read_starts(file), inject=inject)
+        played = play(name, domains, tmp_path / name, n=1, stages=stages, starts=starts)
         (rejection,) = played.rejected
         assert rejection.reasons == ("finished: unplayed: 0 of its 0 tasks were played",)
         assert rejection.dialogue
@@ -377,17 +378,18 @@ def test_a_conversation_alone_is_nothing_that_validation_could_accept(domains: S
 
 def test_where_it_comes_from_is_kept(executed: Played, domains: Subjects, tmp_path: Path) -> None:
     parent = executed.accepted[0]
-    assert parent.provenance["refused_drafts"] is not None
-    marked = parent.provenance | {"source": "theirs", "licence": "MIT", "config": "then", "llm": "old"}
-    marked |= {"refused_drafts": {"not proved": 99}}
+    assert parent.provenance.refused_drafts is not None
+    marked = parent.provenance | Provenance(
+        source="theirs", licence="MIT", config="then", llm="old", refused_drafts={"not proved": 99}
+    )
     file = tmp_path / "x.jsonl"
     write_jsonl(file, [parent.model_copy(update={"domain": "elsewhere", "provenance": marked})])
-    begin_with = start_states(read_starts(file))
+    starts = start_states(read_starts(file))
     stages = (Validation(votes=1, attempts=1),)
-    played = play("user_oriented", domains, tmp_path / "made", n=1, stages=stages, apply_start=begin_with)
+    played = play("user_oriented", domains, tmp_path / "made", n=1, stages=stages, starts=starts)
     (line,) = [*played.accepted, *(r.dialogue for r in played.rejected if r.dialogue)]
     kept = ("source", "licence", "parent_config", "parent_llm", "parent", "config", "llm")
-    assert [line.provenance[key] for key in kept] == [
+    assert [getattr(line.provenance, key) for key in kept] == [
         *("theirs", "MIT", "then", "old", parent.dialogue_id, "fingerprint", "scripted")
     ]
     assert played.statistics.refused_drafts == {}, "those are figures of the run that asked for them"
@@ -399,7 +401,9 @@ class Unwritable:
     async def dialogue(self, dialogue: Dialogue, context: RolloutContext) -> Dialogue:
         broken = int(dialogue.dialogue_id[-1]) % 2
         if broken:
-            return dialogue.model_copy(update={"provenance": dialogue.provenance | {"mood": "\ud83d"}})
+            return dialogue.model_copy(
+                update={"provenance": dialogue.provenance | Provenance(foreign={"mood": "\ud83d"})}
+            )
         return dialogue
 
 
@@ -411,7 +415,9 @@ class Quoting:
 def test_what_no_file_can_hold_is_one_dialogues_failure(domains: Subjects, tmp_path: Path) -> None:
     played = play("user_oriented", domains, tmp_path / "a", n=4, stages=(Tasks(), Rollouts(), Unwritable()))
     assert (played.statistics.started, played.statistics.failed) == (4, 2)
-    assert [r.reasons[0].startswith("internal: no file can hold the dialogue") for r in played.dead] == [True] * 2
+    assert [r.reasons[0].startswith("internal: the dialogue cannot be written as UTF-8") for r in played.dead] == [
+        True
+    ] * 2
     played = play("user_oriented", domains, tmp_path / "b", n=2, stages=(Quoting(),))
     assert [r.reasons for r in played.dead] == [("internal: ZeroDivisionError: half a character: ?",)] * 2
 
@@ -420,9 +426,9 @@ def test_what_goes_on_from_dialogues_is_the_same_bytes_at_any_concurrency(
     executed: Played, domains: Subjects, tmp_path: Path
 ) -> None:
     for at in ("random", "end", 6):
-        begin_with = start_states(read_starts(executed.directory / "dialogues.jsonl"), at=at, branches=2)
+        starts = start_states(read_starts(executed.directory / "dialogues.jsonl"), at=at, branches=2)
         one, other = (
-            play(EXECUTED, domains, tmp_path / f"{at}-{workers}", n=20, apply_start=begin_with, concurrency=workers)
+            play(EXECUTED, domains, tmp_path / f"{at}-{workers}", n=20, starts=starts, concurrency=workers)
             for workers in (1, 16)
         )
         assert files(one.directory) == files(other.directory)

@@ -1,4 +1,4 @@
-"""StartState states: lines of any origin are read or refused in place; forks stand where somebody is to act."""
+"""Start states: lines from any source are read or refused in place; forks lie where the user or the agent acts next."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 
 from core.dialogue import Dialogue, Rubric, Task, Verdict
 from core.messages import AssistantMessage, Message, SystemMessage, ToolCall, ToolMessage, ToolSpec, UserMessage
+from core.provenance import Provenance
 from core.settings import UserError
-from generation.start_states.start_states import apply_start, fork_point, lawful_fork, read_starts
+from generation.start_states.start_states import apply_start, nearest_fork_point, random_fork_point, read_starts
 
 FIND = ToolSpec(name="find", description="Find.", parameters={"type": "object"})
 
@@ -75,10 +76,10 @@ def test_lines_of_all_kinds_are_read_and_broken_ones_keep_their_place(tmp_path: 
         {"tasks": [{"difficulty": "easy"}]},
         {"pipeline": "x", "dialogue_id": "y"},
     )
-    ours, foreign, tasks, *broken = read_starts(file)
+    ours, imported, tasks, *broken = read_starts(file)
     assert ours.dialogue == FINISHED
-    assert foreign.dialogue
-    assert (foreign.parent, foreign.dialogue.given, foreign.dialogue.tasks) == ("7", 2, ())
+    assert imported.dialogue
+    assert (imported.parent, imported.dialogue.given, imported.dialogue.tasks) == ("7", 2, ())
     assert tasks.dialogue
     assert [t.goal for t in tasks.dialogue.tasks] == ["Find Ada.", "Rename her."]
     assert [t.difficulty for t in tasks.dialogue.tasks] == ["medium", "hard"]
@@ -86,14 +87,17 @@ def test_lines_of_all_kinds_are_read_and_broken_ones_keep_their_place(tmp_path: 
     assert [t.name for t in tasks.dialogue.tools] == ["find"]
     assert all(start.dialogue is None for start in broken)
     for start, number, why in zip(
-        broken, (5, 6, 7, 8, 9), ("Expecting", "JSON object", "nothing was called", '"goal"', "domain"), strict=True
+        broken,
+        (5, 6, 7, 8, 9),
+        ("Expecting", "JSON object", "a tool result without a call", '"goal"', "domain"),
+        strict=True,
     ):
         assert f"{file}, line {number}: " in start.problem
         assert why in start.problem
 
 
 @pytest.mark.parametrize("content", [None, "", "\n \n"])
-def test_no_file_and_nothing_in_it_are_the_users_to_mend(tmp_path: Path, content: str | None) -> None:
+def test_a_missing_and_an_empty_file_are_user_errors(tmp_path: Path, content: str | None) -> None:
     file = tmp_path / "x.jsonl"
     if content is not None:
         file.write_text(content)
@@ -107,7 +111,7 @@ def test_an_extension_keeps_everything_but_the_verdict(tmp_path: Path) -> None:
     assert (draft.stop, draft.task_starts, draft.verdict) == ("complete", (1, 9), None)
     assert [t.task_id for t in draft.tasks] == ["new/t0", "new/t1"]
     assert draft.tasks[1].follows_from == "new/t0"
-    assert draft.provenance == {"persona": "terse", "parent": "old", "parent_messages": len(FINISHED.messages)}
+    assert draft.provenance == Provenance(persona="terse", parent="old", parent_messages=len(FINISHED.messages))
     draft.check()
 
 
@@ -115,7 +119,7 @@ def test_an_extension_keeps_everything_but_the_verdict(tmp_path: Path) -> None:
     ("at", "length", "tasks"),
     [(2, 2, 1), (3, 2, 1), (4, 4, 1), (5, 5, 1), (6, 6, 1), (9, 9, 1), (10, 10, 2), (13, 13, 2), (99, 13, 2)],
 )
-def test_a_fork_stands_where_somebody_is_to_act(at: int, length: int, tasks: int) -> None:
+def test_a_fork_lies_where_the_user_or_the_agent_acts_next(at: int, length: int, tasks: int) -> None:
     draft = apply_start(FINISHED, "new", at, Random(0))
     assert len(draft.messages) == length
     assert (len(draft.tasks), draft.task_starts) == (tasks, (1, 9)[:tasks])
@@ -128,22 +132,22 @@ def test_nothing_is_forked_before_the_first_task(at: int) -> None:
         apply_start(FINISHED, "new", at, Random(0))
 
 
-def test_what_was_never_played_cannot_be_forked() -> None:
-    given_only = FINISHED.model_copy(update={"tasks": (), "task_starts": (), "given": len(FINISHED.messages)})
-    with pytest.raises(ValueError, match="nothing was played"):
-        apply_start(given_only, "new", "random", Random(0))
+def test_a_dialogue_without_played_tasks_cannot_be_forked() -> None:
+    imported_only = FINISHED.model_copy(update={"tasks": (), "task_starts": (), "given": len(FINISHED.messages)})
+    with pytest.raises(ValueError, match="no played task"):
+        apply_start(imported_only, "new", "random", Random(0))
     with pytest.raises(ValueError, match="cannot be forked"):
-        lawful_fork(given_only, 5)
+        nearest_fork_point(imported_only, 5)
 
 
 @given(st.integers(min_value=0))
-def test_random_forks_are_lawful_and_ask_the_agent(seed: int) -> None:
-    end = fork_point(FINISHED, Random(seed))
-    assert lawful_fork(FINISHED, end) == end
+def test_random_forks_are_valid_and_the_agent_acts_next(seed: int) -> None:
+    end = random_fork_point(FINISHED, Random(seed))
+    assert nearest_fork_point(FINISHED, end) == end
     assert FINISHED.messages[end - 1].role in ("user", "tool")
 
 
-def test_an_unfinished_dialogue_goes_on_in_the_middle() -> None:
+def test_an_unfinished_dialogue_resumes_in_the_middle() -> None:
     stopped = FINISHED.model_copy(
         update={"stop": "user: not done after 12 messages", "messages": FINISHED.messages[:-1]}
     )

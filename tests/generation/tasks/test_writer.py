@@ -43,11 +43,11 @@ def draft(executed: Played) -> dict[str, Any]:
 
 
 def writer(
-    llm: Sayer, gym: DomainTools, attempts: int, seen: frozenset[str] = frozenset(), **changes: Any
+    llm: Sayer, gym: DomainTools, attempts: int, excluded_goals: frozenset[str] = frozenset(), **changes: Any
 ) -> TaskWriter:
     """Asks for hard tasks, as the draft is, unless told otherwise."""
     settings = task_settings("user_oriented_exec", **{"attempts": attempts, "difficulties": {"hard": 1.0}} | changes)
-    return TaskWriter(Meter(llm), replace(gym.domain, seen=seen), settings, "d1", "0/d1")
+    return TaskWriter(Meter(llm), replace(gym.domain, excluded_goals=excluded_goals), settings, "d1", "0/d1")
 
 
 async def test_a_draft_that_holds_becomes_a_task_with_its_proof(
@@ -92,7 +92,7 @@ async def test_each_refusal_is_told_to_the_model_and_counted(
         changed(
             draft, plan=[{**call, "tell": []} for call in plan if not call["tool"].startswith("update")][:1]
         ): "nothing to check",
-        changed(draft, goal="Seen before."): "this very goal is in the training data",
+        changed(draft, goal="Seen before."): "this exact goal is in the training data",
         changed(draft, plan=[*plan, other]): "call ",
     }
     llm = Sayer([*refused, json.dumps(draft)])

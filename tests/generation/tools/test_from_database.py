@@ -96,14 +96,14 @@ async def test_it_is_told_what_was_wrong_with_its_last_answer(gym: Seed) -> None
     first, second, third = (request.messages[0].content for request in llm.requests)
     assert "not good enough" not in first
     assert second == f"{first}\n\nYour last answer was not good enough: the answer has no JSON array of tools"
-    assert "3 tools hold, 5 are wanted: drop: SELECT, INSERT, UPDATE or DELETE is expected" in third
+    assert "3 tools are valid, 5 are needed: drop: SELECT, INSERT, UPDATE or DELETE is expected" in third
 
 
 async def test_too_few_tools_are_none_and_the_toolset_says_so(gym: Seed) -> None:
     toolset = await made(Sayer([json.dumps(GOOD[:2]), "", "[]"]), gym, 10, 3)
     assert toolset.tools == ()
     assert toolset.statements == {}
-    assert toolset.refused[-1] == "2 tools hold, at least 3 are needed"
+    assert toolset.refused[-1] == "2 tools are valid, at least 3 are needed"
 
 
 async def test_the_stand_in_makes_tools_that_hold_and_no_more_than_asked_for(gym: Seed) -> None:
@@ -128,9 +128,9 @@ async def test_of_more_tools_that_hold_the_first_are_taken(gym: Seed) -> None:
 
 async def test_provenance_names_model_prompt_source_and_licence(gym: Seed) -> None:
     provenance = (await made(ScriptedLLM(), gym, 5, 1)).provenance
-    assert provenance["llm"] == "scripted"
-    assert provenance["prompts"].keys() == {"sql_tools"}
-    assert (provenance["source"], provenance["licence"]) == (gym.source, gym.licence)
+    assert provenance.llm == "scripted"
+    assert provenance.prompts.keys() == {"sql_tools"}
+    assert (provenance.source, provenance.licence) == (gym.source, gym.licence)
 
 
 async def test_a_file_that_is_no_database_is_the_users_to_mend(gym: Seed, tmp_path: Path) -> None:

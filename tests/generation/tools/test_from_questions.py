@@ -21,7 +21,7 @@ from generation.seeds.base import Seed
 from generation.seeds.bundled import HELD_OUT, TRAINING, BundledSeeds
 from generation.tools.from_questions import ToolmakingSettings, make_tools, read_questions, read_specs, refuse_held_out
 from generation.tools.merging import merge, read_tool
-from generation.tools.toolset import Toolset
+from generation.tools.toolset import Toolset, ToolsetProvenance
 from tests.generation.helpers.pipeline_runs import Sayer
 
 
@@ -197,7 +197,7 @@ async def test_no_more_than_asked_for_is_taken() -> None:
     assert len({r.key for r in llm.requests if "/specs/" in r.key}) == 3
     assert names(toolset) == [*(tool["name"] for tool in GIVEN), "get_thing0", "get_thing1", "get_thing2"]
     assert (toolset.counts["expanded"], toolset.counts["beyond_max"]) == (5, 2)
-    assert toolset.refused[0] == "expansion: 3 tools beyond the 5 asked for"
+    assert toolset.refused[0] == "expansion: 3 tools more than the 5 requested"
 
 
 @pytest.mark.parametrize(("questions", "expansion", "asked"), [(0, 0, 0), (0, 4, 1), (2, 0, 3)])
@@ -207,7 +207,7 @@ async def test_steps_can_be_left_out(questions: int, expansion: int, asked: int)
     toolset = await make_tools(SEED, Meter(llm), settings)
     assert toolset.tools == SEED.tools
     assert len(llm.requests) == asked
-    prompts = set(toolset.provenance.get("prompts", {}))
+    prompts = set(toolset.provenance.prompts)
     wanted = ({"questions", "tool_specs"} if questions else set()) | ({"tool_expansion"} if expansion else set())
     assert prompts == wanted
 
@@ -216,7 +216,7 @@ async def test_too_few_tools_are_none_and_the_toolset_says_so() -> None:
     seed = SEED.model_copy(update={"tools": SEED.tools[:2]})
     toolset = await make_tools(seed, Meter(Keyed({"questions": [QUESTIONS]})), SETTINGS)
     assert toolset.tools == ()
-    assert toolset.refused == ("2 tools hold, at least 3 are needed",)
+    assert toolset.refused == ("2 tools are valid, at least 3 are needed",)
     assert toolset.counts["kept"] == 2
 
 
@@ -236,7 +236,7 @@ async def test_what_an_engine_executes_is_taken_as_it_is() -> None:
     assert llm.requests == []
     assert (toolset.tools, toolset.engine, toolset.rows) == (seed.tools, "tau2", seed.rows)
     assert toolset.counts == {"given": 4, "kept": 4}
-    assert toolset.provenance == {"source": seed.source, "licence": seed.licence}
+    assert toolset.provenance == ToolsetProvenance(source=seed.source, licence=seed.licence)
 
 
 @pytest.mark.parametrize("error", [LLMError("no model answers"), UserError("no server at http://127.0.0.1:1/v1")])
@@ -303,7 +303,7 @@ async def test_the_stand_in_finds_something_for_any_seed(tools: tuple[str, ...])
 async def test_provenance_names_model_prompts_source_and_licence() -> None:
     provenance = (await make_tools(SEED, Meter(ScriptedLLM()), SETTINGS)).provenance
     ids = {name: prompt_ids()[name] for name in ("questions", "tool_specs", "tool_expansion")}
-    assert provenance == {"llm": "scripted", "prompts": ids, "source": SEED.source, "licence": SEED.licence}
+    assert provenance == ToolsetProvenance(llm="scripted", prompts=ids, source=SEED.source, licence=SEED.licence)
 
 
 @pytest.mark.parametrize(

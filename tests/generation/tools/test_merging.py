@@ -89,7 +89,7 @@ def test_tools_that_do_something_are_not_trivial(tool: dict[str, Any]) -> None:
         ({**ORDER, "parameters": {"type": "object", "properties": {"id": {"type": "callback"}}}}, "no JSON form"),
         ({**ORDER, "parameters": {"type": "object", "properties": ["id"]}}, "an object is expected"),
         ({**ORDER, "parameters": {"type": "array", "items": {}, "properties": {}}}, "type object is expected"),
-        ({**ORDER, "parameters": {"properties": {"id": {"$ref": "#/$defs/id"}}}}, "leads nowhere"),
+        ({**ORDER, "parameters": {"properties": {"id": {"$ref": "#/$defs/id"}}}}, "does not resolve"),
         ({**ORDER, "parameters": {"properties": {"id": {"type": "string", "minLength": -1}}}}, "not a JSON Schema"),
     ],
 )

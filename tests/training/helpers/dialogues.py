@@ -1,4 +1,4 @@
-"""Realistic dialogues without running generation: several user turns, reasoning everywhere, calls, results, errors."""
+"""Realistic dialogues without running generation: several user turns, reasoning, calls, results and errors."""
 
 from __future__ import annotations
 
@@ -9,18 +9,19 @@ from core.messages import AssistantMessage, Message, SystemMessage, ToolCall, To
 
 
 def dialogue(number: int, domain: str = "shop", pipeline: str = "user_oriented_exec", turns: int = 3) -> Dialogue:
-    """Each user turn asks for one record; every third is called with a wrong id first, and some turns need no tool."""
+    """Each user turn asks for one record; every third record is first requested with a wrong id, and some turns need no
+    tool."""
     draw = random.Random(f"{domain}/{pipeline}/{number}")
     messages: list[Message] = [SystemMessage(content=f"You help the customers of the {domain}.")]
     for turn in range(turns):
         record = draw.randrange(1000, 9999)
         messages.append(UserMessage(content=f"Could you look up {domain} record {record} – please?"))
         for attempt in range(draw.choice((0, 1, 1, 2))):
-            wanted = record + (attempt == 0 and record % 3 == 0)
-            call = ToolCall.make(f"call_{turn}_{attempt}", f"get_{domain}", {"record_id": wanted, "note": "née Zoë"})
+            record_id = record + (attempt == 0 and record % 3 == 0)
+            call = ToolCall.make(f"call_{turn}_{attempt}", f"get_{domain}", {"record_id": record_id, "note": "née Zoë"})
             thought = f"The user wants record {record}, so I call get_{domain}."
             messages.append(AssistantMessage(reasoning_content=thought, tool_calls=(call,)))
-            messages.append(ToolMessage(tool_call_id=call.id, content=f'{{"record_id": {wanted}, "price": 9.5}}'))
+            messages.append(ToolMessage(tool_call_id=call.id, content=f'{{"record_id": {record_id}, "price": 9.5}}'))
         messages.append(AssistantMessage(reasoning_content="I can answer.", content=f"Record {record} costs 9.50 €."))
     tool = ToolSpec(
         name=f"get_{domain}",

@@ -1,4 +1,5 @@
-"""Samples and models to hold tree training against plain training: shaped as Qwen3-Thinking serves them, of random tokens."""
+"""Samples and models to compare tree training with plain training: random tokens in the shape that Qwen3-Thinking
+serves."""
 
 from __future__ import annotations
 
@@ -24,12 +25,12 @@ EXPERTS = {"num_experts": 6, "num_experts_per_tok": 2, "moe_intermediate_size": 
 
 
 def served(turns: int, seed: int = 0, system: int = 40) -> list[Sample]:
-    """A user turn each: the history without reasoning, a question, then reasoning and an answer, which are trained; at every
-    second turn in two steps with a tool's result between."""
+    """One sample per user turn: the history without reasoning, a question, then the trained reasoning and answer; every
+    second turn takes two steps with a tool result between them."""
     draw = random.Random(f"{turns}/{seed}")
 
-    def words(least: int, most: int) -> list[int]:
-        return [draw.randrange(10, VOCABULARY) for _ in range(draw.randint(least, most))]
+    def words(shortest: int, longest: int) -> list[int]:
+        return [draw.randrange(10, VOCABULARY) for _ in range(draw.randint(shortest, longest))]
 
     history, samples = words(system, system), []
     for turn in range(turns):

@@ -1,6 +1,6 @@
-"""vLLM's request rendering behind HTTP, without an engine: python render_server.py --model DIRECTORY --port N …
+"""vLLM's request rendering over HTTP, without an engine: python render_server.py --model DIRECTORY --port N …
 
-`vllm launch render` is the same, but wants the package's metadata, which the CPU build has under another name.
+`vllm launch render` does the same, but needs the package's metadata, which the CPU build has under another name.
 """
 
 from __future__ import annotations

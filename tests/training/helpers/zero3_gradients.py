@@ -1,4 +1,5 @@
-"""Run by torchrun on two processes: gradients of rows of trees under ZeRO-3, gathered whole, to DIRECTORY/<model>.pt."""
+"""Run by torchrun on two processes: writes the gathered gradients of rows of trees under ZeRO-3 to
+DIRECTORY/<model>.pt."""
 
 from __future__ import annotations
 
@@ -30,9 +31,9 @@ def main(directory: Path) -> None:
     deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
     deepspeed.init_distributed(dist_backend="gloo", auto_mpi_discovery=False, verbose=False)
     rank, ranks = dist.get_rank(), dist.get_world_size()
-    made = [merge(served(3 + seed, seed)) for seed in range(4)]
-    count = sum(len(tree.trained) for tree in made)
-    training.loss.BLOCK = 7 * VOCABULARY  # logits in blocks, as those of real rows are
+    trees = [merge(served(3 + seed, seed)) for seed in range(4)]
+    count = sum(len(tree.trained) for tree in trees)
+    training.loss.BLOCK = 7 * VOCABULARY  # several blocks of logits, as in real rows
     for build in (dense, moe):
         model = learn_trees(build(implementation("sdpa"))).train()
         model.gradient_checkpointing_enable({"use_reentrant": False})
@@ -41,9 +42,10 @@ def main(directory: Path) -> None:
         )
         total = torch.zeros(1)
         for step in range(2):
-            # Means over ranks and micro-steps are taken of what is already divided by all tokens.
+            # DeepSpeed averages over ranks and micro-steps, but the loss is already divided by the number of all
+            # tokens.
             with torch.autograd.graph.save_on_cpu() if step else nullcontext():
-                loss = engine(**collate([[made[2 * step + rank]]]), num_items_in_batch=count)["loss"]
+                loss = engine(**collate([[trees[2 * step + rank]]]), num_items_in_batch=count)["loss"]
             engine.backward(loss * ranks * 2)
             total += loss.detach()
             if step == 1:

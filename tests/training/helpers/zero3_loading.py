@@ -1,4 +1,5 @@
-"""Run by torchrun: how training loads the model in DIRECTORY under ZeRO-3 in bf16; its rotary frequencies to frequencies.pt."""
+"""Run by torchrun: loads the model in DIRECTORY as training does under ZeRO-3 in bf16; writes its rotary frequencies to
+frequencies.pt."""
 
 from __future__ import annotations
 
@@ -17,7 +18,7 @@ if __name__ == "__main__":
     directory = Path(sys.argv[1])
     deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
     deepspeed.init_distributed(dist_backend="gloo", auto_mpi_discovery=False, verbose=False)
-    kept = HfDeepSpeedConfig(CONFIG)  # while it exists, from_pretrained shares the weights out
+    zero3_config = HfDeepSpeedConfig(CONFIG)  # while it exists, from_pretrained partitions the weights
     model = load(directory, "sdpa", None, torch.bfloat16)
     assert hasattr(model.lm_head.weight, "ds_id"), "loaded under ZeRO-3"
     torch.save(model.model.rotary_emb.inv_freq, directory / "frequencies.pt")

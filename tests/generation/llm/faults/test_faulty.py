@@ -223,7 +223,7 @@ def test_each_fault_occurs_and_every_dialogue_is_accounted_for(
     assert adds_up(played, 5)
     assert set(struck(played)) == (set(KINDS) if kind == "together" else {kind})
     harmless = kind in SERVER
-    assert played.statistics.failed == played.statistics.lost
+    assert played.statistics.failed == played.statistics.unanswered
     if harmless:
         plain = play_with_faults(name, domains, tmp_path / "plain", n=5)
         assert [d.messages for d in played.accepted] == [d.messages for d in plain.accepted], "retries succeed"
@@ -239,7 +239,7 @@ def test_the_same_seed_gives_the_same_files_at_any_concurrency(name: str, domain
         for workers in (1, 16)
     )
     assert files(one.directory) == files(many.directory)
-    assert one.statistics.lost, "some dialogues go unanswered"
+    assert one.statistics.unanswered, "some dialogues go unanswered"
     other = FaultyLLM(ScriptedLLM(), shares, seed=1, slow_s=0.0, retries=4)
     assert files(play_with_faults(name, domains, tmp_path / "other", n=6, llm=other).directory) != files(one.directory)
 
@@ -247,9 +247,9 @@ def test_the_same_seed_gives_the_same_files_at_any_concurrency(name: str, domain
 def test_unanswered_dialogues_give_the_reason(domains: Subjects, tmp_path: Path) -> None:
     llm = faulty({"error": 0.02}, retries=0)
     played = play_with_faults("user_oriented_exec", domains, tmp_path, n=20, llm=llm)
-    lost = [letter for letter in played.dead if letter.lost]
+    lost = [letter for letter in played.dead if letter.unanswered]
     assert adds_up(played, 20)
-    assert 3 < len(lost) == played.statistics.lost < 17
+    assert 3 < len(lost) == played.statistics.unanswered < 17
     assert all(r.reasons[0].startswith(f"llm: {r.dialogue_id}/") for r in lost)
     assert all("injected: HTTP 503 (tried 1 times)" in r.reasons[0] for r in lost)
 
@@ -275,4 +275,4 @@ def test_toolsets_are_generated_despite_faults(seeds: Sequence[Seed], tmp_path: 
     first = generate(0, 1)
     assert first == generate(0, 4)
     assert all(len(toolset.tools) >= 3 for toolset in first)
-    assert any(toolset.provenance["usage"]["flaws"] for toolset in first)
+    assert any(toolset.provenance.usage.flaws for toolset in first)
