@@ -11,7 +11,7 @@ from core.messages import Frozen
 
 
 class WriterRequest(Frozen):
-    """What the task writer was requested to write: the difficulty, and whether the task should follow up on the last one."""
+    """What was requested of the task writer: a difficulty, and whether to follow up on the previous task."""
 
     difficulty: str
     follow_up: bool
@@ -20,8 +20,8 @@ class WriterRequest(Frozen):
 class Provenance(Frozen):
     """Where a dialogue comes from. Every field is optional, since stages add to it one after the other.
 
-    On disk it is one JSON string with the fields that were set and are not None, so that `datasets` merges no schemas. Keys
-    that other projects wrote are kept, in `foreign`.
+    On disk it is one JSON string with the fields that were set and are not None, so that `datasets` merges no schemas.
+    Keys that other projects wrote are kept, in `foreign`.
     """
 
     config: str | None = Field(default=None, description="fingerprint of the run's configuration and inputs")

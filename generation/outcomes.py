@@ -22,10 +22,11 @@ Status = Literal["accepted", "rejected", "failed"]
 class Outcome(Frozen):
     """One line of a journal: how a started dialogue ended.
 
-    "accepted" and "rejected" carry the dialogue; "failed" carries the error and the dialogue as far as it got. `unanswered`
-    means that no model responded, so a retry may succeed; an internal error would only repeat. `attempt` counts from 1.
-    Times are wall-clock seconds: `seconds` of the dialogue, `role_seconds` waited for each role's responses, `clock` since the
-    start of the `session`; sessions and clocks add up to the run's time across restarts. `role_retries` counts re-sent requests.
+    "accepted" and "rejected" carry the dialogue; "failed" carries the error and the dialogue as far as it got.
+    `unanswered` means that no model responded, so a retry may succeed; an internal error would only repeat. `attempt`
+    counts from 1. Times are wall-clock seconds: `seconds` of the dialogue, `role_seconds` waited for each role's
+    responses, `clock` since the start of the `session`; sessions and clocks add up to the run's time across restarts.
+    `role_retries` counts re-sent requests.
     """
 
     dialogue_id: str

@@ -70,8 +70,8 @@ class Pipeline:
         return f"{self.seed}/{name}"
 
     async def dialogue(self, number: int) -> Outcome:
-        """Generate dialogue `number`. Any error becomes its outcome, except for cancellation and a UserError, which would hit
-        every dialogue alike."""
+        """Generate dialogue `number`. Any error becomes its outcome, except for cancellation and a UserError, which
+        would hit every dialogue alike."""
         name = dialogue_id(self.name, number)
         started, meter = time.monotonic(), Meter(self.llm)
         unfinished: Dialogue | None = None
@@ -141,8 +141,8 @@ class Pipeline:
         return self.domains[number % len(self.domains)]
 
     def _domain_tools_of(self, draft: Dialogue, number: int) -> DomainTools:
-        """The domain that a start state names; else its own tools if they can be simulated; else, with `inject` or if it names no
-        domain, a seed domain. Raises ValueError if its domain can be neither simulated nor executed."""
+        """The domain that a start state names; else its own tools if they can be simulated; else, with `inject` or if
+        it names no domain, a seed domain. Raises ValueError if its domain can be neither simulated nor executed."""
         for domain_tools in self.domains:
             if domain_tools.domain.name == draft.domain:
                 return domain_tools
@@ -196,7 +196,7 @@ def _failure(name: str, error: Exception) -> Outcome:
 
 
 def failed(name: str, why: str, unanswered: bool = False, trace: str = "") -> Outcome:
-    """The outcome of a failed dialogue. `why` may contain a lone surrogate, which UTF-8 cannot encode; it becomes "?"."""
+    """The outcome of a failed dialogue. `why` may contain a lone surrogate, which UTF-8 cannot encode."""
     reason, trace = (text.encode(errors="replace").decode() for text in (why, trace))
     return Outcome(dialogue_id=name, status="failed", unanswered=unanswered, reasons=(reason,), trace=trace)
 

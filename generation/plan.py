@@ -1,8 +1,8 @@
-"""What a run will cost before anything is paid: requests, tokens, GPU-hours, disk.
+"""Estimates the cost of a run in advance: requests, tokens, GPU-hours, disk.
 
-The shape of the dialogues (how many requests each role makes, how long its prompts and answers are) is measured on a sample
-that the stand-in plays with the very configuration that is planned. Its words become tokens, and reasoning is added, by the
-assumptions of PlanSettings; they stand beside the figures, since the estimate is as good as they are.
+The shape of the dialogues (requests per role, lengths of prompts and answers) is measured on a sample that the stand-in
+generates with the planned configuration. The assumptions of PlanSettings convert its words to tokens and add reasoning;
+they are printed with the estimate, which is only as good as they are.
 """
 
 from __future__ import annotations
@@ -19,31 +19,29 @@ from generation.run import GenerateSettings
 
 
 class PlanSettings(Settings):
-    """`sample` dialogues are played for each pipeline. The rest are assumptions, for one GPU where a speed is meant:
-    `tokens_per_word`, `reasoning_tokens` before each answer of a role (`default` for the others), `cached_share` of the prompt
-    tokens that are in the prefix cache, tokens prefilled and decoded per second, `acceptance` of a real model's dialogues
-    (null: the sample's)."""
+    """Size of the sample, and the assumptions of the estimate. Speeds are per GPU."""
 
-    sample: int = Field(ge=1)
-    tokens_per_word: float = Field(gt=0)
-    reasoning_tokens: dict[str, int]
-    cached_share: float = Field(ge=0, le=1)
-    prefill_tokens_per_s: float = Field(gt=0)
-    decode_tokens_per_s: float = Field(gt=0)
-    acceptance: float | None = Field(gt=0, le=1)
-    gpus: int = Field(ge=1)
-    cost_per_gpu_hour: float = Field(ge=0)
+    sample: int = Field(ge=1, description="dialogues that the stand-in generates in each pipeline")
+    tokens_per_word: float = Field(gt=0, description="tokens per word of prompts and answers")
+    reasoning_tokens: dict[str, int] = Field(
+        description="role -> tokens of reasoning before each answer; `default` for other roles"
+    )
+    cached_share: float = Field(ge=0, le=1, description="share of the prompt tokens that the prefix cache serves")
+    prefill_tokens_per_s: float = Field(gt=0, description="prompt tokens per second and GPU")
+    decode_tokens_per_s: float = Field(gt=0, description="generated tokens per second and GPU")
+    acceptance: float | None = Field(gt=0, le=1, description="share of accepted dialogues; null: the sample's")
+    gpus: int = Field(ge=1, description="GPUs of the planned run")
+    cost_per_gpu_hour: float = Field(ge=0, description="cost of one GPU for one hour")
 
 
 class PlannedSettings(GenerateSettings):
-    """conf/plan.yaml: a generation's configuration, and the assumptions."""
+    """conf/plan.yaml: the configuration of a generation, and the assumptions."""
 
     plan: PlanSettings
 
 
 class Estimate(Frozen):
-    """Of one pipeline: dialogues started and accepted, requests, tokens, GPU-hours (prefill and decoding), hours on all GPUs,
-    cost, bytes on disk."""
+    """The estimate for one pipeline. `gpu_hours` covers prefill and decoding; `hours` is wall-clock on all GPUs."""
 
     pipeline: str
     started: int
@@ -58,23 +56,23 @@ class Estimate(Frozen):
     disk_bytes: int
 
 
-def estimate(figures: Statistics, bytes_on_disk: int, n: int, plan: PlanSettings) -> Estimate:
-    """Scale a sample's figures to `n` dialogues."""
-    scale = n / max(1, figures.started)
+def estimate(sample: Statistics, bytes_on_disk: int, n: int, plan: PlanSettings) -> Estimate:
+    """Scale the statistics of a sample to `n` dialogues."""
+    scale = n / max(1, sample.started)
     reasoning = sum(
         role.requests * plan.reasoning_tokens.get(name, plan.reasoning_tokens.get("default", 0))
-        for name, role in figures.roles.items()
+        for name, role in sample.roles.items()
     )
-    prompt = figures.prompt_tokens * plan.tokens_per_word * scale
-    generated = (figures.completion_tokens * plan.tokens_per_word + reasoning) * scale
+    prompt = sample.prompt_tokens * plan.tokens_per_word * scale
+    generated = (sample.completion_tokens * plan.tokens_per_word + reasoning) * scale
     cached = prompt * plan.cached_share
     seconds = (prompt - cached) / plan.prefill_tokens_per_s + generated / plan.decode_tokens_per_s
-    share = plan.acceptance or figures.accepted / max(1, figures.started)
+    share = plan.acceptance or sample.accepted / max(1, sample.started)
     return Estimate(
-        pipeline=figures.pipeline,
+        pipeline=sample.pipeline,
         started=n,
         accepted=round(n * share),
-        requests=round(figures.requests * scale),
+        requests=round(sample.requests * scale),
         prompt_tokens=round(prompt),
         cached_tokens=round(cached),
         generated_tokens=round(generated),
@@ -85,9 +83,9 @@ def estimate(figures: Statistics, bytes_on_disk: int, n: int, plan: PlanSettings
     )
 
 
-def estimates(figures: Mapping[str, Statistics], run: Path, n: int, plan: PlanSettings) -> tuple[Estimate, ...]:
-    """Of every pipeline of a sample's run directory."""
+def estimates(samples: Mapping[str, Statistics], run: Path, n: int, plan: PlanSettings) -> tuple[Estimate, ...]:
+    """The estimates for all pipelines in the run directory of a sample."""
     return tuple(
-        estimate(found, sum(file.stat().st_size for file in (run / name).iterdir()), n, plan)
-        for name, found in figures.items()
+        estimate(sample, sum(file.stat().st_size for file in (run / name).iterdir()), n, plan)
+        for name, sample in samples.items()
     )

@@ -1,7 +1,7 @@
-"""More than one process for a run: Ray actors, on one machine or many, each with its share of the dialogues and its own journal.
+"""Several processes for a run: Ray actors on any machines, each with a share of the dialogues and its own journal.
 
-All of them write into the run's directory, so several machines need it on a shared file system. Any number of actors makes the
-same files, and a run may go on with another number of them.
+All actors write to the run's directory, so several machines need a shared file system. The files do not depend on the
+number of actors, and a run may be resumed with another number.
 """
 
 from __future__ import annotations
@@ -16,38 +16,38 @@ from typing import Any
 from core.settings import UserError
 from generation.outcomes import Outcome
 from generation.pipeline import Pipeline
-from generation.runner import Batch, shards, work
+from generation.runner import Batch, run_batch, shards
 
 POLL_S = 0.5
 RESTARTS = 3
-"""How often an actor whose process dies is started again; it goes on where its journal ends."""
+"""Restarts of an actor whose process died; it continues where its journal ends."""
 
 
 class Ray:
-    """`workers` actors in the cluster at `address`; None starts one on this machine for the time of the run."""
+    """`workers` actors in the cluster at `address`; None starts a cluster on this machine for the run."""
 
     def __init__(self, workers: int, address: str | None = None) -> None:
         if not isinstance(workers, int) or workers < 1:
-            raise UserError(f"executor.workers={workers} was given; a number of processes from 1 is expected")
+            raise UserError(f"executor.workers={workers}: expected a number of processes, at least 1")
         self.workers = workers
         self.address = address
 
     async def work(
         self, pipeline: Pipeline, directory: Path, batch: Batch, on_outcome: Callable[[Outcome], None]
     ) -> None:
-        """As Executor.work. Raises UserError where Ray is not installed or its cluster is not there."""
+        """As Executor.work. Raises UserError if Ray is not installed or its cluster cannot be reached."""
         ray = _connect(self.address)
         actor = ray.remote(num_cpus=0, max_restarts=RESTARTS, max_task_retries=RESTARTS)(_Shard)
-        mine = [part for part in shards(batch, self.workers) if part.numbers]
-        actors = [actor.remote(pipeline, str(directory), part) for part in mine]
-        waiting = [handle.make.remote() for handle in actors]
-        told = [0] * len(actors)
+        parts = [part for part in shards(batch, self.workers) if part.numbers]
+        actors = [actor.remote(pipeline, str(directory), part) for part in parts]
+        waiting = [handle.run.remote() for handle in actors]
+        reported = [0] * len(actors)
         try:
             while waiting:
                 done, waiting = await asyncio.to_thread(ray.wait, waiting, num_returns=1, timeout=POLL_S)
                 for number, handle in enumerate(actors):
-                    fresh = await asyncio.to_thread(ray.get, handle.news.remote(told[number]))
-                    told[number] += len(fresh)
+                    fresh = await asyncio.to_thread(ray.get, handle.outcomes_after.remote(reported[number]))
+                    reported[number] += len(fresh)
                     for outcome in fresh:
                         on_outcome(outcome)
                 for finished in done:
@@ -55,14 +55,14 @@ class Ray:
         except ray.exceptions.RayTaskError as error:
             raise error.cause from None
         except ray.exceptions.RayActorError as error:
-            raise UserError(f"a worker process died too often ({error}); the same command goes on") from None
+            raise UserError(f"a worker process died too often ({error}); the same command resumes the run") from None
         finally:
             for handle in actors:
                 ray.kill(handle)
 
 
 class _Shard:
-    """One actor: makes its share in its own event loop, and tells what became of it."""
+    """One actor: generates its share in its own event loop and keeps the outcomes until they are fetched."""
 
     def __init__(self, pipeline: Pipeline, directory: str, batch: Batch) -> None:
         self.pipeline = pipeline
@@ -70,9 +70,9 @@ class _Shard:
         self.batch = batch
         self.outcomes: list[Outcome] = []
 
-    async def make(self) -> None:
+    async def run(self) -> None:
         try:
-            await work(self.pipeline, self.directory, self.batch, self._keep)
+            await run_batch(self.pipeline, self.directory, self.batch, self._keep)
         finally:
             await self.pipeline.llm.close()
             self.pipeline.environments.close()
@@ -80,9 +80,9 @@ class _Shard:
     def _keep(self, outcome: Outcome) -> None:
         self.outcomes.append(outcome.model_copy(update={"dialogue": None}))
 
-    async def news(self, told: int) -> list[Outcome]:
-        """The outcomes after the first `told`."""
-        return self.outcomes[told:]
+    async def outcomes_after(self, count: int) -> list[Outcome]:
+        """The outcomes after the first `count`."""
+        return self.outcomes[count:]
 
 
 def _connect(address: str | None) -> Any:
@@ -103,5 +103,5 @@ def _connect(address: str | None) -> Any:
                     _node_ip_address="127.0.0.1",
                 )
         except (ConnectionError, RuntimeError, ValueError) as error:
-            raise UserError(f"executor.address={address}: no Ray cluster is there: {error}") from None
+            raise UserError(f"executor.address={address}: no Ray cluster answers: {error}") from None
     return ray

@@ -1,4 +1,4 @@
-"""The generation stage: toolsets, then each pipeline in turn, into one run directory."""
+"""A generation run: first the toolsets, then each pipeline in turn, all into one run directory."""
 
 from __future__ import annotations
 
@@ -25,54 +25,59 @@ from generation.metrics.user_quality import QualitySettings
 from generation.outcomes import Outcome
 from generation.pipeline import DomainTools, Pipeline, StartStates
 from generation.prompts import prompt_ids
-from generation.runner import AttemptSettings, Executor, run
+from generation.runner import AttemptSettings, Executor, run_pipeline
 from generation.seeds.base import Seeds
 from generation.stages import DialogueStage, Stage, ToolsetStage
 from generation.start_states.start_states import StartSettings
 from generation.tasks.writer import Domain, TaskSettings
 from generation.tools.from_questions import refuse_held_out
 from generation.tools.toolset import Toolset
-from generation.toolset_runner import ToolsetSource, from_file, from_seed, prepare
+from generation.toolset_runner import ToolsetSource, run_toolset_stages, source_from_seed, sources_from_file
 
 
 class PipelineSettings(Settings):
-    """One entry of `pipelines`: an environment (`_target_`), the tasks and how dialogues about them are rolled out."""
+    """One entry of `pipelines`."""
 
-    environment: dict[str, Any]
+    environment: dict[str, Any] = Field(description="the EnvironmentFactory (`_target_`) and its arguments")
     tasks: TaskSettings
     rollout: RolloutSettings
 
 
 class GenerateSettings(Settings):
-    """conf/generate.yaml. `n` dialogues are started in each of `pipelines`, and pass through `stages` in their order.
+    """conf/generate.yaml."""
 
-    `toolsets` starts from the toolsets.jsonl of an earlier run instead of seeds, `start` from dialogues that are there already;
-    `resume` takes up that unfinished run or refuses; `attempts` and `executor` say how often and where a dialogue is made;
-    `tasks_per_dialogue` is the number of tasks in every dialogue, instead of each pipeline's own weights; `serve` is a model (directory or
-    hub id) that is served with `serving` for the time of the run and given to `llm` as its base URLs.
-    """
-
-    profile: str
-    outputs: Path
-    resume: Path | None
-    seed: int
-    n: int = Field(ge=1)
-    concurrency: int = Field(ge=1)
-    max_tools: int = Field(ge=3)
-    rows_per_table: int = Field(ge=1)
-    tasks_per_dialogue: int | None = Field(ge=1, le=20)
-    toolsets: Path | None
-    start: StartSettings
+    profile: str = Field(description="name of the profile that set the defaults; recorded in the manifest")
+    outputs: Path = Field(description="directory of all runs")
+    resume: Path | None = Field(
+        description="resume this unfinished run, and refuse if any setting that affects the data differs; null: resume "
+        "the newest unfinished run with the same settings, or start one"
+    )
+    seed: int = Field(description="random seed of the run")
+    n: int = Field(ge=1, description="dialogues to start in each pipeline")
+    concurrency: int = Field(ge=1, description="dialogues generated at the same time")
+    max_tools: int = Field(ge=3, description="tools per domain at most")
+    rows_per_table: int = Field(ge=1, description="rows per table from which the task writer's views are drawn")
+    tasks_per_dialogue: int | None = Field(
+        ge=1, le=20, description="tasks in every dialogue; null: drawn with each pipeline's weights"
+    )
+    toolsets: Path | None = Field(description="toolsets.jsonl to start from; null: make tools from the seed domains")
+    start: StartSettings = Field(description="existing dialogues to start from")
     attempts: AttemptSettings
-    executor: dict[str, Any]
-    serve: str | None
-    serving: EngineSettings
-    stages: dict[str, dict[str, Any]] = Field(min_length=1)
-    pipelines: dict[str, PipelineSettings] = Field(min_length=1)
-    llm: dict[str, Any]
-    domains: dict[str, Any]
-    user: UserSettings
-    quality: QualitySettings
+    executor: dict[str, Any] = Field(description="the Executor (`_target_`): where dialogues are generated")
+    serve: str | None = Field(
+        description="model (directory or hub id) to serve with `serving` during the run; `llm` gets its base URLs"
+    )
+    serving: EngineSettings = Field(description="engine settings for `serve`")
+    stages: dict[str, dict[str, Any]] = Field(
+        min_length=1, description="name -> stage (`_target_`), in the order in which they run"
+    )
+    pipelines: dict[str, PipelineSettings] = Field(
+        min_length=1, description="name -> pipeline, run one after the other"
+    )
+    llm: dict[str, Any] = Field(description="the LLM (`_target_`) in every role")
+    domains: dict[str, Any] = Field(description="the Seeds (`_target_`): source of databases and tools")
+    user: UserSettings = Field(description="the simulated users")
+    quality: QualitySettings = Field(description="thresholds of the user quality gate")
     costs: CostSettings
     tracking: TrackingSettings
 
@@ -85,22 +90,21 @@ class GenerateSettings(Settings):
         return DialogueSettings(tasks, chosen.rollout, self.user)
 
 
-class Watcher(Protocol):
-    """Who is told how the stage goes."""
+class GenerationWatcher(Protocol):
+    """Receives the progress of a run."""
 
     def toolsets(self, n: int) -> Callable[[Toolset], None]:
-        """Begin to watch the making of `n` toolsets; returns what each is to be given to."""
+        """Called before `n` toolsets are made; returns a callback for each finished toolset."""
         ...
 
     def pipeline(self, name: str, n: int) -> Callable[[Outcome], None]:
-        """Begin to watch a pipeline of `n` dialogues; returns what each outcome is to be given to."""
+        """Called before a pipeline generates `n` dialogues; returns a callback for each outcome."""
         ...
 
 
 @dataclass(frozen=True)
 class GenerationComponents:
-    """What the config's `_target_`s became, and the files it names. `llm` makes a client of the model: one that was used belongs
-    to the event loop that used it."""
+    """The objects that a run's settings name. `llm` creates a new client: a used one is bound to its event loop."""
 
     llm: Callable[[], LLM]
     toolset_sources: tuple[ToolsetSource, ...]
@@ -111,23 +115,24 @@ class GenerationComponents:
 
 
 def toolset_sources(toolsets: Path | None, seeds: Seeds, start_states: StartStates) -> tuple[ToolsetSource, ...]:
-    """Where the toolsets of a run begin: in a file, in the file beside given dialogues of ours, or in the seeds. Dialogues that
-    bring their own tools need none. Raises UserError for what cannot be read and for held-out seeds."""
+    """The sources of a run's toolsets: a file, the toolsets.jsonl of the run that the start states come from, or the
+    seeds. None are needed if every start state has its own tools. Raises UserError for unreadable files and for
+    held-out seeds."""
     file = start_states.settings.file
     if toolsets is None and file and (file.parent.parent / "toolsets.jsonl").is_file():
         toolsets = file.parent.parent / "toolsets.jsonl"
     if toolsets:
-        return tuple(from_file(toolsets))
+        return tuple(sources_from_file(toolsets))
     given = [start.dialogue for start in start_states.starts if start.dialogue]
     if given and all(dialogue.tools for dialogue in given) and not start_states.settings.inject:
         return ()
     loaded = seeds.load()
     refuse_held_out(loaded)
-    return tuple(from_seed(seed) for seed in loaded)
+    return tuple(source_from_seed(seed) for seed in loaded)
 
 
 def domains(toolsets: Sequence[Toolset], rows_per_table: int, seed: int) -> tuple[DomainTools, ...]:
-    """The domains of the toolsets that have tools, each with what a task writer may see: its schema and a sample of rows."""
+    """The domains of the toolsets that have tools, each with its schema and a sample of rows for the task writer."""
     return tuple(_domain_tools(toolset, rows_per_table, seed) for toolset in toolsets if toolset.tools)
 
 
@@ -139,10 +144,10 @@ def _domain_tools(toolset: Toolset, rows_per_table: int, seed: int) -> DomainToo
 
 
 async def generate(
-    settings: GenerateSettings, components: GenerationComponents, job: Run, watcher: Watcher
+    settings: GenerateSettings, components: GenerationComponents, job: Run, watcher: GenerationWatcher
 ) -> list[Statistics]:
-    """Fill the run's directory; everything already in it from an interrupted session is kept. Raises UserError for seeds
-    that cannot be used and OSError where nothing can be written."""
+    """Fill the run's directory, keeping what an interrupted session left there. Raises UserError for unusable seeds and
+    OSError if a file cannot be written."""
     stages = [stage for stage in components.stages if isinstance(stage, ToolsetStage)]
     makes_dialogues = any(isinstance(stage, DialogueStage) for stage in components.stages)
     if makes_dialogues:
@@ -150,26 +155,34 @@ async def generate(
     on_toolset = watcher.toolsets(len(components.toolset_sources))
     async with closing(components.llm()) as llm:
         path = job.directory / "toolsets.jsonl"
-        toolsets = await prepare(components.toolset_sources, stages, llm, path, settings.concurrency, on_toolset)
+        toolsets = await run_toolset_stages(
+            components.toolset_sources, stages, llm, path, settings.concurrency, on_toolset
+        )
     sampling = {key: settings.llm[key] for key in ("sampling", "role_sampling", "error_rate") if key in settings.llm}
     provenance = Provenance(config=job.manifest.fingerprint, commit=job.manifest.commit, sampling=sampling)
-    figures = []
+    statistics = []
     async with closing(components.llm()) as llm:
         for name in settings.pipelines if makes_dialogues else ():
             pipeline = build_pipeline(name, settings, components, llm, toolsets, provenance)
             try:
-                figures.append(await _run(pipeline, settings, components, job, watcher))
+                statistics.append(await _run(pipeline, settings, components, job, watcher))
             finally:
                 pipeline.environments.close()
-    return figures
+    return statistics
 
 
 async def _run(
-    pipeline: Pipeline, settings: GenerateSettings, components: GenerationComponents, job: Run, watcher: Watcher
+    pipeline: Pipeline,
+    settings: GenerateSettings,
+    components: GenerationComponents,
+    job: Run,
+    watcher: GenerationWatcher,
 ) -> Statistics:
     on_outcome = watcher.pipeline(pipeline.name, components.start_states.count(settings.n))
     directory, executor = job.directory.absolute() / pipeline.name, components.executor
-    return await run(pipeline, directory, settings.n, settings.concurrency, settings.attempts, executor, on_outcome)
+    return await run_pipeline(
+        pipeline, directory, settings.n, settings.concurrency, settings.attempts, executor, on_outcome
+    )
 
 
 @asynccontextmanager
@@ -188,7 +201,7 @@ def build_pipeline(
     toolsets: Sequence[Toolset],
     provenance: Provenance,
 ) -> Pipeline:
-    """The pipeline `name` over those toolsets that its environment can execute; seed and prompts are added to `provenance`."""
+    """The pipeline `name`, on the toolsets that its environment can execute. Adds seed and prompts to `provenance`."""
     environments = components.environments[name]
     fitting = [toolset for toolset in toolsets if environments.engine in (None, toolset.engine)]
     return Pipeline(
@@ -207,20 +220,20 @@ def build_pipeline(
 
 
 def _refuse_engines(components: GenerationComponents) -> None:
-    """Before anything is paid for: a pipeline whose environment can run no toolset there will be is a mistake."""
+    """Raise UserError, before any cost, if a pipeline's environment can execute none of the toolsets."""
     if not components.toolset_sources and (
-        name := next((n for n, w in components.environments.items() if w.engine is not None), None)
+        name := next((n for n, factory in components.environments.items() if factory.engine is not None), None)
     ):
         raise UserError(
-            f"the pipeline {name} executes tools, but nothing says how those of start.file={components.start_states.settings.file} "
-            "are executed: give toolsets=…, or start.inject=true for a seed domain's tools beside them, or choose another "
+            f"the pipeline {name} executes tools, but those of start.file={components.start_states.settings.file} "
+            "come without an implementation: give toolsets=…, or start.inject=true to add a seed domain's tools, or choose another "
             "pipeline (pipeline=user_oriented simulates any tools)"
         )
-    engines = {"sql" if origin.toolset.database else origin.toolset.engine for origin in components.toolset_sources}
+    engines = {"sql" if source.toolset.database else source.toolset.engine for source in components.toolset_sources}
     for name, environments in components.environments.items():
         if environments.engine is not None and engines and environments.engine not in engines:
             kinds = ", ".join(sorted(str(engine) for engine in engines))
             raise UserError(
-                f"the pipeline {name} executes tools of engine {environments.engine}, but the seeds give tools of engine {kinds}; "
-                "choose another pipeline (pipeline=user_oriented simulates any tools) or other seeds"
+                f"the pipeline {name} executes tools of engine {environments.engine}, but the seeds give tools of engine "
+                f"{kinds}; choose another pipeline (pipeline=user_oriented simulates any tools) or other seeds"
             )

@@ -44,7 +44,8 @@ class Rejection(Frozen):
 
 
 class DeadLetter(Frozen):
-    """One line of dead_letters.jsonl: a dialogue that failed, its number of attempts and its messages as far as it got."""
+    """One line of dead_letters.jsonl: a dialogue that failed, its number of attempts and its messages as far as it
+    got."""
 
     dialogue_id: str
     attempts: int
@@ -56,8 +57,8 @@ class DeadLetter(Frozen):
 
 @dataclass(frozen=True)
 class Batch:
-    """Dialogues to generate: their numbers in starting order, and the number of unanswered attempts at each so far. `shard` is the
-    number of the process that generates them."""
+    """Dialogues to generate: their numbers in starting order, and the number of unanswered attempts at each so far.
+    `shard` is the number of the process that generates them."""
 
     numbers: tuple[int, ...]
     unanswered: dict[int, int]
@@ -73,8 +74,8 @@ class Executor(Protocol):
     async def work(
         self, pipeline: Pipeline, directory: Path, batch: Batch, on_outcome: Callable[[Outcome], None]
     ) -> None:
-        """Generate the batch. Every outcome is in a journal of `directory` before `on_outcome` gets it. Raises UserError and
-        OSError."""
+        """Generate the batch. Every outcome is in a journal of `directory` before `on_outcome` gets it. Raises
+        UserError and OSError."""
         ...
 
 
@@ -84,10 +85,10 @@ class Local:
     async def work(
         self, pipeline: Pipeline, directory: Path, batch: Batch, on_outcome: Callable[[Outcome], None]
     ) -> None:
-        await work(pipeline, directory, batch, on_outcome)
+        await run_batch(pipeline, directory, batch, on_outcome)
 
 
-async def run(
+async def run_pipeline(
     pipeline: Pipeline,
     directory: Path,
     n: int,
@@ -96,11 +97,11 @@ async def run(
     executor: Executor,
     on_outcome: Callable[[Outcome], None],
 ) -> Statistics:
-    """Generate dialogues 0..n-1, `concurrency` at a time, skipping those that the journals have settled; then write the final
-    files.
+    """Generate dialogues 0..n-1, `concurrency` at a time, skipping those that the journals have settled; then write the
+    final files.
 
-    Each dialogue is on disk before its worker starts the next, so a killed run loses only what was in flight. Raises OSError
-    if a journal cannot be written.
+    Each dialogue is on disk before its worker starts the next, so a killed run loses only what was in flight. Raises
+    OSError if a journal cannot be written.
     """
     with journal(directory):
         pass  # opening it cuts off a torn last line before the journal is read
@@ -135,9 +136,10 @@ class _BatchState:
     unanswered_in_a_row: int = 0
 
 
-async def work(pipeline: Pipeline, directory: Path, batch: Batch, on_outcome: Callable[[Outcome], None]) -> None:
-    """Generate a batch in this process, its outcomes in the shard's journal. An unanswered dialogue goes to the end of the queue,
-    as often as the session allows. Raises UserError once no model responds at all, OSError for a full disk."""
+async def run_batch(pipeline: Pipeline, directory: Path, batch: Batch, on_outcome: Callable[[Outcome], None]) -> None:
+    """Generate a batch in this process, its outcomes in the shard's journal. An unanswered dialogue goes to the end of
+    the queue, as often as the session allows. Raises UserError once no model responds at all, OSError for a full
+    disk."""
     state = _BatchState(deque((number, 1) for number in batch.numbers))
     with journal(directory, batch.shard) as lines:
 
@@ -166,8 +168,8 @@ _REPLACED = {"status", "unanswered", "reasons", "dialogue", "trace"}
 
 
 def _requeue(state: _BatchState, batch: Batch, outcome: Outcome, number: int, tries: int) -> bool:
-    """Queue an unanswered dialogue again unless its attempts are used up; whether it was queued. Raises UserError if no model
-    responds at all."""
+    """Queue an unanswered dialogue again unless its attempts are used up; whether it was queued. Raises UserError if no
+    model responds at all."""
     state.unanswered_in_a_row = state.unanswered_in_a_row + 1 if outcome.unanswered else 0
     if not outcome.unanswered:
         return False
@@ -193,8 +195,8 @@ async def run_workers(count: int, worker: Callable[[], Coroutine[None, None, Non
 
 
 def finish(pipeline: Pipeline, directory: Path) -> Statistics:
-    """Journals -> dialogues.jsonl, rejected.jsonl, dead_letters.jsonl, statistics.json and, for forks, preferences.jsonl, all in
-    order of dialogue id. Memory holds one outcome at a time, and all branches of forks."""
+    """Journals -> dialogues.jsonl, rejected.jsonl, dead_letters.jsonl, statistics.json and, for forks,
+    preferences.jsonl, all in order of dialogue id. Memory holds one outcome at a time, and all branches of forks."""
     rules = pipeline.settings.user.rules if pipeline.settings.rollout.user_simulator else None
     tally = StatisticsTally(pipeline.name, rules, pipeline.quality, pipeline.costs)
     branches: list[Dialogue] = []

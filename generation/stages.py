@@ -1,7 +1,7 @@
-"""What a stage is, and the five that there are: tools, schemas, tasks, rollout, validation.
+"""The interface of a stage, and the five stages: tools, schemas, tasks, rollout, validation.
 
-A stage fills in what is missing, of a toolset or of a dialogue, and passes on what is there. So a run may begin with any of
-them and end with any: the stages are chosen in the configuration (conf/stage/), and one of your own is chosen the same way.
+A stage fills in what a toolset or a dialogue lacks, and keeps what it has. So a run may start and end with any stage.
+The configuration (conf/stage/) chooses the stages, your own ones in the same way.
 """
 
 from __future__ import annotations
@@ -28,18 +28,18 @@ class ToolsetStage(Protocol):
     """Works on one domain's toolset."""
 
     async def toolset(self, toolset: Toolset, seed: Seed | None, meter: Meter) -> Toolset:
-        """The toolset with more known of it; `seed` is what it comes from, None for one that was given. Raises
-        UnusableAnswerError, which leaves the domain out, and LLMError."""
+        """The toolset with more filled in. `seed` is None for a toolset that was read from a file. Raises
+        UnusableAnswerError, which leaves the domain without tools, and LLMError."""
         ...
 
 
 @runtime_checkable
 class DialogueStage(Protocol):
-    """Works on one dialogue. It is not called for one that broke off (`Dialogue.stop`)."""
+    """Works on one dialogue. Skipped for dialogues that stopped early (`Dialogue.stop`)."""
 
     async def dialogue(self, dialogue: Dialogue, context: RolloutContext) -> Dialogue:
-        """The dialogue with more of it filled in. Raises UnusableAnswerError, which rejects it, LLMError, and InterruptedDialogueError,
-        which keeps an unfinished dialogue next to the error that interrupted it."""
+        """The dialogue with more filled in. Raises UnusableAnswerError, which rejects it, LLMError, and
+        InterruptedDialogueError, which keeps the unfinished dialogue together with the error that interrupted it."""
         ...
 
 
@@ -57,13 +57,13 @@ class Tools:
 
 
 class SchemasSettings(Settings):
-    """`attempts` bounds how often the schema of one tool is asked for."""
+    """Settings of the schemas stage."""
 
-    attempts: int = Field(ge=1)
+    attempts: int = Field(ge=1, description="requests per tool until its output schema is usable")
 
 
 class Schemas:
-    """Stage 2: what each tool returns. The keys are those of SchemasSettings."""
+    """Stage 2: the output schema of each tool. The keys are those of SchemasSettings."""
 
     def __init__(self, attempts: int) -> None:
         self.settings = typed({"attempts": attempts}, SchemasSettings, "stages.schemas")
@@ -73,7 +73,8 @@ class Schemas:
 
 
 class Tasks:
-    """Stage 3, task generation: a dialogue's first task. Further ones follow from its outcome and are written in the rollout."""
+    """Stage 3, task generation: a dialogue's first task. The rollout writes further ones, which depend on the
+    outcome."""
 
     async def dialogue(self, dialogue: Dialogue, context: RolloutContext) -> Dialogue:
         if dialogue.tasks:
@@ -101,16 +102,16 @@ class Rollouts:
 
 
 class ValidationSettings(Settings):
-    """`votes` judgments are asked for of each task, each up to `attempts` times until it can be read."""
+    """Settings of the validation stage."""
 
-    votes: int = Field(ge=1)
-    attempts: int = Field(ge=1)
+    votes: int = Field(ge=1, description="judgments per task, an odd number; the majority decides")
+    attempts: int = Field(ge=1, description="requests per judgment until it is readable")
 
     @field_validator("votes")
     @classmethod
     def _is_odd(cls, votes: int) -> int:
         if votes % 2 == 0:
-            raise ValueError("an odd number is expected, of which the majority decides")
+            raise ValueError("expected an odd number, so that a majority decides")
         return votes
 
 

@@ -1,4 +1,4 @@
-"""The toolset stages over all domains of a run: journalled, several at a time, in the seeds' order at the end."""
+"""Runs the toolset stages on all domains of a run: concurrently, journalled, written in the order of the seeds."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from generation.seeds.base import Seed
 from generation.stages import ToolsetStage
 from generation.tools.toolset import Toolset, ToolsetProvenance
 
-_FAULT = "internal: "
+_INTERNAL = "internal: "
 
 
 @dataclass(frozen=True)
 class ToolsetSource:
-    """Where a toolset begins: a seed, or a toolset that was given."""
+    """The start of one domain's toolset: a seed, or an existing toolset (seed None)."""
 
     toolset: Toolset
     seed: Seed | None
 
 
-def from_seed(seed: Seed) -> ToolsetSource:
-    """Its tools as they are; the stages do the rest."""
+def source_from_seed(seed: Seed) -> ToolsetSource:
+    """The seed's tools, unchanged; the stages add the rest."""
     toolset = Toolset(
         domain=seed.name,
         description=seed.description,
@@ -42,25 +42,24 @@ def from_seed(seed: Seed) -> ToolsetSource:
     return ToolsetSource(toolset, seed)
 
 
-def from_file(path: Path) -> list[ToolsetSource]:
-    """The toolsets of an earlier run, or of anybody's making. Raises UserError where two are of one domain, an SQL tool has no
-    statement, or a database is missing or not the one it was."""
+def sources_from_file(path: Path) -> list[ToolsetSource]:
+    """The toolsets in a toolsets.jsonl, of an earlier run or written by hand. Raises UserError if two have the same
+    domain, an SQL tool has no statement, or a database is missing or has changed."""
     toolsets = list(read_jsonl(path, Toolset))
     for toolset in toolsets:
-        unsaid = sorted({tool.name for tool in toolset.tools} - toolset.statements.keys())
-        if toolset.engine == "sql" and unsaid:
-            raise UserError(f"{path}: {toolset.domain} has engine sql, but no statements for its tools {unsaid}")
+        missing = sorted({tool.name for tool in toolset.tools} - toolset.statements.keys())
+        if toolset.engine == "sql" and missing:
+            raise UserError(f"{path}: {toolset.domain} has engine sql, but no statements for its tools {missing}")
         if toolset.database and not toolset.database.is_file():
-            raise UserError(f"{path}: {toolset.database} is not the database of this toolset: there is no such file")
-        changed = toolset.database and toolset.database_sha256 not in (None, sha256(toolset.database))
-        if changed:
+            raise UserError(f"{path}: {toolset.database} is not the database of this toolset: no such file")
+        if toolset.database and toolset.database_sha256 not in (None, sha256(toolset.database)):
             raise UserError(f"{path}: {toolset.database} is not the database of this toolset (SHA-256 differs)")
     if len({toolset.domain for toolset in toolsets}) != len(toolsets):
-        raise UserError(f"{path}: two toolsets are of one domain; expected one line each")
+        raise UserError(f"{path}: two toolsets have the same domain; expected one line per domain")
     return [ToolsetSource(toolset, None) for toolset in toolsets]
 
 
-async def prepare(
+async def run_toolset_stages(
     toolset_sources: Sequence[ToolsetSource],
     stages: Sequence[ToolsetStage],
     llm: LLM,
@@ -68,49 +67,49 @@ async def prepare(
     concurrency: int,
     on_toolset: Callable[[Toolset], None],
 ) -> list[Toolset]:
-    """One toolset for each origin, written to `path` in their order; what an interrupted session finished is not made again.
+    """One toolset per source, written to `path` in their order. Toolsets that an interrupted session finished are kept.
 
-    A domain of which too few tools hold has none, nor has one in which a stage fails; `refused` says why. Raises UserError where
-    no model answers.
+    A domain gets no tools if too few of them are valid or a stage fails; `refused` says why. Raises UserError if the
+    model cannot be reached.
     """
     slots = asyncio.Semaphore(concurrency)
     with Journal(path.with_suffix(".journal.jsonl"), key=lambda record: str(record["domain"])) as journal:
         done = {toolset.domain: toolset for toolset in read_jsonl(journal.path, Toolset)}
 
-        async def work(origin: ToolsetSource) -> None:
-            domain = origin.toolset.domain
+        async def work(source: ToolsetSource) -> None:
+            domain = source.toolset.domain
             if domain not in done:
                 async with slots:
-                    done[domain] = await _make(origin, stages, llm)
+                    done[domain] = await _run_stages(source, stages, llm)
                 journal.append(done[domain], domain)
             on_toolset(done[domain])
 
         try:
             async with asyncio.TaskGroup() as workers:
-                for origin in toolset_sources:
-                    workers.create_task(work(origin))
+                for source in toolset_sources:
+                    workers.create_task(work(source))
         except ExceptionGroup as group:
             raise group.exceptions[0] from None
-    toolsets = [done[origin.toolset.domain] for origin in toolset_sources]
+    toolsets = [done[source.toolset.domain] for source in toolset_sources]
     write_jsonl(path, toolsets)
     return toolsets
 
 
-def faults(path: Path) -> list[str]:
-    """The domains of a run's toolsets.jsonl that are left out for a fault of ours."""
+def failed_domains(path: Path) -> list[str]:
+    """The domains of a run's toolsets.jsonl that an internal error left without tools."""
     toolsets = read_jsonl(path, Toolset)
-    return [toolset.domain for toolset in toolsets if any(reason.startswith(_FAULT) for reason in toolset.refused)]
+    return [toolset.domain for toolset in toolsets if any(reason.startswith(_INTERNAL) for reason in toolset.refused)]
 
 
 def _left_out(toolset: Toolset, why: str) -> Toolset:
     return toolset.model_copy(update={"tools": (), "statements": {}, "refused": (*toolset.refused, why)})
 
 
-async def _make(origin: ToolsetSource, stages: Sequence[ToolsetStage], llm: LLM) -> Toolset:
-    meter, toolset = Meter(llm), origin.toolset
+async def _run_stages(source: ToolsetSource, stages: Sequence[ToolsetStage], llm: LLM) -> Toolset:
+    meter, toolset = Meter(llm), source.toolset
     try:
         for stage in stages:
-            toolset = await stage.toolset(toolset, origin.seed, meter)
+            toolset = await stage.toolset(toolset, source.seed, meter)
     except LLMError as error:
         raise UserError(f"no tools for {toolset.domain}: the model cannot be reached ({error})") from None
     except UserError:
@@ -118,8 +117,8 @@ async def _make(origin: ToolsetSource, stages: Sequence[ToolsetStage], llm: LLM)
     except UnusableAnswerError as error:
         toolset = _left_out(toolset, str(error))
     except Exception as error:
-        # A fault of ours in one domain must neither end the run nor vanish.
-        toolset = _left_out(toolset, f"{_FAULT}{type(error).__name__}: {error}".encode(errors="replace").decode())
-    if origin.seed is None and not meter.usage.requests:
-        return toolset  # what was spent on it stands there
+        # An internal error in one domain must neither end the run nor vanish.
+        toolset = _left_out(toolset, f"{_INTERNAL}{type(error).__name__}: {error}".encode(errors="replace").decode())
+    if source.seed is None and not meter.usage.requests:
+        return toolset  # its provenance has the usage of the earlier run
     return toolset.model_copy(update={"provenance": toolset.provenance | ToolsetProvenance(usage=meter.usage)})

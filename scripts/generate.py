@@ -18,7 +18,7 @@ from generation.build import build, input_hashes, with_base_urls
 from generation.llm.openai import TRANSPORT_KEYS
 from generation.progress import GenerationProgress, sample_rows, summarise
 from generation.run import GenerateSettings, generate
-from generation.toolset_runner import faults
+from generation.toolset_runner import failed_domains
 from scripts.launch import hydra_main, instantiate
 
 NEUTRAL = (
@@ -58,7 +58,7 @@ def main(config: DictConfig) -> None:
             raise SystemExit(1)
         # Later stages read `latest` by default, so it must point to validated dialogues only.
         run.finish(results, latest="validation" in settings.stages)
-    if any(each.failed for each in statistics) or faults(run.directory / "toolsets.jsonl"):
+    if any(each.failed for each in statistics) or failed_domains(run.directory / "toolsets.jsonl"):
         raise SystemExit(1)
 
 

@@ -17,7 +17,7 @@ from core.settings import Settings, UserError
 from generation.environments.base import EnvironmentFactory
 from generation.llm.meter import Meter
 from generation.scripted.llm import ScriptedLLM
-from generation.toolset_runner import from_file
+from generation.toolset_runner import sources_from_file
 from generation.validation.validate import replay
 from scripts.launch import clear_errors, instantiate, read_settings
 
@@ -32,7 +32,7 @@ def verify(run: Path) -> int:
     Raises UserError if the run has no executed dialogue, or if its databases have changed.
     """
     pipelines = read_manifest(run).config["pipelines"]
-    toolsets = {source.toolset.domain: source.toolset for source in from_file(run / "toolsets.jsonl")}
+    toolsets = {source.toolset.domain: source.toolset for source in sources_from_file(run / "toolsets.jsonl")}
     faithful, broken = 0, 0
     console = stage_console()
     for name, pipeline in pipelines.items():

@@ -41,9 +41,10 @@ class Agent:
     async def respond(self, messages: tuple[Message, ...], task: Task, task_start: int) -> AssistantMessage:
         """The next assistant message, with call ids that are unique within the dialogue.
 
-        An unusable answer, and with `require_valid_calls` one that breaks the message contract (core.messages.check_transcript),
-        is requested again, up to `attempts` times: with the same messages and another seed, since a complaint must not become
-        part of training data. Raises UnusableAnswerError after the last attempt, and LLMError.
+        An unusable answer, and with `require_valid_calls` one that breaks the message contract
+        (core.messages.check_transcript), is requested again, up to `attempts` times: with the same messages and another
+        seed, since a complaint must not become part of training data. Raises UnusableAnswerError after the last
+        attempt, and LLMError.
         """
 
         def request(attempt: int, complaint: str) -> Request:
@@ -71,8 +72,9 @@ class Agent:
 
 
 def check_answer(completion: Completion, tools: tuple[ToolSpec, ...] | None) -> None:
-    """Raise ValueError with the reason if no dialogue may contain an agent's answer: it is empty, cannot be encoded, shows tool
-    call markup, or calls a tool that is not in `tools`, or with arguments that do not fit. With None, any call passes."""
+    """Raise ValueError with the reason if no dialogue may contain an agent's answer: it is empty, cannot be encoded,
+    shows tool call markup, or calls a tool that is not in `tools`, or with arguments that do not fit. With None, any
+    call passes."""
     message = completion.message
     if not message.tool_calls and not message.content.strip():
         raise ValueError("the answer is empty")

@@ -114,8 +114,8 @@ class Rollout:
         )
 
     async def _next_task(self) -> Task | None:
-        """A given task, proved in the present state, or a new one. None if a further task fails: the dialogue then ends early and
-        keeps the tasks before it."""
+        """A given task, proved in the present state, or a new one. None if a further task fails: the dialogue then ends
+        early and keeps the tasks before it."""
         number = len(self.task_starts)
         is_first_here = number == len(self.draft.task_starts) and self.draft.stop != "open"
         try:
@@ -137,7 +137,7 @@ class Rollout:
         return self.tasks[number]
 
     def _is_proved(self, task: Task) -> bool:
-        """Whether an earlier stage of this run proved this very task in the present state, which is still the initial one."""
+        """Whether an earlier stage of this run proved this very task, and the state is still the initial one."""
         return self.context.proved.get(task.task_id) == task and self.environment.state_hash() == self._initial_hash
 
     async def _start_task(self, task: Task) -> str:

@@ -19,11 +19,11 @@ class RolloutSettings(Settings):
     """Limits of a rollout, and whether a simulated user takes part."""
 
     user_simulator: bool = Field(
-        description="simulate a user; false: hand each task's goal to the agent as one message (the task-oriented baseline)"
+        description="simulate a user; false: give each goal to the agent as one message (the task-oriented baseline)"
     )
     invalid_calls: Literal["retry", "error"] = Field(
-        description="for the agent's calls of undeclared tools or with arguments that do not fit: retry requests the answer "
-        "again, so that the transcript stays valid training data; error returns an error to the agent, as in an evaluation"
+        description="for calls of undeclared tools or with arguments that do not fit: retry requests the agent's answer "
+        "again, so that the transcript stays valid training data; error returns an error to the agent, as evaluations do"
     )
     max_user_turns: int = Field(ge=1, description="user messages per task")
     max_steps: int = Field(ge=1, description="rounds of tool use per user message")
@@ -58,8 +58,8 @@ class RoleModels:
 class RolloutContext:
     """What the dialogue stages need to generate one dialogue.
 
-    `executable` means that the environment really executes its tools. Everything random derives from `seed`, which is this
-    dialogue's only. `proved` holds the tasks, by id, that a stage has proved in the environment's initial state.
+    `executable` means that the environment really executes its tools. Everything random derives from `seed`, which is
+    this dialogue's only. `proved` holds the tasks, by id, that a stage has proved in the environment's initial state.
     """
 
     domain: Domain

@@ -1,7 +1,7 @@
 """The user simulator: a persona with a latent goal and rules of behaviour (Stage 3, user-oriented).
 
-It sees the assistant's answers and nothing else: no tool names, calls, results or reasoning. Where the paper's user reviews tool
-results, this one reviews them as a person would, in the assistant's words.
+It sees the assistant's answers and nothing else: no tool names, calls, results or reasoning. Where the paper's user
+reviews tool results, this one reviews them as a person would, in the assistant's words.
 """
 
 from __future__ import annotations
@@ -52,11 +52,12 @@ _EXPERTISE = "; expertise: "
 
 
 class SimulatedUser:
-    """The user of one dialogue. Its conversation with its model is append-only: first the rules, then each goal at its start and
-    the messages about it.
+    """The user of one dialogue. Its conversation with its model is append-only: first the rules, then each goal at its
+    start and the messages about it.
 
-    It remembers what was said aloud. A closing message is not part of that as long as a further task may follow: the dialogue
-    contains at most the last one, so that `recall` can rebuild from the dialogue everything that the user knows.
+    It remembers what was said aloud. A closing message is not part of that as long as a further task may follow: the
+    dialogue contains at most the last one, so that `recall` can rebuild from the dialogue everything that the user
+    knows.
     """
 
     def __init__(self, meter: Meter, settings: UserSettings, dialogue_id: str, rng: Random) -> None:
@@ -81,8 +82,8 @@ class SimulatedUser:
         self._heard = message.content
 
     def recall(self, dialogue: Dialogue) -> None:
-        """Rebuild the user's knowledge from a dialogue, as if this user had taken part in it: each goal at its start, and what it
-        heard and said. Messages before the first task count as an earlier conversation of the user."""
+        """Rebuild the user's knowledge from a dialogue, as if this user had taken part in it: each goal at its start,
+        and what it heard and said. Messages before the first task count as an earlier conversation of the user."""
         persona = dialogue.provenance.persona
         if persona and persona.rpartition(_EXPERTISE)[2] in get_args(Expertise):
             self.persona = persona
@@ -104,7 +105,7 @@ class SimulatedUser:
             self.start_task(tasks[len(messages)], len(messages))
 
     async def speak(self, transcript: tuple[Message, ...]) -> UserTurn:
-        """The next message. Raises UnusableAnswerError if no attempt is readable, LLMError if the model cannot be reached."""
+        """The next message. Raises UnusableAnswerError if no attempt is readable, LLMError if no model responds."""
         rules = self._rules()
         name = f"{self.dialogue_id}/user/{self._tasks}/{len(self._history) // 2}"
         context = UserContext(

@@ -1,4 +1,4 @@
-"""Prompts are files: one Jinja2 template a role, known in manifests by the hash of its text."""
+"""Prompts are files: one Jinja2 template per role, identified in manifests by the hash of its text."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ def _templates() -> Environment:
         lstrip_blocks=True,
         autoescape=False,
     )
-    # Jinja's own filter writes for HTML: O\u0027Brien, and keys in another order than the table's columns.
+    # Jinja's own filter escapes for HTML (O\u0027Brien) and sorts keys, so not in the order of a table's columns.
     environment.filters["tojson"] = partial(json.dumps, ensure_ascii=False)
     return environment
 
 
 def render(prompt: str, **values: Any) -> str:
-    """The prompt `prompt`.j2 filled in. A value it needs and does not get is an error."""
+    """The template `prompt`.j2, filled in. Raises jinja2.UndefinedError for a missing value."""
     return _templates().get_template(f"{prompt}.j2").render(**values).strip()
 
 

@@ -8,13 +8,13 @@ from core.dialogue import Difficulty, PlannedCall, placeholder
 from core.messages import Frozen
 
 BANDS: dict[Difficulty, tuple[int, int | None]] = {"easy": (1, 2), "medium": (3, 5), "hard": (6, None)}
-"""Difficulty -> lowest and highest score. An easy task is one or two look-ups, or one change; a medium one looks something up
-and changes it; a hard one combines several of these."""
+"""Difficulty -> lowest and highest score. An easy task is one or two look-ups, or one change; a medium one looks
+something up and changes it; a hard one combines several of these."""
 
 
 class Effort(Frozen):
-    """The effort of solving a task: its `calls`, of which `dependencies` use a value from an earlier result and `writes` change
-    something."""
+    """The effort of solving a task: its `calls`, of which `dependencies` use a value from an earlier result and
+    `writes` change something."""
 
     calls: int
     dependencies: int
@@ -27,8 +27,8 @@ class Effort(Frozen):
 
 
 def effort(plan: Sequence[PlannedCall], writes: Sequence[bool]) -> Effort:
-    """The effort of a plan. `writes[i]` is whether call i changes something: the caller infers it from state hashes or, without
-    execution, from the tool's name (generation.specs.naming.changes)."""
+    """The effort of a plan. `writes[i]` is whether call i changes something: the caller infers it from state hashes or,
+    without execution, from the tool's name (generation.specs.naming.changes)."""
     assert len(plan) == len(writes), "writes needs one value per call"
     dependencies = sum(any(map(placeholder, call.arguments.values())) for call in plan)
     return Effort(calls=len(plan), dependencies=dependencies, writes=sum(writes))

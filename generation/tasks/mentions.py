@@ -1,4 +1,5 @@
-"""Facts in text (numbers, dates, times, e-mail addresses, identifiers), and whether a text mentions a value in any spelling."""
+"""Facts in text (numbers, dates, times, e-mail addresses, identifiers), and whether a text mentions a value in any
+spelling."""
 
 from __future__ import annotations
 
@@ -40,8 +41,8 @@ Date = tuple[int, int, int]
 
 @dataclass(frozen=True)
 class Fact:
-    """A fact as written (`text`), and its normalised `value`: a number, a time in minutes since midnight, the lower-case letters
-    and digits of an address or identifier, or the one or two dates that the text can mean."""
+    """A fact as written (`text`), and its normalised `value`: a number, a time in minutes since midnight, the
+    lower-case letters and digits of an address or identifier, or the one or two dates that the text can mean."""
 
     kind: Kind
     text: str
@@ -131,8 +132,8 @@ class Knowledge:
                 return fact.value in (self._times if fact.kind == "time" else self._numbers)
 
     def _knows_name(self, name: str) -> bool:
-        """Neighbouring words also count as one name: "ORD 1042" may be written ORD-1042. They are joined only for the first name
-        that is not a single word, which is rare."""
+        """Neighbouring words also count as one name: "ORD 1042" may be written ORD-1042. They are joined only for the
+        first name that is not a single word, which is rare."""
         if name not in self._names:
             for pieces in self._read:
                 for length in range(2, 5):
@@ -146,8 +147,8 @@ def _same(first: Date, second: Date) -> bool:
 
 
 def literals(value: Any) -> Iterator[str]:
-    """The strings and numbers in a call's arguments, as text. Booleans are left out, since users do not say them, and so are the
-    placeholders of a plan, whose values are looked up."""
+    """The strings and numbers in a call's arguments, as text. Booleans are left out, since users do not say them, and
+    so are the placeholders of a plan, whose values are looked up."""
     for _, leaf in leaves(value):
         if isinstance(leaf, str):
             if leaf.strip() and not leaf.startswith("${"):
@@ -162,7 +163,8 @@ _ALONE = re.compile(rf"(?<!\w)(?<!\d[-/:.]){_SIGNED.pattern}(?!\d)(?![-/:.]\d)")
 
 
 def mentions_value(text: str, value: str) -> bool:
-    """Whether `text` contains `value`: numbers compare by value (1,200.50 is 1200.5), others as complete words, ignoring case."""
+    """Whether `text` contains `value`: numbers compare by value (1,200.50 is 1200.5), others as complete words,
+    ignoring case."""
     number = _signed(value)
     if number is not None:
         return any(_signed(match) == number for match in _ALONE.findall(text))

@@ -1,4 +1,5 @@
-"""Proof by execution: what a task's gold calls change, which values the user must learn, and whether the task is checkable."""
+"""Proof by execution: what a task's gold calls change, which values the user must learn, and whether the task is
+checkable."""
 
 from __future__ import annotations
 
@@ -22,8 +23,8 @@ class ProofError(RejectedAnswerError):
 
 @dataclass(frozen=True)
 class Trace:
-    """An executed plan: its calls with real arguments, the state hashes before the first and after each call (len(calls) + 1), the
-    result of each call, and the values that the user must learn."""
+    """An executed plan: its calls with real arguments, the state hashes before the first and after each call
+    (len(calls) + 1), the result of each call, and the values that the user must learn."""
 
     calls: tuple[PlannedCall, ...]
     hashes: tuple[str, ...]
@@ -41,7 +42,8 @@ class Trace:
 
 
 async def execute(plan: Iterable[PlannedCall], environment: Environment) -> Trace:
-    """Run a plan on a fork of `environment`. Raises ProofError at the first call that fails, finds nothing or is ambiguous."""
+    """Run a plan on a fork of `environment`. Raises ProofError at the first call that fails, finds nothing or is
+    ambiguous."""
     fork = environment.fork()
     try:
         return await _run(tuple(plan), fork)
@@ -81,9 +83,7 @@ def _told_rows(planned: PlannedCall, value: Any, index: int) -> list[dict[str, A
         return []
     rows = value if isinstance(value, list) else [value]
     if len(rows) > MAX_TOLD_ROWS:
-        raise ProofError(
-            f"call {index} ({planned.tool}) returns {len(rows)} rows; at most {MAX_TOLD_ROWS} can be reported"
-        )
+        raise ProofError(f"call {index} ({planned.tool}) returns {len(rows)} rows; at most {MAX_TOLD_ROWS} can be told")
     for name in planned.tell:
         if any(not isinstance(row, dict) or row.get(name) in (None, "") for row in rows):
             raise ProofError(f"call {index} ({planned.tool}) returns no {name!r} to tell")
@@ -91,8 +91,8 @@ def _told_rows(planned: PlannedCall, value: Any, index: int) -> list[dict[str, A
 
 
 def check_trace(trace: Trace, goal: str) -> None:
-    """Accept a task only if it starts unsolved, an empty dialogue fails it, and its last call solves it and no earlier one. Raises
-    ProofError otherwise."""
+    """Accept a task only if it starts unsolved, an empty dialogue fails it, and its last call solves it and no earlier
+    one. Raises ProofError otherwise."""
     if not trace.mutates and not trace.told_values:
         raise ProofError("the plan neither changes anything nor gives anything to tell: there is nothing to check")
     if not trace.mutates and all(mentions_value(goal, value) for value in trace.told_values):

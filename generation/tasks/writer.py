@@ -59,8 +59,8 @@ class TaskSettings(Settings):
 
 @dataclass(frozen=True)
 class Domain:
-    """A dialogue's domain: its schema, if any, the rows from which limited views are drawn, and goals that no task may have
-    (those of the training data, for unseen tasks)."""
+    """A dialogue's domain: its schema, if any, the rows from which limited views are drawn, and goals that no task may
+    have (those of the training data, for unseen tasks)."""
 
     name: str
     schema: DatabaseSchema | None
@@ -83,8 +83,8 @@ _ANSWER = TaskDraft.model_json_schema()
 
 
 class TaskWriter:
-    """Requests the tasks of one dialogue and returns only proved ones. `refusals` counts refused drafts by kind, `requests` maps
-    the id of each written task to what was requested.
+    """Requests the tasks of one dialogue and returns only proved ones. `refusals` counts refused drafts by kind,
+    `requests` maps the id of each written task to what was requested.
 
     Task number i draws from its own Random, so that it does not depend on what happened before it.
     """
@@ -101,8 +101,9 @@ class TaskWriter:
     async def write(
         self, environment: Environment, done: Sequence[Task] = (), facts: dict[str, Any] | None = None
     ) -> Task:
-        """The next task, unsolved in `environment`'s present state. `done` are the tasks before it, `facts` the values that the
-        user learnt from the last one. Raises UnusableAnswerError after the last attempt, with the reason of each."""
+        """The next task, unsolved in `environment`'s present state. `done` are the tasks before it, `facts` the values
+        that the user learnt from the last one. Raises UnusableAnswerError after the last attempt, with the reason of
+        each."""
         rng = Random(f"{self.seed}/task/{len(done)}")
         levels = self.settings.difficulties
         context = TaskWriterContext(
@@ -156,8 +157,8 @@ class TaskWriter:
     async def _admit(
         self, draft: TaskDraft, environment: Environment, task_id: str, context: TaskWriterContext, is_last: bool
     ) -> Task:
-        """The draft as a task, if it can be proved. Its difficulty is measured; one that differs from the requested difficulty is
-        admitted only at the last attempt."""
+        """The draft as a task, if it can be proved. Its difficulty is measured; one that differs from the requested
+        difficulty is admitted only at the last attempt."""
         pattern = tuple(
             f"{call.tool}({', '.join(f'{name}={value}' for name, value in call.arguments.items())})"
             for call in draft.plan
@@ -192,8 +193,9 @@ def _uses(plan: Sequence[PlannedCall], context: TaskWriterContext) -> bool:
 
 
 async def prove(task: Task, environment: Environment) -> Task:
-    """The task with the results of executing its plan: gold calls, values that the user must learn, whether the state changes, and
-    the measured difficulty. Without an executable environment, only the plan's form is checked. Raises ProofError."""
+    """The task with the results of executing its plan: gold calls, values that the user must learn, whether the state
+    changes, and the measured difficulty. Without an executable environment, only the plan's form is checked. Raises
+    ProofError."""
     declared = {tool.name for tool in environment.tools}
     if unknown := sorted({call.tool for call in task.plan} - declared):
         raise ProofError(f"the plan calls undeclared tools {unknown}; declared: {sorted(declared)}")
@@ -224,7 +226,8 @@ async def prove_imported(task: Task, environment: Environment) -> Task:
 
 
 def learnt_values(task: Task, messages: Sequence[Message]) -> dict[str, Any]:
-    """The values that a task's messages taught the user: the `tell` fields of single-row results, as the tools returned them."""
+    """The values that a task's messages taught the user: the `tell` fields of single-row results, as the tools returned
+    them."""
     told = {call.tool: call.tell for call in task.plan if call.tell}
     names: dict[str, str] = {}
     facts: dict[str, Any] = {}

@@ -23,11 +23,11 @@ _OUTCOMES = ("state of task ", "told in task ")
 def blame(dialogue: Dialogue, checks: Sequence[Check], judgments: Sequence[Judgment], executable: bool) -> Blame | None:
     """Who is to blame for a rejection; None for an accepted dialogue and for one that is merely unfinished.
 
-    The role that stopped the dialogue; else the agent for an invalid transcript, the tools for one that does not replay. Of
-    the tasks that missed their outcome the first decides, since later ones may follow from it: the tools are to blame if they
-    refused its next gold call (`refused`) or withheld a value (`withheld`), the user if it never gave a value that the task
-    needs (`unvoiced`), else the agent. For tasks that execution could not prove, the role that most of the judge's "invalid"
-    judgments name, the agent if they name no one.
+    The role that stopped the dialogue; else the agent for an invalid transcript, the tools for one that does not
+    replay. Of the tasks that missed their outcome the first decides, since later ones may follow from it: the tools are
+    to blame if they refused its next gold call (`refused`) or withheld a value (`withheld`), the user if it never gave
+    a value that the task needs (`unvoiced`), else the agent. For tasks that execution could not prove, the role that
+    most of the judge's "invalid" judgments name, the agent if they name no one.
     """
     failed = [check.name for check in checks if not check.passed]
     if "finished" in failed:
@@ -52,8 +52,8 @@ def blame(dialogue: Dialogue, checks: Sequence[Check], judgments: Sequence[Judgm
 
 
 def refused(dialogue: Dialogue, number: int) -> bool:
-    """Whether the agent made the first of task `number`'s gold calls that never succeeded, and got only errors. A gold call that
-    fails because an earlier one is missing is the agent's fault: after that one it would have succeeded."""
+    """Whether the agent made the first of task `number`'s gold calls that never succeeded, and got only errors. A gold
+    call that fails because an earlier one is missing is the agent's fault: after that one it would have succeeded."""
     actual = calls(dialogue.part(number))
     for gold in dialogue.tasks[number].gold_calls:
         results = [result for name, arguments, result in actual if (name, arguments) == (gold.tool, gold.arguments)]
@@ -63,9 +63,9 @@ def refused(dialogue: Dialogue, number: int) -> bool:
 
 
 def withheld(dialogue: Dialogue, number: int) -> bool:
-    """Whether the tools withheld a value that task `number` needs, although the agent called them correctly: all gold calls
-    succeeded, but no result shows a value to report; or the first missing gold call takes an argument from an earlier result
-    that does not show it."""
+    """Whether the tools withheld a value that task `number` needs, although the agent called them correctly: all gold
+    calls succeeded, but no result shows a value to report; or the first missing gold call takes an argument from an
+    earlier result that does not show it."""
     task, actual = dialogue.tasks[number], calls(dialogue.part(number))
     shown: list[str] = []
     for planned, gold in zip(task.plan or task.gold_calls, task.gold_calls, strict=False):
@@ -82,10 +82,11 @@ def withheld(dialogue: Dialogue, number: int) -> bool:
 
 
 def unvoiced(dialogue: Dialogue, number: int) -> tuple[str, ...]:
-    """The values that task `number`'s calls need and its goal states, but that never occur in that part of the dialogue.
+    """The values that task `number`'s calls need and its goal states, but that never occur in that part of the
+    dialogue.
 
-    A value that the agent called with counts as voiced, since users write "two" for 2 and "14 March" for a date. The user need
-    not give values that are looked up (placeholders of the plan).
+    A value that the agent called with counts as voiced, since users write "two" for 2 and "14 March" for a date. The
+    user need not give values that are looked up (placeholders of the plan).
     """
     task = dialogue.tasks[number]
     needed = dict.fromkeys(

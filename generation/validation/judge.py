@@ -23,7 +23,8 @@ AnswerBlame = Literal["user", "agent", "tool"]
 
 
 class JudgeAnswer(Frozen):
-    """The answer requested from a judge. Every field is required, so that structured output gives the bullets before the judgment."""
+    """The answer requested from a judge. Every field is required, so that structured output gives the bullets before
+    the judgment."""
 
     bullets: tuple[Bullet, ...]
     judgment: Literal["valid", "invalid"]
@@ -39,8 +40,9 @@ async def judge_task(
 ) -> Judgment:
     """The majority's judgment of one task, from `votes` >= 1 votes; "valid" needs more than half of them.
 
-    A vote that stays unreadable after `attempts` attempts counts as "invalid", with the judge to blame. Votes are sequential:
-    they share their prompt, so that all but the first find it in the server's prefix cache. Raises LLMError.
+    A vote that stays unreadable after `attempts` attempts counts as "invalid", with the judge to blame. Votes are
+    sequential: they share their prompt, so that all but the first find it in the server's prefix cache. Raises
+    LLMError.
     """
     return majority([await _vote(task, transcript, dialogue_id, meter, vote, attempts) for vote in range(votes)])
 
@@ -80,9 +82,9 @@ async def _vote(
 def read_judgment(text: str) -> Judgment:
     """The last judge's answer in `text`; a draft of it or a quoted tool result may come before.
 
-    Only the paper's judgment and reasoning are required; an unreadable bullet is left out. A failed Critical bullet makes any
-    answer invalid, and the reasoning then says so. "invalid" with every Critical bullet passed stays: the judge may have other
-    reasons. Raises ValueError with what cannot be read.
+    Only the paper's judgment and reasoning are required; an unreadable bullet is left out. A failed Critical bullet
+    makes any answer invalid, and the reasoning then says so. "invalid" with every Critical bullet passed stays: the
+    judge may have other reasons. Raises ValueError with what cannot be read.
     """
     openings = [match.start() for match in _ANSWER.finditer(text)]
     answer = read_answer(text[openings[-1] :] if openings else text, _ReadAnswer)

@@ -17,8 +17,8 @@ from generation.validation.judge import judge_task
 
 @dataclass(frozen=True)
 class Replay:
-    """A dialogue's calls, replayed on a fresh environment: the snapshot at each task's start, the state hash at its end, the proof,
-    and whether every result was the recorded one."""
+    """A dialogue's calls, replayed on a fresh environment: the snapshot at each task's start, the state hash at its
+    end, the proof, and whether every result was the recorded one."""
 
     snapshots: tuple[bytes, ...]
     hashes: tuple[str, ...]
@@ -34,8 +34,8 @@ async def validate(
     votes: int = 1,
     attempts: int = 1,
 ) -> Dialogue:
-    """The dialogue with its verdict and, in an executable environment, its state proof. A dialogue without tasks, or with tasks that
-    were not played, is rejected: its outcome has nothing to be checked against. Raises LLMError."""
+    """The dialogue with its verdict and, in an executable environment, its state proof. A dialogue without tasks, or
+    with tasks that were not played, is rejected: its outcome has nothing to be checked against. Raises LLMError."""
     if dialogue.stop != "complete":
         return broken_off(dialogue)
     if len(dialogue.task_starts) < max(1, len(dialogue.tasks)):
@@ -100,7 +100,8 @@ def _replays(dialogue: Dialogue, replayed: Replay) -> Check:
 
 
 async def outcomes(dialogue: Dialogue, domain_environment: DomainEnvironment, replayed: Replay) -> list[Check]:
-    """Two checks per task with gold calls: they lead to the state at its end, and the agent mentioned every value to report."""
+    """Two checks per task with gold calls: they lead to the state at its end, and the agent mentioned every value to
+    report."""
     checks: list[Check] = []
     for number, task in enumerate(dialogue.tasks):
         if task.gold_calls:

@@ -29,7 +29,7 @@ from core.settings import UserError
 from generation.llm.base import Request
 from generation.llm.contexts import AgentContext
 from generation.llm.openai import OpenAILLM
-from generation.runner import AttemptSettings, Local, run, run_workers
+from generation.runner import AttemptSettings, Local, run_pipeline, run_workers
 from scripts.bench.recorded_run import RecordingLLM, composed_generation, write_answers
 from scripts.bench.report import BenchSettings, Metric, Report, main
 
@@ -201,7 +201,7 @@ def _record(settings: OrchestrationSettings, folder: Path, answers: Path) -> Non
         pipeline = generation.pipeline(settings.pipeline, recorder)
         once = AttemptSettings(session=1, total=1, unanswered_in_a_row=settings.replayed)
         directory = folder / "recorded"
-        asyncio.run(run(pipeline, directory, settings.replayed, 8, once, Local(), lambda outcome: None))
+        asyncio.run(run_pipeline(pipeline, directory, settings.replayed, 8, once, Local(), lambda outcome: None))
     write_answers(recorder, settings.seed, answers)
 
 

@@ -22,11 +22,11 @@ from generation.llm.base import LLM, Completion, Request
 from generation.outcomes import Outcome
 from generation.pipeline import Pipeline
 from generation.run import GenerateSettings, GenerationComponents, build_pipeline
-from generation.runner import Local, run
+from generation.runner import Local, run_pipeline
 from generation.scripted.llm import ScriptedLLM
 from generation.stages import ToolsetStage
 from generation.tools.toolset import Toolset
-from generation.toolset_runner import prepare
+from generation.toolset_runner import run_toolset_stages
 from scripts.bench.prefix_cache_sim import EngineRequest
 from scripts.launch import CONF, instantiate
 
@@ -96,7 +96,7 @@ class ComposedGeneration:
     ) -> None:
         """Generate `n` dialogues in this process, with the journal and final files of any run."""
         try:
-            await run(pipeline, directory, n, concurrency, self.settings.attempts, Local(), on_outcome)
+            await run_pipeline(pipeline, directory, n, concurrency, self.settings.attempts, Local(), on_outcome)
         finally:
             await pipeline.llm.close()
 
@@ -115,7 +115,9 @@ def composed_generation(
     components = build(settings, instantiate)
     steps = [step for step in components.stages if isinstance(step, ToolsetStage)]
     toolsets = asyncio.run(
-        prepare(components.toolset_sources, steps, ScriptedLLM(), directory / "toolsets.jsonl", 1, lambda toolset: None)
+        run_toolset_stages(
+            components.toolset_sources, steps, ScriptedLLM(), directory / "toolsets.jsonl", 1, lambda toolset: None
+        )
     )
     try:
         yield ComposedGeneration(settings, components, tuple(toolsets))

@@ -1,4 +1,5 @@
-"""Three small bundled domains with their toolsets, and what the shipped pipelines make of them; built once a session."""
+"""Three small bundled domains with their toolsets, and runs of the shipped pipelines on them; built once per
+session."""
 
 from __future__ import annotations
 
@@ -15,8 +16,8 @@ from generation.seeds.base import Seed
 from generation.seeds.bundled import BundledSeeds
 from generation.stages import Tools
 from generation.tools.toolset import Toolset
-from generation.toolset_runner import from_seed, prepare
-from tests.generation.helpers.pipeline_runs import ROWS_PER_TABLE, Played, play
+from generation.toolset_runner import run_toolset_stages, source_from_seed
+from tests.generation.helpers.pipeline_runs import ROWS_PER_TABLE, FinishedRun, run_to_end
 
 
 @pytest.fixture(scope="session")
@@ -28,8 +29,8 @@ def seeds(tmp_path_factory: pytest.TempPathFactory) -> Sequence[Seed]:
 def toolsets(seeds: Sequence[Seed], tmp_path_factory: pytest.TempPathFactory) -> list[Toolset]:
     path = tmp_path_factory.mktemp("toolsets") / "toolsets.jsonl"
     stages = [Tools(max_tools=10, attempts=3, questions=0, expansion=0)]
-    toolset_sources = [from_seed(seed) for seed in seeds]
-    return asyncio.run(prepare(toolset_sources, stages, ScriptedLLM(), path, 4, lambda toolset: None))
+    toolset_sources = [source_from_seed(seed) for seed in seeds]
+    return asyncio.run(run_toolset_stages(toolset_sources, stages, ScriptedLLM(), path, 4, lambda toolset: None))
 
 
 @pytest.fixture(scope="session")
@@ -38,20 +39,21 @@ def domains(toolsets: list[Toolset]) -> tuple[DomainTools, ...]:
 
 
 @pytest.fixture(scope="session")
-def executed(domains: tuple[DomainTools, ...], tmp_path_factory: pytest.TempPathFactory) -> Played:
-    """Thirty dialogues of user_oriented_exec, with every request that was made for them."""
-    return play("user_oriented_exec", domains, tmp_path_factory.mktemp("executed"), n=30)
+def executed(domains: tuple[DomainTools, ...], tmp_path_factory: pytest.TempPathFactory) -> FinishedRun:
+    """Thirty dialogues of user_oriented_exec, with every request to the model."""
+    return run_to_end("user_oriented_exec", domains, tmp_path_factory.mktemp("executed"), n=30)
 
 
 @pytest.fixture(scope="session")
-def simulated(domains: tuple[DomainTools, ...], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Played]:
-    """Thirty dialogues of each pipeline whose tools are simulated."""
+def simulated(domains: tuple[DomainTools, ...], tmp_path_factory: pytest.TempPathFactory) -> dict[str, FinishedRun]:
+    """Thirty dialogues of each pipeline with simulated tools."""
     return {
-        name: play(name, domains, tmp_path_factory.mktemp(name), n=30) for name in ("task_oriented", "user_oriented")
+        name: run_to_end(name, domains, tmp_path_factory.mktemp(name), n=30)
+        for name in ("task_oriented", "user_oriented")
     }
 
 
 @pytest.fixture
 def database(seeds: Sequence[Seed]) -> Path:
-    """The gym's file."""
+    """The gym's database file."""
     return next(seed.database for seed in seeds if seed.name == "gym" and seed.database)

@@ -1,4 +1,4 @@
-"""Runs: the same bytes whatever the concurrency or interruption, and no answer of any model that a run dies of."""
+"""Runs give the same bytes at any concurrency and after any interruption, and survive every model answer."""
 
 from __future__ import annotations
 
@@ -21,25 +21,34 @@ from generation.outcomes import Outcome
 from generation.pipeline import DomainTools
 from generation.runner import finish
 from generation.scripted.llm import ScriptedLLM
-from tests.generation.helpers.pipeline_runs import Played, Spoiler, files, ignore, pipeline_of, play, run_local, saying
+from tests.generation.helpers.pipeline_runs import (
+    FinishedRun,
+    SpoiledRole,
+    files,
+    fixed_answer,
+    ignore,
+    pipeline_of,
+    run_local,
+    run_to_end,
+)
 
-Subjects = tuple[DomainTools, ...]
+Domains = tuple[DomainTools, ...]
 EXECUTED = "user_oriented_exec"
 
 
 @pytest.mark.parametrize("name", ["task_oriented", "user_oriented", EXECUTED])
-def test_equal_seeds_give_equal_bytes_at_any_concurrency(name: str, domains: Subjects, tmp_path: Path) -> None:
+def test_equal_seeds_give_equal_bytes_at_any_concurrency(name: str, domains: Domains, tmp_path: Path) -> None:
     first, *others = [
-        files(play(name, domains, tmp_path / str(workers), n=24, concurrency=workers).directory)
+        files(run_to_end(name, domains, tmp_path / str(workers), n=24, concurrency=workers).directory)
         for workers in (1, 7, 64)
     ]
     assert first["dialogues.jsonl"].count(b"\n") > 12
     assert others == [first, first]
-    assert files(play(name, domains, tmp_path / "other", n=24, seed=1).directory) != first
+    assert files(run_to_end(name, domains, tmp_path / "other", n=24, seed=1).directory) != first
 
 
 def test_every_request_has_its_own_key_and_its_dialogues_affinity(
-    executed: Played, simulated: dict[str, Played]
+    executed: FinishedRun, simulated: dict[str, FinishedRun]
 ) -> None:
     for played in (executed, *simulated.values()):
         requests = [request for request, _ in played.log]
@@ -48,20 +57,20 @@ def test_every_request_has_its_own_key_and_its_dialogues_affinity(
         assert {request.affinity for request in requests} == {f"{played.pipeline.name}-{i:07d}" for i in range(30)}
 
 
-def test_lines_stand_in_order_and_say_where_they_come_from(executed: Played) -> None:
+def test_lines_are_in_order_and_carry_their_provenance(executed: FinishedRun) -> None:
     numbers = [int(d.dialogue_id.rpartition("-")[2]) for d in executed.accepted]
     assert numbers == sorted(numbers)
     for dialogue, number in zip(executed.accepted, numbers, strict=True):
-        subject = executed.pipeline.domains[number % 3]
-        assert dialogue.domain == subject.domain.name
-        assert dialogue.provenance.database_sha256 == subject.toolset.database_sha256
+        domain_tools = executed.pipeline.domains[number % 3]
+        assert dialogue.domain == domain_tools.domain.name
+        assert dialogue.provenance.database_sha256 == domain_tools.toolset.database_sha256
         assert dialogue.provenance.llm == "scripted"
         assert dialogue.provenance.seed == 0
         assert dialogue.provenance.persona.partition("; expertise: ")[0] in executed.pipeline.settings.user.personas
         assert {"agent", "user", "judge", "task_writer"} <= set(dialogue.provenance.prompts)
 
 
-def test_usage_adds_up_to_the_requests_that_were_made(executed: Played) -> None:
+def test_usage_adds_up_to_the_requests(executed: FinishedRun) -> None:
     spent: Counter[str] = Counter()
     for request, completion in executed.log:
         spent[request.affinity] += completion.completion_tokens
@@ -72,7 +81,7 @@ def test_usage_adds_up_to_the_requests_that_were_made(executed: Played) -> None:
 
 
 def arguments(text: str) -> Callable[[Completion], Completion]:
-    """The same calls with these arguments."""
+    """The same calls with other arguments."""
     return calls(lambda call: call.model_copy(update={"function": FunctionCall(name=call.name, arguments=text)}))
 
 
@@ -99,7 +108,15 @@ UNUSABLE = "finished: agent: nothing usable in 3 attempts: "
 
 
 @pytest.mark.parametrize(
-    "spoil", [saying(""), cut, saying(NO_JSON), saying(WRONG_TYPES), saying(HALF_A_CHARACTER), saying(ENDLESS)]
+    "spoil",
+    [
+        fixed_answer(""),
+        cut,
+        fixed_answer(NO_JSON),
+        fixed_answer(WRONG_TYPES),
+        fixed_answer(HALF_A_CHARACTER),
+        fixed_answer(ENDLESS),
+    ],
 )
 @pytest.mark.parametrize(
     ("role", "name", "blamed"),
@@ -110,10 +127,10 @@ UNUSABLE = "finished: agent: nothing usable in 3 attempts: "
         ("judge", "task_oriented", "judge: the judge's answer is unreadable: "),
     ],
 )
-def test_garbage_is_rejected_with_the_role_to_blame(
-    role: Role, name: str, blamed: str, spoil: Callable[[Completion], Completion], domains: Subjects, tmp_path: Path
+def test_unusable_answers_reject_the_dialogue_and_blame_their_role(
+    role: Role, name: str, blamed: str, spoil: Callable[[Completion], Completion], domains: Domains, tmp_path: Path
 ) -> None:
-    played = play(name, domains, tmp_path, n=3, llm=Spoiler(role, spoil))
+    played = run_to_end(name, domains, tmp_path, n=3, llm=SpoiledRole(role, spoil))
     assert (played.statistics.accepted, played.statistics.rejected, played.statistics.failed) == (0, 3, 0)
     for rejection in played.rejected:
         assert rejection.dialogue
@@ -124,9 +141,9 @@ def test_garbage_is_rejected_with_the_role_to_blame(
 @pytest.mark.parametrize(
     ("spoil", "blamed"),
     [
-        (saying(""), "finished: agent: nothing usable in 3 attempts: the answer is empty"),
+        (fixed_answer(""), "finished: agent: nothing usable in 3 attempts: the answer is empty"),
         (cut, "finished: agent: nothing usable in 3 attempts: the answer was cut off"),
-        (saying("half \ud83d"), "finished: agent: nothing usable in 3 attempts: the answer is not text"),
+        (fixed_answer("half \ud83d"), "finished: agent: nothing usable in 3 attempts: the answer is not text"),
         (calls(lambda c: ToolCall.make(c.id, "open_door", {})), UNUSABLE),
         (arguments("{'a': 1"), UNUSABLE),
         (arguments("[1]"), UNUSABLE),
@@ -136,28 +153,30 @@ def test_garbage_is_rejected_with_the_role_to_blame(
     ],
 )
 @pytest.mark.parametrize("name", ["task_oriented", EXECUTED])
-def test_an_agents_garbage_is_rejected_and_blamed_on_it(
-    name: str, spoil: Callable[[Completion], Completion], blamed: str, domains: Subjects, tmp_path: Path
+def test_unusable_agent_answers_reject_the_dialogue_and_blame_the_agent(
+    name: str, spoil: Callable[[Completion], Completion], blamed: str, domains: Domains, tmp_path: Path
 ) -> None:
-    played = play(name, domains, tmp_path, n=3, llm=Spoiler("agent", spoil))
+    played = run_to_end(name, domains, tmp_path, n=3, llm=SpoiledRole("agent", spoil))
     assert (played.statistics.accepted, played.statistics.failed) == (0, 0)
     assert [reason for rejection in played.rejected for reason in rejection.reasons if reason.startswith(blamed)]
 
 
-def test_an_agent_that_only_talks_is_rejected_by_execution(domains: Subjects, tmp_path: Path) -> None:
-    played = play(EXECUTED, domains, tmp_path, n=6, llm=Spoiler("agent", saying("Certainly, it is done.")))
+def test_an_agent_that_only_talks_is_rejected_by_execution(domains: Domains, tmp_path: Path) -> None:
+    played = run_to_end(
+        EXECUTED, domains, tmp_path, n=6, llm=SpoiledRole("agent", fixed_answer("Certainly, it is done."))
+    )
     assert len(played.rejected) == 6
     assert all(reason.startswith(("state of", "told in")) for r in played.rejected for reason in r.reasons)
 
 
-def test_call_ids_that_a_model_repeats_are_made_unique(executed: Played, domains: Subjects, tmp_path: Path) -> None:
+def test_call_ids_that_a_model_repeats_are_made_unique(executed: FinishedRun, domains: Domains, tmp_path: Path) -> None:
     same_ids = calls(lambda call: call.model_copy(update={"id": "call_0"}))
-    played = play(EXECUTED, domains, tmp_path, n=30, llm=Spoiler("agent", same_ids))
+    played = run_to_end(EXECUTED, domains, tmp_path, n=30, llm=SpoiledRole("agent", same_ids))
     assert [d.messages for d in played.accepted] == [d.messages for d in executed.accepted]
 
 
 class Failing:
-    """A model that cannot be reached for some dialogues, and a fault of ours in others."""
+    """A model that cannot be reached for some dialogues, and raises an internal error in others."""
 
     name = "failing"
 
@@ -169,28 +188,28 @@ class Failing:
         if number % 5 == 1 and request.role == "agent":
             raise LLMError("the server is gone")
         if number % 5 == 2 and request.role == "judge":
-            raise ZeroDivisionError("a fault of ours")
+            raise ZeroDivisionError("a bug")
         return await self.llm.complete(request)
 
     async def close(self) -> None: ...
 
 
-def test_dialogues_that_fail_are_recorded_and_the_others_go_on(
-    executed: Played, domains: Subjects, tmp_path: Path
+def test_failed_dialogues_are_recorded_and_the_others_continue(
+    executed: FinishedRun, domains: Domains, tmp_path: Path
 ) -> None:
-    played = play(EXECUTED, domains, tmp_path, n=30, llm=Failing())
-    figures = played.statistics
+    played = run_to_end(EXECUTED, domains, tmp_path, n=30, llm=Failing())
+    statistics = played.statistics
     failed = played.dead
-    assert figures.started == 30 == figures.accepted + figures.rejected + figures.failed
-    assert figures.failed == len(failed)
+    assert statistics.started == 30 == statistics.accepted + statistics.rejected + statistics.failed
+    assert statistics.failed == len(failed)
     assert {r.reasons for r in failed} == {
         ("llm: the server is gone",),
-        ("internal: ZeroDivisionError: a fault of ours",),
+        ("internal: ZeroDivisionError: a bug",),
     }
     assert {r.unanswered for r in failed if r.reasons[0].startswith("llm")} == {True}
     assert all("ZeroDivisionError" in r.trace for r in failed if r.reasons[0].startswith("internal"))
-    assert all(r.dialogue and r.dialogue.tasks for r in failed if r.unanswered), "what there was of it is kept"
-    assert figures.reasons["llm"] == 6
+    assert all(r.dialogue and r.dialogue.tasks for r in failed if r.unanswered), "the dialogue so far is kept"
+    assert statistics.reasons["llm"] == 6
     spared = [d.messages for d in executed.accepted if int(d.dialogue_id.rpartition("-")[2]) % 5 not in (1, 2)]
     assert [d.messages for d in played.accepted] == spared
 
@@ -200,14 +219,14 @@ class Misused(Failing):
         raise UserError("the key is wrong")
 
 
-def test_what_would_meet_every_dialogue_alike_ends_the_run(domains: Subjects, tmp_path: Path) -> None:
+def test_an_error_that_hits_every_dialogue_ends_the_run(domains: Domains, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="the key is wrong"):
-        play(EXECUTED, domains, tmp_path, n=30, llm=Misused())
+        run_to_end(EXECUTED, domains, tmp_path, n=30, llm=Misused())
     assert (tmp_path / "journal.jsonl").read_bytes() == b""
 
 
-def test_without_any_subject_every_dialogue_is_blamed_on_the_tool_maker(tmp_path: Path) -> None:
-    played = play(EXECUTED, (), tmp_path, n=4)
+def test_without_domains_the_tool_maker_is_to_blame(tmp_path: Path) -> None:
+    played = run_to_end(EXECUTED, (), tmp_path, n=4)
     assert [r.reasons[0].partition(":")[0] for r in played.rejected] == ["tool_maker"] * 4
 
 
@@ -229,7 +248,7 @@ def interrupt_after(count: int) -> Callable[[Outcome], None]:
     return on_outcome
 
 
-async def _resume(domains: Subjects, directory: Path, on_outcome: Callable[[Outcome], None] = ignore) -> None:
+async def _resume(domains: Domains, directory: Path, on_outcome: Callable[[Outcome], None] = ignore) -> None:
     pipeline = pipeline_of(EXECUTED, domains, ScriptedLLM())
     try:
         await run_local(pipeline, directory, 30, 8, on_outcome)
@@ -237,20 +256,20 @@ async def _resume(domains: Subjects, directory: Path, on_outcome: Callable[[Outc
         pipeline.environments.close()
 
 
-def test_an_interrupted_run_goes_on_and_ends_with_the_same_files(
-    executed: Played, domains: Subjects, tmp_path: Path
+def test_an_interrupted_run_resumes_and_gives_the_same_files(
+    executed: FinishedRun, domains: Domains, tmp_path: Path
 ) -> None:
     for count in (3, 11, 20):
         with pytest.raises(PulledPlugError):
             asyncio.run(_resume(domains, tmp_path, interrupt_after(count)))
     journal = (tmp_path / "journal.jsonl").read_bytes()
-    assert 20 <= journal.count(b"\n") < 30, "those in flight may still have ended"
+    assert 20 <= journal.count(b"\n") < 30, "dialogues in flight may still have ended"
     assert not (tmp_path / "dialogues.jsonl").exists()
     (tmp_path / "journal.jsonl").write_bytes(journal[:-100])  # the last line is torn, as after kill -9
-    told: list[Outcome] = []
-    asyncio.run(_resume(domains, tmp_path, told.append))
+    reported: list[Outcome] = []
+    asyncio.run(_resume(domains, tmp_path, reported.append))
     assert files(tmp_path) == files(executed.directory)
-    assert sorted(outcome.dialogue_id for outcome in told) == [f"{EXECUTED}-{i:07d}" for i in range(30)]
+    assert sorted(outcome.dialogue_id for outcome in reported) == [f"{EXECUTED}-{i:07d}" for i in range(30)]
     sessions = {json.loads(line)["session"] for line in (tmp_path / "journal.jsonl").read_text().splitlines()}
     assert sessions == {1, 2, 3, 4}
     asyncio.run(_resume(domains, tmp_path))
@@ -262,18 +281,18 @@ def test_an_interrupted_run_goes_on_and_ends_with_the_same_files(
     [(b"{torn\n", "not a record of this journal"), (b'{"dialogue_id": "x", "status": "fine"}\n', "status")],
 )
 def test_a_corrupt_line_names_its_file_and_number(
-    line: bytes, why: str, executed: Played, domains: Subjects, tmp_path: Path
+    line: bytes, why: str, executed: FinishedRun, domains: Domains, tmp_path: Path
 ) -> None:
     lines = (executed.directory / "journal.jsonl").read_bytes().splitlines(keepends=True)
     path = tmp_path / "journal.jsonl"
     path.write_bytes(b"".join([*lines[:3], line, *lines[4:]]))
     with pytest.raises(RecordError, match=rf"{path}, line 4: .*{why}"):
         asyncio.run(_resume(domains, tmp_path))
-    assert path.read_bytes().splitlines(keepends=True)[4:] == lines[4:], "nothing is lost"
+    assert path.read_bytes().splitlines(keepends=True)[4:] == lines[4:], "later lines are kept"
 
 
-def test_a_full_disk_ends_the_run_and_leaves_what_was_written(
-    executed: Played, domains: Subjects, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_full_disk_ends_the_run_and_keeps_what_was_written(
+    executed: FinishedRun, domains: Domains, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     room = 9
     real = os.fsync
@@ -289,14 +308,14 @@ def test_a_full_disk_ends_the_run_and_leaves_what_was_written(
     with pytest.raises(OSError, match="No space left"):
         asyncio.run(_resume(domains, tmp_path))
     monkeypatch.undo()
-    kept = (tmp_path / "journal.jsonl").read_text().splitlines()
-    assert len(kept) == 9
-    assert all(json.loads(line)["dialogue_id"] for line in kept)
+    lines = (tmp_path / "journal.jsonl").read_text().splitlines()
+    assert len(lines) == 9
+    assert all(json.loads(line)["dialogue_id"] for line in lines)
     asyncio.run(_resume(domains, tmp_path))
     assert files(tmp_path) == files(executed.directory)
 
 
-def test_final_files_follow_from_the_journal_alone(executed: Played, tmp_path: Path) -> None:
+def test_final_files_depend_on_the_journal_alone(executed: FinishedRun, tmp_path: Path) -> None:
     lines = (executed.directory / "journal.jsonl").read_bytes().splitlines(keepends=True)
     (tmp_path / "journal.jsonl").write_bytes(b"".join(lines[::-1]))
     assert finish(executed.pipeline, tmp_path) == executed.statistics

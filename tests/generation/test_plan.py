@@ -1,4 +1,4 @@
-"""The cost estimate, against figures worked out by hand."""
+"""The cost estimate compared with values computed by hand."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from generation.metrics.statistics import MeanMax, RoleMetrics, Statistics
 from generation.pipeline import DomainTools
 from generation.plan import PlanSettings, estimate
-from tests.generation.helpers.pipeline_runs import play
+from tests.generation.helpers.pipeline_runs import run_to_end
 
 
 def role(requests: int, prompt_tokens: int, completion_tokens: int) -> RoleMetrics:
@@ -24,18 +24,18 @@ def role(requests: int, prompt_tokens: int, completion_tokens: int) -> RoleMetri
     )
 
 
-NOTHING = MeanMax(mean=0.0, max=0)
-FIGURES = Statistics(
+ZERO = MeanMax(mean=0.0, max=0)
+SAMPLE = Statistics(
     pipeline="p",
     started=10,
     accepted=8,
     rejected=2,
     failed=0,
     unanswered=0,
-    step=NOTHING,
-    turn=NOTHING,
-    task=NOTHING,
-    user_turns=NOTHING,
+    step=ZERO,
+    turn=ZERO,
+    task=ZERO,
+    user_turns=ZERO,
     tasks_requested=1.0,
     roles={"agent": role(50, 4000, 300), "user": role(30, 1000, 200)},
     requests=80,
@@ -60,31 +60,32 @@ PLAN = PlanSettings(
 )
 
 
-def test_by_hand() -> None:
-    """100 times the sample: 1 M prompt tokens, of which 100,000 are computed; 100,000 words' tokens and 530,000 of reasoning."""
-    found = estimate(FIGURES, 12_345, 1000, PLAN)
-    assert (found.started, found.accepted, found.requests) == (1000, 800, 8000)
-    assert (found.prompt_tokens, found.cached_tokens) == (1_000_000, 900_000)
-    assert found.generated_tokens == 500 * 2 * 100 + (50 * 100 + 30 * 10) * 100
+def test_an_estimate_equals_the_one_computed_by_hand() -> None:
+    """100 times the sample: 1 M prompt tokens, 100,000 of them uncached; 100,000 tokens of answers and 530,000 of
+    reasoning."""
+    planned = estimate(SAMPLE, 12_345, 1000, PLAN)
+    assert (planned.started, planned.accepted, planned.requests) == (1000, 800, 8000)
+    assert (planned.prompt_tokens, planned.cached_tokens) == (1_000_000, 900_000)
+    assert planned.generated_tokens == 500 * 2 * 100 + (50 * 100 + 30 * 10) * 100
     seconds = 100_000 / 1000 + 630_000 / 100
-    assert found.gpu_hours == pytest.approx(seconds / 3600, abs=1e-3)
-    assert found.hours == pytest.approx(seconds / 3600 / 4, abs=1e-3)
-    assert found.cost == pytest.approx(seconds / 3600 * 3, abs=1e-2)
-    assert found.disk_bytes == 1_234_500
+    assert planned.gpu_hours == pytest.approx(seconds / 3600, abs=1e-3)
+    assert planned.hours == pytest.approx(seconds / 3600 / 4, abs=1e-3)
+    assert planned.cost == pytest.approx(seconds / 3600 * 3, abs=1e-2)
+    assert planned.disk_bytes == 1_234_500
 
 
-def test_a_share_of_acceptance_that_is_given_counts() -> None:
-    assert estimate(FIGURES, 0, 1000, PLAN.model_copy(update={"acceptance": 0.25})).accepted == 250
+def test_a_given_acceptance_replaces_the_samples() -> None:
+    assert estimate(SAMPLE, 0, 1000, PLAN.model_copy(update={"acceptance": 0.25})).accepted == 250
 
 
-def test_what_is_estimated_for_the_sample_itself_is_what_it_took(
+def test_the_estimate_for_the_sample_itself_is_its_actual_usage(
     domains: tuple[DomainTools, ...], tmp_path: Path
 ) -> None:
     plain = PLAN.model_copy(update={"tokens_per_word": 1.0, "reasoning_tokens": {}})
-    played = play("user_oriented", domains, tmp_path, n=6)
-    found = estimate(played.statistics, 0, 6, plain)
+    played = run_to_end("user_oriented", domains, tmp_path, n=6)
+    planned = estimate(played.statistics, 0, 6, plain)
     requests = [request for request, _ in played.log]
-    assert found.requests == len(requests)
-    assert found.prompt_tokens == sum(completion.prompt_tokens for _, completion in played.log)
-    assert found.generated_tokens == sum(completion.completion_tokens for _, completion in played.log)
+    assert planned.requests == len(requests)
+    assert planned.prompt_tokens == sum(completion.prompt_tokens for _, completion in played.log)
+    assert planned.generated_tokens == sum(completion.completion_tokens for _, completion in played.log)
     assert sum(role.requests for role in played.statistics.roles.values()) == len(requests)

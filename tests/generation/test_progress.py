@@ -12,7 +12,7 @@ from core.messages import ToolSpec
 from generation.metrics.statistics import MeanMax, Statistics
 from generation.progress import MAX_DOMAINS, summarise
 from generation.tools.toolset import Toolset
-from tests.generation.helpers.pipeline_runs import Played
+from tests.generation.helpers.pipeline_runs import FinishedRun
 
 
 def toolset(domain: str, tools: int, refused: int = 0, **counts: int) -> Toolset:
@@ -69,7 +69,9 @@ def test_without_toolsets_there_is_no_table_of_them(statistics: list[Statistics]
     assert rows(summary(tmp_path, statistics=statistics)) == [f"written to {tmp_path}"]
 
 
-def test_dialogues_have_the_tools_in_one_line_and_name_their_preference_pairs(executed: Played, tmp_path: Path) -> None:
+def test_dialogues_have_the_tools_in_one_line_and_name_their_preference_pairs(
+    executed: FinishedRun, tmp_path: Path
+) -> None:
     (tmp_path / "user_oriented_exec").mkdir()
     pairs = tmp_path / "user_oriented_exec" / "preferences.jsonl"
     two = (toolset("gym", 9), toolset("library", 8))
@@ -95,13 +97,17 @@ def test_dialogues_have_the_tools_in_one_line_and_name_their_preference_pairs(ex
         ({"failed": 3, "unanswered": 2}, "1 dialogues failed with an internal error; see dead_letters.jsonl"),
     ],
 )
-def test_warnings_name_the_cause(changes: dict[str, object], warned: str, executed: Played, tmp_path: Path) -> None:
+def test_warnings_name_the_cause(
+    changes: dict[str, object], warned: str, executed: FinishedRun, tmp_path: Path
+) -> None:
     statistics = executed.statistics.model_copy(update={"started": 30, "rejected": 20} | changes)
     assert warned in " ".join(summary(tmp_path, statistics=[statistics]).split())
 
 
 @pytest.mark.parametrize("changes", [{"accepted": 0}, {"turn": MeanMax(mean=0.0, max=0)}])
-def test_users_without_messages_are_not_judged(changes: dict[str, object], executed: Played, tmp_path: Path) -> None:
+def test_users_without_messages_are_not_judged(
+    changes: dict[str, object], executed: FinishedRun, tmp_path: Path
+) -> None:
     assert "user quality gate" in summary(tmp_path, statistics=[executed.statistics])
     silent = summary(tmp_path, statistics=[executed.statistics.model_copy(update=changes)])
     assert "gate" not in silent

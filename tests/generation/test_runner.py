@@ -1,4 +1,4 @@
-"""Who makes which dialogue, how often one is tried, and what is left when nobody answers."""
+"""Scheduling and sharding of dialogues, retries, and what remains when no model responds."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from generation.llm.base import Completion, LLMError, Request
 from generation.outcomes import Outcome
 from generation.pipeline import DomainTools
 from generation.ray_executor import Ray
-from generation.runner import AttemptSettings, Batch, DeadLetter, in_order, run, shards
+from generation.runner import AttemptSettings, Batch, DeadLetter, in_order, run_pipeline, shards
 from generation.scripted.llm import ScriptedLLM
-from tests.generation.helpers.pipeline_runs import ATTEMPTS, files, ignore, pipeline_of, play, run_local
+from tests.generation.helpers.pipeline_runs import ATTEMPTS, files, ignore, pipeline_of, run_local, run_to_end
 
-Subjects = tuple[DomainTools, ...]
+Domains = tuple[DomainTools, ...]
 EXECUTED = "user_oriented_exec"
 
 
 @given(st.lists(st.integers(0, 500), unique=True), st.integers(1, 9))
-def test_of_the_last_rounds_the_longest_begin_first(numbers: list[int], concurrency: int) -> None:
+def test_the_longest_of_the_last_rounds_start_first(numbers: list[int], concurrency: int) -> None:
     def weight(number: int) -> int:
         return number % 7
 
@@ -39,7 +39,7 @@ def test_of_the_last_rounds_the_longest_begin_first(numbers: list[int], concurre
 
 
 @given(st.integers(0, 40), st.integers(1, 8), st.integers(1, 40))
-def test_shards_are_the_batch_dealt_out(count: int, workers: int, concurrency: int) -> None:
+def test_shards_partition_the_batch(count: int, workers: int, concurrency: int) -> None:
     batch = Batch(tuple(range(count)), {}, 1, ATTEMPTS, concurrency)
     parts = shards(batch, workers)
     assert Counter(number for part in parts for number in part.numbers) == Counter(range(count))
@@ -50,7 +50,7 @@ def test_shards_are_the_batch_dealt_out(count: int, workers: int, concurrency: i
 
 
 class Unsteady(ScriptedLLM):
-    """Cannot be reached for some dialogues, each so many times."""
+    """Cannot be reached for some dialogues: number -> how many times."""
 
     def __init__(self, outages: dict[int, int]) -> None:
         super().__init__()
@@ -70,83 +70,85 @@ def attempts(session: int, total: int, in_a_row: int = 1000) -> AttemptSettings:
     return AttemptSettings(session=session, total=total, unanswered_in_a_row=in_a_row)
 
 
-def make(
-    llm: ScriptedLLM, domains: Subjects, directory: Path, limits: AttemptSettings, told: list[Outcome] | None = None
+def generate(
+    llm: ScriptedLLM, domains: Domains, directory: Path, limits: AttemptSettings, seen: list[Outcome] | None = None
 ) -> None:
     pipeline = pipeline_of(EXECUTED, domains, llm)
-    on_outcome = ignore if told is None else told.append
+    on_outcome = ignore if seen is None else seen.append
     try:
         asyncio.run(run_local(pipeline, directory, 12, 4, on_outcome, limits))
     finally:
         pipeline.environments.close()
 
 
-def test_what_was_lost_is_tried_again_in_the_same_session(domains: Subjects, tmp_path: Path) -> None:
-    undisturbed = play(EXECUTED, domains, tmp_path / "calm", n=12)
-    told: list[Outcome] = []
-    make(Unsteady({2: 2, 5: 1}), domains, tmp_path / "unsteady", attempts(3, 9), told)
+def test_an_unanswered_dialogue_is_retried_in_the_same_session(domains: Domains, tmp_path: Path) -> None:
+    undisturbed = run_to_end(EXECUTED, domains, tmp_path / "calm", n=12)
+    seen: list[Outcome] = []
+    generate(Unsteady({2: 2, 5: 1}), domains, tmp_path / "unsteady", attempts(3, 9), seen)
     assert files(tmp_path / "unsteady") == files(undisturbed.directory)
     assert (tmp_path / "unsteady" / "dead_letters.jsonl").read_bytes() == b""
-    assert Counter(outcome.dialogue_id for outcome in told) == Counter(f"{EXECUTED}-{i:07d}" for i in range(12))
+    assert Counter(outcome.dialogue_id for outcome in seen) == Counter(f"{EXECUTED}-{i:07d}" for i in range(12))
     lines = list(read_jsonl(tmp_path / "unsteady" / "journal.jsonl", Outcome))
     assert Counter(int(line.dialogue_id[-2:]) for line in lines if line.unanswered) == {2: 2, 5: 1}
 
 
-def test_attempts_are_counted_over_sessions_and_end_in_a_dead_letter(domains: Subjects, tmp_path: Path) -> None:
+def test_attempts_add_up_over_sessions_and_end_in_a_dead_letter(domains: Domains, tmp_path: Path) -> None:
     llm = Unsteady({4: 99})
     for session, tried in ((1, 2), (2, 4), (3, 5), (4, 5)):
-        make(llm, domains, tmp_path, attempts(2, 5))
+        generate(llm, domains, tmp_path, attempts(2, 5))
         assert llm.tried[4] == tried, session
         (letter,) = read_jsonl(tmp_path / "dead_letters.jsonl", DeadLetter)
         assert (letter.dialogue_id, letter.attempts, letter.unanswered) == (f"{EXECUTED}-0000004", tried, True)
         assert letter.reasons == ("llm: the server is gone",)
     assert letter.dialogue
     assert letter.dialogue.tasks
-    assert letter.dialogue.messages[-1].role == "user", "it broke off where the agent was to answer"
+    assert letter.dialogue.messages[-1].role == "user", "it stopped before the agent's answer"
     assert letter.dialogue.usage.roles["user"].requests == 1
 
 
-def test_when_nobody_answers_the_session_ends_and_the_next_goes_on(domains: Subjects, tmp_path: Path) -> None:
+def test_a_session_ends_when_no_model_responds_and_the_next_resumes(domains: Domains, tmp_path: Path) -> None:
     llm = Unsteady(dict.fromkeys(range(3, 12), 1))
     with pytest.raises(UserError, match=r"no model answered 4 dialogues in a row; .*llm: the server is gone"):
-        make(llm, domains, tmp_path, attempts(1, 9, in_a_row=4))
+        generate(llm, domains, tmp_path, attempts(1, 9, in_a_row=4))
     assert not (tmp_path / "dialogues.jsonl").exists()
     for _ in range(3):
         try:
-            make(llm, domains, tmp_path, attempts(3, 9, in_a_row=9))
+            generate(llm, domains, tmp_path, attempts(3, 9, in_a_row=9))
         except UserError:
             continue
-    assert files(tmp_path) == files(play(EXECUTED, domains, tmp_path / "calm", n=12).directory)
+    assert files(tmp_path) == files(run_to_end(EXECUTED, domains, tmp_path / "calm", n=12).directory)
 
 
-def test_many_journals_are_read_as_one_and_torn_lines_survive(domains: Subjects, tmp_path: Path) -> None:
-    whole = play(EXECUTED, domains, tmp_path / "whole", n=12)
+def test_many_journals_are_read_as_one_and_torn_lines_survive(domains: Domains, tmp_path: Path) -> None:
+    whole = run_to_end(EXECUTED, domains, tmp_path / "whole", n=12)
     lines = (whole.directory / "journal.jsonl").read_bytes().splitlines(keepends=True)
-    (tmp_path / "dealt").mkdir()
+    (tmp_path / "sharded").mkdir()
     for shard in range(3):
-        (tmp_path / "dealt" / f"journal-{shard + 1:03d}.jsonl").write_bytes(b"".join(lines[shard:9:3]) + lines[9][:50])
-    made = play(EXECUTED, domains, tmp_path / "dealt", n=12)
-    assert files(made.directory) == files(whole.directory)
-    assert len({request.affinity for request, _ in made.log}) == 3, "only what was missing is made"
+        (tmp_path / "sharded" / f"journal-{shard + 1:03d}.jsonl").write_bytes(
+            b"".join(lines[shard:9:3]) + lines[9][:50]
+        )
+    resumed = run_to_end(EXECUTED, domains, tmp_path / "sharded", n=12)
+    assert files(resumed.directory) == files(whole.directory)
+    assert len({request.affinity for request, _ in resumed.log}) == 3, "only missing dialogues are generated"
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="the extra ray is not installed")
-def test_ray_with_two_workers_gives_the_files_of_the_local_executor(domains: Subjects, tmp_path: Path) -> None:
-    local = play(EXECUTED, domains, tmp_path / "local", n=24)
-    told: list[Outcome] = []
+def test_ray_with_two_workers_gives_the_files_of_the_local_executor(domains: Domains, tmp_path: Path) -> None:
+    local = run_to_end(EXECUTED, domains, tmp_path / "local", n=24)
+    seen: list[Outcome] = []
     pipeline = pipeline_of(EXECUTED, domains, ScriptedLLM())
     directory = tmp_path / "ray"
-    asyncio.run(run(pipeline, directory, 24, 8, ATTEMPTS, Ray(workers=2), told.append))
+    asyncio.run(run_pipeline(pipeline, directory, 24, 8, ATTEMPTS, Ray(workers=2), seen.append))
     assert files(directory) == files(local.directory)
-    assert Counter(outcome.dialogue_id for outcome in told) == Counter(f"{EXECUTED}-{i:07d}" for i in range(24))
+    assert Counter(outcome.dialogue_id for outcome in seen) == Counter(f"{EXECUTED}-{i:07d}" for i in range(24))
     shares = [len(list(read_jsonl(directory / f"journal-00{shard}.jsonl", Outcome))) for shard in (1, 2)]
     assert shares == [12, 12]
     (directory / "journal-002.jsonl").write_bytes((directory / "journal-002.jsonl").read_bytes()[:-300])
-    asyncio.run(run(pipeline, directory, 30, 8, ATTEMPTS, Ray(workers=3), told.append))
-    assert files(directory) == files(play(EXECUTED, domains, tmp_path / "more", n=30).directory)
+    asyncio.run(run_pipeline(pipeline, directory, 30, 8, ATTEMPTS, Ray(workers=3), seen.append))
+    assert files(directory) == files(run_to_end(EXECUTED, domains, tmp_path / "more", n=30).directory)
 
 
-def test_no_cluster_and_no_workers_are_the_users_to_mend() -> None:
-    with pytest.raises(UserError, match=r"executor\.workers=0 was given"):
+def test_fewer_than_one_worker_is_a_user_error() -> None:
+    with pytest.raises(UserError, match=r"executor\.workers=0: expected a number of processes"):
         Ray(workers=0)

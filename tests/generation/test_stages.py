@@ -1,4 +1,4 @@
-"""Every stage alone and from every start state: what one run made, the next goes on with."""
+"""Every stage alone and from every start state: a run continues what another one generated."""
 
 from __future__ import annotations
 
@@ -17,47 +17,47 @@ from generation.scripted.llm import ScriptedLLM
 from generation.stages import Rollouts, Tasks, Validation
 from generation.start_states.preferences import Preference
 from generation.start_states.start_states import read_starts
-from tests.generation.helpers.pipeline_runs import Played, Spoiler, play, saying, start_states
+from tests.generation.helpers.pipeline_runs import FinishedRun, SpoiledRole, fixed_answer, run_to_end, start_states
 
-Subjects = tuple[DomainTools, ...]
+Domains = tuple[DomainTools, ...]
 EXECUTED = "user_oriented_exec"
 PIPELINES = ["task_oriented", "user_oriented", EXECUTED]
 VALIDATION = Validation(votes=1, attempts=1)
 
 
-def start_from(played: Played, name: str = "dialogues.jsonl", **changes: Any) -> StartStates:
+def start_from(played: FinishedRun, name: str = "dialogues.jsonl", **changes: Any) -> StartStates:
     return start_states(read_starts(played.directory / name), **changes)
 
 
 def essence(dialogue: Dialogue) -> dict[str, Any]:
-    """What must be the same whichever way a dialogue was made."""
+    """The fields that must not depend on how a dialogue was generated."""
     return dialogue.model_dump(
         include={"dialogue_id", "domain", "messages", "tasks", "task_starts", "verdict", "state"}
     )
 
 
 @pytest.mark.parametrize("name", PIPELINES)
-def test_stage_after_stage_gives_what_one_run_gives(name: str, domains: Subjects, tmp_path: Path) -> None:
+def test_separate_runs_of_the_stages_give_what_one_run_gives(name: str, domains: Domains, tmp_path: Path) -> None:
     llm = ScriptedLLM(error_rate=0.0)
-    whole = play(name, domains, tmp_path / "whole", n=12, llm=llm)
-    tasks = play(name, domains, tmp_path / "tasks", n=12, llm=llm, stages=(Tasks(),))
+    whole = run_to_end(name, domains, tmp_path / "whole", n=12, llm=llm)
+    tasks = run_to_end(name, domains, tmp_path / "tasks", n=12, llm=llm, stages=(Tasks(),))
     assert [(len(d.tasks), d.messages, d.verdict) for d in tasks.accepted] == [(1, (), None)] * 12
     starts = start_from(tasks)
-    played = play(name, domains, tmp_path / "played", n=12, llm=llm, stages=(Rollouts(),), starts=starts)
+    played = run_to_end(name, domains, tmp_path / "played", n=12, llm=llm, stages=(Rollouts(),), starts=starts)
     assert [bool(d.messages) and d.verdict is None for d in played.accepted] == [True] * 12
     starts = start_from(played)
-    judged = play(name, domains, tmp_path / "judged", n=12, llm=llm, stages=(VALIDATION,), starts=starts)
+    judged = run_to_end(name, domains, tmp_path / "judged", n=12, llm=llm, stages=(VALIDATION,), starts=starts)
     assert len(judged.accepted) >= 6
     assert [essence(d) for d in judged.accepted] == [essence(d) for d in whole.accepted]
     assert [essence(r.dialogue) for r in judged.rejected if r.dialogue] == [
         essence(r.dialogue) for r in whole.rejected if r.dialogue
     ]
-    for one in (whole, tasks, played, judged):
-        figures = one.statistics
-        assert figures.started == 12 == figures.accepted + figures.rejected + figures.failed
+    for each in (whole, tasks, played, judged):
+        statistics = each.statistics
+        assert statistics.started == 12 == statistics.accepted + statistics.rejected + statistics.failed
 
 
-def test_validation_alone_finds_what_was_forged_since(executed: Played, domains: Subjects, tmp_path: Path) -> None:
+def test_validation_alone_finds_forged_results(executed: FinishedRun, domains: Domains, tmp_path: Path) -> None:
     forged = []
     for dialogue in executed.accepted:
         position = next(i for i, m in enumerate(dialogue.messages) if m.role == "tool")
@@ -66,18 +66,18 @@ def test_validation_alone_finds_what_was_forged_since(executed: Played, domains:
         forged.append(dialogue.model_copy(update={"messages": tuple(messages)}))
     write_jsonl(tmp_path / "forged.jsonl", forged)
     starts = start_states(read_starts(tmp_path / "forged.jsonl"))
-    again = play(EXECUTED, domains, tmp_path / "again", n=99, stages=(VALIDATION,), starts=starts)
+    again = run_to_end(EXECUTED, domains, tmp_path / "again", n=99, stages=(VALIDATION,), starts=starts)
     assert again.statistics.started == len(forged) == again.statistics.rejected
     assert all(any(reason.startswith("replay: ") for reason in r.reasons) for r in again.rejected)
 
 
 @pytest.mark.parametrize("name", PIPELINES)
 def test_a_finished_dialogue_is_extended(
-    name: str, executed: Played, simulated: dict[str, Played], domains: Subjects, tmp_path: Path
+    name: str, executed: FinishedRun, simulated: dict[str, FinishedRun], domains: Domains, tmp_path: Path
 ) -> None:
     parents = {d.dialogue_id: d for d in (executed if name == EXECUTED else simulated[name]).accepted}
     starts = start_from(executed if name == EXECUTED else simulated[name])
-    longer = play(name, domains, tmp_path, n=20, count={2: 1.0}, llm=ScriptedLLM(error_rate=0.0), starts=starts)
+    longer = run_to_end(name, domains, tmp_path, n=20, count={2: 1.0}, llm=ScriptedLLM(error_rate=0.0), starts=starts)
     assert longer.statistics.started == 20
     assert longer.statistics.accepted >= 12
     assert longer.statistics.failed == 0
@@ -87,20 +87,20 @@ def test_a_finished_dialogue_is_extended(
         assert dialogue.messages[: len(kept)] == kept
         assert len(dialogue.tasks) > len(parent.tasks)
         assert dialogue.provenance.tasks_requested == len(parent.tasks) + 2
-        assert dialogue.provenance.persona == parent.provenance.persona, "the same person goes on"
+        assert dialogue.provenance.persona == parent.provenance.persona, "the persona stays the same"
         assert [t.goal for t in dialogue.tasks[: len(parent.tasks)]] == [t.goal for t in parent.tasks]
         dialogue.check()
 
 
-def test_a_fork_carries_its_database_state(executed: Played, domains: Subjects, tmp_path: Path) -> None:
-    """Branches share the transcript up to the fork, and go on in the state that it made."""
+def test_a_fork_carries_its_database_state(executed: FinishedRun, domains: Domains, tmp_path: Path) -> None:
+    """Branches share the transcript up to the fork, and continue in the state that it led to."""
     parents = {d.dialogue_id: d for d in executed.accepted}
     starts = start_from(executed, at="random", branches=3)
-    forked = play(EXECUTED, domains, tmp_path, n=60, llm=ScriptedLLM(seed=5, error_rate=0.6), starts=starts)
-    figures = forked.statistics
-    assert (figures.started, figures.failed) == (60, 0)
-    assert figures.accepted >= 20
-    assert figures.rejected >= 1
+    forked = run_to_end(EXECUTED, domains, tmp_path, n=60, llm=ScriptedLLM(seed=5, error_rate=0.6), starts=starts)
+    statistics = forked.statistics
+    assert (statistics.started, statistics.failed) == (60, 0)
+    assert statistics.accepted >= 20
+    assert statistics.rejected >= 1
     branches = Counter(d.provenance.parent for d in forked.accepted)
     assert max(branches.values()) <= 3
     moved = 0
@@ -109,16 +109,16 @@ def test_a_fork_carries_its_database_state(executed: Played, domains: Subjects, 
         assert dialogue.messages[:length] == parent.messages[:length]
         assert len(dialogue.messages) > length
         moved += any(json.loads(result).get("rows_affected") for _, _, result in _changes(dialogue, length))
-    assert moved >= 5, "forks behind a change of the database are among them"
+    assert moved >= 5, "some forks come after a change of the database"
 
 
 def _changes(dialogue: Dialogue, length: int) -> list[tuple[str, dict[str, Any], str]]:
     return [call for call in calls(dialogue.messages[:length]) if "rows_affected" in call[2]]
 
 
-def test_branches_become_preference_pairs(executed: Played, domains: Subjects, tmp_path: Path) -> None:
+def test_branches_become_preference_pairs(executed: FinishedRun, domains: Domains, tmp_path: Path) -> None:
     starts = start_from(executed, at="random", branches=4)
-    forked = play(EXECUTED, domains, tmp_path, n=80, llm=ScriptedLLM(seed=7, error_rate=0.7), starts=starts)
+    forked = run_to_end(EXECUTED, domains, tmp_path, n=80, llm=ScriptedLLM(seed=7, error_rate=0.7), starts=starts)
     pairs = list(read_jsonl(tmp_path / "preferences.jsonl", Preference))
     assert len(pairs) >= 5
     good = {d.dialogue_id: d for d in forked.accepted}
@@ -135,15 +135,15 @@ def test_branches_become_preference_pairs(executed: Played, domains: Subjects, t
 
 
 def test_a_fork_at_a_message_is_the_same_dialogue_again_for_the_same_model(
-    executed: Played, domains: Subjects, tmp_path: Path
+    executed: FinishedRun, domains: Domains, tmp_path: Path
 ) -> None:
     starts = start_from(executed, at=4)
-    forked = play(EXECUTED, domains, tmp_path, n=10, llm=ScriptedLLM(error_rate=0.0), starts=starts)
+    forked = run_to_end(EXECUTED, domains, tmp_path, n=10, llm=ScriptedLLM(error_rate=0.0), starts=starts)
     assert forked.statistics.started == 10
     assert forked.statistics.accepted >= 9
     for dialogue in forked.accepted:
         assert dialogue.provenance.parent_messages <= 4
-        assert len(dialogue.tasks) == 1, "the task that was open is finished, and no other begun"
+        assert len(dialogue.tasks) == 1, "the open task is finished, and no other started"
 
 
 FOREIGN = {
@@ -167,12 +167,12 @@ FOREIGN = {
 
 @pytest.mark.parametrize(("name", "inject"), [("user_oriented", False), ("user_oriented", True), (EXECUTED, True)])
 def test_a_task_is_injected_into_a_conversation_of_any_origin(
-    name: str, inject: bool, domains: Subjects, tmp_path: Path
+    name: str, inject: bool, domains: Domains, tmp_path: Path
 ) -> None:
     file = tmp_path / "foreign.jsonl"
     file.write_text("".join(json.dumps(FOREIGN | {"id": f"c{i}"}) + "\n" for i in range(6)))
     starts = start_states(read_starts(file), inject=inject)
-    played = play(name, domains, tmp_path / "made", n=99, llm=ScriptedLLM(error_rate=0.0), starts=starts)
+    played = run_to_end(name, domains, tmp_path / "made", n=99, llm=ScriptedLLM(error_rate=0.0), starts=starts)
     assert (played.statistics.started, played.statistics.failed) == (6, 0)
     assert played.statistics.accepted >= 4
     for dialogue in played.accepted:
@@ -185,7 +185,7 @@ def test_a_task_is_injected_into_a_conversation_of_any_origin(
         dialogue.check()
 
 
-def test_given_tasks_are_played_and_those_that_do_not_hold_are_refused(domains: Subjects, tmp_path: Path) -> None:
+def test_given_tasks_are_played_and_unprovable_ones_refused(domains: Domains, tmp_path: Path) -> None:
     gym = next(subject for subject in domains if subject.domain.name == "gym")
     good = {"tool": "delete_booking", "arguments": {"booking_id": 108}}
     plan = {"subgoals": ["delete booking number 108"], "plan": [good]}
@@ -199,7 +199,7 @@ def test_given_tasks_are_played_and_those_that_do_not_hold_are_refused(domains: 
     file.write_text("".join(json.dumps(line) + "\n" for line in lines))
     starts = start_states(read_starts(file))
     llm = ScriptedLLM(error_rate=0.0)
-    played = play(EXECUTED, (gym,), tmp_path / "made", n=3, count={1: 1.0}, llm=llm, starts=starts)
+    played = run_to_end(EXECUTED, (gym,), tmp_path / "made", n=3, count={1: 1.0}, llm=llm, starts=starts)
     (first, *_), rejected = played.accepted, played.rejected
     assert first.tasks[0].gold_calls
     assert first.tasks[0].mutates
@@ -210,13 +210,15 @@ def test_given_tasks_are_played_and_those_that_do_not_hold_are_refused(domains: 
     )
 
 
-def test_lines_that_cannot_begin_are_rejected_and_counted(executed: Played, domains: Subjects, tmp_path: Path) -> None:
+def test_unusable_start_states_are_rejected_and_counted(
+    executed: FinishedRun, domains: Domains, tmp_path: Path
+) -> None:
     file = tmp_path / "mixed.jsonl"
     file.write_text(f"{executed.accepted[0].model_dump_json()}\nnonsense\n" + '{"messages": [{"role": "x"}]}\n')
     starts = start_states(read_starts(file))
-    played = play(EXECUTED, domains, tmp_path / "made", n=99, starts=starts)
-    figures = played.statistics
-    assert figures.started == 3 == figures.accepted + figures.rejected
+    played = run_to_end(EXECUTED, domains, tmp_path / "made", n=99, starts=starts)
+    statistics = played.statistics
+    assert statistics.started == 3 == statistics.accepted + statistics.rejected
     broken = [r.reasons[0] for r in played.rejected if not r.dialogue]
     assert [reason.startswith(f"start: {file}, line {n}: ") for n, reason in zip((2, 3), broken, strict=True)] == [
         True
@@ -225,12 +227,12 @@ def test_lines_that_cannot_begin_are_rejected_and_counted(executed: Played, doma
 
 @pytest.mark.parametrize("role", ["user", "agent", "task_writer", "judge"])
 def test_a_model_that_talks_nonsense_never_breaks_a_start_state(
-    role: Any, executed: Played, domains: Subjects, tmp_path: Path
+    role: Any, executed: FinishedRun, domains: Domains, tmp_path: Path
 ) -> None:
     for number, changes in enumerate(({}, {"at": "random", "branches": 2}, {"at": 3})):
         starts = start_from(executed, **changes)
-        llm = Spoiler(role, saying("nonsense"))
-        played = play(EXECUTED, domains, tmp_path / str(number), n=8, llm=llm, starts=starts)
-        figures = played.statistics
-        assert (figures.started, figures.failed) == (8, 0)
-        assert figures.accepted + figures.rejected == 8
+        llm = SpoiledRole(role, fixed_answer("nonsense"))
+        played = run_to_end(EXECUTED, domains, tmp_path / str(number), n=8, llm=llm, starts=starts)
+        statistics = played.statistics
+        assert (statistics.started, statistics.failed) == (8, 0)
+        assert statistics.accepted + statistics.rejected == 8

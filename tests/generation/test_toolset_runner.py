@@ -1,4 +1,4 @@
-"""The toolset stages over many domains: interrupted, failing in one of them, begun from files."""
+"""The toolset stages on many domains: interrupted, failing for one of them, started from files."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from generation.scripted.llm import ScriptedLLM
 from generation.seeds.base import Seed
 from generation.stages import ToolsetStage
 from generation.tools.toolset import Toolset
-from generation.toolset_runner import ToolsetSource, faults, from_file, prepare
+from generation.toolset_runner import ToolsetSource, failed_domains, run_toolset_stages, sources_from_file
 from tests.generation.helpers.shop_database import STRING, build, tool
 
 GET = tool("get_customer", "SELECT * FROM customers WHERE name = :name", name=STRING)
@@ -30,7 +30,7 @@ def toolset(domain: str, **more: Any) -> Toolset:
 
 
 class Marking:
-    """A stage that counts what it is asked for and fails for some."""
+    """A stage that records the domains it gets and fails for some."""
 
     def __init__(self, problems: dict[str, Exception]) -> None:
         self.problems = problems
@@ -46,27 +46,27 @@ class Marking:
 
 def run(stage: ToolsetStage, path: Path, on_toolset: Callable[[Toolset], None] = lambda _: None) -> list[Toolset]:
     toolset_sources = [ToolsetSource(toolset(name), None) for name in NAMES]
-    return asyncio.run(prepare(toolset_sources, [stage], ScriptedLLM(), path, 2, on_toolset))
+    return asyncio.run(run_toolset_stages(toolset_sources, [stage], ScriptedLLM(), path, 2, on_toolset))
 
 
-def test_one_domain_that_fails_is_left_out_and_told(tmp_path: Path) -> None:
+def test_a_domain_that_fails_is_left_without_tools_and_reported(tmp_path: Path) -> None:
     problems = {"a": UnusableAnswerError("tool_maker", "no JSON"), "d": KeyError("columns \ud83d")}
-    told: list[str] = []
-    made = run(Marking(problems), tmp_path / "toolsets.jsonl", lambda toolset: told.append(toolset.domain))
-    assert [(t.domain, len(t.tools)) for t in made] == [("b", 1), ("a", 0), ("d", 0), ("c", 1)]
-    assert [t.refused for t in made] == [
+    reported: list[str] = []
+    toolsets = run(Marking(problems), tmp_path / "toolsets.jsonl", lambda toolset: reported.append(toolset.domain))
+    assert [(t.domain, len(t.tools)) for t in toolsets] == [("b", 1), ("a", 0), ("d", 0), ("c", 1)]
+    assert [t.refused for t in toolsets] == [
         (),
         ("tool_maker: no JSON",),
         (f"internal: KeyError: {str(problems['d']).encode(errors='replace').decode()}",),
         (),
     ]
-    assert sorted(told) == sorted(NAMES)
-    assert list(read_jsonl(tmp_path / "toolsets.jsonl", Toolset)) == made
-    assert faults(tmp_path / "toolsets.jsonl") == ["d"]
+    assert sorted(reported) == sorted(NAMES)
+    assert list(read_jsonl(tmp_path / "toolsets.jsonl", Toolset)) == toolsets
+    assert failed_domains(tmp_path / "toolsets.jsonl") == ["d"]
 
 
 @pytest.mark.parametrize("problem", [LLMError("gone"), UserError("the key is wrong")])
-def test_what_would_meet_all_ends_the_run_and_what_was_made_is_not_made_again(
+def test_an_error_that_hits_every_domain_ends_the_run_and_finished_toolsets_are_kept(
     problem: Exception, tmp_path: Path
 ) -> None:
     path = tmp_path / "toolsets.jsonl"
@@ -80,29 +80,31 @@ def test_what_would_meet_all_ends_the_run_and_what_was_made_is_not_made_again(
     assert sorted([*done, *again.seen]) == sorted(NAMES)
 
 
-def test_what_was_spent_on_a_given_toolset_is_kept(tmp_path: Path) -> None:
+def test_the_recorded_usage_of_an_existing_toolset_is_kept(tmp_path: Path) -> None:
     spent = toolset("x", provenance={"source": "theirs", "usage": {"requests": 7}})
     path = tmp_path / "toolsets.jsonl"
-    assert asyncio.run(prepare([ToolsetSource(spent, None)], [], ScriptedLLM(), path, 1, lambda _: None)) == [spent]
+    assert asyncio.run(
+        run_toolset_stages([ToolsetSource(spent, None)], [], ScriptedLLM(), path, 1, lambda _: None)
+    ) == [spent]
 
 
-def test_files_of_toolsets_that_cannot_be_executed_are_refused(tmp_path: Path) -> None:
+def test_toolsets_that_cannot_be_executed_are_refused(tmp_path: Path) -> None:
     database, path = build(tmp_path / "shop.sqlite"), tmp_path / "toolsets.jsonl"
-    sound = toolset("shop", engine="sql", database=database, statements={"get_customer": GET.sql})
+    valid = toolset("shop", engine="sql", database=database, statements={"get_customer": GET.sql})
 
     def read(**changes: Any) -> list[ToolsetSource]:
-        write_jsonl(path, [sound.model_copy(update=changes)])
-        return from_file(path)
+        write_jsonl(path, [valid.model_copy(update=changes)])
+        return sources_from_file(path)
 
-    assert [origin.toolset for origin in read(database_sha256=sha256(database))] == [
-        sound.model_copy(update={"database_sha256": sha256(database)})
+    assert [source.toolset for source in read(database_sha256=sha256(database))] == [
+        valid.model_copy(update={"database_sha256": sha256(database)})
     ]
     with pytest.raises(UserError, match=r"shop has engine sql, but no statements for its tools \['get_customer'\]"):
         read(statements={})
-    with pytest.raises(UserError, match=r"nowhere\.sqlite is not the database of this toolset: there is no such file"):
+    with pytest.raises(UserError, match=r"nowhere\.sqlite is not the database of this toolset: no such file"):
         read(database=tmp_path / "nowhere.sqlite")
     with pytest.raises(UserError, match=r"is not the database of this toolset \(SHA-256 differs\)"):
         read(database_sha256="0" * 64)
-    write_jsonl(path, [sound, sound])
-    with pytest.raises(UserError, match="two toolsets are of one domain"):
-        from_file(path)
+    write_jsonl(path, [valid, valid])
+    with pytest.raises(UserError, match="two toolsets have the same domain"):
+        sources_from_file(path)

@@ -1,4 +1,4 @@
-"""The agent: its system message, its call ids, and answers that are asked for again because no dialogue could hold them."""
+"""The agent: its system message, its call ids, and retries of answers that no valid dialogue may contain."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def calling(name: str, arguments: str, finish_reason: str = "tool_calls") -> Com
 
 @dataclass
 class Playing:
-    """Answers with one completion after the other, then with the last."""
+    """Answers with one completion after the other, then repeats the last."""
 
     completions: list[Completion]
     requests: list[Request] = field(default_factory=list)
@@ -60,11 +60,11 @@ def agent_of(*completions: Completion, attempts: int = 3) -> tuple[Agent, Playin
     return Agent(meter, TOOLS, "d", attempts), llm, meter
 
 
-def test_the_system_message_names_the_domain_as_people_do() -> None:
+def test_the_system_message_names_the_domain_in_plain_words() -> None:
     assert "assistant of the animal shelter service" in MESSAGES[0].content
 
 
-async def test_calls_get_ids_that_follow_from_where_they_stand() -> None:
+async def test_call_ids_follow_from_the_position_of_the_call() -> None:
     both = (ToolCall.make("x", "get", {"a": 1}), ToolCall.make("x", "get", {"a": 2}))
     agent, llm, _ = agent_of(Completion(AssistantMessage(reasoning_content="hm", tool_calls=both), "tool_calls"))
     messages: tuple[Message, ...] = MESSAGES
@@ -82,18 +82,18 @@ async def test_calls_get_ids_that_follow_from_where_they_stand() -> None:
     forked, _, _ = agent_of(Completion(AssistantMessage(tool_calls=both), "tool_calls"))
     again = await forked.respond(messages[:5], TASK, 1)
     assert [call.id for call in again.tool_calls or ()] == ["call_5_0", "call_5_1"], (
-        "as if it had played the rest itself"
+        "as if it had produced the earlier messages itself"
     )
     assert [request.key for request in llm.requests] == ["d/agent/0", "d/agent/1", "d/agent/2"]
 
 
-UNLAWFUL: list[tuple[Completion, str, dict[str, int]]] = [
+INVALID: list[tuple[Completion, str, dict[str, int]]] = [
     (Completion(AssistantMessage(content="  \n")), "empty", {"empty": 1}),
     (Completion(AssistantMessage(reasoning_content="only thinking")), "empty", {"empty": 1}),
     (Completion(AssistantMessage(content="It is"), finish_reason="length"), "cut off", {"truncated": 1}),
     (calling("get", '{"a": 1}', "length"), "cut off", {"truncated": 1}),
-    (Completion(AssistantMessage(content="half \ud83d")), "no text", {"malformed": 1}),
-    (Completion(AssistantMessage(content="ok", reasoning_content="\udc00")), "no text", {"malformed": 1}),
+    (Completion(AssistantMessage(content="half \ud83d")), "not text", {"malformed": 1}),
+    (Completion(AssistantMessage(content="ok", reasoning_content="\udc00")), "not text", {"malformed": 1}),
     (Completion(AssistantMessage(content="<tool_call>{</tool_call>")), "markup <tool_call>", {"malformed": 1}),
     (Completion(AssistantMessage(content="So: <|channel|>final")), "markup <.channel.>", {"malformed": 1}),
     (Completion(AssistantMessage(content="hm</think> yes")), "markup </think>", {"malformed": 1}),
@@ -103,23 +103,23 @@ UNLAWFUL: list[tuple[Completion, str, dict[str, int]]] = [
     (calling("get", '{"a": ' * 100_000), "not JSON", {"malformed": 1}),
     (calling("get", '{"a": "one"}'), "arguments of get do not fit: a: 'one'", {"malformed": 1}),
     (calling("get", "{}"), "arguments of get do not fit: 'a' is a required property", {"malformed": 1}),
-    (calling("note", '{"x": NaN}'), "no JSON", {"malformed": 1}),
-    (calling("note", '{"x": "\\ud83d"}'), "no JSON", {"malformed": 1}),
+    (calling("note", '{"x": NaN}'), "not JSON", {"malformed": 1}),
+    (calling("note", '{"x": "\\ud83d"}'), "not JSON", {"malformed": 1}),
 ]
 
 
-@pytest.mark.parametrize(("bad", "why", "flaws"), UNLAWFUL)
-async def test_what_no_dialogue_could_hold_is_asked_for_again_and_never_stands(
+@pytest.mark.parametrize(("bad", "why", "flaws"), INVALID)
+async def test_an_invalid_answer_is_requested_again_and_left_out(
     bad: Completion, why: str, flaws: dict[str, int]
 ) -> None:
     agent, llm, meter = agent_of(bad, GOOD)
     assert await agent.respond(MESSAGES, TASK, 1) == GOOD.message
     assert [request.key for request in llm.requests] == ["d/agent/0", "d/agent/1"], "another key is another seed"
-    assert all(request.messages == MESSAGES for request in llm.requests), "nobody tells it in the transcript"
+    assert all(request.messages == MESSAGES for request in llm.requests), "the transcript does not mention the retry"
     assert meter.usage.flaws == {f"agent/{kind}": count for kind, count in flaws.items()}
 
 
-@pytest.mark.parametrize(("bad", "why", "flaws"), UNLAWFUL)
+@pytest.mark.parametrize(("bad", "why", "flaws"), INVALID)
 async def test_after_the_last_attempt_the_agent_is_to_blame(bad: Completion, why: str, flaws: dict[str, Any]) -> None:
     agent, llm, _ = agent_of(bad, attempts=2)
     with pytest.raises(UnusableAnswerError, match=f"^agent: nothing usable in 2 attempts: .*{why}"):

@@ -1,4 +1,4 @@
-"""One dialogue at a time: its limits, its isolation, what each role is shown, and how tasks follow each other."""
+"""The rollout of one dialogue: its limits, its isolation, what each role sees, and how tasks follow each other."""
 
 from __future__ import annotations
 
@@ -19,40 +19,48 @@ from generation.pipeline import DomainTools
 from generation.scripted.llm import ScriptedLLM
 from generation.stages import Rollouts, Tasks
 from generation.tasks.writer import prove_imported
-from tests.generation.helpers.pipeline_runs import Played, Spoiler, pipeline_of, play, saying, scene_of, user_settings
+from tests.generation.helpers.pipeline_runs import (
+    FinishedRun,
+    SpoiledRole,
+    context_of,
+    fixed_answer,
+    pipeline_of,
+    run_to_end,
+    user_settings,
+)
 
-Subjects = tuple[DomainTools, ...]
-NEVER_DONE = saying(json.dumps({"user_message": "And another thing.", "is_task_complete": False}))
-AT_ONCE = saying(json.dumps({"user_message": "Bye.", "is_task_complete": True}))
+Domains = tuple[DomainTools, ...]
+NEVER_DONE = fixed_answer(json.dumps({"user_message": "And another thing.", "is_task_complete": False}))
+AT_ONCE = fixed_answer(json.dumps({"user_message": "Bye.", "is_task_complete": True}))
 
 
-async def dialogue_of(domains: Subjects, llm: Any, name: str = "user_oriented_exec", **changes: Any) -> Dialogue:
+async def dialogue_of(domains: Domains, llm: Any, name: str = "user_oriented_exec", **changes: Any) -> Dialogue:
     pipeline = pipeline_of(name, domains, llm, **changes)
     draft = Dialogue(dialogue_id="d", pipeline=name, domain="x", tools=domains[0].toolset.tools)
     try:
-        return await Rollout(draft, scene_of(pipeline, domains[0])).run()
+        return await Rollout(draft, context_of(pipeline, domains[0])).run()
     finally:
         pipeline.environments.close()
 
 
 @pytest.mark.parametrize("limit", [1, 3])
-async def test_a_user_who_is_never_done_is_stopped_after_its_messages(domains: Subjects, limit: int) -> None:
-    played = await dialogue_of(domains, Spoiler("user", NEVER_DONE), max_user_turns=limit)
+async def test_a_user_who_is_never_done_is_stopped_at_the_limit(domains: Domains, limit: int) -> None:
+    played = await dialogue_of(domains, SpoiledRole("user", NEVER_DONE), max_user_turns=limit)
     assert played.stop == f"user: not done after {limit} messages"
     assert sum(isinstance(message, UserMessage) for message in played.messages) == limit
     assert len(played.tasks) == 1
 
 
-async def test_a_user_who_leaves_before_asking_is_to_blame(domains: Subjects) -> None:
-    played = await dialogue_of(domains, Spoiler("user", AT_ONCE))
+async def test_a_user_who_leaves_before_asking_is_to_blame(domains: Domains) -> None:
+    played = await dialogue_of(domains, SpoiledRole("user", AT_ONCE))
     assert played.stop == "user: declared the task complete before asking for anything"
     assert len(played.messages) == 1
 
 
 @pytest.mark.parametrize("limit", [1, 4])
-async def test_an_agent_that_never_answers_is_stopped_after_its_rounds(domains: Subjects, limit: int) -> None:
+async def test_an_agent_that_never_answers_is_stopped_at_the_limit(domains: Domains, limit: int) -> None:
     tool = domains[0].toolset.tools[0]
-    arguments = dict.fromkeys(tool.parameters["required"], "nobody")
+    arguments = dict.fromkeys(tool.parameters["required"], "unknown")
 
     class Caller(ScriptedLLM):
         async def complete(self, request: Any) -> Any:
@@ -74,12 +82,12 @@ async def test_an_agent_that_never_answers_is_stopped_after_its_rounds(domains: 
     assert isinstance(played.messages[-1], ToolMessage)
 
 
-async def test_a_further_task_that_cannot_be_written_ends_the_dialogue_early(domains: Subjects) -> None:
+async def test_a_further_task_that_cannot_be_written_ends_the_dialogue_early(domains: Domains) -> None:
     class OneTask(ScriptedLLM):
         async def complete(self, request: Any) -> Any:
             completion = await super().complete(request)
             if isinstance(request.context, TaskWriterContext) and request.context.previous:
-                return saying("no more ideas")(completion)
+                return fixed_answer("no more ideas")(completion)
             return completion
 
     played = await dialogue_of(domains, OneTask(error_rate=0.0), count={3: 1.0})
@@ -98,7 +106,7 @@ class Rewording:
 
 @pytest.mark.parametrize(("between", "proofs"), [((), 0), ((Rewording(),), 3)])
 def test_a_task_is_proved_again_only_if_a_stage_changed_it(
-    between: tuple[Any, ...], proofs: int, domains: Subjects, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    between: tuple[Any, ...], proofs: int, domains: Domains, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     proved: list[Task] = []
 
@@ -107,39 +115,39 @@ def test_a_task_is_proved_again_only_if_a_stage_changed_it(
         return await prove_imported(task, environment)
 
     monkeypatch.setattr("generation.dialogue.rollout.prove_imported", counting)
-    play("user_oriented_exec", domains, tmp_path, n=3, stages=(Tasks(), *between, Rollouts()))
+    run_to_end("user_oriented_exec", domains, tmp_path, n=3, stages=(Tasks(), *between, Rollouts()))
     assert len(proved) == proofs
 
 
-def test_the_number_of_tasks_is_drawn_as_the_weights_say(domains: Subjects, tmp_path: Path) -> None:
+def test_the_number_of_tasks_is_drawn_by_weight(domains: Domains, tmp_path: Path) -> None:
     for count in (1, 3):
-        played = play("user_oriented", domains, tmp_path / str(count), n=6, count={count: 1.0})
+        played = run_to_end("user_oriented", domains, tmp_path / str(count), n=6, count={count: 1.0})
         assert {len(dialogue.tasks) for dialogue in played.accepted} == {count}
         assert all(len(dialogue.task_starts) == count for dialogue in played.accepted)
 
 
-def test_the_task_oriented_baseline_hands_the_whole_task_over(simulated: dict[str, Played]) -> None:
+def test_the_task_oriented_baseline_gives_the_agent_the_goal(simulated: dict[str, FinishedRun]) -> None:
     played = simulated["task_oriented"]
     assert not [request for request, _ in played.log if request.role == "user"]
     for dialogue in played.accepted:
-        said = [message.content for message in dialogue.messages if isinstance(message, UserMessage)]
-        assert said == [task.goal for task in dialogue.tasks]
-        assert all(goal.startswith("Please ") for goal in said)
+        requests = [message.content for message in dialogue.messages if isinstance(message, UserMessage)]
+        assert requests == [task.goal for task in dialogue.tasks]
+        assert all(goal.startswith("Please ") for goal in requests)
 
 
-def test_the_agents_requests_only_ever_grow(executed: Played) -> None:
-    """What was sent before is a prefix of what is sent next, so that the server's cache serves it."""
+def test_the_agents_requests_only_ever_grow(executed: FinishedRun) -> None:
+    """Each request has the previous one as a prefix, so that the server's prefix cache serves it."""
     for dialogue in executed.accepted:
-        mine = [r for r, _ in executed.log if r.role == "agent" and r.affinity == dialogue.dialogue_id]
-        assert all(request.tools == dialogue.tools for request in mine)
-        for earlier, later in itertools.pairwise(mine):
+        requests = [r for r, _ in executed.log if r.role == "agent" and r.affinity == dialogue.dialogue_id]
+        assert all(request.tools == dialogue.tools for request in requests)
+        for earlier, later in itertools.pairwise(requests):
             assert len(later.messages) > len(earlier.messages)
             assert later.messages[: len(earlier.messages)] == earlier.messages
-        assert dialogue.messages[: len(mine[-1].messages)] == mine[-1].messages
+        assert dialogue.messages[: len(requests[-1].messages)] == requests[-1].messages
 
 
-def test_nobody_but_the_stand_in_is_told_the_plan(executed: Played) -> None:
-    """Gold arguments and goals never stand in the text that the agent is sent; goals do in the user's alone."""
+def test_only_the_stand_in_sees_the_plan(executed: FinishedRun) -> None:
+    """The agent's prompts never contain goals or gold arguments; only the user's contain goals."""
     for request, _ in executed.log:
         text = " ".join(message.content for message in request.messages)
         if isinstance(request.context, AgentContext):
@@ -147,8 +155,8 @@ def test_nobody_but_the_stand_in_is_told_the_plan(executed: Played) -> None:
             assert "${" not in text
 
 
-def test_task_writers_see_a_limited_fresh_view_of_real_rows(executed: Played, domains: Subjects) -> None:
-    rows = {subject.domain.name: subject.domain.rows for subject in domains}
+def test_task_writers_see_a_fresh_limited_view_of_real_rows(executed: FinishedRun, domains: Domains) -> None:
+    rows = {each.domain.name: each.domain.rows for each in domains}
     views: dict[str, list[Any]] = {}
     for request, _ in executed.log:
         if isinstance(request.context, TaskWriterContext):
@@ -162,7 +170,7 @@ def test_task_writers_see_a_limited_fresh_view_of_real_rows(executed: Played, do
     assert all(seen[0] != seen[1] for seen in several)
 
 
-def test_follow_ups_extend_what_the_tools_returned(executed: Played) -> None:
+def test_follow_ups_extend_what_the_tools_returned(executed: FinishedRun) -> None:
     extended = 0
     for request, _ in executed.log:
         context = request.context
@@ -171,9 +179,9 @@ def test_follow_ups_extend_what_the_tools_returned(executed: Played) -> None:
         dialogue = next((d for d in executed.accepted if d.dialogue_id == request.affinity), None)
         if dialogue is None:
             continue
-        begin = dialogue.task_starts[len(context.previous) - 1]
+        start = dialogue.task_starts[len(context.previous) - 1]
         end = [*dialogue.task_starts, len(dialogue.messages)][len(context.previous)]
-        returned = " ".join(m.content for m in dialogue.messages[begin:end] if isinstance(m, ToolMessage))
+        returned = " ".join(m.content for m in dialogue.messages[start:end] if isinstance(m, ToolMessage))
         assert all(json.dumps(value, ensure_ascii=False) in returned for value in context.facts.values())
         extended += 1
     assert extended >= 5
@@ -182,23 +190,23 @@ def test_follow_ups_extend_what_the_tools_returned(executed: Played) -> None:
     assert all(task.follows_from == f"{task.task_id[:-1]}{int(task.task_id[-1]) - 1}" for task in linked)
 
 
-def test_state_persists_within_a_dialogue_and_is_hidden_from_others(executed: Played) -> None:
-    """A key made by one dialogue is made again by another on the same database, and never twice by one."""
-    made: dict[tuple[str, str], list[tuple[str, int]]] = {}
+def test_state_persists_within_a_dialogue_and_is_hidden_from_others(executed: FinishedRun) -> None:
+    """Two dialogues on one database may create the same key; one dialogue never creates it twice."""
+    created: dict[tuple[str, str], list[tuple[str, int]]] = {}
     for dialogue in executed.accepted:
         for name, _, result in calls(dialogue.messages):
             if name.startswith("create_") and "error" not in result:
                 value = json.loads(result)
                 (key,) = set(value) - {"rows_affected"}
-                made.setdefault((dialogue.domain, name), []).append((dialogue.dialogue_id, value[key]))
-    for keys in made.values():
+                created.setdefault((dialogue.domain, name), []).append((dialogue.dialogue_id, value[key]))
+    for keys in created.values():
         assert len(set(keys)) == len(keys)
-    assert any(len({key for _, key in keys}) < len(keys) for keys in made.values())
+    assert any(len({key for _, key in keys}) < len(keys) for keys in created.values())
 
 
-def test_personas_are_drawn_from_the_settings(domains: Subjects, tmp_path: Path) -> None:
+def test_personas_are_drawn_from_the_settings(domains: Domains, tmp_path: Path) -> None:
     user = user_settings(personas=["calm: speaks slowly", "terse: few words"], expertise={"novice": 1, "expert": 1})
-    played = play("user_oriented", domains, tmp_path, n=24, user=user)
+    played = run_to_end("user_oriented", domains, tmp_path, n=24, user=user)
     assert {dialogue.provenance.persona for dialogue in played.accepted} == {
         f"{persona}; expertise: {level}" for persona in user.personas for level in ("novice", "expert")
     }

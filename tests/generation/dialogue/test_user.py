@@ -1,4 +1,4 @@
-"""The user simulator: what it is told, what it hides, which answers count, and what it remembers of a dialogue."""
+"""The user simulator: its prompts, what it never sees, which answers are usable, and what it remembers."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from core.settings import UserError, typed
 from generation.dialogue.user import SimulatedUser, UserSettings
 from generation.llm.base import Request, UnusableAnswerError
 from generation.llm.meter import Meter
-from tests.generation.helpers.pipeline_runs import CONF, TASK, Played, Sayer, user_settings
+from tests.generation.helpers.pipeline_runs import CONF, TASK, FinishedRun, ListedAnswers, user_settings
 
 ASK = json.dumps({"user_message": "Is there a hall?", "is_task_complete": False})
 LEAVE = json.dumps({"user_message": "Thanks!", "is_task_complete": True})
@@ -27,29 +27,29 @@ def rules(preset: str = "incremental", **changes: Any) -> dict[str, Any]:
     return user_settings(preset).rules.model_dump() | changes
 
 
-def user(*texts: str, **changes: Any) -> tuple[SimulatedUser, Sayer]:
-    llm = Sayer(list(texts))
+def user(*texts: str, **changes: Any) -> tuple[SimulatedUser, ListedAnswers]:
+    llm = ListedAnswers(list(texts))
     return SimulatedUser(Meter(llm), user_settings(**changes), "d", Random(0)), llm
 
 
 async def prompt_of(**changes: Any) -> str:
-    """The rules as the model reads them."""
-    someone, llm = user(ASK, rules=rules(**changes))
-    someone.start_task(TASK, 1)
-    await someone.speak(())
+    """The rules, as the prompt states them."""
+    simulated_user, llm = user(ASK, rules=rules(**changes))
+    simulated_user.start_task(TASK, 1)
+    await simulated_user.speak(())
     return llm.requests[0].messages[0].content
 
 
-async def test_its_conversation_is_append_only_with_the_goal_where_it_begins() -> None:
-    someone, llm = user(ASK, LEAVE, ASK, ASK)
-    someone.start_task(TASK, 1)
-    assert (await someone.speak(())).user_message == "Is there a hall?"
-    someone.hear(AssistantMessage(content="There is one.", reasoning_content="secret thought"))
-    assert (await someone.speak(())).is_task_complete
-    someone.start_task(FURTHER, 5)
-    await someone.speak(())
-    someone.hear(AssistantMessage(content="That too."))
-    await someone.speak(())
+async def test_its_conversation_is_append_only_with_each_goal_at_its_start() -> None:
+    simulated_user, llm = user(ASK, LEAVE, ASK, ASK)
+    simulated_user.start_task(TASK, 1)
+    assert (await simulated_user.speak(())).user_message == "Is there a hall?"
+    simulated_user.hear(AssistantMessage(content="There is one.", reasoning_content="secret thought"))
+    assert (await simulated_user.speak(())).is_task_complete
+    simulated_user.start_task(FURTHER, 5)
+    await simulated_user.speak(())
+    simulated_user.hear(AssistantMessage(content="That too."))
+    await simulated_user.speak(())
     sent = [request.messages for request in llm.requests]
     assert [len(messages) for messages in sent] == [2, 4, 4, 6]
     for earlier, later in itertools.pairwise(sent):
@@ -63,7 +63,7 @@ async def test_its_conversation_is_append_only_with_the_goal_where_it_begins() -
     assert sent[3][5].content == "The assistant says: That too."
     assert json.loads(sent[3][4].content) == json.loads(ASK)
     assert "secret thought" not in str(sent)
-    assert "Thanks!" not in str(sent), "what it did not say aloud is not in the conversation"
+    assert "Thanks!" not in str(sent), "a message that was not sent is not in the conversation"
 
 
 @pytest.mark.parametrize(
@@ -88,7 +88,7 @@ async def test_each_rule_is_a_sentence_of_the_prompt(rule: str, value: Any, othe
     assert sentence not in await prompt_of(**{rule: other})
 
 
-async def test_without_a_limit_an_upfront_user_is_told_to_ask_for_everything() -> None:
+async def test_without_a_limit_an_upfront_user_requests_everything_at_once() -> None:
     text = await prompt_of(disclosure="upfront", max_subtasks_per_turn=None)
     assert "ask for everything that you want in your first message" in text
     assert "at most" not in text
@@ -98,10 +98,10 @@ async def test_without_a_limit_an_upfront_user_is_told_to_ask_for_everything() -
 async def test_the_rules_come_before_the_persona_so_that_dialogues_share_a_prefix() -> None:
     texts = []
     for persona, expertise in (("terse: few words", "novice"), ("warm: kind", "expert")):
-        someone, llm = user(ASK, personas=[persona], expertise={expertise: 1})
-        someone.start_task(TASK, 1)
-        await someone.speak(())
-        assert someone.persona == f"{persona}; expertise: {expertise}"
+        simulated_user, llm = user(ASK, personas=[persona], expertise={expertise: 1})
+        simulated_user.start_task(TASK, 1)
+        await simulated_user.speak(())
+        assert simulated_user.persona == f"{persona}; expertise: {expertise}"
         before, found, after = llm.requests[0].messages[0].content.partition(f"Who you are: {persona}.")
         assert found
         texts.append((before, after))
@@ -112,11 +112,11 @@ async def test_the_rules_come_before_the_persona_so_that_dialogues_share_a_prefi
 
 def test_persona_and_expertise_are_drawn_by_their_weights() -> None:
     settings = user_settings(personas=["a: x", "b: y"], expertise={"novice": 3, "expert": 1, "intermediate": 0})
-    drawn = [SimulatedUser(Meter(Sayer([])), settings, "d", Random(i)).persona for i in range(800)]
+    drawn = [SimulatedUser(Meter(ListedAnswers([])), settings, "d", Random(i)).persona for i in range(800)]
     assert {persona[0] for persona in drawn} == {"a", "b"}
     assert 540 < sum(persona.endswith("novice") for persona in drawn) < 660
     assert not any(persona.endswith("intermediate") for persona in drawn)
-    assert drawn == [SimulatedUser(Meter(Sayer([])), settings, "d", Random(i)).persona for i in range(800)]
+    assert drawn == [SimulatedUser(Meter(ListedAnswers([])), settings, "d", Random(i)).persona for i in range(800)]
 
 
 @pytest.mark.parametrize(
@@ -131,14 +131,14 @@ def test_persona_and_expertise_are_drawn_by_their_weights() -> None:
         ({"max_subtasks_per_turn": 2}, "unknown config key 'user.max_subtasks_per_turn'"),
     ],
 )
-def test_settings_that_make_no_user_are_refused_by_name(changes: dict[str, Any], why: str) -> None:
+def test_invalid_user_settings_are_refused_by_name(changes: dict[str, Any], why: str) -> None:
     shipped = user_settings().model_dump()
     changes = {key: shipped[key] | value if key == "rules" else value for key, value in changes.items()}
     with pytest.raises(UserError, match=why):
         typed(shipped | changes, UserSettings, "user")
 
 
-def test_the_presets_are_what_their_names_say() -> None:
+def test_the_presets_match_their_names() -> None:
     assert PRESETS == ["adversarial", "incremental", "terse", "upfront"]
     known = {preset: user_settings(preset) for preset in PRESETS}
     assert known["incremental"].rules.max_subtasks_per_turn == 2
@@ -151,19 +151,19 @@ def test_the_presets_are_what_their_names_say() -> None:
     assert [preset for preset in PRESETS if known[preset].rules.manner == "adversarial"] == ["adversarial"]
 
 
-async def test_an_unreadable_answer_is_asked_for_again_with_the_complaint_and_forgotten() -> None:
-    someone, llm = user("Hm.", '{"user_message": " "}', f"<b>Sure</b> {ASK}", LEAVE, attempts=3)
-    someone.start_task(TASK, 1)
-    assert (await someone.speak(())).user_message == "Is there a hall?"
-    someone.hear(AssistantMessage(content="Yes."))
-    await someone.speak((UserMessage(content="Is there a hall?"),))
+async def test_an_unreadable_answer_is_requested_again_with_the_complaint_and_forgotten() -> None:
+    simulated_user, llm = user("Hm.", '{"user_message": " "}', f"<b>Sure</b> {ASK}", LEAVE, attempts=3)
+    simulated_user.start_task(TASK, 1)
+    assert (await simulated_user.speak(())).user_message == "Is there a hall?"
+    simulated_user.hear(AssistantMessage(content="Yes."))
+    await simulated_user.speak((UserMessage(content="Is there a hall?"),))
     assert [len(request.messages) for request in llm.requests] == [2, 2, 2, 4]
     assert len({request.key for request in llm.requests}) == 4
     first, second, third, _ = (request.messages[-1].content for request in llm.requests)
     assert second.startswith(f"{first}\n\n(Your last answer could not be used: expected a JSON object")
     assert "user_message" in third.partition("could not be used:")[2]
     assert llm.requests[3].messages[1].content == first
-    assert someone.meter.flaws == {"user/malformed": 2}
+    assert simulated_user.meter.flaws == {"user/malformed": 2}
 
 
 @pytest.mark.parametrize(
@@ -176,34 +176,34 @@ async def test_an_unreadable_answer_is_asked_for_again_with_the_complaint_and_fo
     ],
 )
 async def test_after_all_attempts_it_is_to_blame(answer: str, why: str) -> None:
-    someone, _ = user(answer, answer, attempts=2)
-    someone.start_task(TASK, 1)
+    simulated_user, _ = user(answer, answer, attempts=2)
+    simulated_user.start_task(TASK, 1)
     with pytest.raises(UnusableAnswerError, match=f"^user: nothing usable in 2 attempts: .*{why}"):
-        await someone.speak(())
+        await simulated_user.speak(())
 
 
-async def test_reasoning_beside_the_message_is_ignored() -> None:
+async def test_reasoning_next_to_the_message_is_ignored() -> None:
     answer = {"reasoning": "I want a hall", "user_message": " Is there a hall? ", "is_task_complete": False}
-    someone, llm = user(json.dumps(answer), LEAVE)
-    someone.start_task(TASK, 1)
-    assert (await someone.speak(())).user_message == "Is there a hall?"
-    someone.hear(AssistantMessage(content="Yes."))
-    await someone.speak(())
+    simulated_user, llm = user(json.dumps(answer), LEAVE)
+    simulated_user.start_task(TASK, 1)
+    assert (await simulated_user.speak(())).user_message == "Is there a hall?"
+    simulated_user.hear(AssistantMessage(content="Yes."))
+    await simulated_user.speak(())
     assert "I want a hall" not in str(llm.requests[1].messages)
 
 
-# In real dialogues.
+# In generated dialogues.
 
 
-def requests_of(dialogue: Dialogue, played: Played) -> list[Request]:
+def requests_of(dialogue: Dialogue, played: FinishedRun) -> list[Request]:
     return [request for request, _ in played.log if request.role == "user" and request.affinity == dialogue.dialogue_id]
 
 
-def test_in_real_dialogues_the_user_never_sees_tools_results_or_thoughts(executed: Played) -> None:
+def test_the_user_never_sees_tools_results_or_reasoning(executed: FinishedRun) -> None:
     for dialogue in executed.accepted:
-        mine = requests_of(dialogue, executed)
-        heard = "\n".join(message.content for message in mine[-1].messages)
-        assert all(not request.tools for request in mine)
+        requests = requests_of(dialogue, executed)
+        heard = "\n".join(message.content for message in requests[-1].messages)
+        assert all(not request.tools for request in requests)
         assert not [tool.name for tool in dialogue.tools if tool.name in heard]
         for message in dialogue.messages:
             if isinstance(message, AssistantMessage) and message.reasoning_content:
@@ -212,8 +212,8 @@ def test_in_real_dialogues_the_user_never_sees_tools_results_or_thoughts(execute
                 assert message.content not in heard
 
 
-def asked_at_once(dialogue: Dialogue, task: Task, number: int) -> list[int]:
-    """How many subgoals stand in each of the user's messages."""
+def subgoals_per_message(dialogue: Dialogue, task: Task, number: int) -> list[int]:
+    """Number of subgoals in each of the user's messages."""
     return [
         sum(goal.casefold() in message.content.casefold() for goal in task.subgoals)
         for message in dialogue.part(number)
@@ -221,12 +221,12 @@ def asked_at_once(dialogue: Dialogue, task: Task, number: int) -> list[int]:
     ]
 
 
-def test_in_real_dialogues_it_asks_for_at_most_two_subtasks_at_a_time(executed: Played) -> None:
-    asked = [
+def test_the_user_requests_at_most_two_subtasks_per_message(executed: FinishedRun) -> None:
+    counts = [
         count
         for dialogue in executed.accepted
         for number, task in enumerate(dialogue.tasks)
-        for count in asked_at_once(dialogue, task, number)
+        for count in subgoals_per_message(dialogue, task, number)
     ]
-    assert max(asked) == 2
-    assert asked.count(1) > asked.count(2) > 0
+    assert max(counts) == 2
+    assert counts.count(1) > counts.count(2) > 0

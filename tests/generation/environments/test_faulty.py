@@ -23,7 +23,7 @@ from generation.llm.meter import Meter
 from generation.scripted.llm import ScriptedLLM
 from generation.tasks.proof import execute
 from generation.tools.toolset import Toolset
-from tests.generation.helpers.pipeline_runs import Sayer
+from tests.generation.helpers.pipeline_runs import ListedAnswers
 from tests.generation.helpers.shop_database import TABLES, TOOLS, build, call
 
 KINDS = ("tool_error", "permission", "schema_mismatch", "partial_view")
@@ -191,7 +191,7 @@ async def test_what_a_change_returns_is_shown_whole() -> None:
     tools = tuple(ToolSpec(name=f"{verb}_pets", description="d", parameters={}) for verb in ("update", "list"))
     toolset = Toolset(domain="zoo", description="", tools=tools)
     environments = FaultyEnvironmentFactory(SimulatedEnvironmentFactory(), {"partial_view": 1.0})
-    environment = environments.for_domain(toolset, Meter(Sayer([rows, rows])), "d").open()
+    environment = environments.for_domain(toolset, Meter(ListedAnswers([rows, rows])), "d").open()
     assert (await environment.call("update_pets", {})).content == rows
     assert (await environment.call("list_pets", {})).content != rows
 

@@ -15,22 +15,22 @@ from generation.pipeline import DomainTools
 from generation.scripted.llm import ScriptedLLM
 from generation.stages import Rollouts, Tasks, Validation
 from generation.start_states.start_states import read_starts
-from tests.generation.helpers.faulty_runs import EXECUTED, PIPELINES, adds_up, play_with_faults, struck
-from tests.generation.helpers.pipeline_runs import Played, files, start_states
+from tests.generation.helpers.faulty_runs import EXECUTED, PIPELINES, adds_up, injected_faults, run_with_faults
+from tests.generation.helpers.pipeline_runs import FinishedRun, files, start_states
 
-Subjects = tuple[DomainTools, ...]
+Domains = tuple[DomainTools, ...]
 KINDS = ("tool_error", "permission", "schema_mismatch", "partial_view")
 ALL = dict.fromkeys(KINDS, 0.2)
 
 
 @pytest.mark.parametrize("kind", [*KINDS, "together"])
 @pytest.mark.parametrize("name", PIPELINES)
-def test_each_fault_strikes_and_no_dialogue_is_lost(name: str, kind: str, domains: Subjects, tmp_path: Path) -> None:
+def test_each_fault_strikes_and_no_dialogue_is_lost(name: str, kind: str, domains: Domains, tmp_path: Path) -> None:
     n = 10
-    played = play_with_faults(name, domains, tmp_path, n=n, tools=ALL if kind == "together" else {kind: 0.2})
+    played = run_with_faults(name, domains, tmp_path, n=n, tools=ALL if kind == "together" else {kind: 0.2})
     assert adds_up(played, n)
     assert played.statistics.failed == 0
-    assert set(struck(played)) == (set(KINDS) if kind == "together" else {kind})
+    assert set(injected_faults(played)) == (set(KINDS) if kind == "together" else {kind})
     dialogues = everything(played)
     assert all(d.verdict for d in dialogues)
     checks = [check for d in dialogues if d.verdict for check in d.verdict.checks if check.name == "replay"]
@@ -38,25 +38,25 @@ def test_each_fault_strikes_and_no_dialogue_is_lost(name: str, kind: str, domain
     assert bool(checks) is (name in EXECUTED)
 
 
-def everything(played: Played) -> list[Dialogue]:
+def everything(played: FinishedRun) -> list[Dialogue]:
     return [*played.accepted, *(r.dialogue for r in played.rejected if r.dialogue)]
 
 
 @pytest.mark.parametrize("name", PIPELINES)
-def test_the_same_seed_gives_the_same_faults_at_any_concurrency(name: str, domains: Subjects, tmp_path: Path) -> None:
+def test_the_same_seed_gives_the_same_faults_at_any_concurrency(name: str, domains: Domains, tmp_path: Path) -> None:
     n = 6
     one, many = (
-        play_with_faults(name, domains, tmp_path / str(workers), n=n, tools=ALL, concurrency=workers)
+        run_with_faults(name, domains, tmp_path / str(workers), n=n, tools=ALL, concurrency=workers)
         for workers in (1, 16)
     )
     assert files(one.directory) == files(many.directory)
-    other = play_with_faults(name, domains, tmp_path / "other", n=n, tools=ALL, seed=2)
-    assert struck(other) != struck(one)
+    other = run_with_faults(name, domains, tmp_path / "other", n=n, tools=ALL, seed=2)
+    assert injected_faults(other) != injected_faults(one)
 
 
-def test_an_injected_error_never_changed_anything(domains: Subjects, tmp_path: Path) -> None:
-    """Replayed without faults, less the calls that were struck, a dialogue comes to the same state."""
-    played = play_with_faults(
+def test_an_injected_error_never_changed_anything(domains: Domains, tmp_path: Path) -> None:
+    """Replayed without faults, less the calls that were injected_faults, a dialogue comes to the same state."""
+    played = run_with_faults(
         "user_oriented_exec", domains, tmp_path, n=24, tools={"tool_error": 0.2, "permission": 0.2}
     )
     injected, changing = 0, 0
@@ -74,38 +74,38 @@ def test_an_injected_error_never_changed_anything(domains: Subjects, tmp_path: P
         changing += bool(dialogue.state.diff)
         environment.close()
     environments.close()
-    assert injected == sum(struck(played).values()) > 20
+    assert injected == sum(injected_faults(played).values()) > 20
     assert changing > 5
 
 
-def test_a_task_that_faults_make_impossible_rejects_its_dialogue(domains: Subjects, tmp_path: Path) -> None:
+def test_a_task_that_faults_make_impossible_rejects_its_dialogue(domains: Domains, tmp_path: Path) -> None:
     llm = ScriptedLLM(error_rate=0.0)
-    played = play_with_faults("user_oriented_exec", domains, tmp_path, n=6, llm=llm, tools={"permission": 1.0})
+    played = run_with_faults("user_oriented_exec", domains, tmp_path, n=6, llm=llm, tools={"permission": 1.0})
     assert (played.statistics.rejected, played.statistics.failed) == (6, 0)
     assert played.statistics.blame == {"tool": 6}
 
 
-def test_stage_after_stage_meets_the_same_faults(domains: Subjects, tmp_path: Path) -> None:
+def test_stage_after_stage_meets_the_same_faults(domains: Domains, tmp_path: Path) -> None:
     """In runs of their own, in which the dialogues have other numbers."""
 
-    def stage(folder: str, step: Any, before: Played | None) -> Played:
+    def stage(folder: str, step: Any, before: FinishedRun | None) -> FinishedRun:
         starts = start_states(read_starts(before.directory / "dialogues.jsonl")[2:]) if before else start_states()
         more = {"stages": (step,), "starts": starts, "llm": ScriptedLLM(error_rate=0.0), "tools": ALL}
-        return play_with_faults("user_oriented_exec", domains, tmp_path / folder, n=12, **more)
+        return run_with_faults("user_oriented_exec", domains, tmp_path / folder, n=12, **more)
 
     played = stage("rollout", Rollouts(), stage("tasks", Tasks(), None))
     judged = stage("validation", Validation(votes=1, attempts=1), played)
     verdicts = [d.verdict for d in everything(judged) if d.verdict and len(d.verdict.checks) > 1]
     assert len(verdicts) > 5
     assert all(check.passed for verdict in verdicts for check in verdict.checks if check.name == "replay")
-    assert struck(judged)
+    assert injected_faults(judged)
     assert any(not verdict.accepted for verdict in verdicts)
 
 
-def test_a_dialogue_with_faults_can_be_forked_where_it_met_them(domains: Subjects, tmp_path: Path) -> None:
-    parents = play_with_faults("user_oriented_exec", domains, tmp_path / "parents", n=12, tools=ALL)
+def test_a_dialogue_with_faults_can_be_forked_where_it_met_them(domains: Domains, tmp_path: Path) -> None:
+    parents = run_with_faults("user_oriented_exec", domains, tmp_path / "parents", n=12, tools=ALL)
     starts = start_states(read_starts(parents.directory / "dialogues.jsonl"), at="random", branches=2)
-    forks = play_with_faults("user_oriented_exec", domains, tmp_path / "forks", n=12, tools=ALL, starts=starts)
+    forks = run_with_faults("user_oriented_exec", domains, tmp_path / "forks", n=12, tools=ALL, starts=starts)
     assert adds_up(forks, starts.count(12))
     assert forks.accepted
     stops = [d.stop for d in everything(forks)]

@@ -26,7 +26,7 @@ from generation.export.export import export
 from generation.export.index import find_dialogues
 from generation.export.report import Report
 from tests.generation.helpers.export_dialogues import FIND, PROVENANCE, dialogue, export_settings
-from tests.generation.helpers.pipeline_runs import Played
+from tests.generation.helpers.pipeline_runs import FinishedRun
 
 SECRET = Benchmark(
     name="exam", version="7", tools=(), entities=(BenchmarkText(text="agent_99", of="task 3"),), texts=()
@@ -189,7 +189,7 @@ def test_table_1_by_hand(run: tuple[Path, Report]) -> None:
     assert rows["user_oriented", "spider"].step.mean == 0.0
 
 
-def test_table_1_is_that_of_the_generation(executed: Played, tmp_path: Path) -> None:
+def test_table_1_is_that_of_the_generation(executed: FinishedRun, tmp_path: Path) -> None:
     made = exported([executed.directory / "dialogues.jsonl"], tmp_path / "out")
     (row,) = made.statistics
     assert made.pipelines["user_oriented_exec"].removed == {}

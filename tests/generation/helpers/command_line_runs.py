@@ -1,4 +1,4 @@
-"""`make generate` as a user starts it: every stage alone, from every start state, in every pipeline."""
+"""Runs `make generate` as a user does: each stage alone, from each start state, in each pipeline."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ ROOMS = [
 
 @dataclass(frozen=True)
 class Case:
-    """Overrides, in which {names} stand for what `prepared` gives, and what must come of them: `started` dialogues in each of
-    `pipelines`; none where only tools are made."""
+    """Overrides, whose {names} `prepare_inputs` fills in, and the expected outcome: `started` dialogues in each of
+    `pipelines`, 0 if the run only makes tools."""
 
     words: str
     started: int = 0
@@ -58,32 +58,32 @@ CASES = {
 
 
 @dataclass(frozen=True)
-class Done:
-    """A run that has ended: its exit code, what it said, its directory."""
+class FinishedCommand:
+    """A finished command: its exit code, console output and run directory."""
 
     code: int
-    said: str
+    output: str
     directory: Path
 
 
-def several(folder: Path, runs: Mapping[str, str]) -> dict[str, Done]:
-    """The runs of these overrides, three at a time."""
+def run_all(folder: Path, runs: Mapping[str, str]) -> dict[str, FinishedCommand]:
+    """Run each of the overrides, three at a time."""
     with ThreadPoolExecutor(3) as pool:
         waiting = {name: pool.submit(_generate, folder / name, words) for name, words in runs.items()}
         return {name: run.result() for name, run in waiting.items()}
 
 
-def _generate(outputs: Path, words: str) -> Done:
+def _generate(outputs: Path, words: str) -> FinishedCommand:
     line = [sys.executable, "-m", "scripts.generate", f"outputs={outputs}", "tracking.mode=disabled", *words.split()]
     ended = subprocess.run(line, capture_output=True, text=True, check=False, timeout=240)
-    said = ended.stdout + ended.stderr
+    output = ended.stdout + ended.stderr
     directories = list(outputs.glob("generate/2*"))
-    assert len(directories) == 1, said
-    return Done(ended.returncode, said, *directories)
+    assert len(directories) == 1, output
+    return FinishedCommand(ended.returncode, output, *directories)
 
 
-def prepared(folder: Path) -> dict[str, str]:
-    """What the words of CASES name, made in `folder`: runs of the scripted model, and files of others."""
+def prepare_inputs(folder: Path) -> dict[str, str]:
+    """The values of the names in CASES: runs of the scripted model and imported files, created in `folder`."""
     names = {
         "library": f"domains.names=[library] domains.cache={folder}/seeds",
         "tau2": "domains=tau2 domains.names=[airline] pipeline=user_oriented_tau2",
@@ -99,12 +99,12 @@ def prepared(folder: Path) -> dict[str, str]:
     lines = {"rooms": ROOMS, "foreign": [FOREIGN | {"id": f"c{number}"} for number in range(2)]}
     for name, objects in lines.items():
         (folder / f"{name}.jsonl").write_text("".join(json.dumps(line) + "\n" for line in objects))
-    made = several(folder, {name: f"{words} llm.error_rate=0" for name, words in scripted.items()})
-    assert [run.code for run in made.values()] == [0] * len(made), made
+    runs = run_all(folder, {name: f"{words} llm.error_rate=0" for name, words in scripted.items()})
+    assert [run.code for run in runs.values()] == [0] * len(runs), runs
     return names | {
-        "whole": str(made["whole"].directory),
-        "toolsets": f"toolsets={made['whole'].directory}/toolsets.jsonl",
-        "posed": str(made["posed"].directory),
-        "bare": str(made["bare"].directory),
-        "airline": f"{made['airline'].directory}/user_oriented_tau2/dialogues.jsonl",
+        "whole": str(runs["whole"].directory),
+        "toolsets": f"toolsets={runs['whole'].directory}/toolsets.jsonl",
+        "posed": str(runs["posed"].directory),
+        "bare": str(runs["bare"].directory),
+        "airline": f"{runs['airline'].directory}/user_oriented_tau2/dialogues.jsonl",
     }

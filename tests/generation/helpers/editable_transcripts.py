@@ -1,4 +1,4 @@
-"""Transcripts as lists of lines that can be edited, and played again with real calls."""
+"""Transcripts as editable lists of lines, and their calls executed again."""
 
 from __future__ import annotations
 
@@ -20,8 +20,9 @@ def with_lines(dialogue: Dialogue, lines: list[Line]) -> Dialogue:
     return dialogue.model_copy(update={"messages": tuple(m for m, _ in lines), "task_starts": tuple(starts)})
 
 
-async def enact(dialogue: Dialogue, domain_environment: DomainEnvironment) -> Dialogue:
-    """Make all calls of the transcript for real, as the rollout would have, whatever results and state it claims."""
+async def with_real_results(dialogue: Dialogue, domain_environment: DomainEnvironment) -> Dialogue:
+    """The dialogue with the real results of its calls and the real state proof, whatever it claims; without a
+    verdict."""
     environment = domain_environment.open()
     initial = environment.state_hash()
     calls: dict[str, ToolCall] = {}
@@ -40,7 +41,7 @@ async def enact(dialogue: Dialogue, domain_environment: DomainEnvironment) -> Di
 
 
 async def changes_state(call: ToolCall, dialogue: Dialogue, domain_environment: DomainEnvironment) -> bool:
-    """Whether this very call of the dialogue moved the state."""
+    """Whether this call of the dialogue changed the state."""
     environment = domain_environment.open()
     try:
         for message in dialogue.messages:
@@ -55,7 +56,7 @@ async def changes_state(call: ToolCall, dialogue: Dialogue, domain_environment: 
 
 
 async def single_changes(dialogue: Dialogue, domain_environment: DomainEnvironment) -> list[int]:
-    """Positions of assistant messages with one call that moved the state."""
+    """Positions of assistant messages with a single call that changed the state."""
     return [
         position
         for position, message in enumerate(dialogue.messages)

@@ -1,4 +1,4 @@
-"""Small dialogues for the tests of generation.export, and the settings that ship."""
+"""Small dialogues for the tests of generation.export, and the shipped settings."""
 
 from __future__ import annotations
 
@@ -40,7 +40,8 @@ def dialogue(
     calls: Sequence[tuple[str, dict[str, Any], str]] = (),
     **more: Any,
 ) -> Dialogue:
-    """User and assistant in turn; `calls` (name, arguments, result) are made one by one before the assistant's first answer."""
+    """User and assistant take turns; `calls` (name, arguments, result) come one by one before the assistant's first
+    answer."""
     messages: list[Message] = [SystemMessage(content="You help.")]
     for position, text in enumerate(said):
         if position == 1:
@@ -78,7 +79,7 @@ def export_settings(outputs: Path, **changes: Any) -> ExportSettings:
 
 
 def removed(dialogues: Sequence[Dialogue], folder: Path, **settings: Any) -> list[Removal]:
-    """The duplicates among `dialogues`, which are written to a file in `folder` first."""
+    """The duplicates among `dialogues`, after writing them to a file in `folder`."""
     chosen = dedup_settings(**settings)
     path = folder / "dialogues.jsonl"
     write_jsonl(path, dialogues)

@@ -91,7 +91,7 @@ FORBIDDEN = [
     "SELECT " + "+".join(["1"] * 5_000),
     "SELECT 1 " + "UNION SELECT 1 " * 500,
     "SELECT '" + "x" * 30_000 + "'",
-    # reading what is no column, as a string
+    # reading an unknown column as a string
     'SELECT "no_such_column" FROM customers',
     "SELECT password FROM customers",
     # characters that look like others, or that parsers see differently
@@ -135,7 +135,7 @@ FAILING = [
     "SELECT printf('%.*f', 100000000, 1.0)",
     "SELECT abs(-9223372036854775808)",
 ]
-"""Lawful to compile; what they ask for fails."""
+"""Valid SQL that fails when it runs."""
 BOMBS = {
     "cross join": "SELECT count(*) FROM many a, many b, many c, many d WHERE a.n + b.n + c.n + d.n = :id",
     "cross join with sorting": "SELECT a.n FROM many a, many b, many c ORDER BY a.n * b.n * c.n, :id LIMIT 1",

@@ -1,4 +1,4 @@
-"""A task of two parts, and a conversation that does it, in pieces that a test can exchange."""
+"""A task with two subgoals, and a conversation that solves it, in pieces that a test can replace."""
 
 from __future__ import annotations
 
@@ -43,11 +43,11 @@ def call(call_id: str, name: str, result: Any, /, **arguments: Any) -> list[Mess
     ]
 
 
-GenerationComponents = dict[str, list[Message]]
+Pieces = dict[str, list[Message]]
 
 
-def parts() -> GenerationComponents:
-    """A conversation that does all of TASK, in pieces that a test can exchange."""
+def pieces() -> Pieces:
+    """A conversation that solves TASK, in pieces that a test can replace."""
     return {
         "ask": [UserMessage(content="Hi, please change the city of the customer Ada Moreno to Paris.")],
         "search": call("a", "search_customers", [{"customer_id": 17, "name": "Ada Moreno"}], name="Ada Moreno"),
@@ -61,7 +61,7 @@ def parts() -> GenerationComponents:
 
 
 def transcript(**changes: list[Message]) -> tuple[Message, ...]:
-    return tuple(message for part in (parts() | changes).values() for message in part)
+    return tuple(message for part in (pieces() | changes).values() for message in part)
 
 
 def words(text: str) -> list[Message]:

@@ -49,7 +49,8 @@ def reply(message: dict[str, Any] | None = None, finish_reason: str = "stop") ->
 
 @dataclass
 class Mock:
-    """A server that plays `script` answer by answer, then repeats the last one. `most` is its peak of concurrent requests."""
+    """A server that plays `script` answer by answer, then repeats the last one. `most` is its peak of concurrent
+    requests."""
 
     script: list[Answer]
     models: tuple[str, ...] = ("tiny",)

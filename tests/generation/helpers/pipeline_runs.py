@@ -1,4 +1,4 @@
-"""The shipped pipelines run in-process, and models that spoil what one role says."""
+"""Runs the shipped pipelines in-process; models that break one role's answers."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from generation.metrics.user_quality import QualitySettings
 from generation.outcomes import Outcome
 from generation.pipeline import DomainTools, Pipeline, StartStates
 from generation.prompts import prompt_ids
-from generation.runner import AttemptSettings, DeadLetter, Local, Rejection, run
+from generation.runner import AttemptSettings, DeadLetter, Local, Rejection, run_pipeline
 from generation.scripted.llm import ScriptedLLM
 from generation.stages import DialogueStage, Rollouts, Tasks, Validation
 from generation.start_states.start_states import StartSettings, StartState
@@ -42,11 +42,11 @@ TASK = Task(
     difficulty="medium",
     rubric=Rubric(criteria=()),
 )
-"""For those who need one, whatever it is."""
+"""An arbitrary task."""
 
 
 def rollout_settings(name: str, **changes: Any) -> RolloutSettings:
-    """What conf/pipeline/<name>.yaml says, with changes."""
+    """The rollout settings of conf/pipeline/<name>.yaml, with changes."""
     return RolloutSettings.model_validate(_shipped(name, "rollout") | changes)
 
 
@@ -55,7 +55,9 @@ def task_settings(name: str, **changes: Any) -> TaskSettings:
 
 
 def _shipped(name: str, part: str) -> dict[str, Any]:
-    return dict(yaml.safe_load((CONF / "pipeline" / f"{name}.yaml").read_text())[part])
+    """The part of conf/pipeline/<name>.yaml, on top of what all pipelines share."""
+    shared, own = (yaml.safe_load((CONF / "pipeline" / f"{file}.yaml").read_text()) for file in ("base/common", name))
+    return shared[part] | own.get(part, {})
 
 
 def user_settings(preset: str = "incremental", **changes: Any) -> UserSettings:
@@ -88,8 +90,8 @@ def pipeline_of(
     starts: StartStates | None = None,
     **changes: Any,
 ) -> Pipeline:
-    """A shipped pipeline; `changes` are to its task and rollout settings."""
-    of_tasks = {key: changes.pop(key) for key in tuple(changes) if key in TaskSettings.model_fields}
+    """A shipped pipeline; `changes` apply to its task and rollout settings."""
+    task_changes = {key: changes.pop(key) for key in tuple(changes) if key in TaskSettings.model_fields}
     return Pipeline(
         name=name,
         domains=domains,
@@ -97,7 +99,7 @@ def pipeline_of(
         llm=llm,
         stages=stages,
         settings=DialogueSettings(
-            task_settings(name, **of_tasks), rollout_settings(name, **changes), user or user_settings()
+            task_settings(name, **task_changes), rollout_settings(name, **changes), user or user_settings()
         ),
         quality=quality_settings(),
         costs=CostSettings(gpus=0, per_gpu_hour=2.5),
@@ -107,10 +109,10 @@ def pipeline_of(
     )
 
 
-def scene_of(
+def context_of(
     pipeline: Pipeline, domain_tools: DomainTools, dialogue_id: str = "d", seed: str = "0/d"
 ) -> RolloutContext:
-    """A scene of a pipeline, with a model of its own for each call."""
+    """A rollout context of a pipeline, with a new meter."""
     meter = Meter(pipeline.llm)
     domain_environment = pipeline.environments.for_domain(domain_tools.toolset, meter, dialogue_id)
     executable = pipeline.environments.executable
@@ -127,7 +129,7 @@ def scene_of(
 
 @dataclass
 class Recorder:
-    """Passes requests on and keeps them with their answers, in order."""
+    """Forwards requests and keeps them with their answers, in order."""
 
     llm: LLM
     log: list[tuple[Request, Completion]] = field(default_factory=list)
@@ -146,8 +148,8 @@ class Recorder:
 
 
 @dataclass
-class Spoiler:
-    """The scripted model, but what `role` says goes through `spoil` first."""
+class SpoiledRole:
+    """The scripted model, except that `spoil` changes the answers of `role`."""
 
     role: Role
     spoil: Callable[[Completion], Completion]
@@ -161,17 +163,17 @@ class Spoiler:
     async def close(self) -> None: ...
 
 
-def saying(content: str) -> Callable[[Completion], Completion]:
-    """Answers that are always this text."""
+def fixed_answer(content: str) -> Callable[[Completion], Completion]:
+    """A `spoil` that replaces every answer by this text."""
     return lambda completion: replace(completion, message=AssistantMessage(content=content))
 
 
 @dataclass
-class Sayer:
-    """Says one thing after the other, whatever it is asked, and keeps the prompts."""
+class ListedAnswers:
+    """Answers with the next text, whatever the request, and keeps the requests."""
 
     texts: list[str]
-    name: str = "sayer"
+    name: str = "listed"
     requests: list[Request] = field(default_factory=list)
 
     async def complete(self, request: Request) -> Completion:
@@ -182,7 +184,7 @@ class Sayer:
 
 
 @dataclass(frozen=True)
-class Played:
+class FinishedRun:
     """A finished pipeline: its files read back, its requests."""
 
     pipeline: Pipeline
@@ -204,7 +206,7 @@ class Played:
 
 
 def ignore(outcome: Outcome) -> None:
-    """For those who do not watch."""
+    """A watcher that does nothing."""
 
 
 ATTEMPTS = AttemptSettings(session=1, total=9, unanswered_in_a_row=1000)
@@ -218,13 +220,13 @@ async def run_local(
     on_outcome: Callable[[Outcome], None] = ignore,
     attempts: AttemptSettings = ATTEMPTS,
 ) -> Statistics:
-    return await run(pipeline, directory, n, concurrency, attempts, Local(), on_outcome)
+    return await run_pipeline(pipeline, directory, n, concurrency, attempts, Local(), on_outcome)
 
 
-def play(
+def run_to_end(
     name: str, domains: tuple[DomainTools, ...], directory: Path, n: int, llm: LLM | None = None, **more: Any
-) -> Played:
-    """Run a shipped pipeline to its end; `more` goes to `pipeline_of`, but for `concurrency`."""
+) -> FinishedRun:
+    """Run a shipped pipeline to its end; `more` goes to `pipeline_of`, except `concurrency`."""
     concurrency = more.pop("concurrency", 8)
     recorder = Recorder(llm or ScriptedLLM(seed=more.get("seed", 0)))
     pipeline = pipeline_of(name, domains, recorder, **more)
@@ -232,9 +234,9 @@ def play(
         statistics = asyncio.run(run_local(pipeline, directory, n, concurrency))
     finally:
         pipeline.environments.close()
-    return Played(pipeline, directory, statistics, recorder.log)
+    return FinishedRun(pipeline, directory, statistics, recorder.log)
 
 
 def files(directory: Path) -> dict[str, bytes]:
-    """The final files that must not depend on how the run went."""
+    """The final files that must not depend on concurrency and interruptions."""
     return {name: (directory / name).read_bytes() for name in ("dialogues.jsonl", "rejected.jsonl")}

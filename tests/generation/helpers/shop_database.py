@@ -30,7 +30,7 @@ INTEGER, NUMBER, STRING = ({"type": kind} for kind in ("integer", "number", "str
 
 
 def tool(name: str, sql: str, returns: dict[str, Any] | None = None, /, **parameters: dict[str, Any]) -> SqlTool:
-    """A tool all of whose parameters are required, but for those whose schema has a `default`."""
+    """An SQL tool; all parameters without a `default` in their schema are required."""
     required = [key for key, schema in parameters.items() if "default" not in schema]
     schema = {"type": "object", "properties": parameters, "required": required}
     return SqlTool(spec=ToolSpec(name=name, description=name, parameters=schema, returns=returns), sql=sql)

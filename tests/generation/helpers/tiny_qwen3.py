@@ -1,4 +1,5 @@
-"""python tiny_qwen3.py DIRECTORY: a Qwen3 of about 150,000 random parameters with a byte-level BPE tokenizer, as vLLM loads it."""
+"""python tiny_qwen3.py DIRECTORY: a Qwen3 of about 150,000 random parameters with a byte-level BPE tokenizer, as vLLM
+loads it."""
 
 import sys
 from pathlib import Path
@@ -13,7 +14,7 @@ TEMPLATE = """
 {{ m.content }}{% for c in m.tool_calls or [] %}{{ c.function | tojson }}{% endfor %}<|im_end|>
 {% endfor %}{{ tools | tojson if tools }}<|im_start|>assistant
 """
-# Of our own prompts, so that a few thousand tokens hold one.
+# Trained on our own prompts, so that a prompt needs only a few thousand tokens.
 TEXTS = sorted((Path(__file__).parents[2] / "golden" / "prompts").glob("*.txt"))
 SPECIAL = ["<|endoftext|>", "<|im_start|>", "<|im_end|>", "<think>", "</think>", "<tool_call>", "</tool_call>"]
 

@@ -1,4 +1,4 @@
-"""Tools of no database: a travel service, and a shop with nested rows."""
+"""Tools without a database: a travel service, and a shop with nested rows."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ DATE = {"type": "string", "format": "date"}
 
 
 def obj(optional: tuple[str, ...] = (), **properties: Any) -> dict[str, Any]:
-    """A schema of an object whose properties are all required, but for the `optional` ones."""
+    """An object schema; all properties but the `optional` ones are required."""
     required = [name for name in properties if name not in optional]
     return {"type": "object", "properties": properties, "required": required}
 

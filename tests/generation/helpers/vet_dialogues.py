@@ -1,4 +1,4 @@
-"""Dialogues with a vet's assistant, written by hand line by line, with the task that they are about."""
+"""Handwritten dialogues with a vet's assistant, and their tasks."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ GOOD = (
 
 
 def messages_of(lines: Sequence[str]) -> tuple[Message, ...]:
-    """U is said by the user, A by the assistant; T is what a tool returns, which the user does not see."""
+    """One message per line: U from the user, A from the assistant, T a tool result (which the user does not see)."""
     messages: list[Message] = [SystemMessage(content="You serve.")]
     for number, line in enumerate(lines):
         kind, _, text = line.partition(" ")
@@ -74,5 +74,5 @@ def talk(*lines: str, tasks: Sequence[Task] = (TASK,), starts: Sequence[int] = (
 
 
 def changed(position: int, text: str) -> tuple[str, ...]:
-    """The good dialogue with another line there."""
+    """The lines of GOOD with one replaced."""
     return (*GOOD[:position], text, *GOOD[position + 1 :])

@@ -12,7 +12,7 @@ from core.dialogue import Dialogue, RoleUsage, Usage
 from core.messages import AssistantMessage, Message, SystemMessage, ToolCall, ToolMessage, ToolSpec, UserMessage
 from generation.metrics.statistics import CostSettings, MeanMax, RoleMetrics, Statistics, StatisticsTally
 from generation.outcomes import Outcome
-from tests.generation.helpers.pipeline_runs import Played, quality_settings
+from tests.generation.helpers.pipeline_runs import FinishedRun, quality_settings
 
 
 def statistics(name: str, outcomes: list[Outcome], gpus: int = 0) -> Statistics:
@@ -96,7 +96,7 @@ def recount(directory: Path) -> dict[str, Any]:
     }
 
 
-def test_statistics_json_against_a_naive_recount(executed: Played, simulated: dict[str, Played]) -> None:
+def test_statistics_json_against_a_naive_recount(executed: FinishedRun, simulated: dict[str, FinishedRun]) -> None:
     for played in (executed, *simulated.values()):
         written = json.loads((played.directory / "statistics.json").read_text())
         expected = recount(played.directory)
@@ -107,7 +107,7 @@ def test_statistics_json_against_a_naive_recount(executed: Played, simulated: di
         assert written["throughput"] == pytest.approx(written["completion_tokens"] / written["wall_s"], rel=0.01)
 
 
-def test_user_oriented_dialogues_have_more_turns_and_tasks(simulated: dict[str, Played]) -> None:
+def test_user_oriented_dialogues_have_more_turns_and_tasks(simulated: dict[str, FinishedRun]) -> None:
     """Table 1's finding, and no sign of a simulator that is not incremental (fewer than ten turns)."""
     task_oriented, user_oriented = (simulated[name].statistics for name in ("task_oriented", "user_oriented"))
     assert user_oriented.turn.mean > 1.5 * task_oriented.turn.mean

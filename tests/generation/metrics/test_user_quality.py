@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from core.dialogue import Dialogue
 from generation.metrics.user_faults import FaultKind
 from generation.metrics.user_quality import FAULT_KINDS, Quality, QualitySettings, QualityTally
-from tests.generation.helpers.pipeline_runs import Played, quality_settings, user_settings
+from tests.generation.helpers.pipeline_runs import FinishedRun, quality_settings, user_settings
 from tests.generation.helpers.vet_dialogues import GOOD, changed, talk
 
 RULES = user_settings().rules
@@ -115,7 +115,7 @@ def test_the_tally_is_the_sum_of_its_dialogues(kinds: list[FaultKind]) -> None:
 
 @pytest.mark.parametrize("played", ["executed", "user_oriented"])
 def test_the_shipped_users_pass(played: str, request: pytest.FixtureRequest) -> None:
-    run: Played = (
+    run: FinishedRun = (
         request.getfixturevalue(played) if played == "executed" else request.getfixturevalue("simulated")[played]
     )
     quality = quality_of(run.accepted, quality_settings())
@@ -123,7 +123,7 @@ def test_the_shipped_users_pass(played: str, request: pytest.FixtureRequest) -> 
     assert quality.messages > 60
 
 
-def test_complete_tasks_in_one_message_count_as_crowded(simulated: dict[str, Played]) -> None:
+def test_complete_tasks_in_one_message_count_as_crowded(simulated: dict[str, FinishedRun]) -> None:
     """The task-oriented baseline as the opposite: its "user" says everything at once."""
     shares = quality_of(simulated["task_oriented"].accepted).shares
     assert shares["crowded_messages"] > 0.25

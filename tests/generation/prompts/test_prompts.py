@@ -14,7 +14,7 @@ from jinja2 import UndefinedError
 import generation.prompts
 from core.messages import AssistantMessage, ToolCall, ToolMessage, ToolSpec, UserMessage
 from generation.prompts import prompt_ids, render
-from tests.generation.helpers.pipeline_runs import TASK, Played, user_settings
+from tests.generation.helpers.pipeline_runs import TASK, FinishedRun, user_settings
 from tests.helpers.paths import GOLDEN
 
 FILES = {path.stem: path for path in Path(generation.prompts.__file__).parent.glob("*.j2")}
@@ -158,7 +158,7 @@ def test_the_judge_sees_calls_and_results() -> None:
     assert text.endswith("Now answer with the JSON object.")
 
 
-def test_the_users_goal_is_announced_once(executed: Played) -> None:
+def test_the_users_goal_is_announced_once(executed: FinishedRun) -> None:
     later = VALUES["user_turn"] | {"goal": "G", "first_task": False, "heard": "", "complaint": ""}
     assert render("user_turn", **later) == "You now have a further goal in the same conversation: G"
     for request, _ in executed.log:

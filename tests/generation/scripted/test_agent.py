@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from core.dialogue import PlannedCall, Rubric, Task, calls
+from core.dialogue import PlannedCall, Rubric, Task
+from core.dialogue import calls as dialogue_calls
 from core.messages import AssistantMessage, Message, SystemMessage, ToolMessage, UserMessage
 from generation.llm.contexts import AgentContext
 from generation.scripted.agent import Agent
@@ -62,18 +63,18 @@ class Talk:
         raise AssertionError("the agent never answers")
 
     @property
-    def made(self) -> list[tuple[str, dict[str, Any]]]:
-        return [(name, arguments) for name, arguments, _ in calls(self.messages)]
+    def calls(self) -> list[tuple[str, dict[str, Any]]]:
+        return [(name, arguments) for name, arguments, _ in dialogue_calls(self.messages)]
 
 
 def test_one_request_after_the_other() -> None:
     talk = Talk(task(LOOK, CANCEL, MOVE))
     assert talk.say(f"Hi, please {GOALS[0]}.") == "Here is what I found: status pending."
     assert talk.say(f"Now {GOALS[1]}.") == f"This will {GOALS[1]}. Do you confirm?"
-    assert talk.made == [("get_order", {"order_id": "W1"})]
+    assert talk.calls == [("get_order", {"order_id": "W1"})]
     assert talk.say("Yes, please.") == f"Done: {GOALS[1]}."
     assert talk.say(f"And {GOALS[2]}.") == f"Done: {GOALS[2]}."
-    assert talk.made[2] == ("update_city", {"user_id": 9, "city": "Graz"})
+    assert talk.calls[2] == ("update_city", {"user_id": 9, "city": "Graz"})
 
 
 def test_all_requests_at_once() -> None:
@@ -82,14 +83,14 @@ def test_all_requests_at_once() -> None:
     final = talk.say("Yes.")
     assert "status pending" in final
     assert all(f"Done: {goal}." in final for goal in GOALS[1:])
-    assert len(talk.made) == 3
+    assert len(talk.calls) == 3
 
 
 def test_prerequisites_of_a_request_are_looked_up_first() -> None:
     """The user requests the last subgoal only: the call before it is made, but its status is not reported."""
     talk = Talk(task(LOOK, CANCEL, MOVE))
     assert f"Done: {GOALS[2]}." in talk.say(f"Please {GOALS[2]}.")
-    assert [name for name, _ in talk.made] == ["get_order", "update_city"]
+    assert [name for name, _ in talk.calls] == ["get_order", "update_city"]
 
 
 def test_a_chain_of_prerequisites_is_followed_to_its_start() -> None:
@@ -97,7 +98,7 @@ def test_a_chain_of_prerequisites_is_followed_to_its_start() -> None:
     middle = PlannedCall(tool="get_user", arguments={"user_id": "${0.user_id}"}, subgoal=1)
     talk = Talk(task(LOOK, middle, last), lambda name, arguments: {"user_id": 9, "status": "x"})
     talk.say(f"Please {GOALS[2]}.")
-    assert [name for name, _ in talk.made] == ["get_order", "get_user", "update_city"]
+    assert [name for name, _ in talk.calls] == ["get_order", "get_user", "update_city"]
 
 
 def test_an_entire_result_can_be_an_argument() -> None:
@@ -105,7 +106,7 @@ def test_an_entire_result_can_be_an_argument() -> None:
     move = MOVE.model_copy(update={"arguments": {"user_id": "${0}", "city": "Graz"}})
     talk = Talk(task(find, move), lambda name, arguments: "u9" if name == "find_user_id" else {"ok": True})
     talk.say(f"Please {GOALS[2]}.")
-    assert talk.made[1] == ("update_city", {"user_id": "u9", "city": "Graz"})
+    assert talk.calls[1] == ("update_city", {"user_id": "u9", "city": "Graz"})
 
 
 @pytest.mark.parametrize(
@@ -121,7 +122,7 @@ def test_an_entire_result_can_be_an_argument() -> None:
 def test_a_withdrawn_request_is_not_carried_out_until_it_is_repeated(text: str) -> None:
     talk = Talk(task(LOOK, CANCEL))
     assert talk.say(text.format(GOALS[0])) == "I am here to help. What can I do for you?"
-    assert talk.made == []
+    assert talk.calls == []
     assert "status pending" in talk.say(f"Sorry, yes, I do want to {GOALS[0]}.")
 
 
@@ -153,7 +154,7 @@ def test_only_a_yes_to_the_last_question_counts() -> None:
     talk.say("Hello.")
     assert talk.say(f"Yes, hello. Please {GOALS[1]}.").endswith("Do you confirm?")
     assert talk.say("Hm, is that safe?").endswith("Do you confirm?")
-    assert talk.made == []
+    assert talk.calls == []
     assert talk.say("Yes.") == f"Done: {GOALS[1]}."
 
 
@@ -170,7 +171,7 @@ def test_digressions_and_pressing_get_different_answers() -> None:
     ]
     assert len(set(answers)) == len(answers)
     assert answers[3] == "As I said: Here is what I found: status pending."
-    assert len(talk.made) == 1
+    assert len(talk.calls) == 1
 
 
 def test_a_failure_is_reported_once_retried_on_demand_and_does_not_block_the_rest() -> None:
@@ -183,11 +184,11 @@ def test_a_failure_is_reported_once_retried_on_demand_and_does_not_block_the_res
         f"I am sorry, I could not {GOALS[0]}: no such order W1. I am sorry, I could not {GOALS[2]}: no such order W1."
     )
     assert "could not" in talk.say("Could you try again?")
-    assert [name for name, _ in talk.made] == ["get_order", "get_order"]
+    assert [name for name, _ in talk.calls] == ["get_order", "get_order"]
     assert talk.say(f"Then {GOALS[1]}.").endswith("Do you confirm?")
     assert talk.say("Yes.") == f"Done: {GOALS[1]}."
     assert "could not" in talk.say(f"Once more: {GOALS[0]}.")
-    assert len(talk.made) == 3, "twice is enough"
+    assert len(talk.calls) == 3, "twice is enough"
 
 
 def test_a_retry_can_succeed() -> None:
@@ -204,7 +205,7 @@ def test_a_mistake_is_noticed_and_corrected() -> None:
     plan = LOOK.model_copy(update={"arguments": {"order_id": "W12345"}})
     talk = Talk(task(plan), strict, slips=1.0)
     talk.say(f"Please {GOALS[0]}.")
-    assert [arguments["order_id"] for _, arguments in talk.made] == ["W1234", "W12345"]
+    assert [arguments["order_id"] for _, arguments in talk.calls] == ["W1234", "W12345"]
 
 
 @pytest.mark.parametrize(
@@ -239,7 +240,7 @@ def test_it_continues_after_a_fork_and_ignores_earlier_messages() -> None:
             again = Agent(complete.context, tuple(complete.messages[:end]), Random(str(end)), 0).speak()
             assert again.content == following.content
             assert [c.function for c in again.tool_calls or ()] == [c.function for c in following.tool_calls or ()]
-    assert [name for name, _ in complete.made] == ["get_order", "cancel_order"]
+    assert [name for name, _ in complete.calls] == ["get_order", "cancel_order"]
 
 
 def test_a_goal_without_a_plan_is_declined() -> None:

@@ -16,8 +16,8 @@ from generation.scripted.judge import answer
 from generation.scripted.judge_reads import mentions, same
 from generation.scripted.llm import ScriptedLLM
 from generation.validation.judge import JudgeAnswer, judge_task, read_judgment
-from tests.generation.helpers.judgments import TASK, call, parts, transcript, words
-from tests.generation.helpers.pipeline_runs import Played
+from tests.generation.helpers.judgments import TASK, call, pieces, transcript, words
+from tests.generation.helpers.pipeline_runs import FinishedRun
 
 
 def opinion(messages: tuple[Message, ...], task: Task = TASK) -> Judgment:
@@ -92,13 +92,13 @@ ERROR = {"error": "permission denied"}
         ),
         ({"tell": [], "bye": []}, "The user was never answered.", "agent"),
         (
-            {"update": parts()["update"] + call("d", "delete_customer", {"rows_affected": 1}, customer_id=17)},
+            {"update": pieces()["update"] + call("d", "delete_customer", {"rows_affected": 1}, customer_id=17)},
             "Made a change that was not requested: delete_customer.",
             "agent",
         ),
         (
             {
-                "update": parts()["update"]
+                "update": pieces()["update"]
                 + call("d", "update_city", {"rows_affected": 1}, customer_id=17, city="Paris")
             },
             "Made a change that was not requested: update_city.",
@@ -123,7 +123,7 @@ def test_planted_faults_are_caught(changes: dict[str, list[Message]], reason: st
     [
         ({"search": call("a", "list_customers", [{"customer_id": 17}])}, ["search_customers"]),
         ({"search": []}, ["search_customers"]),
-        ({"search": call("z", "search_customers", [], name="Ada Morino") + parts()["search"]}, []),
+        ({"search": call("z", "search_customers", [], name="Ada Morino") + pieces()["search"]}, []),
         ({"update": call("b", "update_city", {"rows_affected": 1}, customer_id="17", city=" PARIS")}, []),
         ({"report": words("1. Found them\n2. Customer 17 now lives in Paris")}, []),
         (
@@ -142,7 +142,7 @@ def test_planted_faults_are_caught(changes: dict[str, list[Message]], reason: st
             },
             [],
         ),
-        ({"update": call("d", "update_city", ERROR, customer_id=17, city="Paris") + parts()["update"]}, []),
+        ({"update": call("d", "update_city", ERROR, customer_id=17, city="Paris") + pieces()["update"]}, []),
     ],
 )
 def test_harmless_deviations_are_accepted(changes: dict[str, list[Message]], structural: list[str]) -> None:
@@ -174,7 +174,7 @@ def test_each_expected_call_needs_a_separate_call() -> None:
     twice = TASK.model_copy(update={"plan": (*TASK.plan, TASK.plan[1]), "rubric": Rubric(criteria=())})
     again = call("d", "update_city", {"rows_affected": 1}, customer_id=17, city="Paris")
     assert opinion(transcript(), twice).judgment == "invalid"
-    assert opinion(transcript(update=parts()["update"] + again), twice).judgment == "valid"
+    assert opinion(transcript(update=pieces()["update"] + again), twice).judgment == "valid"
 
 
 ENTIRE_RESULT = TASK.model_copy(
@@ -307,7 +307,7 @@ async def test_three_votes_of_the_stand_in_err_less_than_one() -> None:
     assert 3 * await errors(3) < await errors(1)
 
 
-def test_without_errors_it_agrees_with_execution(executed: Played) -> None:
+def test_without_errors_it_agrees_with_execution(executed: FinishedRun) -> None:
     """The pipeline made the dialogues and replay accepted them: both are independent of the judge's rules."""
     judgments = [
         opinion(dialogue.part(number), task).judgment

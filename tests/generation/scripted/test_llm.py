@@ -18,17 +18,17 @@ from generation.pipeline import DomainTools
 from generation.run import domains as domains_of
 from generation.scripted.llm import ScriptedLLM
 from generation.tools.toolset import Toolset
-from tests.generation.helpers.pipeline_runs import Played, play, user_settings
+from tests.generation.helpers.pipeline_runs import FinishedRun, run_to_end, user_settings
 from tests.generation.helpers.travel_tools import TRAVEL
 
-Subjects = tuple[DomainTools, ...]
+Domains = tuple[DomainTools, ...]
 
 
 def user_texts(dialogue: Dialogue) -> list[str]:
     return [message.content for message in dialogue.messages if isinstance(message, UserMessage)]
 
 
-async def test_an_answer_depends_on_seed_and_key_alone(executed: Played) -> None:
+async def test_an_answer_depends_on_seed_and_key_alone(executed: FinishedRun) -> None:
     """Whatever was requested in between, and in whatever order."""
     model = ScriptedLLM()
     for request, completion in executed.log[::-7]:
@@ -40,21 +40,21 @@ async def test_an_answer_depends_on_seed_and_key_alone(executed: Played) -> None
     assert [await model.complete(r) for r in renamed] != [await model.complete(r) for r in user]
 
 
-def test_without_mistakes_every_dialogue_that_gets_its_tasks_is_accepted(domains: Subjects, tmp_path: Path) -> None:
-    played = play("user_oriented_exec", domains, tmp_path, n=60, llm=ScriptedLLM(error_rate=0.0))
+def test_without_mistakes_every_dialogue_that_gets_its_tasks_is_accepted(domains: Domains, tmp_path: Path) -> None:
+    played = run_to_end("user_oriented_exec", domains, tmp_path, n=60, llm=ScriptedLLM(error_rate=0.0))
     assert len(played.accepted) >= 55
     assert all(r.reasons[0].startswith("finished: task_writer: ") for r in played.rejected)
 
 
-def test_mistakes_are_caught_by_execution(executed: Played, domains: Subjects, tmp_path: Path) -> None:
-    played = play("user_oriented_exec", domains, tmp_path, n=30, llm=ScriptedLLM(error_rate=1.0))
+def test_mistakes_are_caught_by_execution(executed: FinishedRun, domains: Domains, tmp_path: Path) -> None:
+    played = run_to_end("user_oriented_exec", domains, tmp_path, n=30, llm=ScriptedLLM(error_rate=1.0))
     assert played.statistics.rejected > 2 * executed.statistics.rejected
     assert {"told", "state"} <= played.statistics.reasons.keys()
     assert played.statistics.failed == 0
 
 
-def test_some_accepted_dialogues_recover_from_a_wrong_argument(domains: Subjects, tmp_path: Path) -> None:
-    played = play("user_oriented_exec", domains, tmp_path, n=90)
+def test_some_accepted_dialogues_recover_from_a_wrong_argument(domains: Domains, tmp_path: Path) -> None:
+    played = run_to_end("user_oriented_exec", domains, tmp_path, n=90)
     recovered = 0
     for dialogue in played.accepted:
         history = calls(dialogue.messages)
@@ -75,7 +75,7 @@ def test_some_accepted_dialogues_recover_from_a_wrong_argument(domains: Subjects
     assert any("Do you confirm?" in text for text in answers)
 
 
-def test_nothing_is_deleted_without_a_yes(executed: Played) -> None:
+def test_nothing_is_deleted_without_a_yes(executed: FinishedRun) -> None:
     deleted = 0
     for dialogue in executed.accepted:
         for position, message in enumerate(dialogue.messages):
@@ -88,7 +88,7 @@ def test_nothing_is_deleted_without_a_yes(executed: Played) -> None:
     assert deleted >= 3
 
 
-def test_voices_differ_and_words_vary(executed: Played) -> None:
+def test_voices_differ_and_words_vary(executed: FinishedRun) -> None:
     first: dict[str, set[str]] = {}
     for request, completion in executed.log:
         if isinstance(request.context, UserContext) and not request.context.transcript[1:]:
@@ -99,7 +99,7 @@ def test_voices_differ_and_words_vary(executed: Played) -> None:
     assert len(set(texts)) == len(texts)
 
 
-def test_the_agent_reports_only_what_tools_returned(executed: Played) -> None:
+def test_the_agent_reports_only_what_tools_returned(executed: FinishedRun) -> None:
     """Every number in the agent's answers occurs in a user message or a tool result."""
     for dialogue in executed.accepted:
         known = ""
@@ -113,9 +113,10 @@ def test_the_agent_reports_only_what_tools_returned(executed: Played) -> None:
 
 @pytest.mark.parametrize("pipeline", ["user_oriented", "task_oriented"])
 def test_tools_without_a_database_give_dialogues(pipeline: str, tmp_path: Path) -> None:
-    """With specs alone and invented results, most dialogues are accepted, none fails, and the others name who is to blame."""
+    """With specs alone and invented results, most dialogues are accepted, none fails, and the others name who is to
+    blame."""
     domains = domains_of([Toolset(domain="travel", description="Flights.", tools=TRAVEL)], 5, seed=0)
-    played = play(pipeline, domains, tmp_path, n=40)
+    played = run_to_end(pipeline, domains, tmp_path, n=40)
     assert played.statistics.failed == 0
     assert len(played.accepted) >= 24
     assert {call for dialogue in played.accepted for call, _, _ in calls(dialogue.messages)} == {t.name for t in TRAVEL}
@@ -124,14 +125,14 @@ def test_tools_without_a_database_give_dialogues(pipeline: str, tmp_path: Path) 
 
 
 @pytest.mark.parametrize("preset", ["incremental", "upfront", "terse", "adversarial"])
-def test_without_mistakes_every_kind_of_user_is_served(preset: str, domains: Subjects, tmp_path: Path) -> None:
+def test_without_mistakes_every_kind_of_user_is_served(preset: str, domains: Domains, tmp_path: Path) -> None:
     user = user_settings(preset)
-    played = play("user_oriented_exec", domains, tmp_path, n=24, llm=ScriptedLLM(error_rate=0.0), user=user)
+    played = run_to_end("user_oriented_exec", domains, tmp_path, n=24, llm=ScriptedLLM(error_rate=0.0), user=user)
     assert len(played.accepted) >= 22
     assert all(r.reasons[0].startswith("finished: task_writer: ") for r in played.rejected)
 
 
-def test_tasks_have_the_requested_difficulty(executed: Played) -> None:
+def test_tasks_have_the_requested_difficulty(executed: FinishedRun) -> None:
     """Measured by execution: an accepted first task nearly always has the difficulty requested from its writer."""
     requested = {
         request.affinity: request.context.difficulty

@@ -1,4 +1,5 @@
-"""The stand-in's task writers: tasks have the requested difficulty, mention every value, and follow-ups use what was learnt."""
+"""The stand-in's task writers: tasks have the requested difficulty, mention every value, and follow-ups use what was
+learnt."""
 
 from __future__ import annotations
 

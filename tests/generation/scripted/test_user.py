@@ -20,7 +20,7 @@ from generation.scripted.agent_hears import UserIntent
 from generation.scripted.llm import ScriptedLLM
 from generation.scripted.user import answer
 from generation.tasks.mentions import Knowledge, facts
-from tests.generation.helpers.pipeline_runs import Played, Spoiler, play, saying, user_settings
+from tests.generation.helpers.pipeline_runs import FinishedRun, SpoiledRole, fixed_answer, run_to_end, user_settings
 
 PRESETS = ("incremental", "upfront", "terse", "adversarial")
 NOUNS = ("hold", "visit", "locker", "invoice", "book")
@@ -214,10 +214,10 @@ def test_voice_and_expertise_show_in_the_wording() -> None:
 
 
 @pytest.fixture(scope="module")
-def presets(domains: tuple[DomainTools, ...], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Played]:
+def presets(domains: tuple[DomainTools, ...], tmp_path_factory: pytest.TempPathFactory) -> dict[str, FinishedRun]:
     """The same twelve dialogues with each kind of user and an agent that makes no mistakes."""
     return {
-        preset: play(
+        preset: run_to_end(
             "user_oriented_exec",
             domains,
             tmp_path_factory.mktemp(preset),
@@ -230,20 +230,22 @@ def presets(domains: tuple[DomainTools, ...], tmp_path_factory: pytest.TempPathF
 
 
 @pytest.mark.parametrize("preset", PRESETS)
-def test_execution_confirms_that_the_goals_own_requests_are_in_force(presets: dict[str, Played], preset: str) -> None:
+def test_execution_confirms_that_the_goals_own_requests_are_in_force(
+    presets: dict[str, FinishedRun], preset: str
+) -> None:
     played = presets[preset]
     assert len(played.accepted) >= 10, [rejection.reasons for rejection in played.rejected]
     assert not [r.reasons for r in played.rejected if not r.reasons[0].startswith("finished: task_writer")]
 
 
 @pytest.mark.parametrize("preset", PRESETS)
-def test_the_quality_gate_finds_no_fault(presets: dict[str, Played], preset: str) -> None:
+def test_the_quality_gate_finds_no_fault(presets: dict[str, FinishedRun], preset: str) -> None:
     rules = rules_of(preset)
     qualities = [dialogue_quality(dialogue, rules) for dialogue in presets[preset].accepted]
     assert [(quality.dialogue_id, quality.faults) for quality in qualities if quality.faults] == []
 
 
-def test_dropping_the_rule_of_one_or_two_subtasks_shortens_dialogues(presets: dict[str, Played]) -> None:
+def test_dropping_the_rule_of_one_or_two_subtasks_shortens_dialogues(presets: dict[str, FinishedRun]) -> None:
     turns = {preset: played.statistics.user_turns.mean for preset, played in presets.items()}
     assert turns["upfront"] < 0.8 * turns["incremental"]
     assert turns["incremental"] < turns["terse"]
@@ -252,8 +254,8 @@ def test_dropping_the_rule_of_one_or_two_subtasks_shortens_dialogues(presets: di
 def test_an_agent_that_never_helps_gets_a_complaint_and_the_dialogue_is_rejected(
     domains: tuple[DomainTools, ...], tmp_path: Path
 ) -> None:
-    useless = Spoiler("agent", saying("I am sorry, I cannot do that."))
-    played = play("user_oriented_exec", domains, tmp_path, n=4, llm=useless, user=user_settings("terse"))
+    useless = SpoiledRole("agent", fixed_answer("I am sorry, I cannot do that."))
+    played = run_to_end("user_oriented_exec", domains, tmp_path, n=4, llm=useless, user=user_settings("terse"))
     assert not played.accepted
     for rejection in played.rejected:
         assert rejection.dialogue

@@ -27,19 +27,19 @@ from generation.start_states.start_states import apply_start, read_starts
 from generation.tasks.writer import Domain
 from generation.tools.toolset import Toolset
 from tests.generation.helpers.pipeline_runs import (
-    Played,
-    Spoiler,
+    FinishedRun,
+    SpoiledRole,
+    context_of,
     files,
+    fixed_answer,
     pipeline_of,
-    play,
-    saying,
-    scene_of,
+    run_to_end,
     start_states,
 )
 
-Subjects = tuple[DomainTools, ...]
+Domains = tuple[DomainTools, ...]
 EXECUTED = "user_oriented_exec"
-NEVER_DONE = saying(json.dumps({"user_message": "And another thing.", "is_task_complete": False}))
+NEVER_DONE = fixed_answer(json.dumps({"user_message": "And another thing.", "is_task_complete": False}))
 FIND = ToolSpec(name="find", description="Find.", parameters={"type": "object"})
 SYSTEM = SystemMessage(content="Be kind.")
 
@@ -154,11 +154,13 @@ def test_lines_that_cannot_be_continued_say_why(line: dict[str, Any], why: str, 
     assert why in start.problem
 
 
-def test_rejected_dialogues_can_be_continued(domains: Subjects, tmp_path: Path) -> None:
-    first = play(EXECUTED, domains, tmp_path / "first", n=6, llm=Spoiler("user", NEVER_DONE), max_user_turns=2)
+def test_rejected_dialogues_can_be_continued(domains: Domains, tmp_path: Path) -> None:
+    first = run_to_end(
+        EXECUTED, domains, tmp_path / "first", n=6, llm=SpoiledRole("user", NEVER_DONE), max_user_turns=2
+    )
     assert len(first.rejected) == 6
     starts = start_states(read_starts(first.directory / "rejected.jsonl"))
-    again = play(EXECUTED, domains, tmp_path / "again", n=6, llm=ScriptedLLM(error_rate=0.0), starts=starts)
+    again = run_to_end(EXECUTED, domains, tmp_path / "again", n=6, llm=ScriptedLLM(error_rate=0.0), starts=starts)
     assert again.statistics.accepted >= 3
     before = {r.dialogue_id: r.dialogue for r in first.rejected}
     for dialogue in again.accepted:
@@ -199,7 +201,7 @@ def test_a_task_about_which_nothing_was_said_is_played_from_its_start() -> None:
 
 @pytest.mark.parametrize("name", ["task_oriented", EXECUTED])
 def test_a_dialogue_that_broke_off_before_its_first_task_begins_with_one(
-    name: str, domains: Subjects, tmp_path: Path
+    name: str, domains: Domains, tmp_path: Path
 ) -> None:
     """Its writer gave nothing usable, or the given task did not hold."""
     gym = tuple(subject for subject in domains if subject.domain.name == "gym")
@@ -210,18 +212,18 @@ def test_a_dialogue_that_broke_off_before_its_first_task_begins_with_one(
     ]
     write_jsonl(tmp_path / "stopped.jsonl", stopped)
     starts = start_states(read_starts(tmp_path / "stopped.jsonl"))
-    played = play(name, gym, tmp_path / "made", n=2, llm=ScriptedLLM(error_rate=0.0), starts=starts)
+    played = run_to_end(name, gym, tmp_path / "made", n=2, llm=ScriptedLLM(error_rate=0.0), starts=starts)
     assert (played.statistics.started, played.statistics.failed) == (2, 0)
     assert [len(d.tasks) >= 1 for d in played.accepted] == [True, True]
 
 
-async def test_a_lower_limit_of_messages_stops_what_was_played_with_a_higher_one(domains: Subjects) -> None:
+async def test_a_lower_limit_of_messages_stops_what_was_played_with_a_higher_one(domains: Domains) -> None:
     subject = domains[0]
     tools = subject.toolset.tools
     said = [m for i in range(5) for m in (UserMessage(content=f"{i}?"), AssistantMessage(content=f"{i}."))]
     parent = dialogue(SYSTEM, *said, tasks=1, starts=(1,), stop="user: not done after 5 messages", tools=tools)
-    pipeline = pipeline_of("user_oriented", domains, Spoiler("user", NEVER_DONE), max_user_turns=2)
-    played = await Rollout(apply_start(parent, "d", "end", Random(0)), scene_of(pipeline, subject)).run()
+    pipeline = pipeline_of("user_oriented", domains, SpoiledRole("user", NEVER_DONE), max_user_turns=2)
+    played = await Rollout(apply_start(parent, "d", "end", Random(0)), context_of(pipeline, subject)).run()
     assert played.stop == "user: not done after 2 messages"
     assert played.messages == parent.messages
 
@@ -264,18 +266,18 @@ async def test_a_simulated_tool_does_not_contradict_what_was_given(given: bool) 
     subject = DomainTools(Toolset(domain="shop", description="", tools=tools), Domain("shop", None, {}))
     pipeline = pipeline_of("user_oriented", (subject,), Shop(), count={1: 1.0})
     draft = Dialogue(dialogue_id="d", pipeline="given", domain="shop", tools=tools, messages=messages, tasks=(task(0),))
-    played = await Rollout(draft.model_copy(update={"given": len(messages)}), scene_of(pipeline, subject)).run()
+    played = await Rollout(draft.model_copy(update={"given": len(messages)}), context_of(pipeline, subject)).run()
     assert played.stop == "complete"
     (said,) = (result for _, _, result in calls(played.messages[len(messages) :]))
     assert ("shipped" in said) is given
 
 
-def test_branches_of_one_conversation_are_about_the_same(domains: Subjects, tmp_path: Path) -> None:
+def test_branches_of_one_conversation_are_about_the_same(domains: Domains, tmp_path: Path) -> None:
     file = tmp_path / "foreign.jsonl"
     talk = [{"role": "user", "content": "Hello"}, {"role": "assistant", "content": "Good day."}]
     file.write_text("".join(json.dumps({"id": f"c{i}", "messages": talk}) + "\n" for i in range(3)))
     starts = start_states(read_starts(file), inject=True, branches=2)
-    played = play(EXECUTED, domains, tmp_path / "made", n=6, starts=starts)
+    played = run_to_end(EXECUTED, domains, tmp_path / "made", n=6, starts=starts)
     assert played.statistics.failed == 0
     dialogues = [*played.accepted, *(r.dialogue for r in played.rejected if r.dialogue)]
     assert {d.provenance.parent: d.domain for d in dialogues} == {
@@ -293,7 +295,7 @@ def test_branches_of_one_conversation_are_about_the_same(domains: Subjects, tmp_
     ],
 )
 def test_what_is_declared_is_what_is_executed(
-    changes: dict[str, Any], why: str, executed: Played, domains: Subjects, tmp_path: Path
+    changes: dict[str, Any], why: str, executed: FinishedRun, domains: Domains, tmp_path: Path
 ) -> None:
     """A dialogue of a domain that is not there is not played on another one's database."""
     parent = next(d for d in executed.accepted if d.domain == "gym")
@@ -304,15 +306,15 @@ def test_what_is_declared_is_what_is_executed(
         changes = {"tools": tuple(other if tool is unused else tool for tool in parent.tools)}
     write_jsonl(tmp_path / "x.jsonl", [parent.model_copy(update=changes)])
     starts = start_states(read_starts(tmp_path / "x.jsonl"))
-    played = play(EXECUTED, domains, tmp_path / "made", n=1, starts=starts)
+    played = run_to_end(EXECUTED, domains, tmp_path / "made", n=1, starts=starts)
     (rejection,) = played.rejected
     assert why in rejection.reasons[0]
-    played = play("user_oriented", domains, tmp_path / "simulated", n=1, starts=starts)
+    played = run_to_end("user_oriented", domains, tmp_path / "simulated", n=1, starts=starts)
     assert played.statistics.failed == 0
     assert not any(r.reasons[0].startswith("start:") for r in played.rejected), "any tools can be simulated"
 
 
-def test_gold_calls_without_a_plan_must_work(domains: Subjects, tmp_path: Path) -> None:
+def test_gold_calls_without_a_plan_must_work(domains: Domains, tmp_path: Path) -> None:
     gym = next(subject for subject in domains if subject.domain.name == "gym")
     lines = [
         {
@@ -328,7 +330,9 @@ def test_gold_calls_without_a_plan_must_work(domains: Subjects, tmp_path: Path) 
     ]
     file = tmp_path / "tasks.jsonl"
     file.write_text("".join(json.dumps(line) + "\n" for line in lines))
-    played = play(EXECUTED, (gym,), tmp_path / "made", n=2, count={1: 1.0}, starts=start_states(read_starts(file)))
+    played = run_to_end(
+        EXECUTED, (gym,), tmp_path / "made", n=2, count={1: 1.0}, starts=start_states(read_starts(file))
+    )
     outcomes = {o.dialogue_id[-1]: o for o in read_jsonl(played.directory / "journal.jsonl", Outcome)}
     assert "given task does not hold" not in str(outcomes["0"].reasons)
     assert outcomes["1"].reasons[0].startswith("finished: task_writer: the given task does not hold: call 0")
@@ -338,7 +342,7 @@ def test_gold_calls_without_a_plan_must_work(domains: Subjects, tmp_path: Path) 
 
 
 def test_a_further_given_task_that_does_not_hold_ends_the_dialogue_and_is_counted(
-    domains: Subjects, tmp_path: Path
+    domains: Domains, tmp_path: Path
 ) -> None:
     gym = next(subject for subject in domains if subject.domain.name == "gym")
     tasks = [
@@ -352,7 +356,7 @@ def test_a_further_given_task_that_does_not_hold_ends_the_dialogue_and_is_counte
     file = tmp_path / "tasks.jsonl"
     file.write_text(json.dumps({"domain": "gym", "tasks": tasks}))
     llm, starts = ScriptedLLM(error_rate=0.0), start_states(read_starts(file))
-    played = play(EXECUTED, (gym,), tmp_path / "made", n=1, count={1: 1.0}, llm=llm, starts=starts)
+    played = run_to_end(EXECUTED, (gym,), tmp_path / "made", n=1, count={1: 1.0}, llm=llm, starts=starts)
     (line,) = played.accepted
     assert (len(line.tasks), line.provenance.tasks_requested) == (1, 2)
     assert line.provenance.refused_drafts == {"given task not proved": 1}
@@ -362,13 +366,13 @@ def test_a_further_given_task_that_does_not_hold_ends_the_dialogue_and_is_counte
 # What becomes of it.
 
 
-def test_a_conversation_alone_is_nothing_that_validation_could_accept(domains: Subjects, tmp_path: Path) -> None:
+def test_a_conversation_alone_is_nothing_that_validation_could_accept(domains: Domains, tmp_path: Path) -> None:
     file = tmp_path / "foreign.jsonl"
     file.write_text(json.dumps({key: LINE[key] for key in ("messages", "tools")}))
     stages = (Validation(votes=1, attempts=1),)
     for name, inject in (("user_oriented", False), (EXECUTED, True)):
         starts = start_states(read_starts(file), inject=inject)
-        played = play(name, domains, tmp_path / name, n=1, stages=stages, starts=starts)
+        played = run_to_end(name, domains, tmp_path / name, n=1, stages=stages, starts=starts)
         (rejection,) = played.rejected
         assert rejection.reasons == ("finished: unplayed: 0 of its 0 tasks were played",)
         assert rejection.dialogue
@@ -376,7 +380,7 @@ def test_a_conversation_alone_is_nothing_that_validation_could_accept(domains: S
         assert rejection.dialogue.verdict.blame is None
 
 
-def test_where_it_comes_from_is_kept(executed: Played, domains: Subjects, tmp_path: Path) -> None:
+def test_where_it_comes_from_is_kept(executed: FinishedRun, domains: Domains, tmp_path: Path) -> None:
     parent = executed.accepted[0]
     assert parent.provenance.refused_drafts is not None
     marked = parent.provenance | Provenance(
@@ -386,7 +390,7 @@ def test_where_it_comes_from_is_kept(executed: Played, domains: Subjects, tmp_pa
     write_jsonl(file, [parent.model_copy(update={"domain": "elsewhere", "provenance": marked})])
     starts = start_states(read_starts(file))
     stages = (Validation(votes=1, attempts=1),)
-    played = play("user_oriented", domains, tmp_path / "made", n=1, stages=stages, starts=starts)
+    played = run_to_end("user_oriented", domains, tmp_path / "made", n=1, stages=stages, starts=starts)
     (line,) = [*played.accepted, *(r.dialogue for r in played.rejected if r.dialogue)]
     kept = ("source", "licence", "parent_config", "parent_llm", "parent", "config", "llm")
     assert [getattr(line.provenance, key) for key in kept] == [
@@ -412,23 +416,23 @@ class Quoting:
         raise ZeroDivisionError("half a character: \ud83d")
 
 
-def test_what_no_file_can_hold_is_one_dialogues_failure(domains: Subjects, tmp_path: Path) -> None:
-    played = play("user_oriented", domains, tmp_path / "a", n=4, stages=(Tasks(), Rollouts(), Unwritable()))
+def test_what_no_file_can_hold_is_one_dialogues_failure(domains: Domains, tmp_path: Path) -> None:
+    played = run_to_end("user_oriented", domains, tmp_path / "a", n=4, stages=(Tasks(), Rollouts(), Unwritable()))
     assert (played.statistics.started, played.statistics.failed) == (4, 2)
     assert [r.reasons[0].startswith("internal: the dialogue cannot be written as UTF-8") for r in played.dead] == [
         True
     ] * 2
-    played = play("user_oriented", domains, tmp_path / "b", n=2, stages=(Quoting(),))
+    played = run_to_end("user_oriented", domains, tmp_path / "b", n=2, stages=(Quoting(),))
     assert [r.reasons for r in played.dead] == [("internal: ZeroDivisionError: half a character: ?",)] * 2
 
 
 def test_what_goes_on_from_dialogues_is_the_same_bytes_at_any_concurrency(
-    executed: Played, domains: Subjects, tmp_path: Path
+    executed: FinishedRun, domains: Domains, tmp_path: Path
 ) -> None:
     for at in ("random", "end", 6):
         starts = start_states(read_starts(executed.directory / "dialogues.jsonl"), at=at, branches=2)
         one, other = (
-            play(EXECUTED, domains, tmp_path / f"{at}-{workers}", n=20, starts=starts, concurrency=workers)
+            run_to_end(EXECUTED, domains, tmp_path / f"{at}-{workers}", n=20, starts=starts, concurrency=workers)
             for workers in (1, 16)
         )
         assert files(one.directory) == files(other.directory)

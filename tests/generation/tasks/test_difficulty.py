@@ -1,4 +1,4 @@
-"""Difficulty is counted, not felt."""
+"""Difficulty is computed from the plan's effort."""
 
 from __future__ import annotations
 
@@ -39,14 +39,14 @@ CHAINED = call("update_user", user_id="${0.user_id}", city="Graz")
         ([call("get_note", text="costs ${0.x} or so", nested=["${0.x}"])], (1, 0, 0), "easy"),
     ],
 )
-def test_efforts_counted_by_hand(plan: list[PlannedCall], expected: tuple[int, int, int], name: str) -> None:
-    found = effort(plan, [changes(planned.tool) for planned in plan])
-    assert (found.calls, found.dependencies, found.writes) == expected
-    assert difficulty(found) == name
+def test_efforts_computed_by_hand(plan: list[PlannedCall], expected: tuple[int, int, int], name: str) -> None:
+    result = effort(plan, [changes(planned.tool) for planned in plan])
+    assert (result.calls, result.dependencies, result.writes) == expected
+    assert difficulty(result) == name
 
 
-def test_who_executes_says_what_was_written() -> None:
-    """A call that sounds like a change and changed nothing is none."""
+def test_execution_decides_what_was_written() -> None:
+    """A call whose name sounds like a change does not count as one if nothing changed."""
     assert difficulty(effort([LOOK_UP, CHAINED], [False, False])) == "medium"
     assert effort([LOOK_UP, CHAINED], [False, False]).score == 3
     with pytest.raises(AssertionError):
@@ -63,9 +63,9 @@ def test_the_bands_leave_no_gap() -> None:
 @given(st.integers(0, 40), st.integers(0, 40), st.integers(0, 40))
 def test_more_effort_is_never_easier(calls: int, dependencies: int, writes: int) -> None:
     order = list(BANDS)
-    found = difficulty(Effort(calls=calls, dependencies=dependencies, writes=writes))
-    more = difficulty(Effort(calls=calls + 1, dependencies=dependencies, writes=writes))
-    low, high = BANDS[found]
+    level = difficulty(Effort(calls=calls, dependencies=dependencies, writes=writes))
+    harder = difficulty(Effort(calls=calls + 1, dependencies=dependencies, writes=writes))
+    low, high = BANDS[level]
     score = calls + dependencies + writes
     assert score == 0 or (low <= score and (high is None or score <= high))
-    assert order.index(found) <= order.index(more)
+    assert order.index(level) <= order.index(harder)

@@ -1,4 +1,4 @@
-"""Facts in text: every spelling of the same thing is the same thing, and nothing else is."""
+"""Facts in text: all spellings of a value are equal, and no other value is."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ def known(*texts: str) -> Knowledge:
     return knowledge
 
 
-def unknown(said: str, *texts: str) -> list[str]:
-    """What `said` states that stands in none of `texts`."""
+def unknown(message: str, *texts: str) -> list[str]:
+    """The facts in `message` that none of `texts` states."""
     knowledge = known(*texts)
-    return [fact.text for fact in facts(said) if not knowledge.knows(fact)]
+    return [fact.text for fact in facts(message) if not knowledge.knows(fact)]
 
 
 @pytest.mark.parametrize(
@@ -53,28 +53,28 @@ def unknown(said: str, *texts: str) -> list[str]:
         ("the 14th, 555-0142", [("number", 14.0), ("number", 555.0), ("number", 142.0)]),
     ],
 )
-def test_what_a_text_states(text: str, found: list[tuple[str, object]]) -> None:
+def test_the_facts_in_a_text(text: str, found: list[tuple[str, object]]) -> None:
     assert [(fact.kind, fact.value) for fact in facts(text)] == found
 
 
 @given(st.dates(date(2000, 1, 1), date(2099, 12, 31)), st.sampled_from(DATES), st.sampled_from(DATES))
 def test_a_date_is_known_in_every_spelling(day: date, one: str, other: str) -> None:
-    said, written = one.format(day), other.format(day)
-    assert unknown(f"It is for {said}, please.", f"The visit of {written} was moved.") == []
-    assert states(f"It is for {said}, please.", f"{day:%Y-%m-%d}")
+    first, second = one.format(day), other.format(day)
+    assert unknown(f"It is for {first}, please.", f"The visit of {second} was moved.") == []
+    assert states(f"It is for {first}, please.", f"{day:%Y-%m-%d}")
 
 
 @given(st.dates(date(2000, 1, 1), date(2099, 12, 31)), st.dates(date(2000, 1, 1), date(2099, 12, 31)))
-def test_another_date_is_not(day: date, other: date) -> None:
-    said = f"{day:%d %B %Y}"
-    assert (unknown(said, f"{other:%Y-%m-%d}") == []) == (day == other) == states(said, f"{other:%Y-%m-%d}")
+def test_another_date_is_unknown(day: date, other: date) -> None:
+    text = f"{day:%d %B %Y}"
+    assert (unknown(text, f"{other:%Y-%m-%d}") == []) == (day == other) == states(text, f"{other:%Y-%m-%d}")
 
 
 @given(st.times(), st.sampled_from(TIMES), st.sampled_from(TIMES))
 def test_a_time_is_known_in_every_spelling(moment: time, one: str, other: str) -> None:
     moment = moment.replace(hour=moment.hour % 12 + 12) if "p.m." in one + other else moment
-    said, written = one.format(moment), other.format(moment)
-    assert unknown(f"At {said}", f"from {written} on") == []
+    first, second = one.format(moment), other.format(moment)
+    assert unknown(f"At {first}", f"from {second} on") == []
     assert unknown("At 3:17", "from 4:17 on", "page 3 and 18") == ["3:17"]
 
 
@@ -85,7 +85,7 @@ def test_a_number_is_known_by_its_value(number: int, other: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("said", "text"),
+    ("message", "text"),
     [
         ("ord-1042", "Order ORD 1042"),
         ("ORD1042", "order ORD_1042."),
@@ -96,12 +96,12 @@ def test_a_number_is_known_by_its_value(number: int, other: int) -> None:
         ("the 12", "seat A12"),
     ],
 )
-def test_spellings_that_are_the_same(said: str, text: str) -> None:
-    assert unknown(said, text) == []
+def test_equal_spellings(message: str, text: str) -> None:
+    assert unknown(message, text) == []
 
 
 @pytest.mark.parametrize(
-    ("said", "text"),
+    ("message", "text"),
     [
         ("A13", "seat A12"),
         ("ada@x.org", "ada@y.org"),
@@ -111,8 +111,8 @@ def test_spellings_that_are_the_same(said: str, text: str) -> None:
         ("5 May", "2025-05-06"),
     ],
 )
-def test_spellings_that_are_not(said: str, text: str) -> None:
-    assert unknown(said, text) == [said]
+def test_different_values(message: str, text: str) -> None:
+    assert unknown(message, text) == [message]
 
 
 @pytest.mark.parametrize(
@@ -134,6 +134,6 @@ def test_whether_a_text_states_a_value(text: str, value: str, stated: bool) -> N
     assert states(text, value) is stated
 
 
-def test_the_literals_of_a_call_are_what_somebody_has_to_say() -> None:
+def test_the_literals_of_a_call_are_the_values_a_user_must_give() -> None:
     arguments = {"a": 3, "b": [1.5, {"c": "Oslo", "d": True}], "e": "${0.id}", "f": None, "g": " "}
     assert list(literals(arguments)) == ["3", "1.5", "Oslo"]

@@ -1,4 +1,4 @@
-"""What counts as told, and which plans are accepted as tasks, against hand-computed cases and real SQL."""
+"""Which texts mention a value, and which plans become tasks, compared with hand-computed cases and real SQL."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ INTEGER, STRING = {"type": "integer"}, {"type": "string"}
 
 
 @pytest.mark.parametrize(
-    ("text", "value", "told"),
+    ("text", "value", "mentioned"),
     [
         ("It costs 1,200.50 now.", "1200.5", True),
         ("It costs $1200.5.", "1200.50", True),
@@ -56,8 +56,8 @@ INTEGER, STRING = {"type": "integer"}, {"type": "string"}
         ("", "x", False),
     ],
 )
-def test_tells(text: str, value: str, told: bool) -> None:
-    assert mentions_value(text, value) is told
+def test_mentions_by_hand(text: str, value: str, mentioned: bool) -> None:
+    assert mentions_value(text, value) is mentioned
 
 
 @given(
@@ -65,7 +65,7 @@ def test_tells(text: str, value: str, told: bool) -> None:
     other=st.integers(-(10**9), 10**9),
     after=st.sampled_from([".", ",", " kg", "!", ""]),
 )
-def test_a_number_is_told_by_its_value_however_it_is_grouped(number: int, other: int, after: str) -> None:
+def test_a_number_is_mentioned_by_value_in_any_grouping(number: int, other: int, after: str) -> None:
     for written in (str(number), f"{number:,}", f"{number}.0", f"{number:,}.00"):
         text = f"We found {written}{after} as of today"
         assert mentions_value(text, str(number))
@@ -77,7 +77,7 @@ AMOUNT = st.decimals(-99999, 99999, places=2)
 
 
 @given(value=AMOUNT, other=AMOUNT)
-def test_amounts_are_told_with_or_without_separators_and_zeros(value: Decimal, other: Decimal) -> None:
+def test_amounts_are_mentioned_with_or_without_separators_and_zeros(value: Decimal, other: Decimal) -> None:
     for written in (f"{value}", f"{value:,}"):
         assert mentions_value(f"The total is {written}.", repr(float(value)))
         assert mentions_value(f"The total is {written}.", repr(float(other))) is (value == other)
@@ -87,13 +87,13 @@ WORD = st.text("abcdefgXYZ", min_size=1, max_size=8)
 
 
 @given(words=st.lists(WORD, min_size=1, max_size=4), before=WORD, after=WORD)
-def test_words_are_told_whole_in_any_case_and_spacing(words: list[str], before: str, after: str) -> None:
+def test_words_are_mentioned_only_complete_in_any_case_and_spacing(words: list[str], before: str, after: str) -> None:
     value = " ".join(words)
     assert mentions_value(f"{before}, {'  '.join(words).swapcase()}; {after}", value)
     assert not mentions_value(f"{before}{value}{after}", value) or value.casefold() in f"{before} {after}".casefold()
 
 
-def test_placeholders_are_filled_from_results_by_kind() -> None:
+def test_placeholders_are_filled_from_results() -> None:
     results: dict[int, Any] = {0: [{"id": 7, "name": "A"}], 2: {"rows_affected": 1, "id": 9}}
     filled = resolve_arguments({"a": "${0.id}", "b": "${2.id}", "c": "plain ${0.id}", "d": 4, "e": "${x.id}"}, results)
     assert filled == {"a": 7, "b": 9, "c": "plain ${0.id}", "d": 4, "e": "${x.id}"}
@@ -110,12 +110,12 @@ def test_placeholders_are_filled_from_results_by_kind() -> None:
         ("${0.id}", {0: None}),
     ],
 )
-def test_placeholders_that_name_no_single_value_are_refused(placeholder: str, results: dict[int, Any]) -> None:
+def test_placeholders_without_a_single_value_are_refused(placeholder: str, results: dict[int, Any]) -> None:
     with pytest.raises(LookupError):
         resolve_arguments({"id": placeholder}, results)
 
 
-# Plans on a real database, whose right outcome follows from four rows.
+# Plans on a real database of four rows, so that each correct outcome is known.
 
 CLUBS = """
 CREATE TABLE clubs (club_id INTEGER PRIMARY KEY, name TEXT NOT NULL, city TEXT NOT NULL, members INTEGER);
@@ -189,7 +189,7 @@ async def test_plans_that_fail_find_nothing_or_are_ambiguous_are_refused(
         await execute(plan, environment)
 
 
-async def test_only_so_many_rows_can_be_told(environment: SqlEnvironment) -> None:
+async def test_at_most_three_rows_can_be_reported(environment: SqlEnvironment) -> None:
     trace = await execute([step("in_city", "name", city="Oslo")], environment)
     assert trace.told_values == ("Rowing", "Chess", "Drama")
     assert len(trace.told_values) == MAX_TOLD_ROWS
@@ -232,7 +232,7 @@ async def test_only_so_many_rows_can_be_told(environment: SqlEnvironment) -> Non
         ),
     ],
 )
-async def test_tasks_that_prove_nothing_are_refused(
+async def test_uncheckable_tasks_are_refused(
     environment: SqlEnvironment, plan: list[PlannedCall], goal: str, why: str
 ) -> None:
     trace = await execute(plan, environment)
@@ -249,34 +249,35 @@ async def test_tasks_that_prove_nothing_are_refused(
         ([step("get", "members", club_id=1), step("get", "members", club_id=2)], "How large are clubs 1 and 2?"),
     ],
 )
-async def test_honest_tasks_are_accepted(environment: SqlEnvironment, plan: list[PlannedCall], goal: str) -> None:
+async def test_checkable_tasks_are_accepted(environment: SqlEnvironment, plan: list[PlannedCall], goal: str) -> None:
     check_trace(await execute(plan, environment), goal)
 
 
 STATES = st.lists(st.integers(0, 2), min_size=2, max_size=5)
 
 
-@given(states=STATES, told=st.sets(st.integers(1, 5), max_size=3), data=st.data())
+@given(states=STATES, values=st.sets(st.integers(1, 5), max_size=3), data=st.data())
 def test_a_task_is_accepted_exactly_if_no_shorter_prefix_solves_it(
-    states: list[int], told: set[int], data: st.DataObject
+    states: list[int], values: set[int], data: st.DataObject
 ) -> None:
-    """Against the definition itself: after each prefix of the calls, is the final state there and everything seen?"""
+    """Compared with the definition: after each prefix of the calls, is the state the final one, and every value
+    seen?"""
     calls = len(states) - 1
     seen_in = [data.draw(st.sets(st.integers(1, 5), max_size=2)) for _ in range(calls)]
     goal = data.draw(st.sets(st.integers(1, 5), max_size=2))
     trace = Trace(
         calls=tuple(step("x") for _ in range(calls)),
         hashes=tuple(map(str, states)),
-        results=tuple(" ".join(map(str, values)) for values in seen_in),
-        told=tuple(map(str, told)),
+        results=tuple(" ".join(map(str, seen)) for seen in seen_in),
+        told_values=tuple(map(str, values)),
     )
 
     def solved(done: int) -> bool:
-        return states[done] == states[-1] and told <= goal.union(*seen_in[:done])
+        return states[done] == states[-1] and values <= goal.union(*seen_in[:done])
 
     changes = states[0] != states[-1]
-    sound = (changes or bool(told)) and not any(solved(done) for done in range(calls))
-    if sound:
+    is_valid = (changes or bool(values)) and not any(solved(done) for done in range(calls))
+    if is_valid:
         check_trace(trace, " ".join(map(str, goal)))
     else:
         with pytest.raises(ProofError):

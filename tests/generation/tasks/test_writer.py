@@ -1,4 +1,4 @@
-"""The task writer: which drafts become tasks, and what a model hears of those that do not."""
+"""The task writer: which drafts become tasks, and the complaints that a model gets about the others."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from generation.llm.meter import Meter
 from generation.pipeline import DomainTools
 from generation.scripted.llm import ScriptedLLM
 from generation.tasks.writer import TaskWriter
-from tests.generation.helpers.pipeline_runs import Played, Sayer, task_settings
+from tests.generation.helpers.pipeline_runs import FinishedRun, ListedAnswers, task_settings
 
 
 @pytest.fixture
 def gym(domains: tuple[DomainTools, ...]) -> DomainTools:
-    return next(subject for subject in domains if subject.domain.name == "gym")
+    return next(each for each in domains if each.domain.name == "gym")
 
 
 @pytest.fixture
@@ -33,8 +33,8 @@ def environment(gym: DomainTools) -> Iterator[Environment]:
 
 
 @pytest.fixture
-def draft(executed: Played) -> dict[str, Any]:
-    """A draft about the gym that is known to hold: an accepted dialogue's first task, which begins with a look-up."""
+def draft(executed: FinishedRun) -> dict[str, Any]:
+    """A provable draft about the gym: an accepted dialogue's first task, which starts with a look-up."""
     tasks = [dialogue.tasks[0] for dialogue in executed.accepted if dialogue.domain == "gym"]
     reads = ("search_", "get_", "list_", "top_", "count_")
     task = next(t for t in tasks if len(t.plan) > 1 and t.told_values and t.plan[0].tool.startswith(reads))
@@ -43,17 +43,17 @@ def draft(executed: Played) -> dict[str, Any]:
 
 
 def writer(
-    llm: Sayer, gym: DomainTools, attempts: int, excluded_goals: frozenset[str] = frozenset(), **changes: Any
+    llm: ListedAnswers, gym: DomainTools, attempts: int, excluded_goals: frozenset[str] = frozenset(), **changes: Any
 ) -> TaskWriter:
-    """Asks for hard tasks, as the draft is, unless told otherwise."""
+    """Requests hard tasks, like the draft, unless `changes` say otherwise."""
     settings = task_settings("user_oriented_exec", **{"attempts": attempts, "difficulties": {"hard": 1.0}} | changes)
     return TaskWriter(Meter(llm), replace(gym.domain, excluded_goals=excluded_goals), settings, "d1", "0/d1")
 
 
-async def test_a_draft_that_holds_becomes_a_task_with_its_proof(
+async def test_a_provable_draft_becomes_a_task_with_its_proof(
     gym: DomainTools, environment: Environment, draft: dict[str, Any]
 ) -> None:
-    llm = Sayer([f"Here you are:\n```json\n{json.dumps(draft, indent=1)}\n```"])
+    llm = ListedAnswers([f"Here you are:\n```json\n{json.dumps(draft, indent=1)}\n```"])
     before = environment.state_hash()
     task = await writer(llm, gym, 1).write(environment)
     assert (task.task_id, task.goal, task.difficulty, task.follows_from) == (
@@ -74,7 +74,7 @@ def changed(draft: dict[str, Any], **changes: Any) -> str:
     return json.dumps(draft | changes)
 
 
-async def test_each_refusal_is_told_to_the_model_and_counted(
+async def test_each_refusal_reaches_the_model_and_is_counted(
     gym: DomainTools, environment: Environment, draft: dict[str, Any]
 ) -> None:
     plan = draft["plan"]
@@ -95,7 +95,7 @@ async def test_each_refusal_is_told_to_the_model_and_counted(
         changed(draft, goal="Seen before."): "this exact goal is in the training data",
         changed(draft, plan=[*plan, other]): "call ",
     }
-    llm = Sayer([*refused, json.dumps(draft)])
+    llm = ListedAnswers([*refused, json.dumps(draft)])
     tasks = writer(llm, gym, len(refused) + 1, frozenset(["Seen before."]))
     task = await tasks.write(environment)
     assert task.goal == draft["goal"]
@@ -112,25 +112,25 @@ async def test_after_all_attempts_the_writer_is_to_blame(gym: DomainTools, envir
     with pytest.raises(
         UnusableAnswerError, match=r"^task_writer: nothing usable in 2 attempts: expected .*one.*; expected .*two"
     ) as raised:
-        await writer(Sayer(["one", "two", "three"]), gym, 2).write(environment)
+        await writer(ListedAnswers(["one", "two", "three"]), gym, 2).write(environment)
     assert raised.value.role == "task_writer"
 
 
 async def test_a_task_must_be_unsolved_in_the_present_state(gym: DomainTools, environment: Environment) -> None:
-    """What one dialogue has done cannot be asked for again in it, though it could in another."""
+    """A change that a dialogue has made cannot be a task in it again, but can be one in another."""
     plan = [{"tool": "delete_booking", "arguments": {"booking_id": 108}}]
     goal = "The user wants to delete booking number 108."
     draft = json.dumps({"goal": goal, "subgoals": ["delete it"], "difficulty": "easy", "plan": plan})
-    task = await writer(Sayer([draft]), gym, 1).write(environment)
+    task = await writer(ListedAnswers([draft]), gym, 1).write(environment)
     assert task.mutates
     await environment.call("delete_booking", {"booking_id": 108})
     with pytest.raises(UnusableAnswerError, match=r"call 0 \(delete_booking\) gives .*\"rows_affected\": 0"):
-        await writer(Sayer([draft]), gym, 1).write(environment)
+        await writer(ListedAnswers([draft]), gym, 1).write(environment)
 
 
 async def test_without_execution_a_task_carries_its_plan_but_no_proof(gym: DomainTools, draft: dict[str, Any]) -> None:
     simulated = SimulatedEnvironmentFactory().for_domain(gym.toolset, Meter(ScriptedLLM()), "d1").open()
-    task = await writer(Sayer([json.dumps(draft)]), gym, 1).write(simulated)
+    task = await writer(ListedAnswers([json.dumps(draft)]), gym, 1).write(simulated)
     assert task.plan
     assert not task.gold_calls
     assert not task.told_values
@@ -139,10 +139,10 @@ async def test_without_execution_a_task_carries_its_plan_but_no_proof(gym: Domai
 async def test_a_follow_up_names_the_task_it_extends(
     gym: DomainTools, environment: Environment, draft: dict[str, Any]
 ) -> None:
-    first = await writer(Sayer([json.dumps(draft)]), gym, 1).write(environment)
+    first = await writer(ListedAnswers([json.dumps(draft)]), gym, 1).write(environment)
     used = next(value for call in first.plan for value in call.arguments.values())
     for facts, follows in (({"learnt": used}, "d1/t0"), ({"learnt": "something else"}, None), ({}, None)):
-        llm = Sayer([json.dumps(draft)])
+        llm = ListedAnswers([json.dumps(draft)])
         tasks = writer(llm, gym, 1, follow_ups=1.0)
         second = await tasks.write(environment, (first,), facts)
         assert second.task_id == "d1/t1"
@@ -161,6 +161,6 @@ async def test_a_follow_up_names_the_task_it_extends(
         {"difficulties": {"easy": float("nan")}},
     ],
 )
-def test_weights_from_which_nothing_can_be_drawn_are_a_mistake_in_the_settings(changes: dict[str, Any]) -> None:
+def test_weights_without_a_positive_sum_are_refused(changes: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="weights of 0 or more"):
         task_settings("user_oriented_exec", **changes)

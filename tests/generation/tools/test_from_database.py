@@ -22,7 +22,7 @@ from generation.seeds.bundled import BundledSeeds
 from generation.tools.from_database import make_sql_toolset
 from generation.tools.from_questions import MIN_TOOLS, ToolmakingSettings, make_tools
 from generation.tools.toolset import Toolset
-from tests.generation.helpers.pipeline_runs import Sayer
+from tests.generation.helpers.pipeline_runs import ListedAnswers
 
 ROWS = {"type": "array", "items": {"type": "object", "properties": {"member_id": {"type": "integer"}}}}
 
@@ -64,7 +64,7 @@ async def made(llm: LLM, seed: Seed, max_tools: int, attempts: int) -> Toolset:
 
 async def test_tools_that_do_not_hold_are_refused_with_the_reason_and_the_others_kept(gym: Seed) -> None:
     answer = "Here they are:\n" + json.dumps([*GOOD, *(bad for bad, _ in BAD.values())])
-    toolset = await made(Sayer([answer]), gym, 6, 1)
+    toolset = await made(ListedAnswers([answer]), gym, 6, 1)
     assert [t.name for t in toolset.tools] == ["get_1", "get_2", "get_3"]
     assert [t.sql for t in toolset.sql_tools] == [good["sql"] for good in GOOD]
     assert len(toolset.refused) == len(BAD)
@@ -77,19 +77,19 @@ async def test_tools_that_do_not_hold_are_refused_with_the_reason_and_the_others
 
 
 async def test_it_asks_again_until_enough_hold_and_keeps_the_best_answer(gym: Seed) -> None:
-    llm = Sayer(["no tools", json.dumps(GOOD), json.dumps(GOOD[:2])])
+    llm = ListedAnswers(["no tools", json.dumps(GOOD), json.dumps(GOOD[:2])])
     toolset = await made(llm, gym, 10, 3)
     assert len(llm.requests) == 3
     assert len(toolset.tools) == 3
     assert toolset.counts == {"proposed": 5, "kept": 3}
     assert len({request.key for request in llm.requests}) == 3
-    llm = Sayer([json.dumps(GOOD)])
+    llm = ListedAnswers([json.dumps(GOOD)])
     assert len((await made(llm, gym, 6, 3)).tools) == 3
     assert len(llm.requests) == 1
 
 
 async def test_it_is_told_what_was_wrong_with_its_last_answer(gym: Seed) -> None:
-    llm = Sayer(["no tools", json.dumps([*GOOD, BAD["drop"][0]]), "[]"])
+    llm = ListedAnswers(["no tools", json.dumps([*GOOD, BAD["drop"][0]]), "[]"])
     meter = Meter(llm)
     assert gym.database is not None
     await make_sql_toolset(gym, gym.database, meter, 10, 3, enough=5)
@@ -100,7 +100,7 @@ async def test_it_is_told_what_was_wrong_with_its_last_answer(gym: Seed) -> None
 
 
 async def test_too_few_tools_are_none_and_the_toolset_says_so(gym: Seed) -> None:
-    toolset = await made(Sayer([json.dumps(GOOD[:2]), "", "[]"]), gym, 10, 3)
+    toolset = await made(ListedAnswers([json.dumps(GOOD[:2]), "", "[]"]), gym, 10, 3)
     assert toolset.tools == ()
     assert toolset.statements == {}
     assert toolset.refused[-1] == "2 tools are valid, at least 3 are needed"
@@ -121,7 +121,7 @@ async def test_the_stand_in_makes_tools_that_hold_and_no_more_than_asked_for(gym
 
 async def test_of_more_tools_that_hold_the_first_are_taken(gym: Seed) -> None:
     more = [tool(f"more_{n}", GOOD[0]["sql"], low="integer") for n in range(3)]
-    toolset = await made(Sayer([json.dumps([*more, *GOOD])]), gym, 4, 1)
+    toolset = await made(ListedAnswers([json.dumps([*more, *GOOD])]), gym, 4, 1)
     assert [t.name for t in toolset.tools] == ["more_0", "more_1", "more_2", "get_1"]
     assert toolset.counts == {"proposed": 6, "kept": 4}
 
@@ -137,4 +137,4 @@ async def test_a_file_that_is_no_database_is_the_users_to_mend(gym: Seed, tmp_pa
     broken = tmp_path / "broken.sqlite"
     broken.write_text("not a database, whatever its name says; " * 20)
     with pytest.raises(UserError, match="cannot be read as an SQLite database"):
-        await made(Sayer([]), gym.model_copy(update={"database": broken}), 5, 1)
+        await made(ListedAnswers([]), gym.model_copy(update={"database": broken}), 5, 1)

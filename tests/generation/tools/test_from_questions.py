@@ -22,7 +22,7 @@ from generation.seeds.bundled import HELD_OUT, TRAINING, BundledSeeds
 from generation.tools.from_questions import ToolmakingSettings, make_tools, read_questions, read_specs, refuse_held_out
 from generation.tools.merging import merge, read_tool
 from generation.tools.toolset import Toolset, ToolsetProvenance
-from tests.generation.helpers.pipeline_runs import Sayer
+from tests.generation.helpers.pipeline_runs import ListedAnswers
 
 
 def spec(name: str, **types: str) -> dict[str, Any]:
@@ -231,7 +231,7 @@ async def test_a_domain_can_start_from_its_description_alone() -> None:
 async def test_what_an_engine_executes_is_taken_as_it_is() -> None:
     odd = ToolSpec(name="Think", description="", parameters={"type": "object"}, returns={"type": "string"})
     seed = SEED.model_copy(update={"engine": "tau2", "tools": (*SEED.tools, odd)})
-    llm = Sayer([])
+    llm = ListedAnswers([])
     toolset = await make_tools(seed, Meter(llm), SETTINGS.model_copy(update={"max_tools": 3}))
     assert llm.requests == []
     assert (toolset.tools, toolset.engine, toolset.rows) == (seed.tools, "tau2", seed.rows)

@@ -16,7 +16,7 @@ from generation.llm.meter import Meter
 from generation.scripted.llm import ScriptedLLM
 from generation.tools.output_schemas import predict_output_schemas
 from generation.tools.toolset import Toolset
-from tests.generation.helpers.pipeline_runs import Sayer
+from tests.generation.helpers.pipeline_runs import ListedAnswers
 from tests.generation.helpers.schemas import Schema, obj, rows
 
 
@@ -40,7 +40,7 @@ def counts(made: Toolset) -> tuple[int, ...]:
 
 
 async def predict(given: Toolset, *answers: Any, attempts: int = 3) -> tuple[Toolset, list[Request], Meter]:
-    sayer = Sayer([answer if isinstance(answer, str) else json.dumps(answer) for answer in answers])
+    sayer = ListedAnswers([answer if isinstance(answer, str) else json.dumps(answer) for answer in answers])
     meter = Meter(sayer)
     made = await predict_output_schemas(given, meter, attempts)
     assert len(sayer.requests) == len(answers)
@@ -153,7 +153,7 @@ async def test_a_schema_under_a_name_or_in_prose_is_found(key: str) -> None:
 
 
 async def test_a_schema_that_breaks_off_is_not_taken_for_whole() -> None:
-    class Cut(Sayer):
+    class Cut(ListedAnswers):
         async def complete(self, request: Request) -> Completion:
             completion = await super().complete(request)
             return replace(completion, finish_reason="length" if len(self.requests) == 1 else "stop")
@@ -222,7 +222,7 @@ async def test_contradictions_among_the_given_are_counted_and_the_first_type_sta
 
 
 async def test_a_model_that_cannot_be_reached_is_not_hidden() -> None:
-    class Silent(Sayer):
+    class Silent(ListedAnswers):
         async def complete(self, request: Request) -> Any:
             raise LLMError("no route")
 

@@ -1,4 +1,4 @@
-"""Who is to blame, case by case."""
+"""Blame, case by case."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ ASK = "Please move Ada Moreno's booking to 2025-03-14, 2 people."
 
 
 def dialogue(*parts: list[Message], stop: str = "complete", task: Task = BOOK) -> Dialogue:
-    """One task a part."""
+    """A dialogue with one task per part."""
     messages: list[Message] = [SystemMessage(content="s")]
     starts = []
     for part in parts:
@@ -56,7 +56,7 @@ def dialogue(*parts: list[Message], stop: str = "complete", task: Task = BOOK) -
     )
 
 
-def said(*texts: str) -> list[Message]:
+def exchange(*texts: str) -> list[Message]:
     return [message for text in texts for message in (UserMessage(content=text), AssistantMessage(content="Done."))]
 
 
@@ -85,8 +85,8 @@ def failing(*names: str) -> list[Check]:
         ("open", None),
     ],
 )
-def test_whoever_stopped_it(stop: str, who: str | None) -> None:
-    assert blame(dialogue(said(ASK), stop=stop), failing("finished"), [], True) == who
+def test_the_role_that_stopped_the_dialogue_is_to_blame(stop: str, who: str | None) -> None:
+    assert blame(dialogue(exchange(ASK), stop=stop), failing("finished"), [], True) == who
 
 
 @pytest.mark.parametrize(
@@ -101,8 +101,8 @@ def test_whoever_stopped_it(stop: str, who: str | None) -> None:
         ([], None),
     ],
 )
-def test_by_the_check_that_failed_where_the_user_said_everything(names: list[str], who: str | None) -> None:
-    assert blame(dialogue(said(ASK)), failing(*names), [], True) == who
+def test_the_failed_check_decides_if_the_user_gave_every_value(names: list[str], who: str | None) -> None:
+    assert blame(dialogue(exchange(ASK)), failing(*names), [], True) == who
 
 
 @pytest.mark.parametrize("check", ["state of task 0", "told in task 0"])
@@ -116,35 +116,35 @@ def test_by_the_check_that_failed_where_the_user_said_everything(names: list[str
         (["Please move the booking of Ada Morenos to 2025-03-14 for 22"], ("Ada Moreno", "2")),
     ],
 )
-def test_the_user_is_to_blame_for_what_it_never_said(check: str, words: list[str], missing: tuple[str, ...]) -> None:
-    case = dialogue(said(*words))
+def test_the_user_is_to_blame_for_values_it_never_gave(check: str, words: list[str], missing: tuple[str, ...]) -> None:
+    case = dialogue(exchange(*words))
     assert unvoiced(case, 0) == missing
     assert blame(case, failing(check), [], True) == ("user" if missing else "agent")
 
 
-def test_what_the_agent_called_with_was_understood_however_it_was_said() -> None:
+def test_a_value_that_the_agent_called_with_counts_as_voiced() -> None:
     right = dialogue(called(guest_id=8, day="2025-03-14", people=2))
     assert unvoiced(right, 0) == ()
     assert unvoiced(dialogue(called(guest_id=8, day="2025-03-14", people=3)), 0) == ("2",)
     assert blame(right, failing("state of task 0"), [], True) == "agent"
 
 
-def test_what_is_not_in_the_goal_is_not_the_users_to_say() -> None:
-    """Identifiers that are looked up stand in gold calls only; so do notes that the goal does not have."""
+def test_the_user_need_not_give_values_missing_from_the_goal() -> None:
+    """Only gold calls contain looked-up identifiers and notes that the goal does not mention."""
     only_gold = BOOK.model_copy(update={"plan": ()})
-    assert unvoiced(dialogue(said(ASK), task=only_gold), 0) == ()
-    assert unvoiced(dialogue(said("Hello"), task=only_gold), 0) == ("Ada Moreno", "2025-03-14", "2")
+    assert unvoiced(dialogue(exchange(ASK), task=only_gold), 0) == ()
+    assert unvoiced(dialogue(exchange("Hello"), task=only_gold), 0) == ("Ada Moreno", "2025-03-14", "2")
 
 
-def test_the_tools_are_to_blame_for_refusing_the_right_call() -> None:
-    """Some of the booking's details were never said, but that is not why it failed."""
+def test_the_tools_are_to_blame_for_refusing_the_gold_call() -> None:
+    """The user never gave some of the details, but that is not why it failed."""
     look = PlannedCall(tool="search_guests", arguments={"name": "Ada Moreno"})
     move = BOOK.gold_calls[1]
     task = BOOK.model_copy(update={"goal": f"{BOOK.goal} They also want tea.", "gold_calls": (look, move)})
 
     def attempt(name: str, result: str, call: PlannedCall = move, **changes: Any) -> list[Message]:
-        made = ToolCall.make(name, call.tool, call.arguments | changes)
-        return [AssistantMessage(tool_calls=(made,)), ToolMessage(tool_call_id=name, content=result)]
+        changed_call = ToolCall.make(name, call.tool, call.arguments | changes)
+        return [AssistantMessage(tool_calls=(changed_call,)), ToolMessage(tool_call_id=name, content=result)]
 
     ask = [UserMessage(content="Move Ada Moreno's booking.")]
     found, error = attempt("a", '[{"guest_id": 7}]', look), '{"error": "permission denied"}'
@@ -153,10 +153,10 @@ def test_the_tools_are_to_blame_for_refusing_the_right_call() -> None:
         "refused twice": (ask + found + attempt("b", error) + attempt("c", error), "tool"),
         "refused at first": (ask + found + attempt("b", error) + attempt("c", '{"rows_affected": 1}'), "agent"),
         "refused for another argument": (ask + found + attempt("b", error, people=3), "user"),
-        "made before the call that it needs": (ask + attempt("b", error), "agent"),
+        "called before the call that it needs": (ask + attempt("b", error), "agent"),
         "search refused": (ask + attempt("a", error, look), "tool"),
         # Found, but without the number that the change needs: only the tools could give it.
-        "kept back": ([UserMessage(content=ASK), *attempt("a", '[{"name": "Ada Moreno"}]', look)], "tool"),
+        "withheld": ([UserMessage(content=ASK), *attempt("a", '[{"name": "Ada Moreno"}]', look)], "tool"),
         "given, not used": ([UserMessage(content=ASK), *found], "agent"),
     }
     for name, (messages, who) in cases.items():
@@ -165,7 +165,7 @@ def test_the_tools_are_to_blame_for_refusing_the_right_call() -> None:
 
 
 @pytest.mark.parametrize(("shown", "who"), [('[{"guest_id": 7, "room": 12}]', "agent"), ('[{"guest_id": 7}]', "tool")])
-def test_the_tools_are_to_blame_for_what_no_result_showed(shown: str, who: str) -> None:
+def test_the_tools_are_to_blame_for_values_that_no_result_shows(shown: str, who: str) -> None:
     look = PlannedCall(tool="search_guests", arguments={"name": "Ada Moreno"})
     task = BOOK.model_copy(update={"plan": (look,), "gold_calls": (look,), "told_values": ("12",)})
     messages = [
@@ -177,18 +177,18 @@ def test_the_tools_are_to_blame_for_what_no_result_showed(shown: str, who: str) 
     assert blame(dialogue(messages, task=task), failing("told in task 0"), [], True) == who
 
 
-def test_truth_values_and_looked_up_values_are_not_the_users_to_say() -> None:
-    """The goal holds the word "true" and the number 7 of the guest by chance."""
-    chance = BOOK.model_copy(update={"goal": f"{BOOK.goal} It is true that they stay in room 7."})
-    assert unvoiced(dialogue(said(ASK), task=chance), 0) == ()
-    assert unvoiced(dialogue(said(ASK), task=chance.model_copy(update={"plan": ()})), 0) == ("7",)
+def test_the_user_need_not_give_booleans_and_looked_up_values() -> None:
+    """By coincidence the goal contains the word "true" and the guest's number 7."""
+    coincidence = BOOK.model_copy(update={"goal": f"{BOOK.goal} It is true that they stay in room 7."})
+    assert unvoiced(dialogue(exchange(ASK), task=coincidence), 0) == ()
+    assert unvoiced(dialogue(exchange(ASK), task=coincidence.model_copy(update={"plan": ()})), 0) == ("7",)
 
 
 def test_only_the_tasks_own_part_counts_and_the_first_failure_decides() -> None:
-    case = dialogue(said("Something else."), said(ASK))
+    case = dialogue(exchange("Something else."), exchange(ASK))
     assert blame(case, failing("state of task 1"), [], True) == "agent"
     assert blame(case, failing("state of task 1", "told in task 0"), [], True) == "user"
-    swapped = dialogue(said(ASK), said("Something else."))
+    swapped = dialogue(exchange(ASK), exchange("Something else."))
     assert blame(swapped, failing("told in task 0", "state of task 1"), [], True) == "agent"
     assert blame(swapped, failing("state of task 1"), [], True) == "user"
 
@@ -211,14 +211,14 @@ def judgment(word: str, who: Any = None) -> Judgment:
         ([judgment("valid"), judgment("valid")], None),
     ],
 )
-def test_where_nothing_is_executed_most_judgments_decide(judgments: list[Judgment], who: str | None) -> None:
-    case = dialogue(*[said(ASK)] * len(judgments))
+def test_without_execution_the_most_frequent_judgment_decides(judgments: list[Judgment], who: str | None) -> None:
+    case = dialogue(*[exchange(ASK)] * len(judgments))
     assert blame(case, failing(), judgments, False) == who
-    assert blame(case, failing(), judgments, True) is None, "execution proved every task: the judge has no say"
+    assert blame(case, failing(), judgments, True) is None, "execution proved every task, so the judge does not count"
 
 
-def test_beside_execution_the_judge_decides_of_tasks_without_proof() -> None:
-    case = dialogue(said(ASK), said(ASK))
+def test_with_execution_the_judge_decides_only_unproved_tasks() -> None:
+    case = dialogue(exchange(ASK), exchange(ASK))
     unproven = BOOK.model_copy(update={"gold_calls": ()})
     mixed = case.model_copy(update={"tasks": (BOOK, unproven)})
     assert blame(mixed, failing(), [judgment("invalid", "user"), judgment("invalid", "tool")], True) == "tool"

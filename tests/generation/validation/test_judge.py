@@ -1,4 +1,4 @@
-"""The judge: what it is asked, how its votes are counted and how its answers are read."""
+"""The judge: its requests, the count of its votes, and the parsing of its answers."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ from generation.llm.meter import Meter
 from generation.prompts import render
 from generation.validation.judge import UNREADABLE, JudgeAnswer, judge_task, majority, read_judgment
 from tests.generation.helpers.judgments import TASK, transcript
-from tests.generation.helpers.pipeline_runs import Sayer
+from tests.generation.helpers.pipeline_runs import ListedAnswers
 
 VALID = '{"judgment": "valid", "reasoning": "All is done."}'
 INVALID = '{"judgment": "invalid", "reasoning": "The city is wrong.", "blame": "agent"}'
 
 
-# What the judge is asked.
+# Requests.
 
 
-async def ask(*texts: str, votes: int = 1, attempts: int = 1) -> tuple[Judgment, Sayer, Meter]:
-    sayer = Sayer(list(texts))
+async def ask(*texts: str, votes: int = 1, attempts: int = 1) -> tuple[Judgment, ListedAnswers, Meter]:
+    sayer = ListedAnswers(list(texts))
     meter = Meter(sayer)
     return await judge_task(TASK, transcript(), "d", meter, votes, attempts), sayer, meter
 
 
-async def test_each_request_names_its_vote_and_attempt_and_asks_for_the_whole_answer() -> None:
+async def test_each_request_names_its_vote_and_attempt_and_requires_every_field() -> None:
     _, sayer, _ = await ask(VALID, "", VALID, INVALID, votes=3, attempts=2)
     assert [r.key for r in sayer.requests] == [f"d/t0/judge/{vote}/{i}" for vote, i in ((0, 0), (1, 0), (1, 1), (2, 0))]
     for request in sayer.requests:
@@ -55,10 +55,9 @@ def objects(schema: Any) -> Iterator[dict[str, Any]]:
             yield from objects(part)
 
 
-def beginning(one: str, other: str) -> str:
-    """What two texts have in common from their start."""
-    length = next((i for i, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
-    return one[:length]
+def common_prefix(first: str, second: str) -> str:
+    pairs = enumerate(zip(first, second, strict=False))
+    return first[: next((i for i, (a, b) in pairs if a != b), min(len(first), len(second)))]
 
 
 def test_the_schema_takes_a_full_answer_and_refuses_a_partial_one() -> None:
@@ -75,13 +74,13 @@ def test_the_schema_takes_a_full_answer_and_refuses_a_partial_one() -> None:
 
 def test_the_rules_come_first_and_are_the_same_for_every_task() -> None:
     other = TASK.model_copy(update={"goal": "Something else.", "rubric": Rubric(criteria=())})
-    one = render("judge", task=TASK, transcript=transcript(), complaint="")
-    two = render("judge", task=other, transcript=(), complaint="it was empty")
-    shared = beginning(one, two)
+    first = render("judge", task=TASK, transcript=transcript(), complaint="")
+    second = render("judge", task=other, transcript=(), complaint="it was empty")
+    shared = common_prefix(first, second)
     assert shared.endswith("\nTask: ")
     for name in ("Critical", "Structural", "NonCritical", "InvalidRubric", '"bullets"', '"judgment"', '"blame"'):
         assert name in shared
-    assert two.endswith("Your last answer could not be read: it was empty\nNow answer with the JSON object.")
+    assert second.endswith("Your last answer could not be read: it was empty\nNow answer with the JSON object.")
 
 
 def test_the_prompt_after_the_rules() -> None:
@@ -119,7 +118,7 @@ def test_reasoning_is_not_shown_to_the_judge() -> None:
 
 
 @pytest.mark.parametrize(
-    ("cast", "verdict"),
+    ("answers", "verdict"),
     [
         ([VALID], "valid"),
         ([INVALID], "invalid"),
@@ -131,10 +130,10 @@ def test_reasoning_is_not_shown_to_the_judge() -> None:
         ([VALID, "?", "?"], "invalid"),
     ],
 )
-async def test_the_majority_decides_and_half_is_none(models: list[str], verdict: str) -> None:
-    judgment, _, _ = await ask(*models, votes=len(models))
+async def test_the_majority_decides_and_half_is_not_a_majority(answers: list[str], verdict: str) -> None:
+    judgment, _, _ = await ask(*answers, votes=len(answers))
     assert judgment.judgment == verdict
-    assert judgment.votes == tuple("valid" if text == VALID else "invalid" for text in models)
+    assert judgment.votes == tuple("valid" if text == VALID else "invalid" for text in answers)
 
 
 VOTE = st.builds(
@@ -146,13 +145,13 @@ VOTE = st.builds(
 
 
 @given(st.lists(VOTE, min_size=1, max_size=7))
-def test_the_chosen_vote_is_a_real_one_of_the_majority(models: list[Judgment]) -> None:
-    found = majority(models)
-    valid = sum(vote.judgment == "valid" for vote in models)
-    assert (found.judgment == "valid") is (valid > len(models) - valid)
-    agreeing = [vote for vote in models if vote.judgment == found.judgment]
-    assert found.model_copy(update={"votes": ()}) in agreeing
-    assert (found.blame == "judge") is all(vote.blame == "judge" for vote in agreeing), "a readable one comes first"
+def test_the_chosen_vote_is_one_of_the_majority(votes: list[Judgment]) -> None:
+    chosen = majority(votes)
+    valid = sum(vote.judgment == "valid" for vote in votes)
+    assert (chosen.judgment == "valid") is (valid > len(votes) - valid)
+    agreeing = [vote for vote in votes if vote.judgment == chosen.judgment]
+    assert chosen.model_copy(update={"votes": ()}) in agreeing
+    assert (chosen.blame == "judge") is all(vote.blame == "judge" for vote in agreeing), "a readable one comes first"
 
 
 async def test_an_unreadable_vote_is_invalid_says_so_and_is_counted() -> None:
@@ -164,23 +163,23 @@ async def test_an_unreadable_vote_is_invalid_says_so_and_is_counted() -> None:
     assert meter.usage.requests == len(sayer.requests) == 2
 
 
-async def test_an_unreadable_answer_is_asked_for_again_with_the_reason_last() -> None:
+async def test_an_unreadable_answer_is_requested_again_with_the_reason_last() -> None:
     judgment, sayer, meter = await ask('{"judgment": "perhaps", "reasoning": ""}', VALID, attempts=3)
     assert (judgment.judgment, judgment.blame) == ("valid", None)
     assert meter.usage.flaws == {"judge/malformed": 1}
     first, second = (request.messages[0].content for request in sayer.requests)
     assert "could not be read: judgment: " in second
-    shared = beginning(first, second)
+    shared = common_prefix(first, second)
     assert shared.endswith("(End of the conversation.)\n"), "nothing before the end of the prompt changes"
 
 
-async def test_a_readable_invalid_vote_speaks_for_the_majority() -> None:
+async def test_a_readable_invalid_vote_represents_the_majority() -> None:
     judgment, _, _ = await ask("?", INVALID, VALID, votes=3)
     assert (judgment.judgment, judgment.reasoning, judgment.blame) == ("invalid", "The city is wrong.", "agent")
 
 
-async def test_no_model_is_no_judgment() -> None:
-    class Gone(Sayer):
+async def test_an_unreachable_model_gives_no_judgment() -> None:
+    class Gone(ListedAnswers):
         async def complete(self, request: Request) -> Completion:
             raise LLMError("connection refused")
 
@@ -188,7 +187,7 @@ async def test_no_model_is_no_judgment() -> None:
         await judge_task(TASK, transcript(), "d", Meter(Gone([])), 3, 2)
 
 
-# Reading.
+# Parsing.
 
 FULL = json.dumps(
     {
@@ -228,7 +227,7 @@ READ = (
         FULL.replace('"blame": null', '"blame": "agent", "confidence": 0.9'),
     ],
 )
-def test_the_same_answer_as_several_families_write_it(text: str) -> None:
+def test_the_same_answer_in_the_styles_of_several_model_families(text: str) -> None:
     assert read_judgment(text) == Judgment(judgment="valid", reasoning="Fine.", bullets=READ)
 
 
@@ -253,7 +252,7 @@ def test_the_papers_form_is_enough() -> None:
         ('{"judgment": "not valid", "reasoning": "Fine."}', "judgment: Input should be"),
     ],
 )
-def test_what_cannot_be_read_says_why(text: str, why: str) -> None:
+def test_unreadable_answers_give_the_reason(text: str, why: str) -> None:
     with pytest.raises(ValueError, match=why):
         read_judgment(text)
 
@@ -272,7 +271,7 @@ def test_what_cannot_be_read_says_why(text: str, why: str) -> None:
         ("Critical", None),
     ],
 )
-def test_a_bullet_that_cannot_be_read_is_left_out(bullet: Any, kept: str | None) -> None:
+def test_an_unreadable_bullet_is_left_out(bullet: Any, kept: str | None) -> None:
     good = {"bullet": "good", "rubric_class": "Critical", "passed": True}
     read = read_judgment(json.dumps({"bullets": [bullet, good], "judgment": "valid", "reasoning": ""})).bullets
     assert [b.rubric_class for b in read] == ([kept] if kept else []) + ["Critical"]
@@ -280,7 +279,7 @@ def test_a_bullet_that_cannot_be_read_is_left_out(bullet: Any, kept: str | None)
 
 
 @pytest.mark.parametrize(
-    ("said", "who"),
+    ("answer", "who"),
     [
         ("user", "user"),
         ("Agent", "agent"),
@@ -292,10 +291,10 @@ def test_a_bullet_that_cannot_be_read_is_left_out(bullet: Any, kept: str | None)
         (["user"], None),
     ],
 )
-def test_whom_it_blames(said: Any, who: str | None) -> None:
-    text = json.dumps({"judgment": "invalid", "reasoning": "", "blame": said})
+def test_the_role_it_blames(answer: Any, who: str | None) -> None:
+    text = json.dumps({"judgment": "invalid", "reasoning": "", "blame": answer})
     assert read_judgment(text).blame == who
-    assert read_judgment(text.replace("invalid", "valid")).blame is None, "nobody is to blame for a valid one"
+    assert read_judgment(text.replace("invalid", "valid")).blame is None, "a valid one blames no one"
 
 
 @pytest.mark.parametrize("judgment", ["valid", "invalid"])

@@ -1,4 +1,4 @@
-"""Accepted dialogues are broken one way at a time, and each break must be found for the right reason."""
+"""Accepted dialogues, broken in one way at a time: validation must find each break for the right reason."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from generation.validation.validate import replay, validate
 from tests.generation.helpers.editable_transcripts import (
     Line,
     call_of,
-    enact,
     lines_of,
     single_changes,
     with_call,
     with_lines,
+    with_real_results,
 )
-from tests.generation.helpers.pipeline_runs import Played, Spoiler, saying
+from tests.generation.helpers.pipeline_runs import FinishedRun, SpoiledRole, fixed_answer
 
 
 @pytest.fixture(scope="module")
@@ -41,22 +41,22 @@ async def verdict_on(dialogue: Dialogue, domain_environment: DomainEnvironment) 
 
 
 async def same_states(one: Dialogue, other: Dialogue, domain_environment: DomainEnvironment) -> bool:
-    """Whether their tasks end in the same states."""
+    """Whether the tasks of both end in the same states."""
     return (await replay(one, domain_environment)).hashes == (await replay(other, domain_environment)).hashes
 
 
 async def test_undisturbed_dialogues_pass_and_replay_to_their_hash(
-    executed: Played, environments: dict[str, DomainEnvironment]
+    executed: FinishedRun, environments: dict[str, DomainEnvironment]
 ) -> None:
     assert len(executed.accepted) >= 20
     for dialogue in executed.accepted:
         domain_environment = environments[dialogue.domain]
-        case = await enact(dialogue, domain_environment)
+        case = await with_real_results(dialogue, domain_environment)
         assert case.messages == dialogue.messages, "the recorded results are the real ones"
         assert case.state == dialogue.state
-        again = await replay(dialogue, domain_environment)
-        assert (again.proof, again.faithful) == (dialogue.state, True)
-        assert again.hashes[-1] == again.proof.final_hash
+        replayed = await replay(dialogue, domain_environment)
+        assert (replayed.proof, replayed.faithful) == (dialogue.state, True)
+        assert replayed.hashes[-1] == replayed.proof.final_hash
         verdict = await verdict_on(case, domain_environment)
         assert verdict.accepted, verdict.reasons
         assert {check.name.split()[0] for check in verdict.checks} == {
@@ -68,7 +68,7 @@ async def test_undisturbed_dialogues_pass_and_replay_to_their_hash(
         }
 
 
-async def test_the_diff_says_what_changed_and_nothing_without_changes(executed: Played) -> None:
+async def test_the_diff_is_empty_exactly_without_changes(executed: FinishedRun) -> None:
     for dialogue in executed.accepted:
         assert dialogue.state
         moved = dialogue.state.initial_hash != dialogue.state.final_hash
@@ -76,8 +76,8 @@ async def test_the_diff_says_what_changed_and_nothing_without_changes(executed: 
     assert {bool(dialogue.state and dialogue.state.diff) for dialogue in executed.accepted} == {True, False}
 
 
-async def test_a_dropped_change_is_missed_in_the_state_of_its_task(
-    executed: Played, environments: dict[str, DomainEnvironment]
+async def test_a_dropped_change_fails_the_state_of_its_task(
+    executed: FinishedRun, environments: dict[str, DomainEnvironment]
 ) -> None:
     tried = 0
     for dialogue in executed.accepted:
@@ -85,9 +85,11 @@ async def test_a_dropped_change_is_missed_in_the_state_of_its_task(
         for position in await single_changes(dialogue, domain_environment):
             lines = lines_of(dialogue)
             task = lines[position][1]
-            case = await enact(with_lines(dialogue, lines[:position] + lines[position + 2 :]), domain_environment)
+            case = await with_real_results(
+                with_lines(dialogue, lines[:position] + lines[position + 2 :]), domain_environment
+            )
             if await same_states(case, dialogue, domain_environment):
-                continue  # a slip that was put right later: without it the dialogue is only shorter
+                continue  # a mistake that was corrected later: without it the dialogue is only shorter
             verdict = await verdict_on(case, domain_environment)
             assert not verdict.accepted
             assert f"state of task {task}" in {check.name for check in verdict.checks if not check.passed}
@@ -95,8 +97,8 @@ async def test_a_dropped_change_is_missed_in_the_state_of_its_task(
     assert tried >= 10
 
 
-async def test_a_dropped_change_in_the_record_alone_does_not_replay(
-    executed: Played, environments: dict[str, DomainEnvironment]
+async def test_a_change_dropped_from_the_transcript_alone_does_not_replay(
+    executed: FinishedRun, environments: dict[str, DomainEnvironment]
 ) -> None:
     tried = 0
     for dialogue in executed.accepted:
@@ -112,10 +114,10 @@ async def test_a_dropped_change_in_the_record_alone_does_not_replay(
     assert tried >= 5
 
 
-async def test_a_changed_argument_is_seen_in_the_state(
-    executed: Played, environments: dict[str, DomainEnvironment]
+async def test_a_changed_argument_fails_the_state(
+    executed: FinishedRun, environments: dict[str, DomainEnvironment]
 ) -> None:
-    """The right tool on the row next to the right one."""
+    """The correct tool, called for the row next to the correct one."""
     tried = 0
     for dialogue in executed.accepted:
         domain_environment = environments[dialogue.domain]
@@ -127,7 +129,7 @@ async def test_a_changed_argument_is_seen_in_the_state(
             lines = lines_of(dialogue)
             other = ToolCall.make(call.id, call.name, call.parsed() | {key: value + 1 if value < 3 else value - 1})
             lines[position] = (with_call(lines[position][0], other), lines[position][1])
-            case = await enact(with_lines(dialogue, lines), domain_environment)
+            case = await with_real_results(with_lines(dialogue, lines), domain_environment)
             if await same_states(case, dialogue, domain_environment):
                 continue
             verdict = await verdict_on(case, domain_environment)
@@ -136,8 +138,8 @@ async def test_a_changed_argument_is_seen_in_the_state(
     assert tried >= 5
 
 
-async def test_an_extra_change_is_seen_in_the_state(
-    executed: Played, environments: dict[str, DomainEnvironment]
+async def test_an_extra_change_fails_the_state(
+    executed: FinishedRun, environments: dict[str, DomainEnvironment]
 ) -> None:
     tried = 0
     for dialogue in executed.accepted:
@@ -153,7 +155,7 @@ async def test_an_extra_change_is_seen_in_the_state(
                 (with_call(message, again), task),
                 (ToolMessage(tool_call_id="again", content=""), task),
             ]
-            case = await enact(
+            case = await with_real_results(
                 with_lines(dialogue, lines[: position + 2] + extra + lines[position + 2 :]), domain_environment
             )
             verdict = await verdict_on(case, domain_environment)
@@ -163,7 +165,7 @@ async def test_an_extra_change_is_seen_in_the_state(
 
 
 async def test_a_forged_tool_result_does_not_replay(
-    executed: Played, environments: dict[str, DomainEnvironment]
+    executed: FinishedRun, environments: dict[str, DomainEnvironment]
 ) -> None:
     for dialogue in executed.accepted:
         position = next(i for i, m in enumerate(dialogue.messages) if isinstance(m, ToolMessage))
@@ -176,8 +178,8 @@ async def test_a_forged_tool_result_does_not_replay(
         assert not (await replay(case, environments[dialogue.domain])).faithful
 
 
-async def test_a_value_that_was_looked_up_but_not_told_is_missed(
-    executed: Played, environments: dict[str, DomainEnvironment]
+async def test_a_value_that_the_agent_never_mentions_fails_its_task(
+    executed: FinishedRun, environments: dict[str, DomainEnvironment]
 ) -> None:
     tried = 0
     for dialogue in executed.accepted:
@@ -203,7 +205,7 @@ async def test_a_value_that_was_looked_up_but_not_told_is_missed(
 
 
 def swap_first_answer(lines: list[Line]) -> list[Line]:
-    """The first answer in words as if the user had said it."""
+    """The first text answer as a user message."""
     position = next(i for i, (m, _) in enumerate(lines) if isinstance(m, AssistantMessage) and not m.tool_calls)
     message, task = lines[position]
     return [*lines[:position], (UserMessage(content=message.content), task), *lines[position + 1 :]]
@@ -244,10 +246,13 @@ def rename(name: str) -> Callable[[list[Line]], list[Line]]:
         (lambda lines: [*lines, lines[-1]], r"contract: message \d+ \(user\): after 'user'"),
     ],
 )
-async def test_unlawful_transcripts_are_rejected_before_anything_is_run(
-    executed: Played, environments: dict[str, DomainEnvironment], break_it: Callable[[list[Line]], list[Line]], why: str
+async def test_invalid_transcripts_are_rejected_before_any_execution(
+    executed: FinishedRun,
+    environments: dict[str, DomainEnvironment],
+    break_it: Callable[[list[Line]], list[Line]],
+    why: str,
 ) -> None:
-    # Dialogues whose first call stands alone, so that dropping its answer leaves it open.
+    # Dialogues whose first message has a single call, so that dropping its result leaves it open.
     dialogues = [
         d for d in executed.accepted if d.messages[2].role == "assistant" and len(d.messages[2].tool_calls or ()) == 1
     ]
@@ -262,8 +267,8 @@ async def test_unlawful_transcripts_are_rejected_before_anything_is_run(
         assert not verdict.judgments
 
 
-async def test_a_task_index_that_does_not_fit_is_unlawful(
-    executed: Played, environments: dict[str, DomainEnvironment]
+async def test_a_task_index_that_does_not_fit_is_invalid(
+    executed: FinishedRun, environments: dict[str, DomainEnvironment]
 ) -> None:
     dialogue = next(d for d in executed.accepted if len(d.tasks) > 1)
     broken = dialogue.model_copy(update={"task_starts": dialogue.task_starts[::-1]})
@@ -271,8 +276,8 @@ async def test_a_task_index_that_does_not_fit_is_unlawful(
     assert verdict.reasons[0].startswith("contract: task_starts")
 
 
-async def test_what_was_not_played_is_neither_accepted_nor_the_agents_fault(
-    executed: Played, environments: dict[str, DomainEnvironment]
+async def test_unplayed_tasks_are_neither_accepted_nor_the_agents_fault(
+    executed: FinishedRun, environments: dict[str, DomainEnvironment]
 ) -> None:
     dialogue = next(d for d in executed.accepted if len(d.tasks) > 1)
     count = len(dialogue.tasks)
@@ -284,8 +289,8 @@ async def test_what_was_not_played_is_neither_accepted_nor_the_agents_fault(
         assert verdict.blame is None
 
 
-async def test_a_dialogue_that_broke_off_is_blamed_on_who_stopped_it(
-    executed: Played, environments: dict[str, DomainEnvironment]
+async def test_a_dialogue_that_stopped_early_blames_the_role_that_stopped_it(
+    executed: FinishedRun, environments: dict[str, DomainEnvironment]
 ) -> None:
     dialogue = executed.accepted[0]
     broken = dialogue.model_copy(update={"messages": dialogue.messages[:4], "stop": "user: left"})
@@ -303,25 +308,25 @@ async def test_a_dialogue_that_broke_off_is_blamed_on_who_stopped_it(
         ('{"judgment": "valid"}', "unreadable: reasoning: Field required"),
     ],
 )
-async def test_the_judge_decides_only_where_nothing_was_executed(
-    executed: Played, environments: dict[str, DomainEnvironment], answer: str, judgment: str
+async def test_the_judge_decides_only_without_execution(
+    executed: FinishedRun, environments: dict[str, DomainEnvironment], answer: str, judgment: str
 ) -> None:
     dialogue = executed.accepted[0]
     domain_environment = environments[dialogue.domain]
-    judge = Meter(Spoiler("judge", saying(answer)))
-    beside = (await validate(dialogue, domain_environment, judge, True)).verdict
-    alone = (await validate(dialogue, domain_environment, judge, False)).verdict
-    assert beside
-    assert alone
-    assert beside.accepted
-    assert not alone.accepted
-    assert beside.judgments == alone.judgments
-    assert all(j.judgment == "invalid" and judgment in j.reasoning for j in beside.judgments)
-    assert len(alone.reasons) == len(dialogue.tasks)
-    assert all(reason.startswith("judge: ") for reason in alone.reasons)
+    judge = Meter(SpoiledRole("judge", fixed_answer(answer)))
+    executed_verdict = (await validate(dialogue, domain_environment, judge, True)).verdict
+    judged_verdict = (await validate(dialogue, domain_environment, judge, False)).verdict
+    assert executed_verdict
+    assert judged_verdict
+    assert executed_verdict.accepted
+    assert not judged_verdict.accepted
+    assert executed_verdict.judgments == judged_verdict.judgments
+    assert all(j.judgment == "invalid" and judgment in j.reasoning for j in executed_verdict.judgments)
+    assert len(judged_verdict.reasons) == len(dialogue.tasks)
+    assert all(reason.startswith("judge: ") for reason in judged_verdict.reasons)
 
 
-async def test_the_judge_sees_its_tasks_part_and_rubric_only(executed: Played) -> None:
+async def test_the_judge_sees_only_the_messages_and_rubric_of_its_task(executed: FinishedRun) -> None:
     for dialogue in executed.accepted:
         prompts = {
             request.key: request.messages[0].content
@@ -334,6 +339,6 @@ async def test_the_judge_sees_its_tasks_part_and_rubric_only(executed: Played) -
             assert task.goal in prompt
             assert all(criterion in prompt for criterion in task.rubric.criteria)
             assert all(f"expected call: {call.tool}(" in prompt for call in task.plan)
-            said = [m.content for m, n in lines_of(dialogue) if n == number and isinstance(m, ToolMessage)]
-            assert all(text in prompt for text in said)
+            results = [m.content for m, n in lines_of(dialogue) if n == number and isinstance(m, ToolMessage)]
+            assert all(text in prompt for text in results)
             assert all(other.goal not in prompt for other in dialogue.tasks if other.goal != task.goal)

@@ -30,7 +30,7 @@ from generation.llm.contexts import ToolSimulatorContext
 from generation.llm.meter import Meter
 from generation.scripted.tool_simulator import answer
 from generation.tools.toolset import Toolset
-from tests.generation.helpers.pipeline_runs import CONF, Played, Sayer
+from tests.generation.helpers.pipeline_runs import CONF, FinishedRun, ListedAnswers
 
 PARAMETERS = {"type": "object", "properties": {"day": {"type": "string"}}, "required": ["day"]}
 ID = {"type": "object", "properties": {"animal_id": {"type": "integer"}, "name": {"type": "string"}}}
@@ -44,14 +44,14 @@ TOOLS = (
 LION = '{"animal_id": 7, "name": "Leo", "kind": "lion"}'
 
 
-def environment(*texts: str, dialogue: str = "d", **options: int) -> tuple[SimulatedEnvironment, Sayer, Meter]:
-    llm = Sayer(list(texts))
+def environment(*texts: str, dialogue: str = "d", **options: int) -> tuple[SimulatedEnvironment, ListedAnswers, Meter]:
+    llm = ListedAnswers(list(texts))
     meter = Meter(llm)
     toolset = Toolset(domain="zoo", description="A zoo.", tools=TOOLS)
     return SimulatedEnvironmentFactory(**options).for_domain(toolset, meter, dialogue).open(), llm, meter
 
 
-def prompts(llm: Sayer) -> list[str]:
+def prompts(llm: ListedAnswers) -> list[str]:
     return [request.messages[0].content for request in llm.requests]
 
 
@@ -138,7 +138,7 @@ async def test_guided_decoding_finds_the_definitions() -> None:
         "$defs": {"row": {"type": "object", "required": ["id"]}},
     }
     spec = ToolSpec(name="list_rows", description="", parameters={"type": "object"}, returns=returns)
-    llm = Sayer(['[{"id": 1}]'])
+    llm = ListedAnswers(['[{"id": 1}]'])
     await (
         SimulatedDomainEnvironment("d", (spec,), Meter(llm), "d", SimulatedEnvironmentSettings())
         .open()
@@ -219,7 +219,7 @@ async def test_recorded_calls_are_adopted_whoever_answered_them() -> None:
     assert retraced.state_hash() == played.state_hash()
 
 
-def said(llm: Sayer) -> list[str]:
+def said(llm: ListedAnswers) -> list[str]:
     return [line for prompt in prompts(llm) for line in prompt.splitlines() if line.startswith("The time ")]
 
 
@@ -447,7 +447,7 @@ def test_the_stand_in_does_not_find_what_is_gone() -> None:
     assert sum("not found" in found.get("error", "") for found in answers) > 85
 
 
-def test_in_real_dialogues_every_result_fits_its_tool(simulated: dict[str, Played]) -> None:
+def test_in_real_dialogues_every_result_fits_its_tool(simulated: dict[str, FinishedRun]) -> None:
     checked = 0
     for dialogue in simulated["user_oriented"].accepted:
         returns = {tool.name: tool.returns or {} for tool in dialogue.tools}
@@ -461,17 +461,17 @@ def test_in_real_dialogues_every_result_fits_its_tool(simulated: dict[str, Playe
     assert checked > 50
 
 
-def requests_of(played: Played) -> list[Request]:
+def requests_of(played: FinishedRun) -> list[Request]:
     return [request for request, _ in played.log if request.role == "tool_simulator"]
 
 
-def test_requests_of_real_dialogues_have_keys_of_their_own(simulated: dict[str, Played]) -> None:
+def test_requests_of_real_dialogues_have_keys_of_their_own(simulated: dict[str, FinishedRun]) -> None:
     for played in simulated.values():
         keys = [request.key for request in requests_of(played)]
         assert len(keys) == len(set(keys)) > 50
 
 
-def test_no_accepted_dialogue_contradicts_itself(simulated: dict[str, Played]) -> None:
+def test_no_accepted_dialogue_contradicts_itself(simulated: dict[str, FinishedRun]) -> None:
     checked = 0
     for dialogue in (dialogue for played in simulated.values() for dialogue in played.accepted):
         ledger = Ledger()

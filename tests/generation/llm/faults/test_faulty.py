@@ -23,12 +23,12 @@ from generation.scripted.llm import ScriptedLLM
 from generation.seeds.base import Seed
 from generation.stages import Tools
 from generation.tools.toolset import Toolset
-from generation.toolset_runner import from_seed, prepare
+from generation.toolset_runner import run_toolset_stages, source_from_seed
 from tests.generation.helpers.broken_answers import AGENT, IN_JSON, WORDS, request
-from tests.generation.helpers.faulty_runs import PIPELINES, adds_up, play_with_faults, struck
+from tests.generation.helpers.faulty_runs import PIPELINES, adds_up, injected_faults, run_with_faults
 from tests.generation.helpers.pipeline_runs import files
 
-Subjects = tuple[DomainTools, ...]
+Domains = tuple[DomainTools, ...]
 SERVER = ("error", "timeout", "slow")
 KINDS = (*BREAKAGES, *SERVER)
 ALL = dict.fromkeys(KINDS, 0.2)
@@ -216,37 +216,35 @@ def faulty(shares: dict[str, float], seed: int = 0, **more: Any) -> FaultyLLM:
 @pytest.mark.parametrize("kind", [*KINDS, "together"])
 @pytest.mark.parametrize("name", PIPELINES)
 def test_each_fault_occurs_and_every_dialogue_is_accounted_for(
-    name: str, kind: str, domains: Subjects, tmp_path: Path
+    name: str, kind: str, domains: Domains, tmp_path: Path
 ) -> None:
     shares = ALL if kind == "together" else {kind: 0.2}
-    played = play_with_faults(name, domains, tmp_path, n=5, llm=faulty(shares))
+    played = run_with_faults(name, domains, tmp_path, n=5, llm=faulty(shares))
     assert adds_up(played, 5)
-    assert set(struck(played)) == (set(KINDS) if kind == "together" else {kind})
+    assert set(injected_faults(played)) == (set(KINDS) if kind == "together" else {kind})
     harmless = kind in SERVER
     assert played.statistics.failed == played.statistics.unanswered
     if harmless:
-        plain = play_with_faults(name, domains, tmp_path / "plain", n=5)
+        plain = run_with_faults(name, domains, tmp_path / "plain", n=5)
         assert [d.messages for d in played.accepted] == [d.messages for d in plain.accepted], "retries succeed"
 
 
 @pytest.mark.parametrize("name", PIPELINES)
-def test_the_same_seed_gives_the_same_files_at_any_concurrency(name: str, domains: Subjects, tmp_path: Path) -> None:
+def test_the_same_seed_gives_the_same_files_at_any_concurrency(name: str, domains: Domains, tmp_path: Path) -> None:
     shares = ALL | {"error": 0.3, "timeout": 0.3}
     one, many = (
-        play_with_faults(
-            name, domains, tmp_path / str(workers), n=6, llm=faulty(shares, retries=4), concurrency=workers
-        )
+        run_with_faults(name, domains, tmp_path / str(workers), n=6, llm=faulty(shares, retries=4), concurrency=workers)
         for workers in (1, 16)
     )
     assert files(one.directory) == files(many.directory)
     assert one.statistics.unanswered, "some dialogues go unanswered"
     other = FaultyLLM(ScriptedLLM(), shares, seed=1, slow_s=0.0, retries=4)
-    assert files(play_with_faults(name, domains, tmp_path / "other", n=6, llm=other).directory) != files(one.directory)
+    assert files(run_with_faults(name, domains, tmp_path / "other", n=6, llm=other).directory) != files(one.directory)
 
 
-def test_unanswered_dialogues_give_the_reason(domains: Subjects, tmp_path: Path) -> None:
+def test_unanswered_dialogues_give_the_reason(domains: Domains, tmp_path: Path) -> None:
     llm = faulty({"error": 0.02}, retries=0)
-    played = play_with_faults("user_oriented_exec", domains, tmp_path, n=20, llm=llm)
+    played = run_with_faults("user_oriented_exec", domains, tmp_path, n=20, llm=llm)
     lost = [letter for letter in played.dead if letter.unanswered]
     assert adds_up(played, 20)
     assert 3 < len(lost) == played.statistics.unanswered < 17
@@ -256,10 +254,10 @@ def test_unanswered_dialogues_give_the_reason(domains: Subjects, tmp_path: Path)
 
 @pytest.mark.parametrize(("role", "kind"), [("user", "empty"), ("agent", "unclosed"), ("agent", "truncated")])
 def test_the_role_that_never_answers_usably_is_to_blame(
-    role: Role, kind: str, domains: Subjects, tmp_path: Path
+    role: Role, kind: str, domains: Domains, tmp_path: Path
 ) -> None:
     llm = faulty({kind: 1.0}, roles=[role])
-    played = play_with_faults("user_oriented_exec", domains, tmp_path, n=3, llm=llm)
+    played = run_with_faults("user_oriented_exec", domains, tmp_path, n=3, llm=llm)
     assert played.statistics.blame == {role: 3}
 
 
@@ -269,7 +267,9 @@ def test_toolsets_are_generated_despite_faults(seeds: Sequence[Seed], tmp_path: 
         path = tmp_path / f"{seed}-{concurrency}" / "toolsets.jsonl"
         llm = FaultyLLM(ScriptedLLM(), dict.fromkeys(BREAKAGES, 0.2) | {"error": 0.2}, seed=seed, slow_s=0.0)
         return asyncio.run(
-            prepare([from_seed(source) for source in seeds], stages, llm, path, concurrency, lambda toolset: None)
+            run_toolset_stages(
+                [source_from_seed(source) for source in seeds], stages, llm, path, concurrency, lambda toolset: None
+            )
         )
 
     first = generate(0, 1)
