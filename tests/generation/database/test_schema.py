@@ -1,4 +1,4 @@
-"""Schemas and data views, held against what SQLite itself says of the same files."""
+"""Schemas and data views, compared with what SQLite reports about the same files."""
 
 import sqlite3
 from collections.abc import Callable
@@ -59,7 +59,8 @@ def test_keys_nullability_and_rows(tmp_path: Path) -> None:
     path = build(
         tmp_path / "keys.sqlite",
         "CREATE TABLE Club (Club_ID INTEGER PRIMARY KEY, Name TEXT NOT NULL);"
-        "CREATE TABLE member (club_id INTEGER REFERENCES club (CLUB_ID), nick TEXT, left_for INTEGER REFERENCES gone (id),"
+        "CREATE TABLE member (club_id INTEGER REFERENCES club (CLUB_ID), nick TEXT, "
+        "left_for INTEGER REFERENCES gone (id),"
         " PRIMARY KEY (club_id, nick));"
         "CREATE VIEW names AS SELECT Name FROM Club;"
         "INSERT INTO Club VALUES (1, 'Chess');",
@@ -87,7 +88,8 @@ def test_a_foreign_key_without_columns_means_the_parents_primary_key(tmp_path: P
 def test_ddl_builds_the_same_schema_again(tmp_path: Path) -> None:
     path = build(
         tmp_path / "first.sqlite",
-        'CREATE TABLE "odd name" ("two words" INTEGER PRIMARY KEY AUTOINCREMENT, "select" TEXT CHECK ("select" <> \';\'));',
+        'CREATE TABLE "odd name" ("two words" INTEGER PRIMARY KEY AUTOINCREMENT, '
+        '"select" TEXT CHECK ("select" <> \';\'));',
     )
     schema = read_schema(path, "again")
     again = build(tmp_path / "second.sqlite", schema.ddl)
@@ -110,7 +112,7 @@ def test_sampled_rows_are_stored_rows_and_depend_on_the_seed_alone(tmp_path: Pat
     assert view["few"] == [{"id": 3}]
 
 
-def test_a_view_holds_json_values_whatever_is_stored(tmp_path: Path) -> None:
+def test_a_data_view_has_only_json_values(tmp_path: Path) -> None:
     path = build(
         tmp_path / "bytes.sqlite",
         "CREATE TABLE t (photo BLOB, latin1 TEXT); INSERT INTO t VALUES (x'0102', CAST(x'4dfc' AS TEXT));",
@@ -119,7 +121,7 @@ def test_a_view_holds_json_values_whatever_is_stored(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("read", [lambda path: read_schema(path, "x"), lambda path: sample_rows(path, 1, 0)])
-def test_what_is_no_database_is_named(tmp_path: Path, read: Callable[[Path], object]) -> None:
+def test_a_file_that_is_not_a_database_is_named(tmp_path: Path, read: Callable[[Path], object]) -> None:
     text = tmp_path / "notes.sqlite"
     text.write_text("these are notes, and more of them than a header of a database is long. " * 3)
     for path in (text, tmp_path / "absent.sqlite"):
