@@ -88,13 +88,13 @@ def test_goals_of_all_training_data_are_excluded(generation: Path, cache: Path, 
     context = EvaluationContext(NOWHERE, 1, generation, all_generations=(other, generation))
     found = asyncio.run(databases(context, cache, tmp_path / "t.jsonl").find(["unseen_databases", "trained_databases"]))
     for domains in found.values():
-        assert all(subject.domain.seen == {*goals, task.goal} for subject in domains)
+        assert all(tools.domain.excluded_goals == {*goals, task.goal} for tools in domains)
 
 
 def test_validation_domains_are_not_trained_databases(generation: Path, cache: Path, tmp_path: Path) -> None:
     context = EvaluationContext(NOWHERE, 1, generation, validation_domains=frozenset({"gym"}))
     found = asyncio.run(databases(context, cache, tmp_path / "t.jsonl").find(["trained_databases"]))
-    assert [subject.domain.name for subject in found["trained_databases"]] == ["library"]
+    assert [tools.domain.name for tools in found["trained_databases"]] == ["library"]
 
 
 def test_every_model_of_a_run_is_given_the_same_tasks(

@@ -35,7 +35,8 @@ from tests.generation.helpers.pipeline_runs import (
 
 
 class Shop:
-    """An LLM that looks up order 5 once and reports the result; as tool simulator it would answer that the order is lost."""
+    """An LLM that looks up order 5 once and reports the result; as tool simulator it would answer that the order is
+    lost."""
 
     name = "shop"
 
