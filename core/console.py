@@ -20,7 +20,7 @@ LOG_WIDTH = 132
 
 
 def stage_console() -> Console:
-    """Return a console as wide as the terminal; a pipe or log file has no width and gets LOG_WIDTH, which fits the tables."""
+    """Return a console as wide as the terminal, or LOG_WIDTH columns for a pipe or log file, so that tables fit."""
     console = Console()
     return console if console.is_terminal else Console(width=LOG_WIDTH)
 

@@ -67,14 +67,14 @@ _PLACEHOLDER = re.compile(r"^\$\{(\d+)(?:\.([^}]+))?\}$")
 def resolve_arguments(arguments: dict[str, Any], results: Mapping[int, Any]) -> dict[str, Any]:
     """Fill the placeholders of a planned call from earlier results (plan index -> result value).
 
-    A result list with one row counts as that row. Raises LookupError if the call, the row or the field is missing, or if a
-    list has several rows, which makes the placeholder ambiguous.
+    A result list with one row counts as that row. Raises LookupError if the call, the row or the field is missing, or
+    if a list has several rows, which makes the placeholder ambiguous.
     """
     return {name: _resolve(value, results) for name, value in arguments.items()}
 
 
 def placeholder(value: Any) -> tuple[int, str | None] | None:
-    """Return (call, field) of an argument that is a placeholder, None for other arguments; `field` is None in "${i}"."""
+    """Return (call, field) of a placeholder argument (`field` is None in "${i}"), or None for other arguments."""
     match = _PLACEHOLDER.match(value) if isinstance(value, str) else None
     return (int(match[1]), match[2]) if match else None
 
@@ -107,7 +107,7 @@ class Rubric(Frozen):
 
 
 class Task(Frozen):
-    """A latent goal of the user. `gold_calls`, `told_values` and `mutates` are set if an executable environment proved it."""
+    """A latent goal of the user; proving it in an executable environment sets `gold_calls` and the fields after it."""
 
     task_id: str
     goal: str = Field(description="declarative and self-contained")
@@ -135,7 +135,7 @@ Blame = Literal["user", "agent", "tool", "judge", "task"]
 
 
 class Bullet(Frozen):
-    """One statement of a rubric as classified by the judge (Stage 3, validation); only a Critical one blocks acceptance."""
+    """One statement of a rubric as classified by the judge (Stage 3, validation); only Critical ones block."""
 
     bullet: str
     rubric_class: RubricClass
@@ -143,7 +143,7 @@ class Bullet(Frozen):
 
 
 class Judgment(Frozen):
-    """An LRM judge's judgment of one task. With several votes it is a judgment of the majority; `votes` lists all votes."""
+    """An LRM judge's judgment of one task. With several votes it is one of the majority's; `votes` lists all votes."""
 
     judgment: Literal["valid", "invalid"]
     reasoning: str
@@ -166,7 +166,7 @@ class Verdict(Frozen):
 
 
 class StateProof(Frozen):
-    """How the environment's state changed: SHA-256 of the changes before and after the dialogue, and readable changes."""
+    """How the environment's state changed: hashes (SHA-256) before and after the dialogue, and readable changes."""
 
     initial_hash: str
     final_hash: str
@@ -189,7 +189,7 @@ JsonRoles = Annotated[dict[str, RoleUsage], BeforeValidator(_parse), PlainSerial
 
 
 class Usage(Frozen):
-    """Tokens and requests of all roles together, and per role in `roles`. Times are left out: equal runs give equal bytes.
+    """Tokens and requests, in total and per role. Times are left out: equal runs give equal bytes.
 
     `flaws` counts defective answers as "role/kind" -> count. Kinds: truncated, empty, malformed, repaired, unclosed,
     contradiction, and injected_<kind> for requested faults (with role "environment" for faults of tools).
@@ -234,7 +234,7 @@ class Dialogue(Frozen):
 
     @property
     def turns(self) -> int:
-        """Turns as in Appendix B: user messages, assistant messages and tool results; the system message does not count."""
+        """Turns as in Appendix B: user messages, assistant messages and tool results, without the system message."""
         return sum(1 for message in self.messages if message.role != "system")
 
     @property
@@ -242,8 +242,8 @@ class Dialogue(Frozen):
         return sum(1 for message in self.messages if isinstance(message, UserMessage))
 
     def steps(self) -> tuple[int, ...]:
-        """Steps as in Appendix B: for each user message, the assistant's rounds of tool calls in response; 0 for a greeting,
-        a "yes" or a goodbye, which request nothing."""
+        """Steps as in Appendix B: for each user message, the assistant's rounds of tool calls in response; 0 for a
+        greeting, a "yes" or a goodbye, which request nothing."""
         counts: list[int] = []
         for message in self.messages:
             if isinstance(message, UserMessage):
@@ -259,8 +259,8 @@ class Dialogue(Frozen):
 
 
 def calls(messages: Sequence[Message]) -> list[tuple[str, dict[str, Any], str]]:
-    """Return every tool call in order as (name, arguments, result text). A call whose arguments are not a JSON object never
-    reached a tool and is left out."""
+    """Return every tool call in order as (name, arguments, result text). A call whose arguments are not a JSON object
+    never reached a tool and is left out."""
     results = {m.tool_call_id: m.content for m in messages if isinstance(m, ToolMessage)}
     tool_calls = []
     for message in messages:

@@ -15,7 +15,7 @@ from core.schemas import schema_error, schema_problem
 
 
 class ContractError(ValueError):
-    """A transcript breaks the message contract. The message gives place and problem; `kind` is the broken rule, for counts."""
+    """A transcript breaks the message contract. The message gives place and problem; `kind` names the broken rule."""
 
     def __init__(self, message: str, kind: str = "other") -> None:
         super().__init__(message)
@@ -117,9 +117,9 @@ Message = Annotated[SystemMessage | UserMessage | AssistantMessage | ToolMessage
 
 
 def check_transcript(messages: Sequence[Message], tools: Sequence[ToolSpec]) -> None:
-    """Check the message contract. Raises ContractError unless roles alternate as in _MAY_FOLLOW, every tool call names a
-    declared tool, fits its schema, has a unique id and is answered exactly once before the next message, and the dialogue
-    ends with an assistant's answer or a user message."""
+    """Check the message contract. Raises ContractError unless roles alternate as in _MAY_FOLLOW, every tool call names
+    a declared tool, fits its schema, has a unique id and is answered exactly once before the next message, and the
+    dialogue ends with an assistant's answer or a user message."""
     declared = {tool.name: tool for tool in tools}
     pending: list[str] = []
     seen: set[str] = set()

@@ -2,9 +2,9 @@
 
     python -m core.processes PARENT_PID GRACE_SECONDS COMMAND …
 
-A context manager cannot stop a process whose owner is killed with SIGKILL. This module, run as a small supervisor process,
-can: when its parent dies, on SIGTERM, or when the command ends, it stops the command's entire process group: SIGTERM first,
-SIGKILL after the grace period.
+A context manager cannot stop a process whose owner is killed with SIGKILL. This module, run as a small supervisor
+process, can: when its parent dies, on SIGTERM, or when the command ends, it stops the command's entire process group:
+SIGTERM first, SIGKILL after the grace period.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ def start_supervised(
 ) -> subprocess.Popen[bytes]:
     """Start `command` under a supervisor, with `environment` added to this process's; stdout and stderr go to `output`.
 
-    It runs in its own session, so Ctrl-C reaches only this process, and it stops when this process dies. `terminate` stops
-    it within `grace_s` seconds.
+    It runs in its own session, so Ctrl-C reaches only this process, and it stops when this process dies. `terminate`
+    stops it within `grace_s` seconds.
     """
     return subprocess.Popen(
         [sys.executable, "-m", "core.processes", str(os.getpid()), str(grace_s), *command],
@@ -65,7 +65,8 @@ def supervise(parent: int, grace_s: float, command: Sequence[str]) -> int:
 
 
 def _end_group(child: subprocess.Popen[bytes], grace_s: float) -> None:
-    """Send SIGTERM to the group, and SIGKILL to its remaining members after `grace_s` seconds, even if its leader is dead."""
+    """Send SIGTERM to the group, then SIGKILL to its members left after `grace_s` seconds, even if its leader is
+    dead."""
     deadline = time.monotonic() + grace_s
     _signal_group(child, signal.SIGTERM)
     _wait(lambda: not _signal_group(child, 0), deadline, child)

@@ -118,9 +118,9 @@ def open_run(
 ) -> Run:
     """Resume the newest unlocked, unfinished run with this fingerprint, or start one; `resume` selects exactly one run.
 
-    The fingerprint covers `config` without the `neutral` keys, which do not change results (dotted: `llm.base_urls`), and
-    `inputs` (name -> hash). `group` is the W&B group; without it, a new run's id is its group.
-    Raises UserError if `resume` is finished, locked, or differs; the message names the differences.
+    The fingerprint covers `config` without the `neutral` keys, which do not change results (dotted: `llm.base_urls`),
+    and `inputs` (name -> hash). `group` is the W&B group; without it, a new run's id is its group. Raises UserError if
+    `resume` is finished, locked, or differs; the message names the differences.
     """
     inputs = inputs or {}
     fingerprint = _fingerprint(config, inputs, neutral)

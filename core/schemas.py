@@ -24,8 +24,8 @@ _ARITHMETIC = (ArithmeticError, ValueError)
 def schema_error(value: Any, schema: dict[str, Any]) -> str | None:
     """Return the first violation of a JSON Schema by `value`, or None.
 
-    An unusable schema is a violation, too: a reference that is unresolvable, external or endlessly recursive, or a pattern
-    that is invalid or too slow.
+    An unusable schema is a violation, too: a reference that is unresolvable, external or endlessly recursive, or a
+    pattern that is invalid or too slow.
     """
     try:
         validator = _validator(json.dumps(schema, sort_keys=True))

@@ -23,13 +23,13 @@ _CONTEXT_EXCEEDED = (
 
 
 def exceeds_context(refusal: str) -> bool:
-    """Whether the text of a refusal says that the request is longer than the model's context (vLLM, OpenAI, LiteLLM)."""
+    """Whether a refusal means that the request exceeds the model's context (texts of vLLM, OpenAI, LiteLLM)."""
     text = refusal.casefold()
     return any(phrase in text for phrase in _CONTEXT_EXCEEDED)
 
 
 def retry_after_s(header: str) -> float | None:
-    """Seconds to wait according to a Retry-After header, which gives a number of seconds or a date; None for neither."""
+    """Seconds to wait according to a Retry-After header (seconds or a date); None if it is unreadable."""
     try:
         seconds = float(header)
         return max(seconds, 0.0) if math.isfinite(seconds) else None
@@ -42,5 +42,5 @@ def retry_after_s(header: str) -> float | None:
 
 
 def request_seed(seed: int, key: str) -> int:
-    """A 31-bit seed for one request. It depends on the run's seed and the request's key alone, not on order or replica."""
+    """A 31-bit seed for one request, from the run's seed and the request's key alone, not its order or replica."""
     return int.from_bytes(hashlib.blake2b(f"{seed}\0{key}".encode(), digest_size=4).digest()) >> 1

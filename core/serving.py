@@ -91,8 +91,8 @@ def serve(model: str | Path, settings: EngineSettings, logs: Path, name: str = "
 def running(servers: Sequence[Server], what: str, timeout_s: float) -> Iterator[tuple[str, ...]]:
     """Start all servers at once, wait until each answers, yield their base URLs, and always stop them afterwards.
 
-    They also stop, within about a second, if this process is killed. Raises UserError with the end of the log if a server
-    dies or does not answer within `timeout_s` seconds.
+    They also stop, within about a second, if this process is killed. Raises UserError with the end of the log if a
+    server dies or does not answer within `timeout_s` seconds.
     """
     console = Console(stderr=True)
     started = time.monotonic()
@@ -189,7 +189,7 @@ def _vllm(model: str | Path, name: str, settings: EngineSettings, port: int, gpu
         command += ["--gpu-memory-utilization", str(settings.gpu_memory_share)]
         environment["CUDA_VISIBLE_DEVICES"] = ",".join(gpus)
     else:
-        # Chunked prefill with per-request seeds crashes the CPU engine; without chunks, one batch must fit a complete prompt.
+        # Chunked prefill with request seeds crashes the CPU engine; without chunks, a batch must fit a complete prompt.
         command += ["--enforce-eager", "--no-enable-chunked-prefill"]
         command += ["--max-num-batched-tokens", str(max(16384, settings.max_model_len))]
         # A second thread on a busy core makes each step several times slower.

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 
 class UserError(Exception):
-    """A mistake the user can fix. The message gives what was given and what is expected; mains print it and exit with 2."""
+    """A mistake the user can fix. The message says what was given and expected; mains print it and exit with 2."""
 
 
 class Settings(BaseModel):
@@ -23,7 +23,7 @@ S = TypeVar("S", bound=Settings)
 
 
 def typed(node: DictConfig | dict[str, Any], schema: type[S], where: str = "") -> S:
-    """Convert a config node to `schema`. Raises UserError that lists every wrong key with its given and expected value."""
+    """Convert a config node to `schema`. Raises UserError that lists every wrong key, what was given and expected."""
     values = OmegaConf.to_container(node, resolve=True) if isinstance(node, DictConfig) else node
     try:
         return schema.model_validate(values)

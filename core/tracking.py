@@ -23,7 +23,7 @@ class TrackingSettings(Settings):
 
     mode: Literal["online", "offline", "disabled"] = Field(
         default="offline",
-        description="offline: write under outputs/wandb for a later `wandb sync`; online: upload, needs a key; disabled: off",
+        description="offline: keep under outputs/wandb for `wandb sync`; online: upload, needs a key; disabled: off",
     )
     project: str = Field(default="user-oriented-dialogues", description="W&B project")
     entity: str | None = Field(default=None, description="W&B user or team; null: the key's default")

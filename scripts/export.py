@@ -1,4 +1,4 @@
-"""make export: conf/export.yaml -> outputs/export/<run id>/ with data/, messages/, README.md, report.json and removed.jsonl."""
+"""make export: conf/export.yaml -> outputs/export/<run id>/ with data, data card, report and removed dialogues."""
 
 from __future__ import annotations
 

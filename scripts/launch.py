@@ -1,7 +1,7 @@
 """Runs the stages of `make generate train n=20`: distributes overrides to stages and wraps every stage's main function.
 
-`python -m scripts.launch GOAL --goals "GOAL …" -- key=value …` passes each override to every stage among the goals whose
-composed config has the key, refuses a key that no stage has before anything runs, and then executes GOAL's stage.
+`python -m scripts.launch GOAL --goals "GOAL …" -- key=value …` passes each override to every stage among the goals
+whose composed config has the key, refuses a key that no stage has before anything runs, and then executes GOAL's stage.
 """
 
 from __future__ import annotations
@@ -79,8 +79,8 @@ def instantiate(node: Mapping[str, Any]) -> Any:
 
 
 def read_settings(words: Sequence[str], schema: type[S]) -> S:
-    """Read key=value words as settings, for programs without a Hydra config. Values are JSON if they parse as JSON, [a,b]
-    lists, or plain text. Raises UserError for any other word and for values that do not fit `schema`."""
+    """Read key=value words as settings, for programs without a Hydra config. Values are JSON if they parse as JSON,
+    [a,b] lists, or plain text. Raises UserError for any other word and for values that do not fit `schema`."""
     if strays := [word for word in words if "=" not in word]:
         raise UserError(f"{strays[0]!r} was given; expected key=value with {', '.join(schema.model_fields)}")
     return typed({key: _value(text) for key, _, text in (word.partition("=") for word in words)}, schema)
@@ -142,8 +142,8 @@ class StageConfig:
     keys: frozenset[str]
 
     def takes(self, override: Override) -> bool:
-        """Whether the stage has the override's key. An added key (`+a.b=1`) needs a known parent; at the top level it is
-        always unknown, because settings are typed."""
+        """Whether the stage has the override's key. An added key (`+a.b=1`) needs a known parent; at the top level it
+        is always unknown, because settings are typed."""
         key = _key(override)
         if key.startswith(("hydra.", "hydra/")) or key in self.keys:
             return True
@@ -151,8 +151,8 @@ class StageConfig:
 
 
 def distribute(goals: Sequence[str], arguments: Sequence[str], conf: Path = CONF) -> dict[str, list[str]]:
-    """Return the overrides for each goal that is a stage. Raises UserError for an override that is malformed, that no stage
-    of `goals` has, or that does not compose."""
+    """Return the overrides for each goal that is a stage. Raises UserError for an override that is malformed, that no
+    stage of `goals` has, or that does not compose."""
     stages = [goal for goal in goals if goal in STAGES]
     overrides = _parse([argument for argument in arguments if not re.match(r"[A-Z_][A-Z0-9_]*=", argument)])
     distributed: dict[str, list[str]] = {}
@@ -201,8 +201,8 @@ def _first(override: Override) -> str:
 
 
 def stage_config(conf: Path, name: str, overrides: list[str]) -> StageConfig:
-    """Return the groups and keys of conf/<name>.yaml with `overrides`; Hydra must be initialised. Raises UserError if it does
-    not compose."""
+    """Return the groups and keys of conf/<name>.yaml with `overrides`; Hydra must be initialised. Raises UserError if
+    it does not compose."""
     try:
         config = hydra.compose(name, overrides, return_hydra_config=True)
         groups = frozenset(str(group) for group in config.hydra.runtime.choices) | _list_groups(conf / f"{name}.yaml")
@@ -215,7 +215,7 @@ def stage_config(conf: Path, name: str, overrides: list[str]) -> StageConfig:
 
 
 def _list_groups(file: Path) -> set[str]:
-    """Return the groups with several chosen options (`benchmark: [bfcl, tau2]`), which Hydra does not list as choices."""
+    """Return the groups with several chosen options (`benchmark: [bfcl, tau2]`), which Hydra's choices lack."""
     values = OmegaConf.to_container(OmegaConf.load(file), resolve=False)
     defaults = values.get("defaults", []) if isinstance(values, dict) else []
     entries = [entry for entry in defaults if isinstance(entry, dict)]

@@ -21,7 +21,7 @@ OLD_KEYS = {
     "assume.keys": "assume.keys_per_token",
     "assume.trained": "assume.trained_share",
 }
-"""Old key -> new key. Keys below a renamed one keep their last part: seeds.root -> domains.root. `*` is any one part."""
+"""Old key -> new key. Nested keys keep their last part (seeds.root -> domains.root); `*` matches one part."""
 
 OLD_EVALUATION_KEYS = {"domains": "benchmarks.tau2.domains"}
 """Old keys of conf/evaluate.yaml whose names are valid in another stage; they apply where eval is the only stage."""
@@ -41,7 +41,7 @@ def renamed_override(key: str, package: str | None, line: str, stages: Sequence[
 
 
 def new_name(key: str, renamed: Mapping[str, str]) -> str | None:
-    """Return the new name of a dotted key, or None if neither it nor a key above it was renamed; the longest match wins."""
+    """Return the new name of a dotted key, or None if neither it nor a parent was renamed; the longest match wins."""
     parts = key.split(".")
     for old, new in sorted(renamed.items(), key=lambda pair: -pair[0].count(".")):
         pattern = old.split(".")

@@ -1,4 +1,4 @@
-"""make plan: the cost of `make generate` with the same overrides, from a small scripted sample -> outputs/plan/plan.json."""
+"""make plan: the cost of `make generate` with the same overrides, from a scripted sample -> outputs/plan/plan.json."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""make soak [kills=50] [n=400] [seed=0]: kill -9 a generation at random times, then compare its files with a calm run's."""
+"""make soak [kills=50] [n=400] [seed=0]: kill -9 a generation at random times and compare it with a calm run."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from scripts.launch import clear_errors, read_settings
 EARLY = 0.2
 """Share of kills before the session's first outcome; the other kills come after it."""
 SPAN = 0.8
-"""The later kills are spread over this share of the undisturbed run's duration, so that the killed run outlives them."""
+"""Later kills are spread over this share of the undisturbed run's duration, so that the killed run outlives them."""
 
 
 class SoakSettings(Settings):
@@ -46,7 +46,7 @@ def journals(outputs: Path) -> dict[Path, int]:
 
 
 def kill_once(outputs: Path, n: int, rng: random.Random, longest_s: float) -> bool:
-    """Start the run and kill it before its first outcome or within `longest_s` after it; False if it ended before that."""
+    """Start the run and kill it before its first outcome or at most `longest_s` later; False if it ended earlier."""
     before = sum(journals(outputs).values())
     with subprocess.Popen(command(outputs, n), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         early = rng.random() < EARLY

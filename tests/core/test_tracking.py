@@ -18,7 +18,7 @@ from core.tracking import Tracker, TrackingSettings
 
 
 def records(run: Path) -> list[wandb_internal_pb2.Record]:
-    """A .wandb file is a LevelDB log: a 7-byte header, then chunks (checksum 4, length 2, kind 1) in blocks of 32 KiB."""
+    """Read a .wandb file, a LevelDB log: 7-byte header, then chunks (checksum 4, length 2, kind 1) in 32 KiB blocks."""
     data = next(run.glob("*.wandb")).read_bytes()
     messages, parts, at = [], b"", 7
     while at + 7 <= len(data):

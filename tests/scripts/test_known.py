@@ -34,8 +34,8 @@ def record(name: str, success: bool | None) -> TrialRecord:
 def test_the_known_score_is_by_task_not_by_share() -> None:
     names = ["simple_java_35", "simple_java_36", "simple_java_37"]
     right = [record(name, name not in UNSATISFIABLE) for name in names]
-    row_of_category = row("simple_java", "ground truth", right, 3, passes)
-    assert (row_of_category.tasks, row_of_category.passed, row_of_category.expected, row_of_category.holds) == (
+    result = row("simple_java", "ground truth", right, 3, passes)
+    assert (result.tasks, result.passed, result.expected, result.holds) == (
         3,
         2,
         2,

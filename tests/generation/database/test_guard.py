@@ -1,4 +1,4 @@
-"""Hostile SQL and hostile arguments: none gets through, and each gives an error that is recorded."""
+"""Hostile SQL and arguments: all are refused, each with a recorded error."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -31,7 +31,7 @@ def domain_environment(tmp_path: Path) -> Iterator[SqlDomainEnvironment]:
 
 @pytest.mark.parametrize("sql", FORBIDDEN)
 def test_no_such_tool_is_admitted(image: Image, sql: str, tmp_path: Path) -> None:
-    """Neither the verification nor the sandbox by itself lets the statement run; and nothing happened while they looked."""
+    """Neither verification nor the sandbox alone lets the statement run, and checking it has no effect."""
     parameters = {"id": INTEGER} if ":id" in sql else {}
     file = tmp_path / "loot"
     hostile = tool("hostile", sql.replace("{file}", str(file)), **parameters)
@@ -59,8 +59,8 @@ NOT_OF_THE_SANDBOX = (
 
 
 @pytest.mark.parametrize("sql", [sql for sql in FORBIDDEN if not any(part in sql for part in NOT_OF_THE_SANDBOX)])
-def test_the_sandbox_refuses_even_what_a_fooled_parser_would_pass(image: Image, sql: str, tmp_path: Path) -> None:
-    """SQLite itself judges, without sqlglot. An empty or a harmless remainder is all that may be left."""
+def test_the_sandbox_refuses_what_a_fooled_parser_would_pass(image: Image, sql: str, tmp_path: Path) -> None:
+    """SQLite judges without sqlglot; only an empty or harmless remainder may be left."""
     sandbox = Sandbox(image, Limits())
     with pytest.raises(SqlError):
         sandbox.prepare(sql.replace("{file}", str(tmp_path / "loot")))
@@ -112,7 +112,7 @@ def test_bombs_are_stopped_and_undone(image: Image, sql: str) -> None:
 
 
 @pytest.mark.parametrize("sql", FAILING)
-def test_what_cannot_be_run_is_no_tool(image: Image, sql: str) -> None:
+def test_sql_that_cannot_run_is_not_admitted(image: Image, sql: str) -> None:
     assert verify_tool(tool("hostile", sql), image)
     sandbox = Sandbox(image, Limits())
     with pytest.raises(SqlError):
@@ -120,7 +120,7 @@ def test_what_cannot_be_run_is_no_tool(image: Image, sql: str) -> None:
     sandbox.close()
 
 
-def test_memory_is_bounded_whatever_the_time(image: Image) -> None:
+def test_memory_is_bounded_regardless_of_time(image: Image) -> None:
     sandbox = Sandbox(image, Limits(seconds=3600))
     sorting = sandbox.prepare("SELECT printf('%.900000c', 'x') || n AS x FROM many ORDER BY x")  # of 360 MB
     with pytest.raises(OutOfBoundsError):
@@ -128,7 +128,7 @@ def test_memory_is_bounded_whatever_the_time(image: Image) -> None:
     sandbox.close()
 
 
-def test_bombs_are_no_tools(image: Image) -> None:
+def test_bombs_are_not_admitted(image: Image) -> None:
     bomb = tool("bomb", BOMBS["cross join"], id=INTEGER)
     (problem,) = verify_tool(bomb, image, Limits(seconds=0.2))
     assert problem.startswith("stopped: it takes more than 0.2 s")
@@ -178,7 +178,7 @@ def test_hostile_arguments_are_recorded_errors(
     assert len(call(environment, "list_customers").value) == 3
 
 
-def test_the_time_cannot_be_asked_through_arguments(image: Image) -> None:
+def test_arguments_cannot_reveal_the_time(image: Image) -> None:
     sandbox = Sandbox(image, Limits())
     statement = sandbox.prepare("SELECT strftime('%Y', :day) AS year")
     assert sandbox.run(statement, {"day": "2024-02-03"}) == [{"year": "2024"}]
@@ -193,8 +193,8 @@ def test_the_time_cannot_be_asked_through_arguments(image: Image) -> None:
     sandbox.close()
 
 
-def test_dates_are_sqlites_own_also_in_what_a_schema_says(tmp_path: Path) -> None:
-    """The functions that lost their clock give what SQLite gives, and a schema that checks or generates with them still works."""
+def test_date_functions_match_sqlite_also_inside_a_schema(tmp_path: Path) -> None:
+    """Functions without a clock return what SQLite returns, and schemas that check or generate with them still work."""
     script = """CREATE TABLE days (day TEXT CHECK (date(day) IS NOT NULL), month TEXT AS (strftime('%Y-%m', day)) STORED);
         CREATE INDEX by_month ON days (date(day, 'start of month')); INSERT INTO days VALUES ('2024-02-03');"""
     sandbox = Sandbox(Image.read(build(tmp_path / "days.sqlite", script)), Limits())

@@ -1,4 +1,4 @@
-"""Schemas and data views, held against what SQLite itself says of the same files."""
+"""Schemas and data views, compared with what SQLite reports about the same files."""
 
 import sqlite3
 from collections.abc import Callable
@@ -110,7 +110,7 @@ def test_sampled_rows_are_stored_rows_and_depend_on_the_seed_alone(tmp_path: Pat
     assert view["few"] == [{"id": 3}]
 
 
-def test_a_view_holds_json_values_whatever_is_stored(tmp_path: Path) -> None:
+def test_a_data_view_has_only_json_values(tmp_path: Path) -> None:
     path = build(
         tmp_path / "bytes.sqlite",
         "CREATE TABLE t (photo BLOB, latin1 TEXT); INSERT INTO t VALUES (x'0102', CAST(x'4dfc' AS TEXT));",
@@ -119,7 +119,7 @@ def test_a_view_holds_json_values_whatever_is_stored(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("read", [lambda path: read_schema(path, "x"), lambda path: sample_rows(path, 1, 0)])
-def test_what_is_no_database_is_named(tmp_path: Path, read: Callable[[Path], object]) -> None:
+def test_a_file_that_is_not_a_database_is_named(tmp_path: Path, read: Callable[[Path], object]) -> None:
     text = tmp_path / "notes.sqlite"
     text.write_text("these are notes, and more of them than a header of a database is long. " * 3)
     for path in (text, tmp_path / "absent.sqlite"):

@@ -1,4 +1,4 @@
-"""What is admitted as a tool, and why the rest is not."""
+"""Which tools are admitted, and why others are refused."""
 
 import sqlite3
 from contextlib import closing
@@ -99,7 +99,7 @@ GOOD = [
 
 
 @pytest.mark.parametrize("good", GOOD, ids=lambda good: good.spec.name)
-def test_good_tools_are_admitted(image: Image, good: SqlTool) -> None:
+def test_valid_tools_are_admitted(image: Image, good: SqlTool) -> None:
     assert verify_tool(good, image) == []
 
 
@@ -191,7 +191,7 @@ BAD = [
 
 
 @pytest.mark.parametrize(("problem", "sql", "returns", "parameters"), BAD, ids=[case[0] for case in BAD])
-def test_bad_tools_are_refused_with_the_reason(
+def test_invalid_tools_are_refused_with_the_reason(
     image: Image, problem: str, sql: str, returns: dict[str, Any] | None, parameters: dict[str, Any]
 ) -> None:
     assert problem in "; ".join(verify_tool(tool("bad", sql, returns, **parameters), image))
@@ -216,7 +216,7 @@ def test_nondeterministic_defaults_and_triggers_are_found(tmp_path: Path) -> Non
     assert verify_tool(tool("c", "INSERT INTO notes (t, made) VALUES (:t, :day)", t=STRING, day=STRING), image) == []
 
 
-def test_verification_changes_nothing_and_repeats_itself(tmp_path: Path) -> None:
+def test_verification_changes_nothing_and_is_repeatable(tmp_path: Path) -> None:
     path = build(tmp_path / "shop.sqlite")
     before = path.read_bytes()
     image = Image.read(path)
@@ -233,7 +233,7 @@ def test_verification_changes_nothing_and_repeats_itself(tmp_path: Path) -> None
 
 
 def test_samples_find_free_pairs_of_existing_keys(tmp_path: Path) -> None:
-    """A link between two tables can be created only for a pair that is not there yet, of members that are."""
+    """A link between two tables can be created only for a new pair of existing members."""
     script = "CREATE TABLE a (id INTEGER PRIMARY KEY); CREATE TABLE b (code TEXT PRIMARY KEY);"
     script += "CREATE TABLE ab (a INTEGER REFERENCES a, b TEXT REFERENCES b, PRIMARY KEY (a, b));"
     script += "INSERT INTO a VALUES (7), (8), (9); INSERT INTO b VALUES ('x'), ('y'), ('z');"

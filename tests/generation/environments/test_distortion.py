@@ -1,4 +1,4 @@
-"""Results of any form with a column renamed or gone, or with part of their rows: what is left, and that it fits."""
+"""Results with a renamed or missing column, or with part of their rows: what remains still fits the schema."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ RETURNS = {"type": "object", "properties": {"rows": {"type": "array", "items": R
 
 @given(value=JSON, seed=st.integers(0, 50))
 @settings(max_examples=200, deadline=None)
-def test_a_partial_view_of_anything_is_a_part_of_it(value: Any, seed: int) -> None:
-    seen = partial_view(value, None, Chance((seed,)))
-    assert type(seen) is type(value)
+def test_a_partial_view_is_part_of_any_value(value: Any, seed: int) -> None:
+    visible = partial_view(value, None, Chance((seed,)))
+    assert type(visible) is type(value)
     if isinstance(value, list):
         rest = iter(value)
-        assert all(any(row == whole or _within(row, whole) for whole in rest) for row in seen)
-        assert bool(seen) == bool(value)
+        assert all(any(row == whole or _within(row, whole) for whole in rest) for row in visible)
+        assert bool(visible) == bool(value)
     elif isinstance(value, dict):
-        assert {key for key in seen if key != "truncated"} == set(value)
-        assert (seen == value) is ("truncated" not in seen)
+        assert {key for key in visible if key != "truncated"} == set(value)
+        assert (visible == value) is ("truncated" not in visible)
     else:
-        assert seen == value
+        assert visible == value
 
 
 def _within(part: Any, whole: Any) -> bool:
@@ -45,20 +45,20 @@ def _within(part: Any, whole: Any) -> bool:
 def test_a_partial_view_fits_what_the_tool_declares(count: int, seed: int, closed: bool) -> None:
     value = {"rows": [{"id": number, "n": number, "m": number} for number in range(count)]}
     returns = RETURNS | ({"additionalProperties": False} if closed else {})
-    seen = partial_view(value, returns, Chance((seed,)))
-    assert schema_error(seen, returns) is None
-    assert seen.get("truncated", False) is (seen["rows"] != value["rows"] and not closed)
+    visible = partial_view(value, returns, Chance((seed,)))
+    assert schema_error(visible, returns) is None
+    assert visible.get("truncated", False) is (visible["rows"] != value["rows"] and not closed)
 
 
 @pytest.mark.parametrize(
     ("name", "other"),
     [("member_id", "memberId"), ("memberId", "member_id"), ("name", "name_value"), ("_id", "Id"), ("__", "___value")],
 )
-def test_another_name_is_one_that_somebody_might_have_given(name: str, other: str) -> None:
+def test_the_other_name_is_plausible(name: str, other: str) -> None:
     assert other_name(name) == other
 
 
-def test_a_column_is_taken_out_or_renamed_in_place() -> None:
+def test_a_column_is_removed_or_renamed_in_place() -> None:
     rows = [{"a": 1, "b": 2}, "text", {"b": 3}]
     assert replace_column(rows, "a", "A") == [{"A": 1, "b": 2}, "text", {"b": 3}]
     assert list(replace_column(rows, "a", "A")[0]) == ["A", "b"]

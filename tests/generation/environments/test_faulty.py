@@ -1,4 +1,4 @@
-"""Environments with faults on demand: what strikes, how often, what it leaves untouched, and that it strikes again on replay."""
+"""Environments with faults on demand: which faults occur, how often, what they leave alone, and that replays repeat them."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def domain_environment(
     return FaultyEnvironmentFactory(sql, shares, seed).for_domain(toolset, Meter(ScriptedLLM()), "d")
 
 
-def error(environment: Environment, name: str, /, **arguments: Any) -> str:
+def error_text(environment: Environment, name: str, /, **arguments: Any) -> str:
     result = call(environment, name, **arguments)
     assert result.error == ("error" in result.value if isinstance(result.value, dict) else False)
     return str(result.value["error"]) if result.error else ""
@@ -61,30 +61,30 @@ def error(environment: Environment, name: str, /, **arguments: Any) -> str:
 # One fault at a time.
 
 
-def test_a_call_that_failed_did_nothing_and_works_the_second_time(sql: SqlEnvironmentFactory, toolset: Toolset) -> None:
+def test_a_failed_call_had_no_effect_and_a_retry_succeeds(sql: SqlEnvironmentFactory, toolset: Toolset) -> None:
     environment = domain_environment(sql, toolset, tool_error=1.0).open()
     untouched = environment.state_hash()
-    assert "try again" in error(environment, "delete_customer", customer_id=2)
+    assert "try again" in error_text(environment, "delete_customer", customer_id=2)
     assert (environment.state_hash(), environment.state_diff()) == (untouched, ())
     assert call(environment, "delete_customer", customer_id=2).value == {"rows_affected": 1}
     assert environment.state_hash() != untouched
-    assert "try again" in error(environment, "delete_customer", customer_id=1), "another call is another matter"
+    assert "try again" in error_text(environment, "delete_customer", customer_id=1), "another call is another matter"
     environment.close()
 
 
-def test_calls_fail_as_often_as_is_asked_for(sql: SqlEnvironmentFactory, toolset: Toolset) -> None:
+def test_the_share_of_failing_calls_is_as_configured(sql: SqlEnvironmentFactory, toolset: Toolset) -> None:
     environment = domain_environment(sql, toolset, tool_error=0.3).open()
-    failures = sum(bool(error(environment, "get_customer", customer_id=number)) for number in range(1000))
+    failures = sum(bool(error_text(environment, "get_customer", customer_id=number)) for number in range(1000))
     assert 250 < failures < 350
     environment.close()
 
 
-def test_a_tool_that_may_not_be_used_never_may_in_this_dialogue(sql: SqlEnvironmentFactory, toolset: Toolset) -> None:
+def test_a_forbidden_tool_stays_forbidden_in_its_dialogue(sql: SqlEnvironmentFactory, toolset: Toolset) -> None:
     forbidden: list[set[str]] = []
     for seed in range(SEEDS):
         environment = domain_environment(sql, toolset, seed, permission=0.2).open()
         tables = [f"list_{table}" for table in TABLES]
-        outcomes = [{name for name in tables if "permission denied" in error(environment, name)} for _ in range(2)]
+        outcomes = [{name for name in tables if "permission denied" in error_text(environment, name)} for _ in range(2)]
         assert outcomes[0] == outcomes[1]
         forbidden.append(outcomes[0])
         environment.close()
@@ -94,7 +94,7 @@ def test_a_tool_that_may_not_be_used_never_may_in_this_dialogue(sql: SqlEnvironm
 
 
 @pytest.mark.parametrize("fixed", [True, False])
-def test_fixed_faults_do_not_depend_on_what_is_called_first(
+def test_fixed_faults_do_not_depend_on_the_first_call(
     sql: SqlEnvironmentFactory, toolset: Toolset, fixed: bool
 ) -> None:
     names = [f"list_{table}" for table in TABLES]
@@ -103,7 +103,7 @@ def test_fixed_faults_do_not_depend_on_what_is_called_first(
         environments = FaultyEnvironmentFactory(sql, {"permission": 0.5}, seed, fixed)
         environment = environments.for_domain(toolset, Meter(ScriptedLLM()), "d").open()
         call(environment, first)
-        found = frozenset(name for name in names if "permission denied" in error(environment, name))
+        found = frozenset(name for name in names if "permission denied" in error_text(environment, name))
         environment.close()
         return found
 
@@ -112,16 +112,14 @@ def test_fixed_faults_do_not_depend_on_what_is_called_first(
     assert len(set[frozenset[str]]().union(*found)) > 2, "each seed has its own"
 
 
-def test_a_write_that_was_refused_has_not_happened(sql: SqlEnvironmentFactory, toolset: Toolset) -> None:
+def test_a_refused_write_has_no_effect(sql: SqlEnvironmentFactory, toolset: Toolset) -> None:
     environment = domain_environment(sql, toolset, permission=1.0).open()
-    assert "permission denied" in error(environment, "update_city", city="Lima", customer_id=1)
+    assert "permission denied" in error_text(environment, "update_city", city="Lima", customer_id=1)
     assert environment.state_diff() == ()
     environment.close()
 
 
-def test_a_column_that_differs_differs_in_every_result_of_its_tool(
-    sql: SqlEnvironmentFactory, toolset: Toolset
-) -> None:
+def test_a_column_mismatch_affects_every_result_of_its_tool(sql: SqlEnvironmentFactory, toolset: Toolset) -> None:
     kinds = set()
     plain = sql.for_domain(toolset, Meter(ScriptedLLM()), "d").open()
     for seed in range(SEEDS):
@@ -141,18 +139,20 @@ def test_a_column_that_differs_differs_in_every_result_of_its_tool(
     assert ("name",) in kinds
 
 
-def test_a_parameter_goes_by_another_name(sql: SqlEnvironmentFactory, toolset: Toolset) -> None:
+def test_a_parameter_is_renamed(sql: SqlEnvironmentFactory, toolset: Toolset) -> None:
     answers = set()
     for seed in range(SEEDS):
         environment = domain_environment(sql, toolset, seed, schema_mismatch=1.0).open()
-        if said := error(environment, "update_city", city="Lima", customer_id=1):
+        if said := error_text(environment, "update_city", city="Lima", customer_id=1):
             answers.add(said)
             assert environment.state_diff() == ()
-            assert error(environment, "update_city", city="Lima", customer_id=1) == said, "it is no passing trouble"
+            assert error_text(environment, "update_city", city="Lima", customer_id=1) == said, (
+                "it is no passing trouble"
+            )
             renamed = (
                 {"city_value": "Lima", "customer_id": 1} if "'city'" in said else {"city": "Lima", "customerId": 1}
             )
-            assert not error(environment, "update_city", **renamed)
+            assert not error_text(environment, "update_city", **renamed)
             assert environment.state_diff() == ("UPDATE customers customer_id=1: city 'Rome' -> 'Lima'",)
         environment.close()
     assert answers == {
@@ -161,7 +161,7 @@ def test_a_parameter_goes_by_another_name(sql: SqlEnvironmentFactory, toolset: T
     }
 
 
-def test_a_partial_view_is_the_same_whenever_one_looks(sql: SqlEnvironmentFactory, toolset: Toolset) -> None:
+def test_a_partial_view_is_the_same_for_repeated_calls(sql: SqlEnvironmentFactory, toolset: Toolset) -> None:
     lacking = set()
     plain = sql.for_domain(toolset, Meter(ScriptedLLM()), "d").open()
     real = call(plain, "list_customers").value
@@ -186,7 +186,7 @@ def test_a_partial_view_is_the_same_whenever_one_looks(sql: SqlEnvironmentFactor
 # What faults leave alone.
 
 
-async def test_what_a_change_returns_is_shown_whole() -> None:
+async def test_results_of_changes_are_complete() -> None:
     rows = json.dumps([{"pet_id": number, "name": "Rex"} for number in range(20)])
     tools = tuple(ToolSpec(name=f"{verb}_pets", description="d", parameters={}) for verb in ("update", "list"))
     toolset = Toolset(domain="zoo", description="", tools=tools)
@@ -196,7 +196,7 @@ async def test_what_a_change_returns_is_shown_whole() -> None:
     assert (await environment.call("list_pets", {})).content != rows
 
 
-def test_the_tools_own_errors_and_single_values_stay(sql: SqlEnvironmentFactory, toolset: Toolset) -> None:
+def test_tool_errors_and_single_values_stay_unchanged(sql: SqlEnvironmentFactory, toolset: Toolset) -> None:
     plain = sql.for_domain(toolset, Meter(ScriptedLLM()), "d").open()
     wrong = call(plain, "list_visits", page="home")
     plain.close()
@@ -209,7 +209,7 @@ def test_the_tools_own_errors_and_single_values_stay(sql: SqlEnvironmentFactory,
     assert {content for content in changed if "error" not in content} == {'{"rowsAffected": 2}'}
 
 
-def test_proofs_are_made_without_faults(sql: SqlEnvironmentFactory, toolset: Toolset) -> None:
+def test_proofs_run_without_faults(sql: SqlEnvironmentFactory, toolset: Toolset) -> None:
     environment = domain_environment(sql, toolset, **dict.fromkeys(KINDS, 1.0)).open()
     fork = environment.fork()
     assert [row["name"] for row in call(fork, "list_customers").value] == ["Ada", "Bo", "Cy"]
@@ -219,7 +219,7 @@ def test_proofs_are_made_without_faults(sql: SqlEnvironmentFactory, toolset: Too
     environment.close()
 
 
-def test_without_faults_nothing_is_different(sql: SqlEnvironmentFactory, toolset: Toolset) -> None:
+def test_without_faults_nothing_changes(sql: SqlEnvironmentFactory, toolset: Toolset) -> None:
     faulty, plain = (
         domain_environment(sql, toolset).open(),
         sql.for_domain(toolset, Meter(ScriptedLLM()), "d").open(),
@@ -233,7 +233,7 @@ def test_without_faults_nothing_is_different(sql: SqlEnvironmentFactory, toolset
 
 
 def some_calls(rng: Random, count: int) -> list[tuple[str, dict[str, Any]]]:
-    """Calls of the shop's tools, many of them more than once."""
+    """Calls of the shop's tools, many of them repeated."""
     drawn = []
     values: dict[str, Sequence[Any]] = {"integer": (1, 2, 10), "number": (1.5, -1), "string": ("pen", "Oslo", "x")}
     for tool in (rng.choice(TOOLS) for _ in range(count)):
@@ -247,9 +247,7 @@ def some_calls(rng: Random, count: int) -> list[tuple[str, dict[str, Any]]]:
 
 @given(seed=st.integers(0, 10_000), cut=st.integers(0, 30))
 @settings(max_examples=40, deadline=None)
-def test_calls_made_again_meet_the_same_faults(
-    sql: SqlEnvironmentFactory, toolset: Toolset, seed: int, cut: int
-) -> None:
+def test_repeated_calls_meet_the_same_faults(sql: SqlEnvironmentFactory, toolset: Toolset, seed: int, cut: int) -> None:
     made = some_calls(Random(seed), 30)
     shares = dict.fromkeys(KINDS, 0.3)
     first = domain_environment(sql, toolset, seed, **shares).open()
@@ -263,7 +261,7 @@ def test_calls_made_again_meet_the_same_faults(
         contents = [asyncio.run(environment.call(name, arguments)).content for name, arguments, _ in recorded[cut:]]
         expected = [content for *_, content in recorded[cut:]]
         assert contents == expected or environment is resumed
-        assert list(map(unordered, contents)) == list(map(unordered, expected))
+        assert list(map(without_row_order, contents)) == list(map(without_row_order, expected))
         assert environment.state_hash() == first.state_hash()
     retraced.reset()
     assert asyncio.run(retraced.retrace(recorded)), "as at the beginning"
@@ -273,8 +271,8 @@ def test_calls_made_again_meet_the_same_faults(
         environment.close()
 
 
-def unordered(content: str) -> Any:
-    """A result whatever the order of its rows, which SQL leaves open and a state that was restored need not keep."""
+def without_row_order(content: str) -> Any:
+    """A result regardless of row order, which SQL leaves open and a restored state need not keep."""
     value = json.loads(content)
     return sorted(map(json.dumps, value)) if isinstance(value, list) else value
 
@@ -297,7 +295,7 @@ async def test_a_plan_that_a_fault_forbids_can_still_be_proved(sql: SqlEnvironme
     environment.close()
 
 
-async def test_simulated_tools_take_what_was_recorded_but_for_the_faults_own_answers() -> None:
+async def test_simulated_tools_adopt_recorded_answers_except_those_of_faults() -> None:
     spec = ToolSpec(name="get_pet", description="d", parameters={"type": "object", "properties": {}})
     toolset = Toolset(domain="zoo", description="", tools=(spec,))
     environments = FaultyEnvironmentFactory(SimulatedEnvironmentFactory(), {"tool_error": 1.0})
@@ -322,12 +320,12 @@ async def test_simulated_tools_take_what_was_recorded_but_for_the_faults_own_ans
         ({"tool_error": 1.5}, "'environment.shares.tool_error': .*less than or equal to 1"),
     ],
 )
-def test_faults_that_do_not_exist_are_named(shares: dict[str, float], why: str) -> None:
+def test_unknown_faults_are_named(shares: dict[str, float], why: str) -> None:
     with pytest.raises(UserError, match=why):
         FaultyEnvironmentFactory(SqlEnvironmentFactory(), shares)
 
 
-def test_a_snapshot_is_text_that_says_what_was_called(sql: SqlEnvironmentFactory, toolset: Toolset) -> None:
+def test_a_snapshot_contains_the_calls_as_text(sql: SqlEnvironmentFactory, toolset: Toolset) -> None:
     environment = domain_environment(sql, toolset).open()
     call(environment, "delete_visits", page="home")
     assert json.loads(environment.snapshot())["made"] == {'["delete_visits", {"page": "home"}]': 1}

@@ -1,4 +1,4 @@
-"""Whole pipelines in environments with faults on demand: every dialogue is accounted for, and meets its faults again."""
+"""Complete pipelines in faulty environments: every dialogue is accounted for and meets the same faults again."""
 
 from __future__ import annotations
 
@@ -25,20 +25,22 @@ ALL = dict.fromkeys(KINDS, 0.2)
 
 @pytest.mark.parametrize("kind", [*KINDS, "together"])
 @pytest.mark.parametrize("name", PIPELINES)
-def test_each_fault_strikes_and_no_dialogue_is_lost(name: str, kind: str, domains: Domains, tmp_path: Path) -> None:
+def test_each_fault_occurs_and_every_dialogue_is_accounted_for(
+    name: str, kind: str, domains: Domains, tmp_path: Path
+) -> None:
     n = 10
     played = run_with_faults(name, domains, tmp_path, n=n, tools=ALL if kind == "together" else {kind: 0.2})
     assert adds_up(played, n)
     assert played.statistics.failed == 0
     assert set(injected_faults(played)) == (set(KINDS) if kind == "together" else {kind})
-    dialogues = everything(played)
+    dialogues = all_dialogues(played)
     assert all(d.verdict for d in dialogues)
     checks = [check for d in dialogues if d.verdict for check in d.verdict.checks if check.name == "replay"]
     assert all(check.passed for check in checks)
     assert bool(checks) is (name in EXECUTED)
 
 
-def everything(played: FinishedRun) -> list[Dialogue]:
+def all_dialogues(played: FinishedRun) -> list[Dialogue]:
     return [*played.accepted, *(r.dialogue for r in played.rejected if r.dialogue)]
 
 
@@ -54,14 +56,14 @@ def test_the_same_seed_gives_the_same_faults_at_any_concurrency(name: str, domai
     assert injected_faults(other) != injected_faults(one)
 
 
-def test_an_injected_error_never_changed_anything(domains: Domains, tmp_path: Path) -> None:
-    """Replayed without faults, less the calls that were injected_faults, a dialogue comes to the same state."""
+def test_an_injected_error_never_changes_the_state(domains: Domains, tmp_path: Path) -> None:
+    """Replayed without faults and without the calls that failed, a dialogue reaches the same state."""
     played = run_with_faults(
         "user_oriented_exec", domains, tmp_path, n=24, tools={"tool_error": 0.2, "permission": 0.2}
     )
     injected, changing = 0, 0
     environments = SqlEnvironmentFactory()
-    for dialogue in everything(played):
+    for dialogue in all_dialogues(played):
         toolset = next(s.toolset for s in domains if s.domain.name == dialogue.domain)
         environment = environments.for_domain(toolset, Meter(ScriptedLLM()), "d").open()
         for name, arguments, recorded in calls(dialogue.messages):
@@ -78,15 +80,15 @@ def test_an_injected_error_never_changed_anything(domains: Domains, tmp_path: Pa
     assert changing > 5
 
 
-def test_a_task_that_faults_make_impossible_rejects_its_dialogue(domains: Domains, tmp_path: Path) -> None:
+def test_a_task_made_impossible_by_faults_rejects_its_dialogue(domains: Domains, tmp_path: Path) -> None:
     llm = ScriptedLLM(error_rate=0.0)
     played = run_with_faults("user_oriented_exec", domains, tmp_path, n=6, llm=llm, tools={"permission": 1.0})
     assert (played.statistics.rejected, played.statistics.failed) == (6, 0)
     assert played.statistics.blame == {"tool": 6}
 
 
-def test_stage_after_stage_meets_the_same_faults(domains: Domains, tmp_path: Path) -> None:
-    """In runs of their own, in which the dialogues have other numbers."""
+def test_later_stages_meet_the_same_faults(domains: Domains, tmp_path: Path) -> None:
+    """Also in separate runs, where the dialogues have other numbers."""
 
     def stage(folder: str, step: Any, before: FinishedRun | None) -> FinishedRun:
         starts = start_states(read_starts(before.directory / "dialogues.jsonl")[2:]) if before else start_states()
@@ -95,7 +97,7 @@ def test_stage_after_stage_meets_the_same_faults(domains: Domains, tmp_path: Pat
 
     played = stage("rollout", Rollouts(), stage("tasks", Tasks(), None))
     judged = stage("validation", Validation(votes=1, attempts=1), played)
-    verdicts = [d.verdict for d in everything(judged) if d.verdict and len(d.verdict.checks) > 1]
+    verdicts = [d.verdict for d in all_dialogues(judged) if d.verdict and len(d.verdict.checks) > 1]
     assert len(verdicts) > 5
     assert all(check.passed for verdict in verdicts for check in verdict.checks if check.name == "replay")
     assert injected_faults(judged)
@@ -108,5 +110,5 @@ def test_a_dialogue_with_faults_can_be_forked_where_it_met_them(domains: Domains
     forks = run_with_faults("user_oriented_exec", domains, tmp_path / "forks", n=12, tools=ALL, starts=starts)
     assert adds_up(forks, starts.count(12))
     assert forks.accepted
-    stops = [d.stop for d in everything(forks)]
+    stops = [d.stop for d in all_dialogues(forks)]
     assert not [stop for stop in stops if stop.startswith("replay")]

@@ -1,4 +1,4 @@
-"""The SQL environment, held against Python's own sqlite3 running the same statements on the same database."""
+"""The SQL environment, compared with Python's own sqlite3 running the same statements on the same database."""
 
 import asyncio
 import sqlite3
@@ -54,21 +54,21 @@ def domain_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sql
     domain_environment.close()
 
 
-def play(environment: Environment, taken: Sequence[Step]) -> list[str]:
+def run_calls(environment: Environment, steps: Sequence[Step]) -> list[str]:
     async def all_calls() -> list[str]:
-        return [(await environment.call(name, arguments)).content for name, arguments in taken]
+        return [(await environment.call(name, arguments)).content for name, arguments in steps]
 
     return asyncio.run(all_calls())
 
 
-def played(domain_environment: SqlDomainEnvironment, taken: Sequence[Step]) -> SqlEnvironment:
+def after_calls(domain_environment: SqlDomainEnvironment, steps: Sequence[Step]) -> SqlEnvironment:
     environment = domain_environment.open()
-    play(environment, taken)
+    run_calls(environment, steps)
     return environment
 
 
 def dump(environment: SqlEnvironment) -> Dump:
-    """The whole content, as sets of rows with their types, read through the environment's own tools."""
+    """The complete content, as sets of rows with their types, read through the environment's own tools."""
     return {table: rows(call(environment, f"list_{table}").value) for table in TABLES}
 
 
@@ -76,23 +76,23 @@ def rows(found: list[dict[str, Any]]) -> list[str]:
     return sorted(repr(list(row.values())) for row in found)
 
 
-def reference(taken: Sequence[Step]) -> Dump:
+def reference(steps: Sequence[Step]) -> Dump:
     """The same statements on a database of Python's sqlite3, one transaction each."""
     statements = {t.spec.name: t.sql for t in TOOLS}
     with closing(sqlite3.connect(":memory:", isolation_level=None)) as connection:
         connection.executescript(SCHEMA + "PRAGMA foreign_keys = ON;")
-        for name, arguments in taken:
+        for name, arguments in steps:
             with suppress(sqlite3.IntegrityError):
                 connection.execute(statements[name], arguments)
         connection.execute("UPDATE products SET photo = '<2 bytes>' WHERE photo NOT NULL")
         return {t: sorted(repr(list(row)) for row in connection.execute(f"SELECT * FROM {t}")) for t in TABLES}
 
 
-@given(taken=steps)
+@given(steps=steps)
 @many
-def test_calls_do_what_sqlite_does(domain_environment: SqlDomainEnvironment, taken: list[Step]) -> None:
-    environment = played(domain_environment, taken)
-    assert dump(environment) == reference(taken)
+def test_calls_have_the_same_effect_as_in_sqlite(domain_environment: SqlDomainEnvironment, steps: list[Step]) -> None:
+    environment = after_calls(domain_environment, steps)
+    assert dump(environment) == reference(steps)
     environment.close()
 
 
@@ -102,7 +102,7 @@ def test_hashes_are_equal_exactly_for_equal_contents(
     domain_environment: SqlDomainEnvironment, first: list[Step], data: st.DataObject
 ) -> None:
     second = data.draw(st.one_of(st.permutations(first), steps.map(lambda more: first + more)))
-    one, other = played(domain_environment, first), played(domain_environment, second)
+    one, other = after_calls(domain_environment, first), after_calls(domain_environment, second)
     assert (one.state_hash() == other.state_hash()) == (reference(first) == reference(second))
     assert (one.state_hash() == EMPTY) == (reference(first) == reference([]))
     one.close()
@@ -114,36 +114,36 @@ def test_hashes_are_equal_exactly_for_equal_contents(
 def test_a_fork_has_the_same_state_and_future_and_is_isolated(
     domain_environment: SqlDomainEnvironment, before: list[Step], after: list[Step]
 ) -> None:
-    origin = played(domain_environment, before)
+    origin = after_calls(domain_environment, before)
     reopened, fork = domain_environment.open(origin.snapshot()), origin.fork()
     assert fork.state_hash() == reopened.state_hash() == origin.state_hash()
     assert fork.state_diff() == origin.state_diff()
     then = origin.state_hash()
-    answers = play(fork, after)
+    answers = run_calls(fork, after)
     assert origin.state_hash() == then
     assert dump(origin) == reference(before)
     assert dump(fork) == reference(before + after)
-    assert play(reopened, after) == play(origin, after) == answers
+    assert run_calls(reopened, after) == run_calls(origin, after) == answers
     assert origin.state_hash() == fork.state_hash()
     for environment in (origin, reopened, fork):
         environment.close()
 
 
-@given(taken=steps)
+@given(steps=steps)
 @many
-def test_reset_and_close_lead_back_to_the_start(domain_environment: SqlDomainEnvironment, taken: list[Step]) -> None:
-    environment = played(domain_environment, taken)
+def test_reset_and_close_restore_the_initial_state(domain_environment: SqlDomainEnvironment, steps: list[Step]) -> None:
+    environment = after_calls(domain_environment, steps)
     environment.reset()
     assert environment.state_hash() == EMPTY
     assert environment.snapshot() == b""
-    play(environment, taken)
+    run_calls(environment, steps)
     environment.close()
     again = domain_environment.open()
     assert dump(again) == reference([])
     again.close()
 
 
-def test_undone_changes_are_no_changes(domain_environment: SqlDomainEnvironment) -> None:
+def test_undone_changes_do_not_count(domain_environment: SqlDomainEnvironment) -> None:
     environment = domain_environment.open()
     for city in ("Oslo", "Bern"):
         call(environment, "update_city", customer_id=1, city=city)
@@ -158,7 +158,7 @@ def test_undone_changes_are_no_changes(domain_environment: SqlDomainEnvironment)
     environment.close()
 
 
-def test_diff_says_what_changed(domain_environment: SqlDomainEnvironment) -> None:
+def test_the_diff_lists_what_changed(domain_environment: SqlDomainEnvironment) -> None:
     environment = domain_environment.open()
     call(environment, "update_city", customer_id=1, city="O'Hara")
     call(environment, "create_customer", name="Di", city="Bern", email="di@x.org")
@@ -226,7 +226,7 @@ def test_results_of_each_kind(domain_environment: SqlDomainEnvironment) -> None:
         ("drop_everything", {}, "there is no tool 'drop_everything'; there are: create_customer,"),
     ],
 )
-def test_what_fails_says_why_and_changes_nothing(
+def test_a_failed_call_says_why_and_changes_nothing(
     domain_environment: SqlDomainEnvironment, name: str, arguments: dict[str, Any], message: str
 ) -> None:
     environment = domain_environment.open()
@@ -251,36 +251,34 @@ def test_too_many_rows_are_an_error(tmp_path: Path) -> None:
 
 
 def test_two_hundred_open_environments_do_not_see_each_other(domain_environment: SqlDomainEnvironment) -> None:
-    async def live(environment: SqlEnvironment, number: int) -> str:
+    async def work(environment: SqlEnvironment, number: int) -> str:
         for turn in range(5):
             await environment.call("update_city", {"customer_id": 1, "city": f"{number}/{turn}"})
             await asyncio.sleep(0)
         return str((await environment.call("get_customer", {"customer_id": 1})).value[0]["city"])
 
-    async def all_lives() -> list[str]:
-        return await asyncio.gather(*(live(environment, n) for n, environment in enumerate(opened)))
+    async def work_everywhere() -> list[str]:
+        return await asyncio.gather(*(work(environment, n) for n, environment in enumerate(opened)))
 
     opened = [domain_environment.open() for _ in range(200)]
-    assert asyncio.run(all_lives()) == [f"{number}/4" for number in range(200)]
+    assert asyncio.run(work_everywhere()) == [f"{number}/4" for number in range(200)]
     assert len({environment.state_hash() for environment in opened}) == 200
     for environment in opened:
         environment.close()
 
 
-def test_copies_are_as_many_as_were_open_at_once(
-    domain_environment: SqlDomainEnvironment, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    held = [domain_environment.open() for _ in range(3)]
-    for environment in held:
+def test_copies_are_reused(domain_environment: SqlDomainEnvironment, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened = [domain_environment.open() for _ in range(3)]
+    for environment in opened:
         environment.close()
     monkeypatch.setattr("generation.environments.sql.Sandbox", None)  # making another copy would raise
     for _ in range(20):
-        held = [domain_environment.open() for _ in range(3)]
-        for environment in held:
+        opened = [domain_environment.open() for _ in range(3)]
+        for environment in opened:
             environment.close()
 
 
-def test_worlds_can_be_used_from_other_threads(domain_environment: SqlDomainEnvironment) -> None:
+def test_a_domain_environment_can_be_used_from_other_threads(domain_environment: SqlDomainEnvironment) -> None:
     def visit(number: int) -> str:
         environment = domain_environment.open()
         call(environment, "update_city", customer_id=1, city=str(number))
@@ -292,7 +290,7 @@ def test_worlds_can_be_used_from_other_threads(domain_environment: SqlDomainEnvi
         assert list(pool.map(visit, range(40))) == [str(number) for number in range(40)]
 
 
-def test_closing_closes_what_is_still_open(tmp_path: Path) -> None:
+def test_closing_a_domain_closes_its_open_environments(tmp_path: Path) -> None:
     domain_environment = SqlDomainEnvironment("shop", build(tmp_path / "shop.sqlite"), TOOLS)
     environment = domain_environment.open()
     domain_environment.close()

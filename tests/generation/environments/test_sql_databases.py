@@ -1,4 +1,4 @@
-"""The SQL environment on bad, peculiar and real databases."""
+"""The SQL environment on invalid, unusual and real databases."""
 
 import sqlite3
 from contextlib import closing
@@ -16,7 +16,7 @@ EMPTY = sha256(b"").hexdigest()
 CHINOOK = SHARED_DATA / "chinook" / "chinook.sqlite"
 
 
-def test_bad_databases_and_tools_are_named(tmp_path: Path) -> None:
+def test_invalid_databases_and_tools_are_named(tmp_path: Path) -> None:
     text = tmp_path / "text.sqlite"
     text.write_text("not a database" * 100)
     with pytest.raises(UserError, match=r"text\.sqlite .* cannot be read as an SQLite database"):
@@ -31,7 +31,7 @@ def test_bad_databases_and_tools_are_named(tmp_path: Path) -> None:
 
 
 def test_peculiar_databases(tmp_path: Path) -> None:
-    """A write-ahead log, AUTOINCREMENT, keys that SQLite lets be NULL, text that is no UTF-8, deferred foreign keys,
+    """A write-ahead log, AUTOINCREMENT, nullable keys, text that is not UTF-8, deferred foreign keys,
     triggers: each would otherwise make the recorded changes differ from the state."""
     script = """
         PRAGMA journal_mode = WAL;

@@ -1,4 +1,4 @@
-"""τ² as an environment, held to the benchmark's own tools and database hash, and to the raw files of its tasks."""
+"""τ² as an environment, compared with the benchmark's own tools, database hash and raw task files."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from generation.seeds.tau2_data import DOMAINS, database, tool_specs, toolkit
 from generation.tools.toolset import Toolset
 
 RECORDS = {"airline": "reservations", "retail": "orders"}
-# Base tasks by position, so chosen that their gold actions use every tool that changes something.
+# Positions of base tasks whose gold actions together use every changing tool.
 SAMPLE = {
     "airline": (2, 7, 8, 12, 14, 17, 18, 21, 22, 23, 25, 27, 37, 40, 44),
     "retail": (0, 2, 3, 10, 16, 17, 22, 32, 33, 35, 40, 41, 54, 59, 86),
@@ -43,7 +43,7 @@ def raw_tasks(domain: str) -> str:
 
 @cache
 def raw_database(domain: str) -> dict[str, dict[str, Any]]:
-    """As the package ships it. Not to be changed."""
+    """As the package ships it; must not be modified."""
     path = TAU2_DATA_DIR / "domains" / domain / "db.json.gz"
     content: dict[str, dict[str, Any]] = json.loads(gzip.decompress(path.read_bytes()))
     return content
@@ -76,25 +76,25 @@ class Official:
 
 
 def complete_domain(domain: str) -> Tau2DomainEnvironment:
-    """With what the benchmark's tasks name, which no world of `Tau2EnvironmentFactory` has."""
+    """Includes the entities that the benchmark's tasks name, which `Tau2EnvironmentFactory` leaves out."""
     of = DOMAINS[domain]
     return Tau2DomainEnvironment(of.seed, tool_specs(of), database(of, whole=True), toolkit(of))
 
 
-def free(domain: str) -> Tau2Environment:
+def free_environment(domain: str) -> Tau2Environment:
     of = DOMAINS[domain]
     toolset = Toolset(domain=of.seed, description="", tools=tool_specs(of), engine="tau2")
     return Tau2EnvironmentFactory().for_domain(toolset, ScriptedLLM(), "d0").open()
 
 
-def first(domain: str, kind: str, **wanted: Any) -> dict[str, Any]:
+def first_entity(domain: str, kind: str, **wanted: Any) -> dict[str, Any]:
     """A free entity whose fields have these values."""
     entities = getattr(database(DOMAINS[domain]), kind).values()
     found = next(e for e in entities if all(getattr(e, name) == value for name, value in wanted.items()))
     return dict(found.model_dump(mode="json"))
 
 
-# What the benchmark says
+# The benchmark as reference
 
 
 @pytest.mark.parametrize("domain", RECORDS)
@@ -128,11 +128,11 @@ async def test_gold_actions_give_the_benchmarks_results_and_database(domain: str
         ("airline", "list_all_airports", {}),
         ("retail", "list_all_product_types", {}),
         ("retail", "find_user_id_by_email", {"email": "NOAH.brown7922@example.com"}),
-        ("retail", "find_user_id_by_email", {"email": "nobody"}),
+        ("retail", "find_user_id_by_email", {"email": "unknown"}),
         ("retail", "get_order_details", {"order_id": "W0"}),
     ],
 )
-async def test_a_result_reads_as_the_benchmark_has_it(domain: str, name: str, arguments: dict[str, Any]) -> None:
+async def test_result_texts_match_the_benchmark(domain: str, name: str, arguments: dict[str, Any]) -> None:
     result = await complete_domain(domain).open().call(name, arguments)
     expected = await Official(domain).call(name, arguments)
     assert result.content == expected
@@ -147,11 +147,11 @@ def test_reading_the_data_leaves_no_file_behind(domain: str, tmp_path: Path, mon
     assert list(tmp_path.iterdir()) == []
 
 
-# What is kept for the benchmark
+# Entities reserved for the benchmark
 
 
-def named(domain: str) -> tuple[set[str], set[str], set[str]]:
-    """Users, records and e-mail addresses in the raw file of the tasks, by how they look."""
+def named_in_tasks(domain: str) -> tuple[set[str], set[str], set[str]]:
+    """Users, records and e-mail addresses in the raw task file, found by pattern."""
     text = raw_tasks(domain)
     shape = r"\b[A-Z0-9]{6}\b" if domain == "airline" else r"#W\d{7}"
     users = {found.lower() for found in re.findall(r"(?i)[a-z]+_[a-z]+_\d{4}", text.replace("\\n", " "))}
@@ -160,8 +160,8 @@ def named(domain: str) -> tuple[set[str], set[str], set[str]]:
 
 @pytest.mark.parametrize("domain", RECORDS)
 async def test_nothing_that_a_task_names_can_be_reached(domain: str) -> None:
-    users, records, _ = named(domain)
-    raw, environment, whole = raw_database(domain), free(domain), complete_domain(domain).open()
+    users, records, _ = named_in_tasks(domain)
+    raw, environment, whole = raw_database(domain), free_environment(domain), complete_domain(domain).open()
     users, records = users & set(raw["users"]), records & set(raw[RECORDS[domain]])
     assert (len(users), len(records)) >= (25, 50), "the shapes find what the tasks name"
     one = "reservation" if domain == "airline" else "order"
@@ -173,7 +173,7 @@ async def test_nothing_that_a_task_names_can_be_reached(domain: str) -> None:
 
 
 @pytest.mark.parametrize("domain", RECORDS)
-def test_what_is_free_stands_nowhere_in_the_tasks(domain: str) -> None:
+def test_free_entities_are_not_in_the_tasks(domain: str) -> None:
     text, data, own = raw_tasks(domain).casefold(), database(DOMAINS[domain]), RECORDS[domain]
     assert len(data.users) > 400
     assert len(getattr(data, own)) > 700
@@ -203,16 +203,16 @@ async def readdress(environment: Tau2Environment, user_id: str, address: dict[st
 
 
 async def test_reading_changes_nothing() -> None:
-    environment = free("airline")
+    environment = free_environment("airline")
     initial = environment.state_hash()
-    user = first("airline", "users")
+    user = first_entity("airline", "users")
     await environment.call("get_user_details", {"user_id": user["user_id"]})
     await environment.call("search_direct_flight", {"origin": "JFK", "destination": "SEA", "date": "2024-05-20"})
     assert (environment.state_hash(), environment.state_diff()) == (initial, ())
 
 
-async def test_the_hash_is_that_of_the_state_and_not_of_the_way() -> None:
-    one, other = free("retail"), free("retail")
+async def test_the_hash_depends_on_the_state_and_not_on_the_path() -> None:
+    one, other = free_environment("retail"), free_environment("retail")
     users = list(database(DOMAINS["retail"]).users.values())[:2]
     address = dict.fromkeys(ADDRESS, "x")
     for environment, order in ((one, users), (other, users[::-1])):
@@ -221,14 +221,14 @@ async def test_the_hash_is_that_of_the_state_and_not_of_the_way() -> None:
     await readdress(other, users[0].user_id, address | {"city": "elsewhere"})
     assert one.state_hash() != other.state_hash()
     await readdress(other, users[0].user_id, address)
-    assert one.state_hash() == other.state_hash() != free("retail").state_hash()
+    assert one.state_hash() == other.state_hash() != free_environment("retail").state_hash()
     for user in users:
         await readdress(one, user.user_id, user.address.model_dump())
-    assert one.state_hash() == free("retail").state_hash()
+    assert one.state_hash() == free_environment("retail").state_hash()
     assert one.state_diff() == ()
 
 
-async def test_the_order_in_which_cards_were_got_does_not_count() -> None:
+async def test_the_order_of_added_cards_does_not_count() -> None:
     user_id, _ = card_holder()
     arguments = booking(user_id, "certificate_3221322")
     price = arguments["payment_methods"][0]["amount"]
@@ -236,7 +236,7 @@ async def test_the_order_in_which_cards_were_got_does_not_count() -> None:
     book = ("book_reservation", arguments)
     states = []
     for calls in ((first_card, book, first_card, second_card), (first_card, second_card, book, first_card)):
-        environment = free("airline")
+        environment = free_environment("airline")
         assert not any([(await environment.call(*call)).error for call in calls])
         states.append(environment)
     one, other = states
@@ -248,9 +248,9 @@ async def test_the_order_in_which_cards_were_got_does_not_count() -> None:
         assert (await fork.call("get_user_details", {"user_id": user_id})).content == text
 
 
-async def test_the_diff_tells_each_changed_entity_in_a_line() -> None:
-    environment = free("retail")
-    order = first("retail", "orders", status="pending")
+async def test_the_diff_has_one_line_per_changed_entity() -> None:
+    environment = free_environment("retail")
+    order = first_entity("retail", "orders", status="pending")
     paid = order["payment_history"][0]
     await environment.call("cancel_pending_order", {"order_id": order["order_id"], "reason": "no longer needed"})
     line = next(line for line in environment.state_diff() if " orders " in line)
@@ -290,11 +290,11 @@ def card_holder() -> tuple[str, str]:
         for key, method in user.payment_methods.items():
             if method.source == "credit_card":
                 return user.user_id, key
-    raise AssertionError("nobody has a credit card")
+    raise AssertionError("no free customer has a credit card")
 
 
-async def test_a_new_entity_is_told_and_kept() -> None:
-    environment = free("airline")
+async def test_a_new_entity_is_in_the_diff_and_the_snapshot() -> None:
+    environment = free_environment("airline")
     user_id, card = card_holder()
     arguments = booking(user_id, card)
     booked = await environment.call("book_reservation", arguments)
@@ -305,8 +305,8 @@ async def test_a_new_entity_is_told_and_kept() -> None:
     assert again.content == booked.content
 
 
-async def test_forks_go_their_own_ways() -> None:
-    parent = free("airline")
+async def test_forks_are_independent() -> None:
+    parent = free_environment("airline")
     user_id, card = card_holder()
     await parent.call("book_reservation", booking(user_id, card))
     before = parent.state_hash()
@@ -316,10 +316,10 @@ async def test_forks_go_their_own_ways() -> None:
     await right.call("update_reservation_passengers", {"reservation_id": "HATHAT", "passengers": [PERSON]})
     assert len({parent.state_hash(), left.state_hash(), right.state_hash()}) == 3
     assert (await parent.call("get_reservation_details", {"reservation_id": "HATHAT"})).value["status"] is None
-    assert not any("HATHAT" in line for line in free("airline").state_diff())
-    assert (await free("airline").call("get_reservation_details", {"reservation_id": "HATHAT"})).error
+    assert not any("HATHAT" in line for line in free_environment("airline").state_diff())
+    assert (await free_environment("airline").call("get_reservation_details", {"reservation_id": "HATHAT"})).error
     left.reset()
-    assert left.state_hash() == free("airline").state_hash()
+    assert left.state_hash() == free_environment("airline").state_hash()
     assert parent.state_hash() == before
 
 
@@ -345,8 +345,8 @@ def copies(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     return made
 
 
-async def test_a_thousand_forks_copy_nothing_and_a_call_what_it_touches(copies: list[Any]) -> None:
-    parent = free("airline")
+async def test_forks_copy_nothing_and_a_call_copies_what_it_touches(copies: list[Any]) -> None:
+    parent = free_environment("airline")
     user_id, card = card_holder()
     arguments = booking(user_id, card)
     await parent.call("book_reservation", arguments)
@@ -363,12 +363,12 @@ async def test_the_shared_database_survives_random_calls() -> None:
     data = database(DOMAINS["retail"])
     before = data.get_hash()
     for number in range(20):
-        await wander(free("retail"), Random(number), 10)
+        await random_calls(free_environment("retail"), Random(number), 10)
     assert data.get_hash() == before
 
 
-async def wander(environment: Tau2Environment, rng: Random, steps: int) -> list[tuple[str, dict[str, Any], str]]:
-    """Random calls about one customer, most of them lawful; returns them with their results."""
+async def random_calls(environment: Tau2Environment, rng: Random, steps: int) -> list[tuple[str, dict[str, Any], str]]:
+    """Random calls about one customer, most of them valid; returns them with their results."""
     data = database(DOMAINS["retail"])
     user = rng.choice([user for user in data.users.values() if user.orders])
     made = []
@@ -403,33 +403,33 @@ def _step(data: Any, user: Any, rng: Random) -> tuple[str, dict[str, Any]]:
 @given(seed=st.integers(0, 10**6), steps=st.integers(0, 12))
 def test_a_snapshot_is_the_state(seed: int, steps: int) -> None:
     async def check() -> None:
-        environment = free("retail")
-        made = await wander(environment, Random(seed), steps)
+        environment = free_environment("retail")
+        made = await random_calls(environment, Random(seed), steps)
         opened = environment._domain_environment.open(environment.snapshot())
         assert opened.state_hash() == environment.state_hash()
         assert opened.state_diff() == environment.state_diff()
         assert opened.snapshot() == environment.snapshot()
         rng = Random(f"{seed}/more")
-        assert await wander(opened, rng, 5) == await wander(environment.fork(), Random(f"{seed}/more"), 5)
-        again = free("retail")
+        assert await random_calls(opened, rng, 5) == await random_calls(environment.fork(), Random(f"{seed}/more"), 5)
+        again = free_environment("retail")
         assert await again.retrace(made)
         assert again.state_hash() == environment.state_hash()
 
     asyncio.run(check())
 
 
-async def test_retracing_sees_another_result() -> None:
-    made = await wander(free("retail"), Random(1), 4)
+async def test_retracing_detects_a_different_result() -> None:
+    made = await random_calls(free_environment("retail"), Random(1), 4)
     name, arguments, content = made[-1]
-    assert not await free("retail").retrace([*made[:-1], (name, arguments, content + " ")])
+    assert not await free_environment("retail").retrace([*made[:-1], (name, arguments, content + " ")])
 
 
 def test_a_snapshot_of_another_domain_is_refused() -> None:
     with pytest.raises(ValueError, match="tau2_retail"):
-        free("retail")._domain_environment.open(free("airline").snapshot())
+        free_environment("retail")._domain_environment.open(free_environment("airline").snapshot())
 
 
-# Calls that cannot be made
+# Invalid calls
 
 
 @pytest.mark.parametrize(
@@ -448,8 +448,10 @@ def test_a_snapshot_of_another_domain_is_refused() -> None:
         ("search_onestop_flight", {"origin": "JFK", "destination": "SEA", "date": ""}, None),
     ],
 )
-async def test_a_bad_call_gives_an_error_and_changes_nothing(name: str, arguments: dict[str, Any], says: str) -> None:
-    environment = free("airline")
+async def test_an_invalid_call_returns_an_error_and_changes_nothing(
+    name: str, arguments: dict[str, Any], says: str
+) -> None:
+    environment = free_environment("airline")
     result = await environment.call(name, arguments)
     if says is None:
         assert result.value == []
@@ -461,8 +463,8 @@ async def test_a_bad_call_gives_an_error_and_changes_nothing(name: str, argument
 
 
 async def test_a_call_that_fails_halfway_changes_nothing() -> None:
-    """The official booking takes a certificate away before it finds that it is to be paid with twice."""
-    environment = free("airline")
+    """The official booking uses up a certificate before it notices that it pays twice with it."""
+    environment = free_environment("airline")
     user_id, _ = card_holder()
     arguments = booking(user_id, "certificate_3221322", seats=2)
     total = arguments["payment_methods"][0]["amount"]
@@ -478,13 +480,13 @@ async def test_a_call_that_fails_halfway_changes_nothing() -> None:
 
 @pytest.mark.parametrize("amount", [10**400, -(10**400)])
 async def test_numbers_beyond_json_are_refused(amount: int) -> None:
-    environment = free("airline")
+    environment = free_environment("airline")
     result = await environment.call("send_certificate", {"user_id": card_holder()[0], "amount": amount})
     assert (result.error, environment.state_diff()) == (True, ())
 
 
-async def test_a_whole_number_may_be_written_with_a_point() -> None:
-    one, other = free("airline"), free("airline")
+async def test_an_integer_may_be_written_with_a_decimal_point() -> None:
+    one, other = free_environment("airline"), free_environment("airline")
     user_id = card_holder()[0]
     results = [
         await environment.call("send_certificate", {"user_id": user_id, "amount": amount})
@@ -494,7 +496,7 @@ async def test_a_whole_number_may_be_written_with_a_point() -> None:
     assert one.state_hash() == other.state_hash()
 
 
-# Mistakes of the user
+# The user's mistakes
 
 
 @pytest.mark.parametrize(
@@ -505,7 +507,7 @@ async def test_a_whole_number_may_be_written_with_a_point() -> None:
         ({"domain": "tau2_retail", "engine": "tau2", "tools": tool_specs(DOMAINS["airline"])[:1]}, "book_reservation"),
     ],
 )
-def test_a_toolset_of_something_else_is_refused(toolset: dict[str, Any], says: str) -> None:
+def test_a_toolset_of_another_domain_or_engine_is_refused(toolset: dict[str, Any], says: str) -> None:
     with pytest.raises(UserError, match=says):
         Tau2EnvironmentFactory().for_domain(Toolset(description="", **toolset), ScriptedLLM(), "d0")
 

@@ -1,4 +1,4 @@
-"""Tools with SQL for a database: bad ones of a model are refused with the reason, good ones kept, the best answer counts."""
+"""SQL tools for a database: invalid proposals are refused with the reason, and the best answer counts."""
 
 from __future__ import annotations
 
@@ -56,15 +56,15 @@ def gym(tmp_path_factory: pytest.TempPathFactory) -> Seed:
     return BundledSeeds(tmp_path_factory.mktemp("gym"), ["gym"]).load()[0]
 
 
-async def made(llm: LLM, seed: Seed, max_tools: int, attempts: int) -> Toolset:
-    """As the whole of stage 1 makes it."""
+async def toolset_of(llm: LLM, seed: Seed, max_tools: int, attempts: int) -> Toolset:
+    """The toolset as stage 1 makes it."""
     settings = ToolmakingSettings(max_tools=max_tools, attempts=attempts, questions=20, expansion=10)
     return await make_tools(seed, Meter(llm), settings)
 
 
-async def test_tools_that_do_not_hold_are_refused_with_the_reason_and_the_others_kept(gym: Seed) -> None:
+async def test_invalid_tools_are_refused_with_the_reason_and_the_others_kept(gym: Seed) -> None:
     answer = "Here they are:\n" + json.dumps([*GOOD, *(bad for bad, _ in BAD.values())])
-    toolset = await made(ListedAnswers([answer]), gym, 6, 1)
+    toolset = await toolset_of(ListedAnswers([answer]), gym, 6, 1)
     assert [t.name for t in toolset.tools] == ["get_1", "get_2", "get_3"]
     assert [t.sql for t in toolset.sql_tools] == [good["sql"] for good in GOOD]
     assert len(toolset.refused) == len(BAD)
@@ -76,19 +76,19 @@ async def test_tools_that_do_not_hold_are_refused_with_the_reason_and_the_others
     assert toolset.counts["kept"] == 3
 
 
-async def test_it_asks_again_until_enough_hold_and_keeps_the_best_answer(gym: Seed) -> None:
+async def test_requests_repeat_until_enough_tools_are_valid_and_the_best_answer_counts(gym: Seed) -> None:
     llm = ListedAnswers(["no tools", json.dumps(GOOD), json.dumps(GOOD[:2])])
-    toolset = await made(llm, gym, 10, 3)
+    toolset = await toolset_of(llm, gym, 10, 3)
     assert len(llm.requests) == 3
     assert len(toolset.tools) == 3
     assert toolset.counts == {"proposed": 5, "kept": 3}
     assert len({request.key for request in llm.requests}) == 3
     llm = ListedAnswers([json.dumps(GOOD)])
-    assert len((await made(llm, gym, 6, 3)).tools) == 3
+    assert len((await toolset_of(llm, gym, 6, 3)).tools) == 3
     assert len(llm.requests) == 1
 
 
-async def test_it_is_told_what_was_wrong_with_its_last_answer(gym: Seed) -> None:
+async def test_a_retry_shows_what_was_wrong_with_the_last_answer(gym: Seed) -> None:
     llm = ListedAnswers(["no tools", json.dumps([*GOOD, BAD["drop"][0]]), "[]"])
     meter = Meter(llm)
     assert gym.database is not None
@@ -99,42 +99,42 @@ async def test_it_is_told_what_was_wrong_with_its_last_answer(gym: Seed) -> None
     assert "3 tools are valid, 5 are needed: drop: SELECT, INSERT, UPDATE or DELETE is expected" in third
 
 
-async def test_too_few_tools_are_none_and_the_toolset_says_so(gym: Seed) -> None:
-    toolset = await made(ListedAnswers([json.dumps(GOOD[:2]), "", "[]"]), gym, 10, 3)
+async def test_with_too_few_valid_tools_the_toolset_is_empty_and_says_why(gym: Seed) -> None:
+    toolset = await toolset_of(ListedAnswers([json.dumps(GOOD[:2]), "", "[]"]), gym, 10, 3)
     assert toolset.tools == ()
     assert toolset.statements == {}
     assert toolset.refused[-1] == "2 tools are valid, at least 3 are needed"
 
 
-async def test_the_stand_in_makes_tools_that_hold_and_no_more_than_asked_for(gym: Seed) -> None:
+async def test_the_stand_in_makes_valid_tools_and_no_more_than_requested(gym: Seed) -> None:
     assert gym.database is not None
     for max_tools in (MIN_TOOLS, 5, 12):
-        toolset = await made(ScriptedLLM(), gym, max_tools, 1)
+        toolset = await toolset_of(ScriptedLLM(), gym, max_tools, 1)
         assert len(toolset.tools) == max_tools
         assert toolset.refused == ()
         image = Image.read(gym.database)
         assert [problem for tool in toolset.sql_tools for problem in verify_tool(tool, image)] == []
-    assert toolset == await made(ScriptedLLM(), gym, 12, 1)
+    assert toolset == await toolset_of(ScriptedLLM(), gym, 12, 1)
     verbs = Counter(tool.name.partition("_")[0] for tool in toolset.tools)
     assert {"search", "list", "update", "get", "create"} <= verbs.keys()
 
 
-async def test_of_more_tools_that_hold_the_first_are_taken(gym: Seed) -> None:
+async def test_surplus_tools_are_cut_in_order(gym: Seed) -> None:
     more = [tool(f"more_{n}", GOOD[0]["sql"], low="integer") for n in range(3)]
-    toolset = await made(ListedAnswers([json.dumps([*more, *GOOD])]), gym, 4, 1)
+    toolset = await toolset_of(ListedAnswers([json.dumps([*more, *GOOD])]), gym, 4, 1)
     assert [t.name for t in toolset.tools] == ["more_0", "more_1", "more_2", "get_1"]
     assert toolset.counts == {"proposed": 6, "kept": 4}
 
 
 async def test_provenance_names_model_prompt_source_and_licence(gym: Seed) -> None:
-    provenance = (await made(ScriptedLLM(), gym, 5, 1)).provenance
+    provenance = (await toolset_of(ScriptedLLM(), gym, 5, 1)).provenance
     assert provenance.llm == "scripted"
     assert provenance.prompts.keys() == {"sql_tools"}
     assert (provenance.source, provenance.licence) == (gym.source, gym.licence)
 
 
-async def test_a_file_that_is_no_database_is_the_users_to_mend(gym: Seed, tmp_path: Path) -> None:
+async def test_a_file_that_is_not_a_database_is_a_user_error(gym: Seed, tmp_path: Path) -> None:
     broken = tmp_path / "broken.sqlite"
     broken.write_text("not a database, whatever its name says; " * 20)
     with pytest.raises(UserError, match="cannot be read as an SQLite database"):
-        await made(ListedAnswers([]), gym.model_copy(update={"database": broken}), 5, 1)
+        await toolset_of(ListedAnswers([]), gym.model_copy(update={"database": broken}), 5, 1)

@@ -55,8 +55,8 @@ NONE = "[]"
 
 @dataclass
 class Keyed:
-    """Answers by the step of the request ("specs/1"), attempt after attempt; the last one again and again. Steps named in
-    `slow` answer after all others."""
+    """Answers by the step of the request ("specs/1"), one per attempt, repeating the last. Steps in `slow` answer after all
+    others."""
 
     texts: dict[str, list[str]]
     slow: tuple[str, ...] = ()
@@ -83,7 +83,7 @@ def names(toolset: Toolset) -> list[str]:
 
 
 def adds_up(toolset: Toolset) -> bool:
-    """Every tool that was given, proposed or expanded is accounted for once."""
+    """Every given, proposed or expanded tool is counted exactly once."""
     ends = ("merged_duplicates", "conflicts", "invalid", "trivial", "beyond_max", "kept")
     counts = toolset.counts
     return counts["given"] + counts["proposed"] + counts["expanded"] == sum(counts[end] for end in ends)
@@ -127,7 +127,7 @@ async def test_the_set_is_the_seeds_tools_then_the_questions_in_their_order_then
     assert toolset.rows == SEED.rows
 
 
-async def test_each_step_is_told_what_it_needs_to_know() -> None:
+async def test_each_prompt_contains_what_its_step_needs() -> None:
     llm = Keyed({"questions": [QUESTIONS], "specs/0": [nested(spec("track_bag", bag_id="string"))]})
     await make_tools(SEED, Meter(llm), SETTINGS)
     (questions,) = llm.asked("questions")
@@ -158,7 +158,7 @@ BROKEN = {
 
 
 @pytest.mark.parametrize("broken", BROKEN.values(), ids=BROKEN.keys())
-async def test_one_unusable_answer_is_asked_for_again_then_counted_and_the_others_go_on(broken: str) -> None:
+async def test_an_unusable_answer_is_retried_then_counted_and_the_others_continue(broken: str) -> None:
     good = nested(spec("track_bag", bag_id="string"))
     llm = Keyed({"questions": [QUESTIONS], "specs/0": [broken], "specs/1": [broken, good]})
     meter = Meter(llm)
@@ -182,14 +182,14 @@ async def test_without_questions_the_given_tools_and_the_expansion_remain(broken
     assert toolset.refused[0].startswith("questions: nothing usable in 2 attempts")
 
 
-async def test_an_unusable_expansion_leaves_what_there_is() -> None:
+async def test_an_unusable_expansion_leaves_the_other_tools() -> None:
     toolset = await make_tools(SEED, Meter(Keyed({"questions": [QUESTIONS], "expansion": ["no"]})), SETTINGS)
     assert toolset.tools == SEED.tools
     (why,) = toolset.refused
     assert why.startswith("expansion: nothing usable in 2 attempts: expected a JSON array, got: 'no'")
 
 
-async def test_no_more_than_asked_for_is_taken() -> None:
+async def test_surplus_questions_and_tools_are_dropped() -> None:
     many = [spec(f"get_thing{i}", **{f"thing{i}_id": "string"}) for i in range(8)]
     llm = Keyed({"questions": [json.dumps([f"Question {i}?" for i in range(9)])], "expansion": [nested(*many)]})
     settings = SETTINGS.model_copy(update={"expansion": 5, "max_tools": 6})
@@ -201,7 +201,7 @@ async def test_no_more_than_asked_for_is_taken() -> None:
 
 
 @pytest.mark.parametrize(("questions", "expansion", "asked"), [(0, 0, 0), (0, 4, 1), (2, 0, 3)])
-async def test_steps_can_be_left_out(questions: int, expansion: int, asked: int) -> None:
+async def test_steps_can_be_skipped(questions: int, expansion: int, asked: int) -> None:
     llm = Keyed({"questions": [QUESTIONS]})
     settings = SETTINGS.model_copy(update={"questions": questions, "expansion": expansion})
     toolset = await make_tools(SEED, Meter(llm), settings)
@@ -212,7 +212,7 @@ async def test_steps_can_be_left_out(questions: int, expansion: int, asked: int)
     assert prompts == wanted
 
 
-async def test_too_few_tools_are_none_and_the_toolset_says_so() -> None:
+async def test_with_too_few_valid_tools_the_toolset_is_empty_and_says_why() -> None:
     seed = SEED.model_copy(update={"tools": SEED.tools[:2]})
     toolset = await make_tools(seed, Meter(Keyed({"questions": [QUESTIONS]})), SETTINGS)
     assert toolset.tools == ()
@@ -228,7 +228,7 @@ async def test_a_domain_can_start_from_its_description_alone() -> None:
     assert "Examples of tools" not in llm.asked("questions")[0]
 
 
-async def test_what_an_engine_executes_is_taken_as_it_is() -> None:
+async def test_executable_tools_are_kept_unchanged() -> None:
     odd = ToolSpec(name="Think", description="", parameters={"type": "object"}, returns={"type": "string"})
     seed = SEED.model_copy(update={"engine": "tau2", "tools": (*SEED.tools, odd)})
     llm = ListedAnswers([])
@@ -240,7 +240,7 @@ async def test_what_an_engine_executes_is_taken_as_it_is() -> None:
 
 
 @pytest.mark.parametrize("error", [LLMError("no model answers"), UserError("no server at http://127.0.0.1:1/v1")])
-async def test_where_no_model_answers_the_error_itself_comes_out(error: Exception) -> None:
+async def test_an_unreachable_model_raises_its_own_error(error: Exception) -> None:
     class Down(Keyed):
         async def complete(self, request: Request) -> Completion:
             if "/specs/" in request.key:
@@ -321,7 +321,7 @@ def test_questions_are_read_in_the_ways_models_write_them(text: str, expected: l
 
 
 @pytest.mark.parametrize("text", ["", "A?\nB?", "[]", "[1, 2]", '{"questions": []}', '[{"text": 1}]', '["\\udc00"]'])
-def test_what_holds_no_questions_is_no_answer(text: str) -> None:
+def test_answers_without_questions_are_rejected(text: str) -> None:
     with pytest.raises(ValueError):
         read_questions(text)
 
@@ -347,7 +347,7 @@ def test_specs_are_read_in_the_ways_models_write_them(text: str, expected: list[
 @pytest.mark.parametrize(
     ("key", "value"), [("max_tools", 2), ("attempts", 0), ("questions", -1), ("expansion", 11), ("question", 3)]
 )
-def test_settings_outside_their_range_name_themselves(key: str, value: int) -> None:
+def test_settings_out_of_range_are_named(key: str, value: int) -> None:
     with pytest.raises(UserError, match=key):
         typed(SETTINGS.model_dump() | {key: value}, ToolmakingSettings)
 

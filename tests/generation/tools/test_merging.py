@@ -1,4 +1,4 @@
-"""One set out of many proposals: repetitions, contradictions and trivial tools are found by rule, and all are counted."""
+"""One set from many proposals: rules find repetitions, contradictions and trivial tools, and all are counted."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from generation.tools.merging import Merged, merge, read_tool, trivial
 
 
 def spec(name: str, description: str = "", required: Sequence[str] = (), **types: str) -> dict[str, Any]:
-    """A function spec, flat; its description tells it apart unless one is given."""
+    """A flat function spec with a unique description unless one is given."""
     properties = {key: {"type": kind, "description": f"the {key} for {name}"} for key, kind in types.items()}
     parameters = {"type": "object", "properties": properties, "required": list(required)}
     return {"name": name, "description": description or f"What {name} does.", "parameters": parameters}
@@ -47,7 +47,7 @@ ORDER = spec("get_order", "Get an order by its number.", order_id="integer")
         (spec("show_time", format="string"), "the time"),
     ],
 )
-def test_trivial_tools_are_known_by_rule(tool: dict[str, Any], why: str) -> None:
+def test_trivial_tools_are_recognised(tool: dict[str, Any], why: str) -> None:
     reason = trivial(read_tool(tool))
     assert reason is not None
     assert why in reason
@@ -71,7 +71,7 @@ def test_trivial_tools_are_known_by_rule(tool: dict[str, Any], why: str) -> None
         spec("book_flight2", flight_id="string"),
     ],
 )
-def test_tools_that_do_something_are_not_trivial(tool: dict[str, Any]) -> None:
+def test_useful_tools_are_not_trivial(tool: dict[str, Any]) -> None:
     assert trivial(read_tool(tool)) is None
 
 
@@ -93,7 +93,7 @@ def test_tools_that_do_something_are_not_trivial(tool: dict[str, Any]) -> None:
         ({**ORDER, "parameters": {"properties": {"id": {"type": "string", "minLength": -1}}}}, "not a JSON Schema"),
     ],
 )
-def test_specs_that_do_not_hold_are_refused_with_the_reason(tool: dict[str, Any], why: str) -> None:
+def test_invalid_specs_are_refused_with_the_reason(tool: dict[str, Any], why: str) -> None:
     with pytest.raises(ValueError, match=why):
         read_tool(tool)
     merged = merge((), [tool, ORDER])
@@ -130,23 +130,23 @@ def test_both_ways_of_writing_a_spec_and_chat_markup_in_names_are_read(name: str
         json.dumps(ORDER["parameters"]),
     ],
 )
-def test_liberties_with_schemas_are_mended(parameters: Any) -> None:
+def test_sloppy_schemas_are_repaired(parameters: Any) -> None:
     expected = {**ORDER["parameters"]} | {"required": []}
     tool = read_tool({**ORDER, "parameters": parameters})
     assert {"required": [], **tool.parameters} == expected
 
 
-def test_what_a_proposal_says_of_its_results_is_left_to_the_next_stage() -> None:
+def test_a_proposed_output_schema_is_ignored() -> None:
     assert read_tool({**ORDER, "returns": {"type": "string"}}).returns is None
 
 
-def test_parameters_that_are_left_out_are_none() -> None:
+def test_missing_parameters_mean_no_parameters() -> None:
     tool = read_tool({"name": "list_halls", "description": "Halls."})
     assert tool.parameters == {"type": "object", "properties": {}}
     assert read_tool({"name": "list_halls", "parameters": None}).parameters == tool.parameters
 
 
-def test_of_one_name_the_first_stays_and_other_parameters_are_a_conflict() -> None:
+def test_the_first_tool_of_a_name_stays_and_other_parameters_are_a_conflict() -> None:
     given = [ToolSpec(**ORDER)]
     same = spec("get_order", "Other words.", required=["order_id"], order_id="integer")
     other_type = spec("get_order", order_id="string")
@@ -250,14 +250,14 @@ def test_tools_that_differ_in_what_they_do_both_stay(first: dict[str, Any], seco
     assert names(merge((), [first, second])) == [first["name"], second["name"]]
 
 
-def test_given_tools_are_taken_as_they_are_but_for_repetitions() -> None:
+def test_given_tools_stay_unchanged_except_repetitions() -> None:
     given = [ToolSpec(**spec(name, " ")) for name in ("Ping", "getTime", "ping", "Ping")]
     merged = merge(given, [])
     assert names(merged) == ["Ping", "getTime", "ping"]
     assert merged.counts["merged_duplicates"] == 1
 
 
-def test_above_the_limit_those_stay_that_chain() -> None:
+def test_above_the_limit_chaining_tools_stay() -> None:
     proposed = [
         spec("get_weather", city="string"),
         spec("search_flights", origin="string"),
@@ -272,7 +272,7 @@ def test_above_the_limit_those_stay_that_chain() -> None:
     assert names(merge((), proposed, 4)) == ["get_weather", "search_flights", "book_seat", "cancel_seat"]
 
 
-def test_above_the_limit_what_chains_to_the_chosen_ones_comes_before_another_group() -> None:
+def test_above_the_limit_tools_that_chain_to_chosen_ones_come_before_another_group() -> None:
     group = [spec(f"{verb}_order", order_id="string") for verb in ("track", "delete", "update")]
     bridge = spec("pay_order", order_id="string", card_id="string")
     others = [spec(f"{verb}_hotel", hotel_id="string") for verb in ("get", "book", "rate")]
@@ -281,13 +281,13 @@ def test_above_the_limit_what_chains_to_the_chosen_ones_comes_before_another_gro
     assert names(merge((), proposed, 5)) == wanted
 
 
-def test_a_bare_id_is_that_of_what_the_tool_is_about() -> None:
+def test_a_bare_id_belongs_to_the_record_in_the_tool_name() -> None:
     lonely = [spec(f"get_{noun}", id="string") for noun in ("station", "song", "planet", "recipe")]
     proposed = [*lonely, spec("get_order", id="string"), spec("cancel_order", "Cancel it.", order_id="string")]
     assert names(merge((), proposed, 2)) == ["get_order", "cancel_order"]
 
 
-def test_tools_about_nothing_in_particular_do_not_chain() -> None:
+def test_tools_without_a_kind_of_record_do_not_chain() -> None:
     lonely = [spec(word, "Go on.", **{word: "string"}) for word in ("calculate", "translate", "summarize")]
     proposed = [*lonely, spec("get_order", id="string"), spec("cancel_order", "Cancel it.", order_id="string")]
     assert names(merge((), proposed, 2)) == ["get_order", "cancel_order"]

@@ -1,4 +1,4 @@
-"""Output schemas: one conversation a toolset, what is sent back and what is not, against what is answered."""
+"""Output schemas: one conversation per toolset, which answers are sent back, and which count."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ async def predict(given: Toolset, *answers: Any, attempts: int = 3) -> tuple[Too
 # The conversation
 
 
-async def test_one_conversation_grows_by_the_answers_that_held() -> None:
+async def test_one_conversation_grows_by_the_valid_answers() -> None:
     made, requests, _ = await predict(toolset(*THREE), USER, ORDERS, UPDATED)
     assert [t.returns for t in made.tools] == [USER, ORDERS, UPDATED]
     assert [t.model_copy(update={"returns": None}) for t in made.tools] == list(THREE)
@@ -108,7 +108,7 @@ async def test_integer_is_not_number_and_one_answer_must_agree_with_itself() -> 
     assert counts(made) == (3, 2, 2, 0, 0)
 
 
-async def test_null_beside_the_type_is_no_conflict() -> None:
+async def test_a_nullable_type_is_not_a_conflict() -> None:
     nullable = obj(user_id={"type": ["integer", "null"]}, city={"anyOf": [{"type": "string"}, {"type": "null"}]})
     made, _, _ = await predict(toolset(*THREE), nullable, ORDERS, UPDATED)
     assert made.tools[0].returns == nullable
@@ -136,7 +136,7 @@ async def test_null_beside_the_type_is_no_conflict() -> None:
          "too deeply nested"),
     ],
 )  # fmt: skip
-async def test_what_cannot_be_returned_is_sent_back(name: str, answer: Any, complaint: str) -> None:
+async def test_impossible_output_schemas_are_sent_back(name: str, answer: Any, complaint: str) -> None:
     good = rows(a="string") if name.startswith(("search", "list")) else obj(a="string")
     given_tools = toolset(tool(name), *(tool(f"do_{n}", returns=obj(done="boolean")) for n in "ab"))
     made, requests, _ = await predict(given_tools, answer, good)
@@ -152,7 +152,7 @@ async def test_a_schema_under_a_name_or_in_prose_is_found(key: str) -> None:
     assert made.tools[0].returns == USER
 
 
-async def test_a_schema_that_breaks_off_is_not_taken_for_whole() -> None:
+async def test_a_truncated_schema_is_not_accepted() -> None:
     class Cut(ListedAnswers):
         async def complete(self, request: Request) -> Completion:
             completion = await super().complete(request)
@@ -187,7 +187,7 @@ async def test_a_tool_without_a_schema_is_left_out_with_the_reason() -> None:
     assert len(requests[2].messages) == 2
 
 
-async def test_fewer_than_three_tools_are_none() -> None:
+async def test_with_fewer_than_three_tools_the_toolset_is_empty() -> None:
     made, _, _ = await predict(toolset(*THREE), "no", ORDERS, UPDATED, attempts=1)
     assert made.tools == ()
     assert made.refused[-1] == "2 tools have an output schema, at least 3 are needed"
@@ -204,14 +204,14 @@ async def test_given_output_schemas_are_left_alone_and_bind_the_others() -> None
     assert "Returns: " in requests[0].messages[0].content
 
 
-async def test_nothing_is_asked_where_every_tool_has_one() -> None:
+async def test_no_request_is_sent_where_every_tool_has_an_output_schema() -> None:
     whole = toolset(*(t.model_copy(update={"returns": USER}) for t in THREE), counts={"kept": 3})
     made, requests, _ = await predict(whole)
     assert (made, requests) == (whole, [])
     assert (await predict(toolset()))[0] == toolset()
 
 
-async def test_contradictions_among_the_given_are_counted_and_the_first_type_stands() -> None:
+async def test_contradictions_among_given_schemas_are_counted_and_the_first_type_counts() -> None:
     one, other = tool("get_a", obj(user_id="string", day="string")), tool("get_b", obj(user_id="integer"))
     made, requests, _ = await predict(
         toolset(one, other, tool("do_c")), obj(user_id="string"), *[obj(user_id="string")] * 2
@@ -221,7 +221,7 @@ async def test_contradictions_among_the_given_are_counted_and_the_first_type_sta
     assert requests[0].context.entities == {"user_id": "string", "day": "string"}
 
 
-async def test_a_model_that_cannot_be_reached_is_not_hidden() -> None:
+async def test_an_unreachable_model_raises_its_own_error() -> None:
     class Silent(ListedAnswers):
         async def complete(self, request: Request) -> Any:
             raise LLMError("no route")
@@ -230,7 +230,7 @@ async def test_a_model_that_cannot_be_reached_is_not_hidden() -> None:
         await predict_output_schemas(toolset(*THREE), Meter(Silent([])), 2)
 
 
-async def test_the_prompts_word_for_word() -> None:
+async def test_the_exact_prompts() -> None:
     _, requests, _ = await predict(toolset(*THREE), obj(city="number"), USER, ORDERS, UPDATED)
     rules, question, repair = (
         requests[0].messages[0].content,
@@ -270,7 +270,7 @@ def _domain(number: int) -> Toolset:
 
 
 def _typed_names(schema: Any) -> Iterator[tuple[str, str]]:
-    """Naively: whatever stands under "properties", with its plain type."""
+    """Naively: everything under "properties", with its type."""
     for name, part in schema.get("properties", {}).items():
         yield name, part["type"]
         yield from _typed_names(part)
@@ -278,7 +278,7 @@ def _typed_names(schema: Any) -> Iterator[tuple[str, str]]:
         yield from _typed_names(schema["items"])
 
 
-async def test_the_stand_in_errs_is_repaired_and_ends_with_one_type_a_field() -> None:
+async def test_the_stand_in_errs_is_repaired_and_ends_with_one_type_per_field() -> None:
     totals = dict.fromkeys(COUNTED, 0)
     for number in range(20):
         made = await predict_output_schemas(_domain(number), Meter(ScriptedLLM(seed=1)), 3)

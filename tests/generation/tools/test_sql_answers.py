@@ -1,4 +1,4 @@
-"""Tools out of a model's answer, whatever surrounds or spoils them."""
+"""Tools parsed from a model's answer, whatever surrounds or damages them."""
 
 import json
 from typing import Any
@@ -29,7 +29,7 @@ def item(**changes: Any) -> dict[str, Any]:
         '{{"tools": {}}}',
     ],
 )
-def test_the_array_is_found_in_whatever_surrounds_it(frame: str) -> None:
+def test_the_array_is_found_in_any_surroundings(frame: str) -> None:
     tools, problems = parse_tools(frame.format(json.dumps([item(), item(name="other")], indent=1)))
     assert [t.spec.name for t in tools] == ["get_customer", "other"]
     assert tools[0].sql == item()["sql"]
@@ -49,7 +49,7 @@ def test_the_array_is_found_in_whatever_surrounds_it(frame: str) -> None:
         (item(name="other"), "tool 'other': the name is given twice"),
     ],
 )
-def test_a_bad_item_does_not_spoil_the_others(bad: dict[str, Any], problem: str) -> None:
+def test_an_invalid_item_does_not_affect_the_others(bad: dict[str, Any], problem: str) -> None:
     tools, problems = parse_tools(json.dumps([item(name="other"), bad, item(name="third")]))
     assert [t.spec.name for t in tools] == ["other", "third"]
     (only,) = problems
@@ -67,7 +67,7 @@ def test_a_bad_item_does_not_spoil_the_others(bad: dict[str, Any], problem: str)
         json.dumps(item()),
         "[" * 5_000,
         "[{" * 5_000,
-        json.dumps([item(description="\ud83d")]),  # half a surrogate pair: no file could hold it
+        json.dumps([item(description="\ud83d")]),  # a lone surrogate, which UTF-8 cannot encode
     ],
 )
 def test_an_answer_without_tools_says_so(text: str) -> None:

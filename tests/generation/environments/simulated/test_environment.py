@@ -1,4 +1,4 @@
-"""Tools that a model makes up: checked calls, values that fit, no contradictions, a time that the conversation can state."""
+"""Simulated tools: checked calls, values that fit, no contradictions, a time that the conversation can state."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def prompts(llm: ListedAnswers) -> list[str]:
         ("list_visits", {"day": 3}, "day: 3 is not of type 'string'"),
     ],
 )
-async def test_wrong_calls_are_refused_without_asking_the_model(name: str, arguments: dict[str, Any], why: str) -> None:
+async def test_invalid_calls_are_refused_without_a_request(name: str, arguments: dict[str, Any], why: str) -> None:
     zoo, llm, _ = environment()
     before = zoo.state_hash()
     result = await zoo.call(name, arguments)
@@ -86,7 +86,7 @@ async def test_a_fitting_value_is_returned_and_remembered() -> None:
     assert meter.flaws == {}
 
 
-async def test_the_same_reading_call_gives_the_same_bytes_without_asking() -> None:
+async def test_a_repeated_reading_call_returns_the_same_bytes_without_a_request() -> None:
     zoo, llm, _ = environment(LION, '{"ok": true}', LION.replace("Leo", "Rex"))
     first = await zoo.call("get_animal", {"animal_id": 7})
     state = zoo.state_hash()
@@ -112,7 +112,7 @@ async def test_a_contradiction_goes_back_with_what_is_known_and_is_counted() -> 
     assert len({request.key for request in llm.requests}) == 3
 
 
-async def test_a_value_that_does_not_fit_is_asked_for_again() -> None:
+async def test_a_value_that_does_not_fit_is_requested_again() -> None:
     texts = ("no idea", '{"visits": [{"id": 1}]}', '[{"id": "seven"}]', '[{"id": 7}]')
     zoo, llm, meter = environment(*texts, attempts=3)
     with pytest.raises(UnusableAnswerError, match=r"tool_simulator: .*3 attempts: .*list_visits: 0.id: 'seven'"):
@@ -181,12 +181,12 @@ def test_json_of_any_kind_that_the_schema_allows(text: str, schema: dict[str, An
         ('[{"id": 1}, {"id": ', ROWS, "expected a JSON"),
     ],
 )
-def test_what_is_no_value(text: str, schema: dict[str, Any] | None, why: str) -> None:
+def test_unusable_answers_say_why(text: str, schema: dict[str, Any] | None, why: str) -> None:
     with pytest.raises(ValueError, match=why):
         read_value(text, schema)
 
 
-async def test_a_fork_goes_its_own_way_and_reset_forgets() -> None:
+async def test_a_fork_is_independent_and_reset_forgets() -> None:
     zoo, llm, meter = environment('{"sky": "blue"}', '{"sky": "red"}')
     blank = zoo.state_hash()
     await zoo.call("get_weather", {"day": "monday"})
@@ -202,7 +202,7 @@ async def test_a_fork_goes_its_own_way_and_reset_forgets() -> None:
     assert fork.state_diff() == ()
 
 
-async def test_recorded_calls_are_adopted_whoever_answered_them() -> None:
+async def test_recorded_calls_are_adopted_regardless_of_their_source() -> None:
     zoo, llm, _ = environment(LION, '[{"id": 1, "animal": {"id": 7, "name": "Rex"}}]', "[]", attempts=2)
     direct = [("get_animal", {"animal_id": 7}, LION), ("get_animal", {"animal_id": 7}, LION)]
     refused = [("feed", {"a": 1}, '{"error": "unknown"}'), ("list_visits", {}, '{"error": "day?"}')]
@@ -219,7 +219,7 @@ async def test_recorded_calls_are_adopted_whoever_answered_them() -> None:
     assert retraced.state_hash() == played.state_hash()
 
 
-def said(llm: ListedAnswers) -> list[str]:
+def time_lines(llm: ListedAnswers) -> list[str]:
     return [line for prompt in prompts(llm) for line in prompt.splitlines() if line.startswith("The time ")]
 
 
@@ -229,16 +229,16 @@ async def test_the_reference_time_stays_within_a_dialogue_and_differs_between_th
         zoo, llm, _ = environment("{}", "{}", dialogue=dialogue)
         await zoo.call("get_weather", {"day": "monday"})
         await zoo.fork().call("get_weather", {"day": "tuesday"})
-        assert len(said(llm)) == 2
-        assert set(said(llm)) == {f"The time is {drawn_time(dialogue)}."}
+        assert len(time_lines(llm)) == 2
+        assert set(time_lines(llm)) == {f"The time is {drawn_time(dialogue)}."}
         times |= {drawn_time(dialogue)}
     assert len(times) == 3
 
 
-async def test_a_time_that_the_user_states_holds() -> None:
+async def test_a_time_stated_by_the_user_counts() -> None:
     zoo, llm, _ = environment("{}")
     await zoo.call("get_weather", {"day": "x"}, (UserMessage(content="Hi, today is May 5, 2024. Will it rain?"),))
-    assert said(llm)[0].startswith("The time was stated in the conversation: May 5, 2024.")
+    assert time_lines(llm)[0].startswith("The time was stated in the conversation: May 5, 2024.")
 
 
 @pytest.mark.parametrize(
@@ -267,7 +267,7 @@ def test_the_last_statement_of_user_or_system_counts() -> None:
     assert stated_time([*messages, UserMessage(content="No, today is May 5.")]) == "May 5"
 
 
-async def test_the_model_sees_the_last_words_of_user_and_assistant() -> None:
+async def test_the_model_sees_the_last_messages_of_user_and_assistant() -> None:
     call = AssistantMessage(tool_calls=(ToolCall.make("c", "get_weather", {"day": "x"}),))
     transcript: list[Message] = [SystemMessage(content="rules"), UserMessage(content="first"), call]
     transcript += [ToolMessage(tool_call_id="c", content="sunny"), AssistantMessage(content="It is sunny.")]
@@ -372,15 +372,15 @@ VERBS = st.sampled_from(
 
 @settings(max_examples=300, deadline=None)
 @given(schema=SCHEMAS, tool=VERBS, seed=st.integers(0, 10**6))
-def test_the_stand_in_keeps_to_any_schema(schema: dict[str, Any], tool: str, seed: int) -> None:
-    whole = {**schema, "$defs": {"day": {"type": "string", "format": "date"}}}
-    spec = ToolSpec(name=tool, description="", parameters={"type": "object"}, returns=whole)
+def test_the_stand_in_follows_any_schema(schema: dict[str, Any], tool: str, seed: int) -> None:
+    complete = {**schema, "$defs": {"day": {"type": "string", "format": "date"}}}
+    spec = ToolSpec(name=tool, description="", parameters={"type": "object"}, returns=complete)
     arguments = {"visit_id": 5, "name": "Ann"}
     known = {"visit_id=5": {"name": "Ann", "weight": "heavy", "total": 7}, "visit_id=6": {"exists": False}}
     text = answer(ToolSimulatorContext(spec, arguments, known), Random(seed), "d")
     assert text == answer(ToolSimulatorContext(spec, arguments, known), Random(seed), "d")
-    assert "error" in json.loads(text) if schema_error(json.loads(text), whole) else True
-    read_value(text, whole)
+    assert "error" in json.loads(text) if schema_error(json.loads(text), complete) else True
+    read_value(text, complete)
 
 
 VISIT = {
@@ -411,7 +411,7 @@ def test_the_stand_in_lists_what_is_known_and_others_under_new_identifiers() -> 
     for seed in range(300):
         rows = listed(seed, known, animal_id=7)
         if "error" in rows or not rows or rows[0]["visit_id"] != 5:
-            odd += 1  # it failed, or slipped
+            odd += 1  # it failed or slipped
             continue
         lengths.add(len(rows))
         assert rows[0]["day"] == "2020-01-01"
@@ -428,7 +428,7 @@ def test_the_stand_in_sometimes_finds_nothing_and_sometimes_fails() -> None:
 
 
 def test_a_record_of_the_stand_in_looks_the_same_from_everywhere() -> None:
-    """But for its slips, and another dialogue's system is another one."""
+    """Except for its slips; another dialogue has another system."""
     same = different = 0
     for seed in range(100):
         rows = listed(seed, {}, animal_id=7)
@@ -441,7 +441,7 @@ def test_a_record_of_the_stand_in_looks_the_same_from_everywhere() -> None:
     assert same > 0.85 * different > 100
 
 
-def test_the_stand_in_does_not_find_what_is_gone() -> None:
+def test_the_stand_in_does_not_find_deleted_records() -> None:
     gone = {"visit_id=5": {"exists": False}}
     answers = [json.loads(answer(ToolSimulatorContext(GET, {"visit_id": 5}, gone), Random(n), "s")) for n in range(100)]
     assert sum("not found" in found.get("error", "") for found in answers) > 85
@@ -465,7 +465,7 @@ def requests_of(played: FinishedRun) -> list[Request]:
     return [request for request, _ in played.log if request.role == "tool_simulator"]
 
 
-def test_requests_of_real_dialogues_have_keys_of_their_own(simulated: dict[str, FinishedRun]) -> None:
+def test_requests_of_real_dialogues_have_unique_keys(simulated: dict[str, FinishedRun]) -> None:
     for played in simulated.values():
         keys = [request.key for request in requests_of(played)]
         assert len(keys) == len(set(keys)) > 50

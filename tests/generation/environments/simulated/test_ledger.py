@@ -1,4 +1,4 @@
-"""The ledger's rules on calls worked out by hand, and many random dialogues against a checker that knows the domain."""
+"""The ledger's rules on worked examples, and many random dialogues against a checker that knows the domain."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ DELETED: Step = ("delete_order", {"order_id": 7}, {"success": True})
         ("checkout", ()),
     ],
 )
-def test_what_a_tool_is_about(tool: str, about: tuple[str, ...]) -> None:
+def test_the_kind_of_record_in_a_tool_name(tool: str, about: tuple[str, ...]) -> None:
     assert entity_words(tool) == about
 
 
@@ -62,7 +62,7 @@ def test_what_a_tool_is_about(tool: str, about: tuple[str, ...]) -> None:
         *((name, None) for name in ("email", "phone_number", "zip_code", "number", "name", "number_of_orders", "paid")),
     ],
 )
-def test_what_a_field_identifies(field: str, thing: tuple[str, ...] | None) -> None:
+def test_the_kind_of_record_a_field_identifies(field: str, thing: tuple[str, ...] | None) -> None:
     assert identifies(field) == thing
 
 
@@ -102,7 +102,7 @@ def test_what_a_field_identifies(field: str, thing: tuple[str, ...] | None) -> N
         ([ORDERS], ("create_order", {"customer_id": 3}, {"order_id": 8}), "order_id=8 exists already"),
     ],
 )
-def test_an_answer_against_what_was_said(history: list[Step], answer: Step, complaint: str | None) -> None:
+def test_contradictions_with_earlier_answers(history: list[Step], answer: Step, complaint: str | None) -> None:
     found = ledger(*history).contradiction(*answer)
     assert (found is None) if complaint is None else (found and complaint in found)
 
@@ -111,7 +111,7 @@ UPDATE: Step = ("update_customer", {"customer_id": 3, "city": "Oslo"}, {"rows_af
 
 
 @pytest.mark.parametrize(
-    ("change", "record", "held"),
+    ("change", "record", "expected_fields"),
     [
         # An update sets what it states and keeps other texts; points and status may follow from it.
         (UPDATE, "customer_id=3", {"name": "Ann", "city": "Oslo"}),
@@ -130,14 +130,14 @@ UPDATE: Step = ("update_customer", {"customer_id": 3, "city": "Oslo"}, {"rows_af
         (("update_customer", {"customer_id": 3, "city": "Oslo"}, {"error": "no"}), "customer_id=3", ANN),
         (("update_customer", {"customer_id": 3, "city": "Oslo"}, {"rows_affected": 0}), "customer_id=3", ANN),
         (("update_customer", {"customer_id": 4, "city": "Oslo"}, {}), "customer_id=3", ANN),
-        # Other changes leave names; what the answer says counts, but not what it says of the call.
+        # Other changes keep names; what the answer states counts, except about the call itself.
         (("suspend_customer", {"customer_id": 3}, {"status": "ok"}), "customer_id=3", {"name": "Ann"}),
         (
             ("suspend_customer", {"customer_id": 3}, {"customer_id": 3, "status": "suspended", "message": "done"}),
             "customer_id=3",
             {"name": "Ann", "status": "suspended"},
         ),
-        # A creation adds a record; the one it belongs to may have other figures now.
+        # A creation adds a record; the one it belongs to may have other numbers now.
         (
             ("create_order", {"customer_id": 3, "note": "red"}, {"order_id": 11, "total": 4, "status": "success"}),
             "order_id=11",
@@ -152,24 +152,24 @@ UPDATE: Step = ("update_customer", {"customer_id": 3, "city": "Oslo"}, {"rows_af
         # An item of a cart is not the item of the catalogue.
         (("update_item_in_cart", {"cart_id": 1, "item_id": 2, "quantity": 9}, {"ok": True}), "item_id=2", None),
         (("remove_item_from_cart", {"cart_id": 1, "item_id": 2}, {"ok": True}), "item_id=2", None),
-        # A change that names nobody may have been to all of its kind.
+        # A change that names no record may concern all of its kind.
         (("archive_customers", {}, {"ok": True}), "customer_id=3", {"name": "Ann"}),
         (("archive_orders", {}, {"ok": True}), "customer_id=3", ANN),
         (("delete_customer", {"customer_id": 3}, {"rows_affected": 1}), "customer_id=3", {"exists": False}),
     ],
 )
-def test_what_a_change_leaves_of_what_was_known(change: Step, record: str, held: dict[str, Any] | None) -> None:
+def test_what_remains_known_after_a_change(change: Step, record: str, expected_fields: dict[str, Any] | None) -> None:
     after = ledger(READ, change)
     expected = (
-        {name: value for name, value in held.items() if name != "customer_id" or record != "customer_id=3"}
-        if held
+        {name: value for name, value in expected_fields.items() if name != "customer_id" or record != "customer_id=3"}
+        if expected_fields
         else None
     )
     kind, _, number = record.partition("=")
     assert after.known_records(f"get_{kind.removesuffix('_id')}", {kind: int(number)}).get(record) == expected
 
 
-def test_records_around_a_changed_one_lose_what_may_follow_from_it() -> None:
+def test_records_linked_to_a_changed_one_lose_what_may_follow_from_it() -> None:
     shown = {"order_id": 7, "customer_id": 3, "customer_name": "Ann", "note": "gift", "total": 5}
     other = {"order_id": 9, "customer_id": 4, "customer_name": "Bo", "total": 6}
     before = ledger(READ, ("list_orders", {}, [shown, other]))
@@ -181,7 +181,7 @@ def test_records_around_a_changed_one_lose_what_may_follow_from_it() -> None:
     }
 
 
-def test_what_belonged_to_a_deleted_record_is_forgotten_and_rows_may_go() -> None:
+def test_what_belonged_to_a_deleted_record_is_forgotten_and_may_be_unlisted() -> None:
     after = ledger(READ, ORDERS, ("delete_customer", {"customer_id": 3}, {"success": True}))
     assert after.known_records("list_orders", {}) == {}
     assert after.contradiction("list_orders", {}, []) is None
@@ -193,7 +193,7 @@ def test_what_belonged_to_a_deleted_record_is_forgotten_and_rows_may_go() -> Non
 @pytest.mark.parametrize(
     "steps",
     [
-        # Other dates, other availability: what depends on a further argument says nothing of the room.
+        # Other dates, other availability: what depends on a further argument says nothing about the room.
         [
             ("get_room", {"room_id": 1, "date": "monday"}, {"room_id": 1, "free": True}),
             ("get_room", {"room_id": 1, "date": "friday"}, {"room_id": 1, "free": False}),
@@ -215,7 +215,7 @@ def test_what_belonged_to_a_deleted_record_is_forgotten_and_rows_may_go() -> Non
             ("search_hotels", {"city": "Rome"}, [{"hotel_id": 1, "rank": 1}]),
             ("search_hotels", {"stars": 4}, [{"hotel_id": 1, "rank": 2}]),
         ],
-        # A bill paid, the balance of the account that it names is another.
+        # After a bill is paid, the account that it names has another balance.
         [
             ("get_account", {"account_id": 1}, {"account_id": 1, "balance": 100}),
             ("get_bill", {"bill_id": 2}, {"bill_id": 2, "account_id": 1}),
@@ -237,14 +237,14 @@ def test_what_belonged_to_a_deleted_record_is_forgotten_and_rows_may_go() -> Non
         [("delete_order", {"order_id": 1}, {"order_id": 1, "deleted": True}), ("get_order", {"order_id": 1}, {})],
     ],
 )
-def test_what_is_no_contradiction(steps: list[Step]) -> None:
+def test_answers_that_do_not_contradict_each_other(steps: list[Step]) -> None:
     book = Ledger()
     for name, arguments, value in steps:
         assert book.contradiction(name, arguments, value) is None
         book.record(name, arguments, json.dumps(value))
 
 
-def test_an_identical_reading_call_repeats_its_answer_until_something_may_have_changed_it() -> None:
+def test_a_repeated_reading_call_repeats_its_answer_until_a_change_may_concern_it() -> None:
     book = ledger(READ, ORDERS, ("get_shop", {"shop_id": 1}, {"shop_id": 1, "city": "Bonn"}))
     assert book.recorded_answer("get_customer", {"customer_id": 3}) == json.dumps(ANN)
     assert book.recorded_answer("get_customer", {"customer_id": 4}) is None
@@ -271,8 +271,8 @@ def test_an_identical_reading_call_repeats_its_answer_until_something_may_have_c
         ("permission denied", True),
     ],
 )
-def test_an_error_that_passes_is_not_repeated(why: str, repeated: bool) -> None:
-    """A user who insists can be served then."""
+def test_a_transient_error_is_not_repeated(why: str, repeated: bool) -> None:
+    """A user who retries can then be served."""
     failed: Step = ("get_customer", {"customer_id": 3}, {"error": why})
     book = ledger(failed)
     assert (book.recorded_answer(*failed[:2]) is not None) is repeated
@@ -361,8 +361,11 @@ def rows(value: Any) -> list[dict[str, Any]]:
 
 
 def violations(steps: list[Step]) -> Iterator[str]:
-    """What a reader who knows the shop would object to. Names, e-mail addresses and an order's customer and note never change, a
-    city only by an update; without changes nothing does; a deleted order is gone, a new one is on its customer's list."""
+    """Contradictions that a reader who knows the shop would notice.
+
+    Names, e-mail addresses and an order's customer and note never change, a city only by an update; without a change
+    nothing changes; a deleted order does not exist, a new one is on its customer's list.
+    """
     fixed: dict[tuple[Any, ...], Any] = {}
     since: dict[tuple[Any, ...], Any] = {}
     deleted: set[int] = set()
@@ -431,7 +434,7 @@ async def test_no_random_dialogue_contradicts_itself_and_every_slip_is_counted(m
     assert caught > 50
 
 
-async def test_without_the_ledgers_objection_the_checker_finds_plenty(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_without_the_ledger_the_checker_finds_many_contradictions(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tool_simulator, "_SLIP", 0.25)
     monkeypatch.setattr(Ledger, "contradiction", lambda self, name, arguments, value: None)
     found = [problem for number in range(60) for problem in violations((await dialogue(number, attempts=1))[0])]
