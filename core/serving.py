@@ -88,13 +88,14 @@ def serve(model: str | Path, settings: EngineSettings, logs: Path, name: str = "
 
 
 @contextmanager
-def running(servers: Sequence[Server], what: str, timeout_s: float) -> Iterator[tuple[str, ...]]:
+def running(servers: Sequence[Server], what: str, timeout_s: float, quiet: bool = False) -> Iterator[tuple[str, ...]]:
     """Start all servers at once, wait until each answers, yield their base URLs, and always stop them afterwards.
 
     They also stop, within about a second, if this process is killed. Raises UserError with the end of the log if a
-    server dies or does not answer within `timeout_s` seconds.
+    server dies or does not answer within `timeout_s` seconds. `quiet` prints nothing, as
+    is right where progress bars are shown.
     """
-    console = Console(stderr=True)
+    console = Console(stderr=True, quiet=quiet)
     started = time.monotonic()
     with ExitStack() as stack:
         engines = [(server, stack.enter_context(_supervised(server))) for server in servers]

@@ -16,9 +16,9 @@ from evaluation.trials import Progress, TrialRecord
 class EvaluationContext:
     """What a benchmark runs against: one endpoint, `trials` trials per task, and what is known about training data.
 
-    `generation` is the run that generated this model's training data, None if unknown; `validation_domains` are the domains
-    of that run which training kept for validation. `all_generations` are the runs behind all models evaluated together, and
-    `shared` is a directory for files that a benchmark creates once for all of them.
+    `generation` is the run that generated this model's training data, None if unknown; `validation_domains` are the
+    domains of that run which training kept for validation. `all_generations` are the runs behind all models evaluated
+    together, and `shared` is a directory for files that a benchmark creates once for all of them.
     """
 
     endpoint: Endpoint
@@ -32,17 +32,18 @@ class EvaluationContext:
 class Benchmark(Protocol):
     """A `_target_` of conf/benchmark/, constructed from the keys of its YAML.
 
-    The constructor validates its settings and raises UserError. Subclass this protocol to inherit the defaults of `NEUTRAL`
-    and `caveats`.
+    The constructor validates its settings and raises UserError. Subclass this protocol to inherit the defaults of
+    `NEUTRAL` and `caveats`.
     """
 
     NEUTRAL: ClassVar[tuple[str, ...]] = ()
-    """Dotted names of this benchmark's keys that may change between an interrupted run and the command that finishes it:
-    they decide how long to wait and how often to retry, never what is asked."""
+    """Dotted names of this benchmark's keys that may change between an interrupted run and the command that finishes
+    it: they decide how long to wait and how often to retry, never what is asked."""
 
     @abstractmethod
     def run(self, context: EvaluationContext, directory: Path, progress: Progress | None = None) -> list[TrialRecord]:
-        """Run `context.trials` trials of each task into `directory`, skip those completed there, and return all records."""
+        """Run `context.trials` trials of each task into `directory`, skip those completed there, and return all
+        records."""
         ...
 
     @abstractmethod

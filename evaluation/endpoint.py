@@ -1,22 +1,26 @@
-"""An OpenAI-compatible server as the benchmarks see it."""
+"""A model behind an OpenAI-compatible server."""
 
 from __future__ import annotations
 
 import os
+
+from pydantic import Field
 
 from core.sampling import Sampling
 from core.settings import Settings
 
 
 class Endpoint(Settings):
-    """A served model: `base_url` ends in /v1; `api_key_env` names the variable with the key (unset: the server wants none);
-    `concurrency` is how many requests may be in flight at once."""
+    """A served model."""
 
-    base_url: str
-    model: str
-    api_key_env: str = "OPENAI_API_KEY"
-    sampling: Sampling = Sampling()
-    concurrency: int = 16
+    base_url: str = Field(description="base URL of the server, ends in /v1")
+    model: str = Field(description="name of the served model")
+    api_key_env: str = Field(
+        default="OPENAI_API_KEY", description="environment variable with the API key; unset: the server needs none"
+    )
+    sampling: Sampling = Field(default=Sampling(), description="sampling parameters")
+    concurrency: int = Field(default=16, description="requests in flight")
 
     def api_key(self) -> str:
+        """The API key, "EMPTY" if the variable is not set."""
         return os.environ.get(self.api_key_env) or "EMPTY"

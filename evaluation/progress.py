@@ -1,4 +1,4 @@
-"""What a person sees of a running evaluation: a bar a benchmark."""
+"""The progress bars of a running evaluation."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from core.console import Bars
 
 
 class BenchmarkProgress(Bars):
-    """A bar for each benchmark of the model `label` that reports; call it with (what, done, of)."""
+    """One bar per benchmark of the model `label`. An instance is called as `Progress`: with (name, done, total)."""
 
     def __init__(self, console: Console, label: str) -> None:
         super().__init__(console)
         self._label = label
         self._tasks: dict[str, TaskID] = {}
 
-    def __call__(self, what: str, done: int, of: int) -> None:
-        if what not in self._tasks:
-            self._tasks[what] = self._progress.add_task(f"{self._label} · {what}", total=of)
-        self._progress.update(self._tasks[what], completed=done, total=of)
+    def __call__(self, name: str, done: int, total: int) -> None:
+        if name not in self._tasks:
+            self._tasks[name] = self._progress.add_task(f"{self._label} · {name}", total=total)
+        self._progress.update(self._tasks[name], completed=done, total=total)

@@ -1,4 +1,4 @@
-"""The evaluation stage: every model through every benchmark, into one run directory; then their scores."""
+"""The evaluation stage: runs every model on every benchmark, in one run directory, and scores the trials."""
 
 from __future__ import annotations
 
@@ -11,61 +11,72 @@ from rich.console import Console
 from core.journal import write_jsonl
 from core.settings import UserError
 from evaluation.benchmark import Benchmark, EvaluationContext
-from evaluation.metrics.scores import RECORDS, ModelScores, by_benchmark, located, sum_up
+from evaluation.metrics.scores import RECORDS, ModelScores, by_benchmark, run_records, score_model
 from evaluation.progress import BenchmarkProgress
 from evaluation.targets import LOGS, SHARED, EvaluateSettings, Target, find_generation, served
 from evaluation.trials import TrialRecord
 
-Benchmarks = Callable[[], dict[str, Benchmark]]
-"""Makes the chosen benchmarks, new for each model: a client belongs to the event loop of one run."""
-
+BenchmarkFactory = Callable[[], dict[str, Benchmark]]
+"""Constructs the chosen benchmarks, by name. Each model gets new ones: a client belongs to the event loop of one
+run."""
 
 NEUTRAL = ("outputs", "tracking", "allow_errors", "concurrency", "api_key_env")
 
 
 def neutral_keys(benchmarks: Mapping[str, Benchmark]) -> tuple[str, ...]:
-    """Config keys that may change to finish an interrupted run: they decide how long to wait and how often to retry, not
-    what is asked."""
-    return (*NEUTRAL, *(f"benchmarks.{name}.{key}" for name, each in benchmarks.items() for key in each.NEUTRAL))
+    """Config keys that may change between an interrupted run and the command that finishes it: they decide how long to
+    wait and how often to retry, not what is asked."""
+    of_benchmarks = (f"benchmarks.{name}.{key}" for name, benchmark in benchmarks.items() for key in benchmark.NEUTRAL)
+    return (*NEUTRAL, *of_benchmarks)
 
 
-def hold(
-    settings: EvaluateSettings, targets: Sequence[Target], benchmarks: Benchmarks, directory: Path, console: Console
+def run_trials(
+    settings: EvaluateSettings,
+    targets: Sequence[Target],
+    benchmarks: BenchmarkFactory,
+    directory: Path,
+    console: Console,
 ) -> list[TrialRecord]:
-    """Every trial of every benchmark with every target; what is in `directory` already is kept. All records, which also stand
-    in its records.jsonl."""
-    trained_on = [(find_generation(settings, target.training), target.validation_domains) for target in targets]
-    known = [each for each in trained_on if each[0]]
-    seen = tuple(dict.fromkeys(generation for generation, _ in known if generation))
-    logs = directory / LOGS
-    held: list[TrialRecord] = []
-    for target, own in zip(targets, trained_on, strict=True):
-        # Where nothing is known of a model's training it is compared on the databases of the first of which it is.
-        generation, validation_domains = own if own[0] or not known else known[0]
-        with served(target, settings, logs) as endpoint, BenchmarkProgress(console, target.label) as progress:
-            shared = directory / SHARED
-            context = EvaluationContext(endpoint, settings.trials, generation, validation_domains, seen, shared)
-            records = {
+    """Run every trial of every benchmark with every target, except those already completed in `directory`.
+
+    Returns all records, which are also written to the run's records.jsonl.
+    """
+    training_data = [(find_generation(settings, target.training), target.validation_domains) for target in targets]
+    known = [(generation, domains) for generation, domains in training_data if generation]
+    all_generations = tuple(dict.fromkeys(generation for generation, _ in known))
+    records: list[TrialRecord] = []
+    for target, (own_generation, own_domains) in zip(targets, training_data, strict=True):
+        # A model with unknown training data is compared on the databases of the first model whose data is known.
+        generation, domains = (own_generation, own_domains) if own_generation or not known else known[0]
+        with (
+            served(target, settings, directory / LOGS) as endpoint,
+            BenchmarkProgress(console, target.label) as progress,
+        ):
+            context = EvaluationContext(
+                endpoint, settings.trials, generation, domains, all_generations, directory / SHARED
+            )
+            by_name = {
                 name: benchmark.run(context, directory / target.label / name, progress)
                 for name, benchmark in benchmarks().items()
             }
-        held += located(directory, target.label, records)
-        write_jsonl(directory / RECORDS, held)
-    return held
+        records += run_records(directory, target.label, by_name)
+        write_jsonl(directory / RECORDS, records)
+    return records
 
 
-def refuse_without_room(records: Sequence[TrialRecord]) -> None:
-    """Raises UserError where not one request of a model in a benchmark left its server any room to answer: that it passes nothing
-    says nothing of it. The server refuses such a request, or cuts the answer before its first token."""
+def require_room_to_answer(records: Sequence[TrialRecord]) -> None:
+    """Raises UserError if no request of a model in a benchmark left it room to answer: that it passes nothing is then
+    no result. The server refused each request, or cut the answer before its first token."""
     groups: dict[tuple[str, str], list[TrialRecord]] = defaultdict(list)
     for record in records:
         groups[record.model, record.benchmark].append(record)
-    for (model, benchmark), held in groups.items():
-        if all(not each.completion_tokens and _cut_off(each) for each in held):
+    for (model, benchmark), trials in groups.items():
+        if all(not trial.completion_tokens and _cut_off(trial) for trial in trials):
             raise UserError(
-                f"{model} could not answer at all in {benchmark}: each of the {len(held)} trials exceeded its server's context "
-                f"before the first token of an answer. sampling.max_tokens={held[0].sampling.max_tokens} was given; expected "
-                "a number that leaves room for the prompts, or a server with a longer context"
+                f"{model} could not answer at all in {benchmark}: each of the {len(trials)} trials exceeded its "
+                "server's context before the first token of an answer. "
+                f"sampling.max_tokens={trials[0].sampling.max_tokens} was given; "
+                "expected a number that leaves room for the prompts, or a server with a longer context"
             )
 
 
@@ -73,16 +84,16 @@ def _cut_off(record: TrialRecord) -> bool:
     return record.stop_reason == "context_length" or record.truncations > 0
 
 
-def score(
-    targets: Sequence[Target], benchmarks: Benchmarks, records: Sequence[TrialRecord], ks: tuple[int, ...]
+def score_models(
+    targets: Sequence[Target], benchmarks: Mapping[str, Benchmark], records: Sequence[TrialRecord], ks: tuple[int, ...]
 ) -> list[ModelScores]:
     """The scores of each target."""
     return [
-        sum_up(
+        score_model(
             target.label,
             target.source,
             target.mixture,
-            benchmarks(),
+            benchmarks,
             [record for record in records if record.model == target.label],
             ks,
         )

@@ -1,4 +1,4 @@
-"""Whom to evaluate: find the models of a run, where they were trained, and serve them (paper, Section 4, Appendix F)."""
+"""The models to evaluate: finds them in training runs or behind endpoints and serves them (paper, Appendix F)."""
 
 from __future__ import annotations
 
@@ -19,35 +19,45 @@ from core.tracking import TrackingSettings
 from evaluation.endpoint import Endpoint
 
 Names = Annotated[tuple[str, ...], BeforeValidator(lambda value: (value,) if isinstance(value, str) else value or ())]
-"""One name, or a list of them, or null for none."""
+"""One name, a list of names, or null."""
 
 SHARED, LOGS = "shared", "logs"
-"""Folders of a run beside those of its models."""
+"""Folders of a run next to those of its models."""
 
 
 class EvaluateSettings(Settings):
-    """conf/evaluate.yaml. `models` are training runs or checkpoint directories; `base_url` names endpoints served elsewhere, with
-    `served_model` and `api_key_env` for each of them or one for all. With neither, the newest training is evaluated. `ks` are
-    the k of Pass@k and Pass^k; with `allow_errors` a run is scored although trials were lost to infrastructure."""
+    """Settings of an evaluation: the keys of conf/evaluate.yaml."""
 
-    profile: str
-    outputs: Path
-    seed: int
-    models: tuple[Path, ...] | None
-    base_url: Names
-    served_model: Names
-    api_key_env: Names
-    generation: Path | None
-    untrained: bool
-    trials: int = Field(ge=1)
-    ks: tuple[int, ...]
-    concurrency: int = Field(ge=1)
-    sampling: Sampling
-    subset: Literal["smoke", "full"]
-    allow_errors: bool
-    benchmarks: dict[str, dict[str, Any]] = Field(min_length=1)
-    serving: EngineSettings
-    tracking: TrackingSettings
+    profile: str = Field(description="group of defaults, a file of conf/profile/evaluate/")
+    outputs: Path = Field(description="directory of all runs")
+    seed: int = Field(description="random seed of the official benchmarks; the held-out one has its own")
+    models: tuple[Path, ...] | None = Field(
+        description="training runs or checkpoint directories; null without base_url: the newest finished training"
+    )
+    base_url: Names = Field(description="endpoints that are already served, evaluated besides `models`")
+    served_model: Names = Field(
+        description="model names, one per base_url or one for all; null: the only model that an endpoint serves"
+    )
+    api_key_env: Names = Field(description="environment variables with the API keys, one per base_url or one for all")
+    generation: Path | None = Field(
+        description="generation run of the training data; null: as the manifest of the training names it"
+    )
+    untrained: bool = Field(description="also evaluate the untrained model of each training run")
+    trials: int = Field(ge=1, description="trials per task")
+    ks: tuple[int, ...] = Field(description="the k of Pass@k and Pass^k")
+    concurrency: int = Field(ge=1, description="requests in flight per endpoint")
+    sampling: Sampling = Field(description="sampling parameters of the evaluated models")
+    subset: Literal["smoke", "full"] = Field(
+        description="smoke: a fixed small selection of each benchmark's tasks; full: all tasks"
+    )
+    allow_errors: bool = Field(
+        description="score a run despite trials with infrastructure errors; all its metrics are then marked"
+    )
+    benchmarks: dict[str, dict[str, Any]] = Field(
+        min_length=1, description="benchmark -> its own keys, see conf/benchmark/"
+    )
+    serving: EngineSettings = Field(description="how vLLM serves the models")
+    tracking: TrackingSettings = Field(description="experiment tracking")
 
     @field_validator("benchmarks", mode="before")
     @classmethod
@@ -58,7 +68,8 @@ class EvaluateSettings(Settings):
 
 @dataclass(frozen=True)
 class Target:
-    """A model to score: a directory to serve, or a server that is there already. `training` is the run that made it, if known."""
+    """A model to evaluate: a directory to serve (`path`) or an endpoint (`base_url`), and its training run, if
+    known."""
 
     label: str
     path: Path | None = None
@@ -69,13 +80,14 @@ class Target:
 
     @property
     def mixture(self) -> dict[str, float]:
-        """The weights of the pipelines it was trained on, none where that is not known or it was not trained."""
-        trained = self.training and self.label != "untrained"
-        return dict(self.training.config.get("mixture", {}).get("weights", {})) if self.training and trained else {}
+        """The weight of each pipeline in its training data; empty if unknown or untrained."""
+        if self.training is None or self.label == "untrained":
+            return {}
+        return dict(self.training.config.get("mixture", {}).get("weights", {}))
 
     @property
     def source(self) -> str:
-        """Where it comes from, for a reader: without the part of the path that is this machine's matter."""
+        """The model's origin as reports show it: paths below the working directory are relative."""
         if self.path is None:
             return f"{self.served_model} at {self.base_url}"
         path = self.path.resolve()
@@ -88,26 +100,27 @@ class Target:
 
 
 def find_targets(settings: EvaluateSettings) -> list[Target]:
-    """The models to score, each with a label of its own. Raises UserError for what cannot be found."""
-    served = _endpoints(settings)
-    models = settings.models or (() if served else (latest(settings.outputs, "train", "make train"),))
-    trained = [target for model in models for target in _targets_of(model, settings.untrained)]
-    if len(models) + len(served) > 1:
-        trained = _without_doubles([_named_by_mixture(target) for target in trained])
-    return _with_distinct_labels([*trained, *served])
+    """The models to evaluate, with distinct labels. Raises UserError if one cannot be found."""
+    endpoints = _endpoints(settings)
+    models = settings.models or (() if endpoints else (latest(settings.outputs, "train", "make train"),))
+    local = [target for model in models for target in _targets_in(model, settings.untrained)]
+    if len(models) + len(endpoints) > 1:
+        local = _without_duplicates([_named_by_mixture(target) for target in local])
+    return _with_distinct_labels([*local, *endpoints])
 
 
 def _endpoints(settings: EvaluateSettings) -> list[Target]:
     urls = settings.base_url
-    names = _one_each("served_model", settings.served_model, len(urls)) or [""] * len(urls)
-    keys = _one_each("api_key_env", settings.api_key_env, len(urls))
-    return [_endpoint(*given) for given in zip(urls, names, keys, strict=True)]
+    names = _per_url("served_model", settings.served_model, len(urls)) or [""] * len(urls)
+    keys = _per_url("api_key_env", settings.api_key_env, len(urls))
+    return [_endpoint(url, name, key) for url, name, key in zip(urls, names, keys, strict=True)]
 
 
-def _one_each(key: str, given: Sequence[str], count: int) -> list[str]:
-    if len(given) not in (0, 1, count):
-        raise UserError(f"{key} names {len(given)}; expected one for each of the {count} base_url, or one for all")
-    return [*given] * count if len(given) == 1 else [*given]
+def _per_url(key: str, values: Sequence[str], count: int) -> list[str]:
+    """One value per URL; a single value applies to all. Raises UserError for any other number of them."""
+    if len(values) not in (0, 1, count):
+        raise UserError(f"{key} names {len(values)}; expected one for each of the {count} base_url, or one for all")
+    return [*values] * count if len(values) == 1 else [*values]
 
 
 def _endpoint(base_url: str, name: str, api_key_env: str) -> Target:
@@ -122,18 +135,18 @@ def _endpoint(base_url: str, name: str, api_key_env: str) -> Target:
     return Target(label, base_url=base_url, served_model=name, api_key_env=api_key_env)
 
 
-def _targets_of(model: Path, untrained: bool) -> list[Target]:
+def _targets_in(model: Path, untrained: bool) -> list[Target]:
+    """The models in a training run or a model directory."""
     if (model / "checkpoint").is_dir():
         training = read_manifest(model) if (model / "manifest.json").is_file() else None
-        both = [
-            Target("trained", model / "checkpoint", training=training),
-            Target("untrained", model / "untrained", training=training),
-        ]
-        return both if untrained and (model / "untrained").is_dir() else both[:1]
+        trained = Target("trained", model / "checkpoint", training=training)
+        if not untrained or not (model / "untrained").is_dir():
+            return [trained]
+        return [trained, Target("untrained", model / "untrained", training=training)]
     if (model / "config.json").is_file():
         run = model.resolve().parent
-        ours = model.name == "checkpoint" and (run / "manifest.json").is_file()
-        return [Target("model", model, training=read_manifest(run) if ours else None)]
+        in_training_run = model.name == "checkpoint" and (run / "manifest.json").is_file()
+        return [Target("model", model, training=read_manifest(run) if in_training_run else None)]
     raise UserError(f"{model} is neither a training run (with checkpoint/) nor a model (with config.json)")
 
 
@@ -141,31 +154,31 @@ def _named_by_mixture(target: Target) -> Target:
     return replace(target, label="+".join(sorted(target.mixture))) if target.mixture else target
 
 
-def _without_doubles(targets: Sequence[Target]) -> list[Target]:
-    """Untrained models each once: several trainings begin from the same one."""
+def _without_duplicates(targets: Sequence[Target]) -> list[Target]:
+    """Keeps one of several equal untrained models: several trainings may start from the same model."""
     first: dict[str, Target] = {}
     for target in targets:
-        assert target.path, "a model to be served"
+        assert target.path, "a model to serve"
         first.setdefault(sha256(target.path) if target.label == "untrained" else str(target.path), target)
     return list(first.values())
 
 
 def _with_distinct_labels(targets: Sequence[Target]) -> list[Target]:
-    """Each label names a folder of the run, which has others beside them."""
+    """Each label names a folder of the run, which also has folders of other names."""
     taken = {SHARED, LOGS}
-    named = []
+    labelled = []
     for target in targets:
         label, number = target.label, 1
         while label in taken:
             number += 1
             label = f"{target.label}-{number}"
         taken.add(label)
-        named.append(replace(target, label=label))
-    return named
+        labelled.append(replace(target, label=label))
+    return labelled
 
 
 def find_generation(settings: EvaluateSettings, training: Manifest | None) -> Path | None:
-    """The generation run that made the training data: the one given, or the one whose group the training belongs to."""
+    """The generation run of the training data: the configured one, or the one that the training's group names."""
     if settings.generation:
         return settings.generation
     if training is None:
@@ -176,10 +189,10 @@ def find_generation(settings: EvaluateSettings, training: Manifest | None) -> Pa
 
 @contextmanager
 def served(target: Target, settings: EvaluateSettings, logs: Path) -> Iterator[Endpoint]:
-    """The target as an endpoint, served by us where it is a directory."""
-    fixed = {"sampling": settings.sampling, "concurrency": settings.concurrency}
+    """The target as an endpoint; a directory is served with vLLM in the meantime."""
+    common = {"sampling": settings.sampling, "concurrency": settings.concurrency}
     if target.path is None:
-        yield Endpoint(base_url=target.base_url, model=target.served_model, api_key_env=target.api_key_env, **fixed)
+        yield Endpoint(base_url=target.base_url, model=target.served_model, api_key_env=target.api_key_env, **common)
         return
     with serve(target.path, settings.serving, logs, target.label) as urls:
-        yield Endpoint(base_url=urls[0], model=target.label, **fixed)
+        yield Endpoint(base_url=urls[0], model=target.label, **common)

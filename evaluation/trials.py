@@ -1,4 +1,4 @@
-"""One line for each (task, trial) of a benchmark, and the journal that makes an interrupted evaluation resume."""
+"""The record of a (task, trial) of a benchmark, and the journal from which an interrupted evaluation resumes."""
 
 from __future__ import annotations
 
@@ -13,18 +13,19 @@ from core.messages import Frozen
 from core.sampling import Sampling
 
 Progress = Callable[[str, int, int], None]
-"""Called now and then with what is being run, how many of its units are done, and of how many."""
+"""Called from time to time with the name of the current work, the number of finished units, and their total."""
 
 
 class TrialRecord(Frozen):
     """The outcome of one trial of one task.
 
-    `success` is None exactly where `infrastructure_error` says why the trial could not be held: such a trial is counted,
-    never scored. `stop_reason` says how the trial ended, `truncations` how many replies were cut at max_tokens. `calls` counts
-    the tool calls the model made, `valid_calls` those that name a declared tool with arguments that fit its schema. Tokens are
-    the evaluated model's alone; `seconds` is the time of its requests. `category` is a domain where the benchmark has those;
-    `axes` are further values by which trials can be grouped. `judge` is the model that had a say in success, if one had;
-    `transcript` a readable file, relative to the benchmark's directory (in records.jsonl: to the run's).
+    `success` is None if and only if `infrastructure_error` explains why the trial could not be completed: such a trial
+    is counted but never scored. `stop_reason` tells how the trial ended, `truncations` how many replies were cut at
+    max_tokens. `calls` counts the model's tool calls, `valid_calls` those of a declared tool with arguments that fit
+    its schema. Tokens are the evaluated model's only, `seconds` is the time of its requests. `category` is the domain
+    for benchmarks with domains; `axes` are further values to group trials by. `judge` is the model that took part in
+    deciding success, if any; `transcript` is a readable file, relative to the benchmark's directory (in records.jsonl:
+    to the run's).
     """
 
     benchmark: str
@@ -49,7 +50,7 @@ class TrialRecord(Frozen):
     seconds: float = 0.0
 
     @model_validator(mode="after")
-    def _scored_or_not_held(self) -> Self:
+    def _success_or_error(self) -> Self:
         if (self.success is None) == (self.infrastructure_error is None):
             raise ValueError("a trial has either a success or an infrastructure error")
         return self
@@ -60,7 +61,7 @@ class TrialRecord(Frozen):
 
     @property
     def task(self) -> str:
-        """The task's name within all benchmarks: its trials share it."""
+        """The task's name, unique over all benchmarks and shared by its trials."""
         return f"{self.benchmark}/{self.category}/{self.task_id}"
 
 
@@ -69,17 +70,17 @@ def trial_key(record: dict[str, Any]) -> str:
 
 
 def open_journal(path: Path) -> Journal:
-    """The journal of a benchmark's trials. A key may be appended again: the last line of a key counts."""
+    """The journal of a benchmark's trials. A key may be appended again; its last line counts."""
     return Journal(path, trial_key)
 
 
 def read_trials(path: Path) -> list[TrialRecord]:
-    """The last record of every trial in a journal, in order of first appearance; none if there is no file yet."""
+    """The last record of every trial in a journal, in order of first appearance; empty without a file."""
     if not path.is_file():
         return []
     return list({record.key: record for record in read_jsonl(path, TrialRecord)}.values())
 
 
-def settled(path: Path) -> set[str]:
-    """Keys of the trials that need not be run again: those that were held. Infrastructure errors are worth another try."""
+def completed_keys(path: Path) -> set[str]:
+    """Keys of the completed trials. Trials with an infrastructure error are not completed: they are run again."""
     return {record.key for record in read_trials(path) if record.success is not None}

@@ -21,7 +21,7 @@ from pydantic import BaseModel
 
 from core.settings import Settings, UserError
 from evaluation.bfcl.benchmark import BfclSettings
-from evaluation.heldout.benchmark import HeldoutSettings
+from evaluation.heldout.settings import HeldoutSettings
 from evaluation.reports.tables import TablesSettings
 from evaluation.targets import EvaluateSettings
 from evaluation.tau2.settings import Tau2Settings

@@ -12,15 +12,15 @@ from core.settings import typed
 from core.tracking import Tracker
 from evaluation.benchmark import Benchmark
 from evaluation.metrics.scores import differences, score_rows
-from evaluation.reports.summary import report_lost, summarise
+from evaluation.reports.summary import print_infrastructure_errors, print_summary
 from evaluation.reports.tables import publish_tables
-from evaluation.run import caveats, hold, neutral_keys, refuse_without_room, score
+from evaluation.run import caveats, neutral_keys, require_room_to_answer, run_trials, score_models
 from evaluation.targets import EvaluateSettings, find_targets
 from scripts.launch import hydra_main, instantiate
 
 
 def main(config: DictConfig) -> None:
-    """Exit code 1 and no scores where trials were lost to infrastructure, unless that is allowed."""
+    """Exits with code 1 and without scores if trials had infrastructure errors, unless `allow_errors` is set."""
     settings = typed(config, EvaluateSettings)
     console = stage_console()
 
@@ -36,27 +36,27 @@ def main(config: DictConfig) -> None:
         console.print(f"{'resuming' if job.resumed else 'evaluating into'} {job.directory}", soft_wrap=True)
         name, group = job.manifest.run_id, job.manifest.group
         with Tracker(settings.tracking, settings.outputs, "evaluate", name, group, plain) as tracker:
-            records = hold(settings, targets, benchmarks, job.directory, console)
-            lost = sum(record.success is None for record in records)
-            if lost and not settings.allow_errors:
-                # The run stays open: the same command tries the lost trials again.
-                report_lost(console, records, job.directory)
+            records = run_trials(settings, targets, benchmarks, job.directory, console)
+            errors = sum(record.success is None for record in records)
+            if errors and not settings.allow_errors:
+                # The run stays unfinished: the same command runs these trials again.
+                print_infrastructure_errors(console, records, job.directory)
                 raise SystemExit(1)
-            refuse_without_room(records)
-            scores = score(targets, benchmarks, records, settings.ks)
+            require_room_to_answer(records)
+            scores = score_models(targets, chosen, records, settings.ks)
             compared = differences(records)
             results = {
-                "errors_allowed": lost,
-                "models": [each.model_dump(mode="json") for each in scores],
-                "differences": [each.model_dump(mode="json") for each in compared],
+                "errors_allowed": errors,
+                "models": [model.model_dump(mode="json") for model in scores],
+                "differences": [difference.model_dump(mode="json") for difference in compared],
                 "caveats": caveats(chosen, records),
             }
             write_json(job.directory / "results.json", results)
             tracker.summary(results)
             tracker.table("scores", score_rows(scores))
         with (job.directory / "summary.txt").open("w") as file:
-            for where in (console, Console(file=file, width=LOG_WIDTH)):
-                summarise(where, scores, compared, records, settings.ks, job.directory)
+            for output in (console, Console(file=file, width=LOG_WIDTH)):
+                print_summary(output, scores, compared, records, settings.ks, job.directory)
         job.finish(results)
     publish_tables(console, settings.outputs, newest_run(settings.outputs, "generate"), (job.directory,))
 

@@ -45,7 +45,7 @@ class BalancedSampler(Sampler[int | None]):
 
     def __init__(self, costs: Sequence[float], batch: int, ranks: int, seed: int) -> None:
         if batch < 1 or batch % ranks:
-            raise UserError(f"a batch of {batch} rows was given; a multiple of the {ranks} ranks is expected")
+            raise UserError(f"a batch of {batch} rows was given; expected a multiple of the {ranks} ranks")
         self.costs, self.batch, self.ranks, self.seed = costs, batch, ranks, seed
         self._epoch = 0
 

@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from evaluation.metrics.pass_at_k import counts
+from evaluation.metrics.pass_at_k import trial_counts
 from evaluation.trials import TrialRecord
 
 SIMPLE = ("simple_python", "simple_java", "simple_javascript")
@@ -76,7 +76,7 @@ def _hub() -> Path:
 def _accuracies(records: Sequence[TrialRecord]) -> dict[str, tuple[float, int]]:
     """Pass@1 and the number of tasks of every category with a completed trial."""
     table: dict[str, list[float]] = defaultdict(list)
-    for task, (completed, passed) in counts(records).items():
+    for task, (completed, passed) in trial_counts(records).items():
         if completed:
             table[task.split("/")[1]].append(passed / completed)
     return {category: (sum(values) / len(values), len(values)) for category, values in table.items()}

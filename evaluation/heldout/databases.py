@@ -1,4 +1,4 @@
-"""On which databases the held-out benchmark is held: those that a model's training never met, and those that it trained on."""
+"""The databases of the held-out benchmark: unseen in training, or used in training."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Literal
 
 from core.dialogue import Dialogue
 from core.journal import read_jsonl, write_jsonl
-from core.settings import Settings, UserError
+from core.settings import UserError
 from evaluation.benchmark import EvaluationContext
 from generation.llm.base import LLM, LLMError
 from generation.llm.meter import Meter
@@ -19,88 +19,100 @@ from generation.seeds.base import Seeds
 from generation.tools.from_questions import ToolmakingSettings, make_tools
 from generation.tools.toolset import Toolset
 
-Databases = Literal["unseen_databases", "trained_databases"]
+DatabaseKind = Literal["unseen_databases", "trained_databases"]
 
 _ATTEMPTS = 3
-"""How often tools are asked for anew where the answer cannot be used."""
+"""Requests for an unseen database's tools until an answer is usable."""
 
 
-class DomainSettings(Settings):
-    """`max_tools` of an unseen database, `rows_per_table` for task writers to choose from, drawn with `seed`."""
+class HeldoutDatabases:
+    """Finds the databases and their tools.
 
-    max_tools: int
-    rows_per_table: int
-    seed: int
-
-
-class Domains:
-    """Finds the databases and their tools; those of unseen ones are made once a run, into `path`."""
+    Tools of unseen databases, `max_tools` each, are generated once per evaluation and stored in `path`.
+    `rows_per_table` rows of each table, sampled with `seed`, are what the task writer's views are drawn from.
+    """
 
     def __init__(
-        self, databases: Seeds, simulator: LLM, context: EvaluationContext, settings: DomainSettings, path: Path
+        self,
+        unseen: Seeds,
+        simulator: LLM,
+        context: EvaluationContext,
+        path: Path,
+        *,
+        max_tools: int,
+        rows_per_table: int,
+        seed: int,
     ) -> None:
-        self.databases = databases
+        self.unseen = unseen
         self.simulator = simulator
-        self.settings = settings
         self.path = path
+        self.max_tools = max_tools
+        self.rows_per_table = rows_per_table
+        self.seed = seed
         self.generation = context.generation
         self.validation_domains = context.validation_domains
         runs = (*context.all_generations, *([context.generation] if context.generation else []))
-        self.runs = tuple(dict.fromkeys(runs))
+        self.generations = tuple(dict.fromkeys(runs))
 
-    async def find(self, categories: Sequence[Databases]) -> dict[Databases, tuple[DomainTools, ...]]:
-        """The domains of each category, with the goals of all training data of this run as goals not to pose again, so that all
-        its models can be given the same tasks. Raises UserError where one has no domain."""
+    async def find(self, kinds: Sequence[DatabaseKind]) -> dict[DatabaseKind, tuple[DomainTools, ...]]:
+        """The domains of each kind. They exclude every goal in the training data of any model of this evaluation, so
+        that all models can get the same tasks. Raises UserError for a kind without domains."""
         trained = {
-            run: [each for each in read_jsonl(run / "toolsets.jsonl", Toolset) if each.tools] for run in self.runs
+            run: [toolset for toolset in read_jsonl(run / "toolsets.jsonl", Toolset) if toolset.tools]
+            for run in self.generations
         }
-        made: dict[Databases, list[Toolset]] = {}
-        if "unseen_databases" in categories:
-            made["unseen_databases"] = await self._unseen()
-            _refuse_trained(made["unseen_databases"], [each for sets in trained.values() for each in sets])
-        if "trained_databases" in categories:
+        toolsets: dict[DatabaseKind, list[Toolset]] = {}
+        if "unseen_databases" in kinds:
+            toolsets["unseen_databases"] = await self._unseen_toolsets()
+            _refuse_trained(toolsets["unseen_databases"], [toolset for run in trained.values() for toolset in run])
+        if "trained_databases" in kinds:
             if self.generation is None:
                 raise UserError(
-                    "unseen tasks on trained databases need the generation run that made the training data: give "
+                    "unseen tasks on trained databases need the generation run of the training data: give "
                     "generation=outputs/generate/RUN, or benchmarks.heldout.categories=[unseen_databases]"
                 )
-            executable = [each for each in trained[self.generation] if each.database]
-            made["trained_databases"] = [each for each in executable if each.domain not in self.validation_domains]
-        seen = frozenset(goal for run in self.runs for goal in _goals(run))
-        return {databases: self._subjects(databases, toolsets, seen) for databases, toolsets in made.items()}
+            toolsets["trained_databases"] = [
+                toolset
+                for toolset in trained[self.generation]
+                if toolset.database and toolset.domain not in self.validation_domains
+            ]
+        goals = frozenset(goal for run in self.generations for goal in _goals(run))
+        return {kind: self._domains(kind, of_kind, goals) for kind, of_kind in toolsets.items()}
 
-    def _subjects(
-        self, databases: Databases, toolsets: Sequence[Toolset], seen: frozenset[str]
+    def _domains(
+        self, kind: DatabaseKind, toolsets: Sequence[Toolset], excluded_goals: frozenset[str]
     ) -> tuple[DomainTools, ...]:
-        found = domains(toolsets, self.settings.rows_per_table, self.settings.seed)
-        if not found:
-            why = "; ".join(f"{each.domain}: {', '.join(each.refused) or 'no tools'}" for each in toolsets)
-            raise UserError(f"held-out: no database of {databases} has enough tools ({why or 'there is none'})")
-        return tuple(replace(each, domain=replace(each.domain, excluded_goals=seen)) for each in found)
+        usable = domains(toolsets, self.rows_per_table, self.seed)
+        if not usable:
+            reasons = [f"{toolset.domain}: {', '.join(toolset.refused) or 'no tools'}" for toolset in toolsets]
+            raise UserError(
+                f"held-out: no database of {kind} has enough tools ({'; '.join(reasons) or 'no database was found'})"
+            )
+        return tuple(replace(tools, domain=replace(tools.domain, excluded_goals=excluded_goals)) for tools in usable)
 
-    async def _unseen(self) -> list[Toolset]:
+    async def _unseen_toolsets(self) -> list[Toolset]:
         if self.path.is_file():
             return list(read_jsonl(self.path, Toolset))
-        seeds = self.databases.load()
+        seeds = self.unseen.load()
         if without := [seed.name for seed in seeds if seed.database is None]:
-            raise UserError(f"held-out: tools are executed on databases, but there is none of {', '.join(without)}")
-        making = ToolmakingSettings(max_tools=self.settings.max_tools, attempts=_ATTEMPTS, questions=0, expansion=0)
+            raise UserError(f"held-out: tools are executed on databases, but {', '.join(without)} has no database")
+        settings = ToolmakingSettings(max_tools=self.max_tools, attempts=_ATTEMPTS, questions=0, expansion=0)
         try:
-            made = [await make_tools(seed, Meter(self.simulator), making) for seed in seeds]
+            toolsets = [await make_tools(seed, Meter(self.simulator), settings) for seed in seeds]
         except LLMError as error:
-            raise UserError(f"held-out: who makes the tools does not answer: {error}") from None
-        write_jsonl(self.path, made)
-        return made
+            raise UserError(f"held-out: the tool maker does not answer: {error}") from None
+        write_jsonl(self.path, toolsets)
+        return toolsets
 
 
 def _refuse_trained(unseen: Sequence[Toolset], trained: Sequence[Toolset]) -> None:
-    """Raises UserError for a database that a model was trained on."""
-    known = {each.database_sha256: each.domain for each in trained if each.database_sha256}
+    """Raises UserError for a database that is in a model's training data."""
+    trained_names = {toolset.database_sha256: toolset.domain for toolset in trained if toolset.database_sha256}
     for toolset in unseen:
-        if toolset.database_sha256 in known:
+        if toolset.database_sha256 in trained_names:
             raise UserError(
-                f"held-out: the database {toolset.domain} was trained on, as {known[toolset.database_sha256]}; "
-                "benchmarks.heldout.databases must name others"
+                f"held-out: the database {toolset.domain} was trained on, as {trained_names[toolset.database_sha256]}; "
+                "benchmarks.heldout.databases must name other ones"
             )
 
 

@@ -1,4 +1,4 @@
-"""What the trials of a run amount to: scores by category, by axis, by benchmark, and how two models differ."""
+"""The scores of a run's trials by benchmark, category and axis, and the differences between models."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ K = TypeVar("K")
 
 RECORDS = "records.jsonl"
 VARIED, DATABASES, DATABASE = "varied", "databases", "database"
-"""Axes of a trial that say which of the others is varied, on which kind of databases it was held, and on which one."""
+"""Special axes of a trial: the name of the varied axis, the kind of databases, and the database."""
 
 
 class ModelScores(Frozen):
-    """What one model scored. `categories` is keyed "benchmark/category"; `metrics` are each benchmark's own aggregates; `mixture`
-    the weights of the pipelines that it was trained on."""
+    """The scores of one model. `mixture` is the weight of each pipeline in its training data; `categories` has keys
+    "benchmark/category"; `metrics` are each benchmark's own aggregates."""
 
     label: str
     model: str
@@ -38,7 +38,7 @@ class ModelScores(Frozen):
 
 
 class Difference(Frozen):
-    """`first` - `second` in Pass@1 of a category or benchmark, on the tasks that both were held on."""
+    """`first` - `second` in Pass@1 of a category or benchmark, on the tasks that both models completed."""
 
     name: str
     first: str
@@ -46,21 +46,21 @@ class Difference(Frozen):
     comparison: Comparison
 
 
-def located(run: Path, label: str, held: Mapping[str, Sequence[TrialRecord]]) -> list[TrialRecord]:
-    """The trials of one model under its label, by benchmark in `held`, each with the path of its transcript from the run's
-    directory where there is one: as they stand in the run's records.jsonl."""
+def run_records(run: Path, label: str, by_name: Mapping[str, Sequence[TrialRecord]]) -> list[TrialRecord]:
+    """One model's records as the run's records.jsonl has them: `label` is the model's name, and the path of a
+    transcript, if one exists, is relative to the run's directory. `by_name` has the records of each benchmark."""
     found = []
-    for benchmark, records in held.items():
+    for benchmark, records in by_name.items():
         for record in records:
             path = record.transcript or transcript_path(record.category, record.task_id, record.trial)
             transcript = f"{label}/{benchmark}/{path}"
-            there = transcript if (run / transcript).is_file() else None
-            found.append(record.model_copy(update={"model": label, "transcript": there}))
+            existing = transcript if (run / transcript).is_file() else None
+            found.append(record.model_copy(update={"model": label, "transcript": existing}))
     return found
 
 
 def read_records(run: Path) -> list[TrialRecord]:
-    """Every trial of a run. Raises UserError where the run has no records."""
+    """Every trial of a run. Raises UserError for a run without records."""
     if not (run / RECORDS).is_file():
         raise UserError(f"{run} has no {RECORDS}: `make eval` writes it when all trials of a model have been tried")
     return list(read_jsonl(run / RECORDS, TrialRecord))
@@ -75,22 +75,22 @@ def by_category(records: Iterable[TrialRecord]) -> dict[str, list[TrialRecord]]:
 
 
 def by_axis(records: Iterable[TrialRecord]) -> dict[str, dict[tuple[str, str], list[TrialRecord]]]:
-    """For each axis that has several values the trials by (databases, value), all other axes at their base; so the values are
-    compared like with like. Without trials that have axes: none."""
+    """For each axis with several values, its trials by (databases, value). All other axes are at their base, so that
+    values are comparable. Empty without trials that have axes."""
     with_axes = [record for record in records if record.axes]
     names = dict.fromkeys(name for record in with_axes for name in record.axes if name not in (VARIED, DATABASES))
-    found = {}
+    by_name = {}
     for name in names:
         chosen = [record for record in with_axes if record.axes[VARIED] in ("", name)]
         if len({record.axes[name] for record in chosen}) > 1:
             groups: dict[tuple[str, str], list[TrialRecord]] = defaultdict(list)
             for record in chosen:
                 groups[record.axes[DATABASES], record.axes[name]].append(record)
-            found[name] = dict(sorted(groups.items(), key=lambda item: _natural(item[0])))
-    return found
+            by_name[name] = dict(sorted(groups.items(), key=lambda item: _numeric_order(item[0])))
+    return by_name
 
 
-def sum_up(
+def score_model(
     label: str,
     model: str,
     mixture: Mapping[str, float],
@@ -98,33 +98,33 @@ def sum_up(
     records: Sequence[TrialRecord],
     ks: tuple[int, ...],
 ) -> ModelScores:
-    """The scores of one model's trials."""
-    held = by_benchmark(records)
+    """The scores of one model from its trials; `ks` are the k of Pass@k and Pass^k."""
+    groups = by_benchmark(records)
     return ModelScores(
         label=label,
         model=model,
         mixture=dict(mixture),
         categories={name: summarize(trials, ks) for name, trials in by_category(records).items()},
-        benchmarks={name: summarize(held.get(name, []), ks) for name in benchmarks},
-        metrics={name: benchmark.metrics(held.get(name, [])) for name, benchmark in benchmarks.items()},
+        benchmarks={name: summarize(groups.get(name, []), ks) for name in benchmarks},
+        metrics={name: benchmark.metrics(groups.get(name, [])) for name, benchmark in benchmarks.items()},
     )
 
 
 def differences(records: Sequence[TrialRecord]) -> list[Difference]:
-    """Every two models on every benchmark and every category, first benchmarks, in the order of the records."""
+    """Compares every two models, in the order of the records, on every benchmark and then on every category."""
     models = _grouped(records, lambda record: record.model)
     found = []
     for first, second in combinations(models, 2):
         for group in (by_benchmark, by_category):
-            ours, theirs = group(models[first]), group(models[second])
-            for name in (name for name in ours if name in theirs):
-                if comparison := compare(theirs[name], ours[name], pass_at_k, 1):
+            firsts, seconds = group(models[first]), group(models[second])
+            for name in (name for name in firsts if name in seconds):
+                if comparison := compare(seconds[name], firsts[name], pass_at_k, 1):
                     found.append(Difference(name=name, first=first, second=second, comparison=comparison))
     return found
 
 
 def score_rows(scores: Sequence[ModelScores]) -> list[dict[str, Any]]:
-    """One row a model and category, for a table in the tracker."""
+    """One row per model and category, for a table of the tracker."""
     return [
         {
             "model": score.label,
@@ -147,7 +147,7 @@ def _grouped(records: Iterable[TrialRecord], key: Callable[[TrialRecord], K]) ->
     return dict(groups)
 
 
-def _natural(group: tuple[str, str]) -> tuple[str, int, str]:
-    """Sorts numbers by their value."""
+def _numeric_order(group: tuple[str, str]) -> tuple[str, int, str]:
+    """A sort key under which numbers are ordered by value."""
     databases, value = group
     return databases, int(value) if value.isdigit() else 0, value

@@ -1,4 +1,4 @@
-"""Tables 2 and 3, and one of our own for the held-out benchmark: made from the records of evaluation runs."""
+"""Tables 2 and 3, and a table for the held-out benchmark, from the records of evaluation runs."""
 
 from __future__ import annotations
 
@@ -7,73 +7,75 @@ from collections.abc import Sequence
 from evaluation.bfcl.categories import aggregate
 from evaluation.metrics.pass_at_k import pass_1_by_category, summarize
 from evaluation.metrics.scores import DATABASE, by_axis
-from evaluation.reports.evaluations import Evaluated, Model
+from evaluation.reports.evaluations import EvaluatedModel, Evaluation
 from evaluation.reports.paper import TABLE_2, TABLE_2_COLUMNS, TABLE_3
 from evaluation.reports.paper_table import PaperTable, cell, interval, percent
 from evaluation.tau2.do_nothing import do_nothing
 from evaluation.trials import TrialRecord
 
 BFCL_GROUPS = ("multi_turn", "live", "non_live", "relevance", "irrelevance")
-"""The first columns of Table 2 in the names of BFCL's aggregates; τ²'s domains follow."""
+"""BFCL's aggregates in the first columns of Table 2; τ²'s domains follow."""
 TAU2_DOMAINS = TABLE_2_COLUMNS[len(BFCL_GROUPS) :]
-OWN_COLUMNS = ("unseen", "trained", "valid")
-OWN_NOTE = (
-    "unseen, trained: held-out on unseen and on trained databases; valid: share of its calls that fit their tools"
+EXTRA_COLUMNS = ("unseen", "trained", "valid")
+EXTRA_NOTE = (
+    "unseen, trained: held-out on unseen and on trained databases; "
+    "valid: share of the held-out calls that fit their tools"
 )
 EXECUTED = frozenset({"user_oriented_exec", "user_oriented_tau2"})
-"""The pipelines whose tools are executed."""
+"""Pipelines with executable tools."""
 
 
-def table_2(evaluations: Sequence[Evaluated]) -> PaperTable:
-    """Pass@1 in %; ours with the held-out scores and the share of valid calls, and what doing nothing scores in τ²."""
-    rows = [(name, *map(cell, values), *("–" for _ in OWN_COLUMNS)) for name, values in TABLE_2]
-    for each in evaluations:
-        rows += [_row_2(each, model) for model in each.models]
-        rows += _nothing(each)
+def table_2(evaluations: Sequence[Evaluation]) -> PaperTable:
+    """Pass@1 in %. Our rows add the held-out scores and the share of valid calls; each run has a row for doing nothing
+    in τ²."""
+    rows = [(name, *map(cell, values), *("–" for _ in EXTRA_COLUMNS)) for name, values in TABLE_2]
+    for evaluation in evaluations:
+        rows += [_row_2(evaluation, model) for model in evaluation.models]
+        rows += _do_nothing_rows(evaluation)
     return PaperTable(
         name="table_2",
         title="Table 2 · benchmarks, Pass@1 in %",
-        columns=("model", *TABLE_2_COLUMNS, *OWN_COLUMNS),
+        columns=("model", *TABLE_2_COLUMNS, *EXTRA_COLUMNS),
         rows=tuple(rows),
-        notes=(*((OWN_NOTE,) if evaluations else ()), *_notes(evaluations)),
+        notes=(*((EXTRA_NOTE,) if evaluations else ()), *_notes(evaluations)),
     )
 
 
-def _row_2(each: Evaluated, model: Model) -> tuple[str, ...]:
-    bfcl, tau2 = aggregate(model.of("bfcl")), pass_1_by_category(model.of("tau2"))
-    heldout = pass_1_by_category(model.of("heldout"))
-    figures = (
+def _row_2(evaluation: Evaluation, model: EvaluatedModel) -> tuple[str, ...]:
+    bfcl, tau2 = aggregate(model.records_of("bfcl")), pass_1_by_category(model.records_of("tau2"))
+    heldout = pass_1_by_category(model.records_of("heldout"))
+    shares = (
         *(bfcl[group] for group in BFCL_GROUPS),
         *(tau2.get(domain) for domain in TAU2_DOMAINS),
         *(heldout.get(databases) for databases in ("unseen_databases", "trained_databases")),
-        summarize(model.of("heldout"), ()).valid_call_rate,
+        summarize(model.records_of("heldout"), ()).valid_call_rate,
     )
-    return (_ours(each, model), *map(percent, figures))
+    return (_row_name(evaluation, model), *map(percent, shares))
 
 
-def _nothing(each: Evaluated) -> list[tuple[str, ...]]:
-    """An agent that does nothing, on the same τ² tasks."""
-    held = [record for record in each.records if record.benchmark == "tau2"]
-    if not held:
+def _do_nothing_rows(evaluation: Evaluation) -> list[tuple[str, ...]]:
+    """The row of an agent that does nothing, if the run has τ² trials."""
+    trials = [record for record in evaluation.records if record.benchmark == "tau2"]
+    if not trials:
         return []
-    shares = do_nothing(held)
+    shares = do_nothing(trials)
     tau2 = [percent(shares.get(domain)) for domain in TAU2_DOMAINS]
-    return [(f"doing nothing [{each.number}]", *("–" for _ in BFCL_GROUPS), *tau2, *("–" for _ in OWN_COLUMNS))]
+    return [(f"doing nothing [{evaluation.number}]", *("–" for _ in BFCL_GROUPS), *tau2, *("–" for _ in EXTRA_COLUMNS))]
 
 
-def table_3(evaluations: Sequence[Evaluated]) -> PaperTable:
-    """The pipeline ablation: the paper's models and ours, by what they were trained on."""
+def table_3(evaluations: Sequence[Evaluation]) -> PaperTable:
+    """The pipeline ablation: the paper's models and ours, by the pipelines of their training data."""
     rows: list[tuple[str, ...]] = []
     for pipeline, papers in TABLE_3.items():
         rows += [(pipeline, f"{name} (paper)", cell(mt), cell(telecom)) for name, mt, telecom in papers]
-        for each in evaluations:
-            for model in each.models:
+        for evaluation in evaluations:
+            for model in evaluation.models:
                 if pipeline_of(model.mixture) == pipeline:
                     scores = (
-                        aggregate(model.of("bfcl"))["multi_turn"],
-                        pass_1_by_category(model.of("tau2")).get("telecom"),
+                        aggregate(model.records_of("bfcl"))["multi_turn"],
+                        pass_1_by_category(model.records_of("tau2")).get("telecom"),
                     )
-                    rows.append((pipeline, _ours(each, model), *map(percent, scores)))
+                    rows.append((pipeline, _row_name(evaluation, model), *map(percent, scores)))
     missing = [name for name in TABLE_3 if not any(row[0] == name and "(ours)" in row[1] for row in rows)]
     notes = [f"no model of ours was trained on: {', '.join(missing)}"] if missing else []
     return PaperTable(
@@ -86,8 +88,8 @@ def table_3(evaluations: Sequence[Evaluated]) -> PaperTable:
 
 
 def pipeline_of(mixture: Sequence[str]) -> str | None:
-    """The row of Table 3 for a model trained on these pipelines: the richest of the user-oriented ones, since those build on one
-    another; None for any other mixture, and where the training is not known."""
+    """The row of Table 3 for a model trained on these pipelines. The user-oriented pipelines build on one another, so
+    the richest one decides; None for any other mixture and for unknown training data."""
     task_oriented, user_oriented, executed = TABLE_3
     trained_on = set(mixture)
     if trained_on == {"task_oriented"}:
@@ -97,16 +99,16 @@ def pipeline_of(mixture: Sequence[str]) -> str | None:
     return executed if trained_on & EXECUTED and trained_on <= {"user_oriented", *EXECUTED} else None
 
 
-def heldout_table(evaluations: Sequence[Evaluated]) -> PaperTable | None:
-    """The held-out benchmark by axis: each value with the other axes at their base; None where none was varied."""
+def heldout_table(evaluations: Sequence[Evaluation]) -> PaperTable | None:
+    """The held-out benchmark by axis: each value with the other axes at their base; None if no axis was varied."""
     rows = [
         row
-        for each in evaluations
-        for model in each.models
-        for axis, groups in by_axis(model.of("heldout")).items()
-        if axis != DATABASE  # many rows of few tasks: the run's summary has them
+        for evaluation in evaluations
+        for model in evaluation.models
+        for axis, groups in by_axis(model.records_of("heldout")).items()
+        if axis != DATABASE  # many rows of few tasks each; the run's summary shows them
         for (databases, value), trials in groups.items()
-        for row in [_row_heldout(f"{axis} {value}", databases, _ours(each, model), trials)]
+        for row in [_row_heldout(f"{axis} {value}", databases, _row_name(evaluation, model), trials)]
     ]
     if not rows:
         return None
@@ -120,16 +122,16 @@ def heldout_table(evaluations: Sequence[Evaluated]) -> PaperTable | None:
 
 
 def _row_heldout(condition: str, databases: str, model: str, trials: Sequence[TrialRecord]) -> tuple[str, ...]:
-    """Pass@1, and Pass^n for as many trials as there are."""
+    """Pass@1, and Pass^n for all n trials."""
     n = max(record.trial for record in trials) + 1
     summary = summarize(trials, (1, n))
-    figures = (interval(summary.pass_at[1]), str(n), interval(summary.pass_hat[n]))
-    return (condition, databases.removesuffix("_databases"), model, str(summary.tasks), *figures)
+    scores = (interval(summary.pass_at[1]), str(n), interval(summary.pass_hat[n]))
+    return (condition, databases.removesuffix("_databases"), model, str(summary.tasks), *scores)
 
 
-def _ours(each: Evaluated, model: Model) -> str:
-    return f"**{model.name} (ours)** {each.mark(model)}"
+def _row_name(evaluation: Evaluation, model: EvaluatedModel) -> str:
+    return f"**{model.name} (ours)** {evaluation.mark(model)}"
 
 
-def _notes(evaluations: Sequence[Evaluated]) -> tuple[str, ...]:
-    return tuple(f"[{each.number}] {caveat}" for each in evaluations for caveat in each.caveats())
+def _notes(evaluations: Sequence[Evaluation]) -> tuple[str, ...]:
+    return tuple(f"[{evaluation.number}] {caveat}" for evaluation in evaluations for caveat in evaluation.caveats())

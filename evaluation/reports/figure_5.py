@@ -1,4 +1,4 @@
-"""Figure 5: Pass^k against k with confidence bands, ours beside the paper's Pass@1, as PNG and PDF."""
+"""Figure 5: Pass^k against k with confidence bands, next to the paper's Pass@1, as PNG and PDF."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from core.files import replacing
-from evaluation.metrics.pass_at_k import Estimate, counts, estimate, pass_hat_k
-from evaluation.reports.evaluations import Evaluated
+from evaluation.metrics.pass_at_k import Estimate, estimate, pass_hat_k, trial_counts
+from evaluation.reports.evaluations import Evaluation
 from evaluation.reports.paper import FIGURE_5_MODELS, TABLE_2, TABLE_2_COLUMNS
 from evaluation.tau2.do_nothing import do_nothing
 from evaluation.trials import TrialRecord
 
 NAME = "figure_5"
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-"""Okabe and Ito's, which colour-blind readers tell apart; line styles and markers differ too."""
+"""Okabe and Ito's palette, safe for colour-blind readers; line styles and markers differ, too."""
 MARKERS, DASHES = "osD^vPX", ("-", "--", "-.", ":")
 PAPER_MARKERS = "^sD"
 
@@ -32,16 +32,17 @@ CHARACTERS_PER_INCH = 21
 
 @dataclass(frozen=True)
 class Panel:
-    """One plot: `domain` is a τ² domain of the paper's, if it is one; `holds` says which trials belong to it."""
+    """One plot of the trials for which `contains` is true; `domain` is set for the τ² domains that the paper also
+    shows."""
 
     title: str
-    holds: Callable[[TrialRecord], bool]
+    contains: Callable[[TrialRecord], bool]
     domain: str | None = None
 
 
 @dataclass(frozen=True)
 class Curve:
-    """Pass^k of one model at each k for which some task has enough trials."""
+    """Pass^k of one model at each k for which a task has enough trials."""
 
     label: str
     points: dict[int, Estimate]
@@ -61,38 +62,38 @@ def panels() -> list[Panel]:
     ]
 
 
-def curves(panel: Panel, evaluations: Sequence[Evaluated]) -> list[Curve]:
-    """One for each model with trials in the panel."""
+def curves(panel: Panel, evaluations: Sequence[Evaluation]) -> list[Curve]:
+    """A curve for each model with completed trials in the panel."""
     found = []
-    for each in evaluations:
-        for model in each.models:
-            table = counts(filter(panel.holds, model.records))
-            most = max((held for held, _ in table.values()), default=0)
-            points = {k: e for k in range(1, most + 1) if (e := estimate(table, pass_hat_k, k))}
+    for evaluation in evaluations:
+        for model in evaluation.models:
+            counts = trial_counts(filter(panel.contains, model.records))
+            max_k = max((completed for completed, _ in counts.values()), default=0)
+            points = {k: point for k in range(1, max_k + 1) if (point := estimate(counts, pass_hat_k, k))}
             if points:
-                found.append(Curve(f"{model.name} {each.mark(model)}", points))
+                found.append(Curve(f"{model.name} {evaluation.mark(model)}", points))
     return found
 
 
-def draw_figure_5(evaluations: Sequence[Evaluated], directory: Path) -> list[Path]:
-    """Write figure_5.png and figure_5.pdf; nothing where no trial was held."""
-    drawn = [(panel, found) for panel in panels() if (found := curves(panel, evaluations))]
+def draw_figure_5(evaluations: Sequence[Evaluation], directory: Path) -> list[Path]:
+    """Write figure_5.png and figure_5.pdf and return their paths; draw nothing without completed trials."""
+    drawn = [(panel, of_panel) for panel in panels() if (of_panel := curves(panel, evaluations))]
     if not drawn:
         return []
     width = 2 * MARGIN + len(drawn) * PANEL + (len(drawn) - 1) * GAP
-    notes = _wrapped(evaluations, width)
-    labels = list(dict.fromkeys(curve.label for _, found in drawn for curve in found))
+    notes = _wrapped_notes(evaluations, width)
+    labels = list(dict.fromkeys(curve.label for _, of_panel in drawn for curve in of_panel))
     columns = max(1, min(3, int(width / LEGEND_COLUMN)))
     entries = len(labels) + (len(FIGURE_5_MODELS) + 1 if any(panel.domain for panel, _ in drawn) else 0)
     legend = LEGEND_LINE * (0.5 + ceil(entries / columns))
     height = TOP + PANEL + AXIS + legend + NOTE_LINE * len(notes) + 0.1
     figure = Figure(figsize=(width, height))
-    for place, (panel, found) in enumerate(drawn):
-        left, bottom = MARGIN + place * (PANEL + GAP), height - TOP - PANEL
+    for position, (panel, of_panel) in enumerate(drawn):
+        left, bottom = MARGIN + position * (PANEL + GAP), height - TOP - PANEL
         axes = figure.add_axes((left / width, bottom / height, PANEL / width, PANEL / height))
-        _draw(axes, panel, found, labels, evaluations)
-        axes.set_ylabel(r"Pass$^{\,k}$ (%)" if place == 0 else "", fontsize=8)
-        axes.tick_params(labelleft=place == 0)
+        _draw_panel(axes, panel, of_panel, labels, evaluations)
+        axes.set_ylabel(r"Pass$^{\,k}$ (%)" if position == 0 else "", fontsize=8)
+        axes.tick_params(labelleft=position == 0)
     handles = {text: line for axes in figure.axes for line, text in zip(*axes.get_legend_handles_labels(), strict=True)}
     figure.legend(
         handles.values(),
@@ -103,16 +104,16 @@ def draw_figure_5(evaluations: Sequence[Evaluated], directory: Path) -> list[Pat
         fontsize=6.5,
         frameon=False,
     )
-    lowest = (height - TOP - PANEL - AXIS - legend) / height
-    figure.text(0.1 / width, lowest, "\n".join(notes), fontsize=5.5, va="top", color="#444444", linespacing=1.25)
+    notes_top = (height - TOP - PANEL - AXIS - legend) / height
+    figure.text(0.1 / width, notes_top, "\n".join(notes), fontsize=5.5, va="top", color="#444444", linespacing=1.25)
     return [_save(figure, directory / f"{NAME}.{ending}") for ending in ("png", "pdf")]
 
 
-def _draw(
-    axes: Any, panel: Panel, found: Sequence[Curve], labels: Sequence[str], evaluations: Sequence[Evaluated]
+def _draw_panel(
+    axes: Any, panel: Panel, of_panel: Sequence[Curve], labels: Sequence[str], evaluations: Sequence[Evaluation]
 ) -> None:
-    most = max(k for curve in found for k in curve.points)
-    for curve in found:
+    max_k = max(k for curve in of_panel for k in curve.points)
+    for curve in of_panel:
         number = labels.index(curve.label)
         ks = list(curve.points)
         colour = COLOURS[number % len(COLOURS)]
@@ -132,11 +133,11 @@ def _draw(
         )
     if panel.domain:
         _draw_paper(axes, panel.domain)
-        _draw_nothing(axes, panel, evaluations)
+        _draw_do_nothing(axes, panel, evaluations)
     axes.set_title(panel.title, fontsize=9)
     axes.set_xlabel(r"$k$", fontsize=8)
-    axes.set_xlim(0.7, max(most, 2) + 0.15)
-    axes.set_xticks(range(1, max(most, 2) + 1))
+    axes.set_xlim(0.7, max(max_k, 2) + 0.15)
+    axes.set_xticks(range(1, max(max_k, 2) + 1))
     axes.set_ylim(-3, 103)
     axes.set_yticks(range(0, 101, 20))
     axes.tick_params(labelsize=7)
@@ -146,7 +147,7 @@ def _draw(
 
 
 def _draw_paper(axes: Any, domain: str) -> None:
-    """The paper's Pass@1, which is its Pass^1, a little to the left of ours."""
+    """The paper's Pass@1, which equals its Pass^1, slightly left of ours."""
     papers = dict(TABLE_2)
     for name, marker in zip(FIGURE_5_MODELS, PAPER_MARKERS, strict=True):
         value = papers[name][TABLE_2_COLUMNS.index(domain)]
@@ -154,18 +155,21 @@ def _draw_paper(axes: Any, domain: str) -> None:
         axes.plot([0.85], [value], marker, label=f"{name} (paper, Pass@1)", zorder=5, **style)
 
 
-def _draw_nothing(axes: Any, panel: Panel, evaluations: Sequence[Evaluated]) -> None:
-    """What doing nothing scores on our tasks of the domain, one line for each share that there is."""
-    shares = {do_nothing([r for r in each.records if panel.holds(r)]).get(str(panel.domain)) for each in evaluations}
+def _draw_do_nothing(axes: Any, panel: Panel, evaluations: Sequence[Evaluation]) -> None:
+    """A line for each share of the domain's tasks that doing nothing passes; runs with the same tasks share a line."""
+    shares = {
+        do_nothing([record for record in evaluation.records if panel.contains(record)]).get(str(panel.domain))
+        for evaluation in evaluations
+    }
     for share in sorted(share for share in shares if share is not None):
         axes.axhline(
             100 * share, color="#999999", linewidth=0.8, linestyle=(0, (1, 2)), label="doing nothing, our tasks"
         )
 
 
-def _wrapped(evaluations: Sequence[Evaluated], width: float) -> list[str]:
-    first = "Bands: 95 % bootstrap over tasks. Pass^k is averaged over the tasks with at least k trials that were held."
-    lines = [first, *(f"[{each.number}] {'; '.join(each.caveats())}" for each in evaluations)]
+def _wrapped_notes(evaluations: Sequence[Evaluation], width: float) -> list[str]:
+    first = "Bands: 95 % bootstrap over tasks. Pass^k is averaged over the tasks with at least k completed trials."
+    lines = [first, *(f"[{run.number}] {'; '.join(run.caveats())}" for run in evaluations)]
     return [
         part
         for line in lines
@@ -174,7 +178,7 @@ def _wrapped(evaluations: Sequence[Evaluated], width: float) -> list[str]:
 
 
 def _save(figure: Figure, path: Path) -> Path:
-    """The same trials give the same bytes: the file holds no date."""
+    """Saves without a date, so that the same trials give the same bytes."""
     with replacing(path) as temporary:
         dated = {"CreationDate": None} if path.suffix == ".pdf" else {}
         figure.savefig(temporary, format=path.suffix[1:], dpi=220, metadata=dated)

@@ -1,4 +1,4 @@
-"""Tables 1 and 4: what was generated and what it cost, ours beside the paper's."""
+"""Tables 1 and 4: dataset statistics and generation efficiency, ours next to the paper's."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ def table_1(generated: Manifest | None) -> PaperTable:
     rows: list[tuple[str, ...]] = [
         (f"{p} (paper)", source, step, turn, task, f"{n:,}") for p, source, step, turn, task, n in TABLE_1
     ]
-    for name, figures in (generated.results if generated else {}).items():
-        spread = [f"{figures[key]['mean']:.2f} ({figures[key]['max']})" for key in ("step", "turn", "task")]
-        rows.append((f"**{name} (ours)**", _source(generated), *spread, f"{figures['accepted']:,}"))
+    for name, statistics in (generated.results if generated else {}).items():
+        spread = [f"{statistics[key]['mean']:.2f} ({statistics[key]['max']})" for key in ("step", "turn", "task")]
+        rows.append((f"**{name} (ours)**", _source(generated), *spread, f"{statistics['accepted']:,}"))
     return PaperTable(
         name="table_1",
         title="Table 1 · dataset statistics: mean (max)",
@@ -27,8 +27,8 @@ def table_4(generated: Manifest | None) -> PaperTable:
     rows: list[tuple[str, ...]] = [
         (f"{p} (paper)", "GPT-OSS-120b, 32 H100", f"{latency:.2f}", f"{speed:,}") for p, latency, speed in TABLE_4
     ]
-    for name, figures in (generated.results if generated else {}).items():
-        latency, speed = figures.get("latency_s"), figures.get("throughput")
+    for name, statistics in (generated.results if generated else {}).items():
+        latency, speed = statistics.get("latency_s"), statistics.get("throughput")
         cells = ["–" if latency is None else f"{latency:.3f}", "–" if speed is None else f"{speed:,.0f}"]
         rows.append((f"**{name} (ours)**", _model(generated), *cells))
     return PaperTable(
@@ -44,7 +44,7 @@ def _generation_notes(generated: Manifest | None) -> tuple[str, ...]:
     if not generated:
         return ()
     scripted = (
-        ", a stand-in without weights: its times say nothing of a real model"
+        ", a stand-in without weights: its times do not predict a real model's"
         if _model(generated) == "ScriptedLLM"
         else ""
     )

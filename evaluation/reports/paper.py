@@ -1,4 +1,4 @@
-"""The figures of arXiv 2601.08225 that ours stand beside, as the paper prints them."""
+"""The numbers of arXiv 2601.08225 that ours are compared with, as the paper prints them."""
 
 from __future__ import annotations
 
@@ -41,10 +41,10 @@ TABLE_3: dict[str, tuple[tuple[str, float, float], ...]] = {
 }
 
 FIGURE_5_MODELS = ("GPT-OSS-120b", "Qwen3-4B-Thinking-2507", "Qwen3-30B-A3B-Thinking-2507")
-"""Whose Pass^k Figure 5 shows. Its curves are drawn only, not printed; their Pass^1 is the Pass@1 of Table 2."""
+"""The models of Figure 5. The paper prints no numbers of its Pass^k curves; Pass^1 equals the Pass@1 of Table 2."""
 
 TABLE_4 = (
-    # pipeline, latency (s a sample), throughput (generated tokens a second over all GPUs)
+    # pipeline, latency (seconds per sample), throughput (generated tokens per second over all GPUs)
     ("task-oriented", 0.64, 8_819),
     ("user-oriented", 4.11, 4_079),
 )

@@ -1,4 +1,4 @@
-"""A table that stands beside the paper's."""
+"""Tables with the paper's rows and ours, and the formats of their cells."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from evaluation.metrics.pass_at_k import Estimate
 
 
 class PaperTable(Frozen):
-    """A table as rows of cells; `notes` are what a reader must know to read our rows."""
+    """A table as rows of cells; `notes` are the caveats of our rows."""
 
     name: str
     title: str
@@ -41,8 +41,8 @@ def cell(value: float | None) -> str:
 
 
 def interval(estimate: Estimate | None, form: str = ".1f") -> str:
-    """An estimate in % with its interval; "–" where there is none."""
+    """An estimate in % with its interval, "–" for None."""
     if estimate is None:
         return "–"
-    value, low, high = (format(100 * figure, form) for figure in (estimate.value, estimate.low, estimate.high))
+    value, low, high = (format(100 * share, form) for share in (estimate.value, estimate.low, estimate.high))
     return f"{value} [{low}, {high}]"

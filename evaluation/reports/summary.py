@@ -1,4 +1,4 @@
-"""What a person is told at the end of an evaluation: the scores, what was varied, how models differ, where they fail and why."""
+"""The printed summary of an evaluation: scores, varied axes, differences between models, and the worst categories."""
 
 from __future__ import annotations
 
@@ -17,30 +17,31 @@ from evaluation.trials import TrialRecord
 
 WORST = 5
 LINKS = 3
-"""So many of the worst categories, and of the failing transcripts of each, are named."""
+"""The number of worst categories shown, and of failed transcripts for each."""
 
 
-def report_lost(console: Console, records: Sequence[TrialRecord], directory: Path) -> None:
-    """Why there are no scores: how many trials of which benchmark were lost, and to what."""
-    lost: dict[tuple[str, str], list[str]] = defaultdict(list)
+def print_infrastructure_errors(console: Console, records: Sequence[TrialRecord], directory: Path) -> None:
+    """Explain why the run is not scored: the number of infrastructure errors per model and benchmark, with an
+    example."""
+    errors: dict[tuple[str, str], list[str]] = defaultdict(list)
     for record in records:
         if record.success is None:
-            lost[record.model, record.benchmark].append(str(record.infrastructure_error))
-    for (model, benchmark), reasons in lost.items():
-        example = " ".join(reasons[0].split())[:300]
+            errors[record.model, record.benchmark].append(str(record.infrastructure_error))
+    for (model, benchmark), messages in errors.items():
+        example = " ".join(messages[0].split())[:300]
         console.print(
-            f"{len(reasons)} trials of {benchmark} with {model}, such as: {example}", markup=False, soft_wrap=True
+            f"{len(messages)} trials of {benchmark} with {model}, for example: {example}", markup=False, soft_wrap=True
         )
-    many = sum(map(len, lost.values()))
+    total = sum(map(len, errors.values()))
     console.print(
-        f"[bold red]{many} of {len(records)} trials were lost to infrastructure, so nothing is scored. The same command "
-        "tries them again; with allow_errors=true the others are scored, and marked.[/]",
+        f"[bold red]{total} of {len(records)} trials had infrastructure errors, so nothing is scored. The same command "
+        "runs them again; with allow_errors=true the others are scored, and marked.[/]",
         soft_wrap=True,
     )
     console.print(f"every trial: {directory}", markup=False, soft_wrap=True)
 
 
-def summarise(
+def print_summary(
     console: Console,
     scores: Sequence[ModelScores],
     compared: Sequence[Difference],
@@ -49,81 +50,83 @@ def summarise(
     directory: Path,
 ) -> None:
     """Scores by category and by axis, differences between models, the worst categories, and where everything is."""
-    lost = sum(record.success is None for record in records)
-    mark = f" · {lost} TRIALS LOST, not in them" if lost else ""
+    errors = sum(record.success is None for record in records)
+    mark = f" · {errors} INFRASTRUCTURE ERRORS, excluded" if errors else ""
     rows = [
-        ((category, score.label), score.categories[category])
-        for category in sorted({name for score in scores for name in score.categories})
-        for score in scores
-        if category in score.categories
+        ((category, model.label), model.categories[category])
+        for category in sorted({category for model in scores for category in model.categories})
+        for model in scores
+        if category in model.categories
     ]
-    console.print(_scores(f"Scores in % with 95 % intervals{mark}", ("category", "model"), rows, ks))
-    for table in _axes(records, ks, mark):
+    console.print(_score_table(f"Scores in % with 95 % intervals{mark}", ("category", "model"), rows, ks))
+    for table in _axis_tables(records, ks, mark):
         console.print(table)
     if compared:
-        console.print(_differences(compared, mark))
+        console.print(_difference_table(compared, mark))
     _print_worst(console, records, directory, mark)
     console.print(f"every trial, results.json and this summary: {directory}", markup=False, soft_wrap=True)
 
 
-def _scores(
+def _score_table(
     title: str, names: Sequence[str], rows: Iterable[tuple[tuple[str, ...], Summary]], ks: tuple[int, ...]
 ) -> Table:
-    """A row for each (values of `names`, summary)."""
+    """A table with a row for each (values of `names`, summary)."""
     headings = [*(f"Pass@{k}" for k in ks), *(f"Pass^{k}" for k in ks if k > 1)]
     table = Table(title=title, box=box.SIMPLE_HEAD, pad_edge=False)
-    for heading in (*names, "tasks", "trials", "lost", "valid calls", *headings):
+    for heading in (*names, "tasks", "trials", "errors", "valid calls", *headings):
         table.add_column(heading, justify="left" if heading in names else "right")
     for labels, summary in rows:
         valid = summary.valid_call_rate
         counts = (str(summary.tasks), str(summary.trials), str(summary.infrastructure_errors))
-        figures = [summary.pass_at[k] for k in ks] + [summary.pass_hat[k] for k in ks if k > 1]
+        estimates = [summary.pass_at[k] for k in ks] + [summary.pass_hat[k] for k in ks if k > 1]
         calls = "–" if valid is None else f"{100 * valid:.0f} % of {summary.calls}"
-        table.add_row(*labels, *counts, calls, *(interval(figure, ".0f") for figure in figures))
+        table.add_row(*labels, *counts, calls, *(interval(estimate, ".0f") for estimate in estimates))
     return table
 
 
-def _axes(records: Sequence[TrialRecord], ks: tuple[int, ...], mark: str) -> Iterable[Table]:
-    """A table for each axis that was varied, all others at their base."""
+def _axis_tables(records: Sequence[TrialRecord], ks: tuple[int, ...], mark: str) -> Iterable[Table]:
+    """A table for each varied axis, with all others at their base."""
     models = dict.fromkeys(record.model for record in records)
     for axis, groups in by_axis(records).items():
         rows = []
         for (databases, value), trials in groups.items():
             for model in models:
-                own = [trial for trial in trials if trial.model == model]
-                rows += [((databases, value, model), summarize(own, ks))] if own else []
-        yield _scores(f"By {axis}, in %{mark}", ("databases", axis, "model"), rows, ks)
+                of_model = [trial for trial in trials if trial.model == model]
+                rows += [((databases, value, model), summarize(of_model, ks))] if of_model else []
+        yield _score_table(f"By {axis}, in %{mark}", ("databases", axis, "model"), rows, ks)
 
 
-def _differences(found: Sequence[Difference], mark: str) -> Table:
-    title = f"Differences in Pass@1, in points; p of a sign-flip test over tasks, for each row by itself{mark}"
+def _difference_table(compared: Sequence[Difference], mark: str) -> Table:
+    title = f"Differences in Pass@1, in points; p of a sign-flip test over tasks, not corrected for several rows{mark}"
     table = Table(title=title, box=box.SIMPLE_HEAD, pad_edge=False)
     for heading in ("benchmark or category", "models", "tasks", "difference", "p"):
         table.add_column(heading, justify="left" if heading in ("benchmark or category", "models") else "right")
-    for each in found:
-        difference, p = each.comparison.difference, each.comparison.p_value
-        models = f"{each.first} − {each.second}"
-        table.add_row(each.name, models, str(difference.tasks), interval(difference, "+.1f"), f"{p:.4f}")
+    for pair in compared:
+        difference, p = pair.comparison.difference, pair.comparison.p_value
+        models = f"{pair.first} − {pair.second}"
+        table.add_row(pair.name, models, str(difference.tasks), interval(difference, "+.1f"), f"{p:.4f}")
     return table
 
 
 def _print_worst(console: Console, records: Sequence[TrialRecord], directory: Path, mark: str) -> None:
-    """The categories with the lowest Pass@1, and transcripts of failed trials."""
+    """Print the categories with the lowest Pass@1, with transcripts of failed trials."""
     worst = []
     for model in dict.fromkeys(record.model for record in records):
         for category, trials in by_category(record for record in records if record.model == model).items():
             estimate = summarize(trials, (1,)).pass_at[1]
             if estimate and estimate.value < 1.0:
                 worst.append((estimate.value, category, model, trials))
-    for value, category, model, trials in sorted(worst, key=lambda each: each[:3])[:WORST]:
+    for value, category, model, trials in sorted(worst, key=lambda row: row[:3])[:WORST]:
         failed = [trial for trial in trials if trial.success is False]
         console.print(
-            f"worst: {100 * value:.0f} % {category}, {model}: {_why(failed)}{mark}", markup=False, soft_wrap=True
+            f"worst: {100 * value:.0f} % {category}, {model}: {_stop_reasons(failed)}{mark}",
+            markup=False,
+            soft_wrap=True,
         )
         for transcript in [trial.transcript for trial in failed if trial.transcript][:LINKS]:
             console.print(f"  {directory / transcript}", markup=False, highlight=False, soft_wrap=True)
 
 
-def _why(failed: Sequence[TrialRecord]) -> str:
+def _stop_reasons(failed: Sequence[TrialRecord]) -> str:
     reasons = Counter(trial.stop_reason for trial in failed)
     return f"{len(failed)} failed ({', '.join(f'{count} {reason}' for reason, count in reasons.most_common(3))})"

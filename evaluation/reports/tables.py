@@ -1,4 +1,4 @@
-"""The paper's tables with ours beside them, each of ours with the run it comes from. Only finished runs with a manifest count."""
+"""The paper's tables with our rows, each with its run. Only finished runs with a manifest are used."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import BeforeValidator
+from pydantic import BeforeValidator, Field
 from rich import box
 from rich.console import Console
 from rich.table import Table
@@ -15,36 +15,37 @@ from core.files import write_atomically, write_json
 from core.runs import read_manifest
 from core.settings import Settings
 from evaluation.reports.benchmark_tables import heldout_table, table_2, table_3
-from evaluation.reports.evaluations import Evaluated, read_evaluations
+from evaluation.reports.evaluations import Evaluation, read_evaluations
 from evaluation.reports.figure_5 import draw_figure_5
 from evaluation.reports.generation_tables import table_1, table_4
 from evaluation.reports.paper_table import PaperTable
 
 
 class TablesSettings(Settings):
-    """conf/tables.yaml. Runs that are not named are the newest finished ones; `evaluation` may list several."""
+    """Settings of the tables: the keys of conf/tables.yaml."""
 
-    profile: str
-    outputs: Path
-    generation: Path | None
+    profile: str = Field(description="not used by the tables; accepted because `make` gives one profile to all stages")
+    outputs: Path = Field(description="directory of all runs; tables are written to its folder tables/")
+    generation: Path | None = Field(description="generation run for Tables 1 and 4; null: the newest finished one")
     evaluation: Annotated[
-        tuple[Path, ...] | None, BeforeValidator(lambda given: [given] if isinstance(given, str) else given)
-    ]
+        tuple[Path, ...] | None, BeforeValidator(lambda value: [value] if isinstance(value, str) else value)
+    ] = Field(description="one or more evaluation runs for the other tables; null: the newest finished one")
 
 
-def tables(generation: Path | None, evaluations: Sequence[Path]) -> tuple[list[PaperTable], list[Evaluated]]:
-    """The tables, and the evaluations that they and the figures are made from. Raises UserError for a run that is none or has
-    not been scored, and for runs that one table cannot hold."""
+def tables(generation: Path | None, evaluations: Sequence[Path]) -> tuple[list[PaperTable], list[Evaluation]]:
+    """The tables, and the evaluations behind them. Raises UserError for a directory that is not a scored run, and for
+    runs of different harnesses."""
     generated = read_manifest(generation) if generation else None
     evaluated = read_evaluations(evaluations)
-    own = [table for table in (heldout_table(evaluated),) if table]
-    return [table_1(generated), table_2(evaluated), table_3(evaluated), table_4(generated), *own], evaluated
+    heldout = heldout_table(evaluated)
+    paper_tables = [table_1(generated), table_2(evaluated), table_3(evaluated), table_4(generated)]
+    return [*paper_tables, heldout] if heldout else paper_tables, evaluated
 
 
-def write_tables(found: Sequence[PaperTable], directory: Path) -> None:
-    """tables.md and tables.json."""
-    write_atomically(directory / "tables.md", "\n\n".join(table.markdown() for table in found) + "\n")
-    write_json(directory / "tables.json", [table.model_dump() for table in found])
+def write_tables(paper_tables: Sequence[PaperTable], directory: Path) -> None:
+    """Write tables.md and tables.json."""
+    write_atomically(directory / "tables.md", "\n\n".join(table.markdown() for table in paper_tables) + "\n")
+    write_json(directory / "tables.json", [table.model_dump() for table in paper_tables])
 
 
 def show_tables(console: Console, paper_tables: Sequence[PaperTable]) -> None:

@@ -23,7 +23,7 @@ from core.settings import UserError
 from evaluation.endpoint import Endpoint
 from evaluation.tau2.settings import OfficialSettings, Tau2Request
 from evaluation.transcripts import write_transcript
-from evaluation.trials import TrialRecord, open_journal, settled, trial_key
+from evaluation.trials import TrialRecord, completed_keys, open_journal, trial_key
 from evaluation.worker_process import run_worker
 
 JUDGE = "gpt-4.1-2025-04-14"
@@ -75,7 +75,7 @@ def run_official(request: Tau2Request, tick: Callable[[int], None]) -> None:
 
 
 def _complete(request: Tau2Request, domain: str, ids: Sequence[str]) -> bool:
-    done = settled(request.journal)
+    done = completed_keys(request.journal)
     return all(
         trial_key({"benchmark": "tau2", "category": domain, "task_id": name, "trial": trial}) in done
         for name in ids
@@ -146,7 +146,7 @@ def _append_to_journal(request: Tau2Request, domain: str, directory: Path) -> No
     if not results.is_file():
         return
     content = _read(results)
-    done = settled(request.journal)
+    done = completed_keys(request.journal)
     with open_journal(request.journal) as journal:
         for simulation in _simulations(content, directory):
             trial = _trial_record(simulation, request, domain)

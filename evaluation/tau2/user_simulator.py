@@ -24,5 +24,5 @@ def user_simulator(configured: Endpoint | None, directory: Path) -> Iterator[End
     (port,) = free_ports(1)
     command = (sys.executable, "-m", "generation.scripted.customer_server", "--port", str(port))
     server = Server(command, port, directory / "customer.log")
-    with running([server], "the scripted customer", START_TIMEOUT_S) as urls:
+    with running([server], "the scripted customer", START_TIMEOUT_S, quiet=True) as urls:
         yield Endpoint(base_url=urls[0], model=SCRIPTED_CUSTOMER)

@@ -16,7 +16,8 @@ _POLICY = re.compile(r"\s*#\s*(\w+)\s+agent\s+policy", re.I)
 
 
 class ApigenDialogues:
-    """`path` is the dataset on the hub (gated: accept its terms and log in first) or a local copy, such as apigen-mt_5k.json."""
+    """`path` is the dataset on the hub (gated: accept its terms and log in first) or a local copy
+    (apigen-mt_5k.json)."""
 
     name = "apigen"
 

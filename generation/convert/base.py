@@ -1,4 +1,4 @@
-"""Converts public tool-use datasets into dialogues, for the baselines of Table 2; faults of rows are counted by kind."""
+"""Converts public tool-use datasets into dialogues, for the baselines of Table 2; counts faulty rows by kind."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ from generation.tasks.difficulty import Effort, difficulty
 class ConvertSettings(Settings):
     """conf/convert.yaml."""
 
-    outputs: Path = Field(description="Folder of all runs' outputs")
-    source: dict[str, Any] = Field(description="The dataset to convert: `_target_` of a `Source` and its arguments")
-    limit: int | None = Field(ge=1, description="Rows to read at most; null: all")
+    outputs: Path = Field(description="folder of all runs' outputs")
+    source: dict[str, Any] = Field(description="the dataset to convert: `_target_` of a `Source` and its arguments")
+    limit: int | None = Field(ge=1, description="rows to read at most; null: all")
 
 
 @dataclass(frozen=True)
 class Row:
-    """One row of a dataset: `conversation` in a form that `chat_formats.parse_conversation` accepts, `tools` as given in the row
-    (unparsed), `key` its id in the dataset, `domain` if known."""
+    """One row of a dataset: `conversation` in a form that `chat_formats.parse_conversation` accepts, `tools` as given
+    in the row (unparsed), `key` its id in the dataset, `domain` if known."""
 
     conversation: Mapping[str, Any]
     tools: Any
@@ -56,8 +56,8 @@ class Source(Protocol):
 
 @dataclass
 class Conversion:
-    """Converts rows one at a time. `refused` counts rows by fault and `repaired` the repairs in accepted rows; `examples` shows
-    the first row of each kind of fault."""
+    """Converts rows one at a time. `refused` counts rows by fault and `repaired` the repairs in accepted rows;
+    `examples` shows the first row of each kind of fault."""
 
     source: Source
     read: int = 0
@@ -67,8 +67,8 @@ class Conversion:
     examples: dict[str, str] = field(default_factory=dict)
 
     def lines(self, limit: int | None) -> Iterator[str]:
-        """A line of dialogues.jsonl for each of the first `limit` rows that satisfies the message contract and contains an
-        answer to train on."""
+        """A line of dialogues.jsonl for each of the first `limit` rows that satisfies the message contract and contains
+        an answer to train on."""
         seen: set[str] = set()
         for row in self.source.rows():
             self.read += 1
@@ -106,7 +106,7 @@ class Conversion:
 
 
 def convert(row: Row, source: Source, repaired: Counter[str]) -> Dialogue:
-    """Convert a row into a dialogue with one task: its goal is the first request, its difficulty that of the calls made.
+    """Convert a row into a dialogue with one task: its goal is the first request, its difficulty that of its calls.
 
     Counts repairs in `repaired`. Raises ContractError or ValueError for a row that cannot be trained on.
     """

@@ -13,8 +13,8 @@ _COLUMNS = ("uuid", "license", "messages", "metadata")
 
 
 class NemotronDialogues:
-    """`path` is the dataset on the hub or a local copy. Answers start with their reasoning in <think> tags; the tools are in
-    the column `metadata`."""
+    """`path` is the dataset on the hub or a local copy. Answers start with their reasoning in <think> tags; the tools
+    are in the column `metadata`."""
 
     name = "nemotron"
 

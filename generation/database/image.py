@@ -127,7 +127,8 @@ def _require_key(connection: apsw.Connection, shape: TableShape) -> None:
         missing = " OR ".join(f"{row}.{quoted(column)} IS NULL" for row in rows for column in shape.key)
         trigger = quoted(f"{shape.name} key at {event}")
         connection.execute(
-            f"CREATE TRIGGER {trigger} BEFORE {event} ON {table} WHEN {missing} BEGIN SELECT RAISE(ABORT, {message}); END"
+            f"CREATE TRIGGER {trigger} BEFORE {event} ON {table} WHEN {missing} "
+            f"BEGIN SELECT RAISE(ABORT, {message}); END"
         )
 
 

@@ -1,7 +1,7 @@
-"""What BFCL and τ²-bench test with, read from the files that the evaluation reads: tools, entities and texts.
+"""Tools, entities and texts of the benchmarks BFCL and τ²-bench, read from the same files as the evaluation.
 
-BFCL's package lives in an environment of its own and is never imported; its data are JSON lines. τ²'s texts and databases are files
-too; for its tools the package is imported, which comes with the extra `eval`.
+BFCL's package is installed in a separate environment and never imported; its data are JSON lines. τ²'s texts and
+databases are files too; for its tools the package is imported (extra `eval`).
 """
 
 from __future__ import annotations
@@ -23,27 +23,27 @@ from generation.seeds.tau2_data import DOMAINS, reserved
 BenchmarkName = Literal["bfcl", "tau2"]
 
 TAU2_DOMAINS = ("airline", "retail", "telecom")
-"""Those that evaluation scores."""
+"""The domains that evaluation scores."""
 
 
 class BenchmarkText(Frozen):
-    """A text or an entity of a benchmark and the task or file it stands in."""
+    """A text or entity of a benchmark, and the task or file `of` which it is part."""
 
     text: str
     of: str
 
 
 class BenchmarkTool(Frozen):
-    """A benchmark's tool: its name, the names of its parameters, and where it stands."""
+    """A benchmark's tool: its name, its parameters' names, and the task or file `of` which it is part."""
 
     name: str
     parameters: frozenset[str]
     of: str
 
 
-class Benchmark(Frozen):
-    """`name` is also the source of seeds made from the benchmark. `entities` are who and what its tasks are about, by the ids and
-    addresses that stand for nobody else; `texts` what a tested model or the user's side is told."""
+class BenchmarkData(Frozen):
+    """`name` is also the source of seeds derived from the benchmark. `entities` are the unique ids and addresses of the
+    people and records in its tasks; `texts` are the instructions to the tested model or the simulated user."""
 
     name: str
     version: str
@@ -52,28 +52,29 @@ class Benchmark(Frozen):
     texts: tuple[BenchmarkText, ...]
 
 
-def read_benchmarks(names: tuple[BenchmarkName, ...], bfcl_environment: Path) -> tuple[Benchmark, ...]:
-    """Raises UserError where one of them is not installed."""
-    readers: dict[BenchmarkName, Callable[[], Benchmark]] = {
+def read_benchmarks(names: tuple[BenchmarkName, ...], bfcl_environment: Path) -> tuple[BenchmarkData, ...]:
+    """Read the benchmarks. Raises UserError if one of them is not installed."""
+    readers: dict[BenchmarkName, Callable[[], BenchmarkData]] = {
         "bfcl": lambda: read_bfcl(bfcl_environment),
         "tau2": read_tau2,
     }
     return tuple(readers[name]() for name in dict.fromkeys(names))
 
 
-def read_bfcl(environment: Path) -> Benchmark:
-    """BFCL v4 as bfcl-eval, installed in the virtual environment `environment`, carries it. Its entities are everyday names and
-    files, which tell nothing, so none are taken."""
+def read_bfcl(environment: Path) -> BenchmarkData:
+    """BFCL v4 as shipped in bfcl-eval, installed in the virtual environment `environment`. No entities: BFCL's are
+    everyday names and files, which are not evidence of contamination."""
     folder = next(environment.glob("lib/python3*/site-packages/bfcl_eval/data"), None)
     if folder is None:
         raise UserError(
-            f"benchmarks holds bfcl, and bfcl={environment} was given, but it has no lib/python3*/site-packages/bfcl_eval/data; "
-            "`make setup` builds that environment, and benchmarks=[tau2] does without"
+            f"benchmarks contains bfcl, but bfcl={environment} was given, which has no "
+            "lib/python3*/site-packages/bfcl_eval/data; build that environment with `make setup`, "
+            "or omit bfcl with benchmarks=[tau2]"
         )
     entries = [
         (path.stem, entry)
         for path in sorted([*folder.glob("BFCL_v4_*.json"), *folder.glob("memory_prereq_conversation/*.json")])
-        if path.stem != "BFCL_v4_format_sensitivity"  # ids of other files' entries
+        if path.stem != "BFCL_v4_format_sensitivity"  # only ids of other files' entries
         for entry in _lines(path)
     ]
     documents = [
@@ -81,7 +82,7 @@ def read_bfcl(environment: Path) -> Benchmark:
     ]
     functions = [(entry["id"], tool) for _, entry in entries for tool in entry.get("function", ())]
     installed = next(folder.parents[1].glob("bfcl_eval-*.dist-info"), None)
-    return Benchmark(
+    return BenchmarkData(
         name="bfcl",
         version=installed.name.removesuffix(".dist-info").replace("_", "-") if installed else "bfcl-eval",
         tools=tuple(_tool(tool, of) for of, tool in [*documents, *functions]),
@@ -107,18 +108,18 @@ def _tool(function: dict[str, Any], of: str) -> BenchmarkTool:
     )
 
 
-def read_tau2() -> Benchmark:
-    """τ²-bench's scored domains as inspect-evals carries them. Entities are the customers that tasks name, their e-mail addresses
-    and everything that is theirs; in telecom the telephone numbers, for its ids (C1001) are anybody's."""
+def read_tau2() -> BenchmarkData:
+    """τ²-bench's scored domains as shipped in inspect-evals. Entities are the customers that tasks name, their e-mail
+    addresses and all their records; in telecom, telephone numbers, since its ids (C1001) are not distinctive."""
     package = find_spec("inspect_evals")
     if package is None or package.origin is None:
         raise UserError(
-            "benchmarks holds tau2, but inspect-evals is not installed; pip install -e '.[eval]' brings it, and benchmarks=[bfcl] "
-            "does without"
+            "benchmarks contains tau2, but inspect-evals is not installed; install it with pip install -e '.[eval]', "
+            "or omit tau2 with benchmarks=[bfcl]"
         )
     folder = Path(package.origin).parent / "tau2/data/domains"
     tasks = {domain: _json(folder / domain, "tasks.json") for domain in TAU2_DOMAINS}
-    return Benchmark(
+    return BenchmarkData(
         name="tau2",
         version=f"inspect-evals-{version('inspect-evals')}",
         tools=tuple(tool for domain in TAU2_DOMAINS for tool in _tau2_tools(domain)),
@@ -137,21 +138,22 @@ def read_tau2() -> Benchmark:
 
 
 def _tau2_tools(domain: str) -> Iterator[BenchmarkTool]:
-    """Of the agent and, in telecom, of the user."""
+    """The agent's tools and, in telecom, also the user's."""
     define = import_module("inspect_ai.tool").ToolDef
     modules = ["tools", "user_tools"] if domain == "telecom" else ["tools"]
     for module in modules:
-        for name, made in sorted(vars(import_module(f"inspect_evals.tau2.{domain}.{module}")).items()):
-            if re.fullmatch(r"all_\w*tools", name) and isinstance(made, list):
-                tools = [define(make()) for make in made]
+        for name, value in sorted(vars(import_module(f"inspect_evals.tau2.{domain}.{module}")).items()):
+            if re.fullmatch(r"all_\w*tools", name) and isinstance(value, list):
+                tools = [define(factory()) for factory in value]
                 yield from (
-                    BenchmarkTool(name=t.name, parameters=frozenset(t.parameters.properties), of=domain) for t in tools
+                    BenchmarkTool(name=tool.name, parameters=frozenset(tool.parameters.properties), of=domain)
+                    for tool in tools
                 )
 
 
 def _entities(folder: Path, domain: str, tasks: Any) -> Iterator[tuple[str, str]]:
-    """(kind, name) of whom and what the tasks of a domain are about."""
-    text = " | ".join(_strings(tasks))  # a first name and the last name of the next string are no full name
+    """(kind, name) of the customers and records that a domain's tasks are about."""
+    text = " | ".join(_strings(tasks))  # so that names in adjacent strings do not form a full name
     if domain not in DOMAINS:
         yield from (("telephone", number) for number in sorted(set(re.findall(r"\b\d{3}-\d{3}-\d{4}\b", text))))
         return

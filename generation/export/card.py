@@ -1,4 +1,4 @@
-"""The dataset card: what a reader on the Hugging Face hub must know before using the data."""
+"""The dataset card of an export on the Hugging Face hub."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ _HUB_LICENCE = re.compile(r"(apache-2\.0|mit|cc0-1\.0|cc-by(-nc)?(-sa|-nd)?-\d\.
 _SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
 
 
-def card(report: Report, packages: Mapping[str, str]) -> str:
-    """README.md of an export; `packages` are those of the generation run."""
+def render_card(report: Report, packages: Mapping[str, str]) -> str:
+    """README.md of an export; `packages` maps the generation run's packages to their versions."""
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
         undefined=StrictUndefined,
@@ -43,16 +43,14 @@ def card(report: Report, packages: Mapping[str, str]) -> str:
 
 
 def hub_licence(licence: str) -> str:
-    """The hub's identifier of a licence as a seed names it; "other" where it has none."""
+    """The hub's identifier for a licence as named by a seed; "other" if the hub has none."""
     identifier = "-".join(licence.casefold().split())
     return identifier if _HUB_LICENCE.fullmatch(identifier) else "other"
 
 
 def _validation(report: Report) -> str:
     if not report.unvalidated:
-        return (
-            "All of them passed validation: by executing their calls again where tools are real, by a judge elsewhere."
-        )
+        return "All of them passed validation: by replaying their calls where tools are executed, by a judge otherwise."
     return f"**{report.unvalidated:,} of them were not validated.**"
 
 

@@ -1,6 +1,7 @@
-"""Dialogues as OpenAI chat messages with their tools, for trainers of any make: JSON lines and Parquet.
+"""Dialogues as OpenAI chat messages with tools, as JSON lines and Parquet, for any trainer.
 
-Tools are one JSON string and arguments too, as OpenAI has them, so that `datasets.load_dataset` merges no schemas.
+Tools and arguments are JSON strings, as OpenAI's arguments are, so that `datasets.load_dataset` does not merge their
+schemas.
 """
 
 from __future__ import annotations
@@ -38,11 +39,11 @@ FEATURES = Features(
     }
 )
 
-_BATCH = 256
+_BATCH = 256  # rows
 
 
 def chat_row(line: bytes) -> dict[str, Any]:
-    """One line of dialogues.jsonl as a row of the chat format; what a message does not have is left out."""
+    """One line of dialogues.jsonl as a row of the chat format; absent message fields are omitted."""
     dialogue = json.loads(line)
     provenance = Provenance.model_validate(dialogue.get("provenance", "{}"))
     tools = [
@@ -63,7 +64,7 @@ def chat_row(line: bytes) -> dict[str, Any]:
 
 
 def write_parquet(path: Path, rows: Iterable[dict[str, Any]]) -> None:
-    """Write rows of the chat format so that a reader sees the old file or the whole new one; never many rows in memory."""
+    """Write rows of the chat format atomically, with only a batch of them in memory."""
     partial = path.with_name(f".{path.name}")
     schema = FEATURES.arrow_schema
     iterator = iter(rows)

@@ -1,4 +1,4 @@
-"""What dialogues share with the benchmarks that models are tested on: tools, entities, and runs of words of task texts."""
+"""Detects contamination: tools, entities and word n-grams of task texts that dialogues share with test benchmarks."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pydantic import Field
 from core.dialogue import Dialogue
 from core.messages import AssistantMessage, Frozen, UserMessage
 from core.settings import Settings
-from generation.export.benchmark_texts import Benchmark
+from generation.export.benchmark_texts import BenchmarkData
 from generation.export.dedup import Removal
 from generation.export.text import ngrams, words
 
@@ -21,22 +21,25 @@ Kind = Literal["tools", "entities", "texts"]
 Policy = Literal["drop", "report"]
 
 SHORTEST = 8
-"""A benchmark's text of fewer words than a gram counts where a whole message or goal equals it, from this many words on; still
-shorter ones ("What is my first name?") are anybody's."""
+"""In words. A benchmark text shorter than an n-gram counts if a complete message or goal equals it; texts shorter than
+this ("What is my first name?") are not distinctive and never count."""
 
 _TOKEN = re.compile(r"[\w.@+-]+")
 _ESCAPE = re.compile(r"\\[nrtbf]")
 
 
 class ContaminationSettings(Settings):
-    """What becomes of a dialogue that shares something of a kind with a benchmark. `ngram` is the number of words in a run that is
-    no coincidence; `examples` of each kind are shown in the report."""
+    """Policies for dialogues that share something with a benchmark: `drop` removes them, `report` only counts them."""
 
-    ngram: int = Field(ge=SHORTEST)
-    tools: Policy
-    entities: Policy
-    texts: Policy
-    examples: int = Field(ge=0)
+    ngram: int = Field(ge=SHORTEST, description="length in words of a shared run that counts as contamination")
+    tools: Policy = Field(description="dialogues with a tool of the same name and parameters: drop or report")
+    entities: Policy = Field(
+        description="dialogues with a customer, record or address that the tasks name: drop or report"
+    )
+    texts: Policy = Field(
+        description="dialogues that share `ngram` consecutive words with a task's text: drop or report"
+    )
+    examples: int = Field(ge=0, description="examples of each kind in the report")
 
     def policy(self, kind: Kind) -> Policy:
         policies: dict[Kind, Policy] = {"tools": self.tools, "entities": self.entities, "texts": self.texts}
@@ -44,7 +47,7 @@ class ContaminationSettings(Settings):
 
 
 class Hit(Frozen):
-    """Something that a dialogue shares with a benchmark: `what` it is, and the task, domain or file `of` the benchmark."""
+    """An item that a dialogue shares with a benchmark: `what` it is, and `of` which task, domain or file."""
 
     benchmark: str
     kind: Kind
@@ -59,7 +62,7 @@ class SharedExample(Frozen):
 
 
 class KindReport(Frozen):
-    """`dialogues` that share something of this kind, what becomes of them, and the first of them by id."""
+    """The number of `dialogues` that share an item of this kind, the policy for them, and the first of them by id."""
 
     policy: Policy
     dialogues: int
@@ -67,10 +70,11 @@ class KindReport(Frozen):
 
 
 class BenchmarkReport(Frozen):
-    """`looked_for` is how many things of a kind the benchmark has (of texts: runs of words), and `kinds` what was found of them.
+    """`looked_for` is the benchmark's number of items of each kind (for texts: n-grams); `kinds` reports the shared
+    ones.
 
-    `in_domain` dialogues were made from the benchmark's own tools and databases, so that they share its tools by intent; these
-    tools are not counted as found.
+    `in_domain` dialogues were generated from the benchmark's own tools and databases, so they share its tools
+    intentionally; these tools do not count as shared.
     """
 
     version: str
@@ -80,25 +84,25 @@ class BenchmarkReport(Frozen):
 
 
 class _BenchmarkIndex:
-    """One benchmark, arranged for looking up."""
+    """One benchmark, indexed for lookup."""
 
-    def __init__(self, benchmark: Benchmark, ngram: int) -> None:
+    def __init__(self, benchmark: BenchmarkData, ngram: int) -> None:
         self.name, self.version, self.ngram = benchmark.name, benchmark.version, ngram
         self.tools = {(_tool_name(tool.name), tool.parameters): tool.of for tool in reversed(benchmark.tools)}
         self.entities = {entity.text.removeprefix("#").casefold(): entity.of for entity in reversed(benchmark.entities)}
         self.ngrams: dict[bytes, str] = {}
-        self.wholes: dict[bytes, str] = {}
-        # Benchmarks repeat themselves: τ²'s telecom tells thousands of tasks the same.
+        self.short_texts: dict[bytes, str] = {}
+        # Benchmarks repeat texts: thousands of τ²'s telecom tasks share theirs.
         for text, of in {text.text: text.of for text in reversed(benchmark.texts)}.items():
-            said = words(text)
-            self.ngrams |= {_key(gram): of for gram in ngrams(said, ngram)}
-            if SHORTEST <= len(said) < ngram:
-                self.wholes[_key(" ".join(said))] = of
+            text_words = words(text)
+            self.ngrams |= {_key(gram): of for gram in ngrams(text_words, ngram)}
+            if SHORTEST <= len(text_words) < ngram:
+                self.short_texts[_key(" ".join(text_words))] = of
 
         sizes: dict[Kind, int] = {
             "tools": len(self.tools),
             "entities": len(self.entities),
-            "texts": len(self.ngrams) + len(self.wholes),
+            "texts": len(self.ngrams) + len(self.short_texts),
         }
         self.sizes: dict[Kind, int] = {kind: size for kind, size in sizes.items() if size}
 
@@ -114,21 +118,21 @@ class _BenchmarkIndex:
                 yield Hit(benchmark=self.name, kind="entities", what=token, of=of)
 
     def shared_texts(self, dialogue: Dialogue) -> Iterator[Hit]:
-        """The first shared run of words of each of the dialogue's texts."""
+        """The first shared n-gram of each of the dialogue's texts."""
         for text in _texts(dialogue):
-            said = words(text)
-            found = ((gram, of) for gram in ngrams(said, self.ngram) if (of := self.ngrams.get(_key(gram))))
-            whole = " ".join(said)
-            if first := next(found, None):
+            text_words = words(text)
+            shared = ((gram, of) for gram in ngrams(text_words, self.ngram) if (of := self.ngrams.get(_key(gram))))
+            normalized = " ".join(text_words)
+            if first := next(shared, None):
                 yield Hit(benchmark=self.name, kind="texts", what=first[0], of=first[1])
-            elif of := self.wholes.get(_key(whole)):
-                yield Hit(benchmark=self.name, kind="texts", what=whole, of=of)
+            elif of := self.short_texts.get(_key(normalized)):
+                yield Hit(benchmark=self.name, kind="texts", what=normalized, of=of)
 
 
 class Detector:
-    """Looks dialogues up in the benchmarks and keeps count; what it keeps does not grow with the dialogues' text."""
+    """Looks dialogues up in the benchmarks and counts hits; memory does not grow with the dialogues' text."""
 
-    def __init__(self, benchmarks: Sequence[Benchmark], settings: ContaminationSettings) -> None:
+    def __init__(self, benchmarks: Sequence[BenchmarkData], settings: ContaminationSettings) -> None:
         self.settings = settings
         self._indexes = [_BenchmarkIndex(benchmark, settings.ngram) for benchmark in benchmarks]
         self._in_domain: Counter[str] = Counter()
@@ -136,12 +140,12 @@ class Detector:
         self._examples: defaultdict[tuple[str, Kind], list[SharedExample]] = defaultdict(list)
 
     def removal(self, dialogue: Dialogue) -> Removal | None:
-        """Look at one dialogue; why it goes, None if it stays."""
+        """Check one dialogue; the reason to remove it, or None to keep it."""
         removal = None
         for index in self._indexes:
             in_domain = dialogue.provenance.source == index.name
             self._in_domain[index.name] += in_domain
-            # What was made from a benchmark's own tools has them by intent.
+            # Dialogues generated from a benchmark's own tools share them intentionally.
             shared = () if in_domain else index.shared_tools(dialogue)
             for hits in (shared, index.shared_entities(dialogue), index.shared_texts(dialogue)):
                 if first := next(iter(hits), None):
@@ -169,10 +173,10 @@ class Detector:
         }
 
     def _count(self, dialogue_id: str, hit: Hit) -> None:
-        at = hit.benchmark, hit.kind
-        self._dialogues[at] += 1
-        examples = [*self._examples[at], SharedExample(dialogue_id=dialogue_id, what=hit.what, of=hit.of)]
-        self._examples[at] = sorted(examples, key=lambda example: example.dialogue_id)[: self.settings.examples]
+        key = hit.benchmark, hit.kind
+        self._dialogues[key] += 1
+        examples = [*self._examples[key], SharedExample(dialogue_id=dialogue_id, what=hit.what, of=hit.of)]
+        self._examples[key] = sorted(examples, key=lambda example: example.dialogue_id)[: self.settings.examples]
 
 
 def _removal(dialogue: Dialogue, hit: Hit) -> Removal:
@@ -186,7 +190,7 @@ def _removal(dialogue: Dialogue, hit: Hit) -> Removal:
 
 
 def _texts(dialogue: Dialogue) -> Iterator[str]:
-    """What states a task: goals, their parts, and the user's words."""
+    """The texts that state a task: goals, subgoals and user messages."""
     for task in dialogue.tasks:
         yield task.goal
         yield from task.subgoals
@@ -194,13 +198,13 @@ def _texts(dialogue: Dialogue) -> Iterator[str]:
 
 
 def _tokens(dialogue: Dialogue) -> Iterable[str]:
-    """Every name and number that stands anywhere in a dialogue, in order and without case."""
-    for text in (*_texts(dialogue), *_others(dialogue)):
+    """Every name and number in a dialogue, in lower case."""
+    for text in (*_texts(dialogue), *_other_texts(dialogue)):
         for token in _TOKEN.findall(_ESCAPE.sub(" ", text).casefold()):
             yield token.strip(".-+")
 
 
-def _others(dialogue: Dialogue) -> Iterator[str]:
+def _other_texts(dialogue: Dialogue) -> Iterator[str]:
     for message in dialogue.messages:
         if not isinstance(message, UserMessage):
             yield message.content
@@ -210,7 +214,7 @@ def _others(dialogue: Dialogue) -> Iterator[str]:
 
 
 def _tool_name(name: str) -> str:
-    """BFCL's names have dots, of which served specs make underscores."""
+    """A comparable name: BFCL's names contain dots, which served specs replace by underscores."""
     return re.sub(r"[^a-z0-9]+", "_", name.casefold())
 
 

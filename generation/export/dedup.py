@@ -1,8 +1,8 @@
-"""Dialogues that are there twice: exactly, by their goals and calls or by their transcript, or nearly, by MinHash.
+"""Finds duplicate dialogues: exact ones, by goals and calls or by transcript, and near ones, by MinHash.
 
-What is removed does not depend on the order of files and lines: dialogues are taken by id, and each is removed that equals, or is
-nearly, one that was kept before. Near ones are found by locality-sensitive hashing and then compared word by word, so none is
-removed by chance.
+The result does not depend on the order of files and lines: dialogues are compared in order of id, and each one that
+equals or nearly equals an earlier kept one is removed. Near-duplicate candidates come from locality-sensitive hashing
+and are then compared exactly, so that no dialogue is removed by chance.
 """
 
 from __future__ import annotations
@@ -24,24 +24,28 @@ from generation.export.index import Entry
 from generation.export.text import canonical, digest, ngrams, plain, words
 
 _SCHEME: Literal["affine32"] = "affine32"
-# Of pairs at the very threshold, the share that the index finds at least; of more similar ones it finds more. What it finds too
-# much is compared and kept.
+# Minimum share of pairs exactly at the threshold that the index finds; it finds more of more similar pairs. False
+# candidates are compared and kept.
 _RECALL = 0.98
 
 
 class DedupSettings(Settings):
-    """Two dialogues are near duplicates where the Jaccard similarity of their runs of `shingle` words is at least `threshold`.
-    Without `across_pipelines` a dialogue is compared only with those of its own pipeline, since pipelines that play the same tasks
-    are there to be compared."""
+    """Two dialogues are near duplicates if the Jaccard similarity of their word shingles reaches the threshold."""
 
-    threshold: float = Field(ge=0.5, le=0.95)
-    shingle: int = Field(ge=1)
-    permutations: int = Field(ge=64, le=1024)
-    across_pipelines: bool
+    threshold: float = Field(
+        ge=0.5, le=0.95, description="Jaccard similarity (0 to 1) from which two dialogues are duplicates"
+    )
+    shingle: int = Field(ge=1, description="length of a shingle in words")
+    permutations: int = Field(
+        ge=64, le=1024, description="permutations of MinHash (4 bytes of memory each per dialogue)"
+    )
+    across_pipelines: bool = Field(
+        description="compare dialogues of different pipelines too; false if pipelines play the same tasks on purpose"
+    )
 
 
 class Removal(Frozen):
-    """One line of removed.jsonl: `of` is the dialogue that stays instead, or the benchmark's task; `detail` is what they share."""
+    """One line of removed.jsonl: `of` is the kept dialogue or the benchmark's task, `detail` what both share."""
 
     dialogue_id: str
     pipeline: str
@@ -51,7 +55,7 @@ class Removal(Frozen):
 
 
 def calls_key(dialogue: Dialogue) -> bytes | None:
-    """Stands for the goals and the tool calls with their arguments; None for a dialogue without tasks."""
+    """A digest of the goals and the tool calls with their arguments; None for a dialogue without tasks."""
     if not dialogue.tasks:
         return None
     calls = [call for message in dialogue.messages for call in _calls(message)]
@@ -59,40 +63,42 @@ def calls_key(dialogue: Dialogue) -> bytes | None:
 
 
 def transcript_key(dialogue: Dialogue) -> bytes:
-    """Stands for everything said, called and returned; not for the system message and what the assistant thought."""
+    """A digest of all messages, calls and results, without the system message and the assistant's reasoning."""
     messages = (message for message in dialogue.messages if message.role != "system")
     return digest([[message.role, plain(message.content), _calls(message)] for message in messages])
 
 
 def _calls(message: Message) -> list[list[str]]:
+    """[name, arguments in canonical spelling] of each call."""
     calls = message.tool_calls or () if isinstance(message, AssistantMessage) else ()
-    found = []
+    normalized = []
     for call in calls:
         try:
-            found.append([call.name, canonical(call.parsed())])
-        except ContractError:  # in what was given from elsewhere
-            found.append([call.name, call.function.arguments])
-    return found
+            normalized.append([call.name, canonical(call.parsed())])
+        except ContractError:  # in imported messages
+            normalized.append([call.name, call.function.arguments])
+    return normalized
 
 
 def shingles(dialogue: Dialogue, size: int) -> frozenset[str]:
-    """The runs of `size` words of what user and assistant said and called. Results are left out: they are the database's words."""
-    said: list[str] = []
+    """The shingles of `size` words in the user's and assistant's messages and calls. Tool results are excluded: their
+    words are the database's."""
+    all_words: list[str] = []
     for message in dialogue.messages:
         if message.role in ("user", "assistant"):
-            said += words(message.content)
+            all_words += words(message.content)
             for name, arguments in _calls(message):
-                said += words(f"{name} {arguments}")
-    return frozenset(ngrams(said, min(size, len(said)))) if said else frozenset()
+                all_words += words(f"{name} {arguments}")
+    return frozenset(ngrams(all_words, min(size, len(all_words)))) if all_words else frozenset()
 
 
-def signature(shingled: Iterable[str], permutations: int) -> bytes | None:
-    """The MinHash of a set, 4 bytes a permutation; None for the empty set."""
-    hashes = [shingle.encode() for shingle in shingled]
-    if not hashes:
+def signature(elements: Iterable[str], permutations: int) -> bytes | None:
+    """The MinHash of a set, 4 bytes per permutation; None for the empty set."""
+    encoded = [element.encode() for element in elements]
+    if not encoded:
         return None
     minhash = MinHash(permutations, permutations=_permutations(permutations), scheme=_SCHEME)
-    minhash.update_batch(hashes)
+    minhash.update_batch(encoded)
     return bytes(minhash.hashvalues.astype("<u4").tobytes())
 
 
@@ -106,12 +112,13 @@ def duplicates(
     settings: DedupSettings,
     on_entry: Callable[[int], None] = lambda count: None,
 ) -> Iterator[Removal]:
-    """The dialogues to remove, by pipeline and id; `read` fetches one whose words must be compared."""
+    """The dialogues to remove, ordered by pipeline and id; `read` fetches a dialogue whose words must be compared.
+    Calls `on_entry` with 1 after each entry."""
     groups: dict[str, list[Entry]] = defaultdict(list)
     for entry in sorted(entries, key=lambda entry: entry.dialogue_id):
         groups["" if settings.across_pipelines else entry.pipeline].append(entry)
     for _, group in sorted(groups.items()):
-        kept = _Kept(read, settings)
+        kept = _KeptDialogues(read, settings)
         for entry in group:
             if removal := kept.removal(entry):
                 yield removal
@@ -120,14 +127,14 @@ def duplicates(
             on_entry(1)
 
 
-class _Kept:
-    """The dialogues that stay, to compare further ones with."""
+class _KeptDialogues:
+    """The dialogues kept so far, which later ones are compared with."""
 
     def __init__(self, read: Callable[[Entry], Dialogue], settings: DedupSettings) -> None:
         self.settings = settings
-        # Three standard deviations of an estimate below the threshold: what looks less similar is not worth reading.
+        # Three standard deviations of the estimate below the threshold: candidates less similar are not worth reading.
         variance = settings.threshold * (1 - settings.threshold) / settings.permutations
-        self.least = settings.threshold - 3 * variance**0.5
+        self.min_estimate = settings.threshold - 3 * variance**0.5
         self.exact: dict[tuple[str, bytes], str] = {}
         self.entries: list[Entry] = []
         self.index = MinHashLSH(
@@ -136,7 +143,7 @@ class _Kept:
         self.shingles = lru_cache(maxsize=256)(lambda entry: shingles(read(entry), settings.shingle))
 
     def removal(self, entry: Entry) -> Removal | None:
-        """Why this dialogue goes, None if it stays."""
+        """The reason to remove this dialogue, or None to keep it."""
         for why, key in _keys(entry):
             if of := self.exact.get((why, key)):
                 return Removal(dialogue_id=entry.dialogue_id, pipeline=entry.pipeline, why=why, of=of)
@@ -160,13 +167,13 @@ class _Kept:
         self.entries.append(entry)
 
     def _candidates(self, entry: Entry) -> list[Entry]:
-        """Kept dialogues that may be near, the most similar first."""
+        """Kept dialogues that may be near duplicates, the most similar first."""
         if entry.signature is None:
             return []
         numbers = sorted(self.index.query(self._minhash(entry)))
-        own = _values(entry)
-        estimates = {number: float(np.mean(_values(self.entries[number]) == own)) for number in numbers}
-        likely = [number for number in numbers if estimates[number] >= self.least]
+        values = _values(entry)
+        estimates = {number: float(np.mean(_values(self.entries[number]) == values)) for number in numbers}
+        likely = [number for number in numbers if estimates[number] >= self.min_estimate]
         return [self.entries[number] for number in sorted(likely, key=lambda number: (-estimates[number], number))]
 
     def _minhash(self, entry: Entry) -> MinHash:
@@ -185,19 +192,21 @@ def _values(entry: Entry) -> np.ndarray:
 
 @cache
 def _permutations(count: int) -> np.ndarray:
-    """The hash functions of MinHash; drawn anew for each set they would cost more than the set."""
+    """The hash functions of MinHash, cached: drawing them for each set would cost more than hashing it."""
     return np.asarray(MinHash(count, scheme=_SCHEME).permutations)
 
 
 def bands(threshold: float, permutations: int) -> tuple[int, int]:
-    """(number of bands, permutations in each): the longest bands, which find the fewest false pairs, that find enough true ones.
+    """(bands, permutations per band): the longest bands, with the fewest false candidates, that still reach the
+    required recall.
 
-    Two sets of similarity s share a band of r permutations with probability s^r, and one of b bands with 1 - (1 - s^r)^b.
+    Two sets of similarity s share a band of r permutations with probability s^r, and one of b bands with
+    1 - (1 - s^r)^b.
     """
     fitting = ((permutations // rows, rows) for rows in range(permutations // 2, 0, -1))
     return next((b, rows) for b, rows in fitting if 1 - (1 - threshold**rows) ** b >= _RECALL)
 
 
 def _bucket(key: bytes) -> bytes:
-    """A shorter name of an index bucket; what falls together by chance is compared anyway."""
+    """A shorter key of an index bucket; colliding entries are compared anyway."""
     return hashlib.blake2b(key, digest_size=8).digest()

@@ -1,4 +1,4 @@
-"""An export on the Hugging Face hub."""
+"""Uploads an export to the Hugging Face hub."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ CONTENTS = ["README.md", "report.json", "removed.jsonl", "data/*.jsonl", "messag
 
 
 def push(directory: Path, name: str, private: bool) -> str:
-    """Upload an export as the dataset `name` (organisation/name), made if it is not there; its address. Raises UserError where
-    the hub refuses or cannot be reached."""
+    """Upload an export as the dataset `name` (organisation/name), creating it if missing; returns its URL. Raises
+    UserError if the hub refuses the upload or cannot be reached."""
     api = HfApi()
     try:
         api.create_repo(name, repo_type="dataset", private=private, exist_ok=True)
@@ -24,9 +24,9 @@ def push(directory: Path, name: str, private: bool) -> str:
             allow_patterns=CONTENTS,
             commit_message=f"Export of {directory.name}",
         )
-    except Exception as error:  # the hub's client has many kinds, of its own and of the HTTP library under it
+    except Exception as error:  # the hub's client raises many kinds, its own and those of its HTTP library
         raise UserError(
-            f"push_to_hub={name} was given, but the hub does not take it: {error}; expected: organisation/name, and a token with "
-            f"write access (hf auth login, or HF_TOKEN). The export itself is in {directory}"
+            f"push_to_hub={name} was given, but the hub refused the upload: {error}; expected: organisation/name, "
+            f"and a token with write access (hf auth login, or HF_TOKEN). The export itself is in {directory}"
         ) from None
     return str(commit.repo_url)

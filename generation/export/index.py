@@ -1,4 +1,4 @@
-"""The dialogues of a run as they lie in its files: read once in full, kept as a few hundred bytes each, fetched again by place."""
+"""An index of a run's dialogue files: an entry of a few hundred bytes per dialogue, which can be read by offset."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ _PIPELINE = re.compile(r"\w+")
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One dialogue without its text: where it lies, what stands for it, and what is counted of it.
+    """One dialogue without its text: its location, digests and counts.
 
-    `calls` stands for its goals and tool calls (None where it has no task), `transcript` for what was said and done, `signature`
-    is the MinHash of that (None where it has no words). `steps` are their sum, number and maximum over the requests that used
-    tools. `origin` indexes the distinct origins of all dialogues.
+    `calls` is a digest of its goals and tool calls (None without tasks), `transcript` a digest of its messages,
+    `signature` the MinHash of its shingles (None without words). `steps` are (sum, number, maximum) over the requests
+    that used tools. `origin` is the index of its origin among the distinct ones of all dialogues.
     """
 
     dialogue_id: str
@@ -42,17 +42,17 @@ class Entry:
 
 
 def find_dialogues(path: Path) -> tuple[Path, ...]:
-    """The dialogues.jsonl files of a generation run, or the one file given. Raises UserError if there are none."""
+    """The dialogues.jsonl files of a generation run, or the given file itself. Raises UserError if there are none."""
     if path.is_file():
         return (path,)
     files = tuple(sorted([*path.glob("dialogues.jsonl"), *path.glob("*/dialogues.jsonl")]))
     if not files:
-        raise UserError(f"data={path} was given; a generation run or a dialogues.jsonl file is expected")
+        raise UserError(f"data={path} was given; expected: a generation run or a dialogues.jsonl file")
     return files
 
 
 class DialogueIndex:
-    """Dialogue files, open for reading; a context manager."""
+    """Dialogue files open for reading; a context manager."""
 
     def __init__(self, files: Sequence[Path]) -> None:
         self.files = tuple(files)
@@ -60,12 +60,13 @@ class DialogueIndex:
 
     @property
     def size(self) -> int:
-        """Bytes of all files."""
+        """Total size of the files in bytes."""
         return sum(file.stat().st_size for file in self.files)
 
-    def scan(self, on_bytes: Callable[[int], None]) -> Iterator[tuple[int, int, Dialogue]]:
-        """(file, offset, dialogue) of every line. Raises UserError at one that is no dialogue, one that was never played, and one
-        whose id was there before; `on_bytes` is told how much was read."""
+    def read_all(self, on_bytes: Callable[[int], None]) -> Iterator[tuple[int, int, Dialogue]]:
+        """(file, offset in bytes, dialogue) for every line; calls `on_bytes` with the bytes read. Raises RecordError
+        for a line that is not a dialogue, UserError for an unplayed dialogue, a repeated id and an invalid pipeline
+        name."""
         seen: set[str] = set()
         for number, path in enumerate(self.files):
             offset = 0
@@ -73,14 +74,14 @@ class DialogueIndex:
                 for position, line in enumerate(lines, start=1):
                     dialogue = _parse(line, f"{path}, line {position}")
                     if dialogue.dialogue_id in seen:
-                        raise UserError(f"{path}, line {position}: the id {dialogue.dialogue_id} was there before")
+                        raise UserError(f"{path}, line {position}: the id {dialogue.dialogue_id} occurred before")
                     seen.add(dialogue.dialogue_id)
                     yield number, offset, dialogue
                     offset += len(line)
                     on_bytes(len(line))
 
     def line(self, entry: Entry) -> bytes:
-        """The line of a dialogue, as it stands in its file."""
+        """The line of a dialogue, unchanged."""
         stream = self._streams[entry.file]
         stream.seek(entry.offset)
         return stream.readline().rstrip(b"\n") + b"\n"
@@ -110,7 +111,7 @@ def _parse(line: bytes, where: str) -> Dialogue:
         )
     if not _PIPELINE.fullmatch(dialogue.pipeline):
         raise UserError(
-            f"{where}: pipeline={dialogue.pipeline!r} was given; a name of letters, digits and _ is expected, since it names a "
-            "file and a split"
+            f"{where}: pipeline={dialogue.pipeline!r} was given; expected: a name of letters, digits and _, "
+            "since it names a file and a split"
         )
     return dialogue

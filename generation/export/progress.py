@@ -1,4 +1,4 @@
-"""What a person sees of an export: a bar for each step, and the summary at the end."""
+"""Console output of an export: a progress bar for each step, and the final summary."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from generation.export.report import Report
 
 
 class ExportProgress(Bars):
-    """A bar for each step."""
+    """A progress bar for each step."""
 
     def step(self, name: str, total: int) -> Callable[[int], None]:
         task = self._progress.add_task(name, total=total)
@@ -23,18 +23,18 @@ class ExportProgress(Bars):
 
 
 def summarise(console: Console, report: Report, directory: Path) -> None:
-    """What stays of each pipeline, what is shared with benchmarks, what the provenance lacks, and where everything is."""
+    """Print the kept dialogues by pipeline, what they share with benchmarks, missing provenance, the output folder."""
     console.print(_pipelines(report))
     if report.contamination:
         console.print(_contamination(report))
     for name, benchmark in report.contamination.items():
         if benchmark.in_domain:
-            console.print(f"{benchmark.in_domain} dialogues were made with {name}'s own tools: in-domain for it")
+            console.print(f"{benchmark.in_domain} dialogues were generated with {name}'s own tools: in-domain for it")
     if report.unvalidated:
-        console.print(f"[bold yellow]{report.unvalidated} dialogues that stay were not validated[/]")
+        console.print(f"[bold yellow]{report.unvalidated} exported dialogues were not validated[/]")
     if report.provenance.missing:
         missing = ", ".join(f"{key} ({count})" for key, count in report.provenance.missing.items())
-        console.print(f"[bold yellow]not stated in the provenance of dialogues that stay: {missing}[/]")
+        console.print(f"[bold yellow]not stated in the provenance of exported dialogues: {missing}[/]")
     console.print(f"written to {directory}; the card is its README.md", soft_wrap=True)
 
 
@@ -49,12 +49,12 @@ def _pipelines(report: Report) -> Table:
 
 
 def _contamination(report: Report) -> Table:
-    table = Table(title="Shared with benchmarks: dialogues, and the first of them", box=box.SIMPLE_HEAD, pad_edge=False)
+    table = Table(title="Dialogues that share items with benchmarks", box=box.SIMPLE_HEAD, pad_edge=False)
     for heading in ("benchmark", "kind", "dialogues", "policy", "for example"):
         table.add_column(heading, justify="right" if heading == "dialogues" else "left")
     for name, benchmark in report.contamination.items():
-        for kind, found in benchmark.kinds.items():
-            first = found.examples[0] if found.examples else None
+        for kind, shared in benchmark.kinds.items():
+            first = shared.examples[0] if shared.examples else None
             example = escape(f"{first.dialogue_id}: {first.what} ({first.of})") if first else "-"
-            table.add_row(name, kind, str(found.dialogues), found.policy, example)
+            table.add_row(name, kind, str(shared.dialogues), shared.policy, example)
     return table

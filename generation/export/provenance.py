@@ -1,4 +1,4 @@
-"""Where dialogues come from, as their provenance says: seeds and licences, model and sampling, prompts, commit."""
+"""Summarizes the provenance of exported dialogues: seeds and licences, model and sampling, prompts, commit."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from generation.export.index import Entry
 from generation.export.text import canonical
 
 REQUIRED = ("source", "licence", "llm", "sampling", "prompts", "seed", "commit", "config")
-"""What the provenance of every line must say."""
+"""Keys that the provenance of every dialogue must state."""
 
 NOT_STATED = "not stated"
 
 
 class DialogueOrigin(Frozen):
-    """The part of the provenance that many dialogues of a run share, as texts; `missing` names the keys that are not stated."""
+    """The part of the provenance that many dialogues of a run share, as texts; `missing` names the unstated keys."""
 
     source: str
     licence: str
@@ -48,8 +48,8 @@ def _stated(value: str | int | None) -> str:
     return NOT_STATED if value is None else str(value)
 
 
-class Source(Frozen):
-    """Seeds of one kind under one licence."""
+class SourceSummary(Frozen):
+    """Counts of a source of seeds under one licence."""
 
     source: str
     licence: str
@@ -58,10 +58,10 @@ class Source(Frozen):
 
 
 class ProvenanceSummary(Frozen):
-    """Provenance of the exported dialogues. Counts are of dialogues; `prompts` maps each prompt to the ids of its versions, and
-    `missing` each key of REQUIRED to the number of dialogues that do not state it."""
+    """Provenance of the exported dialogues. Counts are of dialogues; `prompts` maps each prompt to the ids of its
+    versions, and `missing` each key of REQUIRED to the number of dialogues that do not state it."""
 
-    sources: tuple[Source, ...]
+    sources: tuple[SourceSummary, ...]
     models: dict[str, int]
     samplings: dict[str, int]
     prompts: dict[str, tuple[str, ...]]
@@ -83,7 +83,7 @@ def summarise_provenance(entries: Iterable[Entry], origins: Sequence[DialogueOri
         for name, prompt in origins[number].prompts:
             prompts[name].add(prompt)
 
-    def by(key: str) -> dict[str, int]:
+    def count_by(key: str) -> dict[str, int]:
         total: Counter[str] = Counter()
         for number, count in counts.items():
             total[getattr(origins[number], key)] += count
@@ -91,15 +91,15 @@ def summarise_provenance(entries: Iterable[Entry], origins: Sequence[DialogueOri
 
     return ProvenanceSummary(
         sources=tuple(
-            Source(source=source, licence=licence, domains=len(counted), dialogues=counted.total())
-            for (source, licence), counted in sorted(domains.items())
+            SourceSummary(source=source, licence=licence, domains=len(by_domain), dialogues=by_domain.total())
+            for (source, licence), by_domain in sorted(domains.items())
         ),
-        models=by("llm"),
-        samplings=by("sampling"),
+        models=count_by("llm"),
+        samplings=count_by("sampling"),
         prompts={name: tuple(sorted(ids)) for name, ids in sorted(prompts.items())},
-        seeds=by("seed"),
-        commits=by("commit"),
-        configs=by("config"),
+        seeds=count_by("seed"),
+        commits=count_by("commit"),
+        configs=count_by("config"),
         missing={
             key: missing
             for key in REQUIRED

@@ -1,4 +1,4 @@
-"""What an export was made of, what was removed and why, and Table 1 of what stays."""
+"""The report of an export: its input, the removals and their reasons, and Table 1 of the exported dialogues."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from generation.metrics.statistics import MeanMax
 
 
 class Table1Row(Frozen):
-    """One row of Table 1: mean (max) over the dialogues of a pipeline that were made from one source of seeds."""
+    """One row of Table 1: mean (max) over a pipeline's dialogues from one source of seeds."""
 
     pipeline: str
     source: str
@@ -26,7 +26,7 @@ class Table1Row(Frozen):
 
 
 class PipelineReport(Frozen):
-    """Counts of dialogues: read = kept + all that were removed, by reason."""
+    """Counts of dialogues: read = kept + removed, the latter by reason."""
 
     read: int
     kept: int
@@ -34,7 +34,7 @@ class PipelineReport(Frozen):
 
 
 class Report(Frozen):
-    """report.json. `unvalidated` are dialogues that stay without an accepting verdict: the run left validation out."""
+    """report.json. `unvalidated` counts exported dialogues without an accepting verdict (no validation stage)."""
 
     run: str
     settings: dict[str, Any]
@@ -53,19 +53,21 @@ def report(
     origins: Sequence[DialogueOrigin],
     contamination: dict[str, BenchmarkReport],
 ) -> Report:
-    """`entries` are all that were read; `settings` is what decides about them."""
-    gone = {removal.dialogue_id for removal in removals}
-    kept = [entry for entry in entries if entry.dialogue_id not in gone]
+    """Summarize an export: `entries` are all dialogues read, `settings` those that decided the removals."""
+    removed = {removal.dialogue_id for removal in removals}
+    kept = [entry for entry in entries if entry.dialogue_id not in removed]
     reasons: defaultdict[str, Counter[str]] = defaultdict(Counter)
     for removal in removals:
         reasons[removal.pipeline][removal.why] += 1
-    read, left = Counter(entry.pipeline for entry in entries), Counter(entry.pipeline for entry in kept)
+    read_counts, kept_counts = Counter(entry.pipeline for entry in entries), Counter(entry.pipeline for entry in kept)
     return Report(
         run=run,
         settings=settings,
         pipelines={
-            name: PipelineReport(read=read[name], kept=left[name], removed=dict(sorted(reasons[name].items())))
-            for name in sorted(read)
+            name: PipelineReport(
+                read=read_counts[name], kept=kept_counts[name], removed=dict(sorted(reasons[name].items()))
+            )
+            for name in sorted(read_counts)
         },
         unvalidated=sum(not entry.validated for entry in kept),
         statistics=table_1(kept, origins),
@@ -82,7 +84,7 @@ def table_1(entries: Iterable[Entry], origins: Sequence[DialogueOrigin]) -> tupl
 
 
 def _row(pipeline: str, source: str, group: Sequence[Entry]) -> Table1Row:
-    """Turns and tasks are means over dialogues, steps over requests that used tools."""
+    """Turns and tasks are averaged over dialogues, steps over requests that used tools."""
     samples = len(group)
     steps, requests = sum(entry.steps[0] for entry in group), sum(entry.steps[1] for entry in group)
     return Table1Row(

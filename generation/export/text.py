@@ -1,4 +1,4 @@
-"""Texts as they are compared: words without case, punctuation and typographic variants, and runs of words."""
+"""Normalizes texts for comparison: words without case, punctuation and typographic variants, and n-grams."""
 
 from __future__ import annotations
 
@@ -13,24 +13,25 @@ _WORD = re.compile(r"\w+")
 
 
 def words(text: str) -> list[str]:
-    """The words of `text`: runs of letters, digits and underscores, full-width and other compatibility forms made plain."""
-    # Folding case may bring up forms that are not normal, and the other way round.
+    """The words of `text`: runs of letters, digits and underscores, compatibility forms such as full-width
+    normalized."""
+    # Case folding may yield text that is not in normal form, and vice versa.
     folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKD", text).casefold())
     return _WORD.findall(unicodedata.normalize("NFKC", folded.casefold()))
 
 
 def plain(text: str) -> str:
-    """The words of `text` with one space between them."""
+    """The words of `text`, separated by single spaces."""
     return " ".join(words(text))
 
 
 def ngrams(sequence: Sequence[str], size: int) -> Iterator[str]:
-    """Every run of `size` words as one string, in order; none where there are fewer words."""
+    """Every run of `size` words as one string, in order; empty if there are fewer words."""
     return (" ".join(sequence[start : start + size]) for start in range(len(sequence) - size + 1))
 
 
 def canonical(value: Any) -> str:
-    """A JSON value in one spelling: keys sorted, 3.0 as 3, runs of white space as one space."""
+    """The canonical spelling of a JSON value: keys sorted, 3.0 as 3, runs of whitespace as one space."""
     return json.dumps(_canonical(value), sort_keys=True, ensure_ascii=False)
 
 
@@ -47,7 +48,7 @@ def _canonical(value: Any) -> Any:
 
 
 def digest(value: Any) -> bytes:
-    """16 bytes that stand for a JSON value."""
+    """A 16-byte digest of a JSON value."""
     return hashlib.blake2b(
         json.dumps(value, ensure_ascii=False).encode("utf-8", "surrogatepass"), digest_size=16
     ).digest()

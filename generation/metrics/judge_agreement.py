@@ -13,10 +13,10 @@ from core.messages import Frozen
 class Agreement(Frozen):
     """The confusion matrix of judge and execution, in dialogues, and what follows from it.
 
-    `precision` and `recall` are the judge's for "valid", with execution as ground truth; `kappa` is Cohen's kappa of the four
-    counts. Each is None if its denominator is zero. `caught` and `missed` count, by blame, the dialogues rejected by execution
-    that the judge rejected or accepted. Over the same judgments, `passed` and `failed` count rubric bullets by class,
-    `unreadable` the unparsable judgments and `divided` those with differing votes.
+    `precision` and `recall` are the judge's for "valid", with execution as ground truth; `kappa` is Cohen's kappa of
+    the four counts. Each is None if its denominator is zero. `caught` and `missed` count, by blame, the dialogues
+    rejected by execution that the judge rejected or accepted. Over the same judgments, `passed` and `failed` count
+    rubric bullets by class, `unreadable` the unparsable judgments and `divided` those with differing votes.
     """
 
     both_valid: int
@@ -45,8 +45,8 @@ class AgreementTally:
         self._divided = 0
 
     def add(self, dialogue: Dialogue) -> None:
-        """Count a dialogue by its tasks that were both executed and judged, if it has any. A dialogue whose replayed calls
-        returned other results is skipped: execution did not decide it."""
+        """Count a dialogue by its tasks that were both executed and judged, if it has any. A dialogue whose replayed
+        calls returned other results is skipped: execution did not decide it."""
         verdict = dialogue.verdict
         if not (dialogue.state and verdict) or any(
             check.name == "replay" and not check.passed for check in verdict.checks

@@ -1,5 +1,5 @@
-"""Metrics of a set of dialogues: Table 1 (step, turn, task), Table 4 (latency, throughput), rejections and their blame, the
-judge's agreement, task density and difficulty, the dependency between tasks, the quality gate."""
+"""Metrics of a set of dialogues: Table 1 (step, turn, task), Table 4 (latency, throughput), rejections and their blame,
+the judge's agreement, task density and difficulty, the dependency between tasks, the quality gate."""
 
 from __future__ import annotations
 
@@ -40,14 +40,15 @@ class CostSettings(Settings):
     gpus: int = Field(
         ge=0, description="GPUs that serve the run's models for its entire wall-clock time; 0: do not count any"
     )
-    per_gpu_hour: float = Field(ge=0, description="Price of one GPU for one hour, in any currency")
+    per_gpu_hour: float = Field(ge=0, description="price of one GPU for one hour, in any currency")
 
 
 class RoleMetrics(Frozen):
     """Total usage of one role.
 
-    `retries` counts requests sent again; `cached_tokens` are the prompt tokens served from the prefix cache; `seconds` sums the
-    waiting times of all requests, concurrent ones included; `gpu_hours` is the run's total, shared out by these seconds.
+    `retries` counts requests sent again; `cached_tokens` are the prompt tokens served from the prefix cache; `seconds`
+    sums the waiting times of all requests, concurrent ones included; `gpu_hours` is the run's total, shared out by
+    these seconds.
     """
 
     requests: int
@@ -63,9 +64,9 @@ class Statistics(Frozen):
     """statistics.json. Counts are of dialogues; `unanswered` are the `failed` ones that got no model response.
 
     The accepted dialogues alone count for step, turn and task (Appendix B), `tasks` (requested tasks -> actual tasks ->
-    dialogues), `difficulties` (requested -> measured -> tasks), `follow_ups`, `dependency` and `quality`.
-    `latency_s` is wall-clock seconds per accepted dialogue, `throughput` generated tokens per wall-clock second (Table 4).
-    These two, `roles`, `gpu_hours` and `cost` include rejected and failed dialogues, but not attempts that were retried.
+    dialogues), `difficulties` (requested -> measured -> tasks), `follow_ups`, `dependency` and `quality`. `latency_s`
+    is wall-clock seconds per accepted dialogue, `throughput` generated tokens per wall-clock second (Table 4). These
+    two, `roles`, `gpu_hours` and `cost` include rejected and failed dialogues, but not attempts that were retried.
     `flaws` counts bad model answers by role and kind, `blame` the rejected dialogues by the party at fault.
     """
 
@@ -103,8 +104,8 @@ class Statistics(Frozen):
 
 
 class StatisticsTally:
-    """Accumulates outcomes in any order; memory does not grow with their number. Without `rules` the user simulator's quality
-    is not measured."""
+    """Accumulates outcomes in any order; memory does not grow with their number. Without `rules` the user simulator's
+    quality is not measured."""
 
     def __init__(self, pipeline: str, rules: UserRules | None, gate: QualitySettings, costs: CostSettings) -> None:
         self.pipeline = pipeline
@@ -214,6 +215,6 @@ class StatisticsTally:
 
 
 def _kind(reason: str) -> str:
-    """'told in task 2: never told: 17' -> 'told'; 'finished: agent: …' -> 'finished: agent', keeping the role that failed."""
+    """'told in task 2: never told: 17' -> 'told'; 'finished: agent: …' -> 'finished: agent', with the failed role."""
     check, _, rest = reason.partition(": ")
     return f"{check}: {rest.partition(': ')[0]}" if check == "finished" else check.partition(" ")[0]

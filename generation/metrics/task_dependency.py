@@ -23,7 +23,7 @@ from generation.tasks.mentions import mentions_value
 
 
 class Value(NamedTuple):
-    """A scalar argument. A number that is an `identifier` flows only from identifiers, not from a price that equals it."""
+    """A scalar argument. A number that is an `identifier` flows only from identifiers, not from an equal price."""
 
     scalar: str | int | float
     identifier: bool
@@ -45,7 +45,8 @@ class Flow(Frozen):
 
 class Dependency(Frozen):
     """Flow into the second and later tasks of dialogues: all of them, those meant to follow from an earlier task
-    (Task.follows_from), and the others. `random` is the flow into the same tasks placed after another dialogue of the domain."""
+    (Task.follows_from), and the others. `random` is the flow into the same tasks after another dialogue of the
+    domain."""
 
     all: Flow
     follow_ups: Flow
@@ -54,8 +55,8 @@ class Dependency(Frozen):
 
 
 def dependency_scores(dialogue: Dialogue) -> tuple[float, ...]:
-    """For each played task but the first: the share, 0 to 1, of the distinct values in its calls' arguments that first appeared
-    in a tool result before the task started. A task whose calls take no distinctive value scores 0."""
+    """For each played task but the first: the share, 0 to 1, of the distinct values in its calls' arguments that first
+    appeared in a tool result before the task started. A task whose calls take no distinctive value scores 0."""
     history = _History(dialogue.messages)
     tools = {tool.name: tool for tool in dialogue.tools}
     return tuple(
@@ -65,8 +66,8 @@ def dependency_scores(dialogue: Dialogue) -> tuple[float, ...]:
 
 
 class DependencyTally:
-    """Accumulates the scores of a stream of dialogues. Memory is bounded: a reservoir sample of each domain's dialogues is kept,
-    and each task of a new dialogue is joined to one of them at random. The same stream gives the same metrics."""
+    """Accumulates the scores of a stream of dialogues. Memory is bounded: a reservoir sample of each domain's dialogues
+    is kept, and each task of a new dialogue is joined to one of them at random. Equal streams give equal metrics."""
 
     def __init__(self) -> None:
         self._sums: dict[str, _ScoreSum] = {name: _ScoreSum() for name in Dependency.model_fields}
@@ -137,8 +138,8 @@ def _score(values: Sequence[Value], history: _History, start: int) -> float:
 
 @dataclass
 class _MessageValues:
-    """The values in a message: its text, its numbers, the numbers usable as identifiers (in a tool result, those in identifier
-    fields; in other messages, all), and whether it is a tool result."""
+    """The values in a message: its text, its numbers, the numbers usable as identifiers (in a tool result, those in
+    identifier fields; in other messages, all), and whether it is a tool result."""
 
     text: str
     numbers: frozenset[int | float]
@@ -236,8 +237,8 @@ def _canonical(value: Any) -> Any:
 
 
 def _is_distinctive(name: str, value: Any) -> bool:
-    """Whether a value is specific enough to trace. Booleans, null and one-letter texts are not, nor are small numbers, unless
-    they identify a record, as keys of small tables do; 0 and 1 never are."""
+    """Whether a value is specific enough to trace. Booleans, null and one-letter texts are not, nor are small numbers,
+    unless they identify a record, as keys of small tables do; 0 and 1 never are."""
     if isinstance(value, str):
         return len(value) > 1
     if not _is_number(value) or value in (0, 1, -1):

@@ -1,7 +1,8 @@
 """Rule-based detection of a simulated user's faults in a dialogue: one function for each kind of fault.
 
-Invented names go undetected, since no rule tells a name from other words; a wish phrased in entirely different words than the
-goal's counts as unspoken. The rules therefore measure shares of a dataset (user_quality.py) and reject no single dialogue.
+Invented names go undetected, since no rule tells a name from other words; a wish phrased in entirely different words
+than the goal's counts as unspoken. The rules therefore measure shares of a dataset (user_quality.py) and reject no
+single dialogue.
 """
 
 from __future__ import annotations
@@ -21,8 +22,8 @@ FaultKind = Literal["premature_ends", "leaked_goals", "invented_facts", "crowded
 
 
 class Fault(Frozen):
-    """One fault of a user. `position` is the index of its message in Dialogue.messages; for a premature end, of the task's last
-    message."""
+    """One fault of a user. `position` is the index of its message in Dialogue.messages; for a premature end, of the
+    task's last message."""
 
     kind: FaultKind
     position: int
@@ -31,8 +32,8 @@ class Fault(Frozen):
 
 @dataclass(frozen=True)
 class PlayedTask:
-    """One played task: the range of its messages, whether the user ended it, the user's generated messages by position, and
-    the user's messages imported from a start state."""
+    """One played task: the range of its messages, whether the user ended it, the user's generated messages by position,
+    and the user's messages imported from a start state."""
 
     task: Task
     start: int
@@ -60,8 +61,8 @@ def played_tasks(dialogue: Dialogue) -> list[PlayedTask]:
 
 
 def _with_news(dialogue: Dialogue, tasks: Sequence[PlayedTask]) -> Iterator[tuple[PlayedTask, int, str, list[str]]]:
-    """(played task, position, text, news) for each checked message; news is what the user has read since its previous message: goals,
-    the assistant's answers, imported messages."""
+    """(played task, position, text, news) for each checked message; news is what the user has read since its previous
+    message: goals, the assistant's answers, imported messages."""
     news = [dialogue.provenance.persona or ""]
     read = 0
     for played in tasks:
@@ -88,8 +89,8 @@ def plain_words(text: str) -> str:
 # Leaving too early.
 
 _OFFER = re.compile(
-    r"\b(any|some)thing (else|more)\b|\b(further|more|other) (help|assistance|questions|requests)\b|\balso\b|\bas well\b"
-    r"|\bhelp (you )?(with|further)\b",
+    r"\b(any|some)thing (else|more)\b|\b(further|more|other) (help|assistance|questions|requests)\b"
+    r"|\balso\b|\bas well\b|\bhelp (you )?(with|further)\b",
     re.IGNORECASE,
 )
 """Matches offers of more help, which need no answer before a goodbye."""
@@ -106,8 +107,8 @@ def _values_to_give(task: Task, subgoal: int | None = None) -> list[str]:
 
 
 def premature_ends(dialogue: Dialogue, tasks: Sequence[PlayedTask]) -> Iterator[Fault]:
-    """The user left without stating a value that its goal needs, or without answering a question. Values that the assistant
-    stated before the task count as stated: "that appointment" is then enough."""
+    """The user left without stating a value that its goal needs, or without answering a question. Values that the
+    assistant stated before the task count as stated: "that appointment" is then enough."""
     for played in tasks:
         if not played.ended_by_user or not played.user_texts:
             continue
@@ -142,7 +143,7 @@ _THIRD_PERSON = re.compile(r"\bthe user (?:also )?(?:wants|needs to|would like)\
 _RECITED_WORDS = 10
 """This many consecutive words of the goal, not counting those of its subgoals, are no longer the user's own."""
 _FRAME_WORDS = 4
-"""A complete sentence with this many words besides its subgoals is the goal's ("The user wants to …"), not just a wish."""
+"""A complete sentence with this many words besides its subgoals comes from the goal ("The user wants to …")."""
 
 
 def leaked_goals(dialogue: Dialogue, tasks: Sequence[PlayedTask], rules: UserRules) -> Iterator[Fault]:
@@ -178,8 +179,8 @@ class _Goal:
                 self.in_subgoal[start : start + len(phrase)] = [True] * len(phrase)
 
     def recited(self, text: str, may_say_everything: bool) -> str:
-        """The goal's words that `text` repeats beyond requesting subgoals, or ''. Users that `may_say_everything` at once may
-        repeat long parts."""
+        """The goal's words that `text` repeats beyond requesting subgoals, or ''. Users that `may_say_everything` at
+        once may repeat long parts."""
         words = _words(text)
         for sentence in self.sentences:
             start = next(_occurrences(sentence, self.words), 0)
@@ -204,7 +205,7 @@ def _occurrences(phrase: Sequence[str], words: Sequence[str]) -> Iterator[int]:
 
 
 def invented_facts(dialogue: Dialogue, tasks: Sequence[PlayedTask]) -> Iterator[Fault]:
-    """The user states numbers, dates, times, addresses or identifiers found neither in its goals nor in messages it has read."""
+    """The user states numbers, dates, times, addresses or identifiers that neither its goals nor messages contain."""
     known = Knowledge()
     for _, position, text, news in _with_news(dialogue, tasks):
         for item in news:
@@ -219,8 +220,8 @@ def invented_facts(dialogue: Dialogue, tasks: Sequence[PlayedTask]) -> Iterator[
 
 
 def crowded_messages(tasks: Sequence[PlayedTask], rules: UserRules) -> Iterator[Fault]:
-    """One message first voices more subtasks than the rules allow. A subtask is voiced once its phrase has been said, or all
-    values that only this subtask needs; a subtask with neither cannot be counted."""
+    """One message first voices more subtasks than the rules allow. A subtask is voiced once its phrase has been said,
+    or all values that only this subtask needs; a subtask with neither cannot be counted."""
     for played in tasks if rules.max_subtasks_per_turn is not None else ():
         own_values = _own_values(played.task)
         so_far = "\n".join(played.imported_texts)
@@ -229,7 +230,8 @@ def crowded_messages(tasks: Sequence[PlayedTask], rules: UserRules) -> Iterator[
             so_far = f"{so_far}\n{text}"
             now = _voiced(played.task, own_values, so_far)
             if len(now - voiced) > (rules.max_subtasks_per_turn or 0):
-                detail = f"the user asks for {len(now - voiced)} things at once, at most {rules.max_subtasks_per_turn} allowed"
+                limit = rules.max_subtasks_per_turn
+                detail = f"the user asks for {len(now - voiced)} things at once, at most {limit} allowed"
                 yield Fault(kind="crowded_messages", position=position, detail=detail)
             voiced |= now
 

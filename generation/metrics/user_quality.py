@@ -33,33 +33,33 @@ class QualitySettings(Settings):
     premature_ends: float = Field(
         ge=0,
         le=1,
-        description="Largest share of dialogues in which the user leaves before its goal is met or a question answered",
+        description="largest share of dialogues in which the user leaves before its goal is met or a question answered",
     )
     leaked_goals: float = Field(
         ge=0,
         le=1,
-        description="Largest share of dialogues in which the user recites its goal or names what only the harness knows",
+        description="largest share of dialogues in which the user recites its goal or uses names of the harness",
     )
     invented_facts: float = Field(
         ge=0,
         le=1,
-        description="Largest share of dialogues in which the user states a number, date or identifier it cannot know",
+        description="largest share of dialogues in which the user states a number, date or identifier it cannot know",
     )
     crowded_messages: float = Field(
         ge=0,
         le=1,
-        description="Largest share of dialogues in which one message starts more subtasks than the user's rules allow",
+        description="largest share of dialogues in which one message starts more subtasks than the user's rules allow",
     )
     repeated_messages: float = Field(
-        ge=0, le=1, description="Largest share of dialogues in which the user repeats a message"
+        ge=0, le=1, description="largest share of dialogues in which the user repeats a message"
     )
     distinct_openings: float = Field(
-        ge=0, le=1, description="Smallest number of distinct first messages, as a share of the dialogues"
+        ge=0, le=1, description="smallest number of distinct first messages, as a share of the dialogues"
     )
 
 
 class DialogueQuality(Frozen):
-    """All faults of one dialogue's user. `messages` counts the user messages checked; `opening` is the first of them."""
+    """All faults of one dialogue's user. `messages` counts the checked user messages; `opening` is the first one."""
 
     dialogue_id: str
     messages: int
@@ -76,8 +76,8 @@ class FaultExample(Frozen):
 
 
 class Quality(Frozen):
-    """User quality of a dataset. `counts` and `shares` are of dialogues with at least one fault of the kind; `examples` shows
-    the first of them by id; `distinct_openings` is the number of distinct first messages per dialogue."""
+    """User quality of a dataset. `counts` and `shares` are of dialogues with at least one fault of the kind; `examples`
+    shows the first of them by id; `distinct_openings` is the number of distinct first messages per dialogue."""
 
     dialogues: int
     messages: int

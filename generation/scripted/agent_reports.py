@@ -1,51 +1,54 @@
-"""How the stand-in's agent tells a user what results say, whatever their form."""
+"""Phrases in which the stand-in's agent reports tool results of any form."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from generation.scripted.results import dig, rows
 
-_ROWS, _FIELDS = 3, 4  # of a result of which nothing particular is asked for
+_MAX_ROWS, _MAX_FIELDS = 3, 4  # of a result without particular fields to tell
 
 
-def reason(value: Any) -> str:
-    """Why a result is a failure, in its own words; '' where it says nothing."""
-    return str(value if isinstance(value, str) else dig(value, "error") or "").removesuffix(".")
+def reason(result: Any) -> str:
+    """The reason that a failed call gives; '' if it gives none."""
+    return str(result if isinstance(result, str) else dig(result, "error") or "").removesuffix(".")
 
 
-def report(what: str, value: Any, tell: Sequence[str], changed: bool, last: bool) -> str:
-    """What to say of one result: the fields to tell, of every row. A change is reported in any case; a result of which nothing is
-    to be told only if it is the `last` word on the wish `what`."""
-    said = "; ".join(filter(None, (_told(row, tell) for row in rows(value, tell)))) if tell else ""
-    if not said and last and (isinstance(value, str) or not changed):
-        said = _summary(value)
+def report(subgoal: str, result: Any, tell: Sequence[str], changed: bool, last: bool) -> str:
+    """One result in a sentence: the fields to tell, of every row. A change is always reported; a result without fields
+    to tell only if it comes from the `last` call of its subgoal."""
+    details = "; ".join(filter(None, (_fields(row, tell) for row in rows(result, tell)))) if tell else ""
+    if not details and last and (isinstance(result, str) or not changed):
+        details = _summary(result)
     if changed:
-        return f"Done: {what}" + (f" ({said})." if said else ".")
-    return f"Here is what I found: {said.removesuffix('.')}." if said else ""
+        return f"Done: {subgoal}" + (f" ({details})." if details else ".")
+    return f"Here is what I found: {details.removesuffix('.')}." if details else ""
 
 
-def _told(row: Any, tell: Sequence[str]) -> str:
+def _fields(row: Any, names: Sequence[str]) -> str:
     if not isinstance(row, dict):
         return _text(row)
-    found = {name: dig(row, name) for name in tell}
-    return ", ".join(f"{name.replace('_', ' ')} {_text(part)}" for name, part in found.items() if part is not None)
+    return _listing((name, value) for name in names if (value := dig(row, name)) is not None)
 
 
-def _summary(value: Any) -> str:
-    if not isinstance(value, dict | list):
-        return _text(value)
-    shown = value[:_ROWS] if isinstance(value, list) else [value]
-    return "; ".join(filter(None, (_few(row) for row in shown)))
+def _summary(result: Any) -> str:
+    if not isinstance(result, dict | list):
+        return _text(result)
+    first_rows = result[:_MAX_ROWS] if isinstance(result, list) else [result]
+    return "; ".join(filter(None, (_first_fields(row) for row in first_rows)))
 
 
-def _few(row: Any) -> str:
+def _first_fields(row: Any) -> str:
     if not isinstance(row, dict):
         return _text(row)
-    plain = [(name, part) for name, part in row.items() if isinstance(part, str | int | float) and part != ""]
-    return ", ".join(f"{name.replace('_', ' ')} {_text(part)}" for name, part in plain[:_FIELDS])
+    scalars = [(name, value) for name, value in row.items() if isinstance(value, str | int | float) and value != ""]
+    return _listing(scalars[:_MAX_FIELDS])
+
+
+def _listing(fields: Iterable[tuple[str, Any]]) -> str:
+    return ", ".join(f"{name.replace('_', ' ')} {_text(value)}" for name, value in fields)
 
 
 def _text(value: Any) -> str:

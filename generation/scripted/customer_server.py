@@ -1,8 +1,10 @@
-"""The stand-in's user over HTTP, in the OpenAI wire format: a simulator for harnesses that bring their own prompts (τ²-bench).
+"""The stand-in's user over HTTP, in the OpenAI wire format: a simulator for harnesses with their own prompts
+(τ²-bench).
 
-`python -m generation.scripted.customer_server --port PORT`. It has no typed context there, only text: from the system prompt's scenario it
-takes what the customer wants and knows, tells it step by step, agrees when asked, and ends with the harness's stop word. It
-follows no instructions beyond that and uses no device tools, so scores with it measure an agent against a plain customer.
+Run `python -m generation.scripted.customer_server --port PORT`. Without a typed context it reads the scenario in the
+system prompt for what the customer wants and knows, gives it step by step, agrees when asked, and ends with the
+harness's stop word. It follows no other instructions and uses no device tools, so scores with it measure an agent
+against a plain customer.
 """
 
 from __future__ import annotations
@@ -26,50 +28,51 @@ _DONE = re.compile(
 
 
 def sections(scenario: str) -> dict[str, str]:
-    """'Reason for call: …' and its kin, lower-case heading -> text."""
-    found: dict[str, list[str]] = {}
+    """The sections of a scenario ('Reason for call: …'): lower-case heading -> text."""
+    texts: dict[str, list[str]] = {}
     current: list[str] | None = None
     for line in scenario.splitlines():
         text = line
         heading = _SECTION.match(line)
         if heading:
-            current = found.setdefault(heading[1].lower(), [])
+            current = texts.setdefault(heading[1].lower(), [])
             text = heading[2]
         if current is not None and text.strip() and not text.strip().startswith("</"):
             current.append(text.strip())
-    return {heading: " ".join(lines) for heading, lines in found.items()}
+    return {heading: " ".join(lines) for heading, lines in texts.items()}
 
 
 def reply(messages: list[dict[str, Any]]) -> str:
-    """The customer's next message; `messages` are the harness's: system prompt first, its own words as assistant messages."""
-    told = sections(str(messages[0].get("content") or "")) if messages else {}
+    """The customer's next message. `messages` come from the harness: system prompt first, the customer as the
+    assistant."""
+    scenario = sections(str(messages[0].get("content") or "")) if messages else {}
     mine = [m for m in messages if m["role"] == "assistant"]
-    heard = str(messages[-1].get("content") or "") if messages else ""
+    latest = str(messages[-1].get("content") or "") if messages else ""
     if not mine:
-        return f"Hello. {_as_me(told.get('reason for call', 'I need some help.'))}"
-    if "transfer" in heard.lower() and "human" in heard.lower():
+        return f"Hello. {_first_person(scenario.get('reason for call', 'I need some help.'))}"
+    if "transfer" in latest.lower() and "human" in latest.lower():
         return TRANSFER
     if len(mine) >= PATIENCE or (
-        len(mine) >= 2 and _DONE.search(heard) and "?" not in heard.replace("anything else?", "")
+        len(mine) >= 2 and _DONE.search(latest) and "?" not in latest.replace("anything else?", "")
     ):
         return STOP
-    if len(mine) == 1 and "known info" in told:
-        return _as_me(told["known info"])
-    if "?" in heard:
+    if len(mine) == 1 and "known info" in scenario:
+        return _first_person(scenario["known info"])
+    if "?" in latest:
         return "Yes, please go ahead."
     return "Please do what I asked for, I agree with it."
 
 
-def _as_me(text: str) -> str:
-    """Second person to first person, well enough to be understood."""
-    for pattern, mine in (
+def _first_person(text: str) -> str:
+    """Second person to first person, good enough to be understood."""
+    for pattern, replacement in (
         (r"\byou are\b", "I am"),
         (r"\byou're\b", "I'm"),
         (r"\byourself\b", "myself"),
         (r"\byour\b", "my"),
         (r"\byou\b", "I"),
     ):
-        text = re.sub(pattern, mine, text, flags=re.I)
+        text = re.sub(pattern, replacement, text, flags=re.I)
     return text
 
 
@@ -80,7 +83,7 @@ async def _complete(request: web.Request) -> web.Response:
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         return web.json_response({"error": {"message": f"expected an OpenAI chat request: {error!r}"}}, status=400)
     words = len(content.split())
-    asked = sum(len(str(m.get("content") or "").split()) for m in messages)
+    prompt_words = sum(len(str(m.get("content") or "").split()) for m in messages)
     return web.json_response(
         {
             "id": "chatcmpl-scripted",
@@ -88,7 +91,7 @@ async def _complete(request: web.Request) -> web.Response:
             "created": int(time.time()),
             "model": MODEL,
             "choices": [{"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": content}}],
-            "usage": {"prompt_tokens": asked, "completion_tokens": words, "total_tokens": asked + words},
+            "usage": {"prompt_tokens": prompt_words, "completion_tokens": words, "total_tokens": prompt_words + words},
         }
     )
 

@@ -1,4 +1,4 @@
-"""What the stand-in's judge understands of values in a transcript: equal ones, mentioned ones, ungrounded ones."""
+"""How the stand-in's judge reads values in a transcript: which are equal, which are mentioned, which are ungrounded."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from generation.specs.json_values import json_or_text
 
 
 def same(one: Any, other: Any) -> bool:
-    """Whether two argument values mean the same: 5 is 5.0 and "5", letters' case and spacing do not matter."""
+    """Whether two argument values mean the same: 5 equals 5.0 and "5"; case and spacing do not matter."""
     if isinstance(one, dict) and isinstance(other, dict):
         return one.keys() == other.keys() and all(same(one[key], other[key]) for key in one)
     if isinstance(one, list) and isinstance(other, list):
@@ -25,17 +25,17 @@ _EDGES = "()[]{}<>.,;:!?'\"*`#$€£%"
 
 
 def mentions(text: str, value: Any) -> bool:
-    """Whether a text says a value: a number by its value, anything else as whole words; a truth value need not be said."""
+    """Whether a text mentions a value: a number by its value, anything else as full words. Booleans need no mention."""
     if isinstance(value, bool):
         return True
-    wanted = _key(str(value))
-    if isinstance(wanted, float):
-        return any(_key(word.strip(_EDGES)) == wanted for word in text.split())
-    return re.search(rf"(?<!\w){re.escape(wanted)}(?!\w)", " ".join(text.casefold().split())) is not None
+    key = _key(str(value))
+    if isinstance(key, float):
+        return any(_key(word.strip(_EDGES)) == key for word in text.split())
+    return re.search(rf"(?<!\w){re.escape(key)}(?!\w)", " ".join(text.casefold().split())) is not None
 
 
 def _key(text: str) -> float | str:
-    """A number for what is written as one, "1,200.50" included; else the words in lower case."""
+    """Text that is a number ("1,200.50") as a float, other text in lower case with single spaces."""
     plain = re.sub(r"(?<=\d),(?=\d{3}\b)", "", text.strip())
     return float(plain) if re.fullmatch(r"-?\d+(\.\d+)?", plain) else " ".join(text.casefold().split())
 
@@ -46,33 +46,33 @@ _UNIT = re.compile(r"\d+[a-z]{1,3}")
 
 
 def ungrounded(transcript: Sequence[Message]) -> list[str]:
-    """Numbers, identifiers and addresses in the assistant's words that nothing before them contains: no user's words, no
-    arguments, no result. Marks of a numbered list and the length of a returned list have their source in the answer itself."""
+    """Numbers, identifiers and addresses in the assistant's answers that occur in no earlier user message, argument or
+    result. The markers of a numbered list and the length of a returned list need no source."""
     numbers: set[float] = set()
     known = ""
     invented: dict[str, None] = {}
     for message in transcript:
         if isinstance(message, AssistantMessage):
-            words = _LIST_MARK.sub("", message.content)
-            invented |= dict.fromkeys(_text(n) for n in _numbers(words) if n not in numbers)
+            text = _LIST_MARK.sub("", message.content)
+            invented |= dict.fromkeys(_text(n) for n in _numbers(text) if n not in numbers)
             invented |= dict.fromkeys(
                 token
-                for token in _MIXED.findall(words)
+                for token in _MIXED.findall(text)
                 if token.casefold() not in known and not _UNIT.fullmatch(token.casefold())
             )
-            heard = " ".join(call.function.arguments for call in message.tool_calls or ())
+            source = " ".join(call.function.arguments for call in message.tool_calls or ())
         elif not isinstance(message, SystemMessage):
-            heard = message.content
+            source = message.content
             numbers |= _lengths(message.content) if isinstance(message, ToolMessage) else set()
         else:
             continue
-        numbers.update(_numbers(heard))
-        known += f" {heard.casefold()}"
+        numbers.update(_numbers(source))
+        known += f" {source.casefold()}"
     return list(invented)
 
 
 def _numbers(text: str) -> list[float]:
-    return [float(found) for found in re.findall(r"\d+(?:\.\d+)?", re.sub(r"(?<=\d),(?=\d{3}\b)", "", text))]
+    return [float(number) for number in re.findall(r"\d+(?:\.\d+)?", re.sub(r"(?<=\d),(?=\d{3}\b)", "", text))]
 
 
 def _text(number: float) -> str:

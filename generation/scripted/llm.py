@@ -1,7 +1,7 @@
-"""The weights-free stand-in for a large reasoning model: plays every role by rules, in the formats a real model answers in.
+"""The weights-free stand-in for a large reasoning model: plays every role by rules, in the formats of a real model.
 
-It gets the same requests as a real backend, so prompt rendering, parsing, validation and retries are the real ones. An
-answer depends on the run's seed and the request's key alone: the same bytes whatever the concurrency.
+It receives the same requests as a real backend, so prompt rendering, parsing, validation and retries are the real ones.
+An answer depends on the run's seed and the request's key alone: the same bytes whatever the concurrency.
 """
 
 from __future__ import annotations
@@ -29,7 +29,8 @@ from generation.scripted.agent import Agent
 
 
 class ScriptedLLM:
-    """An LLM without weights. `error_rate` is the chance that its agent slips where a slip is possible."""
+    """Implements generation.llm.base.LLM without weights. `error_rate` is the chance of a mistake of its agent where
+    one is possible."""
 
     name = "scripted"
 
@@ -40,10 +41,10 @@ class ScriptedLLM:
         self.error_rate = error_rate
 
     async def complete(self, request: Request) -> Completion:
-        # Let other dialogues run: a stand-in that never waits would otherwise hold the event loop for a whole dialogue.
+        # Let other dialogues run: the stand-in never waits, so it would block the event loop for a complete dialogue.
         await asyncio.sleep(0)
         message = self._answer(request, Random(f"{self.seed}/{request.key}"))
-        written = [
+        texts = [
             message.content,
             message.reasoning_content or "",
             *(c.function.arguments for c in message.tool_calls or ()),
@@ -52,11 +53,11 @@ class ScriptedLLM:
             message=message,
             finish_reason="tool_calls" if message.tool_calls else "stop",
             prompt_tokens=sum(len(m.content.split()) for m in request.messages),
-            completion_tokens=sum(len(text.split()) for text in written),
+            completion_tokens=sum(len(text.split()) for text in texts),
         )
 
     async def close(self) -> None:
-        """Nothing to give back."""
+        """Does nothing: no resources to release."""
 
     def _answer(self, request: Request, rng: Random) -> AssistantMessage:
         match request.context:
@@ -79,7 +80,7 @@ class ScriptedLLM:
             case OutputSchemaContext() as context:
                 return _text("Fields keep the types they have.", schema_writer.answer(context, rng))
             case ToolSimulatorContext() as context:
-                # One imaginary system for each dialogue, whoever asks it and however often.
+                # One imaginary system per dialogue, the same for every caller and every call.
                 system = f"{self.seed}/{request.affinity}"
                 return _text("I invent a plausible value.", tool_simulator.answer(context, rng, system))
             case JudgeContext() as context:

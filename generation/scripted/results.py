@@ -1,4 +1,4 @@
-"""What tools returned, whatever its form, as the stand-in's agent and its judge read it."""
+"""Reads tool results of any form, for the stand-in's agent and judge."""
 
 from __future__ import annotations
 
@@ -9,56 +9,56 @@ from typing import Any, Literal
 from core.messages import AssistantMessage, ContractError, Message, ToolCall, ToolMessage
 from generation.specs.json_values import json_or_text
 
-Status = Literal["done", "nothing", "error"]
+Status = Literal["done", "empty", "error"]
 
-_BROKEN = ("error", "exception", "failed", "traceback")
+_ERROR_WORDS = ("error", "exception", "failed", "traceback")
 
 
 @dataclass(frozen=True)
 class PastToolCall:
-    """A call that was answered at message `position`: what it returned, parsed where it is JSON, and whether it did anything.
-    `arguments` is None where they are no JSON object."""
+    """A call answered by message `position`. `result` is parsed if it is JSON; `arguments` is None if they are not a
+    JSON object."""
 
     position: int
     name: str
     arguments: dict[str, Any] | None
-    value: Any
+    result: Any
     status: Status
 
 
-def calls_made(messages: Sequence[Message]) -> list[PastToolCall]:
+def past_tool_calls(messages: Sequence[Message]) -> list[PastToolCall]:
     """Every answered call, in the order of the answers."""
     open_calls: dict[str, ToolCall] = {}
-    made: list[PastToolCall] = []
+    past_calls: list[PastToolCall] = []
     for position, message in enumerate(messages):
         if isinstance(message, AssistantMessage):
             open_calls |= {call.id: call for call in message.tool_calls or ()}
         elif isinstance(message, ToolMessage) and message.tool_call_id in open_calls:
-            made.append(_made(position, open_calls[message.tool_call_id], message.content))
-    return made
+            past_calls.append(_past_call(position, open_calls[message.tool_call_id], message.content))
+    return past_calls
 
 
-def _made(position: int, call: ToolCall, content: str) -> PastToolCall:
-    value = json_or_text(content)
+def _past_call(position: int, call: ToolCall, content: str) -> PastToolCall:
+    result = json_or_text(content)
     try:
-        return PastToolCall(position, call.name, call.parsed(), value, status(value))
+        return PastToolCall(position, call.name, call.parsed(), result, status(result))
     except ContractError:
-        return PastToolCall(position, call.name, None, value, "error")
+        return PastToolCall(position, call.name, None, result, "error")
 
 
-def status(value: Any) -> Status:
-    """Whether a result says that something was found or done: "nothing" stands for no rows, "error" for a refusal."""
-    if isinstance(value, dict) and (value.get("error") or value.get("success") is False):
+def status(result: Any) -> Status:
+    """Whether the call found or did something ("done"), nothing ("empty": no rows) or was refused ("error")."""
+    if isinstance(result, dict) and (result.get("error") or result.get("success") is False):
         return "error"
-    if isinstance(value, str) and value.lower().startswith(_BROKEN):
+    if isinstance(result, str) and result.lower().startswith(_ERROR_WORDS):
         return "error"
-    unchanged = isinstance(value, dict) and value.get("rows_affected") == 0
-    return "nothing" if unchanged or value in ([], None, "") else "done"
+    unchanged = isinstance(result, dict) and result.get("rows_affected") == 0
+    return "empty" if unchanged or result in ([], None, "") else "done"
 
 
-def dig(value: Any, field: str) -> Any:
-    """The first value of a field in a result, the outermost first; None where there is none."""
-    level = [value]
+def dig(result: Any, field: str) -> Any:
+    """The first value of a field in a result, the outermost first; None if it is missing."""
+    level = [result]
     while level:
         for part in level:
             if isinstance(part, dict) and part.get(field) not in (None, [], {}):
@@ -67,15 +67,16 @@ def dig(value: Any, field: str) -> Any:
     return None
 
 
-def rows(value: Any, tell: Sequence[str]) -> list[Any]:
-    """The rows of a result of which these fields are to be told: itself, its members, or those of a list within it."""
-    if isinstance(value, list):
-        return value
-    if isinstance(value, dict) and tell and not any(name in value for name in tell):
-        for part in value.values():
+def rows(result: Any, tell: Sequence[str]) -> list[Any]:
+    """The rows of a result that have the fields to tell: the result itself, its members, or those of a list inside
+    it."""
+    if isinstance(result, list):
+        return result
+    if isinstance(result, dict) and tell and not any(name in result for name in tell):
+        for part in result.values():
             if isinstance(part, list) and part and dig(part[0], tell[0]) is not None:
                 return part
-    return [value]
+    return [result]
 
 
 def _parts(value: Any) -> Iterator[Any]:

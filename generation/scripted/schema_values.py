@@ -1,4 +1,4 @@
-"""Plausible scalars for a JSON Schema: enums, formats, bounds and lengths are kept, a field's name says what it may look like."""
+"""Plausible scalars for a JSON Schema: within its enums, formats, bounds and lengths, and fitting the field's name."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ _TEXTS = {
     "description": ["as agreed", "a quiet one near the park", "renewed last year"],
     "name": _NAMES,
 }
-"""What texts say of the fields whose names hold these words; the first that fits counts."""
+"""Texts for fields whose names contain these words; the first match counts."""
 _OTHER = ["standard", "basic", "special", "regular", "north wing", "category A"]
 _SPANS = {"year": (2018, 2025), "age": (18, 80), "latitude": (-60, 60), "longitude": (-170, 170), "limit": (2, 10)}
 _SPANS |= dict.fromkeys(("quantity", "rating", "guests", "nights", "days", "hours", "seats", "rooms"), (1, 5))
@@ -94,19 +94,19 @@ _FORMAT_OF_NAME = {
 
 
 def resolved(schema: Any, root: Schema) -> Schema:
-    """The schema with local references followed, `allOf` merged and the first alternative that is not null chosen."""
-    found: Schema = schema if isinstance(schema, dict) else {}
+    """The schema with local references resolved, `allOf` merged and the first non-null alternative chosen."""
+    current: Schema = schema if isinstance(schema, dict) else {}
     for _ in range(20):
-        if "$ref" in found:
-            found = _pointed(str(found["$ref"]), root) | _without(found, "$ref")
-        elif "allOf" in found:
-            found = _merged([_without(found, "allOf"), *found["allOf"]], root)
-        elif combining := next((key for key in _COMBINING if key in found), None):
-            options = [resolved(option, root) for option in found[combining]]
+        if "$ref" in current:
+            current = _target(str(current["$ref"]), root) | _without(current, "$ref")
+        elif "allOf" in current:
+            current = _merged([_without(current, "allOf"), *current["allOf"]], root)
+        elif combining := next((key for key in _COMBINING if key in current), None):
+            options = [resolved(option, root) for option in current[combining]]
             chosen = next((option for option in options if kind(option) != "null"), options[0])
-            found = _merged([_without(found, combining), chosen], root)
+            current = _merged([_without(current, combining), chosen], root)
         else:
-            return found
+            return current
     return {}
 
 
@@ -114,39 +114,39 @@ def _without(schema: Schema, keyword: str) -> Schema:
     return {key: part for key, part in schema.items() if key != keyword}
 
 
-def _pointed(pointer: str, root: Schema) -> Schema:
-    found: Any = root
+def _target(pointer: str, root: Schema) -> Schema:
+    target: Any = root
     for part in pointer.removeprefix("#").strip("/").split("/"):
-        found = found.get(part, {}) if part and isinstance(found, dict) else found
-    return found if isinstance(found, dict) else {}
+        target = target.get(part, {}) if part and isinstance(target, dict) else target
+    return target if isinstance(target, dict) else {}
 
 
 def _merged(parts: list[Any], root: Schema) -> Schema:
-    whole: Schema = {}
-    for part in (resolved(each, root) for each in parts):
-        properties = whole.get("properties", {}) | part.get("properties", {})
-        required = [*whole.get("required", []), *part.get("required", [])]
-        whole = (
-            whole
+    merged: Schema = {}
+    for part in (resolved(part, root) for part in parts):
+        properties = merged.get("properties", {}) | part.get("properties", {})
+        required = [*merged.get("required", []), *part.get("required", [])]
+        merged = (
+            merged
             | part
             | ({"properties": properties} if properties else {})
             | ({"required": required} if required else {})
         )
-    return whole
+    return merged
 
 
 def kind(schema: Schema) -> str:
-    """The JSON type of the values to make; of several the first that is not null. An empty string where anything goes."""
+    """The JSON type of a schema, the first non-null one of several; an empty string if any type goes."""
     declared = schema.get("type", "")
     if isinstance(declared, list):
-        return next((each for each in declared if each != "null"), "null")
+        return next((name for name in declared if name != "null"), "null")
     if not declared:
         return "object" if "properties" in schema else "array" if "items" in schema else ""
     return str(declared)
 
 
 def scalar_value(schema: Schema, name: str, rng: Random) -> Any:
-    """A value of a resolved schema that is neither an object nor an array; anything goes as a string."""
+    """A value of a resolved schema that is neither an object nor an array; a string if any type goes."""
     if "const" in schema:
         return schema["const"]
     if options := [option for option in schema.get("enum", ()) if option is not None]:
@@ -162,7 +162,7 @@ def scalar_value(schema: Schema, name: str, rng: Random) -> Any:
             return _text(schema, name, rng)
 
 
-def _number(schema: Schema, name: str, whole: bool, rng: Random) -> int | float:
+def _number(schema: Schema, name: str, integral: bool, rng: Random) -> int | float:
     if name == "rows_affected":
         return 1
     usual = (100, 99_999) if is_identifier(name) else _usual(_SPANS, name, (2, 900))
@@ -173,18 +173,18 @@ def _number(schema: Schema, name: str, whole: bool, rng: Random) -> int | float:
         low = usual[0] if high is None or high >= usual[0] else high - width
     if high is None:
         high = usual[1] if usual[1] >= low else low + width
-    step = schema.get("multipleOf", 1 if whole else 0.01 if high - low >= 1 else (high - low) / 10 or 1)
+    step = schema.get("multipleOf", 1 if integral else 0.01 if high - low >= 1 else (high - low) / 10 or 1)
     first = math.floor(low / step) + 1 if "exclusiveMinimum" in schema else math.ceil(low / step - 1e-9)
     last = math.ceil(high / step) - 1 if "exclusiveMaximum" in schema else math.floor(high / step + 1e-9)
     value = rng.randint(first, max(first, last)) * step
-    return int(value) if whole else round(value, 2 if step == 0.01 else 9)
+    return int(value) if integral else round(value, 2 if step == 0.01 else 9)
 
 
 def _text(schema: Schema, name: str, rng: Random) -> str:
     if schema.get("format") in _FORMATS:
         return _FORMATS[schema["format"]](rng)
-    if form := _usual(_FORMAT_OF_NAME, name, ""):
-        text = _FORMATS[form](rng)
+    if format_name := _usual(_FORMAT_OF_NAME, name, ""):
+        text = _FORMATS[format_name](rng)
     elif stem := identifies(name):
         text = f"{stem[-1][:3].upper()}-{rng.randint(1000, 99_999)}"
     else:
@@ -194,6 +194,6 @@ def _text(schema: Schema, name: str, rng: Random) -> str:
 
 
 def _usual(table: Mapping[str, T], name: str, otherwise: T) -> T:
-    """What a table has for the words of a name."""
-    spelt = f"_{snake(name)}_"
-    return next((found for part, found in table.items() if f"_{part}_" in spelt), otherwise)
+    """The table's entry for the first of its words that the name contains."""
+    delimited = f"_{snake(name)}_"
+    return next((entry for word, entry in table.items() if f"_{word}_" in delimited), otherwise)

@@ -1,6 +1,6 @@
-"""Every tool that the stand-in can think of for a relational schema, each with its SQL.
+"""Every tool that the stand-in knows for a relational schema, each with its SQL.
 
-The tool maker picks from them; the task writer recognises them by name and so knows what a tool is good for.
+The tool maker picks from these; the task writer recognises them by name and so knows what each tool does.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ Kind = Literal["search", "get", "list", "update", "create", "top", "total", "cou
 
 @dataclass(frozen=True)
 class Shape:
-    """One possible tool. `column` is what it searches, groups, ranks, sets or follows, else the key; `parent` is the table
-    that a list starts from."""
+    """One possible tool. `column` is the one that it searches, groups, ranks, sets or follows, else the key; `parent`
+    is the table whose row a list belongs to."""
 
     kind: Kind
     name: str
@@ -53,18 +53,18 @@ def _of_table(schema: DatabaseSchema, table: Table, linked: dict[str, int]) -> I
     key = primary_key(table)
     if key is None or not table.rows:
         return
-    everything = list(table.columns)[:7]
+    shown = list(table.columns)[:7]
     name = label(table)
     if name:
-        yield _read(table, key, "search", name, everything)
-    yield _read(table, key, "get", key, everything)
+        yield _read(table, key, "search", name, shown)
+    yield _read(table, key, "get", key, shown)
     foreign_names = {name for foreign in table.foreign_keys for name in foreign.columns}
     plain = [c for c in table.columns if not c.primary_key and c.name not in foreign_names]
     for foreign in table.foreign_keys:
         parent = next((other for other in schema.tables if other.name == foreign.parent), None)
         if parent and len(foreign.columns) == 1 and primary_key(parent):
             column = next(c for c in table.columns if c.name == foreign.columns[0])
-            yield _joined(table, key, column, parent, everything)
+            yield _joined(table, key, column, parent, shown)
             yield from (_total(table, key, column, parent, amount) for amount in plain if amount.kind != "string")
     for column in plain:
         if column != name and column.kind in ("string", "number", "integer"):
@@ -101,15 +101,15 @@ def _changed(extra: dict[str, Any] | None = None) -> dict[str, Any]:
 
 
 def _read(table: Table, key: Column, kind: Literal["search", "get"], column: Column, columns: list[Column]) -> Shape:
-    one, many, parameter = words(row_name(table.name)), rows_name(table.name), snake(column.name)
-    named = {
+    noun, many, parameter = words(row_name(table.name)), rows_name(table.name), snake(column.name)
+    labels = {
         "search": (
             f"search_{many}_by_{parameter}",
             f"Find {words(many)} by {words(parameter)} (exact, case is ignored).",
         ),
-        "get": (f"get_{row_name(table.name)}", f"Get one {one} by its {words(parameter)}."),
+        "get": (f"get_{row_name(table.name)}", f"Get one {noun} by its {words(parameter)}."),
     }
-    tool, description = named[kind]
+    tool, description = labels[kind]
     test = f"{_q(column.name)} = :{parameter}" + (" COLLATE NOCASE" if kind == "search" else "")
     return Shape(
         kind,
@@ -126,16 +126,16 @@ def _read(table: Table, key: Column, kind: Literal["search", "get"], column: Col
 
 
 def _joined(table: Table, key: Column, column: Column, parent: Table, columns: list[Column]) -> Shape:
-    """The rows that belong to one row of the parent, with the name by which people know that one."""
+    """The rows that belong to one row of the parent table, with the name of that row."""
     many, parameter, parent_key, name = rows_name(table.name), snake(column.name), primary_key(parent), label(parent)
-    assert parent_key, "a list starts from a table with a key"
-    own = [f"c.{part.strip()}" for part in _selected(columns).split(", ")]
-    known = snake(f"{row_name(parent.name)}_{name.name.removeprefix(row_name(parent.name) + '_')}") if name else ""
-    shown = name is not None and known not in {snake(c.name) for c in columns}
+    assert parent_key, "a list belongs to a table with a key"
+    selected = [f"c.{part.strip()}" for part in _selected(columns).split(", ")]
+    alias = snake(f"{row_name(parent.name)}_{name.name.removeprefix(row_name(parent.name) + '_')}") if name else ""
+    shown = name is not None and alias not in {snake(c.name) for c in columns}
     returns = _rows(columns)
     if name and shown:
-        own.append(f"p.{_q(name.name)} AS {known}")
-        returns["items"]["properties"][known] = {"type": [name.kind, "null"] if name.nullable else name.kind}
+        selected.append(f"p.{_q(name.name)} AS {alias}")
+        returns["items"]["properties"][alias] = {"type": [name.kind, "null"] if name.nullable else name.kind}
     return Shape(
         "list",
         f"list_{many}_by_{parameter}",
@@ -146,7 +146,7 @@ def _joined(table: Table, key: Column, column: Column, parent: Table, columns: l
         parent,
         _object({parameter: _value(column, words(parameter))}, [parameter]),
         returns,
-        f"SELECT {', '.join(own)} FROM {_q(table.name)} AS c JOIN {_q(parent.name)} AS p "
+        f"SELECT {', '.join(selected)} FROM {_q(table.name)} AS c JOIN {_q(parent.name)} AS p "
         f"ON c.{_q(column.name)} = p.{_q(parent_key.name)} WHERE c.{_q(column.name)} = :{parameter} "
         f"ORDER BY c.{_q(key.name)} LIMIT 20",
     )
@@ -177,15 +177,15 @@ def _total(table: Table, key: Column, column: Column, parent: Table, amount: Col
 
 
 def _update(schema: DatabaseSchema, table: Table, key: Column, column: Column) -> Shape:
-    one, pk, parameter = row_name(table.name), snake(key.name), snake(column.name)
+    noun, pk, parameter = row_name(table.name), snake(key.name), snake(column.name)
     properties = {
-        pk: _value(key, f"the {words(one)} to change"),
+        pk: _value(key, f"the {words(noun)} to change"),
         parameter: _value(column, f"new {words(parameter)}", closed_values(schema, table, column.name)),
     }
     return Shape(
         "update",
-        f"update_{one}_{parameter}",
-        f"Change the {words(parameter)} of one {words(one)}.",
+        f"update_{noun}_{parameter}",
+        f"Change the {words(parameter)} of one {words(noun)}.",
         table,
         key.name,
         column.name,
@@ -197,15 +197,15 @@ def _update(schema: DatabaseSchema, table: Table, key: Column, column: Column) -
 
 
 def _create(schema: DatabaseSchema, table: Table, key: Column) -> Shape:
-    one = row_name(table.name)
+    noun = row_name(table.name)
     fields = [c for c in table.columns if not c.primary_key and not c.nullable]
     fields = fields or [c for c in table.columns if not c.primary_key][:3]
     properties = {snake(c.name): _value(c, f"{words(c.name)}", closed_values(schema, table, c.name)) for c in fields}
     columns, values = ", ".join(_q(c.name) for c in fields), ", ".join(f":{snake(c.name)}" for c in fields)
     return Shape(
         "create",
-        f"create_{one}",
-        f"Add a {words(one)}; returns its new {words(key.name)}.",
+        f"create_{noun}",
+        f"Add a {words(noun)}; returns its new {words(key.name)}.",
         table,
         key.name,
         key.name,
@@ -252,16 +252,16 @@ def _count(schema: DatabaseSchema, table: Table, key: Column, column: Column) ->
 
 
 def _delete(table: Table, key: Column) -> Shape:
-    one, pk = row_name(table.name), snake(key.name)
+    noun, pk = row_name(table.name), snake(key.name)
     return Shape(
         "delete",
-        f"delete_{one}",
-        f"Delete one {words(one)} for good.",
+        f"delete_{noun}",
+        f"Delete one {words(noun)} for good.",
         table,
         key.name,
         key.name,
         None,
-        _object({pk: _value(key, f"the {words(one)} to delete")}, [pk]),
+        _object({pk: _value(key, f"the {words(noun)} to delete")}, [pk]),
         _changed(),
         f"DELETE FROM {_q(table.name)} WHERE {_q(key.name)} = :{pk}",
     )

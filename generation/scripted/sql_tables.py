@@ -1,4 +1,5 @@
-"""How people speak of a relational schema's tables: what a row is called, by which column it is known, which values are allowed."""
+"""Words for the tables of a relational schema: what a row is called, which column names it, which values are
+allowed."""
 
 from __future__ import annotations
 
@@ -22,13 +23,13 @@ def rows_name(table: str) -> str:
 
 
 def primary_key(table: Table) -> Column | None:
-    """The table's key if it is one integer column: only then can rows be named by the user and created by the tool."""
+    """The table's key if it is a single integer column: only then can users name rows and tools create them."""
     keys = [column for column in table.columns if column.primary_key]
     return keys[0] if len(keys) == 1 and keys[0].kind == "integer" else None
 
 
 def label(table: Table) -> Column | None:
-    """The text column by which people would name a row."""
+    """The text column that would name a row in conversation; None if the table has none."""
     foreign = {name for key in table.foreign_keys for name in key.columns}
     texts = [column for column in table.columns if column.kind == "string" and column.name not in foreign]
     for part in _LABELS:
@@ -40,12 +41,12 @@ def label(table: Table) -> Column | None:
 
 @lru_cache(maxsize=4096)
 def closed_values(schema: DatabaseSchema, table: Table, column: str) -> tuple[str, ...]:
-    """The values that a CHECK (column IN (...)) allows, or none."""
+    """The values that a CHECK (column IN (...)) allows; empty without one."""
     ddl = next(
         (part for part in _statements(schema.ddl) if re.match(rf'CREATE TABLE\s+["`\[]?{table.name}\b', part, re.I)), ""
     )
-    found = re.search(rf'CHECK\s*\(\s*["`\[]?{column}["`\]]?\s+IN\s*\(([^)]*)\)', ddl, re.I)
-    return tuple(re.findall(r"'([^']*)'", found.group(1))) if found else ()
+    check = re.search(rf'CHECK\s*\(\s*["`\[]?{column}["`\]]?\s+IN\s*\(([^)]*)\)', ddl, re.I)
+    return tuple(re.findall(r"'([^']*)'", check.group(1))) if check else ()
 
 
 def _statements(ddl: str) -> list[str]:

@@ -1,5 +1,5 @@
-"""The stand-in's task writer for the databases whose tools it knows: moves on the rows it is shown, phrased as goals, with their
-plan. Tools of any other origin are for task_writer_tools."""
+"""The stand-in's task writer for databases with tools of sql_shapes: moves on the rows of the view, phrased as goals,
+with their plan. Tools of any other origin go to task_writer_tools."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ Row = dict[str, Any]
 
 
 def answer(context: TaskWriterContext, rng: Random) -> str:
-    """One task as the JSON a real model gives."""
+    """One task as JSON, in the format of a real model."""
     if context.schema is None or not any(tool.name in shapes(context.schema) for tool in context.tools):
         return task_writer_tools.answer(context, rng)
-    return answer_of(compose(context, rng, Writer(context, rng).move), context)
+    return answer_of(compose(context, rng, SqlTaskWriter(context, rng).move), context)
 
 
-class Writer:
-    """Knows which of the shapes the given tools are, and what rows it may speak of. `learnt` is what a follow-up can use:
+class SqlTaskWriter:
+    """Recognises the shapes of the tools and picks rows from the view. `learnt` is what a follow-up can use:
     (table, column) -> the value of an earlier result."""
 
     def __init__(self, context: TaskWriterContext, rng: Random) -> None:
-        assert context.schema, "shapes are those of a relational schema"
+        assert context.schema, "shapes belong to a relational schema"
         self.schema = context.schema
         self.rng = rng
         known = shapes(self.schema)
@@ -47,7 +47,7 @@ class Writer:
         ]
 
     def _learnt(self, context: TaskWriterContext) -> dict[tuple[str, str], Any]:
-        """The facts that name a row: keys of the tables that told them, keys they refer to, and names."""
+        """The facts that identify a row: keys and names of the tables that earlier tasks read, and foreign keys."""
         owners: dict[str, tuple[str, str]] = {}
         known = shapes(self.schema)
         for call in (call for task in context.previous[-1:] for call in task.plan if call.tool in known):
@@ -57,7 +57,7 @@ class Writer:
             columns |= {
                 k.columns[0]: (k.parent, k.parent_columns[0]) for k in table.foreign_keys if len(k.columns) == 1
             }
-            owners |= {snake(column): place for column, place in columns.items() if snake(column) in call.tell}
+            owners |= {snake(column): target for column, target in columns.items() if snake(column) in call.tell}
         return {owners[field]: value for field, value in context.facts.items() if field in owners and value is not None}
 
     def move(self, draft: Draft) -> str | None:
@@ -65,10 +65,10 @@ class Writer:
         chosen: Move = self.rng.choices(moves, weights)[0]
         return chosen(draft)
 
-    # Moves: each adds its calls to the draft and gives the phrase of its subgoal, or None where it does not apply.
+    # Moves: each adds its calls to the draft and returns the phrase of its subgoal, or None if it does not apply.
 
     def look_up(self, draft: Draft) -> str | None:
-        shape = self._one("search", "get")
+        shape = self._shape("search", "get")
         row = shape and self._row(shape.table.name, shape.column, draft)
         if not shape or not row or row[shape.column] is None:
             return None
@@ -78,46 +78,46 @@ class Writer:
         subject = self._subject(shape, row)
         index = draft.call(shape.name, {snake(shape.column): row[shape.column]}, [snake(f) for f in fields])
         if shape.kind == "search":
-            draft.known[shape.table.name, str(row[shape.column])] = index
+            draft.available[shape.table.name, str(row[shape.column])] = index
         return f"find out the {join([words(f) for f in fields])} of {subject}"
 
     def listing(self, draft: Draft) -> str | None:
-        shape = self._one("list")
+        shape = self._shape("list")
         if not shape or not shape.parent:
             return None
-        found = self._find(shape.parent.name, draft)
-        if not found:
+        target = self._find(shape.parent.name, draft)
+        if not target:
             return None
-        reference, subject = found
+        reference, subject = target
         plain = [name for name in self._plain(shape) if name != shape.column]
         fields = [shape.key, *self.rng.sample(plain, min(1, len(plain)))]
         draft.call(shape.name, {snake(shape.column): reference}, [snake(f) for f in fields])
         return f"see the {words(rows_name(shape.table.name))} of {subject} with {join([words(f) for f in fields])}"
 
     def total(self, draft: Draft) -> str | None:
-        shape = self._one("total")
-        found = self._find(shape.parent.name, draft) if shape and shape.parent else None
-        if not shape or not found:
+        shape = self._shape("total")
+        target = self._find(shape.parent.name, draft) if shape and shape.parent else None
+        if not shape or not target:
             return None
-        reference, subject = found
+        reference, subject = target
         fields = list(shape.returns["items"]["properties"])
         draft.call(shape.name, {snake(shape.column): reference}, fields)
         return f"know the {join([words(name) for name in fields])} of {subject}"
 
     def update(self, draft: Draft) -> str | None:
-        shape = self._one("update")
+        shape = self._shape("update")
         if not shape:
             return None
-        found = self._find(shape.table.name, draft)
+        target = self._find(shape.table.name, draft)
         value = self._value(shape, shape.column)
-        if not found or value is None:
+        if not target or value is None:
             return None
-        reference, subject = found
+        reference, subject = target
         draft.call(shape.name, {snake(shape.key): reference, snake(shape.column): value})
         return f"change the {words(shape.column)} of {subject} to {value}"
 
     def create(self, draft: Draft) -> str | None:
-        shape = self._one("create")
+        shape = self._shape("create")
         if not shape:
             return None
         foreign = {key.columns[0]: key.parent for key in shape.table.foreign_keys if len(key.columns) == 1}
@@ -126,20 +126,20 @@ class Writer:
         subject, details = "", []
         for name in shape.parameters["properties"]:
             column = columns[name]
-            found = self._find(foreign[column], draft) if column in foreign and not subject else None
-            if found:
-                arguments[name], subject = found
+            owner = self._find(foreign[column], draft) if column in foreign and not subject else None
+            if owner:
+                arguments[name], subject = owner
                 continue
             arguments[name] = self._value(shape, column)
             if arguments[name] is None:
                 return None
             details.append(f"{words(column)} {arguments[name]}")
         draft.call(shape.name, arguments, [snake(shape.key)])
-        owner = f" for {subject}" if subject else ""
-        return f"add a new {words(row_name(shape.table.name))}{owner} with {join(details)}" if details else None
+        beneficiary = f" for {subject}" if subject else ""
+        return f"add a new {words(row_name(shape.table.name))}{beneficiary} with {join(details)}" if details else None
 
     def top(self, draft: Draft) -> str | None:
-        shape = self._one("top")
+        shape = self._shape("top")
         if not shape:
             return None
         limit = self.rng.randint(1, 3)
@@ -150,7 +150,7 @@ class Writer:
         return f"know the top {limit} {many} by {words(shape.column)}"
 
     def count(self, draft: Draft) -> str | None:
-        shape = self._one("count")
+        shape = self._shape("count")
         if not shape:
             return None
         value = self.rng.choice(closed_values(self.schema, shape.table, shape.column))
@@ -159,28 +159,28 @@ class Writer:
         return f"know how many {words(rows_name(shape.table.name))} have the {words(shape.column)} {value}"
 
     def delete(self, draft: Draft) -> str | None:
-        shape = self._one("delete")
+        shape = self._shape("delete")
         row = shape and self._row(shape.table.name, shape.key, draft)
         if not shape or not row:
             return None
         draft.call(shape.name, {snake(shape.key): row[shape.key]})
         return f"delete {words(row_name(shape.table.name))} number {row[shape.key]}"
 
-    # What moves are made of.
+    # Building blocks of moves.
 
-    def _one(self, *kinds: str) -> Shape | None:
+    def _shape(self, *kinds: str) -> Shape | None:
         fitting = [shape for shape in self.shapes if shape.kind in kinds]
         return self.rng.choice(fitting) if fitting else None
 
     def _recalls(self, table: str, column: str, draft: Draft) -> bool:
-        """Whether to speak of what was learnt: the first time in a task, if it can be, and now and then after that."""
+        """Whether to use a learnt value: always for the first use in a task, then in half of the cases."""
         if (table, column) not in self.learnt or (draft.follows and self.rng.random() < 0.5):
             return False
         draft.follows = True
         return True
 
     def _row(self, table: str, column: str, draft: Draft) -> Row | None:
-        """A row to speak of, named by `column`: the one that was learnt, of which no more may be known, or one of the view."""
+        """A row, identified by `column`: the learnt one, of which only that value may be known, or one of the view."""
         rows = self.view.get(table, [])
         if self._recalls(table, column, draft):
             value = self.learnt[table, column]
@@ -188,31 +188,32 @@ class Writer:
         return self.rng.choice(rows) if rows else None
 
     def _find(self, table: str, draft: Draft) -> tuple[Any, str] | None:
-        """(argument, phrase) for one row: by an identifier the user knows, by a row looked up before, or by a search."""
-        one = words(row_name(table))
+        """(argument, phrase) for one row: by an identifier that the user knows, by an earlier lookup, or by a new
+        search."""
+        noun = words(row_name(table))
         key = next((s.key for s in shapes(self.schema).values() if s.table.name == table), None)
         if key is None:
             return None
         if self._recalls(table, key, draft):
-            return self.learnt[table, key], f"{one} number {self.learnt[table, key]}"
-        earlier = [(name, index) for (known, name), index in draft.known.items() if known == table]
+            return self.learnt[table, key], f"{noun} number {self.learnt[table, key]}"
+        earlier = [(name, index) for (owner, name), index in draft.available.items() if owner == table]
         if earlier:
             name, index = self.rng.choice(earlier)
-            return f"${{{index}.{snake(key)}}}", f"the {one} {name}"
+            return f"${{{index}.{snake(key)}}}", f"the {noun} {name}"
         search = next((s for s in self.shapes if s.kind == "search" and s.table.name == table), None)
         row = self._row(table, search.column if search else key, draft)
         if row is None or (search is None and not self.rng.random() < 0.6):
             return None
         if search is None or row[search.column] is None or (key in row and self.rng.random() < 0.3):
-            return row[key], f"{one} number {row[key]}"
+            return row[key], f"{noun} number {row[key]}"
         name = str(row[search.column])
         index = draft.call(search.name, {snake(search.column): name})
-        draft.known[table, name] = index
-        return f"${{{index}.{snake(key)}}}", f"the {one} {name}"
+        draft.available[table, name] = index
+        return f"${{{index}.{snake(key)}}}", f"the {noun} {name}"
 
     def _subject(self, shape: Shape, row: Row) -> str:
-        one = words(row_name(shape.table.name))
-        return f"the {one} {row[shape.column]}" if shape.kind == "search" else f"{one} number {row[shape.column]}"
+        noun = words(row_name(shape.table.name))
+        return f"the {noun} {row[shape.column]}" if shape.kind == "search" else f"{noun} number {row[shape.column]}"
 
     def _plain(self, shape: Shape) -> list[str]:
         returned = shape.returns["items"]["properties"]
@@ -226,7 +227,7 @@ class Writer:
         return [shape.key, *chosen[:1]] if shape.kind == "search" and self.rng.random() < 0.7 else chosen
 
     def _value(self, shape: Shape, column: str) -> Any:
-        """A new value of a column's kind: another of a closed set, a changed number, or another row's text."""
+        """A new value for a column: one of its closed set, a changed number, or the text of another row."""
         closed = closed_values(self.schema, shape.table, column)
         if closed:
             return self.rng.choice(closed)
@@ -234,7 +235,7 @@ class Writer:
         if not present:
             return None
         value = self.rng.choice(present)
-        if set(present) <= {0, 1}:  # a truth value
+        if set(present) <= {0, 1}:  # a boolean
             return 1 - value
         foreign = {name for key in shape.table.foreign_keys for name in key.columns}
         if isinstance(value, (int, float)) and column not in foreign:

@@ -1,7 +1,7 @@
-"""The stand-in's user: keeps to the rules it is given, asks, confirms, clarifies, corrects itself, and ends or gives up.
+"""The stand-in's user: follows its rules, makes requests, confirms, clarifies, corrects itself, and ends or gives up.
 
-Every wish is said in the words of its subgoal, for that is what the stand-in's agent listens for. An adversarial user comes back
-to what it has taken back, so that the goal's own wishes stand in the end.
+Every request uses the words of its subgoal, which the stand-in's agent recognises. An adversarial user returns to what
+it has withdrawn, so that in the end the goal's own requests are in force.
 """
 
 from __future__ import annotations
@@ -77,61 +77,62 @@ _WAVERING = [
 _PRESSING = ["And I do not want to wait for it.", "Surely you can make that quick.", "I expect no excuses this time."]
 _DIGRESSIONS = [
     "Before we go on: is it always this slow here?",
-    "By the way, your telephone line was busy all morning. Nobody picked up.",
+    "By the way, your telephone line was busy all morning. No one picked up.",
     "The weather is dreadful today, and the traffic was no better. But you cannot help that.",
 ]
-_TAKEN_BACK = "forget that I wanted to {0}"
+_WITHDRAWAL = "forget that I wanted to {0}"
 _FAILED = re.compile(r"\b(could not|couldn't|unable|cannot|can't|sorry)\b", re.I)
 
 
 def answer(context: UserContext, rng: Random) -> str:
     """One message as {"user_message", "is_task_complete"}."""
-    message, complete = _Person(context, rng).speak()
+    message, complete = _User(context, rng).speak()
     return json.dumps({"user_message": message, "is_task_complete": complete}, ensure_ascii=False)
 
 
-class _Person:
-    """What the user can know of its present task: what it said and what was said to it."""
+class _User:
+    """What the user can know about its current task: its own messages and the answers."""
 
     def __init__(self, context: UserContext, rng: Random) -> None:
         self.context = context
         self.rules = context.rules
         self.rng = rng
-        part = context.transcript[context.task_start :]
-        self.mine = [message.content for message in part if isinstance(message, UserMessage)]
-        self.ever = [message.content for message in context.transcript if isinstance(message, UserMessage)]
-        self.answers = [m.content for m in part if isinstance(m, AssistantMessage) and not m.tool_calls]
-        self.asked = [goal for goal in context.subgoals if _said(goal, self.mine)]
-        self.vague = [goal for goal in context.subgoals if goal not in self.asked and _hinted(goal, self.mine)]
-        self.waiting = [goal for goal in context.subgoals if goal not in (*self.asked, *self.vague)]
+        current = context.transcript[context.task_start :]
+        self.mine = [message.content for message in current if isinstance(message, UserMessage)]
+        self.all_mine = [message.content for message in context.transcript if isinstance(message, UserMessage)]
+        self.answers = [m.content for m in current if isinstance(m, AssistantMessage) and not m.tool_calls]
+        self.requested = [goal for goal in context.subgoals if _wants(goal, self.mine)]
+        self.missing = [goal for goal in context.subgoals if goal not in self.requested and _hinted(goal, self.mine)]
+        self.pending = [goal for goal in context.subgoals if goal not in (*self.requested, *self.missing)]
 
     def speak(self) -> tuple[str, bool]:
-        heard = self.answers[-1] if self.answers else ""
-        if heard.rstrip().endswith("?") and "confirm" in heard.lower():
-            return self._confirm(heard), False
+        """(the next message, whether the task is over)."""
+        latest = self.answers[-1] if self.answers else ""
+        if latest.rstrip().endswith("?") and "confirm" in latest.lower():
+            return self._confirm(latest), False
         unhelpful = self._unhelpful()
         if unhelpful >= self.rules.patience:
             return self.rng.choice(_GIVE_UP), True
         if unhelpful:
             return self._insist(unhelpful), False
-        if self.vague and (heard.rstrip().endswith("?") or not self.waiting):
-            return f"{_capital(self.vague[0])}.", False
-        if not self.waiting:
+        if self.missing and (latest.rstrip().endswith("?") or not self.pending):
+            return f"{_capital(self.missing[0])}.", False
+        if not self.pending:
             return self.rng.choice(_CLOSING), True
-        return self._digress() or self._ask(self.waiting[: self._several()]), False
+        return self._digress() or self._request(self.pending[: self._request_count()]), False
 
     @property
     def _adversarial(self) -> bool:
         return self.rules.manner == "adversarial"
 
     def _digress(self) -> str:
-        """Something off the subject, told once in a dialogue and never two of it in a row; '' for the most part."""
-        fresh = [text for text in _DIGRESSIONS if text not in self.ever]
-        may = self._adversarial and self.asked and fresh and self.mine[-1] not in _DIGRESSIONS
+        """A digression, each one once per dialogue and never two in a row; '' most of the time."""
+        fresh = [text for text in _DIGRESSIONS if text not in self.all_mine]
+        may = self._adversarial and self.requested and fresh and self.mine[-1] not in _DIGRESSIONS
         return self.rng.choice(fresh) if may and self.rng.random() < 0.3 else ""
 
     def _unhelpful(self) -> int:
-        """How many answers in a row, up to now, failed or repeated the one before."""
+        """The number of latest answers in a row that failed or repeated the one before."""
         count = 0
         for position in reversed(range(len(self.answers))):
             repeats = position > 0 and self.answers[position].endswith(self.answers[position - 1])
@@ -141,27 +142,27 @@ class _Person:
         return count
 
     def _insist(self, unhelpful: int) -> str:
-        wanted = [*self.asked, *(_withheld(goal) for goal in self.vague)]
+        goals = [*self.requested, *(_without_value(goal) for goal in self.missing)]
         again = _RETRY[(unhelpful - 1) % len(_RETRY)]
-        return f"{again} I want to {wanted[-1]}." if wanted else again
+        return f"{again} I want to {goals[-1]}." if goals else again
 
-    def _several(self) -> int:
-        """How many wishes the next message holds."""
-        most = min(len(self.waiting), self.rules.max_subtasks_per_turn or len(self.waiting))
+    def _request_count(self) -> int:
+        """The number of subgoals in the next message."""
+        most = min(len(self.pending), self.rules.max_subtasks_per_turn or len(self.pending))
         return most if self.rules.disclosure == "upfront" else self.rng.randint(1, most)
 
-    def _confirm(self, heard: str) -> str:
+    def _confirm(self, question: str) -> str:
         text = self.rng.choice(_CONFIRM)
-        meant = [goal for goal in self.asked if _said(goal, [heard])]
-        if self._adversarial and len(meant) == 1 and self.rng.random() < 0.25:
-            retreat = f"No, wait, {_TAKEN_BACK.format(meant[0])}."
+        goals = [goal for goal in self.requested if _wants(goal, [question])]
+        if self._adversarial and len(goals) == 1 and self.rng.random() < 0.25:
+            retreat = f"No, wait, {_WITHDRAWAL.format(goals[0])}."
             return text if retreat in self.mine else retreat
         return f"{text} {self.rng.choice(_PRESSING)}" if self._adversarial and self.rng.random() < 0.3 else text
 
-    def _ask(self, goals: Sequence[str]) -> str:
+    def _request(self, goals: Sequence[str]) -> str:
         voice = self.context.persona.split()[0].strip(":,.").lower() if self.context.persona else ""
         openings, requests = _OPENINGS.get(voice, _NEUTRAL[0]), _REQUESTS.get(voice, _NEUTRAL[1])
-        request = self.rng.choice(requests).format(self._wish(goals))
+        request = self.rng.choice(requests).format(self._wording(goals))
         if self._adversarial and self.rng.random() < 0.25:
             request = f"{self.rng.choice(_WAVERING)} {_capital(request)}"
         if self._adversarial and self.rng.random() < 0.25:
@@ -169,49 +170,50 @@ class _Person:
         elif self.rules.confirmation and not goals[0].startswith(("find", "know", "see")) and self.rng.random() < 0.1:
             request = f"{request} {self.rng.choice(_UNSURE)}"
         if self.mine:
-            return self._go_on(request)
+            return self._continue(request)
         opening = self._opening(openings) if self.context.first_task else self.rng.choice(_AGAIN)
         return f"{opening} {_capital(request)}".strip()
 
-    def _wish(self, goals: Sequence[str]) -> str:
-        """The subgoals' own words; a new value may be kept back, or a slip corrected, as the rules allow."""
+    def _wording(self, goals: Sequence[str]) -> str:
+        """The subgoals' own words; as the rules allow, without a new value or with a corrected slip."""
         if self.rules.disclosure == "on_request":
-            return " and ".join(_withheld(goal) or goal for goal in goals)
-        wish = " and ".join(goals)
+            return " and ".join(_without_value(goal) or goal for goal in goals)
+        text = " and ".join(goals)
         if len(goals) > 1 or self.rules.disclosure == "upfront":
-            return wish
-        if _withheld(wish) and self.rng.random() < 0.12:
-            return _withheld(wish)
+            return text
+        if _without_value(text) and self.rng.random() < 0.12:
+            return _without_value(text)
         if self.rules.clarification and self.rng.random() < 0.06:
-            return f"{wish.rsplit(' ', 1)[0]} — wait, let me put that right: I want to {wish}"
-        return wish
+            return f"{text.rsplit(' ', 1)[0]} — wait, let me put that right: I want to {text}"
+        return text
 
-    def _go_on(self, request: str) -> str:
-        small = request if request[:2] == "I " else request[0].lower() + request[1:]
+    def _continue(self, request: str) -> str:
+        uncapitalised = request if request[:2] == "I " else request[0].lower() + request[1:]
         feedback = f"{self.rng.choice(_FEEDBACK)} " if self.rules.feedback else ""
-        return f"{feedback}{self.rng.choice(_NEXT)}{small}"
+        return f"{feedback}{self.rng.choice(_NEXT)}{uncapitalised}"
 
     def _opening(self, openings: Sequence[str]) -> str:
         expertise = self.context.persona.rpartition(" ")[2]
         return f"{self.rng.choice(openings)} {self.rng.choice(_EXPERTISE.get(expertise, ['']))}".strip()
 
 
-def _withheld(goal: str) -> str:
-    """The subgoal without its new value ('change the city of customer 3'), or '' where nothing can be left out."""
+def _without_value(goal: str) -> str:
+    """The subgoal without its new value ('change the city of customer 3'), or '' if it has none."""
     return goal.rsplit(" to ", 1)[0] if goal.startswith("change ") and " to " in goal else ""
 
 
-def _said(goal: str, messages: Sequence[str]) -> bool:
-    """Whether the last message with these very words wants it: "delete hold number 13" does not ask to delete hold number 1."""
-    wanted = re.compile(rf"(?<!\w){re.escape(goal)}(?!\w)", re.IGNORECASE)
-    latest = [text for text in messages if wanted.search(text)][-1:]
-    return bool(latest) and _TAKEN_BACK.format(goal) not in latest[0]
+def _wants(goal: str, messages: Sequence[str]) -> bool:
+    """Whether the last message with exactly these words requests them: "delete locker 13" does not request "delete
+    locker 1"."""
+    exact = re.compile(rf"(?<!\w){re.escape(goal)}(?!\w)", re.IGNORECASE)
+    latest = [text for text in messages if exact.search(text)][-1:]
+    return bool(latest) and _WITHDRAWAL.format(goal) not in latest[0]
 
 
 def _hinted(goal: str, messages: Sequence[str]) -> bool:
-    """Whether the subgoal was asked for without its new value, or the stand-in's agent, which listens for parts of words too,
-    will think so and ask."""
-    hint = _withheld(goal).casefold()
+    """Whether the subgoal was requested without its new value, or seems so to the stand-in's agent, which matches parts
+    of words and will ask."""
+    hint = _without_value(goal).casefold()
     return bool(hint) and any(hint in text.casefold() for text in messages)
 
 

@@ -1,4 +1,4 @@
-"""Where domains come from: a seed names one relational database, or a few tools to start from."""
+"""Seeds, the sources of domains: each is one relational database, or a set of tools to start from."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ Rows = dict[str, list[dict[str, Any]]]
 
 
 class Seed(Frozen):
-    """One domain to generate from: a `database`, or `tools` (with example `rows` where there are any).
+    """One domain to generate from: a `database`, or `tools` with optional example `rows`.
 
-    Rows at the same place of different kinds belong together: a user, one of their orders, a product in it. `engine` says what
-    can execute the given tools ("tau2"); without one they can only be simulated. `held_out` ones are for
-    evaluation only and refused as training seeds.
+    Rows with the same index in different kinds belong together: a user, one of their orders, a product in it. `engine`
+    names what executes the tools ("tau2"); without one they can only be simulated. `held_out` seeds are for evaluation
+    only; generation refuses them.
     """
 
     name: str
@@ -33,7 +33,7 @@ class Seed(Frozen):
 
 
 class Seeds(Protocol):
-    """A source of seeds. Cheap to construct; `load` does the work and raises UserError for what is missing."""
+    """A source of seeds. Cheap to construct; `load` does the work and raises UserError for anything missing."""
 
     def load(self) -> tuple[Seed, ...]:
         """The seeds, sorted by name, each database file ready to open."""

@@ -1,4 +1,4 @@
-"""Thirteen relational databases of our own, ten to train on and three held out for evaluation."""
+"""Thirteen bundled relational databases: ten to train on, three held out for evaluation."""
 
 from __future__ import annotations
 
@@ -46,9 +46,9 @@ HELD_OUT = _by_name(film_festival.DOMAIN, freight.DOMAIN, repair_shop.DOMAIN)
 
 
 class BundledSeeds:
-    """The databases named by `names` (all without it), built under `cache` on first use.
+    """The databases in `names` (None: all), built under `cache` on first use.
 
-    `held_out` chooses between the two sets. A name of the other set is refused, so that nothing is trained on by mistake
+    `held_out` selects one of the two sets. Names of the other set are refused, so that training never uses a database
     that evaluation counts as unseen.
     """
 
@@ -58,19 +58,19 @@ class BundledSeeds:
         self.held_out = held_out
 
     def load(self) -> tuple[Seed, ...]:
-        ours, others = (HELD_OUT, TRAINING) if self.held_out else (TRAINING, HELD_OUT)
-        asked = self.names if isinstance(self.names, Sequence) else ()
-        if refused := sorted(set(asked) & set(others)):
+        domains, others = (HELD_OUT, TRAINING) if self.held_out else (TRAINING, HELD_OUT)
+        names = self.names if isinstance(self.names, Sequence) else ()
+        if refused := sorted(set(names) & set(others)):
             why = "not held out, but held_out=true was given" if self.held_out else "held out for evaluation"
-            raise UserError(f"names: {', '.join(refused)}: {why}; expected among {', '.join(ours)}")
+            raise UserError(f"names: {', '.join(refused)}: {why}; expected: {', '.join(domains)}")
         return tuple(
             Seed(
                 name=name,
-                database=build(ours[name], self.cache),
-                description=ours[name].description,
+                database=build(domains[name], self.cache),
+                description=domains[name].description,
                 source="bundled",
                 licence="Apache-2.0",
                 held_out=self.held_out,
             )
-            for name in choose(self.names, ours, "names")
+            for name in choose(self.names, domains, "names")
         )

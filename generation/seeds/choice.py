@@ -1,4 +1,4 @@
-"""Which of a source's seeds a config asks for."""
+"""Selects seeds of a source by name, as configured."""
 
 from __future__ import annotations
 
@@ -7,16 +7,14 @@ from collections.abc import Collection, Sequence
 from core.settings import UserError, closest
 
 
-def choose(asked: Sequence[str] | None, known: Collection[str], key: str) -> list[str]:
-    """The asked names in order of name, all known ones for None. Raises UserError for a name that is not known, for none at
-    all, and for anything else where a list is expected; `key` is the config key they were given under."""
-    if asked is not None and (isinstance(asked, str) or not isinstance(asked, Sequence)):
-        raise UserError(f"{key}={asked} was given, but a list is expected: {key}=[{asked}]")
-    if asked is not None and not asked:
-        raise UserError(
-            f"{key}=[] was given; at least one is expected, or null for all of them: {', '.join(sorted(known))}"
-        )
-    for name in asked or ():
+def choose(names: Sequence[str] | None, known: Collection[str], key: str) -> list[str]:
+    """The requested names, sorted; None selects all known ones. Raises UserError for an unknown name, an empty list,
+    and anything but a list; `key` is the config key of `names`."""
+    if names is not None and (isinstance(names, str) or not isinstance(names, Sequence)):
+        raise UserError(f"{key}={names} was given, but a list is expected: {key}=[{names}]")
+    if names is not None and not names:
+        raise UserError(f"{key}=[] was given; expected: at least one name, or null for all: {', '.join(sorted(known))}")
+    for name in names or ():
         if name not in known:
-            raise UserError(f"{key}: {name!r} is not among the databases here; {closest(str(name), sorted(known))}")
-    return sorted(known if asked is None else set(asked))
+            raise UserError(f"{key}: {name!r} is not a known database; {closest(str(name), sorted(known))}")
+    return sorted(known if names is None else set(names))

@@ -1,4 +1,4 @@
-"""Seeds from Nemotron-Post-Training-Dataset-v1 (NVIDIA 2025): one for each distinct set of tools in its split "tool_calling"."""
+"""Seeds from Nemotron-Post-Training-Dataset-v1 (NVIDIA 2025), split tool_calling: one for each distinct tool set."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ _COLUMNS = ["uuid", "license", "metadata"]
 
 
 class NemotronSeeds:
-    """The first `limit` distinct tool sets (None: all) that hold at least `min_tools` usable tools.
+    """The first `limit` distinct tool sets (None: all) with at least `min_tools` usable tools.
 
-    `path` is a dataset on the Hugging Face hub, or a local folder, .jsonl or .parquet file with the same columns, of which
-    uuid, license and metadata are read; a file has no splits. Rows are streamed. After `load`, `skipped` counts what was left
-    out: rows by reason, and "tool" for single tools of rows that were kept; `problems` shows the first of each kind.
+    `path` is a dataset on the Hugging Face hub, or a local folder, .jsonl or .parquet file with the columns uuid,
+    license and metadata; for a file, `split` is ignored. Rows are streamed. After `load`, `skipped` counts skipped rows
+    by reason, and under "tool" the single tools skipped in used rows; `problems` shows the first problem of each kind.
     """
 
     def __init__(
@@ -32,7 +32,7 @@ class NemotronSeeds:
     ) -> None:
         numbers = (min_tools,) if limit is None else (limit, min_tools)
         if not all(isinstance(number, int) and number >= 1 for number in numbers):
-            raise UserError(f"limit={limit}, min_tools={min_tools} was given; whole numbers from 1 are expected")
+            raise UserError(f"limit={limit}, min_tools={min_tools} was given; expected: integers of at least 1")
         self.path = path
         self.split = split
         self.limit = limit
@@ -53,12 +53,12 @@ class NemotronSeeds:
                 if len(seeds) == self.limit:
                     break
         if not seeds:
-            left_out = "; ".join(f"{count} × {kind} ({self.problems[kind]})" for kind, count in self.skipped.items())
-            raise UserError(f"{self.path} was given, but none of its rows holds tools to use: {left_out or 'no rows'}")
+            skipped = "; ".join(f"{count} × {kind} ({self.problems[kind]})" for kind, count in self.skipped.items())
+            raise UserError(f"{self.path} was given, but none of its rows has usable tools: {skipped or 'no rows'}")
         return tuple(seeds[name] for name in sorted(seeds))
 
     def _tools(self, row: Mapping[str, Any]) -> tuple[ToolSpec, ...]:
-        """The row's usable tools in order of name; none where there are too few."""
+        """The row's usable tools, sorted by name; empty if they are too few."""
         try:
             raw = raw_tools(row["metadata"])
         except (ValueError, RecursionError) as error:
@@ -72,7 +72,7 @@ class NemotronSeeds:
                 refused.append(str(error))
                 continue
             if tools.setdefault(tool.name, tool) is not tool:
-                refused.append(f"{tool.name} is given twice")
+                refused.append(f"{tool.name} appears twice")
         if len(tools) < self.min_tools:
             return self._skip("too few tools", "; ".join([f"{len(tools)} of {len(raw)} can be used", *refused[:1]]))
         for problem in refused:
@@ -94,20 +94,20 @@ class NemotronSeeds:
 
 
 def raw_tools(metadata: Any) -> list[Any]:
-    """What `metadata`, a JSON string, holds under "tools". Raises ValueError where that is no list with anything in it."""
+    """The list under "tools" in `metadata`, a JSON string. Raises ValueError if it is missing, empty or not a list."""
     try:
-        found = json.loads(metadata) if isinstance(metadata, str) else metadata
-        tools = found.get("tools") if isinstance(found, dict) else None
+        parsed = json.loads(metadata) if isinstance(metadata, str) else metadata
+        tools = parsed.get("tools") if isinstance(parsed, dict) else None
         tools = json.loads(tools) if isinstance(tools, str) else tools
     except ValueError as error:
         raise ValueError(f"metadata is not JSON: {error}") from None
     if not isinstance(tools, list) or not tools:
-        raise ValueError('metadata holds no list under "tools"')
+        raise ValueError('metadata has no list under "tools"')
     return tools
 
 
 def _name(uuid: str, tools: tuple[ToolSpec, ...], taken: Mapping[str, Seed]) -> str:
-    """nemotron_ and as much of the row's uuid as tells it from the others: eight digits, rarely more."""
+    """nemotron_ plus the shortest unused prefix of the row's uuid: eight digits, rarely more."""
     digits = "".join(filter(str.isalnum, uuid)) or _digest(tools).hex()
     lengths = [*range(8, len(digits), 4), len(digits)]
     free = (name for length in lengths if (name := f"nemotron_{digits[:length]}") not in taken)

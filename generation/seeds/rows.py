@@ -1,4 +1,4 @@
-"""Rows of a data set: from the Hugging Face hub, or a local folder or file with its columns; streamed."""
+"""Streams the rows of a dataset: from the Hugging Face hub, or a local folder or file with the same columns."""
 
 from __future__ import annotations
 
@@ -13,11 +13,13 @@ _FORMATS = {".jsonl": "json", ".json": "json", ".parquet": "parquet"}
 
 
 def read_rows(path: str | Path, split: str, columns: Sequence[str], example: str) -> Iterator[Mapping[str, Any]]:
-    """The rows with these columns, as they come; a file has no splits. `example` is a hub id for the error message.
+    """The rows with these columns, in order; for a file, `split` is ignored. `example` is a hub id for error messages.
 
-    Raises UserError for whatever goes wrong on the way: the loader has many kinds of errors.
+    Raises UserError for any failure: the loader has many kinds of errors.
     """
-    expected = f"{example}, or a local folder, .json, .jsonl or .parquet file with the columns {', '.join(columns)}, is expected"
+    expected = (
+        f"expected: {example}, or a local folder, .json, .jsonl or .parquet file with the columns {', '.join(columns)}"
+    )
     try:
         yield from _load(path, split).select_columns(list(columns))
     except ImportError as error:
@@ -29,9 +31,9 @@ def read_rows(path: str | Path, split: str, columns: Sequence[str], example: str
 
 
 def _load(path: str | Path, split: str) -> Any:
-    from datasets import load_dataset  # noqa: PLC0415 - takes seconds, and only data sets need it
+    from datasets import load_dataset  # noqa: PLC0415 - takes seconds, and only datasets need it
 
-    # It tells of each attempt to reach the hub, and its import sets the level; the error in the end says it once.
+    # It logs every attempt to reach the hub, and importing it sets the level; the final error reports it once.
     logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
     local = Path(path)
     if local.suffix in _FORMATS and not local.is_dir():

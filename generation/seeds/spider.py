@@ -1,4 +1,4 @@
-"""Seeds from Spider's databases (Yu et al. 2018), in the layout they are distributed in."""
+"""Seeds from Spider's databases (Yu et al. 2018), in their distributed layout."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from generation.seeds.sqlite import table_names
 
 
 class SpiderSeeds:
-    """Databases of `root`, which holds tables.json and database/<id>/<id>.sqlite.
+    """Databases of the folder `root` with tables.json and database/<id>/<id>.sqlite.
 
-    Without `names` it gives every one of tables.json whose file is there.
+    Without `names`, every database of tables.json whose file exists.
     """
 
     def __init__(self, root: str | Path, names: Sequence[str] | None = None) -> None:
@@ -26,7 +26,7 @@ class SpiderSeeds:
         tables = self._read_tables_json()
         present = [name for name in tables if self._file(name).is_file()]
         if self.names is None and not present:
-            raise UserError(f"{self.root} was given, but it holds no database/<id>/<id>.sqlite of its tables.json")
+            raise UserError(f"{self.root} was given, but it has no database/<id>/<id>.sqlite of its tables.json")
         chosen = choose(present if self.names is None else self.names, tables, "names")
         return tuple(self._seed(name, tables[name]) for name in chosen)
 
@@ -34,7 +34,7 @@ class SpiderSeeds:
         return self.root / "database" / name / f"{name}.sqlite"
 
     def _seed(self, name: str, tables: list[str]) -> Seed:
-        table_names(self._file(name))  # raises where the file is missing or broken
+        table_names(self._file(name))  # raises if the file is missing or broken
         return Seed(
             name=name,
             database=self._file(name),
@@ -48,10 +48,8 @@ class SpiderSeeds:
         try:
             return {schema["db_id"]: schema["table_names"] for schema in json.loads(path.read_text(encoding="utf-8"))}
         except FileNotFoundError:
-            raise UserError(
-                f"root={self.root} was given, but there is no {path}; Spider's folder is expected"
-            ) from None
+            raise UserError(f"root={self.root} was given, but there is no {path}; expected: Spider's folder") from None
         except (ValueError, TypeError, KeyError) as error:
             raise UserError(
-                f"{path} is not Spider's list of schemas with db_id and table_names each: {error!r}"
+                f"{path} is not Spider's list of schemas, each with db_id and table_names: {error!r}"
             ) from None

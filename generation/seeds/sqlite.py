@@ -1,4 +1,4 @@
-"""Seeds from any SQLite files, by path."""
+"""Seeds from SQLite files, by path."""
 
 from __future__ import annotations
 
@@ -36,17 +36,17 @@ class SqliteSeeds:
 
 
 def table_names(path: Path) -> list[str]:
-    """The names of a database's tables, sorted. Raises UserError where `path` is no SQLite database with tables."""
+    """The names of a database's tables, sorted. Raises UserError if `path` is not an SQLite database with tables."""
     if not path.is_file():
-        raise UserError(f"{path} was given, but there is no such file; an SQLite database is expected")
+        raise UserError(f"{path} was given, but there is no such file; expected: an SQLite database")
     try:
         with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as connection:
-            found = connection.execute(
+            rows = connection.execute(
                 "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\'"
             )
-            names = sorted(name for (name,) in found)
+            names = sorted(name for (name,) in rows)
     except sqlite3.DatabaseError as error:
         raise UserError(f"{path} was given, but it is not an SQLite database: {error}") from None
     if not names:
-        raise UserError(f"{path} was given, but it holds no tables")
+        raise UserError(f"{path} was given, but it has no tables")
     return names

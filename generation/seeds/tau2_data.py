@@ -1,8 +1,8 @@
-"""τ²-bench's airline and retail domains (Barres et al. 2025) as inspect-evals carries them: databases and the agent's tools.
+"""τ²-bench's airline and retail domains (Barres et al. 2025) from inspect-evals: databases and the agent's tools.
 
-The databases lack every customer that a task of the benchmark names, and all that is theirs: what is generated from here
-cannot show a model the people, orders and reservations it is later tested on. Products and flights are the world they share,
-and stay. The package is only imported once a domain is used; it comes with the `eval` extra.
+Every customer that a benchmark task names is removed from the databases, with all their records, so that generated data
+cannot show a model the people, orders and reservations of its later test. Products and flights are shared by all
+customers and stay. The package (extra `eval`) is imported only when a domain is used.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ from core.settings import UserError
 
 ENGINE = "tau2"
 
-LEFT_OUT = ("calculate", "transfer_to_human_agents")
-"""Tools of the benchmark that touch no data: arithmetic, and handing over to a human, which ends its dialogues and proves
-nothing here."""
+EXCLUDED_TOOLS = ("calculate", "transfer_to_human_agents")
+"""Excluded tools of the benchmark, which touch no data: arithmetic, and transfer to a human, which ends its dialogues
+and proves nothing here."""
 
 
 @dataclass(frozen=True)
 class Tau2Domain:
-    """`database` and `toolkit` are the package's classes of the data and of the tools that act on it; `records` is the kind
-    of entity that customers own."""
+    """`database` and `toolkit` name the package's classes of the data and of the tools on it; `records` is the kind of
+    entity that customers own."""
 
     name: str
     database: str
@@ -42,7 +42,7 @@ class Tau2Domain:
 
     @property
     def seed(self) -> str:
-        """The name of its seed, and so of the toolsets and dialogues made from it."""
+        """The name of its seed, and of the toolsets and dialogues generated from it."""
         return f"{ENGINE}_{self.name}"
 
 
@@ -54,59 +54,60 @@ DOMAINS = {
             database="FlightDB",
             toolkit="AirlineAgentTools",
             records="reservations",
-            description="an airline's booking service: customers with their payment methods and saved passengers, their "
-            "reservations with flights, bags and payments, and the flights of May 2024 with seats, prices and status by date. "
-            "It is 15 May 2024, 15:00 EST",
+            description="an airline's booking service: customers with their payment methods and saved passengers, "
+            "their reservations with flights, bags and payments, and the flights of May 2024 with seats, prices "
+            "and status by date. It is 15 May 2024, 15:00 EST",
         ),
         Tau2Domain(
             name="retail",
             database="RetailDB",
             toolkit="RetailAgentTools",
             records="orders",
-            description="an online shop: customers with their address and payment methods, their orders with items, payments "
-            "and deliveries, and products whose variants differ in options, price and availability",
+            description="an online shop: customers with their address and payment methods, their orders with items, "
+            "payments and deliveries, and products whose variants differ in options, price and availability",
         ),
     )
 }
 
 
 @cache
-def database(domain: Tau2Domain, whole: bool = False) -> Any:
-    """The package's database object, shared by all of the process: never to be changed.
+def database(domain: Tau2Domain, unfiltered: bool = False) -> Any:
+    """The package's database object, shared by the entire process: never modify it.
 
-    `whole` keeps what the benchmark's tasks name, and is for replaying those only. Raises UserError without the package.
+    `unfiltered` keeps the entities that the benchmark's tasks name; use it only to replay those. Raises UserError
+    without the package.
     """
     data = _read(domain, "db.json.gz")
-    if not whole:
-        theirs = reserved(data, domain.records, " | ".join(_strings(_read(domain, "tasks.json"))))
-        data["users"] = {key: user for key, user in data["users"].items() if key not in theirs}
+    if not unfiltered:
+        reserved_users = reserved(data, domain.records, " | ".join(_strings(_read(domain, "tasks.json"))))
+        data["users"] = {key: user for key, user in data["users"].items() if key not in reserved_users}
         data[domain.records] = {
-            key: record for key, record in data[domain.records].items() if record["user_id"] not in theirs
+            key: record for key, record in data[domain.records].items() if record["user_id"] not in reserved_users
         }
     return getattr(_module(f"{domain.name}.data_model"), domain.database).model_validate(data)
 
 
 def reserved(data: dict[str, dict[str, Any]], records: str, text: str) -> frozenset[str]:
-    """The ids of the users that `text` names: by id, e-mail address or full name, or by the id of something they own.
+    """The ids of the users that `text` names: by id, e-mail address or full name, or by the id of one of their records.
 
-    A name shared with someone in the text counts too: better too many than one too few.
+    A user who shares a name with someone in the text counts too: removing too many is better than one too few.
     """
     text = " ".join(text.casefold().split())
-    named = set()
+    users = set()
     for key, user in data["users"].items():
         first, last = user["name"]["first_name"], user["name"]["last_name"]
-        # Written out, or as the arguments of a look-up.
+        # As a full name, or as the arguments of a lookup.
         names = (key, user["email"], f"{first} {last}", f"{first} | last_name | {last}")
         if any(name.casefold() in text for name in names):
-            named.add(key)
+            users.add(key)
     for key, record in data[records].items():
         if key.removeprefix("#").casefold() in text:
-            named.add(record["user_id"])
-    return frozenset(named)
+            users.add(record["user_id"])
+    return frozenset(users)
 
 
 def _strings(value: Any) -> Iterator[str]:
-    """All text in a JSON value, keys included."""
+    """Every string in a JSON value, keys included."""
     if isinstance(value, str):
         yield value
     elif isinstance(value, dict):
@@ -120,17 +121,18 @@ def _strings(value: Any) -> Iterator[str]:
 
 @cache
 def toolkit(domain: Tau2Domain) -> type[Any]:
-    """The package's own tool methods, on a class whose objects only need a `db`: theirs keeps its database in the evaluation's
-    store, validates all of it on each assignment and leaves a copy in a temporary file for each load."""
+    """The package's own tool methods, on a class whose objects need only a `db`: the original class keeps its database
+    in the evaluation's store, validates all of it on each assignment and leaves a copy in a temporary file for each
+    load."""
     official = getattr(_module(f"{domain.name}.{domain.toolkit}"), domain.toolkit)
     return type(domain.toolkit, (), {name: member for name, member in vars(official).items() if isfunction(member)})
 
 
 @cache
 def tool_specs(domain: Tau2Domain) -> tuple[ToolSpec, ...]:
-    """The tools as the benchmark's agent is told of them, by name, with the schemas of what they return."""
-    made = getattr(_module(f"{domain.name}.tools"), f"all_{domain.name}_tools")
-    tools = [import_module("inspect_ai.tool").ToolDef(make()) for make in made]
+    """The tools as shown to the benchmark's agent, sorted by name, with the schemas of their results."""
+    factories = getattr(_module(f"{domain.name}.tools"), f"all_{domain.name}_tools")
+    tools = [import_module("inspect_ai.tool").ToolDef(factory()) for factory in factories]
     returns = _returns(domain)
     specs = (
         ToolSpec(
@@ -140,13 +142,14 @@ def tool_specs(domain: Tau2Domain) -> tuple[ToolSpec, ...]:
             returns=returns[tool.name],
         )
         for tool in tools
-        if tool.name not in LEFT_OUT
+        if tool.name not in EXCLUDED_TOOLS
     )
     return tuple(sorted(specs, key=lambda spec: spec.name))
 
 
 def _returns(domain: Tau2Domain) -> dict[str, dict[str, Any]]:
-    """Tool -> JSON Schema of what it returns, from the package's data model. Exact: the tools return its objects whole."""
+    """Tool -> JSON Schema of its result, exact: derived from the package's data model, whose objects the tools
+    return."""
     model = _module(f"{domain.name}.data_model")
     kinds = _airline_returns(model) if domain.name == "airline" else _retail_returns(model)
     return {tool: _schema(kind) for kind, tools in kinds for tool in tools.split()}
@@ -185,8 +188,8 @@ def _schema(kind: Any) -> dict[str, Any]:
 
 
 def _inline(schema: Any, definitions: dict[str, Any]) -> Any:
-    """The same schema without references, titles and defaults, so that whoever reads its properties sees them; all of them are
-    required, because the tools write every field."""
+    """The same schema with references inlined and titles and defaults removed, so that its properties can be read
+    directly; all of them are required, because the tools return every field."""
     if isinstance(schema, list):
         return [_inline(part, definitions) for part in schema]
     if not isinstance(schema, dict):
@@ -208,8 +211,8 @@ def _module(name: str) -> ModuleType:
         return import_module(f"inspect_evals.tau2.{name}")
     except ModuleNotFoundError as error:
         raise UserError(
-            f"a τ² domain was asked for, but {error.name} is not installed; expected: inspect-evals, which "
-            "pip install -e '.[eval]' brings"
+            f"a τ² domain was requested, but {error.name} is not installed; expected: inspect-evals, installed by "
+            "pip install -e '.[eval]'"
         ) from None
 
 

@@ -1,4 +1,4 @@
-"""Seeds from tools of your own: JSONL files of function specs, or of whole domains."""
+"""Seeds from your own tools: JSONL files of function specs, or of complete domains."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from generation.specs.formats import describe_tools, parse_tool_spec
 
 
 class _DomainLine(Frozen):
-    """A line that is a whole domain."""
+    """A line that defines a complete domain."""
 
     domain: str = Field(min_length=1)
     description: str | None = None
@@ -28,7 +28,7 @@ class _DomainLine(Frozen):
     @classmethod
     def _read(cls, raw: Any) -> Any:
         if not isinstance(raw, list):
-            raise ValueError("a list of tools is expected")
+            raise ValueError("expected: a list of tools")
         tools: dict[str, ToolSpec] = {}
         for number, part in enumerate(raw, start=1):
             try:
@@ -39,10 +39,9 @@ class _DomainLine(Frozen):
 
 
 class ToolSeeds:
-    """The tools of the files `paths`, for each line of which there are two forms: one tool (in any form that
-    `generation.specs.formats` reads; all such lines of a file are one domain, named by the file's stem), or a domain:
-    {"domain", "tools"} and, where there are any, "description", "licence" and example "rows". `licence` is for those that
-    state none."""
+    """The tools in the files `paths`. Each line is either one tool, in any format that `generation.specs.formats`
+    parses (all such lines of a file form one domain, named by the file's stem), or a domain: {"domain", "tools"} with
+    optional "description", "licence" and example "rows". `licence` applies to domains that state none."""
 
     def __init__(self, paths: Sequence[str | Path], licence: str = "not stated") -> None:
         self.paths = paths
@@ -57,7 +56,7 @@ class ToolSeeds:
             for where, domain in _domains(path):
                 if domain.domain in seeds:
                     raise UserError(
-                        f"{where}: the domain {domain.domain!r} was given before, in {places[domain.domain]}"
+                        f"{where}: the domain {domain.domain!r} was defined before, in {places[domain.domain]}"
                     )
                 seeds[domain.domain], places[domain.domain] = self._seed(domain), where
         return tuple(seeds[name] for name in sorted(seeds))
@@ -74,7 +73,7 @@ class ToolSeeds:
 
 
 def _domains(path: Path) -> Iterator[tuple[str, _DomainLine]]:
-    """(where it stands, a domain) for each one of the file; that of the single tools comes last."""
+    """(location, domain) for each domain of the file; the domain of the single tools comes last."""
     tools: dict[str, ToolSpec] = {}
     empty = True
     for where, raw in _lines(path):
@@ -91,7 +90,7 @@ def _domains(path: Path) -> Iterator[tuple[str, _DomainLine]]:
         except ValueError as error:
             raise UserError(f"{where}: {error}") from None
     if empty:
-        raise UserError(f"{path} was given, but it is empty; a tool or a domain with tools on each line is expected")
+        raise UserError(f"{path} was given, but it is empty; expected: a tool, or a domain with tools, on each line")
     if tools:
         yield str(path), _DomainLine.model_construct(domain=path.stem, tools=tuple(tools.values()))
 
@@ -99,15 +98,15 @@ def _domains(path: Path) -> Iterator[tuple[str, _DomainLine]]:
 def _add(tools: dict[str, ToolSpec], raw: Any) -> None:
     tool = parse_tool_spec(raw)
     if tools.setdefault(tool.name, tool) is not tool:
-        raise ValueError(f"the tool {tool.name} is given twice")
+        raise ValueError(f"the tool {tool.name} appears twice")
 
 
 def _lines(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    """(file and line, the JSON object there) for each line that is not blank."""
+    """(file and line number, JSON object) for each non-blank line."""
     try:
         lines = path.read_text(encoding="utf-8").split("\n")
     except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} was given, but it cannot be read; JSONL of tools is expected ({error})") from None
+        raise UserError(f"{path} was given, but it cannot be read; expected: JSONL of tools ({error})") from None
     for number, line in enumerate(lines, start=1):
         if line.strip():
             where = f"{path}, line {number}"
@@ -116,5 +115,5 @@ def _lines(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
             except (ValueError, RecursionError) as error:
                 raise UserError(f"{where}: not JSON: {error}") from None
             if not isinstance(raw, dict):
-                raise UserError(f"{where}: an object is expected: a tool, or a domain with tools")
+                raise UserError(f"{where}: expected an object: a tool, or a domain with tools")
             yield where, raw

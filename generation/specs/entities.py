@@ -1,4 +1,5 @@
-"""The entity registry: the JSON type of each field across a domain's tools (Stage 2). A field's first type is canonical."""
+"""The entity registry: the JSON type of each field across a domain's tools (Stage 2). A field's first type is
+canonical."""
 
 from __future__ import annotations
 
@@ -38,7 +39,8 @@ class Conflict(NamedTuple):
 
 
 class EntityRegistry:
-    """`learn` adds schemas; `types` maps each known field (snake_case, in order of first appearance) to its JSON type."""
+    """`learn` adds schemas; `types` maps each known field (snake_case, in order of first appearance) to its JSON
+    type."""
 
     def __init__(self) -> None:
         self._first: dict[str, tuple[str, str]] = {}
@@ -65,8 +67,9 @@ class EntityRegistry:
 
 
 def fields(schema: Any) -> Iterator[SchemaField]:
-    """Every named field of a JSON Schema at any depth, in the order written: properties, including those of array items and
-    alternatives. The scalar items of a plural array are fields too, under the singular name: user_ids holds user_id."""
+    """Every named field of a JSON Schema at any depth, in the order written: properties, including those of array items
+    and alternatives. The scalar items of a plural array are fields too, under the singular name: user_ids holds
+    user_id."""
     if not isinstance(schema, dict):
         return
     for name, part in (schema.get("properties") or {}).items():

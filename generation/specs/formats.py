@@ -40,8 +40,9 @@ _MAX_DESCRIBED = 12  # tools
 def parse_tool_spec(raw: Any) -> ToolSpec:
     """Parse one tool: its name reduced to letters, digits and underscores, its parameters a JSON Schema of type object.
 
-    `parameters` may be missing (no parameters), a JSON string, a schema, a mapping of names to schemas, or a list of named
-    schemas; type names of other languages are accepted. Raises ValueError with the reason if the tool cannot be parsed.
+    `parameters` may be missing (no parameters), a JSON string, a schema, a mapping of names to schemas, or a list of
+    named schemas; type names of other languages are accepted. Raises ValueError with the reason if the tool cannot be
+    parsed.
     """
     try:
         if isinstance(raw, str):
@@ -70,7 +71,8 @@ def parse_tool_spec(raw: Any) -> ToolSpec:
 
 
 def parse_tool_name(raw: Any) -> str:
-    """A callable function name: "geo.lookup city" -> "geo_lookup_city". Raises ValueError unless 1 to 64 characters remain."""
+    """A callable function name: "geo.lookup city" -> "geo_lookup_city". Raises ValueError unless 1 to 64 characters
+    remain."""
     name = (
         re.sub(r"\W+", "_", raw.strip().removeprefix("functions."), flags=re.ASCII).strip("_")
         if isinstance(raw, str)

@@ -1,4 +1,5 @@
-"""JSON Schemas from type names as tool specs write them ("List[int]", "str, optional", "dict"); traversal of schemas."""
+"""JSON Schemas from type names as tool specs write them ("List[int]", "str, optional", "dict"); traversal of
+schemas."""
 
 from __future__ import annotations
 
@@ -7,7 +8,8 @@ from collections.abc import Iterator
 from typing import Any
 
 _NAMES = {
-    "string": "string str text char varchar character date datetime date-time time timestamp uuid url uri email path file",
+    "string": "string str text char varchar character date datetime date-time time timestamp uuid url uri email path"
+    " file",
     "integer": "integer int int32 int64 long short bigint",
     "number": "number float double decimal numeric real",
     "boolean": "boolean bool",
@@ -47,9 +49,9 @@ def union(schemas: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def _schema(written: str, whole: str) -> dict[str, Any]:
-    subschemas = _split(written, "|") or _split(re.sub(r"\s+or\s+", "|", written), "|") or _split(written, ",")
-    if subschemas:
-        return union([_schema(part, whole) for part in subschemas])
+    parts = _split(written, "|") or _split(re.sub(r"\s+or\s+", "|", written), "|") or _split(written, ",")
+    if parts:
+        return union([_schema(part, whole) for part in parts])
     word = written.strip().lower().rpartition(".")[2]
     if word in _ANYTHING:
         return {}
@@ -66,16 +68,16 @@ def _schema(written: str, whole: str) -> dict[str, Any]:
 
 def _generic(base: str, inside: str, whole: str) -> dict[str, Any]:
     """ "list" of "int", "union" of "int, str"; a string's length and the types of an object's values are dropped."""
-    subschemas = [part for part in _split(inside, ",") or [inside] if part.strip() != "..."]
+    parts = [part for part in _split(inside, ",") or [inside] if part.strip() != "..."]
     if base == "union":
-        return union([_schema(part, whole) for part in subschemas])
+        return union([_schema(part, whole) for part in parts])
     if base == "optional":
         return _schema(inside, whole)
     if base not in _KINDS:
         raise ValueError(f"the type {whole!r} has no JSON form")
     if _KINDS[base] != "array":
         return {"type": _KINDS[base]}
-    items = [_schema(part, whole) for part in subschemas]
+    items = [_schema(part, whole) for part in parts]
     return {"type": "array", "items": items[0]} if all(items) and items == items[:1] * len(items) else {"type": "array"}
 
 
@@ -85,13 +87,13 @@ def _inside(generic: re.Match[str]) -> str:
 
 def _split(text: str, separator: str) -> list[str]:
     """The parts between separators outside brackets; empty if there is no such separator."""
-    subschemas, depth, start = [], 0, 0
+    parts, depth, start = [], 0, 0
     for position, character in enumerate(text):
         depth += (character in "[<(") - (character in "]>)")
         if character == separator and depth == 0:
-            subschemas.append(text[start:position])
+            parts.append(text[start:position])
             start = position + 1
-    return [*subschemas, text[start:]] if subschemas else []
+    return [*parts, text[start:]] if parts else []
 
 
 def _singular(word: str) -> str:

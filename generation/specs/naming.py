@@ -48,8 +48,9 @@ Action = Literal[
     "cancel",
     "restore",
 ]
-"""What a tool does. The first seven only read. "create" and "book" (also order, register, submit) add a record, "update" sets
-fields of one, "act" changes it in another way (move, pay), "delete" removes the record, "cancel" ends what it represents."""
+"""What a tool does. The first seven only read. "create" and "book" (also order, register, submit) add a record,
+"update" sets fields of one, "act" changes it in another way (move, pay), "delete" removes the record, "cancel" ends
+what it represents."""
 
 _READING: tuple[Action, ...] = ("search", "list", "rank", "get", "compute", "check", "convert")
 _VERBS: dict[Action, str] = {
@@ -64,8 +65,8 @@ _VERBS: dict[Action, str] = {
     "book": "book place open register make schedule submit reserve order post file generate start issue request enroll"
     " purchase buy",
     "update": "update set change edit modify rename patch put replace",
-    "act": "move reschedule renew extend adjust send pay transfer return exchange refund assign approve confirm close apply"
-    " upload share merge activate enable disable mark archive",
+    "act": "move reschedule renew extend adjust send pay transfer return exchange refund assign approve confirm close"
+    " apply upload share merge activate enable disable mark archive",
     "delete": "delete remove erase purge destroy drop",
     "cancel": "cancel revoke terminate unsubscribe deactivate",
     "restore": "restore undelete undo recover reinstate",
@@ -118,9 +119,9 @@ def connected(tool: str) -> bool:
 
 @lru_cache(maxsize=16384)
 def identifies(field: str) -> Words | None:
-    """The entity that a field identifies: film_copy_id, orderNumber, airport_code -> (film, copy), (order), (airport); a bare
-    id or sku -> (); None for other fields. E-mail addresses do not count, since they can change; nor do zip or currency
-    codes, which many records share."""
+    """The entity that a field identifies: film_copy_id, orderNumber, airport_code -> (film, copy), (order), (airport);
+    a bare id or sku -> (); None for other fields. E-mail addresses do not count, since they can change; nor do zip or
+    currency codes, which many records share."""
     *stem, kind = snake(field).split("_")
     if kind not in _KINDS_OF_IDENTIFIER or (not stem and kind not in _BARE_IDENTIFIERS):
         return None
@@ -163,7 +164,8 @@ def own_identifier(fields: Iterable[str], about: Words, row: bool) -> str | None
 
 
 def identifier_key(field: str, value: str | int, about: Words) -> str | None:
-    """A record's key, "order_id=7"; a bare id or sku is prefixed with its entity `about`. None if there is no entity."""
+    """A record's key, "order_id=7"; a bare id or sku is prefixed with its entity `about`. None if there is no
+    entity."""
     if identifies(field) == ():
         return f"{about[-1]}_{snake(field)}={value}" if about else None
     return f"{snake(field)}={value}"

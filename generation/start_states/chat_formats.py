@@ -1,5 +1,5 @@
-"""Parses external conversations, in OpenAI's format and its usual variants such as ShareGPT's, into messages that satisfy the
-message contract."""
+"""Parses external conversations, in OpenAI's format and its usual variants such as ShareGPT's, into messages that
+satisfy the message contract."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ _THINKING = ("<think>", "</think>")
 
 @dataclass
 class ParsedConversation:
-    """A conversation in the course of parsing. `repaired` counts, by kind, the contract violations that could be repaired;
-    `open_calls` lists the unanswered calls as (id in the source, id here)."""
+    """A conversation in the course of parsing. `repaired` counts, by kind, the contract violations that could be
+    repaired; `open_calls` lists the unanswered calls as (id in the source, id here)."""
 
     messages: list[Message] = field(default_factory=list)
     repaired: Counter[str] = field(default_factory=Counter)
@@ -52,11 +52,11 @@ def parse_messages(raw: Mapping[str, Any]) -> tuple[Message, ...]:
 
 
 def parse_conversation(raw: Mapping[str, Any]) -> ParsedConversation:
-    """Parse the messages under "messages", "conversations" (ShareGPT) or "traj" (τ-bench), and an optional "system"; without any of
-    these keys the conversation is empty.
+    """Parse the messages under "messages", "conversations" (ShareGPT) or "traj" (τ-bench), and an optional "system";
+    without any of these keys the conversation is empty.
 
-    Drops a final user message and unanswered calls at the end, so that the dialogue can continue there, and an assistant's
-    greeting before the user's first message. Raises ValueError if the rest is not a valid conversation.
+    Drops a final user message and unanswered calls at the end, so that the dialogue can continue there, and an
+    assistant's greeting before the user's first message. Raises ValueError if the rest is not a valid conversation.
     """
     raw_messages: Any = next((raw[key] for key in ("messages", "conversations", "traj") if raw.get(key)), [])
     if isinstance(raw_messages, str):
@@ -80,8 +80,8 @@ def _may_end(message: Message) -> bool:
 
 
 def parse_tools(raw: Any, messages: Sequence[Message]) -> tuple[ToolSpec, ...]:
-    """The declared tools, and specs inferred from the calls of undeclared ones. Raises ValueError for tools that cannot be
-    parsed, and if the conversation breaks the contract with the tools."""
+    """The declared tools, and specs inferred from the calls of undeclared ones. Raises ValueError for tools that cannot
+    be parsed, and if the conversation breaks the contract with the tools."""
     declared = json.loads(raw) if isinstance(raw, str) else raw or []
     if not isinstance(declared, list):
         raise ValueError('"tools" is not a list of function specs')

@@ -9,7 +9,7 @@ from core.messages import AssistantMessage, Frozen, Message
 
 
 class Preference(Frozen):
-    """One line of preferences.jsonl: the `prompt` shared by both branches, and their `chosen` and `rejected` continuations."""
+    """One line of preferences.jsonl: the `prompt` of both branches, and their `chosen` and `rejected` continuations."""
 
     parent: str
     domain: str
@@ -23,8 +23,8 @@ class Preference(Frozen):
 
 
 def preferences(dialogues: Iterable[Dialogue]) -> Iterator[Preference]:
-    """Pairs of branches of the same fork, in input order, each branch in at most one pair. Only forks at which the agent acts
-    next: elsewhere the branches answer different user messages."""
+    """Pairs of branches of the same fork, in input order, each branch in at most one pair. Only forks at which the
+    agent acts next: elsewhere the branches answer different user messages."""
     forks: dict[tuple[str, int], list[Dialogue]] = {}
     for dialogue in dialogues:
         length = dialogue.provenance.parent_messages

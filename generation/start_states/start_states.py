@@ -1,7 +1,8 @@
 """Start states: dialogues from any source to continue — tasks to play, conversations to extend, turns to fork at.
 
-A line of the file is a generated dialogue, complete or unfinished (from dialogues.jsonl, or in a line of rejected.jsonl), or any
-conversation in OpenAI's format: {"messages": […]} with optional "tools", "tasks", "domain" and id. The stages fill in the rest.
+A line of the file is a generated dialogue, complete or unfinished (from dialogues.jsonl, or in a line of
+rejected.jsonl), or any conversation in OpenAI's format: {"messages": […]} with optional "tools", "tasks", "domain" and
+id. The stages fill in the rest.
 """
 
 from __future__ import annotations
@@ -33,11 +34,11 @@ class StartSettings(Settings):
 
     file: Path | None = Field(description="JSONL of dialogues or conversations to continue; null: start new dialogues")
     at: Annotated[Literal["end", "random"] | int, BeforeValidator(_check_at)] = Field(
-        description="Where to continue: end extends a dialogue with further tasks; a message index (from 0) or random forks it "
-        "within a task"
+        description="where to continue: end extends a dialogue with further tasks; a message index (from 0) or random "
+        "forks it within a task"
     )
-    branches: int = Field(ge=1, description="Dialogues to generate from each line of the file")
-    inject: bool = Field(description="Add a seed domain's tools to a dialogue's own, for tasks of another kind")
+    branches: int = Field(ge=1, description="dialogues to generate from each line of the file")
+    inject: bool = Field(description="add a seed domain's tools to a dialogue's own, for tasks of another kind")
 
 
 @dataclass(frozen=True)
@@ -50,8 +51,8 @@ class StartState:
 
 
 def read_starts(path: Path) -> tuple[StartState, ...]:
-    """Read every line of the file; a line that cannot be used keeps its place, so that it is not dropped silently. Raises
-    UserError if the file is missing or empty."""
+    """Read every line of the file; a line that cannot be used keeps its place, so that it is not dropped silently.
+    Raises UserError if the file is missing or empty."""
     if not path.is_file():
         raise UserError(f"start.file={path} was given, but there is no such file; expected: JSONL of dialogues")
     with path.open("rb") as lines:
@@ -88,8 +89,8 @@ def _dialogue(raw: Any, where: str) -> Dialogue:
 
 
 def _check(dialogue: Dialogue) -> None:
-    """Raise ValueError if a generated dialogue cannot be continued: its transcript is invalid so far, or its task starts lie
-    outside it."""
+    """Raise ValueError if a generated dialogue cannot be continued: its transcript is invalid so far, or its task
+    starts lie outside it."""
     starts = dialogue.task_starts
     lowest, end = dialogue.given, len(dialogue.messages)
     if not 0 <= lowest <= end or any(not lowest <= position <= end for position in starts):
@@ -118,8 +119,8 @@ def _without_open_calls(messages: tuple[Message, ...]) -> tuple[Message, ...]:
 
 
 def _from_chat(raw: dict[str, Any], where: str) -> Dialogue:
-    """A dialogue whose imported messages are a conversation in OpenAI's format. Raises ValueError if it cannot be parsed or has
-    nothing to continue from."""
+    """A dialogue whose imported messages are a conversation in OpenAI's format. Raises ValueError if it cannot be
+    parsed or has nothing to continue from."""
     messages = parse_messages(raw)
     tasks, tools = raw.get("tasks") or [], parse_tools(raw.get("tools"), messages)
     if not isinstance(tasks, list):
@@ -153,8 +154,8 @@ def _task(raw: Any, number: int) -> Task:
 
 
 def apply_start(start: Dialogue, dialogue_id: str, at: Literal["end", "random"] | int, rng: Random) -> Dialogue:
-    """A new dialogue that continues `start`: extended at its end, or forked at a message. Raises ValueError if it cannot be
-    forked at `at`."""
+    """A new dialogue that continues `start`: extended at its end, or forked at a message. Raises ValueError if it
+    cannot be forked at `at`."""
     messages, stop = start.messages, start.stop
     if at != "end":
         messages, stop = (
@@ -193,8 +194,8 @@ def _renumbered(tasks: Sequence[Task], dialogue_id: str) -> tuple[Task, ...]:
 
 
 def _parent_provenance(start: Dialogue, messages: int, played: bool) -> Provenance:
-    """The provenance of a dialogue that takes `messages` messages from `start`: its own, plus the dialogue, run and model it came
-    from. Drafts refused for tasks already played count in the parent's run, as its tokens do."""
+    """The provenance of a dialogue that takes `messages` messages from `start`: its own, plus the dialogue, run and
+    model it came from. Drafts refused for tasks already played count in the parent's run, as its tokens do."""
     own = start.provenance
     if played and own.refused_drafts:
         own |= Provenance(refused_drafts={})

@@ -31,10 +31,10 @@ _MAX_SHOWN = 4000  # characters of a refused answer in the repair prompt
 async def predict_output_schemas(toolset: Toolset, meter: Meter, attempts: int) -> Toolset:
     """The toolset with `returns` for every tool; given output schemas stay unchanged.
 
-    Counts: `schemas_predicted`; `schema_conflicts`, contradicting field types in answers; `schema_repairs`, answers sent
-    back for any reason; `schemas_dropped`, tools left out because no answer was valid in `attempts` (`refused` says why);
-    `given_conflicts`, contradictions among the given schemas, where the first type counts. With fewer than MIN_TOOLS left,
-    the toolset has no tools. Raises LLMError if no model answers.
+    Counts: `schemas_predicted`; `schema_conflicts`, contradicting field types in answers; `schema_repairs`, answers
+    sent back for any reason; `schemas_dropped`, tools left out because no answer was valid in `attempts` (`refused`
+    says why); `given_conflicts`, contradictions among the given schemas, where the first type counts. With fewer than
+    MIN_TOOLS left, the toolset has no tools. Raises LLMError if no model answers.
     """
     if all(tool.returns for tool in toolset.tools):
         return toolset

@@ -104,7 +104,7 @@ def _heavy(settings: OrchestrationSettings) -> dict[str, Any]:
     return {
         "ours_s": _rounded(client for client, _ in pairs),
         "bare_s": _rounded(other for _, other in pairs),
-        "share": statistics.median(other / own for own, other in pairs),
+        "share": statistics.median(bare_s / client_s for client_s, bare_s in pairs),
     }
 
 

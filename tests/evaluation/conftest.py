@@ -1,4 +1,4 @@
-"""Servers for the tests of the benchmarks, and what the held-out one is held on."""
+"""Servers for the benchmarks, and a generation run for the held-out one."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from evaluation.heldout.benchmark import Heldout
 from generation.scripted.llm import ScriptedLLM
 from generation.seeds.base import Seeds
 from generation.seeds.bundled import BundledSeeds
-from scripts.generate import main
+from scripts.generate import main as generate
 from tests.evaluation.helpers.heldout import CONF, conf
 from tests.evaluation.helpers.replay import AnswerPolicy, ReplayServer, say
 
@@ -49,10 +49,10 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def generation(cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small generation run on two databases."""
     outputs = tmp_path_factory.mktemp("generation")
-    given = {"outputs": outputs, "domains.cache": cache, "domains.names": "[gym,library]", "n": 30, "max_tools": 8}
-    words = [f"{key}={value}" for key, value in given.items()]
+    values = {"outputs": outputs, "domains.cache": cache, "domains.names": "[gym,library]", "n": 30, "max_tools": 8}
+    overrides = [f"{key}={value}" for key, value in values.items()]
     with initialize_config_dir(version_base="1.3", config_dir=str(CONF)):
-        main(compose("generate", [*words, "pipeline=user_oriented_exec", "tracking.mode=disabled"]))
+        generate(compose("generate", [*overrides, "pipeline=user_oriented_exec", "tracking.mode=disabled"]))
     return (outputs / "generate" / "latest").resolve()
 
 
@@ -63,7 +63,7 @@ def settings() -> dict[str, Any]:
 
 @pytest.fixture
 def heldout(cache: Path) -> Callable[..., Heldout]:
-    def make(values: dict[str, Any], simulator: Any = None, databases: Seeds | None = None) -> Heldout:
+    def build(values: dict[str, Any], simulator: Any = None, databases: Seeds | None = None) -> Heldout:
         return Heldout(simulator or ScriptedLLM(), databases or BundledSeeds(cache, held_out=True), **values)
 
-    return make
+    return build

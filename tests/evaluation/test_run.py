@@ -1,4 +1,4 @@
-"""The evaluation stage from config to tables, against a server that is ill at first."""
+"""The evaluation stage from config to tables, against servers that fail, resume, or have no room to answer."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from core.settings import UserError, typed
 from evaluation.benchmark import Benchmark, EvaluationContext
 from evaluation.metrics.scores import read_records
 from evaluation.reports.tables import tables
-from evaluation.run import hold, neutral_keys, refuse_without_room
+from evaluation.run import neutral_keys, require_room_to_answer, run_trials
 from evaluation.targets import EvaluateSettings, Target
 from evaluation.trials import TrialRecord
 from generation.llm.openai import TRANSPORT_KEYS
@@ -29,7 +29,7 @@ from tests.evaluation.helpers.trials import trial
 
 
 def configured(url: str, outputs: Path, *more: str) -> DictConfig:
-    held = {"dialogues": 2, "categories": "[unseen_databases]"}
+    small = {"dialogues": 2, "categories": "[unseen_databases]"}
     overrides = [
         "benchmark=[heldout]",
         "trials=1",
@@ -37,36 +37,36 @@ def configured(url: str, outputs: Path, *more: str) -> DictConfig:
         f"base_url={url}",
         f"outputs={outputs}",
         "tracking.mode=disabled",
-        *(f"benchmarks.heldout.{key}={value}" for key, value in held.items()),
+        *(f"benchmarks.heldout.{key}={value}" for key, value in small.items()),
         *more,
     ]
     with hydra.initialize_config_dir(version_base="1.3", config_dir=str(CONF)):
         return hydra.compose("evaluate", overrides)
 
 
-def test_a_run_with_lost_trials_stays_open_and_the_same_command_ends_it(
+def test_a_run_with_infrastructure_errors_stays_open_and_the_same_command_finishes_it(
     serve: Callable[[AnswerPolicy], ReplayServer], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    ill = True
+    failing = True
 
-    def brain(body: dict[str, Any]) -> dict[str, Any]:
-        return {"status": 501, "message": "not today"} if ill else say("I am here to help.")
+    def answer(body: dict[str, Any]) -> dict[str, Any]:
+        return {"status": 501, "message": "not today"} if failing else say("I am here to help.")
 
-    config = configured(serve(brain).base_url, tmp_path)
+    config = configured(serve(answer).base_url, tmp_path)
     with pytest.raises(SystemExit) as ended:
         main(config)
     assert ended.value.code == 1
-    said = capsys.readouterr().out
-    assert "2 of 2 trials were lost" in said
-    assert "2 trials of heldout with replay_model-x, such as: " in said
-    assert "Pass@1" not in said
+    output = capsys.readouterr().out
+    assert "2 of 2 trials had infrastructure errors" in output
+    assert "2 trials of heldout with replay_model-x, for example: " in output
+    assert "Pass@1" not in output
     (run,) = (tmp_path / "evaluate").iterdir()
     assert len(read_records(run)) == 2
     assert not (run / "results.json").exists()
     assert not (tmp_path / "tables").exists()
     with pytest.raises(UserError, match="was not scored"):
         tables(None, (run,))
-    ill = False
+    failing = False
     patient = ("timeout_s=500", "outage_s=9")
     knobs = ("concurrency=3", "api_key_env=ANOTHER", *(f"benchmarks.heldout.{knob}" for knob in patient))
     main(configured(config.base_url, tmp_path, *knobs))
@@ -86,19 +86,17 @@ def test_a_run_with_lost_trials_stays_open_and_the_same_command_ends_it(
     assert (tmp_path / "tables" / "figure_5.png").is_file()
 
 
-def test_what_may_be_changed_to_finish_a_run_is_there_to_be_changed() -> None:
+def test_neutral_keys_exist() -> None:
     with hydra.initialize_config_dir(version_base="1.3", config_dir=str(CONF)):
         config = hydra.compose("evaluate", ["llm@benchmarks.heldout.simulator=vllm"])
     missing = object()
     benchmarks = {name: hydra.utils.get_class(keys["_target_"]) for name, keys in config.benchmarks.items()}
     assert set(benchmarks) == {"bfcl", "tau2", "heldout"}
-    gone = [name for name in neutral_keys(benchmarks) if OmegaConf.select(config, name, default=missing) is missing]
-    assert set(gone) <= {f"benchmarks.heldout.simulator.{key}" for key in TRANSPORT_KEYS}, (
-        "those a partner has by default"
-    )
+    absent = [name for name in neutral_keys(benchmarks) if OmegaConf.select(config, name, default=missing) is missing]
+    assert set(absent) <= {f"benchmarks.heldout.simulator.{key}" for key in TRANSPORT_KEYS}, "these have defaults"
 
 
-def test_a_context_without_room_for_any_answer_is_no_score(
+def test_a_context_without_room_for_any_answer_is_not_scored(
     serve: Callable[[AnswerPolicy], ReplayServer], tmp_path: Path
 ) -> None:
     refusal = {"status": 400, "message": "This model's maximum context length is 256 tokens."}
@@ -110,51 +108,54 @@ def test_a_context_without_room_for_any_answer_is_no_score(
     assert not list((tmp_path / "evaluate").glob("*/results.json"))
 
 
-def test_only_who_could_never_answer_is_refused() -> None:
-    mute = [trial("bfcl", "c", n, 0, False, stop_reason="context_length") for n in range(2)]
-    spoke = trial("bfcl", "c", 2, 0, False, stop_reason="context_length", completion_tokens=1)
-    idle = trial("bfcl", "c", 2, 0, False, stop_reason="stop")
-    for other in (spoke, idle, trial("bfcl", "c", 2, 0, None, stop_reason="infrastructure")):
-        refuse_without_room([*mute, other])
-    for records in (mute, [*mute, trial("tau2", "c", 2, 0, True)], [*mute, spoke.model_copy(update={"model": "n"})]):
+def test_only_a_model_that_could_never_answer_is_refused() -> None:
+    cut_off = [trial("bfcl", "c", n, 0, False, stop_reason="context_length") for n in range(2)]
+    answered = trial("bfcl", "c", 2, 0, False, stop_reason="context_length", completion_tokens=1)
+    stopped = trial("bfcl", "c", 2, 0, False, stop_reason="stop")
+    for other in (answered, stopped, trial("bfcl", "c", 2, 0, None, stop_reason="infrastructure")):
+        require_room_to_answer([*cut_off, other])
+    for records in (
+        cut_off,
+        [*cut_off, trial("tau2", "c", 2, 0, True)],
+        [*cut_off, answered.model_copy(update={"model": "n"})],
+    ):
         with pytest.raises(UserError, match="each of the 2 trials"):
-            refuse_without_room(records)
+            require_room_to_answer(records)
 
 
 def test_allowed_errors_are_marked_everywhere(
     serve: Callable[[AnswerPolicy], ReplayServer], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def brain(body: dict[str, Any]) -> dict[str, Any]:
+    def answer(body: dict[str, Any]) -> dict[str, Any]:
         broken = "freight" in body["messages"][0]["content"]
         return {"status": 501, "message": "not today"} if broken else say("I am here to help.")
 
-    first, allowed = (configured(serve(brain).base_url, tmp_path, *more) for more in ((), ("allow_errors=true",)))
+    first, allowed = (configured(serve(answer).base_url, tmp_path, *more) for more in ((), ("allow_errors=true",)))
     with pytest.raises(SystemExit):
         main(first)
     first.allow_errors = True
     main(first)
-    assert "resuming" in (said := capsys.readouterr().out)
-    assert "1 TRIALS LOST" in said
+    assert "resuming" in (output := capsys.readouterr().out)
+    assert "1 INFRASTRUCTURE ERRORS" in output
     main(allowed)
     runs = {folder.resolve() for folder in (tmp_path / "evaluate").iterdir()}
     for run in runs:
         assert json.loads((run / "results.json").read_text())["errors_allowed"] == 1
-        assert "1 TRIALS LOST" in (run / "summary.txt").read_text()
+        assert "1 INFRASTRUCTURE ERRORS" in (run / "summary.txt").read_text()
     assert "replay_model-x (ours)** [1]†" in (tmp_path / "tables" / "tables.md").read_text()
 
 
-def test_two_endpoints_are_compared_on_a_database_of_the_users_own(
+def test_two_endpoints_are_compared_on_the_users_database(
     serve: Callable[[AnswerPolicy], ReplayServer], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (seed,) = BundledSeeds(tmp_path / "seeds", ["museum"]).load()
     urls = [serve(lambda body: say("I am here to help.")).base_url for _ in range(2)]
-    own = "benchmarks.heldout.databases"
-    overrides = (f"domains@{own}=sqlite", f"{own}.paths=[{seed.database}]")
+    databases = "benchmarks.heldout.databases"
+    overrides = (f"domains@{databases}=sqlite", f"{databases}.paths=[{seed.database}]")
     main(configured(f"[{','.join(urls)}]", tmp_path, *overrides))
-    said = capsys.readouterr().out
-    assert "replay_model-x − replay_model-x-2" in said
+    assert "replay_model-x − replay_model-x-2" in capsys.readouterr().out
     run = (tmp_path / "evaluate" / "latest").resolve()
-    names = [each["name"] for each in json.loads((run / "results.json").read_text())["differences"]]
+    names = [difference["name"] for difference in json.loads((run / "results.json").read_text())["differences"]]
     assert names == ["heldout", "heldout/unseen_databases"]
     records = read_records(run)
     by_model = {name: [r.task for r in records if r.model == name] for name in ("replay_model-x", "replay_model-x-2")}
@@ -163,8 +164,8 @@ def test_two_endpoints_are_compared_on_a_database_of_the_users_own(
     assert {record.axes["database"] for record in records} == {str(seed.database and seed.database.stem)}
 
 
-class Noting(Benchmark):
-    """A benchmark that notes with what it is run."""
+class Recording(Benchmark):
+    """A benchmark that records its contexts."""
 
     def __init__(self) -> None:
         self.contexts: list[EvaluationContext] = []
@@ -177,17 +178,19 @@ class Noting(Benchmark):
         return {}
 
 
-def test_a_model_of_unknown_training_is_held_on_the_databases_of_the_others(tmp_path: Path) -> None:
+def test_a_model_with_unknown_training_data_gets_the_databases_of_the_others(tmp_path: Path) -> None:
     with open_run(tmp_path, "generate", {}) as generation:
         generation.finish({})
     with open_run(tmp_path, "train", {}, group=generation.manifest.run_id) as run:
         run.finish({"data": {"validation_domains": ["gym"]}})
     config = configured("http://127.0.0.1:9/v1", tmp_path)
-    there = {"base_url": "http://127.0.0.1:9/v1", "served_model": "m"}
-    targets = [Target("endpoint", **there), Target("ours", **there, training=read_manifest(run.directory))]
-    noting = Noting()
-    records = hold(typed(config, EvaluateSettings), targets, lambda: {"b": noting}, tmp_path, Console(quiet=True))
+    endpoint = {"base_url": "http://127.0.0.1:9/v1", "served_model": "m"}
+    targets = [Target("endpoint", **endpoint), Target("ours", **endpoint, training=read_manifest(run.directory))]
+    benchmark = Recording()
+    records = run_trials(
+        typed(config, EvaluateSettings), targets, lambda: {"b": benchmark}, tmp_path, Console(quiet=True)
+    )
     assert [record.model for record in records] == ["endpoint", "ours"] == [r.model for r in read_records(tmp_path)]
-    for context in noting.contexts:
+    for context in benchmark.contexts:
         assert (context.generation, context.all_generations) == (generation.directory, (generation.directory,))
         assert (context.validation_domains, context.shared) == ({"gym"}, tmp_path / "shared")

@@ -1,4 +1,4 @@
-"""Which models are scored, and where they come from."""
+"""The models that are evaluated, their labels, and their training data."""
 
 from __future__ import annotations
 
@@ -24,26 +24,26 @@ def settings(outputs: Path, *overrides: str) -> EvaluateSettings:
 
 
 def training(
-    outputs: Path, *parts: str, group: str | None = None, number: int = 0, weights: dict[str, float] | None = None
+    outputs: Path, *folders: str, group: str | None = None, number: int = 0, weights: dict[str, float] | None = None
 ) -> Path:
-    """A training run; each part is a folder with a file in it."""
+    """A training run with `folders`, each with a file in it."""
     config = {"number": number} | ({"mixture": {"weights": weights}} if weights else {})
     with open_run(outputs, "train", config, group=group) as run:
-        for part in parts:
-            (run.directory / part).mkdir()
-            (run.directory / part / "model").write_text(f"{part} {number if part == 'checkpoint' else ''}")
+        for folder in folders:
+            (run.directory / folder).mkdir()
+            (run.directory / folder / "model").write_text(f"{folder} {number if folder == 'checkpoint' else ''}")
         run.finish({"data": {"validation_domains": [f"domain-{number}"]}})
     return run.directory
 
 
-def test_the_newest_training_is_scored_beside_the_untrained_model(tmp_path: Path) -> None:
+def test_the_newest_training_is_evaluated_with_its_untrained_model(tmp_path: Path) -> None:
     run = training(tmp_path, "checkpoint", "untrained")
-    found = find_targets(settings(tmp_path))
-    assert [(t.label, t.path and t.path.resolve()) for t in found] == [
+    targets_found = find_targets(settings(tmp_path))
+    assert [(t.label, t.path and t.path.resolve()) for t in targets_found] == [
         (name, run / folder) for name, folder in (("trained", "checkpoint"), ("untrained", "untrained"))
     ]
-    assert [t.training for t in found] == [read_manifest(run)] * 2
-    assert found[0].validation_domains == {"domain-0"}
+    assert [t.training for t in targets_found] == [read_manifest(run)] * 2
+    assert targets_found[0].validation_domains == {"domain-0"}
     assert [t.label for t in find_targets(settings(tmp_path, "untrained=false"))] == ["trained"]
 
 
@@ -54,7 +54,7 @@ def test_a_checkpoint_of_a_run_belongs_to_its_training(tmp_path: Path) -> None:
     assert (target.training, target.mixture) == (read_manifest(run), {"user_oriented": 1.0})
 
 
-def test_several_models_are_named_by_what_they_were_trained_on(tmp_path: Path) -> None:
+def test_several_models_are_named_by_their_mixtures(tmp_path: Path) -> None:
     mixtures = [{"task_oriented": 1.0}, {"user_oriented": 1.0, "user_oriented_exec": 4.0}, {"task_oriented": 1.0}]
     runs = [
         training(tmp_path, "checkpoint", "untrained", number=number, weights=weights)
@@ -64,50 +64,49 @@ def test_several_models_are_named_by_what_they_were_trained_on(tmp_path: Path) -
     plain.mkdir()
     (plain / "config.json").write_text("{}")
     models = ",".join(map(str, [plain, *runs]))
-    found = find_targets(settings(tmp_path, f"models=[{models}]"))
+    targets_found = find_targets(settings(tmp_path, f"models=[{models}]"))
     labels = ["model", "task_oriented", "untrained", "user_oriented+user_oriented_exec", "task_oriented-2"]
-    assert [target.label for target in found] == labels, "the three begin from one untrained model"
-    assert [target.path for target in found if target.path] == [
+    assert [target.label for target in targets_found] == labels, "the three start from one untrained model"
+    assert [target.path for target in targets_found if target.path] == [
         plain,
         runs[0] / "checkpoint",
         runs[0] / "untrained",
         runs[1] / "checkpoint",
         runs[2] / "checkpoint",
     ]
-    assert [target.mixture for target in found] == [{}, mixtures[0], {}, mixtures[1], mixtures[0]]
-    assert [sorted(target.validation_domains) for target in found] == [[], *([f"domain-{n}"] for n in (0, 0, 1, 2))]
+    assert [target.mixture for target in targets_found] == [{}, mixtures[0], {}, mixtures[1], mixtures[0]]
+    assert [sorted(target.validation_domains) for target in targets_found] == [
+        [],
+        *([f"domain-{n}"] for n in (0, 0, 1, 2)),
+    ]
 
 
-def test_no_two_models_share_a_folder_of_the_run_nor_take_one_of_its_own(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_every_model_has_its_own_folder_of_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(targets, "probe", lambda url, key: ["m", "m-2", "shared", "logs"])
     names = ["m", "m", "m-2", "shared", "logs"]
     urls = ",".join(["http://127.0.0.1:9/v1"] * len(names))
-    found = find_targets(settings(tmp_path, f"base_url=[{urls}]", f"served_model=[{','.join(names)}]"))
-    assert [target.label for target in found] == ["m", "m-2", "m-2-2", "shared-2", "logs-2"]
+    targets_found = find_targets(settings(tmp_path, f"base_url=[{urls}]", f"served_model=[{','.join(names)}]"))
+    assert [target.label for target in targets_found] == ["m", "m-2", "m-2-2", "shared-2", "logs-2"]
 
 
 @pytest.mark.parametrize(("folder", "why"), [("nowhere", "neither a training run"), (".", "neither a training run")])
-def test_what_is_no_model_is_refused(folder: str, why: str, tmp_path: Path) -> None:
+def test_a_directory_without_a_model_is_refused(folder: str, why: str, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=why):
         find_targets(settings(tmp_path, f"models=[{tmp_path / folder}]"))
 
 
-def test_without_a_training_the_command_that_makes_one_is_named(tmp_path: Path) -> None:
+def test_without_a_training_run_the_error_names_its_command(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"no finished train run under .*`make train`"):
         find_targets(settings(tmp_path))
 
 
-def test_the_official_benchmarks_take_the_seed_of_the_run(tmp_path: Path) -> None:
+def test_the_official_benchmarks_use_the_seed_of_the_run(tmp_path: Path) -> None:
     benchmarks = settings(tmp_path, "seed=7").benchmarks
     assert [benchmarks[name]["seed"] for name in ("bfcl", "tau2")] == [7, 7]
-    assert benchmarks["heldout"]["seed"] != 7, (
-        "its tasks must not be those of the generation, whose seed may be the same"
-    )
+    assert benchmarks["heldout"]["seed"] != 7, "with the generation's seed its tasks would not be unseen"
 
 
-def test_a_server_is_asked_what_it_serves(tmp_path: Path, serve: Serve) -> None:
+def test_the_model_of_an_endpoint_is_discovered(tmp_path: Path, serve: Serve) -> None:
     url = serve(lambda body: say("")).base_url
     (target,) = find_targets(settings(tmp_path, f"base_url={url}"))
     assert (target.label, target.served_model, target.base_url) == ("replay_model-x", "replay_model/x", url)
@@ -118,35 +117,33 @@ def test_a_server_is_asked_what_it_serves(tmp_path: Path, serve: Serve) -> None:
         find_targets(settings(tmp_path, f"base_url={url}", "served_model=other"))
 
 
-def test_endpoints_are_scored_beside_models_of_ours(
+def test_endpoints_and_local_models_are_evaluated_together(
     tmp_path: Path, serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     urls = [serve(lambda body: say("")).base_url for _ in range(2)]
     run = training(tmp_path, "checkpoint", weights={"user_oriented": 1.0})
-    given = (f"base_url=[{','.join(urls)}]", f"models=[{run}]", "api_key_env=[KEY_A,KEY_B]")
+    overrides = (f"base_url=[{','.join(urls)}]", f"models=[{run}]", "api_key_env=[KEY_A,KEY_B]")
     monkeypatch.setenv("KEY_B", "secret")
-    found = find_targets(settings(tmp_path, *given))
-    assert [target.label for target in found] == ["user_oriented", "replay_model-x", "replay_model-x-2"]
-    with served(found[2], settings(tmp_path), tmp_path) as endpoint:
+    targets_found = find_targets(settings(tmp_path, *overrides))
+    assert [target.label for target in targets_found] == ["user_oriented", "replay_model-x", "replay_model-x-2"]
+    with served(targets_found[2], settings(tmp_path), tmp_path) as endpoint:
         assert endpoint.api_key() == "secret"
     with pytest.raises(UserError, match="api_key_env names 3; expected one for each of the 2 base_url, or one for all"):
-        find_targets(settings(tmp_path, given[0], "api_key_env=[A,B,C]"))
+        find_targets(settings(tmp_path, overrides[0], "api_key_env=[A,B,C]"))
 
 
-def test_a_key_is_shown_to_the_server_that_is_asked(
-    tmp_path: Path, serve: Serve, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_api_key_is_sent(tmp_path: Path, serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
     server = serve(lambda body: say(""))
     server.key = "secret"
-    given = settings(tmp_path, f"base_url={server.base_url}", "api_key_env=A_KEY")
+    with_key = settings(tmp_path, f"base_url={server.base_url}", "api_key_env=A_KEY")
     monkeypatch.setenv("A_KEY", "wrong")
     with pytest.raises(UserError, match=r"no OpenAI-compatible server answers.*401"):
-        find_targets(given)
+        find_targets(with_key)
     monkeypatch.setenv("A_KEY", "secret")
-    assert [target.served_model for target in find_targets(given)] == ["replay_model/x"]
+    assert [target.served_model for target in find_targets(with_key)] == ["replay_model/x"]
 
 
-def test_the_training_data_is_found_through_the_group(tmp_path: Path) -> None:
+def test_the_generation_run_is_found_through_the_group(tmp_path: Path) -> None:
     with open_run(tmp_path, "generate", {}) as generation:
         generation.finish({})
     name = generation.manifest.run_id

@@ -67,15 +67,15 @@ def test_a_missed_target_is_reported_without_an_error(tmp_path: Path, capsys: py
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "message"),
     [
         (["rounds=many"], "rounds"),
         (["ronds=3"], "unknown config key 'ronds'; did you mean 'rounds'?"),
         (["fast"], "'fast' was given; expected key=value"),
     ],
 )
-def test_wrong_words_name_themselves(words: list[str], told: str) -> None:
-    with pytest.raises(UserError, match=told.replace("?", r"\?")):
+def test_wrong_words_name_themselves(words: list[str], message: str) -> None:
+    with pytest.raises(UserError, match=message.replace("?", r"\?")):
         read_settings(words, environment.EnvironmentSettings)
 
 
@@ -91,15 +91,15 @@ def test_words_become_settings() -> None:
 
 
 def test_environment(tmp_path: Path, library: Path) -> None:
-    given = environment.EnvironmentSettings(
+    configured = environment.EnvironmentSettings(
         outputs=tmp_path, database=library, rounds=2, repeats=1, times=(1, 2), max_tools=6, changes=1, samples=1
     )
-    content = published(environment.measure(given), given.directory)
+    content = published(environment.measure(configured), configured.directory)
     assert len(content["metrics"]) == 3
     assert all(metric["value"] > 0 for metric in content["metrics"])
     sizes = content["notes"]["sizes"]
     assert sizes["2"]["rows"] == 2 * sizes["1"]["rows"]
-    assert not (given.directory / "environment").exists(), "its copies are deleted"
+    assert not (configured.directory / "environment").exists(), "its copies are deleted"
 
 
 def test_an_enlarged_database_has_every_row_several_times(tmp_path: Path, library: Path) -> None:
@@ -131,7 +131,7 @@ def test_a_database_without_enough_calls_is_refused(tmp_path: Path, library: Pat
 
 @pytest.mark.slow
 def test_orchestration(tmp_path: Path) -> None:
-    given = orchestration.OrchestrationSettings(
+    configured = orchestration.OrchestrationSettings(
         outputs=tmp_path,
         repeats=1,
         dialogues=6,
@@ -146,7 +146,7 @@ def test_orchestration(tmp_path: Path) -> None:
         concurrent=4,
         concurrent_s=0.0,
     )
-    content = published(orchestration.measure(given), given.directory)
+    content = published(orchestration.measure(configured), configured.directory)
     assert len(content["metrics"]) == 5
     assert all(metric["value"] > 0 for metric in content["metrics"])
     notes = content["notes"]["pipeline"]
@@ -160,10 +160,10 @@ def test_orchestration(tmp_path: Path) -> None:
 
 
 def test_both_clients_send_the_same_requests_within_the_limit(tmp_path: Path) -> None:
-    given = orchestration.OrchestrationSettings(outputs=tmp_path, dialogues=10, calls=3)
-    with orchestration.mock(given, "fixed:0.005") as url:
+    configured = orchestration.OrchestrationSettings(outputs=tmp_path, dialogues=10, calls=3)
+    with orchestration.mock(configured, "fixed:0.005") as url:
         for client in (orchestration.ours, orchestration.bare):
-            asyncio.run(client(url, given, 4)())
+            asyncio.run(client(url, configured, 4)())
             assert orchestration.counts(url) == {"calls": 30, "in_flight": 0, "max_in_flight": 4, "unrecorded": 0}
 
 
@@ -178,10 +178,10 @@ def test_lognormal_latency_has_its_mean_and_follows_the_seed() -> None:
 
 
 def test_prefix(tmp_path: Path) -> None:
-    given = prefix.PrefixSettings(
+    configured = prefix.PrefixSettings(
         outputs=tmp_path, dialogues=4, concurrency=2, domains=("gym",), tasks_per_dialogue=2, turns=1, replicas=2
     )
-    content = published(prefix.measure(given), given.directory)
+    content = published(prefix.measure(configured), configured.directory)
     names = [metric["name"] for metric in content["metrics"]]
     assert len(names) == 4
     assert all(metric["value"] > 0 for metric in content["metrics"])
@@ -273,8 +273,8 @@ def test_token_costs_by_hand() -> None:
     not Path(".venv-bfcl/bin/python").is_file(), reason="BFCL's own environment is not built (make setup)"
 )
 def test_eval(tmp_path: Path) -> None:
-    given = evaluation.EvalSettings(outputs=tmp_path, categories=("live_relevance",), in_flight=4, samples=0)
-    content = published(evaluation.measure(given), given.directory)
+    configured = evaluation.EvalSettings(outputs=tmp_path, categories=("live_relevance",), in_flight=4, samples=0)
+    content = published(evaluation.measure(configured), configured.directory)
     assert [metric["target"] for metric in content["metrics"]] == [1.0]
     notes = content["notes"]["bfcl"]
     assert notes["tasks"] == 16

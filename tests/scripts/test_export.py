@@ -95,7 +95,7 @@ def test_a_single_file_outside_a_run_is_exported(outputs: Path, tmp_path: Path) 
     path = shutil.copy(outputs / "generate" / "latest" / "task_oriented" / "dialogues.jsonl", tmp_path / "mine.jsonl")
     exported = run(export_script, "export", tmp_path, "benchmarks=[]", f"data={path}")
     assert Report.model_validate_json((exported / "report.json").read_text()).run == "mine"
-    assert "It was not compared with any benchmark." in (exported / "README.md").read_text()
+    assert "The data was not compared with any benchmark." in (exported / "README.md").read_text()
 
 
 def test_it_is_uploaded_only_on_request(outputs: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -66,7 +66,7 @@ def outputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     [
         ([GYM, "+bogus=1"], "unknown config key 'bogus'"),
         ([GYM, "+user.attemps=3"], "unknown config key 'user.attemps'"),
-        ([GYM, "start.at=-3"], "from 0, is expected"),
+        ([GYM, "start.at=-3"], "the index of a message .from 0."),
         ([GYM, "pipelines.user_oriented_exec.environment.row_cap=0"], "row_cap=0 was given"),
         ([GYM, "n=0"], "config key 'n': .*greater than or equal to 1 .given: 0"),
         (["domains=sqlite", "domains.paths=[/nope.sqlite]"], "/nope.sqlite was given, but there is no such file"),

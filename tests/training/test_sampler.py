@@ -89,5 +89,5 @@ def test_accelerate_deals_it_out_and_skips() -> None:
 
 
 def test_a_batch_that_is_not_a_multiple_of_the_ranks_is_refused() -> None:
-    with pytest.raises(UserError, match="a batch of 5 rows was given; a multiple of the 2 ranks"):
+    with pytest.raises(UserError, match="a batch of 5 rows was given; expected a multiple of the 2 ranks"):
         BalancedSampler([1.0], batch=5, ranks=2, seed=0)

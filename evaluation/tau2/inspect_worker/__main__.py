@@ -13,7 +13,7 @@ from pathlib import Path
 from evaluation.tau2.inspect_worker.databases import install_copy_on_read
 from evaluation.tau2.inspect_worker.run import domain_task, register_served_api, run_trials, skip_unused_imports
 from evaluation.tau2.settings import Tau2Request
-from evaluation.trials import open_journal, settled
+from evaluation.trials import completed_keys, open_journal
 
 
 def main(path: Path) -> None:
@@ -22,7 +22,7 @@ def main(path: Path) -> None:
     install_copy_on_read()
     register_served_api()
     with open_journal(request.journal) as journal:
-        done = settled(journal.path)
+        done = completed_keys(journal.path)
         tasks = [domain_task(domain, ids, request, done) for domain, ids in request.settings.tasks().items()]
         if pending := [task for task in tasks if task is not None]:
             run_trials(pending, request, journal)

@@ -153,7 +153,8 @@ class SimulatedEnvironment:
 class _SimulatedCall:
     """One tool call, requested from the model until an answer fits.
 
-    `rejected` is the last value that contradicted earlier answers; the next prompt shows the known facts about its records.
+    `rejected` is the last value that contradicted earlier answers; the next prompt shows the known facts about its
+    records.
     """
 
     domain_environment: SimulatedDomainEnvironment

@@ -1,1 +1,1 @@
-"""The bundled domains: one module each, and what they are made with."""
+"""The bundled domains, one module each, and the code that builds them."""

@@ -118,8 +118,8 @@ def rows(draw: Draw) -> TableRows:
 
 
 def _vaccination(draw: Draw, vets: list[str]) -> Row:
-    given = draw.day("2024-07-01", TODAY)
-    return draw.number(1, 70), draw.pick(VACCINES), given, draw.after(given, 365, 365), draw.pick(vets)
+    vaccinated = draw.day("2024-07-01", TODAY)
+    return draw.number(1, 70), draw.pick(VACCINES), vaccinated, draw.after(vaccinated, 365, 365), draw.pick(vets)
 
 
 def _shift(draw: Draw) -> Row:

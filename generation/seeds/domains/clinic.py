@@ -83,7 +83,7 @@ def rows(draw: Draw) -> TableRows:
     days = [draw.day(FIRST_DAY, LAST_DAY) for _ in range(140)]
     doctors = [draw.number(1, 14) for _ in days]
     appointments = [_appointment(draw, doctor, day) for doctor, day in zip(doctors, days, strict=True)]
-    held = [number for number, row in enumerate(appointments, start=1) if row[-1] == "completed"]
+    completed = [number for number, row in enumerate(appointments, start=1) if row[-1] == "completed"]
     return {
         "departments": [(name, draw.number(1, 4), draw.phone()) for name in DEPARTMENTS],
         "doctors": [
@@ -109,7 +109,7 @@ def rows(draw: Draw) -> TableRows:
                 draw.pick((5, 7, 10, 14, 30)),
                 draw.number(0, 3),
             )
-            for appointment in draw.some(held, 50)
+            for appointment in draw.some(completed, 50)
         ],
         "invoices": [
             (
@@ -118,7 +118,7 @@ def rows(draw: Draw) -> TableRows:
                 fees[doctors[appointment - 1] - 1],
                 draw.pick(("open", "paid", "waived"), (3, 6, 1)),
             )
-            for appointment in held
+            for appointment in completed
         ],
     }
 

@@ -95,7 +95,7 @@ def rows(draw: Draw) -> TableRows:
 
 
 def _result(draw: Draw, term: str) -> Row:
-    """How an enrollment stands, and its grade: only the spring term is over."""
+    """An enrollment's status and grade: only the spring term is over."""
     if term != "spring 2025":
         return draw.pick(("registered", "waitlisted", "dropped"), (7, 2, 1)), None
     if draw.number(1, 10) == 1:

@@ -1,4 +1,4 @@
-"""A bundled domain, and how its SQLite file is made."""
+"""A bundled domain, and the code that builds its SQLite file."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from generation.seeds.domains.draw import Draw
 
 Row = tuple[str | int | float | None, ...]
 TableRows = dict[str, list[Row]]
-"""Table name -> rows, parents before children. A row leaves out the first column, the table's INTEGER PRIMARY KEY:
-rows are numbered from 1 in order."""
+"""Table name -> rows, parents before children. A row omits the first column, the table's INTEGER PRIMARY KEY: rows are
+numbered from 1 in order."""
 
 
 @dataclass(frozen=True)
 class BundledDomain:
-    """`description` completes "the database of ..."; `rows` must draw every random value from the Draw it is given."""
+    """`description` completes "the database of ..."; `rows` must draw every random value from its Draw argument."""
 
     description: str
     schema: str
@@ -38,10 +38,10 @@ class BundledDomain:
 
 
 def build(domain: BundledDomain, cache: Path) -> Path:
-    """The domain's SQLite file under `cache`, made there unless it stands already.
+    """The domain's SQLite file under `cache`, built if missing.
 
-    The file's name holds a hash of everything its content follows from, so a changed domain gets a new file. It appears
-    whole or not at all, however many processes build it at once. Raises UserError where `cache` cannot be written.
+    Its name contains a hash of everything that determines its content, so a changed domain gets a new file. The file
+    appears atomically, however many processes build it at once. Raises UserError if `cache` cannot be written.
     """
     path = cache / f"{domain.name}-{_fingerprint(domain)}.sqlite"
     if path.exists():
@@ -60,7 +60,7 @@ def build(domain: BundledDomain, cache: Path) -> Path:
             raise
     except (OSError, sqlite3.OperationalError) as error:
         raise UserError(
-            f"cache={cache} was given, but the database {path.name} cannot be made there: {error}"
+            f"cache={cache} was given, but the database {path.name} cannot be written there: {error}"
         ) from None
     return path
 

@@ -111,7 +111,7 @@ def rows(draw: Draw) -> TableRows:
 
 
 def _delivery(draw: Draw, harvest: int, harvested: str, weight: float) -> Row:
-    """A part of a harvest, brought to a buyer within three weeks."""
+    """A part of a harvest, delivered to a buyer within three weeks."""
     day = draw.after(harvested, 1, 21)
     status = "planned" if day > TODAY else draw.pick(("delivered", "refused"), (9, 1))
     return harvest, draw.number(1, 15), day, round(weight / draw.pick((2, 4, 5)), 1), status

@@ -102,7 +102,7 @@ def rows(draw: Draw) -> TableRows:
 
 
 def _shipment(draw: Draw, towns: list[str], pickup: str) -> Row:
-    """A shipment still to be picked up has no truck; the price goes by weight above a fixed charge."""
+    """A shipment that awaits pickup has no truck; the price is a fixed charge plus one by weight."""
     weight = draw.amount(80, 6_000, 20)
     if pickup > TODAY:
         status = draw.pick(("booked", "cancelled"), (9, 1))

@@ -128,7 +128,7 @@ def rows(draw: Draw) -> TableRows:
 
 
 def _loan(draw: Draw) -> tuple[str, str, str | None, str, float]:
-    """When a book was taken, is due and came back, how the loan stands, and the fine: a quarter for each late day."""
+    """A loan's dates (taken, due, returned), status and fine: a quarter for each late day."""
     loaned = draw.day(FIRST_DAY, TODAY)
     due = draw.after(loaned, 21, 21)
     returned = draw.after(loaned, 2, 35)

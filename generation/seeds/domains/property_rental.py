@@ -114,7 +114,7 @@ def rows(draw: Draw) -> TableRows:
 
 
 def _lease(draw: Draw, home: int, tenant: int, rent: float) -> Row:
-    """A lease of a year or two that runs at least to the spring of 2025; the deposit is two rents."""
+    """A lease of one or two years that runs at least until the spring of 2025; the deposit is two rents."""
     start = draw.day("2024-03-01", "2025-03-01")
     end = draw.after(start, 365, 365 * draw.number(1, 2))
     status = "ended" if end < TODAY else draw.pick(("active", "terminated"), (9, 1))

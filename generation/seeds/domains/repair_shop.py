@@ -87,7 +87,7 @@ def rows(draw: Draw) -> TableRows:
 
 
 def _job(draw: Draw) -> Row:
-    """A job of the last weeks is still in the shop, an older one mostly collected."""
+    """A job of recent weeks is still in the shop; most older ones have been collected."""
     received = draw.day(FIRST_DAY, TODAY)
     recent = ("received", "waiting for parts", "in repair", "ready"), (3, 2, 3, 2)
     older = ("ready", "collected", "waiting for parts"), (2, 7, 1)

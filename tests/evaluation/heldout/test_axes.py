@@ -1,4 +1,4 @@
-"""The axes of the held-out benchmark: one varied at a time, and each condition what it says."""
+"""The axes of the held-out benchmark: one is varied at a time, and tasks match their condition."""
 
 from __future__ import annotations
 
@@ -20,95 +20,96 @@ from generation.llm.base import Completion, Request
 from generation.llm.contexts import AgentContext
 from generation.scripted.llm import ScriptedLLM
 from generation.seeds.bundled import HELD_OUT, BundledSeeds
-from tests.evaluation.helpers.heldout import Make, conf, hold
+from tests.evaluation.helpers.heldout import MakeHeldout, conf, run_heldout
 
 
 @pytest.fixture(scope="module")
-def whole(generation: Path, cache: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[TrialRecord]]:
-    """Every condition, held by an agent without slips."""
-    directory = tmp_path_factory.mktemp("whole")
+def full_run(generation: Path, cache: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[TrialRecord]]:
+    """Every condition, run by an agent that makes no mistakes."""
+    directory = tmp_path_factory.mktemp("full")
     values = conf("benchmark/heldout.yaml") | {"subset": "full", "dialogues": 4}
     benchmark = Heldout(ScriptedLLM(), BundledSeeds(cache, held_out=True), **values)
-    return directory, hold(ScriptedLLM(error_rate=0.0), benchmark, generation, directory)
+    return directory, run_heldout(ScriptedLLM(error_rate=0.0), benchmark, generation, directory)
 
 
-def test_one_axis_is_varied_at_a_time(whole: tuple[Path, list[TrialRecord]]) -> None:
-    records = whole[1]
+def test_one_axis_is_varied_at_a_time(full_run: tuple[Path, list[TrialRecord]]) -> None:
+    records = full_run[1]
     values = {"tasks_per_dialogue": "1248", "difficulty": ["mixed", "easy", "medium", "hard"]}
     values["fault"] = ["none", "tool_error", "renamed_columns", "partial_view"]
     expected = {(d, v) for d in ("unseen_databases", "trained_databases") for v in ("1", "2", "4", "8")}
-    found = by_axis(records)
-    assert set(found) == {"tasks_per_dialogue", "difficulty", "fault", "database"}
-    assert set(found["tasks_per_dialogue"]) == expected
-    for axis, each in values.items():
-        assert {value for _, value in found[axis]} == set(each)
-        for (_, value), trials in found[axis].items():
+    axes = by_axis(records)
+    assert set(axes) == {"tasks_per_dialogue", "difficulty", "fault", "database"}
+    assert set(axes["tasks_per_dialogue"]) == expected
+    for axis, expected_values in values.items():
+        assert {value for _, value in axes[axis]} == set(expected_values)
+        for (_, value), trials in axes[axis].items():
             assert len(trials) == 4
             assert {trial.axes[axis] for trial in trials} == {value}
             rest = {"tasks_per_dialogue": "1", "difficulty": "mixed", "fault": "none"} | {axis: value}
             assert all(trial.axes.items() >= rest.items() for trial in trials)
-    assert {value for _, value in found["database"]} == {*HELD_OUT, "gym", "library"}
+    assert {value for _, value in axes["database"]} == {*HELD_OUT, "gym", "library"}
     assert len({record.key for record in records}) == len(records) == 2 * 10 * 4
 
 
-def test_a_condition_is_what_it_says(whole: tuple[Path, list[TrialRecord]]) -> None:
-    drafts = read_jsonl(whole[0] / "heldout" / "tasks.jsonl", DraftResult)
-    for posed in (drafted.posed for drafted in drafts if drafted.posed):
+def test_tasks_match_their_condition(full_run: tuple[Path, list[TrialRecord]]) -> None:
+    drafts = read_jsonl(full_run[0] / "heldout" / "tasks.jsonl", DraftResult)
+    for posed in (result.dialogue for result in drafts if result.dialogue):
         assert len(posed.draft.tasks) == int(posed.axes["tasks_per_dialogue"])
         if posed.axes["difficulty"] != "mixed":
             assert {task.difficulty for task in posed.draft.tasks} == {posed.axes["difficulty"]}
 
 
-def test_without_faults_gold_calls_solve_every_condition(whole: tuple[Path, list[TrialRecord]]) -> None:
-    assert [r.key for r in whole[1] if r.axes["fault"] == "none" and not r.success] == []
+def test_without_faults_gold_calls_solve_every_condition(full_run: tuple[Path, list[TrialRecord]]) -> None:
+    assert [r.key for r in full_run[1] if r.axes["fault"] == "none" and not r.success] == []
 
 
 class Persistent(ScriptedLLM):
-    """Makes the gold calls at once, again where they fail and with the names that errors ask for, and tells all it has seen."""
+    """Makes the gold calls immediately, repeats failed ones with the names that errors ask for, and reports every
+    result."""
 
     async def complete(self, request: Request) -> Completion:
         if request.role != "agent":
             return await super().complete(request)
         context = request.context
         assert isinstance(context, AgentContext)
-        made: list[tuple[str, dict[str, Any], str]] = calls(request.messages[context.task_start :])
-        done = [result for _, _, result in made if '"error"' not in result]
+        past: list[tuple[str, dict[str, Any], str]] = calls(request.messages[context.task_start :])
+        done = [result for _, _, result in past if '"error"' not in result]
         if len(done) == len(context.task.gold_calls):
             return Completion(AssistantMessage(content="\n".join(done)))
         gold = context.task.gold_calls[len(done)]
         arguments = gold.arguments
-        if made and "unknown argument" in made[-1][2]:
-            wrong = made[-1][2].split("'")[1]
-            (right,) = set(made[-1][2].split("expected: ")[1].strip('"}').split(", ")) - set(arguments)
+        if past and "unknown argument" in past[-1][2]:
+            wrong = past[-1][2].split("'")[1]
+            (right,) = set(past[-1][2].split("expected: ")[1].strip('"}').split(", ")) - set(arguments)
             arguments = {right if name == wrong else name: value for name, value in arguments.items()}
         return Completion(AssistantMessage(tool_calls=(ToolCall.make("c", gold.tool, arguments),)))
 
 
-def test_every_faulty_task_is_struck_and_can_be_solved(
-    settings: dict[str, Any], heldout: Make, generation: Path, tmp_path: Path
+def test_every_task_under_a_fault_is_affected_and_solvable(
+    settings: dict[str, Any], heldout: MakeHeldout, generation: Path, tmp_path: Path
 ) -> None:
     faults = ["tool_error", "renamed_columns", "partial_view"]
     benchmark = heldout(settings | {"subset": "full", "dialogues": 8, "axes": {"fault": faults}})
-    records = hold(Persistent(), benchmark, generation, tmp_path)
+    records = run_heldout(Persistent(), benchmark, generation, tmp_path)
     assert {record.axes["fault"] for record in records} == {"none", *faults}
     assert [record.key for record in records if not record.success] == []
     for record in records:
-        posed = json.loads((tmp_path / "dialogues" / f"{record.key.replace('/', '_')}.jsonl").read_text())
-        results = [message["content"] for message in posed["messages"] if message["role"] == "tool"]
+        dialogue = json.loads((tmp_path / "dialogues" / f"{record.key.replace('/', '_')}.jsonl").read_text())
+        results = [message["content"] for message in dialogue["messages"] if message["role"] == "tool"]
         assert any("try again" in result for result in results) == (record.axes["fault"] == "tool_error")
 
 
-def test_a_model_that_takes_faults_for_truth_fails_more(
-    whole: tuple[Path, list[TrialRecord]],
+def test_an_agent_that_ignores_faults_fails_more(
+    full_run: tuple[Path, list[TrialRecord]],
 ) -> None:
-    """The scripted agent never makes a call with other names than declared."""
-    renamed = [record.success for record in whole[1] if record.axes["fault"] == "renamed_columns"]
+    """The scripted agent uses only declared argument names."""
+    renamed = [record.success for record in full_run[1] if record.axes["fault"] == "renamed_columns"]
     assert not all(renamed)
 
 
-def test_a_fault_without_shares_is_refused(settings: dict[str, Any], heldout: Make) -> None:
+def test_an_undefined_fault_is_refused(settings: dict[str, Any], heldout: MakeHeldout) -> None:
     axes = {"fault": ["tool_eror"]}
     with pytest.raises(UserError, match=r"unknown fault 'tool_eror'; did you mean 'tool_error'"):
         heldout(settings | {"subset": "full", "axes": axes})
-    with pytest.raises(UserError, match=r"axes.tasks_per_dialogue': .*a dialogue holds 1 to 20 tasks, not 40"):
+    with pytest.raises(UserError, match=r"axes.tasks_per_dialogue': .*a dialogue has 1 to 20 tasks, not 40"):
         heldout(settings | {"axes": {"tasks_per_dialogue": [40]}})

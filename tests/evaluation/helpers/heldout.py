@@ -1,4 +1,4 @@
-"""The held-out benchmark as tests hold it: with a model in this process."""
+"""Runs the held-out benchmark with a model in this process."""
 
 from __future__ import annotations
 
@@ -13,12 +13,14 @@ from core.dialogue import Dialogue
 from core.journal import read_jsonl
 from evaluation.benchmark import EvaluationContext
 from evaluation.endpoint import Endpoint
-from evaluation.heldout.benchmark import Heldout, HeldoutRun
+from evaluation.heldout.benchmark import Heldout
+from evaluation.heldout.run import HeldoutRun
 from evaluation.trials import TrialRecord
+from generation.llm.base import LLM
 from tests.helpers.paths import CONF
 
 NOWHERE = Endpoint(base_url="http://127.0.0.1:9/v1", model="m")
-Make = Callable[..., Heldout]
+MakeHeldout = Callable[..., Heldout]
 
 
 def conf(name: str) -> dict[str, Any]:
@@ -27,19 +29,22 @@ def conf(name: str) -> dict[str, Any]:
     return {key: value for key, value in loaded.items() if key not in ("defaults", "_target_")}
 
 
-class Local(HeldoutRun):
-    """Asks a model in this process instead of the endpoint."""
+class LocalRun(HeldoutRun):
+    """Evaluates a model in this process instead of the endpoint."""
 
-    llm: Any
+    def __init__(self, llm: LLM, benchmark: Heldout, context: EvaluationContext, directory: Path) -> None:
+        super().__init__(benchmark.settings, benchmark.simulator, benchmark.databases, context, directory)
+        self.llm = llm
 
-    def _agent(self, trial: int) -> Any:
+    def agent(self, trial: int) -> LLM:
         return self.llm
 
 
-def hold(llm: Any, benchmark: Heldout, generation: Path | None, directory: Path, trials: int = 1) -> list[TrialRecord]:
-    session = Local(benchmark, EvaluationContext(NOWHERE, trials, generation), directory)
-    session.llm = llm
-    return asyncio.run(session.run())
+def run_heldout(
+    llm: LLM, benchmark: Heldout, generation: Path | None, directory: Path, trials: int = 1, shared: Path | None = None
+) -> list[TrialRecord]:
+    context = EvaluationContext(NOWHERE, trials, generation, shared=shared)
+    return asyncio.run(LocalRun(llm, benchmark, context, directory).run())
 
 
 def dialogues(directory: Path) -> dict[str, Dialogue]:

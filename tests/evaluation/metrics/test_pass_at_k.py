@@ -1,5 +1,5 @@
-"""Pass@k and Pass^k against enumeration of every subset of trials, inspect's reducers, hand-made tables and their laws; intervals
-and p-values against the naive bootstrap and the enumeration of sign flips."""
+"""Pass@k, Pass^k, intervals and p-values against enumeration, inspect's reducers, the naive bootstrap and tables by
+hand."""
 
 from __future__ import annotations
 
@@ -12,29 +12,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 from inspect_ai.scorer import Score, pass_at, pass_k
 
-from core.sampling import Sampling
-from evaluation.metrics.pass_at_k import compare, counts, estimate, pass_at_k, pass_hat_k, sign_flip_p_value, summarize
+from evaluation.metrics.pass_at_k import (
+    compare,
+    estimate,
+    pass_at_k,
+    pass_hat_k,
+    sign_flip_p_value,
+    summarize,
+    trial_counts,
+)
 from evaluation.trials import TrialRecord
-
-
-def trial(task: str, number: int, success: bool | None, **more: object) -> TrialRecord:
-    fields = {
-        "benchmark": "b",
-        "harness": "h",
-        "category": "c",
-        "task_id": task,
-        "trial": number,
-        "model": "m",
-        "success": success,
-        "infrastructure_error": "down" if success is None else None,
-        "stop_reason": "stop",
-        "sampling": Sampling(),
-    }
-    return TrialRecord.model_validate(fields | more)
+from tests.evaluation.helpers.trials import trial
 
 
 def table(outcomes: dict[str, list[bool | None]]) -> list[TrialRecord]:
-    return [trial(task, n, success) for task, row in outcomes.items() for n, success in enumerate(row)]
+    return [trial("b", "c", task, n, success) for task, row in outcomes.items() for n, success in enumerate(row)]
 
 
 trials = st.lists(st.booleans(), min_size=1, max_size=9)
@@ -61,7 +53,7 @@ def test_estimators_equal_the_reducers_of_inspect(outcomes: list[bool], k: int) 
 
 
 @given(st.integers(1, 30), st.data())
-def test_estimators_agree_at_one_and_part_as_k_grows(n: int, data: st.DataObject) -> None:
+def test_estimators_agree_at_k_1_and_diverge_as_k_grows(n: int, data: st.DataObject) -> None:
     c = data.draw(st.integers(0, n))
     assert pass_at_k(n, c, 1) == pytest.approx(c / n) == pass_hat_k(n, c, 1)
     at = [pass_at_k(n, c, k) or 0.0 for k in range(1, n + 1)]
@@ -88,32 +80,32 @@ def test_a_table_by_hand() -> None:
 def test_infrastructure_errors_are_counted_and_never_scored() -> None:
     records = table({"a": [True, None], "b": [None, None], "c": [False, False]})
     summary = summarize(records, ks=(1, 2))
-    assert counts(records) == {"b/c/a": (1, 1), "b/c/b": (0, 0), "b/c/c": (2, 0)}
+    assert trial_counts(records) == {"b/c/a": (1, 1), "b/c/b": (0, 0), "b/c/c": (2, 0)}
     assert (summary.tasks, summary.trials, summary.infrastructure_errors) == (3, 3, 3)
     one, two = summary.pass_hat[1], summary.pass_hat[2]
     assert one
     assert (one.value, one.tasks) == (0.5, 2)
     assert two
     assert (two.value, two.tasks) == (0.0, 1), "only c has two trials"
-    assert estimate(counts(records[2:4]), pass_at_k, 1) is None
+    assert estimate(trial_counts(records[2:4]), pass_at_k, 1) is None
 
 
-def test_calls_and_truncations_are_those_of_held_trials() -> None:
-    records = [trial("a", 0, True, calls=4, valid_calls=3), trial("a", 1, False, truncations=2)]
-    lost = trial("a", 2, None, calls=10, valid_calls=0, truncations=1)
-    summary = summarize([*records, lost], ks=())
+def test_calls_and_truncations_are_those_of_completed_trials() -> None:
+    records = [trial("b", "c", "a", 0, True, calls=4, valid_calls=3), trial("b", "c", "a", 1, False, truncations=2)]
+    error = trial("b", "c", "a", 2, None, calls=10, valid_calls=0, truncations=1)
+    summary = summarize([*records, error], ks=())
     assert (summary.calls, summary.valid_call_rate, summary.truncations) == (4, 0.75, 1)
     assert summarize(records[1:], ks=()).valid_call_rate is None
 
 
 def test_the_interval_is_that_of_a_known_distribution() -> None:
     records = table({str(n): [n % 2 == 0] for n in range(400)})
-    result = estimate(counts(records), pass_at_k, 1)
+    result = estimate(trial_counts(records), pass_at_k, 1)
     assert result
     # binomial: 1.96 * sqrt(0.25 / 400) = 0.049
     assert result.low == pytest.approx(0.451, abs=0.01)
     assert result.high == pytest.approx(0.549, abs=0.01)
-    assert estimate(counts(records), pass_at_k, 1) == result, "the same every time"
+    assert estimate(trial_counts(records), pass_at_k, 1) == result, "the same every time"
 
 
 def test_the_interval_is_that_of_the_naive_bootstrap() -> None:
@@ -121,33 +113,33 @@ def test_the_interval_is_that_of_the_naive_bootstrap() -> None:
     records = table({str(n): [i < 4 * value for i in range(4)] for n, value in enumerate(values)})
     rng = random.Random(5)
     means = sorted(sum(rng.choices(values, k=20)) / 20 for _ in range(4000))
-    result = estimate(counts(records), pass_at_k, 1)
+    result = estimate(trial_counts(records), pass_at_k, 1)
     assert result
     assert result.value == pytest.approx(0.4)
     assert (result.low, result.high) == (pytest.approx(means[100], abs=0.02), pytest.approx(means[3899], abs=0.02))
 
 
-def test_pairing_by_task_removes_what_the_tasks_share() -> None:
+def test_pairing_by_task_removes_shared_difficulty() -> None:
     hard = table({str(n): [n % 2 == 0] for n in range(200)})
     better = table({str(n): [n % 2 == 0 or n < 20] for n in range(200)} | {"unshared": [True]})
-    found = compare(hard, better, pass_at_k, 1)
-    assert found
-    assert (found.difference.value, found.difference.tasks) == (pytest.approx(0.05), 200)
-    assert found.difference.low > 0.0, "the unpaired intervals overlap: ±0.07 each"
+    comparison = compare(hard, better, pass_at_k, 1)
+    assert comparison
+    assert (comparison.difference.value, comparison.difference.tasks) == (pytest.approx(0.05), 200)
+    assert comparison.difference.low > 0.0, "the unpaired intervals overlap: ±0.07 each"
     # Ten tasks differ, all the same way: two of 2^10 flips are as extreme.
-    assert found.p_value == 2 / 1024
-    back = compare(better, hard, pass_at_k, 1)
-    assert back
-    assert (back.difference.value, back.p_value) == (-found.difference.value, found.p_value)
+    assert comparison.p_value == 2 / 1024
+    reverse = compare(better, hard, pass_at_k, 1)
+    assert reverse
+    assert (reverse.difference.value, reverse.p_value) == (-comparison.difference.value, comparison.p_value)
     assert compare(hard, table({"other": [True]}), pass_at_k, 1) is None
 
 
-def test_only_tasks_that_both_were_held_on_often_enough_are_compared() -> None:
+def test_only_tasks_that_both_completed_at_least_k_times_are_compared() -> None:
     first = table({"a": [True, True], "b": [True, False], "c": [False]})
     second = table({"a": [False, False], "b": [True, None], "c": [True, True]})
-    found = compare(first, second, pass_hat_k, 2)
-    assert found
-    assert (found.difference.value, found.difference.tasks, found.p_value) == (-1.0, 1, 1.0)
+    comparison = compare(first, second, pass_hat_k, 2)
+    assert comparison
+    assert (comparison.difference.value, comparison.difference.tasks, comparison.p_value) == (-1.0, 1, 1.0)
 
 
 shares = st.sampled_from([-1.0, -0.75, -2 / 3, -0.5, -1 / 3, 0.0, 0.25, 1 / 3, 0.5, 1.0])

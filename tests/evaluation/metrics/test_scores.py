@@ -1,4 +1,4 @@
-"""How the trials of a run are summed up, grouped and compared, and what a person is told of them."""
+"""Scores of a run's trials, groups and differences, transcripts, and the printed summary."""
 
 from __future__ import annotations
 
@@ -12,51 +12,51 @@ from rich.console import Console
 from core.journal import write_jsonl
 from core.settings import UserError
 from evaluation.benchmark import Benchmark
-from evaluation.metrics.scores import RECORDS, by_axis, differences, located, read_records, sum_up
-from evaluation.reports.summary import report_lost, summarise
+from evaluation.metrics.scores import RECORDS, by_axis, differences, read_records, run_records, score_model
+from evaluation.reports.summary import print_infrastructure_errors, print_summary
 from evaluation.transcripts import transcript_path, write_transcript
 from evaluation.trials import TrialRecord
 from tests.evaluation.helpers.trials import trial
 
 
 class Counting(Benchmark):
-    """A benchmark whose metric is how many records it was given."""
+    """A benchmark whose metric is the number of its records."""
 
     def run(self, *_: Any) -> list[TrialRecord]:
         raise AssertionError("nothing is run here")
 
     def metrics(self, records: Any) -> dict[str, float | None]:
-        return {"given": len(records)}
+        return {"records": len(records)}
 
 
-def test_trials_are_summed_up_by_benchmark_and_category() -> None:
+def test_trials_are_scored_by_benchmark_and_category() -> None:
     outcomes = [("x", 1, 0, True), ("x", 1, 1, False), ("y", 2, 0, True), ("y", 2, 1, None)]
     records = [trial("b", *outcome) for outcome in outcomes]
-    scores = sum_up("trained", "path", {"p": 1.0}, {"b": Counting(), "c": Counting()}, records, (1, 2))
-    assert scores.metrics == {"b": {"given": 4}, "c": {"given": 0}}
+    scores = score_model("trained", "path", {"p": 1.0}, {"b": Counting(), "c": Counting()}, records, (1, 2))
+    assert scores.metrics == {"b": {"records": 4}, "c": {"records": 0}}
     assert list(scores.categories) == ["b/x", "b/y"]
     at = {name: {k: e.value if e else None for k, e in s.pass_at.items()} for name, s in scores.categories.items()}
     assert at == {"b/x": {1: 0.5, 2: 1.0}, "b/y": {1: 1.0, 2: None}}
     hat = scores.categories["b/x"].pass_hat[2]
     assert hat
     assert hat.value == 0.0
-    whole = scores.benchmarks["b"]
-    assert (whole.tasks, whole.trials, whole.infrastructure_errors) == (2, 3, 1)
+    summary = scores.benchmarks["b"]
+    assert (summary.tasks, summary.trials, summary.infrastructure_errors) == (2, 3, 1)
 
 
 def test_records_of_a_run_name_their_model_and_their_transcript(tmp_path: Path) -> None:
     telecom = "[mms_issue]a|b[PERSONA:None]/../../x"
-    held = {"tau2": [trial("tau2", "telecom", telecom, 0, False), trial("tau2", "telecom", "2", 1, True)]}
+    records = {"tau2": [trial("tau2", "telecom", telecom, 0, False), trial("tau2", "telecom", "2", 1, True)]}
     messages = [
-        {"role": "user", "content": "Half a character: \ud83d"},
+        {"role": "user", "content": "A lone surrogate: \ud83d"},
         {
             "role": "assistant",
             "reasoning_content": "So.",
             "tool_calls": [{"function": {"name": "f", "arguments": "{}"}}],
         },
     ]
-    written = write_transcript(tmp_path / "trained" / "tau2", held["tau2"][0], ["FAILED state"], messages)
-    first, second = located(tmp_path, "trained", held)
+    written = write_transcript(tmp_path / "trained" / "tau2", records["tau2"][0], ["FAILED state"], messages)
+    first, second = run_records(tmp_path, "trained", records)
     assert (first.model, second.model, second.transcript) == ("trained", "trained", None)
     assert first.transcript == f"trained/tau2/{written.transcript}"
     file = tmp_path / str(first.transcript)
@@ -69,7 +69,7 @@ def test_records_of_a_run_name_their_model_and_their_transcript(tmp_path: Path) 
         read_records(tmp_path / "trained")
 
 
-def test_transcripts_of_names_that_a_file_cannot_have_stay_apart() -> None:
+def test_transcripts_of_names_invalid_for_files_stay_distinct() -> None:
     names = ["a/b", "a_b", "a|b", "x" * 300, "x" * 301]
     paths = {transcript_path("c", name, 0) for name in names}
     assert len(paths) == len(names)
@@ -81,7 +81,7 @@ def axes(varied: str, **values: str) -> dict[str, str]:
     return {"tasks_per_dialogue": "1", "fault": "none"} | values | {"varied": varied, "databases": "unseen_databases"}
 
 
-def test_values_of_an_axis_are_compared_with_the_others_at_their_base() -> None:
+def test_values_of_an_axis_have_the_other_axes_at_their_base() -> None:
     records = [
         trial("heldout", "c", 1, 0, True, axes=axes("")),
         trial("heldout", "d", 2, 0, True, axes=axes("tasks_per_dialogue", tasks_per_dialogue="2")),
@@ -102,7 +102,7 @@ def test_values_of_an_axis_are_compared_with_the_others_at_their_base() -> None:
 
 
 def two_models() -> list[TrialRecord]:
-    """A solves ten tasks of which B solves four; on another category they are alike."""
+    """In category x, A solves ten tasks and B four of them; in category y they are equal."""
     records = [
         trial("b", "x", task, 0, task < share, model=name)
         for name, share in (("A", 10), ("B", 4))
@@ -112,42 +112,42 @@ def two_models() -> list[TrialRecord]:
 
 
 def test_models_are_compared_on_every_benchmark_and_category() -> None:
-    found = {d.name: d for d in differences(two_models())}
-    assert list(found) == ["b", "b/x", "b/y"]
-    x = found["b/x"]
+    by_name = {d.name: d for d in differences(two_models())}
+    assert list(by_name) == ["b", "b/x", "b/y"]
+    x = by_name["b/x"]
     assert (x.first, x.second, x.comparison.difference.value) == ("A", "B", pytest.approx(0.5))
     assert x.comparison.p_value == 2 / 2**6
-    assert (found["b/y"].comparison.difference.value, found["b/y"].comparison.p_value) == (0.0, 1.0)
+    assert (by_name["b/y"].comparison.difference.value, by_name["b/y"].comparison.p_value) == (0.0, 1.0)
     assert differences([record for record in two_models() if record.model == "A"]) == []
 
 
-def told(records: list[TrialRecord], directory: Path) -> str:
+def summary_text(records: list[TrialRecord], directory: Path) -> str:
     console = Console(file=StringIO(), width=132)
     names = dict.fromkeys(record.model for record in records)
-    scores = [sum_up(m, m, {}, {"b": Counting()}, [r for r in records if r.model == m], (1,)) for m in names]
-    summarise(console, scores, differences(records), records, (1,), directory)
+    scores = [score_model(m, m, {}, {"b": Counting()}, [r for r in records if r.model == m], (1,)) for m in names]
+    print_summary(console, scores, differences(records), records, (1,), directory)
     assert isinstance(console.file, StringIO)
     return console.file.getvalue()
 
 
-def test_the_summary_compares_and_leads_to_the_worst(tmp_path: Path) -> None:
+def test_the_summary_compares_models_and_links_the_worst_transcripts(tmp_path: Path) -> None:
     records = two_models()
     failed = records[10].model_copy(update={"transcript": "A/b/transcripts/x/10-0.txt", "stop_reason": "max_steps"})
-    text = told([*records[:10], failed, *records[11:]], tmp_path)
+    text = summary_text([*records[:10], failed, *records[11:]], tmp_path)
     assert "A − B" in text
     assert "+50.0 [+25.0, +75.0]" in text
     assert "0.0312" in text
     assert text.index("33 % b/x, B: 8 failed (8 stop)") < text.index("83 % b/x, A: 2 failed (1 max_steps, 1 stop)")
     assert str(tmp_path / "A/b/transcripts/x/10-0.txt") in text
     assert "worst: 100 %" not in text
-    assert "LOST" not in text
+    assert "INFRASTRUCTURE" not in text
 
 
-def test_lost_trials_mark_every_table(tmp_path: Path) -> None:
-    text = told([*two_models(), trial("b", "x", 99, 0, None, model="A")], tmp_path)
-    assert text.count("1 TRIALS LOST") == 4, "scores, differences, two categories that were not solved whole"
+def test_infrastructure_errors_mark_every_table(tmp_path: Path) -> None:
+    text = summary_text([*two_models(), trial("b", "x", 99, 0, None, model="A")], tmp_path)
+    assert text.count("1 INFRASTRUCTURE ERRORS") == 4, "scores, differences, two categories below 100 %"
     console = Console(file=StringIO(), width=132)
-    report_lost(console, [trial("b", "x", n, 0, None if n else True) for n in range(4)], tmp_path)
+    print_infrastructure_errors(console, [trial("b", "x", n, 0, None if n else True) for n in range(4)], tmp_path)
     assert isinstance(console.file, StringIO)
-    assert "3 trials of b with m, such as: down" in console.file.getvalue()
-    assert "3 of 4 trials were lost" in console.file.getvalue()
+    assert "3 trials of b with m, for example: down" in console.file.getvalue()
+    assert "3 of 4 trials had infrastructure errors" in console.file.getvalue()

@@ -1,5 +1,4 @@
-"""The tables and Figure 5: the paper's figures as printed there, ours from manifests and records, recomputed here from what went
-in, and every caveat beside them."""
+"""The tables and Figure 5: the paper's numbers as printed, ours recomputed here, and all caveats."""
 
 from __future__ import annotations
 
@@ -28,7 +27,7 @@ GENERATION = {
     "llm": {"_target_": "generation.scripted.llm.ScriptedLLM"},
     "serve": None,
 }
-FIGURES = {
+STATISTICS = {
     "step": {"mean": 1.254, "max": 4},
     "turn": {"mean": 17.0, "max": 37},
     "task": {"mean": 2.0, "max": 4},
@@ -58,7 +57,7 @@ def evaluation(
     outputs: Path,
     records: list[TrialRecord],
     mixtures: dict[str, dict[str, float]] | None = None,
-    lost: int = 0,
+    errors: int = 0,
     **config: Any,
 ) -> Path:
     """A finished evaluation of the models named in the records."""
@@ -67,17 +66,17 @@ def evaluation(
         for name in dict.fromkeys(record.model for record in records)
     ]
     tau2 = Tau2(smoke={"airline": ["0"]}).caveats([record for record in records if record.benchmark == "tau2"])
-    results = {"models": models, "errors_allowed": lost, "caveats": {"tau2": tau2}}
+    results = {"models": models, "errors_allowed": errors, "caveats": {"tau2": tau2}}
     run = finished(outputs, "evaluate", EVALUATION | config, results)
     write_jsonl(run / RECORDS, records)
     return run
 
 
-def table(found: list[PaperTable], name: str) -> PaperTable:
-    return next(each for each in found if each.name == name)
+def table_of(paper_tables: list[PaperTable], name: str) -> PaperTable:
+    return next(table for table in paper_tables if table.name == name)
 
 
-def test_without_runs_the_papers_rows_stand_alone() -> None:
+def test_without_runs_tables_have_only_the_papers_rows() -> None:
     (one, two, three, four), evaluated = tables(None, ())
     assert [len(t.rows) for t in (one, two, three, four)] == [5, 17, 6, 2]
     assert evaluated == []
@@ -100,8 +99,8 @@ def test_without_runs_the_papers_rows_stand_alone() -> None:
 
 
 def test_generation_rows_come_from_the_manifest(tmp_path: Path) -> None:
-    without = FIGURES | {"latency_s": None, "throughput": None}
-    run = finished(tmp_path, "generate", GENERATION, {"user_oriented": FIGURES, "task_oriented": without})
+    without = STATISTICS | {"latency_s": None, "throughput": None}
+    run = finished(tmp_path, "generate", GENERATION, {"user_oriented": STATISTICS, "task_oriented": without})
     one, _, _, four = tables(run, ())[0]
     assert ours(one)[0] == ("**user_oriented (ours)**", "BundledSeeds", "1.25 (4)", "17.00 (37)", "2.00 (4)", "1,234")
     assert [row[2:] for row in ours(four)] == [("0.074", "16,122"), ("–", "–")]
@@ -117,13 +116,13 @@ def test_generation_rows_come_from_the_manifest(tmp_path: Path) -> None:
     ],
 )
 def test_a_real_model_is_named(llm: dict[str, Any], serve: str | None, name: str, tmp_path: Path) -> None:
-    run = finished(tmp_path, "generate", GENERATION | {"llm": llm, "serve": serve}, {"user_oriented": FIGURES})
+    run = finished(tmp_path, "generate", GENERATION | {"llm": llm, "serve": serve}, {"user_oriented": STATISTICS})
     one, _, _, four = tables(run, ())[0]
     assert ours(four)[0][1] == name
     assert one.notes == (f"ours: run {run.name}, model {name}",)
 
 
-def test_evaluation_rows_are_pass_1_of_what_was_held(tmp_path: Path) -> None:
+def test_evaluation_rows_are_pass_at_1_of_completed_trials(tmp_path: Path) -> None:
     records = [
         *(trial("bfcl", "simple_python", task, 0, task == 1) for task in (1, 2)),
         trial("bfcl", "multi_turn_base", 3, 0, True, truncations=2),
@@ -136,7 +135,7 @@ def test_evaluation_rows_are_pass_1_of_what_was_held(tmp_path: Path) -> None:
         trial("heldout", "unseen_databases,tasks_per_dialogue=4", 9, 0, True),
     ]
     run = evaluation(tmp_path, records)
-    two = table(tables(None, (run,))[0], "table_2")
+    two = table_of(tables(None, (run,))[0], "table_2")
     (row,) = ours(two)
     assert row[0] == "**m (ours)** [1]"
     # Retail: task 1 passes a quarter of its trials, task 12 all of them; unseen databases at the base alone.
@@ -154,23 +153,23 @@ def test_evaluation_rows_are_pass_1_of_what_was_held(tmp_path: Path) -> None:
         "1 of 18 trials had a reply cut at max_tokens",
     ):
         assert caveat in notes
-    assert "lost" not in notes
+    assert "infrastructure" not in notes
     assert all(note.startswith("[1] ") for note in two.notes[1:])
 
 
-def test_allowed_errors_mark_the_model_wherever_it_stands(tmp_path: Path) -> None:
-    held = [trial("tau2", "telecom", 1, 0, True), trial("tau2", "telecom", 1, 1, None)]
-    fine = [trial("tau2", "telecom", 1, 0, True, model="fine")]
+def test_allowed_errors_mark_the_model_everywhere(tmp_path: Path) -> None:
+    with_error = [trial("tau2", "telecom", 1, 0, True), trial("tau2", "telecom", 1, 1, None)]
+    without = [trial("tau2", "telecom", 1, 0, True, model="fine")]
     weights = {"m": {"user_oriented": 1.0}, "fine": {"user_oriented": 1.0}}
-    found, evaluated = tables(None, (evaluation(tmp_path, [*held, *fine], weights, lost=1),))
+    paper_tables, evaluated = tables(None, (evaluation(tmp_path, [*with_error, *without], weights, errors=1),))
     for name in ("table_2", "table_3"):
-        labels = [cell for row in table(found, name).rows for cell in row if "(ours)" in cell]
+        labels = [cell for row in table_of(paper_tables, name).rows for cell in row if "(ours)" in cell]
         assert labels == ["**m: user_oriented (ours)** [1]†", "**fine: user_oriented (ours)** [1]"]
-        assert any("1 of 3 trials were lost to infrastructure" in note for note in table(found, name).notes)
+        assert any("1 of 3 trials had infrastructure errors" in note for note in table_of(paper_tables, name).notes)
     assert [curve.label[-1] for curve in curves(panels()[2], evaluated)] == ["†", "]"]
 
 
-def test_the_ablation_sets_our_pipelines_beside_the_papers(tmp_path: Path) -> None:
+def test_the_ablation_has_our_models_in_the_papers_rows(tmp_path: Path) -> None:
     mixtures = {
         "task_oriented": {"task_oriented": 1.0},
         "user_oriented": {"user_oriented": 1.0, "task_oriented": 0.0},
@@ -187,13 +186,13 @@ def test_the_ablation_sets_our_pipelines_beside_the_papers(tmp_path: Path) -> No
     ]
     first = evaluation(tmp_path, [r for r in records if r.model != "task_oriented"], mixtures)
     second = evaluation(tmp_path, [r for r in records if r.model == "task_oriented"], mixtures, trials=1)
-    rows = table(tables(None, (first, second))[0], "table_3").rows
+    rows = table_of(tables(None, (first, second))[0], "table_3").rows
     assert [row for row in rows if "(ours)" in row[1]] == [
         ("task-oriented", "**task_oriented (ours)** [2]", "25.0", "0.0"),
         ("user-oriented", "**user_oriented (ours)** [1]", "50.0", "100.0"),
         ("user-oriented + tool execution", "**user_oriented+user_oriented_exec (ours)** [1]", "75.0", "100.0"),
     ]
-    alone = table(tables(None, (second,))[0], "table_3")
+    alone = table_of(tables(None, (second,))[0], "table_3")
     assert alone.notes[0] == "no model of ours was trained on: user-oriented, user-oriented + tool execution"
     for other in ((), ("task_oriented", "user_oriented"), ("apigen",), ("apigen", "user_oriented_exec")):
         assert pipeline_of(other) is None
@@ -205,7 +204,7 @@ def test_two_harnesses_do_not_share_a_table(tmp_path: Path) -> None:
         evaluation(tmp_path, [trial("tau2", "retail", 1, 0, True, harness=harness)], trials=number)
         for number, harness in enumerate(("tau2 official", "inspect"))
     ]
-    with pytest.raises(UserError, match=r"cannot hold tau2 scored by 'tau2 official' .* and by 'inspect'"):
+    with pytest.raises(UserError, match=r"cannot contain tau2 scored by 'tau2 official' .* and by 'inspect'"):
         tables(None, runs)
 
 
@@ -241,8 +240,8 @@ def test_the_held_out_table_has_a_row_for_each_value_of_an_axis(tmp_path: Path) 
         for task in range(3)
         for n in range(2)
     ]
-    found = table(tables(None, (evaluation(tmp_path, records),))[0], "heldout")
-    assert found.rows == (
+    heldout = table_of(tables(None, (evaluation(tmp_path, records),))[0], "heldout")
+    assert heldout.rows == (
         (
             "tasks_per_dialogue 1",
             "unseen",
@@ -259,16 +258,16 @@ def test_the_held_out_table_has_a_row_for_each_value_of_an_axis(tmp_path: Path) 
 def test_curves_are_pass_k_at_every_k(tmp_path: Path) -> None:
     outcomes = {"1": (True, True, True, False), "2": (True, True, False, False), "3": (True, None, None, None)}
     records = [trial("tau2", "retail", task, n, won) for task, row in outcomes.items() for n, won in enumerate(row)]
-    (curve,) = curves(panels()[0], read_evaluations((evaluation(tmp_path, records, lost=3),)))
+    (curve,) = curves(panels()[0], read_evaluations((evaluation(tmp_path, records, errors=3),)))
     values = {k: estimate.value for k, estimate in curve.points.items()}
-    # C(c,k)/C(n,k): task 1 has 3 of 4, task 2 has 2 of 4, task 3 was held once.
+    # C(c,k)/C(n,k): task 1 has 3 of 4, task 2 has 2 of 4, task 3 was completed once.
     assert values == pytest.approx({1: (3 / 4 + 1 / 2 + 1) / 3, 2: (1 / 2 + 1 / 6) / 2, 3: (1 / 4 + 0) / 2, 4: 0.0})
     assert [estimate.tasks for estimate in curve.points.values()] == [3, 2, 2, 2]
     assert all(e.low <= e.value <= e.high for e in curve.points.values())
-    assert curves(panels()[1], read_evaluations((evaluation(tmp_path, records, lost=3),))) == []
+    assert curves(panels()[1], read_evaluations((evaluation(tmp_path, records, errors=3),))) == []
 
 
-def test_figure_5_is_drawn_twice_alike(tmp_path: Path) -> None:
+def test_figure_5_has_the_same_bytes_when_drawn_again(tmp_path: Path) -> None:
     records = [
         trial(benchmark, category, task, n, (task + n) % 3 > 0, model=model)
         for model in ("trained", "untrained")
@@ -276,8 +275,8 @@ def test_figure_5_is_drawn_twice_alike(tmp_path: Path) -> None:
         for task in range(5)
         for n in range(3)
     ]
-    found = read_evaluations((evaluation(tmp_path, records),))
-    drawn = [draw_figure_5(found, tmp_path / name) for name in "ab"]
+    evaluations = read_evaluations((evaluation(tmp_path, records),))
+    drawn = [draw_figure_5(evaluations, tmp_path / name) for name in "ab"]
     assert [[path.name for path in paths] for paths in drawn] == [["figure_5.png", "figure_5.pdf"]] * 2
     png, pdf = (path.read_bytes() for path in drawn[0])
     assert (png[:8], pdf[:5]) == (b"\x89PNG\r\n\x1a\n", b"%PDF-")
@@ -285,14 +284,14 @@ def test_figure_5_is_drawn_twice_alike(tmp_path: Path) -> None:
     assert draw_figure_5(read_evaluations(()), tmp_path / "none") == []
 
 
-def test_they_are_written_as_markdown_and_json(tmp_path: Path) -> None:
-    found = tables(finished(tmp_path, "generate", GENERATION, {"user_oriented": FIGURES}), ())[0]
-    write_tables(found, tmp_path / "tables")
+def test_tables_are_written_as_markdown_and_json(tmp_path: Path) -> None:
+    paper_tables = tables(finished(tmp_path, "generate", GENERATION, {"user_oriented": STATISTICS}), ())[0]
+    write_tables(paper_tables, tmp_path / "tables")
     assert [
         PaperTable.model_validate(t) for t in json.loads((tmp_path / "tables" / "tables.json").read_text())
-    ] == found
+    ] == paper_tables
     blocks = (tmp_path / "tables" / "tables.md").read_text().split("### ")[1:]
-    for block, table in zip(blocks, found, strict=True):
+    for block, table in zip(blocks, paper_tables, strict=True):
         lines = [line for line in block.splitlines() if line.startswith("| ")]
         assert len(lines) == 2 + len(table.rows)
         assert {line.count("|") for line in lines} == {len(table.columns) + 1}

@@ -134,7 +134,7 @@ def test_nemotron(tmp_path: Path, name: str) -> None:
         nemotron_row(2, USER, ANSWERED, USER, LOOKING),
     ]
     conversion, (dialogue, short) = converted(NemotronDialogues(written(tmp_path / name, rows)))
-    user, look, first, second, told = dialogue.messages
+    user, look, first, second, answered = dialogue.messages
     assert user == UserMessage(content="Where is #W1?")
     assert isinstance(look, AssistantMessage)
     assert (look.reasoning_content, look.content) == ("Both.", "")
@@ -142,7 +142,7 @@ def test_nemotron(tmp_path: Path, name: str) -> None:
     assert [call.parsed()["order_id"] for call in look.tool_calls] == ["#W1", "#W2"]
     # Results have no ids in this dataset: they answer the calls in order.
     assert [getattr(m, "tool_call_id", "") for m in (first, second)] == [call.id for call in look.tool_calls]
-    assert told == AssistantMessage(content="It is pending.", reasoning_content="It is pending.")
+    assert answered == AssistantMessage(content="It is pending.", reasoning_content="It is pending.")
     assert dialogue.dialogue_id == f"nemotron-{uuid.UUID(int=1)}"
     assert dialogue.provenance.licence == "cc-by-4.0"
     assert dialogue.task_starts == (0,)
@@ -212,7 +212,7 @@ def test_a_limit_counts_rows(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("make", [ApigenDialogues, NemotronDialogues])
 def test_a_file_of_another_format_is_refused(tmp_path: Path, make: Callable[[Path], Source]) -> None:
-    with pytest.raises(UserError, match=r"is expected$"):
+    with pytest.raises(UserError, match=r"expected: .* with the columns .*"):
         next(iter(make(tmp_path / "nothing.json").rows()))
-    with pytest.raises(UserError, match=r"with the columns .*(system|metadata), is expected"):
+    with pytest.raises(UserError, match=r"expected: .* with the columns .*(system|metadata)$"):
         next(iter(make(written(tmp_path / "other.jsonl", [{"text": "Hello."}])).rows()))

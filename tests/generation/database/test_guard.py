@@ -195,7 +195,8 @@ def test_arguments_cannot_reveal_the_time(image: Image) -> None:
 
 def test_date_functions_match_sqlite_also_inside_a_schema(tmp_path: Path) -> None:
     """Functions without a clock return what SQLite returns, and schemas that check or generate with them still work."""
-    script = """CREATE TABLE days (day TEXT CHECK (date(day) IS NOT NULL), month TEXT AS (strftime('%Y-%m', day)) STORED);
+    script = """CREATE TABLE days (day TEXT CHECK (date(day) IS NOT NULL),
+            month TEXT AS (strftime('%Y-%m', day)) STORED);
         CREATE INDEX by_month ON days (date(day, 'start of month')); INSERT INTO days VALUES ('2024-02-03');"""
     sandbox = Sandbox(Image.read(build(tmp_path / "days.sqlite", script)), Limits())
     sandbox.run(sandbox.prepare("INSERT INTO days VALUES (:day)"), {"day": "2024-12-31"})
@@ -203,7 +204,8 @@ def test_date_functions_match_sqlite_also_inside_a_schema(tmp_path: Path) -> Non
         sandbox.run(sandbox.prepare("INSERT INTO days VALUES (:day)"), {"day": "31.12.2024"})
     calls = (
         "date(day, '+1 month', 'weekday 0'), julianday(day), unixepoch(day, 'subsec'), timediff('2025-01-01', day), "
-        "strftime('%j %w', day), time(day, '+90 minutes'), datetime(1704067200, 'auto'), date(NULL), date(day, 'nonsense')"
+        "strftime('%j %w', day), time(day, '+90 minutes'), datetime(1704067200, 'auto'), date(NULL), "
+        "date(day, 'nonsense')"
     )
     ours = sandbox.query(f"SELECT month, {calls} FROM days")
     plain = apsw.Connection(":memory:")

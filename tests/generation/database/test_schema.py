@@ -59,7 +59,8 @@ def test_keys_nullability_and_rows(tmp_path: Path) -> None:
     path = build(
         tmp_path / "keys.sqlite",
         "CREATE TABLE Club (Club_ID INTEGER PRIMARY KEY, Name TEXT NOT NULL);"
-        "CREATE TABLE member (club_id INTEGER REFERENCES club (CLUB_ID), nick TEXT, left_for INTEGER REFERENCES gone (id),"
+        "CREATE TABLE member (club_id INTEGER REFERENCES club (CLUB_ID), nick TEXT, "
+        "left_for INTEGER REFERENCES gone (id),"
         " PRIMARY KEY (club_id, nick));"
         "CREATE VIEW names AS SELECT Name FROM Club;"
         "INSERT INTO Club VALUES (1, 'Chess');",
@@ -87,7 +88,8 @@ def test_a_foreign_key_without_columns_means_the_parents_primary_key(tmp_path: P
 def test_ddl_builds_the_same_schema_again(tmp_path: Path) -> None:
     path = build(
         tmp_path / "first.sqlite",
-        'CREATE TABLE "odd name" ("two words" INTEGER PRIMARY KEY AUTOINCREMENT, "select" TEXT CHECK ("select" <> \';\'));',
+        'CREATE TABLE "odd name" ("two words" INTEGER PRIMARY KEY AUTOINCREMENT, '
+        '"select" TEXT CHECK ("select" <> \';\'));',
     )
     schema = read_schema(path, "again")
     again = build(tmp_path / "second.sqlite", schema.ddl)

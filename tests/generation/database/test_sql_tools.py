@@ -38,7 +38,8 @@ GOOD = [
     ),
     tool(
         "totals",
-        "WITH t AS (SELECT order_id, sum(quantity * price) AS total FROM items JOIN products USING (sku) GROUP BY order_id) "
+        "WITH t AS (SELECT order_id, sum(quantity * price) AS total "
+        "FROM items JOIN products USING (sku) GROUP BY order_id) "
         "SELECT c.name, round(t.total, 2) AS total, rank() OVER (ORDER BY t.total DESC) AS place FROM t "
         "JOIN orders AS o USING (order_id) JOIN customers AS c USING (customer_id) WHERE t.total >= :least LIMIT :n",
         rows(name=STRING, total=NUMBER, place=INTEGER),
@@ -247,7 +248,8 @@ REAL = {
     CHINOOK: [
         tool(
             "search_tracks",
-            "SELECT t.TrackId AS track_id, t.Name AS name, ar.Name AS artist, t.UnitPrice AS unit_price FROM Track AS t "
+            "SELECT t.TrackId AS track_id, t.Name AS name, ar.Name AS artist, t.UnitPrice AS unit_price "
+            "FROM Track AS t "
             "JOIN Album AS al ON al.AlbumId = t.AlbumId JOIN Artist AS ar ON ar.ArtistId = al.ArtistId "
             "WHERE ar.Name = :artist AND t.UnitPrice <= :most ORDER BY t.Name LIMIT 20",
             rows(track_id=INTEGER, name=STRING, artist=STRING, unit_price=NUMBER),
@@ -265,7 +267,8 @@ REAL = {
     SPIDER / "department_store" / "department_store.sqlite": [
         tool(
             "get_suppliers",
-            "SELECT s.supplier_name, p.total_value_purchased FROM Suppliers AS s JOIN Product_Suppliers AS p USING (supplier_id) "
+            "SELECT s.supplier_name, p.total_value_purchased FROM Suppliers AS s "
+            "JOIN Product_Suppliers AS p USING (supplier_id) "
             "WHERE p.product_id = :product_id",
             rows(supplier_name=STRING, total_value_purchased=NUMBER),
             product_id=INTEGER,

@@ -1,4 +1,4 @@
-"""Environments with faults on demand: which faults occur, how often, what they leave alone, and that replays repeat them."""
+"""Environments with faults on demand: which faults occur, how often, what they leave alone, and how they replay."""
 
 from __future__ import annotations
 

@@ -76,8 +76,9 @@ def test_on_a_real_database() -> None:
     tools = (
         tool(
             "top_artists",
-            "SELECT ar.Name AS artist, COUNT(*) AS sold FROM InvoiceLine AS l JOIN Track AS t USING (TrackId) JOIN Album AS al "
-            "USING (AlbumId) JOIN Artist AS ar USING (ArtistId) GROUP BY ar.ArtistId ORDER BY sold DESC, artist LIMIT :n",
+            "SELECT ar.Name AS artist, COUNT(*) AS sold FROM InvoiceLine AS l JOIN Track AS t USING (TrackId) "
+            "JOIN Album AS al USING (AlbumId) JOIN Artist AS ar USING (ArtistId) "
+            "GROUP BY ar.ArtistId ORDER BY sold DESC, artist LIMIT :n",
             n=INTEGER,
         ),
         tool("update_city", "UPDATE Customer SET City = :city WHERE CustomerId = :id", city=STRING, id=INTEGER),

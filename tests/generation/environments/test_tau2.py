@@ -78,7 +78,7 @@ class Official:
 def complete_domain(domain: str) -> Tau2DomainEnvironment:
     """Includes the entities that the benchmark's tasks name, which `Tau2EnvironmentFactory` leaves out."""
     of = DOMAINS[domain]
-    return Tau2DomainEnvironment(of.seed, tool_specs(of), database(of, whole=True), toolkit(of))
+    return Tau2DomainEnvironment(of.seed, tool_specs(of), database(of, unfiltered=True), toolkit(of))
 
 
 def free_environment(domain: str) -> Tau2Environment:
@@ -113,7 +113,7 @@ async def test_gold_actions_give_the_benchmarks_results_and_database(domain: str
         assert official_database(domain, changes).get_hash() == official.state.db.get_hash()
     changing = {name for name in domain_environment.specs if not name.startswith(("get_", "list_", "search_", "find_"))}
     assert changing <= called
-    assert database(DOMAINS[domain], whole=True).get_hash() == official_database(domain).get_hash(), (
+    assert database(DOMAINS[domain], unfiltered=True).get_hash() == official_database(domain).get_hash(), (
         "shared data changed"
     )
 

@@ -1,4 +1,4 @@
-"""Contamination, planted from the benchmarks' own files, which are read here without the code under test."""
+"""Contamination planted from the benchmarks' own files, which these tests read without the code under test."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from core.dialogue import Dialogue
 from core.messages import ToolSpec
 from core.settings import UserError
 from generation.export.benchmark_texts import (
-    Benchmark,
+    BenchmarkData,
     BenchmarkText,
     BenchmarkTool,
     read_benchmarks,
@@ -32,12 +32,12 @@ from tests.helpers.paths import ROOT
 BFCL = next(ROOT.glob(".venv-bfcl/lib/python3*/site-packages/bfcl_eval/data"), None)
 _PACKAGE = find_spec("inspect_evals")
 TAU2 = Path(_PACKAGE.origin).parent / "tau2" / "data" / "domains" if _PACKAGE and _PACKAGE.origin else None
-needs_bfcl = pytest.mark.skipif(BFCL is None, reason="BFCL's own environment is not built (make setup)")
+needs_bfcl = pytest.mark.skipif(BFCL is None, reason="BFCL's environment is not built (make setup)")
 needs_tau2 = pytest.mark.skipif(TAU2 is None, reason="inspect-evals is not installed")
 
 
 @cache
-def benchmark(name: str) -> Benchmark:
+def benchmark(name: str) -> BenchmarkData:
     return read_bfcl(ROOT / ".venv-bfcl") if name == "bfcl" else read_tau2()
 
 
@@ -46,8 +46,8 @@ def strict(name: str) -> Detector:
     return Detector([benchmark(name)], contamination_settings(tools="drop", entities="drop", texts="drop"))
 
 
-def found(planted: Dialogue, name: str) -> dict[str, str]:
-    """Kind -> what was found first in one dialogue."""
+def first_hit(planted: Dialogue, name: str) -> dict[str, str]:
+    """{kind: item} of the first hit in one dialogue."""
     removal = strict(name).removal(planted)
     return {removal.why: removal.detail} if removal else {}
 
@@ -64,7 +64,7 @@ def tau2_file(name: str) -> Any:
 
 
 def long_sentences(texts: list[str], count: int, seed: str) -> list[str]:
-    """Texts of only plain words, at least 20, so that this test's idea of a word is everybody's."""
+    """Texts of at least 20 plain words, on whose tokenization every definition of a word agrees."""
     plain = [
         text for text in texts if len(text.split()) >= 20 and all(w.strip(".,?!").isalpha() for w in text.split()[:20])
     ]
@@ -81,39 +81,39 @@ def bfcl_texts() -> list[str]:
 
 def tau2_texts() -> list[str]:
     tasks = [task for domain in ("airline", "retail", "telecom") for task in tau2_file(f"{domain}/tasks.json")]
-    told = [text for task in tasks for text in task["user_scenario"]["instructions"].values() if text]
-    return long_sentences(told, 8, "tau2")
+    instructions = [text for task in tasks for text in task["user_scenario"]["instructions"].values() if text]
+    return long_sentences(instructions, 8, "tau2")
 
 
 @pytest.mark.parametrize("name", [pytest.param("bfcl", marks=needs_bfcl), pytest.param("tau2", marks=needs_tau2)])
 def test_thirteen_words_in_a_row_are_found_and_twelve_are_not(name: str) -> None:
     for text in bfcl_texts() if name == "bfcl" else tau2_texts():
-        said = text.split()[3:16]
-        shared = " ".join(word.strip(".,?!").casefold() for word in said)
-        planted = f"Hello. {' '.join(said).upper()} -- and then more"
+        thirteen = text.split()[3:16]
+        shared = " ".join(word.strip(".,?!").casefold() for word in thirteen)
+        planted = f"Hello. {' '.join(thirteen).upper()} -- and then more"
         for carrier in (dialogue("d", planted, "Sure."), dialogue("d", "Hi.", "Sure.", goals=[planted])):
-            assert found(carrier, name) == {"texts": shared}
-        fewer = f"Hello. {' '.join(said[:12])} zzz {' '.join(said[1:])}"
-        assert found(dialogue("d", fewer, "Sure."), name) == {}
-        # What the assistant says is no task.
-        assert found(dialogue("d", "Hello.", planted), name) == {}
+            assert first_hit(carrier, name) == {"texts": shared}
+        fewer = f"Hello. {' '.join(thirteen[:12])} zzz {' '.join(thirteen[1:])}"
+        assert first_hit(dialogue("d", fewer, "Sure."), name) == {}
+        # The assistant's messages state no task.
+        assert first_hit(dialogue("d", "Hello.", planted), name) == {}
 
 
 @needs_bfcl
-def test_a_short_task_counts_where_a_message_is_nothing_else() -> None:
+def test_a_short_task_counts_if_it_is_the_entire_message() -> None:
     questions = [line["question"][0][0]["content"] for line in bfcl_lines("BFCL_v4_simple_python.json")]
     short = next(
         text for text in questions if len(text.split()) == 10 and all(w.strip("?.").isalpha() for w in text.split())
     )
-    assert "texts" in found(dialogue("d", short.lower(), "Sure."), "bfcl")
-    assert found(dialogue("d", f"{short} Please", "Sure."), "bfcl") == {}
+    assert "texts" in first_hit(dialogue("d", short.lower(), "Sure."), "bfcl")
+    assert first_hit(dialogue("d", f"{short} Please", "Sure."), "bfcl") == {}
     assert bfcl_lines("BFCL_v4_memory.json")[0]["question"][0][0]["content"] == "What is my first name?"
-    assert found(dialogue("d", "What is my first name?", "Ann."), "bfcl") == {}
+    assert first_hit(dialogue("d", "What is my first name?", "Ann."), "bfcl") == {}
 
 
 def spec(name: str, parameters: list[str]) -> ToolSpec:
     properties = {parameter: {"type": "string"} for parameter in parameters}
-    return ToolSpec(name=name, description="ours", parameters={"type": "object", "properties": properties})
+    return ToolSpec(name=name, description="Imitation.", parameters={"type": "object", "properties": properties})
 
 
 @needs_bfcl
@@ -125,17 +125,17 @@ def spec(name: str, parameters: list[str]) -> ToolSpec:
         ("multi_turn_func_doc/gorilla_file_system.json", "mv"),
     ],
 )
-def test_tools_of_bfcl_are_known_by_name_and_parameters(file: str, name: str) -> None:
+def test_tools_of_bfcl_match_by_name_and_parameters(file: str, name: str) -> None:
     tools = [tool for line in bfcl_lines(file) for tool in line.get("function", [line])]
-    theirs = list(next(tool for tool in tools if tool["name"] == name)["parameters"]["properties"])
-    ours = name.replace(".", "_")
+    parameters = list(next(tool for tool in tools if tool["name"] == name)["parameters"]["properties"])
+    same_name = name.replace(".", "_")
     for tool, same in (
-        (spec(ours, theirs[::-1]), True),
-        (spec(ours, [*theirs, "more"]), False),
-        (spec(ours, theirs[1:]), False),
-        (spec(f"{ours}s", theirs), False),
+        (spec(same_name, parameters[::-1]), True),
+        (spec(same_name, [*parameters, "more"]), False),
+        (spec(same_name, parameters[1:]), False),
+        (spec(f"{same_name}s", parameters), False),
     ):
-        assert found(dialogue("d", "Hi.", "Hi.", tools=(tool,)), "bfcl") == ({"tools": tool.name} if same else {})
+        assert first_hit(dialogue("d", "Hi.", "Hi.", tools=(tool,)), "bfcl") == ({"tools": tool.name} if same else {})
 
 
 @needs_tau2
@@ -148,11 +148,11 @@ def test_tools_of_bfcl_are_known_by_name_and_parameters(file: str, name: str) ->
         ("toggle_airplane_mode", []),
     ],
 )
-def test_tools_of_tau2_of_the_agent_and_of_the_user(name: str, parameters: list[str]) -> None:
-    made = dialogue("d", "Hi.", "Hi.", tools=(spec(name, parameters),))
-    assert found(made, "tau2") == {"tools": name}
+def test_tau2_tools_of_agent_and_user_match(name: str, parameters: list[str]) -> None:
+    same = dialogue("d", "Hi.", "Hi.", tools=(spec(name, parameters),))
+    assert first_hit(same, "tau2") == {"tools": name}
     other = dialogue("d", "Hi.", "Hi.", tools=(spec(name, [*parameters, "note"]),))
-    assert found(other, "tau2") == {}
+    assert first_hit(other, "tau2") == {}
 
 
 def named_by_tasks() -> list[str]:
@@ -171,7 +171,7 @@ def named_by_tasks() -> list[str]:
 
 
 @needs_tau2
-def test_whom_and_what_tasks_of_tau2_name_is_found_wherever_it_stands() -> None:
+def test_entities_of_tau2_tasks_are_found_in_any_text() -> None:
     names = named_by_tasks()
     assert len(names) > 200
     detector = Detector([benchmark("tau2")], contamination_settings())
@@ -195,26 +195,26 @@ def test_whom_and_what_tasks_of_tau2_name_is_found_wherever_it_stands() -> None:
 
 
 @needs_tau2
-def test_telecoms_only_customer_is_known_by_the_telephone() -> None:
-    told = [json.dumps(task["user_scenario"]) for task in tau2_file("telecom/tasks.json")]
-    numbers = {text.partition("phone number ")[2][:12] for text in told}
+def test_telecoms_only_customer_is_found_by_telephone_number() -> None:
+    instructions = [json.dumps(task["user_scenario"]) for task in tau2_file("telecom/tasks.json")]
+    numbers = {text.partition("phone number ")[2][:12] for text in instructions}
     assert numbers == {"555-123-2002"}
-    assert found(dialogue("d", "My number is 555-123-2002.", "Hi."), "tau2") == {"entities": "555-123-2002"}
-    assert found(dialogue("d", "My number is 555-123-2003. Line L1002.", "Hi."), "tau2") == {}
+    assert first_hit(dialogue("d", "My number is 555-123-2002.", "Hi."), "tau2") == {"entities": "555-123-2002"}
+    assert first_hit(dialogue("d", "My number is 555-123-2003. Line L1002.", "Hi."), "tau2") == {}
 
 
 @needs_tau2
 @pytest.mark.parametrize("name", ["airline", "retail"])
-def test_the_customers_that_seeds_of_tau2_are_made_from_are_none_of_them(name: str) -> None:
+def test_customers_of_tau2_seeds_are_not_entities_of_the_benchmark(name: str) -> None:
     data = database(DOMAINS[name])
-    ours = {*data.users, *(user.email for user in data.users.values()), *getattr(data, DOMAINS[name].records)}
-    theirs = {entity.text for entity in benchmark("tau2").entities}
-    assert len(ours) > 800
-    assert not ours & theirs
+    in_seeds = {*data.users, *(user.email for user in data.users.values()), *getattr(data, DOMAINS[name].records)}
+    in_benchmark = {entity.text for entity in benchmark("tau2").entities}
+    assert len(in_seeds) > 800
+    assert not in_seeds & in_benchmark
 
 
 @needs_tau2
-def test_what_was_made_from_tau2_is_in_domain_and_held_to_everything_but_its_tools() -> None:
+def test_dialogues_from_tau2_seeds_are_in_domain_and_checked_for_all_but_tools() -> None:
     (seed,) = Tau2Seeds(["retail"], 1).load()
     origin = PROVENANCE | {"source": seed.source}
     detector = Detector([benchmark("tau2")], contamination_settings(tools="drop"))
@@ -233,7 +233,7 @@ def test_what_was_made_from_tau2_is_in_domain_and_held_to_everything_but_its_too
     }
 
 
-TINY = Benchmark(
+TINY = BenchmarkData(
     name="tiny",
     version="1",
     tools=(BenchmarkTool(name="find", parameters=frozenset({"hall"}), of="t1"),),
@@ -260,7 +260,7 @@ def test_each_kind_is_dropped_or_only_reported(kind: Kind) -> None:
         }
 
 
-def test_examples_are_the_first_by_id_whatever_the_order() -> None:
+def test_examples_are_the_first_by_id_in_any_order() -> None:
     carriers = [CARRIERS["texts"].model_copy(update={"dialogue_id": f"d{number}"}) for number in range(9)]
     reports = []
     for seed in range(3):
@@ -274,9 +274,7 @@ def test_examples_are_the_first_by_id_whatever_the_order() -> None:
     assert [example.dialogue_id for example in texts.examples] == ["d0", "d1"]
 
 
-def test_a_benchmark_that_is_not_there_is_named_with_the_way_out(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_missing_benchmark_is_named_with_the_remedy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(UserError, match=r"bfcl=.*make setup.*benchmarks=\[tau2\]"):
         read_benchmarks(("bfcl",), tmp_path)
     monkeypatch.setattr("generation.export.benchmark_texts.find_spec", lambda name: None)

@@ -1,4 +1,4 @@
-"""Duplicates, exact and near, against a comparison of all pairs."""
+"""Exact and near duplicates, against a comparison of all pairs."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from core.dialogue import Dialogue
 from core.journal import write_jsonl
 from generation.export.decontamination import Detector
 from generation.export.dedup import signature
-from generation.export.export import Scan
 from generation.export.index import DialogueIndex
+from generation.export.scan import scan
 from tests.generation.helpers.export_dialogues import contamination_settings, dedup_settings, dialogue, removed
 
 
@@ -58,11 +58,11 @@ def test_the_same_transcript_under_another_goal(tmp_path: Path) -> None:
     first = dialogue("a", "Find me a hall!", "Which one?", goals=["One."], calls=[CALL])
     again = dialogue("b", "find me a hall", "which  one", goals=["Another."], calls=[CALL])
     other = dialogue("c", "Find me a hall!", "Which one?", goals=["Third."], calls=[(*CALL[:2], '["Ann"]')])
-    # What a tool returns is part of the transcript; what is left of c is near.
+    # Tool results are part of the transcript, so c is not an exact duplicate, only a near one.
     assert why([first, again, other], tmp_path) == {"b": ("transcript", "a"), "c": ("near", "a")}
 
 
-def test_thoughts_and_the_system_message_do_not_count(tmp_path: Path) -> None:
+def test_reasoning_and_the_system_message_do_not_count(tmp_path: Path) -> None:
     first = dialogue("a", "Find me a hall!", "Which one?", calls=[CALL])
     changed = [m.model_copy(update={"reasoning_content": "hm"}) if m.role == "assistant" else m for m in first.messages]
     again = first.model_copy(update={"dialogue_id": "b", "messages": tuple(changed[1:])})
@@ -70,21 +70,23 @@ def test_thoughts_and_the_system_message_do_not_count(tmp_path: Path) -> None:
 
 
 def texts(rng: Random, count: int, length: int) -> list[str]:
-    """Random texts, and of each some copies in which ever more words are replaced."""
-    found = []
+    """Random texts, each with copies in which more and more words are replaced."""
+    variants = []
     for _ in range(count):
         base = [f"w{rng.randrange(5000)}" for _ in range(length)]
         for changes in (0, 0, 1, 3, 6, 12, 25, 60, 120):
             copy = list(base)
             for position in rng.sample(range(length), changes):
                 copy[position] = f"x{rng.randrange(5000)}"
-            found.append(" ".join(copy))
-    rng.shuffle(found)
-    return found
+            variants.append(" ".join(copy))
+    rng.shuffle(variants)
+    return variants
 
 
-def naive(text_by_id: dict[str, str], shingle: int, threshold: float) -> tuple[set[str], dict[frozenset[str], float]]:
-    """What goes when every dialogue is compared with every kept one, and the similarity of every pair."""
+def compare_all_pairs(
+    text_by_id: dict[str, str], shingle: int, threshold: float
+) -> tuple[set[str], dict[frozenset[str], float]]:
+    """The ids removed when each dialogue is compared with every kept one, and the similarity of every pair."""
     sets = {}
     for key, text in text_by_id.items():
         parts = text.split()
@@ -101,19 +103,19 @@ def naive(text_by_id: dict[str, str], shingle: int, threshold: float) -> tuple[s
 
 @pytest.mark.parametrize("threshold", [0.5, 0.7, 0.8, 0.9])
 @pytest.mark.parametrize("shingle", [1, 5])
-def test_near_duplicates_are_those_of_a_comparison_of_all_pairs(threshold: float, shingle: int, tmp_path: Path) -> None:
+def test_near_duplicates_match_a_comparison_of_all_pairs(threshold: float, shingle: int, tmp_path: Path) -> None:
     rng = Random(f"{threshold}/{shingle}")
     text_by_id = {f"d{number:03d}": text for number, text in enumerate(texts(rng, 12, 300))}
-    gone, similar = naive(text_by_id, shingle, threshold)
+    gone, similar = compare_all_pairs(text_by_id, shingle, threshold)
     levels = sorted(similar.values(), reverse=True)[: 12 * 36]
     assert levels[0] == 1.0
     assert any(threshold - 0.1 < level < threshold for level in levels)
-    # All of one message: the transcript is the text and nothing else.
+    # One message each: the transcript is just the text.
     dialogues = [dialogue(key, text) for key, text in text_by_id.items()]
     removals = removed(dialogues, tmp_path, threshold=threshold, shingle=shingle, permutations=256)
     removed_ids = {removal.dialogue_id for removal in removals}
     assert len(gone) > 25
-    assert len(removed_ids ^ gone) <= 2, "a pair at the threshold may be missed"
+    assert len(removed_ids ^ gone) <= 2, "a pair at the threshold may go undetected"
     missed = [level for pair, level in similar.items() if level >= threshold and not pair & removed_ids]
     assert all(level < threshold + 0.03 for level in missed)
     for removal in removals:
@@ -125,8 +127,8 @@ def test_near_duplicates_are_those_of_a_comparison_of_all_pairs(threshold: float
         assert removal.why == "transcript" or removal.detail == f"Jaccard {similarity:.3f}"
 
 
-def test_hardly_any_near_pair_is_missed_even_at_the_threshold(tmp_path: Path) -> None:
-    """200 pairs with a similarity of 0.80 to 0.85, and 200 of just under 0.80, of which none may go."""
+def test_almost_every_near_pair_is_found_even_at_the_threshold(tmp_path: Path) -> None:
+    """200 pairs with a similarity of 0.80 to 0.85, and 200 just under 0.80, none of which may be removed."""
     rng = Random("recall")
     dialogues, near = [], set()
     for number in range(400):
@@ -138,26 +140,26 @@ def test_hardly_any_near_pair_is_missed_even_at_the_threshold(tmp_path: Path) ->
         dialogues += [dialogue(f"{number:03d}a", " ".join(base)), dialogue(f"{number:03d}b", " ".join(copy))]
         if number < 200:
             near.add(f"{number:03d}b")
-    found = {removal.dialogue_id for removal in removed(dialogues, tmp_path)}
-    assert found <= near
-    assert len(found) >= 0.97 * len(near)
+    removed_ids = {removal.dialogue_id for removal in removed(dialogues, tmp_path)}
+    assert removed_ids <= near
+    assert len(removed_ids) >= 0.97 * len(near)
 
 
-def test_only_one_pipeline_is_compared_unless_all_are_asked_for(tmp_path: Path) -> None:
+def test_pipelines_are_compared_separately_unless_configured(tmp_path: Path) -> None:
     dialogues = [dialogue(name, "Find me a hall!", "Which one?", pipeline=name) for name in ("one", "two")]
     assert why(dialogues, tmp_path) == {}
     assert why(dialogues, tmp_path, across_pipelines=True) == {"two": ("transcript", "one")}
 
 
-def test_a_chain_of_near_ones_keeps_every_second(tmp_path: Path) -> None:
-    """b is near a and c near b, but c is not near a: c stays, since b is not there to stand for it."""
+def test_a_chain_of_near_duplicates_keeps_every_second(tmp_path: Path) -> None:
+    """b is near a and c near b, but c is not near a: c stays, since b is removed."""
     parts = [f"w{i}" for i in range(400)]
-    said = {key: " ".join(parts[start : start + 300]) for key, start in (("a", 0), ("b", 25), ("c", 50))}
-    gone, similar = naive(said, 5, 0.8)
+    texts_by_id = {key: " ".join(parts[start : start + 300]) for key, start in (("a", 0), ("b", 25), ("c", 50))}
+    gone, similar = compare_all_pairs(texts_by_id, 5, 0.8)
     assert [round(similar[frozenset(pair)], 2) for pair in ("ab", "bc", "ac")] == [0.84, 0.84, 0.71]
     assert gone == {"b"}
-    for order in permutations(said):
-        assert why([dialogue(key, said[key]) for key in order], tmp_path) == {"b": ("near", "a")}
+    for order in permutations(texts_by_id):
+        assert why([dialogue(key, texts_by_id[key]) for key in order], tmp_path) == {"b": ("near", "a")}
 
 
 def test_wordless_and_short_dialogues(tmp_path: Path) -> None:
@@ -166,22 +168,22 @@ def test_wordless_and_short_dialogues(tmp_path: Path) -> None:
     assert signature(frozenset(), 128) is None
 
 
-def test_what_is_kept_in_memory_does_not_grow_with_the_text(tmp_path: Path) -> None:
+def test_memory_does_not_grow_with_the_text(tmp_path: Path) -> None:
     sizes = []
     for length in (10, 10_000):
         path = tmp_path / f"{length}.jsonl"
         write_jsonl(
             path, [dialogue(f"d{i:03d}", f"{i} " * length, "b " * length, goals=["g " * length]) for i in range(50)]
         )
-        with DialogueIndex([path]) as corpus:
-            scan = Scan(dedup_settings(), Detector((), contamination_settings()))
-            scan.read(corpus, lambda count: None)
-        sizes.append(len(pickle.dumps((scan.entries, scan.removals, scan.origins))) / 50)
+        with DialogueIndex([path]) as index:
+            detector = Detector((), contamination_settings())
+            scanned = scan(index, dedup_settings(), detector, lambda count: None)
+        sizes.append(len(pickle.dumps((scanned.entries, scanned.removals, scanned.origins))) / 50)
     assert sizes[1] - sizes[0] < 10, "the offset in a longer file"
     assert sizes[1] < 1000
 
 
 @pytest.mark.parametrize("change", [{"threshold": 1.0}, {"threshold": 0.3}, {"permutations": 16}, {"shingle": 0}])
-def test_settings_that_cannot_work_are_refused(change: dict[str, Any]) -> None:
+def test_settings_out_of_range_are_refused(change: dict[str, Any]) -> None:
     with pytest.raises(ValidationError, match=next(iter(change))):
         dedup_settings(**change)

@@ -19,7 +19,7 @@ from core.journal import RecordError, read_jsonl, write_jsonl
 from core.messages import Message
 from core.settings import UserError
 from generation.export import hub
-from generation.export.benchmark_texts import Benchmark, BenchmarkText
+from generation.export.benchmark_texts import BenchmarkData, BenchmarkText
 from generation.export.card import hub_licence
 from generation.export.dedup import Removal
 from generation.export.export import export
@@ -28,13 +28,13 @@ from generation.export.report import Report
 from tests.generation.helpers.export_dialogues import FIND, PROVENANCE, dialogue, export_settings
 from tests.generation.helpers.pipeline_runs import FinishedRun
 
-SECRET = Benchmark(
+SECRET = BenchmarkData(
     name="exam", version="7", tools=(), entities=(BenchmarkText(text="agent_99", of="task 3"),), texts=()
 )
 
 
-class Nobody:
-    """Watches, and keeps how many parts of each step were done."""
+class StepCounter:
+    """Counts the units done of each step."""
 
     def __init__(self) -> None:
         self.done: dict[str, list[int]] = {}
@@ -42,19 +42,19 @@ class Nobody:
     def step(self, name: str, total: int) -> Callable[[int], None]:
         self.done[name] = [total, 0]
 
-        def on_parts(count: int) -> None:
+        def on_units(count: int) -> None:
             self.done[name][1] += count
 
-        return on_parts
+        return on_units
 
 
 def exported(files: Sequence[Path], directory: Path, **settings: Any) -> Report:
     directory.mkdir()
     chosen = export_settings(directory.parent, **settings)
-    watcher = Nobody()
-    made = export(files, directory, chosen, [SECRET], "run-1", {"vllm": "0.32.0"}, watcher)
+    watcher = StepCounter()
+    report = export(files, directory, chosen, [SECRET], "run-1", {"vllm": "0.32.0"}, watcher)
     assert all(total == done for total, done in watcher.done.values()), watcher.done
-    return made
+    return report
 
 
 def contents(directory: Path) -> dict[str, bytes]:
@@ -86,7 +86,7 @@ def run(tmp_path: Path) -> tuple[Path, Report]:
     return tmp_path / "out", exported(find_dialogues(tmp_path / "run"), tmp_path / "out")
 
 
-def test_what_stays_is_written_as_it_was_generated(run: tuple[Path, Report]) -> None:
+def test_kept_dialogues_are_written_unchanged(run: tuple[Path, Report]) -> None:
     directory, report = run
     kept = [DIALOGUES[0], DIALOGUES[1]], [DIALOGUES[4], DIALOGUES[5]]
     assert tuple(read_jsonl(directory / "data" / "user_oriented.jsonl", Dialogue)) == tuple(kept[0])
@@ -164,7 +164,7 @@ def test_neither_order_nor_files_nor_repetition_change_a_byte(run: tuple[Path, R
         write_jsonl(files[1], lines[cut:])
         exported(files, tmp_path / f"out{seed}")
         assert contents(tmp_path / f"out{seed}") == expected
-    # Again into the same place, as after an interruption: nothing is left over, nothing differs.
+    # Again into the same folder, as after an interruption: no leftovers, no differences.
     (directory / "README.md").unlink()
     (directory / "data" / "exec.jsonl").write_text("half a li")
     export(
@@ -174,7 +174,7 @@ def test_neither_order_nor_files_nor_repetition_change_a_byte(run: tuple[Path, R
         [SECRET],
         "run-1",
         {"vllm": "0.32.0"},
-        Nobody(),
+        StepCounter(),
     )
     assert contents(directory) == expected
 
@@ -189,18 +189,23 @@ def test_table_1_by_hand(run: tuple[Path, Report]) -> None:
     assert rows["user_oriented", "spider"].step.mean == 0.0
 
 
-def test_table_1_is_that_of_the_generation(executed: FinishedRun, tmp_path: Path) -> None:
-    made = exported([executed.directory / "dialogues.jsonl"], tmp_path / "out")
-    (row,) = made.statistics
-    assert made.pipelines["user_oriented_exec"].removed == {}
-    figures = executed.statistics
-    assert (row.step, row.turn, row.task, row.samples) == (figures.step, figures.turn, figures.task, figures.accepted)
-    # These dialogues were made without a toolset's provenance and with a model whose sampling nobody recorded.
-    assert set(made.provenance.missing) <= {"sampling", "source", "licence"}
-    assert all(count == figures.accepted for count in made.provenance.missing.values())
+def test_table_1_equals_that_of_the_generation(executed: FinishedRun, tmp_path: Path) -> None:
+    report = exported([executed.directory / "dialogues.jsonl"], tmp_path / "out")
+    (row,) = report.statistics
+    assert report.pipelines["user_oriented_exec"].removed == {}
+    generated = executed.statistics
+    assert (row.step, row.turn, row.task, row.samples) == (
+        generated.step,
+        generated.turn,
+        generated.task,
+        generated.accepted,
+    )
+    # These dialogues have no toolset provenance, and a model with unrecorded sampling.
+    assert set(report.provenance.missing) <= {"sampling", "source", "licence"}
+    assert all(count == generated.accepted for count in report.provenance.missing.values())
 
 
-def test_the_card_says_where_everything_comes_from(run: tuple[Path, Report], tmp_path: Path) -> None:
+def test_the_card_states_the_provenance(run: tuple[Path, Report], tmp_path: Path) -> None:
     directory, _ = run
     card = DatasetCard.load(directory / "README.md")
     header = yaml.safe_load((directory / "README.md").read_text().split("---")[1])
@@ -230,8 +235,8 @@ def test_the_card_says_where_everything_comes_from(run: tuple[Path, Report], tmp
 
 def test_the_card_names_what_is_in_domain(tmp_path: Path) -> None:
     write_jsonl(tmp_path / "d.jsonl", [dialogue("a", "Hi.", "Hi.", provenance=PROVENANCE | {"source": "exam"})])
-    made = exported([tmp_path / "d.jsonl"], tmp_path / "out")
-    assert made.contamination["exam"].in_domain == 1
+    report = exported([tmp_path / "d.jsonl"], tmp_path / "out")
+    assert report.contamination["exam"].in_domain == 1
     assert "**1 dialogues are in-domain for exam**" in (tmp_path / "out" / "README.md").read_text()
 
 
@@ -250,22 +255,30 @@ def test_licences_have_the_hubs_names(named: str, identifier: str) -> None:
     assert hub_licence(named) == identifier
 
 
-def unplayed(line: Dialogue) -> Dialogue:
+def without_messages(line: Dialogue) -> Dialogue:
     return line.model_copy(update={"messages": (), "task_starts": ()})
 
 
 @pytest.mark.parametrize(
     ("lines", "error", "says"),
     [
-        ((DIALOGUES[0], unplayed(DIALOGUES[1])), UserError, "line 2: user_oriented-2 was never played.*rollout"),
-        ((DIALOGUES[0], DIALOGUES[0]), UserError, "line 2: the id user_oriented-1 was there before"),
-        ((DIALOGUES[3],), UserError, "none of 1 dialogues is left: user_oriented: entities 1"),
-        ((), UserError, "none of 0 dialogues is left"),
-        ((DIALOGUES[0].model_copy(update={"pipeline": "../x"}),), UserError, "pipeline='../x' was given; a name"),
+        (
+            (DIALOGUES[0], without_messages(DIALOGUES[1])),
+            UserError,
+            "line 2: user_oriented-2 was never played.*rollout",
+        ),
+        ((DIALOGUES[0], DIALOGUES[0]), UserError, "line 2: the id user_oriented-1 occurred before"),
+        ((DIALOGUES[3],), UserError, "none of 1 dialogues remains: user_oriented: entities 1"),
+        ((), UserError, "none of 0 dialogues remains"),
+        (
+            (DIALOGUES[0].model_copy(update={"pipeline": "../x"}),),
+            UserError,
+            "pipeline='../x' was given; expected: a name",
+        ),
         ((Removal(dialogue_id="a", pipeline="b", why="near", of="c"),), RecordError, "line 1: not a dialogue: "),
     ],
 )
-def test_what_cannot_be_exported_is_named(
+def test_a_line_that_cannot_be_exported_is_named(
     lines: Sequence[Any], error: type[Exception], says: str, tmp_path: Path
 ) -> None:
     write_jsonl(tmp_path / "d.jsonl", lines)
@@ -275,18 +288,18 @@ def test_what_cannot_be_exported_is_named(
 
 
 def test_a_folder_without_dialogues_is_named(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=f"data={tmp_path} was given; a generation run or a dialogues.jsonl"):
+    with pytest.raises(UserError, match=f"data={tmp_path} was given; expected: a generation run or a dialogues.jsonl"):
         find_dialogues(tmp_path)
 
 
-def test_a_parquet_file_appears_whole_or_not_at_all(run: tuple[Path, Report], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_parquet_file_is_written_atomically(run: tuple[Path, Report], monkeypatch: pytest.MonkeyPatch) -> None:
     directory, _ = run
     before = contents(directory)
 
-    def break_off(line: bytes) -> dict[str, Any]:
+    def interrupt(line: bytes) -> dict[str, Any]:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("generation.export.export.chat_row", break_off)
+    monkeypatch.setattr("generation.export.export.chat_row", interrupt)
     with pytest.raises(KeyboardInterrupt):
         export(
             find_dialogues(directory.parent / "run"),
@@ -295,13 +308,13 @@ def test_a_parquet_file_appears_whole_or_not_at_all(run: tuple[Path, Report], mo
             [SECRET],
             "other",
             {},
-            Nobody(),
+            StepCounter(),
         )
     assert contents(directory) == before
 
 
 class FakeHub:
-    """What is uploaded, to whom; `error` is what it answers with instead."""
+    """Records uploads; raises `error` instead if given."""
 
     def __init__(self, error: Exception | None = None) -> None:
         self.error = error
@@ -317,21 +330,23 @@ class FakeHub:
         return type("Commit", (), {"repo_url": "https://hub/org/name"})
 
 
-def test_an_upload_holds_the_data_and_the_card_only(run: tuple[Path, Report], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_upload_contains_only_the_data_and_the_card(
+    run: tuple[Path, Report], monkeypatch: pytest.MonkeyPatch
+) -> None:
     directory, _ = run
     (directory / "manifest.json").write_text("{}")
     fake = FakeHub()
     monkeypatch.setattr(hub, "HfApi", lambda: fake)
     assert hub.push(directory, "org/name", private=True) == "https://hub/org/name"
-    (made, repo), (uploaded, folder) = fake.calls
-    assert made == uploaded == "org/name"
+    (created, repo), (uploaded, folder) = fake.calls
+    assert created == uploaded == "org/name"
     assert (repo["private"], repo["repo_type"], folder["repo_type"]) == (True, "dataset", "dataset")
     assert folder["folder_path"] == directory
     chosen = {str(p.relative_to(directory)) for pattern in folder["allow_patterns"] for p in directory.glob(pattern)}
     assert chosen == set(contents(directory)) - {"manifest.json"}
 
 
-def test_a_hub_that_refuses_is_a_users_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_refusal_of_the_hub_is_a_user_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(hub, "HfApi", lambda: FakeHub(RuntimeError("401 Unauthorized")))
     with pytest.raises(UserError, match=r"push_to_hub=org/name was given.*401 Unauthorized.*hf auth login"):
         hub.push(tmp_path, "org/name", private=True)

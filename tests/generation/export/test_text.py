@@ -31,7 +31,7 @@ def test_composed_and_decomposed_letters_are_the_same(text: str) -> None:
 
 
 @given(PLAIN_WORDS, st.data())
-def test_case_and_what_stands_between_words_do_not_count(parts: list[str], data: st.DataObject) -> None:
+def test_case_and_separators_do_not_count(parts: list[str], data: st.DataObject) -> None:
     spelt = data.draw(GAPS)
     for part in parts:
         spelt += (part.upper() if data.draw(st.booleans()) else part) + data.draw(GAPS)
@@ -39,7 +39,7 @@ def test_case_and_what_stands_between_words_do_not_count(parts: list[str], data:
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "expected"),
     [
         ("Straße No. 5", ["strasse", "no", "5"]),
         ("ＡＢＣ １２", ["abc", "12"]),
@@ -48,18 +48,18 @@ def test_case_and_what_stands_between_words_do_not_count(parts: list[str], data:
         ("…", []),
     ],
 )
-def test_words_by_hand(text: str, said: list[str]) -> None:
-    assert words(text) == said
+def test_words_by_hand(text: str, expected: list[str]) -> None:
+    assert words(text) == expected
 
 
 @given(st.lists(st.sampled_from("abc"), max_size=9), st.integers(1, 5))
-def test_grams_are_all_the_windows(sequence: list[str], size: int) -> None:
+def test_ngrams_are_all_the_windows(sequence: list[str], size: int) -> None:
     windows = [" ".join(sequence[i:j]) for i in range(9) for j in range(i, 10) if j - i == size and j <= len(sequence)]
     assert list(ngrams(sequence, size)) == windows
 
 
 def _shuffled(value: Any, data: st.DataObject) -> Any:
-    """The same value: keys in another order, whole numbers as floats."""
+    """The same value with keys in another order and some integers as floats."""
     if isinstance(value, dict):
         return {key: _shuffled(value[key], data) for key in data.draw(st.permutations(sorted(value)))}
     if isinstance(value, list):
@@ -73,18 +73,18 @@ def test_equal_arguments_have_one_spelling(value: Any, data: st.DataObject) -> N
 
 
 @given(JSON, JSON)
-def test_different_arguments_have_different_ones(a: Any, b: Any) -> None:
+def test_different_arguments_have_different_spellings(a: Any, b: Any) -> None:
     if repr(_sorted(a)) != repr(_sorted(b)):
         assert canonical(a) != canonical(b)
         assert digest(canonical(a)) != digest(canonical(b))
 
 
 def _sorted(value: Any) -> Any:
-    """repr of it tells True from 1, and nothing of the order of keys."""
+    """A value whose repr distinguishes True from 1 but not the order of keys."""
     if isinstance(value, dict):
         return sorted((key, _sorted(item)) for key, item in value.items()), "object"
     return [_sorted(item) for item in value] if isinstance(value, list) else value
 
 
-def test_white_space_in_arguments_does_not_count() -> None:
+def test_whitespace_in_arguments_does_not_count() -> None:
     assert canonical({"name": " Ann \n Lee", "n": 2.50}) == '{"n": 2.5, "name": "Ann Lee"}'

@@ -13,8 +13,9 @@ from core.journal import write_jsonl
 from core.messages import AssistantMessage, Message, SystemMessage, ToolCall, ToolMessage, ToolSpec, UserMessage
 from generation.export.decontamination import ContaminationSettings, Detector
 from generation.export.dedup import DedupSettings, Removal, duplicates
-from generation.export.export import ExportSettings, Scan
+from generation.export.export import ExportSettings
 from generation.export.index import DialogueIndex
+from generation.export.scan import scan
 from tests.helpers.paths import CONF
 
 SHIPPED: dict[str, Any] = yaml.safe_load((CONF / "export.yaml").read_text())
@@ -35,15 +36,15 @@ PROVENANCE = {
 
 def dialogue(
     dialogue_id: str,
-    *said: str,
+    *texts: str,
     goals: Sequence[str] = (),
     calls: Sequence[tuple[str, dict[str, Any], str]] = (),
     **more: Any,
 ) -> Dialogue:
-    """User and assistant take turns; `calls` (name, arguments, result) come one by one before the assistant's first
-    answer."""
+    """`texts` of user and assistant in turn; `calls` (name, arguments, result) come one by one before the assistant's
+    first answer."""
     messages: list[Message] = [SystemMessage(content="You help.")]
-    for position, text in enumerate(said):
+    for position, text in enumerate(texts):
         if position == 1:
             for number, (name, arguments, result) in enumerate(calls):
                 call = ToolCall.make(f"c{number}", name, arguments)
@@ -79,11 +80,10 @@ def export_settings(outputs: Path, **changes: Any) -> ExportSettings:
 
 
 def removed(dialogues: Sequence[Dialogue], folder: Path, **settings: Any) -> list[Removal]:
-    """The duplicates among `dialogues`, after writing them to a file in `folder`."""
-    chosen = dedup_settings(**settings)
+    """The duplicates among `dialogues`, which are written to a file in `folder` first."""
+    dedup = dedup_settings(**settings)
     path = folder / "dialogues.jsonl"
     write_jsonl(path, dialogues)
-    with DialogueIndex([path]) as corpus:
-        scan = Scan(chosen, Detector((), contamination_settings()))
-        scan.read(corpus, lambda count: None)
-        return list(duplicates(scan.entries, corpus.dialogue, chosen))
+    with DialogueIndex([path]) as index:
+        scanned = scan(index, dedup, Detector((), contamination_settings()), lambda count: None)
+        return list(duplicates(scanned.entries, index.dialogue, dedup))

@@ -1,4 +1,5 @@
-"""The client, every stage, start state and pipeline against a real vLLM engine on this machine: a tiny Qwen3 of random weights."""
+"""The client, every stage, start state and pipeline against a real local vLLM engine: a tiny Qwen3 with random
+weights."""
 
 from __future__ import annotations
 
@@ -53,8 +54,8 @@ REQUEST = Request(
 
 @dataclass(frozen=True)
 class Engine:
-    """Where it answers. `logit_bias` makes likely what ends a text, a string, a list and an object: so that of what random
-    weights say some is whole, and gets further than to be cut off."""
+    """A running engine. `logit_bias` favours the tokens that end a text, a string, a list and an object, so that some
+    answers of the random weights are complete rather than cut off."""
 
     url: str
     logit_bias: dict[str, float]
@@ -80,7 +81,7 @@ def base_url(engine: Engine) -> str:
     return engine.url
 
 
-def ask(base_url: str, *requests: Request, **options: Any) -> list[Completion]:
+def complete(base_url: str, *requests: Request, **options: Any) -> list[Completion]:
     async def all_at_once() -> list[Completion]:
         llm = OpenAILLM([base_url], sampling={"max_tokens": 16} | options.pop("sampling", {}), **options)
         try:
@@ -91,21 +92,21 @@ def ask(base_url: str, *requests: Request, **options: Any) -> list[Completion]:
     return asyncio.run(all_at_once())
 
 
-def test_equal_keys_give_equal_answers_whatever_runs_beside_them(base_url: str) -> None:
+def test_equal_keys_give_equal_answers_whatever_runs_alongside(base_url: str) -> None:
     assert probe(base_url) == ("tiny",)
     requests = [replace(REQUEST, key=f"d{i}/agent/0") for i in range(6)]
-    together = ask(base_url, *requests)
-    alone = [ask(base_url, request)[0] for request in requests[::-1]][::-1]
+    together = complete(base_url, *requests)
+    alone = [complete(base_url, request)[0] for request in requests[::-1]][::-1]
     assert [c.message for c in together] == [c.message for c in alone]
     assert len({c.message.content for c in together}) > 1, "different keys are sampled differently"
     assert all(0 < c.completion_tokens <= 16 < c.prompt_tokens for c in together)
 
 
 def test_schemas_and_required_tools_hold_even_for_random_weights(base_url: str) -> None:
-    (answer,) = ask(base_url, replace(REQUEST, role="judge", json_schema=FLAG), sampling={"max_tokens": 200})
+    (answer,) = complete(base_url, replace(REQUEST, role="judge", json_schema=FLAG), sampling={"max_tokens": 200})
     assert isinstance(json.loads(answer.message.content)["done"], bool)
     options = {"extra_body": {"tool_choice": "required"}, "strict_tools": True, "sampling": {"max_tokens": 200}}
-    (called,) = ask(base_url, replace(REQUEST, tools=(TOOL,)), **options)
+    (called,) = complete(base_url, replace(REQUEST, tools=(TOOL,)), **options)
     assert called.message.tool_calls
     assert called.message.tool_calls[0].name == "set_flag"
     assert TOOL.argument_error(called.message.tool_calls[0].parsed()) is None
@@ -121,12 +122,12 @@ def test_a_history_with_reasoning_and_broken_calls_is_accepted(base_url: str) ->
         ToolMessage(tool_call_id="c1", content='{"error": "not JSON"}'),
     )
     without = (*history[:2], history[2].model_copy(update={"reasoning_content": None}), history[3])
-    longer, shorter = ask(base_url, replace(REQUEST, messages=history), replace(REQUEST, messages=without))
+    longer, shorter = complete(base_url, replace(REQUEST, messages=history), replace(REQUEST, messages=without))
     assert longer.prompt_tokens > shorter.prompt_tokens, "the template saw the reasoning"
 
 
 def test_a_prompt_beyond_the_context_is_length(base_url: str) -> None:
-    (completion,) = ask(base_url, replace(REQUEST, messages=(UserMessage(content="Hello there. " * 5000),)))
+    (completion,) = complete(base_url, replace(REQUEST, messages=(UserMessage(content="Hello there. " * 5000),)))
     assert (completion.finish_reason, completion.message.content) == ("length", "")
 
 
@@ -143,7 +144,7 @@ def runs(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> dict[str, 
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_every_stage_start_state_and_pipeline_ends_whatever_a_model_says(
+def test_every_stage_start_state_and_pipeline_ends_whatever_a_model_answers(
     name: str, runs: dict[str, FinishedCommand]
 ) -> None:
     case, done = CASES[name], runs[name]
@@ -168,10 +169,10 @@ def test_every_stage_start_state_and_pipeline_ends_whatever_a_model_says(
                 assert line.dialogue.provenance.llm == "tiny"
             else:
                 assert line.reasons[0].startswith("tool_maker: "), "without tools no dialogue begins"
-    assert asked, "the engine had a say"
+    assert asked, "the engine was used"
 
 
-def test_what_random_weights_made_of_tools_is_told(runs: dict[str, FinishedCommand]) -> None:
+def test_results_of_tool_stages_with_random_weights_are_reported(runs: dict[str, FinishedCommand]) -> None:
     (library,) = read_jsonl(runs["tools"].directory / "toolsets.jsonl", Toolset)
     assert not library.tools
     assert library.refused
@@ -183,21 +184,21 @@ def test_what_random_weights_made_of_tools_is_told(runs: dict[str, FinishedComma
     assert [tool.name for tool in rooms.tools] == [room["name"] for room in ROOMS], "given tools stay"
 
 
-# One role at a time, so that the others lead to wherever it can be met
+# One role at a time, so that the others lead to every place where it occurs
 
 
 @dataclass
 class OneReal:
-    """The engine plays `role`, the stand-in without slips all others."""
+    """The engine plays `role`, the stand-in without mistakes plays all others."""
 
     role: Role
     real: LLM
     rest: LLM
-    asked: int = 0
+    requests: int = 0
     name: str = "one real role"
 
     async def complete(self, request: Request) -> Completion:
-        self.asked += request.role == self.role
+        self.requests += request.role == self.role
         return await (self.real if request.role == self.role else self.rest).complete(request)
 
     async def close(self) -> None:
@@ -218,7 +219,7 @@ def one_real(role: Role, engine: Engine, **options: Any) -> OneReal:
 def test_the_one_role_of_random_weights_is_to_blame(
     role: Role, blame: str, pipeline: str, engine: Engine, domains: tuple[DomainTools, ...], tmp_path: Path
 ) -> None:
-    # A judge whose answers are held to their schema says by chance whom it blames; without, it can only be unreadable.
+    # A judge constrained to its schema blames at random; without the schema its answers are unreadable.
     llm = one_real(role, engine, **({"structured": []} if role == "judge" else {}))
 
     async def run_to_end() -> Statistics:
@@ -229,20 +230,20 @@ def test_the_one_role_of_random_weights_is_to_blame(
 
     figures = asyncio.run(run_to_end())
     executed = pipeline == "user_oriented_exec"
-    assert (llm.asked > 0) is not (executed and role == "tool_simulator")
+    assert (llm.requests > 0) is not (executed and role == "tool_simulator")
     assert (figures.started, figures.failed) == (6, 0)
     assert figures.accepted + figures.rejected == 6
     if executed and role in ("tool_simulator", "judge"):
         assert figures.accepted == 6, "execution needs neither"
     else:
-        # By chance a tool finds nothing, which is lawful: then the agent seems to have left undone what was asked.
+        # By chance a tool finds nothing, which is valid: then the agent seems to have left the request undone.
         seeming = {"agent"} if role == "tool_simulator" else set()
         assert set(figures.blame) <= {blame} | seeming
         assert figures.blame[blame] >= 3
 
 
 @pytest.mark.parametrize("role", ["tool_maker", "schema_writer"])
-def test_given_tools_outlive_a_model_of_random_weights(role: Role, engine: Engine, tmp_path: Path) -> None:
+def test_supplied_tools_survive_a_model_with_random_weights(role: Role, engine: Engine, tmp_path: Path) -> None:
     (tmp_path / "rooms.jsonl").write_text("".join(json.dumps(room) + "\n" for room in ROOMS))
     origins = [source_from_seed(seed) for seed in ToolSeeds([tmp_path / "rooms.jsonl"]).load()]
     stages = (Tools(max_tools=6, attempts=2, questions=4, expansion=2), Schemas(attempts=2))
@@ -255,7 +256,7 @@ def test_given_tools_outlive_a_model_of_random_weights(role: Role, engine: Engin
             await llm.close()
 
     (toolset,) = asyncio.run(make())
-    assert llm.asked
+    assert llm.requests
     if role == "tool_maker":
         assert [tool.name for tool in toolset.tools] == [room["name"] for room in ROOMS]
         assert all(tool.returns for tool in toolset.tools)

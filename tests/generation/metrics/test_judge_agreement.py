@@ -1,4 +1,4 @@
-"""The judge against execution: figures by hand, and against a recount of the dialogues in the plainest way."""
+"""The judge against execution: metrics computed by hand, and against a naive recount of the dialogues."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ UNPROVEN = PROVEN.model_copy(update={"gold_calls": ()})
 STATE = StateProof(initial_hash="a", final_hash="b")
 
 
-def judged(word: str, **more: Any) -> Judgment:
-    return Judgment(judgment="valid" if word == "valid" else "invalid", reasoning="", **more)
+def judgment(value: str, **more: Any) -> Judgment:
+    return Judgment(judgment="valid" if value == "valid" else "invalid", reasoning="", **more)
 
 
 def dialogue(executed: bool, *judgments: Judgment, **more: Any) -> Dialogue:
-    """A dialogue of as many proven tasks as judgments; `checks`, `blame`, `tasks` and `state` can be given."""
+    """A dialogue with one proven task for each judgment; `more` may set `checks`, `blame`, `tasks` and `state`."""
     checks = more.pop("checks", (Check(name="state of task 0", passed=executed),))
     verdict = Verdict(accepted=executed, blame=more.pop("blame", None), checks=checks, judgments=judgments)
     fields = {"tasks": (PROVEN,) * len(judgments), "state": STATE} | more
@@ -36,21 +36,21 @@ def dialogue(executed: bool, *judgments: Judgment, **more: Any) -> Dialogue:
 
 def agreement(*dialogues: Dialogue) -> Agreement | None:
     tally = AgreementTally()
-    for one in dialogues:
-        tally.add(one)
+    for item in dialogues:
+        tally.add(item)
     return tally.result()
 
 
 def test_by_hand() -> None:
-    """Fifty dialogues: observed agreement 0.7, by chance (25 · 30 + 25 · 20) / 2500 = 0.5, so kappa is 0.2 / 0.5."""
-    found = agreement(
-        *[dialogue(True, judged("valid"), judged("valid"))] * 20,
-        *[dialogue(False, judged("valid"), blame="user")] * 5,
-        *[dialogue(True, judged("valid"), judged("invalid"))] * 10,
-        *[dialogue(False, judged("invalid"), blame="agent")] * 12,
-        *[dialogue(False, judged("invalid"), judged("valid"), blame="user")] * 3,
+    """50 dialogues: observed agreement 0.7, by chance (25 · 30 + 25 · 20) / 2500 = 0.5, so kappa is 0.2 / 0.5."""
+    result = agreement(
+        *[dialogue(True, judgment("valid"), judgment("valid"))] * 20,
+        *[dialogue(False, judgment("valid"), blame="user")] * 5,
+        *[dialogue(True, judgment("valid"), judgment("invalid"))] * 10,
+        *[dialogue(False, judgment("invalid"), blame="agent")] * 12,
+        *[dialogue(False, judgment("invalid"), judgment("valid"), blame="user")] * 3,
     )
-    assert found == Agreement(
+    assert result == Agreement(
         both_valid=20,
         judge_only=5,
         execution_only=10,
@@ -63,8 +63,8 @@ def test_by_hand() -> None:
     )
 
 
-def test_what_execution_has_not_decided_is_not_counted() -> None:
-    valid = judged("valid")
+def test_dialogues_that_execution_did_not_decide_are_not_counted() -> None:
+    valid = judgment("valid")
     assert agreement() is None
     assert (
         agreement(dialogue(True, valid, state=None), dialogue(True), dialogue(True, valid, tasks=(UNPROVEN,))) is None
@@ -74,62 +74,68 @@ def test_what_execution_has_not_decided_is_not_counted() -> None:
     assert agreement(dialogue(False, valid, checks=(Check(name="state of task 0", passed=True), replayed))) is None
 
 
-def test_an_unproven_task_beside_a_proven_one_does_not_count() -> None:
-    mixed = dialogue(True, judged("valid"), judged("invalid"), tasks=(PROVEN, UNPROVEN))
-    found = agreement(mixed)
-    assert found
-    assert (found.both_valid, found.execution_only) == (1, 0)
+def test_an_unproven_task_next_to_a_proven_one_does_not_count() -> None:
+    mixed = dialogue(True, judgment("valid"), judgment("invalid"), tasks=(PROVEN, UNPROVEN))
+    result = agreement(mixed)
+    assert result
+    assert (result.both_valid, result.execution_only) == (1, 0)
 
 
 def test_bullets_by_class_unreadable_and_divided_judgments() -> None:
     def bullets(*classed: tuple[str, bool]) -> tuple[Bullet, ...]:
         return tuple(Bullet.model_validate({"bullet": "b", "rubric_class": c, "passed": p}) for c, p in classed)
 
-    found = agreement(
-        dialogue(True, judged("valid", bullets=bullets(("Critical", True), ("Structural", False)))),
+    result = agreement(
+        dialogue(True, judgment("valid", bullets=bullets(("Critical", True), ("Structural", False)))),
         dialogue(
-            True, judged("invalid", bullets=bullets(("Critical", False), ("Critical", True)), votes=("invalid",) * 3)
+            True, judgment("invalid", bullets=bullets(("Critical", False), ("Critical", True)), votes=("invalid",) * 3)
         ),
-        dialogue(True, judged("invalid", blame="judge", votes=("valid", "invalid"))),
+        dialogue(True, judgment("invalid", blame="judge", votes=("valid", "invalid"))),
     )
-    assert found
-    assert found.passed == {"Critical": 2}
-    assert found.failed == {"Critical": 1, "Structural": 1}
-    assert (found.unreadable, found.divided) == (1, 1)
+    assert result
+    assert result.passed == {"Critical": 2}
+    assert result.failed == {"Critical": 1, "Structural": 1}
+    assert (result.unreadable, result.divided) == (1, 1)
 
 
-def test_figures_without_a_denominator_are_none() -> None:
-    all_right = agreement(dialogue(True, judged("valid")))
+def test_metrics_without_a_denominator_are_none() -> None:
+    all_right = agreement(dialogue(True, judgment("valid")))
     assert all_right
     assert (all_right.precision, all_right.recall, all_right.kappa) == (1.0, 1.0, None)
-    all_wrong = agreement(dialogue(False, judged("invalid")))
+    all_wrong = agreement(dialogue(False, judgment("invalid")))
     assert all_wrong
     assert (all_wrong.precision, all_wrong.recall, all_wrong.kappa) == (None, None, None)
 
 
 def test_a_judge_that_is_always_wrong_has_kappa_minus_one() -> None:
-    found = agreement(dialogue(True, judged("invalid")), dialogue(False, judged("valid")))
-    assert found
-    assert (found.precision, found.recall, found.kappa) == (0.0, 0.0, -1.0)
+    result = agreement(dialogue(True, judgment("invalid")), dialogue(False, judgment("valid")))
+    assert result
+    assert (result.precision, result.recall, result.kappa) == (0.0, 0.0, -1.0)
 
 
 @given(st.lists(st.tuples(st.booleans(), st.lists(st.booleans(), min_size=1, max_size=3)), min_size=1, max_size=30))
 def test_against_a_naive_recount(cases: list[tuple[bool, list[bool]]]) -> None:
-    found = agreement(*(dialogue(right, *(judged("valid" if v else "invalid") for v in said)) for right, said in cases))
-    assert found
-    pairs = [(all(said), right) for right, said in cases]
-    assert found.both_valid == pairs.count((True, True))
-    assert found.judge_only == pairs.count((True, False))
-    assert found.execution_only == pairs.count((False, True))
-    assert found.both_invalid == pairs.count((False, False))
-    said_valid = [right for judge, right in pairs if judge]
-    truly_valid = [judge for judge, right in pairs if right]
-    assert found.precision == (round(sum(said_valid) / len(said_valid), 4) if said_valid else None)
-    assert found.recall == (round(sum(truly_valid) / len(truly_valid), 4) if truly_valid else None)
+    result = agreement(
+        *(dialogue(right, *(judgment("valid" if v else "invalid") for v in votes)) for right, votes in cases)
+    )
+    assert result
+    pairs = [(all(votes), right) for right, votes in cases]
+    assert result.both_valid == pairs.count((True, True))
+    assert result.judge_only == pairs.count((True, False))
+    assert result.execution_only == pairs.count((False, True))
+    assert result.both_invalid == pairs.count((False, False))
+    right_where_judged_valid = [right for judge, right in pairs if judge]
+    judged_where_right = [judge for judge, right in pairs if right]
+    assert result.precision == (
+        round(sum(right_where_judged_valid) / len(right_where_judged_valid), 4) if right_where_judged_valid else None
+    )
+    assert result.recall == (
+        round(sum(judged_where_right) / len(judged_where_right), 4) if judged_where_right else None
+    )
     n = len(pairs)
     observed = sum(judge == right for judge, right in pairs) / n
     chance = sum(sum(j == w for j, _ in pairs) * sum(r == w for _, r in pairs) for w in (True, False)) / n**2
-    if found.kappa is None:
+    if result.kappa is None:
         assert chance == 1
     else:
-        assert abs(found.kappa - (observed - chance) / (1 - chance)) < 1e-4
+        assert abs(result.kappa - (observed - chance) / (1 - chance)) < 1e-4

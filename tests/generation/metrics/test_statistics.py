@@ -1,4 +1,4 @@
-"""Tables 1 and 4: the definitions on a dialogue written by hand, and the figures of real runs against a naive recount."""
+"""Tables 1 and 4: the definitions on a hand-written dialogue, and the metrics of real runs against a naive recount."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def dialogue(*messages: Message, **more: Any) -> Dialogue:
 
 
 def test_turns_steps_and_tasks_by_hand() -> None:
-    """Two requests: one with two rounds of tool use, of which the first makes two calls, and one with none."""
+    """Two requests: one with two rounds of tool use (the first with two calls), one without."""
     one = dialogue(
         SystemMessage(content="s"),
         UserMessage(content="u1"),
@@ -58,14 +58,14 @@ def test_turns_steps_and_tasks_by_hand() -> None:
     assert one.turns == 10
     assert one.steps() == (2, 0, 0)
     assert one.user_turns == 3
-    figures = statistics("p", [Outcome(dialogue_id="d", status="accepted", dialogue=one, tasks_requested=2)])
-    assert figures.turn == MeanMax(mean=10, max=10)
-    assert figures.step == MeanMax(mean=2, max=2)
-    assert figures.tasks_requested == 2
+    metrics = statistics("p", [Outcome(dialogue_id="d", status="accepted", dialogue=one, tasks_requested=2)])
+    assert metrics.turn == MeanMax(mean=10, max=10)
+    assert metrics.step == MeanMax(mean=2, max=2)
+    assert metrics.tasks_requested == 2
 
 
 def recount(directory: Path) -> dict[str, Any]:
-    """The same figures from the files alone, in the plainest way."""
+    """The same metrics, recounted naively from the files alone."""
     accepted = [json.loads(line) for line in (directory / "dialogues.jsonl").read_text().splitlines()]
     rejected = [json.loads(line) for line in (directory / "rejected.jsonl").read_text().splitlines()]
     turns, steps, tasks, users, domains = [], [], [], [], {}
@@ -108,14 +108,14 @@ def test_statistics_json_against_a_naive_recount(executed: FinishedRun, simulate
 
 
 def test_user_oriented_dialogues_have_more_turns_and_tasks(simulated: dict[str, FinishedRun]) -> None:
-    """Table 1's finding, and no sign of a simulator that is not incremental (fewer than ten turns)."""
+    """Table 1's finding; fewer than ten turns would suggest a simulator that is not incremental."""
     task_oriented, user_oriented = (simulated[name].statistics for name in ("task_oriented", "user_oriented"))
     assert user_oriented.turn.mean > 1.5 * task_oriented.turn.mean
     assert user_oriented.task.mean > task_oriented.task.mean
     assert user_oriented.turn.mean > 10
 
 
-def test_reasons_are_counted_by_kind_once_a_dialogue() -> None:
+def test_reasons_are_counted_by_kind_once_per_dialogue() -> None:
     reasons = [
         ("told in task 0: never told: 3", "state of task 1: x"),
         ("finished: agent: the answer is empty",),
@@ -128,8 +128,9 @@ def test_reasons_are_counted_by_kind_once_a_dialogue() -> None:
     assert counted == {"told": 1, "state": 1, "finished: agent": 1, "finished: user": 1, "llm": 1, "judge": 1}
 
 
-def test_the_ledger_by_hand() -> None:
-    """Two sessions of an hour on 8 GPUs. The judge waited a quarter of all seconds; what failed has cost its tokens, too."""
+def test_costs_by_hand() -> None:
+    """Two sessions of one hour on 8 GPUs. The judge accounts for a quarter of all waiting; failed dialogues cost tokens
+    too."""
     agent = RoleUsage(requests=3, prompt_tokens=100, cached_tokens=60, completion_tokens=9)
     judge = RoleUsage(requests=1, prompt_tokens=50, completion_tokens=2)
     spent = [
@@ -148,9 +149,9 @@ def test_the_ledger_by_hand() -> None:
         )
         for status, session, usage, seconds, retries in spent
     ]
-    figures = statistics("p", outcomes, gpus=8)
-    assert (figures.gpu_hours, figures.cost) == (16.0, 32.0)
-    assert figures.roles["agent"] == RoleMetrics(
+    metrics = statistics("p", outcomes, gpus=8)
+    assert (metrics.gpu_hours, metrics.cost) == (16.0, 32.0)
+    assert metrics.roles["agent"] == RoleMetrics(
         requests=6,
         retries=3,
         prompt_tokens=200,
@@ -159,20 +160,20 @@ def test_the_ledger_by_hand() -> None:
         seconds=30.0,
         gpu_hours=12.0,
     )
-    assert figures.roles["judge"].gpu_hours == 4.0
-    assert (figures.requests, figures.prompt_tokens, figures.completion_tokens) == (7, 250, 20)
-    assert statistics("p", outcomes).cost == 0.0, "nobody's GPUs cost nothing"
+    assert metrics.roles["judge"].gpu_hours == 4.0
+    assert (metrics.requests, metrics.prompt_tokens, metrics.completion_tokens) == (7, 250, 20)
+    assert statistics("p", outcomes).cost == 0.0, "without GPUs there is no cost"
 
 
-def test_wall_clock_is_that_of_all_sessions_and_nothing_is_divided_by_zero() -> None:
+def test_wall_clock_sums_all_sessions_and_zero_denominators_are_handled() -> None:
     clocks = [(1, 2.0), (1, 5.0), (2, 1.5), (1, 4.0)]
     outcomes = [
         Outcome(dialogue_id=str(i), status="failed", session=session, clock=clock)
         for i, (session, clock) in enumerate(clocks)
     ]
-    figures = statistics("p", outcomes)
-    assert figures.wall_s == 6.5
-    assert figures.latency_s is None
-    assert figures.throughput == 0.0
+    metrics = statistics("p", outcomes)
+    assert metrics.wall_s == 6.5
+    assert metrics.latency_s is None
+    assert metrics.throughput == 0.0
     empty = statistics("p", [])
     assert (empty.started, empty.throughput, empty.agreement) == (0, None, None)

@@ -1,4 +1,4 @@
-"""Value flow between tasks, against a slow reading of the definition and dialogues made by hand."""
+"""Value flow between tasks, against a slow implementation of the definition and hand-written dialogues."""
 
 from __future__ import annotations
 
@@ -25,23 +25,23 @@ TOOL = ToolSpec(
 )
 
 
-def said(text: str) -> list[Message]:
+def user_says(text: str) -> list[Message]:
     return [UserMessage(content=text)]
 
 
-def told(text: str) -> list[Message]:
+def agent_says(text: str) -> list[Message]:
     return [AssistantMessage(content=text)]
 
 
-def called(result: Any, /, **arguments: Any) -> list[Message]:
-    """A call and its result; ids are given by `dialogue_of`."""
+def call_and_result(result: Any, /, **arguments: Any) -> list[Message]:
+    """A call and its result; `dialogue_of` assigns the ids."""
     content = result if isinstance(result, str) else json.dumps(result)
     call = ToolCall.make("?", "act", arguments)
     return [AssistantMessage(tool_calls=(call,)), ToolMessage(tool_call_id="?", content=content)]
 
 
 def dialogue_of(*tasks: list[Message], follows: tuple[bool, ...] = (), domain: str = "halls") -> Dialogue:
-    """A dialogue of these tasks; `follows[i]` says whether task i was meant to follow from the one before."""
+    """A dialogue of these tasks; `follows[i]`: whether task i was meant to follow from the previous one."""
     messages: list[Message] = [SystemMessage(content="You help.")]
     starts = []
     for part in tasks:
@@ -77,82 +77,99 @@ def dialogue_of(*tasks: list[Message], follows: tuple[bool, ...] = (), domain: s
     )
 
 
-FIRST = [*said("Find Ada."), *called({"customer_id": 17, "city": "Graz"}, name="Ada"), *told("Ada is number 17.")]
+FIRST = [
+    *user_says("Find Ada."),
+    *call_and_result({"customer_id": 17, "city": "Graz"}, name="Ada"),
+    *agent_says("Ada is number 17."),
+]
 
 
 @pytest.mark.parametrize(
     ("second", "score"),
     [
-        ([*said("What did she buy?"), *called([], customer_id=17)], 1.0),
-        ([*said("And in her city?"), *called([], customer_id=17, year=2024)], 0.5),
-        ([*said("Number 17, please."), *called([], customer_id="17", city="GRAZ")], 1.0),
-        ([*said("Number 170, please."), *called([], customer_id=170)], 0.0),
-        ([*said("And Ada?"), *called([], name="Ada")], 0.0),
-        ([*said("Hm."), *called({"order_id": 55}, page=2), *called([], order_id=55)], 0.0),
-        ([*said("Hm."), *called([], limit=17, again={"deep": [{"city": "Graz"}, 17]}, page=3)], 1.0),
-        ([*said("Hm."), *called([], unit="metric", flag=True, nothing=None, empty="", x="G", one=1)], 0.0),
-        ([*said("Thanks."), *told("Welcome.")], 0.0),
-        ([*said("Hm."), *called([], customer_id=17), *called([], customer_id=17), *called([], year=2024)], 0.5),
+        ([*user_says("What did she buy?"), *call_and_result([], customer_id=17)], 1.0),
+        ([*user_says("And in her city?"), *call_and_result([], customer_id=17, year=2024)], 0.5),
+        ([*user_says("Number 17, please."), *call_and_result([], customer_id="17", city="GRAZ")], 1.0),
+        ([*user_says("Number 170, please."), *call_and_result([], customer_id=170)], 0.0),
+        ([*user_says("And Ada?"), *call_and_result([], name="Ada")], 0.0),
+        ([*user_says("Hm."), *call_and_result({"order_id": 55}, page=2), *call_and_result([], order_id=55)], 0.0),
+        ([*user_says("Hm."), *call_and_result([], limit=17, again={"deep": [{"city": "Graz"}, 17]}, page=3)], 1.0),
+        (
+            [*user_says("Hm."), *call_and_result([], unit="metric", flag=True, nothing=None, empty="", x="G", one=1)],
+            0.0,
+        ),
+        ([*user_says("Thanks."), *agent_says("Welcome.")], 0.0),
+        (
+            [
+                *user_says("Hm."),
+                *call_and_result([], customer_id=17),
+                *call_and_result([], customer_id=17),
+                *call_and_result([], year=2024),
+            ],
+            0.5,
+        ),
     ],
 )
-def test_scores_worked_out_by_hand(second: list[Message], score: float) -> None:
+def test_scores_computed_by_hand(second: list[Message], score: float) -> None:
     assert dependency_scores(dialogue_of(FIRST, second)) == (score,)
 
 
-def test_what_the_user_knew_before_is_no_flow() -> None:
-    knew = [*said("Find the customer of Graz, with number 17."), *FIRST[1:]]
-    assert dependency_scores(dialogue_of(knew, [*said("Go on."), *called([], customer_id=17, city="Graz")])) == (0.0,)
-    tried = [*said("Hi."), *called("not found", customer_id=17), *FIRST]
-    assert dependency_scores(dialogue_of(tried, [*said("Go on."), *called([], customer_id=17)])) == (0.0,)
+def test_values_the_user_knew_before_do_not_flow() -> None:
+    knew = [*user_says("Find the customer of Graz, with number 17."), *FIRST[1:]]
+    assert dependency_scores(
+        dialogue_of(knew, [*user_says("Go on."), *call_and_result([], customer_id=17, city="Graz")])
+    ) == (0.0,)
+    tried = [*user_says("Hi."), *call_and_result("not found", customer_id=17), *FIRST]
+    assert dependency_scores(dialogue_of(tried, [*user_says("Go on."), *call_and_result([], customer_id=17)])) == (0.0,)
 
 
 def test_small_numbers_flow_only_as_identifiers() -> None:
-    first = [*said("Which club?"), *called([{"Club_ID": 4, "players": 6}])]
-    assert dependency_scores(dialogue_of(first, [*said("It."), *called([], Club_ID=4)])) == (1.0,)
-    assert dependency_scores(dialogue_of(first, [*said("It."), *called([], clubId=4)])) == (1.0,)
-    assert dependency_scores(dialogue_of(first, [*said("It."), *called([], quantity=6)])) == (0.0,)
+    first = [*user_says("Which club?"), *call_and_result([{"Club_ID": 4, "players": 6}])]
+    assert dependency_scores(dialogue_of(first, [*user_says("It."), *call_and_result([], Club_ID=4)])) == (1.0,)
+    assert dependency_scores(dialogue_of(first, [*user_says("It."), *call_and_result([], clubId=4)])) == (1.0,)
+    assert dependency_scores(dialogue_of(first, [*user_says("It."), *call_and_result([], quantity=6)])) == (0.0,)
 
 
 def test_identifiers_flow_only_from_identifiers() -> None:
-    """Doctor 38 does not come from somebody's age, and a fee of 38 may come from anywhere."""
-    first = [*said("Who?"), *called([{"age": 38, "rooms": [{"doctorId": 61}]}])]
-    assert dependency_scores(dialogue_of(first, [*said("It."), *called([], doctor_id=38)])) == (0.0,)
-    assert dependency_scores(dialogue_of(first, [*said("It."), *called([], fee=38)])) == (1.0,)
-    assert dependency_scores(dialogue_of(first, [*said("It."), *called([], doctor_id=61)])) == (1.0,)
-    told_so = [*said("Who?"), *called([{"age": 38}]), *told("The doctor is 38.")]
-    late = [*said("It."), *called([], doctor_id=38)]
-    assert dependency_scores(dialogue_of(told_so, late)) == (0.0,), "its first appearance as one is in words"
+    """Doctor 38 does not come from an age of 38, but a fee of 38 may come from any number."""
+    first = [*user_says("Who?"), *call_and_result([{"age": 38, "rooms": [{"doctorId": 61}]}])]
+    assert dependency_scores(dialogue_of(first, [*user_says("It."), *call_and_result([], doctor_id=38)])) == (0.0,)
+    assert dependency_scores(dialogue_of(first, [*user_says("It."), *call_and_result([], fee=38)])) == (1.0,)
+    assert dependency_scores(dialogue_of(first, [*user_says("It."), *call_and_result([], doctor_id=61)])) == (1.0,)
+    stated = [*user_says("Who?"), *call_and_result([{"age": 38}]), *agent_says("The doctor is 38.")]
+    late = [*user_says("It."), *call_and_result([], doctor_id=38)]
+    assert dependency_scores(dialogue_of(stated, late)) == (0.0,), "it first appears as an identifier in a message"
 
 
 def test_closed_sets_never_flow_and_plain_text_results_do() -> None:
-    first = [*said("Hi."), *called("Booked under ref QX7T4, unit metric, for 1,200.50 euro.")]
-    second = [*said("It."), *called([], unit="metric", booking="qx7t4", amount=1200.5, zone="south")]
+    first = [*user_says("Hi."), *call_and_result("Booked under ref QX7T4, unit metric, for 1,200.50 euro.")]
+    second = [*user_says("It."), *call_and_result([], unit="metric", booking="qx7t4", amount=1200.5, zone="south")]
     assert dependency_scores(dialogue_of(first, second))[0] == pytest.approx(2 / 3)
 
 
-def test_each_later_task_is_scored_against_all_before_it() -> None:
-    third = [*said("More."), *called([], customer_id=17)]
-    assert dependency_scores(dialogue_of(FIRST, [*said("Hm.")], third)) == (0.0, 1.0)
+def test_each_later_task_is_scored_against_all_earlier_ones() -> None:
+    third = [*user_says("More."), *call_and_result([], customer_id=17)]
+    assert dependency_scores(dialogue_of(FIRST, [*user_says("Hm.")], third)) == (0.0, 1.0)
     assert dependency_scores(dialogue_of(FIRST)) == ()
 
 
 def test_tasks_that_were_not_played_have_no_score() -> None:
-    dialogue = dialogue_of(FIRST, [*said("It."), *called([], customer_id=17)])
+    dialogue = dialogue_of(FIRST, [*user_says("It."), *call_and_result([], customer_id=17)])
     waiting = dialogue.model_copy(update={"tasks": (*dialogue.tasks, dialogue.tasks[0])})
     assert dependency_scores(waiting) == (1.0,)
 
 
 VALUES = st.sampled_from(["Ada", "Graz", "W77", "Paul Street", 17, 170, 25.5, 44])
 TURN = st.one_of(
-    st.lists(VALUES, min_size=1, max_size=2).map(lambda v: said(" and ".join(map(str, v)))),
+    st.lists(VALUES, min_size=1, max_size=2).map(lambda v: user_says(" and ".join(map(str, v)))),
     st.tuples(st.lists(VALUES, max_size=2), st.lists(VALUES, min_size=1, max_size=2)).map(
-        lambda v: called({"rows": v[0]}, **{f"x{i}": value for i, value in enumerate(v[1])})
+        lambda v: call_and_result({"rows": v[0]}, **{f"x{i}": value for i, value in enumerate(v[1])})
     ),
 )
 
 
-def naive(dialogue: Dialogue) -> tuple[float, ...]:
-    """The definition read out slowly, for dialogues whose texts and results hold nothing but VALUES."""
+def scores_by_definition(dialogue: Dialogue) -> tuple[float, ...]:
+    """The definition implemented literally, for dialogues whose texts and results consist of VALUES."""
     seen: list[tuple[int, str, str]] = []
     for place, message in enumerate(dialogue.messages):
         if isinstance(message, ToolMessage):
@@ -174,63 +191,64 @@ def naive(dialogue: Dialogue) -> tuple[float, ...]:
 
 @settings(max_examples=150, deadline=None)
 @given(st.lists(st.lists(TURN, min_size=1, max_size=4), min_size=1, max_size=4))
-def test_equals_the_naive_reading(parts: list[list[list[Message]]]) -> None:
+def test_scores_match_the_definition(parts: list[list[list[Message]]]) -> None:
     dialogue = dialogue_of(*[[message for turn in part for message in turn] for part in parts])
-    assert dependency_scores(dialogue) == pytest.approx(naive(dialogue))
+    assert dependency_scores(dialogue) == pytest.approx(scores_by_definition(dialogue))
 
 
 def shop_dialogue(rng: Random, follow: bool) -> Dialogue:
-    """Two tasks about random customers; the second is about the first's customer where it follows."""
+    """Two tasks about random customers; if `follow`, the second is about the first's customer."""
     one, other = rng.sample(range(100, 999), 2)
-    first = [*said("Who is new?"), *called({"customer_id": one})]
+    first = [*user_says("Who is new?"), *call_and_result({"customer_id": one})]
     chosen = one if follow else other
-    second = [*said("Her orders." if follow else f"Orders of {other}."), *called([], customer_id=chosen)]
+    second = [*user_says("Her orders." if follow else f"Orders of {other}."), *call_and_result([], customer_id=chosen)]
     return dialogue_of(first, second, follows=(False, follow))
 
 
-def test_the_tally_tells_meant_flow_from_chance() -> None:
+def test_the_tally_separates_intended_flow_from_chance() -> None:
     rng, tally = Random("shop"), DependencyTally()
     for number in range(200):
         tally.add(shop_dialogue(rng, number % 4 > 0))
-    found = tally.result()
-    assert (found.all.pairs, found.all.mean, found.all.positive) == (200, 0.75, 0.75)
-    assert (found.follow_ups.pairs, found.follow_ups.mean) == (150, 1.0)
-    assert (found.independent.pairs, found.independent.mean) == (50, 0.0)
-    assert found.random.pairs == 199
-    assert found.random.mean is not None
-    assert found.random.mean < 0.02
+    dependency = tally.result()
+    assert (dependency.all.pairs, dependency.all.mean, dependency.all.positive) == (200, 0.75, 0.75)
+    assert (dependency.follow_ups.pairs, dependency.follow_ups.mean) == (150, 1.0)
+    assert (dependency.independent.pairs, dependency.independent.mean) == (50, 0.0)
+    assert dependency.random.pairs == 199
+    assert dependency.random.mean is not None
+    assert dependency.random.mean < 0.02
 
 
 def test_joined_tasks_that_share_their_records_flow_by_chance() -> None:
-    """Where all dialogues of a domain are about customer 17, a stranger's task seems to follow as well as the own one."""
+    """If all dialogues of a domain are about customer 17, another dialogue's task seems to follow as well as its
+    own."""
     tally = DependencyTally()
     for _ in range(20):
-        tally.add(dialogue_of(FIRST, [*said("Her orders."), *called([], customer_id=17)]))
+        tally.add(dialogue_of(FIRST, [*user_says("Her orders."), *call_and_result([], customer_id=17)]))
     assert tally.result().random.mean == 1.0
-    tally.add(dialogue_of(FIRST, [*said("Her orders."), *called([], customer_id=17)], domain="elsewhere"))
-    assert tally.result().random.pairs == 19, "no stranger of another domain"
+    tally.add(dialogue_of(FIRST, [*user_says("Her orders."), *call_and_result([], customer_id=17)], domain="elsewhere"))
+    assert tally.result().random.pairs == 19, "dialogues of other domains are not joined"
 
 
-def test_a_stranger_lends_as_many_tasks_as_were_done() -> None:
-    """The second of three tasks is joined to one task of the stranger, not to what the stranger did later."""
-    late = [*said("Later."), *called({"customer_id": 500})]
-    asking = [*said("Go on."), *called([], customer_id=500)]
+def test_a_joined_dialogue_contributes_as_many_tasks_as_it_replaces() -> None:
+    """The second of three tasks is joined to the first task of the other dialogue, not to its later ones."""
+    late = [*user_says("Later."), *call_and_result({"customer_id": 500})]
+    asking = [*user_says("Go on."), *call_and_result([], customer_id=500)]
     tally = DependencyTally()
-    tally.add(dialogue_of([*said("Hi.")], late))
-    tally.add(dialogue_of([*said("Hi.")], asking))
+    tally.add(dialogue_of([*user_says("Hi.")], late))
+    tally.add(dialogue_of([*user_says("Hi.")], asking))
     assert tally.result().random == tally.result().random.model_copy(update={"pairs": 1, "mean": 0.0})
-    tally.add(dialogue_of([*said("Hi.")], [*said("Hm.")], asking))
+    tally.add(dialogue_of([*user_says("Hi.")], [*user_says("Hm.")], asking))
     assert tally.result().random.pairs == 3
-    tally.add(dialogue_of(*[[*said(f"Hi {number}.")] for number in range(5)]))
-    assert tally.result().random.pairs == 6, "nobody did four tasks before"
+    tally.add(dialogue_of(*[[*user_says(f"Hi {number}.")] for number in range(5)]))
+    assert tally.result().random.pairs == 6, "no earlier dialogue has four tasks"
 
 
-def test_equal_streams_give_equal_figures_and_memory_is_bounded() -> None:
+def test_equal_streams_give_equal_metrics_and_memory_is_bounded() -> None:
     def run() -> tuple[Dependency, int]:
         rng, tally = Random("x"), DependencyTally()
         for number in range(600):
-            found = shop_dialogue(rng, number % 2 == 0)
-            tally.add(found.model_copy(update={"domain": f"domain {number % 300}"}))
+            dialogue = shop_dialogue(rng, number % 2 == 0)
+            tally.add(dialogue.model_copy(update={"domain": f"domain {number % 300}"}))
         return tally.result(), sum(map(len, tally._sample.values()))
 
     first, second = run(), run()
@@ -243,7 +261,9 @@ def test_an_empty_stream_has_no_means() -> None:
 
 
 def test_broken_arguments_and_huge_numbers_do_no_harm() -> None:
-    dialogue = dialogue_of(FIRST, [*said("Hm."), *called("{broken", big=10**400, inf=1e308), *called("NaN", x=17)])
+    dialogue = dialogue_of(
+        FIRST, [*user_says("Hm."), *call_and_result("{broken", big=10**400, inf=1e308), *call_and_result("NaN", x=17)]
+    )
     broken = AssistantMessage(
         tool_calls=(ToolCall.model_validate({"id": "b", "function": {"name": "act", "arguments": "{nope 17"}}),)
     )

@@ -1,4 +1,4 @@
-"""What a simulated user can do wrong: each rule finds its fault, on both sides of its line, and leaves the rest alone."""
+"""Faults of simulated users: each rule finds its kind of fault, just beyond its limit, and only that."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_a_good_dialogue_has_no_fault() -> None:
         (changed(0, "U Hi, please move visit 204 to March 15th."), "2025-03-14"),
     ],
 )
-def test_who_leaves_before_saying_what_it_needs_ends_too_early(lines: tuple[str, ...], missing: str) -> None:
+def test_leaving_before_giving_a_needed_value_is_premature(lines: tuple[str, ...], missing: str) -> None:
     (fault,) = (f for f in dialogue_quality(talk(*lines), RULES).faults if f.kind == "premature_ends")
     assert fault.detail == f"the user ended the task, but it never said {missing}"
     assert fault.position == len(talk(*lines).messages) - 1
@@ -58,19 +58,19 @@ def test_who_leaves_before_saying_what_it_needs_ends_too_early(lines: tuple[str,
         ("It costs 45.50.", "Thanks, bye.", False),
     ],
 )
-def test_who_leaves_a_question_open_ends_too_early(answer: str, closing: str, early: bool) -> None:
+def test_leaving_a_question_open_is_premature(answer: str, closing: str, early: bool) -> None:
     dialogue = talk(*GOOD[:6], f"A {answer}", f"U {closing}")
     assert faults(dialogue) == ([("premature_ends", 9)] if early else [])
 
 
-def test_only_an_end_can_come_too_early() -> None:
-    begun = GOOD[:2]
-    assert faults(talk(*begun, stop="open")) == []
-    assert faults(talk(*begun, stop="user: not done after 1 messages")) == []
-    assert faults(talk(*begun, stop="complete")) == [("premature_ends", 2)]
+def test_only_an_ended_task_can_be_premature() -> None:
+    opening = GOOD[:2]
+    assert faults(talk(*opening, stop="open")) == []
+    assert faults(talk(*opening, stop="user: not done after 1 messages")) == []
+    assert faults(talk(*opening, stop="complete")) == [("premature_ends", 2)]
 
 
-def test_an_earlier_task_ends_where_the_next_begins() -> None:
+def test_an_earlier_task_ends_where_the_next_starts() -> None:
     lines = (*GOOD[:5], "U Please cancel visit 350.", "A Done.", "U Bye.")
     assert faults(talk(*lines, tasks=(TASK, SECOND), starts=(1, 7))) == [("premature_ends", 6)]
     asked = (*GOOD[:6], "A 45.50. Which day?", "U Please cancel visit 350.", "A Done.", "U Bye.")
@@ -101,7 +101,7 @@ def test_long_texts_and_looked_up_values_need_not_be_said() -> None:
     assert faults(talk("U A note on my visit, please.", "A Done.", "U Bye.", tasks=(task,))) == []
 
 
-def test_a_task_that_has_only_gold_calls_is_judged_by_them() -> None:
+def test_a_task_with_only_gold_calls_is_checked_by_them() -> None:
     task = SECOND.model_copy(update={"plan": (), "gold_calls": SECOND.plan})
     assert faults(talk("U Cancel my visit.", "A Done.", "U Bye.", tasks=(task,))) == [("premature_ends", 3)]
 
@@ -126,11 +126,11 @@ def test_a_task_that_has_only_gold_calls_is_judged_by_them() -> None:
         ("The users' names Rex and Max have no_such_parameter.", False),
     ],
 )
-def test_who_says_what_only_the_machinery_knows_leaks(text: str, leaked: bool) -> None:
+def test_using_names_that_only_the_harness_knows_leaks(text: str, leaked: bool) -> None:
     assert (("leaked_goals", 3) in faults(talk(*changed(2, f"U {text}")))) is leaked
 
 
-def test_words_of_the_goal_and_of_the_assistant_are_free() -> None:
+def test_words_of_the_goal_and_the_assistant_are_allowed() -> None:
     task = SECOND.model_copy(update={"goal": "The user wants to cancel visit 350 and set a fitness goal."})
     lines = (
         "U Cancel visit 350.",
@@ -149,13 +149,13 @@ LONG = "change the booking so that all four of us travel together on the early f
 
 
 @pytest.mark.parametrize(("words", "leaked"), [(9, False), (10, True), (14, True)])
-def test_who_recites_long_parts_of_the_goal_leaks(words: int, leaked: bool) -> None:
+def test_reciting_long_parts_of_the_goal_leaks(words: int, leaked: bool) -> None:
     task = SECOND.model_copy(update={"goal": f"The user would {LONG}.", "subgoals": ("a ferry",), "plan": ()})
     recited = " ".join(LONG.split()[:words])
     dialogue = talk(f"U Could you {recited} somehow?", "A Done.", "U Bye.", tasks=(task,))
     assert faults(dialogue) == ([("leaked_goals", 1)] if leaked else [])
     everything = RULES.model_copy(update={"disclosure": "upfront", "max_subtasks_per_turn": None})
-    assert faults(dialogue, everything) == [], "who is to say everything at once"
+    assert faults(dialogue, everything) == [], "a user that may say everything at once"
     as_subgoal = task.model_copy(update={"subgoals": (LONG,)})
     assert faults(dialogue.model_copy(update={"tasks": (as_subgoal,)})) == [], "its own words for the subgoal"
 
@@ -164,7 +164,7 @@ def test_who_recites_long_parts_of_the_goal_leaks(words: int, leaked: bool) -> N
     ("goal", "leaked"),
     [("I want to cancel visit 350.", False), ("I would like to cancel visit 350.", True), ("Cancel visit 350.", False)],
 )
-def test_a_wish_that_is_all_of_a_sentence_is_no_recital_but_its_frame_is(goal: str, leaked: bool) -> None:
+def test_a_sentence_that_is_only_a_wish_is_allowed_but_its_frame_leaks(goal: str, leaked: bool) -> None:
     task = SECOND.model_copy(update={"goal": goal})
     assert faults(talk(f"U Hello! {goal}", "A Done.", "U Bye.", tasks=(task,))) == (
         [("leaked_goals", 1)] if leaked else []
@@ -185,27 +185,29 @@ def test_a_wish_that_is_all_of_a_sentence_is_no_recital_but_its_frame_is(goal: s
         ("1. Rex is Max.", []),
     ],
 )
-def test_who_states_what_it_was_never_told_invents(text: str, invented: list[str]) -> None:
-    found = [f for f in dialogue_quality(talk(*changed(2, f"U {text}")), RULES).faults if f.kind == "invented_facts"]
-    assert [(f.position, f.detail) for f in found] == (
+def test_stating_a_value_never_read_is_an_invention(text: str, invented: list[str]) -> None:
+    inventions = [
+        f for f in dialogue_quality(talk(*changed(2, f"U {text}")), RULES).faults if f.kind == "invented_facts"
+    ]
+    assert [(f.position, f.detail) for f in inventions] == (
         [(3, f"the user cannot know {', '.join(invented)}")] if invented else []
     )
 
 
-def test_what_tools_returned_and_what_stands_beside_a_call_was_not_heard() -> None:
+def test_tool_results_and_text_next_to_a_call_are_not_read_by_the_user() -> None:
     lines = changed(5, "U And a check-up for number 77, or 78?")
     assert faults(talk(*lines)) == [("invented_facts", 7)]
     assert "77, 78" in dialogue_quality(talk(*lines), RULES).faults[0].detail
 
 
-def test_an_invention_counts_once_and_only_before_it_is_heard() -> None:
+def test_an_invention_counts_once_and_only_before_it_is_read() -> None:
     twice = (*GOOD[:6], "A It costs 45.50.", "U For 31 kilos?", "A Yes.", "U 31 kilos, fine.")
     assert faults(talk(*twice)) == [("invented_facts", 9)]
     heard = (*GOOD[:6], "A It costs 45.50 up to 31 kilos.", "U For 31 kilos?", "A Yes.", "U Fine.")
     assert faults(talk(*heard)) == []
 
 
-def test_a_later_goal_and_the_persona_are_known_when_they_are() -> None:
+def test_the_persona_is_known_and_a_later_goal_only_later() -> None:
     lines = (*changed(2, "U Rex is Max. Later visit 350.")[:6], "A 45.50.", "U Cancel visit 350.", "A Done.", "U Bye.")
     assert faults(talk(*lines, tasks=(TASK, SECOND), starts=(1, 9))) == [("invented_facts", 3)]
     persona = {"persona": "old: is 350 years old; expertise: novice"}
@@ -227,7 +229,7 @@ def test_a_later_goal_and_the_persona_are_known_when_they_are() -> None:
         (None, "Move visit 204 to 2025-03-14 and my dog Rex is called Max. The price of a check-up?", False),
     ],
 )
-def test_who_asks_for_more_than_the_rule_allows_crowds(limit: int | None, first: str, crowded: bool) -> None:
+def test_requesting_more_than_the_rule_allows_is_crowded(limit: int | None, first: str, crowded: bool) -> None:
     rules = RULES.model_copy(update={"max_subtasks_per_turn": limit})
     assert (("crowded_messages", 1) in faults(talk(*changed(0, f"U {first}")), rules)) is crowded
 
@@ -276,15 +278,15 @@ def test_a_value_that_two_subtasks_share_voices_neither() -> None:
         ("Yes, now please go ahead.", "Yes, now please go ahead.", ("Move it?", "Rename it?"), True),
     ],
 )
-def test_who_says_the_same_again_repeats(first: str, again: str, answers: tuple[str, str], repeats: bool) -> None:
+def test_saying_the_same_again_is_a_repetition(first: str, again: str, answers: tuple[str, str], repeats: bool) -> None:
     lines = (*GOOD[:6], f"A {answers[0]}", f"U {first}", f"A {answers[1]}", f"U {again}", "A Yes.", "U Bye.")
     assert faults(talk(*lines)) == ([("repeated_messages", 11)] if repeats else [])
 
 
-# What is not judged.
+# What is not checked.
 
 
-def test_given_messages_are_not_judged_but_known() -> None:
+def test_imported_messages_are_known_but_not_checked() -> None:
     spoilt = ("U The user wants C-19 and 31.", "A Well, 77.", "U The user wants C-19 and 31.", "A Yes.")
     assert len(faults(talk(*spoilt, *GOOD, starts=(5,), given=5))) == 0
     assert faults(talk(*spoilt, *changed(2, "U Rex is Max, C-19, 31, 77."), starts=(5,), given=5)) == []
@@ -294,7 +296,7 @@ def test_given_messages_are_not_judged_but_known() -> None:
     }
 
 
-def test_a_task_that_was_given_half_played_is_judged_from_there_on() -> None:
+def test_a_half_played_imported_task_is_checked_from_there_on() -> None:
     lines = changed(0, "U Move visit 204 to 2025-03-14, Rex is Max, and the price of a check-up? I am 31.")
     assert faults(talk(*lines)) == [("invented_facts", 1), ("crowded_messages", 1)]
     assert faults(talk(*lines, given=3)) == []
@@ -303,5 +305,5 @@ def test_a_task_that_was_given_half_played_is_judged_from_there_on() -> None:
     assert faults(talk(*again, given=3)) == []
 
 
-def test_tasks_that_were_not_played_are_left_out() -> None:
+def test_unplayed_tasks_are_skipped() -> None:
     assert faults(talk(*GOOD, tasks=(TASK, SECOND), starts=(1,))) == []

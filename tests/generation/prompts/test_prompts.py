@@ -1,4 +1,4 @@
-"""Every prompt, in every variant, with nothing left blank."""
+"""Every prompt, in every variant, without blanks."""
 
 from __future__ import annotations
 
@@ -67,14 +67,14 @@ VALUES: dict[str, dict[str, Any]] = {
 }
 
 
-def test_every_prompt_is_tested_and_known_by_its_hash() -> None:
+def test_every_prompt_is_tested_and_identified_by_its_hash() -> None:
     assert VALUES.keys() == FILES.keys() == prompt_ids().keys()
     for name, path in FILES.items():
         assert prompt_ids()[name] == hashlib.sha256(path.read_bytes()).hexdigest()[:12]
 
 
 @pytest.mark.parametrize("name", sorted(VALUES))
-def test_a_prompt_renders_fully_and_misses_no_value(name: str) -> None:
+def test_a_prompt_renders_fully_and_requires_every_value(name: str) -> None:
     text = render(name, **VALUES[name])
     assert text == text.strip()
     assert text
@@ -85,7 +85,7 @@ def test_a_prompt_renders_fully_and_misses_no_value(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("changes", "there", "absent"),
+    ("changes", "present", "absent"),
     [
         (
             {},
@@ -108,9 +108,9 @@ def test_a_prompt_renders_fully_and_misses_no_value(name: str) -> None:
         ({"complaint": "it was dull"}, ["Your last draft was refused: it was dull."], []),
     ],
 )
-def test_the_task_writers_variants(changes: dict[str, Any], there: list[str], absent: list[str]) -> None:
+def test_the_task_writers_variants(changes: dict[str, Any], present: list[str], absent: list[str]) -> None:
     text = render("task_writer", **WRITER | changes)
-    assert [part for part in there if part not in text] == []
+    assert [part for part in present if part not in text] == []
     assert [part for part in absent if part in text] == []
 
 
@@ -136,8 +136,8 @@ VARIANTS: dict[str, dict[str, Any]] = {name: {} for name in VALUES} | {
 
 
 @pytest.mark.parametrize("variant", sorted(VARIANTS))
-def test_a_prompt_reads_as_its_golden_file(variant: str) -> None:
-    """What a model is sent, word for word. UPDATE_GOLDEN=1 writes the files anew, to be read before they are committed."""
+def test_a_prompt_matches_its_golden_file(variant: str) -> None:
+    """The exact text sent to a model. UPDATE_GOLDEN=1 rewrites the files; read them before committing."""
     name = variant.partition(".")[0]
     text = render(name, **VALUES[name] | VARIANTS[variant])
     path = PROMPTS / f"{variant}.txt"
@@ -163,5 +163,5 @@ def test_the_users_goal_is_announced_once(executed: FinishedRun) -> None:
     assert render("user_turn", **later) == "You now have a further goal in the same conversation: G"
     for request, _ in executed.log:
         if request.role == "user":
-            begun = [message for message in request.messages if "The conversation has not begun" in message.content]
-            assert len(begun) == 1
+            notices = [message for message in request.messages if "The conversation has not begun" in message.content]
+            assert len(notices) == 1

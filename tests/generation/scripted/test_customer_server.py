@@ -1,4 +1,4 @@
-"""The scripted customer over HTTP: the OpenAI wire format, a plain story told step by step, and an end to its patience."""
+"""The scripted customer over HTTP: the OpenAI wire format, a plain story in steps, and limited patience."""
 
 from __future__ import annotations
 
@@ -56,22 +56,22 @@ async def test_the_wire_format_is_openais(client: TestClient[Any, Any]) -> None:
     "body",
     [b"{", b"[]", b"{}", b'{"messages": 3}', b'{"messages": ["hi"]}', b'{"messages": [{"content": "x"}]}', b"\xff"],
 )
-async def test_what_is_no_chat_request_gets_status_400(client: TestClient[Any, Any], body: bytes) -> None:
+async def test_anything_but_a_chat_request_gets_status_400(client: TestClient[Any, Any], body: bytes) -> None:
     response = await client.post("/v1/chat/completions", data=body, headers={"Content-Type": "application/json"})
     assert response.status == 400
     assert "expected an OpenAI chat request" in (await response.json())["error"]["message"]
 
 
 def test_sections_are_read_across_lines() -> None:
-    told = sections(SCENARIO)
-    assert told["reason for call"] == "You want to cancel your flight, because you're ill."
-    assert told["known info"] == "You are Mia Li, your number is ABC123."
-    assert "</scenario>" not in " ".join(told.values())
+    texts = sections(SCENARIO)
+    assert texts["reason for call"] == "You want to cancel your flight, because you're ill."
+    assert texts["known info"] == "You are Mia Li, your number is ABC123."
+    assert "</scenario>" not in " ".join(texts.values())
     assert sections("no headings here") == {}
 
 
 def talk(*answers: str, rounds: int = 20) -> list[str]:
-    """What the customer says until it stops; the agent repeats its last answer."""
+    """The customer's messages until it stops; the agent repeats its last answer."""
     messages = [SYSTEM]
     for number in range(rounds):
         messages.append(agent(answers[min(number, len(answers) - 1)]))
@@ -81,9 +81,9 @@ def talk(*answers: str, rounds: int = 20) -> list[str]:
     return [str(m["content"]) for m in messages if m["role"] == "assistant"]
 
 
-def test_it_tells_why_it_calls_then_what_it_knows_in_the_first_person() -> None:
-    said = talk("Hello!", "Who are you, and what is your number?", "Shall I cancel it?", "It has been cancelled.")
-    assert said == [
+def test_it_gives_its_reason_then_what_it_knows_in_the_first_person() -> None:
+    texts = talk("Hello!", "Who are you, and what is your number?", "Shall I cancel it?", "It has been cancelled.")
+    assert texts == [
         "Hello. I want to cancel my flight, because I'm ill.",
         "I am Mia Li, my number is ABC123.",
         "Yes, please go ahead.",
@@ -95,13 +95,13 @@ def test_it_tells_why_it_calls_then_what_it_knows_in_the_first_person() -> None:
     "answer", ["Hello!", "Is that so?", "I see.", "", "No.", "Done. Is there anything else?", "What is your e-mail?"]
 )
 def test_it_ends_within_its_patience_and_keeps_its_secrets(answer: str) -> None:
-    said = talk(answer)
-    assert said[-1] == STOP
-    assert len(said) <= PATIENCE + 1
-    story = " ".join(said[:-1])
+    texts = talk(answer)
+    assert texts[-1] == STOP
+    assert len(texts) <= PATIENCE + 1
+    story = " ".join(texts[:-1])
     assert STOP not in story
-    assert "5000" not in story, "instructions about how to behave are not told"
-    assert "e-mail" not in story, "what it does not know, it does not tell"
+    assert "5000" not in story, "it does not repeat instructions about its behaviour"
+    assert "e-mail" not in story, "it does not mention what it does not know"
     assert "?" not in story, "it asks for nothing beyond its reason to call"
     assert "you" not in story.casefold().replace("thank you", "").split()
 

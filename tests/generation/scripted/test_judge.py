@@ -1,4 +1,4 @@
-"""The stand-in's judge: what it catches, what it lets pass, and how often it errs."""
+"""The stand-in's judge: what it catches, what it accepts, and how often it errs."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ from tests.generation.helpers.pipeline_runs import FinishedRun
 
 
 def opinion(messages: tuple[Message, ...], task: Task = TASK) -> Judgment:
-    """What it says when it does not err."""
+    """Its judgment when it does not err."""
     text = answer(JudgeContext(task, messages), Random(0), error_rate=0.0)
     validate(json.loads(text), JudgeAnswer.model_json_schema())
     return read_judgment(text)
 
 
 def test_a_faultless_conversation_and_the_class_of_each_bullet() -> None:
-    found = opinion(transcript())
-    assert (found.judgment, found.blame) == ("valid", None)
-    assert [(b.rubric_class, b.passed) for b in found.bullets] == [
+    judgment = opinion(transcript())
+    assert (judgment.judgment, judgment.blame) == ("valid", None)
+    assert [(b.rubric_class, b.passed) for b in judgment.bullets] == [
         ("Critical", True),
         ("Critical", True),
         ("Critical", True),
@@ -43,14 +43,14 @@ def test_a_faultless_conversation_and_the_class_of_each_bullet() -> None:
         ("InvalidRubric", True),
     ]
     rubric = TASK.rubric
-    assert [b.bullet for b in found.bullets] == [*rubric.criteria, *rubric.tool_pattern, *rubric.checkpoints]
+    assert [b.bullet for b in judgment.bullets] == [*rubric.criteria, *rubric.tool_pattern, *rubric.checkpoints]
 
 
 ERROR = {"error": "permission denied"}
 
 
 @pytest.mark.parametrize(
-    ("changes", "why", "who"),
+    ("changes", "reason", "blame"),
     [
         ({"update": []}, "Not done: update_city", "agent"),
         (
@@ -93,7 +93,7 @@ ERROR = {"error": "permission denied"}
         ({"tell": [], "bye": []}, "The user was never answered.", "agent"),
         (
             {"update": pieces()["update"] + call("d", "delete_customer", {"rows_affected": 1}, customer_id=17)},
-            "Changed what nobody asked for: delete_customer.",
+            "Made a change that was not requested: delete_customer.",
             "agent",
         ),
         (
@@ -101,21 +101,21 @@ ERROR = {"error": "permission denied"}
                 "update": pieces()["update"]
                 + call("d", "update_city", {"rows_affected": 1}, customer_id=17, city="Paris")
             },
-            "Changed what nobody asked for: update_city.",
+            "Made a change that was not requested: update_city.",
             "agent",
         ),
         (
             {"update": call("b", "update_city", {"rows_affected": 1}, customer_id=17, city="Paris", email="a@b.c")},
-            "Changed what nobody asked for: update_city.",
+            "Made a change that was not requested: update_city.",
             "agent",
         ),
     ],
 )
-def test_planted_faults_are_caught(changes: dict[str, list[Message]], why: str, who: str) -> None:
-    found = opinion(transcript(**changes))
-    assert found.judgment == "invalid"
-    assert why in found.reasoning
-    assert found.blame == who
+def test_planted_faults_are_caught(changes: dict[str, list[Message]], reason: str, blame: str) -> None:
+    judgment = opinion(transcript(**changes))
+    assert judgment.judgment == "invalid"
+    assert reason in judgment.reasoning
+    assert judgment.blame == blame
 
 
 @pytest.mark.parametrize(
@@ -145,10 +145,10 @@ def test_planted_faults_are_caught(changes: dict[str, list[Message]], why: str, 
         ({"update": call("d", "update_city", ERROR, customer_id=17, city="Paris") + pieces()["update"]}, []),
     ],
 )
-def test_what_is_no_fault_is_let_pass(changes: dict[str, list[Message]], structural: list[str]) -> None:
-    found = opinion(transcript(**changes))
-    assert (found.judgment, found.blame) == ("valid", None), found.reasoning
-    failed = [bullet.bullet for bullet in found.bullets if not bullet.passed]
+def test_harmless_deviations_are_accepted(changes: dict[str, list[Message]], structural: list[str]) -> None:
+    judgment = opinion(transcript(**changes))
+    assert (judgment.judgment, judgment.blame) == ("valid", None), judgment.reasoning
+    failed = [bullet.bullet for bullet in judgment.bullets if not bullet.passed]
     assert {text.split("(")[0].split()[0] for text in failed} == set(structural)
 
 
@@ -170,14 +170,14 @@ def test_the_critical_bullets_that_fail(changes: dict[str, list[Message]], faile
     assert tuple(b.bullet for b in bullets if b.rubric_class == "Critical" and not b.passed) == failed
 
 
-def test_each_expected_call_needs_a_call_of_its_own() -> None:
+def test_each_expected_call_needs_a_separate_call() -> None:
     twice = TASK.model_copy(update={"plan": (*TASK.plan, TASK.plan[1]), "rubric": Rubric(criteria=())})
     again = call("d", "update_city", {"rows_affected": 1}, customer_id=17, city="Paris")
     assert opinion(transcript(), twice).judgment == "invalid"
     assert opinion(transcript(update=pieces()["update"] + again), twice).judgment == "valid"
 
 
-WHOLE = TASK.model_copy(
+ENTIRE_RESULT = TASK.model_copy(
     update={
         "rubric": Rubric(criteria=()),
         "plan": (
@@ -191,24 +191,24 @@ TOLD_PEN = {"sku": "pen", "price": 1200.5, "parts": [{"sku": "cap", "price": 3.5
 
 
 @pytest.mark.parametrize(
-    ("found", "judgment"), [("17", "valid"), ('"17"', "valid"), ("no_17", "invalid"), ("71", "invalid")]
+    ("result", "judgment"), [("17", "valid"), ('"17"', "valid"), ("no_17", "invalid"), ("71", "invalid")]
 )
-def test_a_placeholder_may_stand_for_a_whole_result(found: str, judgment: str) -> None:
-    search = call("a", "find_customer_id", found, name="Ada Moreno")
-    assert opinion(transcript(search=search), WHOLE).judgment == judgment
+def test_a_placeholder_may_stand_for_an_entire_result(result: str, judgment: str) -> None:
+    search = call("a", "find_customer_id", result, name="Ada Moreno")
+    assert opinion(transcript(search=search), ENTIRE_RESULT).judgment == judgment
 
 
 @pytest.mark.parametrize(
     ("result", "judgment"),
     [
-        (TOLD_PEN, "valid"),  # its parts have prices of their own, which nobody asked for
+        (TOLD_PEN, "valid"),  # the prices of its parts were not requested
         ([TOLD_PEN], "valid"),
         ({"parts": TOLD_PEN["parts"]}, "invalid"),
         ({"found": [TOLD_PEN, TOLD_PEN | {"price": 8}]}, "invalid"),
-        ([TOLD_PEN] * 3 + [{"price": 8}], "valid"),  # more rows than anybody is told of
+        ([TOLD_PEN] * 3 + [{"price": 8}], "valid"),  # more rows than the user is told about
     ],
 )
-def test_what_is_to_be_told_is_the_rows_own_field(result: object, judgment: str) -> None:
+def test_the_value_to_tell_is_the_rows_own_field(result: object, judgment: str) -> None:
     assert opinion(transcript(get=call("c", "get_product", result, sku="pen"))).judgment == judgment
 
 
@@ -234,7 +234,7 @@ def test_equal_arguments(one: object, other: object, equal: bool) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "value", "said"),
+    ("text", "value", "mentioned"),
     [
         ("It is $1,200.50.", 1200.5, True),
         ("It is 1200.", 1200.5, False),
@@ -246,35 +246,35 @@ def test_equal_arguments(one: object, other: object, equal: bool) -> None:
         ("nothing", True, True),
     ],
 )
-def test_mentioned_values(text: str, value: object, said: bool) -> None:
-    assert mentions(text, value) is said
+def test_mentioned_values(text: str, value: object, mentioned: bool) -> None:
+    assert mentions(text, value) is mentioned
 
 
 @pytest.mark.parametrize(
     "report",
     ["Done: the customer lives in Paris now.", "I am sorry, the change was refused.", "Shall I do something else?"],
 )
-def test_an_error_is_a_fault_unless_it_is_owned_up_to_with_a_next_step(report: str) -> None:
+def test_an_error_is_a_fault_unless_it_is_admitted_with_a_next_step(report: str) -> None:
     refused = call("b", "update_city", ERROR, customer_id=17, city="Paris")
     assert opinion(transcript(update=refused, report=words(report))).judgment == "invalid"
 
 
-def test_a_task_without_plan_is_held_against_what_can_be_seen() -> None:
+def test_a_task_without_a_plan_is_judged_by_the_conversation_alone() -> None:
     bare = TASK.model_copy(update={"plan": (), "rubric": Rubric(criteria=("It is friendly.",), tool_pattern=("x()",))})
-    asked = (UserMessage(content="Hi"), AssistantMessage(content="Hello, how can I help?"))
-    assert opinion(asked, bare).judgment == "valid"
-    assert opinion((*asked[:1], AssistantMessage(content="Your number is 9.")), bare).judgment == "invalid"
-    assert {b.rubric_class for b in opinion(asked, bare).bullets} == {"NonCritical", "InvalidRubric"}
+    greeting = (UserMessage(content="Hi"), AssistantMessage(content="Hello, how can I help?"))
+    assert opinion(greeting, bare).judgment == "valid"
+    assert opinion((*greeting[:1], AssistantMessage(content="Your number is 9.")), bare).judgment == "invalid"
+    assert {b.rubric_class for b in opinion(greeting, bare).bullets} == {"NonCritical", "InvalidRubric"}
 
 
-def test_broken_calls_and_plain_results_do_not_trouble_it() -> None:
+def test_broken_calls_and_plain_text_results_are_handled() -> None:
     broken = ToolCall.make("b", "update_city", {})
     broken = broken.model_copy(update={"function": broken.function.model_copy(update={"arguments": "{city: Paris"})})
-    asked: list[Message] = [
+    refused: list[Message] = [
         AssistantMessage(tool_calls=(broken,)),
         ToolMessage(tool_call_id="b", content="Error: bad call"),
     ]
-    assert opinion(transcript(update=asked)).judgment == "invalid"
+    assert opinion(transcript(update=refused)).judgment == "invalid"
     plain = call("b", "update_city", "Updated.", customer_id=17, city="Paris")
     assert opinion(transcript(update=plain)).judgment == "valid"
     assert opinion(()).judgment == "invalid"
@@ -290,7 +290,7 @@ def test_it_errs_in_both_directions_at_its_rate_and_the_same_way_each_time(right
     assert 90 <= wrong <= 150, "0.04 of 3000, within three standard deviations"
     for judgment in read:
         failed = any(b.rubric_class == "Critical" and not b.passed for b in judgment.bullets)
-        assert failed is (judgment.judgment == "invalid"), "its bullets fit what it says"
+        assert failed is (judgment.judgment == "invalid"), "its bullets match its judgment"
     always = read_judgment(answer(context, Random(1), error_rate=1.0))
     assert (always.judgment == "invalid") is right
 
@@ -307,12 +307,12 @@ async def test_three_votes_of_the_stand_in_err_less_than_one() -> None:
     assert 3 * await errors(3) < await errors(1)
 
 
-def test_unerring_it_agrees_with_what_execution_accepted(executed: FinishedRun) -> None:
-    """The dialogues come from the pipeline, their acceptance from replay: nothing here knows of the rules above."""
-    judged = [
+def test_without_errors_it_agrees_with_execution(executed: FinishedRun) -> None:
+    """The pipeline made the dialogues and replay accepted them: both are independent of the judge's rules."""
+    judgments = [
         opinion(dialogue.part(number), task).judgment
         for dialogue in executed.accepted
         for number, task in enumerate(dialogue.tasks)
     ]
-    assert len(judged) >= 20
-    assert judged.count("valid") >= 0.95 * len(judged)
+    assert len(judgments) >= 20
+    assert judgments.count("valid") >= 0.95 * len(judgments)

@@ -1,4 +1,4 @@
-"""The weights-free stand-in: deterministic by key, varied, sometimes wrong, and honest about all of it."""
+"""The weights-free stand-in: deterministic by key, varied, sometimes wrong, and honest about results."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ from tests.generation.helpers.travel_tools import TRAVEL
 Domains = tuple[DomainTools, ...]
 
 
-def said(dialogue: Dialogue) -> list[str]:
+def user_texts(dialogue: Dialogue) -> list[str]:
     return [message.content for message in dialogue.messages if isinstance(message, UserMessage)]
 
 
-async def test_an_answer_follows_from_seed_and_key_alone(executed: FinishedRun) -> None:
-    """Whatever was asked in between, and in whatever order."""
+async def test_an_answer_depends_on_seed_and_key_alone(executed: FinishedRun) -> None:
+    """Whatever was requested in between, and in whatever order."""
     model = ScriptedLLM()
     for request, completion in executed.log[::-7]:
         assert await model.complete(request) == completion
@@ -40,13 +40,13 @@ async def test_an_answer_follows_from_seed_and_key_alone(executed: FinishedRun) 
     assert [await model.complete(r) for r in renamed] != [await model.complete(r) for r in user]
 
 
-def test_without_slips_every_dialogue_that_gets_its_tasks_is_accepted(domains: Domains, tmp_path: Path) -> None:
+def test_without_mistakes_every_dialogue_that_gets_its_tasks_is_accepted(domains: Domains, tmp_path: Path) -> None:
     played = run_to_end("user_oriented_exec", domains, tmp_path, n=60, llm=ScriptedLLM(error_rate=0.0))
     assert len(played.accepted) >= 55
     assert all(r.reasons[0].startswith("finished: task_writer: ") for r in played.rejected)
 
 
-def test_slips_are_caught_by_execution(executed: FinishedRun, domains: Domains, tmp_path: Path) -> None:
+def test_mistakes_are_caught_by_execution(executed: FinishedRun, domains: Domains, tmp_path: Path) -> None:
     played = run_to_end("user_oriented_exec", domains, tmp_path, n=30, llm=ScriptedLLM(error_rate=1.0))
     assert played.statistics.rejected > 2 * executed.statistics.rejected
     assert {"told", "state"} <= played.statistics.reasons.keys()
@@ -57,8 +57,8 @@ def test_some_accepted_dialogues_recover_from_a_wrong_argument(domains: Domains,
     played = run_to_end("user_oriented_exec", domains, tmp_path, n=90)
     recovered = 0
     for dialogue in played.accepted:
-        made = calls(dialogue.messages)
-        for (first, wrong, result), (second, right, _) in itertools.pairwise(made):
+        history = calls(dialogue.messages)
+        for (first, wrong, result), (second, right, _) in itertools.pairwise(history):
             recovered += first == second and wrong != right and result == "[]"
     assert recovered >= 1
     thoughts = [
@@ -66,13 +66,13 @@ def test_some_accepted_dialogues_recover_from_a_wrong_argument(domains: Domains,
     ]
     assert all(thoughts)
     assert len(set(thoughts)) > 200
-    users = Counter(text for dialogue in played.accepted for text in said(dialogue))
+    users = Counter(text for dialogue in played.accepted for text in user_texts(dialogue))
     everything = " ".join(users)
     assert re.search(r"wait, let me put that right", everything), "corrections"
     assert re.search(r"\bYes\b", everything), "confirmations"
-    asked = [m.content for d in played.accepted for m in d.messages if isinstance(m, AssistantMessage)]
-    assert any("What should the new value be?" in text for text in asked), "clarifications"
-    assert any("Do you confirm?" in text for text in asked)
+    answers = [m.content for d in played.accepted for m in d.messages if isinstance(m, AssistantMessage)]
+    assert any("What should the new value be?" in text for text in answers), "clarifications"
+    assert any("Do you confirm?" in text for text in answers)
 
 
 def test_nothing_is_deleted_without_a_yes(executed: FinishedRun) -> None:
@@ -100,7 +100,7 @@ def test_voices_differ_and_words_vary(executed: FinishedRun) -> None:
 
 
 def test_the_agent_reports_only_what_tools_returned(executed: FinishedRun) -> None:
-    """Every number in the agent's answers stands in what the user said, what a tool returned or what it was called with."""
+    """Every number in the agent's answers occurs in a user message or a tool result."""
     for dialogue in executed.accepted:
         known = ""
         for message in dialogue.messages[1:]:
@@ -112,8 +112,9 @@ def test_the_agent_reports_only_what_tools_returned(executed: FinishedRun) -> No
 
 
 @pytest.mark.parametrize("pipeline", ["user_oriented", "task_oriented"])
-def test_tools_of_no_database_give_dialogues(pipeline: str, tmp_path: Path) -> None:
-    """Nothing but specs, results made up: most dialogues are accepted, none breaks, the others say whose fault it was."""
+def test_tools_without_a_database_give_dialogues(pipeline: str, tmp_path: Path) -> None:
+    """With specs alone and invented results, most dialogues are accepted, none fails, and the others name who is to
+    blame."""
     domains = domains_of([Toolset(domain="travel", description="Flights.", tools=TRAVEL)], 5, seed=0)
     played = run_to_end(pipeline, domains, tmp_path, n=40)
     assert played.statistics.failed == 0
@@ -124,20 +125,20 @@ def test_tools_of_no_database_give_dialogues(pipeline: str, tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("preset", ["incremental", "upfront", "terse", "adversarial"])
-def test_without_slips_every_kind_of_user_is_served(preset: str, domains: Domains, tmp_path: Path) -> None:
+def test_without_mistakes_every_kind_of_user_is_served(preset: str, domains: Domains, tmp_path: Path) -> None:
     user = user_settings(preset)
     played = run_to_end("user_oriented_exec", domains, tmp_path, n=24, llm=ScriptedLLM(error_rate=0.0), user=user)
     assert len(played.accepted) >= 22
     assert all(r.reasons[0].startswith("finished: task_writer: ") for r in played.rejected)
 
 
-def test_tasks_have_the_difficulty_that_was_asked_for(executed: FinishedRun) -> None:
-    """Measured by execution: a first task that holds is nearly always as hard as its writer was asked to make it."""
-    wanted = {
+def test_tasks_have_the_requested_difficulty(executed: FinishedRun) -> None:
+    """Measured by execution: an accepted first task nearly always has the difficulty requested from its writer."""
+    requested = {
         request.affinity: request.context.difficulty
         for request, _ in executed.log
         if isinstance(request.context, TaskWriterContext) and not request.context.previous
     }
-    hits = [dialogue.tasks[0].difficulty == wanted[dialogue.dialogue_id] for dialogue in executed.accepted]
+    hits = [dialogue.tasks[0].difficulty == requested[dialogue.dialogue_id] for dialogue in executed.accepted]
     assert len(hits) >= 20
     assert sum(hits) / len(hits) >= 0.9

@@ -1,4 +1,5 @@
-"""The stand-in's task writers: as hard as asked for, every value named and from one record, follow-ups that use what was learnt."""
+"""The stand-in's task writers: tasks have the requested difficulty, mention every value, and follow-ups use what was
+learnt."""
 
 from __future__ import annotations
 
@@ -19,7 +20,7 @@ from core.messages import ToolSpec
 from generation.database.schema import DatabaseSchema, read_schema, sample_rows
 from generation.llm.contexts import SqlToolsContext, TaskWriterContext
 from generation.scripted import task_writer_sql, tool_maker
-from generation.scripted.tool_values import Record, from_record, invent
+from generation.scripted.tool_values import ViewRow, from_row, invent
 from generation.seeds.bundled import BundledSeeds
 from tests.generation.helpers.travel_tools import SHOP, TRAVEL, obj, shop_rows, spec
 
@@ -43,7 +44,7 @@ def draft_of(context: TaskWriterContext, seed: object) -> dict[str, Any]:
 
 
 def level(plan: Plan) -> str:
-    """Counted anew: calls, calls with a placeholder, calls whose name is no reading."""
+    """An independent count: calls, calls with a placeholder, calls whose name is not a read."""
     reading = re.compile(r"(get|find|search|list|top|total|count|convert)_")
     score = len(plan) + sum("${" in json.dumps(c["arguments"]) for c in plan)
     score += sum(not reading.match(call["tool"]) for call in plan)
@@ -61,27 +62,27 @@ def leaves(value: Any) -> Iterator[Any]:
 @pytest.fixture(scope="module")
 def databases(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[DatabaseSchema, tuple[ToolSpec, ...], Rows]]:
     """Schema, ten tools and rows of every bundled training database."""
-    found = []
+    entries = []
     for seed in BundledSeeds(tmp_path_factory.mktemp("all")).load():
         assert seed.database
         schema = read_schema(seed.database, seed.name)
-        made = json.loads(tool_maker.answer(SqlToolsContext(schema, 10), Random(seed.name)))
+        specs = json.loads(tool_maker.answer(SqlToolsContext(schema, 10), Random(seed.name)))
         keys = ("name", "description", "parameters", "returns")
-        tools = tuple(ToolSpec(**{key: tool[key] for key in keys}) for tool in made)
-        found.append((schema, tools, sample_rows(seed.database, 20, 0)))
-    assert len(found) == 10
-    return found
+        tools = tuple(ToolSpec(**{key: tool[key] for key in keys}) for tool in specs)
+        entries.append((schema, tools, sample_rows(seed.database, 20, 0)))
+    assert len(entries) == 10
+    return entries
 
 
 @pytest.mark.parametrize("difficulty", LEVELS)
-def test_drafts_about_databases_are_as_hard_as_asked_for(
+def test_drafts_about_databases_have_the_requested_difficulty(
     difficulty: str, databases: list[tuple[DatabaseSchema, tuple[ToolSpec, ...], Rows]]
 ) -> None:
     for schema, tools, rows in databases:
         hits = Counter()
         for number in range(20):
             rng = Random(f"{schema.name}/{number}")
-            view = {table: rng.sample(found, min(4, len(found))) for table, found in rows.items()}
+            view = {table: rng.sample(sample, min(4, len(sample))) for table, sample in rows.items()}
             context = asking(tools, difficulty, schema=schema, view=view)
             hits[level(draft_of(context, f"{difficulty}{number}")["plan"])] += 1
         assert hits[difficulty] >= 18, (schema.name, hits)
@@ -90,7 +91,7 @@ def test_drafts_about_databases_are_as_hard_as_asked_for(
 @pytest.mark.parametrize("difficulty", LEVELS)
 @pytest.mark.parametrize(("tools", "view"), [(TRAVEL, {}), (SHOP, shop_rows())], ids=["travel", "shop"])
 def test_drafts_about_any_tools(tools: tuple[ToolSpec, ...], view: Rows, difficulty: str) -> None:
-    """Each of them holds by form: told and referred fields are declared, arguments fit, every literal stands in the goal."""
+    """Each draft is well-formed: told and referenced fields are declared, arguments fit, the goal has every literal."""
     specs = {tool.name: tool for tool in tools}
     hits = Counter()
     for number in range(60):
@@ -104,8 +105,8 @@ def test_drafts_about_any_tools(tools: tuple[ToolSpec, ...], view: Rows, difficu
             assert set(tool.parameters["required"]) <= set(call["arguments"])
             relaxed = tool.parameters | {"required": []}
             assert Draft202012Validator(relaxed).is_valid(literal)
-            said = draft["subgoals"][call["subgoal"]]
-            assert all(str(leaf) in said for leaf in leaves(literal) if not isinstance(leaf, bool))
+            subgoal = draft["subgoals"][call["subgoal"]]
+            assert all(str(leaf) in subgoal for leaf in leaves(literal) if not isinstance(leaf, bool))
             declared = (tool.returns or {}).get("items", tool.returns or {}).get("properties", {})
             assert set(call["tell"]) <= set(declared)
             for value in set(call["arguments"].values() if not literal else ()) | {
@@ -114,20 +115,20 @@ def test_drafts_about_any_tools(tools: tuple[ToolSpec, ...], view: Rows, difficu
                 earlier, field = re.fullmatch(r"\$\{(\d+)(?:\.(\w+))?\}", value).groups()  # type: ignore[union-attr]
                 assert int(earlier) < place
                 returns = specs[draft["plan"][int(earlier)]["tool"]].returns or {}
-                assert field in returns.get("items", returns).get("properties", {None: "the whole result"})
+                assert field in returns.get("items", returns).get("properties", {None: "the entire result"})
     assert hits[difficulty] >= 54, hits
 
 
-def test_calls_chain_and_what_is_destroyed_is_not_used_again() -> None:
+def test_calls_chain_and_deleted_records_are_not_used_again() -> None:
     chained = 0
     for number in range(150):
         plan = draft_of(asking(TRAVEL, "hard"), number)["plan"]
         chained += any("${" in str(call["arguments"]) for call in plan)
-        gone: list[str] = []
+        deleted: list[str] = []
         for call in plan:
             booking = call["arguments"].get("booking_id")
-            assert not (gone and booking and ("${" in f"{gone}{booking}" or booking in gone)), plan
-            gone += [booking] if call["tool"] == "cancel_booking" else []
+            assert not (deleted and booking and ("${" in f"{deleted}{booking}" or booking in deleted)), plan
+            deleted += [booking] if call["tool"] == "cancel_booking" else []
     assert chained >= 60
 
 
@@ -136,13 +137,13 @@ def test_a_single_value_that_a_tool_returns_goes_into_later_calls() -> None:
     for number in range(100):
         plan = draft_of(asking(SHOP, "hard", view=shop_rows()), number)["plan"]
         for call in plan:
-            if found := re.fullmatch(r"\$\{(\d+)\}", str(call["arguments"].get("user_id"))):
+            if source := re.fullmatch(r"\$\{(\d+)\}", str(call["arguments"].get("user_id"))):
                 used += 1
-                assert plan[int(found[1])]["tool"] == "find_user_id_by_email"
+                assert plan[int(source[1])]["tool"] == "find_user_id_by_email"
     assert used >= 5
 
 
-def test_values_of_a_call_are_of_one_record_in_the_right_state() -> None:
+def test_values_of_a_call_come_from_one_record_in_the_right_state() -> None:
     view = shop_rows()
     owner = {order["order_id"]: order for order in view["orders"]}
     seen = Counter()
@@ -171,7 +172,7 @@ def previous(tool: str, *tell: str) -> tuple[Task, ...]:
     return (Task(task_id="t", goal="g", subgoals=("g",), difficulty="easy", rubric=rubric, plan=(call,)),)
 
 
-def test_follow_ups_take_what_was_learnt_as_arguments() -> None:
+def test_follow_ups_use_learnt_values_as_arguments() -> None:
     for number in range(40):
         before = previous("book_flight", "booking_id")
         draft = draft_of(asking(TRAVEL, LEVELS[number % 3], facts={"booking_id": "B-77"}, previous=before), number)
@@ -179,10 +180,10 @@ def test_follow_ups_take_what_was_learnt_as_arguments() -> None:
         assert "B-77" in draft["goal"]
 
 
-def test_follow_ups_about_a_database_know_whose_key_was_told(
+def test_follow_ups_about_a_database_know_whose_key_they_learnt(
     databases: list[tuple[DatabaseSchema, tuple[ToolSpec, ...], Rows]],
 ) -> None:
-    schema, tools, rows = next(found for found in databases if found[0].name == "library")
+    schema, tools, rows = next(entry for entry in databases if entry[0].name == "library")
     search = next(tool.name for tool in tools if tool.name.startswith("search_"))
     key = next(iter(next(t for t in tools if t.name == search).returns["items"]["properties"]))  # type: ignore[index]
     used = 0
@@ -193,25 +194,25 @@ def test_follow_ups_about_a_database_know_whose_key_was_told(
         draft = draft_of(context, number)
         used += 990_077 in [value for call in draft["plan"] for value in call["arguments"].values()]
         other = asking(tools, "easy", schema=schema, view=rows, facts={key: 990_077}, previous=previous("top_x", key))
-        assert "990077" not in draft_of(other, number)["goal"], "nobody knows whose key that is"
+        assert "990077" not in draft_of(other, number)["goal"], "the key belongs to no known table"
     assert used >= 54
 
 
-def test_nothing_is_asked_of_a_record_that_an_earlier_task_deleted() -> None:
-    gone = PlannedCall(tool="cancel_booking", arguments={"booking_id": "B-77"})
-    task = previous("x")[0].model_copy(update={"plan": (gone,)})
+def test_tasks_avoid_records_that_an_earlier_task_deleted() -> None:
+    cancellation = PlannedCall(tool="cancel_booking", arguments={"booking_id": "B-77"})
+    task = previous("x")[0].model_copy(update={"plan": (cancellation,)})
     for number in range(40):
         context = asking(TRAVEL, "medium", facts={"booking_id": "B-77"}, previous=(task,))
         assert "B-77" not in draft_of(context, number)["goal"]
 
 
-def test_what_returns_nothing_known_is_not_told_but_stands_in_the_criteria() -> None:
+def test_a_call_without_known_results_tells_nothing_but_has_a_criterion() -> None:
     draft = draft_of(asking((TRAVEL[5],), "easy"), 0)
     assert [call["tell"] for call in draft["plan"]] == [[]] * len(draft["plan"])
     assert any(draft["subgoals"][0] in criterion for criterion in draft["criteria"])
 
 
-def test_a_question_needs_no_further_yes() -> None:
+def test_a_question_waives_confirmation() -> None:
     question = draft_of(asking((TRAVEL[3],), "easy", style="question"), 0)["goal"]
     assert question.startswith("Please cancel the booking")
     assert question.endswith("There is no need to ask me for confirmation.")
@@ -253,7 +254,7 @@ VERBS = st.sampled_from(["get", "list", "search", "create", "delete", "frobnicat
     st.sampled_from(LEVELS),
     st.sampled_from([None, obj(user_id={"type": "string"}), {"type": "string"}, {"type": "array", "items": {}}]),
 )
-def test_strange_tools_give_lawful_calls_or_none(
+def test_unusual_tools_give_valid_calls_or_no_call(
     shapes: list[tuple[str, dict[str, Any]]], difficulty: str, returns: dict[str, Any] | None
 ) -> None:
     tools = tuple(
@@ -268,13 +269,13 @@ def test_strange_tools_give_lawful_calls_or_none(
 
 @settings(max_examples=200, deadline=None)
 @given(NAMES, LEAF, st.integers(0, 5))
-def test_invented_values_fit_or_are_none(name: str, schema: dict[str, Any], place: int) -> None:
-    value = invent(name, schema, Random(f"{name}{place}"), place)
+def test_invented_values_fit_their_schema_or_are_none(name: str, schema: dict[str, Any], position: int) -> None:
+    value = invent(name, schema, Random(f"{name}{position}"), position)
     assert value is None or Draft202012Validator(schema).is_valid(value)
     assert value is not None or "pattern" in schema or schema.get("type") == "object"
 
 
-def test_descriptions_and_order_of_dates_are_heeded() -> None:
+def test_options_in_descriptions_and_the_order_of_dates_are_respected() -> None:
     offered = {"type": "string", "description": "One of 'cash' or 'card'; the shop's choice, the user's wish."}
     assert {invent("payment", offered, Random(seed)) for seed in range(9)} == {"cash", "card"}
     for seed in range(30):
@@ -296,7 +297,7 @@ def test_descriptions_and_order_of_dates_are_heeded() -> None:
         ("email", {"type": "string"}, {None}),
     ],
 )
-def test_values_are_found_wherever_a_row_holds_them(name: str, schema: dict[str, Any], expected: set[Any]) -> None:
+def test_values_are_found_anywhere_in_a_row(name: str, schema: dict[str, Any], expected: set[Any]) -> None:
     row = {
         "id": "#W1",
         "items": [{"item_id": "a", "quantity": 1}, {"item_id": "b", "quantity": 2}],
@@ -305,12 +306,12 @@ def test_values_are_found_wherever_a_row_holds_them(name: str, schema: dict[str,
         "notes": [5, 6],
         "email": None,
     }
-    found = {json.dumps(from_record(Record("orders", row), name, schema, Random(seed))) for seed in range(20)}
-    assert {tuple(v) if isinstance(v, list) else v for v in map(json.loads, found)} == expected
+    values = {json.dumps(from_row(ViewRow("orders", row), name, schema, Random(seed))) for seed in range(20)}
+    assert {tuple(v) if isinstance(v, list) else v for v in map(json.loads, values)} == expected
 
 
-def test_a_database_with_other_tools_is_written_about_from_its_rows(databases: list[Any]) -> None:
-    schema, _, rows = next(found for found in databases if found[0].name == "gym")
+def test_tasks_for_a_database_with_other_tools_use_its_rows(databases: list[Any]) -> None:
+    schema, _, rows = next(entry for entry in databases if entry[0].name == "gym")
     tool = spec("find_member", obj(member_id={"type": "integer"}), obj(member_name={"type": "string"}))
     draft = draft_of(asking((tool,), "easy", schema=schema, view=rows), 0)
     known = {row["member_id"] for row in rows["members"]}

@@ -1,4 +1,4 @@
-"""The stand-in's user: keeps every rule it is given, whatever it talks to, and still wants in the end what its goal says."""
+"""The stand-in's user follows every rule, whatever the agent, and in the end still wants what its goal says."""
 
 from __future__ import annotations
 
@@ -53,20 +53,20 @@ def rules_of(preset: str = "incremental", **changes: Any) -> UserRules:
 
 
 class Clerk:
-    """A plain agent: asks for a missing value and before it deletes, and does the rest."""
+    """A simple agent: asks for missing values and before it deletes, and does the rest."""
 
     def __init__(self, subgoals: tuple[str, ...]) -> None:
         self.subgoals = subgoals
         self.done: list[str] = []
 
     def reply(self, messages: list[Message]) -> str:
-        heard = UserIntent(self.subgoals, messages)
+        intent = UserIntent(self.subgoals, messages)
         for number, goal in enumerate(self.subgoals):
-            if number in heard.asked and goal not in self.done:
-                if goal.startswith("delete") and not heard.confirmed(goal):
+            if number in intent.requested and goal not in self.done:
+                if goal.startswith("delete") and not intent.confirmed(goal):
                     return f"This will {goal}. Do you confirm?"
                 self.done.append(goal)
-            elif number in heard.vague:
+            elif number in intent.missing:
                 return f"Happy to {goal.rsplit(' to ', 1)[0]}. What should the new value be?"
         return f"Done so far: {len(self.done)}, and I have {len(messages)} notes."
 
@@ -77,53 +77,53 @@ def converse(subgoals: tuple[str, ...], rules: UserRules, persona: str, seed: in
     messages: list[Message] = [SystemMessage(content="You serve.")]
     for turn in range(40):
         context = UserContext(goal, subgoals, persona, rules, tuple(messages), 1)
-        said = json.loads(answer(context, Random(f"{seed}/{turn}")))
-        messages.append(UserMessage(content=said["user_message"]))
-        if said["is_task_complete"]:
+        turn_answer = json.loads(answer(context, Random(f"{seed}/{turn}")))
+        messages.append(UserMessage(content=turn_answer["user_message"]))
+        if turn_answer["is_task_complete"]:
             return messages
         messages.append(AssistantMessage(content=clerk.reply(messages)))
     raise AssertionError(f"it never ends: {messages}")
 
 
-def said(messages: list[Message]) -> list[str]:
+def user_texts(messages: list[Message]) -> list[str]:
     return [message.content for message in messages if isinstance(message, UserMessage)]
 
 
-def named(goal: str, text: str) -> bool:
+def names(goal: str, text: str) -> bool:
     return re.search(rf"(?<!\w){re.escape(goal)}(?!\w)", text, re.I) is not None
 
 
 @given(SUBGOALS, RULES, PERSONAS, st.integers(0, 10**6))
-def test_whatever_the_rules_it_gets_what_its_goal_says_and_leaves(
+def test_whatever_the_rules_it_achieves_its_goal_and_leaves(
     subgoals: list[str], rules: UserRules, persona: str, seed: int
 ) -> None:
     clerk = Clerk(tuple(subgoals))
     messages = converse(tuple(subgoals), rules, persona, seed, clerk)
     assert sorted(clerk.done) == sorted(subgoals)
-    heard = UserIntent(subgoals, messages)
-    assert heard.asked == set(range(len(subgoals)))
-    assert not heard.vague
+    intent = UserIntent(subgoals, messages)
+    assert intent.requested == set(range(len(subgoals)))
+    assert not intent.missing
     knowledge = Knowledge()
     for goal in subgoals:
         knowledge.learn(goal)
-    assert all(knowledge.knows(fact) for text in said(messages) for fact in facts(text)), "it invents nothing"
-    assert not re.search(r"\b(goal|simulat|tool|no need to ask)", " ".join(said(messages)))
+    assert all(knowledge.knows(fact) for text in user_texts(messages) for fact in facts(text)), "it invents nothing"
+    assert not re.search(r"\b(goal|simulat|tool|no need to ask)", " ".join(user_texts(messages)))
 
 
 @given(SUBGOALS, RULES, PERSONAS, st.integers(0, 10**6))
-def test_it_keeps_the_rules(subgoals: list[str], rules: UserRules, persona: str, seed: int) -> None:
+def test_it_follows_the_rules(subgoals: list[str], rules: UserRules, persona: str, seed: int) -> None:
     messages = converse(tuple(subgoals), rules, persona, seed, Clerk(tuple(subgoals)))
-    texts = said(messages)
+    texts = user_texts(messages)
     new: set[str] = set()
     for position, text in enumerate(texts):
-        wishes = {goal for goal in subgoals if named(goal, text)}
+        requests = {goal for goal in subgoals if names(goal, text)}
         if rules.max_subtasks_per_turn:
-            assert len(wishes - new) <= rules.max_subtasks_per_turn
+            assert len(requests - new) <= rules.max_subtasks_per_turn
         if rules.disclosure == "upfront" and not rules.max_subtasks_per_turn and rules.manner == "cooperative":
-            assert (wishes == set(subgoals)) == (position == 0)
-        if rules.disclosure == "on_request" and any(goal.startswith("change") for goal in wishes - new):
+            assert (requests == set(subgoals)) == (position == 0)
+        if rules.disclosure == "on_request" and any(goal.startswith("change") for goal in requests - new):
             assert messages[2 * position].content.endswith("What should the new value be?")
-        new |= wishes
+        new |= requests
     everything = " ".join(texts[:-1])
     if not rules.feedback:
         assert not any(text.startswith(THANKS) for text in texts[:-1])
@@ -135,7 +135,7 @@ def test_it_keeps_the_rules(subgoals: list[str], rules: UserRules, persona: str,
 
 @pytest.mark.parametrize("patience", [1, 2, 4])
 @pytest.mark.parametrize("reply", ["I am sorry, that was not found.", "It is all done.", "Once more: It is all done."])
-def test_its_patience_has_an_end(patience: int, reply: str) -> None:
+def test_its_patience_is_limited(patience: int, reply: str) -> None:
     class Useless:
         def reply(self, messages: list[Message]) -> str:
             return (
@@ -143,14 +143,14 @@ def test_its_patience_has_an_end(patience: int, reply: str) -> None:
             )
 
     rules = rules_of(patience=patience, max_subtasks_per_turn=3, disclosure="upfront")
-    texts = said(converse(("delete hold number 3",), rules, "terse", 0, Useless()))
+    texts = user_texts(converse(("delete hold number 3",), rules, "terse", 0, Useless()))
     if "sorry" in reply:
         assert len(texts) == patience + 1
         assert re.search("nowhere|disappointing|not helped", texts[-1])
         assert all("I want to delete hold number 3." in text for text in texts[1:-1])
         assert len(set(texts)) == len(texts)
     else:
-        assert len(texts) == 2, "one answer repeats none"
+        assert len(texts) == 2, "a single answer repeats nothing"
 
 
 def test_one_helpful_answer_restores_its_patience() -> None:
@@ -159,28 +159,28 @@ def test_one_helpful_answer_restores_its_patience() -> None:
             return "I am sorry." if len(messages) % 4 else f"Done, {len(messages)}."
 
     subgoals = tuple(f"delete hold number {i}" for i in range(1, 6))
-    texts = said(converse(subgoals, rules_of(patience=2, max_subtasks_per_turn=1), "warm", 0, Moody()))
-    assert sum(any(named(goal, text) for text in texts) for goal in subgoals) == 5
+    texts = user_texts(converse(subgoals, rules_of(patience=2, max_subtasks_per_turn=1), "warm", 0, Moody()))
+    assert sum(any(names(goal, text) for text in texts) for goal in subgoals) == 5
     assert not re.search("nowhere|disappointing|not helped", texts[-1])
 
 
-def test_a_status_called_failed_is_no_failure() -> None:
+def test_a_status_called_failed_is_not_a_failure() -> None:
     class Honest:
         def reply(self, messages: list[Message]) -> str:
             return "Done: change the status of invoice number 3 to failed."
 
     subgoals = ("change the status of invoice number 3 to failed",)
     for seed in range(20):
-        texts = said(converse(subgoals, rules_of("upfront"), "formal", seed, Honest()))
+        texts = user_texts(converse(subgoals, rules_of("upfront"), "formal", seed, Honest()))
         assert len(texts) == 2
 
 
-def test_adversaries_waver_press_digress_and_take_back() -> None:
+def test_adversaries_waver_press_digress_and_withdraw() -> None:
     subgoals = ("delete hold number 3", "find out the price of book number 8")
     rules = rules_of("adversarial")
     seen: set[str] = set()
     for seed in range(60):
-        for text in said(converse(subgoals, rules, "demanding", seed, Clerk(subgoals)))[:-1]:
+        for text in user_texts(converse(subgoals, rules, "demanding", seed, Clerk(subgoals)))[:-1]:
             seen |= {"waver"} if re.search("changed my mind|second thoughts|want it after all", text) else set()
             seen |= {"press"} if re.search("wait for it|make that quick|no excuses", text) else set()
             seen |= {"digress"} if re.search("slow here|telephone|weather", text) else set()
@@ -192,11 +192,11 @@ def test_adversaries_waver_press_digress_and_take_back() -> None:
 def test_slips_are_corrected_only_where_clarification_is_a_rule(allowed: bool) -> None:
     subgoals = ("find out the price of book number 8",)
     rules = rules_of(clarification=allowed)
-    texts = [said(converse(subgoals, rules, "warm", seed, Clerk(subgoals)))[0] for seed in range(100)]
+    texts = [user_texts(converse(subgoals, rules, "warm", seed, Clerk(subgoals)))[0] for seed in range(100)]
     assert any("book number — wait, let me put that right" in text for text in texts) is allowed
 
 
-def test_voice_and_expertise_can_be_heard() -> None:
+def test_voice_and_expertise_show_in_the_wording() -> None:
     def openings(persona: str) -> set[str]:
         context = UserContext("g", ("find a hall",), persona, rules_of())
         return {json.loads(answer(context, Random(i)))["user_message"] for i in range(60)}
@@ -210,12 +210,12 @@ def test_voice_and_expertise_can_be_heard() -> None:
     assert any("I know how this works" in text for text in expert - novice)
 
 
-# In whole dialogues on real databases.
+# In complete dialogues on real databases.
 
 
 @pytest.fixture(scope="module")
 def presets(domains: tuple[DomainTools, ...], tmp_path_factory: pytest.TempPathFactory) -> dict[str, FinishedRun]:
-    """The same twelve dialogues with each kind of user and an agent that never slips."""
+    """The same twelve dialogues with each kind of user and an agent that makes no mistakes."""
     return {
         preset: run_to_end(
             "user_oriented_exec",
@@ -230,7 +230,9 @@ def presets(domains: tuple[DomainTools, ...], tmp_path_factory: pytest.TempPathF
 
 
 @pytest.mark.parametrize("preset", PRESETS)
-def test_execution_finds_the_goals_own_wishes_in_force(presets: dict[str, FinishedRun], preset: str) -> None:
+def test_execution_confirms_that_the_goals_own_requests_are_in_force(
+    presets: dict[str, FinishedRun], preset: str
+) -> None:
     played = presets[preset]
     assert len(played.accepted) >= 10, [rejection.reasons for rejection in played.rejected]
     assert not [r.reasons for r in played.rejected if not r.reasons[0].startswith("finished: task_writer")]
@@ -239,8 +241,8 @@ def test_execution_finds_the_goals_own_wishes_in_force(presets: dict[str, Finish
 @pytest.mark.parametrize("preset", PRESETS)
 def test_the_quality_gate_finds_no_fault(presets: dict[str, FinishedRun], preset: str) -> None:
     rules = rules_of(preset)
-    judged = [dialogue_quality(dialogue, rules) for dialogue in presets[preset].accepted]
-    assert [(quality.dialogue_id, quality.faults) for quality in judged if quality.faults] == []
+    qualities = [dialogue_quality(dialogue, rules) for dialogue in presets[preset].accepted]
+    assert [(quality.dialogue_id, quality.faults) for quality in qualities if quality.faults] == []
 
 
 def test_dropping_the_rule_of_one_or_two_subtasks_shortens_dialogues(presets: dict[str, FinishedRun]) -> None:

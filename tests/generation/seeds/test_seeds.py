@@ -1,4 +1,4 @@
-"""Every source of seeds: the bundled databases held to their promises by SQLite itself, the loaders to real files."""
+"""Every source of seeds: SQLite itself checks the bundled databases, real files the loaders."""
 
 import json
 import sqlite3
@@ -17,8 +17,8 @@ from generation.seeds.sqlite import SqliteSeeds
 from tests.helpers.paths import SHARED_DATA
 
 ALL = sorted((*TRAINING, *HELD_OUT))
-needs_spider = pytest.mark.skipif(not (SHARED_DATA / "spider").is_dir(), reason="no ../shared/data/spider here")
-needs_chinook = pytest.mark.skipif(not (SHARED_DATA / "chinook").is_dir(), reason="no ../shared/data/chinook here")
+needs_spider = pytest.mark.skipif(not (SHARED_DATA / "spider").is_dir(), reason="../shared/data/spider is missing")
+needs_chinook = pytest.mark.skipif(not (SHARED_DATA / "chinook").is_dir(), reason="../shared/data/chinook is missing")
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +42,7 @@ def column_values(path: Path, table: str, column: str) -> list[str]:
         return [value for (value,) in connection.execute(f"SELECT {column} FROM {table}")]
 
 
-def test_ten_to_train_on_and_three_held_out(bundled: dict[str, Seed]) -> None:
+def test_ten_training_databases_and_three_held_out(bundled: dict[str, Seed]) -> None:
     assert (len(TRAINING), len(HELD_OUT)) == (10, 3)
     assert {name for name, seed in bundled.items() if seed.held_out} == set(HELD_OUT)
 
@@ -72,22 +72,22 @@ def test_foreign_keys_are_named_after_what_they_point_to(bundled: dict[str, Seed
 def test_bundled_texts_are_short_and_names_find_one_row(bundled: dict[str, Seed], name: str) -> None:
     path = bundled[name].database
     for table in read_schema(path, name).tables:
-        own_name = next((c.name for c in table.columns[1:2] if c.name.endswith(("_name", "title"))), None)
+        name_column = next((c.name for c in table.columns[1:2] if c.name.endswith(("_name", "title"))), None)
         for column in table.columns:
             if column.kind == "string":
                 values = [value for value in column_values(path, table.name, column.name) if value is not None]
                 assert all(0 < len(value) <= 60 for value in values)
-                assert column.name != own_name or len(set(values)) == table.rows
+                assert column.name != name_column or len(set(values)) == table.rows
 
 
-def test_two_builds_hold_the_same_rows(bundled: dict[str, Seed], tmp_path: Path) -> None:
+def test_two_builds_have_the_same_rows(bundled: dict[str, Seed], tmp_path: Path) -> None:
     again = (*BundledSeeds(tmp_path).load(), *BundledSeeds(tmp_path, held_out=True).load())
     for seed in again:
         assert seed.database != bundled[seed.name].database
         assert dump(seed.database) == dump(bundled[seed.name].database)
 
 
-def test_a_built_database_is_taken_as_it_stands(tmp_path: Path) -> None:
+def test_an_existing_database_is_reused(tmp_path: Path) -> None:
     (first,) = BundledSeeds(tmp_path, ["library"]).load()
     written = first.database.stat().st_mtime_ns
     (second,) = BundledSeeds(tmp_path, ["library"]).load()
@@ -121,8 +121,8 @@ def test_bundled_domains_can_be_chosen(tmp_path: Path) -> None:
         (["zzz"], True, "known: film_festival, freight, repair_shop"),
         ("gym", False, r"a list is expected: names=\[gym\]"),
         (7, False, r"names=7 was given, but a list is expected"),
-        ([7], False, "7 is not among"),
-        ([], False, r"names=\[\] was given; at least one is expected, or null"),
+        ([7], False, "7 is not a known database"),
+        ([], False, r"names=\[\] was given; expected: at least one name, or null"),
     ],
 )
 def test_a_wrong_choice_of_names_is_refused(tmp_path: Path, names: list[str], held_out: bool, message: str) -> None:
@@ -139,7 +139,7 @@ def test_a_cache_that_cannot_be_written_is_named(tmp_path: Path) -> None:
 
 
 @needs_spider
-def test_spider_gives_the_databases_that_are_there() -> None:
+def test_spider_loads_the_databases_that_exist() -> None:
     seeds = SpiderSeeds(SHARED_DATA / "spider").load()
     assert [seed.name for seed in seeds] == ["customers_and_products_contacts", "department_store"]
     assert "staff department assignments" in seeds[1].description
@@ -155,14 +155,14 @@ def test_spiders_missing_file_and_unknown_name() -> None:
         SpiderSeeds(SHARED_DATA / "spider", ["departement_store"]).load()
 
 
-def test_a_folder_that_is_not_spiders(tmp_path: Path) -> None:
+def test_a_folder_of_another_layout(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"there is no .*tables\.json"):
         SpiderSeeds(tmp_path).load()
     (tmp_path / "tables.json").write_text('{"db_id": "x"}')
     with pytest.raises(UserError, match="not Spider's list"):
         SpiderSeeds(tmp_path).load()
     (tmp_path / "tables.json").write_text(json.dumps([{"db_id": "x", "table_names": ["y"]}]))
-    with pytest.raises(UserError, match="holds no database"):
+    with pytest.raises(UserError, match="has no database"):
         SpiderSeeds(tmp_path).load()
 
 
@@ -173,13 +173,13 @@ def test_any_sqlite_file_by_path() -> None:
     assert seed.description.startswith("a database of Album, Artist, Customer")
 
 
-def test_what_is_no_database_is_refused(tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_database_is_refused(tmp_path: Path) -> None:
     text, empty = tmp_path / "text.sqlite", tmp_path / "empty.sqlite"
-    text.write_text("plain text, long enough to hold what would be the header of a database file " * 3)
+    text.write_text("plain text, longer than the header of a database file " * 3)
     empty.touch()
     with pytest.raises(UserError, match=r"text\.sqlite was given, but it is not an SQLite database"):
         SqliteSeeds([text]).load()
-    with pytest.raises(UserError, match="holds no tables"):
+    with pytest.raises(UserError, match="has no tables"):
         SqliteSeeds([empty]).load()
     with pytest.raises(UserError, match="there is no such file"):
         SqliteSeeds([tmp_path / "absent.sqlite"]).load()

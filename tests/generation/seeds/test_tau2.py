@@ -1,4 +1,4 @@
-"""Seeds from τ²: the benchmark's interface, rows that tell stories, and nothing that its tasks name."""
+"""Seeds from τ²: the benchmark's interface, rows that belong together, and no entity that its tasks name."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ from generation.seeds.tau2 import Tau2Seeds
 from generation.seeds.tau2_data import DOMAINS, database, reserved
 from generation.tools.toolset import Toolset
 
-STORIES = 12
+ROWS = 12
 
 
 @pytest.fixture(scope="module", params=["airline", "retail"])
 def seed(request: pytest.FixtureRequest) -> Seed:
-    return Tau2Seeds([request.param], STORIES).load()[0]
+    return Tau2Seeds([request.param], ROWS).load()[0]
 
 
-def opened(seed: Seed) -> Tau2Environment:
+def open_environment(seed: Seed) -> Tau2Environment:
     toolset = Toolset(domain=seed.name, description=seed.description, tools=seed.tools, engine=seed.engine)
     return Tau2EnvironmentFactory().for_domain(toolset, ScriptedLLM(), "d0").open()
 
@@ -59,8 +59,8 @@ def test_the_tools_are_those_of_the_benchmarks_agent(seed: Seed) -> None:
             assert " ".join(part["description"].split()) in documented
 
 
-def reading(seed: Seed) -> list[tuple[str, dict[str, Any]]]:
-    """Calls about the rows that are lawful and change nothing."""
+def read_calls(seed: Seed) -> list[tuple[str, dict[str, Any]]]:
+    """Valid calls about the rows that change nothing."""
     calls: list[tuple[str, dict[str, Any]]] = [
         ("get_user_details", {"user_id": user["user_id"]}) for user in seed.rows["users"]
     ]
@@ -79,10 +79,10 @@ def reading(seed: Seed) -> list[tuple[str, dict[str, Any]]]:
     return calls + [("get_order_details", {"order_id": row["order_id"]}) for row in seed.rows["orders"]]
 
 
-async def test_results_are_exactly_what_was_predicted(seed: Seed) -> None:
-    environment = opened(seed)
+async def test_results_match_the_inferred_schemas(seed: Seed) -> None:
+    environment = open_environment(seed)
     returns = {tool.name: tool.returns for tool in seed.tools}
-    for name, arguments in reading(seed):
+    for name, arguments in read_calls(seed):
         value = (await environment.call(name, arguments)).value
         schema = returns[name]
         assert schema is not None
@@ -94,9 +94,9 @@ async def test_results_are_exactly_what_was_predicted(seed: Seed) -> None:
             assert all(schema_error({k: v for k, v in record.items() if k != key}, part) for key in record)
 
 
-async def test_changes_return_what_was_predicted() -> None:
+async def test_results_of_changes_match_the_inferred_schemas() -> None:
     for seed in Tau2Seeds(rows_per_kind=1).load():
-        environment, (user,) = opened(seed), seed.rows["users"]
+        environment, (user,) = open_environment(seed), seed.rows["users"]
         if seed.name == "tau2_airline":
             key = seed.rows["reservations"][0]["reservation_id"]
             name, arguments = "cancel_reservation", {"reservation_id": key}
@@ -109,11 +109,11 @@ async def test_changes_return_what_was_predicted() -> None:
 
 
 async def test_a_row_is_what_the_tools_show_and_row_i_is_about_one_customer(seed: Seed) -> None:
-    environment = opened(seed)
+    environment = open_environment(seed)
     one, kind, offered = (
         ("reservation", "reservations", "flights") if seed.name == "tau2_airline" else ("order", "orders", "products")
     )
-    assert {kind: len(rows) for kind, rows in seed.rows.items()} == {"users": STORIES, kind: STORIES, offered: STORIES}
+    assert {kind: len(rows) for kind, rows in seed.rows.items()} == {"users": ROWS, kind: ROWS, offered: ROWS}
     for user, record, offer in zip(*(seed.rows[name] for name in ("users", kind, offered)), strict=True):
         assert record["user_id"] == user["user_id"]
         assert record[f"{one}_id"] in user[kind]
@@ -134,13 +134,13 @@ async def test_a_row_is_what_the_tools_show_and_row_i_is_about_one_customer(seed
 
 def test_the_seed_decides_the_rows(seed: Seed) -> None:
     domain = seed.name.removeprefix("tau2_")
-    assert Tau2Seeds([domain], STORIES).load() == (seed,)
-    other = Tau2Seeds([domain], STORIES, seed=1).load()[0]
+    assert Tau2Seeds([domain], ROWS).load() == (seed,)
+    other = Tau2Seeds([domain], ROWS, seed=1).load()[0]
     assert other.rows != seed.rows
     assert other.tools == seed.tools
 
 
-def test_all_customers_with_something_can_be_had() -> None:
+def test_all_customers_with_records_can_be_sampled() -> None:
     for seed in Tau2Seeds(rows_per_kind=10_000).load():
         domain = DOMAINS[seed.name.removeprefix("tau2_")]
         owners = {user.user_id for user in database(domain).users.values() if getattr(user, domain.records)}
@@ -149,29 +149,31 @@ def test_all_customers_with_something_can_be_had() -> None:
 
 def test_no_policy_of_the_benchmark_is_in_the_description(seed: Seed) -> None:
     folder = TAU2_DATA_DIR / "domains" / seed.name.removeprefix("tau2_")
-    theirs = (folder / "policy.txt").read_text(encoding="utf-8") + (folder / "tasks.json").read_text(encoding="utf-8")
-    words, theirs = seed.description.casefold().split(), " ".join(theirs.casefold().split())
-    assert not [run for run in zip(*(words[i:] for i in range(6)), strict=False) if " ".join(run) in theirs]
+    benchmark_text = (folder / "policy.txt").read_text(encoding="utf-8") + (folder / "tasks.json").read_text(
+        encoding="utf-8"
+    )
+    words, benchmark_text = seed.description.casefold().split(), " ".join(benchmark_text.casefold().split())
+    assert not [run for run in zip(*(words[i:] for i in range(6)), strict=False) if " ".join(run) in benchmark_text]
 
 
 @pytest.mark.parametrize(
-    ("text", "theirs"),
+    ("text", "expected"),
     [
         ("", set()),
         ("Your user id is ADA_LO_1.", {"ada_lo_1"}),
         ("mail to bo.li@example.com", {"bo_li_2"}),
         ("I am Bo\n Li, and my order is late", {"bo_li_2"}),
-        ("order W12 of somebody", {"ada_lo_1"}),
+        ("order W12 of someone", {"ada_lo_1"}),
         ("Ada and Li", set()),
     ],
 )
-def test_whoever_a_text_names_is_reserved(text: str, theirs: set[str]) -> None:
+def test_every_user_named_in_a_text_is_reserved(text: str, expected: set[str]) -> None:
     users = {
         "ada_lo_1": {"name": {"first_name": "Ada", "last_name": "Lo"}, "email": "ada@example.com"},
         "bo_li_2": {"name": {"first_name": "Bo", "last_name": "Li"}, "email": "bo.li@example.com"},
     }
     data = {"users": users, "orders": {"#W12": {"user_id": "ada_lo_1"}, "#W34": {"user_id": "bo_li_2"}}}
-    assert reserved(data, "orders", text) == theirs
+    assert reserved(data, "orders", text) == expected
 
 
 def test_the_package_is_not_imported_before_it_is_needed() -> None:
@@ -181,7 +183,7 @@ def test_the_package_is_not_imported_before_it_is_needed() -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "says"),
+    ("options", "message"),
     [
         ({"names": ["telecom"]}, "names: 'telecom'.*airline, retail"),
         ({"names": "airline"}, r"names=\[airline\]"),
@@ -189,6 +191,6 @@ def test_the_package_is_not_imported_before_it_is_needed() -> None:
         ({"rows_per_kind": "many"}, "rows_per_kind=many.*at least 1"),
     ],
 )
-def test_a_wrong_setting_is_named(options: dict[str, Any], says: str) -> None:
-    with pytest.raises(UserError, match=says):
+def test_a_wrong_setting_is_named(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError, match=message):
         Tau2Seeds(**options).load()

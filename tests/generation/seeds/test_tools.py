@@ -1,4 +1,4 @@
-"""Seeds that are tools: Nemotron's rows and files of one's own, and what is said of the unusable."""
+"""Seeds made of tools: Nemotron's rows and your own files, and the reports of unusable ones."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def flat(name: str, **properties: Any) -> Raw:
 
 
 def row(number: int, tools: Any, **more: Any) -> Raw:
-    """A row as the data set has them."""
+    """A row in the dataset's format."""
     call = {"id": "c0", "type": "function", "function": {"name": "get_weather", "arguments": '{"city": "Porto"}'}}
     return {
         "uuid": str(uuid.UUID(int=number << 96 | number)),
@@ -60,7 +60,7 @@ ROWS = [
 ]
 
 
-def write(path: Path, rows: list[Raw]) -> Path:
+def write_rows(path: Path, rows: list[Raw]) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.suffix == ".parquet":
         datasets.Dataset.from_list(rows).to_parquet(path)
@@ -74,7 +74,7 @@ def write(path: Path, rows: list[Raw]) -> Path:
 )
 def nemotron(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     directory = tmp_path_factory.mktemp("nemotron")
-    write(directory / request.param, ROWS)
+    write_rows(directory / request.param, ROWS)
     return directory / Path(request.param).parts[0]
 
 
@@ -93,15 +93,15 @@ def test_one_seed_for_each_set_of_tools(nemotron: Path) -> None:
     assert {(seed.source, seed.database, seed.engine, seed.held_out) for seed in seeds} == {
         ("nemotron", None, None, False)
     }
-    # kept 2 + left out 5 = 7 rows
+    # 2 used + 5 skipped = 7 rows
     assert source.skipped == {"tool": 2, "seen before": 2, "too few tools": 1, "no tools": 2}
     assert "the type 'Widget' has no JSON form" in source.problems["tool"]
     assert source.problems["too few tools"] == "1 of 1 can be used"
-    assert source.problems["no tools"] == 'metadata holds no list under "tools"'
+    assert source.problems["no tools"] == 'metadata has no list under "tools"'
 
 
 def test_a_limit_takes_the_first_sets_and_reads_no_further(tmp_path: Path) -> None:
-    endless = write(tmp_path / "rows.jsonl", [row(n, [flat("a"), flat(f"b{n}")]) for n in range(50)])
+    endless = write_rows(tmp_path / "rows.jsonl", [row(n, [flat("a"), flat(f"b{n}")]) for n in range(50)])
     source = NemotronSeeds(endless, limit=3)
     assert [seed.name[-2:] for seed in source.load()] == ["00", "01", "02"]
     assert NemotronSeeds(endless, limit=3).load() == source.load()
@@ -109,43 +109,43 @@ def test_a_limit_takes_the_first_sets_and_reads_no_further(tmp_path: Path) -> No
     assert len(NemotronSeeds(endless).load()) == 50
 
 
-def test_more_of_the_uuid_where_eight_digits_are_taken(tmp_path: Path) -> None:
+def test_a_longer_uuid_prefix_where_eight_digits_are_taken(tmp_path: Path) -> None:
     ids = ["aaaaaaaa-1111-4000-8000-000000000000", "aaaaaaaa-2222-4000-8000-000000000000", "", None]
     rows = [row(n, [flat("a"), flat(f"b{n}")], uuid=given_id) for n, given_id in enumerate(ids)]
-    names = [seed.name for seed in NemotronSeeds(write(tmp_path / "rows.jsonl", rows)).load()]
+    names = [seed.name for seed in NemotronSeeds(write_rows(tmp_path / "rows.jsonl", rows)).load()]
     assert {"nemotron_aaaaaaaa", "nemotron_aaaaaaaa2222"} <= set(names)
     assert len(set(names)) == 4
 
 
-def test_how_few_tools_are_too_few(nemotron: Path) -> None:
+def test_the_minimum_number_of_tools(nemotron: Path) -> None:
     assert [len(seed.tools) for seed in NemotronSeeds(nemotron, min_tools=1).load()] == [2, 2, 1]
     with pytest.raises(
-        UserError, match=r"none of its rows holds tools to use: .*5 × too few tools \(2 of 2 can be used\)"
+        UserError, match=r"none of its rows has usable tools: .*5 × too few tools \(2 of 2 can be used\)"
     ):
         NemotronSeeds(nemotron, min_tools=3).load()
 
 
 @pytest.mark.parametrize(
-    ("rows", "said"),
+    ("rows", "message"),
     [
         ([row(1, None)], "1 × no tools"),
         ([row(1, [flat("f", a={"type": "Widget"})])], r"0 of 1 can be used; the type 'Widget'"),
         ([{"uuid": "u", "license": "l", "tools": "[]"}], "Column name .'metadata'. not in the dataset"),
     ],
 )
-def test_rows_of_which_none_can_be_used(rows: list[Raw], said: str, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=said):
-        NemotronSeeds(write(tmp_path / "rows.jsonl", rows)).load()
+def test_rows_without_usable_tools(rows: list[Raw], message: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=message):
+        NemotronSeeds(write_rows(tmp_path / "rows.jsonl", rows)).load()
 
 
-def test_what_cannot_be_read_is_named(tmp_path: Path, nemotron: Path) -> None:
-    (tmp_path / "bad.parquet").write_text("no parquet")
+def test_an_unreadable_source_is_named(tmp_path: Path, nemotron: Path) -> None:
+    (tmp_path / "bad.parquet").write_text("not Parquet")
     with pytest.raises(UserError, match=r"bad\.parquet, split=tool_calling was given, but it cannot be read"):
         NemotronSeeds(tmp_path / "bad.parquet").load()
     with pytest.raises(UserError, match=r"absent\.jsonl.*there is no such file"):
         NemotronSeeds(tmp_path / "absent.jsonl").load()
     for wrong in ({"limit": 0}, {"min_tools": 0}, {"limit": "many"}, {"min_tools": None}):
-        with pytest.raises(UserError, match=r"limit=.*, min_tools=.* was given; whole numbers from 1 are expected"):
+        with pytest.raises(UserError, match=r"limit=.*, min_tools=.* was given; expected: integers of at least 1"):
             NemotronSeeds(**wrong)  # type: ignore[arg-type]
     if nemotron.is_dir():
         with pytest.raises(UserError, match=r"split=chat.*Available splits: \['tool_calling'\]"):
@@ -163,10 +163,10 @@ def test_without_the_network_the_hub_id_gives_a_clear_error(monkeypatch: pytest.
     )
 
 
-# Files of one's own
+# Your own files
 
 
-def lines(path: Path, *given_lines: Any) -> Path:
+def write_lines(path: Path, *given_lines: Any) -> Path:
     path.write_text(
         "\n".join(line if isinstance(line, str) else json.dumps(line, ensure_ascii=False) for line in given_lines)
     )
@@ -175,7 +175,8 @@ def lines(path: Path, *given_lines: Any) -> Path:
 
 def test_the_single_tools_of_a_file_are_one_domain(tmp_path: Path) -> None:
     (seed,) = ToolSeeds(
-        [lines(tmp_path / "travel.jsonl", OPENAI, "", flat("b", note={"type": "str", "description": "\u2028"}))], "MIT"
+        [write_lines(tmp_path / "travel.jsonl", OPENAI, "", flat("b", note={"type": "str", "description": "\u2028"}))],
+        "MIT",
     ).load()
     assert isinstance(seed, Seed)
     assert (seed.name, seed.source, seed.licence, seed.engine, seed.database) == ("travel", "tools", "MIT", None, None)
@@ -184,7 +185,7 @@ def test_the_single_tools_of_a_file_are_one_domain(tmp_path: Path) -> None:
 
 
 def test_a_line_may_be_a_domain(tmp_path: Path) -> None:
-    whole = {
+    complete = {
         "domain": "halls",
         "description": "Halls to book.",
         "tools": PAIR,
@@ -192,7 +193,7 @@ def test_a_line_may_be_a_domain(tmp_path: Path) -> None:
         "rows": {"halls": [{"id": 1}]},
     }
     bare = {"domain": "gym", "tools": [flat("a")]}
-    gym, halls, single = ToolSeeds([lines(tmp_path / "x.jsonl", whole, flat("b"), bare)]).load()
+    gym, halls, single = ToolSeeds([write_lines(tmp_path / "x.jsonl", complete, flat("b"), bare)]).load()
     assert (halls.name, halls.description, halls.licence, halls.rows) == (
         "halls",
         "Halls to book.",
@@ -205,35 +206,35 @@ def test_a_line_may_be_a_domain(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("given_lines", "said"),
+    ("given_lines", "message"),
     [
         (["{nope"], "line 1: not JSON"),
-        ([OPENAI, "", "[1]"], "line 3: an object is expected"),
+        ([OPENAI, "", "[1]"], "line 3: expected an object"),
         ([OPENAI, {"nam": "x"}], "line 2: the name None cannot be used"),
-        ([OPENAI, OPENAI], "line 2: the tool get_weather is given twice"),
+        ([OPENAI, OPENAI], "line 2: the tool get_weather appears twice"),
         ([{"tools": PAIR}], "line 1: domain: Field required"),
         ([{"domain": "d", "tools": []}], "line 1: tools: "),
-        ([{"domain": "d", "tools": "get_x"}], "line 1: tools: a list of tools is expected"),
+        ([{"domain": "d", "tools": "get_x"}], "line 1: tools: expected: a list of tools"),
         (
             [{"domain": "d", "tools": [*PAIR, flat("f", a={"type": "Widget"})]}],
             "line 1: tools: tool 3: the type 'Widget'",
         ),
-        ([{"domain": "d", "tools": [OPENAI, OPENAI]}], "line 1: tools: tool 2: the tool get_weather is given twice"),
+        ([{"domain": "d", "tools": [OPENAI, OPENAI]}], "line 1: tools: tool 2: the tool get_weather appears twice"),
         ([{"domain": "d", "tools": PAIR, "license": "MIT"}], "line 1: license: Extra inputs"),
         ([{"domain": "d", "tools": PAIR, "rows": [1]}], "line 1: rows: "),
         (
             [{"domain": "d", "tools": PAIR}, {"domain": "d", "tools": PAIR}],
-            r"line 2: the domain 'd' was given before, in .*line 1",
+            r"line 2: the domain 'd' was defined before, in .*line 1",
         ),
         ([], "it is empty"),
     ],
 )
-def test_a_line_that_cannot_be_used_is_named(given_lines: list[Any], said: str, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=rf"tools\.jsonl.*{said}"):
-        ToolSeeds([lines(tmp_path / "tools.jsonl", *given_lines)]).load()
+def test_an_unusable_line_is_named(given_lines: list[Any], message: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=rf"tools\.jsonl.*{message}"):
+        ToolSeeds([write_lines(tmp_path / "tools.jsonl", *given_lines)]).load()
 
 
-def test_paths_that_are_no_files_of_tools(tmp_path: Path) -> None:
+def test_paths_that_are_not_files_of_tools(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"absent\.jsonl was given, but it cannot be read"):
         ToolSeeds([tmp_path / "absent.jsonl"]).load()
     (tmp_path / "binary.jsonl").write_bytes(b"\xff\xfe\x00")
@@ -246,6 +247,6 @@ def test_paths_that_are_no_files_of_tools(tmp_path: Path) -> None:
 
 def test_two_files_of_one_name_are_refused(tmp_path: Path) -> None:
     (tmp_path / "other").mkdir()
-    paths = [lines(tmp_path / "a.jsonl", OPENAI), lines(tmp_path / "other" / "a.jsonl", OPENAI)]
-    with pytest.raises(UserError, match="the domain 'a' was given before"):
+    paths = [write_lines(tmp_path / "a.jsonl", OPENAI), write_lines(tmp_path / "other" / "a.jsonl", OPENAI)]
+    with pytest.raises(UserError, match="the domain 'a' was defined before"):
         ToolSeeds(paths).load()

@@ -1,4 +1,4 @@
-"""The entity registry, against schemas that are made of known fields."""
+"""The entity registry, against schemas built of known fields."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ PLURALS = {"user_ids": "user_id", "groups": "group", "categories": "category", "
 VALUES = {"string": "x", "integer": 3, "number": 1.5, "boolean": True}
 
 
-class Made(NamedTuple):
-    """A schema, the type of what it describes, and the fields in it in the order written; `item` is an array's scalar type."""
+class Described(NamedTuple):
+    """A schema, the type of its values, and its fields in the order written; `item` is an array's scalar type."""
 
     schema: Schema
     kind: str
@@ -27,7 +27,7 @@ class Made(NamedTuple):
 
 
 @st.composite
-def made_scalars(draw: st.DrawFn) -> Made:
+def scalar_schemas(draw: st.DrawFn) -> Described:
     kind = draw(st.sampled_from(sorted(VALUES)))
     style = draw(st.sampled_from(["plain", "list", "any", "enum"]))
     schema: dict[str, Schema] = {
@@ -36,42 +36,42 @@ def made_scalars(draw: st.DrawFn) -> Made:
         "any": {"anyOf": draw(st.permutations([{"type": kind}, {"type": "null"}]))},
         "enum": {"enum": [VALUES[kind], None]},
     }
-    return Made(schema[style], kind)
+    return Described(schema[style], kind)
 
 
-def made_objects(inner: st.SearchStrategy[Made]) -> st.SearchStrategy[Made]:
-    return st.dictionaries(st.sampled_from(sorted(KEYS | PLURALS)), inner, max_size=4).map(_made_object)
+def object_schemas(inner: st.SearchStrategy[Described]) -> st.SearchStrategy[Described]:
+    return st.dictionaries(st.sampled_from(sorted(KEYS | PLURALS)), inner, max_size=4).map(_object)
 
 
-def _made_object(made: dict[str, Made]) -> Made:
+def _object(parts: dict[str, Described]) -> Described:
     below: list[tuple[str, str]] = []
-    for name, part in made.items():
+    for name, part in parts.items():
         below.append((name, part.kind))
         if part.item and name in PLURALS:
             below.append((PLURALS[name], part.item))
         below += part.below
-    return Made(
-        {"type": "object", "properties": {name: part.schema for name, part in made.items()}}, "object", tuple(below)
+    return Described(
+        {"type": "object", "properties": {name: part.schema for name, part in parts.items()}}, "object", tuple(below)
     )
 
 
-def _made_array(made: Made) -> Made:
-    return Made(
-        {"type": "array", "items": made.schema}, "array", made.below, made.kind if made.kind in VALUES else None
+def _array(item: Described) -> Described:
+    return Described(
+        {"type": "array", "items": item.schema}, "array", item.below, item.kind if item.kind in VALUES else None
     )
 
 
-SCHEMAS = made_objects(
-    st.recursive(made_scalars(), lambda inner: made_objects(inner) | inner.map(_made_array), max_leaves=8)
+SCHEMAS = object_schemas(
+    st.recursive(scalar_schemas(), lambda inner: object_schemas(inner) | inner.map(_array), max_leaves=8)
 )
 
 
 @settings(max_examples=150, deadline=None)
 @given(st.lists(SCHEMAS, min_size=1, max_size=4))
-def test_a_fields_first_type_is_canonical_and_every_other_one_a_conflict(made: list[Made]) -> None:
+def test_a_fields_first_type_is_canonical_and_every_other_one_a_conflict(parts: list[Described]) -> None:
     registry = EntityRegistry()
     first: dict[str, str] = {}
-    for part in made:
+    for part in parts:
         assert list(fields(part.schema)) == [SchemaField(name, (kind,)) for name, kind in part.below]
         wrong: list[tuple[str, str, str]] = []
         before = dict(first)
@@ -107,7 +107,7 @@ def test_the_types_that_a_schema_admits(schema: Any, types: tuple[str, ...]) -> 
     assert field_types(schema) == types
 
 
-def test_names_are_compared_whatever_their_spelling() -> None:
+def test_names_are_compared_in_any_spelling() -> None:
     assert [snake(n) for n in ("userID", "user-id", "User Id", "HTTPStatus", "order2Item")] == [
         "user_id",
         "user_id",
@@ -132,7 +132,7 @@ def test_names_are_compared_whatever_their_spelling() -> None:
     ]  # fmt: skip
 
 
-def test_a_conflict_says_where_the_type_comes_from() -> None:
+def test_a_conflict_names_the_origin_of_the_type() -> None:
     registry = EntityRegistry()
     assert registry.learn("get_user", obj(user_id="integer")) == []
     (conflict,) = registry.learn("search_orders", rows(userId={"type": ["string", "null"]}))

@@ -1,4 +1,4 @@
-"""Tool specs of others: every form they come in, names of types in other languages, and what is said of the unusable."""
+"""External tool specs: every format, type names of other languages, and the reasons for unusable ones."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def parameters(raw: Any) -> Raw:
         WEATHER.model_dump(),
     ],
 )  # fmt: skip
-def test_every_form_of_a_spec_gives_the_same_tool(raw: Any) -> None:
+def test_every_format_of_a_spec_gives_the_same_tool(raw: Any) -> None:
     assert parse_tool_spec(raw) == WEATHER
 
 
@@ -121,7 +121,7 @@ def test_which_parameters_are_required(raw: Raw, required: list[str] | None) -> 
     assert {name: part["type"] for name, part in schema["properties"].items()}.keys() >= set(required or [])
 
 
-def test_schemas_in_schemas_are_read_too_and_what_says_nothing_is_dropped() -> None:
+def test_nested_schemas_are_parsed_and_invalid_keywords_dropped() -> None:
     raw = {
         "type": "dict",
         "properties": {
@@ -147,7 +147,7 @@ def test_schemas_in_schemas_are_read_too_and_what_says_nothing_is_dropped() -> N
     }
 
 
-def test_an_output_schema_comes_along() -> None:
+def test_an_output_schema_is_kept() -> None:
     returns = {"type": "array", "items": {"type": "dict", "properties": {"id": {"type": "int"}}}}
     expected = {"type": "array", "items": {"type": "object", "properties": {"id": {"type": "integer"}}}}
     for key in ("returns", "outputSchema", "output_schema"):
@@ -176,7 +176,7 @@ def test_an_output_schema_comes_along() -> None:
         ({"name": "f", "parameters": {"a": {"type": "number", "default": float("nan")}}}, "not JSON compliant"),
     ],
 )
-def test_what_is_no_tool_is_refused_with_the_reason(raw: Any, why: str) -> None:
+def test_an_invalid_tool_is_refused_with_the_reason(raw: Any, why: str) -> None:
     with pytest.raises(ValueError, match=why):
         parse_tool_spec(raw)
 
@@ -189,7 +189,7 @@ def test_a_reference_within_the_schema_may_stay() -> None:
 
 
 @pytest.mark.parametrize("depth", [150, 5000])
-def test_deep_nesting_is_refused_or_read_but_never_breaks(depth: int) -> None:
+def test_deep_nesting_is_refused_without_a_crash(depth: int) -> None:
     schema: Raw = {"type": "string"}
     for _ in range(depth):
         schema = {"type": "object", "properties": {"a": schema}}
@@ -235,7 +235,7 @@ JSON = st.recursive(
         st.dictionaries(st.sampled_from(["parameters", "returns", "description"]), JSON),
     )
 )
-def test_any_json_gives_a_tool_or_a_reason_and_a_tool_stays_as_it_is(raw: Raw) -> None:
+def test_any_json_gives_a_tool_or_a_reason_and_parsing_is_idempotent(raw: Raw) -> None:
     try:
         spec = parse_tool_spec(raw)
     except ValueError:
@@ -246,9 +246,9 @@ def test_any_json_gives_a_tool_or_a_reason_and_a_tool_stays_as_it_is(raw: Raw) -
     json.dumps(spec.model_dump(), allow_nan=False)
 
 
-def test_names_that_models_may_call() -> None:
-    given_names = ("geo.lookup city", "3d-print", " _x_ ", "Größe", "functions/get", "getUser")
-    assert [parse_tool_name(n) for n in given_names] == [
+def test_callable_names() -> None:
+    names = ("geo.lookup city", "3d-print", " _x_ ", "Größe", "functions/get", "getUser")
+    assert [parse_tool_name(n) for n in names] == [
         "geo_lookup_city",
         "tool_3d_print",
         "x",
@@ -258,7 +258,7 @@ def test_names_that_models_may_call() -> None:
     ]
 
 
-def test_a_description_tells_what_the_tools_do() -> None:
+def test_a_description_lists_what_the_tools_do() -> None:
     long = flat("plan_trip") | {"description": "Plans   a trip. Needs a date."}
     assert (
         describe_tools([WEATHER, parse_tool_spec(long)])

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from generation.scripted.verbs import destroys, spoken_deed
+from generation.scripted.verbs import destroys, spoken_action
 from generation.specs.json_values import json_or_text, leaves
 from generation.specs.naming import _VERBS, action, changes, creates, identifier_key, is_identifier
 from generation.specs.spelling import plural, singular, snake, words
@@ -57,7 +57,7 @@ def test_the_action_of_a_tool(tool: str, kind: str | None, writes: bool, makes: 
     ],
 )
 def test_how_a_user_phrases_an_action(tool: str, phrase: tuple[str, str]) -> None:
-    assert spoken_deed(tool) == phrase
+    assert spoken_action(tool) == phrase
 
 
 @pytest.mark.parametrize(

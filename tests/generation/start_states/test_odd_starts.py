@@ -51,8 +51,8 @@ def task(number: int) -> Task:
     )
 
 
-def asked(number: int, *results: str, of: int = 1) -> list[Message]:
-    """A request, `of` calls at once, and the results of the first of them."""
+def request_and_results(number: int, *results: str, of: int = 1) -> list[Message]:
+    """A request, `of` parallel calls, and the results of the first ones."""
     ids = [f"c{number}_{i}" for i in range(of)]
     return [
         UserMessage(content=f"Find {number}"),
@@ -81,7 +81,9 @@ LINE = {
     ],
 }
 OURS = json.loads(
-    dialogue(SYSTEM, *asked(0, "[]"), AssistantMessage(content="a"), tasks=1, starts=(1,)).model_dump_json()
+    dialogue(
+        SYSTEM, *request_and_results(0, "[]"), AssistantMessage(content="a"), tasks=1, starts=(1,)
+    ).model_dump_json()
 )
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=3) | st.just("\ud83d"),
@@ -169,28 +171,30 @@ def test_rejected_dialogues_can_be_continued(domains: Domains, tmp_path: Path) -
         assert dialogue.messages[: len(parent.messages)] == parent.messages
 
 
-def test_tasks_of_the_same_name_become_different_ones() -> None:
+def test_tasks_with_equal_ids_get_different_ones() -> None:
     twins = (task(0), task(0).model_copy(update={"follows_from": "old/t0"}))
     draft = apply_start(dialogue(tasks=0, starts=()).model_copy(update={"tasks": twins}), "new", "end", Random(0))
     assert [t.task_id for t in draft.tasks] == ["new/t0", "new/t1"]
 
 
-# Where something broke off.
+# Unfinished dialogues.
 
 
-def test_calls_that_were_not_all_answered_are_made_anew() -> None:
-    whole = asked(0, "[]", "[]", of=2)
+def test_calls_with_missing_answers_are_made_again() -> None:
+    messages = request_and_results(0, "[]", "[]", of=2)
     for answered in (0, 1):
-        broken = dialogue(SYSTEM, *whole[: 2 + answered], tasks=1, starts=(1,), stop="tool_simulator: nothing usable")
+        broken = dialogue(
+            SYSTEM, *messages[: 2 + answered], tasks=1, starts=(1,), stop="tool_simulator: nothing usable"
+        )
         draft = apply_start(broken, "new", "end", Random(0))
-        assert (draft.messages, draft.stop, draft.task_starts) == ((SYSTEM, whole[0]), "open", (1,))
-    settled = dialogue(SYSTEM, *whole, tasks=1, starts=(1,), stop="agent: no answer after 12 rounds of tool use")
+        assert (draft.messages, draft.stop, draft.task_starts) == ((SYSTEM, messages[0]), "open", (1,))
+    settled = dialogue(SYSTEM, *messages, tasks=1, starts=(1,), stop="agent: no answer after 12 rounds of tool use")
     draft = apply_start(settled, "new", "end", Random(0))
     assert (draft.messages, draft.stop) == (settled.messages, "open")
 
 
-def test_a_task_about_which_nothing_was_said_is_played_from_its_start() -> None:
-    one = [SYSTEM, *asked(0, "[]"), AssistantMessage(content="Gone.")]
+def test_a_task_without_messages_is_played_from_its_start() -> None:
+    one = [SYSTEM, *request_and_results(0, "[]"), AssistantMessage(content="Gone.")]
     left = dialogue(*one, tasks=2, starts=(1, 5), stop="user: declared the task complete before asking for anything")
     draft = apply_start(left, "new", "end", Random(0))
     assert (draft.task_starts, draft.stop, len(draft.tasks)) == ((1,), "complete", 2)
@@ -200,10 +204,10 @@ def test_a_task_about_which_nothing_was_said_is_played_from_its_start() -> None:
 
 
 @pytest.mark.parametrize("name", ["task_oriented", EXECUTED])
-def test_a_dialogue_that_broke_off_before_its_first_task_begins_with_one(
+def test_a_dialogue_that_stopped_before_its_first_task_starts_with_one(
     name: str, domains: Domains, tmp_path: Path
 ) -> None:
-    """Its writer gave nothing usable, or the given task did not hold."""
+    """Its task writer failed, or its imported task was not proved."""
     gym = tuple(subject for subject in domains if subject.domain.name == "gym")
     empty: dict[str, Any] = {"pipeline": name, "domain": "gym", "tools": gym[0].toolset.tools}
     stopped = [
@@ -217,22 +221,23 @@ def test_a_dialogue_that_broke_off_before_its_first_task_begins_with_one(
     assert [len(d.tasks) >= 1 for d in played.accepted] == [True, True]
 
 
-async def test_a_lower_limit_of_messages_stops_what_was_played_with_a_higher_one(domains: Domains) -> None:
+async def test_a_lower_limit_of_messages_stops_a_dialogue_played_with_a_higher_one(domains: Domains) -> None:
     subject = domains[0]
     tools = subject.toolset.tools
-    said = [m for i in range(5) for m in (UserMessage(content=f"{i}?"), AssistantMessage(content=f"{i}."))]
-    parent = dialogue(SYSTEM, *said, tasks=1, starts=(1,), stop="user: not done after 5 messages", tools=tools)
+    messages = [m for i in range(5) for m in (UserMessage(content=f"{i}?"), AssistantMessage(content=f"{i}."))]
+    parent = dialogue(SYSTEM, *messages, tasks=1, starts=(1,), stop="user: not done after 5 messages", tools=tools)
     pipeline = pipeline_of("user_oriented", domains, SpoiledRole("user", NEVER_DONE), max_user_turns=2)
     played = await Rollout(apply_start(parent, "d", "end", Random(0)), context_of(pipeline, subject)).run()
     assert played.stop == "user: not done after 2 messages"
     assert played.messages == parent.messages
 
 
-# What was given, and what can be executed.
+# Imported messages, and tools that can be executed.
 
 
 class Shop:
-    """Looks order 5 up, once, and tells what it finds; its own tools would say that the order is lost."""
+    """An LLM that looks up order 5 once and reports the result; as tool simulator it would answer that the order is
+    lost."""
 
     name = "shop"
 
@@ -251,7 +256,7 @@ class Shop:
 
 
 @pytest.mark.parametrize("given", [True, False])
-async def test_a_simulated_tool_does_not_contradict_what_was_given(given: bool) -> None:
+async def test_a_simulated_tool_does_not_contradict_imported_results(given: bool) -> None:
     parameters = {"type": "object", "properties": {"order_id": {"type": "integer"}}}
     tools = (ToolSpec(name="get_order", description="Get.", parameters=parameters),)
     call = ToolCall.make("given_1_0", "get_order", {"order_id": 5})
@@ -268,11 +273,11 @@ async def test_a_simulated_tool_does_not_contradict_what_was_given(given: bool) 
     draft = Dialogue(dialogue_id="d", pipeline="given", domain="shop", tools=tools, messages=messages, tasks=(task(0),))
     played = await Rollout(draft.model_copy(update={"given": len(messages)}), context_of(pipeline, subject)).run()
     assert played.stop == "complete"
-    (said,) = (result for _, _, result in calls(played.messages[len(messages) :]))
-    assert ("shipped" in said) is given
+    (content,) = (result for _, _, result in calls(played.messages[len(messages) :]))
+    assert ("shipped" in content) is given
 
 
-def test_branches_of_one_conversation_are_about_the_same(domains: Domains, tmp_path: Path) -> None:
+def test_branches_of_one_conversation_have_the_same_domain(domains: Domains, tmp_path: Path) -> None:
     file = tmp_path / "foreign.jsonl"
     talk = [{"role": "user", "content": "Hello"}, {"role": "assistant", "content": "Good day."}]
     file.write_text("".join(json.dumps({"id": f"c{i}", "messages": talk}) + "\n" for i in range(3)))
@@ -284,7 +289,9 @@ def test_branches_of_one_conversation_are_about_the_same(domains: Domains, tmp_p
         f"c{i}": subject.domain.name for i, subject in enumerate(domains)
     }
     assert len({(d.provenance.parent, d.domain) for d in dialogues}) == 3
-    assert not list(read_jsonl(played.directory / "preferences.jsonl", Preference)), "each asked for something else"
+    assert not list(read_jsonl(played.directory / "preferences.jsonl", Preference)), (
+        "their users ask for different things"
+    )
 
 
 @pytest.mark.parametrize(
@@ -294,10 +301,10 @@ def test_branches_of_one_conversation_are_about_the_same(domains: Domains, tmp_p
         ({"domain": "gym", "tools": "renamed"}, "take other arguments than those of gym"),
     ],
 )
-def test_what_is_declared_is_what_is_executed(
+def test_only_declared_tools_are_executed(
     changes: dict[str, Any], why: str, executed: FinishedRun, domains: Domains, tmp_path: Path
 ) -> None:
-    """A dialogue of a domain that is not there is not played on another one's database."""
+    """A dialogue of an unknown domain is not played on another domain's database."""
     parent = next(d for d in executed.accepted if d.domain == "gym")
     if "tools" in changes:
         used = {name for name, _, _ in calls(parent.messages)}
@@ -341,7 +348,7 @@ def test_gold_calls_without_a_plan_must_work(domains: Domains, tmp_path: Path) -
     assert outcomes["1"].dialogue.verdict.blame == "task"
 
 
-def test_a_further_given_task_that_does_not_hold_ends_the_dialogue_and_is_counted(
+def test_a_later_imported_task_that_is_not_proved_ends_the_dialogue_and_is_counted(
     domains: Domains, tmp_path: Path
 ) -> None:
     gym = next(subject for subject in domains if subject.domain.name == "gym")
@@ -363,10 +370,10 @@ def test_a_further_given_task_that_does_not_hold_ends_the_dialogue_and_is_counte
     assert played.statistics.tasks == {2: {1: 1}}
 
 
-# What becomes of it.
+# Outcomes.
 
 
-def test_a_conversation_alone_is_nothing_that_validation_could_accept(domains: Domains, tmp_path: Path) -> None:
+def test_validation_rejects_a_conversation_without_tasks(domains: Domains, tmp_path: Path) -> None:
     file = tmp_path / "foreign.jsonl"
     file.write_text(json.dumps({key: LINE[key] for key in ("messages", "tools")}))
     stages = (Validation(votes=1, attempts=1),)
@@ -380,7 +387,7 @@ def test_a_conversation_alone_is_nothing_that_validation_could_accept(domains: D
         assert rejection.dialogue.verdict.blame is None
 
 
-def test_where_it_comes_from_is_kept(executed: FinishedRun, domains: Domains, tmp_path: Path) -> None:
+def test_the_parents_provenance_is_kept(executed: FinishedRun, domains: Domains, tmp_path: Path) -> None:
     parent = executed.accepted[0]
     assert parent.provenance.refused_drafts is not None
     marked = parent.provenance | Provenance(
@@ -396,11 +403,11 @@ def test_where_it_comes_from_is_kept(executed: FinishedRun, domains: Domains, tm
     assert [getattr(line.provenance, key) for key in kept] == [
         *("theirs", "MIT", "then", "old", parent.dialogue_id, "fingerprint", "scripted")
     ]
-    assert played.statistics.refused_drafts == {}, "those are figures of the run that asked for them"
+    assert played.statistics.refused_drafts == {}, "they count in the parent's run"
 
 
 class Unwritable:
-    """A stage of somebody's own that makes what no file can hold."""
+    """A custom stage that produces text that UTF-8 cannot encode."""
 
     async def dialogue(self, dialogue: Dialogue, context: RolloutContext) -> Dialogue:
         broken = int(dialogue.dialogue_id[-1]) % 2
@@ -416,7 +423,7 @@ class Quoting:
         raise ZeroDivisionError("half a character: \ud83d")
 
 
-def test_what_no_file_can_hold_is_one_dialogues_failure(domains: Domains, tmp_path: Path) -> None:
+def test_unencodable_text_fails_only_its_dialogue(domains: Domains, tmp_path: Path) -> None:
     played = run_to_end("user_oriented", domains, tmp_path / "a", n=4, stages=(Tasks(), Rollouts(), Unwritable()))
     assert (played.statistics.started, played.statistics.failed) == (4, 2)
     assert [r.reasons[0].startswith("internal: the dialogue cannot be written as UTF-8") for r in played.dead] == [
@@ -426,7 +433,7 @@ def test_what_no_file_can_hold_is_one_dialogues_failure(domains: Domains, tmp_pa
     assert [r.reasons for r in played.dead] == [("internal: ZeroDivisionError: half a character: ?",)] * 2
 
 
-def test_what_goes_on_from_dialogues_is_the_same_bytes_at_any_concurrency(
+def test_continued_dialogues_are_the_same_bytes_at_any_concurrency(
     executed: FinishedRun, domains: Domains, tmp_path: Path
 ) -> None:
     for at in ("random", "end", 6):
@@ -468,7 +475,7 @@ def branch(number: int, answer: str, accepted: bool, at: int = 2, **more: Any) -
         (branch(0, "Good.", True), branch(1, "Bad.", False, at=4), 0),
     ],
 )
-def test_pairs_differ_in_what_the_agent_does_next(chosen: Dialogue, rejected: Dialogue, count: int) -> None:
+def test_pairs_differ_in_the_agents_next_message(chosen: Dialogue, rejected: Dialogue, count: int) -> None:
     pairs = list(preferences([chosen, rejected]))
     assert len(pairs) == count
     for pair in pairs:

@@ -55,8 +55,10 @@ NONE = "[]"
 
 @dataclass
 class Keyed:
-    """Answers by the step of the request ("specs/1"), one per attempt, repeating the last. Steps in `slow` answer after all
-    others."""
+    """Answers by the step of the request ("specs/1"), one per attempt, repeating the last.
+
+    Steps in `slow` answer after all others.
+    """
 
     texts: dict[str, list[str]]
     slow: tuple[str, ...] = ()

@@ -132,7 +132,8 @@ async def test_a_nullable_type_is_not_a_conflict() -> None:
         ("make_thing", "I would return a list of things.", "expected a JSON object"),
         ("make_thing", '{"type": "object", "properties": {"a"', "not a JSON Schema"),
         ("make_thing", "", "expected a JSON object"),
-        ("make_thing", '{"type": "object", "properties": {"a": ' + '{"type": "array", "items": ' * 300 + "{}" + "}" * 302,
+        ("make_thing",
+         '{"type": "object", "properties": {"a": ' + '{"type": "array", "items": ' * 300 + "{}" + "}" * 302,
          "too deeply nested"),
     ],
 )  # fmt: skip
@@ -238,7 +239,7 @@ async def test_the_exact_prompts() -> None:
         requests[1].messages[1].content,
     )
     tools = rules.partition("All tools:\n")[2].partition(
-        "\n\nTypes that stand already:\n- user_id: integer\n- city: string\n\nRules:\n- "
+        "\n\nTypes that are fixed:\n- user_id: integer\n- city: string\n\nRules:\n- "
     )[0]
     assert tools.splitlines() == [
         f"- {t.name}: Does {t.name}. Parameters: {json.dumps(t.parameters)}" for t in THREE
@@ -252,7 +253,7 @@ async def test_the_exact_prompts() -> None:
         f"{json.dumps(obj(city='number'))}\n"
         "It cannot be used:\n"
         "- city is string in search_orders, not number\n"
-        "Mend this; where a field means another thing than elsewhere, rename it.\n"
+        "Fix this; where a field means something different than elsewhere, rename it.\n"
         "Answer with one JSON object only: the JSON Schema of the return value."
     )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import dataclass
 from random import Random
 from typing import Any
 
@@ -319,22 +320,26 @@ TOOLS = (
 READS = {"get_customer", "list_customers", "search_orders", "get_order"}
 
 
+@dataclass
 class StandIn:
     """The scripted tool simulator as a model."""
 
-    name = "stand-in"
+    error_rate: float = tool_simulator.ERROR_RATE
+    name: str = "stand-in"
 
     async def complete(self, request: Request) -> Completion:
         assert isinstance(request.context, ToolSimulatorContext)
-        text = tool_simulator.answer(request.context, Random(request.key), request.affinity)
+        text = tool_simulator.answer(request.context, Random(request.key), request.affinity, self.error_rate)
         return Completion(AssistantMessage(content=text))
 
     async def close(self) -> None: ...
 
 
-async def dialogue(number: int, attempts: int) -> tuple[list[Step], Meter]:
+async def dialogue(
+    number: int, attempts: int, error_rate: float = tool_simulator.ERROR_RATE
+) -> tuple[list[Step], Meter]:
     """Thirty calls about a few customers and orders, most of them known from earlier answers."""
-    rng, meter = Random(f"calls {number}"), Meter(StandIn())
+    rng, meter = Random(f"calls {number}"), Meter(StandIn(error_rate))
     shop = SimulatedDomainEnvironment(
         "shop", TOOLS, meter, f"d{number}", SimulatedEnvironmentSettings(attempts=attempts)
     ).open()
@@ -423,11 +428,10 @@ def row_violations(value: Any, fixed: dict[Any, Any], since: dict[Any, Any], del
             yield f"{row} changed by itself"
 
 
-async def test_no_random_dialogue_contradicts_itself_and_every_slip_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tool_simulator, "_SLIP", 0.25)
+async def test_no_random_dialogue_contradicts_itself_and_every_slip_is_counted() -> None:
     found, caught = [], 0
     for number in range(60):
-        steps, meter = await dialogue(number, attempts=12)
+        steps, meter = await dialogue(number, attempts=12, error_rate=0.25)
         found += violations(steps)
         caught += meter.flaws["tool_simulator/contradiction"]
     assert found == []
@@ -435,9 +439,12 @@ async def test_no_random_dialogue_contradicts_itself_and_every_slip_is_counted(m
 
 
 async def test_without_the_ledger_the_checker_finds_many_contradictions(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tool_simulator, "_SLIP", 0.25)
     monkeypatch.setattr(Ledger, "contradiction", lambda self, name, arguments, value: None)
-    found = [problem for number in range(60) for problem in violations((await dialogue(number, attempts=1))[0])]
+    found = [
+        problem
+        for number in range(60)
+        for problem in violations((await dialogue(number, attempts=1, error_rate=0.25))[0])
+    ]
     assert len(found) > 150
     for what in ("left out", "was deleted", "city of", "name of", "changed by itself"):
         assert any(what in problem for problem in found), what

@@ -1,4 +1,4 @@
-"""Replies of several model families, whole and broken in every way, against what they say."""
+"""Replies of several model families, intact and broken in every way, are parsed as intended."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ TOOLS = (
 
 
 def golden(name: str) -> tuple[dict[str, Any], dict[str, Any]]:
-    read = json.loads((ANSWERS / f"{name}.json").read_text())
-    return read["body"], read["expected"]
+    case = json.loads((ANSWERS / f"{name}.json").read_text())
+    return case["body"], case["expected"]
 
 
 def arguments(call: ToolCall) -> Any:
-    """As an object where they are one, else as they were written."""
+    """The arguments as an object if they are one, else as written."""
     try:
         return call.parsed()
     except ValueError:
@@ -49,12 +49,12 @@ def arguments(call: ToolCall) -> Any:
 NAMES = sorted(path.stem for path in ANSWERS.glob("*.json"))
 
 
-def test_every_family_is_there_broken_in_every_way() -> None:
+def test_the_golden_replies_cover_every_family_broken_in_every_way() -> None:
     assert not [f"{family}_{way}" for family in FAMILIES for way in BREAKS if f"{family}_{way}" not in NAMES]
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_reply_is_read_as_it_was_meant(name: str) -> None:
+def test_a_reply_is_parsed_as_intended(name: str) -> None:
     body, expected = golden(name)
     completion = parse_completion(body, 0.5, TOOLS)
     message = completion.message
@@ -69,28 +69,28 @@ def test_a_reply_is_read_as_it_was_meant(name: str) -> None:
     assert completion.completion_tokens == body["usage"]["completion_tokens"]
     try:
         check_answer(completion, TOOLS)
-        usable = completion.finish_reason != "length"  # Meter.ask takes nothing that was cut off
+        usable = completion.finish_reason != "length"  # Meter.request accepts no truncated answer
     except ValueError:
         usable = False
-    assert usable is expected["usable"], "whether an agent may say this in a dialogue"
+    assert usable is expected["usable"], "whether an agent may answer this in a dialogue"
     assert not usable or markup(message.content) is None
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_role_without_tools_is_never_read_as_calling(name: str) -> None:
+def test_replies_to_requests_without_tools_never_contain_calls(name: str) -> None:
     body, _ = golden(name)
     if not body["choices"][0]["message"].get("tool_calls"):
         assert parse_completion(body, 0.0).message.tool_calls is None
 
 
-def test_the_answer_of_a_role_without_tools_is_whole_however_it_is_addressed() -> None:
+def test_without_tools_the_answer_is_complete_whatever_its_recipient() -> None:
     body, _ = golden("gpt_oss_leaked_call")
     completion = parse_completion(body, 0.0)
     assert completion.message.content == '{"member_id":7}'
     assert completion.message.reasoning_content == "User asks about member 7. Use get_member."
 
 
-def said(content: str, **more: Any) -> dict[str, Any]:
+def body_of(content: str, **more: Any) -> dict[str, Any]:
     return {"choices": [{"message": {"role": "assistant", "content": content, **more}}]}
 
 
@@ -105,15 +105,15 @@ def said(content: str, **more: Any) -> dict[str, Any]:
         ("other.thing", "other.thing"),
     ],
 )
-def test_names_are_those_of_tools(name: str, plain: str) -> None:
+def test_names_become_those_of_tools(name: str, plain: str) -> None:
     call = {"id": "c", "function": {"name": name, "arguments": "{}"}}
-    completion = parse_completion(said("", tool_calls=[call]), 0.0, TOOLS)
+    completion = parse_completion(body_of("", tool_calls=[call]), 0.0, TOOLS)
     assert [call.name for call in completion.message.tool_calls or ()] == [plain]
     assert completion.flaws == (("repaired",) if name != plain else ())
 
 
 @pytest.mark.parametrize(
-    ("written", "read", "flawed"),
+    ("written", "parsed", "flawed"),
     [
         ('{"a": 1}', '{"a": 1}', False),
         ('{"a":1 }', '{"a":1 }', False),
@@ -124,7 +124,7 @@ def test_names_are_those_of_tools(name: str, plain: str) -> None:
         ("{'a': 'ü'}", '{"a": "ü"}', True),
         ('{"a": 1}}', '{"a": 1}', True),
         ('{"a": "x"', '{"a": "x"}', True),
-        ('{"a": 1', '{"a": 1', False),  # 1, or the beginning of 12
+        ('{"a": 1', '{"a": 1', False),  # 1, or the start of 12
         ('{"a": "x', '{"a": "x', False),
         ('{"a": ', '{"a": ', False),
         ("[1]", "[1]", False),
@@ -132,11 +132,11 @@ def test_names_are_those_of_tools(name: str, plain: str) -> None:
         ('{"a":' * 5_000, '{"a":' * 5_000, False),
     ],
 )
-def test_arguments_stay_as_they_are_or_are_repaired_whole(written: Any, read: str, flawed: bool) -> None:
+def test_arguments_stay_unchanged_or_are_repaired_completely(written: Any, parsed: str, flawed: bool) -> None:
     call = {"id": "c", "function": {"name": "set_note", "arguments": written}}
-    completion = parse_completion(said("", tool_calls=[call]), 0.0, TOOLS)
-    (found,) = completion.message.tool_calls or ()
-    assert found.function.arguments == read
+    completion = parse_completion(body_of("", tool_calls=[call]), 0.0, TOOLS)
+    (parsed_call,) = completion.message.tool_calls or ()
+    assert parsed_call.function.arguments == parsed
     assert completion.flaws == (("repaired",) if flawed else ())
 
 
@@ -153,24 +153,24 @@ def test_arguments_stay_as_they_are_or_are_repaired_whole(written: Any, read: st
         ("integer", "seven", "seven"),
     ],
 )
-def test_parameters_in_xml_take_their_schemas_type(kind: str, text: str, value: Any) -> None:
+def test_xml_parameters_take_the_type_of_their_schema(kind: str, text: str, value: Any) -> None:
     spec = tool("set", [], x=kind)
     content = f"<tool_call>\n<function=set>\n<parameter=x>\n{text}\n</parameter>\n</function>\n</tool_call>"
-    (call,) = parse_completion(said(content), 0.0, (spec,)).message.tool_calls or ()
+    (call,) = parse_completion(body_of(content), 0.0, (spec,)).message.tool_calls or ()
     assert call.parsed() == {"x": value}
     assert type(call.parsed()["x"]) is type(value)
 
 
-def test_ids_are_kept_or_made_up_without_repeating() -> None:
+def test_ids_are_kept_or_generated_without_repetition() -> None:
     calls: list[dict[str, Any]] = [{"function": {"name": "set_note", "arguments": "{}"}} for _ in range(3)]
     calls[1]["id"] = "mine"
-    found = parse_completion(said("", tool_calls=calls), 0.0, TOOLS).message.tool_calls or ()
-    assert found[1].id == "mine"
-    assert Counter(call.id for call in found).most_common(1)[0][1] == 1
+    parsed = parse_completion(body_of("", tool_calls=calls), 0.0, TOOLS).message.tool_calls or ()
+    assert parsed[1].id == "mine"
+    assert Counter(call.id for call in parsed).most_common(1)[0][1] == 1
 
 
 @pytest.mark.parametrize(
     "text", ["<tool_call>" * 20_000, "<|message|>" * 20_000, "[TOOL_CALLS][" * 20_000, "<think>" * 50_000]
 )
-def test_endless_markup_is_read_in_no_time(text: str) -> None:
-    assert not parse_completion(said(text), 0.0, TOOLS).message.tool_calls
+def test_endless_markup_is_parsed_quickly(text: str) -> None:
+    assert not parse_completion(body_of(text), 0.0, TOOLS).message.tool_calls

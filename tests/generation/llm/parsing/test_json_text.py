@@ -1,4 +1,4 @@
-"""JSON out of text: taken as it stands, repaired where it was meant, never made out of prose, never for long."""
+"""JSON in text: taken unchanged, repaired where it was intended, never made out of prose, never slow."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ FRAMES = ["{}", "```json\n{}\n```", "Here it is:\n{}", "Answer: {}\nI hope that 
 
 @given(OBJECT, st.sampled_from(FRAMES))
 @settings(max_examples=100, deadline=None)
-def test_whole_json_is_taken_as_it_stands(value: dict[str, Any], frame: str) -> None:
+def test_valid_json_is_taken_unchanged(value: dict[str, Any], frame: str) -> None:
     text = frame.replace("{}", json.dumps(value, ensure_ascii=False))
     assert first_json(text, dict) == value
     assert not needs_repair(text)
@@ -52,7 +52,7 @@ PLAIN_OBJECT = st.dictionaries(
 
 @given(PLAIN_OBJECT, st.sampled_from(FRAMES))
 @settings(max_examples=60, deadline=None)
-def test_python_writes_what_python_meant(value: dict[str, Any], frame: str) -> None:
+def test_python_notation_is_read_as_the_same_value(value: dict[str, Any], frame: str) -> None:
     text = frame.replace("{}", repr(value))
     assert first_json(text, dict) == value
     assert needs_repair(text) == (json_or_none(repr(value)) != value)
@@ -60,7 +60,7 @@ def test_python_writes_what_python_meant(value: dict[str, Any], frame: str) -> N
 
 @given(PLAIN_OBJECT)
 @settings(max_examples=60, deadline=None)
-def test_trailing_commas_and_comments_are_no_part_of_the_value(value: dict[str, Any]) -> None:
+def test_trailing_commas_and_comments_are_not_part_of_the_value(value: dict[str, Any]) -> None:
     lines = [f"  {json.dumps(name)}: {json.dumps(item)}, // as asked" for name, item in value.items()]
     assert first_json("\n".join(["{", *lines, "}"]), dict) == value
 
@@ -95,7 +95,7 @@ def json_or_none(text: str) -> Any:
         ('{"outer": {"a": 1},}', {"outer": {"a": 1}}),
     ],
 )
-def test_what_was_meant_is_repaired(text: str, value: dict[str, Any]) -> None:
+def test_intended_json_is_repaired(text: str, value: dict[str, Any]) -> None:
     assert first_json(text, dict) == value
     assert needs_repair(text)
 
@@ -114,7 +114,7 @@ def test_what_was_meant_is_repaired(text: str, value: dict[str, Any]) -> None:
         'It\'s (a) "quoted: {word}": [sic]',
     ],
 )
-def test_prose_is_never_repaired_into_something(text: str) -> None:
+def test_prose_is_never_repaired_into_json(text: str) -> None:
     for kind in (dict, list):
         with pytest.raises(ValueError, match="expected a JSON"):
             first_json(text, kind)
@@ -134,13 +134,13 @@ def test_prose_is_never_repaired_into_something(text: str) -> None:
         '{"a": "\\ud83d",}',
     ],
 )
-def test_nothing_is_made_up(text: str) -> None:
+def test_nothing_is_invented(text: str) -> None:
     with pytest.raises(ValueError):
         first_json(text, dict)
 
 
 @pytest.mark.parametrize(
-    ("text", "whole"),
+    ("text", "complete"),
     [
         ('[{"a": 1}, {"a": 2}, {"a": "thr', [{"a": 1}, {"a": 2}]),
         ('[{"a": 1}, {"a": 2}, {"a": [3, {"b"', [{"a": 1}, {"a": 2}]),
@@ -150,30 +150,30 @@ def test_nothing_is_made_up(text: str) -> None:
         ('[{"a": 1},', [{"a": 1}]),
     ],
 )
-def test_of_records_that_break_off_the_whole_ones_stay(text: str, whole: list[dict[str, Any]]) -> None:
-    assert first_records(text) == whole
+def test_complete_records_survive_truncation(text: str, complete: list[dict[str, Any]]) -> None:
+    assert first_records(text) == complete
     assert needs_repair(text)
 
 
 @given(st.lists(PLAIN_OBJECT, min_size=1, max_size=4), st.integers(0, 400))
 @settings(max_examples=100, deadline=None)
-def test_wherever_records_break_off_nothing_is_told_that_was_not_said(records: list[dict[str, Any]], at: int) -> None:
+def test_wherever_records_are_truncated_nothing_is_invented(records: list[dict[str, Any]], at: int) -> None:
     text = json.dumps(records)
     try:
-        found = first_records(text[:at])
+        parsed = first_records(text[:at])
     except ValueError:
-        found = []
-    # The last one may lack fields, or items at the end of its fields, but has none of its own.
-    assert found[:-1] == records[: max(0, len(found) - 1)]
-    assert all(begins(records[len(found) - 1][name], item) for name, item in (found[-1] if found else {}).items())
-    assert len(found) >= sum(len(json.dumps(records[: i + 1])) - 1 < at for i in range(len(records)))
+        parsed = []
+    # The last one may lack fields, or items at the end of its fields, but has nothing extra.
+    assert parsed[:-1] == records[: max(0, len(parsed) - 1)]
+    assert all(is_prefix(records[len(parsed) - 1][name], item) for name, item in (parsed[-1] if parsed else {}).items())
+    assert len(parsed) >= sum(len(json.dumps(records[: i + 1])) - 1 < at for i in range(len(records)))
 
 
-def begins(whole: Any, part: Any) -> bool:
-    return bool(part == whole[: len(part)]) if isinstance(whole, list) else bool(part == whole)
+def is_prefix(complete: Any, part: Any) -> bool:
+    return bool(part == complete[: len(part)]) if isinstance(complete, list) else bool(part == complete)
 
 
-def test_an_object_that_breaks_off_keeps_its_whole_fields() -> None:
+def test_a_truncated_object_keeps_its_complete_fields() -> None:
     answer = '{"is_task_complete": false, "user_message": "I would like to bo'
     assert first_json(answer, dict) == {"is_task_complete": False}
     with pytest.raises(ValueError, match="user_message: Field required"):
@@ -185,13 +185,13 @@ def test_an_object_that_breaks_off_keeps_its_whole_fields() -> None:
         first_json('{"price": 12', dict)
 
 
-def test_whole_json_is_preferred_to_broken_before_it() -> None:
+def test_valid_json_is_preferred_to_earlier_broken_json() -> None:
     text = 'The form is: {"user_message": <str>, "is_task_complete": <bool>}\n{"user_message": "Hi", "is_task_complete": false}'
     assert read_answer(text, Turn) == Turn(user_message="Hi", is_task_complete=False)
     assert not needs_repair(text)
 
 
-def test_an_array_is_no_object_and_what_stands_within_another_is_no_answer() -> None:
+def test_an_array_is_not_an_object_and_nested_values_are_not_answers() -> None:
     assert first_json('["a", "b",]', list) == ["a", "b"]
     assert first_json("- questions\n['a', \"b's\"]", list) == ["a", "b's"]
     for text in ('{"tools": ["a"]}', '{"tools": ["a"],}'):
@@ -218,7 +218,7 @@ ENDLESS = {
 
 
 @pytest.mark.parametrize("name", ENDLESS)
-def test_no_text_holds_the_event_loop(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_text_blocks_the_event_loop(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     repairs: list[str] = []
 
     class Counting(JSONParser):
@@ -234,7 +234,7 @@ def test_no_text_holds_the_event_loop(name: str, monkeypatch: pytest.MonkeyPatch
     assert all(len(broken) <= 32_000 for broken in repairs)
 
 
-def test_deep_json_is_read_or_refused_but_does_not_break_the_reader() -> None:
+def test_deep_json_is_parsed_or_rejected_but_never_crashes() -> None:
     for depth in (10, 300, 900, 990, 1_100, 50_000):
         text = '{"a": ' * depth + "1" + "}" * depth
         try:
@@ -247,7 +247,7 @@ def test_deep_json_is_read_or_refused_but_does_not_break_the_reader() -> None:
         assert levels == depth
 
 
-def test_a_number_that_is_none_is_no_json() -> None:
+def test_nan_is_not_json() -> None:
     assert all(math.isfinite(x) for x in first_json('{"a": [1.5, 2]}', dict)["a"])
     assert first_json('{"a": [1.5, NaN]}', dict) == {"a": [1.5, None]}
     assert first_json("{'a': 'NaN'}", dict) == {"a": "NaN"}

@@ -1,4 +1,4 @@
-"""Which tasks can be solved where tools are not what they should be."""
+"""Which tasks can be solved with faulty tools, and the order of the varied conditions."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from core.dialogue import PlannedCall, Rubric, Task
-from evaluation.heldout.tasks import AxesSettings, Condition, conditions, recoverable
+from evaluation.heldout.settings import AxesSettings, Condition, conditions
+from evaluation.heldout.solvable import solvable
 from generation.environments.base import ToolResult
 
 PLAN = (
@@ -31,8 +32,8 @@ SORRY = {"error": "try again"}
 OTHER = {"error": "unknown argument 'member_id'; expected: memberId"}
 
 
-class Told:
-    """An environment that gives these results in turn, and notes the arguments."""
+class FixedResults:
+    """An environment that returns these results in turn and records the arguments."""
 
     def __init__(self, *results: Any) -> None:
         self.results = list(results)
@@ -45,7 +46,7 @@ class Told:
 
 
 @pytest.mark.parametrize(
-    ("results", "solvable"),
+    ("results", "expected"),
     [
         ((MEMBER, LOANS), True),
         ((SORRY, MEMBER, SORRY, LOANS), True),
@@ -59,12 +60,12 @@ class Told:
         ((MEMBER, []), False),
     ],
 )
-async def test_a_task_is_solvable_if_calls_get_through_and_show_what_is_needed(
-    results: tuple[Any, ...], solvable: bool
+async def test_a_task_is_solvable_if_calls_succeed_and_show_the_needed_values(
+    results: tuple[Any, ...], expected: bool
 ) -> None:
-    environment: Any = Told(*results)
-    assert await recoverable([TASK], environment) == solvable
-    if OTHER in results and solvable:
+    environment: Any = FixedResults(*results)
+    assert await solvable([TASK], environment) == expected
+    if OTHER in results and expected:
         assert environment.arguments[-1] == {"memberId": 17}
 
 

@@ -1,0 +1,60 @@
+"""Decides a finished held-out dialogue by execution, and explains the result."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+from core.dialogue import Check, Dialogue
+from core.messages import ContractError, ToolCall, ToolSpec
+from evaluation.heldout.tasks import HeldoutDialogue
+from generation.environments.base import DomainEnvironment
+from generation.validation.validate import outcomes, replay
+
+
+async def checks(dialogue: Dialogue, posed: HeldoutDialogue, domain_environment: DomainEnvironment) -> list[Check]:
+    """The checks that decide the trial, which succeeds if all pass; the first that fails explains the failure."""
+    if dialogue.stop != "complete":
+        return [Check(name="finished", passed=False, detail=dialogue.stop)]
+    started, expected = len(dialogue.task_starts), len(posed.draft.tasks)
+    detail = f"the dialogue could not continue after {started} of {expected} tasks"
+    all_tasks = Check(name="all tasks", passed=started == expected, detail=detail)
+    return [all_tasks, *await outcomes(dialogue, domain_environment, await replay(dialogue, domain_environment))]
+
+
+def simulator_failure(stop: str) -> str | None:
+    """Why the user simulator failed; None if it did not. A user who loses patience is the model's failure."""
+    return stop if stop.startswith("user: ") and not stop.startswith("user: not done") else None
+
+
+def stop_reason(dialogue: Dialogue, posed: HeldoutDialogue) -> str:
+    """The trial's stop reason: the dialogue's, or how many tasks were started if that is fewer than all."""
+    if simulator_failure(dialogue.stop):
+        return "infrastructure"
+    started = len(dialogue.task_starts)
+    incomplete = dialogue.stop == "complete" and started != len(posed.draft.tasks)
+    return f"after {started} tasks" if incomplete else dialogue.stop
+
+
+def notes(posed: HeldoutDialogue, results: Sequence[Check]) -> list[str]:
+    """The transcript's notes: the condition, each task with its gold calls, and the failed checks."""
+    lines = [", ".join(f"{axis} {value}" for axis, value in posed.axes.items() if value)]
+    for number, task in enumerate(posed.draft.tasks):
+        lines.append(f"task {number} ({task.difficulty}): {task.goal}")
+        lines += [f"  gold: {call.tool}({json.dumps(call.arguments, ensure_ascii=False)})" for call in task.gold_calls]
+        lines += [f"  must mention: {', '.join(task.told_values)}"] if task.told_values else []
+    return lines + [f"FAILED {check.name}: {check.detail}" for check in results if not check.passed]
+
+
+def count_calls(dialogue: Dialogue) -> tuple[int, int]:
+    """(valid, all) tool calls; a call is valid if its tool is declared and its arguments fit the tool's schema."""
+    declared = {tool.name: tool for tool in dialogue.tools}
+    calls = [call for message in dialogue.messages if message.role == "assistant" for call in message.tool_calls or ()]
+    return sum(_is_valid(call, declared) for call in calls), len(calls)
+
+
+def _is_valid(call: ToolCall, declared: dict[str, ToolSpec]) -> bool:
+    try:
+        return call.name in declared and declared[call.name].argument_error(call.parsed()) is None
+    except ContractError:
+        return False

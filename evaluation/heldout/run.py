@@ -1,0 +1,186 @@
+"""One run of the held-out benchmark: every model and every trial gets the same dialogues."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from core.journal import write_jsonl
+from evaluation.benchmark import EvaluationContext
+from evaluation.heldout.databases import HeldoutDatabases
+from evaluation.heldout.outcome import checks, count_calls, notes, simulator_failure, stop_reason
+from evaluation.heldout.settings import HeldoutSettings
+from evaluation.heldout.tasks import ConditionCell, HeldoutDialogue, HeldoutTaskWriter
+from evaluation.transcripts import write_transcript
+from evaluation.trials import Progress, TrialRecord, completed_keys, open_journal, read_trials
+from generation.dialogue.rollout import Rollout
+from generation.dialogue.setup import RoleModels, RolloutContext
+from generation.environments.sql import SqlEnvironmentFactory
+from generation.llm.base import LLM, LLMError
+from generation.llm.meter import Meter
+from generation.llm.openai import OpenAILLM
+from generation.pipeline import DomainTools
+from generation.runner import run_workers
+from generation.seeds.base import Seeds
+
+HARNESS = "heldout 2"
+SHARED = "heldout"
+"""Folder of the evaluation's shared directory with the tools and tasks that all its models get."""
+
+
+@dataclass(frozen=True)
+class HeldoutTrial:
+    """One dialogue to run with one sampling seed."""
+
+    dialogue: HeldoutDialogue
+    domain_tools: DomainTools
+    number: int
+
+    @property
+    def key(self) -> str:
+        return f"heldout/{self.dialogue.key}/{self.number}"
+
+
+class HeldoutRun:
+    """Evaluates one endpoint. The tools and databases of `context.generation` are used again, its goals are not."""
+
+    def __init__(
+        self, settings: HeldoutSettings, simulator: LLM, databases: Seeds, context: EvaluationContext, directory: Path
+    ) -> None:
+        self.settings = settings
+        self.simulator = simulator
+        self.trials = context.trials
+        self.endpoint = context.endpoint
+        self.directory = directory
+        shared = (context.shared or directory) / SHARED
+        self.databases = HeldoutDatabases(
+            databases,
+            simulator,
+            context,
+            shared / "toolsets.jsonl",
+            max_tools=settings.max_tools,
+            rows_per_table=settings.rows_per_table,
+            seed=settings.seed,
+        )
+        self.environments = SqlEnvironmentFactory(row_cap=settings.row_cap, time_limit_s=settings.time_limit_s)
+        self.writer = HeldoutTaskWriter(
+            simulator,
+            self.environments,
+            settings.tasks,
+            settings.faults,
+            settings.seed,
+            self.endpoint.concurrency,
+            shared / "tasks.jsonl",
+        )
+        self.agents: dict[int, OpenAILLM] = {}
+
+    async def run(self, progress: Progress | None = None) -> list[TrialRecord]:
+        """Run the trials that the journal lacks and return the records of all."""
+        path = self.directory / "trials.jsonl"
+        try:
+            trials = await self._trials()
+            completed = completed_keys(path)
+            remaining = [trial for trial in trials if trial.key not in completed]
+            done = len(trials) - len(remaining)
+            with open_journal(path) as journal:
+
+                async def work(queue: Iterator[HeldoutTrial]) -> None:
+                    nonlocal done
+                    for trial in queue:
+                        record = await self._run_trial(trial)
+                        journal.append(record, record.key)
+                        done += 1
+                        if progress:
+                            progress("held-out", done, len(trials))
+
+                queue = iter(remaining)
+                await run_workers(self.endpoint.concurrency, lambda: work(queue))
+        finally:
+            self.environments.close()
+            for model in (self.simulator, *self.agents.values()):
+                await model.close()
+        return read_trials(path)
+
+    def agent(self, trial: int) -> LLM:
+        """The evaluated model with this trial's sampling seed."""
+        if trial not in self.agents:
+            self.agents[trial] = OpenAILLM(
+                [self.endpoint.base_url],
+                model=self.endpoint.model,
+                sampling=self.endpoint.sampling.model_dump(),
+                api_key_env=self.endpoint.api_key_env,
+                timeout_s=self.settings.timeout_s,
+                outage_s=self.settings.outage_s,
+                seed=self.settings.seed + trial,
+            )
+        return self.agents[trial]
+
+    async def _trials(self) -> list[HeldoutTrial]:
+        by_kind = await self.databases.find(self.settings.categories)
+        cells = [
+            ConditionCell(kind, varied, condition, domains)
+            for kind, domains in by_kind.items()
+            for varied, condition in self.settings.conditions()
+        ]
+        by_name = {(kind, tools.domain.name): tools for kind, domains in by_kind.items() for tools in domains}
+        return [
+            HeldoutTrial(dialogue, by_name[dialogue.databases, dialogue.draft.domain], number)
+            for dialogue in await self.writer.write(cells, self.settings.dialogues)
+            for number in range(self.trials)
+        ]
+
+    async def _run_trial(self, trial: HeldoutTrial) -> TrialRecord:
+        """Run one dialogue. A failed request to the model or of the simulator is an infrastructure error, never a
+        score."""
+        posed = trial.dialogue
+        meter = Meter(self.agent(trial.number))
+        context = self._context(trial, meter)
+        base: dict[str, Any] = {
+            "benchmark": "heldout",
+            "harness": HARNESS,
+            "category": posed.category,
+            "task_id": posed.draft.dialogue_id,
+            "trial": trial.number,
+            "model": self.endpoint.model,
+            "sampling": self.endpoint.sampling,
+            "simulator": self.simulator.name,
+            "axes": posed.axes,
+        }
+        try:
+            dialogue = await Rollout(posed.draft, context).run()
+        except LLMError as error:
+            return TrialRecord(**base, infrastructure_error=str(error), stop_reason="infrastructure")
+        results = await checks(dialogue, posed, context.domain_environment)
+        failure = simulator_failure(dialogue.stop)
+        valid, calls = count_calls(dialogue)
+        record = TrialRecord(
+            **base,
+            success=None if failure else all(check.passed for check in results),
+            infrastructure_error=failure,
+            stop_reason=stop_reason(dialogue, posed),
+            truncations=meter.flaws["agent/truncated"],
+            calls=calls,
+            valid_calls=valid,
+            prompt_tokens=meter.usage.prompt_tokens,
+            completion_tokens=meter.usage.completion_tokens,
+            seconds=round(meter.seconds.get("agent", 0.0), 3),
+        )
+        name = f"{record.key.replace('/', '_')}.jsonl"
+        write_jsonl(self.directory / "dialogues" / name, [dialogue])
+        messages = [message.model_dump(exclude_none=True) for message in dialogue.messages]
+        return write_transcript(self.directory, record, notes(posed, results), messages)
+
+    def _context(self, trial: HeldoutTrial, agent: Meter) -> RolloutContext:
+        simulator, posed = Meter(self.simulator), trial.dialogue
+        return RolloutContext(
+            domain=trial.domain_tools.domain,
+            domain_environment=self.writer.domain_environment(
+                trial.domain_tools, posed.fault, posed.draft.dialogue_id, simulator
+            ),
+            executable=True,
+            models=replace(RoleModels.of(simulator), agent=agent),
+            settings=self.settings.dialogue(len(posed.draft.tasks)),
+            seed=f"{self.settings.seed}/{posed.key}",
+        )
