@@ -68,7 +68,8 @@ def read_bfcl(environment: Path) -> BenchmarkData:
     if folder is None:
         raise UserError(
             f"benchmarks contains bfcl, but bfcl={environment} was given, which has no "
-            "lib/python3*/site-packages/bfcl_eval/data; build that environment with `make setup`, or omit bfcl with benchmarks=[tau2]"
+            "lib/python3*/site-packages/bfcl_eval/data; build that environment with `make setup`, "
+            "or omit bfcl with benchmarks=[tau2]"
         )
     entries = [
         (path.stem, entry)

@@ -236,7 +236,8 @@ async def test_a_lower_limit_of_messages_stops_a_dialogue_played_with_a_higher_o
 
 
 class Shop:
-    """An LLM that looks up order 5 once and reports the result; as tool simulator it would answer that the order is lost."""
+    """An LLM that looks up order 5 once and reports the result; as tool simulator it would answer that the order is
+    lost."""
 
     name = "shop"
 
