@@ -92,8 +92,8 @@ def running(servers: Sequence[Server], what: str, timeout_s: float, quiet: bool 
     """Start all servers at once, wait until each answers, yield their base URLs, and always stop them afterwards.
 
     They also stop, within about a second, if this process is killed. Raises UserError with the end of the log if a
-    server dies or does not answer within `timeout_s` seconds. `quiet` prints nothing, as
-    is right where progress bars are shown.
+    server dies or does not answer within `timeout_s` seconds. `quiet` prints nothing:
+    give it while progress bars are shown.
     """
     console = Console(stderr=True, quiet=quiet)
     started = time.monotonic()

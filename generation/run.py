@@ -226,14 +226,14 @@ def _refuse_engines(components: GenerationComponents) -> None:
     ):
         raise UserError(
             f"the pipeline {name} executes tools, but those of start.file={components.start_states.settings.file} "
-            "come without an implementation: give toolsets=…, or start.inject=true to add a seed domain's tools, or choose another "
-            "pipeline (pipeline=user_oriented simulates any tools)"
+            "come without an implementation: give toolsets=…, or start.inject=true to add a seed domain's tools, "
+            "or choose another pipeline (pipeline=user_oriented simulates any tools)"
         )
     engines = {"sql" if source.toolset.database else source.toolset.engine for source in components.toolset_sources}
     for name, environments in components.environments.items():
         if environments.engine is not None and engines and environments.engine not in engines:
             kinds = ", ".join(sorted(str(engine) for engine in engines))
             raise UserError(
-                f"the pipeline {name} executes tools of engine {environments.engine}, but the seeds give tools of engine "
-                f"{kinds}; choose another pipeline (pipeline=user_oriented simulates any tools) or other seeds"
+                f"the pipeline {name} executes tools of engine {environments.engine}, but the seeds give tools of "
+                f"engine {kinds}; choose another pipeline (pipeline=user_oriented simulates any tools) or other seeds"
             )

@@ -44,8 +44,7 @@ class Rejection(Frozen):
 
 
 class DeadLetter(Frozen):
-    """One line of dead_letters.jsonl: a dialogue that failed, its number of attempts and its messages as far as it
-    got."""
+    """One line of dead_letters.jsonl: a failed dialogue, its number of attempts, and its messages so far."""
 
     dialogue_id: str
     attempts: int
@@ -74,8 +73,8 @@ class Executor(Protocol):
     async def work(
         self, pipeline: Pipeline, directory: Path, batch: Batch, on_outcome: Callable[[Outcome], None]
     ) -> None:
-        """Generate the batch. Every outcome is in a journal of `directory` before `on_outcome` gets it. Raises
-        UserError and OSError."""
+        """Generate the batch; an outcome is in a journal of `directory` before `on_outcome` gets it. Raises UserError
+        and OSError."""
         ...
 
 
@@ -138,8 +137,7 @@ class _BatchState:
 
 async def run_batch(pipeline: Pipeline, directory: Path, batch: Batch, on_outcome: Callable[[Outcome], None]) -> None:
     """Generate a batch in this process, its outcomes in the shard's journal. An unanswered dialogue goes to the end of
-    the queue, as often as the session allows. Raises UserError once no model responds at all, OSError for a full
-    disk."""
+    the queue, as often as the session allows. Raises UserError once no model responds, OSError for a full disk."""
     state = _BatchState(deque((number, 1) for number in batch.numbers))
     with journal(directory, batch.shard) as lines:
 
@@ -168,8 +166,8 @@ _REPLACED = {"status", "unanswered", "reasons", "dialogue", "trace"}
 
 
 def _requeue(state: _BatchState, batch: Batch, outcome: Outcome, number: int, tries: int) -> bool:
-    """Queue an unanswered dialogue again unless its attempts are used up; whether it was queued. Raises UserError if no
-    model responds at all."""
+    """Queue an unanswered dialogue again unless its attempts are used up; return whether it was queued. Raises
+    UserError once no model responds."""
     state.unanswered_in_a_row = state.unanswered_in_a_row + 1 if outcome.unanswered else 0
     if not outcome.unanswered:
         return False

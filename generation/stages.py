@@ -73,8 +73,7 @@ class Schemas:
 
 
 class Tasks:
-    """Stage 3, task generation: a dialogue's first task. The rollout writes further ones, which depend on the
-    outcome."""
+    """Stage 3, task generation: a dialogue's first task. The rollout writes further ones, which depend on it."""
 
     async def dialogue(self, dialogue: Dialogue, context: RolloutContext) -> Dialogue:
         if dialogue.tasks:

@@ -26,7 +26,7 @@ from generation.runner import run_workers
 from generation.seeds.base import Seeds
 
 HARNESS = "heldout 2"
-SHARED = "heldout"
+TASKS_FOLDER = "heldout"
 """Folder of the evaluation's shared directory with the tools and tasks that all its models get."""
 
 
@@ -54,7 +54,7 @@ class HeldoutRun:
         self.trials = context.trials
         self.endpoint = context.endpoint
         self.directory = directory
-        shared = (context.shared or directory) / SHARED
+        shared = (context.shared or directory) / TASKS_FOLDER
         self.databases = HeldoutDatabases(
             databases,
             simulator,

@@ -73,8 +73,7 @@ class Agent:
 
 def check_answer(completion: Completion, tools: tuple[ToolSpec, ...] | None) -> None:
     """Raise ValueError with the reason if no dialogue may contain an agent's answer: it is empty, cannot be encoded,
-    shows tool call markup, or calls a tool that is not in `tools`, or with arguments that do not fit. With None, any
-    call passes."""
+    shows tool call markup, or a call does not fit `tools` (None: any call passes)."""
     message = completion.message
     if not message.tool_calls and not message.content.strip():
         raise ValueError("the answer is empty")

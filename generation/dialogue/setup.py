@@ -22,8 +22,8 @@ class RolloutSettings(Settings):
         description="simulate a user; false: give each goal to the agent as one message (the task-oriented baseline)"
     )
     invalid_calls: Literal["retry", "error"] = Field(
-        description="for calls of undeclared tools or with arguments that do not fit: retry requests the agent's answer "
-        "again, so that the transcript stays valid training data; error returns an error to the agent, as evaluations do"
+        description="for calls of undeclared tools or with unfitting arguments: retry requests the agent's answer "
+        "again, so that the transcript stays valid training data; error returns an error to it, as evaluations do"
     )
     max_user_turns: int = Field(ge=1, description="user messages per task")
     max_steps: int = Field(ge=1, description="rounds of tool use per user message")

@@ -1,5 +1,4 @@
-"""Facts in text (numbers, dates, times, e-mail addresses, identifiers), and whether a text mentions a value in any
-spelling."""
+"""Facts in text (numbers, dates, times, addresses, identifiers), and whether a text mentions a value, however spelt."""
 
 from __future__ import annotations
 
@@ -163,8 +162,7 @@ _ALONE = re.compile(rf"(?<!\w)(?<!\d[-/:.]){_SIGNED.pattern}(?!\d)(?![-/:.]\d)")
 
 
 def mentions_value(text: str, value: str) -> bool:
-    """Whether `text` contains `value`: numbers compare by value (1,200.50 is 1200.5), others as complete words,
-    ignoring case."""
+    """Whether `text` contains `value`: numbers by value (1,200.50 is 1200.5), others as complete words in any case."""
     number = _signed(value)
     if number is not None:
         return any(_signed(match) == number for match in _ALONE.findall(text))

@@ -1,5 +1,4 @@
-"""Proof by execution: what a task's gold calls change, which values the user must learn, and whether the task is
-checkable."""
+"""Proof by execution: what a task's gold calls change, what the user must learn, and whether that can be checked."""
 
 from __future__ import annotations
 
@@ -42,8 +41,7 @@ class Trace:
 
 
 async def execute(plan: Iterable[PlannedCall], environment: Environment) -> Trace:
-    """Run a plan on a fork of `environment`. Raises ProofError at the first call that fails, finds nothing or is
-    ambiguous."""
+    """Run a plan on a fork of `environment`. Raises ProofError at a call that fails, finds nothing or is ambiguous."""
     fork = environment.fork()
     try:
         return await _run(tuple(plan), fork)

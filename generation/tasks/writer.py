@@ -102,8 +102,7 @@ class TaskWriter:
         self, environment: Environment, done: Sequence[Task] = (), facts: dict[str, Any] | None = None
     ) -> Task:
         """The next task, unsolved in `environment`'s present state. `done` are the tasks before it, `facts` the values
-        that the user learnt from the last one. Raises UnusableAnswerError after the last attempt, with the reason of
-        each."""
+        that the user learnt from the last one. Raises UnusableAnswerError with the reason of each failed attempt."""
         rng = Random(f"{self.seed}/task/{len(done)}")
         levels = self.settings.difficulties
         context = TaskWriterContext(
@@ -226,8 +225,7 @@ async def prove_imported(task: Task, environment: Environment) -> Task:
 
 
 def learnt_values(task: Task, messages: Sequence[Message]) -> dict[str, Any]:
-    """The values that a task's messages taught the user: the `tell` fields of single-row results, as the tools returned
-    them."""
+    """The values that a task's messages taught the user: the `tell` fields of single-row results."""
     told = {call.tool: call.tell for call in task.plan if call.tell}
     names: dict[str, str] = {}
     facts: dict[str, Any] = {}

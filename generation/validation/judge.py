@@ -23,8 +23,7 @@ AnswerBlame = Literal["user", "agent", "tool"]
 
 
 class JudgeAnswer(Frozen):
-    """The answer requested from a judge. Every field is required, so that structured output gives the bullets before
-    the judgment."""
+    """A judge's answer. Every field is required, so that structured output gives the bullets before the judgment."""
 
     bullets: tuple[Bullet, ...]
     judgment: Literal["valid", "invalid"]

@@ -100,8 +100,7 @@ def _replays(dialogue: Dialogue, replayed: Replay) -> Check:
 
 
 async def outcomes(dialogue: Dialogue, domain_environment: DomainEnvironment, replayed: Replay) -> list[Check]:
-    """Two checks per task with gold calls: they lead to the state at its end, and the agent mentioned every value to
-    report."""
+    """Two checks per task with gold calls: they lead to its final state, and the agent mentioned every value."""
     checks: list[Check] = []
     for number, task in enumerate(dialogue.tasks):
         if task.gold_calls:

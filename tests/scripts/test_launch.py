@@ -119,9 +119,9 @@ def test_an_override_that_no_stage_knows_is_refused(conf: Path, goals: str, over
         (
             "eval",
             "simulator=http://a/v1",
-            "config key 'simulator' was renamed: give benchmarks.tau2.user.base_url=http://a/v1",
+            "config key 'simulator' was renamed: give +benchmarks.tau2.user.base_url=http://a/v1",
         ),
-        ("eval", "simulator_model=m", "config key 'simulator_model' was renamed: give benchmarks.tau2.user.model=m"),
+        ("eval", "simulator_model=m", "config key 'simulator_model' was renamed: give +benchmarks.tau2.user.model=m"),
         (
             "eval",
             "llm@benchmarks.heldout.partner=vllm",
