@@ -12,8 +12,8 @@ from core.settings import Settings
 class Sampling(Settings):
     """Sampling parameters as vLLM accepts them."""
 
-    temperature: float = 0.6
-    top_p: float = 0.95
+    temperature: float = Field(default=0.6, description="0: greedy")
+    top_p: float = Field(default=0.95, description="share of the probability mass that is sampled from")
     top_k: int = Field(default=20, description="not an OpenAI parameter, hosted servers refuse it; 0: do not send it")
     max_tokens: int = Field(default=4096, description="limit of one answer in tokens, reasoning included")
 

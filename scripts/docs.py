@@ -85,7 +85,7 @@ Every folder and file with its purpose. How they fit together: [Architecture](ar
 
 
 def code_map() -> str:
-    """Every module with the first paragraph of its docstring, as Markdown. Raises ValueError for a module without one."""
+    """Every module with the first paragraph of its docstring. Raises ValueError for a module without a docstring."""
     parts = [MAP_INTRODUCTION]
     for package in PACKAGES:
         for folder in sorted({path.parent for path in (ROOT / package).rglob("*.py")}):
@@ -128,7 +128,7 @@ def _rows(schema: type[BaseModel], values: dict[str, Any], prefix: str) -> Itera
 
 
 def _nested(annotation: Any) -> type[BaseModel] | None:
-    """The settings class that an annotation names, alone, as a dict's values, or as one of a union; None for plain values."""
+    """The settings class in an annotation: alone, as a dict's values, or as one of a union; None for plain values."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation
     if typing.get_origin(annotation) in (dict, typing.Union, types.UnionType):
@@ -169,7 +169,7 @@ def _table(headings: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
 
 
 def build(root: Path, site: Path) -> None:
-    """Build `root`'s documentation into `site`. Raises UserError with mkdocs' words for a broken link or a missing page."""
+    """Build `root`'s documentation into `site`. Raises UserError with mkdocs' output if a link or page is broken."""
     # Not --quiet: it would hide warnings from --strict, too.
     command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(site.absolute())]
     environment = os.environ | {"NO_MKDOCS_2_WARNING": "1"}

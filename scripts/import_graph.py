@@ -1,7 +1,7 @@
 """python -m scripts.import_graph: how the code of each stage hangs together, as grimp reads its imports.
 
-A room is a module or folder directly inside a package, an arrow an import from one room to another, a floor one step of the
-longest chain of arrows, and a circle a group of rooms that import each other.
+A room is a module or folder directly inside a package, an arrow an import from one room to another, a floor one step of
+the longest chain of arrows, and a circle a group of rooms that import each other.
 """
 
 from __future__ import annotations

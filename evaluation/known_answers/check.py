@@ -61,7 +61,7 @@ def run_against(
     settings: KnownSettings,
     progress: Progress | None,
 ) -> tuple[list[TrialRecord], float]:
-    """Runs one trial of each task against the known answers, in an emptied `directory`; `benchmark` gets their endpoint.
+    """Runs one trial of each task against the known answers in an emptied `directory`; `benchmark` gets their endpoint.
 
     Returns the records and the wall-clock time in seconds.
     """

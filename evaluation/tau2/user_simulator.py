@@ -17,7 +17,7 @@ START_TIMEOUT_S = 60
 
 @contextmanager
 def user_simulator(configured: Endpoint | None, directory: Path) -> Iterator[Endpoint]:
-    """Yields `configured`, or starts the scripted customer, which logs to `directory`/customer.log, and stops it at exit."""
+    """Yields `configured`, or starts the scripted customer, logging to `directory`/customer.log, and stops it."""
     if configured:
         yield configured
         return

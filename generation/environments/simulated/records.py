@@ -6,9 +6,25 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from generation.specs.naming import Words, alike, identifier_key, identifies, own_identifier
+from generation.specs.naming import Words, alike, bare_name, identifier_key, identifies, own_identifier
 from generation.specs.spelling import singular, snake
 
+_COPIED_FIELDS = {"name", "title", "email", "phone"}
+_CALL_FIELDS = {"success", "ok", "message", "error", "note", "rows_affected", "result", "deleted", "updated", "created"}
+_STATUS_FIELDS = {"status", "state"}
+_CALL_OUTCOMES = {
+    "success",
+    "successful",
+    "ok",
+    "okay",
+    "done",
+    "error",
+    "failed",
+    "updated",
+    "created",
+    "deleted",
+    "completed",
+}
 WRAPPERS = {"result", "results", "data", "records", "rows", "entries", "matches", "list", "value", "response"}
 _SEARCH_FIELDS = {"rank", "position", "score", "relevance", "distance", "similarity"}
 _MAX_DEPTH = 20
@@ -136,3 +152,30 @@ def scalar_fields(value: dict[str, Any], path: str = "", depth: int = 0) -> Iter
             yield from scalar_fields(part, f"{path}{field}.", depth + 1)
         elif is_scalar(part) and not set(snake(field).split("_")) & _SEARCH_FIELDS:
             yield f"{path}{field}", part
+
+
+def copied_records(record: EntityRecord) -> Iterator[EntityRecord]:
+    """What a record states about another one: a booking's member_id and member_name describe the member.
+
+    >>> [copy.key for copy in copied_records(EntityRecord("booking_id=5", {"member_id": 3, "member_name": "Ann"}))]
+    ['member_id=3']
+    """
+    for field, value in record.fields.items():
+        stem = identifies(field)
+        copied = {
+            name: part
+            for name, part in record.fields.items()
+            if stem and bare_name(name, stem) != snake(name) and set(snake(name).split("_")) & _COPIED_FIELDS
+        }
+        if copied and is_identifier_value(value):
+            yield EntityRecord(f"{snake(field)}={value}", copied)
+
+
+def without_call_fields(fields: dict[str, Any]) -> dict[str, Any]:
+    """The fields that describe the record, without those that describe the call: "success", "status": "done"."""
+    return {
+        name: value
+        for name, value in fields.items()
+        if snake(name) not in _CALL_FIELDS
+        and not (set(snake(name).split("_")) & _STATUS_FIELDS and str(value).casefold() in _CALL_OUTCOMES)
+    }

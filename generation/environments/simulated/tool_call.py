@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 from generation.environments.simulated.records import (
     WRAPPERS,
     EntityRecord,
+    copied_records,
     extract_records,
     identifier_field,
     is_identifier_value,
@@ -18,12 +18,12 @@ from generation.environments.simulated.records import (
     record_keys,
     records_in_field,
     scalar_fields,
+    without_call_fields,
 )
 from generation.specs.naming import (
     Words,
     action,
     alike,
-    bare_name,
     changes,
     connected,
     creates,
@@ -36,22 +36,6 @@ from generation.specs.spelling import snake
 
 _PAGING = {"limit", "offset", "page", "page_size", "per_page", "max_results", "sort", "sort_by", "order_by", "fields"}
 _UPDATE_WRAPPERS = {"updates", "changes", "fields", *WRAPPERS}
-_COPIED_FIELDS = {"name", "title", "email", "phone"}
-_CALL_FIELDS = {"success", "ok", "message", "error", "note", "rows_affected", "result", "deleted", "updated", "created"}
-_STATUS_FIELDS = {"status", "state"}
-_CALL_OUTCOMES = {
-    "success",
-    "successful",
-    "ok",
-    "okay",
-    "done",
-    "error",
-    "failed",
-    "updated",
-    "created",
-    "deleted",
-    "completed",
-}
 _NOT_FOUND = re.compile(
     r"not found|no such|not exist|n't exist|unknown (?!error)|\bno \w+ (?:with|has|for|found)|cannot find", re.I
 )
@@ -268,10 +252,10 @@ class ToolCallFacts:
             return ()
         stated = self._answer_records()
         if not self.reads:
-            stated = [EntityRecord(record.key, _without_call_fields(record.fields)) for record in stated]
+            stated = [EntityRecord(record.key, without_call_fields(record.fields)) for record in stated]
         elif self.conditions:
             stated = [record for record in stated if record.key != self.target]
-        return (*stated, *(copy for record in stated for copy in _copied_records(record)))
+        return (*stated, *(copy for record in stated for copy in copied_records(record)))
 
     def _answer_records(self) -> list[EntityRecord]:
         if self.created_record is None:
@@ -290,30 +274,3 @@ class ToolCallFacts:
 
 def _is_identifier_of(key: str, field: str, value: Any, kind: Words) -> bool:
     return identifies(field) is not None and is_identifier_value(value) and identifier_key(field, value, kind) == key
-
-
-def _copied_records(record: EntityRecord) -> Iterator[EntityRecord]:
-    """What a record states about another one: a booking's member_id and member_name describe the member.
-
-    >>> [copy.key for copy in _copied_records(EntityRecord("booking_id=5", {"member_id": 3, "member_name": "Ann"}))]
-    ['member_id=3']
-    """
-    for field, value in record.fields.items():
-        stem = identifies(field)
-        copied = {
-            name: part
-            for name, part in record.fields.items()
-            if stem and bare_name(name, stem) != snake(name) and set(snake(name).split("_")) & _COPIED_FIELDS
-        }
-        if copied and is_identifier_value(value):
-            yield EntityRecord(f"{snake(field)}={value}", copied)
-
-
-def _without_call_fields(fields: dict[str, Any]) -> dict[str, Any]:
-    """The fields that describe the record, without those that describe the call: "success", "status": "done"."""
-    return {
-        name: value
-        for name, value in fields.items()
-        if snake(name) not in _CALL_FIELDS
-        and not (set(snake(name).split("_")) & _STATUS_FIELDS and str(value).casefold() in _CALL_OUTCOMES)
-    }

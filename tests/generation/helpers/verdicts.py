@@ -1,0 +1,15 @@
+"""Verdicts on dialogues played in the shop."""
+
+from __future__ import annotations
+
+from core.dialogue import Dialogue, Verdict
+from generation.environments.base import DomainEnvironment
+from generation.llm.meter import Meter
+from generation.scripted.llm import ScriptedLLM
+from generation.validation.validate import validate
+
+
+async def verdict_on(dialogue: Dialogue, domain_environment: DomainEnvironment) -> Verdict:
+    verdict = (await validate(dialogue, domain_environment, Meter(ScriptedLLM()), True)).verdict
+    assert verdict
+    return verdict
