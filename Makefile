@@ -8,7 +8,7 @@ run = .venv/bin/python -m scripts.launch --goals "$(MAKECMDGOALS)" $@ -- $(overr
 bench = .venv/bin/python -m scripts.$(subst -,.,$@) $(overrides)
 BENCHES := bench-orchestration bench-prefix bench-environment bench-packing bench-tree bench-gpu bench-eval
 
-.PHONY: help setup $(STAGES) verify soak eval-known check test docs $(BENCHES) clean
+.PHONY: help setup $(STAGES) verify soak eval-known check test lock docs $(BENCHES) clean
 
 ##@ Set-up
 
@@ -58,18 +58,22 @@ eval-known: setup ## run the benchmarks against servers with known answers -> ou
 
 ##@ Checks
 
-check: setup ## ruff, mypy strict, import contracts, every config composes
+check: setup ## lint, types, import contracts, configs, documentation
 	@.venv/bin/ruff format --check .
 	@.venv/bin/ruff check .
 	@.venv/bin/mypy
 	@.venv/bin/lint-imports
 	@.venv/bin/pytest tests/scripts/test_conf.py
+	@.venv/bin/python -m scripts.docs
 
 test: setup ## run all tests
 	@.venv/bin/pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 soak: setup ## kill -9 a generation fifty times and compare its files with an undisturbed run (kills=50 n=400)
 	@.venv/bin/python -m scripts.soak $(overrides)
+
+lock: setup ## resolve all transitive versions anew -> requirements/lock-*.txt
+	@scripts/lock.sh
 
 docs: setup ## build the documentation site strictly -> outputs/docs/
 	@.venv/bin/python -m scripts.docs

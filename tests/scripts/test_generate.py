@@ -4,61 +4,15 @@ from __future__ import annotations
 
 import json
 import re
-import resource
-import signal
-import subprocess
-import sys
-import time
-from collections import Counter
 from pathlib import Path
 
 import pytest
-from hydra import compose, initialize_config_dir
 
 from generation.llm.base import Completion, LLMError, Request
 from generation.scripted.llm import ScriptedLLM
-from scripts.generate import main
-from scripts.launch import CONF, clear_errors, refuse_missing
+from tests.scripts.helpers.generate_runs import GYM, contents, final, generate
 
-BASE = ("tracking.mode=disabled", "pipeline=user_oriented_exec")
-GYM = "domains.names=[gym]"
-
-
-@pytest.fixture(autouse=True)
-def _no_commit(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every line records the commit, which must not change during a test."""
-    monkeypatch.setenv("GIT_DIR", "/nonexistent")
-
-
-def generate(outputs: Path, *overrides: str) -> Path:
-    """Run the stage in this process as its main does; returns the newest finished run."""
-    with initialize_config_dir(version_base="1.3", config_dir=str(CONF)):
-        config = compose("generate", [*BASE, f"outputs={outputs}", *overrides])
-    with clear_errors():
-        refuse_missing(config)
-        main(config)
-    return (outputs / "generate" / "latest").resolve()
-
-
-def command(outputs: Path, *overrides: str) -> list[str]:
-    return [sys.executable, "-m", "scripts.generate", *BASE, f"outputs={outputs}", GYM, *overrides]
-
-
-def contents(run: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(run)): path.read_bytes() for path in sorted(run.rglob("*")) if path.is_file()}
-
-
-def final(run: Path) -> dict[str, bytes]:
-    """Read the files that contain no times."""
-    return {name: data for name, data in contents(run).items() if name.endswith(("dialogues.jsonl", "rejected.jsonl"))}
-
-
-@pytest.fixture(scope="module")
-def outputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An outputs folder with an earlier run that no mistake may change."""
-    outputs = tmp_path_factory.mktemp("outputs")
-    generate(outputs, GYM, "n=2")
-    return outputs
+pytestmark = pytest.mark.usefixtures("no_commit")
 
 
 @pytest.mark.parametrize(
@@ -222,85 +176,3 @@ def test_infrastructure_errors_are_counted_and_the_same_command_retries_them(
     run = generate(tmp_path, GYM, "n=6")
     assert run == path.parents[1]
     assert final(run) == final(generate(tmp_path / "undisturbed", GYM, "n=6"))
-
-
-def run_full(outputs: Path, size: int, *overrides: str) -> subprocess.CompletedProcess[str]:
-    """Run the command in a process whose files are limited to `size` bytes each."""
-    return subprocess.run(
-        command(outputs, *overrides),
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (size, size)),
-        cwd=CONF.parent,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-    )
-
-
-@pytest.mark.slow
-def test_a_full_disk_is_reported_and_the_same_command_resumes(tmp_path: Path) -> None:
-    generate(tmp_path, GYM, "n=2")
-    full = run_full(tmp_path, 150_000, "n=40")
-    assert full.returncode == 2, full.stderr
-    assert full.stderr.startswith("the disk is full ([Errno 27] File too large")
-    assert full.stderr.count("\n") == 1
-    (unfinished,) = [
-        d for d in (tmp_path / "generate").iterdir() if '"status": "running"' in (d / "manifest.json").read_text()
-    ]
-    journalled = (unfinished / "user_oriented_exec" / "journal.jsonl").read_bytes()
-    assert 2 < journalled.count(b"\n") < 40
-    resumed = generate(tmp_path, GYM, "n=40")
-    assert resumed == unfinished
-    assert (resumed / "user_oriented_exec" / "journal.jsonl").read_bytes().startswith(journalled)
-    assert final(generate(tmp_path, GYM, "n=40")) == final(resumed)
-
-
-@pytest.mark.slow
-def test_databases_that_cannot_be_built_are_named(tmp_path: Path) -> None:
-    full = run_full(tmp_path, 4096, "n=2")
-    assert full.returncode == 2, full.stderr
-    assert re.match(r"cache=.*seeds was given, but the database gym.*cannot be made there", full.stderr)
-    assert full.stderr.count("\n") == 1
-    assert list((tmp_path / "seeds").iterdir()) == []
-
-
-def interrupt(outputs: Path, number: signal.Signals, lines: int) -> int:
-    """Start the three pipelines and send a signal once their journals have `lines` dialogues; returns the exit code."""
-    process = subprocess.Popen(
-        command(outputs, "pipeline=all", "n=40"), cwd=CONF.parent, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
-    deadline = time.monotonic() + 120
-    while written(outputs) < lines and process.poll() is None and time.monotonic() < deadline:
-        time.sleep(0.01)
-    process.send_signal(number)
-    return process.wait(60)
-
-
-def written(outputs: Path) -> int:
-    return sum(path.read_bytes().count(b"\n") for path in outputs.glob("generate/*/*/journal.jsonl"))
-
-
-@pytest.mark.slow
-def test_no_dialogue_is_lost_or_doubled_by_killing_the_run(tmp_path: Path) -> None:
-    codes = [
-        interrupt(tmp_path, signal.SIGKILL, 7),
-        interrupt(tmp_path, signal.SIGINT, 30),
-        interrupt(tmp_path, signal.SIGKILL, 55),
-    ]
-    assert codes == [-signal.SIGKILL, 130, -signal.SIGKILL]
-    assert not (tmp_path / "generate" / "latest").exists()
-    assert 55 <= written(tmp_path) < 120
-    killed = generate(tmp_path, GYM, "pipeline=all", "n=40")
-    undisturbed = generate(tmp_path, GYM, "pipeline=all", "n=40", "concurrency=5")
-    assert killed != undisturbed
-    assert len(list((tmp_path / "generate").iterdir())) == 3, "two runs and the link to the newest"
-    assert final(killed) == final(undisturbed)
-    assert len(final(killed)) == 6
-    ids = Counter(
-        json.loads(line)["dialogue_id"] for data in final(killed).values() for line in data.decode().splitlines()
-    )
-    assert len(ids) == 120
-    assert set(ids.values()) == {1}
-    manifest = json.loads((killed / "manifest.json").read_text())
-    assert manifest["status"] == "finished"
-    assert undisturbed.samefile(tmp_path / "generate" / "latest")
