@@ -15,6 +15,14 @@ from tests.scripts.helpers.generate_runs import GYM, contents, final, generate
 pytestmark = pytest.mark.usefixtures("no_commit")
 
 
+@pytest.fixture(scope="module")
+def outputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An outputs folder with an earlier run that no mistake may change."""
+    outputs = tmp_path_factory.mktemp("outputs")
+    generate(outputs, GYM, "n=2")
+    return outputs
+
+
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [

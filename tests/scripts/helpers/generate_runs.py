@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
 from hydra import compose, initialize_config_dir
 
 from scripts.generate import main
@@ -33,11 +32,3 @@ def contents(run: Path) -> dict[str, bytes]:
 def final(run: Path) -> dict[str, bytes]:
     """Read the files that contain no times."""
     return {name: data for name, data in contents(run).items() if name.endswith(("dialogues.jsonl", "rejected.jsonl"))}
-
-
-@pytest.fixture(scope="module")
-def outputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An outputs folder with an earlier run that no mistake may change."""
-    outputs = tmp_path_factory.mktemp("outputs")
-    generate(outputs, GYM, "n=2")
-    return outputs
