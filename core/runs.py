@@ -242,7 +242,7 @@ def newest_run(outputs: Path, stage: str) -> Path | None:
 
 
 def latest(outputs: Path, stage: str, command: str) -> Path:
-    """Return the newest finished run of a stage. Raises UserError that names the command which makes one."""
+    """Return the newest finished run of a stage. Raises a UserError naming the command that creates one."""
     if run := newest_run(outputs, stage):
         return run
     raise UserError(f"no finished {stage} run under {outputs / stage}: run `{command}` first, or name a run")

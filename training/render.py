@@ -26,7 +26,7 @@ HistoryReasoning = Literal["served", "keep_all"]
 
 
 class RenderError(UserError):
-    """The chat template does not fit training on served text; the message says why."""
+    """The chat template cannot be used to train on text as served; the message says why."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Decides a finished held-out dialogue by execution, and explains the result."""
+"""Scores a finished held-out dialogue by execution and explains the result."""
 
 from __future__ import annotations
 

@@ -14,8 +14,8 @@ from generation.dialogue.setup import RolloutContext
 from generation.dialogue.user import SimulatedUser
 from generation.environments.base import Environment
 from generation.llm.base import UnusableAnswerError
-from generation.tasks.proof import ProofError
-from generation.tasks.writer import learnt_values, prove_imported
+from generation.tasks.proof import ProofError, prove_imported
+from generation.tasks.writer import learnt_values
 
 
 class StoppedError(Exception):

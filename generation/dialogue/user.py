@@ -78,7 +78,7 @@ class SimulatedUser:
         self._tasks += 1
 
     def hear(self, message: AssistantMessage) -> None:
-        """Remember the assistant's answer as the latest news."""
+        """Store the assistant's answer for the user's next prompt."""
         self._heard = message.content
 
     def recall(self, dialogue: Dialogue) -> None:

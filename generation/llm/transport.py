@@ -1,5 +1,4 @@
-"""HTTP to equal servers: a dialogue sticks to one, failures are retried, dialogues of a dead server continue on the
-others."""
+"""HTTP client for interchangeable servers: dialogues stay on one, failures are retried, dead servers are left."""
 
 from __future__ import annotations
 
@@ -237,7 +236,7 @@ class Transport:
 
 
 def _json(payload: dict[str, Any]) -> bytes:
-    """Four times as fast as the standard library, which still encodes lone surrogates: UTF-8 cannot."""
+    """Four times as fast as the standard library; falls back to it for lone surrogates, which UTF-8 lacks."""
     try:
         return to_json(payload)
     except PydanticSerializationError:

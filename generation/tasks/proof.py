@@ -7,9 +7,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from core.dialogue import PlannedCall, resolve_arguments
+from core.dialogue import PlannedCall, Task, resolve_arguments
 from generation.environments.base import Environment
 from generation.llm.base import RejectedAnswerError
+from generation.specs.naming import changes
+from generation.tasks.difficulty import difficulty, effort
 from generation.tasks.mentions import mentions_value
 
 MAX_TOLD_ROWS = 3
@@ -17,7 +19,7 @@ MAX_TOLD_ROWS = 3
 
 
 class ProofError(RejectedAnswerError):
-    """The plan solves nothing that could be checked; the message says why."""
+    """The plan could not be proved; the message says why."""
 
 
 @dataclass(frozen=True)
@@ -89,8 +91,8 @@ def _told_rows(planned: PlannedCall, value: Any, index: int) -> list[dict[str, A
 
 
 def check_trace(trace: Trace, goal: str) -> None:
-    """Accept a task only if it starts unsolved, an empty dialogue fails it, and its last call solves it and no earlier
-    one. Raises ProofError otherwise."""
+    """Accept a task only if it starts unsolved, an empty dialogue would fail it, and its last call
+    solves it but no earlier one does. Raises ProofError otherwise."""
     if not trace.mutates and not trace.told_values:
         raise ProofError("the plan neither changes anything nor gives anything to tell: there is nothing to check")
     if not trace.mutates and all(mentions_value(goal, value) for value in trace.told_values):
@@ -103,3 +105,36 @@ def check_trace(trace: Trace, goal: str) -> None:
 
 def _text(value: Any) -> str:
     return value if isinstance(value, str) else repr(value)
+
+
+async def prove(task: Task, environment: Environment) -> Task:
+    """The task with the results of executing its plan: gold calls, values that the user must learn, whether the state
+    changes, and the measured difficulty. Without an executable environment, only the plan's form is checked. Raises
+    ProofError."""
+    declared = {tool.name for tool in environment.tools}
+    if unknown := sorted({call.tool for call in task.plan} - declared):
+        raise ProofError(f"the plan calls undeclared tools {unknown}; declared: {sorted(declared)}")
+    if any(not 0 <= call.subgoal < len(task.subgoals) for call in task.plan):
+        raise ProofError(f"the plan serves a subgoal that is not among the {len(task.subgoals)} given")
+    if not environment.executable:
+        measured = difficulty(effort(task.plan, [changes(call.tool) for call in task.plan]))
+        return task.model_copy(update={"difficulty": measured})
+    trace = await execute(task.plan, environment)
+    check_trace(trace, task.goal)
+    return task.model_copy(
+        update={
+            "gold_calls": trace.calls,
+            "told_values": trace.told_values,
+            "mutates": trace.mutates,
+            "difficulty": difficulty(effort(task.plan, trace.writes)),
+        }
+    )
+
+
+async def prove_imported(task: Task, environment: Environment) -> Task:
+    """An imported task, proved if it has a plan; else its gold calls are only executed. Raises ProofError."""
+    if task.plan:
+        return await prove(task, environment)
+    if environment.executable:
+        await execute(task.gold_calls, environment)
+    return task

@@ -24,9 +24,7 @@ from generation.llm.parsing.json_text import read_answer
 from generation.prompts import render
 from generation.seeds.base import Rows
 from generation.specs.json_values import json_or_text
-from generation.specs.naming import changes
-from generation.tasks.difficulty import difficulty, effort
-from generation.tasks.proof import ProofError, check_trace, execute
+from generation.tasks.proof import ProofError, prove
 
 
 class TaskSettings(Settings):
@@ -189,39 +187,6 @@ def _uses(plan: Sequence[PlannedCall], context: TaskWriterContext) -> bool:
     learnt = [value for value in context.facts.values() if not isinstance(value, bool)]
     arguments = [value for call in plan for value in call.arguments.values() if not isinstance(value, bool)]
     return context.want_follow_up and any(value in learnt for value in arguments)
-
-
-async def prove(task: Task, environment: Environment) -> Task:
-    """The task with the results of executing its plan: gold calls, values that the user must learn, whether the state
-    changes, and the measured difficulty. Without an executable environment, only the plan's form is checked. Raises
-    ProofError."""
-    declared = {tool.name for tool in environment.tools}
-    if unknown := sorted({call.tool for call in task.plan} - declared):
-        raise ProofError(f"the plan calls undeclared tools {unknown}; declared: {sorted(declared)}")
-    if any(not 0 <= call.subgoal < len(task.subgoals) for call in task.plan):
-        raise ProofError(f"the plan serves a subgoal that is not among the {len(task.subgoals)} given")
-    if not environment.executable:
-        measured = difficulty(effort(task.plan, [changes(call.tool) for call in task.plan]))
-        return task.model_copy(update={"difficulty": measured})
-    trace = await execute(task.plan, environment)
-    check_trace(trace, task.goal)
-    return task.model_copy(
-        update={
-            "gold_calls": trace.calls,
-            "told_values": trace.told_values,
-            "mutates": trace.mutates,
-            "difficulty": difficulty(effort(task.plan, trace.writes)),
-        }
-    )
-
-
-async def prove_imported(task: Task, environment: Environment) -> Task:
-    """An imported task, proved if it has a plan; else its gold calls are only executed. Raises ProofError."""
-    if task.plan:
-        return await prove(task, environment)
-    if environment.executable:
-        await execute(task.gold_calls, environment)
-    return task
 
 
 def learnt_values(task: Task, messages: Sequence[Message]) -> dict[str, Any]:

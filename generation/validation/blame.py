@@ -52,8 +52,11 @@ def blame(dialogue: Dialogue, checks: Sequence[Check], judgments: Sequence[Judgm
 
 
 def refused(dialogue: Dialogue, number: int) -> bool:
-    """Whether the agent made the first of task `number`'s gold calls that never succeeded, and got only errors. A gold
-    call that fails because an earlier one is missing is the agent's fault: after that one it would have succeeded."""
+    """Whether the agent made the first of task `number`'s gold calls that never succeeded, and got only errors.
+
+    If a gold call fails because an earlier one was never made, the agent is to blame: the call would have succeeded
+    after it.
+    """
     actual = calls(dialogue.part(number))
     for gold in dialogue.tasks[number].gold_calls:
         results = [result for name, arguments, result in actual if (name, arguments) == (gold.tool, gold.arguments)]

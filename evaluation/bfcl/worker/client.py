@@ -36,9 +36,9 @@ class ContextExceededError(Exception):
 class Limits:
     """`concurrency` requests are in flight at once; `timeout_s` bounds a complete request, reading included.
 
-    A request is retried `retries` times. Retries after a Retry-After pause do not count while the pause ends within
-    `timeout_s` of the first attempt. After `patience` consecutive failed requests the server counts as dead: nothing
-    more is sent.
+    A request is retried `retries` times. A retry after a Retry-After pause does not count towards `retries` if the
+    pause ends within `timeout_s` of the first attempt. After `patience` consecutive failed requests the server is
+    considered dead and no further requests are sent.
     """
 
     concurrency: int

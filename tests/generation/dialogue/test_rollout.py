@@ -18,7 +18,7 @@ from generation.llm.contexts import AgentContext, TaskWriterContext
 from generation.pipeline import DomainTools
 from generation.scripted.llm import ScriptedLLM
 from generation.stages import Rollouts, Tasks
-from generation.tasks.writer import prove_imported
+from generation.tasks.proof import prove_imported
 from tests.generation.helpers.pipeline_runs import (
     FinishedRun,
     SpoiledRole,
