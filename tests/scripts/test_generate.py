@@ -175,7 +175,7 @@ def test_infrastructure_errors_are_counted_and_the_same_command_retries_them(
         with pytest.raises(SystemExit) as ended:
             generate(tmp_path, GYM, "n=6")
     assert ended.value.code == 1
-    assert "2 dialogues failed for reasons of infrastructure" in capsys.readouterr().out
+    assert "2 dialogues failed because no model responded" in capsys.readouterr().out
     (path,) = tmp_path.glob("generate/2*/user_oriented_exec/statistics.json")
     figures = json.loads(path.read_text())
     assert (figures["started"], figures["failed"], figures["reasons"]["llm"]) == (6, 2, 2)
