@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 
 OLD_KEYS = {
     "density": "tasks_per_dialogue",
+    "benchmarks.heldout.axes.density": "benchmarks.heldout.axes.tasks_per_dialogue",
+    "benchmarks.heldout.base.density": "benchmarks.heldout.base.tasks_per_dialogue",
     "attempts.lost_in_a_row": "attempts.unanswered_in_a_row",
     "seeds": "domains",
     "seeds.domains": "domains.names",

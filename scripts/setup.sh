@@ -38,7 +38,7 @@ say "installing .[$extras] into .venv (some minutes and about 3 GB the first tim
 if [ -z "$cpu" ]; then
   say "building flash-attn (needs nvcc; long the first time)"
   "$uv" pip install --quiet --python .venv/bin/python "${source[@]}" --constraint "$lock" -e ".[$extras,flash]" ||
-    say "flash-attn could not be built: train with attention=sdpa, or install a matching wheel into .venv"
+    say "flash-attn could not be built: train with attention=torch_varlen, or install a matching wheel into .venv"
 fi
 
 say "installing the official BFCL scorer into .venv-bfcl"
