@@ -107,7 +107,7 @@ def test_a_fault_is_counted_once_however_often_it_is_replayed(sql: SqlEnvironmen
 async def test_a_plan_that_a_fault_forbids_can_still_be_proved(sql: SqlEnvironmentFactory, toolset: Toolset) -> None:
     environment = domain_environment(sql, toolset, permission=1.0).open()
     trace = await execute([PlannedCall(tool="get_customer", arguments={"customer_id": 1}, tell=("city",))], environment)
-    assert trace.told == ("Rome",)
+    assert trace.told_values == ("Rome",)
     environment.close()
 
 
