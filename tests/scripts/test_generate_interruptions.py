@@ -59,7 +59,7 @@ def test_a_full_disk_is_reported_and_the_same_command_resumes(tmp_path: Path) ->
 def test_databases_that_cannot_be_built_are_named(tmp_path: Path) -> None:
     full = run_full(tmp_path, 4096, "n=2")
     assert full.returncode == 2, full.stderr
-    assert re.match(r"cache=.*seeds was given, but the database gym.*cannot be made there", full.stderr)
+    assert re.match(r"cache=.*seeds was given, but the database gym.*cannot be written there", full.stderr)
     assert full.stderr.count("\n") == 1
     assert list((tmp_path / "seeds").iterdir()) == []
 
