@@ -10,9 +10,6 @@ import math
 import time
 from email.utils import parsedate_to_datetime
 
-TRANSIENT_STATUSES = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})
-"""HTTP status codes after which the same request may succeed later."""
-
 _CONTEXT_EXCEEDED = (
     "context length",
     "context_length",
@@ -20,6 +17,12 @@ _CONTEXT_EXCEEDED = (
     "max_model_len",
     "contextwindowexceeded",
 )
+
+
+def is_transient(status: int) -> bool:
+    """Whether the same request may succeed later: timeouts, conflicts, rate limits, and server errors of servers and of
+    proxies before them (520 to 529), except 501, "not implemented"."""
+    return status in (408, 409, 425, 429) or (status >= 500 and status != 501)
 
 
 def exceeds_context(refusal: str) -> bool:

@@ -16,7 +16,7 @@ import aiohttp
 from pydantic import Field
 from pydantic_core import PydanticSerializationError, to_json
 
-from core.server_protocol import TRANSIENT_STATUSES, exceeds_context, retry_after_s
+from core.server_protocol import exceeds_context, is_transient, retry_after_s
 from core.settings import Settings, UserError
 from generation.llm.base import LLMError
 from generation.llm.parsing.completion import parse_models
@@ -223,7 +223,7 @@ class Transport:
     def _refusal(self, response: aiohttp.ClientResponse, text: str) -> Exception:
         """The error that an HTTP error status stands for."""
         status, problem = response.status, f"HTTP {response.status}: {' '.join(text.split())[:300]}"
-        if status in TRANSIENT_STATUSES:
+        if is_transient(status):
             wait_s = retry_after_s(response.headers.get("Retry-After", "")) or 0.0
             return TransientError(problem, wait_s, busy=status == HTTPStatus.TOO_MANY_REQUESTS)
         if status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):

@@ -9,7 +9,7 @@ from email.utils import formatdate
 
 import pytest
 
-from core.server_protocol import exceeds_context, request_seed, retry_after_s
+from core.server_protocol import exceeds_context, is_transient, request_seed, retry_after_s
 from tests.helpers.paths import ROOT
 
 
@@ -27,6 +27,17 @@ from tests.helpers.paths import ROOT
 )
 def test_refusals_for_length_are_distinguished_from_others(refusal: str, expected: bool) -> None:
     assert exceeds_context(refusal) is expected
+
+
+@pytest.mark.parametrize(
+    ("status", "expected"),
+    [
+        *((status, True) for status in (408, 409, 425, 429, 500, 502, 503, 504, 520, 524, 529)),
+        *((status, False) for status in (200, 400, 401, 403, 404, 413, 422, 501)),
+    ],
+)
+def test_statuses_worth_another_try(status: int, expected: bool) -> None:
+    assert is_transient(status) is expected
 
 
 @pytest.mark.parametrize(("header", "expected"), [("3", 3.0), ("0.5", 0.5), ("0", 0.0), ("-2", 0.0)])

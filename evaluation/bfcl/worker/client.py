@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import httpx
 
-from core.server_protocol import TRANSIENT_STATUSES, exceeds_context, retry_after_s
+from core.server_protocol import exceeds_context, is_transient, retry_after_s
 from evaluation.bfcl.worker.tool_calls import JsonObject
 
 BACKOFF_S = 0.5
@@ -84,11 +84,11 @@ class Client:
             except (httpx.HTTPError, httpx.InvalidURL, TimeoutError) as error:
                 failure = f"{type(error).__name__}: {error}"
             else:
-                transient = status in TRANSIENT_STATUSES or (status == 200 and _is_error(raw))
+                transient = is_transient(status) or (status == 200 and _is_error(raw))
                 if status == 200 and not transient:
                     return _parsed(raw)
                 failure = f"HTTP {status}: {raw[:500].decode(errors='replace')}"
-                if status in (200, 400, 413, 422) and exceeds_context(failure):
+                if not is_transient(status) and exceeds_context(failure):
                     raise ContextExceededError(failure)
                 if not transient:
                     raise UnansweredError(failure)
