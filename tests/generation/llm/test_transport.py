@@ -17,7 +17,7 @@ from aiohttp import web
 from core.serving import free_ports
 from core.settings import UserError
 from generation.llm.base import LLMError
-from generation.llm.replicas import rendezvous
+from generation.llm.replicas import Replica, rendezvous
 from tests.generation.helpers.misbehaving_servers import REQUEST, client, reply, request_of, serving, slow, status
 from tests.generation.helpers.transports import CALLS, names, run_dialogues, servers
 
@@ -136,10 +136,17 @@ async def test_a_storm_that_never_ends_is_an_error() -> None:
     ids=["seconds", "date"],
 )
 async def test_retry_after_pauses_all_requests_to_that_server_and_no_others(
-    retry_after: Callable[[], str], least_s: float
+    retry_after: Callable[[], str], least_s: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A date has whole seconds, so two seconds ahead may be hardly more than one."""
     loop, at = asyncio.get_running_loop(), []
+    pause, pausing = Replica.pause, asyncio.Event()
+
+    def pause_and_tell(replica: Replica, seconds: float) -> None:
+        pause(replica, seconds)
+        pausing.set()
+
+    monkeypatch.setattr(Replica, "pause", pause_and_tell)
 
     def note(_: dict[str, Any]) -> web.Response:
         at.append(loop.time())
@@ -149,7 +156,7 @@ async def test_retry_after_pauses_all_requests_to_that_server_and_no_others(
         paused = next(name for name in names(99) if rendezvous(name, 2)[0] == 0)
         unaffected = next(name for name in names(99) if rendezvous(name, 2)[0] == 1)
         first = asyncio.create_task(llm.complete(request_of(paused)))
-        await until(lambda: bool(at))
+        await asyncio.wait_for(pausing.wait(), 30)  # the client has read the refusal; before that it may send more
         second = asyncio.create_task(llm.complete(request_of(paused, 1)))
         await llm.complete(request_of(unaffected))
         assert len(at) == 1
