@@ -134,9 +134,13 @@ class SqlTaskWriter:
             if arguments[name] is None:
                 return None
             details.append(f"{words(column)} {arguments[name]}")
-        draft.call(shape.name, arguments, [snake(shape.key)])
+        if not details:
+            return None
+        asks = self.rng.random() < 0.5  # a further task can build on the new row only if its key was told
+        draft.call(shape.name, arguments, [snake(shape.key)] if asks else [])
         beneficiary = f" for {subject}" if subject else ""
-        return f"add a new {words(row_name(shape.table.name))}{beneficiary} with {join(details)}" if details else None
+        wish = f", and get the new {words(shape.key)}" if asks else ""
+        return f"add a new {words(row_name(shape.table.name))}{beneficiary} with {join(details)}{wish}"
 
     def top(self, draft: Draft) -> str | None:
         shape = self._shape("top")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -25,12 +26,17 @@ class ProofError(RejectedAnswerError):
 @dataclass(frozen=True)
 class Trace:
     """An executed plan: its calls with real arguments, the state hashes before the first and after each call
-    (len(calls) + 1), the result of each call, and the values that the user must learn."""
+    (len(calls) + 1), the result of each call, and the values that the user must learn from each call."""
 
     calls: tuple[PlannedCall, ...]
     hashes: tuple[str, ...]
     results: tuple[str, ...]
-    told_values: tuple[str, ...]
+    told: tuple[tuple[str, ...], ...]
+
+    @property
+    def told_values(self) -> tuple[str, ...]:
+        """All values that the user must learn, each once."""
+        return tuple(dict.fromkeys(itertools.chain.from_iterable(self.told)))
 
     @property
     def mutates(self) -> bool:
@@ -42,21 +48,22 @@ class Trace:
         return tuple(before != after for before, after in itertools.pairwise(self.hashes))
 
 
-async def execute(plan: Iterable[PlannedCall], environment: Environment) -> Trace:
-    """Run a plan on a fork of `environment`. Raises ProofError at a call that fails, finds nothing or is ambiguous."""
+async def execute(plan: Iterable[PlannedCall], environment: Environment, goal: str | None = None) -> Trace:
+    """Run a plan on a fork of `environment`. With a `goal`, a new row's key is to be told only if the goal asks for it
+    (`asks_for_key`). Raises ProofError at a call that fails, finds nothing or is ambiguous."""
     fork = environment.fork()
     try:
-        return await _run(tuple(plan), fork)
+        return await _run(tuple(plan), fork, goal)
     finally:
         fork.close()
 
 
-async def _run(plan: tuple[PlannedCall, ...], fork: Environment) -> Trace:
+async def _run(plan: tuple[PlannedCall, ...], fork: Environment, goal: str | None) -> Trace:
     calls: list[PlannedCall] = []
     hashes = [fork.state_hash()]
     values: dict[int, Any] = {}
     results: list[str] = []
-    told_values: list[str] = []
+    told: list[tuple[str, ...]] = []
     for index, planned in enumerate(plan):
         try:
             arguments = resolve_arguments(planned.arguments, values)
@@ -70,12 +77,16 @@ async def _run(plan: tuple[PlannedCall, ...], fork: Environment) -> Trace:
         ):
             raise ProofError(f"call {index} ({planned.tool}) gives {result.content[:200]}")
         values[index] = result.value
-        calls.append(planned.model_copy(update={"arguments": arguments}))
+        made = planned.model_copy(update={"arguments": arguments})
+        if goal is not None and isinstance(result.value, dict) and "rows_affected" in result.value:
+            keys = tuple(name for name in made.tell if name != "rows_affected" and asks_for_key(goal, name))
+            made = made.model_copy(update={"tell": keys})
+        calls.append(made)
         hashes.append(fork.state_hash())
         results.append(result.content)
-        rows = _told_rows(planned, result.value, index)
-        told_values += [_text(row[name]) for row in rows for name in planned.tell]
-    return Trace(tuple(calls), tuple(hashes), tuple(results), tuple(dict.fromkeys(told_values)))
+        rows = _told_rows(made, result.value, index)
+        told.append(tuple(_text(row[name]) for row in rows for name in made.tell))
+    return Trace(tuple(calls), tuple(hashes), tuple(results), tuple(told))
 
 
 def _told_rows(planned: PlannedCall, value: Any, index: int) -> list[dict[str, Any]]:
@@ -88,6 +99,27 @@ def _told_rows(planned: PlannedCall, value: Any, index: int) -> list[dict[str, A
         if any(not isinstance(row, dict) or row.get(name) in (None, "") for row in rows):
             raise ProofError(f"call {index} ({planned.tool}) returns no {name!r} to tell")
     return rows
+
+
+_KEY = r"(?:id|identifier|number|key|code|reference)"
+_ASKS_FOR_A_KEY = (
+    rf"\bits (?:new |own )?{_KEY}",
+    rf"\bnew (?:\w+ )?{_KEY}",
+    rf"\b(?:confirmation|reference) {_KEY}",
+    rf"\b{_KEY} (?:(?:of|for) (?:the|that|this|your) new|(?:that )?(?:is |was |it )?(?:assigned|given|generated|gets))",
+)
+
+
+def asks_for_key(goal: str, name: str) -> bool:
+    """Whether a goal asks for the new row's key `name`: "… and get its loan id", "the number of the new loan". A value
+    given for it ("loan id 7") does not."""
+    *noun, last = name.casefold().replace("_", " ").split()
+    if re.fullmatch(_KEY, last):
+        named = [rf"\b{re.escape(' '.join(noun))} {_KEY}"] if noun else []
+    else:
+        named = [rf"\b{re.escape(' '.join([*noun, last]))}"]
+    text = " ".join(goal.casefold().split())
+    return any(re.search(rf"(?:{pattern})\b(?!\W{{0,2}}[\w-]*\d)", text) for pattern in (*_ASKS_FOR_A_KEY, *named))
 
 
 def check_trace(trace: Trace, goal: str) -> None:
@@ -119,10 +151,12 @@ async def prove(task: Task, environment: Environment) -> Task:
     if not environment.executable:
         measured = difficulty(effort(task.plan, [changes(call.tool) for call in task.plan]))
         return task.model_copy(update={"difficulty": measured})
-    trace = await execute(task.plan, environment)
+    trace = await execute(task.plan, environment, task.goal)
     check_trace(trace, task.goal)
+    told = zip(task.plan, trace.calls, strict=True)
     return task.model_copy(
         update={
+            "plan": tuple(planned.model_copy(update={"tell": made.tell}) for planned, made in told),
             "gold_calls": trace.calls,
             "told_values": trace.told_values,
             "mutates": trace.mutates,

@@ -181,3 +181,16 @@ def test_equal_seeds_give_equal_drafts() -> None:
     for context in contexts:
         assert draft_of(context, 1) == draft_of(context, 1)
         assert len({json.dumps(draft_of(context, number)) for number in range(20)}) > 15
+
+
+def test_a_new_rows_key_is_told_exactly_if_the_subgoal_asks_for_it(
+    databases: list[tuple[DatabaseSchema, tuple[ToolSpec, ...], Rows]],
+) -> None:
+    told = Counter()
+    for schema, tools, rows in databases:
+        for number in range(20):
+            draft = draft_of(asking(tools, "medium", schema=schema, view=rows), number)
+            for call in (call for call in draft["plan"] if call["tool"].startswith("create_")):
+                assert bool(call["tell"]) is (", and get the new " in draft["subgoals"][call["subgoal"]])
+                told[bool(call["tell"])] += 1
+    assert min(told[True], told[False]) > 10, told

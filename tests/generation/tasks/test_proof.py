@@ -13,12 +13,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.dialogue import PlannedCall, resolve_arguments
+from core.dialogue import PlannedCall, Rubric, Task, resolve_arguments
 from core.messages import ToolSpec
 from generation.database.sql_tools import SqlTool
 from generation.environments.sql import SqlDomainEnvironment, SqlEnvironment
 from generation.tasks.mentions import mentions_value
-from generation.tasks.proof import MAX_TOLD_ROWS, ProofError, Trace, check_trace, execute
+from generation.tasks.proof import MAX_TOLD_ROWS, ProofError, Trace, check_trace, execute, prove
 
 INTEGER, STRING = {"type": "integer"}, {"type": "string"}
 
@@ -189,6 +189,34 @@ async def test_plans_that_fail_find_nothing_or_are_ambiguous_are_refused(
         await execute(plan, environment)
 
 
+GO_CLUB = "The user wants to add a new club with name Go and city Bergen"
+
+
+@pytest.mark.parametrize(
+    ("goal", "asked"),
+    [
+        (f"{GO_CLUB}.", False),
+        (f"{GO_CLUB}, and get the new club id.", True),
+        (f"{GO_CLUB} and learn its number.", True),
+        (f"{GO_CLUB} and be told the ID assigned to it.", True),
+        (f"{GO_CLUB}; they need the reference of the new club.", True),
+        (f"{GO_CLUB} and get a confirmation number.", True),
+        (f"{GO_CLUB} next to club id 3.", False),
+        (f"{GO_CLUB} and know the number of members of the Chess club.", False),
+        (f"{GO_CLUB} for member number M7.", False),
+    ],
+)
+async def test_a_new_rows_key_is_told_only_if_the_goal_asks_for_it(
+    environment: SqlEnvironment, goal: str, asked: bool
+) -> None:
+    plan = (step("create", "club_id", "rows_affected", name="Go", city="Bergen"),)
+    rubric = Rubric(criteria=())
+    task = Task(task_id="t", goal=goal, subgoals=("add it",), difficulty="easy", rubric=rubric, plan=plan)
+    proved = await prove(task, environment)
+    assert proved.told_values == (("5",) if asked else ())
+    assert proved.plan[0].tell == proved.gold_calls[0].tell == (("club_id",) if asked else ())
+
+
 async def test_at_most_three_rows_can_be_reported(environment: SqlEnvironment) -> None:
     trace = await execute([step("in_city", "name", city="Oslo")], environment)
     assert trace.told_values == ("Rowing", "Chess", "Drama")
@@ -269,7 +297,7 @@ def test_a_task_is_accepted_exactly_if_no_shorter_prefix_solves_it(
         calls=tuple(step("x") for _ in range(calls)),
         hashes=tuple(map(str, states)),
         results=tuple(" ".join(map(str, seen)) for seen in seen_in),
-        told_values=tuple(map(str, values)),
+        told=(tuple(map(str, values)), *((),) * (calls - 1)),
     )
 
     def solved(done: int) -> bool:
