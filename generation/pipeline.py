@@ -14,6 +14,7 @@ from core.settings import UserError
 from generation.dialogue.rollout import InterruptedDialogueError
 from generation.dialogue.setup import DialogueSettings, RoleModels, RolloutContext
 from generation.environments.base import EnvironmentFactory
+from generation.environments.clock import dialogue_time
 from generation.llm.base import LLM, LLMError, UnusableAnswerError
 from generation.llm.meter import Meter
 from generation.metrics.statistics import CostSettings
@@ -163,6 +164,7 @@ class Pipeline:
             models=RoleModels.of(meter),
             settings=self.settings,
             seed=self._seed(dialogue.dialogue_id),
+            now=dialogue_time(dialogue.messages, dialogue.dialogue_id),
         )
         for stage in self.stages:
             try:

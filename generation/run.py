@@ -138,9 +138,12 @@ def domains(toolsets: Sequence[Toolset], rows_per_table: int, seed: int) -> tupl
 
 def _domain_tools(toolset: Toolset, rows_per_table: int, seed: int) -> DomainTools:
     if toolset.database is None:
-        return DomainTools(toolset, Domain(toolset.domain, None, toolset.rows))
-    schema = read_schema(toolset.database, toolset.domain)
-    return DomainTools(toolset, Domain(toolset.domain, schema, sample_rows(toolset.database, rows_per_table, seed)))
+        schema, rows = None, toolset.rows
+    else:
+        schema = read_schema(toolset.database, toolset.domain)
+        rows = sample_rows(toolset.database, rows_per_table, seed)
+    domain = Domain(toolset.domain, schema, rows, title=toolset.title, description=toolset.description)
+    return DomainTools(toolset, domain)
 
 
 async def generate(

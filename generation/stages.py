@@ -123,5 +123,11 @@ class Validation:
     async def dialogue(self, dialogue: Dialogue, context: RolloutContext) -> Dialogue:
         votes, attempts = self.settings.votes, self.settings.attempts
         return await validate(
-            dialogue, context.domain_environment, context.models.judge, context.executable, votes, attempts
+            dialogue,
+            context.domain_environment,
+            context.models.judge,
+            context.scene,
+            context.executable,
+            votes,
+            attempts,
         )

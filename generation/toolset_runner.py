@@ -31,6 +31,7 @@ def source_from_seed(seed: Seed) -> ToolsetSource:
     """The seed's tools, unchanged; the stages add the rest."""
     toolset = Toolset(
         domain=seed.name,
+        title=seed.title,
         description=seed.description,
         tools=seed.tools,
         engine=seed.engine,

@@ -17,6 +17,7 @@ from evaluation.transcripts import write_transcript
 from evaluation.trials import Progress, TrialRecord, completed_keys, open_journal, read_trials
 from generation.dialogue.rollout import Rollout
 from generation.dialogue.setup import RoleModels, RolloutContext
+from generation.environments.clock import drawn_time
 from generation.environments.sql import SqlEnvironmentFactory
 from generation.llm.base import LLM, LLMError
 from generation.llm.meter import Meter
@@ -183,4 +184,5 @@ class HeldoutRun:
             models=replace(RoleModels.of(simulator), agent=agent),
             settings=self.settings.dialogue(len(posed.draft.tasks)),
             seed=f"{self.settings.seed}/{posed.key}",
+            now=drawn_time(posed.draft.dialogue_id),
         )

@@ -21,6 +21,7 @@ from evaluation.heldout.settings import NO_FAULT, Condition
 from evaluation.heldout.solvable import solvable
 from evaluation.metrics.scores import DATABASE, DATABASES, VARIED
 from generation.environments.base import DomainEnvironment, EnvironmentFactory
+from generation.environments.clock import drawn_time
 from generation.environments.faulty import FaultyEnvironmentFactory, ToolFaults
 from generation.llm.base import LLM, LLMError, UnusableAnswerError
 from generation.llm.meter import Meter
@@ -189,7 +190,7 @@ class HeldoutTaskWriter:
         if cell.condition.difficulty != "mixed":
             settings = settings.model_copy(update={"difficulties": {cell.condition.difficulty: 1.0}})
         seed = f"{self.seed}/{cell.category}/{dialogue_id}"
-        writer = TaskWriter(meter, domain_tools.domain, settings, dialogue_id, seed)
+        writer = TaskWriter(meter, domain_tools.domain, settings, dialogue_id, seed, drawn_time(dialogue_id))
         environment = self.environments.for_domain(domain_tools.toolset, meter, dialogue_id).open()
         tasks: list[Task] = []
         try:

@@ -13,11 +13,12 @@ from generation.llm.contexts import AgentContext
 from generation.llm.meter import Meter
 from generation.llm.parsing.dialects import markup
 from generation.prompts import render
+from generation.prompts.scene import Scene
 
 
-def agent_system_message(domain: str) -> SystemMessage:
-    """The system message of every dialogue in `domain`."""
-    return SystemMessage(content=render("agent", domain=domain.replace("_", " ")))
+def agent_system_message(scene: Scene) -> SystemMessage:
+    """The system message of a dialogue."""
+    return SystemMessage(content=render("agent", scene=scene))
 
 
 class Agent:
@@ -47,7 +48,7 @@ class Agent:
         attempt, and LLMError.
         """
 
-        def request(attempt: int, complaint: str) -> Request:
+        def request(attempt: int) -> Request:
             self._count += 1
             return Request(
                 role="agent",
@@ -68,7 +69,7 @@ class Agent:
             )
             return message.model_copy(update={"tool_calls": calls or None})
 
-        return await self.meter.request(request, read, self.attempts)
+        return await self.meter.request(request, read, self.attempts, repair=False)
 
 
 def check_answer(completion: Completion, tools: tuple[ToolSpec, ...] | None) -> None:

@@ -37,7 +37,7 @@ class Rollout:
     def __init__(self, dialogue: Dialogue, context: RolloutContext) -> None:
         self.draft = dialogue
         self.context = context
-        self.messages: list[Message] = list(dialogue.messages) or [agent_system_message(context.domain.name)]
+        self.messages: list[Message] = list(dialogue.messages) or [agent_system_message(context.scene)]
         self.tasks = list(dialogue.tasks)
         self.task_starts = list(dialogue.task_starts)
         rng = Random(f"{context.seed}/rollout")
@@ -46,7 +46,7 @@ class Rollout:
         self.requested = max(len(self.task_starts) + further, len(self.tasks))
         self.environment: Environment = context.domain_environment.open()
         self.writer = context.writer(dialogue.dialogue_id)
-        self.user = SimulatedUser(context.models.user, context.settings.user, dialogue.dialogue_id, rng)
+        self.user = SimulatedUser(context.models.user, context.settings.user, context.scene, dialogue.dialogue_id, rng)
         self.settings = context.settings.rollout
         self.agent = Agent(
             context.models.agent,

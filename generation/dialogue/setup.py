@@ -12,6 +12,7 @@ from core.settings import Settings
 from generation.dialogue.user import UserSettings
 from generation.environments.base import DomainEnvironment
 from generation.llm.meter import Meter
+from generation.prompts.scene import Scene
 from generation.tasks.writer import Domain, TaskSettings, TaskWriter
 
 
@@ -59,7 +60,8 @@ class RolloutContext:
     """What the dialogue stages need to generate one dialogue.
 
     `executable` means that the environment really executes its tools. Everything random derives from `seed`, which is
-    this dialogue's only. `proved` holds the tasks, by id, that a stage has proved in the environment's initial state.
+    this dialogue's only; `now` is its date and time. `proved` holds the tasks, by id, that a stage has proved in the
+    environment's initial state.
     """
 
     domain: Domain
@@ -68,7 +70,12 @@ class RolloutContext:
     models: RoleModels
     settings: DialogueSettings
     seed: str
+    now: str
     proved: dict[str, Task] = field(default_factory=dict)
 
+    @property
+    def scene(self) -> Scene:
+        return self.domain.scene(self.now)
+
     def writer(self, dialogue_id: str) -> TaskWriter:
-        return TaskWriter(self.models.task_writer, self.domain, self.settings.tasks, dialogue_id, self.seed)
+        return TaskWriter(self.models.task_writer, self.domain, self.settings.tasks, dialogue_id, self.seed, self.now)

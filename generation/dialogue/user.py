@@ -19,6 +19,7 @@ from generation.llm.contexts import UserContext, UserRules
 from generation.llm.meter import Meter
 from generation.llm.parsing.json_text import read_answer
 from generation.prompts import render
+from generation.prompts.scene import Scene
 
 Expertise = Literal["novice", "intermediate", "expert"]
 
@@ -60,9 +61,10 @@ class SimulatedUser:
     knows.
     """
 
-    def __init__(self, meter: Meter, settings: UserSettings, dialogue_id: str, rng: Random) -> None:
+    def __init__(self, meter: Meter, settings: UserSettings, scene: Scene, dialogue_id: str, rng: Random) -> None:
         self.meter = meter
         self.settings = settings
+        self.scene = scene
         self.dialogue_id = dialogue_id
         expertise = rng.choices(list(settings.expertise), list(settings.expertise.values()))[0]
         self.persona = f"{rng.choice(settings.personas)}{_EXPERTISE}{expertise}"
@@ -118,10 +120,10 @@ class SimulatedUser:
             first_task=self._first_task,
         )
 
-        def request(attempt: int, complaint: str) -> Request:
+        def request(attempt: int) -> Request:
             return Request(
                 role="user",
-                messages=(rules, *self._history, self._news(complaint)),
+                messages=(rules, *self._history, self._news()),
                 key=f"{name}/{attempt}",
                 affinity=self.dialogue_id,
                 context=context,
@@ -135,9 +137,11 @@ class SimulatedUser:
 
     def _rules(self) -> SystemMessage:
         persona, _, expertise = self.persona.rpartition(_EXPERTISE)
-        return SystemMessage(content=render("user", persona=persona, expertise=expertise, rules=self.settings.rules))
+        return SystemMessage(
+            content=render("user", scene=self.scene, persona=persona, expertise=expertise, rules=self.settings.rules)
+        )
 
-    def _news(self, complaint: str = "") -> UserMessage:
+    def _news(self) -> UserMessage:
         """The prompt with everything that has happened since its last message."""
         return UserMessage(
             content=render(
@@ -146,7 +150,6 @@ class SimulatedUser:
                 heard=self._heard,
                 goal=self._goal,
                 first_task=self._first_task,
-                complaint=complaint,
             )
         )
 

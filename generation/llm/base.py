@@ -63,6 +63,11 @@ class Completion:
     seconds: float = field(default=0.0, compare=False)
     retries: int = field(default=0, compare=False)
 
+    @property
+    def is_cut(self) -> bool:
+        """Whether the token limit or the model's context ended the answer."""
+        return self.finish_reason == "length"
+
 
 class LLM(Protocol):
     """A model behind one or more endpoints; `name` goes into provenance."""

@@ -11,12 +11,15 @@ from core.dialogue import Task
 from core.messages import Message, ToolSpec
 from core.settings import Settings
 from generation.database.schema import DatabaseSchema
+from generation.prompts.scene import Scene
 
 
 @dataclass(frozen=True)
 class SqlToolsContext:
     """Stage 1, domains with a database: up to `max_tools` tools with SQL for a relational schema."""
 
+    domain: str
+    description: str
     schema: DatabaseSchema
     max_tools: int
 
@@ -36,6 +39,7 @@ class ToolSpecsContext:
     """Stage 1: the tools that `question` needs."""
 
     domain: str
+    description: str
     question: str
     tools: tuple[ToolSpec, ...]
 
@@ -45,6 +49,7 @@ class ExpansionContext:
     """Stage 1: up to `limit` tools that the set lacks."""
 
     domain: str
+    description: str
     tools: tuple[ToolSpec, ...]
     limit: int
 
@@ -68,7 +73,7 @@ class TaskWriterContext:
     task-oriented pipeline, "descriptive" for a user simulator's latent goal.
     """
 
-    domain: str
+    scene: Scene
     style: str
     tools: tuple[ToolSpec, ...]
     schema: DatabaseSchema | None

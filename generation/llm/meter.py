@@ -4,14 +4,20 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from core.dialogue import RoleUsage, Usage
+from core.messages import AssistantMessage, Message, UserMessage
 from generation.llm.base import LLM, Completion, RejectedAnswerError, Request, UnusableAnswerError
-from generation.llm.parsing.json_text import needs_repair
+from generation.llm.parsing.json_text import complete_part, needs_repair
+from generation.prompts import render
 
 T = TypeVar("T")
+
+CUT = "the answer was cut off by the token limit"
+_MAX_SHOWN = 4000
+"""Characters of a refused answer that the next request shows."""
 
 
 @dataclass
@@ -65,35 +71,50 @@ class Meter:
         return completion
 
     async def request(
-        self, build: Callable[[int, str], Request], read: Callable[[Completion], Awaitable[T]], attempts: int
+        self,
+        build: Callable[[int], Request],
+        read: Callable[[Completion], Awaitable[T]],
+        attempts: int,
+        repair: bool = True,
     ) -> T:
         """Request an answer until one is usable, at most `attempts` times.
 
-        `build` maps (attempt number, what was wrong with the last answer) to a request. `read` raises ValueError for an
-        unusable answer, RejectedAnswerError for one that can be parsed but fails a check.
+        `build` maps the attempt number to a request. `read` raises ValueError for an unusable answer,
+        RejectedAnswerError for one that can be parsed but fails a check. Of a cut answer it gets the complete JSON.
+
+        With `repair`, each further request continues the conversation: it shows the model its refused answer and what
+        is wrong with it, so that the prompt's prefix stays cached; a model that then repeats an answer is not asked
+        again. Without, `build`'s request is sent as it is.
 
         Raises UnusableAnswerError, which blames the request's role and lists every complaint, and LLMError if no server
         answers.
         """
         complaints: list[str] = []
+        answers: list[str] = []
+        turns: tuple[Message, ...] = ()
         for attempt in range(attempts):
-            request = build(attempt, complaints[-1] if complaints else "")
+            request = build(attempt)
+            request = replace(request, messages=(*request.messages, *turns))
             completion = await self.complete(request)
-            if completion.finish_reason == "length":  # once repaired, a truncated answer may look complete
-                complaints.append("the answer was cut off by the token limit")
-                continue
             try:
-                answer = await read(completion)
-            except RejectedAnswerError as error:
-                complaints.append(str(error))
-                self._count(request, *_repaired(request, completion))
+                answer = await read(_complete_part(request, completion))
             except ValueError as error:
-                complaints.append(str(error))
-                self._count(request, *(() if _missing_content(completion) else ("malformed",)))
+                complaints.append(_complaint(completion, error))
+                if isinstance(error, RejectedAnswerError):
+                    self._count(request, *_repaired(request, completion))
+                else:
+                    self._count(request, *(() if _missing_content(completion) else ("malformed",)))
             else:
                 self._count(request, *_repaired(request, completion))
                 return answer
-        count = f"nothing usable in {attempts} attempts: " if attempts > 1 else ""
+            given = completion.message.content.strip()
+            if repair and given:
+                if given in answers:
+                    complaints.append("the model repeats its answer")
+                    break
+                answers.append(given)
+                turns = (*turns, *_repair_turns(given, complaints[-1]))
+        count = f"nothing usable in {attempt + 1} attempts: " if attempt else ""
         raise UnusableAnswerError(request.role, count + "; ".join(dict.fromkeys(complaints)))
 
     def _count(self, request: Request, *kinds: str) -> None:
@@ -103,9 +124,31 @@ class Meter:
         """Does nothing: the metered model belongs to the run, not to the dialogue."""
 
 
+def _complete_part(request: Request, completion: Completion) -> Completion:
+    """What can be read of an answer: of one in JSON that was cut, the complete part. Requests with tools are answered
+    in prose or by calls, and half of that is no answer. Raises ValueError if nothing is left."""
+    if not completion.is_cut:
+        return completion
+    part = "" if request.tools else complete_part(completion.message.content)
+    if not part:
+        raise ValueError(CUT)
+    return replace(completion, message=completion.message.model_copy(update={"content": part}))
+
+
+def _complaint(completion: Completion, error: ValueError) -> str:
+    if not completion.is_cut:
+        return str(error)
+    # What was read of a cut answer may fail only because the rest is missing.
+    return f"{CUT}; {error}" if isinstance(error, RejectedAnswerError) else CUT
+
+
+def _repair_turns(given: str, complaint: str) -> tuple[Message, ...]:
+    return AssistantMessage(content=given[:_MAX_SHOWN]), UserMessage(content=render("repair", complaint=complaint))
+
+
 def _missing_content(completion: Completion) -> tuple[str, ...]:
     """The flaw of an answer that is cut off or empty, whatever it was meant to contain."""
-    if completion.finish_reason == "length":
+    if completion.is_cut:
         return ("truncated",)
     return () if completion.message.content.strip() or completion.message.tool_calls else ("empty",)
 
@@ -113,6 +156,6 @@ def _missing_content(completion: Completion) -> tuple[str, ...]:
 def _repaired(request: Request, completion: Completion) -> tuple[str, ...]:
     """The flaw of an answer that was repaired to be read. Requests with tools are answered in prose, which may contain
     braces; every other answer is JSON. A repair that the parser noted is already counted."""
-    if request.tools or "repaired" in completion.flaws:
+    if request.tools or completion.is_cut or "repaired" in completion.flaws:
         return ()
     return ("repaired",) if needs_repair(completion.message.content) else ()

@@ -16,12 +16,14 @@ Rows = dict[str, list[dict[str, Any]]]
 class Seed(Frozen):
     """One domain to generate from: a `database`, or `tools` with optional example `rows`.
 
-    Rows with the same index in different kinds belong together: a user, one of their orders, a product in it. `engine`
-    names what executes the tools ("tau2"); without one they can only be simulated. `held_out` seeds are for evaluation
-    only; generation refuses them.
+    `title` names the domain in prompts, where `name` does not read as a name. Rows with the same index in different
+    kinds belong together: a user, one of their orders, a product in it. `engine` names what executes the tools
+    ("tau2"); without one they can only be simulated. `held_out` seeds are for evaluation only; generation refuses
+    them.
     """
 
     name: str
+    title: str = ""
     description: str
     source: str
     licence: str
@@ -30,6 +32,11 @@ class Seed(Frozen):
     engine: str | None = None
     rows: Rows = Field(default_factory=dict)
     held_out: bool = False
+
+    @property
+    def called(self) -> str:
+        """The domain's name in prompts."""
+        return self.title or self.name.replace("_", " ")
 
 
 class Seeds(Protocol):

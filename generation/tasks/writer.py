@@ -22,6 +22,7 @@ from generation.llm.contexts import TaskWriterContext
 from generation.llm.meter import Meter
 from generation.llm.parsing.json_text import read_answer
 from generation.prompts import render
+from generation.prompts.scene import Scene
 from generation.seeds.base import Rows
 from generation.specs.json_values import json_or_text
 from generation.tasks.proof import ProofError, prove
@@ -57,13 +58,19 @@ class TaskSettings(Settings):
 
 @dataclass(frozen=True)
 class Domain:
-    """A dialogue's domain: its schema, if any, the rows from which limited views are drawn, and goals that no task may
-    have (those of the training data, for unseen tasks)."""
+    """A dialogue's domain: its schema, if any, the rows from which limited views are drawn, goals that no task may have
+    (those of the training data, for unseen tasks), and its title and description for prompts."""
 
     name: str
     schema: DatabaseSchema | None
     rows: Rows
     excluded_goals: frozenset[str] = frozenset()
+    title: str = ""
+    description: str = ""
+
+    def scene(self, now: str) -> Scene:
+        """What the prompts of a dialogue in this domain say of place and time."""
+        return Scene(self.title or self.name.replace("_", " "), self.description, now)
 
 
 class TaskDraft(Frozen):
@@ -87,9 +94,12 @@ class TaskWriter:
     Task number i draws from its own Random, so that it does not depend on what happened before it.
     """
 
-    def __init__(self, meter: Meter, domain: Domain, settings: TaskSettings, dialogue_id: str, seed: str) -> None:
+    def __init__(
+        self, meter: Meter, domain: Domain, settings: TaskSettings, dialogue_id: str, seed: str, now: str
+    ) -> None:
         self.meter = meter
         self.domain = domain
+        self.scene = domain.scene(now)
         self.settings = settings
         self.dialogue_id = dialogue_id
         self.seed = seed
@@ -104,7 +114,7 @@ class TaskWriter:
         rng = Random(f"{self.seed}/task/{len(done)}")
         levels = self.settings.difficulties
         context = TaskWriterContext(
-            domain=self.domain.name,
+            scene=self.scene,
             style=self.settings.style,
             tools=environment.tools,
             schema=self.domain.schema,
@@ -117,12 +127,12 @@ class TaskWriter:
         task_id = f"{self.dialogue_id}/t{len(done)}"
         attempts = 0
 
-        def request(attempt: int, complaint: str) -> Request:
+        def request(attempt: int) -> Request:
             nonlocal attempts
             attempts = attempt + 1
             return Request(
                 role="task_writer",
-                messages=(UserMessage(content=render("task_writer", **vars(context), complaint=complaint)),),
+                messages=(UserMessage(content=render("task_writer", **vars(context))),),
                 key=f"{task_id}/write/{attempt}",
                 affinity=self.dialogue_id,
                 context=context,

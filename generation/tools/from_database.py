@@ -35,6 +35,7 @@ async def make_sql_toolset(
     best = await maker.make(attempts)
     return Toolset(
         domain=seed.name,
+        title=seed.title,
         description=seed.description,
         tools=tuple(tool.spec for tool in best),
         engine="sql",
@@ -68,14 +69,14 @@ class _SqlToolMaker:
         except UnusableAnswerError:
             return self.best  # fewer than requested: the caller decides whether they suffice
 
-    def _request(self, attempt: int, complaint: str) -> Request:
-        prompt = render(PROMPT, schema=self.schema, max_tools=self.max_tools, complaint=complaint)
+    def _request(self, attempt: int) -> Request:
+        context = SqlToolsContext(self.seed.called, self.seed.description, self.schema, self.max_tools)
         return Request(
             role="tool_maker",
-            messages=(UserMessage(content=prompt),),
+            messages=(UserMessage(content=render(PROMPT, **vars(context))),),
             key=f"tools/{self.seed.name}/{attempt}",
             affinity=f"tools/{self.seed.name}",
-            context=SqlToolsContext(self.schema, self.max_tools),
+            context=context,
         )
 
     async def _read(self, completion: Completion) -> tuple[SqlTool, ...]:

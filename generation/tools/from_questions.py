@@ -82,6 +82,7 @@ async def make_tools(seed: Seed, meter: Meter, settings: ToolmakingSettings) -> 
 def _toolset(seed: Seed, tools: tuple[ToolSpec, ...], refused: tuple[str, ...], counts: dict[str, int]) -> Toolset:
     return Toolset(
         domain=seed.name,
+        title=seed.title,
         description=seed.description,
         tools=tools,
         engine=seed.engine,
@@ -119,10 +120,10 @@ class _ToolInventor:
     async def _questions(self) -> list[str]:
         seed, wanted = self.seed, self.settings.questions
 
-        def request(attempt: int, complaint: str) -> Request:
-            context = QuestionsContext(seed.name, seed.description, seed.tools, wanted)
+        def request(attempt: int) -> Request:
+            context = QuestionsContext(seed.called, seed.description, seed.tools, wanted)
             shape = {"type": "array", "items": {"type": "string"}, "minItems": 1, "maxItems": wanted}
-            return self._request(f"questions/{attempt}", "questions", context, complaint, shape)
+            return self._request(f"questions/{attempt}", "questions", context, shape)
 
         async def read(completion: Completion) -> list[str]:
             return read_questions(completion.message.content)[:wanted]
@@ -145,9 +146,9 @@ class _ToolInventor:
         return [specs for specs, _ in results]
 
     async def _specs_for(self, number: int, question: str) -> tuple[Specs, str]:
-        def request(attempt: int, complaint: str) -> Request:
-            context = ToolSpecsContext(self.seed.name, question, self.seed.tools)
-            return self._request(f"specs/{number}/{attempt}", "tool_specs", context, complaint)
+        def request(attempt: int) -> Request:
+            context = ToolSpecsContext(self.seed.called, self.seed.description, question, self.seed.tools)
+            return self._request(f"specs/{number}/{attempt}", "tool_specs", context)
 
         async def read(completion: Completion) -> Specs:
             return read_specs(completion.message.content)
@@ -160,9 +161,9 @@ class _ToolInventor:
     async def _expansion(self, known: tuple[ToolSpec, ...]) -> Specs:
         limit = self.settings.expansion
 
-        def request(attempt: int, complaint: str) -> Request:
-            context = ExpansionContext(self.seed.name, known, limit)
-            return self._request(f"expansion/{attempt}", "tool_expansion", context, complaint)
+        def request(attempt: int) -> Request:
+            context = ExpansionContext(self.seed.called, self.seed.description, known, limit)
+            return self._request(f"expansion/{attempt}", "tool_expansion", context)
 
         async def read(completion: Completion) -> Specs:
             return read_specs(completion.message.content)
@@ -181,10 +182,9 @@ class _ToolInventor:
         step: str,
         prompt: str,
         context: QuestionsContext | ToolSpecsContext | ExpansionContext,
-        complaint: str,
         json_schema: dict[str, Any] | None = None,
     ) -> Request:
-        text = render(prompt, **vars(context), complaint=complaint)
+        text = render(prompt, **vars(context))
         return Request(
             role="tool_maker",
             messages=(UserMessage(content=text),),

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 from pydantic import ValidationError
@@ -25,7 +25,6 @@ from generation.tools.from_questions import MIN_TOOLS
 from generation.tools.toolset import Toolset
 
 _WRAPPERS = ("returns", "output_schema", "schema")
-_MAX_SHOWN = 4000  # characters of a refused answer in the repair prompt
 
 
 async def predict_output_schemas(toolset: Toolset, meter: Meter, attempts: int) -> Toolset:
@@ -38,7 +37,7 @@ async def predict_output_schemas(toolset: Toolset, meter: Meter, attempts: int) 
     """
     if all(tool.returns for tool in toolset.tools):
         return toolset
-    conversation = Conversation(toolset.domain, toolset.tools, meter, attempts)
+    conversation = Conversation(toolset, meter, attempts)
     tools_with_schema: list[ToolSpec] = []
     refused: list[str] = []
     for tool in toolset.tools:
@@ -66,8 +65,8 @@ class Conversation:
     Refused answers leave no trace in it, so that each prompt extends the previous one.
     """
 
-    def __init__(self, domain: str, tools: Sequence[ToolSpec], meter: Meter, attempts: int) -> None:
-        self.domain = domain
+    def __init__(self, toolset: Toolset, meter: Meter, attempts: int) -> None:
+        self.domain, tools = toolset.domain, toolset.tools
         self.meter = meter
         self.attempts = attempts
         self.entities = EntityRegistry()
@@ -77,7 +76,13 @@ class Conversation:
         self.counts = Counter(
             schemas_predicted=0, schema_conflicts=0, schema_repairs=0, schemas_dropped=0, given_conflicts=conflicts
         )
-        rules = render("output_schema_rules", domain=domain, tools=tools, entities=self.entities.types)
+        rules = render(
+            "output_schema_rules",
+            domain=toolset.called,
+            description=toolset.description,
+            tools=tools,
+            entities=self.entities.types,
+        )
         self._messages: list[Message] = [SystemMessage(content=rules)]
 
     async def predict(self, tool: ToolSpec) -> ToolSpec:
@@ -97,8 +102,8 @@ class Conversation:
         self._messages += [self.question(tool), AssistantMessage(content=answer)]
         return predicted
 
-    def question(self, tool: ToolSpec, refused: str = "", problems: Sequence[str] = ()) -> UserMessage:
-        return UserMessage(content=render("output_schema", tool=tool, refused=refused, problems=problems))
+    def question(self, tool: ToolSpec) -> UserMessage:
+        return UserMessage(content=render("output_schema", tool=tool))
 
     def with_question(self, question: UserMessage) -> tuple[Message, ...]:
         return (*self._messages, question)
@@ -111,19 +116,17 @@ class _SchemaQuestion:
         self.conversation = conversation
         self.tool = tool
         self.repairs = 0
-        self._refused = ""
         self._problems: tuple[str, ...] = ()
 
-    def request(self, attempt: int, complaint: str) -> Request:
+    def request(self, attempt: int) -> Request:
         self.repairs = attempt
-        problems = self._problems or ((complaint,) if complaint else ())
         conversation = self.conversation
         return Request(
             role="schema_writer",
-            messages=conversation.with_question(conversation.question(self.tool, self._refused, problems)),
+            messages=conversation.with_question(conversation.question(self.tool)),
             key=f"schemas/{conversation.domain}/{self.tool.name}/{attempt}",
             affinity=f"schemas/{conversation.domain}",
-            context=OutputSchemaContext(self.tool, conversation.entities.types, problems),
+            context=OutputSchemaContext(self.tool, conversation.entities.types, self._problems),
         )
 
     async def read(self, completion: Completion) -> ToolSpec:
@@ -131,7 +134,7 @@ class _SchemaQuestion:
 
         Raises ValueError if it is not a schema, RejectedAnswerError if it breaks a rule or contradicts other tools.
         """
-        self._refused, self._problems = completion.message.content.strip()[:_MAX_SHOWN], ()
+        self._problems = ()
         try:
             returns = _unwrapped(first_json(completion.message.content, dict))
             tool = ToolSpec.model_validate({**self.tool.model_dump(), "returns": returns})

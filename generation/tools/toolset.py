@@ -24,6 +24,7 @@ class Toolset(Frozen):
 
     domain: str
     description: str
+    title: str = Field(default="", description="the domain's name in prompts, if `domain` does not read as one")
     tools: tuple[ToolSpec, ...] = ()
     engine: str | None = Field(
         default=None, description="what executes the tools: sql, tau2 or a plug-in environment's; null: only simulated"
@@ -37,6 +38,11 @@ class Toolset(Frozen):
         default_factory=dict, description="what was done to make the set: questions, proposed, merged_duplicates, …"
     )
     provenance: ToolsetProvenance = ToolsetProvenance()
+
+    @property
+    def called(self) -> str:
+        """The domain's name in prompts."""
+        return self.title or self.domain.replace("_", " ")
 
     @property
     def sql_tools(self) -> tuple[SqlTool, ...]:

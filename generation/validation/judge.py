@@ -15,6 +15,7 @@ from generation.llm.contexts import JudgeContext
 from generation.llm.meter import Meter
 from generation.llm.parsing.json_text import read_answer
 from generation.prompts import render
+from generation.prompts.scene import Scene
 
 UNREADABLE = "the judge's answer is unreadable: "
 """Prefix of an unreadable vote's reasoning."""
@@ -35,7 +36,13 @@ _SCHEMA = JudgeAnswer.model_json_schema()
 
 
 async def judge_task(
-    task: Task, transcript: tuple[Message, ...], dialogue_id: str, meter: Meter, votes: int, attempts: int
+    task: Task,
+    transcript: tuple[Message, ...],
+    scene: Scene,
+    dialogue_id: str,
+    meter: Meter,
+    votes: int,
+    attempts: int,
 ) -> Judgment:
     """The majority's judgment of one task, from `votes` >= 1 votes; "valid" needs more than half of them.
 
@@ -43,7 +50,7 @@ async def judge_task(
     sequential: they share their prompt, so that all but the first find it in the server's prefix cache. Raises
     LLMError.
     """
-    return majority([await _vote(task, transcript, dialogue_id, meter, vote, attempts) for vote in range(votes)])
+    return majority([await _vote(task, transcript, scene, dialogue_id, meter, vote, attempts) for vote in range(votes)])
 
 
 def majority(judgments: Sequence[Judgment]) -> Judgment:
@@ -56,10 +63,16 @@ def majority(judgments: Sequence[Judgment]) -> Judgment:
 
 
 async def _vote(
-    task: Task, transcript: tuple[Message, ...], dialogue_id: str, meter: Meter, vote: int, attempts: int
+    task: Task,
+    transcript: tuple[Message, ...],
+    scene: Scene,
+    dialogue_id: str,
+    meter: Meter,
+    vote: int,
+    attempts: int,
 ) -> Judgment:
-    def request(attempt: int, complaint: str) -> Request:
-        prompt = render("judge", task=task, transcript=transcript, complaint=complaint)
+    def request(attempt: int) -> Request:
+        prompt = render("judge", scene=scene, task=task, transcript=transcript)
         return Request(
             role="judge",
             messages=(UserMessage(content=prompt),),

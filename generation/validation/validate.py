@@ -9,6 +9,7 @@ from core.dialogue import Check, Dialogue, Judgment, StateProof, Task, Verdict, 
 from core.messages import AssistantMessage, ContractError
 from generation.environments.base import DomainEnvironment
 from generation.llm.meter import Meter
+from generation.prompts.scene import Scene
 from generation.tasks.mentions import mentions_value
 from generation.tasks.proof import ProofError, execute
 from generation.validation.blame import blame
@@ -30,6 +31,7 @@ async def validate(
     dialogue: Dialogue,
     domain_environment: DomainEnvironment,
     judge: Meter,
+    scene: Scene,
     executable: bool,
     votes: int = 1,
     attempts: int = 1,
@@ -51,7 +53,7 @@ async def validate(
             checks.append(_replays(dialogue, replayed))
             dialogue = dialogue.model_copy(update={"state": replayed.proof})
         judgments = [
-            await judge_task(task, dialogue.part(number), dialogue.dialogue_id, judge, votes, attempts)
+            await judge_task(task, dialogue.part(number), scene, dialogue.dialogue_id, judge, votes, attempts)
             for number, task in enumerate(dialogue.tasks)
         ]
     return _with_verdict(dialogue, checks, judgments, executable)

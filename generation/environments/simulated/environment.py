@@ -18,13 +18,14 @@ from core.messages import Message, ToolSpec, UserMessage
 from core.schemas import schema_error
 from core.settings import Settings, typed
 from generation.environments.base import PastCall, ToolResult
+from generation.environments.clock import dialogue_time
 from generation.environments.simulated.ledger import Ledger
-from generation.environments.simulated.reference_time import drawn_time, stated_time
 from generation.llm.base import Completion, RejectedAnswerError, Request
 from generation.llm.contexts import ToolSimulatorContext
 from generation.llm.meter import Meter
 from generation.llm.parsing.json_text import first_json
 from generation.prompts import render
+from generation.prompts.scene import Scene
 from generation.specs.json_values import json_or_text
 from generation.tools.toolset import Toolset
 
@@ -63,7 +64,7 @@ class SimulatedEnvironmentFactory:
         self.settings = typed(settings, SimulatedEnvironmentSettings, "environment")
 
     def for_domain(self, toolset: Toolset, meter: Meter, dialogue_id: str) -> SimulatedDomainEnvironment:
-        return SimulatedDomainEnvironment(toolset.domain, toolset.tools, meter, dialogue_id, self.settings)
+        return SimulatedDomainEnvironment(toolset, meter, dialogue_id, self.settings)
 
     def close(self) -> None:
         """No resources to release."""
@@ -73,11 +74,22 @@ class SimulatedEnvironmentFactory:
 class SimulatedDomainEnvironment:
     """A domain's tools as one dialogue's simulator answers them."""
 
-    domain: str
-    tools: tuple[ToolSpec, ...]
+    toolset: Toolset
     meter: Meter
     dialogue_id: str
     settings: SimulatedEnvironmentSettings
+
+    @property
+    def domain(self) -> str:
+        return self.toolset.domain
+
+    @property
+    def tools(self) -> tuple[ToolSpec, ...]:
+        return self.toolset.tools
+
+    def scene(self, transcript: Sequence[Message]) -> Scene:
+        """What the simulator's prompt says of place and time."""
+        return Scene(self.toolset.called, self.toolset.description, dialogue_time(transcript, self.dialogue_id))
 
     def open(self, snapshot: bytes | None = None) -> SimulatedEnvironment:
         calls = json.loads(snapshot or b"[]")
@@ -170,7 +182,7 @@ class _SimulatedCall:
             self._request, self._read, self.domain_environment.settings.attempts
         )
 
-    def _request(self, attempt: int, complaint: str) -> Request:
+    def _request(self, attempt: int) -> Request:
         settings = self.domain_environment.settings
         known = self.ledger.known_records(self.tool.name, self.arguments, self.rejected)
         spoken = [
@@ -178,14 +190,11 @@ class _SimulatedCall:
         ]
         prompt = render(
             "tool_simulator",
-            domain=self.domain_environment.domain,
+            scene=self.domain_environment.scene(self.transcript),
             tool=self.tool,
             calls=self.ledger.related_calls(self.tool.name, self.arguments, settings.calls_shown),
             transcript=spoken[len(spoken) - min(settings.transcript_messages, len(spoken)) :],
-            stated=stated_time(self.transcript),
-            now=drawn_time(self.domain_environment.dialogue_id),
             known=known,
-            complaint=complaint,
             arguments=self.arguments,
         )
         return Request(

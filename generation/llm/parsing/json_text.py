@@ -7,6 +7,7 @@ into JSON.
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 from collections import deque
@@ -23,6 +24,14 @@ MAX_ATTEMPTS = 2_000
 """Opening brackets per text that may turn out not to start JSON: each one costs a scan of all lines before it."""
 
 _OPENING = re.compile(r"[\[{]")
+_SPACE = re.compile(r"\s*")
+
+
+def _reject_constant(constant: str) -> Never:
+    raise ValueError(f"{constant} is not JSON")
+
+
+_DECODER = json.JSONDecoder(parse_constant=_reject_constant)
 
 
 def first_json(text: str, kind: type[dict[str, Any]] | type[list[Any]], partial: bool = True) -> Any:
@@ -48,6 +57,68 @@ def first_records(text: str) -> list[dict[str, Any]]:
     raise ValueError(f"expected a JSON array of objects, got: {text[:120]!r}")
 
 
+def complete_part(text: str) -> str:
+    """Of an answer in JSON that was cut off, the part that is complete, as JSON; "" if there is none.
+
+    That is the object or array that ends before the cut; else the complete items of the array that was cut, which may
+    be a member of an object. Nothing is repaired.
+    """
+    for opening in itertools.islice(_OPENING.finditer(text), MAX_ATTEMPTS):
+        try:
+            value, end = _DECODER.raw_decode(text, opening.start())
+        except RecursionError:
+            return ""
+        except ValueError:
+            if not looks_like_json(text, opening.start()):
+                continue
+            read = _complete_items if opening[0] == "[" else _items_in_object
+            items = read(text, opening.end())
+            return json.dumps(items, ensure_ascii=False) if items else ""
+        if value and not _is_reference(value):
+            return text[opening.start() : end]
+    return ""
+
+
+def _complete_items(text: str, position: int) -> list[Any]:
+    """The complete items of an array whose first item starts at `position`."""
+    items: list[Any] = []
+    while (read := _value(text, position)) is not None:
+        value, position = read
+        items.append(value)
+        if text[position : position + 1] != ",":
+            break
+        position += 1
+    return items
+
+
+def _items_in_object(text: str, position: int) -> list[Any]:
+    """The first array among the members of an object whose first member starts at `position`: its complete items."""
+    while (read := _value(text, position)) is not None:
+        start = _SPACE.match(text, read[1] + 1).end()  # type: ignore[union-attr]  # matches anywhere
+        if text[start : start + 1] == "[":
+            return _complete_items(text, start + 1)
+        if (member := _value(text, start)) is None:
+            return []
+        position = member[1] + 1
+    return []
+
+
+def _value(text: str, position: int) -> tuple[Any, int] | None:
+    """(the JSON value at `position`, the position of the mark after it); None if it is not complete. A number at the
+    end of the text may continue."""
+    try:
+        value, end = _DECODER.raw_decode(text, _SPACE.match(text, position).end())  # type: ignore[union-attr]
+    except (ValueError, RecursionError):
+        return None
+    after = _SPACE.match(text, end).end()  # type: ignore[union-attr]
+    return None if after == len(text) and isinstance(value, int | float) else (value, after)
+
+
+def _is_reference(value: Any) -> bool:
+    """Whether a list is a reference such as [1], not an answer."""
+    return isinstance(value, list) and all(isinstance(item, int) for item in value)
+
+
 def read_answer(text: str, model: type[M]) -> M:
     """The first JSON object in `text` as `model`. Raises ValueError with the first problem."""
     try:
@@ -62,8 +133,7 @@ def needs_repair(text: str) -> bool:
     apart from references such as [1]."""
     spans = list(_outermost(text))
     valid = [span.value for span in spans if not span.repaired]
-    only_references = all(isinstance(value, list) and all(isinstance(item, int) for item in value) for value in valid)
-    return only_references and any(span.repaired and span.value for span in spans)
+    return all(map(_is_reference, valid)) and any(span.repaired and span.value for span in spans)
 
 
 def _valid_first(text: str, partial: bool = True) -> list[JsonSpan]:
@@ -73,13 +143,12 @@ def _valid_first(text: str, partial: bool = True) -> list[JsonSpan]:
 def _outermost(text: str, partial: bool = True) -> Iterator[JsonSpan]:
     """The outermost JSON values in `text`, valid or repaired, in order. Values inside a broken one are part of it, not
     answers in their own right."""
-    decoder = json.JSONDecoder(parse_constant=_reject_constant)
     position, attempts, budget = 0, MAX_ATTEMPTS, MAX_BROKEN_LENGTH
     while attempts and (opening := _OPENING.search(text, position)):
         start = opening.start()
         position = start + 1
         try:
-            value, position = decoder.raw_decode(text, start)
+            value, position = _DECODER.raw_decode(text, start)
             yield JsonSpan(value, position)
         except RecursionError:
             return  # thousands of brackets: trying them one by one would block the event loop for minutes
@@ -100,10 +169,6 @@ def _arrays(value: Any) -> Iterator[list[Any]]:
         if isinstance(value, list):
             yield value
         queue.extend(value.values() if isinstance(value, dict) else value if isinstance(value, list) else ())
-
-
-def _reject_constant(constant: str) -> Never:
-    raise ValueError(f"{constant} is not JSON")
 
 
 def _checked_writable(value: Any) -> Any:

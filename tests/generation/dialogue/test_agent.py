@@ -20,9 +20,9 @@ from core.messages import (
 from generation.dialogue.agent import Agent, agent_system_message
 from generation.llm.base import Completion, Request, UnusableAnswerError
 from generation.llm.meter import Meter
-from tests.generation.helpers.pipeline_runs import TASK
+from tests.generation.helpers.pipeline_runs import SCENE, TASK
 
-MESSAGES = (agent_system_message("animal_shelter"), UserMessage(content="Hello"))
+MESSAGES = (agent_system_message(SCENE), UserMessage(content="Hello"))
 TOOLS = (
     ToolSpec(
         name="get",

@@ -15,7 +15,7 @@ from core.settings import UserError, typed
 from generation.dialogue.user import SimulatedUser, UserSettings
 from generation.llm.base import Request, UnusableAnswerError
 from generation.llm.meter import Meter
-from tests.generation.helpers.pipeline_runs import CONF, TASK, FinishedRun, ListedAnswers, user_settings
+from tests.generation.helpers.pipeline_runs import CONF, SCENE, TASK, FinishedRun, ListedAnswers, user_settings
 
 ASK = json.dumps({"user_message": "Is there a hall?", "is_task_complete": False})
 LEAVE = json.dumps({"user_message": "Thanks!", "is_task_complete": True})
@@ -29,7 +29,7 @@ def rules(preset: str = "incremental", **changes: Any) -> dict[str, Any]:
 
 def user(*texts: str, **changes: Any) -> tuple[SimulatedUser, ListedAnswers]:
     llm = ListedAnswers(list(texts))
-    return SimulatedUser(Meter(llm), user_settings(**changes), "d", Random(0)), llm
+    return SimulatedUser(Meter(llm), user_settings(**changes), SCENE, "d", Random(0)), llm
 
 
 async def prompt_of(**changes: Any) -> str:
@@ -112,11 +112,13 @@ async def test_the_rules_come_before_the_persona_so_that_dialogues_share_a_prefi
 
 def test_persona_and_expertise_are_drawn_by_their_weights() -> None:
     settings = user_settings(personas=["a: x", "b: y"], expertise={"novice": 3, "expert": 1, "intermediate": 0})
-    drawn = [SimulatedUser(Meter(ListedAnswers([])), settings, "d", Random(i)).persona for i in range(800)]
+    drawn = [SimulatedUser(Meter(ListedAnswers([])), settings, SCENE, "d", Random(i)).persona for i in range(800)]
     assert {persona[0] for persona in drawn} == {"a", "b"}
     assert 540 < sum(persona.endswith("novice") for persona in drawn) < 660
     assert not any(persona.endswith("intermediate") for persona in drawn)
-    assert drawn == [SimulatedUser(Meter(ListedAnswers([])), settings, "d", Random(i)).persona for i in range(800)]
+    assert drawn == [
+        SimulatedUser(Meter(ListedAnswers([])), settings, SCENE, "d", Random(i)).persona for i in range(800)
+    ]
 
 
 @pytest.mark.parametrize(

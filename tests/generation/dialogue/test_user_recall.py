@@ -9,10 +9,11 @@ from typing import Any
 from core.dialogue import Dialogue
 from core.messages import AssistantMessage, Message, SystemMessage, ToolCall, ToolMessage, ToolSpec, UserMessage
 from generation.dialogue.user import SimulatedUser
+from generation.environments.clock import dialogue_time
 from generation.llm.base import Request
 from generation.llm.contexts import UserContext
 from generation.llm.meter import Meter
-from tests.generation.helpers.pipeline_runs import TASK, FinishedRun, ListedAnswers, user_settings
+from tests.generation.helpers.pipeline_runs import SCENE, TASK, FinishedRun, ListedAnswers, user_settings
 
 ASK = json.dumps({"user_message": "Is there a hall?", "is_task_complete": False})
 FURTHER = TASK.model_copy(update={"task_id": "d/t1", "goal": "A further goal."})
@@ -20,7 +21,7 @@ FURTHER = TASK.model_copy(update={"task_id": "d/t1", "goal": "A further goal."})
 
 def user() -> tuple[SimulatedUser, ListedAnswers]:
     llm = ListedAnswers([ASK, ASK])
-    return SimulatedUser(Meter(llm), user_settings(), "d", Random(0)), llm
+    return SimulatedUser(Meter(llm), user_settings(), SCENE, "d", Random(0)), llm
 
 
 def before(request: Request, dialogue: Dialogue) -> Dialogue:
@@ -40,9 +41,10 @@ def before(request: Request, dialogue: Dialogue) -> Dialogue:
 def newcomer(dialogue: Dialogue, played: FinishedRun) -> tuple[SimulatedUser, ListedAnswers]:
     """Another user with the same settings, its own persona and no history."""
     llm = ListedAnswers([ASK])
-    return SimulatedUser(
-        Meter(llm), played.pipeline.settings.user, dialogue.dialogue_id, Random(f"x{dialogue.dialogue_id}")
-    ), llm
+    domain = next(tools.domain for tools in played.pipeline.domains if tools.domain.name == dialogue.domain)
+    scene = domain.scene(dialogue_time(dialogue.messages, dialogue.dialogue_id))
+    rng = Random(f"x{dialogue.dialogue_id}")
+    return SimulatedUser(Meter(llm), played.pipeline.settings.user, scene, dialogue.dialogue_id, rng), llm
 
 
 def requests_of(dialogue: Dialogue, played: FinishedRun) -> list[Request]:

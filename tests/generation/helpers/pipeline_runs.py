@@ -26,6 +26,7 @@ from generation.metrics.user_quality import QualitySettings
 from generation.outcomes import Outcome
 from generation.pipeline import DomainTools, Pipeline, StartStates
 from generation.prompts import prompt_ids
+from generation.prompts.scene import Scene
 from generation.runner import AttemptSettings, DeadLetter, Local, Rejection, run_pipeline
 from generation.scripted.llm import ScriptedLLM
 from generation.stages import DialogueStage, Rollouts, Tasks, Validation
@@ -43,6 +44,8 @@ TASK = Task(
     rubric=Rubric(criteria=()),
 )
 """An arbitrary task."""
+
+SCENE = Scene("hall rental", "Rents out halls.", "Tuesday 2025-03-04 10:15")
 
 
 def rollout_settings(name: str, **changes: Any) -> RolloutSettings:
@@ -124,6 +127,7 @@ def context_of(
         models,
         pipeline.settings,
         seed,
+        SCENE.now,
     )
 
 

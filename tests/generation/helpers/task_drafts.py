@@ -10,6 +10,7 @@ from core.dialogue import PlannedCall, Rubric, Task
 from core.messages import ToolSpec
 from generation.llm.contexts import TaskWriterContext
 from generation.scripted import task_writer_sql
+from tests.generation.helpers.pipeline_runs import SCENE
 
 LEVELS = ("easy", "medium", "hard")
 
@@ -20,7 +21,7 @@ Rows = dict[str, list[dict[str, Any]]]
 def asking(tools: tuple[ToolSpec, ...], difficulty: str, **more: Any) -> TaskWriterContext:
     values: dict[str, Any] = {"style": "descriptive", "schema": None, "view": {}, "previous": (), "facts": {}}
     return TaskWriterContext(
-        domain="d",
+        scene=SCENE,
         tools=tools,
         difficulty=difficulty,
         **(values | {"want_follow_up": bool(more.get("facts"))} | more),

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass, field, replace
 
 import pytest
 
-from core.messages import AssistantMessage, ToolCall, ToolSpec
+from core.messages import AssistantMessage, ToolCall, ToolSpec, UserMessage
 from generation.llm.base import Completion, LLMError, RejectedAnswerError, Request, UnusableAnswerError
 from generation.llm.contexts import JudgeContext
 from generation.llm.meter import Meter
@@ -51,7 +52,7 @@ async def run_meter(*completions: Completion, request: Request = REQUEST) -> tup
     meter = Meter(llm)
     try:
         answer: int | str = await meter.request(
-            lambda attempt, complaint: replace(request, key=f"k/{attempt}/{complaint}"), read, len(completions)
+            lambda attempt: replace(request, key=f"k/{attempt}"), read, len(completions)
         )
     except UnusableAnswerError as error:
         answer = str(error)
@@ -73,7 +74,8 @@ async def run_meter(*completions: Completion, request: Request = REQUEST) -> tup
         (completion_of(" \n"), {"judge/empty": 1}),
         (completion_of("", "length"), {"judge/truncated": 1}),
         (completion_of('{"n": ', "length"), {"judge/truncated": 1}),
-        (completion_of('{"n": 3} and so on', "length"), {"judge/truncated": 1}),
+        (completion_of('{"n": 3, "m": [1, 2', "length"), {"judge/truncated": 1}),
+        (completion_of('{"n": 9} and so on', "length"), {"judge/truncated": 1}),
         (completion_of("", "stop", "unclosed"), {"judge/unclosed": 1, "judge/empty": 1}),
     ],
 )
@@ -89,6 +91,7 @@ async def test_an_unusable_answer_is_counted_by_its_kind_and_retried(first: Comp
         (completion_of('{"n": 3,}'), {"judge/repaired": 1}),
         (completion_of("{'n': 3}"), {"judge/repaired": 1}),
         (completion_of('{"n": 3,}', "stop", "repaired"), {"judge/repaired": 1}),
+        (completion_of('{"n": 3} and so on', "length"), {"judge/truncated": 1}),
     ],
 )
 async def test_a_readable_answer_is_accepted_and_its_repair_counted(only: Completion, flaws: dict[str, int]) -> None:
@@ -110,17 +113,45 @@ async def test_a_tool_call_without_text_is_not_empty() -> None:
 
 async def test_attempts_are_bounded_and_every_complaint_is_listed_once() -> None:
     answer, counted, llm = await run_meter(
-        completion_of('{"m": 1}'), completion_of('{"n": 9}'), completion_of('{"m": 1}'), completion_of("", "length")
+        completion_of('{"m": 1}'), completion_of('{"n": 9}'), completion_of('{"m": 2}'), completion_of("", "length")
     )
     assert isinstance(answer, str)
     assert answer.startswith(
         "judge: nothing usable in 4 attempts: n is missing; n is too large; the answer was cut off by the token limit"
     )
     assert counted == {"judge/malformed": 2, "judge/truncated": 1}
-    keys = [request.key for request in llm.requests]
-    assert keys == ["k/0/", "k/1/n is missing", "k/2/n is too large", "k/3/n is missing"], (
-        "each request contains the last complaint"
+    assert [request.key for request in llm.requests] == ["k/0", "k/1", "k/2", "k/3"]
+
+
+async def test_a_repair_continues_the_conversation_with_the_refused_answer_and_the_complaint() -> None:
+    asked = replace(REQUEST, messages=(UserMessage(content="How many?"),))
+    _, _, llm = await run_meter(
+        completion_of('{"m": 1}'),
+        completion_of(""),
+        completion_of('{"n": 9}'),
+        completion_of('{"n": 3}'),
+        request=asked,
     )
+    prompts = [request.messages for request in llm.requests]
+    for earlier, later in itertools.pairwise(prompts):
+        assert later[: len(earlier)] == earlier, "a server finds each prompt in its prefix cache"
+    assert [len(messages) for messages in prompts] == [1, 3, 3, 5], "an empty answer has nothing to show"
+    assert prompts[1][1] == AssistantMessage(content='{"m": 1}')
+    assert prompts[1][2].content.startswith("This answer cannot be used: n is missing\n")
+    assert prompts[3][3:] != prompts[1][1:]
+    assert "n is too large" in prompts[3][4].content
+
+
+async def test_without_repair_the_same_request_is_sent_again() -> None:
+    llm = Replay([completion_of('{"m": 1}'), completion_of('{"m": 1}'), completion_of('{"n": 3}')])
+    assert await Meter(llm).request(lambda attempt: REQUEST, read, 3, repair=False) == 3
+    assert llm.requests == [REQUEST] * 3
+
+
+async def test_a_model_that_repeats_its_refused_answer_is_not_asked_a_third_time() -> None:
+    answer, _, llm = await run_meter(*[completion_of('{"n": 9}')] * 5)
+    assert answer == "judge: nothing usable in 2 attempts: n is too large; the model repeats its answer"
+    assert len(llm.requests) == 2
 
 
 async def test_an_unreachable_model_is_not_a_bad_answer() -> None:
@@ -130,5 +161,5 @@ async def test_an_unreachable_model_is_not_a_bad_answer() -> None:
 
     meter = Meter(Dead([]))
     with pytest.raises(LLMError):
-        await meter.request(lambda attempt, complaint: REQUEST, read, 3)
+        await meter.request(lambda attempt: REQUEST, read, 3)
     assert meter.usage.requests == 0

@@ -14,13 +14,13 @@ from jinja2 import UndefinedError
 import generation.prompts
 from core.messages import AssistantMessage, ToolCall, ToolMessage, ToolSpec, UserMessage
 from generation.prompts import prompt_ids, render
-from tests.generation.helpers.pipeline_runs import TASK, FinishedRun, user_settings
+from tests.generation.helpers.pipeline_runs import SCENE, TASK, FinishedRun, user_settings
 from tests.helpers.paths import GOLDEN
 
 FILES = {path.stem: path for path in Path(generation.prompts.__file__).parent.glob("*.j2")}
 TOOL = ToolSpec(name="get_hall", description="A hall.", parameters={"type": "object"}, returns={"type": "array"})
 WRITER: dict[str, Any] = {
-    "domain": "halls",
+    "scene": SCENE,
     "tools": (TOOL,),
     "schema": None,
     "style": "descriptive",
@@ -29,40 +29,47 @@ WRITER: dict[str, Any] = {
     "facts": {},
     "want_follow_up": False,
     "difficulty": "hard",
-    "complaint": "",
 }
 CALLED = AssistantMessage(tool_calls=(ToolCall.make("c", "get_hall", {"name": "Größe"}),))
 VALUES: dict[str, dict[str, Any]] = {
-    "agent": {"domain": "event tickets"},
+    "agent": {"scene": SCENE},
     "judge": {
+        "scene": SCENE,
         "task": TASK,
         "transcript": (UserMessage(content="Hi"), CALLED, ToolMessage(tool_call_id="c", content="[]")),
     },
-    "output_schema": {"tool": TOOL, "refused": "", "problems": ()},
-    "output_schema_rules": {"domain": "halls", "tools": (TOOL,), "entities": {"hall_id": "integer"}},
-    "questions": {"domain": "halls", "description": "Halls.", "tools": (TOOL,), "count": 20, "complaint": ""},
-    "sql_tools": {"schema": {"name": "halls", "ddl": "CREATE TABLE halls (x)"}, "max_tools": 7, "complaint": ""},
-    "task_writer": WRITER,
-    "tool_expansion": {"domain": "halls", "tools": (TOOL,), "limit": 10, "complaint": ""},
-    "tool_simulator": {
+    "output_schema": {"tool": TOOL},
+    "output_schema_rules": {
         "domain": "halls",
+        "description": "Halls.",
+        "tools": (TOOL,),
+        "entities": {"hall_id": "integer"},
+    },
+    "questions": {"domain": "halls", "description": "Halls.", "tools": (TOOL,), "count": 20},
+    "repair": {"complaint": "it was dull"},
+    "sql_tools": {
+        "domain": "halls",
+        "description": "Halls.",
+        "schema": {"name": "halls", "ddl": "CREATE TABLE halls (x)"},
+        "max_tools": 7,
+    },
+    "task_writer": WRITER,
+    "tool_expansion": {"domain": "halls", "description": "Halls.", "tools": (TOOL,), "limit": 10},
+    "tool_simulator": {
+        "scene": SCENE,
         "tool": TOOL,
         "calls": [("get_hall", {"a": 1}, "[]")],
         "transcript": (UserMessage(content="Hi"),),
-        "stated": "",
-        "now": "Tuesday 2025-03-04 10:15",
         "known": {"hall_id=1": {"name": "Größe"}},
-        "complaint": "no JSON",
         "arguments": {"a": 1},
     },
-    "tool_specs": {"domain": "halls", "question": "Is one free?", "tools": (TOOL,), "complaint": ""},
-    "user": {"persona": "terse: short", "expertise": "novice", "rules": user_settings().rules},
+    "tool_specs": {"domain": "halls", "description": "Halls.", "question": "Is one free?", "tools": (TOOL,)},
+    "user": {"scene": SCENE, "persona": "terse: short", "expertise": "novice", "rules": user_settings().rules},
     "user_turn": {
         "earlier": (),
         "heard": "Which one?",
         "goal": "The user wants a hall.",
         "first_task": True,
-        "complaint": "no JSON",
     },
 }
 
@@ -105,7 +112,6 @@ def test_a_prompt_renders_fully_and_requires_every_value(name: str) -> None:
             ['{"hall_id": 3}', "naturally extends"],
             ["independent"],
         ),
-        ({"complaint": "it was dull"}, ["Your last draft was refused: it was dull."], []),
     ],
 )
 def test_the_task_writers_variants(changes: dict[str, Any], present: list[str], absent: list[str]) -> None:
@@ -126,12 +132,10 @@ VARIANTS: dict[str, dict[str, Any]] = {name: {} for name in VALUES} | {
         "previous": (TASK,),
         "facts": {"hall_id": 3},
         "want_follow_up": True,
-        "complaint": "it was dull",
     },
     **{f"user.{preset}": {"rules": user_settings(preset).rules} for preset in ("upfront", "terse", "adversarial")},
     "user_turn.extended": {"earlier": (UserMessage(content="Hi"), AssistantMessage(content="Hello")), "heard": ""},
-    "output_schema.repair": {"refused": "{}", "problems": ("hall_id is integer in get_hall, not string",)},
-    "tool_simulator.stated": {"stated": "today is 3 May 2025", "calls": [], "known": {}, "complaint": ""},
+    "tool_simulator.first": {"calls": [], "known": {}},
 }
 
 
@@ -159,7 +163,7 @@ def test_the_judge_sees_calls_and_results() -> None:
 
 
 def test_the_users_goal_is_announced_once(executed: FinishedRun) -> None:
-    later = VALUES["user_turn"] | {"goal": "G", "first_task": False, "heard": "", "complaint": ""}
+    later = VALUES["user_turn"] | {"goal": "G", "first_task": False, "heard": ""}
     assert render("user_turn", **later) == "You now have a further goal in the same conversation: G"
     for request, _ in executed.log:
         if request.role == "user":

@@ -22,7 +22,9 @@ def databases(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[DatabaseSc
     for seed in BundledSeeds(tmp_path_factory.mktemp("all")).load():
         assert seed.database
         schema = read_schema(seed.database, seed.name)
-        specs = json.loads(tool_maker.answer(SqlToolsContext(schema, 10), Random(seed.name)))
+        specs = json.loads(
+            tool_maker.answer(SqlToolsContext(seed.called, seed.description, schema, 10), Random(seed.name))
+        )
         keys = ("name", "description", "parameters", "returns")
         tools = tuple(ToolSpec(**{key: tool[key] for key in keys}) for tool in specs)
         entries.append((schema, tools, sample_rows(seed.database, 20, 0)))

@@ -14,7 +14,7 @@ from generation.scripted.judge import answer
 from generation.scripted.llm import ScriptedLLM
 from generation.validation.judge import judge_task, read_judgment
 from tests.generation.helpers.judgments import TASK, call, transcript
-from tests.generation.helpers.pipeline_runs import FinishedRun
+from tests.generation.helpers.pipeline_runs import SCENE, FinishedRun
 from tests.generation.helpers.scripted_judgments import opinion
 
 
@@ -59,7 +59,7 @@ async def test_three_votes_of_the_stand_in_err_less_than_one() -> None:
         wrong = 0
         for number in range(400):
             task = TASK.model_copy(update={"task_id": f"d{number}/t0"})
-            judgment = await judge_task(task, transcript(), "d", Meter(ScriptedLLM()), votes, 1)
+            judgment = await judge_task(task, transcript(), SCENE, "d", Meter(ScriptedLLM()), votes, 1)
             wrong += judgment.judgment == "invalid"
         return wrong
 

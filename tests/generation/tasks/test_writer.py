@@ -17,7 +17,7 @@ from generation.llm.meter import Meter
 from generation.pipeline import DomainTools
 from generation.scripted.llm import ScriptedLLM
 from generation.tasks.writer import TaskWriter
-from tests.generation.helpers.pipeline_runs import FinishedRun, ListedAnswers, task_settings
+from tests.generation.helpers.pipeline_runs import SCENE, FinishedRun, ListedAnswers, task_settings
 
 
 @pytest.fixture
@@ -47,7 +47,7 @@ def writer(
 ) -> TaskWriter:
     """Requests hard tasks, like the draft, unless `changes` say otherwise."""
     settings = task_settings("user_oriented_exec", **{"attempts": attempts, "difficulties": {"hard": 1.0}} | changes)
-    return TaskWriter(Meter(llm), replace(gym.domain, excluded_goals=excluded_goals), settings, "d1", "0/d1")
+    return TaskWriter(Meter(llm), replace(gym.domain, excluded_goals=excluded_goals), settings, "d1", "0/d1", SCENE.now)
 
 
 async def test_a_provable_draft_becomes_a_task_with_its_proof(

@@ -19,7 +19,7 @@ from generation.prompts import render
 from generation.validation.judge import UNREADABLE, JudgeAnswer, judge_task, majority
 from tests.generation.helpers.judge_requests import VALID
 from tests.generation.helpers.judgments import TASK, transcript
-from tests.generation.helpers.pipeline_runs import ListedAnswers
+from tests.generation.helpers.pipeline_runs import SCENE, ListedAnswers
 
 INVALID = '{"judgment": "invalid", "reasoning": "The city is wrong.", "blame": "agent"}'
 
@@ -27,7 +27,7 @@ INVALID = '{"judgment": "invalid", "reasoning": "The city is wrong.", "blame": "
 async def ask(*texts: str, votes: int = 1, attempts: int = 1) -> tuple[Judgment, ListedAnswers, Meter]:
     sayer = ListedAnswers(list(texts))
     meter = Meter(sayer)
-    return await judge_task(TASK, transcript(), "d", meter, votes, attempts), sayer, meter
+    return await judge_task(TASK, transcript(), SCENE, "d", meter, votes, attempts), sayer, meter
 
 
 async def test_each_request_names_its_vote_and_attempt_and_requires_every_field() -> None:
@@ -70,8 +70,8 @@ def test_the_schema_takes_a_full_answer_and_refuses_a_partial_one() -> None:
 
 def test_the_rules_come_first_and_are_the_same_for_every_task() -> None:
     other = TASK.model_copy(update={"goal": "Something else.", "rubric": Rubric(criteria=())})
-    first = render("judge", task=TASK, transcript=transcript(), complaint="")
-    second = render("judge", task=other, transcript=(), complaint="it was empty")
+    first = render("judge", scene=SCENE, task=TASK, transcript=transcript())
+    second = render("judge", scene=SCENE, task=other, transcript=())
     shared = common_prefix(first, second)
     assert shared.endswith("\nTask: ")
     for name in ("Critical", "Structural", "NonCritical", "InvalidRubric", '"bullets"', '"judgment"', '"blame"'):
@@ -177,4 +177,4 @@ async def test_an_unreachable_model_gives_no_judgment() -> None:
             raise LLMError("connection refused")
 
     with pytest.raises(LLMError, match="refused"):
-        await judge_task(TASK, transcript(), "d", Meter(Gone([])), 3, 2)
+        await judge_task(TASK, transcript(), SCENE, "d", Meter(Gone([])), 3, 2)

@@ -11,7 +11,7 @@ from generation.validation.validate import validate
 from tests.generation.helpers.editable_transcripts import (
     lines_of,
 )
-from tests.generation.helpers.pipeline_runs import FinishedRun, SpoiledRole, fixed_answer
+from tests.generation.helpers.pipeline_runs import SCENE, FinishedRun, SpoiledRole, fixed_answer
 from tests.generation.helpers.verdicts import verdict_on
 
 
@@ -62,8 +62,8 @@ async def test_the_judge_decides_only_without_execution(
     dialogue = executed.accepted[0]
     domain_environment = environments[dialogue.domain]
     judge = Meter(SpoiledRole("judge", fixed_answer(answer)))
-    executed_verdict = (await validate(dialogue, domain_environment, judge, True)).verdict
-    judged_verdict = (await validate(dialogue, domain_environment, judge, False)).verdict
+    executed_verdict = (await validate(dialogue, domain_environment, judge, SCENE, True)).verdict
+    judged_verdict = (await validate(dialogue, domain_environment, judge, SCENE, False)).verdict
     assert executed_verdict
     assert judged_verdict
     assert executed_verdict.accepted

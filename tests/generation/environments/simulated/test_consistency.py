@@ -17,6 +17,7 @@ from generation.llm.base import Completion, Request
 from generation.llm.contexts import ToolSimulatorContext
 from generation.llm.meter import Meter
 from generation.scripted import tool_simulator
+from generation.tools.toolset import Toolset
 from tests.generation.helpers.ledger_calls import Step, tool
 
 INTEGER, STRING = {"type": "integer"}, {"type": "string"}
@@ -71,7 +72,10 @@ async def dialogue(
     """Thirty calls about a few customers and orders, most of them known from earlier answers."""
     rng, meter = Random(f"calls {number}"), Meter(StandIn(error_rate))
     shop = SimulatedDomainEnvironment(
-        "shop", TOOLS, meter, f"d{number}", SimulatedEnvironmentSettings(attempts=attempts)
+        Toolset(domain="shop", description="", tools=TOOLS),
+        meter,
+        f"d{number}",
+        SimulatedEnvironmentSettings(attempts=attempts),
     ).open()
     seen: dict[str, list[int]] = {"customer_id": [1, 2], "order_id": [3]}
     steps: list[Step] = []

@@ -21,6 +21,7 @@ from generation.environments.simulated.environment import (
 from generation.llm.base import UnusableAnswerError
 from generation.llm.contexts import ToolSimulatorContext
 from generation.llm.meter import Meter
+from generation.tools.toolset import Toolset
 from tests.generation.helpers.pipeline_runs import CONF, ListedAnswers
 from tests.generation.helpers.simulated_visits import ROWS, TOOLS, environment, prompts
 
@@ -112,7 +113,9 @@ async def test_guided_decoding_finds_the_definitions() -> None:
     spec = ToolSpec(name="list_rows", description="", parameters={"type": "object"}, returns=returns)
     llm = ListedAnswers(['[{"id": 1}]'])
     await (
-        SimulatedDomainEnvironment("d", (spec,), Meter(llm), "d", SimulatedEnvironmentSettings())
+        SimulatedDomainEnvironment(
+            Toolset(domain="d", description="", tools=(spec,)), Meter(llm), "d", SimulatedEnvironmentSettings()
+        )
         .open()
         .call("list_rows", {})
     )
@@ -167,7 +170,9 @@ async def test_a_fork_is_independent_and_reset_forgets() -> None:
     await fork.call("get_weather", {"day": "tuesday"})
     assert fork.state_hash() != zoo.state_hash()
     assert '"blue"' in prompts(llm)[1], "the fork remembers what came before it"
-    again = SimulatedDomainEnvironment("zoo", TOOLS, meter, "d", SimulatedEnvironmentSettings()).open(fork.snapshot())
+    again = SimulatedDomainEnvironment(
+        Toolset(domain="zoo", description="A zoo.", tools=TOOLS), meter, "d", SimulatedEnvironmentSettings()
+    ).open(fork.snapshot())
     assert again.state_hash() == fork.state_hash()
     zoo.reset()
     assert zoo.state_hash() == blank

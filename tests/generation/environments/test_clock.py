@@ -8,10 +8,10 @@ import pytest
 
 from core.messages import AssistantMessage, Message, SystemMessage, ToolCall, ToolMessage, UserMessage
 from core.settings import UserError
+from generation.environments.clock import drawn_time, stated_time
 from generation.environments.simulated.environment import (
     SimulatedEnvironmentFactory,
 )
-from generation.environments.simulated.reference_time import drawn_time, stated_time
 from tests.generation.helpers.pipeline_runs import ListedAnswers
 from tests.generation.helpers.simulated_visits import environment, prompts
 

@@ -1,4 +1,4 @@
-"""The current time in a dialogue (Stage 3, tool simulation): as stated in the conversation, otherwise drawn."""
+"""The clock of a dialogue: the one date and time that agent, user, task writer, tool simulator and judge go by."""
 
 from __future__ import annotations
 
@@ -26,11 +26,19 @@ _FIRST = datetime(2023, 1, 1)
 _DAYS = 4 * 365
 
 
+def dialogue_time(messages: Sequence[Message], dialogue_id: str) -> str:
+    """The one date and time of a dialogue: as its system message states it, else as a user stated it, else drawn."""
+    return stated_time(messages) or drawn_time(dialogue_id)
+
+
 def stated_time(messages: Sequence[Message]) -> str:
-    """The date or time that a user or system message last stated as the current one, quoted; empty if none did."""
-    texts = [message.content.replace("’", "'") for message in messages if message.role in ("user", "system")]
-    times = [match[1] for text in texts for match in _STATED.finditer(text)]
-    return times[-1].strip(" ,") if times else ""
+    """The current date or time as the system message states it, else as a user message last did, quoted; empty if
+    neither does."""
+    for role in ("system", "user"):
+        texts = [message.content.replace("’", "'") for message in messages if message.role == role]
+        if times := [match[1] for text in texts for match in _STATED.finditer(text)]:
+            return times[-1].strip(" ,")
+    return ""
 
 
 def drawn_time(dialogue_id: str) -> str:
