@@ -93,10 +93,12 @@ async def test_a_retry_shows_what_was_wrong_with_the_last_answer(gym: Seed) -> N
     meter = Meter(llm)
     assert gym.database is not None
     await make_sql_toolset(gym, gym.database, meter, 10, 3, enough=5)
-    first, second, third = (request.messages[0].content for request in llm.requests)
-    assert "not good enough" not in first
-    assert second == f"{first}\n\nYour last answer was not good enough: the answer has no JSON array of tools"
-    assert "3 tools are valid, 5 are needed: drop: SELECT, INSERT, UPDATE or DELETE is expected" in third
+    first, second, third = (request.messages for request in llm.requests)
+    assert second[: len(first)] == first
+    assert [message.role for message in second] == ["user", "assistant", "user"]
+    assert "the answer has no JSON array of tools" in second[-1].content
+    assert third[: len(second)] == second
+    assert "3 tools are valid, 5 are needed: drop: SELECT, INSERT, UPDATE or DELETE is expected" in third[-1].content
 
 
 async def test_with_too_few_valid_tools_the_toolset_is_empty_and_says_why(gym: Seed) -> None:

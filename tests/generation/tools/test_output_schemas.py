@@ -73,9 +73,9 @@ async def test_a_contradicting_type_is_sent_back_with_its_origin_and_leaves_no_t
     assert counts(made) == (3, 1, 1, 0, 0)
     complaint = "user_id is integer in get_user, not string"
     repair = requests[2]
-    assert repair.messages[:-1] == requests[1].messages[:-1]
-    assert f"- {complaint}\n" in repair.messages[-1].content
-    assert json.dumps(wrong) in repair.messages[-1].content
+    assert repair.messages[:-2] == requests[1].messages
+    assert repair.messages[-2] == AssistantMessage(content=json.dumps(wrong))
+    assert complaint in repair.messages[-1].content
     assert isinstance(repair.context, OutputSchemaContext)
     assert repair.context.conflicts == (complaint,)
     assert repair.key != requests[1].key
@@ -133,7 +133,10 @@ async def test_impossible_output_schemas_are_sent_back(name: str, answer: Any, c
     good = rows(a="string") if name.startswith(("search", "list")) else obj(a="string")
     given_tools = toolset(tool(name), *(tool(f"do_{n}", returns=obj(done="boolean")) for n in "ab"))
     made, requests, _ = await predict(given_tools, answer, good)
-    assert complaint in requests[1].messages[-1].content
+    if answer:
+        assert complaint in requests[1].messages[-1].content
+    else:
+        assert requests[1].messages == requests[0].messages, "there is no answer to repair"
     assert made.tools[0].returns == good
     assert counts(made) == (1, 0, 1, 0, 0)
 
@@ -145,17 +148,19 @@ async def test_a_schema_under_a_name_or_in_prose_is_found(key: str) -> None:
     assert made.tools[0].returns == USER
 
 
-async def test_a_truncated_schema_is_not_accepted() -> None:
+@pytest.mark.parametrize(("cut", "accepted"), [(json.dumps(USER)[:-3], False), (f"{json.dumps(USER)} It ret", True)])
+async def test_a_truncated_answer_counts_only_if_its_schema_is_complete(cut: str, accepted: bool) -> None:
     class Cut(ListedAnswers):
         async def complete(self, request: Request) -> Completion:
             completion = await super().complete(request)
             return replace(completion, finish_reason="length" if len(self.requests) == 1 else "stop")
 
-    sayer = Cut([json.dumps(answer) for answer in (obj(user_id="integer"), USER, ORDERS, UPDATED)])
+    sayer = Cut([cut, *([] if accepted else [json.dumps(USER)]), json.dumps(ORDERS), json.dumps(UPDATED)])
     meter = Meter(sayer)
     made = await predict_output_schemas(toolset(*THREE), meter, 2)
     assert made.tools[0].returns == USER
-    assert "the answer was cut off" in sayer.requests[1].messages[-1].content
+    assert len(sayer.requests) == len(sayer.texts)
+    assert ("the answer was cut off" in sayer.requests[1].messages[-1].content) is not accepted
     assert meter.usage.flaws == {"schema_writer/truncated": 1}
 
 
@@ -225,11 +230,8 @@ async def test_an_unreachable_model_raises_its_own_error() -> None:
 
 async def test_the_exact_prompts() -> None:
     _, requests, _ = await predict(toolset(*THREE), obj(city="number"), USER, ORDERS, UPDATED)
-    rules, question, repair = (
-        requests[0].messages[0].content,
-        requests[0].messages[1].content,
-        requests[1].messages[1].content,
-    )
+    rules, question = (message.content for message in requests[0].messages)
+    refused, repair = (message.content for message in requests[1].messages[2:])
     tools = rules.partition("All tools:\n")[2].partition(
         "\n\nTypes that are fixed:\n- user_id: integer\n- city: string\n\nRules:\n- "
     )[0]
@@ -239,12 +241,8 @@ async def test_the_exact_prompts() -> None:
     assert question == (
         "What does get_user return?\nAnswer with one JSON object only: the JSON Schema of the return value."
     )
+    assert refused == json.dumps(obj(city="number"))
     assert repair == (
-        "What does get_user return?\n"
-        "Your last answer was:\n"
-        f"{json.dumps(obj(city='number'))}\n"
-        "It cannot be used:\n"
-        "- city is string in search_orders, not number\n"
-        "Fix this; where a field means something different than elsewhere, rename it.\n"
-        "Answer with one JSON object only: the JSON Schema of the return value."
+        "This answer cannot be used: city is string in search_orders, not number\n"
+        "Answer again, completely and in the same form, with this corrected."
     )
