@@ -9,11 +9,13 @@ from random import Random
 from core.dialogue import Dialogue, StateProof, Task, calls
 from core.messages import AssistantMessage, ContractError, Message, ToolCall, ToolMessage, UserMessage
 from core.provenance import Provenance
+from generation.dialogue.achieved import Achievements
 from generation.dialogue.agent import Agent, agent_system_message
 from generation.dialogue.setup import RolloutContext
 from generation.dialogue.user import SimulatedUser
 from generation.environments.base import Environment
 from generation.llm.base import UnusableAnswerError
+from generation.llm.contexts import Achieved
 from generation.tasks.proof import ProofError, prove_imported
 from generation.tasks.writer import learnt_values
 
@@ -48,6 +50,7 @@ class Rollout:
         self.writer = context.writer(dialogue.dialogue_id)
         self.user = SimulatedUser(context.models.user, context.settings.user, context.scene, dialogue.dialogue_id, rng)
         self.settings = context.settings.rollout
+        self._achievements: Achievements | None = None
         self.agent = Agent(
             context.models.agent,
             dialogue.tools,
@@ -89,10 +92,7 @@ class Rollout:
         """Roll out to the end; return the stop reason."""
         self._initial_hash = self.environment.state_hash()
         try:
-            # Imported messages never touched a real environment, but a simulated one must not contradict them.
-            replayed = self.messages[self.draft.given if self.context.executable else 0 :]
-            if not await self.environment.retrace(calls(replayed)):
-                raise StoppedError("replay: the given calls do not return here what they returned there")
+            await self._retrace()
             if self.draft.messages:
                 self.user.recall(self.draft)
             closing = await self._take_turns(self.tasks[len(self.task_starts) - 1]) if self.draft.stop == "open" else ""
@@ -106,6 +106,30 @@ class Rollout:
         if closing:
             self.messages.append(UserMessage(content=closing))
         return "complete"
+
+    async def _retrace(self) -> None:
+        """Repeat the given calls, those of an open task after noting the state at its start."""
+        # Imported messages never touched a real environment, but a simulated one must not contradict them.
+        first = self.draft.given if self.context.executable else 0
+        is_open = self.draft.stop == "open"
+        start = max(first, self.task_starts[-1]) if is_open else len(self.messages)
+        holds = await self.environment.retrace(calls(self.messages[first:start]))
+        if is_open:
+            self._watch(self.tasks[len(self.task_starts) - 1])
+        if not holds or not await self.environment.retrace(calls(self.messages[start:])):
+            raise StoppedError("replay: the given calls do not return here what they returned there")
+
+    def _watch(self, task: Task) -> None:
+        """If the user checks the state, compare it from now on with the states that the task's gold calls lead to."""
+        checks = self.settings.user_checks_state and self.context.executable and task.gold_calls
+        snapshot = self.environment.snapshot() if checks else b""
+        self._achievements = Achievements(task, self.context.domain_environment, snapshot) if checks else None
+
+    async def _achieved(self, start: int) -> tuple[Achieved, ...] | None:
+        if self._achievements is None:
+            return None
+        answers = [message.content for message in self.messages[start:] if _is_answer(message)]
+        return await self._achievements.of(self.environment.state_hash(), answers)
 
     def _proof(self) -> StateProof:
         environment = self.environment
@@ -145,6 +169,7 @@ class Rollout:
         if isinstance(self.messages[-1], UserMessage):
             self.messages.pop()  # the closing message of the dialogue so far: the user continues instead
         self.task_starts.append(len(self.messages))
+        self._watch(task)
         if self.settings.user_simulator:
             self.user.start_task(task, self.task_starts[-1])
         else:
@@ -163,7 +188,7 @@ class Rollout:
                 return ""
             else:
                 user_turns = sum(isinstance(message, UserMessage) for message in self.messages[start:])
-                turn = await self.user.speak(tuple(self.messages))
+                turn = await self.user.speak(tuple(self.messages), await self._achieved(start))
                 if turn.is_task_complete and user_turns:
                     return turn.user_message
                 if turn.is_task_complete:

@@ -22,6 +22,11 @@ class RolloutSettings(Settings):
     user_simulator: bool = Field(
         description="simulate a user; false: give each goal to the agent as one message (the task-oriented baseline)"
     )
+    user_checks_state: bool = Field(
+        description="whether the scripted user decides by execution that its requests are done (the state has their "
+        "changes, their values were told), as the held-out benchmark does; false: by the agent's words. Real users and "
+        "models know only the words"
+    )
     invalid_calls: Literal["retry", "error"] = Field(
         description="for calls of undeclared tools or with unfitting arguments: retry requests the agent's answer "
         "again, so that the transcript stays valid training data; error returns an error to it, as evaluations do"

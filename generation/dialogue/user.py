@@ -15,7 +15,7 @@ from core.dialogue import Dialogue, Task
 from core.messages import AssistantMessage, Frozen, Message, SystemMessage, UserMessage
 from core.settings import Settings
 from generation.llm.base import Completion, Request
-from generation.llm.contexts import UserContext, UserRules
+from generation.llm.contexts import Achieved, UserContext, UserRules
 from generation.llm.meter import Meter
 from generation.llm.parsing.json_text import read_answer
 from generation.prompts import render
@@ -106,8 +106,9 @@ class SimulatedUser:
         if len(messages) in tasks:
             self.start_task(tasks[len(messages)], len(messages))
 
-    async def speak(self, transcript: tuple[Message, ...]) -> UserTurn:
-        """The next message. Raises UnusableAnswerError if no attempt is readable, LLMError if no model responds."""
+    async def speak(self, transcript: tuple[Message, ...], achieved: tuple[Achieved, ...] | None = None) -> UserTurn:
+        """The next message; for `achieved` see UserContext. Raises UnusableAnswerError if no attempt is readable,
+        LLMError if no model responds."""
         rules = self._rules()
         name = f"{self.dialogue_id}/user/{self._tasks}/{len(self._history) // 2}"
         context = UserContext(
@@ -118,6 +119,7 @@ class SimulatedUser:
             transcript=transcript,
             task_start=self._task_start,
             first_task=self._first_task,
+            achieved=achieved,
         )
 
         def request(attempt: int) -> Request:

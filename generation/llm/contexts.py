@@ -103,8 +103,20 @@ class UserRules(Settings):
 
 
 @dataclass(frozen=True)
+class Achieved:
+    """What execution says about a subgoal: whether the environment's state has its changes, and whether the assistant
+    has told the user every value that it asks for."""
+
+    in_state: bool
+    told: bool
+
+
+@dataclass(frozen=True)
 class UserContext:
-    """What the user simulator knows: its goal and its rules, never tool names or gold calls."""
+    """What the user simulator knows: its goal and its rules, never tool names or gold calls.
+
+    `achieved` is execution's verdict on each subgoal, for the stand-in alone; None where the assistant's words decide.
+    """
 
     goal: str
     subgoals: tuple[str, ...]
@@ -113,6 +125,7 @@ class UserContext:
     transcript: tuple[Message, ...] = ()
     task_start: int = 0
     first_task: bool = True
+    achieved: tuple[Achieved, ...] | None = None
 
 
 @dataclass(frozen=True)
