@@ -38,6 +38,7 @@ class Provenance(Frozen):
     writer_requests: dict[str, WriterRequest] = Field(default_factory=dict, description="per written task, by task id")
     refused_drafts: dict[str, int] = Field(default_factory=dict, description="refused task drafts per reason")
     persona: str | None = Field(default=None, description="persona of the simulated user")
+    now: str | None = Field(default=None, description="the dialogue's one date and time, as all prompts state it")
     parent: str | None = Field(default=None, description="id of the dialogue that this one extends or forks")
     parent_messages: int = Field(default=0, description="messages taken from the parent")
     parent_config: str | None = Field(default=None, description="`config` of the parent")

@@ -157,14 +157,15 @@ class Pipeline:
 
     async def _run_stages(self, dialogue: Dialogue, domain_tools: DomainTools, meter: Meter) -> Dialogue:
         """The dialogue after all stages, or after the one in which it stopped early."""
+        now = dialogue_time(dialogue)
         context = RolloutContext(
             domain=domain_tools.domain,
-            domain_environment=self.environments.for_domain(domain_tools.toolset, meter, dialogue.dialogue_id),
+            domain_environment=self.environments.for_domain(domain_tools.toolset, meter, dialogue.dialogue_id, now),
             executable=self.environments.executable,
             models=RoleModels.of(meter),
             settings=self.settings,
             seed=self._seed(dialogue.dialogue_id),
-            now=dialogue_time(dialogue.messages, dialogue.dialogue_id),
+            now=now,
         )
         for stage in self.stages:
             try:

@@ -74,6 +74,7 @@ class Rollout:
         provenance = self.draft.provenance | Provenance(
             tasks_requested=self.requested,
             persona=self.user.persona,
+            now=self.context.now,
             writer_requests=self.draft.provenance.writer_requests | self.writer.requests,
             refused_drafts=dict(sorted(refused.items())),
         )

@@ -96,10 +96,11 @@ class EnvironmentFactory(Protocol):
     executable: bool
     engine: str | None
 
-    def for_domain(self, toolset: Toolset, meter: Meter, dialogue_id: str) -> DomainEnvironment:
+    def for_domain(self, toolset: Toolset, meter: Meter, dialogue_id: str, now: str | None = None) -> DomainEnvironment:
         """The toolset's domain as this dialogue sees it.
 
-        `meter` calls the model in environments that a model simulates.
+        Environments that a model simulates call it through `meter` and tell it the dialogue's time `now` (None: drawn
+        from the id, see generation.environments.clock).
         """
         ...
 

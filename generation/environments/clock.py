@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from random import Random
 
-from core.messages import Message
+from core.dialogue import Dialogue
+from core.messages import Message, SystemMessage, UserMessage
 
 _MONTH = r"(?:jan|feb|mar|apr|may|jun|jul|aug|sept?|oct|nov|dec)[a-z]*\.?"
 _DATE = rf"\d{{4}}-\d\d?-\d\d?|\d\d?[/.]\d\d?[/.]\d{{2,4}}|{_MONTH} \d\d?(?:st|nd|rd|th)?(?:,? \d{{4}})?"
@@ -26,19 +27,19 @@ _FIRST = datetime(2023, 1, 1)
 _DAYS = 4 * 365
 
 
-def dialogue_time(messages: Sequence[Message], dialogue_id: str) -> str:
-    """The one date and time of a dialogue: as its system message states it, else as a user stated it, else drawn."""
-    return stated_time(messages) or drawn_time(dialogue_id)
+def dialogue_time(dialogue: Dialogue) -> str:
+    """The one date and time of a dialogue, the same however often it is resumed: as its system message states it, else
+    as it was generated with, else as the user of its imported messages last stated it, else drawn."""
+    system = [message for message in dialogue.messages if isinstance(message, SystemMessage)]
+    users = [message for message in dialogue.messages[: dialogue.given] if isinstance(message, UserMessage)]
+    return stated_time(system) or dialogue.provenance.now or stated_time(users) or drawn_time(dialogue.dialogue_id)
 
 
 def stated_time(messages: Sequence[Message]) -> str:
-    """The current date or time as the system message states it, else as a user message last did, quoted; empty if
-    neither does."""
-    for role in ("system", "user"):
-        texts = [message.content.replace("’", "'") for message in messages if message.role == role]
-        if times := [match[1] for text in texts for match in _STATED.finditer(text)]:
-            return times[-1].strip(" ,")
-    return ""
+    """The current date or time as one of the messages last stated it, quoted; empty if none did."""
+    texts = [message.content.replace("’", "'") for message in messages]
+    times = [match[1] for text in texts for match in _STATED.finditer(text)]
+    return times[-1].strip(" ,") if times else ""
 
 
 def drawn_time(dialogue_id: str) -> str:

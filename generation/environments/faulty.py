@@ -65,10 +65,12 @@ class FaultyEnvironmentFactory:
         self.executable = inner.executable
         self.engine = inner.engine
 
-    def for_domain(self, toolset: Toolset, meter: Meter, dialogue_id: str) -> FaultyDomainEnvironment:
+    def for_domain(
+        self, toolset: Toolset, meter: Meter, dialogue_id: str, now: str | None = None
+    ) -> FaultyDomainEnvironment:
         """Raises UserError where the inner factory does."""
         return FaultyDomainEnvironment(
-            self.inner.for_domain(toolset, meter, dialogue_id), self.shares, self.seed, meter, self.fixed
+            self.inner.for_domain(toolset, meter, dialogue_id, now), self.shares, self.seed, meter, self.fixed
         )
 
     def close(self) -> None:

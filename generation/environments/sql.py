@@ -175,7 +175,9 @@ class SqlEnvironmentFactory:
         self.settings = typed(settings, SqlEnvironmentSettings, "environment")
         self._domains: dict[str, SqlDomainEnvironment] = {}
 
-    def for_domain(self, toolset: Toolset, meter: Meter, dialogue_id: str) -> SqlDomainEnvironment:
+    def for_domain(
+        self, toolset: Toolset, meter: Meter, dialogue_id: str, now: str | None = None
+    ) -> SqlDomainEnvironment:
         """Raises UserError if the toolset does not fit its database (any more)."""
         if toolset.domain not in self._domains:
             if toolset.database is None:

@@ -227,7 +227,9 @@ class Tau2EnvironmentFactory:
     executable = True
     engine: str | None = ENGINE
 
-    def for_domain(self, toolset: Toolset, meter: Meter, dialogue_id: str) -> Tau2DomainEnvironment:
+    def for_domain(
+        self, toolset: Toolset, meter: Meter, dialogue_id: str, now: str | None = None
+    ) -> Tau2DomainEnvironment:
         """Raises UserError for a toolset of another engine or domain or with unknown tools, and without
         inspect-evals."""
         domains = {domain.seed: domain for domain in DOMAINS.values()}

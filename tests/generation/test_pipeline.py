@@ -117,7 +117,7 @@ UNUSABLE = "finished: agent: nothing usable in 3 attempts: "
     ("role", "name", "blamed"),
     [
         ("task_writer", EXECUTED, "finished: task_writer: "),
-        ("user", EXECUTED, "finished: user: nothing usable in 3 attempts: "),
+        ("user", EXECUTED, "finished: user: nothing usable in "),
         ("tool_simulator", "task_oriented", "finished: tool_simulator: "),
         ("judge", "task_oriented", "judge: the judge's answer is unreadable: "),
     ],

@@ -18,7 +18,7 @@ from core.messages import Message, ToolSpec, UserMessage
 from core.schemas import schema_error
 from core.settings import Settings, typed
 from generation.environments.base import PastCall, ToolResult
-from generation.environments.clock import dialogue_time
+from generation.environments.clock import drawn_time
 from generation.environments.simulated.ledger import Ledger
 from generation.llm.base import Completion, RejectedAnswerError, Request
 from generation.llm.contexts import ToolSimulatorContext
@@ -63,8 +63,11 @@ class SimulatedEnvironmentFactory:
         """Takes the fields of SimulatedEnvironmentSettings. Raises UserError for an unknown or invalid one."""
         self.settings = typed(settings, SimulatedEnvironmentSettings, "environment")
 
-    def for_domain(self, toolset: Toolset, meter: Meter, dialogue_id: str) -> SimulatedDomainEnvironment:
-        return SimulatedDomainEnvironment(toolset, meter, dialogue_id, self.settings)
+    def for_domain(
+        self, toolset: Toolset, meter: Meter, dialogue_id: str, now: str | None = None
+    ) -> SimulatedDomainEnvironment:
+        scene = Scene(toolset.called, toolset.description, now or drawn_time(dialogue_id))
+        return SimulatedDomainEnvironment(toolset, scene, meter, dialogue_id, self.settings)
 
     def close(self) -> None:
         """No resources to release."""
@@ -75,6 +78,7 @@ class SimulatedDomainEnvironment:
     """A domain's tools as one dialogue's simulator answers them."""
 
     toolset: Toolset
+    scene: Scene
     meter: Meter
     dialogue_id: str
     settings: SimulatedEnvironmentSettings
@@ -86,10 +90,6 @@ class SimulatedDomainEnvironment:
     @property
     def tools(self) -> tuple[ToolSpec, ...]:
         return self.toolset.tools
-
-    def scene(self, transcript: Sequence[Message]) -> Scene:
-        """What the simulator's prompt says of place and time."""
-        return Scene(self.toolset.called, self.toolset.description, dialogue_time(transcript, self.dialogue_id))
 
     def open(self, snapshot: bytes | None = None) -> SimulatedEnvironment:
         calls = json.loads(snapshot or b"[]")
@@ -190,7 +190,7 @@ class _SimulatedCall:
         ]
         prompt = render(
             "tool_simulator",
-            scene=self.domain_environment.scene(self.transcript),
+            scene=self.domain_environment.scene,
             tool=self.tool,
             calls=self.ledger.related_calls(self.tool.name, self.arguments, settings.calls_shown),
             transcript=spoken[len(spoken) - min(settings.transcript_messages, len(spoken)) :],

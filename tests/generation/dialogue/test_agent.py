@@ -61,7 +61,7 @@ def agent_of(*completions: Completion, attempts: int = 3) -> tuple[Agent, Playin
 
 
 def test_the_system_message_names_the_domain_in_plain_words() -> None:
-    assert "assistant of the animal shelter service" in MESSAGES[0].content
+    assert "assistant of the hall rental service" in MESSAGES[0].content
 
 
 async def test_call_ids_follow_from_the_position_of_the_call() -> None:

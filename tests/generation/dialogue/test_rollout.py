@@ -156,13 +156,13 @@ def test_only_the_stand_in_sees_the_plan(executed: FinishedRun) -> None:
 
 
 def test_task_writers_see_a_fresh_limited_view_of_real_rows(executed: FinishedRun, domains: Domains) -> None:
-    rows = {each.domain.name: each.domain.rows for each in domains}
+    rows = {each.domain.scene("").domain: each.domain.rows for each in domains}
     views: dict[str, list[Any]] = {}
     for request, _ in executed.log:
         if isinstance(request.context, TaskWriterContext):
             assert all(len(seen) <= 4 for seen in request.context.view.values())
             for table, seen in request.context.view.items():
-                assert all(row in rows[request.context.domain][table] for row in seen)
+                assert all(row in rows[request.context.scene.domain][table] for row in seen)
             if request.key.endswith("/0"):
                 views.setdefault(request.affinity, []).append(request.context.view)
     several = [seen for seen in views.values() if len(seen) > 1]

@@ -159,12 +159,15 @@ async def test_an_unreadable_answer_is_requested_again_with_the_complaint_and_fo
     assert (await simulated_user.speak(())).user_message == "Is there a hall?"
     simulated_user.hear(AssistantMessage(content="Yes."))
     await simulated_user.speak((UserMessage(content="Is there a hall?"),))
-    assert [len(request.messages) for request in llm.requests] == [2, 2, 2, 4]
+    assert [len(request.messages) for request in llm.requests] == [2, 4, 6, 4]
     assert len({request.key for request in llm.requests}) == 4
-    first, second, third, _ = (request.messages[-1].content for request in llm.requests)
-    assert second.startswith(f"{first}\n\n(Your last answer could not be used: expected a JSON object")
-    assert "user_message" in third.partition("could not be used:")[2]
-    assert llm.requests[3].messages[1].content == first
+    first, second, third, fourth = (request.messages for request in llm.requests)
+    assert second[:2] == third[:2] == first
+    assert second[2].content == "Hm."
+    assert second[3].content.startswith("This answer cannot be used: expected a JSON object")
+    assert third[5].content.startswith("This answer cannot be used: user_message: ")
+    assert fourth[:2] == first
+    assert json.loads(fourth[2].content) == json.loads(ASK), "refused answers are forgotten"
     assert simulated_user.meter.flaws == {"user/malformed": 2}
 
 

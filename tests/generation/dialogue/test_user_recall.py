@@ -42,7 +42,7 @@ def newcomer(dialogue: Dialogue, played: FinishedRun) -> tuple[SimulatedUser, Li
     """Another user with the same settings, its own persona and no history."""
     llm = ListedAnswers([ASK])
     domain = next(tools.domain for tools in played.pipeline.domains if tools.domain.name == dialogue.domain)
-    scene = domain.scene(dialogue_time(dialogue.messages, dialogue.dialogue_id))
+    scene = domain.scene(dialogue_time(dialogue))
     rng = Random(f"x{dialogue.dialogue_id}")
     return SimulatedUser(Meter(llm), played.pipeline.settings.user, scene, dialogue.dialogue_id, rng), llm
 

@@ -6,9 +6,11 @@ from typing import Any
 
 import pytest
 
+from core.dialogue import Dialogue
 from core.messages import AssistantMessage, Message, SystemMessage, ToolCall, ToolMessage, UserMessage
+from core.provenance import Provenance
 from core.settings import UserError
-from generation.environments.clock import drawn_time, stated_time
+from generation.environments.clock import dialogue_time, drawn_time, stated_time
 from generation.environments.simulated.environment import (
     SimulatedEnvironmentFactory,
 )
@@ -17,7 +19,7 @@ from tests.generation.helpers.simulated_visits import environment, prompts
 
 
 def time_lines(llm: ListedAnswers) -> list[str]:
-    return [line for prompt in prompts(llm) for line in prompt.splitlines() if line.startswith("The time ")]
+    return [line for prompt in prompts(llm) for line in prompt.splitlines() if line.startswith("The current time ")]
 
 
 async def test_the_reference_time_stays_within_a_dialogue_and_differs_between_them() -> None:
@@ -25,17 +27,10 @@ async def test_the_reference_time_stays_within_a_dialogue_and_differs_between_th
     for dialogue in ("a", "b", "c"):
         zoo, llm, _ = environment("{}", "{}", dialogue=dialogue)
         await zoo.call("get_weather", {"day": "monday"})
-        await zoo.fork().call("get_weather", {"day": "tuesday"})
-        assert len(time_lines(llm)) == 2
-        assert set(time_lines(llm)) == {f"The time is {drawn_time(dialogue)}."}
+        await zoo.fork().call("get_weather", {"day": "tuesday"}, (UserMessage(content="Hi, today is May 5, 2024."),))
+        assert time_lines(llm) == [f"The current time is {drawn_time(dialogue)}."] * 2
         times |= {drawn_time(dialogue)}
     assert len(times) == 3
-
-
-async def test_a_time_stated_by_the_user_counts() -> None:
-    zoo, llm, _ = environment("{}")
-    await zoo.call("get_weather", {"day": "x"}, (UserMessage(content="Hi, today is May 5, 2024. Will it rain?"),))
-    assert time_lines(llm)[0].startswith("The time was stated in the conversation: May 5, 2024.")
 
 
 @pytest.mark.parametrize(
@@ -55,13 +50,43 @@ async def test_a_time_stated_by_the_user_counts() -> None:
     ],
 )
 def test_how_a_time_is_stated(text: str, time: str) -> None:
-    assert stated_time([UserMessage(content=text), AssistantMessage(content="It is now 2020-01-01.")]) == time
+    assert stated_time([UserMessage(content=text)]) == time
 
 
-def test_the_last_statement_of_user_or_system_counts() -> None:
-    messages = [SystemMessage(content="It is now 2024-01-01 10:00."), UserMessage(content="Hi")]
-    assert stated_time(messages) == "2024-01-01 10:00"
-    assert stated_time([*messages, UserMessage(content="No, today is May 5.")]) == "May 5"
+SYSTEM, LATER, SAID = (
+    SystemMessage(content="It is now 2024-01-01 10:00."),
+    UserMessage(content="No, today is May 5."),
+    AssistantMessage(content="It is now 2020-01-01."),
+)
+
+
+@pytest.mark.parametrize(
+    ("messages", "given", "generated_with", "time"),
+    [
+        ((SYSTEM, LATER, SAID), 3, "Monday", "2024-01-01 10:00"),
+        ((SYSTEM, LATER, SAID), 0, None, "2024-01-01 10:00"),
+        ((LATER, SAID), 2, None, "May 5"),
+        ((UserMessage(content="It's now 9:00."), SAID, LATER), 2, None, "9:00"),
+        ((LATER, SAID), 2, "Monday 2025-03-03 10:00", "Monday 2025-03-03 10:00"),
+        ((LATER, SAID), 0, None, drawn_time("d")),
+        ((), 0, None, drawn_time("d")),
+    ],
+)
+def test_a_dialogue_has_one_time(
+    messages: tuple[Message, ...], given: int, generated_with: str | None, time: str
+) -> None:
+    """The system message's, else the one it was generated with, else the imported user's; what a simulated user says
+    in the rollout changes nothing."""
+    dialogue = Dialogue(
+        dialogue_id="d",
+        pipeline="p",
+        domain="x",
+        tools=(),
+        messages=messages,
+        given=given,
+        provenance=Provenance(now=generated_with),
+    )
+    assert dialogue_time(dialogue) == time
 
 
 async def test_the_model_sees_the_last_messages_of_user_and_assistant() -> None:

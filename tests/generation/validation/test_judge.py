@@ -73,14 +73,13 @@ def test_the_rules_come_first_and_are_the_same_for_every_task() -> None:
     first = render("judge", scene=SCENE, task=TASK, transcript=transcript())
     second = render("judge", scene=SCENE, task=other, transcript=())
     shared = common_prefix(first, second)
-    assert shared.endswith("\nTask: ")
+    assert shared.endswith(f"\nThe current time was {SCENE.now}.\nTask: ")
     for name in ("Critical", "Structural", "NonCritical", "InvalidRubric", '"bullets"', '"judgment"', '"blame"'):
         assert name in shared
-    assert second.endswith("Your last answer could not be read: it was empty\nNow answer with the JSON object.")
 
 
 def test_the_prompt_after_the_rules() -> None:
-    text = render("judge", task=TASK, transcript=transcript()[:4])
+    text = render("judge", scene=SCENE, task=TASK, transcript=transcript()[:4])
     assert text[text.index("\nTask: ") + 1 :] == (
         f"Task: {TASK.goal}\n"
         "Rubric:\n"
@@ -107,7 +106,7 @@ def test_the_prompt_after_the_rules() -> None:
 
 def test_reasoning_is_not_shown_to_the_judge() -> None:
     thought = AssistantMessage(content="Hello", reasoning_content="a secret plan")
-    assert "secret" not in render("judge", task=TASK, transcript=(UserMessage(content="Hi"), thought))
+    assert "secret" not in render("judge", scene=SCENE, task=TASK, transcript=(UserMessage(content="Hi"), thought))
 
 
 @pytest.mark.parametrize(
@@ -160,10 +159,9 @@ async def test_an_unreadable_answer_is_requested_again_with_the_reason_last() ->
     judgment, sayer, meter = await ask('{"judgment": "perhaps", "reasoning": ""}', VALID, attempts=3)
     assert (judgment.judgment, judgment.blame) == ("valid", None)
     assert meter.usage.flaws == {"judge/malformed": 1}
-    first, second = (request.messages[0].content for request in sayer.requests)
-    assert "could not be read: judgment: " in second
-    shared = common_prefix(first, second)
-    assert shared.endswith("(End of the conversation.)\n"), "nothing before the end of the prompt changes"
+    first, second = (request.messages for request in sayer.requests)
+    assert second[: len(first)] == first, "nothing before the end of the prompt changes"
+    assert "cannot be used: judgment: " in second[-1].content
 
 
 async def test_a_readable_invalid_vote_represents_the_majority() -> None:

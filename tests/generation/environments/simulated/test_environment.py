@@ -13,7 +13,6 @@ from core.messages import ToolSpec
 from core.schemas import schema_error
 from core.settings import UserError
 from generation.environments.simulated.environment import (
-    SimulatedDomainEnvironment,
     SimulatedEnvironmentFactory,
     SimulatedEnvironmentSettings,
     read_value,
@@ -77,7 +76,8 @@ async def test_a_contradiction_goes_back_with_what_is_known_and_is_counted() -> 
     assert (await zoo.call("list_visits", {"day": "monday"})).value[0]["animal"]["name"] == "Leo"
     assert meter.flaws == {"tool_simulator/contradiction": 1}
     assert "Leo" not in prompts(llm)[1], "the call does not name the animal"
-    assert 'Your last answer was refused: list_visits: animal_id=7 has name "Leo", not "Rex"' in prompts(llm)[2]
+    complaint = llm.requests[2].messages[-1].content
+    assert 'cannot be used: list_visits: animal_id=7 has name "Leo", not "Rex"' in complaint
     assert '- animal_id=7: {"name": "Leo", "kind": "lion"}' in prompts(llm)[2]
     context = llm.requests[2].context
     assert isinstance(context, ToolSimulatorContext)
@@ -113,9 +113,8 @@ async def test_guided_decoding_finds_the_definitions() -> None:
     spec = ToolSpec(name="list_rows", description="", parameters={"type": "object"}, returns=returns)
     llm = ListedAnswers(['[{"id": 1}]'])
     await (
-        SimulatedDomainEnvironment(
-            Toolset(domain="d", description="", tools=(spec,)), Meter(llm), "d", SimulatedEnvironmentSettings()
-        )
+        SimulatedEnvironmentFactory()
+        .for_domain(Toolset(domain="d", description="", tools=(spec,)), Meter(llm), "d")
         .open()
         .call("list_rows", {})
     )
@@ -170,9 +169,8 @@ async def test_a_fork_is_independent_and_reset_forgets() -> None:
     await fork.call("get_weather", {"day": "tuesday"})
     assert fork.state_hash() != zoo.state_hash()
     assert '"blue"' in prompts(llm)[1], "the fork remembers what came before it"
-    again = SimulatedDomainEnvironment(
-        Toolset(domain="zoo", description="A zoo.", tools=TOOLS), meter, "d", SimulatedEnvironmentSettings()
-    ).open(fork.snapshot())
+    toolset = Toolset(domain="zoo", description="A zoo.", tools=TOOLS)
+    again = SimulatedEnvironmentFactory().for_domain(toolset, meter, "d").open(fork.snapshot())
     assert again.state_hash() == fork.state_hash()
     zoo.reset()
     assert zoo.state_hash() == blank
