@@ -12,6 +12,7 @@ from generation.llm.base import Completion, Request
 from generation.llm.contexts import AgentContext
 from generation.llm.meter import Meter
 from generation.llm.parsing.dialects import markup
+from generation.llm.parsing.text_calls import text_call
 from generation.prompts import render
 from generation.prompts.scene import Scene
 
@@ -60,7 +61,7 @@ class Agent:
             )
 
         async def read(completion: Completion) -> AssistantMessage:
-            check_answer(completion, self.tools if self.require_valid_calls else None)
+            check_answer(completion, self.tools, self.require_valid_calls)
             message = completion.message
             # By position and not by count: a resumed or forked dialogue continues with ids that it has not used.
             calls = tuple(
@@ -72,9 +73,9 @@ class Agent:
         return await self.meter.request(request, read, self.attempts, repair=False)
 
 
-def check_answer(completion: Completion, tools: tuple[ToolSpec, ...] | None) -> None:
+def check_answer(completion: Completion, tools: tuple[ToolSpec, ...], require_valid_calls: bool = True) -> None:
     """Raise ValueError with the reason if no dialogue may contain an agent's answer: it is empty, cannot be encoded,
-    shows tool call markup, or a call does not fit `tools` (None: any call passes)."""
+    shows markup, a call or bare JSON to the user or, with `require_valid_calls`, a call does not fit `tools`."""
     message = completion.message
     if not message.tool_calls and not message.content.strip():
         raise ValueError("the answer is empty")
@@ -84,8 +85,10 @@ def check_answer(completion: Completion, tools: tuple[ToolSpec, ...] | None) -> 
         raise ValueError(f"the answer is not text: {error}") from None
     if found := markup(message.content):
         raise ValueError(f"the answer shows the markup {found}")
-    for call in message.tool_calls or () if tools is not None else ():
-        _check_call(call, tools or ())
+    if found := text_call(message.content, tools):
+        raise ValueError(f"the answer is or contains {found}")
+    for call in message.tool_calls or () if require_valid_calls else ():
+        _check_call(call, tools)
 
 
 def _check_call(call: ToolCall, tools: tuple[ToolSpec, ...]) -> None:

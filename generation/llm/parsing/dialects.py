@@ -1,7 +1,8 @@
 """Markup that servers leave in the text: harmony's channels, and the tool calls of each model family.
 
 A server without the right parser, or one whose parser failed, leaves this markup in the text. It is parsed here as the
-family's own parser would; what cannot be parsed stays in the text, where `markup` finds it.
+family's own parser would; what cannot be parsed stays in the text, where `markup` and
+generation.llm.parsing.text_calls find it.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ Reader = Callable[[str, dict[str, ToolSpec]], Iterator[FunctionCall]]
 _MARKUP = re.compile(
     r"<\|(?:start|end|message|channel|constrain|return|call|python_tag|im_start|im_end|eot_id|eom_id)\|>"
     r"|</?tool_calls?>|<function=|</?parameter|\[TOOL_CALLS\]|\[ARGS\]|<｜tool[^>]*｜>|</?think>|\[/?THINK\]"
+    r"|</?function_calls?>|<invoke |</?tool_code>|```tool_\w+"
 )
 
 
@@ -139,8 +141,8 @@ def _llama(body: str, declared: dict[str, ToolSpec]) -> Iterator[FunctionCall]:
         yield _json_call(first_json(part, dict, partial=False))
 
 
-def _bare_llama(body: str, declared: dict[str, ToolSpec]) -> Iterator[FunctionCall]:
-    """The same without a tag, only if it is the entire answer and names a declared tool."""
+def _bare(body: str, declared: dict[str, ToolSpec]) -> Iterator[FunctionCall]:
+    """One call without a tag, bare or in one code fence, only if it is the entire answer and names a declared tool."""
     call = _json_call(json.loads(body))
     if call.name in declared:
         yield call
@@ -182,5 +184,6 @@ _FAMILIES: tuple[tuple[re.Pattern[str], Reader], ...] = (
     (re.compile(r"<\|python_tag\|>(.*?)(?:<\|eo[tm]_id\|>|\Z)", re.S), _llama),
     (re.compile(r"\[TOOL_CALLS\](.*?)(?=\[TOOL_CALLS\]|\Z)", re.S), _mistral),
     (re.compile(r"<｜tool▁call▁begin｜>(.*?)(?:<｜tool▁call▁end｜>|(?=<｜tool▁call▁begin｜>)|\Z)", re.S), _deepseek),
-    (re.compile(r"\A\s*(\{.*\})\s*\Z", re.S), _bare_llama),
+    (re.compile(r"\A\s*(\{.*\})\s*\Z", re.S), _bare),
+    (re.compile(r"\A\s*```\w*\s*(\{.*\})\s*```\s*\Z", re.S), _bare),
 )

@@ -128,6 +128,14 @@ def read_answer(text: str, model: type[M]) -> M:
         raise ValueError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from None
 
 
+def split_json(text: str) -> tuple[list[Any], str]:
+    """(the outermost JSON values in `text`, valid or repaired; the text around them)."""
+    spans = list(_outermost(text))
+    edges = [0, *(edge for span in spans for edge in (span.start, span.end)), len(text)]
+    around = " ".join(text[start:end] for start, end in zip(edges[::2], edges[1::2], strict=True))
+    return [span.value for span in spans], around
+
+
 def needs_repair(text: str) -> bool:
     """Whether the JSON that these functions find in `text` is repaired: the text has broken JSON, and no valid JSON
     apart from references such as [1]."""
@@ -149,7 +157,7 @@ def _outermost(text: str, partial: bool = True) -> Iterator[JsonSpan]:
         position = start + 1
         try:
             value, position = _DECODER.raw_decode(text, start)
-            yield JsonSpan(value, position)
+            yield JsonSpan(value, start, position)
         except RecursionError:
             return  # thousands of brackets: trying them one by one would block the event loop for minutes
         except ValueError:

@@ -32,9 +32,10 @@ _NOT_A_NUMBER = re.compile(r"[-+]?(?:NaN|Infinity|inf)", re.I)
 
 @dataclass(frozen=True)
 class JsonSpan:
-    """An outermost JSON value that ends before `end`; None if it is broken beyond repair."""
+    """An outermost JSON value in text[start:end]; None if it is broken beyond repair."""
 
     value: Any
+    start: int
     end: int
     repaired: bool = False
 
@@ -54,14 +55,14 @@ def repaired(text: str, start: int, max_length: int, partial: bool) -> JsonSpan:
     fence = text.find("\n```", start) if "```" in text[:start] else -1
     broken = text[start : min(fence if fence >= 0 else len(text), start + max_length)]
     if _depth(broken) > MAX_DEPTH:
-        return JsonSpan(None, len(text), repaired=True)
+        return JsonSpan(None, start, len(text), repaired=True)
     try:
         value, end = json.JSONDecoder(strict=False, parse_constant=lambda _: None).raw_decode(broken)
     except ValueError:
         value, end = _repair(broken, partial)
     if end >= max_length:
-        return JsonSpan(None, len(text), repaired=True)
-    return JsonSpan(value, start + end, repaired=True)
+        return JsonSpan(None, start, len(text), repaired=True)
+    return JsonSpan(value, start, start + end, repaired=True)
 
 
 def _repair(broken: str, partial: bool) -> tuple[Any, int]:

@@ -1,0 +1,77 @@
+"""Detects what an agent says to a tool but writes to the user: calls in its words, and results as tools return them.
+
+Models do both: they fence a call, list several, call tools that do not exist, or invent a call's result at once. Prose
+with braces or with a piece of JSON is fine.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from core.messages import ToolSpec
+from generation.llm.parsing.json_text import split_json
+
+_NAMES = ("name", "tool", "tool_name", "function", "function_name", "action")
+_ARGUMENTS = ("arguments", "parameters", "args", "params", "input", "tool_input", "action_input")
+_IDENTIFIER = re.compile(r"[\w.:/-]+")
+_NAMED_CALL = re.compile(r"""["']name["']\s*:\s*["'][\w.:/-]+["']\s*,\s*["'](?:arguments|parameters)["']\s*:""")
+_ACTION = re.compile(r"^\W*Action Input\W*:", re.M)
+_NO_WORDS = re.compile(r"(?:```\w*|[\s,;.:`*-])*")
+
+
+def text_call(text: str, tools: Sequence[ToolSpec]) -> str | None:
+    """What in an answer to the user is a call or a result, in words for a complaint; None if nothing is.
+
+    A call is JSON with a name and arguments, anywhere in the text and of any tool, declared or not; the name of a
+    declared tool before its arguments in brackets; or an "Action Input". A result is an answer that consists of JSON
+    only.
+
+    >>> text_call('One moment: [{"name": "get_book", "arguments": {"book_id": 1}}]', ())
+    'a tool call written as text'
+    >>> text_call('{"rows_affected": 1}', ())
+    'JSON instead of words'
+    >>> text_call('It is saved as {"theme": "dark"}.', ())
+    """
+    declared = {tool.name for tool in tools}
+    values, around = split_json(text)
+    if (
+        any(_is_call(part, declared) for value in values for part in _objects(value))
+        or _NAMED_CALL.search(text)
+        or _ACTION.search(text)
+        or any(_applied(name).search(text) for name in declared)
+    ):
+        return "a tool call written as text"
+    return "JSON instead of words" if values and _NO_WORDS.fullmatch(around) else None
+
+
+def _is_call(value: dict[str, Any], declared: set[str]) -> bool:
+    names = [value[key] for key in _NAMES if isinstance(value.get(key), str)]
+    return (
+        any(name in declared for name in names)
+        or (len(value) == 1 and any(isinstance(value[name], dict | list) for name in declared & value.keys()))
+        or (
+            any(_IDENTIFIER.fullmatch(name) for name in names)
+            and any(isinstance(value.get(key), dict | list) for key in _ARGUMENTS)
+        )
+    )
+
+
+def _applied(name: str) -> re.Pattern[str]:
+    """The name of a tool with arguments in brackets: get_book(1), search(title="x"). A plain word may also precede a
+    bracket in prose, as in "book(s)", so it needs something that only a call has."""
+    arguments = r"" if re.search(r"_|[a-z][A-Z]", name) else r"""\s*(?:\)|[{"']|\w+\s*=)"""
+    return re.compile(rf"(?<!\w){re.escape(name)}\({arguments}")
+
+
+def _objects(value: Any) -> Iterator[dict[str, Any]]:
+    """The objects in `value`, at any depth."""
+    parts = [value]
+    while parts:
+        part = parts.pop()
+        if isinstance(part, dict):
+            yield part
+            parts.extend(part.values())
+        elif isinstance(part, list):
+            parts.extend(part)
