@@ -30,6 +30,7 @@ class Provenance(Frozen):
     prompts: dict[str, str] = Field(default_factory=dict, description="prompt name -> hash of its template")
     sampling: dict[str, Any] | None = Field(default=None, description="sampling parameters of the model, per role")
     llm: str | None = Field(default=None, description="name of the generating model")
+    llms: dict[str, str] = Field(default_factory=dict, description="role -> its model, where roles have different ones")
     source: str | None = Field(default=None, description="the seed data")
     licence: str | None = Field(default=None, description="licence of the seed data")
     row: str | None = Field(default=None, description="id of the row of a converted data set")

@@ -10,10 +10,13 @@ from core.settings import Settings
 
 
 class Sampling(Settings):
-    """Sampling parameters as vLLM accepts them."""
+    """Sampling parameters as vLLM accepts them. vLLM replaces one that is not sent by the model's own recommendation
+    (generation_config.json)."""
 
-    temperature: float = Field(default=0.6, description="0: greedy")
-    top_p: float = Field(default=0.95, description="share of the probability mass that is sampled from")
+    temperature: float | None = Field(default=0.6, description="0: greedy; null: do not send it")
+    top_p: float | None = Field(
+        default=0.95, description="share of the probability mass that is sampled from; null: do not send it"
+    )
     top_k: int = Field(default=20, description="not an OpenAI parameter, hosted servers refuse it; 0: do not send it")
     max_tokens: int = Field(default=4096, description="limit of one answer in tokens, reasoning included")
 
@@ -23,4 +26,4 @@ class Sampling(Settings):
 
     def body(self) -> dict[str, Any]:
         """Return the fields of a request to an OpenAI-compatible server."""
-        return self.model_dump(exclude={"top_k"}) | self.extra_body()
+        return self.model_dump(exclude={"top_k"}, exclude_none=True) | self.extra_body()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import re
 import time
 from email.utils import parsedate_to_datetime
 
@@ -29,6 +30,17 @@ def exceeds_context(refusal: str) -> bool:
     """Whether a refusal means that the request exceeds the model's context (texts of vLLM, OpenAI, LiteLLM)."""
     text = refusal.casefold()
     return any(phrase in text for phrase in _CONTEXT_EXCEEDED)
+
+
+def context_in_refusal(refusal: str) -> tuple[int | None, int | None]:
+    """(the model's context, the tokens of the prompt) in a refusal that `exceeds_context`; None for what it does not
+    say."""
+    context, prompt = _CONTEXT_SIZE.search(refusal), _PROMPT_SIZE.search(refusal)
+    return int(context[1]) if context else None, int(prompt[1]) if prompt else None
+
+
+_CONTEXT_SIZE = re.compile(r"context length (?:is|of|\() ?(\d+)", re.I)
+_PROMPT_SIZE = re.compile(r"(\d+) (?:input tokens|(?:tokens )?(?:in|from) the (?:messages|prompt|input))", re.I)
 
 
 def retry_after_s(header: str) -> float | None:

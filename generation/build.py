@@ -9,6 +9,8 @@ from typing import Any
 
 from core.runs import sha256
 from core.settings import UserError
+from generation.llm.base import LLM, Role
+from generation.llm.by_role import LLMByRole
 from generation.pipeline import StartStates
 from generation.run import GenerateSettings, GenerationComponents, toolset_sources
 from generation.stages import DialogueStage, Stage, ToolsetStage, Validation
@@ -22,7 +24,7 @@ def build(settings: GenerateSettings, instantiate: Instantiate) -> GenerationCom
     """Construct the components of a run. Raises UserError for unusable files and for stages without any work."""
     start_states = StartStates(_read_start_states(settings.start), settings.start)
     components = GenerationComponents(
-        llm=partial(instantiate, settings.llm),
+        llm=partial(build_llm, settings.llm, settings.roles, instantiate),
         toolset_sources=toolset_sources(settings.toolsets, instantiate(settings.domains), start_states),
         stages=tuple(_build_stage(name, node, instantiate) for name, node in settings.stages.items()),
         environments={name: instantiate(pipeline.environment) for name, pipeline in settings.pipelines.items()},
@@ -30,7 +32,14 @@ def build(settings: GenerateSettings, instantiate: Instantiate) -> GenerationCom
         executor=instantiate(settings.executor),
     )
     _refuse_idle_stages(components)
+    _refuse_equal_votes(settings, components.stages)
     return components
+
+
+def build_llm(llm: dict[str, Any], roles: Mapping[Role, dict[str, Any]], instantiate: Instantiate) -> LLM:
+    """Construct the model of a run, and those of single roles."""
+    default = instantiate(llm)
+    return LLMByRole(default, {role: instantiate(node) for role, node in roles.items()}) if roles else default
 
 
 def with_base_urls(llm: dict[str, Any], urls: Sequence[str]) -> dict[str, Any]:
@@ -83,3 +92,15 @@ def _refuse_idle_stages(components: GenerationComponents) -> None:
     have_tools = any(source.toolset.tools for source in components.toolset_sources) or any(d.tools for d in imported)
     if not have_tools and not any(isinstance(stage, ToolsetStage) for stage in components.stages):
         raise UserError("the chosen stages make no tools, and no tools are given: add stage tools, or give toolsets=…")
+
+
+def _refuse_equal_votes(settings: GenerateSettings, stages: Sequence[Stage]) -> None:
+    """Raise UserError for several votes of a greedy judge: they would all be the same."""
+    votes = max((stage.settings.votes for stage in stages if isinstance(stage, Validation)), default=1)
+    judge = settings.roles.get("judge", settings.llm)
+    sampling = judge.get("sampling", {}) | judge.get("role_sampling", {}).get("judge", {})
+    if votes > 1 and sampling.get("temperature") == 0:
+        raise UserError(
+            f"stages.validation.votes={votes} was given with a greedy judge (temperature 0), whose votes are all the "
+            "same; expected: votes=1, or a temperature above 0 for the judge"
+        )

@@ -180,6 +180,7 @@ class Pipeline:
             source=toolset.provenance.source or dialogue.provenance.source,
             licence=toolset.provenance.licence or dialogue.provenance.licence,
             llm=self.llm.name,  # read only now: a client learns it from the server
+            **({"llms": dict(sorted(meter.models.items()))} if len(set(meter.models.values())) > 1 else {}),
             database_sha256=toolset.database_sha256,
         )
         return dialogue.model_copy(

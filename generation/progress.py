@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from rich import box
@@ -22,11 +22,10 @@ from generation.outcomes import Outcome
 from generation.tools.toolset import Toolset
 
 # The paper's signs of failure: a user simulator that is not incremental, and tasks that do not fit the tools.
-MIN_MEAN_TURNS = 10
+MIN_TURNS_PER_TASK = 5
 MAX_REJECTION = 0.5
-BEFORE_TASKS = {"start", "tool_maker"}
-"""Kinds of rejection reasons that arise before any task."""
-
+_BAD = (("truncated",), ("malformed", "empty"))
+"""The flaws of answers that were cut off, and of those that could not be read."""
 MAX_DOMAINS = 20
 """Up to this many domains get a line each."""
 
@@ -129,36 +128,42 @@ def _overview(statistics: list[Statistics]) -> Table:
 def _ledger(statistics: list[Statistics], toolsets: list[Toolset]) -> Table:
     """Cost per role: of the toolsets, then of each pipeline."""
     table = Table(title="Ledger", box=box.SIMPLE_HEAD, pad_edge=False)
-    for heading in (
-        "pipeline",
-        "role",
-        "requests",
-        "retries",
-        "prompt",
-        "cached",
-        "generated",
-        "s/request",
-        "GPU-h",
-    ):
-        table.add_column(heading, justify="left" if heading in ("pipeline", "role") else "right")
+    left = ("pipeline", "role", "model")
+    right = ("requests", "retries", "cut", "unreadable", "prompt", "cached", "generated", "s/request", "GPU-h")
+    for heading in (*left, *right):
+        table.add_column(heading, justify="left" if heading in left else "right")
     usages = [toolset.provenance.usage for toolset in toolsets if toolset.provenance.usage]
+    flaws = sum((Counter[str](usage.flaws) for usage in usages), Counter[str]())
+    model = next((toolset.provenance.llm for toolset in toolsets if toolset.provenance.llm), "") or ""
     for name in sorted({name for usage in usages for name in usage.roles}):
         usage = sum((usage.roles[name] for usage in usages if name in usage.roles), RoleUsage())
-        tokens = [f"{usage.prompt_tokens:,}", "", f"{usage.completion_tokens:,}", "", ""]
-        table.add_row("toolsets", name, f"{usage.requests:,}", "", *tokens)
+        counts = [f"{usage.requests:,}", "", *_bad_answers(flaws, name), f"{usage.prompt_tokens:,}"]
+        cached = f"{usage.cached_tokens / max(1, usage.prompt_tokens):.0%}"
+        table.add_row("toolsets", name, model, *counts, cached, f"{usage.completion_tokens:,}", "", "")
     for f in statistics:
         for name, role in f.roles.items():
-            counts = [f"{count:,}" for count in (role.requests, role.retries, role.prompt_tokens)]
+            counts = [
+                f"{role.requests:,}",
+                f"{role.retries:,}",
+                *_bad_answers(f.flaws, name),
+                f"{role.prompt_tokens:,}",
+            ]
             cached = f"{role.cached_tokens / max(1, role.prompt_tokens):.0%}"
             rest = [
                 f"{role.completion_tokens:,}",
                 f"{role.seconds / max(1, role.requests):.3f}",
                 f"{role.gpu_hours:.2f}",
             ]
-            table.add_row(f.pipeline, name, *counts, cached, *rest)
-        total = [f"{f.requests:,}", "", f"{f.prompt_tokens:,}", "", f"{f.completion_tokens:,}", ""]
-        table.add_row(f.pipeline, f"all (costs {f.cost:,.2f})" if f.cost else "all", *total, f"{f.gpu_hours:.2f}")
+            table.add_row(f.pipeline, name, role.llm or "", *counts, cached, *rest)
+        total = [f"{f.requests:,}", "", "", "", f"{f.prompt_tokens:,}", "", f"{f.completion_tokens:,}", ""]
+        table.add_row(f.pipeline, f"all (costs {f.cost:,.2f})" if f.cost else "all", "", *total, f"{f.gpu_hours:.2f}")
     return table
+
+
+def _bad_answers(flaws: Mapping[str, int], role: str) -> tuple[str, str]:
+    """A role's answers that were cut off, and those that could not be read."""
+    cut, unreadable = (sum(flaws.get(f"{role}/{kind}", 0) for kind in kinds) for kinds in _BAD)
+    return f"{cut:,}", f"{unreadable:,}"
 
 
 def _task_counts(f: Statistics) -> Table:
@@ -217,15 +222,19 @@ def _has_user_messages(f: Statistics) -> bool:
 
 def _warnings(f: Statistics) -> list[str]:
     warnings = []
-    if _has_user_messages(f) and f.pipeline.startswith("user") and f.turn.mean < MIN_MEAN_TURNS:
+    if (
+        _has_user_messages(f)
+        and f.pipeline.startswith("user")
+        and f.turn.mean < (least := MIN_TURNS_PER_TASK * f.task.mean)
+    ):
         warnings.append(
-            f"{f.turn.mean:.1f} turns on average (< {MIN_MEAN_TURNS}): the user simulator is not incremental"
+            f"{f.turn.mean:.1f} turns on average (< {least:.1f} for {f.task.mean:.1f} tasks): the user simulator is not "
+            "incremental"
         )
     if f.started and f.rejected / f.started > MAX_REJECTION:
         causes = ", ".join(f"{reason} {count}" for reason, count in list(f.reasons.items())[:3])
-        has_tasks = not f.reasons.keys() <= BEFORE_TASKS
-        sign = ": tasks and tools do not fit" if has_tasks else " before they started"
-        warnings.append(f"{f.rejected} of {f.started} rejected{sign} ({causes})")
+        blamed = f", blame: {_counts(f.blame)}" if f.blame else " before they started"
+        warnings.append(f"{f.rejected} of {f.started} rejected{blamed} ({causes})")
     if f.quality and _has_user_messages(f):
         warnings += [f"user quality gate: {failure}" for failure in f.quality.failures]
     if f.unanswered:

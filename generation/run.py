@@ -19,7 +19,7 @@ from generation.database.schema import read_schema, sample_rows
 from generation.dialogue.setup import DialogueSettings, RolloutSettings
 from generation.dialogue.user import UserSettings
 from generation.environments.base import EnvironmentFactory
-from generation.llm.base import LLM
+from generation.llm.base import LLM, Role
 from generation.metrics.statistics import CostSettings, Statistics
 from generation.metrics.user_quality import QualitySettings
 from generation.outcomes import Outcome
@@ -74,7 +74,8 @@ class GenerateSettings(Settings):
     pipelines: dict[str, PipelineSettings] = Field(
         min_length=1, description="name -> pipeline, run one after the other"
     )
-    llm: dict[str, Any] = Field(description="the LLM (`_target_`) in every role")
+    llm: dict[str, Any] = Field(description="the LLM (`_target_`) in every role that `roles` does not name")
+    roles: dict[Role, dict[str, Any]] = Field(description="role -> its own LLM (`_target_`)")
     domains: dict[str, Any] = Field(description="the Seeds (`_target_`): source of databases and tools")
     user: UserSettings = Field(description="the simulated users")
     quality: QualitySettings = Field(description="thresholds of the user quality gate")
@@ -161,7 +162,7 @@ async def generate(
         toolsets = await run_toolset_stages(
             components.toolset_sources, stages, llm, path, settings.concurrency, on_toolset
         )
-    sampling = {key: settings.llm[key] for key in ("sampling", "role_sampling", "error_rate") if key in settings.llm}
+    sampling = _sampling(settings.llm) | {role: _sampling(llm) for role, llm in settings.roles.items()}
     provenance = Provenance(config=job.manifest.fingerprint, commit=job.manifest.commit, sampling=sampling)
     statistics = []
     async with closing(components.llm()) as llm:
@@ -172,6 +173,11 @@ async def generate(
             finally:
                 pipeline.environments.close()
     return statistics
+
+
+def _sampling(llm: dict[str, Any]) -> dict[str, Any]:
+    """What a model's settings say about sampling."""
+    return {key: llm[key] for key in ("sampling", "role_sampling", "error_rate") if key in llm}
 
 
 async def _run(

@@ -6,6 +6,7 @@ import asyncio
 from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
+from typing import get_args
 
 from omegaconf import DictConfig
 
@@ -14,17 +15,19 @@ from core.runs import open_run
 from core.serving import serve
 from core.settings import typed
 from core.tracking import Tracker
-from generation.build import build, input_hashes, with_base_urls
+from generation.build import build, build_llm, input_hashes, with_base_urls
+from generation.llm.base import Role
 from generation.llm.openai import TRANSPORT_KEYS
 from generation.progress import GenerationProgress, sample_rows, summarise
 from generation.run import GenerateSettings, generate
 from generation.toolset_runner import failed_domains
 from scripts.launch import hydra_main, instantiate
 
+LLM_NODES = ("llm", *(f"roles.{role}" for role in get_args(Role)))
 NEUTRAL = (
     *("outputs", "tracking", "resume", "concurrency", "attempts", "executor", "costs"),
     *("domains", "toolsets"),  # their content counts instead: see input_hashes
-    *(f"{llm}.{key}" for llm in ("llm", "llm.inner") for key in TRANSPORT_KEYS),
+    *(f"{llm}{inner}.{key}" for llm in LLM_NODES for inner in ("", ".inner") for key in TRANSPORT_KEYS),
 )
 """Keys that do not change what is generated: an unfinished run is resumed with other values of them."""
 
@@ -45,7 +48,9 @@ def main(config: DictConfig) -> None:
         tracker = stack.enter_context(Tracker(settings.tracking, settings.outputs, "generate", run_id, group, plain))
         if settings.serve:
             urls = stack.enter_context(serve(settings.serve, settings.serving, run.directory))
-            components = replace(components, llm=partial(instantiate, with_base_urls(settings.llm, urls)))
+            components = replace(
+                components, llm=partial(build_llm, with_base_urls(settings.llm, urls), settings.roles, instantiate)
+            )
         with GenerationProgress(console) as progress:
             statistics = asyncio.run(generate(settings, components, run, progress))
         results = {each.pipeline: each.model_dump(mode="json", exclude_none=True) for each in statistics}

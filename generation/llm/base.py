@@ -51,7 +51,8 @@ class Completion:
 
     `message` is the parsed answer. Token counts are the server's (the stand-in counts words); `cached_tokens` is the
     part of the prompt found in its prefix cache. `flaws` lists what the parser had to fix ("repaired", "unclosed").
-    `retries` is how many failed attempts came before; it and `seconds` differ between equal runs.
+    `model` names the model that answered. `retries` is how many failed attempts came before; it and `seconds` differ
+    between equal runs.
     """
 
     message: AssistantMessage
@@ -59,6 +60,7 @@ class Completion:
     prompt_tokens: int = 0
     completion_tokens: int = 0
     flaws: tuple[str, ...] = ()
+    model: str = ""
     cached_tokens: int = 0
     seconds: float = field(default=0.0, compare=False)
     retries: int = field(default=0, compare=False)

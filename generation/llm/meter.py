@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from core.dialogue import RoleUsage, Usage
 from core.messages import AssistantMessage, Message, UserMessage
-from generation.llm.base import LLM, Completion, RejectedAnswerError, Request, UnusableAnswerError
+from generation.llm.base import LLM, Completion, RejectedAnswerError, Request, Role, UnusableAnswerError
 from generation.llm.parsing.json_text import complete_part, needs_repair
 from generation.prompts import render
 
@@ -23,7 +23,7 @@ _MAX_SHOWN = 4000
 @dataclass
 class Meter:
     """Forwards requests and sums up their cost: `seconds` that each role waited for answers, and the `retries` they
-    took.
+    took. `models` names the model that answered each role.
 
     `flaws` counts what was wrong with answers as "role/kind":
 
@@ -37,6 +37,7 @@ class Meter:
     flaws: Counter[str] = field(default_factory=Counter)
     seconds: dict[str, float] = field(default_factory=dict)
     retries: Counter[str] = field(default_factory=Counter)
+    models: dict[Role, str] = field(default_factory=dict)
     _roles: dict[str, RoleUsage] = field(default_factory=dict)
 
     @property
@@ -65,6 +66,8 @@ class Meter:
         )
         self._roles[request.role] = self._roles.get(request.role, RoleUsage()) + cost
         self.seconds[request.role] = self.seconds.get(request.role, 0.0) + completion.seconds
+        if completion.model:
+            self.models[request.role] = completion.model
         if completion.retries:
             self.retries[request.role] += completion.retries
         self._count(request, *completion.flaws, *_missing_content(completion))

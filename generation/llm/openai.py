@@ -6,24 +6,24 @@ import asyncio
 import json
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 from pydantic import Field
 
 from core.messages import AssistantMessage, Message
 from core.sampling import Sampling
-from core.server_protocol import request_seed
+from core.server_protocol import context_in_refusal, request_seed
 from core.settings import UserError, closest, typed
 from generation.llm.base import Completion, LLMError, Request, Role
 from generation.llm.parsing.completion import parse_completion
 from generation.llm.replicas import Limits
-from generation.llm.transport import PromptTooLongError, RetryPolicy, Transport
+from generation.llm.transport import ContextExceededError, RetryPolicy, Transport
 
-ANSWERS_IN_JSON: tuple[Role, ...] = ("tool_maker", "task_writer", "user", "tool_simulator", "judge")
+ANSWERS_IN_JSON: tuple[Role, ...] = tuple(role for role in get_args(Role) if role != "agent")
 """The roles whose requests carry a JSON Schema of the answer."""
 
 TRANSPORT_KEYS = (
@@ -34,6 +34,9 @@ TRANSPORT_KEYS = (
 
 _AVERAGING_WINDOW = 32
 """Answers over which the length of a role's answers is averaged."""
+
+MIN_ANSWER_TOKENS = 64
+"""Room for an answer, in tokens, without which a prompt counts as too long."""
 
 _REFUSED_SCHEMA = re.compile(
     r"HTTP (?:400|422|501): .*(?:response_format|json_schema|guided|structured|grammar|schema)", re.I | re.S
@@ -46,6 +49,9 @@ class ClientSettings(RetryPolicy, Limits):
     model: str | None = Field(default=None, description="Name of the model; null: the only one that is served.")
     api_key_env: str = Field(default="OPENAI_API_KEY", description="Environment variable that holds the API key.")
     seed: int = Field(default=0, description="Sampling seeds derive from it and from each request's key.")
+    thinks: bool = Field(
+        default=False, description="Whether the model reasons before it answers; greedy sampling is then refused."
+    )
     sampling: dict[str, Any] = Field(default={}, description="Sampling parameters of every role.")
     role_sampling: dict[Role, dict[str, Any]] = Field(
         default={}, description="Role -> the sampling parameters in which it differs."
@@ -87,6 +93,9 @@ class OpenAILLM:
             role: typed(common | changes, Sampling, f"role_sampling.{role}")
             for role, changes in self._settings.role_sampling.items()
         }
+        if self._settings.thinks:
+            _refuse_greedy({"sampling": self._sampling} | self._role_sampling)
+        self._context: int | None = None
         self._refused_schemas: set[str] = set()
         self._transport = Transport(
             base_urls, self._settings.api_key_env, limits=self._settings, retry_policy=self._settings
@@ -96,14 +105,14 @@ class OpenAILLM:
         self._connection: asyncio.Task[None] | None = None
 
     async def complete(self, request: Request) -> Completion:
-        """Answer one request. A prompt that exceeds the model's context gives an empty completion with finish_reason
-        "length": the dialogue fails, not the server. Raises LLMError after all retries, UserError for a wrong server,
-        model or key."""
+        """Answer one request. A prompt that leaves no room for an answer in the model's context gives an empty
+        completion with finish_reason "length": the dialogue fails, not the server. Raises LLMError after all retries,
+        UserError for a wrong server, model or key."""
         await self._ensure_connected()
         async with self._role_slots.get(request.role, nullcontext()):
             try:
                 completion = await self._send(request)
-            except PromptTooLongError:
+            except ContextExceededError:
                 return Completion(message=AssistantMessage(), finish_reason="length")
             except LLMError as error:
                 raise LLMError(f"{request.key}: {error}") from None
@@ -116,29 +125,40 @@ class OpenAILLM:
         await self._transport.close()
 
     async def _send(self, request: Request) -> Completion:
-        """Send the request; if the server refuses its schema, once more without."""
-        payload = self._payload(request)
+        """Send the request; if the server refuses its schema, once more without, and if answer and prompt do not fit
+        into the context together, once more with the room that is left."""
         try:
-            return await self._post(request, payload)
+            return await self._post(request)
+        except ContextExceededError as error:
+            room = _room(str(error), self._context)
+            if room is None or room >= self._max_tokens(request.role):
+                raise
+            return await self._post(request, room)
         except LLMError as error:
-            if "response_format" not in payload or not _REFUSED_SCHEMA.search(str(error)):
+            if not self._is_structured(request) or not _REFUSED_SCHEMA.search(str(error)):
                 raise
         self._refused_schemas.add(_canonical(request.json_schema))
-        return await self._post(request, self._payload(request))
+        return await self._send(request)
 
-    async def _post(self, request: Request, payload: dict[str, Any]) -> Completion:
-        parse = partial(parse_completion, tools=request.tools)
-        expected = self._expected_tokens(request.role)
+    async def _post(self, request: Request, max_tokens: int | None = None) -> Completion:
         completion, retries = await self._transport.request(
-            "chat/completions", payload, request.affinity, parse, expected
+            "chat/completions",
+            partial(self._payload, request, max_tokens or self._max_tokens(request.role)),
+            request.affinity,
+            partial(parse_completion, tools=request.tools),
+            self._expected_tokens(request.role),
         )
-        return replace(completion, retries=retries)
+        return replace(completion, retries=retries, model=self.name)
+
+    def _max_tokens(self, role: Role) -> int:
+        """The budget of one answer: the role's, within the context that the server reports."""
+        budget = self._role_sampling.get(role, self._sampling).max_tokens
+        return min(budget, self._context - MIN_ANSWER_TOKENS) if self._context else budget
 
     def _expected_tokens(self, role: Role) -> int:
         """Expected tokens of an answer: the running mean of the role's answers, before the first one its
-        `max_tokens`."""
-        sampling = self._role_sampling.get(role, self._sampling)
-        return math.ceil(self._mean_answer_tokens.get(role, sampling.max_tokens))
+        budget."""
+        return math.ceil(self._mean_answer_tokens.get(role, self._max_tokens(role)))
 
     def _record_length(self, role: Role, tokens: int) -> None:
         mean = self._mean_answer_tokens.get(role, tokens)
@@ -154,7 +174,8 @@ class OpenAILLM:
             await asyncio.shield(check)
 
     async def _connect(self) -> None:
-        self._model = self.name = await self._transport.discover_models(self._choose_model)
+        self._model, self._context = await self._transport.discover_model(self._choose_model)
+        self.name = self._model
 
     def _choose_model(self, url: str, served: list[str]) -> str:
         if self._model is None and len(served) != 1:
@@ -165,13 +186,14 @@ class OpenAILLM:
             )
         return self._model or served[0]
 
-    def _payload(self, request: Request) -> dict[str, Any]:
-        sampling = self._role_sampling.get(request.role, self._sampling)
+    def _payload(self, request: Request, max_tokens: int, errors: int) -> dict[str, Any]:
+        """The request's body after `errors` server errors, each of which changes the sampling seed."""
+        sampling = self._role_sampling.get(request.role, self._sampling).model_copy(update={"max_tokens": max_tokens})
         payload = {
             "model": self._model,
             "messages": [_wire_format(message) for message in request.messages],
             **sampling.body(),
-            "seed": request_seed(self._settings.seed, request.key),
+            "seed": request_seed(self._settings.seed, f"{request.key}/{errors}" if errors else request.key),
             **self._settings.extra_body,
             **self._settings.role_extra_body.get(request.role, {}),
         }
@@ -187,6 +209,26 @@ class OpenAILLM:
     def _is_structured(self, request: Request) -> bool:
         wanted = request.role in self._settings.structured and bool(request.json_schema)
         return wanted and _canonical(request.json_schema) not in self._refused_schemas
+
+
+def _refuse_greedy(sampling: Mapping[str, Sampling]) -> None:
+    """Raise UserError for a temperature of 0: a model that thinks then repeats itself without end, and all votes of a
+    judge are the same."""
+    for name, parameters in sampling.items():
+        if parameters.temperature == 0:
+            raise UserError(
+                f"{name}: temperature 0 was given for a model that thinks; expected: its recommended temperature, "
+                "since greedy thinking repeats itself"
+            )
+
+
+def _room(refusal: str, context: int | None) -> int | None:
+    """The tokens that a refused prompt leaves for an answer, if the refusal says how long it is; None if it does not,
+    or if that is too few."""
+    stated, prompt = context_in_refusal(refusal)
+    context = stated or context
+    room = context - prompt if context and prompt else 0
+    return room if room >= MIN_ANSWER_TOKENS else None
 
 
 def _wire_format(message: Message) -> dict[str, Any]:

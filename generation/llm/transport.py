@@ -34,17 +34,19 @@ BYTES_PER_TOKEN = 4
 UNREACHABLE = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
 
 
-class PromptTooLongError(Exception):
-    """The prompt exceeds the model's context; a retry would not help."""
+class ContextExceededError(Exception):
+    """Prompt and answer together exceed the model's context: a retry helps only with a shorter answer."""
 
 
 class TransientError(Exception):
-    """Worth a retry, after `wait_s` seconds at the earliest. `busy`: the server works, but is overloaded."""
+    """Worth a retry, after `wait_s` seconds at the earliest. `busy`: the server works, but is overloaded. `failed`: it
+    could not answer this request (HTTP 5xx)."""
 
-    def __init__(self, problem: str, wait_s: float = 0.0, busy: bool = False) -> None:
+    def __init__(self, problem: str, wait_s: float = 0.0, busy: bool = False, failed: bool = False) -> None:
         super().__init__(problem)
         self.wait_s = wait_s
         self.busy = busy
+        self.failed = failed
 
 
 class RetryPolicy(Settings):
@@ -80,21 +82,23 @@ class Transport:
         self._session: aiohttp.ClientSession | None = None
         self._model: str | None = None
 
-    async def discover_models(self, choose: Callable[[str, list[str]], str]) -> str:
-        """Ask every server for its models and return the one to use. `choose` maps (URL, its models) to a model or
-        raises UserError. Servers that do not answer start as down.
+    async def discover_model(self, choose: Callable[[str, list[str]], str]) -> tuple[str, int | None]:
+        """Ask every server for its models; return the one to use and its context in tokens, the smallest one that a
+        server reports, or None. `choose` maps (URL, its models) to a model or raises UserError. Servers that do not
+        answer start as down.
 
         Raises UserError if no server answers, and if the servers offer different models.
         """
-        served: dict[str, list[str] | Exception] = {}
+        served: dict[str, dict[str, int | None] | Exception] = {}
         for attempt in range(self._retry_policy.retries + 1):
             if attempt:
                 await asyncio.sleep(self._retry_policy.wait_s(attempt))
             answers = await asyncio.gather(*(self._models(replica) for replica in self.pool.replicas))
             served = dict(zip((replica.base_url for replica in self.pool.replicas), answers, strict=True))
-            if any(isinstance(models, list) for models in answers):
+            if any(isinstance(models, dict) for models in answers):
                 break
-        chosen = {url: choose(url, models) for url, models in served.items() if isinstance(models, list)}
+        offers = {url: models for url, models in served.items() if isinstance(models, dict)}
+        chosen = {url: choose(url, list(models)) for url, models in offers.items()}
         problems = {url: problem for url, problem in served.items() if isinstance(problem, Exception)}
         if not chosen:
             url, problem = next(iter(problems.items()))
@@ -108,27 +112,30 @@ class Transport:
         for replica in self.pool.replicas:
             if replica.base_url in problems:
                 self.pool.take_down(replica, _describe(problems[replica.base_url]))
-        return self._model
+        contexts = [context for models in offers.values() if (context := models[names[0]])]
+        return names[0], min(contexts, default=None)
 
     async def request(
         self,
         path: str,
-        payload: dict[str, Any],
+        build: Callable[[int], dict[str, Any]],
         affinity: str,
         parse: Callable[[Any, float], T],
         answer_tokens: int = 0,
     ) -> tuple[T, int]:
-        """POST `payload`. Returns (the reply parsed, the number of retries).
+        """POST a payload. Returns (the reply parsed, the number of retries).
 
-        `parse` maps (the JSON reply, its seconds) to the result; a ValueError counts as a failed attempt.
-        `answer_tokens` is the expected length of the answer. A server that cannot be reached costs no attempt, since
-        the dialogue continues on another one, nor does a busy one (429) that answered other requests since the last
-        attempt.
+        `build` maps the number of server errors (HTTP 5xx) so far to the payload: an error may belong to this very
+        answer and come again with the same sampling seed. `parse` maps (the JSON reply, its seconds) to the result; a
+        ValueError counts as a failed attempt. `answer_tokens` is the expected length of the answer. A server that
+        cannot be reached costs no attempt, since the dialogue continues on another one, nor does a busy one (429) that
+        answered other requests since the last attempt.
 
-        Raises LLMError after all attempts, PromptTooLongError, and UserError for a wrong key or address and when no
+        Raises LLMError after all attempts, ContextExceededError, and UserError for a wrong key or address and when no
         server answers any more.
         """
-        body = _json(payload)
+        errors = 0
+        body = _json(build(errors))
         tokens = len(body) // BYTES_PER_TOKEN + answer_tokens
         attempt, requests_sent = 1, 0
         last_replica: Replica | None = None
@@ -147,6 +154,9 @@ class Transport:
             except (TransientError, aiohttp.ClientError, TimeoutError) as error:
                 problem = error
                 self._record_failure(replica, error, sent)
+                if isinstance(error, TransientError) and error.failed:
+                    errors += 1
+                    body = _json(build(errors))
             finally:
                 replica.release(tokens)
             serves_others = replica is last_replica and replica.served > last_served
@@ -176,9 +186,9 @@ class Transport:
             models = await self._models(replica)
         except UserError:
             return False
-        return isinstance(models, list) and self._model in models
+        return isinstance(models, dict) and self._model in models
 
-    async def _models(self, replica: Replica) -> list[str] | Exception:
+    async def _models(self, replica: Replica) -> dict[str, int | None] | Exception:
         try:
             async with asyncio.timeout(PROBE_TIMEOUT_S):
                 return await self._send(replica, "models", None, parse_models)
@@ -225,13 +235,14 @@ class Transport:
         status, problem = response.status, f"HTTP {response.status}: {' '.join(text.split())[:300]}"
         if is_transient(status):
             wait_s = retry_after_s(response.headers.get("Retry-After", "")) or 0.0
-            return TransientError(problem, wait_s, busy=status == HTTPStatus.TOO_MANY_REQUESTS)
+            busy = status == HTTPStatus.TOO_MANY_REQUESTS
+            return TransientError(problem, wait_s, busy, failed=status >= HTTPStatus.INTERNAL_SERVER_ERROR)
         if status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
             return UserError(f"{response.url} refuses the key in the variable {self._api_key_env}: {problem}")
         if status == HTTPStatus.NOT_FOUND:
             return UserError(f"{response.url} is not served; does the base URL end in /v1? {problem}")
         if exceeds_context(text):
-            return PromptTooLongError(problem)
+            return ContextExceededError(problem)
         return LLMError(problem)
 
 

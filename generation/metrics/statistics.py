@@ -44,13 +44,14 @@ class CostSettings(Settings):
 
 
 class RoleMetrics(Frozen):
-    """Total usage of one role.
+    """Total usage of one role by the model `llm`.
 
     `retries` counts requests sent again; `cached_tokens` are the prompt tokens served from the prefix cache; `seconds`
     sums the waiting times of all requests, concurrent ones included; `gpu_hours` is the run's total, shared out by
     these seconds.
     """
 
+    llm: str | None
     requests: int
     retries: int
     prompt_tokens: int
@@ -115,6 +116,7 @@ class StatisticsTally:
         self._tasks: dict[int, Counter[int]] = defaultdict(Counter)
         self._difficulties: dict[str, Counter[str]] = defaultdict(Counter)
         self._roles: dict[str, RoleUsage] = defaultdict(RoleUsage)
+        self._models: dict[str, str | None] = {}
         self._seconds: Counter[str] = Counter()
         self._retries: Counter[str] = Counter()
         self._last: dict[int, float] = defaultdict(float)
@@ -132,6 +134,9 @@ class StatisticsTally:
         self._retries.update(outcome.role_retries)
         for role, usage in outcome.dialogue.usage.roles.items() if outcome.dialogue else ():
             self._roles[role] += usage
+        if outcome.dialogue:
+            provenance = outcome.dialogue.provenance
+            self._models |= dict.fromkeys(outcome.dialogue.usage.roles, provenance.llm) | provenance.llms
         if outcome.dialogue and outcome.status != "failed":
             self._add_validated(outcome.dialogue)
             if outcome.status == "accepted":
@@ -207,6 +212,7 @@ class StatisticsTally:
     def _role(self, role: str, usage: RoleUsage, gpu_hours: float) -> RoleMetrics:
         waited = self._seconds.total()
         return RoleMetrics(
+            llm=self._models.get(role),
             **usage.model_dump(),
             retries=self._retries[role],
             seconds=round(self._seconds[role], 3),

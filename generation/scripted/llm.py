@@ -52,6 +52,7 @@ class ScriptedLLM:
         return Completion(
             message=message,
             finish_reason="tool_calls" if message.tool_calls else "stop",
+            model=self.name,
             prompt_tokens=sum(len(m.content.split()) for m in request.messages),
             completion_tokens=sum(len(text.split()) for text in texts),
         )

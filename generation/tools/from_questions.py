@@ -71,7 +71,9 @@ async def make_tools(seed: Seed, meter: Meter, settings: ToolmakingSettings) -> 
     ids = prompt_ids()
     provenance = ToolsetProvenance(source=seed.source, licence=seed.licence)
     if prompts:
-        provenance |= ToolsetProvenance(llm=meter.name, prompts={name: ids[name] for name in prompts})
+        provenance |= ToolsetProvenance(
+            llm=meter.models.get("tool_maker", meter.name), prompts={name: ids[name] for name in prompts}
+        )
     changes: dict[str, Any] = {"provenance": provenance}
     if len(toolset.tools) < MIN_TOOLS:
         why = f"{len(toolset.tools)} tools are valid, at least {MIN_TOOLS} are needed"

@@ -7,11 +7,12 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from core.dialogue import RoleUsage, Usage
 from core.journal import write_jsonl
 from core.messages import ToolSpec
 from generation.metrics.statistics import MeanMax, Statistics
 from generation.progress import MAX_DOMAINS, summarise
-from generation.tools.toolset import Toolset
+from generation.tools.toolset import Toolset, ToolsetProvenance
 from tests.generation.helpers.pipeline_runs import FinishedRun
 
 
@@ -88,8 +89,15 @@ def test_dialogues_have_the_tools_in_one_line_and_name_their_preference_pairs(
 @pytest.mark.parametrize(
     ("changes", "warned"),
     [
-        ({"reasons": {"start": 20}}, "20 of 30 rejected before they started (start 20)"),
-        ({"reasons": {"start": 2, "told": 18}}, "20 of 30 rejected: tasks and tools do not fit (start 2, told 18)"),
+        ({"reasons": {"start": 20}, "blame": {}}, "20 of 30 rejected before they started (start 20)"),
+        (
+            {"reasons": {"told": 18, "state": 2}, "blame": {"agent": 18, "user": 2}},
+            "20 of 30 rejected, blame: agent 18, user 2 (told 18, state 2)",
+        ),
+        (
+            {"turn": MeanMax(mean=9.5, max=20), "task": MeanMax(mean=2.0, max=2)},
+            "9.5 turns on average (< 10.0 for 2.0 tasks): the user simulator is not incremental",
+        ),
         (
             {"failed": 3, "unanswered": 2},
             "2 dialogues failed because no model responded; see dead_letters.jsonl; the same command retries them",
@@ -102,6 +110,27 @@ def test_warnings_name_the_cause(
 ) -> None:
     statistics = executed.statistics.model_copy(update={"started": 30, "rejected": 20} | changes)
     assert warned in " ".join(summary(tmp_path, statistics=[statistics]).split())
+
+
+def test_a_run_with_one_task_in_a_dialogue_is_not_blamed_for_few_turns(executed: FinishedRun, tmp_path: Path) -> None:
+    changes = {"turn": MeanMax(mean=5.5, max=9), "task": MeanMax(mean=1.0, max=1)}
+    assert "not incremental" not in summary(tmp_path, statistics=[executed.statistics.model_copy(update=changes)])
+
+
+def test_the_ledger_shows_each_roles_model_and_its_cut_and_unreadable_answers(
+    executed: FinishedRun, tmp_path: Path
+) -> None:
+    agent = executed.statistics.roles["agent"].model_copy(update={"llm": "big", "requests": 6, "retries": 1})
+    flaws = {"agent/truncated": 2, "agent/malformed": 3, "agent/empty": 1, "agent/repaired": 9, "user/truncated": 7}
+    statistics = executed.statistics.model_copy(update={"roles": {"agent": agent}, "flaws": flaws})
+    provenance = ToolsetProvenance(
+        llm="small",
+        usage=Usage(roles={"tool_maker": RoleUsage(requests=5)}, flaws={"tool_maker/truncated": 1}),
+    )
+    made = toolset("gym", 3).model_copy(update={"provenance": provenance})
+    lines = rows(summary(tmp_path, made, statistics=[statistics]))
+    assert any(line.startswith("user_oriented_exec agent big 6 1 2 4 ") for line in lines)
+    assert any(line.startswith("toolsets tool_maker small 5 1 0 ") for line in lines)
 
 
 @pytest.mark.parametrize("changes", [{"accepted": 0}, {"turn": MeanMax(mean=0.0, max=0)}])

@@ -47,11 +47,12 @@ def parse_completion(body: Any, seconds: float, tools: Sequence[ToolSpec] = ()) 
         raise ValueError(f"not a chat completion ({error!r}): {json.dumps(body)[:200]}") from None
 
 
-def parse_models(body: Any, seconds: float) -> list[str]:
-    """The names in a list of models. Raises ValueError if `body` is not one."""
+def parse_models(body: Any, seconds: float) -> dict[str, int | None]:
+    """The served models: name -> context in tokens, None if the server does not say (vLLM does). Raises ValueError if
+    `body` is not a list of models."""
     try:
-        return [str(model["id"]) for model in body["data"]]
-    except (LookupError, TypeError) as error:
+        return {str(model["id"]): model.get("max_model_len") for model in body["data"]}
+    except (LookupError, TypeError, AttributeError) as error:
         raise ValueError(f"not a list of models ({error!r}): {json.dumps(body)[:200]}") from None
 
 

@@ -54,6 +54,7 @@ class Mock:
 
     script: list[Answer]
     models: tuple[str, ...] = ("tiny",)
+    context: int | None = None
     url: str = ""
     seen: list[dict[str, Any]] = field(default_factory=list)
     authorization: str | None = None
@@ -78,13 +79,15 @@ class Mock:
         return [str(body["messages"][0]["content"]) for body in self.seen]
 
     async def list_models(self, request: web.Request) -> web.Response:
-        return web.json_response({"data": [{"id": name} for name in self.models]})
+        return web.json_response({"data": [{"id": name, "max_model_len": self.context} for name in self.models]})
 
 
 @asynccontextmanager
-async def serving(*script: Answer, models: tuple[str, ...] = ("tiny",), port: int = 0) -> AsyncIterator[Mock]:
+async def serving(
+    *script: Answer, models: tuple[str, ...] = ("tiny",), port: int = 0, context: int | None = None
+) -> AsyncIterator[Mock]:
     """A server at `port` (0: any); on exit it closes every open connection."""
-    mock = Mock(list(script) or [lambda _: reply()], models)
+    mock = Mock(list(script) or [lambda _: reply()], models, context)
     app = web.Application()
     app.add_routes([web.post("/v1/chat/completions", mock.chat), web.get("/v1/models", mock.list_models)])
     runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.01)

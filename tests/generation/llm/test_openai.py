@@ -9,10 +9,14 @@ from typing import Any, get_args
 import pytest
 import yaml
 from aiohttp import web
+from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
+from omegaconf import OmegaConf
 
 from core.messages import AssistantMessage, ContractError, ToolCall, ToolMessage
+from core.settings import UserError
 from generation.llm.base import LLMError, Role
+from generation.llm.openai import MIN_ANSWER_TOKENS, OpenAILLM
 from tests.generation.helpers.misbehaving_servers import REQUEST, TOOL, client, reply, serving, status
 from tests.generation.helpers.pipeline_runs import CONF
 
@@ -59,7 +63,7 @@ async def test_only_answers_in_json_are_constrained_to_a_schema() -> None:
             await llm.complete(replace(REQUEST, role=role, tools=(), json_schema=SCHEMA))
             await llm.complete(replace(REQUEST, role=role, tools=(), json_schema=None))
     constrained = [body["response_format"]["json_schema"]["name"] for body in mock.seen if "response_format" in body]
-    assert set(constrained) == set(get_args(Role)) - {"agent", "schema_writer"}
+    assert set(constrained) == set(get_args(Role)) - {"agent"}
     assert len(constrained) == len(set(constrained))
     async with serving() as mock, client(mock.url, structured=[]) as llm:
         await llm.complete(replace(REQUEST, role="judge", json_schema=SCHEMA))
@@ -170,3 +174,78 @@ async def test_tool_calls_of_every_dialect() -> None:
     assert parsed[3].function.arguments == '{"member_id": ', "kept as the model wrote it"
     with pytest.raises(ContractError, match="not JSON"):
         parsed[3].parsed()
+
+
+FAMILIES = ("vllm", "gpt_oss", "qwen3_thinking", "qwen3_instruct")
+
+
+async def bodies(family: str, **changes: Any) -> dict[str, dict[str, Any]]:
+    """Role -> the request that the shipped configuration of this family sends."""
+    with initialize_config_dir(version_base="1.3", config_dir=str(CONF)):
+        config = OmegaConf.to_container(compose("generate", [f"llm={family}"]).llm)
+    assert isinstance(config, dict)
+    async with serving(**changes) as mock:
+        llm = instantiate(config | {"base_urls": [mock.url], "seed": 0})
+        for role in get_args(Role):
+            await llm.complete(replace(REQUEST, role=role))
+        await llm.close()
+    return dict(zip(get_args(Role), mock.seen, strict=True))
+
+
+async def test_each_family_sends_what_its_authors_recommend() -> None:
+    recommended = {
+        "vllm": (None, None, None),
+        "gpt_oss": (1.0, 1.0, None),
+        "qwen3_thinking": (0.6, 0.95, 20),
+        "qwen3_instruct": (0.7, 0.8, 20),
+    }
+    for family in FAMILIES:
+        for body in (await bodies(family)).values():
+            assert tuple(body.get(key) for key in ("temperature", "top_p", "top_k")) == recommended[family]
+    efforts = {role: body["reasoning_effort"] for role, body in (await bodies("gpt_oss")).items()}
+    assert efforts.pop("user") == efforts.pop("tool_simulator") == "low"
+    assert set(efforts.values()) == {"medium"}
+
+
+async def test_budgets_differ_by_role_and_fit_into_the_context_that_the_server_reports() -> None:
+    free = await bodies("gpt_oss")
+    assert free["tool_maker"]["max_tokens"] > free["agent"]["max_tokens"] >= 8192
+    bound = await bodies("gpt_oss", context=10_000)
+    assert bound["tool_maker"]["max_tokens"] == 10_000 - MIN_ANSWER_TOKENS
+    assert bound["agent"]["max_tokens"] == free["agent"]["max_tokens"]
+
+
+@pytest.mark.parametrize(
+    "refusal",
+    [
+        "This model's maximum context length is 8192 tokens. However, you requested 9000 tokens (5000 in the messages, "
+        "4000 in the completion).",
+        "This model's maximum context length is 8192 tokens. However, your request has 5000 input tokens.",
+    ],
+)
+async def test_an_answer_that_does_not_fit_behind_its_prompt_gets_the_room_that_is_left(refusal: str) -> None:
+    def serve(body: dict[str, Any]) -> web.Response:
+        return web.Response(status=400, text=refusal) if body["max_tokens"] > 3192 else reply()
+
+    async with serving(serve) as mock, client(mock.url, sampling={"max_tokens": 4000}) as llm:
+        assert (await llm.complete(REQUEST)).message.content == "hello"
+    assert [body["max_tokens"] for body in mock.seen] == [4000, 3192]
+
+
+@pytest.mark.parametrize(
+    "changes", [{"sampling": {"temperature": 0.0}}, {"role_sampling": {"judge": {"temperature": 0}}}]
+)
+def test_a_model_that_thinks_is_never_greedy(changes: dict[str, Any]) -> None:
+    OpenAILLM(["http://127.0.0.1:8000/v1"], **changes)
+    with pytest.raises(UserError, match=r"(?:judge|sampling): temperature 0 was given for a model that thinks"):
+        OpenAILLM(["http://127.0.0.1:8000/v1"], thinks=True, **changes)
+
+
+async def test_a_server_error_changes_the_seed_and_other_failures_do_not() -> None:
+    """An error of the answer itself would come again with the same seed."""
+    script = (status(500, "HarmonyError"), status(429), status(503), lambda _: reply())
+    async with serving(*script) as mock, client(mock.url, retries=5) as llm:
+        assert (await llm.complete(REQUEST)).retries == 3
+    first, after_error, after_busy, last = [body["seed"] for body in mock.seen]
+    assert after_error == after_busy
+    assert len({first, after_error, last}) == 3

@@ -10,6 +10,7 @@ import pytest
 
 from core.dialogue import Dialogue, RoleUsage, Usage
 from core.messages import AssistantMessage, Message, SystemMessage, ToolCall, ToolMessage, ToolSpec, UserMessage
+from core.provenance import Provenance
 from generation.metrics.statistics import CostSettings, MeanMax, RoleMetrics, Statistics, StatisticsTally
 from generation.outcomes import Outcome
 from tests.generation.helpers.pipeline_runs import FinishedRun, quality_settings
@@ -143,7 +144,9 @@ def test_costs_by_hand() -> None:
             status=status,  # type: ignore[arg-type]
             session=session,
             clock=3600.0,
-            dialogue=dialogue(SystemMessage(content="s"), usage=usage),
+            dialogue=dialogue(
+                SystemMessage(content="s"), usage=usage, provenance=Provenance(llm="big", llms={"judge": "small"})
+            ),
             role_seconds=seconds,
             role_retries={"agent": retries},
         )
@@ -152,6 +155,7 @@ def test_costs_by_hand() -> None:
     metrics = statistics("p", outcomes, gpus=8)
     assert (metrics.gpu_hours, metrics.cost) == (16.0, 32.0)
     assert metrics.roles["agent"] == RoleMetrics(
+        llm="big",
         requests=6,
         retries=3,
         prompt_tokens=200,
@@ -160,7 +164,7 @@ def test_costs_by_hand() -> None:
         seconds=30.0,
         gpu_hours=12.0,
     )
-    assert metrics.roles["judge"].gpu_hours == 4.0
+    assert (metrics.roles["judge"].gpu_hours, metrics.roles["judge"].llm) == (4.0, "small")
     assert (metrics.requests, metrics.prompt_tokens, metrics.completion_tokens) == (7, 250, 20)
     assert statistics("p", outcomes).cost == 0.0, "without GPUs there is no cost"
 
