@@ -191,8 +191,8 @@ JsonRoles = Annotated[dict[str, RoleUsage], BeforeValidator(_parse), PlainSerial
 class Usage(Frozen):
     """Tokens and requests, in total and per role. Times are left out: equal runs give equal bytes.
 
-    `flaws` counts defective answers as "role/kind" -> count. Kinds: truncated, empty, malformed, repaired, unclosed,
-    contradiction, and injected_<kind> for requested faults (with role "environment" for faults of tools).
+    `flaws` counts defective answers as "role/kind" -> count. Kinds: truncated, empty, malformed, refused, repaired,
+    unclosed, contradiction, and injected_<kind> for requested faults (with role "environment" for faults of tools).
     """
 
     requests: int = 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from rich import box
@@ -24,8 +24,13 @@ from generation.tools.toolset import Toolset
 # The paper's signs of failure: a user simulator that is not incremental, and tasks that do not fit the tools.
 MIN_TURNS_PER_TASK = 5
 MAX_REJECTION = 0.5
-_BAD = (("truncated",), ("malformed", "empty"))
-"""The flaws of answers that were cut off, and of those that could not be read."""
+_BAD_ANSWERS = {
+    "cut": ("truncated",),
+    "unreadable": ("malformed", "empty"),
+    "repaired": ("repaired",),
+    "refused": ("refused",),
+}
+"""Column of the ledger -> the flaws that it counts."""
 MAX_DOMAINS = 20
 """Up to this many domains get a line each."""
 
@@ -129,7 +134,7 @@ def _ledger(statistics: list[Statistics], toolsets: list[Toolset]) -> Table:
     """Cost per role: of the toolsets, then of each pipeline."""
     table = Table(title="Ledger", box=box.SIMPLE_HEAD, pad_edge=False)
     left = ("pipeline", "role", "model")
-    right = ("requests", "retries", "cut", "unreadable", "prompt", "cached", "generated", "s/request", "GPU-h")
+    right = ("requests", "retries", *_BAD_ANSWERS, "prompt", "cached", "generated", "s/request", "GPU-h")
     for heading in (*left, *right):
         table.add_column(heading, justify="left" if heading in left else "right")
     usages = [toolset.provenance.usage for toolset in toolsets if toolset.provenance.usage]
@@ -155,15 +160,23 @@ def _ledger(statistics: list[Statistics], toolsets: list[Toolset]) -> Table:
                 f"{role.gpu_hours:.2f}",
             ]
             table.add_row(f.pipeline, name, role.llm or "", *counts, cached, *rest)
-        total = [f"{f.requests:,}", "", "", "", f"{f.prompt_tokens:,}", "", f"{f.completion_tokens:,}", ""]
+        total = [
+            f"{f.requests:,}",
+            "",
+            *[""] * len(_BAD_ANSWERS),
+            f"{f.prompt_tokens:,}",
+            "",
+            f"{f.completion_tokens:,}",
+            "",
+        ]
         table.add_row(f.pipeline, f"all (costs {f.cost:,.2f})" if f.cost else "all", "", *total, f"{f.gpu_hours:.2f}")
     return table
 
 
-def _bad_answers(flaws: Mapping[str, int], role: str) -> tuple[str, str]:
-    """A role's answers that were cut off, and those that could not be read."""
-    cut, unreadable = (sum(flaws.get(f"{role}/{kind}", 0) for kind in kinds) for kinds in _BAD)
-    return f"{cut:,}", f"{unreadable:,}"
+def _bad_answers(flaws: Mapping[str, int], role: str) -> Iterator[str]:
+    """A role's answers that were cut off, could not be read, were repaired or refused."""
+    for kinds in _BAD_ANSWERS.values():
+        yield f"{sum(flaws.get(f'{role}/{kind}', 0) for kind in kinds):,}"
 
 
 def _task_counts(f: Statistics) -> Table:

@@ -29,7 +29,8 @@ class Meter:
 
     - truncated: cut off by the token limit
     - empty: neither text nor a tool call
-    - malformed: unreadable, though neither truncated nor empty; an answer that only fails a check does not count
+    - malformed: unreadable, though neither truncated nor empty
+    - refused: readable, but it failed a check
     - repaired, unclosed: usable after a fix by the parser (see Completion.flaws) or the reader
     """
 
@@ -104,7 +105,7 @@ class Meter:
             except ValueError as error:
                 complaints.append(_complaint(completion, error))
                 if isinstance(error, RejectedAnswerError):
-                    self._count(request, *_repaired(request, completion))
+                    self._count(request, "refused", *_repaired(request, completion))
                 else:
                     self._count(request, *(() if _missing_content(completion) else ("malformed",)))
             else:

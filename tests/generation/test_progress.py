@@ -121,7 +121,14 @@ def test_the_ledger_shows_each_roles_model_and_its_cut_and_unreadable_answers(
     executed: FinishedRun, tmp_path: Path
 ) -> None:
     agent = executed.statistics.roles["agent"].model_copy(update={"llm": "big", "requests": 6, "retries": 1})
-    flaws = {"agent/truncated": 2, "agent/malformed": 3, "agent/empty": 1, "agent/repaired": 9, "user/truncated": 7}
+    flaws = {
+        "agent/truncated": 2,
+        "agent/malformed": 3,
+        "agent/empty": 1,
+        "agent/repaired": 9,
+        "agent/refused": 5,
+        "user/truncated": 7,
+    }
     statistics = executed.statistics.model_copy(update={"roles": {"agent": agent}, "flaws": flaws})
     provenance = ToolsetProvenance(
         llm="small",
@@ -129,8 +136,8 @@ def test_the_ledger_shows_each_roles_model_and_its_cut_and_unreadable_answers(
     )
     made = toolset("gym", 3).model_copy(update={"provenance": provenance})
     lines = rows(summary(tmp_path, made, statistics=[statistics]))
-    assert any(line.startswith("user_oriented_exec agent big 6 1 2 4 ") for line in lines)
-    assert any(line.startswith("toolsets tool_maker small 5 1 0 ") for line in lines)
+    assert any(line.startswith("user_oriented_exec agent big 6 1 2 4 9 5 ") for line in lines)
+    assert any(line.startswith("toolsets tool_maker small 5 1 0 0 0 ") for line in lines)
 
 
 @pytest.mark.parametrize("changes", [{"accepted": 0}, {"turn": MeanMax(mean=0.0, max=0)}])

@@ -68,14 +68,14 @@ async def run_meter(*completions: Completion, request: Request = REQUEST) -> tup
         (completion_of("no braces"), {"judge/malformed": 1}),
         (completion_of('{"m": 1}'), {"judge/malformed": 1}),
         (completion_of('{"m": 1,}'), {"judge/malformed": 1}),
-        (completion_of('{"n": 9}'), {}),
-        (completion_of('{"n": 9,}'), {"judge/repaired": 1}),
+        (completion_of('{"n": 9}'), {"judge/refused": 1}),
+        (completion_of('{"n": 9,}'), {"judge/refused": 1, "judge/repaired": 1}),
         (completion_of(""), {"judge/empty": 1}),
         (completion_of(" \n"), {"judge/empty": 1}),
         (completion_of("", "length"), {"judge/truncated": 1}),
         (completion_of('{"n": ', "length"), {"judge/truncated": 1}),
         (completion_of('{"n": 3, "m": [1, 2', "length"), {"judge/truncated": 1}),
-        (completion_of('{"n": 9} and so on', "length"), {"judge/truncated": 1}),
+        (completion_of('{"n": 9} and so on', "length"), {"judge/truncated": 1, "judge/refused": 1}),
         (completion_of("", "stop", "unclosed"), {"judge/unclosed": 1, "judge/empty": 1}),
     ],
 )
@@ -119,7 +119,7 @@ async def test_attempts_are_bounded_and_every_complaint_is_listed_once() -> None
     assert answer.startswith(
         "judge: nothing usable in 4 attempts: n is missing; n is too large; the answer was cut off by the token limit"
     )
-    assert counted == {"judge/malformed": 2, "judge/truncated": 1}
+    assert counted == {"judge/malformed": 2, "judge/refused": 1, "judge/truncated": 1}
     assert [request.key for request in llm.requests] == ["k/0", "k/1", "k/2", "k/3"]
 
 

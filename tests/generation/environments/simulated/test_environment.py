@@ -74,7 +74,7 @@ async def test_a_contradiction_goes_back_with_what_is_known_and_is_counted() -> 
     zoo, llm, meter = environment(LION, other, other.replace("Rex", "Leo"))
     await zoo.call("get_animal", {"animal_id": 7})
     assert (await zoo.call("list_visits", {"day": "monday"})).value[0]["animal"]["name"] == "Leo"
-    assert meter.flaws == {"tool_simulator/contradiction": 1}
+    assert meter.flaws == {"tool_simulator/contradiction": 1, "tool_simulator/refused": 1}
     assert "Leo" not in prompts(llm)[1], "the call does not name the animal"
     complaint = llm.requests[2].messages[-1].content
     assert 'cannot be used: list_visits: animal_id=7 has name "Leo", not "Rex"' in complaint
