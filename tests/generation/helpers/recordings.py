@@ -35,11 +35,12 @@ def role_of(body: dict[str, Any]) -> str:
 class RecordedServer:
     """Answers from recordings. `misses` counts requests by role that were never recorded."""
 
-    recordings: list[dict[str, Any]]
+    file: Path
     url: str = ""
     misses: dict[str, int] = field(default_factory=lambda: defaultdict(int))
 
     def __post_init__(self) -> None:
+        self.recordings = [json.loads(line) for line in self.file.read_text().splitlines()]
         self._by_seed = {(line["role"], line["seed"]): line for line in self.recordings}
 
     def answer(self, body: dict[str, Any]) -> dict[str, Any]:
@@ -56,7 +57,7 @@ class RecordedServer:
 @asynccontextmanager
 async def recorded_server(file: Path) -> AsyncIterator[RecordedServer]:
     """Serve a file of recordings."""
-    server = RecordedServer([json.loads(line) for line in file.read_text().splitlines()])
+    server = RecordedServer(file)
 
     async def chat(request: web.Request) -> web.Response:
         return web.json_response(server.answer(await request.json()))
