@@ -105,6 +105,11 @@ class Rubric(Frozen):
     tool_pattern: tuple[str, ...] = ()
     checkpoints: tuple[str, ...] = ()
 
+    @property
+    def bullets(self) -> tuple[str, ...]:
+        """All criteria, expected calls and checkpoints: a judge's prompt numbers them from 1."""
+        return (*self.criteria, *self.tool_pattern, *self.checkpoints)
+
 
 class Task(Frozen):
     """A latent goal of the user; proving it in an executable environment sets `gold_calls` and the fields after it."""

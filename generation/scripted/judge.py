@@ -47,7 +47,7 @@ class Opinion:
 
 
 def answer(context: JudgeContext, rng: Random, error_rate: float = ERROR_RATE) -> str:
-    """{"bullets", "judgment", "reasoning", "blame"} as JSON; with probability `error_rate` the judgment is wrong."""
+    """{"bullets", "reasoning", "judgment", "blame"} as JSON; with probability `error_rate` the judgment is wrong."""
     opinion = Review(context).opinion()
     if rng.random() < error_rate:
         opinion = _wrong(opinion, rng)
@@ -56,11 +56,15 @@ def answer(context: JudgeContext, rng: Random, error_rate: float = ERROR_RATE) -
         *opinion.objections,
     ]
     praise = rng.choice(["Every critical bullet passes.", "All that matters was done and the user was answered."])
+    bullets = [
+        {"index": index, "rubric_class": bullet.rubric_class, "passed": bullet.passed}
+        for index, bullet in enumerate(opinion.bullets, start=1)
+    ]
     judgment = {
-        "bullets": [bullet.model_dump() for bullet in opinion.bullets],
-        "judgment": "valid" if opinion.valid else "invalid",
+        **({"bullets": bullets} if bullets else {}),
         "reasoning": " ".join(problems) or praise,
-        "blame": None if opinion.valid else opinion.blame,
+        "judgment": "valid" if opinion.valid else "invalid",
+        "blame": "none" if opinion.valid else opinion.blame,
     }
     return json.dumps(judgment, ensure_ascii=False)
 

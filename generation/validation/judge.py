@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, BeforeValidator, ValidationError
 
-from core.dialogue import Bullet, Judgment, RubricClass, Task
-from core.messages import Frozen, Message, UserMessage
-from generation.llm.base import Completion, Request, UnusableAnswerError
+from core.dialogue import Bullet, Judgment, Rubric, RubricClass, Task
+from core.messages import Message, UserMessage
+from generation.llm.base import Completion, RejectedAnswerError, Request, UnusableAnswerError
 from generation.llm.contexts import JudgeContext
 from generation.llm.meter import Meter
 from generation.llm.parsing.json_text import read_answer
@@ -23,16 +24,32 @@ UNREADABLE = "the judge's answer is unreadable: "
 AnswerBlame = Literal["user", "agent", "tool"]
 
 
-class JudgeAnswer(Frozen):
-    """A judge's answer. Every field is required, so that structured output gives the bullets before the judgment."""
+def answer_schema(bullets: int) -> dict[str, Any]:
+    """The JSON Schema of an answer about a rubric with that many bullets. The bullets and the reasoning come before the
+    judgment, so that structured output thinks first."""
+    properties: dict[str, Any] = {
+        "reasoning": {"type": "string"},
+        "judgment": {"type": "string", "enum": ["valid", "invalid"]},
+        "blame": {"type": "string", "enum": ["none", *get_args(AnswerBlame)]},
+    }
+    if bullets:
+        bullet = {
+            "index": {"type": "integer", "enum": list(range(1, bullets + 1))},
+            "rubric_class": {"type": "string", "enum": list(get_args(RubricClass))},
+            "passed": {"type": "boolean"},
+        }
+        items = {"type": "array", "items": _object(bullet), "minItems": bullets, "maxItems": bullets}
+        properties = {"bullets": items, **properties}
+    return _object(properties)
 
-    bullets: tuple[Bullet, ...]
-    judgment: Literal["valid", "invalid"]
-    reasoning: str
-    blame: AnswerBlame | None
 
-
-_SCHEMA = JudgeAnswer.model_json_schema()
+def _object(properties: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "type": "object",
+        "properties": properties,
+        "required": list(properties),
+        "additionalProperties": False,
+    }
 
 
 async def judge_task(
@@ -79,11 +96,11 @@ async def _vote(
             key=f"{task.task_id}/judge/{vote}/{attempt}",
             affinity=dialogue_id,
             context=JudgeContext(task, transcript),
-            json_schema=_SCHEMA,
+            json_schema=answer_schema(len(task.rubric.bullets)),
         )
 
     async def read(completion: Completion) -> Judgment:
-        return read_judgment(completion.message.content)
+        return read_judgment(completion.message.content, task.rubric)
 
     try:
         return await meter.request(request, read, attempts)
@@ -91,23 +108,24 @@ async def _vote(
         return Judgment(judgment="invalid", reasoning=f"{UNREADABLE}{error.problem}", blame="judge")
 
 
-def read_judgment(text: str) -> Judgment:
+def read_judgment(text: str, rubric: Rubric) -> Judgment:
     """The last judge's answer in `text`; a draft of it or a quoted tool result may come before.
 
-    Only the paper's judgment and reasoning are required; an unreadable bullet is left out. A failed Critical bullet
-    makes any answer invalid, and the reasoning then says so. "invalid" with every Critical bullet passed stays: the
-    judge may have other reasons. Raises ValueError with what cannot be read.
+    A failed Critical bullet makes any answer invalid, and the reasoning then says so. "invalid" with every Critical
+    bullet passed stays: the judge may have other reasons. Raises ValueError with what cannot be read,
+    RejectedAnswerError if the bullets are not the rubric's, each once.
     """
     openings = [match.start() for match in _ANSWER.finditer(text)]
     answer = read_answer(text[openings[-1] :] if openings else text, _ReadAnswer)
-    failed = [bullet.bullet for bullet in answer.bullets if bullet.rubric_class == "Critical" and not bullet.passed]
+    bullets = _bullets(answer.bullets, rubric.bullets)
+    failed = [bullet.bullet for bullet in bullets if bullet.rubric_class == "Critical" and not bullet.passed]
     if answer.judgment == "valid" and not failed:
-        return Judgment(judgment="valid", reasoning=answer.reasoning, bullets=answer.bullets)
+        return Judgment(judgment="valid", reasoning=answer.reasoning, bullets=bullets)
     note = f" (Invalid, since a Critical bullet failed: {'; '.join(failed)})" if answer.judgment == "valid" else ""
     return Judgment(
         judgment="invalid",
         reasoning=f"{answer.reasoning}{note}",
-        bullets=answer.bullets,
+        bullets=bullets,
         blame=_BLAMES.get(answer.blame),
     )
 
@@ -132,23 +150,48 @@ _BLAMES: dict[str, AnswerBlame] = {
 }
 
 
-def _bullets(value: Any) -> tuple[Bullet, ...]:
-    bullets = (_bullet(item) for item in (value if isinstance(value, list) else ()))
-    return tuple(bullet for bullet in bullets if bullet)
+def _bullets(items: list[dict[str, Any]], rubric: Sequence[str]) -> tuple[Bullet, ...]:
+    """The bullets in the rubric's order, with its texts."""
+    read: dict[int, Bullet] = {}
+    for item in items if rubric else ():
+        index = _index(item.get("index"))
+        if not 1 <= index <= len(rubric):
+            raise RejectedAnswerError(
+                f"index {_shown(item.get('index'))} of a bullet is not in the rubric, which has 1 to {len(rubric)}"
+            )
+        bullet = _bullet(item, index, rubric[index - 1])
+        if read.setdefault(index, bullet) != bullet:
+            raise RejectedAnswerError(f"bullet {index} is given twice, with different results")
+    if missing := [str(index) for index in range(1, len(rubric) + 1) if index not in read]:
+        raise RejectedAnswerError(f"the bullets lack {', '.join(missing)} of the rubric's {len(rubric)}")
+    return tuple(read[index] for index in sorted(read))
 
 
-def _bullet(item: Any) -> Bullet | None:
-    if not isinstance(item, dict):
-        return None
+def _index(value: Any) -> int:
+    """The number of a bullet, 0 if it is none: 3, "3" or "3."."""
+    text = str(value).strip(" .)[]#")
+    return int(text) if text.isdecimal() and len(text) < 10 else 0
+
+
+def _bullet(item: dict[str, Any], index: int, text: str) -> Bullet:
+    rubric_class = item.get("rubric_class", item.get("class"))
     passed = item.get("passed")
+    if (name := _CLASSES.get(str(_plain(rubric_class)))) is None:
+        raise ValueError(
+            f"bullet {index}: rubric_class {_shown(rubric_class)} is not one of {', '.join(get_args(RubricClass))}"
+        )
     try:
         return Bullet(
-            bullet=item["bullet"],
-            rubric_class=_CLASSES[_plain(item.get("rubric_class", item.get("class")))],
+            bullet=text,
+            rubric_class=name,
             passed=_PASSED.get(_plain(passed), passed) if isinstance(passed, str) else passed,
         )
-    except (LookupError, TypeError, ValidationError):
-        return None
+    except ValidationError:
+        raise ValueError(f"bullet {index}: passed {_shown(passed)} is not true or false") from None
+
+
+def _shown(value: Any) -> str:
+    return json.dumps(value)[:80]
 
 
 class _ReadAnswer(BaseModel):
@@ -156,5 +199,5 @@ class _ReadAnswer(BaseModel):
 
     judgment: Annotated[Literal["valid", "invalid"], BeforeValidator(_plain)]
     reasoning: str
-    bullets: Annotated[tuple[Bullet, ...], BeforeValidator(_bullets)] = ()
+    bullets: list[dict[str, Any]] = []
     blame: Annotated[str, BeforeValidator(lambda value: _plain(value) if isinstance(value, str) else "")] = ""

@@ -12,6 +12,7 @@ import pytest
 from jinja2 import UndefinedError
 
 import generation.prompts
+from core.dialogue import Rubric
 from core.messages import AssistantMessage, ToolCall, ToolMessage, ToolSpec, UserMessage
 from generation.prompts import prompt_ids, render
 from tests.generation.helpers.pipeline_runs import SCENE, TASK, FinishedRun, user_settings
@@ -31,11 +32,14 @@ WRITER: dict[str, Any] = {
     "difficulty": "hard",
 }
 CALLED = AssistantMessage(tool_calls=(ToolCall.make("c", "get_hall", {"name": "Größe"}),))
+RUBRIC = Rubric(
+    criteria=("A hall is booked.",), tool_pattern=("get_hall(name=Größe)",), checkpoints=("get_hall has succeeded",)
+)
 VALUES: dict[str, dict[str, Any]] = {
     "agent": {"scene": SCENE},
     "judge": {
         "scene": SCENE,
-        "task": TASK,
+        "task": TASK.model_copy(update={"rubric": RUBRIC}),
         "transcript": (UserMessage(content="Hi"), CALLED, ToolMessage(tool_call_id="c", content="[]")),
     },
     "output_schema": {"tool": TOOL},
@@ -136,6 +140,7 @@ VARIANTS: dict[str, dict[str, Any]] = {name: {} for name in VALUES} | {
     **{f"user.{preset}": {"rules": user_settings(preset).rules} for preset in ("upfront", "terse", "adversarial")},
     "user_turn.extended": {"earlier": (UserMessage(content="Hi"), AssistantMessage(content="Hello")), "heard": ""},
     "tool_simulator.first": {"calls": [], "known": {}},
+    "judge.bare": {"task": TASK},
 }
 
 
@@ -159,7 +164,7 @@ def test_the_judge_sees_calls_and_results() -> None:
     text = render("judge", **VALUES["judge"])
     assert '[call] get_hall({"name": "Größe"})' in text
     assert "[tool] []" in text
-    assert text.endswith("Now answer with the JSON object.")
+    assert text.endswith("Answer with the JSON object: bullets 1 to 3, reasoning, judgment, blame.")
 
 
 def test_the_users_goal_is_announced_once(executed: FinishedRun) -> None:

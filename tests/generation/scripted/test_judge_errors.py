@@ -44,13 +44,13 @@ def test_it_errs_in_both_directions_at_its_rate_and_the_same_way_each_time(right
     context = JudgeContext(TASK, transcript() if right else transcript(update=[]))
     answers = [answer(context, Random(f"{i}")) for i in range(3000)]
     assert answers == [answer(context, Random(f"{i}")) for i in range(3000)]
-    read = [read_judgment(text) for text in answers]
+    read = [read_judgment(text, TASK.rubric) for text in answers]
     wrong = sum(judgment.judgment != ("valid" if right else "invalid") for judgment in read)
     assert 90 <= wrong <= 150, "0.04 of 3000, within three standard deviations"
     for judgment in read:
         failed = any(b.rubric_class == "Critical" and not b.passed for b in judgment.bullets)
         assert failed is (judgment.judgment == "invalid"), "its bullets match its judgment"
-    always = read_judgment(answer(context, Random(1), error_rate=1.0))
+    always = read_judgment(answer(context, Random(1), error_rate=1.0), TASK.rubric)
     assert (always.judgment == "invalid") is right
 
 

@@ -16,12 +16,10 @@ from generation.llm.base import Completion, LLMError, Request
 from generation.llm.contexts import JudgeContext
 from generation.llm.meter import Meter
 from generation.prompts import render
-from generation.validation.judge import UNREADABLE, JudgeAnswer, judge_task, majority
-from tests.generation.helpers.judge_requests import VALID
+from generation.validation.judge import UNREADABLE, answer_schema, judge_task, majority
+from tests.generation.helpers.judge_requests import INVALID, VALID
 from tests.generation.helpers.judgments import TASK, transcript
 from tests.generation.helpers.pipeline_runs import SCENE, ListedAnswers
-
-INVALID = '{"judgment": "invalid", "reasoning": "The city is wrong.", "blame": "agent"}'
 
 
 async def ask(*texts: str, votes: int = 1, attempts: int = 1) -> tuple[Judgment, ListedAnswers, Meter]:
@@ -36,7 +34,7 @@ async def test_each_request_names_its_vote_and_attempt_and_requires_every_field(
     for request in sayer.requests:
         assert (request.role, request.affinity, request.tools) == ("judge", "d", ())
         assert request.context == JudgeContext(TASK, transcript())
-        assert request.json_schema
+        assert request.json_schema == answer_schema(10)
         for schema in objects(request.json_schema):
             assert schema["additionalProperties"] is False
             assert set(schema["required"]) == set(schema["properties"])
@@ -57,15 +55,20 @@ def common_prefix(first: str, second: str) -> str:
 
 
 def test_the_schema_takes_a_full_answer_and_refuses_a_partial_one() -> None:
-    schema = JudgeAnswer.model_json_schema()
-    bullet = {"bullet": "b", "rubric_class": "Critical", "passed": True}
-    full = {"bullets": [bullet], "judgment": "valid", "reasoning": "r", "blame": None}
+    schema = answer_schema(1)
+    bullet = {"index": 1, "rubric_class": "Critical", "passed": True}
+    full = {"bullets": [bullet], "reasoning": "r", "judgment": "valid", "blame": "none"}
     validate(full, schema)
+    assert list(schema["properties"]) == list(full), "bullets and reasoning come before the judgment"
     for key in full:
         with pytest.raises(ValidationError, match="required property"):
             validate({k: v for k, v in full.items() if k != key}, schema)
     with pytest.raises(ValidationError, match="is not one of"):
         validate(full | {"bullets": [bullet | {"rubric_class": "Vital"}]}, schema)
+    for bullets in ([], [bullet, bullet], [bullet | {"index": 2}]):
+        with pytest.raises(ValidationError):
+            validate(full | {"bullets": bullets}, schema)
+    assert "bullets" not in answer_schema(0)["properties"]
 
 
 def test_the_rules_come_first_and_are_the_same_for_every_task() -> None:
@@ -76,6 +79,7 @@ def test_the_rules_come_first_and_are_the_same_for_every_task() -> None:
     assert shared.endswith(f"\nThe current time was {SCENE.now}.\nTask: ")
     for name in ("Critical", "Structural", "NonCritical", "InvalidRubric", '"bullets"', '"judgment"', '"blame"'):
         assert name in shared
+    assert second.endswith("Answer with the JSON object: reasoning, judgment, blame.")
 
 
 def test_the_prompt_after_the_rules() -> None:
@@ -83,16 +87,16 @@ def test_the_prompt_after_the_rules() -> None:
     assert text[text.index("\nTask: ") + 1 :] == (
         f"Task: {TASK.goal}\n"
         "Rubric:\n"
-        "- criterion: The assistant gets this done: change the city of the customer Ada Moreno to Paris.\n"
-        "- criterion: The assistant gets this done: know the price of the pen.\n"
-        "- criterion: The user is told: price.\n"
-        "- criterion: The assistant stays polite.\n"
-        "- criterion: The moon is full.\n"
-        "- expected call: search_customers(name=Ada Moreno)\n"
-        "- expected call: update_city(customer_id=${0.customer_id}, city=Paris)\n"
-        "- expected call: get_product(sku=pen)\n"
-        "- checkpoint: search_customers has succeeded\n"
-        "- checkpoint: The assistant thinks first\n"
+        "1. The assistant gets this done: change the city of the customer Ada Moreno to Paris.\n"
+        "2. The assistant gets this done: know the price of the pen.\n"
+        "3. The user is told: price.\n"
+        "4. The assistant stays polite.\n"
+        "5. The moon is full.\n"
+        "6. expected call 0: search_customers(name=Ada Moreno)\n"
+        "7. expected call 1: update_city(customer_id=${0.customer_id}, city=Paris)\n"
+        "8. expected call 2: get_product(sku=pen)\n"
+        "9. checkpoint: search_customers has succeeded\n"
+        "10. checkpoint: The assistant thinks first\n"
         "\n"
         "Conversation:\n"
         "[user] Hi, please change the city of the customer Ada Moreno to Paris.\n"
@@ -100,7 +104,8 @@ def test_the_prompt_after_the_rules() -> None:
         '[tool] [{"customer_id": 17, "name": "Ada Moreno"}]\n'
         '[call] update_city({"customer_id": 17, "city": "Paris"})\n'
         "(End of the conversation.)\n"
-        "Now answer with the JSON object."
+        "\n"
+        "Answer with the JSON object: bullets 1 to 10, reasoning, judgment, blame."
     )
 
 

@@ -7,19 +7,21 @@ from typing import Any
 
 import pytest
 
-from core.dialogue import Bullet, Judgment
+from core.dialogue import Bullet, Judgment, Rubric
+from generation.llm.base import RejectedAnswerError
 from generation.validation.judge import read_judgment
-from tests.generation.helpers.judge_requests import VALID
 
+RUBRIC = Rubric(criteria=("told: price",), checkpoints=("search first",))
+EMPTY = Rubric(criteria=())
 FULL = json.dumps(
     {
         "bullets": [
-            {"bullet": "told: price", "rubric_class": "Critical", "passed": True},
-            {"bullet": "search first", "rubric_class": "Structural", "passed": False},
+            {"index": 1, "rubric_class": "Critical", "passed": True},
+            {"index": 2, "rubric_class": "Structural", "passed": False},
         ],
-        "judgment": "valid",
         "reasoning": "Fine.",
-        "blame": None,
+        "judgment": "valid",
+        "blame": "none",
     },
     indent=1,
 )
@@ -41,23 +43,28 @@ READ = (
         f"**Verdict**\n```\n{FULL}\n```\nThe assistant {{did}} well.",
         f'Call 0 returned {{"price": 3}}, so the claim holds. My answer: {FULL}',
         f'First thought: {{"judgment": "invalid", "reasoning": "No."}}. On reflection:\n{FULL}',
-        FULL.replace("}\n ],", "},\n ],").replace("null", "null,"),
+        FULL.replace("}\n ],", "},\n ],").replace('"none"', '"none",'),
         str(json.loads(FULL)),
         FULL[:-1],
         FULL.replace('"Fine.",', '"Fine."'),
         FULL.replace('"judgment"', '// in all\n "judgment"'),
         FULL.replace('"rubric_class"', '"class"').replace('"Critical"', '"critical"').replace('"valid"', '"Valid"'),
         FULL.replace("true", '"Passed"').replace("false", '"no"').replace('"Structural"', '"STRUCTURAL "'),
-        FULL.replace('"blame": null', '"blame": "agent", "confidence": 0.9'),
+        FULL.replace('"blame": "none"', '"blame": "agent", "confidence": 0.9'),
+        FULL.replace('"blame": "none"', '"blame": null'),
+        FULL.replace(',\n "blame": "none"', ""),
+        FULL.replace('"index": 1', '"index": "1."').replace('"index": 2', '"bullet": "search first", "index": "2"'),
+        FULL.replace('"index": 1', '"index": 2, "rubric_class": "Structural", "passed": false}, {"index": 1'),
     ],
 )
 def test_the_same_answer_in_the_styles_of_several_model_families(text: str) -> None:
-    assert read_judgment(text) == Judgment(judgment="valid", reasoning="Fine.", bullets=READ)
+    assert read_judgment(text, RUBRIC) == Judgment(judgment="valid", reasoning="Fine.", bullets=READ)
 
 
-def test_the_papers_form_is_enough() -> None:
-    assert read_judgment(VALID) == Judgment(judgment="valid", reasoning="All is done.")
-    assert read_judgment('{"judgment": "invalid", "reasoning": ""}') == Judgment(judgment="invalid", reasoning="")
+def test_without_a_rubric_the_papers_form_is_enough() -> None:
+    text = '{"judgment": "invalid", "reasoning": ""}'
+    assert read_judgment(text, EMPTY) == Judgment(judgment="invalid", reasoning="")
+    assert read_judgment(FULL, EMPTY) == Judgment(judgment="valid", reasoning="Fine.")
 
 
 @pytest.mark.parametrize(
@@ -69,8 +76,8 @@ def test_the_papers_form_is_enough() -> None:
         ('{"judgment": "valid"}', "reasoning: Field required"),
         ('{"reasoning": "Fine."}', "judgment: Field required"),
         ('{"judgment": "maybe", "reasoning": "Fine."}', "judgment: Input should be 'valid' or 'invalid'"),
-        (FULL[: FULL.index('"reasoning"')], "reasoning: Field required"),
-        (FULL[: FULL.index("search")], "judgment: Field required"),
+        (FULL[: FULL.index('"reasoning"')], "judgment: Field required"),
+        (FULL[: FULL.index('"judgment"')], "judgment: Field required"),
         ('{"judgment": true, "reasoning": "Fine."}', "judgment: Input should be 'valid' or 'invalid'"),
         ('{"judgment": "valid", "reasoning": null}', "reasoning: Input should be a valid string"),
         ('{"judgment": "not valid", "reasoning": "Fine."}', "judgment: Input should be"),
@@ -78,28 +85,77 @@ def test_the_papers_form_is_enough() -> None:
 )
 def test_unreadable_answers_give_the_reason(text: str, why: str) -> None:
     with pytest.raises(ValueError, match=why):
-        read_judgment(text)
+        read_judgment(text, EMPTY)
+
+
+FIRST = {"index": 1, "rubric_class": "Critical", "passed": True}
+SECOND = {"index": 2, "rubric_class": "Structural", "passed": False}
+
+
+def about(*bullets: Any) -> str:
+    return json.dumps({"bullets": list(bullets), "reasoning": "", "judgment": "valid", "blame": "none"})
 
 
 @pytest.mark.parametrize(
-    ("bullet", "kept"),
+    ("second", "read_as", "passed"),
     [
-        ({"bullet": "b", "rubric_class": "Non-Critical", "passed": True}, "NonCritical"),
-        ({"bullet": "b", "class": "invalid rubric", "passed": 0}, "InvalidRubric"),
-        ({"bullet": "b", "rubric_class": "Important", "passed": True}, None),
-        ({"bullet": "b", "rubric_class": None, "passed": True}, None),
-        ({"bullet": "b", "rubric_class": "Critical"}, None),
-        ({"bullet": "b", "rubric_class": "Critical", "passed": "n/a"}, None),
-        ({"bullet": 3, "rubric_class": "Critical", "passed": True}, None),
-        ({"rubric_class": "Critical", "passed": True}, None),
-        ("Critical", None),
+        ({"index": 2, "rubric_class": "Non-Critical", "passed": True}, "NonCritical", True),
+        ({"index": 2, "class": "invalid rubric", "passed": 0}, "InvalidRubric", False),
     ],
 )
-def test_an_unreadable_bullet_is_left_out(bullet: Any, kept: str | None) -> None:
-    good = {"bullet": "good", "rubric_class": "Critical", "passed": True}
-    read = read_judgment(json.dumps({"bullets": [bullet, good], "judgment": "valid", "reasoning": ""})).bullets
-    assert [b.rubric_class for b in read] == ([kept] if kept else []) + ["Critical"]
-    assert read_judgment(json.dumps({"bullets": bullet, "judgment": "valid", "reasoning": ""})).bullets == ()
+def test_the_spelling_of_a_bullet_does_not_matter(second: Any, read_as: str, passed: bool) -> None:
+    bullet = read_judgment(about(FIRST, second), RUBRIC).bullets[1]
+    assert (bullet.bullet, bullet.rubric_class, bullet.passed) == ("search first", read_as, passed)
+
+
+@pytest.mark.parametrize(
+    ("second", "why"),
+    [
+        (SECOND | {"rubric_class": "Important"}, 'bullet 2: rubric_class "Important" is not one of Critical, Struct'),
+        (SECOND | {"rubric_class": None}, "bullet 2: rubric_class null is not one of"),
+        ({"index": 2, "rubric_class": "Critical"}, "bullet 2: passed null is not true or false"),
+        (SECOND | {"passed": "n/a"}, 'bullet 2: passed "n/a" is not true or false'),
+        ("Critical", "bullets.1: "),
+    ],
+)
+def test_an_unreadable_bullet_gives_the_reason(second: Any, why: str) -> None:
+    with pytest.raises(ValueError, match=why) as caught:
+        read_judgment(about(FIRST, second), RUBRIC)
+    assert not isinstance(caught.value, RejectedAnswerError)
+
+
+@pytest.mark.parametrize(
+    ("bullets", "why"),
+    [
+        ((), "the bullets lack 1, 2 of the rubric's 2"),
+        ((FIRST,), "the bullets lack 2 of the rubric's 2"),
+        ((FIRST, SECOND, SECOND | {"passed": True}), "bullet 2 is given twice, with different results"),
+        ((FIRST, SECOND, FIRST | {"index": 3}), "index 3 of a bullet is not in the rubric, which has 1 to 2"),
+        ((FIRST, SECOND | {"index": 0}), "index 0 of a bullet is not in the rubric"),
+        ((FIRST, SECOND | {"index": "second"}), 'index "second" of a bullet is not in the rubric'),
+    ],
+)
+def test_the_bullets_are_those_of_the_rubric_each_once(bullets: Any, why: str) -> None:
+    with pytest.raises(RejectedAnswerError, match=why):
+        read_judgment(about(*bullets), RUBRIC)
+
+
+def test_instructions_that_a_real_model_lists_as_bullets_are_not_the_rubric() -> None:
+    """Recorded: Qwen2.5-Coder-0.5B-Instruct listed sentences of the prompt, and blamed the user for a valid task."""
+    recorded = {
+        "bullets": [
+            {"bullet": "The assistant gets this done: change the years experience of the doctor Dr. James Reed to 21."},
+            {"bullet": "The assistant only claims to have done not done."},
+            {"bullet": "The assistant states what no tool returned and the user did not say."},
+        ],
+        "judgment": "valid",
+        "reasoning": "The assistant successfully changed the years experience.",
+        "blame": "user",
+    }
+    with pytest.raises(RejectedAnswerError, match="index null of a bullet is not in the rubric"):
+        read_judgment(json.dumps(recorded), RUBRIC)
+    judgment = read_judgment(json.dumps(recorded | {"bullets": [FIRST, SECOND]}), RUBRIC)
+    assert (judgment.judgment, judgment.blame) == ("valid", None)
 
 
 @pytest.mark.parametrize(
@@ -110,6 +166,7 @@ def test_an_unreadable_bullet_is_left_out(bullet: Any, kept: str | None) -> None
         ("assistant", "agent"),
         ("tools", "tool"),
         ("judge", None),
+        ("none", None),
         ("", None),
         (None, None),
         (["user"], None),
@@ -117,16 +174,17 @@ def test_an_unreadable_bullet_is_left_out(bullet: Any, kept: str | None) -> None
 )
 def test_the_role_it_blames(answer: Any, who: str | None) -> None:
     text = json.dumps({"judgment": "invalid", "reasoning": "", "blame": answer})
-    assert read_judgment(text).blame == who
-    assert read_judgment(text.replace("invalid", "valid")).blame is None, "a valid one blames no one"
+    assert read_judgment(text, EMPTY).blame == who
+    assert read_judgment(text.replace("invalid", "valid"), EMPTY).blame is None, "a valid one blames no one"
 
 
 @pytest.mark.parametrize("judgment", ["valid", "invalid"])
 @pytest.mark.parametrize("rubric_class", ["Critical", "Structural", "NonCritical", "InvalidRubric"])
 @pytest.mark.parametrize("passed", [True, False])
 def test_only_a_failed_critical_bullet_overrules_the_judge(judgment: str, rubric_class: str, passed: bool) -> None:
-    bullet = {"bullet": "the city is Paris", "rubric_class": rubric_class, "passed": passed}
-    read = read_judgment(json.dumps({"bullets": [bullet], "judgment": judgment, "reasoning": "So it is."}))
+    bullet = {"index": 1, "rubric_class": rubric_class, "passed": passed}
+    text = json.dumps({"bullets": [bullet], "reasoning": "So it is.", "judgment": judgment})
+    read = read_judgment(text, Rubric(criteria=("the city is Paris",)))
     overruled = rubric_class == "Critical" and not passed and judgment == "valid"
     assert read.judgment == ("invalid" if overruled else judgment)
     note = " (Invalid, since a Critical bullet failed: the city is Paris)" if overruled else ""

@@ -50,8 +50,8 @@ async def test_a_dialogue_that_stopped_early_blames_the_role_that_stopped_it(
 @pytest.mark.parametrize(
     ("answer", "judgment"),
     [
-        ('{"judgment": "invalid", "reasoning": "no"}', "no"),
         ("", "unreadable: expected a JSON object"),
+        ('{"judgment": "invalid", "reasoning": "no"}', "unreadable: the bullets lack 1, 2"),
         ('{"judgment": "maybe", "reasoning": "no"}', "unreadable: judgment: "),
         ('{"judgment": "valid"}', "unreadable: reasoning: Field required"),
     ],
@@ -86,7 +86,7 @@ async def test_the_judge_sees_only_the_messages_and_rubric_of_its_task(executed:
             prompt = prompts[f"{task.task_id}/judge/0/0"]
             assert task.goal in prompt
             assert all(criterion in prompt for criterion in task.rubric.criteria)
-            assert all(f"expected call: {call.tool}(" in prompt for call in task.plan)
+            assert all(f"expected call {n}: {call.tool}(" in prompt for n, call in enumerate(task.plan))
             results = [m.content for m, n in lines_of(dialogue) if n == number and isinstance(m, ToolMessage)]
             assert all(text in prompt for text in results)
             assert all(other.goal not in prompt for other in dialogue.tasks if other.goal != task.goal)
