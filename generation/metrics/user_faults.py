@@ -16,7 +16,8 @@ from typing import Literal
 from core.dialogue import Dialogue, Task
 from core.messages import AssistantMessage, Frozen, UserMessage
 from generation.llm.contexts import UserRules
-from generation.tasks.mentions import Knowledge, facts, literals, states
+from generation.tasks.facts import Knowledge, facts
+from generation.tasks.mentions import literals, states
 
 FaultKind = Literal["premature_ends", "leaked_goals", "invented_facts", "crowded_messages", "repeated_messages"]
 

@@ -1,148 +1,20 @@
-"""Facts in text (numbers, dates, times, addresses, identifiers), and whether a text mentions a value, however spelt."""
+"""Whether a text mentions a value, however spelt: equal is what reads as equal.
+
+Both are compared after folding (core.typography), numbers by value, dates and times as such, a fraction also as a
+percentage. `mentions_value` decides whether a user was told a value, `states` whether a goal or a message gives one.
+"""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from typing import Any
 
+from core.typography import fold, typed
 from generation.specs.json_values import leaves
-
-_MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
-_COUNT = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
-# Lower-case "may 3" is more likely a verb.
-_MONTH = (
-    r"(?:jan(?:uary)?|feb(?:ruary)?|mar(?:ch)?|apr(?:il)?|(?-i:May)|june?|july?|aug(?:ust)?|sept?(?:ember)?|oct(?:ober)?"
-    r"|nov(?:ember)?|dec(?:ember)?)\b\.?"
-)
-_DAY = r"\d{1,2}(?:st|nd|rd|th)?"
-_KINDS = {
-    "email": r"[\w.+-]+@[\w-]+(?:\.[\w-]+)+",
-    "iso": r"(?<![\w-])\d{4}-\d{1,2}-\d{1,2}(?![\d-])",
-    "named": rf"(?<!\w)(?:{_DAY}\s+(?:of\s+)?{_MONTH}|{_MONTH}\s+{_DAY}(?![\w:]))(?:,?\s+\d{{4}}(?!\d))?",
-    "slashed": r"(?<![\w/.])\d{1,2}[/.]\d{1,2}[/.]\d{4}(?!\d)",
-    "time": r"(?:(?<=\d)T)?(?<![\d:])\d{1,2}(?::\d{2}){1,2}(?![\d:])(?:\s*[ap]\.?m\b)?|(?<![\w:.])\d{1,2}\s*[ap]\.?m\b",
-    "grouped": r"(?<![\w.])\d{1,3}(?:,\d{3})+(?:\.\d+)?(?!\w)",
-    "token": r"\w+(?:[-_/.]\w+)*",
-}
-_FACT = re.compile("|".join(f"(?P<{kind}>{pattern})" for kind, pattern in _KINDS.items()), re.IGNORECASE)
-_DIGIT = re.compile(r"\d")
-_NUMBER = re.compile(r"\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d+(?:\.\d+)?")
-_GROUPING = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
-# "1. Find …" and "(2) change …" number the requests of a message; they state no fact.
-_ENUMERATOR = re.compile(r"(?m)^\s*\(?\d{1,2}[.)]\s|\(\d{1,2}\)\s")
-
-Kind = Literal["email", "date", "time", "number", "identifier"]
-Date = tuple[int, int, int]
-"""(year, month, day); year 0 if it is not mentioned."""
-
-
-@dataclass(frozen=True)
-class Fact:
-    """A fact as written (`text`), and its normalised `value`: a number, a time in minutes since midnight, the
-    lower-case letters and digits of an address or identifier, or the one or two dates that the text can mean."""
-
-    kind: Kind
-    text: str
-    value: float | str | tuple[Date, ...]
-
-
-def facts(text: str) -> Iterator[Fact]:
-    """Every fact in `text`, in order. Number words do not count: "one or two things" states no fact."""
-    if not _DIGIT.search(text) and "@" not in text:
-        return
-    for found in _FACT.finditer(_ENUMERATOR.sub(" ", text)):
-        kind, part = found.lastgroup, found.group()
-        if kind == "email":
-            yield Fact("email", part, part.casefold())
-        elif kind in {"iso", "named", "slashed"}:
-            yield Fact("date", part, _dates(part))
-        elif kind == "time":
-            yield Fact("time", part, _minutes(part))
-        elif kind == "token" and part[0].isalpha() and any(character.isdigit() for character in part):
-            yield Fact("identifier", part, "".join(_pieces(part)))
-        elif part[0].isdigit():
-            for number in _NUMBER.findall(part):
-                yield Fact("number", part, _value(number))
-
-
-def _dates(text: str) -> tuple[Date, ...]:
-    numbers = [int(number) for number in re.findall(r"\d+", text)]
-    if re.match(r"\d{4}-", text):
-        return ((numbers[0], numbers[1], numbers[2]),)
-    if len(numbers) == 3:  # 3/4/2025: the third of April or the fourth of March
-        return ((numbers[2], numbers[0], numbers[1]), (numbers[2], numbers[1], numbers[0]))
-    month = next(i for i, name in enumerate(_MONTHS, 1) if re.search(rf"(?<![a-z]){name}", text, re.IGNORECASE))
-    return ((numbers[1] if len(numbers) > 1 else 0, month, numbers[0]),)
-
-
-def _minutes(text: str) -> float:
-    hour, minute = ([int(number) for number in re.findall(r"\d+", text)] + [0])[:2]
-    half = re.search(r"[ap](?=\.?m)", text, re.IGNORECASE)
-    if half:
-        hour = hour % 12 + (12 if half.group().lower() == "p" else 0)
-    return hour * 60 + minute
-
-
-def _value(number: str) -> float:
-    return float(number.replace(",", ""))
-
-
-def _pieces(text: str) -> list[str]:
-    return re.findall(r"[^\W_]+", text.casefold())
-
-
-@dataclass
-class Knowledge:
-    """The facts in texts that a user has read, to decide whether a further fact is known."""
-
-    _numbers: set[float] = field(default_factory=set)
-    _names: set[str] = field(default_factory=set)
-    _read: list[list[str]] = field(default_factory=list)
-    _times: set[float] = field(default_factory=set)
-    _dates: list[Date] = field(default_factory=list)
-
-    def learn(self, text: str) -> None:
-        pieces = _pieces(text)
-        self._names.update(pieces)
-        self._read.append(pieces)
-        self._numbers.update(float(_COUNT.index(piece)) for piece in pieces if piece in _COUNT)
-        if not _DIGIT.search(text) and "@" not in text:
-            return
-        self._numbers.update(_value(number) for number in _NUMBER.findall(text))
-        self._numbers.update(float(digits) for digits in re.findall(r"\d+", _GROUPING.sub("", text)))
-        for fact in facts(text):
-            if fact.kind == "date" and isinstance(fact.value, tuple):
-                self._dates += fact.value
-            elif isinstance(fact.value, str):
-                self._names.add("".join(_pieces(fact.value)))
-            elif fact.kind == "time" and not isinstance(fact.value, tuple):
-                self._times.add(fact.value)
-
-    def knows(self, fact: Fact) -> bool:
-        """Whether the fact was stated, in any spelling. A number is known if its digits occurred anywhere."""
-        match fact.value:
-            case tuple():
-                return any(_same(date, known) for date in fact.value for known in self._dates)
-            case str():
-                return self._knows_name("".join(_pieces(fact.value)))
-            case _:
-                return fact.value in (self._times if fact.kind == "time" else self._numbers)
-
-    def _knows_name(self, name: str) -> bool:
-        """Neighbouring words also count as one name: "ORD 1042" may be written ORD-1042. They are joined only for the
-        first name that is not a single word, which is rare."""
-        if name not in self._names:
-            for pieces in self._read:
-                for length in range(2, 5):
-                    self._names.update("".join(pieces[i : i + length]) for i in range(len(pieces) - length + 1))
-            self._read.clear()
-        return name in self._names
-
-
-def _same(first: Date, second: Date) -> bool:
-    return first[1:] == second[1:] and (first[0] == second[0] or not first[0] or not second[0])
+from generation.tasks.facts import COUNT, Date, Fact, Knowledge, as_fraction, facts
 
 
 def literals(value: Any) -> Iterator[str]:
@@ -158,35 +30,164 @@ def literals(value: Any) -> Iterator[str]:
 
 # A separate number: not inside an identifier (A12), a date (2025-03-14), a time or a version.
 _SIGNED = re.compile(r"-?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?")
-_ALONE = re.compile(rf"(?<!\w)(?<!\d[-/:.]){_SIGNED.pattern}(?!\d)(?![-/:.]\d)")
+_START = r"(?<!\w)(?<!\d[-/:.])"
+_ALONE = re.compile(rf"{_START}{_SIGNED.pattern}(?!\d)(?![-/:.]\d)")
+_PERCENTAGE = re.compile(rf"{_START}({_SIGNED.pattern})\s?(?:%|percent\b|per cent\b)", re.IGNORECASE)
+# Thousands set apart by a narrow or fixed space or an apostrophe ("1 234.50"), or by dots before a decimal comma
+# ("1.234,50"). "1.234" and "12,50" alone can be read in two ways and keep their English one.
+_GROUPED = re.compile(
+    r"(?<![\d.,])\d{1,3}(?:(?:[\u00a0\u2007\u2009\u202f'\u2019]\d{3})+(?:[.,]\d+)?|(?:\.\d{3})+,\d{1,2})(?!\d)"
+)
+# With plain spaces it may also be several numbers, which are then read as well.
+_SPACED = re.compile(r"(?<![\d.,])\d{1,3}(?: \d{3})+(?:\.\d{1,2}|(?<= \d{3} \d{3}))(?![\d.,])")
+_RANGE_DASH = re.compile("[\u2013-\u2015]")
+_MINUS = re.compile("(?<![\\w)])[\u2013-\u2015](?=\\d)")
 
 
 def mentions_value(text: str, value: str) -> bool:
-    """Whether `text` contains `value`: numbers by value (1,200.50 is 1200.5), others as complete words in any case."""
-    number = _signed(value)
-    if number is not None:
-        return any(_signed(match) == number for match in _ALONE.findall(text))
-    value, text = " ".join(value.casefold().split()), " ".join(text.casefold().split())
-    # Compiling an expression per value costs more than everything else here, so only after a cheap test.
-    return value in text and re.search(rf"(?<!\w){re.escape(value)}(?!\w)", text) is not None
+    """Whether `text` contains `value`: a number by its value (1,200.50 is 1200.5; three is 3; 15 % is 0.15), a date or
+    time in any spelling that leaves nothing out (June 15, 2025 at 9:00 AM), anything else as complete words in any
+    case."""
+    reading, sought = _read(text), _seek(value)
+    if sought.number is not None:
+        return reading.has_number(sought.number)
+    return reading.has_words(sought.words) or (sought.is_special and reading.has_special(sought))
 
 
-def _signed(text: str) -> float | None:
-    return float(text.replace(",", "")) if _SIGNED.fullmatch(text) else None
+@dataclass(frozen=True)
+class _Sought:
+    """A value to be found: a number, or words that may also be a percentage, a date, a time, or a date with a time."""
+
+    words: str
+    number: float | None = None
+    percentage: float | None = None
+    dates: tuple[Date, ...] = ()
+    time: float | None = None
+
+    @property
+    def is_special(self) -> bool:
+        return bool(self.dates) or self.time is not None or self.percentage is not None
+
+
+@lru_cache(maxsize=4096)
+def _seek(value: str) -> _Sought:
+    plain = " ".join(fold(value).casefold().split())
+    if _SIGNED.fullmatch(plain):
+        return _Sought(plain, number=_number(plain))
+    if percentage := _PERCENTAGE.fullmatch(plain):
+        return _Sought(plain, percentage=as_fraction(percentage[1]))
+    moments = _moments(value)
+    dates = [fact.value for fact in moments if isinstance(fact.value, tuple)]
+    times = [fact.value for fact in moments if isinstance(fact.value, float | int)]
+    if len(dates) > 1 or len(times) > 1:
+        return _Sought(plain)
+    return _Sought(plain, dates=dates[0] if dates else (), time=times[0] if times else None)
+
+
+_FRACTION_OR_ZONE = re.compile(r"(?<=:\d\d)(?:\.\d+)?(?:Z|[+-]\d\d:?\d\d)?$", re.IGNORECASE)
+
+
+def _moments(value: str) -> list[Fact]:
+    """The dates and times that a value consists of; empty if there is anything else in it."""
+    rest = _FRACTION_OR_ZONE.sub("", fold(value).strip())
+    found = list(facts(rest)) if len(rest) <= 40 else []
+    for fact in found:
+        rest = rest.replace(fact.text, "", 1)
+    only_moments = all(fact.kind in ("date", "time") for fact in found) and rest.strip(" ,") in ("", "at")
+    return found if only_moments else []
+
+
+class _Reading:
+    """What a text says, read when it is asked for."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    @cached_property
+    def words(self) -> str:
+        return " ".join(fold(self._text).casefold().split())
+
+    @cached_property
+    def _plain(self) -> str:
+        """The text with its numbers in English grouping. A dash between numbers (5–7) separates them."""
+        text = _GROUPED.sub(_ungrouped, self._text)
+        return text if text.isascii() else typed(_RANGE_DASH.sub("~", _MINUS.sub("-", text)))
+
+    @cached_property
+    def _numbers(self) -> frozenset[float]:
+        spaced = [match.replace(" ", "") for match in _SPACED.findall(self._plain)]
+        return frozenset(map(_number, [*_ALONE.findall(self._plain), *spaced]))
+
+    @cached_property
+    def _percentages(self) -> frozenset[float]:
+        return frozenset(map(as_fraction, _PERCENTAGE.findall(self._plain)))
+
+    @cached_property
+    def _moments(self) -> tuple[Fact, ...]:
+        return tuple(fact for fact in facts(self._text) if fact.kind in ("date", "time"))
+
+    def has_words(self, words: str) -> bool:
+        # Compiling an expression per value costs more than everything else here, so only after a cheap test.
+        return words in self.words and re.search(rf"(?<!\w){re.escape(words)}(?!\w)", self.words) is not None
+
+    def has_number(self, number: float) -> bool:
+        if number in self._numbers or (0 < abs(number) < 1 and number in self._percentages):
+            return True
+        # "one" is mostly not a number: "one more thing"
+        return number != 1 and number in range(len(COUNT)) and self.has_words(COUNT[int(number)])
+
+    def has_special(self, sought: _Sought) -> bool:
+        if sought.percentage is not None:
+            return sought.percentage in self._percentages
+        if not sought.dates:
+            return any(fact.kind == "time" and fact.value == sought.time for fact in self._moments)
+        return any(
+            isinstance(fact.value, tuple)
+            and any(_gives(day, wanted) for day in fact.value for wanted in sought.dates)
+            and self._has_time(sought.time, place)
+            for place, fact in enumerate(self._moments)
+        )
+
+    def _has_time(self, time: float | None, date: int) -> bool:
+        """Whether the time goes with the date at this place in `_moments`: no other date stands between them. Midnight
+        need not be said."""
+        if not time:
+            return True
+        for facts_nearby in (self._moments[date + 1 :], reversed(self._moments[:date])):
+            for fact in facts_nearby:
+                if fact.kind == "date":
+                    break
+                if fact.value == time:
+                    return True
+        return False
+
+
+def _gives(day: Date, wanted: Date) -> bool:
+    return day[1:] == wanted[1:] and wanted[0] in (0, day[0])
+
+
+@lru_cache(maxsize=256)
+def _read(text: str) -> _Reading:
+    return _Reading(text)
+
+
+def _ungrouped(match: re.Match[str]) -> str:
+    number = re.sub(r"[^\d.,]", "", match.group())
+    return number.replace(".", "").replace(",", ".") if "," in number else number
+
+
+def _number(text: str) -> float:
+    return float(text.replace(",", ""))
 
 
 def states(text: str, literal: str) -> bool:
-    """Whether `text` states the value, in digits or words, as a date or time in any spelling, or else verbatim."""
-    if mentions_value(text, literal):
+    """Whether `text` states the value as a user would: mentions it, or gives a date without its year, or writes
+    in_progress as words."""
+    if mentions_value(text, literal) or ("_" in literal and mentions_value(text, literal.replace("_", " "))):
         return True
-    if literal.isdecimal():  # "one" is mostly not a number: "one more thing"
-        return 1 < int(literal) < len(_COUNT) and mentions_value(text, _COUNT[int(literal)])
-    literal_facts = list(facts(literal))
-    if len(literal_facts) != 1:
-        return False
-    (fact,) = literal_facts
-    if fact.kind not in {"date", "time"} or fact.text != literal.strip():
+    moments = _moments(literal)
+    if not moments:
         return False
     knowledge = Knowledge()
     knowledge.learn(text)
-    return knowledge.knows(fact)
+    return all(knowledge.knows(moment) for moment in moments)

@@ -19,7 +19,7 @@ from generation.pipeline import DomainTools
 from generation.scripted.agent_hears import UserIntent
 from generation.scripted.llm import ScriptedLLM
 from generation.scripted.user import answer
-from generation.tasks.mentions import Knowledge, facts
+from generation.tasks.facts import Knowledge, facts
 from tests.generation.helpers.pipeline_runs import FinishedRun, SpoiledRole, fixed_answer, run_to_end, user_settings
 
 PRESETS = ("incremental", "upfront", "terse", "adversarial")
