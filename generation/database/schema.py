@@ -7,7 +7,7 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from sqlalchemy import Connection, create_engine, inspect
 from sqlalchemy.engine.interfaces import ReflectedColumn
@@ -19,18 +19,21 @@ from sqlalchemy.types import Boolean, Float, Integer, Numeric, TypeEngine
 
 from core.messages import Frozen
 from core.settings import UserError
+from generation.specs.spelling import snake
 
 Kind = Literal["integer", "number", "string"]
 Spelling = dict[str, tuple[str, dict[str, str]]]  # lower-case table name -> its name, lower-case column -> its name
 
 
 class Column(Frozen):
-    """`kind` is the JSON type of its values. SQLite stores booleans as 0 and 1, so they are integers too."""
+    """`kind` is the JSON type of its values. SQLite stores booleans as 0 and 1, so they are integers too; `flag` marks
+    those that mean no and yes: declared as BOOLEAN, or with both values, no other ones, and no name of a count."""
 
     name: str
     kind: Kind
     nullable: bool
     primary_key: bool
+    flag: bool = False
 
 
 class ForeignKey(Frozen):
@@ -52,6 +55,12 @@ class DatabaseSchema(Frozen):
     name: str
     tables: tuple[Table, ...]
     ddl: str
+
+    @property
+    def flags(self) -> frozenset[str]:
+        """The names, in snake_case, of columns that are flags in every table that has them."""
+        columns = [column for table in self.tables for column in table.columns]
+        return frozenset(snake(c.name) for c in columns if c.flag) - {snake(c.name) for c in columns if not c.flag}
 
 
 def read_schema(path: Path, name: str) -> DatabaseSchema:
@@ -101,15 +110,16 @@ def _connect(path: Path) -> Iterator[Connection]:
 def _read_table(connection: Connection, inspector: Inspector, name: str, spelling: Spelling) -> Table:
     declared = inspector.get_columns(name)
     primary_key = set(inspector.get_pk_constraint(name)["constrained_columns"])
-    rows, stored = _stored_classes(connection, name, declared)
+    rows, stored = _stored_values(connection, name, declared)
     columns = tuple(
         Column(
             name=reflected["name"],
-            kind=_kind(reflected["type"], classes),
+            kind=_kind(reflected["type"], values.classes),
             nullable=reflected["nullable"] and reflected["name"] not in primary_key,
             primary_key=reflected["name"] in primary_key,
+            flag=_is_flag(reflected, values) and reflected["name"] not in primary_key,
         )
-        for reflected, classes in zip(declared, stored, strict=True)
+        for reflected, values in zip(declared, stored, strict=True)
     )
     foreign_keys = tuple(sorted(_read_foreign_keys(inspector, name, spelling), key=lambda key: key.columns))
     return Table(name=name, columns=columns, foreign_keys=foreign_keys, rows=rows)
@@ -125,11 +135,36 @@ def _read_foreign_keys(inspector: Inspector, name: str, spelling: Spelling) -> I
             yield ForeignKey(columns=columns, parent=parent, parent_columns=parent_columns)
 
 
-def _stored_classes(connection: Connection, name: str, columns: list[ReflectedColumn]) -> tuple[int, list[set[str]]]:
-    """(row count, storage classes of each column's values without "null"), in one scan."""
-    classes = [func.group_concat(distinct(func.typeof(column(c["name"])))) for c in columns]
-    count, *class_lists = connection.execute(select(func.count(), *classes).select_from(table(name))).one()
-    return count, [set((text or "").split(",")) - {"", "null"} for text in class_lists]
+class _Values(NamedTuple):
+    """What a column stores: the storage classes of its values without "null", and the lowest and highest value."""
+
+    classes: set[str]
+    low: Any
+    high: Any
+
+
+def _stored_values(connection: Connection, name: str, columns: list[ReflectedColumn]) -> tuple[int, list[_Values]]:
+    """(row count, the values of each column), in one scan."""
+    read = [
+        read
+        for stored in (column(c["name"]) for c in columns)
+        for read in (func.group_concat(distinct(func.typeof(stored))), func.min(stored), func.max(stored))
+    ]
+    count, *found = connection.execute(select(func.count(), *read).select_from(table(name))).one()
+    triples = zip(found[::3], found[1::3], found[2::3], strict=True)
+    return count, [_Values(set((text or "").split(",")) - {"", "null"}, low, high) for text, low, high in triples]
+
+
+_COUNTS = {"count", "number", "quantity", "qty", "total", "amount", "copies", "num", "level", "rank", "size", "id"}
+
+
+def _is_flag(declared: ReflectedColumn, values: _Values) -> bool:
+    if values.classes - {"integer"} or (values.classes and (values.low < 0 or values.high > 1)):
+        return False
+    spread = values.classes and values.low == 0 and values.high == 1
+    return isinstance(declared["type"], Boolean) or bool(
+        spread and not _COUNTS & set(snake(declared["name"]).split("_"))
+    )
 
 
 def _kind(declared: TypeEngine[Any], stored: set[str]) -> Kind:

@@ -146,7 +146,8 @@ class Rollout:
         try:
             if number < len(self.tasks):
                 if not self._is_proved(self.tasks[number]):
-                    self.tasks[number] = await prove_imported(self.tasks[number], self.environment)
+                    flags = self.context.domain.flags
+                    self.tasks[number] = await prove_imported(self.tasks[number], self.environment, flags)
             else:
                 facts = learnt_values(self.tasks[-1], self.messages[self.task_starts[-1] :]) if number else None
                 self.tasks.append(await self.writer.write(self.environment, self.tasks, facts))

@@ -7,11 +7,12 @@ dialogue sees.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from core.messages import Message, ToolSpec
+from core.typography import typed_values
 from generation.llm.meter import Meter
 from generation.tools.toolset import Toolset
 
@@ -23,6 +24,20 @@ class ToolResult:
     content: str
     value: Any
     error: bool = False
+
+    @property
+    def in_vain(self) -> bool:
+        """Whether the call failed, found no row or changed none."""
+        affected = self.value.get("rows_affected") if isinstance(self.value, dict) else None
+        return self.error or self.value == [] or affected == 0
+
+
+def forgiving(call: Callable[[dict[str, Any]], ToolResult], arguments: dict[str, Any]) -> ToolResult:
+    """The result of a call whose arguments are read as typed on a keyboard: models write U+2011 where the data has a
+    hyphen. Where the data itself is typographic, so that the call is in vain, it is made as it was written."""
+    as_typed = typed_values(arguments)
+    result = call(as_typed)
+    return call(arguments) if result.in_vain and as_typed != arguments else result
 
 
 PastCall = tuple[str, dict[str, Any], str]
@@ -58,7 +73,8 @@ class Environment(Protocol):
         ...
 
     def state_hash(self) -> str:
-        """SHA-256 of the changes since the initial state: equal for equal states, however they were reached."""
+        """SHA-256 of the changes since the initial state: equal for equal states, however they were reached. Texts that
+        differ in typography alone are equal."""
         ...
 
     def state_diff(self) -> tuple[str, ...]:

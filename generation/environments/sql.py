@@ -13,11 +13,12 @@ from pydantic import Field
 
 from core.messages import Message, ToolSpec
 from core.settings import Settings, UserError, typed
+from core.typography import fold
 from generation.database.guard import SqlError
 from generation.database.image import Image
 from generation.database.sandbox import Limits, Sandbox, Statement
 from generation.database.sql_tools import SqlTool, ToolError, compile_tool
-from generation.environments.base import PastCall, ToolResult
+from generation.environments.base import PastCall, ToolResult, forgiving
 from generation.llm.meter import Meter
 from generation.tools.toolset import Toolset
 
@@ -103,7 +104,11 @@ class SqlEnvironment:
 
     async def call(self, name: str, arguments: dict[str, Any], transcript: Sequence[Message] = ()) -> ToolResult:
         """SELECT returns a JSON array of row objects; INSERT {"rows_affected": 1, "<key>": new key}; UPDATE and DELETE
-        {"rows_affected": n}. A failed call returns {"error": why} and leaves the state unchanged."""
+        {"rows_affected": n}. A failed call returns {"error": why} and leaves the state unchanged. Typographic
+        characters in the arguments are read as typed (`forgiving`)."""
+        return forgiving(lambda given: self._call(name, given), arguments)
+
+    def _call(self, name: str, arguments: dict[str, Any]) -> ToolResult:
         try:
             value = self._run(name, arguments)
             content = json.dumps(value, ensure_ascii=False)
@@ -143,7 +148,8 @@ class SqlEnvironment:
         return self._domain_environment.open(self.snapshot())
 
     def state_hash(self) -> str:
-        return hashlib.sha256("\n".join(self.state_diff()).encode()).hexdigest()
+        lines = sorted(map(fold, self.state_diff()))
+        return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
     def state_diff(self) -> tuple[str, ...]:
         return self._open_sandbox.changes

@@ -18,7 +18,8 @@ from pydantic import BaseModel, ValidationError
 
 from core.messages import Message, ToolSpec
 from core.settings import UserError, closest
-from generation.environments.base import PastCall, ToolResult
+from core.typography import fold
+from generation.environments.base import PastCall, ToolResult, forgiving
 from generation.llm.meter import Meter
 from generation.seeds.tau2_data import DOMAINS, ENGINE, database, tool_specs, toolkit
 from generation.tools.toolset import Toolset
@@ -124,8 +125,12 @@ class Tau2Environment:
     async def call(self, name: str, arguments: dict[str, Any], transcript: Sequence[Message] = ()) -> ToolResult:
         """The text of the benchmark's tool message: a JSON document or plain text.
 
-        A failed call returns {"error": why} and leaves the state unchanged.
+        A failed call returns {"error": why} and leaves the state unchanged. Typographic characters in the arguments are
+        read as typed (`forgiving`).
         """
+        return forgiving(lambda given: self._call(name, given), arguments)
+
+    def _call(self, name: str, arguments: dict[str, Any]) -> ToolResult:
         try:
             content, self._changes = self._run(name, arguments)
         except ToolRefusedError as error:
@@ -196,7 +201,7 @@ class Tau2Environment:
         lines = [
             f"{kind} {json.dumps(key)} {self._changes[kind, key].canonical}" for kind, key in sorted(self._changes)
         ]
-        return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+        return hashlib.sha256(fold("\n".join(lines)).encode()).hexdigest()
 
     def state_diff(self) -> tuple[str, ...]:
         """One line for each changed entity: `UPDATE orders #W1: status "pending" -> "cancelled"`."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +12,7 @@ from core.dialogue import PlannedCall, Task, resolve_arguments
 from generation.environments.base import Environment
 from generation.llm.base import RejectedAnswerError
 from generation.specs.naming import changes
+from generation.specs.spelling import snake
 from generation.tasks.difficulty import difficulty, effort
 from generation.tasks.mentions import mentions_value
 
@@ -48,17 +49,20 @@ class Trace:
         return tuple(before != after for before, after in itertools.pairwise(self.hashes))
 
 
-async def execute(plan: Iterable[PlannedCall], environment: Environment, goal: str | None = None) -> Trace:
+async def execute(
+    plan: Iterable[PlannedCall], environment: Environment, goal: str | None = None, flags: Set[str] = frozenset()
+) -> Trace:
     """Run a plan on a fork of `environment`. With a `goal`, a new row's key is to be told only if the goal asks for it
-    (`asks_for_key`). Raises ProofError at a call that fails, finds nothing or is ambiguous."""
+    (`asks_for_key`); flags, `flags` among them, need not be told (`is_flag`). Raises ProofError at a call that fails,
+    finds nothing or is ambiguous."""
     fork = environment.fork()
     try:
-        return await _run(tuple(plan), fork, goal)
+        return await _run(tuple(plan), fork, goal, flags)
     finally:
         fork.close()
 
 
-async def _run(plan: tuple[PlannedCall, ...], fork: Environment, goal: str | None) -> Trace:
+async def _run(plan: tuple[PlannedCall, ...], fork: Environment, goal: str | None, flags: Set[str]) -> Trace:
     calls: list[PlannedCall] = []
     hashes = [fork.state_hash()]
     values: dict[int, Any] = {}
@@ -70,11 +74,7 @@ async def _run(plan: tuple[PlannedCall, ...], fork: Environment, goal: str | Non
         except LookupError as error:
             raise ProofError(f"call {index} ({planned.tool}): {error}") from None
         result = await fork.call(planned.tool, arguments)
-        if (
-            result.error
-            or result.value == []
-            or (isinstance(result.value, dict) and result.value.get("rows_affected") == 0)
-        ):
+        if result.in_vain:
             raise ProofError(f"call {index} ({planned.tool}) gives {result.content[:200]}")
         values[index] = result.value
         made = planned.model_copy(update={"arguments": arguments})
@@ -85,7 +85,9 @@ async def _run(plan: tuple[PlannedCall, ...], fork: Environment, goal: str | Non
         hashes.append(fork.state_hash())
         results.append(result.content)
         rows = _told_rows(made, result.value, index)
-        told.append(tuple(_text(row[name]) for row in rows for name in made.tell))
+        told.append(
+            tuple(_text(row[name]) for row in rows for name in made.tell if not is_flag(name, row[name], flags))
+        )
     return Trace(tuple(calls), tuple(hashes), tuple(results), tuple(told))
 
 
@@ -99,6 +101,17 @@ def _told_rows(planned: PlannedCall, value: Any, index: int) -> list[dict[str, A
         if any(not isinstance(row, dict) or row.get(name) in (None, "") for row in rows):
             raise ProofError(f"call {index} ({planned.tool}) returns no {name!r} to tell")
     return rows
+
+
+_FLAG_WORDS = {"is", "has", "was", "can", "does", "allows", "needs"}
+
+
+def is_flag(name: str, value: Any, flags: Set[str] = frozenset()) -> bool:
+    """Whether a result's field is a flag, which an answer says as "active" or "not yet paid" and never as a value: a
+    boolean, or 0 or 1 in a field called is_… or has_… or one of `flags`, the flag columns of the database."""
+    if isinstance(value, bool) or not isinstance(value, int) or value not in (0, 1):
+        return isinstance(value, bool)
+    return snake(name) in flags or snake(name).split("_")[0] in _FLAG_WORDS
 
 
 _KEY = r"(?:id|identifier|number|key|code|reference)"
@@ -126,7 +139,9 @@ def check_trace(trace: Trace, goal: str) -> None:
     """Accept a task only if it starts unsolved, an empty dialogue would fail it, and its last call
     solves it but no earlier one does. Raises ProofError otherwise."""
     if not trace.mutates and not trace.told_values:
-        raise ProofError("the plan neither changes anything nor gives anything to tell: there is nothing to check")
+        raise ProofError(
+            "the plan neither changes anything nor gives anything to tell but yes and no: there is nothing to check"
+        )
     if not trace.mutates and all(mentions_value(goal, value) for value in trace.told_values):
         raise ProofError("everything to be told is already in the goal: a dialogue without any call would pass")
     for done in range(len(trace.calls)):
@@ -139,10 +154,10 @@ def _text(value: Any) -> str:
     return value if isinstance(value, str) else repr(value)
 
 
-async def prove(task: Task, environment: Environment) -> Task:
-    """The task with the results of executing its plan: gold calls, values that the user must learn, whether the state
-    changes, and the measured difficulty. Without an executable environment, only the plan's form is checked. Raises
-    ProofError."""
+async def prove(task: Task, environment: Environment, flags: Set[str] = frozenset()) -> Task:
+    """The task with the results of executing its plan: gold calls, values that the user must learn (without `flags`),
+    whether the state changes, and the measured difficulty. Without an executable environment, only the plan's form is
+    checked. Raises ProofError."""
     declared = {tool.name for tool in environment.tools}
     if unknown := sorted({call.tool for call in task.plan} - declared):
         raise ProofError(f"the plan calls undeclared tools {unknown}; declared: {sorted(declared)}")
@@ -151,7 +166,7 @@ async def prove(task: Task, environment: Environment) -> Task:
     if not environment.executable:
         measured = difficulty(effort(task.plan, [changes(call.tool) for call in task.plan]))
         return task.model_copy(update={"difficulty": measured})
-    trace = await execute(task.plan, environment, task.goal)
+    trace = await execute(task.plan, environment, task.goal, flags)
     check_trace(trace, task.goal)
     told = zip(task.plan, trace.calls, strict=True)
     return task.model_copy(
@@ -165,10 +180,10 @@ async def prove(task: Task, environment: Environment) -> Task:
     )
 
 
-async def prove_imported(task: Task, environment: Environment) -> Task:
+async def prove_imported(task: Task, environment: Environment, flags: Set[str] = frozenset()) -> Task:
     """An imported task, proved if it has a plan; else its gold calls are only executed. Raises ProofError."""
     if task.plan:
-        return await prove(task, environment)
+        return await prove(task, environment, flags)
     if environment.executable:
         await execute(task.gold_calls, environment)
     return task

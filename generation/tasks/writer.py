@@ -68,6 +68,11 @@ class Domain:
     title: str = ""
     description: str = ""
 
+    @property
+    def flags(self) -> frozenset[str]:
+        """The database's columns that hold yes and no as 1 and 0, which answers do not say as figures."""
+        return self.schema.flags if self.schema else frozenset()
+
     def scene(self, now: str) -> Scene:
         """What the prompts of a dialogue in this domain say of place and time."""
         return Scene(self.title or self.name.replace("_", " "), self.description, now)
@@ -182,7 +187,7 @@ class TaskWriter:
         try:
             if draft.goal in self.domain.excluded_goals:
                 raise ProofError("this exact goal is in the training data")
-            task = await prove(task, environment)
+            task = await prove(task, environment, self.domain.flags)
         except ProofError:
             self.refusals["not proved"] += 1
             raise

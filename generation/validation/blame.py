@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from typing import Any
 
-from core.dialogue import Blame, Check, Dialogue, Judgment, calls, placeholder
+from core.dialogue import Blame, Check, Dialogue, Judgment, PlannedCall, calls, placeholder
 from core.messages import AssistantMessage, Message, UserMessage
+from core.typography import same_values
 from generation.tasks.mentions import literals, mentions_value, states
 
 _STOPS: dict[str, Blame] = {
@@ -59,7 +61,7 @@ def refused(dialogue: Dialogue, number: int) -> bool:
     """
     actual = calls(dialogue.part(number))
     for gold in dialogue.tasks[number].gold_calls:
-        results = [result for name, arguments, result in actual if (name, arguments) == (gold.tool, gold.arguments)]
+        results = _results(gold, actual)
         if all(result.startswith('{"error"') for result in results):
             return bool(results)
     return False
@@ -72,7 +74,7 @@ def withheld(dialogue: Dialogue, number: int) -> bool:
     task, actual = dialogue.tasks[number], calls(dialogue.part(number))
     shown: list[str] = []
     for planned, gold in zip(task.plan or task.gold_calls, task.gold_calls, strict=False):
-        results = [result for name, arguments, result in actual if (name, arguments) == (gold.tool, gold.arguments)]
+        results = _results(gold, actual)
         if not results:
             sources = {name: placeholder(value) for name, value in planned.arguments.items()}
             return any(
@@ -82,6 +84,13 @@ def withheld(dialogue: Dialogue, number: int) -> bool:
             )
         shown.append(results[-1])
     return any(not mentions_value(" ".join(shown), value) for value in task.told_values)
+
+
+def _results(gold: PlannedCall, actual: Sequence[tuple[str, dict[str, Any], str]]) -> list[str]:
+    """The results of the calls that equal a gold call."""
+    return [
+        result for name, arguments, result in actual if name == gold.tool and same_values(arguments, gold.arguments)
+    ]
 
 
 def unvoiced(dialogue: Dialogue, number: int) -> tuple[str, ...]:

@@ -77,6 +77,21 @@ def test_keys_nullability_and_rows(tmp_path: Path) -> None:
     assert (club.rows, member.rows) == (1, 0)
 
 
+def test_flags_are_told_from_counts(tmp_path: Path) -> None:
+    path = build(
+        tmp_path / "flags.sqlite",
+        "CREATE TABLE t (flag_id INTEGER PRIMARY KEY, truth BOOLEAN, active INTEGER, copies_left INTEGER,"
+        " only_ones INTEGER, goals INTEGER, price REAL, word TEXT, shared INTEGER);"
+        "CREATE TABLE u (shared INTEGER, late BOOLEAN);"
+        "INSERT INTO t VALUES (0, 1, 0, 0, 1, 0, 0.0, '0', 0), (1, 1, 1, 1, 1, 2, 1.0, '1', 1);"
+        "INSERT INTO u VALUES (5, NULL), (7, NULL);",
+    )
+    schema = read_schema(path, "flags")
+    flags = {f"{table.name}.{column.name}" for table in schema.tables for column in table.columns if column.flag}
+    assert flags == {"t.truth", "t.active", "t.shared", "u.late"}
+    assert schema.flags == {"truth", "active", "late"}
+
+
 def test_a_foreign_key_without_columns_means_the_parents_primary_key(tmp_path: Path) -> None:
     path = build(
         tmp_path / "implicit.sqlite",

@@ -110,9 +110,9 @@ def test_a_task_is_proved_again_only_if_a_stage_changed_it(
 ) -> None:
     proved: list[Task] = []
 
-    async def counting(task: Task, environment: Environment) -> Task:
+    async def counting(task: Task, environment: Environment, flags: frozenset[str]) -> Task:
         proved.append(task)
-        return await prove_imported(task, environment)
+        return await prove_imported(task, environment, flags)
 
     monkeypatch.setattr("generation.dialogue.rollout.prove_imported", counting)
     run_to_end("user_oriented_exec", domains, tmp_path, n=3, stages=(Tasks(), *between, Rollouts()))

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from generation.environments.base import Environment
 from generation.environments.sql import SqlDomainEnvironment, SqlEnvironment
-from tests.generation.helpers.shop_database import TOOLS, build, call
+from tests.generation.helpers.shop_database import STRING, TOOLS, build, call, tool
 from tests.generation.helpers.sql_environments import (
     Step,
     dump,
@@ -199,3 +199,34 @@ def test_too_many_rows_are_an_error(tmp_path: Path) -> None:
         "error": "more than 3 rows match, too many to show; ask for fewer"
     }
     domain_environment.close()
+
+
+def test_typographic_arguments_are_read_as_typed(domain_environment: SqlDomainEnvironment) -> None:
+    """Models write U+2011 for a hyphen. What is stored and found is what a keyboard would have given."""
+    written, plain = domain_environment.open(), domain_environment.open()
+    for environment, name, city in (
+        (written, "Kai\u2011Uwe", "L\u2019Aquila\u00a0Est"),
+        (plain, "Kai-Uwe", "L'Aquila Est"),
+    ):
+        call(environment, "create_customer", name=name, city=city, email="k@x.org")
+    assert written.state_hash() == plain.state_hash()
+    assert call(written, "get_customer", customer_id=4) == call(plain, "get_customer", customer_id=4)
+    call(plain, "rename_product", sku="pad", new="pad-2")
+    assert call(plain, "update_price", sku="pad\u20112", price=9.0).value == {"rows_affected": 1}
+    for environment in (written, plain):
+        environment.close()
+
+
+def test_typographic_data_is_found_as_it_is_written(tmp_path: Path) -> None:
+    script = "CREATE TABLE songs (song_id INTEGER PRIMARY KEY, title TEXT); INSERT INTO songs VALUES (1, 'Don\u2019t');"
+    tools = (
+        tool("search", "SELECT song_id FROM songs WHERE title = :title", title=STRING),
+        tool("rename", "UPDATE songs SET title = :new WHERE title = :title", new=STRING, title=STRING),
+    )
+    songs = SqlDomainEnvironment("songs", build(tmp_path / "songs.sqlite", script), tools)
+    environment, other = songs.open(), songs.open()
+    assert call(environment, "search", title="Don\u2019t").value == [{"song_id": 1}]
+    assert call(environment, "rename", title="Don\u2019t", new="Do \u2013 now").value == {"rows_affected": 1}
+    call(other, "rename", title="Don\u2019t", new="Do - now")
+    assert environment.state_hash() == other.state_hash() != EMPTY
+    songs.close()

@@ -217,6 +217,24 @@ async def test_a_new_rows_key_is_told_only_if_the_goal_asks_for_it(
     assert proved.plan[0].tell == proved.gold_calls[0].tell == (("club_id",) if asked else ())
 
 
+async def test_flags_need_not_be_told(tmp_path: Path) -> None:
+    """An agent says "yes, it is open", not 1. A count of 1 is told."""
+    path = tmp_path / "halls.sqlite"
+    with closing(sqlite3.connect(path)) as connection:
+        connection.executescript(
+            "CREATE TABLE halls (hall_id INTEGER PRIMARY KEY, is_open INTEGER, heated INTEGER, stages INTEGER);"
+            "INSERT INTO halls VALUES (7, 1, 0, 1);"
+        )
+    get = _tool("get", "SELECT is_open, heated, stages FROM halls WHERE hall_id = :hall_id", hall_id=INTEGER)
+    halls = SqlDomainEnvironment("halls", path, (get,)).open()
+    plan = [step("get", "is_open", "heated", "stages", hall_id=7)]
+    assert (await execute(plan, halls, flags={"heated"})).told_values == ("1",)
+    assert (await execute(plan, halls)).told_values == ("0", "1")
+    trace = await execute([step("get", "is_open", hall_id=7)], halls)
+    with pytest.raises(ProofError, match="but yes and no: there is nothing to check"):
+        check_trace(trace, "Is hall 7 open?")
+
+
 async def test_at_most_three_rows_can_be_reported(environment: SqlEnvironment) -> None:
     trace = await execute([step("in_city", "name", city="Oslo")], environment)
     assert trace.told_values == ("Rowing", "Chess", "Drama")

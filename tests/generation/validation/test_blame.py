@@ -114,6 +114,7 @@ def test_the_failed_check_decides_if_the_user_gave_every_value(names: list[str],
         (["Please move Ada Moreno's booking to 2025-03-15, 2 people."], ("2025-03-14",)),
         (["Please move ADA  MORENO's booking", "to 2025-03-14.", "2, please"], ()),
         (["Please move the booking of Ada Morenos to 2025-03-14 for 22"], ("Ada Moreno", "2")),
+        (["Ada\u202fMoreno, please, on March\u202f14, 2025, for two"], ()),
     ],
 )
 def test_the_user_is_to_blame_for_values_it_never_gave(check: str, words: list[str], missing: tuple[str, ...]) -> None:
@@ -152,6 +153,7 @@ def test_the_tools_are_to_blame_for_refusing_the_gold_call() -> None:
         "refused": (ask + found + attempt("b", error), "tool"),
         "refused twice": (ask + found + attempt("b", error) + attempt("c", error), "tool"),
         "refused at first": (ask + found + attempt("b", error) + attempt("c", '{"rows_affected": 1}'), "agent"),
+        "refused, typographically": (ask + found + attempt("b", error, day="2025\u201103\u201114"), "tool"),
         "refused for another argument": (ask + found + attempt("b", error, people=3), "user"),
         "called before the call that it needs": (ask + attempt("b", error), "agent"),
         "search refused": (ask + attempt("a", error, look), "tool"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable
 
@@ -249,3 +250,31 @@ async def test_invalid_transcripts_are_rejected_before_any_execution(
         assert len(verdict.reasons) == 1
         assert re.match(why, verdict.reasons[0]), verdict.reasons
         assert not verdict.judgments
+
+
+TYPOGRAPHIC = str.maketrans({"-": "\u2011", "'": "\u2019"})
+
+
+async def test_what_reads_the_same_is_accepted(
+    executed: FinishedRun, environments: dict[str, DomainEnvironment]
+) -> None:
+    """The same dialogues by a model that writes U+2011 and U+2019, in its answers and in its calls."""
+    changed = 0
+    for dialogue in executed.accepted:
+        declared = {tool.name: tool for tool in dialogue.tools}
+        lines: list[Line] = []
+        for message, task in lines_of(dialogue):
+            written = message
+            if isinstance(message, AssistantMessage):
+                written = message.model_copy(update={"content": message.content.translate(TYPOGRAPHIC)})
+                tool_calls = [
+                    ToolCall.make(call.id, call.name, json.loads(json.dumps(call.parsed()).translate(TYPOGRAPHIC)))
+                    for call in message.tool_calls or ()
+                ]
+                if tool_calls and not any(declared[call.name].argument_error(call.parsed()) for call in tool_calls):
+                    written = written.model_copy(update={"tool_calls": tuple(tool_calls)})
+            changed += written != message
+            lines.append((written, task))
+        verdict = await verdict_on(with_lines(dialogue, lines), environments[dialogue.domain])
+        assert verdict.accepted, verdict.reasons
+    assert changed >= 20
