@@ -68,7 +68,8 @@ class Statistics(Frozen):
     dialogues), `difficulties` (requested -> measured -> tasks), `follow_ups`, `dependency` and `quality`. `latency_s`
     is wall-clock seconds per accepted dialogue, `throughput` generated tokens per wall-clock second (Table 4). These
     two, `roles`, `gpu_hours` and `cost` include rejected and failed dialogues, but not attempts that were retried.
-    `flaws` counts bad model answers by role and kind, `blame` the rejected dialogues by the party at fault.
+    `flaws` counts bad model answers by role and kind, `blame` the rejected dialogues by the party at fault,
+    `rejected_untold` those rejected for telling alone: every state was right, a value was never told.
     """
 
     pipeline: str
@@ -87,6 +88,7 @@ class Statistics(Frozen):
     follow_ups: dict[str, int] = Field(default_factory=dict)
     reasons: dict[str, int] = Field(default_factory=dict)
     blame: dict[str, int] = Field(default_factory=dict)
+    rejected_untold: int = 0
     flaws: dict[str, int] = Field(default_factory=dict)
     refused_drafts: dict[str, int] = Field(default_factory=dict)
     domains: dict[str, int] = Field(default_factory=dict)
@@ -120,13 +122,15 @@ class StatisticsTally:
         self._seconds: Counter[str] = Counter()
         self._retries: Counter[str] = Counter()
         self._last: dict[int, float] = defaultdict(float)
-        self._requested = self._unanswered = 0
+        self._requested = self._unanswered = self._untold = 0
         self._agreement, self._dependency = AgreementTally(), DependencyTally()
         self._quality = QualityTally(rules) if rules else None
 
     def add(self, outcome: Outcome) -> None:
         self._counts["status"][outcome.status] += 1
-        self._counts["reasons"].update(_kind(reason) for reason in dict.fromkeys(outcome.reasons))
+        kinds = [_kind(reason) for reason in dict.fromkeys(outcome.reasons)]
+        self._counts["reasons"].update(kinds)
+        self._untold += outcome.status == "rejected" and set(kinds) == {"told"}
         self._requested += outcome.tasks_requested
         self._unanswered += outcome.unanswered
         self._last[outcome.session] = max(self._last[outcome.session], outcome.clock)
@@ -192,6 +196,7 @@ class StatisticsTally:
             follow_ups=dict(sorted(counts["follow_ups"].items())),
             reasons=dict(counts["reasons"].most_common()),
             blame=dict(counts["blame"].most_common()),
+            rejected_untold=self._untold,
             flaws=dict(counts["flaws"].most_common()),
             refused_drafts=dict(counts["refused"].most_common()),
             domains=dict(sorted(counts["domains"].items())),

@@ -148,3 +148,8 @@ def test_users_without_messages_are_not_judged(
     silent = summary(tmp_path, statistics=[executed.statistics.model_copy(update=changes)])
     assert "gate" not in silent
     assert "not incremental" not in silent
+
+
+def test_rejections_for_telling_alone_have_a_row(executed: FinishedRun, tmp_path: Path) -> None:
+    statistics = executed.statistics.model_copy(update={"rejected": 20, "rejected_untold": 7})
+    assert "rejected for telling alone 7 of 20" in rows(summary(tmp_path, statistics=[statistics]))

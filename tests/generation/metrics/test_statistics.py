@@ -129,6 +129,13 @@ def test_reasons_are_counted_by_kind_once_per_dialogue() -> None:
     assert counted == {"told": 1, "state": 1, "finished: agent": 1, "finished: user": 1, "llm": 1, "judge": 1}
 
 
+def test_rejections_for_telling_alone_are_counted() -> None:
+    told, state = "told in task {}: never told: 3", "state of task 1: x"
+    reasons = [(told.format(0),), (told.format(0), told.format(1)), (told.format(0), state), (state,), ()]
+    outcomes = [Outcome(dialogue_id=str(i), status="rejected", reasons=r) for i, r in enumerate(reasons)]
+    assert statistics("p", outcomes).rejected_untold == 2
+
+
 def test_costs_by_hand() -> None:
     """Two sessions of one hour on 8 GPUs. The judge accounts for a quarter of all waiting; failed dialogues cost tokens
     too."""
