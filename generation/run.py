@@ -15,7 +15,8 @@ from core.runs import Run
 from core.serving import EngineSettings
 from core.settings import Settings, UserError
 from core.tracking import TrackingSettings
-from generation.database.schema import read_schema, sample_rows
+from generation.database.schema import read_schema
+from generation.database.views import sample_rows
 from generation.dialogue.setup import DialogueSettings, RolloutSettings
 from generation.dialogue.user import UserSettings
 from generation.environments.base import EnvironmentFactory
@@ -142,7 +143,7 @@ def _domain_tools(toolset: Toolset, rows_per_table: int, seed: int) -> DomainToo
         schema, rows = None, toolset.rows
     else:
         schema = read_schema(toolset.database, toolset.domain)
-        rows = sample_rows(toolset.database, rows_per_table, seed)
+        rows = sample_rows(toolset.database, schema, rows_per_table, seed)
     domain = Domain(toolset.domain, schema, rows, title=toolset.title, description=toolset.description)
     return DomainTools(toolset, domain)
 

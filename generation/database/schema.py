@@ -1,8 +1,7 @@
-"""Reads relational schemas and sample rows from any SQLite file, through SQLAlchemy."""
+"""Reads relational schemas from any SQLite file, through SQLAlchemy."""
 
 from __future__ import annotations
 
-import random
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,7 +13,7 @@ from sqlalchemy.engine.interfaces import ReflectedColumn
 from sqlalchemy.engine.reflection import Inspector
 from sqlalchemy.exc import DatabaseError
 from sqlalchemy.pool import NullPool
-from sqlalchemy.sql import Select, column, distinct, func, literal_column, select, table
+from sqlalchemy.sql import column, distinct, func, select, table
 from sqlalchemy.types import Boolean, Float, Integer, Numeric, TypeEngine
 
 from core.messages import Frozen
@@ -69,7 +68,7 @@ def read_schema(path: Path, name: str) -> DatabaseSchema:
     Names in foreign keys are spelt as in their tables; a foreign key to a table or column that does not exist is
     dropped. Raises UserError if `path` is not an SQLite database.
     """
-    with _connect(path) as connection:
+    with read_only(path) as connection:
         inspector = inspect(connection)
         names = sorted(inspector.get_table_names())
         spelling = {t.lower(): (t, {c["name"].lower(): c["name"] for c in inspector.get_columns(t)}) for t in names}
@@ -77,22 +76,10 @@ def read_schema(path: Path, name: str) -> DatabaseSchema:
         return DatabaseSchema(name=name, tables=tables, ddl=_read_ddl(connection, names))
 
 
-def sample_rows(path: Path, per_table: int, seed: int) -> dict[str, list[dict[str, Any]]]:
-    """A limited data view: up to `per_table` rows of each table, in stored order; the same for the same file and seed.
-
-    Values are JSON values; a BLOB is replaced by its size ("<7 bytes>"). Raises UserError if `path` is not an SQLite
-    database.
-    """
-    with _connect(path) as connection:
-        return {
-            name: _sample_table(connection, name, per_table, random.Random(f"{seed}/{name}"))
-            for name in sorted(inspect(connection).get_table_names())
-        }
-
-
 @contextmanager
-def _connect(path: Path) -> Iterator[Connection]:
-    """A read-only connection. Bytes that are not UTF-8, as in some of Spider's databases, become U+FFFD."""
+def read_only(path: Path) -> Iterator[Connection]:
+    """A read-only connection. Bytes that are not UTF-8, as in some of Spider's databases, become U+FFFD. Raises
+    UserError if `path` is not an SQLite database."""
 
     def open_read_only() -> sqlite3.Connection:
         connection = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)
@@ -184,16 +171,3 @@ def _read_ddl(connection: Connection, names: list[str]) -> str:
     rows = connection.exec_driver_sql("SELECT name, sql FROM sqlite_master WHERE type = 'table'")
     statements: dict[str, str] = {row.name: row.sql for row in rows}
     return "\n\n".join(f"{statements[name].strip()};" for name in names)
-
-
-def _sample_table(connection: Connection, name: str, limit: int, draw: random.Random) -> list[dict[str, Any]]:
-    source = table(name)
-    count = connection.execute(select(func.count()).select_from(source)).scalar_one()
-    everything: Select[Any] = select(literal_column("*")).select_from(source)
-    offsets = sorted(draw.sample(range(count), min(limit, count)))
-    rows = [connection.execute(everything.limit(1).offset(offset)).mappings().one() for offset in offsets]
-    return [{key: _json_value(value) for key, value in row.items()} for row in rows]
-
-
-def _json_value(value: Any) -> Any:
-    return f"<{len(value)} bytes>" if isinstance(value, bytes) else value

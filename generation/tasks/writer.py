@@ -16,6 +16,7 @@ from core.messages import AssistantMessage, Frozen, Message, ToolMessage, UserMe
 from core.provenance import WriterRequest
 from core.settings import Settings
 from generation.database.schema import DatabaseSchema
+from generation.database.views import related_rows
 from generation.environments.base import Environment
 from generation.llm.base import Completion, RejectedAnswerError, Request
 from generation.llm.contexts import TaskWriterContext
@@ -158,10 +159,11 @@ class TaskWriter:
         return task
 
     def _view(self, rng: Random) -> Rows:
-        """A fresh sample of the data for each task. Without a database, rows with the same index belong together."""
+        """A fresh sample of the data for each task, of rows that belong together: those with the same index or, in a
+        database, those that foreign keys lead to."""
         size, tables = self.settings.rows_in_view, self.domain.rows
         if self.domain.schema:
-            return {name: rng.sample(rows, min(size, len(rows))) for name, rows in tables.items()}
+            return related_rows(self.domain.schema, tables, size, rng)
         count = max(map(len, tables.values()), default=0)
         indexes = rng.sample(range(count), min(size, count))
         return {name: [rows[index] for index in indexes if index < len(rows)] for name, rows in tables.items()}

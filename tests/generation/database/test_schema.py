@@ -1,14 +1,13 @@
-"""Schemas and data views, compared with what SQLite reports about the same files."""
+"""Schemas, compared with what SQLite reports about the same files."""
 
 import sqlite3
-from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from core.settings import UserError
-from generation.database.schema import ForeignKey, Table, read_schema, sample_rows
+from generation.database.schema import ForeignKey, Table, read_schema
 from tests.helpers.paths import SHARED_DATA
 
 CHINOOK = SHARED_DATA / "chinook" / "chinook.sqlite"
@@ -111,37 +110,12 @@ def test_ddl_builds_the_same_schema_again(tmp_path: Path) -> None:
     assert read_schema(again, "again") == schema
 
 
-def test_sampled_rows_are_stored_rows_and_depend_on_the_seed_alone(tmp_path: Path) -> None:
-    path = build(
-        tmp_path / "many.sqlite",
-        "CREATE TABLE t (id INTEGER PRIMARY KEY, square INTEGER); CREATE TABLE few (id INTEGER PRIMARY KEY);"
-        "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 200)"
-        " INSERT INTO t SELECT i, i * i FROM n;"
-        "INSERT INTO few VALUES (3);",
-    )
-    view = sample_rows(path, 5, seed=1)
-    assert view == sample_rows(path, 5, seed=1)
-    assert view != sample_rows(path, 5, seed=2)
-    assert len({row["id"] for row in view["t"]}) == 5
-    assert all(row["square"] == row["id"] ** 2 for row in view["t"])
-    assert view["few"] == [{"id": 3}]
-
-
-def test_a_data_view_has_only_json_values(tmp_path: Path) -> None:
-    path = build(
-        tmp_path / "bytes.sqlite",
-        "CREATE TABLE t (photo BLOB, latin1 TEXT); INSERT INTO t VALUES (x'0102', CAST(x'4dfc' AS TEXT));",
-    )
-    assert sample_rows(path, 1, seed=0) == {"t": [{"photo": "<2 bytes>", "latin1": "M\ufffd"}]}
-
-
-@pytest.mark.parametrize("read", [lambda path: read_schema(path, "x"), lambda path: sample_rows(path, 1, 0)])
-def test_a_file_that_is_not_a_database_is_named(tmp_path: Path, read: Callable[[Path], object]) -> None:
+def test_a_file_that_is_not_a_database_is_named(tmp_path: Path) -> None:
     text = tmp_path / "notes.sqlite"
     text.write_text("these are notes, and more of them than a header of a database is long. " * 3)
     for path in (text, tmp_path / "absent.sqlite"):
         with pytest.raises(UserError, match=path.name):
-            read(path)
+            read_schema(path, "x")
     assert not (tmp_path / "absent.sqlite").exists()
 
 

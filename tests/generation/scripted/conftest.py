@@ -8,7 +8,8 @@ from random import Random
 import pytest
 
 from core.messages import ToolSpec
-from generation.database.schema import DatabaseSchema, read_schema, sample_rows
+from generation.database.schema import DatabaseSchema, read_schema
+from generation.database.views import sample_rows
 from generation.llm.contexts import SqlToolsContext
 from generation.scripted import tool_maker
 from generation.seeds.bundled import BundledSeeds
@@ -27,6 +28,6 @@ def databases(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[DatabaseSc
         )
         keys = ("name", "description", "parameters", "returns")
         tools = tuple(ToolSpec(**{key: tool[key] for key in keys}) for tool in specs)
-        entries.append((schema, tools, sample_rows(seed.database, 20, 0)))
+        entries.append((schema, tools, sample_rows(seed.database, schema, 20, 0)))
     assert len(entries) == 10
     return entries
