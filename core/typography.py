@@ -9,31 +9,29 @@ import unicodedata
 from typing import Any
 
 _DASHES = "\u2010\u2011\u2012\u2013\u2014\u2015\u2212\ufe58\ufe63\uff0d"
-_APOSTROPHES = "\u2018\u2019\u201a\u201b\u2032\u00b4\u02bc\uff07"
+_APOSTROPHES = "\u2018\u2019\u201a\u201b\u2032\u00b4\uff07"
 _QUOTES = "\u201c\u201d\u201e\u201f\u2033\u00ab\u00bb\uff02"
 _SPACES = "\u00a0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u202f\u205f\u3000"
-_INVISIBLE = "\u00ad\u200b\u2060\ufeff"
-_TABLE = str.maketrans(
+_TYPED = str.maketrans(
     dict.fromkeys(_DASHES, "-")
     | dict.fromkeys(_APOSTROPHES, "'")
     | dict.fromkeys(_QUOTES, '"')
     | dict.fromkeys(_SPACES, " ")
-    | dict.fromkeys(_INVISIBLE, "")
 )
+_INVISIBLE = str.maketrans(dict.fromkeys("\u00ad\u200b\u2060\ufeff", ""))
 
 
 def typed(text: str) -> str:
-    """`text` as typed on a keyboard: with plain hyphens, quotes and spaces, and without invisible characters. Letters,
-    accents and symbols stay."""
-    return text if text.isascii() else text.translate(_TABLE)
+    """`text` as typed on a keyboard: with plain hyphens, quotes and spaces. Letters, accents and symbols stay."""
+    return text if text.isascii() else text.translate(_TYPED)
 
 
 def fold(text: str) -> str:
-    """`text` for comparisons: as typed, and in Unicode's compatibility form (NFKC). Case and runs of spaces stay.
-    Idempotent."""
+    """`text` for comparisons: as typed, without invisible characters, and in Unicode's compatibility form (NFKC). Case
+    and runs of spaces stay. Idempotent."""
     if text.isascii():
         return text
-    return unicodedata.normalize("NFKC", text.translate(_TABLE)).translate(_TABLE)
+    return unicodedata.normalize("NFKC", text.translate(_TYPED).translate(_INVISIBLE)).translate(_TYPED)
 
 
 def typed_values(value: Any) -> Any:

@@ -14,6 +14,7 @@ from sqlalchemy.engine.reflection import Inspector
 from sqlalchemy.exc import DatabaseError
 from sqlalchemy.pool import NullPool
 from sqlalchemy.sql import column, distinct, func, select, table
+from sqlalchemy.sql.expression import ColumnClause
 from sqlalchemy.types import Boolean, Float, Integer, Numeric, TypeEngine
 
 from core.messages import Frozen
@@ -132,11 +133,10 @@ class _Values(NamedTuple):
 
 def _stored_values(connection: Connection, name: str, columns: list[ReflectedColumn]) -> tuple[int, list[_Values]]:
     """(row count, the values of each column), in one scan."""
-    read = [
-        read
-        for stored in (column(c["name"]) for c in columns)
-        for read in (func.group_concat(distinct(func.typeof(stored))), func.min(stored), func.max(stored))
-    ]
+    read: list[Any] = []
+    for declared in columns:
+        values: ColumnClause[Any] = column(declared["name"])
+        read += [func.group_concat(distinct(func.typeof(values))), func.min(values), func.max(values)]
     count, *found = connection.execute(select(func.count(), *read).select_from(table(name))).one()
     triples = zip(found[::3], found[1::3], found[2::3], strict=True)
     return count, [_Values(set((text or "").split(",")) - {"", "null"}, low, high) for text, low, high in triples]
