@@ -28,7 +28,7 @@ ALL = dict.fromkeys(KINDS, 0.2)
 def test_each_fault_occurs_and_every_dialogue_is_accounted_for(
     name: str, kind: str, domains: Domains, tmp_path: Path
 ) -> None:
-    n = 10
+    n = 14
     played = run_with_faults(name, domains, tmp_path, n=n, tools=ALL if kind == "together" else {kind: 0.2})
     assert adds_up(played, n)
     assert played.statistics.failed == 0
