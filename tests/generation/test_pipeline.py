@@ -90,7 +90,10 @@ def cut(completion: Completion) -> Completion:
 NO_JSON = "I would rather not say."
 
 
-WRONG_TYPES = '{"goal": 3, "user_message": [], "is_task_complete": "perhaps", "judgment": 7, "reasoning": {}}'
+WRONG_TYPES = (
+    '{"goal": 3, "user_message": [], "is_task_complete": "perhaps", "judgment": 7, "reasoning": {}, '
+    '"rows_affected": "many"}'
+)
 
 
 HALF_A_CHARACTER = '{"goal": "\\ud83d", "user_message": "\\ud83d", "is_task_complete": false, "reasoning": "\\ud83d"}'

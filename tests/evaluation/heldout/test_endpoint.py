@@ -234,7 +234,7 @@ def test_a_run_resumes_to_the_same_records_after_the_server_died(
     undisturbed = records(tmp_path / "undisturbed", serve(answer))
 
     def dying(body: dict[str, Any]) -> dict[str, Any]:
-        if len(server.requests) == 15:
+        if len(server.requests) == 12:
             server.die()
         return answer(body)
 
