@@ -191,10 +191,8 @@ class Rollout:
             else:
                 user_turns = sum(isinstance(message, UserMessage) for message in self.messages[start:])
                 turn = await self.user.speak(tuple(self.messages), await self._achieved(start))
-                if turn.is_task_complete and user_turns:
-                    return turn.user_message
                 if turn.is_task_complete:
-                    raise StoppedError("user: declared the task complete before asking for anything")
+                    return turn.user_message
                 if user_turns >= limit:  # more than `limit` in a start state that was rolled out with a higher one
                     raise StoppedError(f"user: not done after {limit} messages")
                 self.messages.append(UserMessage(content=turn.user_message))

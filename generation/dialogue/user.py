@@ -7,14 +7,15 @@ reviews tool results, this one reviews them as a person would, in the assistant'
 from __future__ import annotations
 
 from random import Random
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Any, Literal, NamedTuple, get_args
 
 from pydantic import ConfigDict, Field, StringConstraints, model_validator
 
 from core.dialogue import Dialogue, Task
 from core.messages import AssistantMessage, Frozen, Message, SystemMessage, UserMessage
 from core.settings import Settings
-from generation.llm.base import Completion, Request
+from generation.dialogue.user_checks import assistant_phrase, folded, repeated_by
+from generation.llm.base import Completion, RejectedAnswerError, Request, UnusableAnswerError
 from generation.llm.contexts import Achieved, UserContext, UserRules
 from generation.llm.meter import Meter
 from generation.llm.parsing.json_text import read_answer
@@ -48,7 +49,21 @@ class UserTurn(Frozen):
     is_task_complete: bool
 
 
-_ANSWER = UserTurn.model_json_schema()
+def turn_schema(is_first: bool) -> dict[str, Any]:
+    """The JSON Schema of an answer. In the first turn of a task nothing can be complete."""
+    complete: dict[str, Any] = {"type": "boolean"}
+    properties = {
+        "user_message": {"type": "string"},
+        "is_task_complete": complete | {"enum": [False]} if is_first else complete,
+    }
+    return {
+        "type": "object",
+        "properties": properties,
+        "required": list(properties),
+        "additionalProperties": False,
+    }
+
+
 _EXPERTISE = "; expertise: "
 
 
@@ -71,12 +86,14 @@ class SimulatedUser:
         self._history: list[Message] = []
         self._earlier: tuple[Message, ...] = ()
         self._heard = self._goal = ""
+        self._said: list[tuple[str, str]] = []
         self._tasks = 0
 
     def start_task(self, task: Task, task_start: int) -> None:
         """Give the user its next goal; `task_start` is the index of the message in which it will request it."""
         self._task, self._task_start, self._goal = task, task_start, task.goal
         self._first_task = not self._tasks and not self._earlier
+        self._said = []
         self._tasks += 1
 
     def hear(self, message: AssistantMessage) -> None:
@@ -107,8 +124,12 @@ class SimulatedUser:
             self.start_task(tasks[len(messages)], len(messages))
 
     async def speak(self, transcript: tuple[Message, ...], achieved: tuple[Achieved, ...] | None = None) -> UserTurn:
-        """The next message; for `achieved` see UserContext. Raises UnusableAnswerError if no attempt is readable,
-        LLMError if no model responds."""
+        """The next message; for `achieved` see UserContext.
+
+        A turn is refused if it declares the task complete before anything was asked for, says what only an assistant
+        says, or repeats an earlier one (see user_checks). Raises UnusableAnswerError if no attempt is usable, and
+        LLMError if no model responds.
+        """
         rules = self._rules()
         name = f"{self.dialogue_id}/user/{self._tasks}/{len(self._history) // 2}"
         context = UserContext(
@@ -129,13 +150,51 @@ class SimulatedUser:
                 key=f"{name}/{attempt}",
                 affinity=self.dialogue_id,
                 context=context,
-                json_schema=_ANSWER,
+                json_schema=turn_schema(not self._said),
             )
 
-        turn = await self.meter.request(request, _read, self.settings.attempts)
+        refusals: list[_Objection] = []
+
+        async def read(completion: Completion) -> UserTurn:
+            turn = read_answer(completion.message.content, UserTurn)
+            if objection := self._objection(turn):
+                refusals.append(objection)
+                raise RejectedAnswerError(objection.complaint)
+            return turn
+
+        try:
+            turn = await self.meter.request(request, read, self.settings.attempts)
+        except UnusableAnswerError:
+            if refusals:
+                raise UnusableAnswerError(refusals[-1].role, refusals[-1].reason) from None
+            raise
         if not turn.is_task_complete:
             self._remember(turn)
         return turn
+
+    def _objection(self, turn: UserTurn) -> _Objection | None:
+        """Why the user must not say this, if so."""
+        if turn.is_task_complete and not self._said:
+            return _Objection(
+                "user",
+                "declared the task complete before asking for anything",
+                "you have not asked for anything yet, so is_task_complete must be false",
+            )
+        if phrase := assistant_phrase(turn.user_message):
+            return _Objection(
+                "user",
+                "plays the assistant",
+                f'"{phrase}" is what the assistant says; you are the customer: say what you want from the assistant',
+            )
+        role = None if turn.is_task_complete else repeated_by(turn.user_message, self._heard, self._said)
+        if role:
+            return _Objection(
+                role,
+                "repeats itself",
+                "you have said this already; answer what the assistant said last, or ask for what you still need, in "
+                "other words",
+            )
+        return None
 
     def _rules(self) -> SystemMessage:
         persona, _, expertise = self.persona.rpartition(_EXPERTISE)
@@ -156,12 +215,18 @@ class SimulatedUser:
         )
 
     def _remember(self, turn: UserTurn) -> None:
+        self._said.append((folded(self._heard), folded(turn.user_message)))
         self._history += [self._news(), AssistantMessage(content=turn.model_dump_json())]
         self._earlier, self._heard, self._goal = (), "", ""
 
 
-async def _read(completion: Completion) -> UserTurn:
-    return read_answer(completion.message.content, UserTurn)
+class _Objection(NamedTuple):
+    """Why a turn is refused: who stops the dialogue and with which reason if nothing better comes, and the complaint to
+    the model."""
+
+    role: Literal["user", "agent"]
+    reason: str
+    complaint: str
 
 
 def _is_spoken(message: Message) -> bool:

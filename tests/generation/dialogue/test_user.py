@@ -19,6 +19,7 @@ from tests.generation.helpers.pipeline_runs import CONF, SCENE, TASK, FinishedRu
 
 ASK = json.dumps({"user_message": "Is there a hall?", "is_task_complete": False})
 LEAVE = json.dumps({"user_message": "Thanks!", "is_task_complete": True})
+YOU = "Now you, the customer:"
 FURTHER = TASK.model_copy(update={"task_id": "d/t1", "goal": "A further goal."})
 PRESETS = sorted(path.stem for path in (CONF / "user").glob("*.yaml"))
 
@@ -41,7 +42,7 @@ async def prompt_of(**changes: Any) -> str:
 
 
 async def test_its_conversation_is_append_only_with_each_goal_at_its_start() -> None:
-    simulated_user, llm = user(ASK, LEAVE, ASK, ASK)
+    simulated_user, llm = user(ASK, LEAVE, ASK, ASK.replace("hall", "large hall"))
     simulated_user.start_task(TASK, 1)
     assert (await simulated_user.speak(())).user_message == "Is there a hall?"
     simulated_user.hear(AssistantMessage(content="There is one.", reasoning_content="secret thought"))
@@ -54,13 +55,14 @@ async def test_its_conversation_is_append_only_with_each_goal_at_its_start() -> 
     assert [len(messages) for messages in sent] == [2, 4, 4, 6]
     for earlier, later in itertools.pairwise(sent):
         assert later[: len(earlier) - 1] == earlier[:-1]
-        assert later[len(earlier) - 1].content.startswith(earlier[-1].content)
-    assert sent[0][1].content == f"(The conversation has not begun.)\n\nYour goal: {TASK.goal}"
-    assert sent[1][3].content == "The assistant says: There is one."
+        assert later[len(earlier) - 1].content.startswith(earlier[-1].content.removesuffix(YOU))
+    assert sent[0][1].content == f"(The conversation has not begun.)\n\nYour goal: {TASK.goal}\n\n{YOU}"
+    assert sent[1][3].content == f"The assistant says: There is one.\n\n{YOU}"
     assert sent[2][3].content == (
         "The assistant says: There is one.\n\nYou now have a further goal in the same conversation: A further goal."
+        f"\n\n{YOU}"
     )
-    assert sent[3][5].content == "The assistant says: That too."
+    assert sent[3][5].content == f"The assistant says: That too.\n\n{YOU}"
     assert json.loads(sent[3][4].content) == json.loads(ASK)
     assert "secret thought" not in str(sent)
     assert "Thanks!" not in str(sent), "a message that was not sent is not in the conversation"

@@ -16,6 +16,7 @@ from generation.llm.meter import Meter
 from tests.generation.helpers.pipeline_runs import SCENE, TASK, FinishedRun, ListedAnswers, user_settings
 
 ASK = json.dumps({"user_message": "Is there a hall?", "is_task_complete": False})
+YOU = "Now you, the customer:"
 FURTHER = TASK.model_copy(update={"task_id": "d/t1", "goal": "A further goal."})
 
 
@@ -126,14 +127,14 @@ async def test_messages_before_the_first_task_count_as_the_users_own() -> None:
     await simulated_user.speak(foreign().messages)
     assert llm.requests[0].messages[1].content == (
         "The conversation so far:\nYou: Hello, how big is it?\nThe assistant: It has 90 seats.\n\n"
-        f"You now have a further goal in the same conversation: {TASK.goal}"
+        f"You now have a further goal in the same conversation: {TASK.goal}\n\n{YOU}"
     )
     assert isinstance(llm.requests[0].context, UserContext)
     assert not llm.requests[0].context.first_task
     question, answer = UserMessage(content="Is there a hall?"), AssistantMessage(content="There is.")
     simulated_user.hear(answer)
     await simulated_user.speak(())
-    assert llm.requests[1].messages[3].content == "The assistant says: There is."
+    assert llm.requests[1].messages[3].content == f"The assistant says: There is.\n\n{YOU}"
     another, other_llm = user()
     another.recall(foreign(question, answer, tasks=(TASK,), task_starts=(5,), stop="open"))
     await another.speak(())
@@ -144,7 +145,7 @@ async def test_a_task_that_has_just_started_is_recalled_with_its_goal() -> None:
     simulated_user, llm = user()
     simulated_user.recall(foreign(tasks=(TASK, FURTHER), task_starts=(5,), stop="open"))
     await simulated_user.speak(())
-    assert llm.requests[0].messages[1].content.endswith(TASK.goal)
+    assert llm.requests[0].messages[1].content.endswith(f"{TASK.goal}\n\n{YOU}")
 
 
 def test_an_unknown_persona_in_the_dialogue_does_not_replace_the_drawn_one() -> None:

@@ -169,7 +169,9 @@ def test_the_judge_sees_calls_and_results() -> None:
 
 def test_the_users_goal_is_announced_once(executed: FinishedRun) -> None:
     later = VALUES["user_turn"] | {"goal": "G", "first_task": False, "heard": ""}
-    assert render("user_turn", **later) == "You now have a further goal in the same conversation: G"
+    assert render("user_turn", **later) == (
+        "You now have a further goal in the same conversation: G\n\nNow you, the customer:"
+    )
     for request, _ in executed.log:
         if request.role == "user":
             notices = [message for message in request.messages if "The conversation has not begun" in message.content]

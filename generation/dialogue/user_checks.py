@@ -1,0 +1,66 @@
+"""What a simulated user may not say: what it has said before, and what only an assistant says."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Sequence
+from typing import Literal
+
+_SHORT = 5
+"""Words of a message that may be said again: "Yes, please go ahead."."""
+
+_INTERJECTIONS = (
+    r"(?:(?:hi|hello|hey|sure|certainly|of course|absolutely|great|ok|okay|thanks|thank you)(?: there)?\W+)*"
+)
+_PHRASES = (
+    r"how (?:can|may|could) i (?:help|assist) you",
+    r"how (?:can|may|could) i (?:help|assist)(?: today)?\s*\?",
+    r"what (?:can|may|could) i (?:do for|help) you",
+    r"what would you like (?:to know|me to (?:do|help))",
+    r"(?:is there )?anything else (?:that )?i (?:can|could) (?:help|assist|do)",
+    r"i(?:'d| would|'ll| will|'m| am) (?:be )?(?:happy|glad) to (?:help|assist)",
+    r"i(?:'m| am) here to (?:help|assist)",
+    r"i(?:'ll| will| can| could) (?:help|assist) you",
+    r"as an? (?:ai|virtual) assistant",
+)
+_ASSISTANT = re.compile(rf"(?:^|[.!?:;,\n])\s*{_INTERJECTIONS}({'|'.join(_PHRASES)})\b", re.I)
+
+
+def assistant_phrase(message: str) -> str | None:
+    """The phrase of an assistant in a user's message, as it stands there; None if there is none.
+
+    Models that take themselves for the assistant give themselves away by a few phrases. Only those that a customer has
+    no use for are listed, and only at the start of a clause.
+
+    >>> assistant_phrase("Sure! What would you like to know about Dr. Reed?")
+    'What would you like to know'
+    >>> assistant_phrase("Can you help me? I would be happy to come on Friday.")
+    """
+    match = _ASSISTANT.search(message.replace("’", "'"))
+    return match[1].strip() if match else None
+
+
+def folded(text: str) -> str:
+    """The words of a text, without case, punctuation and typography."""
+    return " ".join(re.findall(r"\w+", unicodedata.normalize("NFKC", text).casefold()))
+
+
+def repeated_by(message: str, heard: str, said: Sequence[tuple[str, str]]) -> Literal["user", "agent"] | None:
+    """Who is to blame if a user says again what it `said` in this task; None if it does not. `said` are pairs of (what
+    it had heard, what it said to that), all `folded`.
+
+    The same message to the same answer as last time is a loop, and the assistant repeated itself first. Otherwise the
+    user did, unless the message is short.
+
+    >>> said = [(folded("Delete room 5?"), folded("Yes, please do that."))]
+    >>> repeated_by("Yes, please do that!", "And room 6?", said)
+    >>> repeated_by("Yes, please do that!", "Delete room 5?", said)
+    'agent'
+    >>> repeated_by("And what would you like to ask me?", "Hello!", [("", "and what would you like to ask me")])
+    'user'
+    """
+    words, answered = folded(message), folded(heard)
+    if said and said[-1] == (answered, words):
+        return "agent"
+    return "user" if len(words.split()) > _SHORT and any(words == earlier for _, earlier in said) else None
