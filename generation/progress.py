@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from rich import box
@@ -24,13 +24,9 @@ from generation.tools.toolset import Toolset
 # The paper's signs of failure: a user simulator that is not incremental, and tasks that do not fit the tools.
 MIN_TURNS_PER_TASK = 5
 MAX_REJECTION = 0.5
-_BAD_ANSWERS = {
-    "cut": ("truncated",),
-    "unreadable": ("malformed", "empty"),
-    "repaired": ("repaired",),
-    "refused": ("refused",),
-}
-"""Column of the ledger -> the flaws that it counts."""
+_BAD_ANSWERS = {"cut": ("truncated",), "unreadable": ("malformed", "empty"), "repaired": ("repaired",)}
+_BAD_ANSWERS |= {"refused": ("refused",)}
+"""What the ledger says about a role's answers -> the flaws that it counts."""
 MAX_DOMAINS = 20
 """Up to this many domains get a line each."""
 
@@ -134,25 +130,21 @@ def _ledger(statistics: list[Statistics], toolsets: list[Toolset]) -> Table:
     """Cost per role: of the toolsets, then of each pipeline."""
     table = Table(title="Ledger", box=box.SIMPLE_HEAD, pad_edge=False)
     left = ("pipeline", "role", "model")
-    right = ("requests", "retries", *_BAD_ANSWERS, "prompt", "cached", "generated", "s/request", "GPU-h")
-    for heading in (*left, *right):
-        table.add_column(heading, justify="left" if heading in left else "right")
+    right = ("retries", "prompt", "cached", "generated", "s/request", "GPU-h")
+    for heading in (*left, "requests", "of these", *right):
+        table.add_column(heading, justify="left" if heading in (*left, "of these") else "right")
     usages = [toolset.provenance.usage for toolset in toolsets if toolset.provenance.usage]
     flaws = sum((Counter[str](usage.flaws) for usage in usages), Counter[str]())
     model = next((toolset.provenance.llm for toolset in toolsets if toolset.provenance.llm), "") or ""
     for name in sorted({name for usage in usages for name in usage.roles}):
         usage = sum((usage.roles[name] for usage in usages if name in usage.roles), RoleUsage())
-        counts = [f"{usage.requests:,}", "", *_bad_answers(flaws, name), f"{usage.prompt_tokens:,}"]
+        counts = [f"{usage.requests:,}", _bad_answers(flaws, name), "", f"{usage.prompt_tokens:,}"]
         cached = f"{usage.cached_tokens / max(1, usage.prompt_tokens):.0%}"
         table.add_row("toolsets", name, model, *counts, cached, f"{usage.completion_tokens:,}", "", "")
     for f in statistics:
         for name, role in f.roles.items():
-            counts = [
-                f"{role.requests:,}",
-                f"{role.retries:,}",
-                *_bad_answers(f.flaws, name),
-                f"{role.prompt_tokens:,}",
-            ]
+            bad = _bad_answers(f.flaws, name)
+            counts = [f"{role.requests:,}", bad, f"{role.retries:,}", f"{role.prompt_tokens:,}"]
             cached = f"{role.cached_tokens / max(1, role.prompt_tokens):.0%}"
             rest = [
                 f"{role.completion_tokens:,}",
@@ -163,7 +155,7 @@ def _ledger(statistics: list[Statistics], toolsets: list[Toolset]) -> Table:
         total = [
             f"{f.requests:,}",
             "",
-            *[""] * len(_BAD_ANSWERS),
+            "",
             f"{f.prompt_tokens:,}",
             "",
             f"{f.completion_tokens:,}",
@@ -173,10 +165,10 @@ def _ledger(statistics: list[Statistics], toolsets: list[Toolset]) -> Table:
     return table
 
 
-def _bad_answers(flaws: Mapping[str, int], role: str) -> Iterator[str]:
-    """A role's answers that were cut off, could not be read, were repaired or refused."""
-    for kinds in _BAD_ANSWERS.values():
-        yield f"{sum(flaws.get(f'{role}/{kind}', 0) for kind in kinds):,}"
+def _bad_answers(flaws: Mapping[str, int], role: str) -> str:
+    """How many of a role's answers were cut off, could not be read, were repaired or refused: "2 cut, 1 refused"."""
+    counts = {name: sum(flaws.get(f"{role}/{kind}", 0) for kind in kinds) for name, kinds in _BAD_ANSWERS.items()}
+    return ", ".join(f"{count:,} {name}" for name, count in counts.items() if count)
 
 
 def _task_counts(f: Statistics) -> Table:

@@ -136,8 +136,11 @@ def test_the_ledger_shows_each_roles_model_and_its_cut_and_unreadable_answers(
     )
     made = toolset("gym", 3).model_copy(update={"provenance": provenance})
     lines = rows(summary(tmp_path, made, statistics=[statistics]))
-    assert any(line.startswith("user_oriented_exec agent big 6 1 2 4 9 5 ") for line in lines)
-    assert any(line.startswith("toolsets tool_maker small 5 1 0 0 0 ") for line in lines)
+    assert any(
+        line.startswith("user_oriented_exec agent big 6 2 cut, 4 unreadable, 9 repaired, 5 refused 1 ")
+        for line in lines
+    )
+    assert any(line.startswith("toolsets tool_maker small 5 1 cut ") for line in lines)
 
 
 @pytest.mark.parametrize("changes", [{"accepted": 0}, {"turn": MeanMax(mean=0.0, max=0)}])
