@@ -5,6 +5,7 @@ Models write U+2011 for a hyphen, U+202F for a space and ’ for an apostrophe, 
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from typing import Any
 
@@ -18,6 +19,7 @@ _TYPED = str.maketrans(
     | dict.fromkeys(_QUOTES, '"')
     | dict.fromkeys(_SPACES, " ")
 )
+_WORD = re.compile(r"\w+")
 _INVISIBLE = str.maketrans(dict.fromkeys("\u00ad\u200b\u2060\ufeff", ""))
 
 
@@ -32,6 +34,15 @@ def fold(text: str) -> str:
     if text.isascii():
         return text
     return unicodedata.normalize("NFKC", text.translate(_TYPED).translate(_INVISIBLE)).translate(_TYPED)
+
+
+def folded_words(text: str) -> str:
+    """The words of a text, without case, punctuation and typography, separated by single spaces.
+
+    >>> folded_words("Yes, please\u202fdo  that!")
+    'yes please do that'
+    """
+    return " ".join(_WORD.findall(fold(text).casefold()))
 
 
 def typed_values(value: Any) -> Any:

@@ -14,7 +14,8 @@ from pydantic import ConfigDict, Field, StringConstraints, model_validator
 from core.dialogue import Dialogue, Task
 from core.messages import AssistantMessage, Frozen, Message, SystemMessage, UserMessage
 from core.settings import Settings
-from generation.dialogue.user_checks import assistant_phrase, folded, repeated_by
+from core.typography import folded_words
+from generation.dialogue.user_checks import assistant_phrase, repeated_by
 from generation.llm.base import Completion, RejectedAnswerError, Request, UnusableAnswerError
 from generation.llm.contexts import Achieved, UserContext, UserRules
 from generation.llm.meter import Meter
@@ -215,7 +216,7 @@ class SimulatedUser:
         )
 
     def _remember(self, turn: UserTurn) -> None:
-        self._said.append((folded(self._heard), folded(turn.user_message)))
+        self._said.append((folded_words(self._heard), folded_words(turn.user_message)))
         self._history += [self._news(), AssistantMessage(content=turn.model_dump_json())]
         self._earlier, self._heard, self._goal = (), "", ""
 

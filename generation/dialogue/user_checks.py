@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Sequence
 from typing import Literal
+
+from core.typography import folded_words, typed
 
 _SHORT = 5
 """Words of a message that may be said again: "Yes, please go ahead."."""
@@ -37,30 +38,25 @@ def assistant_phrase(message: str) -> str | None:
     'What would you like to know'
     >>> assistant_phrase("Can you help me? I would be happy to come on Friday.")
     """
-    match = _ASSISTANT.search(message.replace("’", "'"))
+    match = _ASSISTANT.search(typed(message))
     return match[1].strip() if match else None
-
-
-def folded(text: str) -> str:
-    """The words of a text, without case, punctuation and typography."""
-    return " ".join(re.findall(r"\w+", unicodedata.normalize("NFKC", text).casefold()))
 
 
 def repeated_by(message: str, heard: str, said: Sequence[tuple[str, str]]) -> Literal["user", "agent"] | None:
     """Who is to blame if a user says again what it `said` in this task; None if it does not. `said` are pairs of (what
-    it had heard, what it said to that), all `folded`.
+    it had heard, what it said to that), all as `folded_words`.
 
     The same message to the same answer as last time is a loop, and the assistant repeated itself first. Otherwise the
     user did, unless the message is short.
 
-    >>> said = [(folded("Delete room 5?"), folded("Yes, please do that."))]
+    >>> said = [(folded_words("Delete room 5?"), folded_words("Yes, please do that."))]
     >>> repeated_by("Yes, please do that!", "And room 6?", said)
     >>> repeated_by("Yes, please do that!", "Delete room 5?", said)
     'agent'
     >>> repeated_by("And what would you like to ask me?", "Hello!", [("", "and what would you like to ask me")])
     'user'
     """
-    words, answered = folded(message), folded(heard)
+    words, answered = folded_words(message), folded_words(heard)
     if said and said[-1] == (answered, words):
         return "agent"
     return "user" if len(words.split()) > _SHORT and any(words == earlier for _, earlier in said) else None

@@ -20,6 +20,7 @@ from core.settings import Settings, typed
 from generation.environments.base import PastCall, ToolResult
 from generation.environments.clock import drawn_time
 from generation.environments.simulated.ledger import Ledger
+from generation.environments.simulated.tool_errors import EXAMPLE_ERROR, error_problem
 from generation.llm.base import Completion, RejectedAnswerError, Request
 from generation.llm.contexts import ToolSimulatorContext
 from generation.llm.meter import Meter
@@ -27,6 +28,7 @@ from generation.llm.parsing.json_text import first_json
 from generation.prompts import render
 from generation.prompts.scene import Scene
 from generation.specs.json_values import json_or_text
+from generation.specs.structured import structured
 from generation.tools.toolset import Toolset
 
 _ERROR = {
@@ -166,7 +168,7 @@ class _SimulatedCall:
     """One tool call, requested from the model until an answer fits.
 
     `rejected` is the last value that contradicted earlier answers; the next prompt shows the known facts about its
-    records.
+    records. `complaint` is what the model was told about its last answer.
     """
 
     domain_environment: SimulatedDomainEnvironment
@@ -175,6 +177,7 @@ class _SimulatedCall:
     arguments: dict[str, Any]
     transcript: Sequence[Message]
     rejected: Any = None
+    complaint: str = ""
 
     async def answer(self) -> str:
         """The value as JSON text."""
@@ -196,6 +199,7 @@ class _SimulatedCall:
             transcript=spoken[len(spoken) - min(settings.transcript_messages, len(spoken)) :],
             known=known,
             arguments=self.arguments,
+            example_error=EXAMPLE_ERROR,
         )
         return Request(
             role="tool_simulator",
@@ -203,19 +207,33 @@ class _SimulatedCall:
             key=f"{self.domain_environment.dialogue_id}/tool/{len(self.ledger.calls)}/{attempt}",
             affinity=self.domain_environment.dialogue_id,
             context=ToolSimulatorContext(self.tool, self.arguments, known),
-            json_schema=_or_error(self.tool.returns),
+            json_schema=answer_schema(self.tool.returns),
         )
 
     async def _read(self, completion: Completion) -> str:
         try:
             value = read_value(completion.message.content, self.tool.returns)
         except ValueError as error:
-            raise ValueError(f"{self.tool.name}: {error}") from None
+            raise ValueError(self._complain(str(error))) from None
+        if flight := self._error_problem(value):
+            raise RejectedAnswerError(self._complain(flight))
         if problem := self.ledger.contradiction(self.tool.name, self.arguments, value):
             self.rejected = value
             self.domain_environment.meter.flaws["tool_simulator/contradiction"] += 1
-            raise RejectedAnswerError(f"{self.tool.name}: {problem}")
+            raise RejectedAnswerError(self._complain(problem))
         return json.dumps(value, ensure_ascii=False)
+
+    def _complain(self, problem: str) -> str:
+        self.complaint = f"{self.tool.name}: {problem}"
+        return self.complaint
+
+    def _error_problem(self, value: Any) -> str:
+        """Why an error cannot be what the tool returned; empty if it can, and for other values."""
+        if schema_error(value, _ERROR):
+            return ""
+        if self.ledger.must_fail(self.tool.name, self.arguments):
+            return error_problem(value["error"], self.arguments)
+        return error_problem(value["error"], self.arguments, self.complaint, self.rejected is not None)
 
 
 def read_value(text: str, schema: dict[str, Any] | None) -> Any:
@@ -251,12 +269,14 @@ def _candidates(text: str, problems: list[str]) -> list[Any]:
     return candidates
 
 
-def _or_error(schema: dict[str, Any] | None) -> dict[str, Any] | None:
-    """The output schema for guided decoding, extended by {"error": why}. Definitions stay at the root for $refs."""
-    if schema is None or schema_error({"error": "x"}, schema) is None:
-        return schema
-    shared: dict[str, Any] = {key: schema[key] for key in ("$defs", "definitions") if key in schema}
-    return {"anyOf": [{key: part for key, part in schema.items() if key not in shared}, _ERROR], **shared}
+def answer_schema(schema: dict[str, Any] | None) -> dict[str, Any]:
+    """The output schema for structured output, extended by {"error": why}; without a schema, any object or array.
+    Definitions stay at the root for $refs."""
+    if schema is None:
+        return {"anyOf": [{"type": "object"}, {"type": "array"}]}
+    returns = structured(schema)
+    shared: dict[str, Any] = {key: returns.pop(key) for key in ("$defs", "definitions") if key in returns}
+    return {"anyOf": [returns, _ERROR], **shared}
 
 
 def _result(content: str) -> ToolResult:

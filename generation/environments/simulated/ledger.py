@@ -125,6 +125,11 @@ class Ledger:
         ]
         return {key: dict(known[key]) if key in known else {"exists": False} for key in keys[-_MAX_KNOWN:]}
 
+    def must_fail(self, name: str, arguments: dict[str, Any]) -> bool:
+        """Whether the record that the call is about is known not to exist."""
+        facts = ToolCallFacts(name, arguments, None)
+        return facts.target in self._known.missing and not facts.restores
+
     def related_calls(self, name: str, arguments: dict[str, Any], limit: int) -> list[PastCall]:
         """The last `limit` calls about the same kind of thing or the same records, oldest first."""
         kind = entity_words(name)
@@ -143,7 +148,7 @@ class Ledger:
         if target in self._known.missing and not facts.restores and not created:
             if not facts.failed_or_empty:
                 yield f"{target} does not exist (any more): the call must fail or find nothing"
-        elif facts.fetches_target and facts.not_found and (fields := self._known.fields.get(target)):
+        elif facts.fetches_target and _failed(facts) and (fields := self._known.fields.get(target)):
             yield f"{target} exists: {_shown(fields)}"
 
     def _omissions(self, facts: ToolCallFacts) -> Iterator[str]:
@@ -168,6 +173,11 @@ class Ledger:
             change.kinds & set(facts.kind) or any(same_record(key, other) for key in keys for other in change.reached)
             for change in later_changes
         )
+
+
+def _failed(facts: ToolCallFacts) -> bool:
+    """Whether the call found nothing or failed for good."""
+    return facts.not_found or (bool(facts.error) and not facts.is_transient_error)
 
 
 def _concerns(call: PastCall, kind: set[str], keys: Sequence[str]) -> bool:

@@ -14,6 +14,7 @@ from jinja2 import UndefinedError
 import generation.prompts
 from core.dialogue import Rubric
 from core.messages import AssistantMessage, ToolCall, ToolMessage, ToolSpec, UserMessage
+from generation.environments.simulated.tool_errors import EXAMPLE_ERROR
 from generation.prompts import prompt_ids, render
 from tests.generation.helpers.pipeline_runs import SCENE, TASK, FinishedRun, user_settings
 from tests.helpers.paths import GOLDEN
@@ -66,6 +67,7 @@ VALUES: dict[str, dict[str, Any]] = {
         "transcript": (UserMessage(content="Hi"),),
         "known": {"hall_id=1": {"name": "Größe"}},
         "arguments": {"a": 1},
+        "example_error": EXAMPLE_ERROR,
     },
     "tool_specs": {"domain": "halls", "description": "Halls.", "question": "Is one free?", "tools": (TOOL,)},
     "user": {"scene": SCENE, "persona": "terse: short", "expertise": "novice", "rules": user_settings().rules},

@@ -108,7 +108,7 @@ async def test_guided_decoding_finds_the_definitions() -> None:
     returns = {
         "type": "array",
         "items": {"$ref": "#/$defs/row"},
-        "$defs": {"row": {"type": "object", "required": ["id"]}},
+        "$defs": {"row": {"type": "object", "properties": {"id": {"type": "integer"}}, "required": ["id"]}},
     }
     spec = ToolSpec(name="list_rows", description="", parameters={"type": "object"}, returns=returns)
     llm = ListedAnswers(['[{"id": 1}]'])
