@@ -13,19 +13,25 @@ import urllib.request
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from datetime import date
 from pathlib import Path
 from typing import Literal
 
 from pydantic import Field
 from rich.console import Console
 
+from core.cores import physical_cores
+from core.model_files import ModelFiles, read_model_files
+from core.parsers import parsers_for
 from core.processes import log_tail, start_supervised
 from core.settings import Settings, UserError
 
 HOST = "127.0.0.1"
+AUTO = "auto"
 GRACE_S = 10.0
 POLL_S = 0.25
 TAIL_LINES = 25
+MIN_CPU_BATCH_TOKENS = 16384
 
 
 class EngineSettings(Settings):
@@ -39,12 +45,29 @@ class EngineSettings(Settings):
     )
     replicas: int = Field(default=1, ge=1, description="number of servers")
     tensor_parallel: int = Field(default=1, ge=1, description="GPUs per replica")
-    max_model_len: int = Field(default=8192, description="context length in tokens")
+    max_model_len: int | None = Field(
+        default=None, ge=1, description="context length in tokens; null: the model's own, from its config.json"
+    )
     max_num_seqs: int = Field(default=64, description="sequences per batch")
     cpu_cache_gib: int = Field(default=2, description="KV cache on CPU, in GiB")
+    cpu_threads: int | None = Field(
+        default=None,
+        ge=1,
+        description="threads per replica on a CPU; null: the machine's physical cores divided by `replicas`, less one "
+        "for the HTTP server and the client",
+    )
     gpu_memory_share: float = Field(default=0.9, gt=0, le=1, description="share of each GPU's memory that vLLM may use")
-    reasoning_parser: str | None = Field(default=None, description="vLLM's parser of reasoning; null: not parsed")
-    tool_call_parser: str | None = Field(default=None, description="vLLM's parser of tool calls; null: not parsed")
+    reasoning_parser: str | None = Field(
+        default=AUTO, description="vLLM's parser of reasoning; auto: as the model needs, see core.parsers; null: none"
+    )
+    tool_call_parser: str | None = Field(
+        default=AUTO, description="vLLM's parser of tool calls; auto: as the model needs, see core.parsers; null: none"
+    )
+    system_date: date = Field(
+        default=date(2025, 1, 15),
+        description="date that vLLM writes into GPT-OSS's system message instead of today's, so that a resumed run has "
+        "the same prompts",
+    )
     extra_arguments: tuple[str, ...] = Field(default=(), description="further command-line arguments of vLLM")
     start_timeout_s: float = Field(default=900.0, description="time limit until the servers answer, in seconds")
 
@@ -67,10 +90,10 @@ class Server:
 def serve(model: str | Path, settings: EngineSettings, logs: Path, name: str = "model") -> Iterator[tuple[str, ...]]:
     """Serve a checkpoint directory or hub id with vLLM as `name`; yields one base URL per replica once all are ready.
 
-    Raises UserError if the model or GPUs are missing, a port is taken, or a server dies or is not ready in time.
+    Raises UserError if the model or GPUs are missing, if `max_model_len` exceeds the model's context, if a port is
+    taken, and if a server dies or is not ready in time.
     """
-    if isinstance(model, Path) and not (model / "config.json").is_file():
-        raise UserError(f"{model} is not a model: expected a directory with config.json")
+    settings = for_model(settings, model, files := read_model_files(model))
     gpus = _gpus() if settings.device != "cpu" else []
     if settings.device == "cuda" and not gpus:
         raise UserError("device=cuda was given, but nvidia-smi lists no GPU; use device=cpu")
@@ -79,12 +102,33 @@ def serve(model: str | Path, settings: EngineSettings, logs: Path, name: str = "
             f"{settings.replicas} replicas × tensor_parallel {settings.tensor_parallel} need {needed} GPUs, "
             f"but this machine has {len(gpus)}"
         )
-    servers = [
-        _vllm(model, name, settings, port, gpus[i * settings.tensor_parallel :][: settings.tensor_parallel], logs)
-        for i, port in enumerate(free_ports(settings.replicas, settings.port))
-    ]
-    with running(servers, f"vLLM with {model}", settings.start_timeout_s) as urls:
+    context = settings.max_model_len or files.context
+    servers = []
+    for i, port in enumerate(free_ports(settings.replicas, settings.port)):
+        own = gpus[i * settings.tensor_parallel :][: settings.tensor_parallel]
+        command = _command(model, name, settings, port) + (_on_gpus(settings) if own else _on_cpu(context))
+        environment = _environment(model, settings) | (
+            {"CUDA_VISIBLE_DEVICES": ",".join(own)} if own else _cpu_environment(settings)
+        )
+        servers.append(Server((*command, *settings.extra_arguments), port, logs / f"vllm-{port}.log", environment))
+    with running(servers, f"vLLM with {model} ({_describe(settings, context)})", settings.start_timeout_s) as urls:
         yield urls
+
+
+def for_model(settings: EngineSettings, model: str | Path, files: ModelFiles) -> EngineSettings:
+    """Return the settings with the parsers that the model needs in place of "auto".
+
+    Raises UserError if `max_model_len` exceeds the model's context.
+    """
+    stretched = "--hf-overrides" in settings.extra_arguments or os.environ.get("VLLM_ALLOW_LONG_MAX_MODEL_LEN")
+    if settings.max_model_len and files.context and settings.max_model_len > files.context and not stretched:
+        raise UserError(
+            f"serving.max_model_len={settings.max_model_len} was given, but {model} has a context of {files.context} "
+            "tokens; expected at most as many, or null for the model's own"
+        )
+    needed = parsers_for(files.chat_template, files.model_type)
+    chosen = {"reasoning_parser": needed.reasoning, "tool_call_parser": needed.tools}
+    return settings.model_copy(update={key: parser for key, parser in chosen.items() if getattr(settings, key) == AUTO})
 
 
 @contextmanager
@@ -178,28 +222,57 @@ def _tail(log: Path) -> str:
     return f"the end of its log {log}:\n{log_tail(log, TAIL_LINES)}"
 
 
-def _vllm(model: str | Path, name: str, settings: EngineSettings, port: int, gpus: Sequence[str], logs: Path) -> Server:
+def _command(model: str | Path, name: str, settings: EngineSettings, port: int) -> list[str]:
     command = [sys.executable, "-m", "vllm.entrypoints.openai.api_server"]
     command += ["--model", str(model), "--served-model-name", name, "--host", HOST, "--port", str(port)]
-    command += ["--max-model-len", str(settings.max_model_len), "--max-num-seqs", str(settings.max_num_seqs)]
-    environment = {"VLLM_NO_USAGE_STATS": "1", "TOKENIZERS_PARALLELISM": "false"}
-    if isinstance(model, Path):
-        environment["HF_HUB_OFFLINE"] = "1"
-    if gpus:
-        command += ["--tensor-parallel-size", str(settings.tensor_parallel)]
-        command += ["--gpu-memory-utilization", str(settings.gpu_memory_share)]
-        environment["CUDA_VISIBLE_DEVICES"] = ",".join(gpus)
-    else:
-        # Chunked prefill with request seeds crashes the CPU engine; without chunks, a batch must fit a complete prompt.
-        command += ["--enforce-eager", "--no-enable-chunked-prefill"]
-        command += ["--max-num-batched-tokens", str(max(16384, settings.max_model_len))]
-        # A second thread on a busy core makes each step several times slower.
-        environment |= {"VLLM_CPU_KVCACHE_SPACE": str(settings.cpu_cache_gib), "OMP_NUM_THREADS": "1"}
+    command += ["--max-num-seqs", str(settings.max_num_seqs), "--enable-prompt-tokens-details"]
+    if settings.max_model_len:
+        command += ["--max-model-len", str(settings.max_model_len)]
     if settings.reasoning_parser:
         command += ["--reasoning-parser", settings.reasoning_parser]
     if settings.tool_call_parser:
         command += ["--enable-auto-tool-choice", "--tool-call-parser", settings.tool_call_parser]
-    return Server((*command, *settings.extra_arguments), port, logs / f"vllm-{port}.log", environment)
+    return command
+
+
+def _on_gpus(settings: EngineSettings) -> list[str]:
+    return [
+        *("--tensor-parallel-size", str(settings.tensor_parallel)),
+        *("--gpu-memory-utilization", str(settings.gpu_memory_share)),
+    ]
+
+
+def _on_cpu(context: int | None) -> list[str]:
+    # Chunked prefill with request seeds crashes the CPU engine; without chunks, a batch must fit a complete prompt.
+    batch_tokens = max(MIN_CPU_BATCH_TOKENS, context or 0)
+    return ["--enforce-eager", "--no-enable-chunked-prefill", "--max-num-batched-tokens", str(batch_tokens)]
+
+
+def _environment(model: str | Path, settings: EngineSettings) -> dict[str, str]:
+    environment = {
+        "VLLM_NO_USAGE_STATS": "1",
+        "TOKENIZERS_PARALLELISM": "false",
+        "VLLM_SYSTEM_START_DATE": settings.system_date.isoformat(),
+    }
+    return environment | ({"HF_HUB_OFFLINE": "1"} if Path(model).is_dir() else {})
+
+
+def _cpu_environment(settings: EngineSettings) -> dict[str, str]:
+    # A second thread on a busy core makes each step several times slower, so each replica leaves one core to its HTTP
+    # server and to the client. vLLM's own binding would put all replicas on the same cores.
+    threads = settings.cpu_threads or max(1, len(physical_cores()) // settings.replicas - 1)
+    return {
+        "VLLM_CPU_KVCACHE_SPACE": str(settings.cpu_cache_gib),
+        "VLLM_CPU_OMP_THREADS_BIND": "nobind",
+        "OMP_NUM_THREADS": str(threads),
+    }
+
+
+def _describe(settings: EngineSettings, context: int | None) -> str:
+    return (
+        f"context {context or 'by default'}, reasoning parser {settings.reasoning_parser or 'none'}, "
+        f"tool-call parser {settings.tool_call_parser or 'none'}"
+    )
 
 
 def _gpus() -> list[str]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from rich.console import Console
 
 from core.journal import write_jsonl
+from core.server_check import check_server
 from core.settings import UserError
 from evaluation.benchmark import Benchmark, EvaluationContext
 from evaluation.metrics.scores import RECORDS, ModelScores, by_benchmark, run_records, score_model
@@ -39,7 +40,8 @@ def run_trials(
 ) -> list[TrialRecord]:
     """Run every trial of every benchmark with every target, except those already completed in `directory`.
 
-    Returns all records, which are also written to the run's records.jsonl.
+    Returns all records, which are also written to the run's records.jsonl. Raises UserError if a server's parsers do
+    not fit its model (core.server_check).
     """
     training_data = [(find_generation(settings, target.training), target.validation_domains) for target in targets]
     known = [(generation, domains) for generation, domains in training_data if generation]
@@ -48,17 +50,17 @@ def run_trials(
     for target, (own_generation, own_domains) in zip(targets, training_data, strict=True):
         # A model with unknown training data is compared on the databases of the first model whose data is known.
         generation, domains = (own_generation, own_domains) if own_generation or not known else known[0]
-        with (
-            served(target, settings, directory / LOGS) as endpoint,
-            BenchmarkProgress(console, target.label) as progress,
-        ):
+        with served(target, settings, directory / LOGS) as endpoint:
+            for warning in check_server(endpoint.base_url, endpoint.model, endpoint.api_key(), endpoint.body()):
+                console.print(warning, style="yellow", markup=False, soft_wrap=True)
             context = EvaluationContext(
                 endpoint, settings.trials, generation, domains, all_generations, directory / SHARED
             )
-            by_name = {
-                name: benchmark.run(context, directory / target.label / name, progress)
-                for name, benchmark in benchmarks().items()
-            }
+            with BenchmarkProgress(console, target.label) as progress:
+                by_name = {
+                    name: benchmark.run(context, directory / target.label / name, progress)
+                    for name, benchmark in benchmarks().items()
+                }
         records += run_records(directory, target.label, by_name)
         write_jsonl(directory / RECORDS, records)
     return records

@@ -47,6 +47,10 @@ class EvaluateSettings(Settings):
     ks: tuple[int, ...] = Field(description="the k of Pass@k and Pass^k")
     concurrency: int = Field(ge=1, description="requests in flight per endpoint")
     sampling: Sampling = Field(description="sampling parameters of the evaluated models")
+    chat_template_kwargs: dict[str, Any] | None = Field(
+        description="variables of the models' chat templates, such as enable_thinking; null: those that each model was "
+        "trained with"
+    )
     subset: Literal["smoke", "full"] = Field(
         description="smoke: a fixed small selection of each benchmark's tasks; full: all tasks"
     )
@@ -84,6 +88,11 @@ class Target:
         if self.training is None or self.label == "untrained":
             return {}
         return dict(self.training.config.get("mixture", {}).get("weights", {}))
+
+    @property
+    def chat_template_kwargs(self) -> dict[str, Any]:
+        """The variables of the chat template with which its training rendered the data; empty if unknown."""
+        return dict(self.training.config.get("model", {}).get("chat_template_kwargs", {})) if self.training else {}
 
     @property
     def source(self) -> str:
@@ -190,7 +199,12 @@ def find_generation(settings: EvaluateSettings, training: Manifest | None) -> Pa
 @contextmanager
 def served(target: Target, settings: EvaluateSettings, logs: Path) -> Iterator[Endpoint]:
     """The target as an endpoint; a directory is served with vLLM in the meantime."""
-    common = {"sampling": settings.sampling, "concurrency": settings.concurrency}
+    kwargs = settings.chat_template_kwargs
+    common = {
+        "sampling": settings.sampling,
+        "chat_template_kwargs": target.chat_template_kwargs if kwargs is None else kwargs,
+        "concurrency": settings.concurrency,
+    }
     if target.path is None:
         yield Endpoint(base_url=target.base_url, model=target.served_model, api_key_env=target.api_key_env, **common)
         return

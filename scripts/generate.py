@@ -18,6 +18,7 @@ from core.tracking import Tracker
 from generation.build import build, build_llm, input_hashes, with_base_urls
 from generation.llm.base import Role
 from generation.llm.openai import TRANSPORT_KEYS
+from generation.llm.server_checks import check_servers
 from generation.progress import GenerationProgress, sample_rows, summarise
 from generation.run import GenerateSettings, generate
 from generation.toolset_runner import failed_domains
@@ -46,11 +47,13 @@ def main(config: DictConfig) -> None:
             console.print(f"n={settings.n} leaves {unused} starts of start.file unused", style="yellow")
         run_id, group = run.manifest.run_id, run.manifest.group
         tracker = stack.enter_context(Tracker(settings.tracking, settings.outputs, "generate", run_id, group, plain))
+        llm = settings.llm
         if settings.serve:
             urls = stack.enter_context(serve(settings.serve, settings.serving, run.directory))
-            components = replace(
-                components, llm=partial(build_llm, with_base_urls(settings.llm, urls), settings.roles, instantiate)
-            )
+            llm = with_base_urls(llm, urls)
+            components = replace(components, llm=partial(build_llm, llm, settings.roles, instantiate))
+        for warning in check_servers({"llm": llm, "roles": settings.roles}):
+            console.print(warning, style="yellow", markup=False, soft_wrap=True)
         with GenerationProgress(console) as progress:
             statistics = asyncio.run(generate(settings, components, run, progress))
         results = {each.pipeline: each.model_dump(mode="json", exclude_none=True) for each in statistics}

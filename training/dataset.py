@@ -61,6 +61,8 @@ class SampleSettings(Frozen):
     share_prefixes: bool
     history_reasoning: HistoryReasoning
 
+    chat_template_kwargs: dict[str, Any]
+
 
 def cached_samples(
     cache: Path,
@@ -184,7 +186,9 @@ class _Tokenization:
 def _tree_rows(
     dialogue: Dialogue, tokenizer: PreTrainedTokenizerBase, settings: SampleSettings
 ) -> Iterator[dict[str, Any]]:
-    rendering = render(dialogue, tokenizer, settings.max_tokens, settings.history_reasoning)
+    rendering = render(
+        dialogue, tokenizer, settings.max_tokens, settings.history_reasoning, settings.chat_template_kwargs
+    )
     dialogue_trees = (
         build_trees(rendering.samples, settings.row_tokens)
         if settings.share_prefixes

@@ -5,6 +5,9 @@ templates drop the reasoning of earlier turns, so a dialogue is not a single tex
 within a user turn, an answer joins the previous sample if its prompt continues that sample's text exactly; otherwise it
 starts a new one. With Qwen3-Thinking's template and reasoning before every answer, each user turn is one sample.
 
+`chat_template_kwargs` are the template's variables, such as enable_thinking; evaluation sends the same to the server.
+Where they switch thinking off, the served model writes no reasoning, so none is trained.
+
 As an ablation, `keep_all` renders a text that is never served: the complete dialogue, with the reasoning of every
 answer.
 """
@@ -12,7 +15,7 @@ answer.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -23,6 +26,9 @@ from core.messages import AssistantMessage, Message, UserMessage
 from core.settings import UserError
 
 HistoryReasoning = Literal["served", "keep_all"]
+
+THINKING_SWITCHES = ("enable_thinking", "thinking")
+"""Variables with which templates switch thinking on and off."""
 
 
 class RenderError(UserError):
@@ -84,15 +90,18 @@ class _Answer:
 class _Template:
     """The tokenizer's chat template applied to one dialogue."""
 
-    def __init__(self, dialogue: Dialogue, tokenizer: PreTrainedTokenizerBase) -> None:
-        self.dialogue, self.tokenizer = dialogue, tokenizer
+    def __init__(self, dialogue: Dialogue, tokenizer: PreTrainedTokenizerBase, kwargs: Mapping[str, Any]) -> None:
+        self.dialogue, self.tokenizer, self.kwargs = dialogue, tokenizer, kwargs
         self.messages = template_messages(dialogue.messages)
+        if any(kwargs.get(switch) is False for switch in THINKING_SWITCHES):
+            for message in self.messages:
+                message.pop("reasoning_content", None)
         self.tools = [tool.openai() for tool in dialogue.tools] or None
         self.eos = str(tokenizer.eos_token)
 
     def apply(self, messages: list[dict[str, Any]], prompt: bool) -> str:
         text = self.tokenizer.apply_chat_template(
-            messages, tools=self.tools, tokenize=False, add_generation_prompt=prompt
+            messages, tools=self.tools, tokenize=False, add_generation_prompt=prompt, **self.kwargs
         )
         assert isinstance(text, str), "tokenize=False returns text"
         return text
@@ -109,7 +118,7 @@ class _Template:
             if not text.startswith(prompt) or end <= len(prompt):
                 raise RenderError(
                     f"{self.dialogue.dialogue_id}, message {position}: the chat template does not continue its own "
-                    f"generation prompt and end the turn with {self.eos!r}"
+                    f"generation prompt and end the turn with {self.eos!r} (model.chat_template_kwargs={self.kwargs})"
                 )
             yield _Answer(position, turn, text, len(prompt), end)
 
@@ -133,10 +142,11 @@ def render(
     tokenizer: PreTrainedTokenizerBase,
     max_tokens: int,
     history_reasoning: HistoryReasoning = "served",
+    chat_template_kwargs: Mapping[str, Any] | None = None,
 ) -> Rendering:
-    """Render a dialogue with the tokenizer's chat template, cut before the first user turn that needs more than
-    `max_tokens` tokens. Raises RenderError if the template does not fit."""
-    template = _Template(dialogue, tokenizer)
+    """Render a dialogue with the tokenizer's chat template and its variables `chat_template_kwargs`, cut before the
+    first user turn that needs more than `max_tokens` tokens. Raises RenderError if the template does not fit."""
+    template = _Template(dialogue, tokenizer, chat_template_kwargs or {})
     samples: list[Sample] = []
     for text in _served(template) if history_reasoning == "served" else _keep_all(template):
         sample = _tokenize(dialogue.dialogue_id, text, tokenizer)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from core.settings import Settings
 from core.tracking import TrackingSettings
@@ -17,6 +17,9 @@ from training.nodes import NodesSettings
 from training.render import HistoryReasoning
 
 Attention = Literal["sdpa", "torch_varlen", "flash_attention_2"]
+
+RENDERING = {"conversation", "messages", "tools", "documents", "chat_template", "add_generation_prompt", "tokenize"}
+"""Arguments of apply_chat_template that are not variables of a template."""
 
 
 class TinySettings(Settings):
@@ -44,6 +47,20 @@ class ModelSettings(Settings):
     experts: Literal["eager", "batched_mm", "grouped_mm"] | None = Field(
         default=None, description="transformers' implementation of a mixture of experts; null: its default"
     )
+
+    chat_template_kwargs: dict[str, Any] = Field(
+        default={},
+        description="variables of the model's chat template, such as enable_thinking and preserve_thinking, with which "
+        "the data is rendered; evaluation sends the same to the server. With enable_thinking false, reasoning is left "
+        "out of the data",
+    )
+
+    @field_validator("chat_template_kwargs")
+    @classmethod
+    def _only_variables(cls, kwargs: dict[str, Any]) -> dict[str, Any]:
+        if taken := sorted(kwargs.keys() & RENDERING):
+            raise ValueError(f"{taken[0]} is no variable of a template but decided by the rendering")
+        return kwargs
 
     @model_validator(mode="after")
     def _one_source(self) -> ModelSettings:
@@ -120,4 +137,6 @@ class TrainSettings(Settings):
 
     @property
     def samples(self) -> SampleSettings:
-        return SampleSettings(**{name: getattr(self, name) for name in SampleSettings.model_fields})
+        own = SampleSettings.model_fields.keys() & TrainSettings.model_fields.keys()
+        kwargs = self.model.chat_template_kwargs
+        return SampleSettings(**{name: getattr(self, name) for name in own}, chat_template_kwargs=kwargs)

@@ -144,7 +144,7 @@ class Bfcl(Benchmark):
         return {
             "tasks": self._tasks,
             "model": endpoint.model,
-            "sampling": endpoint.sampling.body(),
+            "body": endpoint.body(),
             "trial": trial,
             "seed": self.settings.seed,
             "concurrency": endpoint.concurrency,

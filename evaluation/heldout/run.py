@@ -111,6 +111,7 @@ class HeldoutRun:
                 [self.endpoint.base_url],
                 model=self.endpoint.model,
                 sampling=self.endpoint.sampling.model_dump(),
+                extra_body=self.endpoint.extra_body(),
                 api_key_env=self.endpoint.api_key_env,
                 timeout_s=self.settings.timeout_s,
                 outage_s=self.settings.outage_s,

@@ -112,7 +112,7 @@ def _sampling(request: Tau2Request, endpoint: Endpoint) -> dict[str, Any]:
         "temperature": sampling.temperature,
         "top_p": sampling.top_p,
         "max_tokens": sampling.max_tokens,
-        "extra_body": sampling.extra_body(),
+        "extra_body": endpoint.extra_body(),
         "num_retries": request.settings.retries,
         "timeout": request.settings.timeout_s,
     }

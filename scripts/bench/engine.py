@@ -60,13 +60,7 @@ def measure_vllm(
     warming = [name for name in names if name not in counted][:dialogues]
     chosen = [name for name in names if name in counted][:dialogues]
     _build(recorded_run, folder / "model")
-    settings = EngineSettings(
-        device="cpu",
-        max_model_len=MAX_LENGTH,
-        max_num_seqs=16,
-        tool_call_parser="hermes",
-        extra_arguments=("--enable-prompt-tokens-details",),
-    )
+    settings = EngineSettings(device="cpu", max_model_len=MAX_LENGTH, max_num_seqs=16)
     measured = EngineHits()
     with serve(folder / "model", settings, folder, name="tiny") as (url,):
         asyncio.run(_send(url, recorded_run, warming, thinking, EngineHits()))

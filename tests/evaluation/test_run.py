@@ -164,6 +164,25 @@ def test_two_endpoints_are_compared_on_the_users_database(
     assert {record.axes["database"] for record in records} == {str(seed.database and seed.database.stem)}
 
 
+def test_a_server_with_the_wrong_parser_ends_the_evaluation_before_any_benchmark(
+    serve: Callable[[AnswerPolicy], ReplayServer], tmp_path: Path
+) -> None:
+    text = '<tool_call>\n{"name": "get_weather", "arguments": {"city": "Paris"}}\n</tool_call>'
+    server = serve(lambda body: say(text if "tools" in body else "It lends books."))
+    with pytest.raises(UserError, match=r"replay_model/x at .* left the tool call in the text: .* hermes"):
+        main(configured(server.base_url, tmp_path))
+    assert len(server.requests) == 2, "the two questions of the check"
+
+
+def test_a_weak_model_is_evaluated_with_a_warning(
+    serve: Callable[[AnswerPolicy], ReplayServer], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    server = serve(lambda body: say("I am here to help."))
+    main(configured(server.base_url, tmp_path, "chat_template_kwargs={enable_thinking: false}"))
+    assert "the model did not call the tool when asked to (its answer: 'I am here to help.')" in capsys.readouterr().out
+    assert all(body["chat_template_kwargs"] == {"enable_thinking": False} for body in server.requests)
+
+
 class Recording(Benchmark):
     """A benchmark that records its contexts."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hydra import compose, initialize_config_dir
@@ -11,7 +12,7 @@ from hydra import compose, initialize_config_dir
 from core.runs import open_run, read_manifest
 from core.settings import UserError, typed
 from evaluation import targets
-from evaluation.targets import EvaluateSettings, find_generation, find_targets, served
+from evaluation.targets import EvaluateSettings, Target, find_generation, find_targets, served
 from tests.evaluation.helpers.replay import AnswerPolicy, ReplayServer, say
 from tests.helpers.paths import CONF
 
@@ -24,10 +25,16 @@ def settings(outputs: Path, *overrides: str) -> EvaluateSettings:
 
 
 def training(
-    outputs: Path, *folders: str, group: str | None = None, number: int = 0, weights: dict[str, float] | None = None
+    outputs: Path,
+    *folders: str,
+    group: str | None = None,
+    number: int = 0,
+    weights: dict[str, float] | None = None,
+    template: dict[str, Any] | None = None,
 ) -> Path:
     """A training run with `folders`, each with a file in it."""
     config = {"number": number} | ({"mixture": {"weights": weights}} if weights else {})
+    config |= {"model": {"chat_template_kwargs": template}} if template else {}
     with open_run(outputs, "train", config, group=group) as run:
         for folder in folders:
             (run.directory / folder).mkdir()
@@ -52,6 +59,26 @@ def test_a_checkpoint_of_a_run_belongs_to_its_training(tmp_path: Path) -> None:
     (run / "checkpoint" / "config.json").write_text("{}")
     (target,) = find_targets(settings(tmp_path, f"models=[{run / 'checkpoint'}]"))
     assert (target.training, target.mixture) == (read_manifest(run), {"user_oriented": 1.0})
+
+
+def test_a_model_is_served_with_the_template_variables_of_its_training(tmp_path: Path, serve: Serve) -> None:
+    """Also its untrained model; one key overrides them, and sets those of a foreign endpoint."""
+    kwargs = {"enable_thinking": False}
+    run = training(tmp_path, "checkpoint", "untrained", template=kwargs)
+    assert [target.chat_template_kwargs for target in find_targets(settings(tmp_path))] == [kwargs] * 2
+    url = serve(lambda body: say("")).base_url
+    found = [Target("ours", base_url=url, training=read_manifest(run)), Target("foreign", base_url=url)]
+
+    def sent(*overrides: str) -> list[dict[str, Any]]:
+        endpoints = []
+        for target in found:
+            with served(target, settings(tmp_path, *overrides), tmp_path) as endpoint:
+                endpoints.append(endpoint.body().get("chat_template_kwargs", {}))
+        return endpoints
+
+    assert sent() == [kwargs, {}]
+    assert sent("chat_template_kwargs={preserve_thinking: true}") == [{"preserve_thinking": True}] * 2
+    assert sent("chat_template_kwargs={}") == [{}] * 2
 
 
 def test_several_models_are_named_by_their_mixtures(tmp_path: Path) -> None:

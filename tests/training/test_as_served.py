@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from transformers import AutoTokenizer
 
 from core.dialogue import Dialogue
 from core.messages import AssistantMessage, Message, ToolSpec
+from core.server_check import AskedServer
 from core.serving import Server, free_ports, running
 from tests.helpers.paths import ROOT
 from tests.training.helpers.dialogues import dialogue
@@ -52,13 +53,14 @@ def client_message(message: Message) -> dict[str, Any]:
     return plain if reasoning is None else {**plain, "reasoning": reasoning}
 
 
-def tokenize(url: str, messages: tuple[Message, ...], tools: tuple[ToolSpec, ...]) -> list[int]:
-    """vLLM's prompt for the answer that follows `messages`."""
+def tokenize(url: str, messages: Sequence[Message], tools: tuple[ToolSpec, ...], kwargs: dict[str, Any]) -> list[int]:
+    """vLLM's prompt for the answer that follows `messages`, with the variables `kwargs` of the chat template."""
     body: dict[str, Any] = {
         "model": "model",
         "messages": [client_message(message) for message in messages],
         "tools": [tool.openai() for tool in tools],
         "add_generation_prompt": True,
+        "chat_template_kwargs": kwargs,
     }
     request = urllib.request.Request(f"{url}/tokenize", json.dumps(body).encode(), {"Content-Type": "application/json"})
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
@@ -67,17 +69,29 @@ def tokenize(url: str, messages: tuple[Message, ...], tools: tuple[ToolSpec, ...
     return tokens
 
 
-def prompts(source: Dialogue, model: Path) -> list[list[int]]:
+def prompts(source: Dialogue, model: Path, kwargs: dict[str, Any]) -> list[list[int]]:
     """The tokens before each run of trained tokens."""
     prefixes = []
-    for sample in render(source, AutoTokenizer.from_pretrained(model), 1 << 20).samples:
+    tokenizer = AutoTokenizer.from_pretrained(model)
+    for sample in render(source, tokenizer, 1 << 20, chat_template_kwargs=kwargs).samples:
         learnt = set(sample.trained)
         prefixes += [sample.input_ids[:start] for start in sample.trained if start - 1 not in learnt]
     return prefixes
 
 
-def test_every_answer_follows_the_prompt_that_vllm_renders(vllm: str, model: Path) -> None:
+def test_the_check_of_servers_sees_whether_the_prompt_opens_the_reasoning(vllm: str) -> None:
+    for value in (True, False):
+        body = {"chat_template_kwargs": {"enable_thinking": value}}
+        assert AskedServer(f"{vllm}/v1", "model", "", body, 60).prompt_opens_thinking() is value
+
+
+@pytest.mark.parametrize("kwargs", [{}, {"enable_thinking": False}, {"preserve_thinking": True}])
+def test_every_answer_follows_the_prompt_that_vllm_renders(kwargs: dict[str, Any], vllm: str, model: Path) -> None:
+    """With the variables of the chat template that training and evaluation share."""
     for source in DIALOGUES:
-        answers = [index for index, message in enumerate(source.messages) if isinstance(message, AssistantMessage)]
-        served = [tokenize(vllm, source.messages[:index], source.tools) for index in answers]
-        assert prompts(source, model) == served
+        messages = source.messages
+        if kwargs.get("enable_thinking") is False:  # the served model wrote no reasoning
+            messages = tuple(message.model_copy(update={"reasoning_content": None}) for message in messages)
+        answers = [index for index, message in enumerate(messages) if isinstance(message, AssistantMessage)]
+        served = [tokenize(vllm, messages[:index], source.tools, kwargs) for index in answers]
+        assert prompts(source, model, kwargs) == served

@@ -87,15 +87,16 @@ def test_without_sharing_every_user_turn_is_a_tree(data: Path, tmp_path: Path) -
 
 def test_the_same_data_are_tokenised_once(data: Path, tmp_path: Path) -> None:
     """Runs share the cached samples unless a setting changes the samples."""
-    runs = [tmp_path / name for name in "abcde"]
+    runs = [tmp_path / name for name in "abcdef"]
     prepare_in(runs[0], data)
     prepare_in(runs[1], data, "optimizer.learning_rate=1", "batch_size=8")
     prepare_in(runs[2], data, "max_tokens=1000")
     prepare_in(runs[3], data, "history_reasoning=keep_all")
     prepare_in(runs[4], data, inputs={"user_oriented_exec/dialogues.jsonl": "another hash"})
+    prepare_in(runs[5], data, "+model.chat_template_kwargs.enable_thinking=false")
     directories = [(run / SAMPLES).resolve() for run in runs]
     assert directories[0] == directories[1]
-    assert len(set(directories)) == 4
+    assert len(set(directories)) == 5
     assert sorted(directory.name for directory in set(directories)) == sorted(
         p.name for p in (tmp_path / CACHE).iterdir()
     )
@@ -107,6 +108,7 @@ def test_the_same_data_are_tokenised_once(data: Path, tmp_path: Path) -> None:
         (["optimizer.learning_rate=-1"], r"'optimizer\.learning_rate': Input should be greater than 0 \(given: -1\)"),
         (["model.path=x"], "exactly one of them"),
         (["max_tokens=64"], "max_tokens=64 is shorter than every train sample"),
+        (["+model.chat_template_kwargs.tools=[]"], "tools is no variable of a template"),
         (["row_tokens=100"], "row_tokens=100 must be at least max_tokens=2048"),
         (["activation_offload=true"], "needs gradient_checkpointing=true"),
         (["data=/nowhere"], "/nowhere was given as data: expected a generation run"),

@@ -132,6 +132,27 @@ def test_a_template_that_does_not_continue_its_prompt_is_refused(tokenizer: PreT
         tokenizer.chat_template = original
 
 
+def test_with_thinking_switched_off_answers_are_trained_without_reasoning(tokenizer: PreTrainedTokenizerFast) -> None:
+    """After the prompt that a server makes with the same variables, from messages without reasoning."""
+    source, kwargs = dialogue(1), {"enable_thinking": False}
+    plain = [message.model_copy(update={"reasoning_content": None}) for message in source.messages]
+    samples = render(source, tokenizer, ANY_LENGTH, chat_template_kwargs=kwargs).samples
+    trained = "".join(trained_text(sample, tokenizer) for sample in samples)
+    answers = [answer(message) for message in plain if isinstance(message, AssistantMessage)]
+    assert trained == "".join(text.removeprefix("\n</think>\n\n") for text in answers)
+    last = max(position for position, message in enumerate(plain) if isinstance(message, AssistantMessage))
+    prompt = tokenizer.apply_chat_template(
+        template_messages(plain[:last]),
+        tools=[tool.openai() for tool in source.tools],
+        tokenize=False,
+        add_generation_prompt=True,
+        **kwargs,
+    )
+    start = next(p for p in samples[-1].trained if p - 1 not in samples[-1].trained)
+    assert tokenizer.decode(samples[-1].input_ids[:start]) == prompt
+    assert prompt.endswith("<think>\n\n</think>\n\n")
+
+
 def test_imported_messages_are_context_but_not_trained(tokenizer: PreTrainedTokenizerFast) -> None:
     source = dialogue(3, turns=4)
     starts = [i for i, message in enumerate(source.messages) if isinstance(message, UserMessage)]

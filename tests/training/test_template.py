@@ -27,6 +27,24 @@ def test_the_generation_prompt_opens_the_thinking(tokenizer: PreTrainedTokenizer
     )
 
 
+def test_thinking_can_be_switched_off(tokenizer: PreTrainedTokenizerFast) -> None:
+    """As Qwen3's hybrid models do it."""
+    for value, thought in ((False, "<think>\n\n</think>\n\n"), (True, "<think>\n")):
+        prompt = rendered(tokenizer, [USER], add_generation_prompt=True, enable_thinking=value)
+        assert prompt == f"<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n{thought}"
+
+
+def test_reasoning_of_earlier_turns_can_be_kept(tokenizer: PreTrainedTokenizerFast) -> None:
+    answer, silent = (
+        {"role": "assistant", "content": "Hello."} | more for more in ({"reasoning_content": "Greet."}, {})
+    )
+    assert rendered(tokenizer, [USER, answer, USER, silent, USER, answer], preserve_thinking=True) == (
+        "<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n<think>\nGreet.\n</think>\n\nHello.<|im_end|>\n"
+        "<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\nHello.<|im_end|>\n"
+        "<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n<think>\nGreet.\n</think>\n\nHello.<|im_end|>\n"
+    )
+
+
 @pytest.mark.parametrize("system", [True, False])
 def test_tools_are_in_the_system_turn(tokenizer: PreTrainedTokenizerFast, system: bool) -> None:
     tool = {"type": "function", "function": {"name": "get_shop", "description": "Größe", "parameters": {}}}

@@ -5,8 +5,9 @@
 evaluation.bfcl.benchmark starts it with the Python of BFCL's own environment. This project's dependencies are missing
 there, so of this project the worker imports only its own package and core.server_protocol.
 
-REQUEST.json contains {"phase": "generate" | "score", "tasks": {category: [ids], or null for all}, "model", "sampling",
-"trial", "seed", "concurrency", "max_steps", "retries", "timeout_s"}.
+REQUEST.json contains {"phase": "generate" | "score", "tasks": {category: [ids], or null for all}, "model", "body",
+"trial", "seed", "concurrency", "max_steps", "retries", "timeout_s"}; "body" are the fields of every
+request to the model.
 
 Each phase needs a new process, because the simulated APIs keep their state in module globals: a second trial, or
 scoring after generating, would start from a changed state. Answers go to result/. Scoring reads scorable/, a copy
@@ -58,7 +59,7 @@ def generate(request: JsonObject, root: Path) -> None:
         entries += select(category, all_entries, ids)
     base_handler.MAXIMUM_STEP_LIMIT = request["max_steps"]
     arguments = Namespace(
-        temperature=request["sampling"]["temperature"],
+        temperature=request["body"].get("temperature"),
         num_threads=request["concurrency"],
         result_dir=root / "result",
         run_ids=False,

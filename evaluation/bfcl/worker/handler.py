@@ -74,7 +74,7 @@ class ServedHandler(OpenAICompletionsHandler):  # type: ignore[misc]  # the pack
             "model": self.request["model"],
             "messages": inference_data["message"],
             "seed": request_seed(self.request["seed"], request_id),
-            **self.request["sampling"],
+            **self.request["body"],
         }
         if inference_data["tools"]:
             body["tools"] = inference_data["tools"]

@@ -94,7 +94,7 @@ def served_model(endpoint: Endpoint, side: str, request: Tau2Request) -> Model:
         max_tokens=sampling.max_tokens,
         max_connections=endpoint.concurrency,
         max_retries=0,  # only the client retries: an error that it raises is final
-        extra_body=sampling.extra_body(),
+        extra_body=endpoint.extra_body(),
     )
     return get_model(
         f"served/{endpoint.model}",

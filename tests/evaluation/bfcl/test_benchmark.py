@@ -20,6 +20,7 @@ from tests.evaluation.helpers.bfcl_runs import PYTHON, Serve, bfcl, needs_bfcl, 
 from tests.evaluation.helpers.replay import Reply, call, say
 from tests.evaluation.helpers.trials import run_trials
 
+KWARGS = {"enable_thinking": False}
 TASKS = {
     "simple_python": ("simple_python_96", "simple_python_201"),
     "simple_java": ("simple_java_1", "simple_java_22", "simple_java_61", "simple_java_64", "simple_java_90"),
@@ -66,7 +67,7 @@ def test_the_ground_truth_passes_and_wrong_answers_fail(serve: Serve, truth: Gro
     right = {name: name not in UNSATISFIABLE for name in NAMES}
     half = {name: passes and task_number(name) % 2 == 0 for name, passes in right.items()}
     server = serve(answers("1"))
-    all_records = run_trials(bfcl(TASKS), server.endpoint(), tmp_path / "a", trials=2)
+    all_records = run_trials(bfcl(TASKS), server.endpoint(chat_template_kwargs=KWARGS), tmp_path / "a", trials=2)
     trials = [[r for r in all_records if r.trial == trial] for trial in (0, 1)]
     assert [outcomes(records) for records in trials] == [right, half]
     for trial, records in enumerate(trials):
@@ -101,6 +102,7 @@ def _transcripts(directory: Path, trial: int) -> set[str]:
 def _check_wire(requests: list[dict[str, Any]], records: list[TrialRecord]) -> None:
     sampling = ("model", "temperature", "top_p", "top_k", "max_tokens")
     assert [requests[0][key] for key in sampling] == ["replay_model/x", 0.7, 0.9, 20, 256]
+    assert all(body["chat_template_kwargs"] == KWARGS for body in requests)
     assert len({body["seed"] for body in requests}) == len(requests), "each request has its own seed"
     replies = [m for body in requests for m in body["messages"] if m["role"] == "assistant" and m.get("tool_calls")]
     reasoning = [m["reasoning"] for m in replies if "reasoning" in m]

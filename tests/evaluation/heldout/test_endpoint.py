@@ -32,7 +32,10 @@ def test_an_agent_that_does_nothing_scores_nothing(
     settings: dict[str, Any], heldout: MakeHeldout, generation: Path, tmp_path: Path, serve: Serve
 ) -> None:
     server = serve(lambda body: say("I am here to help."))
-    records = heldout(settings).run(context(server, generation), tmp_path)
+    kwargs = {"enable_thinking": False}
+    endpoint = server.endpoint(chat_template_kwargs=kwargs)
+    records = heldout(settings).run(EvaluationContext(endpoint, 1, generation), tmp_path)
+    assert all(body["chat_template_kwargs"] == kwargs for body in server.requests)
     assert len(records) == 12
     assert {record.success for record in records} == {False}
     assert {record.calls for record in records} == {0}

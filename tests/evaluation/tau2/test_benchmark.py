@@ -30,6 +30,7 @@ LONG_BY_CODE, FILTERED = "90", "73"
 """Tasks whose requests are refused with one of OpenAI's error codes."""
 USED = (ROAMING, AIRPLANE, LONG, CANCEL, NOTHING, LONG_BY_CODE, FILTERED)
 
+KWARGS = {"enable_thinking": False}
 Serve = Callable[[AnswerPolicy], ReplayServer]
 
 
@@ -96,8 +97,8 @@ def test_every_way_in_which_a_dialogue_can_end(serve: Serve, tmp_path: Path) -> 
     model, user = serve(answer), serve(answer_as_hosted)
     simulator = user.endpoint().model_copy(update={"model": "simulator", "sampling": Sampling(top_k=0)})
     tasks = {"retail": (CANCEL, NOTHING, LONG_BY_CODE, FILTERED), "telecom": (ROAMING, LONG, AIRPLANE)}
-    benchmark = tau2(smoke=tasks, user=simulator)
-    records = {record.task_id: record for record in run_tau2(benchmark, model.endpoint(), tmp_path)}
+    benchmark, endpoint = tau2(smoke=tasks, user=simulator), model.endpoint(chat_template_kwargs=KWARGS)
+    records = {record.task_id: record for record in run_tau2(benchmark, endpoint, tmp_path)}
 
     failed, errored = dict.fromkeys((NOTHING, LONG, LONG_BY_CODE), False), dict.fromkeys((AIRPLANE, FILTERED))
     assert outcomes(records) == {CANCEL: True, ROAMING: True} | failed | errored
@@ -123,7 +124,7 @@ def test_every_way_in_which_a_dialogue_can_end(serve: Serve, tmp_path: Path) -> 
     with (tmp_path / "trials.jsonl").open("a") as file:
         file.write('{"benchmark": "ta')  # as a killed process may leave it
     requests_before = len(model.requests)
-    resumed = {record.task_id: record for record in run_tau2(benchmark, model.endpoint(), tmp_path)}
+    resumed = {record.task_id: record for record in run_tau2(benchmark, endpoint, tmp_path)}
     assert resumed == records | {name: resumed[name] for name in errored}
     assert [(resumed[name].success, resumed[name].calls) for name in errored] == [(True, 0), (True, 1)]
     assert {replay.task(body) for body in model.requests[requests_before:]} == set(errored), "no trial runs twice"
@@ -133,6 +134,8 @@ def _check_wire(agent: list[dict[str, Any]], user: list[dict[str, Any]]) -> None
     assert {Replay.side(body) for body in agent} == {"assistant"}
     sent = {(b["model"], b["temperature"], b["top_p"], b["top_k"], b["max_tokens"]) for b in agent}
     assert sent == {("replay_model/x", 0.7, 0.9, 20, 256)}
+    assert all(body["chat_template_kwargs"] == KWARGS for body in agent)
+    assert not any("chat_template_kwargs" in body for body in user), "the simulator is another model"
     assert len({body["seed"] for body in agent + user}) == len(agent + user), "each request has its own seed"
     assert not any(tool["function"].get("strict") for body in agent for tool in body["tools"])
     called = [message for body in agent for message in body["messages"] if message.get("tool_calls")]

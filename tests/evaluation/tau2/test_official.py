@@ -18,7 +18,14 @@ from evaluation.trials import TrialRecord
 from tests.evaluation.helpers.tau2_runs import run_tau2
 from tests.helpers.paths import ROOT
 
-MODEL = Endpoint(base_url="http://model/v1", model="org/model", api_key_env="MODEL_KEY", concurrency=5)
+KWARGS = {"enable_thinking": False}
+MODEL = Endpoint(
+    base_url="http://model/v1",
+    model="org/model",
+    api_key_env="MODEL_KEY",
+    chat_template_kwargs=KWARGS,
+    concurrency=5,
+)
 USER = Endpoint(base_url="http://user/v1", model="simulator", api_key_env="USER_KEY")
 JUDGE_ENDPOINT = Endpoint(base_url="http://judge/v1", model="a-judge", api_key_env="JUDGE_KEY")
 
@@ -95,7 +102,8 @@ def _check_call(call: dict[str, Any]) -> None:
     assert (arguments["--num-trials"], arguments["--max-steps"], arguments["--max-concurrency"]) == ("2", "200", "5")
     assert (arguments["--agent-llm"], arguments["--user-llm"]) == ("hosted_vllm/org/model", "litellm_proxy/simulator")
     agent, user = (json.loads(arguments[f"--{side}-llm-args"]) for side in ("agent", "user"))
-    assert (agent["api_base"], agent["temperature"], agent["extra_body"]) == ("http://model/v1", 0.6, {"top_k": 20})
+    assert (agent["api_base"], agent["temperature"]) == ("http://model/v1", 0.6)
+    assert agent["extra_body"] == {"top_k": 20, "chat_template_kwargs": KWARGS}
     assert user["api_base"] == "http://user/v1"
     assert call["environment"] == {
         "HOSTED_VLLM_API_KEY": "the secret MODEL_KEY",

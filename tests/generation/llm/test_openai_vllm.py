@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -17,7 +18,9 @@ import pytest
 from core.dialogue import Rubric, Task
 from core.journal import read_jsonl
 from core.messages import AssistantMessage, SystemMessage, ToolCall, ToolMessage, ToolSpec, UserMessage
+from core.server_check import check_server
 from core.serving import EngineSettings, probe, serve
+from core.settings import UserError
 from generation.llm.base import LLM, Completion, Request, Role
 from generation.llm.contexts import AgentContext
 from generation.llm.openai import OpenAILLM
@@ -65,7 +68,7 @@ class Engine:
 def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
     folder = tmp_path_factory.mktemp("engine")
     settings = EngineSettings(
-        device="cpu", max_model_len=16384, max_num_seqs=32, cpu_cache_gib=1, tool_call_parser="hermes"
+        device="cpu", max_num_seqs=32, cpu_cache_gib=1, reasoning_parser=None, tool_call_parser="hermes"
     )
     model = folder / "model"
     subprocess.run([sys.executable, str(ROOT / "tests/generation/helpers/tiny_qwen3.py"), str(model)], check=True)
@@ -100,6 +103,29 @@ def test_equal_keys_give_equal_answers_whatever_runs_alongside(base_url: str) ->
     assert [c.message for c in together] == [c.message for c in alone]
     assert len({c.message.content for c in together}) > 1, "different keys are sampled differently"
     assert all(0 < c.completion_tokens <= 16 < c.prompt_tokens for c in together)
+
+
+def test_the_check_of_servers_tells_untrained_models_from_wrong_parsers(base_url: str) -> None:
+    def check(text: str | None) -> tuple[str, ...]:
+        regex = {"structured_outputs": {"regex": re.escape(text)}} if text else {}
+        return check_server(base_url, "tiny", body={"max_tokens": 120, **regex})
+
+    assert len(check(None)) == 2, "random answers are only warned about"
+    call = '<tool_call>{"name": "get_weather", "arguments": {"city": "Paris"}}</tool_call>'
+    assert check(call) == (), "the server reads calls"
+    (warning,) = check("A library lends books.")
+    assert "did not call the tool when asked to (its answer: 'A library lends books.')" in warning
+    with pytest.raises(UserError, match=r"left the tool call in the text: .* --tool-call-parser qwen3_coder"):
+        check("<function=get_weather><parameter=city>Paris</parameter></function>")
+    with pytest.raises(UserError, match=r"left the reasoning in the text: .* --reasoning-parser mistral"):
+        check("[THINK]The user asks.[/THINK]A library lends books.")
+
+
+def test_cached_tokens_are_counted(base_url: str) -> None:
+    """A prompt of several cache blocks, twice."""
+    request = replace(REQUEST, messages=(UserMessage(content="Hello there. " * 100),))
+    (first,), (second,) = (complete(base_url, request) for _ in range(2))
+    assert first.cached_tokens < second.cached_tokens < second.prompt_tokens
 
 
 def test_schemas_and_required_tools_hold_even_for_random_weights(base_url: str) -> None:
