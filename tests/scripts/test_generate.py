@@ -10,6 +10,7 @@ import pytest
 
 from generation.llm.base import Completion, LLMError, Request
 from generation.scripted.llm import ScriptedLLM
+from tests.core.helpers.chat_servers import ChatServer, answering, called, said
 from tests.scripts.helpers.generate_runs import GYM, contents, final, generate
 
 pytestmark = pytest.mark.usefixtures("no_commit")
@@ -115,6 +116,21 @@ def test_a_mistake_gives_one_clear_message_and_leaves_earlier_results(
     assert re.search(message, error), error
     assert contents(earlier) == before
     assert (outputs / "generate" / "latest").resolve() == earlier
+
+
+def test_a_server_that_swallows_answers_ends_the_command_before_anything_is_generated(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with answering(ChatServer(called(), said(None, "Only thoughts."))) as server:
+        for overrides in (
+            ["llm=vllm", f"llm.base_urls=[{server.url}]"],
+            ["llm@roles.judge=vllm", f"roles.judge.base_urls=[{server.url}]"],
+        ):
+            with pytest.raises(SystemExit) as ended:
+                generate(tmp_path, GYM, "n=2", *overrides)
+            assert ended.value.code == 2
+            assert "the reasoning parser takes the whole answer for reasoning" in capsys.readouterr().err
+    assert len(server.seen) == 6, "two questions and a look at the prompt, for each command"
 
 
 def test_empty_files_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
