@@ -215,8 +215,8 @@ class _SimulatedCall:
             value = read_value(completion.message.content, self.tool.returns)
         except ValueError as error:
             raise ValueError(self._complain(str(error))) from None
-        if flight := self._error_problem(value):
-            raise RejectedAnswerError(self._complain(flight))
+        if wrong_error := self._error_problem(value):
+            raise RejectedAnswerError(self._complain(wrong_error))
         if problem := self.ledger.contradiction(self.tool.name, self.arguments, value):
             self.rejected = value
             self.domain_environment.meter.flaws["tool_simulator/contradiction"] += 1
