@@ -15,7 +15,7 @@ from core.dialogue import Dialogue, Task
 from core.messages import AssistantMessage, Frozen, Message, SystemMessage, UserMessage
 from core.settings import Settings
 from core.typography import folded_words
-from generation.dialogue.user_checks import assistant_phrase, repeated_by
+from generation.dialogue.user_checks import assistant_phrase, recites, repeated_by
 from generation.llm.base import Completion, RejectedAnswerError, Request, UnusableAnswerError
 from generation.llm.contexts import Achieved, UserContext, UserRules
 from generation.llm.meter import Meter
@@ -186,6 +186,12 @@ class SimulatedUser:
                 "user",
                 "plays the assistant",
                 f'"{phrase}" is what the assistant says; you are the customer: say what you want from the assistant',
+            )
+        if recites(turn.user_message, self._rules().content):
+            return _Objection(
+                "user",
+                "recites its instructions",
+                "that is a sentence of your instructions; say what you want from the assistant, as a customer would",
             )
         role = None if turn.is_task_complete else repeated_by(turn.user_message, self._heard, self._said)
         if role:

@@ -1,4 +1,4 @@
-"""What a simulated user may not say: what it has said before, and what only an assistant says."""
+"""What a simulated user may not say: what it has said before, what only an assistant says, and its instructions."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Literal
 from core.typography import folded_words, typed
 
 _SHORT = 5
-"""Words of a message that may be said again: "Yes, please go ahead."."""
+"""Words of a message that may be said again, or stand in the instructions: "Yes, please go ahead."."""
 
 _INTERJECTIONS = (
     r"(?:(?:hi|hello|hey|sure|certainly|of course|absolutely|great|ok|okay|thanks|thank you)(?: there)?\W+)*"
@@ -40,6 +40,18 @@ def assistant_phrase(message: str) -> str | None:
     """
     match = _ASSISTANT.search(typed(message))
     return match[1].strip() if match else None
+
+
+def recites(message: str, instructions: str) -> bool:
+    """Whether a message is a piece of the user's own instructions, which small models take for their line.
+
+    >>> recites("Open by asking for help, in your own words!", "- Open by asking for help, in your own words; never …")
+    True
+    >>> recites("In your own words!", "- Open by asking for help, in your own words; never …")
+    False
+    """
+    words = folded_words(message)
+    return len(words.split()) > _SHORT and words in folded_words(instructions)
 
 
 def repeated_by(message: str, heard: str, said: Sequence[tuple[str, str]]) -> Literal["user", "agent"] | None:

@@ -38,3 +38,29 @@ def structured(schema: Any) -> dict[str, Any]:
         extra = schema["additionalProperties"]
         kept["additionalProperties"] = structured(extra) if isinstance(extra, dict) else extra
     return kept
+
+
+def with_whole_records(schema: dict[str, Any]) -> dict[str, Any]:
+    """The schema in which every object that says nothing of "required" has all its properties: a system returns whole
+    records, and a grammar without it lets a model leave out most of them.
+
+    >>> with_whole_records({"type": "array", "items": {"properties": {"id": {"type": "integer"}}}})
+    {'type': 'array', 'items': {'properties': {'id': {'type': 'integer'}}, 'required': ['id']}}
+    """
+    whole = dict(schema)
+    for key in ("properties", "$defs", "definitions"):
+        if isinstance(parts := schema.get(key), dict):
+            whole[key] = {name: _whole_part(part) for name, part in parts.items()}
+    for key in ("anyOf", "oneOf", "allOf"):
+        if isinstance(parts := schema.get(key), list):
+            whole[key] = [_whole_part(part) for part in parts]
+    for key in ("items", "additionalProperties"):
+        if key in schema:
+            whole[key] = _whole_part(schema[key])
+    if whole.get("properties") and "required" not in whole:
+        whole["required"] = list(whole["properties"])
+    return whole
+
+
+def _whole_part(part: Any) -> Any:
+    return with_whole_records(part) if isinstance(part, dict) else part

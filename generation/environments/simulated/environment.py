@@ -28,7 +28,7 @@ from generation.llm.parsing.json_text import first_json
 from generation.prompts import render
 from generation.prompts.scene import Scene
 from generation.specs.json_values import json_or_text
-from generation.specs.structured import structured
+from generation.specs.structured import structured, with_whole_records
 from generation.tools.toolset import Toolset
 
 _ERROR = {
@@ -179,6 +179,10 @@ class _SimulatedCall:
     rejected: Any = None
     complaint: str = ""
 
+    @property
+    def _returns(self) -> dict[str, Any] | None:
+        return with_whole_records(self.tool.returns) if self.tool.returns is not None else None
+
     async def answer(self) -> str:
         """The value as JSON text."""
         return await self.domain_environment.meter.request(
@@ -207,12 +211,12 @@ class _SimulatedCall:
             key=f"{self.domain_environment.dialogue_id}/tool/{len(self.ledger.calls)}/{attempt}",
             affinity=self.domain_environment.dialogue_id,
             context=ToolSimulatorContext(self.tool, self.arguments, known),
-            json_schema=answer_schema(self.tool.returns),
+            json_schema=answer_schema(self._returns),
         )
 
     async def _read(self, completion: Completion) -> str:
         try:
-            value = read_value(completion.message.content, self.tool.returns)
+            value = read_value(completion.message.content, self._returns)
         except ValueError as error:
             raise ValueError(self._complain(str(error))) from None
         if wrong_error := self._error_problem(value):

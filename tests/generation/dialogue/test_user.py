@@ -19,7 +19,8 @@ from tests.generation.helpers.pipeline_runs import CONF, SCENE, TASK, FinishedRu
 
 ASK = json.dumps({"user_message": "Is there a hall?", "is_task_complete": False})
 LEAVE = json.dumps({"user_message": "Thanks!", "is_task_complete": True})
-YOU = "Now you, the customer:"
+FIRST = "Write your first message: ask the assistant for something that you want."
+YOU = "Write your next message as the customer."
 FURTHER = TASK.model_copy(update={"task_id": "d/t1", "goal": "A further goal."})
 PRESETS = sorted(path.stem for path in (CONF / "user").glob("*.yaml"))
 
@@ -55,8 +56,8 @@ async def test_its_conversation_is_append_only_with_each_goal_at_its_start() -> 
     assert [len(messages) for messages in sent] == [2, 4, 4, 6]
     for earlier, later in itertools.pairwise(sent):
         assert later[: len(earlier) - 1] == earlier[:-1]
-        assert later[len(earlier) - 1].content.startswith(earlier[-1].content.removesuffix(YOU))
-    assert sent[0][1].content == f"(The conversation has not begun.)\n\nYour goal: {TASK.goal}\n\n{YOU}"
+        assert later[len(earlier) - 1].content.startswith(earlier[-1].content.removesuffix(YOU).removesuffix(FIRST))
+    assert sent[0][1].content == f"(The conversation has not begun.)\n\nYour goal: {TASK.goal}\n\n{FIRST}"
     assert sent[1][3].content == f"The assistant says: There is one.\n\n{YOU}"
     assert sent[2][3].content == (
         "The assistant says: There is one.\n\nYou now have a further goal in the same conversation: A further goal."

@@ -119,6 +119,14 @@ def test_words_of_a_customer_are_not(message: str) -> None:
     assert assistant_phrase(message) is None
 
 
+async def test_a_user_who_recites_its_instructions_is_asked_again() -> None:
+    """Recorded: a small model's first message was the first rule of its prompt."""
+    recital = "Open by asking for help naturally, in your own words; never recite the goal."
+    simulated_user, llm = user(says(recital), says(REQUEST))
+    assert await converse(simulated_user) == [REQUEST]
+    assert "a sentence of your instructions" in llm.requests[1].messages[-1].content
+
+
 @pytest.mark.parametrize("again", [REQUEST, f"  {REQUEST.upper()}", REQUEST.replace(".", " …")])
 async def test_a_message_said_before_in_this_task_is_asked_again(again: str) -> None:
     other = "I mean Dr. James Reed of the clinic."

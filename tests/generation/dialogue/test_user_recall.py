@@ -16,7 +16,7 @@ from generation.llm.meter import Meter
 from tests.generation.helpers.pipeline_runs import SCENE, TASK, FinishedRun, ListedAnswers, user_settings
 
 ASK = json.dumps({"user_message": "Is there a hall?", "is_task_complete": False})
-YOU = "Now you, the customer:"
+YOU = "Write your next message as the customer."
 FURTHER = TASK.model_copy(update={"task_id": "d/t1", "goal": "A further goal."})
 
 

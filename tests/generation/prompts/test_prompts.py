@@ -172,7 +172,7 @@ def test_the_judge_sees_calls_and_results() -> None:
 def test_the_users_goal_is_announced_once(executed: FinishedRun) -> None:
     later = VALUES["user_turn"] | {"goal": "G", "first_task": False, "heard": ""}
     assert render("user_turn", **later) == (
-        "You now have a further goal in the same conversation: G\n\nNow you, the customer:"
+        "You now have a further goal in the same conversation: G\n\nWrite your next message as the customer."
     )
     for request, _ in executed.log:
         if request.role == "user":

@@ -204,3 +204,19 @@ def test_the_shipped_settings_are_the_defaults() -> None:
     assert shipped.pop("_target_") == "generation.environments.simulated.environment.SimulatedEnvironmentFactory"
     assert SimulatedEnvironmentFactory(**shipped).settings == SimulatedEnvironmentSettings()
     assert (SimulatedEnvironmentFactory().engine, SimulatedEnvironmentFactory().executable) == (None, False)
+
+
+async def test_a_simulated_record_is_whole() -> None:
+    """Recorded: a grammar without "required" let the model return {"author_id": 3, "publication_year": 2024, …} of a
+    book, without its id and title."""
+    book = {"properties": {"book_id": {"type": "integer"}, "title": {"type": "string"}}, "type": "object"}
+    spec = ToolSpec(
+        name="list_books", description="Books.", parameters={"type": "object"}, returns={"type": "array", "items": book}
+    )
+    llm = ListedAnswers(['[{"book_id": 3}]', '[{"book_id": 3, "title": "Emma"}]'])
+    toolset = Toolset(domain="library", description="", tools=(spec,))
+    library = SimulatedEnvironmentFactory().for_domain(toolset, Meter(llm), "d").open()
+    assert (await library.call("list_books", {})).value == [{"book_id": 3, "title": "Emma"}]
+    assert "'title' is a required property" in llm.requests[1].messages[-1].content
+    sent = llm.requests[0].json_schema or {}
+    assert sent["anyOf"][0]["items"]["required"] == ["book_id", "title"]
