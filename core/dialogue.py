@@ -51,8 +51,8 @@ Difficulty = Literal["easy", "medium", "hard"]
 class PlannedCall(Frozen):
     """One call of a task's solution.
 
-    A string argument "${i.field}" stands for that field in the result of call i of the same task; "${i}" stands for the
-    complete result if it is a single value.
+    A string argument "${i.field}" stands for that field in the result of call i of the same task, "${i.part.field}" for
+    a field of an object in it; "${i}" stands for the complete result if it is a single value.
     """
 
     tool: str
@@ -89,13 +89,17 @@ def _resolve(value: Any, results: Mapping[int, Any]) -> Any:
         if isinstance(result, dict | list):
             raise LookupError(f"{value}: the result of call {call} is not a single value; name one of its fields")
         return result
-    if isinstance(result, list):
-        if len(result) != 1:
-            raise LookupError(f"{value} needs one row, call {call} returned {len(result)}")
-        result = result[0]
-    if not isinstance(result, dict) or field not in result:
-        raise LookupError(f"{value}: the result of call {call} has no field {field!r}")
-    return result[field]
+    if isinstance(result, dict) and field in result:
+        return result[field]
+    for part in field.split("."):
+        if isinstance(result, list):
+            if len(result) != 1:
+                raise LookupError(f"{value} needs one row, call {call} returned {len(result)}")
+            result = result[0]
+        if not isinstance(result, dict) or part not in result:
+            raise LookupError(f"{value}: the result of call {call} has no field {field!r}")
+        result = result[part]
+    return result
 
 
 class Rubric(Frozen):

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from core.dialogue import Task
+from core.dialogue import Difficulty, Task
 from core.messages import Message, ToolSpec
 from core.settings import Settings
 from generation.database.schema import DatabaseSchema
@@ -81,7 +81,7 @@ class TaskWriterContext:
     previous: tuple[Task, ...]
     facts: dict[str, Any]
     want_follow_up: bool
-    difficulty: str
+    difficulty: Difficulty
 
 
 class UserRules(Settings):

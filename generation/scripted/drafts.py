@@ -131,7 +131,6 @@ def answer_of(draft: Draft, context: TaskWriterContext) -> str:
     task = {
         "goal": _goal(subgoals, context.style, any(destroys(call.tool) for call in draft.plan)),
         "subgoals": subgoals,
-        "difficulty": context.difficulty,
         "plan": [call.model_dump() | {"arguments": call.arguments} for call in draft.plan],
         "criteria": criteria + ([f"The user is told: {', '.join(told)}."] if told else []),
         "checkpoints": [f"{call.tool} has succeeded" for call in draft.plan],

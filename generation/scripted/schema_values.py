@@ -8,9 +8,9 @@ from random import Random
 from typing import Any, TypeVar
 
 from generation.specs.naming import identifies, is_identifier
+from generation.specs.resolved_schema import Schema, kind
 from generation.specs.spelling import snake
 
-Schema = dict[str, Any]
 T = TypeVar("T")
 
 _NAMES = [
@@ -57,7 +57,6 @@ _TEXTS = {
 _OTHER = ["standard", "basic", "special", "regular", "north wing", "category A"]
 _SPANS = {"year": (2018, 2025), "age": (18, 80), "latitude": (-60, 60), "longitude": (-170, 170), "limit": (2, 10)}
 _SPANS |= dict.fromkeys(("quantity", "rating", "guests", "nights", "days", "hours", "seats", "rooms"), (1, 5))
-_COMBINING = ("anyOf", "oneOf")
 
 
 def _day(rng: Random) -> str:
@@ -91,58 +90,6 @@ _FORMAT_OF_NAME = {
     "at": "date-time",
     "uuid": "uuid",
 }
-
-
-def resolved(schema: Any, root: Schema) -> Schema:
-    """The schema with local references resolved, `allOf` merged and the first non-null alternative chosen."""
-    current: Schema = schema if isinstance(schema, dict) else {}
-    for _ in range(20):
-        if "$ref" in current:
-            current = _target(str(current["$ref"]), root) | _without(current, "$ref")
-        elif "allOf" in current:
-            current = _merged([_without(current, "allOf"), *current["allOf"]], root)
-        elif combining := next((key for key in _COMBINING if key in current), None):
-            options = [resolved(option, root) for option in current[combining]]
-            chosen = next((option for option in options if kind(option) != "null"), options[0])
-            current = _merged([_without(current, combining), chosen], root)
-        else:
-            return current
-    return {}
-
-
-def _without(schema: Schema, keyword: str) -> Schema:
-    return {key: part for key, part in schema.items() if key != keyword}
-
-
-def _target(pointer: str, root: Schema) -> Schema:
-    target: Any = root
-    for part in pointer.removeprefix("#").strip("/").split("/"):
-        target = target.get(part, {}) if part and isinstance(target, dict) else target
-    return target if isinstance(target, dict) else {}
-
-
-def _merged(parts: list[Any], root: Schema) -> Schema:
-    merged: Schema = {}
-    for part in (resolved(part, root) for part in parts):
-        properties = merged.get("properties", {}) | part.get("properties", {})
-        required = [*merged.get("required", []), *part.get("required", [])]
-        merged = (
-            merged
-            | part
-            | ({"properties": properties} if properties else {})
-            | ({"required": required} if required else {})
-        )
-    return merged
-
-
-def kind(schema: Schema) -> str:
-    """The JSON type of a schema, the first non-null one of several; an empty string if any type goes."""
-    declared = schema.get("type", "")
-    if isinstance(declared, list):
-        return next((name for name in declared if name != "null"), "null")
-    if not declared:
-        return "object" if "properties" in schema else "array" if "items" in schema else ""
-    return str(declared)
 
 
 def scalar_value(schema: Schema, name: str, rng: Random) -> Any:

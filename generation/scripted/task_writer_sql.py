@@ -12,6 +12,7 @@ from generation.scripted.drafts import Draft, Move, answer_of, compose, join
 from generation.scripted.sql_shapes import Shape, shapes
 from generation.scripted.sql_tables import closed_values, label, row_name, rows_name
 from generation.specs.spelling import snake, words
+from generation.tasks.grounding import finder
 
 Row = dict[str, Any]
 
@@ -32,6 +33,7 @@ class SqlTaskWriter:
         self.schema = context.schema
         self.rng = rng
         known = shapes(self.schema)
+        self.tools = {tool.name: tool for tool in context.tools}
         self.shapes = [known[tool.name] for tool in context.tools if tool.name in known]
         self.view = {table: rows for table, rows in context.view.items() if rows}
         self.learnt = self._learnt(context) if context.want_follow_up else {}
@@ -76,6 +78,9 @@ class SqlTaskWriter:
         if not fields:
             return None
         subject = self._subject(shape, row)
+        is_learnt = self.learnt.get((shape.table.name, shape.column)) == row[shape.column]
+        if shape.kind == "get" and not is_learnt and self._is_internal(shape.key):
+            return None
         index = draft.call(shape.name, {snake(shape.column): row[shape.column]}, [snake(f) for f in fields])
         if shape.kind == "search":
             draft.available[shape.table.name, str(row[shape.column])] = index
@@ -126,14 +131,17 @@ class SqlTaskWriter:
         subject, details = "", []
         for name in shape.parameters["properties"]:
             column = columns[name]
-            owner = self._find(foreign[column], draft) if column in foreign and not subject else None
-            if owner:
+            looks_up = column in foreign and (not subject or self._is_internal(name))
+            owner = self._find(foreign[column], draft) if looks_up else None
+            if owner and not subject:
                 arguments[name], subject = owner
                 continue
-            arguments[name] = self._value(shape, column)
+            if owner is None and self._is_internal(name):
+                return None
+            arguments[name], detail = owner or (self._value(shape, column), "")
             if arguments[name] is None:
                 return None
-            details.append(f"{words(column)} {arguments[name]}")
+            details.append(detail or f"{words(column)} {arguments[name]}")
         if not details:
             return None
         asks = self.rng.random() < 0.5  # a further task can build on the new row only if its key was told
@@ -164,11 +172,12 @@ class SqlTaskWriter:
 
     def delete(self, draft: Draft) -> str | None:
         shape = self._shape("delete")
-        row = shape and self._row(shape.table.name, shape.key, draft)
-        if not shape or not row:
+        target = self._find(shape.table.name, draft) if shape else None
+        if not shape or not target:
             return None
-        draft.call(shape.name, {snake(shape.key): row[shape.key]})
-        return f"delete {words(row_name(shape.table.name))} number {row[shape.key]}"
+        reference, subject = target
+        draft.call(shape.name, {snake(shape.key): reference})
+        return f"delete {subject}"
 
     # Building blocks of moves.
 
@@ -208,12 +217,20 @@ class SqlTaskWriter:
         row = self._row(table, search.column if search else key, draft)
         if row is None or (search is None and not self.rng.random() < 0.6):
             return None
-        if search is None or row[search.column] is None or (key in row and self.rng.random() < 0.3):
+        if search is None:
+            return row[key], f"{noun} number {row[key]}"
+        if row[search.column] is None:
+            return None
+        if key in row and not self._is_internal(key) and self.rng.random() < 0.3:
             return row[key], f"{noun} number {row[key]}"
         name = str(row[search.column])
         index = draft.call(search.name, {snake(search.column): name})
         draft.available[table, name] = index
         return f"${{{index}.{snake(key)}}}", f"the {noun} {name}"
+
+    def _is_internal(self, key: str) -> bool:
+        """Whether users do not know a key, but what to look it up with."""
+        return finder("", snake(key), self.tools) is not None
 
     def _subject(self, shape: Shape, row: Row) -> str:
         noun = words(row_name(shape.table.name))

@@ -19,7 +19,6 @@ from core.messages import ToolSpec
 from core.schemas import schema_error
 from generation.llm.contexts import TaskWriterContext
 from generation.scripted.drafts import Draft, answer_of, compose, join
-from generation.scripted.schema_values import kind
 from generation.scripted.tool_fields import (
     HIDDEN,
     SCALARS,
@@ -32,7 +31,9 @@ from generation.scripted.tool_fields import (
 from generation.scripted.tool_values import ViewRow, best_object, field_names, from_row, invent
 from generation.scripted.verbs import spoken_action
 from generation.specs.naming import changes, creates, entity_words, is_identifier, verb
+from generation.specs.resolved_schema import kind
 from generation.specs.spelling import snake, words
+from generation.tasks.grounding import finder
 
 _STATES = {"pending", "delivered", "active", "inactive", "open", "closed", "cancelled", "unpaid", "overdue", "draft"}
 
@@ -58,6 +59,7 @@ class ToolTaskWriter:
 
     def __init__(self, context: TaskWriterContext, rng: Random, strict: bool) -> None:
         self.tools = context.tools
+        self.by_name = {tool.name: tool for tool in context.tools}
         learnt = context.facts.items() if context.want_follow_up else ()
         self.facts = {snake(name): value for name, value in learnt if isinstance(value, str | int | float)}
         self.rng = rng
@@ -130,7 +132,8 @@ class ToolTaskWriter:
             if skippable and (arguments or required):
                 continue
             sources = own if is_identifier(parameter.name) else [*others, *own]
-            argument = self._argument(parameter, sources, draft, [argument.value for argument in arguments])
+            taken = [argument.value for argument in arguments]
+            argument = self._argument(tool.name, parameter, sources, draft, taken)
             if argument:
                 arguments.append(argument)
             elif not parameter.optional:
@@ -140,14 +143,14 @@ class ToolTaskWriter:
         return None if literal and tool.argument_error(values) else arguments
 
     def _argument(
-        self, parameter: Parameter, sources: Sequence[ViewRow], draft: Draft, taken: list[Any]
+        self, tool: str, parameter: Parameter, sources: Sequence[ViewRow], draft: Draft, taken: list[Any]
     ) -> Argument | None:
-        """An argument from the first origin that has one; `taken` are the values of the arguments before it."""
-        argument = (
-            self._from_facts(parameter, draft)
-            or self._from_results(parameter, draft)
-            or self._from_rows(parameter, sources, draft)
-        )
+        """An argument from the first origin that has one; `taken` are the values of the arguments before it. What users
+        do not know is learnt or looked up."""
+        argument = self._from_facts(parameter, draft) or self._from_results(parameter, draft)
+        if argument or finder(tool, parameter.name, self.by_name):
+            return argument
+        argument = self._from_rows(parameter, sources, draft)
         if argument or (self.strict and is_identifier(parameter.name)):
             return argument
         return self._from_literals(parameter, draft) or self._invented(parameter, draft, taken)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from core.messages import ToolSpec
-from generation.scripted.schema_values import Schema, kind, resolved
 from generation.specs.naming import action
+from generation.specs.resolved_schema import Schema, kind, resolved
 from generation.specs.spelling import snake
 
 HIDDEN = {"rows_affected", "success", "message", "error", "ok"}

@@ -12,7 +12,7 @@ from typing import Any
 
 from core.schemas import schema_error
 from generation.llm.contexts import ToolSimulatorContext
-from generation.scripted.schema_values import Schema, kind, resolved, scalar_value
+from generation.scripted.schema_values import scalar_value
 from generation.specs.naming import (
     Words,
     action,
@@ -25,6 +25,7 @@ from generation.specs.naming import (
     identifies,
     own_identifier,
 )
+from generation.specs.resolved_schema import Schema, kind, resolved
 from generation.specs.spelling import singular, snake
 
 ERROR_RATE = 0.04

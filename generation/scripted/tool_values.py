@@ -9,8 +9,9 @@ from random import Random
 from typing import Any
 
 from core.schemas import schema_error
-from generation.scripted.schema_values import Schema, kind, resolved, scalar_value
+from generation.scripted.schema_values import scalar_value
 from generation.specs.naming import is_identifier
+from generation.specs.resolved_schema import Schema, kind, resolved
 from generation.specs.spelling import singular, snake
 
 _QUOTED = re.compile(r"(?<!\w)['\"`]([^'\"`]{2,40})['\"`](?!\w)")  # options in a description: either 'cash' or 'card'

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections import Counter
 from collections.abc import Sequence
@@ -11,21 +12,23 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator
 
-from core.dialogue import Difficulty, PlannedCall, Rubric, Task
-from core.messages import AssistantMessage, Frozen, Message, ToolMessage, UserMessage
+from core.dialogue import Difficulty, PlannedCall, Task
+from core.messages import AssistantMessage, Message, ToolMessage, UserMessage
 from core.provenance import WriterRequest
 from core.settings import Settings
+from core.typography import same_values
 from generation.database.schema import DatabaseSchema
 from generation.database.views import related_rows
 from generation.environments.base import Environment
-from generation.llm.base import Completion, RejectedAnswerError, Request
+from generation.llm.base import Completion, RejectedAnswerError, Request, UnusableAnswerError
 from generation.llm.contexts import TaskWriterContext
 from generation.llm.meter import Meter
 from generation.llm.parsing.json_text import read_answer
 from generation.prompts import render
 from generation.prompts.scene import Scene
 from generation.seeds.base import Rows
-from generation.specs.json_values import json_or_text
+from generation.specs.json_values import json_or_text, leaves
+from generation.tasks.draft import DraftError, TaskDraft, answer_schema, check_draft
 from generation.tasks.proof import ProofError, prove
 
 
@@ -79,23 +82,10 @@ class Domain:
         return Scene(self.title or self.name.replace("_", " "), self.description, now)
 
 
-class TaskDraft(Frozen):
-    """The task writer's answer."""
-
-    goal: str = Field(min_length=1)
-    subgoals: tuple[str, ...] = Field(min_length=1)
-    difficulty: Difficulty
-    plan: tuple[PlannedCall, ...] = Field(min_length=1)
-    criteria: tuple[str, ...] = ()
-    checkpoints: tuple[str, ...] = ()
-
-
-_ANSWER = TaskDraft.model_json_schema()
-
-
 class TaskWriter:
     """Requests the tasks of one dialogue and returns only proved ones. `refusals` counts refused drafts by kind,
-    `requests` maps the id of each written task to what was requested.
+    `requests` maps the id of each written task to what was requested. A proved task of another difficulty, or one that
+    is no follow-up though one was requested, is taken only if no attempt gives a better one.
 
     Task number i draws from its own Random, so that it does not depend on what happened before it.
     """
@@ -127,22 +117,21 @@ class TaskWriter:
             view=self._view(rng),
             previous=tuple(done),
             facts=facts or {},
-            want_follow_up=bool(facts) and rng.random() < self.settings.follow_ups,
+            want_follow_up=_usable(facts or {}) and rng.random() < self.settings.follow_ups,
             difficulty=rng.choices(list(levels), list(levels.values()))[0],
         )
         task_id = f"{self.dialogue_id}/t{len(done)}"
-        attempts = 0
+        schema = answer_schema(environment.tools)
+        second_best: list[Task] = []
 
         def request(attempt: int) -> Request:
-            nonlocal attempts
-            attempts = attempt + 1
             return Request(
                 role="task_writer",
                 messages=(UserMessage(content=render("task_writer", **vars(context))),),
                 key=f"{task_id}/write/{attempt}",
                 affinity=self.dialogue_id,
                 context=context,
-                json_schema=_ANSWER,
+                json_schema=schema,
             )
 
         async def read(completion: Completion) -> Task:
@@ -151,10 +140,20 @@ class TaskWriter:
             except ValueError:
                 self.refusals["unreadable"] += 1
                 raise
-            is_last = attempts == self.settings.attempts
-            return await self._admit(draft, environment, task_id, context, is_last)
+            task = await self._prove(draft, environment, task_id, context)
+            try:
+                self._check_request(task, context)
+            except RejectedAnswerError:
+                second_best.append(task)
+                raise
+            return task
 
-        task = await self.meter.request(request, read, self.settings.attempts)
+        try:
+            task = await self.meter.request(request, read, self.settings.attempts)
+        except UnusableAnswerError:
+            if not second_best:
+                raise
+            task = second_best[-1]
         self.requests[task.task_id] = WriterRequest(difficulty=context.difficulty, follow_up=context.want_follow_up)
         return task
 
@@ -168,42 +167,53 @@ class TaskWriter:
         indexes = rng.sample(range(count), min(size, count))
         return {name: [rows[index] for index in indexes if index < len(rows)] for name, rows in tables.items()}
 
-    async def _admit(
-        self, draft: TaskDraft, environment: Environment, task_id: str, context: TaskWriterContext, is_last: bool
+    async def _prove(
+        self, draft: TaskDraft, environment: Environment, task_id: str, context: TaskWriterContext
     ) -> Task:
-        """The draft as a task, if it can be proved. Its difficulty is measured; one that differs from the requested
-        difficulty is admitted only at the last attempt."""
-        pattern = tuple(
-            f"{call.tool}({', '.join(f'{name}={value}' for name, value in call.arguments.items())})"
-            for call in draft.plan
-        )
-        task = Task(
-            task_id=task_id,
-            goal=draft.goal,
-            subgoals=draft.subgoals,
-            difficulty=draft.difficulty,
-            rubric=Rubric(criteria=draft.criteria, tool_pattern=pattern, checkpoints=draft.checkpoints),
-            plan=draft.plan,
-            follows_from=context.previous[-1].task_id if _uses(draft.plan, context) else None,
-        )
+        """The draft as a proved task with its measured difficulty. Raises RejectedAnswerError."""
+        follows_from = context.previous[-1].task_id if context.want_follow_up and _uses(draft.plan, context) else None
+        task = draft.task(task_id, context.difficulty, follows_from)
         try:
             if draft.goal in self.domain.excluded_goals:
                 raise ProofError("this exact goal is in the training data")
-            task = await prove(task, environment, self.domain.flags)
+            check_draft(task, environment.tools, _known(context))
+            return await prove(task, environment, self.domain.flags)
+        except DraftError:
+            self.refusals["not grounded"] += 1
+            raise
         except ProofError:
             self.refusals["not proved"] += 1
             raise
-        if task.difficulty != context.difficulty and not is_last:
+
+    def _check_request(self, task: Task, context: TaskWriterContext) -> None:
+        """Raises RejectedAnswerError for a good task that is not what was requested."""
+        if context.want_follow_up and not task.follows_from:
+            self.refusals["no follow-up"] += 1
+            raise RejectedAnswerError(
+                "no argument of the plan is a value that the user has learnt; a follow-up uses at least one of "
+                + json.dumps(context.facts, ensure_ascii=False)
+            )
+        if task.difficulty != context.difficulty:
             self.refusals["difficulty"] += 1
             raise RejectedAnswerError(f"this task is {task.difficulty}; a {context.difficulty} one is wanted")
-        return task
+
+
+def _usable(facts: dict[str, Any]) -> bool:
+    """Whether a follow-up can use one of the learnt values."""
+    return any(value is not None and not isinstance(value, bool) for value in facts.values())
+
+
+def _known(context: TaskWriterContext) -> str:
+    """What the user has said and learnt in the tasks before."""
+    earlier = [text for task in context.previous for text in (task.goal, *task.told_values)]
+    return "\n".join([*earlier, *map(str, context.facts.values())])
 
 
 def _uses(plan: Sequence[PlannedCall], context: TaskWriterContext) -> bool:
-    """Whether a follow-up was requested and the plan is one: an argument is a value that the user has learnt."""
+    """Whether an argument of the plan is a value that the user has learnt."""
     learnt = [value for value in context.facts.values() if not isinstance(value, bool)]
-    arguments = [value for call in plan for value in call.arguments.values() if not isinstance(value, bool)]
-    return context.want_follow_up and any(value in learnt for value in arguments)
+    arguments = [value for call in plan for _, value in leaves(call.arguments) if not isinstance(value, bool)]
+    return any(same_values(value, fact) for value in arguments for fact in learnt)
 
 
 def learnt_values(task: Task, messages: Sequence[Message]) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from typing import Any
 from core.dialogue import Blame, Check, Dialogue, Judgment, PlannedCall, calls, placeholder
 from core.messages import AssistantMessage, Message, UserMessage
 from core.typography import same_values
+from generation.tasks.grounding import is_given, needed_literals
 from generation.tasks.mentions import literals, mentions_value, states
 
 _STOPS: dict[str, Blame] = {
@@ -27,9 +28,10 @@ def blame(dialogue: Dialogue, checks: Sequence[Check], judgments: Sequence[Judgm
 
     The role that stopped the dialogue; else the agent for an invalid transcript, the tools for one that does not
     replay. Of the tasks that missed their outcome the first decides, since later ones may follow from it: the tools are
-    to blame if they refused its next gold call (`refused`) or withheld a value (`withheld`), the user if it never gave
-    a value that the task needs (`unvoiced`), else the agent. For tasks that execution could not prove, the role that
-    most of the judge's "invalid" judgments name, the agent if they name no one.
+    to blame if they refused its next gold call (`refused`) or withheld a value (`withheld`), the task if it needs a
+    value that is nowhere to be had (`ungrounded`), the user if it never gave a value that the task needs (`unvoiced`),
+    else the agent. For tasks that execution could not prove, the role that most of the judge's "invalid" judgments
+    name, the agent if they name no one; an ungrounded task is to blame itself.
     """
     failed = [check.name for check in checks if not check.passed]
     if "finished" in failed:
@@ -42,12 +44,14 @@ def blame(dialogue: Dialogue, checks: Sequence[Check], judgments: Sequence[Judgm
     if missed:
         if refused(dialogue, min(missed)) or withheld(dialogue, min(missed)):
             return "tool"
+        if ungrounded(dialogue, min(missed)):
+            return "task"
         return "user" if unvoiced(dialogue, min(missed)) else "agent"
     if failed:
         return "agent"
     blamed = Counter[Blame](
-        judgment.blame or "agent"
-        for judgment, task in zip(judgments, dialogue.tasks, strict=False)
+        "task" if ungrounded(dialogue, number) else judgment.blame or "agent"
+        for number, (judgment, task) in enumerate(zip(judgments, dialogue.tasks, strict=False))
         if judgment.judgment == "invalid" and not (executable and task.gold_calls)
     )
     return blamed.most_common(1)[0][0] if blamed else None
@@ -91,6 +95,27 @@ def _results(gold: PlannedCall, actual: Sequence[tuple[str, dict[str, Any], str]
     return [
         result for name, arguments, result in actual if name == gold.tool and same_values(arguments, gold.arguments)
     ]
+
+
+def ungrounded(dialogue: Dialogue, number: int) -> tuple[str, ...]:
+    """The values of task `number`'s plan that its goal does not give and that occur nowhere in the dialogue until its
+    end: in no message, no call and no result. Neither user nor agent could know them."""
+    task = dialogue.tasks[number]
+    tools = {tool.name: tool for tool in dialogue.tools}
+    needed = [literal for literal in needed_literals(task.plan, tools) if not is_given(literal, task.goal)]
+    if not needed:
+        return ()
+    until = [*dialogue.task_starts[1:], len(dialogue.messages)][number]
+    said = "\n".join(_texts(dialogue.messages[:until]))
+    return tuple(dict.fromkeys(literal.text for literal in needed if not is_given(literal, said)))
+
+
+def _texts(messages: Sequence[Message]) -> Iterator[str]:
+    """All that is written in messages: contents, and the values that the agent called with."""
+    for message in messages:
+        yield message.content
+        for call in message.tool_calls or () if isinstance(message, AssistantMessage) else ():
+            yield call.function.arguments
 
 
 def unvoiced(dialogue: Dialogue, number: int) -> tuple[str, ...]:

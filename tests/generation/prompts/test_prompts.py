@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import re
 from pathlib import Path
@@ -10,12 +11,15 @@ from typing import Any
 
 import pytest
 from jinja2 import UndefinedError
+from jsonschema import validate
 
 import generation.prompts
 from core.dialogue import Rubric
 from core.messages import AssistantMessage, ToolCall, ToolMessage, ToolSpec, UserMessage
 from generation.environments.simulated.tool_errors import EXAMPLE_ERROR
 from generation.prompts import prompt_ids, render
+from generation.tasks.difficulty import effort
+from generation.tasks.draft import TaskDraft, answer_schema, check_draft
 from tests.generation.helpers.pipeline_runs import SCENE, TASK, FinishedRun, user_settings
 from tests.helpers.paths import GOLDEN
 
@@ -102,20 +106,21 @@ def test_a_prompt_renders_fully_and_requires_every_value(name: str) -> None:
     [
         (
             {},
-            ["declarative", "Write one hard task."],
-            ["Database", "limited look", "already done", "learnt", "refused"],
+            ["The user wants to", "Write one task.\nIt is a hard one"],
+            ["CREATE", "Some rows", "already done", "learnt", "medium", "easy"],
         ),
-        ({"style": "question"}, ["the request as the user would put it"], ["declarative"]),
+        ({"style": "question", "difficulty": "easy"}, ["the request as the user", "an easy one"], ["The user wants"]),
+        ({"difficulty": "medium"}, ["a medium one"], ["hard", "easy"]),
         ({"schema": {"ddl": "CREATE TABLE halls"}}, ["CREATE TABLE halls"], []),
         (
             {"view": {"halls": [{"name": "Größe & Söhne's", "id": 3}]}},
             ['halls:\n  {"name": "Größe & Söhne\'s", "id": 3}'],
             [],
         ),
-        ({"previous": (TASK,)}, [TASK.goal, "independent of the earlier ones"], ["naturally extends"]),
+        ({"previous": (TASK,)}, [TASK.goal, "independent of the earlier ones"], ["naturally continues"]),
         (
             {"previous": (TASK,), "facts": {"hall_id": 3}, "want_follow_up": True},
-            ['{"hall_id": 3}', "naturally extends"],
+            ['{"hall_id": 3}', "naturally continues"],
             ["independent"],
         ),
     ],
@@ -124,6 +129,43 @@ def test_the_task_writers_variants(changes: dict[str, Any], present: list[str], 
     text = render("task_writer", **WRITER | changes)
     assert [part for part in present if part not in text] == []
     assert [part for part in absent if part in text] == []
+
+
+BEEKEEPING = (
+    ToolSpec(
+        name="find_hive",
+        description="A hive.",
+        parameters={"type": "object", "properties": {"nickname": {"type": "string"}}, "required": ["nickname"]},
+        returns={"type": "object", "properties": {"hive_ref": {"type": "string"}, "mite_score": {"type": "integer"}}},
+    ),
+    ToolSpec(
+        name="paint_queen",
+        description="Paint it.",
+        parameters={
+            "type": "object",
+            "properties": {"hive_ref": {"type": "string"}, "paint": {"type": "string"}},
+            "required": ["hive_ref", "paint"],
+        },
+    ),
+)
+
+
+@pytest.mark.parametrize("style", ["question", "descriptive"])
+def test_the_task_writers_example_is_a_good_draft(style: str) -> None:
+    text = render("task_writer", **WRITER | {"style": style})
+    (example,) = (line for line in text.splitlines() if line.startswith('{"goal"'))
+    draft = TaskDraft.model_validate_json(example)
+    validate(json.loads(example), answer_schema(BEEKEEPING))
+    check_draft(draft.task("t", "medium", None), BEEKEEPING, "")
+    assert effort(draft.plan, [False, True]).score == 4, "it is a medium one"
+
+
+def test_the_task_writers_rules_and_tools_are_a_common_prefix() -> None:
+    """What changes from task to task comes last, so that servers find the rest in their cache."""
+    more = {"previous": (TASK,), "facts": {"hall_id": 3}, "want_follow_up": True, "difficulty": "easy"}
+    first, second = render("task_writer", **WRITER), render("task_writer", **WRITER | more)
+    assert first.partition("Tasks already done")[0].partition("The current time")[0] in second
+    assert "get_hall" in first.partition("The current time")[0]
 
 
 PROMPTS = GOLDEN / "prompts"

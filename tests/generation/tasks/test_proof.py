@@ -97,6 +97,8 @@ def test_placeholders_are_filled_from_results() -> None:
     results: dict[int, Any] = {0: [{"id": 7, "name": "A"}], 2: {"rows_affected": 1, "id": 9}}
     filled = resolve_arguments({"a": "${0.id}", "b": "${2.id}", "c": "plain ${0.id}", "d": 4, "e": "${x.id}"}, results)
     assert filled == {"a": 7, "b": 9, "c": "plain ${0.id}", "d": 4, "e": "${x.id}"}
+    nested = {0: {"books": [{"author": {"id": 5}}], "a.b": 6}}
+    assert resolve_arguments({"x": "${0.books.author.id}", "y": "${0.a.b}"}, nested) == {"x": 5, "y": 6}
 
 
 @pytest.mark.parametrize(
@@ -108,6 +110,8 @@ def test_placeholders_are_filled_from_results() -> None:
         ("${0.id}", {0: [{"name": "A"}]}),
         ("${0.id}", {0: [3]}),
         ("${0.id}", {0: None}),
+        ("${0.row.id}", {0: {"row": [{"id": 1}, {"id": 2}]}}),
+        ("${0.row.id}", {0: {"row": 3}}),
     ],
 )
 def test_placeholders_without_a_single_value_are_refused(placeholder: str, results: dict[int, Any]) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from core.schemas import schema_error
 from generation.environments.base import Environment
 from generation.environments.simulated.environment import SimulatedEnvironmentFactory
 from generation.environments.sql import SqlEnvironmentFactory
@@ -39,7 +40,7 @@ def draft(executed: FinishedRun) -> dict[str, Any]:
     reads = ("search_", "get_", "list_", "top_", "count_")
     task = next(t for t in tasks if len(t.plan) > 1 and t.told_values and t.plan[0].tool.startswith(reads))
     plan = [call.model_dump() | {"arguments": call.arguments} for call in task.plan]
-    return {"goal": task.goal, "subgoals": task.subgoals, "difficulty": "hard", "plan": plan, "criteria": ["c"]}
+    return {"goal": task.goal, "subgoals": task.subgoals, "plan": plan, "criteria": ["It is done."]}
 
 
 def writer(
@@ -65,7 +66,7 @@ async def test_a_provable_draft_becomes_a_task_with_its_proof(
     assert [call.tool for call in task.gold_calls] == [call["tool"] for call in draft["plan"]]
     assert "${" not in json.dumps([call.arguments for call in task.gold_calls])
     assert task.told_values
-    assert task.rubric.criteria == ("c",)
+    assert task.rubric.criteria == ("It is done.",)
     assert all(call.tool in pattern for call, pattern in zip(task.plan, task.rubric.tool_pattern, strict=True))
     assert environment.state_hash() == before
 
@@ -81,17 +82,17 @@ async def test_each_refusal_reaches_the_model_and_is_counted(
     other = {"tool": "get_member", "arguments": {}, "tell": []}
     refused = {
         "no draft": "expected a JSON object",
-        changed(draft, difficulty="trivial"): "difficulty: ",
         changed(draft, plan=[]): "plan: ",
         changed(draft, subgoals=[]): "subgoals: ",
-        changed(draft, reward=1): "reward: ",
-        changed(draft, plan=[*plan, {"tool": "open_door", "arguments": {}}]): "undeclared tools ['open_door']",
+        changed(draft, criteria=[]): "criteria: ",
+        changed(draft, plan=[*plan, {"tool": "open_door", "arguments": {}}]): "open_door): there is no such tool",
         changed(draft, plan=[{**plan[0], "subgoal": 9}]): "a subgoal that is not among",
         changed(draft, plan=[{**plan[0], "subgoal": -1}]): "a subgoal that is not among",
         changed(draft, plan=[{**plan[0], "arguments": {"x": "${5.id}"}}]): "call 0",
         changed(
             draft, plan=[{**call, "tell": []} for call in plan if not call["tool"].startswith("update")][:1]
         ): "nothing to check",
+        changed(draft, goal="Something else."): "does not stand in the goal word for word",
         changed(draft, goal="Seen before."): "this exact goal is in the training data",
         changed(draft, plan=[*plan, other]): "call ",
     }
@@ -102,7 +103,7 @@ async def test_each_refusal_reaches_the_model_and_is_counted(
     assert len({request.messages[0] for request in llm.requests}) == 1, "the prompt stays, so that it is cached"
     for complaint, request in zip(refused.values(), llm.requests[1:], strict=True):
         assert complaint in request.messages[-1].content
-    assert sum(tasks.refusals.values()) == len(refused)
+    assert sum(tasks.refusals.values()) - tasks.refusals["difficulty"] == len(refused)
     assert len({request.key for request in llm.requests}) == len(llm.requests)
 
 
@@ -118,7 +119,9 @@ async def test_a_task_must_be_unsolved_in_the_present_state(gym: DomainTools, en
     """A change that a dialogue has made cannot be a task in it again, but can be one in another."""
     plan = [{"tool": "delete_booking", "arguments": {"booking_id": 108}}]
     goal = "The user wants to delete booking number 108."
-    draft = json.dumps({"goal": goal, "subgoals": ["delete it"], "difficulty": "easy", "plan": plan})
+    draft = json.dumps(
+        {"goal": goal, "subgoals": ["delete booking number 108"], "plan": plan, "criteria": ["It is gone."]}
+    )
     task = await writer(ListedAnswers([draft]), gym, 1).write(environment)
     assert task.mutates
     await environment.call("delete_booking", {"booking_id": 108})
@@ -134,6 +137,28 @@ async def test_without_execution_a_task_carries_its_plan_but_no_proof(gym: Domai
     assert not task.told_values
 
 
+async def test_the_answer_is_guided_to_the_tools_and_to_every_field(gym: DomainTools, environment: Environment) -> None:
+    draft = {"goal": "g", "subgoals": ["g"], "plan": [], "criteria": ["c"], "checkpoints": []}
+    call = {"tool": "get_member", "arguments": {"x": 1}, "subgoal": 0, "tell": []}
+    llm = ListedAnswers(["none"])
+    with pytest.raises(UnusableAnswerError):
+        await writer(llm, gym, 1).write(environment)
+    schema = llm.requests[0].json_schema
+    assert schema
+    assert list(schema["properties"]) == ["goal", "subgoals", "plan", "criteria", "checkpoints"]
+    assert schema_error(draft | {"plan": [call]}, schema) is None
+    for wrong in (
+        {"plan": []},
+        {"subgoals": []},
+        {"criteria": []},
+        {"difficulty": "hard"},
+        {"plan": [call | {"tool": "open_door"}]},
+        {"plan": [call | {"arguments": "x"}]},
+        {"plan": [{key: value for key, value in call.items() if key != "tell"}]},
+    ):
+        assert schema_error(draft | {"plan": [call]} | wrong, schema), wrong
+
+
 async def test_a_follow_up_names_the_task_it_extends(
     gym: DomainTools, environment: Environment, draft: dict[str, Any]
 ) -> None:
@@ -145,8 +170,45 @@ async def test_a_follow_up_names_the_task_it_extends(
         second = await tasks.write(environment, (first,), facts)
         assert second.task_id == "d1/t1"
         assert second.follows_from == follows
-        assert ("naturally extends" in llm.requests[0].messages[0].content) is bool(facts)
+        assert tasks.requests["d1/t1"].follow_up is bool(facts)
+        assert ("naturally continues" in llm.requests[0].messages[0].content) is bool(facts)
         assert ("independent of the earlier" in llm.requests[0].messages[0].content) is not bool(facts)
+
+
+async def test_a_follow_up_that_uses_nothing_learnt_is_refused_while_a_better_one_may_come(
+    gym: DomainTools, environment: Environment, draft: dict[str, Any]
+) -> None:
+    delete = {
+        "goal": "The user wants to delete booking number 108.",
+        "subgoals": ["delete booking number 108"],
+        "plan": [{"tool": "delete_booking", "arguments": {"booking_id": 108}}],
+        "criteria": ["It is gone."],
+    }
+    first = await writer(ListedAnswers([json.dumps(draft)]), gym, 1).write(environment)
+    asked = {"follow_ups": 1.0, "difficulties": {"easy": 1.0}}
+    other = json.dumps(delete | {"goal": delete["goal"] + " Really."})
+    for answers, facts, follows in (
+        ([other, "?", json.dumps(delete)], {"booking_id": 109}, None),
+        ([json.dumps(draft), json.dumps(delete)], {"booking_id": 108}, "d1/t0"),
+    ):
+        llm = ListedAnswers(answers)
+        tasks = writer(llm, gym, len(answers), **asked)
+        task = await tasks.write(environment, (first,), facts)
+        assert (task.goal, task.follows_from) == (delete["goal"], follows)
+        assert tasks.refusals["no follow-up"] == (2 if follows is None else 1)
+        assert 'a follow-up uses at least one of {"booking_id": ' in llm.requests[1].messages[-1].content
+
+
+async def test_a_good_task_of_another_difficulty_is_better_than_none(
+    gym: DomainTools, environment: Environment, draft: dict[str, Any]
+) -> None:
+    """Whatever the model answers afterwards: a repeated answer ends the attempts."""
+    answers = [json.dumps(draft), json.dumps(draft)]
+    tasks = writer(ListedAnswers(answers), gym, 6, difficulties={"easy": 1.0})
+    task = await tasks.write(environment)
+    assert (task.goal, task.difficulty != "easy") == (draft["goal"], True)
+    assert tasks.refusals == {"difficulty": 2}
+    assert tasks.requests["d1/t0"].difficulty == "easy"
 
 
 @pytest.mark.parametrize(

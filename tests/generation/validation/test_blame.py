@@ -8,7 +8,7 @@ import pytest
 
 from core.dialogue import Check, Dialogue, Judgment, PlannedCall, Rubric, Task
 from core.messages import AssistantMessage, Message, SystemMessage, ToolCall, ToolMessage, UserMessage
-from generation.validation.blame import blame, unvoiced
+from generation.validation.blame import blame, ungrounded, unvoiced
 
 BOOK = Task(
     task_id="d/t0",
@@ -25,7 +25,7 @@ BOOK = Task(
                 "day": "2025-03-14",
                 "people": 2,
                 "paid": True,
-                "notes": ["", "late"],
+                "notes": [""],
             },
         ),
     ),
@@ -131,7 +131,7 @@ def test_a_value_that_the_agent_called_with_counts_as_voiced() -> None:
 
 
 def test_the_user_need_not_give_values_missing_from_the_goal() -> None:
-    """Only gold calls contain looked-up identifiers and notes that the goal does not mention."""
+    """Only gold calls contain looked-up identifiers, which the goal does not mention."""
     only_gold = BOOK.model_copy(update={"plan": ()})
     assert unvoiced(dialogue(exchange(ASK), task=only_gold), 0) == ()
     assert unvoiced(dialogue(exchange("Hello"), task=only_gold), 0) == ("Ada Moreno", "2025-03-14", "2")
@@ -177,6 +177,29 @@ def test_the_tools_are_to_blame_for_values_that_no_result_shows(shown: str, who:
         AssistantMessage(content="I cannot say."),
     ]
     assert blame(dialogue(messages, task=task), failing("told in task 0"), [], True) == who
+
+
+NOT_SAID = BOOK.model_copy(update={"goal": "The user wants to move the booking of Ada Moreno for 2 people."})
+
+
+@pytest.mark.parametrize("check", ["state of task 0", "told in task 0"])
+def test_the_task_is_to_blame_for_values_that_are_nowhere_to_be_had(check: str) -> None:
+    """Its plan needs 2025-03-14, which neither the goal nor any result gives."""
+    played = dialogue(exchange("Please move Ada Moreno's booking, we are 2 people."), task=NOT_SAID)
+    assert ungrounded(played, 0) == ("2025-03-14",)
+    assert blame(played, failing(check), [], True) == "task"
+    known = dialogue(exchange("Please move Ada Moreno's booking, we are 2, to March 14, 2025."), task=NOT_SAID)
+    assert ungrounded(known, 0) == ()
+    assert blame(known, failing(check), [], True) == "agent"
+    found = dialogue(called(guest_id=7, day="2025-03-14", people=3), task=NOT_SAID)
+    assert ungrounded(found, 0) == (), "the agent got it from somewhere"
+
+
+def test_an_ungrounded_task_is_to_blame_whatever_the_judge_says() -> None:
+    unproven = NOT_SAID.model_copy(update={"gold_calls": ()})
+    played = dialogue(exchange("Please move Ada Moreno's booking."), task=unproven)
+    assert blame(played, failing(), [judgment("invalid", "agent")], False) == "task"
+    assert blame(played, failing(), [judgment("valid")], False) is None
 
 
 def test_the_user_need_not_give_booleans_and_looked_up_values() -> None:
