@@ -251,6 +251,12 @@ def test_a_cpu_engine_uses_its_share_of_the_physical_cores(
     assert {server.environment["VLLM_CPU_OMP_THREADS_BIND"] for server in started} == {"nobind"}
 
 
+def test_vllm_knows_the_variables_that_are_set(tmp_path: Path, servers_for: Callable[..., list[Server]]) -> None:
+    known = pytest.importorskip("vllm.envs").environment_variables
+    (server,) = servers_for(model_in(tmp_path), device="cpu")
+    assert {name for name in server.environment if name.startswith("VLLM_")} <= set(known)
+
+
 def test_the_date_of_gpt_oss_is_pinned_and_cached_tokens_are_counted(
     tmp_path: Path, servers_for: Callable[..., list[Server]]
 ) -> None:
