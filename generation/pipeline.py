@@ -20,6 +20,7 @@ from generation.llm.meter import Meter
 from generation.metrics.statistics import CostSettings
 from generation.metrics.user_quality import QualitySettings
 from generation.outcomes import Outcome
+from generation.specs.titles import description_of, title_of, tool_nouns
 from generation.stages import DialogueStage
 from generation.start_states.start_states import StartSettings, StartState, apply_start
 from generation.tasks.writer import Domain
@@ -148,8 +149,10 @@ class Pipeline:
             if domain_tools.domain.name == draft.domain:
                 return domain_tools
         if draft.tools and self.environments.engine is None and not self.start_states.settings.inject:
-            name = draft.domain or "given"
-            return DomainTools(Toolset(domain=name, description="", tools=draft.tools), Domain(name, None, {}))
+            name, nouns = draft.domain or "given", tool_nouns(draft.tools)
+            title, description = title_of(draft.domain, nouns), description_of(nouns)
+            toolset = Toolset(domain=name, title=title, description=description, tools=draft.tools)
+            return DomainTools(toolset, Domain(name, None, {}, title=title, description=description))
         if draft.domain and not self.start_states.settings.inject:
             names = ", ".join(domain_tools.domain.name for domain_tools in self.domains) or "none"
             raise ValueError(f"start: no toolset for its domain {draft.domain!r}; available: {names}")
@@ -157,7 +160,7 @@ class Pipeline:
 
     async def _run_stages(self, dialogue: Dialogue, domain_tools: DomainTools, meter: Meter) -> Dialogue:
         """The dialogue after all stages, or after the one in which it stopped early."""
-        now = dialogue_time(dialogue)
+        now = dialogue_time(dialogue, domain_tools.toolset.now)
         context = RolloutContext(
             domain=domain_tools.domain,
             domain_environment=self.environments.for_domain(domain_tools.toolset, meter, dialogue.dialogue_id, now),

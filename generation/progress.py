@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 
 from rich import box
@@ -17,16 +17,15 @@ from core.console import Bars
 from core.dialogue import Dialogue, RoleUsage
 from core.journal import read_jsonl
 from core.messages import AssistantMessage, Message
+from generation.llm.meter import Meter, bad_answers
 from generation.metrics.statistics import Statistics
 from generation.outcomes import Outcome
+from generation.tools.progress import ToolCounts, lost_domains, tools_table, why_lost
 from generation.tools.toolset import Toolset
 
 # The paper's signs of failure: a user simulator that is not incremental, and tasks that do not fit the tools.
 MIN_TURNS_PER_TASK = 5
 MAX_REJECTION = 0.5
-_BAD_ANSWERS = {"cut": ("truncated",), "unreadable": ("malformed", "empty"), "repaired": ("repaired",)}
-_BAD_ANSWERS |= {"refused": ("refused",)}
-"""What the ledger says about a role's answers -> the flaws that it counts."""
 MAX_DOMAINS = 20
 """Up to this many domains get a line each."""
 
@@ -37,19 +36,18 @@ class GenerationProgress(Bars):
     def __init__(self, console: Console) -> None:
         super().__init__(console, TextColumn("{task.fields[counts]}"))
 
-    def toolsets(self, n: int) -> Callable[[Toolset], None]:
-        task = self._progress.add_task("toolsets", total=n, counts="") if n else None
-        tools = 0
+    def toolsets(self, n: int) -> tuple[Callable[[Meter], None], Callable[[Toolset], None]]:
+        counts = ToolCounts()
+        task = self._progress.add_task("toolsets", total=n, counts=counts) if n else None
 
         def on_toolset(toolset: Toolset) -> None:
-            nonlocal tools
-            tools += len(toolset.tools)
+            counts.tools += len(toolset.tools)
             if task is not None:
-                self._progress.update(task, advance=1, counts=f"{tools} tools")
+                self._progress.update(task, advance=1)
             if not toolset.tools:
-                self.console.print(f"[yellow]{toolset.domain}: too few valid tools; the domain is left out[/]")
+                self.console.print(f"[yellow]{escape(f'{toolset.domain} is left out: {why_lost(toolset)}')}[/]")
 
-        return on_toolset
+        return counts.meters.append, on_toolset
 
     def pipeline(self, name: str, n: int) -> Callable[[Outcome], None]:
         task = self._progress.add_task(name, total=n, counts="")
@@ -67,10 +65,13 @@ def summarise(console: Console, statistics: list[Statistics], directory: Path) -
     """Print the toolsets of a run, the metrics and warnings of each pipeline, and where the files are."""
     toolsets = list(read_jsonl(directory / "toolsets.jsonl", Toolset))
     if toolsets:
-        console.print(_toolsets(toolsets, per_domain=not statistics and len(toolsets) <= MAX_DOMAINS))
+        console.print(tools_table(toolsets, per_domain=not statistics and len(toolsets) <= MAX_DOMAINS))
+    if not all(toolset.tools for toolset in toolsets):
+        console.print(lost_domains(toolsets, MAX_DOMAINS))
     if statistics:
         console.print(_overview(statistics))
-        console.print(_ledger(statistics, toolsets))
+    if (ledger := _ledger(statistics, toolsets)).row_count:
+        console.print(ledger)
     for pipeline in statistics:
         for table in (_task_counts(pipeline), _details(pipeline)):
             if table.row_count:
@@ -83,28 +84,6 @@ def summarise(console: Console, statistics: list[Statistics], directory: Path) -
         if pairs.is_file():
             console.print(f"{_lines(pairs)} preference pairs in {pairs}", soft_wrap=True)
     console.print(f"written to {directory}", soft_wrap=True)
-
-
-def _toolsets(toolsets: list[Toolset], per_domain: bool) -> Table:
-    """Valid and refused tools and the counts of their generation, per domain or only in total."""
-    table = Table(title="Tools", box=box.SIMPLE_HEAD, pad_edge=False, show_footer=per_domain and len(toolsets) > 1)
-    total = _tools_row(f"{len(toolsets)} domain{'s' * (len(toolsets) > 1)}", toolsets)
-    for heading, footer in zip(("", "tools", "refused", "counts"), total, strict=True):
-        table.add_column(heading, footer=footer, justify="right" if heading in ("tools", "refused") else "left")
-    domains = [_tools_row(toolset.domain, [toolset]) for toolset in toolsets] if per_domain else []
-    for row in domains or [total]:
-        table.add_row(*row)
-    return table
-
-
-def _tools_row(name: str, toolsets: list[Toolset]) -> tuple[str, str, str, str]:
-    counts: Counter[str] = Counter()
-    for toolset in toolsets:
-        counts.update(toolset.counts)
-    tools, refused = sum(len(toolset.tools) for toolset in toolsets), sum(len(toolset.refused) for toolset in toolsets)
-    # The kept ones are the tools themselves, and zeros would fill the table.
-    shown = {kind.replace("_", " "): count for kind, count in counts.items() if count and kind != "kept"}
-    return name, f"{tools:,}", f"{refused:,}", _counts(shown)
 
 
 def _lines(path: Path) -> int:
@@ -138,12 +117,12 @@ def _ledger(statistics: list[Statistics], toolsets: list[Toolset]) -> Table:
     model = next((toolset.provenance.llm for toolset in toolsets if toolset.provenance.llm), "") or ""
     for name in sorted({name for usage in usages for name in usage.roles}):
         usage = sum((usage.roles[name] for usage in usages if name in usage.roles), RoleUsage())
-        counts = [f"{usage.requests:,}", _bad_answers(flaws, name), "", f"{usage.prompt_tokens:,}"]
+        counts = [f"{usage.requests:,}", bad_answers(flaws, name), "", f"{usage.prompt_tokens:,}"]
         cached = f"{usage.cached_tokens / max(1, usage.prompt_tokens):.0%}"
         table.add_row("toolsets", name, model, *counts, cached, f"{usage.completion_tokens:,}", "", "")
     for f in statistics:
         for name, role in f.roles.items():
-            bad = _bad_answers(f.flaws, name)
+            bad = bad_answers(f.flaws, name)
             counts = [f"{role.requests:,}", bad, f"{role.retries:,}", f"{role.prompt_tokens:,}"]
             cached = f"{role.cached_tokens / max(1, role.prompt_tokens):.0%}"
             rest = [
@@ -163,12 +142,6 @@ def _ledger(statistics: list[Statistics], toolsets: list[Toolset]) -> Table:
         ]
         table.add_row(f.pipeline, f"all (costs {f.cost:,.2f})" if f.cost else "all", "", *total, f"{f.gpu_hours:.2f}")
     return table
-
-
-def _bad_answers(flaws: Mapping[str, int], role: str) -> str:
-    """How many of a role's answers were cut off, could not be read, were repaired or refused: "2 cut, 1 refused"."""
-    counts = {name: sum(flaws.get(f"{role}/{kind}", 0) for kind in kinds) for name, kinds in _BAD_ANSWERS.items()}
-    return ", ".join(f"{count:,} {name}" for name, count in counts.items() if count)
 
 
 def _task_counts(f: Statistics) -> Table:

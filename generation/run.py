@@ -21,6 +21,7 @@ from generation.dialogue.setup import DialogueSettings, RolloutSettings
 from generation.dialogue.user import UserSettings
 from generation.environments.base import EnvironmentFactory
 from generation.llm.base import LLM, Role
+from generation.llm.meter import Meter
 from generation.metrics.statistics import CostSettings, Statistics
 from generation.metrics.user_quality import QualitySettings
 from generation.outcomes import Outcome
@@ -95,8 +96,9 @@ class GenerateSettings(Settings):
 class GenerationWatcher(Protocol):
     """Receives the progress of a run."""
 
-    def toolsets(self, n: int) -> Callable[[Toolset], None]:
-        """Called before `n` toolsets are made; returns a callback for each finished toolset."""
+    def toolsets(self, n: int) -> tuple[Callable[[Meter], None], Callable[[Toolset], None]]:
+        """Called before `n` toolsets are made; returns callbacks for each one's meter, before its first request, and
+        for each finished toolset."""
         ...
 
     def pipeline(self, name: str, n: int) -> Callable[[Outcome], None]:
@@ -157,11 +159,11 @@ async def generate(
     makes_dialogues = any(isinstance(stage, DialogueStage) for stage in components.stages)
     if makes_dialogues:
         _refuse_engines(components)
-    on_toolset = watcher.toolsets(len(components.toolset_sources))
+    on_meter, on_toolset = watcher.toolsets(len(components.toolset_sources))
     async with closing(components.llm()) as llm:
         path = job.directory / "toolsets.jsonl"
         toolsets = await run_toolset_stages(
-            components.toolset_sources, stages, llm, path, settings.concurrency, on_toolset
+            components.toolset_sources, stages, llm, path, settings.concurrency, on_toolset, on_meter
         )
     sampling = _sampling(settings.llm) | {role: _sampling(llm) for role, llm in settings.roles.items()}
     provenance = Provenance(config=job.manifest.fingerprint, commit=job.manifest.commit, sampling=sampling)

@@ -33,6 +33,7 @@ def source_from_seed(seed: Seed) -> ToolsetSource:
         domain=seed.name,
         title=seed.title,
         description=seed.description,
+        now=seed.now,
         tools=seed.tools,
         engine=seed.engine,
         database=seed.database,
@@ -67,8 +68,10 @@ async def run_toolset_stages(
     path: Path,
     concurrency: int,
     on_toolset: Callable[[Toolset], None],
+    on_meter: Callable[[Meter], None] = lambda meter: None,
 ) -> list[Toolset]:
     """One toolset per source, written to `path` in their order. Toolsets that an interrupted session finished are kept.
+    `on_meter` gets each domain's meter before its first request.
 
     A domain gets no tools if too few of them are valid or a stage fails; `refused` says why. Raises UserError if the
     model cannot be reached.
@@ -81,7 +84,9 @@ async def run_toolset_stages(
             domain = source.toolset.domain
             if domain not in done:
                 async with slots:
-                    done[domain] = await _run_stages(source, stages, llm)
+                    meter = Meter(llm)
+                    on_meter(meter)
+                    done[domain] = await _run_stages(source, stages, meter)
                 journal.append(done[domain], domain)
             on_toolset(done[domain])
 
@@ -106,8 +111,8 @@ def _left_out(toolset: Toolset, why: str) -> Toolset:
     return toolset.model_copy(update={"tools": (), "statements": {}, "refused": (*toolset.refused, why)})
 
 
-async def _run_stages(source: ToolsetSource, stages: Sequence[ToolsetStage], llm: LLM) -> Toolset:
-    meter, toolset = Meter(llm), source.toolset
+async def _run_stages(source: ToolsetSource, stages: Sequence[ToolsetStage], meter: Meter) -> Toolset:
+    toolset = source.toolset
     try:
         for stage in stages:
             toolset = await stage.toolset(toolset, source.seed, meter)

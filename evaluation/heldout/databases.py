@@ -21,8 +21,10 @@ from generation.tools.toolset import Toolset
 
 DatabaseKind = Literal["unseen_databases", "trained_databases"]
 
+_BATCH = 5
+"""Tools of an unseen database per request."""
 _ATTEMPTS = 3
-"""Requests for an unseen database's tools until an answer is usable."""
+"""Requests in a row without a usable answer, until the tools so far have to do."""
 
 
 class HeldoutDatabases:
@@ -96,7 +98,9 @@ class HeldoutDatabases:
         seeds = self.unseen.load()
         if without := [seed.name for seed in seeds if seed.database is None]:
             raise UserError(f"held-out: tools are executed on databases, but {', '.join(without)} has no database")
-        settings = ToolmakingSettings(max_tools=self.max_tools, attempts=_ATTEMPTS, questions=0, expansion=0)
+        settings = ToolmakingSettings(
+            max_tools=self.max_tools, batch=_BATCH, attempts=_ATTEMPTS, questions=0, expansion=0
+        )
         try:
             toolsets = [await make_tools(seed, Meter(self.simulator), settings) for seed in seeds]
         except LLMError as error:

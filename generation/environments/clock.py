@@ -27,12 +27,14 @@ _FIRST = datetime(2023, 1, 1)
 _DAYS = 4 * 365
 
 
-def dialogue_time(dialogue: Dialogue) -> str:
+def dialogue_time(dialogue: Dialogue, domain_time: str = "") -> str:
     """The one date and time of a dialogue, the same however often it is resumed: as its system message states it, else
-    as it was generated with, else as the user of its imported messages last stated it, else drawn."""
+    as it was generated with, else as the user of its imported messages last stated it, else that of its domain, if its
+    data need a certain one, else drawn."""
     system = [message for message in dialogue.messages if isinstance(message, SystemMessage)]
     users = [message for message in dialogue.messages[: dialogue.given] if isinstance(message, UserMessage)]
-    return stated_time(system) or dialogue.provenance.now or stated_time(users) or drawn_time(dialogue.dialogue_id)
+    stated = stated_time(system) or dialogue.provenance.now or stated_time(users)
+    return stated or domain_time or drawn_time(dialogue.dialogue_id)
 
 
 def stated_time(messages: Sequence[Message]) -> str:

@@ -15,13 +15,27 @@ from generation.prompts.scene import Scene
 
 
 @dataclass(frozen=True)
+class DomainContext:
+    """Title and description of a domain with this schema or these tools; `hint` is what its files are called."""
+
+    hint: str
+    tools: tuple[ToolSpec, ...]
+    schema: DatabaseSchema | None
+
+
+@dataclass(frozen=True)
 class SqlToolsContext:
-    """Stage 1, domains with a database: up to `max_tools` tools with SQL for a relational schema."""
+    """Stage 1, domains with a database: up to `limit` tools with SQL for a relational schema, besides `tools`, which it
+    has already. `uncovered` says what these do not do yet; `refused` are the proposals of the last answer that were
+    not valid, each with the reason."""
 
     domain: str
     description: str
     schema: DatabaseSchema
-    max_tools: int
+    limit: int
+    tools: tuple[ToolSpec, ...] = ()
+    uncovered: tuple[str, ...] = ()
+    refused: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -155,7 +169,8 @@ class JudgeContext:
 
 
 Context = (
-    SqlToolsContext
+    DomainContext
+    | SqlToolsContext
     | QuestionsContext
     | ToolSpecsContext
     | ExpansionContext

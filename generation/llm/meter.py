@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
@@ -18,6 +18,9 @@ T = TypeVar("T")
 CUT = "the answer was cut off by the token limit"
 _MAX_SHOWN = 4000
 """Characters of a refused answer that the next request shows."""
+_BAD_ANSWERS = {"cut": ("truncated",), "unreadable": ("malformed", "empty"), "repaired": ("repaired",)}
+_BAD_ANSWERS |= {"refused": ("refused",)}
+"""What consoles say about answers -> the flaws that it counts."""
 
 
 @dataclass
@@ -163,3 +166,9 @@ def _repaired(request: Request, completion: Completion) -> tuple[str, ...]:
     if request.tools or completion.is_cut or "repaired" in completion.flaws:
         return ()
     return ("repaired",) if needs_repair(completion.message.content) else ()
+
+
+def bad_answers(flaws: Mapping[str, int], role: str) -> str:
+    """How many of a role's answers were cut off, could not be read, were repaired or refused: "2 cut, 1 refused"."""
+    counts = {name: sum(flaws.get(f"{role}/{kind}", 0) for kind in kinds) for name, kinds in _BAD_ANSWERS.items()}
+    return ", ".join(f"{count:,} {name}" for name, count in counts.items() if count)

@@ -14,6 +14,7 @@ from core.settings import UserError
 from generation.llm.base import Completion, Request
 from generation.llm.contexts import (
     AgentContext,
+    DomainContext,
     ExpansionContext,
     JudgeContext,
     OutputSchemaContext,
@@ -70,6 +71,8 @@ class ScriptedLLM:
                 return _text(
                     "I pick rows from the view and combine a few requests.", task_writer_sql.answer(context, rng)
                 )
+            case DomainContext() as context:
+                return _text("Its names say what it is about.", tool_inventor.domain(context))
             case SqlToolsContext() as context:
                 return _text("The most connected tables come first.", tool_maker.answer(context, rng))
             case QuestionsContext() as context:

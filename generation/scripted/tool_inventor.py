@@ -1,4 +1,5 @@
 """The stand-in's tool maker for domains without a database: questions, the tools they need, and tools still missing.
+It also names domains of any kind.
 
 It invents the usual tools around a domain's entities and, now and then, what a weak model would: repeated, renamed and
 trivial tools, and prose around the JSON.
@@ -13,9 +14,10 @@ from random import Random
 from typing import Any
 
 from core.messages import ToolSpec
-from generation.llm.contexts import ExpansionContext, QuestionsContext, ToolSpecsContext
+from generation.llm.contexts import DomainContext, ExpansionContext, QuestionsContext, ToolSpecsContext
 from generation.specs.naming import entity_words
 from generation.specs.spelling import plural, singular, snake, words
+from generation.specs.titles import table_nouns, title_of, tool_nouns
 
 Spec = dict[str, Any]
 
@@ -32,6 +34,15 @@ _QUESTIONS = (
 _NAMES = ("Ada Moreno", "Jon Aldous", "Mira Castell", "Tom Okafor", "my sister", "our office in Graz")
 _FIELDS = ("status", "date", "note", "priority")
 _PARTNER = "customer"  # a second entity for domains with only one, so that tools can chain
+
+
+def domain(context: DomainContext) -> str:
+    """A title and a description from the nouns in the names of tables or tools."""
+    tables = context.schema.tables if context.schema else ()
+    nouns = table_nouns(table.name for table in tables) or tool_nouns(context.tools) or ["request"]
+    kept = " and ".join(dict.fromkeys((plural(nouns[0]), plural(nouns[-1]))))
+    name = {"title": title_of(context.hint, nouns), "description": f"It keeps records of {kept}, and changes them."}
+    return json.dumps(name, ensure_ascii=False)
 
 
 def questions(context: QuestionsContext, rng: Random) -> str:

@@ -13,21 +13,25 @@ _ORDER = ("search", "list", "update", "get", "create", "total", "top", "count", 
 
 
 def answer(context: SqlToolsContext, rng: Random) -> str:
-    """At most `max_tools` tools: first one of each kind, for connected tables before isolated ones, then a second of
-    each."""
+    """At most `limit` tools that go on from the existing ones: first one of each kind, for connected tables before
+    isolated ones, then a second of each."""
+    known = shapes(context.schema)
+    existing = [known[tool.name] for tool in context.tools if tool.name in known]
     remaining: dict[str, list[Shape]] = {kind: [] for kind in _ORDER}
-    for shape in shapes(context.schema).values():
-        remaining[shape.kind].append(shape)
+    for shape in known.values():
+        if shape not in existing:
+            remaining[shape.kind].append(shape)
     for kind in ("update", "total", "top", "count"):
         rng.shuffle(remaining[kind])
-    chosen: list[Shape] = []
-    while len(chosen) < context.max_tools and any(remaining.values()):
-        for kind in _ORDER:
-            if remaining[kind] and len(chosen) < context.max_tools:
-                chosen.append(_next(remaining[kind], chosen))
+    chosen = [*existing]
+    per_kind = {kind: sum(shape.kind == kind for shape in existing) for kind in _ORDER}
+    while len(chosen) < len(existing) + context.limit and any(remaining.values()):
+        kind = min((kind for kind in _ORDER if remaining[kind]), key=per_kind.__getitem__)
+        chosen.append(_next(remaining[kind], chosen))
+        per_kind[kind] += 1
     tools = [
-        {"name": s.name, "description": s.description, "parameters": s.parameters, "returns": s.returns, "sql": s.sql}
-        for s in chosen
+        {"name": s.name, "description": s.description, "sql": s.sql, "parameters": s.parameters, "returns": s.returns}
+        for s in chosen[len(existing) :]
     ]
     return json.dumps(tools, ensure_ascii=False)
 

@@ -16,21 +16,23 @@ Rows = dict[str, list[dict[str, Any]]]
 class Seed(Frozen):
     """One domain to generate from: a `database`, or `tools` with optional example `rows`.
 
-    `title` names the domain in prompts, where `name` does not read as a name. Rows with the same index in different
-    kinds belong together: a user, one of their orders, a product in it. `engine` names what executes the tools
-    ("tau2"); without one they can only be simulated. `held_out` seeds are for evaluation only; generation refuses
-    them.
+    `title` and `description` complete "You are the assistant of the {title} service. {description}": the title is in
+    lower case, the description in full sentences; empty, the model writes both before it makes the tools. Rows with the
+    same index in different kinds belong together: a user, one of their orders, a product in it. `engine` names what
+    executes the tools ("tau2"); without one they can only be simulated. `now` is the date and time of every dialogue
+    where the data need a certain one. `held_out` seeds are for evaluation only; generation refuses them.
     """
 
     name: str
     title: str = ""
-    description: str
+    description: str = ""
     source: str
     licence: str
     database: Path | None = None
     tools: tuple[ToolSpec, ...] = ()
     engine: str | None = None
     rows: Rows = Field(default_factory=dict)
+    now: str = ""
     held_out: bool = False
 
     @property

@@ -66,6 +66,7 @@ class BundledSeeds:
         return tuple(
             Seed(
                 name=name,
+                title=domains[name].title or name.replace("_", " "),
                 database=build(domains[name], self.cache),
                 description=domains[name].description,
                 source="bundled",

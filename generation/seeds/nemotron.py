@@ -13,7 +13,8 @@ from core.messages import ToolSpec
 from core.settings import UserError
 from generation.seeds.base import Seed
 from generation.seeds.rows import read_rows
-from generation.specs.formats import describe_tools, parse_tool_spec
+from generation.specs.formats import parse_tool_spec
+from generation.specs.titles import title_of, tool_nouns
 
 HUB_ID = "nvidia/Nemotron-Post-Training-Dataset-v1"
 _COLUMNS = ["uuid", "license", "metadata"]
@@ -120,4 +121,4 @@ def _digest(tools: tuple[ToolSpec, ...]) -> bytes:
 
 
 def _seed(name: str, licence: str, tools: tuple[ToolSpec, ...]) -> Seed:
-    return Seed(name=name, description=describe_tools(tools), source="nemotron", licence=licence, tools=tools)
+    return Seed(name=name, title=title_of("", tool_nouns(tools)), source="nemotron", licence=licence, tools=tools)

@@ -10,6 +10,7 @@ from core.settings import UserError
 from generation.seeds.base import Seed
 from generation.seeds.choice import choose
 from generation.seeds.sqlite import table_names
+from generation.specs.titles import table_nouns, title_of
 
 
 class SpiderSeeds:
@@ -37,8 +38,8 @@ class SpiderSeeds:
         table_names(self._file(name))  # raises if the file is missing or broken
         return Seed(
             name=name,
+            title=title_of(name, table_nouns(tables)),
             database=self._file(name),
-            description=f"{name.replace('_', ' ')}: a database of {', '.join(tables)}",
             source="spider",
             licence="CC BY-SA 4.0",
         )

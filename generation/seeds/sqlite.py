@@ -9,6 +9,7 @@ from pathlib import Path
 
 from core.settings import UserError
 from generation.seeds.base import Seed
+from generation.specs.titles import table_nouns, title_of
 
 
 class SqliteSeeds:
@@ -27,8 +28,8 @@ class SqliteSeeds:
                 raise UserError(f"paths: {seeds[path.stem].database} and {path} would both be named {path.stem!r}")
             seeds[path.stem] = Seed(
                 name=path.stem,
+                title=title_of(path.stem, table_nouns(table_names(path))),
                 database=path,
-                description=f"a database of {', '.join(table_names(path))}",
                 source="sqlite",
                 licence=self.licence,
             )

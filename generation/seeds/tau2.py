@@ -34,7 +34,9 @@ class Tau2Seeds:
         rng = Random(f"{self.seed}/{domain.seed}")
         return Seed(
             name=domain.seed,
+            title=domain.title,
             description=domain.description,
+            now=domain.now,
             source=ENGINE,
             licence="MIT",
             tools=tool_specs(domain),

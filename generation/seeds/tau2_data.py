@@ -32,13 +32,15 @@ and proves nothing here."""
 @dataclass(frozen=True)
 class Tau2Domain:
     """`database` and `toolkit` name the package's classes of the data and of the tools on it; `records` is the kind of
-    entity that customers own."""
+    entity that customers own; `title`, `description` and `now` are those of its seed."""
 
     name: str
     database: str
     toolkit: str
     records: str
+    title: str
     description: str
+    now: str = ""
 
     @property
     def seed(self) -> str:
@@ -54,17 +56,20 @@ DOMAINS = {
             database="FlightDB",
             toolkit="AirlineAgentTools",
             records="reservations",
-            description="an airline's booking service: customers with their payment methods and saved passengers, "
-            "their reservations with flights, bags and payments, and the flights of May 2024 with seats, prices "
-            "and status by date. It is 15 May 2024, 15:00 EST",
+            title="airline booking",
+            description="It keeps records of customers with their payment methods and saved passengers, of their "
+            "reservations with flights, bags and payments, and of the flights of May 2024 with seats, prices and "
+            "status by date.",
+            now="Wednesday 2024-05-15 15:00",
         ),
         Tau2Domain(
             name="retail",
             database="RetailDB",
             toolkit="RetailAgentTools",
             records="orders",
-            description="an online shop: customers with their address and payment methods, their orders with items, "
-            "payments and deliveries, and products whose variants differ in options, price and availability",
+            title="online shop",
+            description="It keeps records of customers with their address and payment methods, of their orders with "
+            "items, payments and deliveries, and of products whose variants differ in options, price and availability.",
         ),
     )
 }

@@ -12,13 +12,15 @@ from pydantic import Field, ValidationError, field_validator
 from core.messages import Frozen, ToolSpec
 from core.settings import UserError
 from generation.seeds.base import Rows, Seed
-from generation.specs.formats import describe_tools, parse_tool_spec
+from generation.specs.formats import parse_tool_spec
+from generation.specs.titles import title_of, tool_nouns
 
 
 class _DomainLine(Frozen):
     """A line that defines a complete domain."""
 
     domain: str = Field(min_length=1)
+    title: str | None = None
     description: str | None = None
     tools: tuple[ToolSpec, ...] = Field(min_length=1)
     licence: str | None = None
@@ -41,7 +43,8 @@ class _DomainLine(Frozen):
 class ToolSeeds:
     """The tools in the files `paths`. Each line is either one tool, in any format that `generation.specs.formats`
     parses (all such lines of a file form one domain, named by the file's stem), or a domain: {"domain", "tools"} with
-    optional "description", "licence" and example "rows". `licence` applies to domains that state none."""
+    optional "title", "description" (see Seed), "licence" and example "rows". `licence` applies to domains that state
+    none."""
 
     def __init__(self, paths: Sequence[str | Path], licence: str = "not stated") -> None:
         self.paths = paths
@@ -64,7 +67,8 @@ class ToolSeeds:
     def _seed(self, domain: _DomainLine) -> Seed:
         return Seed(
             name=domain.domain,
-            description=domain.description or describe_tools(domain.tools),
+            title=domain.title or title_of(domain.domain, tool_nouns(domain.tools)),
+            description=domain.description or "",
             source="tools",
             licence=domain.licence or self.licence,
             tools=domain.tools,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
 from typing import Any
 
 from pydantic import ValidationError
@@ -33,16 +32,14 @@ _VALUE_OF: dict[str, type | tuple[type, ...]] = {
     "format": str,
 }
 """Keyword -> type of its value; a keyword with a value of another type is dropped."""
-_MAX_SENTENCE = 160  # characters
-_MAX_DESCRIBED = 12  # tools
 
 
 def parse_tool_spec(raw: Any) -> ToolSpec:
     """Parse one tool: its name reduced to letters, digits and underscores, its parameters a JSON Schema of type object.
 
     `parameters` may be missing (no parameters), a JSON string, a schema, a mapping of names to schemas, or a list of
-    named schemas; type names of other languages are accepted. Raises ValueError with the reason if the tool cannot be
-    parsed.
+    named schemas; type names of other languages are accepted, and `required` next to or within the parameters that it
+    is about. Raises ValueError with the reason if the tool cannot be parsed.
     """
     try:
         if isinstance(raw, str):
@@ -56,7 +53,9 @@ def parse_tool_spec(raw: Any) -> ToolSpec:
         spec = ToolSpec(
             name=parse_tool_name(function.get("name")),
             description=_description(function),
-            parameters=_parameters(next((function[key] for key in _PARAMETERS if function.get(key)), {})),
+            parameters=_parameters(
+                next((function[key] for key in _PARAMETERS if function.get(key)), {}), function.get("required")
+            ),
             returns=_property(returns)[0] or None if returns else None,
         )
         json.dumps(spec.model_dump(), ensure_ascii=False, allow_nan=False).encode()  # rejects lone surrogates and NaN
@@ -85,18 +84,6 @@ def parse_tool_name(raw: Any) -> str:
     return name
 
 
-def describe_tools(tools: Sequence[ToolSpec]) -> str:
-    """Describes a domain that has no description: what its first tools do."""
-    lines = [f"{tool.name.replace('_', ' ')} ({_first_sentence(tool.description)})" for tool in tools[:_MAX_DESCRIBED]]
-    more = f"; and {len(tools) - _MAX_DESCRIBED} more" if len(tools) > _MAX_DESCRIBED else ""
-    return f"a service that offers: {'; '.join(lines)}{more}"
-
-
-def _first_sentence(text: str) -> str:
-    sentence = re.split(r"(?<=[.!?])\s", " ".join(text.split()), maxsplit=1)[0].rstrip(".")
-    return sentence if len(sentence) <= _MAX_SENTENCE else f"{sentence[:_MAX_SENTENCE].rstrip()}…"
-
-
 def _description(function: dict[str, Any]) -> str:
     text = function.get("description")
     if isinstance(text, str) and text.strip():
@@ -105,7 +92,8 @@ def _description(function: dict[str, Any]) -> str:
     return f"{words[:1].upper()}{words[1:]}."
 
 
-def _parameters(raw: Any) -> dict[str, Any]:
+def _parameters(raw: Any, outer_required: Any) -> dict[str, Any]:
+    """The schema of parameters, with the names in `outer_required` if it does not say itself which are required."""
     if isinstance(raw, str):
         raw = json.loads(raw)
     if isinstance(raw, list):
@@ -115,13 +103,18 @@ def _parameters(raw: Any) -> dict[str, Any]:
     if _is_mapping(raw):
         properties, marks = _properties(raw)
         required = [name for name, mark in marks.items() if mark]
-        if not required:
+        if not required and isinstance(outer_required, list):
+            required = [name for name in properties if name in outer_required]
+        elif not required:
             required = [name for name, mark in marks.items() if mark is None and "default" not in properties[name]]
         return {"type": "object", "properties": properties, **({"required": required} if required else {})}
     schema = _property(raw)[0]
     if schema.setdefault("type", "object") != "object":
         raise ValueError(f"parameters: type object is expected, got {_short(schema['type'])}")
     schema.setdefault("properties", {})
+    if "required" not in schema and isinstance(outer_required, list):
+        required = [name for name in schema["properties"] if name in outer_required]
+        schema |= {"required": required} if required else {}
     return schema
 
 
@@ -194,10 +187,14 @@ def _subschemas(keywords: dict[str, Any]) -> dict[str, Any]:
     """The keywords other than `type`, nested schemas normalized and `required` reduced to declared properties."""
     schema = dict(keywords)
     marks: dict[str, bool | None] = {}
+    listed = keywords.get("required")
     if "properties" in keywords:
         if not isinstance(keywords["properties"], dict):
             raise ValueError(f"properties: an object is expected, got {_short(keywords['properties'])}")
-        schema["properties"], marks = _properties(keywords["properties"])
+        properties = dict(keywords["properties"])
+        if isinstance(properties.get("required"), list):
+            listed = properties.pop("required")
+        schema["properties"], marks = _properties(properties)
     for key in _ONE:
         if isinstance(keywords.get(key), list):
             schema.pop(key)
@@ -210,7 +207,7 @@ def _subschemas(keywords: dict[str, Any]) -> dict[str, Any]:
     for key in _NAMED:
         if isinstance(keywords.get(key), dict):
             schema[key] = _properties(keywords[key])[0]
-    listed = keywords["required"] if isinstance(keywords.get("required"), list) else []
+    listed = listed if isinstance(listed, list) else []
     candidates = dict.fromkeys([n for n in listed if isinstance(n, str)] + [n for n, mark in marks.items() if mark])
     schema.pop("required", None)
     if required := [name for name in candidates if name in marks]:

@@ -1,10 +1,9 @@
-"""Stage 1 for relational databases: the LRM proposes tools with their SQL, and code keeps the valid ones."""
+"""Stage 1 for relational databases: the LRM writes tools with their SQL in batches, and code keeps the valid ones."""
 
 from __future__ import annotations
 
 from pathlib import Path
-
-from pydantic import ValidationError
+from typing import Any
 
 from core.messages import UserMessage
 from core.runs import sha256
@@ -14,115 +13,138 @@ from generation.database.sql_tools import SqlTool, verify_tool
 from generation.llm.base import Completion, RejectedAnswerError, Request, UnusableAnswerError
 from generation.llm.contexts import SqlToolsContext
 from generation.llm.meter import Meter
-from generation.llm.parsing.json_text import first_records
 from generation.prompts import render
 from generation.seeds.base import Seed
-from generation.tools.toolset import Toolset
+from generation.tools.answer_schemas import sql_tools
+from generation.tools.answers import read_sql_tool, read_tools
+from generation.tools.coverage import uncovered
+from generation.tools.toolset import MIN_TOOLS, Toolset
 
 PROMPT = "sql_tools"
 _MAX_SHOWN_PROBLEMS = 8  # reported to the model
 
 
 async def make_sql_toolset(
-    seed: Seed, database: Path, meter: Meter, max_tools: int, attempts: int, enough: int
+    seed: Seed, database: Path, meter: Meter, max_tools: int, batch: int, attempts: int
 ) -> Toolset:
-    """Request tools until one answer has `enough` valid ones; otherwise return the best answer, however few it has.
+    """Requests tools, at most `batch` per answer, until `max_tools` are valid, the model has none to add, or `attempts`
+    answers in a row added none. The valid tools of all answers are kept.
 
-    `counts` has proposed (tools in all answers) and kept. Raises LLMError if no model answers, UserError if the
-    database cannot be read.
+    `counts` has batches (that added tools), proposed (tools in all answers) and kept. Raises LLMError if no model
+    answers, UserError if the database cannot be read.
     """
-    maker = _SqlToolMaker(seed, meter, Image.read(database), read_schema(database, seed.name), max_tools, enough)
-    best = await maker.make(attempts)
+    schema = read_schema(database, seed.name)
+    maker = _SqlToolMaker(seed, meter, Image.read(database), schema, max_tools, batch)
+    await maker.make(attempts)
+    tools = maker.tools
     return Toolset(
         domain=seed.name,
         title=seed.title,
         description=seed.description,
-        tools=tuple(tool.spec for tool in best),
+        now=seed.now,
+        tools=tuple(tool.spec for tool in tools.values()),
         engine="sql",
-        statements={tool.spec.name: tool.sql for tool in best},
+        statements={name: tool.sql for name, tool in tools.items()},
         database=database,
         database_sha256=sha256(database),
         refused=tuple(maker.refused),
-        counts={"proposed": maker.proposed, "kept": len(best)},
+        counts={"batches": maker.batches, "proposed": maker.proposed, "kept": len(tools)},
     )
 
 
 class _SqlToolMaker:
-    """Requests the tools of one database: keeps the best answer so far, and what was refused in all answers."""
+    """Requests the tools of one database: keeps the valid ones of all answers, and what was refused in them."""
 
     def __init__(
-        self, seed: Seed, meter: Meter, image: Image, schema: DatabaseSchema, max_tools: int, enough: int
+        self, seed: Seed, meter: Meter, image: Image, schema: DatabaseSchema, max_tools: int, batch: int
     ) -> None:
         self.seed = seed
         self.meter = meter
         self.image = image
         self.schema = schema
         self.max_tools = max_tools
-        self.enough = enough
-        self.best: tuple[SqlTool, ...] = ()
+        self.batch = batch
+        self.tools: dict[str, SqlTool] = {}
+        self.requests = 0
+        self.batches = 0
         self.proposed = 0
         self.refused: list[str] = []
+        self._last_refused: list[str] = []
 
-    async def make(self, attempts: int) -> tuple[SqlTool, ...]:
-        try:
-            return await self.meter.request(self._request, self._read, attempts)
-        except UnusableAnswerError:
-            return self.best  # fewer than requested: the caller decides whether they suffice
+    async def make(self, attempts: int) -> None:
+        while len(self.tools) < self.max_tools:
+            refused_before = len(self.refused)
+            try:
+                added = await self.meter.request(self._request, self._read, attempts)
+            except UnusableAnswerError as error:
+                if len(self.refused) == refused_before:
+                    self.refused.append(f"batch {self.batches + 1}: {error.problem}")
+                return
+            if not added:
+                return
+            self.batches += 1
 
     def _request(self, attempt: int) -> Request:
-        context = SqlToolsContext(self.seed.called, self.seed.description, self.schema, self.max_tools)
+        key = f"tools/{self.seed.name}/{self.requests}"
+        self.requests += 1
+        limit = min(self.batch, self.max_tools - len(self.tools))
+        tools = tuple(self.tools.values())
+        context = SqlToolsContext(
+            domain=self.seed.called,
+            description=self.seed.description,
+            schema=self.schema,
+            limit=limit,
+            tools=tuple(tool.spec for tool in tools),
+            uncovered=uncovered(self.schema, tools),
+            refused=tuple(self._last_refused[:_MAX_SHOWN_PROBLEMS]),
+        )
         return Request(
             role="tool_maker",
             messages=(UserMessage(content=render(PROMPT, **vars(context))),),
-            key=f"tools/{self.seed.name}/{attempt}",
+            key=key,
             affinity=f"tools/{self.seed.name}",
             context=context,
+            json_schema=sql_tools(0 if len(tools) >= MIN_TOOLS else 1, limit),
         )
 
-    async def _read(self, completion: Completion) -> tuple[SqlTool, ...]:
-        tools, problems = parse_tools(completion.message.content)
-        if not tools:
-            self.refused += problems
-            raise ValueError("; ".join(problems[:_MAX_SHOWN_PROBLEMS]))
-        valid: list[SqlTool] = []
-        for tool in tools:
-            tool_problems = verify_tool(tool, self.image)
-            problems += [f"{tool.spec.name}: {problem}" for problem in tool_problems]
-            if not tool_problems:
-                valid.append(tool)
-        self.proposed += len(tools)
+    async def _read(self, completion: Completion) -> int:
+        """How many tools the answer added; 0 only for an empty array.
+
+        Raises ValueError if the answer cannot be read, RejectedAnswerError if none of its tools is valid and new.
+        """
+        items = read_tools(completion.message.content)
+        if not items:
+            if len(self.tools) < MIN_TOOLS:
+                raise RejectedAnswerError(f"the array is empty, but at least {MIN_TOOLS} tools are needed")
+            return 0
+        self.proposed += len(items)
+        before, problems = len(self.tools), []
+        for item in items:
+            if problem := self._add(item):
+                problems.append(f"{item.get('name')}: {problem}")
         self.refused += problems
-        self.best = max(self.best, tuple(valid[: self.max_tools]), key=len)
-        if len(self.best) < self.enough:
-            raise RejectedAnswerError(
-                f"{len(valid)} tools are valid, {self.enough} are needed: {'; '.join(problems[:_MAX_SHOWN_PROBLEMS])}"
-            )
-        return self.best
+        if len(self.tools) == before:
+            raise RejectedAnswerError("; ".join(problems[:_MAX_SHOWN_PROBLEMS]))
+        self._last_refused = problems
+        return len(self.tools) - before
 
-
-def parse_tools(text: str) -> tuple[tuple[SqlTool, ...], list[str]]:
-    """The tools in a model's answer, and what is wrong with the rest of it.
-
-    Expects a JSON array of {name, description, parameters, returns, sql}; surrounding prose and code fences are
-    ignored.
-    """
-    try:
-        items = first_records(text)
-    except ValueError:
-        return (), ["the answer has no JSON array of tools"]
-    tools: dict[str, SqlTool] = {}
-    problems: list[str] = []
-    for item in items:
-        label = f"tool {item.get('name')!r}"
+    def _add(self, item: dict[str, Any]) -> str:
+        """Adds the tool, unless the set is full. Returns why it cannot be used, or ""."""
         try:
-            spec = {key: value for key, value in item.items() if key != "sql"}
-            tool = SqlTool.model_validate({"spec": spec, "sql": item.get("sql")})
-        except ValidationError as error:
-            first = error.errors()[0]
-            problems.append(f"{label}: {'.'.join(str(part) for part in first['loc'])}: {first['msg']}")
-            continue
-        if tool.spec.name in tools:
-            problems.append(f"{label}: the name is given twice")
-        else:
-            tools[tool.spec.name] = tool
-    return tuple(tools.values()), problems
+            tool = read_sql_tool(item)
+        except ValueError as error:
+            return str(error)
+        if tool.spec.name in self.tools:
+            return "there is a tool of that name already"
+        same = next((other.spec.name for other in self.tools.values() if _bare(other.sql) == _bare(tool.sql)), None)
+        if same:
+            return f"it does the same as {same}"
+        if problems := verify_tool(tool, self.image):
+            return "; ".join(problems)
+        if len(self.tools) < self.max_tools:
+            self.tools[tool.spec.name] = tool
+        return ""
+
+
+def _bare(sql: str) -> str:
+    return " ".join(sql.split()).rstrip("; ")

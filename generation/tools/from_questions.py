@@ -14,28 +14,28 @@ from pydantic import Field
 
 from core.messages import ToolSpec, UserMessage
 from core.settings import Settings, UserError
-from generation.llm.base import Completion, Request, UnusableAnswerError
+from generation.llm.base import Completion, RejectedAnswerError, Request, UnusableAnswerError
 from generation.llm.contexts import ExpansionContext, QuestionsContext, ToolSpecsContext
 from generation.llm.meter import Meter
-from generation.llm.parsing.json_text import first_json
 from generation.prompts import prompt_ids, render
 from generation.seeds.base import Seed
-from generation.tools.from_database import PROMPT as SQL_PROMPT
-from generation.tools.from_database import make_sql_toolset
-from generation.tools.merging import merge
-from generation.tools.toolset import Toolset, ToolsetProvenance
+from generation.tools import answer_schemas, domain_names, from_database
+from generation.tools.answers import Specs, read_questions, read_tools
+from generation.tools.merging import merge, proposed_name, read_tool
+from generation.tools.toolset import MIN_TOOLS, Toolset, ToolsetProvenance
 
-MIN_TOOLS = 3
-"""A domain with fewer valid tools offers no multi-step task and is refused."""
-
-Specs = list[dict[str, Any]]
+_MAX_SPECS = 8
+"""Tools for one question, at most."""
 
 
 class ToolmakingSettings(Settings):
     """How a domain's tools are made."""
 
     max_tools: int = Field(ge=MIN_TOOLS, description="tools per domain, at most")
-    attempts: int = Field(ge=1, description="requests per prompt until an answer is usable")
+    batch: int = Field(
+        ge=1, le=20, description="tools with SQL per request, at most: a long answer is more easily cut off"
+    )
+    attempts: int = Field(ge=1, description="requests in a row without a usable answer, until a prompt is given up")
     questions: int = Field(
         ge=0, description="questions that tools are invented for (paper: 20 to 30); 0 skips the step"
     )
@@ -53,13 +53,16 @@ async def make_tools(seed: Seed, meter: Meter, settings: ToolmakingSettings) -> 
 
     Raises LLMError if no model answers, UserError if the seed's database cannot be read.
     """
+    prompts = [] if seed.description else [domain_names.PROMPT]
+    seed = await domain_names.with_description(seed, meter, settings.attempts)
     if seed.database:
-        enough = max(MIN_TOOLS, settings.max_tools // 2)
-        toolset = await make_sql_toolset(seed, seed.database, meter, settings.max_tools, settings.attempts, enough)
-        prompts = [SQL_PROMPT]
+        toolset = await from_database.make_sql_toolset(
+            seed, seed.database, meter, settings.max_tools, settings.batch, settings.attempts
+        )
+        prompts.append(from_database.PROMPT)
     elif seed.engine:
         # The engine executes exactly these; an invented tool could not run.
-        toolset, prompts = _toolset(seed, seed.tools, (), {"given": len(seed.tools), "kept": len(seed.tools)}), []
+        toolset = _toolset(seed, seed.tools, (), {"given": len(seed.tools), "kept": len(seed.tools)})
     else:
         toolset = await _ToolInventor(seed, meter, settings).make()
         prompt_uses = {
@@ -67,7 +70,7 @@ async def make_tools(seed: Seed, meter: Meter, settings: ToolmakingSettings) -> 
             "tool_specs": settings.questions,
             "tool_expansion": settings.expansion,
         }
-        prompts = [name for name, count in prompt_uses.items() if count]
+        prompts += [name for name, count in prompt_uses.items() if count]
     ids = prompt_ids()
     provenance = ToolsetProvenance(source=seed.source, licence=seed.licence)
     if prompts:
@@ -86,6 +89,7 @@ def _toolset(seed: Seed, tools: tuple[ToolSpec, ...], refused: tuple[str, ...], 
         domain=seed.name,
         title=seed.title,
         description=seed.description,
+        now=seed.now,
         tools=tools,
         engine=seed.engine,
         rows=seed.rows,
@@ -124,8 +128,7 @@ class _ToolInventor:
 
         def request(attempt: int) -> Request:
             context = QuestionsContext(seed.called, seed.description, seed.tools, wanted)
-            shape = {"type": "array", "items": {"type": "string"}, "minItems": 1, "maxItems": wanted}
-            return self._request(f"questions/{attempt}", "questions", context, shape)
+            return self._request(f"questions/{attempt}", "questions", context, answer_schemas.questions(wanted))
 
         async def read(completion: Completion) -> list[str]:
             return read_questions(completion.message.content)[:wanted]
@@ -150,13 +153,11 @@ class _ToolInventor:
     async def _specs_for(self, number: int, question: str) -> tuple[Specs, str]:
         def request(attempt: int) -> Request:
             context = ToolSpecsContext(self.seed.called, self.seed.description, question, self.seed.tools)
-            return self._request(f"specs/{number}/{attempt}", "tool_specs", context)
-
-        async def read(completion: Completion) -> Specs:
-            return read_specs(completion.message.content)
+            schema = answer_schemas.tool_specs(0, _MAX_SPECS)
+            return self._request(f"specs/{number}/{attempt}", "tool_specs", context, schema)
 
         try:
-            return await self.meter.request(request, read, self.settings.attempts), ""
+            return await self.meter.request(request, _read_specs, self.settings.attempts), ""
         except UnusableAnswerError as error:
             return [], f"question {number + 1}: {error.problem}"
 
@@ -165,13 +166,10 @@ class _ToolInventor:
 
         def request(attempt: int) -> Request:
             context = ExpansionContext(self.seed.called, self.seed.description, known, limit)
-            return self._request(f"expansion/{attempt}", "tool_expansion", context)
-
-        async def read(completion: Completion) -> Specs:
-            return read_specs(completion.message.content)
+            return self._request(f"expansion/{attempt}", "tool_expansion", context, answer_schemas.tool_specs(0, limit))
 
         try:
-            specs = await self.meter.request(request, read, self.settings.attempts)
+            specs = await self.meter.request(request, _read_specs, self.settings.attempts)
         except UnusableAnswerError as error:
             self.refused.append(f"expansion: {error.problem}")
             return []
@@ -184,7 +182,7 @@ class _ToolInventor:
         step: str,
         prompt: str,
         context: QuestionsContext | ToolSpecsContext | ExpansionContext,
-        json_schema: dict[str, Any] | None = None,
+        json_schema: dict[str, Any],
     ) -> Request:
         text = render(prompt, **vars(context))
         return Request(
@@ -197,35 +195,16 @@ class _ToolInventor:
         )
 
 
-def read_questions(text: str) -> list[str]:
-    """The questions in a model's answer, without duplicates. Raises ValueError if it is not a JSON list of strings."""
-    items = _items(text, ("questions", "tasks"))
-    items = [item.get("question") if isinstance(item, dict) else item for item in items]
-    questions = list(dict.fromkeys(item.strip() for item in items if isinstance(item, str) and item.strip()))
-    if not questions:
-        raise ValueError(f"expected a JSON list of strings, got: {text[:120]!r}")
-    return questions
-
-
-def read_specs(text: str) -> Specs:
-    """The function specs in a model's answer; empty if it is an empty list.
-
-    Raises ValueError unless it is a JSON array of objects, or one object.
-    """
-    items = _items(text, ("tools", "functions"))
-    specs = [item for item in items if isinstance(item, dict)]
-    if items and not specs:
-        raise ValueError(f"expected a JSON array of function specs, got: {text[:120]!r}")
-    return specs
-
-
-def _items(text: str, wrappers: tuple[str, ...]) -> list[Any]:
-    """The JSON array in `text` or in a field of its object; an object without such a field is a list of itself."""
-    try:
-        return list(first_json(text, list))
-    except ValueError as no_array:
+async def _read_specs(completion: Completion) -> Specs:
+    """The function specs in an answer, none if it is an empty list. Raises ValueError if it cannot be read,
+    RejectedAnswerError if none of them is a tool."""
+    specs = read_tools(completion.message.content)
+    problems = []
+    for spec in specs:
         try:
-            answer: dict[str, Any] = first_json(text, dict)
-        except ValueError:
-            raise no_array from None
-    return next((answer[name] for name in wrappers if isinstance(answer.get(name), list)), [answer])
+            read_tool(spec)
+        except ValueError as error:
+            problems.append(f"{proposed_name(spec)}: {error}")
+    if problems and len(problems) == len(specs):
+        raise RejectedAnswerError("; ".join(dict.fromkeys(problems)))
+    return specs

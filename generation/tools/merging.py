@@ -62,7 +62,7 @@ def merge(given: Sequence[ToolSpec], proposed: Sequence[dict[str, Any]], max_too
         try:
             merger.consider(read_tool(proposal))
         except ValueError as error:
-            merger.refuse("invalid", repr(_name(proposal)), str(error))
+            merger.refuse("invalid", repr(proposed_name(proposal)), str(error))
     tools = tuple(merger.tools.values())
     if max_tools is not None and len(tools) > max_tools:
         tools = _most_linked(tools, {tool.name for tool in given}, max_tools)
@@ -119,7 +119,7 @@ def read_tool(proposal: dict[str, Any]) -> ToolSpec:
     predicted later. Raises ValueError that says what is wrong with it."""
     function = proposal.get("function")
     function = function if isinstance(function, dict) else proposal
-    name, description = _name(proposal), function.get("description")
+    name, description = proposed_name(proposal), function.get("description")
     if not isinstance(name, str) or not _NAME.fullmatch(name):
         raise ValueError("letters, digits and underscores are expected as its name")
     tool = parse_tool_spec({**function, "name": name})
@@ -147,7 +147,7 @@ def trivial(tool: ToolSpec) -> str | None:
     return None
 
 
-def _name(proposal: dict[str, Any]) -> Any:
+def proposed_name(proposal: dict[str, Any]) -> Any:
     """The name without the markup of some chat formats: "functions.get_order<|channel|>" is get_order."""
     function = proposal.get("function")
     name = (function if isinstance(function, dict) else proposal).get("name")

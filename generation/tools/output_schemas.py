@@ -21,8 +21,8 @@ from generation.prompts import render
 from generation.specs.entities import EntityRegistry, field_types, fields
 from generation.specs.json_types import subschemas
 from generation.specs.naming import verb
-from generation.tools.from_questions import MIN_TOOLS
-from generation.tools.toolset import Toolset
+from generation.tools.answer_schemas import OUTPUT_SCHEMA
+from generation.tools.toolset import MIN_TOOLS, Toolset
 
 _WRAPPERS = ("returns", "output_schema", "schema")
 
@@ -127,6 +127,7 @@ class _SchemaQuestion:
             key=f"schemas/{conversation.domain}/{self.tool.name}/{attempt}",
             affinity=f"schemas/{conversation.domain}",
             context=OutputSchemaContext(self.tool, conversation.entities.types, self._problems),
+            json_schema=OUTPUT_SCHEMA,
         )
 
     async def read(self, completion: Completion) -> ToolSpec:

@@ -19,12 +19,17 @@ class ToolsetProvenance(Provenance):
     usage: Usage | None = None
 
 
+MIN_TOOLS = 3
+"""A domain with fewer valid tools offers no multi-step task and is refused."""
+
+
 class Toolset(Frozen):
     """One line of toolsets.jsonl."""
 
     domain: str
-    description: str
-    title: str = Field(default="", description="the domain's name in prompts, if `domain` does not read as one")
+    title: str = Field(default="", description="the domain's name in prompts, in lower case; empty: `domain`")
+    description: str = Field(description="what the service is, in full sentences")
+    now: str = Field(default="", description="the date and time of every dialogue; empty: each has its own")
     tools: tuple[ToolSpec, ...] = ()
     engine: str | None = Field(
         default=None, description="what executes the tools: sql, tau2 or a plug-in environment's; null: only simulated"

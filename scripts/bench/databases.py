@@ -30,7 +30,7 @@ Call = tuple[str, dict[str, Any]]
 def make_tools(database: Path, max_tools: int) -> tuple[SqlTool, ...]:
     """The tools that the scripted stand-in writes for a database. Raises UserError if the file is not a database."""
     (seed,) = SqliteSeeds([database]).load()
-    toolset = make_sql_toolset(seed, database, Meter(ScriptedLLM()), max_tools, attempts=1, enough=1)
+    toolset = make_sql_toolset(seed, database, Meter(ScriptedLLM()), max_tools, batch=max_tools, attempts=1)
     return asyncio.run(toolset).sql_tools
 
 

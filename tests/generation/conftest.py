@@ -28,7 +28,7 @@ def seeds(tmp_path_factory: pytest.TempPathFactory) -> Sequence[Seed]:
 @pytest.fixture(scope="session")
 def toolsets(seeds: Sequence[Seed], tmp_path_factory: pytest.TempPathFactory) -> list[Toolset]:
     path = tmp_path_factory.mktemp("toolsets") / "toolsets.jsonl"
-    stages = [Tools(max_tools=10, attempts=3, questions=0, expansion=0)]
+    stages = [Tools(max_tools=10, batch=5, attempts=3, questions=0, expansion=0)]
     toolset_sources = [source_from_seed(seed) for seed in seeds]
     return asyncio.run(run_toolset_stages(toolset_sources, stages, ScriptedLLM(), path, 4, lambda toolset: None))
 

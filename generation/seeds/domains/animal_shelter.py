@@ -129,5 +129,7 @@ def _shift(draw: Draw) -> Row:
 
 
 DOMAIN = BundledDomain(
-    "animal shelters with animals, adopters, adoptions, vaccinations and volunteer shifts", SCHEMA, rows
+    "It runs animal shelters and keeps records of animals, adopters, adoptions, vaccinations and volunteer shifts.",
+    SCHEMA,
+    rows,
 )

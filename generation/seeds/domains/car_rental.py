@@ -127,5 +127,7 @@ def _rental(draw: Draw, rates: list[float]) -> Row:
 
 
 DOMAIN = BundledDomain(
-    "a car rental company with branches, vehicles, customers, rentals and damage reports", SCHEMA, rows
+    "It rents out vehicles from several branches and keeps records of customers, rentals and damage reports.",
+    SCHEMA,
+    rows,
 )

@@ -131,5 +131,7 @@ def _appointment(draw: Draw, doctor: int, day: str) -> Row:
 
 
 DOMAIN = BundledDomain(
-    "an outpatient clinic with doctors, patients, appointments, prescriptions and invoices", SCHEMA, rows
+    "It is an outpatient clinic and keeps records of doctors, patients, appointments, prescriptions and invoices.",
+    SCHEMA,
+    rows,
 )

@@ -103,4 +103,8 @@ def _result(draw: Draw, term: str) -> Row:
     return "completed", draw.amount(1.0, 4.0, 0.1)
 
 
-DOMAIN = BundledDomain("a small college with departments, instructors, courses, students and enrollments", SCHEMA, rows)
+DOMAIN = BundledDomain(
+    "It is a small college and keeps records of departments, instructors, courses, students and enrollments.",
+    SCHEMA,
+    rows,
+)

@@ -26,11 +26,13 @@ numbered from 1 in order."""
 
 @dataclass(frozen=True)
 class BundledDomain:
-    """`description` completes "the database of ..."; `rows` must draw every random value from its Draw argument."""
+    """`title` and `description` are as in Seed, the title is by default the name; `rows` must draw every random value
+    from its Draw argument."""
 
     description: str
     schema: str
     rows: Callable[[Draw], TableRows]
+    title: str = ""
 
     @property
     def name(self) -> str:

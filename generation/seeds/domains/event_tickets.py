@@ -100,4 +100,8 @@ def _event_status(draw: Draw, day: str) -> str:
     return draw.pick(("on sale", "sold out", "postponed", "cancelled"), (7, 1, 1, 1))
 
 
-DOMAIN = BundledDomain("a ticket office with venues, performers, events, ticket tiers and ticket orders", SCHEMA, rows)
+DOMAIN = BundledDomain(
+    "It sells tickets for events and keeps records of venues, performers, events, ticket tiers and orders.",
+    SCHEMA,
+    rows,
+)

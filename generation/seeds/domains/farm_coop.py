@@ -117,4 +117,9 @@ def _delivery(draw: Draw, harvest: int, harvested: str, weight: float) -> Row:
     return harvest, draw.number(1, 15), day, round(weight / draw.pick((2, 4, 5)), 1), status
 
 
-DOMAIN = BundledDomain("a farm co-operative with farms, plots, crops, harvests, workers and deliveries", SCHEMA, rows)
+DOMAIN = BundledDomain(
+    "It unites several farms and keeps records of plots, crops, harvests, workers and deliveries.",
+    SCHEMA,
+    rows,
+    title="farm co-operative",
+)

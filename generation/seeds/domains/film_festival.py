@@ -131,5 +131,7 @@ def rows(draw: Draw) -> TableRows:
 
 
 DOMAIN = BundledDomain(
-    "a film festival with directors, films, screenings, guests, reservations and awards", SCHEMA, rows
+    "It runs a film festival and keeps records of directors, films, screenings, guests, reservations and awards.",
+    SCHEMA,
+    rows,
 )

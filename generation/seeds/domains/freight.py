@@ -115,5 +115,7 @@ def _shipment(draw: Draw, towns: list[str], pickup: str) -> Row:
 
 
 DOMAIN = BundledDomain(
-    "a road freight company with depots, drivers, trucks, clients, shipments and tracking", SCHEMA, rows
+    "It carries goods by road and keeps records of depots, drivers, trucks, clients, shipments and tracking.",
+    SCHEMA,
+    rows,
 )

@@ -117,4 +117,8 @@ def rows(draw: Draw) -> TableRows:
     }
 
 
-DOMAIN = BundledDomain("a gym with membership plans, members, trainers, classes, bookings and payments", SCHEMA, rows)
+DOMAIN = BundledDomain(
+    "It runs a gym and keeps records of membership plans, members, trainers, classes, bookings and payments.",
+    SCHEMA,
+    rows,
+)

@@ -138,4 +138,8 @@ def _loan(draw: Draw) -> tuple[str, str, str | None, str, float]:
     return loaned, due, returned, "returned", 0.25 * late
 
 
-DOMAIN = BundledDomain("a public library with branches, books, members, loans and holds", SCHEMA, rows)
+DOMAIN = BundledDomain(
+    "It is a public library with several branches and keeps records of books, members, loans and holds.",
+    SCHEMA,
+    rows,
+)

@@ -138,4 +138,8 @@ def rows(draw: Draw) -> TableRows:
     }
 
 
-DOMAIN = BundledDomain("a museum with galleries, artists, artworks, exhibitions and guided tours", SCHEMA, rows)
+DOMAIN = BundledDomain(
+    "It is a museum and keeps records of galleries, artists, artworks, exhibitions and guided tours.",
+    SCHEMA,
+    rows,
+)

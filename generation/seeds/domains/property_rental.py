@@ -121,4 +121,8 @@ def _lease(draw: Draw, home: int, tenant: int, rent: float) -> Row:
     return home, tenant, start, end, 2 * rent, status
 
 
-DOMAIN = BundledDomain("a letting agency with landlords, properties, tenants, leases and rent payments", SCHEMA, rows)
+DOMAIN = BundledDomain(
+    "It is a letting agency and keeps records of landlords, properties, tenants, leases and rent payments.",
+    SCHEMA,
+    rows,
+)

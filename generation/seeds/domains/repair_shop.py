@@ -96,4 +96,8 @@ def _job(draw: Draw) -> Row:
     return draw.number(1, 70), draw.number(1, 10), draw.pick(FAULTS), received, hours, status
 
 
-DOMAIN = BundledDomain("a repair shop with customers, devices, technicians, spare parts and repair jobs", SCHEMA, rows)
+DOMAIN = BundledDomain(
+    "It repairs devices and keeps records of customers, technicians, spare parts and repair jobs.",
+    SCHEMA,
+    rows,
+)

@@ -87,6 +87,8 @@ def test_a_dialogue_has_one_time(
         provenance=Provenance(now=generated_with),
     )
     assert dialogue_time(dialogue) == time
+    of_domain = dialogue_time(dialogue, "Wednesday 2024-05-15 15:00")
+    assert of_domain == ("Wednesday 2024-05-15 15:00" if time == drawn_time("d") else time)
 
 
 async def test_the_model_sees_the_last_messages_of_user_and_assistant() -> None:

@@ -38,7 +38,7 @@ SEED = Seed(
 )
 
 
-SETTINGS = ToolmakingSettings(max_tools=20, attempts=2, questions=3, expansion=10)
+SETTINGS = ToolmakingSettings(max_tools=20, batch=5, attempts=2, questions=3, expansion=10)
 
 
 def names(toolset: Toolset) -> list[str]:

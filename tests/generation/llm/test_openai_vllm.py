@@ -272,7 +272,7 @@ def test_the_one_role_of_random_weights_is_to_blame(
 def test_supplied_tools_survive_a_model_with_random_weights(role: Role, engine: Engine, tmp_path: Path) -> None:
     (tmp_path / "rooms.jsonl").write_text("".join(json.dumps(room) + "\n" for room in ROOMS))
     origins = [source_from_seed(seed) for seed in ToolSeeds([tmp_path / "rooms.jsonl"]).load()]
-    stages = (Tools(max_tools=6, attempts=2, questions=4, expansion=2), Schemas(attempts=2))
+    stages = (Tools(max_tools=6, batch=5, attempts=2, questions=4, expansion=2), Schemas(attempts=2))
     llm = one_real(role, engine)
 
     async def make() -> list[Toolset]:

@@ -42,6 +42,7 @@ RUBRIC = Rubric(
 )
 VALUES: dict[str, dict[str, Any]] = {
     "agent": {"scene": SCENE},
+    "domain": {"hint": "hall rental", "tools": (TOOL,), "schema": None},
     "judge": {
         "scene": SCENE,
         "task": TASK.model_copy(update={"rubric": RUBRIC}),
@@ -60,7 +61,10 @@ VALUES: dict[str, dict[str, Any]] = {
         "domain": "halls",
         "description": "Halls.",
         "schema": {"name": "halls", "ddl": "CREATE TABLE halls (x)"},
-        "max_tools": 7,
+        "limit": 5,
+        "tools": (TOOL,),
+        "uncovered": ("No tool changes: halls.", "No tool uses: DELETE."),
+        "refused": ("drop_hall: SELECT, INSERT, UPDATE or DELETE is expected, but DROP is given",),
     },
     "task_writer": WRITER,
     "tool_expansion": {"domain": "halls", "description": "Halls.", "tools": (TOOL,), "limit": 10},
@@ -171,6 +175,8 @@ def test_the_task_writers_rules_and_tools_are_a_common_prefix() -> None:
 PROMPTS = GOLDEN / "prompts"
 ROW = {"name": "Größe & Söhne's", "id": 3}
 VARIANTS: dict[str, dict[str, Any]] = {name: {} for name in VALUES} | {
+    "domain.database": {"hint": "", "tools": (), "schema": {"ddl": "CREATE TABLE halls (x)"}},
+    "sql_tools.first": {"tools": (), "uncovered": (), "refused": ()},
     "task_writer.question": {
         "style": "question",
         "schema": {"ddl": "CREATE TABLE halls (x)"},

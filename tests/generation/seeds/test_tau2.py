@@ -41,6 +41,10 @@ def test_each_domain_is_a_seed_of_the_package() -> None:
         ("tau2_airline", "tau2", "tau2", False),
         ("tau2_retail", "tau2", "tau2", False),
     ]
+    airline, retail = seeds
+    assert (airline.title, airline.now) == ("airline booking", "Wednesday 2024-05-15 15:00")
+    assert (retail.title, retail.now) == ("online shop", "")
+    assert {flight["date"][:7] for flight in airline.rows["flights"]} == {"2024-05"}, "the clock fits the data"
     assert {seed.licence for seed in seeds} == {metadata("inspect_evals")["License-Expression"]}
 
 

@@ -87,9 +87,7 @@ def test_one_seed_for_each_set_of_tools(nemotron: Path) -> None:
     assert [tool.name for tool in second.tools] == ["get_weather", "search_flights"]
     assert second.tools[1].parameters["properties"] == {"to": {"type": "string"}}
     assert (first.licence, second.licence) == ("cc-by-nc-4.0", "cc-by-4.0")
-    assert (
-        second.description == "a service that offers: get weather (The weather); search flights (Does search.flights)"
-    )
+    assert (second.title, second.description) == ("weather and flight", "")
     assert {(seed.source, seed.database, seed.engine, seed.held_out) for seed in seeds} == {
         ("nemotron", None, None, False)
     }
@@ -181,7 +179,7 @@ def test_the_single_tools_of_a_file_are_one_domain(tmp_path: Path) -> None:
     assert isinstance(seed, Seed)
     assert (seed.name, seed.source, seed.licence, seed.engine, seed.database) == ("travel", "tools", "MIT", None, None)
     assert [tool.name for tool in seed.tools] == ["get_weather", "b"]
-    assert seed.description.startswith("a service that offers: get weather (The weather)")
+    assert (seed.title, seed.description) == ("travel", "")
 
 
 def test_a_line_may_be_a_domain(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core.messages import ToolSpec
-from generation.specs.formats import describe_tools, parse_tool_name, parse_tool_spec
+from generation.specs.formats import parse_tool_name, parse_tool_spec
 from generation.specs.json_types import named_type
 
 Raw = dict[str, Any]
@@ -256,13 +256,3 @@ def test_callable_names() -> None:
         "functions_get",
         "getUser",
     ]
-
-
-def test_a_description_lists_what_the_tools_do() -> None:
-    long = flat("plan_trip") | {"description": "Plans   a trip. Needs a date."}
-    assert (
-        describe_tools([WEATHER, parse_tool_spec(long)])
-        == "a service that offers: get weather (The weather); plan trip (Plans a trip)"
-    )
-    many = describe_tools([parse_tool_spec(flat(f"get_{n}")) for n in range(15)])
-    assert many.endswith("get 11 (Does get_11); and 3 more")

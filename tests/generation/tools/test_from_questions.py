@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 
@@ -95,7 +95,7 @@ async def test_each_prompt_contains_what_its_step_needs() -> None:
     (questions,) = llm.asked("questions")
     assert "An airline's bookings." in questions
     assert "cancel_booking" in questions
-    assert "Write 3 such questions." in questions
+    assert "Write 3 requests," in questions
     (seat,) = llm.asked("specs/1")
     assert seat.endswith("The request: Move my seat.")
     assert "cancel_booking" in seat
@@ -103,8 +103,7 @@ async def test_each_prompt_contains_what_its_step_needs() -> None:
     assert "track_bag" in expansion
     assert "cancel_booking" in expansion
     assert expansion.endswith("Write at most 10 tools.")
-    schemas = {request.key: request.json_schema for request in llm.requests if request.json_schema}
-    assert schemas.keys() == {"tools/flights/questions/0"}
+    assert all(request.json_schema and request.json_schema["type"] == "array" for request in llm.requests)
 
 
 BROKEN = {
@@ -137,6 +136,34 @@ async def test_an_unusable_answer_is_retried_then_counted_and_the_others_continu
     assert [line for line in toolset.refused if line.startswith("question 1: nothing usable in 2 attempts")]
     assert adds_up(toolset)
     assert sum(meter.flaws.values()) == 3
+
+
+async def test_an_answer_in_which_no_spec_is_a_tool_is_sent_back_with_the_reasons() -> None:
+    nameless = json.dumps([{"description": "?"}, {"name": "get_bag", "parameters": {"type": "objekt"}}])
+    llm = Keyed({"questions": [QUESTIONS], "specs/0": [nameless, nested(spec("track_bag", bag_id="string"))]})
+    toolset = await make_tools(SEED, Meter(llm), SETTINGS)
+    assert "track_bag" in names(toolset)
+    second = next(request for request in llm.requests if request.key == "tools/flights/specs/0/1")
+    assert "get_bag: the type 'objekt' has no JSON form" in second.messages[-1].content
+    assert "None: letters, digits and underscores are expected as its name" in second.messages[-1].content
+
+
+class Cut(Keyed):
+    """Answers, each cut off by the token limit."""
+
+    async def complete(self, request: Request) -> Completion:
+        return replace(await super().complete(request), finish_reason="length")
+
+
+async def test_the_whole_records_of_cut_answers_are_kept() -> None:
+    specs = nested(spec("track_bag", bag_id="string"), spec("change_seat", seat="string"))
+    expansion = nested(spec("get_refund", refund_id="string"), spec("create_refund", booking_id="string"))
+    llm = Cut({"questions": [QUESTIONS[:-4]], "specs/0": [specs[:-30]], "expansion": [expansion[:-30]]})
+    meter = Meter(llm)
+    toolset = await make_tools(SEED, meter, SETTINGS.model_copy(update={"attempts": 1}))
+    assert names(toolset)[3:] == ["track_bag", "get_refund"]
+    assert toolset.counts["questions"] == 2, "the third is cut"
+    assert meter.flaws == {"tool_maker/truncated": len(llm.requests)}
 
 
 @pytest.mark.parametrize("broken", [BROKEN["prose"], "[[], {}, 3]", '{"answer": 42}', "[]"])

@@ -13,14 +13,15 @@ from generation.llm.meter import Meter
 from generation.prompts import prompt_ids
 from generation.scripted.llm import ScriptedLLM
 from generation.seeds.bundled import HELD_OUT, TRAINING, BundledSeeds
-from generation.tools.from_questions import ToolmakingSettings, make_tools, read_questions, read_specs, refuse_held_out
+from generation.tools.answers import read_questions, read_tools
+from generation.tools.from_questions import ToolmakingSettings, make_tools, refuse_held_out
 from generation.tools.merging import merge, read_tool
 from generation.tools.toolset import ToolsetProvenance
 from tests.generation.helpers.question_tools import GIVEN, SEED, SETTINGS, adds_up, names, nested
 
 
 async def test_the_stand_in_makes_a_chaining_set_and_the_rules_catch_its_junk() -> None:
-    settings = ToolmakingSettings(max_tools=12, attempts=2, questions=20, expansion=10)
+    settings = ToolmakingSettings(max_tools=12, batch=5, attempts=2, questions=20, expansion=10)
     meter = Meter(ScriptedLLM())
     toolset = await make_tools(SEED, meter, settings)
     assert set(names(toolset)) > {tool["name"] for tool in GIVEN}
@@ -104,15 +105,17 @@ def test_answers_without_questions_are_rejected(text: str) -> None:
         (json.dumps({"type": "function", "function": GIVEN[0]}), ["search_flights"]),
         (json.dumps([GIVEN[0], "and another"]), ["search_flights"]),
         (f"These help [see below]: {nested(GIVEN[1])}", ["get_booking"]),
+        (f"As you asked in [1]: {nested(GIVEN[1])}", ["get_booking"]),
         ("Nothing is missing: []", []),
     ],
 )
 def test_specs_are_read_in_the_ways_models_write_them(text: str, expected: list[str]) -> None:
-    assert [read_tool(item).name for item in read_specs(text)] == expected
+    assert [read_tool(item).name for item in read_tools(text)] == expected
 
 
 @pytest.mark.parametrize(
-    ("key", "value"), [("max_tools", 2), ("attempts", 0), ("questions", -1), ("expansion", 11), ("question", 3)]
+    ("key", "value"),
+    [("max_tools", 2), ("batch", 0), ("attempts", 0), ("questions", -1), ("expansion", 11), ("question", 3)],
 )
 def test_settings_out_of_range_are_named(key: str, value: int) -> None:
     with pytest.raises(UserError, match=key):

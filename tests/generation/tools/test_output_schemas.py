@@ -232,15 +232,12 @@ async def test_the_exact_prompts() -> None:
     _, requests, _ = await predict(toolset(*THREE), obj(city="number"), USER, ORDERS, UPDATED)
     rules, question = (message.content for message in requests[0].messages)
     refused, repair = (message.content for message in requests[1].messages[2:])
-    tools = rules.partition("All tools:\n")[2].partition(
-        "\n\nTypes that are fixed:\n- user_id: integer\n- city: string\n\nRules:\n- "
-    )[0]
+    tools, _, fixed = rules.partition("All its tools:\n")[2].partition("\n\nTypes that are fixed:\n")
+    assert fixed == "- user_id: integer\n- city: string"
     assert tools.splitlines() == [
         f"- {t.name}: Does {t.name}. Parameters: {json.dumps(t.parameters)}" for t in THREE
     ]  # fmt: skip
-    assert question == (
-        "What does get_user return?\nAnswer with one JSON object only: the JSON Schema of the return value."
-    )
+    assert question == "What does get_user return? Answer with the JSON Schema only."
     assert refused == json.dumps(obj(city="number"))
     assert repair == (
         "This answer cannot be used: city is string in search_orders, not number\n"

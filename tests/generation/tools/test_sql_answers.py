@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from generation.tools.from_database import parse_tools
+from generation.tools.answers import read_sql_tool, read_tools
 from tests.generation.helpers.shop_database import INTEGER, STRING
 
 
@@ -13,9 +13,9 @@ def item(**changes: Any) -> dict[str, Any]:
     return {
         "name": "get_customer",
         "description": "One customer.",
+        "sql": "SELECT name FROM customers WHERE customer_id = :id",
         "parameters": {"type": "object", "properties": {"id": INTEGER}, "required": ["id"]},
         "returns": {"type": "array", "items": {"type": "object", "properties": {"name": STRING}}},
-        "sql": "SELECT name FROM customers WHERE customer_id = :id",
     } | changes
 
 
@@ -30,30 +30,48 @@ def item(**changes: Any) -> dict[str, Any]:
     ],
 )
 def test_the_array_is_found_in_any_surroundings(frame: str) -> None:
-    tools, problems = parse_tools(frame.format(json.dumps([item(), item(name="other")], indent=1)))
-    assert [t.spec.name for t in tools] == ["get_customer", "other"]
+    items = read_tools(frame.format(json.dumps([item(), item(name="other")], indent=1)))
+    tools = [read_sql_tool(one) for one in items]
+    assert [tool.spec.name for tool in tools] == ["get_customer", "other"]
     assert tools[0].sql == item()["sql"]
     assert tools[0].spec.returns == item()["returns"]
-    assert problems == []
+
+
+@pytest.mark.parametrize("text", [json.dumps(item()), json.dumps({"type": "function", "function": item()})])
+def test_a_single_tool_is_a_list_of_one(text: str) -> None:
+    (one,) = read_tools(text)
+    assert read_sql_tool(one).spec.name == "get_customer"
+    assert read_sql_tool(one).sql == item()["sql"]
 
 
 @pytest.mark.parametrize(
-    ("bad", "problem"),
+    ("changes", "problem"),
     [
-        (item(name="get customer"), "tool 'get customer': spec.name: String should match pattern"),
-        (item(sql=None), "tool 'get_customer': sql: Input should be a valid string"),
-        (item(parameters={"type": "objekt"}), "tool 'get_customer': spec.parameters: Value error, not a JSON Schema"),
-        (item(parameters="none"), "tool 'get_customer': spec.parameters: Input should be a valid dictionary"),
-        (item(strict=True), "tool 'get_customer': spec.strict: Extra inputs are not permitted"),
-        ({}, "tool None: spec.name: Field required"),
-        (item(name="other"), "tool 'other': the name is given twice"),
+        ({"name": "Get customer"}, '"name" is not snake_case'),
+        ({"name": None}, '"name" is not snake_case'),
+        ({"sql": None}, '"sql" is missing'),
+        ({"sql": " "}, '"sql" is missing'),
+        ({"parameters": {"type": "objekt"}}, "the type 'objekt' has no JSON form"),
+        ({"parameters": "none"}, "Expecting value"),
+        ({"parameters": {"type": "object", "properties": {"id": ["integer"]}}}, "a schema is expected"),
     ],
 )
-def test_an_invalid_item_does_not_affect_the_others(bad: dict[str, Any], problem: str) -> None:
-    tools, problems = parse_tools(json.dumps([item(name="other"), bad, item(name="third")]))
-    assert [t.spec.name for t in tools] == ["other", "third"]
-    (only,) = problems
-    assert only.startswith(problem)
+def test_an_item_that_is_no_tool_is_refused_with_the_reason(changes: dict[str, Any], problem: str) -> None:
+    with pytest.raises(ValueError, match=problem):
+        read_sql_tool(item(**changes))
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        {"properties": {"id": INTEGER}, "required": ["id"]},
+        {"id": "INTEGER"},
+        {"type": "object", "properties": {"id": INTEGER, "required": ["id"]}},
+    ],
+)
+def test_parameters_are_read_in_the_ways_models_write_them(parameters: dict[str, Any]) -> None:
+    spec = read_sql_tool(item(parameters=parameters)).spec
+    assert spec.parameters == {"type": "object", "properties": {"id": INTEGER}, "required": ["id"]}
 
 
 @pytest.mark.parametrize(
@@ -61,14 +79,17 @@ def test_an_invalid_item_does_not_affect_the_others(bad: dict[str, Any], problem
     [
         "",
         "I cannot do that.",
-        "[]",
         '["a", "b"]',
         '[{"name": "x"',
-        json.dumps(item()),
         "[" * 5_000,
         "[{" * 5_000,
-        json.dumps([item(description="\ud83d")]),  # a lone surrogate, which UTF-8 cannot encode
+        json.dumps([item(description="\ud83d")]),
     ],
 )
-def test_an_answer_without_tools_says_so(text: str) -> None:
-    assert parse_tools(text) == ((), ["the answer has no JSON array of tools"])
+def test_an_answer_without_tools_is_unreadable(text: str) -> None:
+    with pytest.raises(ValueError):
+        read_tools(text)
+
+
+def test_an_empty_array_is_an_answer() -> None:
+    assert read_tools("Nothing is missing: []") == []

@@ -263,7 +263,7 @@ def test_the_role_that_never_answers_usably_is_to_blame(
 
 def test_toolsets_are_generated_despite_faults(seeds: Sequence[Seed], tmp_path: Path) -> None:
     def generate(seed: int, concurrency: int) -> list[Toolset]:
-        stages = [Tools(max_tools=10, attempts=6, questions=0, expansion=0)]
+        stages = [Tools(max_tools=10, batch=5, attempts=6, questions=0, expansion=0)]
         path = tmp_path / f"{seed}-{concurrency}" / "toolsets.jsonl"
         llm = FaultyLLM(ScriptedLLM(), dict.fromkeys(BREAKAGES, 0.2) | {"error": 0.2}, seed=seed, slow_s=0.0)
         return asyncio.run(
