@@ -181,11 +181,12 @@ class SimulatedUser:
                 "declared the task complete before asking for anything",
                 "you have not asked for anything yet, so is_task_complete must be false",
             )
-        if phrase := assistant_phrase(turn.user_message):
+        if phrase := assistant_phrase(turn.user_message, self._heard):
             return _Objection(
                 "user",
                 "plays the assistant",
-                f'"{phrase}" is what the assistant says; you are the customer: say what you want from the assistant',
+                f'"{phrase}" is what the assistant says. You are the customer, and this is your goal: {self._task.goal} '
+                "Ask the assistant for what it has not done yet",
             )
         if recites(turn.user_message, self._rules().content):
             return _Objection(

@@ -22,22 +22,26 @@ _PHRASES = (
     r"(?:is there )?anything else (?:that )?i (?:can|could) (?:help|assist|do)",
     r"i(?:'d| would|'ll| will|'m| am) (?:be )?(?:happy|glad) to (?:help|assist)",
     r"i(?:'m| am) here to (?:help|assist)",
-    r"i(?:'ll| will| can| could) (?:help|assist) you",
+    r"i(?:'ll| will| can| could) (?:help|assist) (?:you|with)",
+    r"i(?:'m| am) sorry,? (?:but )?i (?:can't|cannot|can not) (?:help|assist)",
     r"as an? (?:ai|virtual) assistant",
+    r"the assistant (?:can|will|is|has|says|found)",
 )
 _ASSISTANT = re.compile(rf"(?:^|[.!?:;,\n])\s*{_INTERJECTIONS}({'|'.join(_PHRASES)})\b", re.I)
 
 
-def assistant_phrase(message: str) -> str | None:
-    """The phrase of an assistant in a user's message, as it stands there; None if there is none.
+def assistant_phrase(message: str, heard: str = "") -> str | None:
+    """What only an assistant says in a user's message, as it stands there; None if there is nothing.
 
-    Models that take themselves for the assistant give themselves away by a few phrases. Only those that a customer has
-    no use for are listed, and only at the start of a clause.
+    Models that take themselves for the assistant repeat its last answer, `heard`, or give themselves away by a few
+    phrases. Only those that a customer has no use for are listed, and only at the start of a clause.
 
     >>> assistant_phrase("Sure! What would you like to know about Dr. Reed?")
     'What would you like to know'
     >>> assistant_phrase("Can you help me? I would be happy to come on Friday.")
     """
+    if heard and folded_words(message) == folded_words(heard):
+        return message
     match = _ASSISTANT.search(typed(message))
     return match[1].strip() if match else None
 

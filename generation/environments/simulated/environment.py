@@ -20,7 +20,7 @@ from core.settings import Settings, typed
 from generation.environments.base import PastCall, ToolResult
 from generation.environments.clock import drawn_time
 from generation.environments.simulated.ledger import Ledger
-from generation.environments.simulated.tool_errors import EXAMPLE_ERROR, error_problem
+from generation.environments.simulated.tool_errors import EXAMPLE_ERROR, EXAMPLE_ID, error_problem
 from generation.llm.base import Completion, RejectedAnswerError, Request
 from generation.llm.contexts import ToolSimulatorContext
 from generation.llm.meter import Meter
@@ -203,6 +203,7 @@ class _SimulatedCall:
             transcript=spoken[len(spoken) - min(settings.transcript_messages, len(spoken)) :],
             known=known,
             arguments=self.arguments,
+            example_id=EXAMPLE_ID,
             example_error=EXAMPLE_ERROR,
         )
         return Request(

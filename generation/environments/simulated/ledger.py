@@ -148,8 +148,11 @@ class Ledger:
         if target in self._known.missing and not facts.restores and not created:
             if not facts.failed_or_empty:
                 yield f"{target} does not exist (any more): the call must fail or find nothing"
-        elif facts.fetches_target and _failed(facts) and (fields := self._known.fields.get(target)):
-            yield f"{target} exists: {_shown(fields)}"
+            return
+        fetched = target if facts.fetches_target and _failed(facts) else None
+        for key in facts.named_records:
+            if (key == fetched or facts.denies(key)) and (fields := self._known.fields.get(key)):
+                yield f"{key} exists: {_shown(fields)}"
 
     def _omissions(self, facts: ToolCallFacts) -> Iterator[str]:
         """Known records that match a plain listing but are not on it."""

@@ -165,6 +165,19 @@ class ToolCallFacts:
         """Whether the call failed for a temporary reason, so that a retry may succeed."""
         return bool(_TRANSIENT.search(self.error))
 
+    def denies(self, key: str) -> bool:
+        """Whether the error says that a record does not exist: "no order with id 7 exists" for order_id=7, but not "no
+        items for order 7"."""
+        kind = rf"{kind_of(key)[-1]}\b"
+        return bool(
+            re.search(
+                rf"\bno (?:such )?{kind}(?! \w+s\b)|\b{kind}[^.,;]{{0,30}}(?:not found|not exist|n't exist|unknown)"
+                rf"|(?:unknown|not find|not found:?) (?:an? |the )?{kind}",
+                self.error,
+                re.I,
+            )
+        )
+
     @cached_property
     def not_found(self) -> bool:
         """Whether the answer is empty or says that the record does not exist."""

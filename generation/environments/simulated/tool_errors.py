@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from core.typography import folded_words
 
-_EXAMPLE_ID = "4712"
-EXAMPLE_ERROR = f"no booking with id {_EXAMPLE_ID} exists"
+_NUMBER = re.compile(r"\d+")
+EXAMPLE_ID = "4712"
+EXAMPLE_ERROR = f"no booking with id {EXAMPLE_ID} exists"
 """The error of the prompt's example, which no real answer repeats."""
 
 
@@ -28,7 +30,8 @@ def error_problem(error: str, arguments: dict[str, Any], complaint: str = "", co
     words = folded_words(error)
     if len(words.split()) < 2 and words.isascii():
         return "an error is a sentence that says what is wrong, as a real system would"
-    if words == folded_words(EXAMPLE_ERROR) and _EXAMPLE_ID not in map(str, arguments.values()):
+    given = set(map(str, arguments.values()))
+    if _NUMBER.sub("", words) == _NUMBER.sub("", folded_words(EXAMPLE_ERROR)) and not given & set(words.split()):
         return "this error is that of the example"
     if contradicted or (complaint and words in folded_words(complaint)):
         return "nothing speaks against the call: return its result, with what was complained about corrected"

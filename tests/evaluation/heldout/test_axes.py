@@ -75,7 +75,7 @@ class Persistent(ScriptedLLM):
         past: list[tuple[str, dict[str, Any], str]] = calls(request.messages[context.task_start :])
         done = [result for _, _, result in past if '"error"' not in result]
         if len(done) == len(context.task.gold_calls):
-            return Completion(AssistantMessage(content="\n".join(done)))
+            return Completion(AssistantMessage(content=f"The tools returned: {' '.join(done)}"))
         gold = context.task.gold_calls[len(done)]
         arguments = gold.arguments
         if past and "unknown argument" in past[-1][2]:

@@ -94,10 +94,21 @@ async def test_a_user_who_plays_the_assistant_is_asked_again_then_stopped() -> N
         "I am here to assist. What is your name?",
         "As an AI assistant, I need your name.",
         "Hi there! What can I do for you?",
+        "The assistant found that the plan id is 4.",
+        "I'm sorry, I can't assist with that.",  # recorded
+        "I can assist with finding out the email of the doctor Dr. Carlos Cook.",  # recorded
     ],
 )
 def test_words_of_an_assistant_are_recognised(message: str) -> None:
     assert assistant_phrase(message)
+
+
+async def test_a_user_who_echoes_the_assistant_is_asked_again_with_his_goal() -> None:
+    """Recorded: "I am here to help. What can I do for you?" as the user's own message."""
+    heard = "Which doctor do you mean?"
+    simulated_user, llm = user(says(REQUEST), says(f"{heard[:-1]}"), says("Dr. James Reed."))
+    assert (await converse(simulated_user, heard))[-1] == "Dr. James Reed."
+    assert f"this is your goal: {TASK.goal}" in llm.requests[2].messages[-1].content
 
 
 @pytest.mark.parametrize(
@@ -112,6 +123,7 @@ def test_words_of_an_assistant_are_recognised(message: str) -> None:
         "I can help myself, thanks. I'd like to know the price.",
         "My sister said: they will assist you. Will you?",
         "I would be glad to hear what it costs.",
+        "I'm sorry, I can't find the number.",
         "What is the current years experience of Dr. James Reed?",  # recorded
     ],
 )

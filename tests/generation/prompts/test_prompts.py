@@ -16,7 +16,7 @@ from jsonschema import validate
 import generation.prompts
 from core.dialogue import Rubric
 from core.messages import AssistantMessage, ToolCall, ToolMessage, ToolSpec, UserMessage
-from generation.environments.simulated.tool_errors import EXAMPLE_ERROR
+from generation.environments.simulated.tool_errors import EXAMPLE_ERROR, EXAMPLE_ID
 from generation.prompts import prompt_ids, render
 from generation.tasks.difficulty import effort
 from generation.tasks.draft import TaskDraft, answer_schema, check_draft
@@ -75,6 +75,7 @@ VALUES: dict[str, dict[str, Any]] = {
         "transcript": (UserMessage(content="Hi"),),
         "known": {"hall_id=1": {"name": "Größe"}},
         "arguments": {"a": 1},
+        "example_id": EXAMPLE_ID,
         "example_error": EXAMPLE_ERROR,
     },
     "tool_specs": {"domain": "halls", "description": "Halls.", "question": "Is one free?", "tools": (TOOL,)},

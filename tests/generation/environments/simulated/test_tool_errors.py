@@ -31,8 +31,10 @@ async def test_a_placeholder_is_no_error(text: str) -> None:
     assert meter.flaws == {"tool_simulator/refused": 1}
 
 
-async def test_the_example_of_the_prompt_is_not_copied() -> None:
-    zoo, llm, _ = environment(error(EXAMPLE_ERROR.capitalize()), '[{"id": 1}]', error(EXAMPLE_ERROR))
+@pytest.mark.parametrize("copied", [EXAMPLE_ERROR.capitalize(), "no booking with id 815 exists"])
+async def test_the_example_of_the_prompt_is_not_copied(copied: str) -> None:
+    """Recorded: with the number of the other example, for a search by name."""
+    zoo, llm, _ = environment(error(copied), '[{"id": 1}]', error(EXAMPLE_ERROR))
     assert (await zoo.call("list_visits", {"day": "monday"})).value == [{"id": 1}]
     assert EXAMPLE_ERROR in prompts(llm)[0]
     assert (await zoo.call("get_animal", {"animal_id": 4712})).error, "for this call it is a fitting error"
@@ -88,3 +90,23 @@ async def test_an_error_that_only_quotes_the_complaint_is_refused() -> None:
         await zoo.call("list_visits", {"day": "monday"})
     zoo, _, _ = environment("There are no visits on mondays.", error("the zoo is closed on mondays"))
     assert (await zoo.call("list_visits", {"day": "monday"})).error, "put into the right form"
+
+
+@pytest.mark.parametrize(
+    ("text", "denied"),
+    [
+        ("no animal with id 7 exists", True),  # recorded in this form, after the animal had been returned
+        ("No such animal.", True),
+        ("Animal 7 does not exist", True),
+        ("unknown animal: 7", True),
+        ("could not find the animal", True),
+        ("no visits for animal 7", False),
+        ("the animal is not allowed to be renamed", False),
+        ("no animal visits on mondays", False),
+    ],
+)
+async def test_no_tool_denies_a_known_record(text: str, denied: bool) -> None:
+    zoo, llm, _ = environment(LION, error(text), '{"success": true}')
+    await zoo.call("get_animal", {"animal_id": 7})
+    assert (await zoo.call("rename_animal", {"animal_id": 7, "name": "Rex"})).error is not denied
+    assert ("animal_id=7 exists" in llm.requests[-1].messages[-1].content) is denied
