@@ -10,11 +10,15 @@ from pydantic import ConfigDict, Field
 from core.dialogue import Difficulty, PlannedCall, Rubric, Task
 from core.messages import Frozen, ToolSpec
 from generation.llm.base import RejectedAnswerError
+from generation.specs.resolved_schema import field_names, resolved
+from generation.specs.structured import structured
 from generation.tasks.grounding import grounding_problems
 from generation.tasks.plan_form import form_problems
 
 _SHOWN = 5
 """Problems that a complaint lists at most."""
+
+_PLACEHOLDER = {"type": "string", "pattern": r"^\$\{[0-9]+(\.[A-Za-z0-9_.]+)?\}$"}
 
 
 class DraftError(RejectedAnswerError):
@@ -50,15 +54,48 @@ class TaskDraft(Frozen):
 
 
 def answer_schema(tools: Sequence[ToolSpec]) -> dict[str, Any]:
-    """The JSON Schema of a draft for these tools, for guided decoding: every field is required, and a call names one
-    of the tools."""
-    schema = TaskDraft.model_json_schema()
-    call = schema["$defs"]["PlannedCall"]
-    call["properties"]["tool"] = {"type": "string", "enum": [tool.name for tool in tools]}
-    call["properties"]["subgoal"] = {"type": "integer", "minimum": 0}
-    for part in (schema, call):
-        part |= {"required": list(part["properties"]), "additionalProperties": False}
-    return schema
+    """The JSON Schema of a draft for these tools, for structured output: each call names one of the tools, gives that
+    tool's arguments, as values or placeholders, and tells fields of its result."""
+    sentences = {"type": "array", "items": {"type": "string"}, "minItems": 1}
+    properties = {
+        "goal": {"type": "string"},
+        "subgoals": sentences,
+        "plan": {"type": "array", "items": {"anyOf": [_call_schema(tool) for tool in tools]}, "minItems": 1},
+        "criteria": sentences,
+        "checkpoints": {"type": "array", "items": {"type": "string"}},
+    }
+    return _closed(properties)
+
+
+def _call_schema(tool: ToolSpec) -> dict[str, Any]:
+    parameters = tool.parameters
+    declared: dict[str, Any] = parameters.get("properties") or {}
+    values = {
+        name: {"anyOf": [structured(resolved(part, parameters)), _PLACEHOLDER]} for name, part in declared.items()
+    }
+    arguments: dict[str, Any] = {"type": "object"}
+    if declared or parameters.get("additionalProperties") is False:
+        required = [name for name in parameters.get("required") or () if name in declared]
+        arguments |= {"properties": values, "required": required, "additionalProperties": False}
+    told = list(field_names(tool.returns)) if tool.returns else []
+    return _closed(
+        {
+            "tool": {"type": "string", "enum": [tool.name]},
+            "arguments": arguments,
+            "subgoal": {"type": "integer", "minimum": 0},
+            "tell": {"type": "array", "items": {"type": "string", **({"enum": told} if told else {})}},
+        }
+    )
+
+
+def _closed(properties: dict[str, Any]) -> dict[str, Any]:
+    """An object with exactly these properties."""
+    return {
+        "type": "object",
+        "properties": properties,
+        "required": list(properties),
+        "additionalProperties": False,
+    }
 
 
 def check_draft(task: Task, tools: Sequence[ToolSpec], known: str) -> None:

@@ -8,11 +8,13 @@ from typing import Any
 
 import pytest
 
+from core.messages import ToolSpec
 from core.schemas import schema_error
 from generation.dialogue.user import turn_schema
 from generation.environments.simulated.environment import answer_schema as tool_schema
 from generation.llm.base import Completion, Request
 from generation.specs.structured import structured
+from generation.tasks.draft import answer_schema as draft_schema
 from generation.validation.judge import answer_schema as judge_schema
 from tests.generation.helpers.judge_requests import INVALID, VALID, judge_answer
 from tests.generation.helpers.judgments import TASK
@@ -40,6 +42,24 @@ RETURNS: tuple[Any, ...] = (
     {"type": "object", "additionalProperties": {"type": "integer", "exclusiveMinimum": 0}},
     {"allOf": [{"type": "object"}]},
     {"type": "integer"},
+)
+HIVES = (
+    ToolSpec(
+        name="find_hive",
+        description="A hive.",
+        parameters={"type": "object", "properties": {"nickname": {"type": "string"}}, "required": ["nickname"]},
+        returns={"type": "object", "properties": {"hive_ref": {"type": "integer"}, "mite_score": {"type": "number"}}},
+    ),
+    ToolSpec(
+        name="paint_queen",
+        description="Paint it.",
+        parameters={
+            "type": "object",
+            "properties": {"hive_ref": {"$ref": "#/$defs/ref"}, "paint": {"type": "string", "enum": ["blue", "red"]}},
+            "required": ["hive_ref", "paint"],
+            "$defs": {"ref": {"type": "integer"}},
+        },
+    ),
 )
 FULL = {"id": 7, "on": "xyz", "kind": "cat", "notes": None, "tags": ["a", "b"], "extra": {"a": {"b": [1]}}}
 
@@ -69,6 +89,7 @@ def test_vllm_supports_the_schemas_of_all_roles() -> None:
         judge_schema(0),
         judge_schema(12),
         *map(tool_schema, RETURNS),
+        draft_schema(HIVES),
     ):
         assert not unsupported(schema), schema
 
@@ -131,3 +152,36 @@ def test_the_answers_of_the_stand_in_fit_the_schemas_of_their_requests(
         for request, completion in asked[role][:40]:
             assert request.json_schema, role
             assert admits(request.json_schema, completion.message.content), (role, completion.message.content)
+
+
+DRAFT = {
+    "goal": "The user wants to paint the queen of Old Oak blue.",
+    "subgoals": ["paint the queen of Old Oak blue"],
+    "plan": [
+        {"tool": "find_hive", "arguments": {"nickname": "Old Oak"}, "subgoal": 0, "tell": ["mite_score"]},
+        {"tool": "paint_queen", "arguments": {"hive_ref": "${0.hive_ref}", "paint": "blue"}, "subgoal": 0, "tell": []},
+    ],
+    "criteria": ["The queen is painted."],
+    "checkpoints": [],
+}
+
+
+@pytest.mark.parametrize(
+    ("call", "changes", "admitted"),
+    [
+        (0, {}, True),
+        (1, {"arguments": {"hive_ref": 7, "paint": "blue"}}, True),
+        (0, {"tool": "find_hives"}, False),
+        (0, {"tool": "paint_queen"}, False),
+        # Recorded: the parameters' JSON Schema as arguments.
+        (0, {"arguments": {"type": "object", "properties": {"nickname": {"type": "string"}}}}, False),
+        (1, {"arguments": {"hive_ref": "seven", "paint": "blue"}}, False),
+        (1, {"arguments": {"paint": "blue"}}, False),
+        (0, {"tell": ["rows affected"]}, False),
+    ],
+)
+def test_a_drafts_calls_fit_their_tools(
+    call: int, changes: dict[str, Any], admitted: bool, admits: Callable[[dict[str, Any], str], bool]
+) -> None:
+    plan = [planned | changes if number == call else planned for number, planned in enumerate(DRAFT["plan"])]
+    assert admits(draft_schema(HIVES), json.dumps(DRAFT | {"plan": plan})) == admitted

@@ -139,7 +139,7 @@ async def test_without_execution_a_task_carries_its_plan_but_no_proof(gym: Domai
 
 async def test_the_answer_is_guided_to_the_tools_and_to_every_field(gym: DomainTools, environment: Environment) -> None:
     draft = {"goal": "g", "subgoals": ["g"], "plan": [], "criteria": ["c"], "checkpoints": []}
-    call = {"tool": "get_member", "arguments": {"x": 1}, "subgoal": 0, "tell": []}
+    call = {"tool": "get_member", "arguments": {"member_id": 1}, "subgoal": 0, "tell": []}
     llm = ListedAnswers(["none"])
     with pytest.raises(UnusableAnswerError):
         await writer(llm, gym, 1).write(environment)
@@ -154,6 +154,7 @@ async def test_the_answer_is_guided_to_the_tools_and_to_every_field(gym: DomainT
         {"difficulty": "hard"},
         {"plan": [call | {"tool": "open_door"}]},
         {"plan": [call | {"arguments": "x"}]},
+        {"plan": [call | {"arguments": {"x": 1}}]},
         {"plan": [{key: value for key, value in call.items() if key != "tell"}]},
     ):
         assert schema_error(draft | {"plan": [call]} | wrong, schema), wrong
