@@ -96,9 +96,10 @@ async def record(upstream: str, file: Path, port: int) -> None:
             url = f"{upstream}/{request.path.removeprefix('/v1/')}"
             async with session.request(request.method, url, data=body or None, headers=_JSON) as response:
                 text = await response.text()
-                if response.status == web.HTTPOk.status_code and request.path.endswith("/chat/completions"):
+                asked = json.loads(body) if request.path.endswith("/chat/completions") else {}
+                if response.status == web.HTTPOk.status_code and "seed" in asked:  # a check of the server has none
                     with file.open("a") as lines:
-                        line = json.dumps(recorded(json.loads(body), json.loads(text)), ensure_ascii=False)
+                        line = json.dumps(recorded(asked, json.loads(text)), ensure_ascii=False)
                         lines.write(f"{line}\n")
                 return web.Response(status=response.status, text=text, content_type="application/json")
 
