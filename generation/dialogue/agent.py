@@ -86,7 +86,7 @@ def check_answer(completion: Completion, tools: tuple[ToolSpec, ...], require_va
     if found := markup(message.content):
         raise ValueError(f"the answer shows the markup {found}")
     if found := text_call(message.content, tools):
-        raise ValueError(f"the answer is or contains {found}")
+        raise ValueError(f"the answer {found}")
     for call in message.tool_calls or () if require_valid_calls else ():
         _check_call(call, tools)
 

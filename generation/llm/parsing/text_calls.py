@@ -22,16 +22,17 @@ _NO_WORDS = re.compile(r"(?:```\w*|[\s,;.:`*-])*")
 
 
 def text_call(text: str, tools: Sequence[ToolSpec]) -> str | None:
-    """What in an answer to the user is a call or a result, in words for a complaint; None if nothing is.
+    """What is wrong with an answer to the user, as the predicate of a complaint: it contains a call, or is a result.
+    None if neither is so.
 
     A call is JSON with a name and arguments, anywhere in the text and of any tool, declared or not; the name of a
     declared tool before its arguments in brackets; or an "Action Input". A result is an answer that consists of JSON
     only.
 
     >>> text_call('One moment: [{"name": "get_book", "arguments": {"book_id": 1}}]', ())
-    'a tool call written as text'
+    'contains a tool call written as text'
     >>> text_call('{"rows_affected": 1}', ())
-    'JSON instead of words'
+    'is JSON instead of words'
     >>> text_call('It is saved as {"theme": "dark"}.', ())
     """
     declared = {tool.name for tool in tools}
@@ -42,8 +43,8 @@ def text_call(text: str, tools: Sequence[ToolSpec]) -> str | None:
         or _ACTION.search(text)
         or any(_applied(name).search(text) for name in declared)
     ):
-        return "a tool call written as text"
-    return "JSON instead of words" if values and _NO_WORDS.fullmatch(around) else None
+        return "contains a tool call written as text"
+    return "is JSON instead of words" if values and _NO_WORDS.fullmatch(around) else None
 
 
 def _is_call(value: dict[str, Any], declared: set[str]) -> bool:
