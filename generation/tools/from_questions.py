@@ -153,7 +153,7 @@ class _ToolInventor:
     async def _specs_for(self, number: int, question: str) -> tuple[Specs, str]:
         def request(attempt: int) -> Request:
             context = ToolSpecsContext(self.seed.called, self.seed.description, question, self.seed.tools)
-            schema = answer_schemas.tool_specs(0, _MAX_SPECS)
+            schema = answer_schemas.tool_specs(1, _MAX_SPECS)
             return self._request(f"specs/{number}/{attempt}", "tool_specs", context, schema)
 
         try:

@@ -14,6 +14,7 @@ from tests.generation.helpers.pipeline_runs import run_to_end
 
 def role(requests: int, prompt_tokens: int, completion_tokens: int) -> RoleMetrics:
     return RoleMetrics(
+        llm="scripted",
         requests=requests,
         retries=0,
         prompt_tokens=prompt_tokens,
