@@ -114,33 +114,31 @@ def grounding_problems(task: Task, tools: Mapping[str, ToolSpec], known: str) ->
     for tool in tools:
         if "_" in tool and tool in task.goal:
             yield f"the goal names the tool {tool}; a user does not know tools"
-    for number, subgoal in enumerate(task.subgoals):
-        if _plain(subgoal) not in goal or not _plain(subgoal):
-            yield f"subgoal {number} ({subgoal!r}) does not stand in the goal word for word"
-    for literal in needed_literals(task.plan, tools):
-        yield from _literal_problem(literal, task.goal, tools, known)
+    if apart := [subgoal for subgoal in task.subgoals if _plain(subgoal) not in goal or not _plain(subgoal)]:
+        yield f"these subgoals do not stand in the goal word for word: {', '.join(map(repr, apart))}"
+    yield from _literal_problems(task, tools, known)
     if not task.rubric.criteria:
         yield "there are no criteria: say what a correct conversation shows"
     for criterion in task.rubric.criteria:
-        if len(re.findall(r"\w+", criterion)) < 2:
+        if not criterion.strip() or (criterion.isascii() and len(criterion.split()) < 2):
             yield f"the criterion {criterion!r} says nothing that a conversation could show"
 
 
-def _literal_problem(literal: Literal, goal: str, tools: Mapping[str, ToolSpec], known: str) -> Iterator[str]:
-    if is_given(literal, known):
-        return
-    where = f"call {literal.call} ({literal.tool}): "
-    number = _NUMBER_OR_UUID.fullmatch(literal.text)
-    if number and (tool := finder(literal.tool, literal.name, tools)):
-        yield (
-            f"{where}a user does not know {literal.name} {literal.text}; look it up with {tool.name} and write "
-            f'"${{i.field}}" for it'
-        )
-    elif not is_given(literal, goal):
-        yield (
-            f"{where}the goal does not say {literal.text!r} ({literal.name}): put it into the goal, or look it up with "
-            "an earlier call"
-        )
+def _literal_problems(task: Task, tools: Mapping[str, ToolSpec], known: str) -> Iterator[str]:
+    unsaid = []
+    for literal in needed_literals(task.plan, tools):
+        if is_given(literal, known):
+            continue
+        number = _NUMBER_OR_UUID.fullmatch(literal.text)
+        if number and (tool := finder(literal.tool, literal.name, tools)):
+            yield (
+                f"call {literal.call} ({literal.tool}): a user does not know {literal.name} {literal.text}; look it up "
+                f'with {tool.name} and write "${{i.field}}" for it'
+            )
+        elif not is_given(literal, task.goal):
+            unsaid.append(f"{literal.text!r} ({literal.name} of call {literal.call})")
+    if unsaid:
+        yield f"the goal does not say {', '.join(unsaid)}: put that into the goal, or look it up with an earlier call"
 
 
 def _plain(text: str) -> str:

@@ -79,9 +79,9 @@ def _tell_problems(call: PlannedCall, returns: Schema | None) -> Iterator[str]:
         return
     names = list(field_names(returns))
     known = {*names, *(name.rpartition(".")[2] for name in names)}
-    for name in call.tell:
-        if name not in known and (names or kind(resolved(returns, returns)) not in ("object", "array", "")):
-            yield f"it returns no {name!r} to tell; it returns: {_listed(names)}"
+    declares = names or kind(resolved(returns, returns)) not in ("object", "array", "")
+    if declares and (missing := [repr(name) for name in call.tell if name not in known]):
+        yield f"it returns no {', '.join(missing)} to tell; it returns: {_listed(names)}"
 
 
 def _listed(names: Mapping[str, Any] | Iterator[str] | Sequence[str]) -> str:

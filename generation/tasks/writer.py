@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, field_validator
 
 from core.dialogue import Difficulty, PlannedCall, Task
-from core.messages import AssistantMessage, Message, ToolMessage, UserMessage
+from core.messages import AssistantMessage, Message, ToolMessage, ToolSpec, UserMessage
 from core.provenance import WriterRequest
 from core.settings import Settings
 from core.typography import same_values
@@ -28,6 +28,8 @@ from generation.prompts import render
 from generation.prompts.scene import Scene
 from generation.seeds.base import Rows
 from generation.specs.json_values import json_or_text, leaves
+from generation.specs.naming import alike
+from generation.specs.spelling import snake
 from generation.tasks.draft import DraftError, TaskDraft, answer_schema, check_draft
 from generation.tasks.proof import ProofError, prove
 
@@ -117,7 +119,7 @@ class TaskWriter:
             view=self._view(rng),
             previous=tuple(done),
             facts=facts or {},
-            want_follow_up=_usable(facts or {}) and rng.random() < self.settings.follow_ups,
+            want_follow_up=_usable(facts or {}, environment.tools) and rng.random() < self.settings.follow_ups,
             difficulty=rng.choices(list(levels), list(levels.values()))[0],
         )
         task_id = f"{self.dialogue_id}/t{len(done)}"
@@ -198,9 +200,15 @@ class TaskWriter:
             raise RejectedAnswerError(f"this task is {task.difficulty}; a {context.difficulty} one is wanted")
 
 
-def _usable(facts: dict[str, Any]) -> bool:
-    """Whether a follow-up can use one of the learnt values."""
-    return any(value is not None and not isinstance(value, bool) for value in facts.values())
+def _usable(facts: dict[str, Any], tools: Sequence[ToolSpec]) -> bool:
+    """Whether a follow-up can use one of the learnt values: some tool has a parameter of that name."""
+    parameters = [tuple(snake(name).split("_")) for tool in tools for name in tool.parameters.get("properties") or {}]
+    return any(
+        value is not None
+        and not isinstance(value, bool)
+        and any(alike(tuple(snake(name).split("_")), p) for p in parameters)
+        for name, value in facts.items()
+    )
 
 
 def _known(context: TaskWriterContext) -> str:

@@ -92,7 +92,7 @@ async def test_each_refusal_reaches_the_model_and_is_counted(
         changed(
             draft, plan=[{**call, "tell": []} for call in plan if not call["tool"].startswith("update")][:1]
         ): "nothing to check",
-        changed(draft, goal="Something else."): "does not stand in the goal word for word",
+        changed(draft, goal="Something else."): "do not stand in the goal word for word",
         changed(draft, goal="Seen before."): "this exact goal is in the training data",
         changed(draft, plan=[*plan, other]): "call ",
     }
@@ -165,15 +165,20 @@ async def test_a_follow_up_names_the_task_it_extends(
 ) -> None:
     first = await writer(ListedAnswers([json.dumps(draft)]), gym, 1).write(environment)
     used = next(value for call in first.plan for value in call.arguments.values())
-    for facts, follows in (({"learnt": used}, "d1/t0"), ({"learnt": "something else"}, None), ({}, None)):
+    for facts, wanted, follows in (
+        ({"member_id": used}, True, "d1/t0"),
+        ({"member_id": "something else"}, True, None),
+        ({"colour": used, "booking_id": None, "member_id": True}, False, None),  # no tool takes a colour
+        ({}, False, None),
+    ):
         llm = ListedAnswers([json.dumps(draft)])
         tasks = writer(llm, gym, 1, follow_ups=1.0)
         second = await tasks.write(environment, (first,), facts)
         assert second.task_id == "d1/t1"
         assert second.follows_from == follows
-        assert tasks.requests["d1/t1"].follow_up is bool(facts)
-        assert ("naturally continues" in llm.requests[0].messages[0].content) is bool(facts)
-        assert ("independent of the earlier" in llm.requests[0].messages[0].content) is not bool(facts)
+        assert tasks.requests["d1/t1"].follow_up is wanted
+        assert ("naturally continues" in llm.requests[0].messages[0].content) is wanted
+        assert ("independent of the earlier" in llm.requests[0].messages[0].content) is not wanted
 
 
 async def test_a_follow_up_that_uses_nothing_learnt_is_refused_while_a_better_one_may_come(
