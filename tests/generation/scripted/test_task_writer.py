@@ -16,6 +16,7 @@ from jsonschema import Draft202012Validator
 from core.dialogue import PlannedCall
 from core.messages import ToolSpec
 from generation.database.schema import DatabaseSchema
+from generation.tasks.draft import TaskDraft, check_draft
 from tests.generation.helpers.task_drafts import LEVELS, Rows, asking, draft_of, previous
 from tests.generation.helpers.travel_tools import SHOP, TRAVEL, shop_rows
 
@@ -50,6 +51,15 @@ def test_drafts_about_databases_have_the_requested_difficulty(
             context = asking(tools, difficulty, schema=schema, view=view)
             hits[level(draft_of(context, f"{difficulty}{number}")["plan"])] += 1
         assert hits[difficulty] >= 18, (schema.name, hits)
+
+
+def test_drafts_are_grounded(databases: list[tuple[DatabaseSchema, tuple[ToolSpec, ...], Rows]]) -> None:
+    """What a real model is held to: goals say what plans need, plans fit the tools, names stand for internal ids."""
+    about_databases = [(tools, {"schema": schema, "view": rows}) for schema, tools, rows in databases]
+    for tools, more in [*about_databases, (TRAVEL, {}), (SHOP, {"view": shop_rows()})]:
+        for number in range(30):
+            draft = TaskDraft.model_validate(draft_of(asking(tools, LEVELS[number % 3], **more), number))
+            check_draft(draft.task("t", "easy", None), tools, "")
 
 
 @pytest.mark.parametrize("difficulty", LEVELS)

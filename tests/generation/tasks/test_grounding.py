@@ -8,6 +8,7 @@ import pytest
 
 from core.dialogue import PlannedCall
 from core.messages import ToolSpec
+from generation.llm.parsing.json_text import read_answer
 from generation.tasks.draft import DraftError, TaskDraft, check_draft
 from tests.generation.helpers.travel_tools import INTEGER, NUMBER, STRING, obj, rows, spec
 
@@ -141,21 +142,18 @@ RECIPES: tuple[ToolSpec, ...] = (
 )
 
 
+RECORDED = (
+    '{"goal": "Find recipes by ingredient and add them to the shopping list.", "subgoals": ["search_recipes", '
+    '"get_recipe", "add_to_shopping_list"], "difficulty": "medium", "plan": [{"tool": "search_recipes", "arguments": '
+    '{"ingredient": "tomato", "max_minutes": 10}}, {"tool": "get_recipe", "arguments": {"recipe_id": "1234567890"}}, '
+    '{"tool": "add_to_shopping_list", "arguments": {"item": "tomato", "quantity": 2}}], "criteria": ["Search for the '
+    'ingredient \'tomato\'", "Get the recipe with ID 1234567890"]}'
+)
+
+
 def test_a_real_models_draft_that_was_once_accepted_is_refused() -> None:
-    """By Qwen2.5-Coder-0.5B: no value of the plan stands in the goal, and the subgoals are tools."""
-    draft = TaskDraft.model_validate(
-        {
-            "goal": "Find recipes by ingredient and add them to the shopping list.",
-            "subgoals": ["search_recipes", "get_recipe", "add_to_shopping_list"],
-            "difficulty": "medium",
-            "plan": [
-                {"tool": "search_recipes", "arguments": {"ingredient": "tomato", "max_minutes": 10}},
-                {"tool": "get_recipe", "arguments": {"recipe_id": "1234567890"}},
-                {"tool": "add_to_shopping_list", "arguments": {"item": "tomato", "quantity": 2}},
-            ],
-            "criteria": ["Search for the ingredient 'tomato'"],
-        }
-    )
+    """An answer of Qwen2.5-Coder-0.5B: no value of the plan stands in the goal, and the subgoals are tools."""
+    draft = read_answer(RECORDED, TaskDraft)
     with pytest.raises(DraftError) as refused:
         check_draft(draft.task("t", "medium", None), RECIPES, "")
     assert str(refused.value) == (
