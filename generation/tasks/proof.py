@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Iterable, Set
+from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass
 from typing import Any
 
-from core.dialogue import PlannedCall, Task, resolve_arguments
+from core.dialogue import PlannedCall, Task, placeholder, resolve_arguments
 from generation.environments.base import Environment
 from generation.llm.base import RejectedAnswerError
 from generation.specs.naming import changes
@@ -150,6 +150,32 @@ def check_trace(trace: Trace, goal: str) -> None:
             raise ProofError(f"the task is solved after {done} of its {len(trace.calls)} calls")
 
 
+async def check_order(
+    plan: Sequence[PlannedCall], trace: Trace, environment: Environment, flags: Set[str] = frozenset()
+) -> None:
+    """Accept only values to be told that are the same before and after the changes of the other calls: agents make
+    independent calls in any order, or at once. Raises ProofError otherwise."""
+    for index, told in enumerate(trace.told):
+        used = _sources(plan, index)
+        if not told or not any(trace.writes[:index]) or any(trace.writes[i] for i in used):
+            continue
+        try:
+            early = (await execute([trace.calls[i] for i in sorted(used)], environment, flags=flags)).told[-1]
+        except ProofError:
+            early = ()
+        if set(early) != set(told):
+            raise ProofError(
+                f"what call {index} ({plan[index].tool}) tells depends on whether it is made before or after the "
+                "changes: tell what they do not touch"
+            )
+
+
+def _sources(plan: Sequence[PlannedCall], index: int) -> set[int]:
+    """A call and those whose results it needs, directly or indirectly."""
+    references = [placeholder(value) for value in plan[index].arguments.values()]
+    return {index}.union(*(_sources(plan, reference[0]) for reference in references if reference))
+
+
 def _text(value: Any) -> str:
     return value if isinstance(value, str) else repr(value)
 
@@ -168,6 +194,7 @@ async def prove(task: Task, environment: Environment, flags: Set[str] = frozense
         return task.model_copy(update={"difficulty": measured})
     trace = await execute(task.plan, environment, task.goal, flags)
     check_trace(trace, task.goal)
+    await check_order(task.plan, trace, environment, flags)
     told = zip(task.plan, trace.calls, strict=True)
     return task.model_copy(
         update={

@@ -18,7 +18,7 @@ from core.messages import ToolSpec
 from generation.database.sql_tools import SqlTool
 from generation.environments.sql import SqlDomainEnvironment, SqlEnvironment
 from generation.tasks.mentions import mentions_value
-from generation.tasks.proof import MAX_TOLD_ROWS, ProofError, Trace, check_trace, execute, prove
+from generation.tasks.proof import MAX_TOLD_ROWS, ProofError, Trace, check_order, check_trace, execute, prove
 
 INTEGER, STRING = {"type": "integer"}, {"type": "string"}
 
@@ -301,6 +301,36 @@ async def test_uncheckable_tasks_are_refused(
 )
 async def test_checkable_tasks_are_accepted(environment: SqlEnvironment, plan: list[PlannedCall], goal: str) -> None:
     check_trace(await execute(plan, environment), goal)
+
+
+@pytest.mark.parametrize(
+    ("plan", "depends"),
+    [
+        ([step("get", "city", club_id=2), step("move", club_id=2, city="Rome")], False),
+        ([step("move", club_id=2, city="Rome"), step("get", "members", club_id=2)], False),
+        ([step("move", club_id=2, city="Rome"), step("get", "city", club_id=2)], True),
+        ([step("move", club_id=2, city="Bonn"), step("in_city", "name", city="Bonn")], True),
+        ([step("create", city="Bonn", name="Go"), step("get", "name", club_id="${0.club_id}")], False),
+        (
+            [
+                step("search", name="Rowing"),
+                step("move", club_id="${0.club_id}", city="Rome"),
+                step("get", "city", club_id="${0.club_id}"),
+            ],
+            True,
+        ),
+    ],
+)
+async def test_what_is_told_must_not_depend_on_the_order_of_calls(
+    environment: SqlEnvironment, plan: list[PlannedCall], depends: bool
+) -> None:
+    """Agents may make independent calls at once."""
+    trace = await execute(plan, environment)
+    if depends:
+        with pytest.raises(ProofError, match=rf"what call {len(plan) - 1} .* depends on whether it is made before"):
+            await check_order(plan, trace, environment)
+    else:
+        await check_order(plan, trace, environment)
 
 
 STATES = st.lists(st.integers(0, 2), min_size=2, max_size=5)
