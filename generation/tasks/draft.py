@@ -18,6 +18,10 @@ from generation.tasks.plan_form import form_problems
 _SHOWN = 5
 """Problems that a complaint lists at most."""
 
+_MOST = 10
+"""Subgoals, criteria and checkpoints of a draft at most, half as many as calls: without a limit, a small model goes
+on until its budget ends."""
+
 _PLACEHOLDER = {"type": "string", "pattern": r"^\$\{[0-9]+(\.[A-Za-z0-9_.]+)?\}$"}
 
 
@@ -56,13 +60,14 @@ class TaskDraft(Frozen):
 def answer_schema(tools: Sequence[ToolSpec]) -> dict[str, Any]:
     """The JSON Schema of a draft for these tools, for structured output: each call names one of the tools, gives that
     tool's arguments, as values or placeholders, and tells fields of its result."""
-    sentences = {"type": "array", "items": {"type": "string"}, "minItems": 1}
+    sentences = {"type": "array", "items": {"type": "string"}, "maxItems": _MOST}
+    calls = [_call_schema(tool) for tool in tools]
     properties = {
         "goal": {"type": "string"},
-        "subgoals": sentences,
-        "plan": {"type": "array", "items": {"anyOf": [_call_schema(tool) for tool in tools]}, "minItems": 1},
-        "criteria": sentences,
-        "checkpoints": {"type": "array", "items": {"type": "string"}},
+        "subgoals": sentences | {"minItems": 1},
+        "plan": {"type": "array", "items": {"anyOf": calls}, "minItems": 1, "maxItems": 2 * _MOST},
+        "criteria": sentences | {"minItems": 1},
+        "checkpoints": sentences,
     }
     return _closed(properties)
 
