@@ -26,7 +26,9 @@ from generation.pipeline import DomainTools
 from generation.runner import run_workers
 from generation.seeds.base import Seeds
 
-HARNESS = "heldout 2"
+HARNESS = "heldout 3"
+"""Version of what decides a trial. 3: the scripted user judges by execution whether its requests are done, and a new
+row's key need not be told; 2 judged by the agent's words. Scores of different versions are not comparable."""
 TASKS_FOLDER = "heldout"
 """Folder of the evaluation's shared directory with the tools and tasks that all its models get."""
 

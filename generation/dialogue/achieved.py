@@ -32,8 +32,8 @@ class Achievements:
         self._knows_selections = False
 
     async def of(self, state_hash: str, answers: Sequence[str]) -> tuple[Achieved, ...] | None:
-        """For each subgoal, whether the state has its changes and whether `answers` told its values. In a state that no
-        selection of the subgoals leads to, no changing subgoal is achieved. None if the gold calls cannot be made."""
+        """The verdict on each subgoal, in a state and after some `answers`. In a state that no selection of the
+        subgoals leads to, no changing subgoal is achieved. None if the gold calls cannot be made."""
         try:
             if not self._states:
                 await self._follow_gold_calls()
@@ -42,9 +42,12 @@ class Achievements:
         if state_hash not in self._states and not self._knows_selections:
             await self._try_selections()
         text, changing = "\n".join(answers), {call.subgoal for call in self._writing}
-        missing = changing - self._states.get(state_hash, frozenset())
+        done = self._states.get(state_hash, frozenset())
         return tuple(
-            Achieved(in_state=subgoal not in missing, told=all(mentions_value(text, value) for value in values))
+            Achieved(
+                in_state=subgoal in done if subgoal in changing else None,
+                told=all(mentions_value(text, value) for value in values),
+            )
             for subgoal, values in enumerate(self._values)
         )
 

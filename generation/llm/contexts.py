@@ -118,10 +118,10 @@ class UserRules(Settings):
 
 @dataclass(frozen=True)
 class Achieved:
-    """What execution says about a subgoal: whether the environment's state has its changes, and whether the assistant
-    has told the user every value that it asks for."""
+    """What execution says about a subgoal: whether the environment's state has its changes (None: it changes nothing),
+    and whether the assistant has told the user every value that it asks for."""
 
-    in_state: bool
+    in_state: bool | None
     told: bool
 
 

@@ -1,5 +1,9 @@
 """The stand-in's user: follows its rules, makes requests, confirms, clarifies, corrects itself, and ends or gives up.
 
+What is done, execution tells (`UserContext.achieved`); where it does not, the assistant's words do. A question about
+what is not done yet is answered with everything that the goal says about it; where execution knows that it is not done,
+every answer that neither fails nor claims anything is such a question, however it is worded.
+
 Every request uses the words of its subgoal, which the stand-in's agent recognises. An adversarial user returns to what
 it has withdrawn, so that in the end the goal's own requests are in force.
 """
@@ -8,80 +12,18 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from random import Random
 
 from core.messages import AssistantMessage, UserMessage
 from generation.llm.contexts import UserContext
+from generation.scripted import user_phrases as phrases
+from generation.scripted.user_hears import asks, asks_to_confirm, failed, reports
 
-# The first word of a persona picks the voice; an unknown persona speaks neutrally.
-_OPENINGS = {
-    "terse": ["", "Hi.", "Quick one."],
-    "warm": ["Hello there! I hope you are well.", "Hi! Lovely to have some help with this.", "Good morning!"],
-    "formal": ["Good day.", "Dear assistant,", "Good afternoon."],
-    "hurried": ["Hi, I don't have much time.", "Hey, in a rush here.", "Hello, this is a bit urgent."],
-    "unsure": [
-        "Hi, I hope I'm in the right place.",
-        "Hello, I am not quite sure how this works.",
-        "Hi, maybe you can help me.",
-    ],
-    "demanding": ["Finally.", "I expect good service here.", "Listen."],
-    "sceptical": ["Let us see whether this works.", "I doubt that you can help, but well.", "Hm, hello."],
-    "chatty": ["Hi! What a day.", "Hello, hello!", "Oh, hi! I nearly forgot why I came."],
-}
-_REQUESTS = {
-    "terse": ["{0}.", "Please {0}.", "Need to {0}."],
-    "warm": ["Could you please help me to {0}?", "I would love to {0}.", "Would you be so kind as to help me {0}?"],
-    "formal": [
-        "I would like to {0}.",
-        "I would appreciate it if you helped me to {0}.",
-        "May I ask you to help me {0}?",
-    ],
-    "hurried": ["I need to {0}, quickly please.", "Can we {0} right now?", "I have to {0}."],
-    "unsure": ["I think I need to {0}?", "I was hoping to {0}.", "Is it possible to {0}?"],
-    "demanding": ["I want to {0}, and properly.", "I need to {0}. At once.", "I insist: {0}."],
-    "sceptical": ["Are you really able to help me {0}?", "I want to {0}, if that is possible at all."],
-    "chatty": ["So, I want to {0}.", "My sister said that you could help me to {0}?", "Well, I need to {0}."],
-}
-_NEUTRAL = (["Hi.", "Hello."], ["Can you help me to {0}?", "I want to {0}.", "Please help me {0}."])
-_EXPERTISE = {
-    "novice": ["", "I have never done this before.", "Please bear with me."],
-    "expert": ["", "I know how this works.", "The usual procedure."],
-}
-_FEEDBACK = ["Thanks.", "Great, thank you.", "Perfect.", "That helps.", "Good to know."]
-_NEXT = ["Next, ", "Also: ", "Then there is one more thing. ", "Now, ", "And "]
-_AGAIN = ["Something else now.", "One more matter.", "While I have you:", "There is something further."]
-_CONFIRM = ["Yes, please go ahead.", "Yes, I confirm.", "Yes, do it please.", "Yes."]
-_UNSURE = [
-    "Please make sure that it is the right one first.",
-    "Is that safe to do?",
-    "Tell me if anything speaks against it.",
-]
-_RETRY = ["Could you try again?", "Please have another look.", "That does not help me yet. Once more, please."]
-_GIVE_UP = [
-    "This leads nowhere, I give up.",
-    "That is disappointing. I will try it elsewhere.",
-    "You have not helped me at all. Goodbye.",
-]
-_CLOSING = [
-    "Thanks, that is all.",
-    "Perfect, that was everything. Thank you!",
-    "All done then, thanks for your help.",
-    "Thank you, goodbye.",
-]
-_WAVERING = [
-    "I have something to ask. Or no, forget it. Well, yes, I do want it after all.",
-    "Never mind, I will leave it as it is. No, on second thoughts I want it done.",
-    "Actually, drop that. Hm, no, I have changed my mind back again.",
-]
-_PRESSING = ["And I do not want to wait for it.", "Surely you can make that quick.", "I expect no excuses this time."]
-_DIGRESSIONS = [
-    "Before we go on: is it always this slow here?",
-    "By the way, your telephone line was busy all morning. No one picked up.",
-    "The weather is dreadful today, and the traffic was no better. But you cannot help that.",
-]
 _WITHDRAWAL = "forget that I wanted to {0}"
-_FAILED = re.compile(r"\b(could not|couldn't|unable|cannot|can't|sorry)\b", re.I)
+_UNCLEAR = 4
+"""Answers in a row of which no rule knows what they are, before they cost patience."""
+_INSISTING = (*phrases.RETRY, *phrases.NOT_DONE, *phrases.UNTOLD)
 
 
 def answer(context: UserContext, rng: Random) -> str:
@@ -91,7 +33,7 @@ def answer(context: UserContext, rng: Random) -> str:
 
 
 class _User:
-    """What the user can know about its current task: its own messages and the answers."""
+    """What the user can know about its current task: its own messages, the answers, and what execution tells it."""
 
     def __init__(self, context: UserContext, rng: Random) -> None:
         self.context = context
@@ -101,77 +43,166 @@ class _User:
         self.mine = [message.content for message in current if isinstance(message, UserMessage)]
         self.all_mine = [message.content for message in context.transcript if isinstance(message, UserMessage)]
         self.answers = [m.content for m in current if isinstance(m, AssistantMessage) and not m.tool_calls]
+        self.latest = self.answers[-1] if self.answers else ""
         self.requested = [goal for goal in context.subgoals if _wants(goal, self.mine)]
         self.missing = [goal for goal in context.subgoals if goal not in self.requested and _hinted(goal, self.mine)]
         self.pending = [goal for goal in context.subgoals if goal not in (*self.requested, *self.missing)]
+        self.achieved = dict(zip(context.subgoals, context.achieved, strict=True)) if context.achieved else None
 
     def speak(self) -> tuple[str, bool]:
         """(the next message, whether the task is over)."""
-        latest = self.answers[-1] if self.answers else ""
-        if latest.rstrip().endswith("?") and "confirm" in latest.lower():
-            return self._confirm(latest), False
-        unhelpful = self._unhelpful()
-        if unhelpful >= self.rules.patience:
-            return self.rng.choice(_GIVE_UP), True
-        if unhelpful:
-            return self._insist(unhelpful), False
-        if self.missing and (latest.rstrip().endswith("?") or not self.pending):
-            return f"{_capital(self.missing[0])}.", False
+        undone, asked = self._undone(), asks(self.latest)
+        if undone:
+            asked |= self.achieved is not None and _is_unclear(self.latest)
+            if self._unhelpful(asked) >= self.rules.patience:
+                return self.rng.choice(phrases.GIVE_UP), True
+            return self._reply(undone) if asked else self._insist(undone), False
+        if asked and (misheard := self._named(self.latest, self.pending)):
+            return self._restate(misheard[:1]), False
         if not self.pending:
-            return self.rng.choice(_CLOSING), True
+            return self.rng.choice(phrases.DECLINING if asked or "?" in self.latest else phrases.CLOSING), True
         return self._digress() or self._request(self.pending[: self._request_count()]), False
 
     @property
     def _adversarial(self) -> bool:
         return self.rules.manner == "adversarial"
 
+    # What the answers mean.
+
+    def _undone(self) -> list[str]:
+        """What the user has asked for and not got, in the goal's order; [] before the first answer."""
+        if not self.answers:
+            return []
+        if self.achieved is None:
+            requested = [] if self._seems_done() else self._latest_requests()
+        else:
+            requested = [goal for goal in self.requested if not self._is_achieved(goal)]
+        return [goal for goal in self.context.subgoals if goal in requested or goal in self.missing]
+
+    def _is_achieved(self, goal: str) -> bool:
+        """Whether execution says so."""
+        verdict = self.achieved[goal] if self.achieved else None
+        return verdict is not None and verdict.in_state is not False and verdict.told
+
+    def _seems_done(self) -> bool:
+        """Whether the latest answer reads as if the latest requests were done, or is about something else."""
+        if self.mine[-1] in phrases.DIGRESSIONS:
+            return True
+        if asks_to_confirm(self.latest):
+            return False
+        return not (failed(self.latest) or self._repeats()) if not asks(self.latest) else reports(self.latest)
+
+    def _repeats(self) -> bool:
+        return len(self.answers) > 1 and self.latest.endswith(self.answers[-2])
+
+    def _latest_requests(self) -> list[str]:
+        """The requests of the latest message that makes any."""
+        for text in reversed(self.mine):
+            if goals := [goal for goal in self.requested if _wants(goal, [text])]:
+                return goals
+        return []
+
+    def _unhelpful(self, asked: bool) -> int:
+        """The number of latest answers in a row that brought nothing: each one after which the user insisted, and this
+        one. A question brings something, unless it comes more often than there are requests to ask it about; what may
+        be a question does so only a few times."""
+        if not asked:
+            return 1 + _run(self.mine, lambda text: any(phrase in text for phrase in _INSISTING))
+        since = self.answers[self._latest_news() :]
+        repeated = _run(since, lambda text: text == self.latest) - len(self.requested) - 1
+        return max(0, repeated, _run(since, _is_unclear) - _UNCLEAR)
+
+    def _latest_news(self) -> int:
+        """The index of the latest of its messages that names something new."""
+        for index in range(len(self.mine) - 1, 0, -1):
+            if set(self._named(self.mine[index], self.context.subgoals)) - set(
+                self._named("\n".join(self.mine[:index]), self.context.subgoals)
+            ):
+                return index
+        return 0
+
+    # Answers to the assistant.
+
+    def _reply(self, undone: list[str]) -> str:
+        """The answer to a question: the details of what is asked about, or a yes, which an adversarial user may first
+        refuse."""
+        open_goals = [goal for goal in self.context.subgoals if not self._is_achieved(goal)]
+        goals = self._named(self.latest, undone) or self._named(self.latest, open_goals)[:1] or undone
+        if self._only_untold(goals[0]):
+            return self._unsaid([f"{text} I asked you to {goals[0]}." for text in phrases.UNTOLD])
+        if not asks_to_confirm(self.latest):
+            return self._restate(goals)
+        if self._adversarial and len(goals) == 1 and goals[0] in self.requested and self.rng.random() < 0.25:
+            retreat = f"No, wait, {_WITHDRAWAL.format(goals[0])}."
+            if retreat not in self.mine:
+                return retreat
+        yes = self.rng.sample(phrases.CONFIRM, len(phrases.CONFIRM))
+        if not all(_wants(goal, [self.latest]) for goal in goals):
+            return self._unsaid([f"{text} {self._restate(goals)}" for text in yes])
+        if self._adversarial and self.rng.random() < 0.3:
+            pressing = self.rng.choice(phrases.PRESSING)
+            return self._unsaid([f"{text} {pressing}" for text in yes])
+        return self._unsaid(yes)
+
+    def _unsaid(self, texts: Sequence[str]) -> str:
+        """The first of the texts that the user has not said in this task; if it has said all, one of them as a
+        repetition."""
+        variants = (f"{opener} {text}".strip() for opener in phrases.REPEATING for text in texts)
+        return next((text for text in variants if text not in self.mine), texts[0])
+
+    def _named(self, text: str, goals: Sequence[str]) -> list[str]:
+        """Those of the subgoals that the text names, with or without their new value."""
+        return [goal for goal in goals if _wants(goal, [text]) or _hinted(goal, [text])]
+
+    def _restate(self, goals: Sequence[str]) -> str:
+        """All details of some requests, each time in other words."""
+        wish = " and ".join(goals[: self.rules.max_subtasks_per_turn])
+        return self._unsaid([text.format(wish, _capital(wish)) for text in phrases.RESTATED])
+
+    def _only_untold(self, goal: str) -> bool:
+        """Whether it has been done and only its values are missing: asked for again, it might be done twice."""
+        return self.achieved is not None and self.achieved[goal].in_state is True
+
+    def _insist(self, undone: list[str]) -> str:
+        """Asks again for the first thing that is not done."""
+        goal = undone[0]
+        if self._only_untold(goal):
+            return self._unsaid([f"{text} I asked you to {goal}." for text in phrases.UNTOLD])
+        if failed(self.latest) or self.achieved is None:
+            choices = phrases.RETRY
+        else:
+            choices = phrases.NOT_DONE if self.achieved[goal].told else phrases.UNTOLD
+        return self._unsaid([f"{text} I want to {goal}." for text in choices])
+
+    # Requests.
+
     def _digress(self) -> str:
         """A digression, each one once per dialogue and never two in a row; '' most of the time."""
-        fresh = [text for text in _DIGRESSIONS if text not in self.all_mine]
-        may = self._adversarial and self.requested and fresh and self.mine[-1] not in _DIGRESSIONS
+        fresh = [text for text in phrases.DIGRESSIONS if text not in self.all_mine]
+        may = self._adversarial and self.requested and fresh and self.mine[-1] not in phrases.DIGRESSIONS
         return self.rng.choice(fresh) if may and self.rng.random() < 0.3 else ""
-
-    def _unhelpful(self) -> int:
-        """The number of latest answers in a row that failed or repeated the one before."""
-        count = 0
-        for position in reversed(range(len(self.answers))):
-            repeats = position > 0 and self.answers[position].endswith(self.answers[position - 1])
-            if not repeats and not _FAILED.search(self.answers[position]):
-                break
-            count += 1
-        return count
-
-    def _insist(self, unhelpful: int) -> str:
-        goals = [*self.requested, *(_without_value(goal) for goal in self.missing)]
-        again = _RETRY[(unhelpful - 1) % len(_RETRY)]
-        return f"{again} I want to {goals[-1]}." if goals else again
 
     def _request_count(self) -> int:
         """The number of subgoals in the next message."""
         most = min(len(self.pending), self.rules.max_subtasks_per_turn or len(self.pending))
         return most if self.rules.disclosure == "upfront" else self.rng.randint(1, most)
 
-    def _confirm(self, question: str) -> str:
-        text = self.rng.choice(_CONFIRM)
-        goals = [goal for goal in self.requested if _wants(goal, [question])]
-        if self._adversarial and len(goals) == 1 and self.rng.random() < 0.25:
-            retreat = f"No, wait, {_WITHDRAWAL.format(goals[0])}."
-            return text if retreat in self.mine else retreat
-        return f"{text} {self.rng.choice(_PRESSING)}" if self._adversarial and self.rng.random() < 0.3 else text
-
     def _request(self, goals: Sequence[str]) -> str:
         voice = self.context.persona.split()[0].strip(":,.").lower() if self.context.persona else ""
-        openings, requests = _OPENINGS.get(voice, _NEUTRAL[0]), _REQUESTS.get(voice, _NEUTRAL[1])
+        openings, requests = (
+            phrases.OPENINGS.get(voice, phrases.NEUTRAL[0]),
+            phrases.REQUESTS.get(voice, phrases.NEUTRAL[1]),
+        )
         request = self.rng.choice(requests).format(self._wording(goals))
         if self._adversarial and self.rng.random() < 0.25:
-            request = f"{self.rng.choice(_WAVERING)} {_capital(request)}"
+            request = f"{self.rng.choice(phrases.WAVERING)} {_capital(request)}"
         if self._adversarial and self.rng.random() < 0.25:
-            request = f"{request} {self.rng.choice(_PRESSING)}"
+            request = f"{request} {self.rng.choice(phrases.PRESSING)}"
         elif self.rules.confirmation and not goals[0].startswith(("find", "know", "see")) and self.rng.random() < 0.1:
-            request = f"{request} {self.rng.choice(_UNSURE)}"
+            request = f"{request} {self.rng.choice(phrases.UNSURE)}"
         if self.mine:
             return self._continue(request)
-        opening = self._opening(openings) if self.context.first_task else self.rng.choice(_AGAIN)
+        opening = self._opening(openings) if self.context.first_task else self.rng.choice(phrases.AGAIN)
         return f"{opening} {_capital(request)}".strip()
 
     def _wording(self, goals: Sequence[str]) -> str:
@@ -189,12 +220,24 @@ class _User:
 
     def _continue(self, request: str) -> str:
         uncapitalised = request if request[:2] == "I " else request[0].lower() + request[1:]
-        feedback = f"{self.rng.choice(_FEEDBACK)} " if self.rules.feedback else ""
-        return f"{feedback}{self.rng.choice(_NEXT)}{uncapitalised}"
+        feedback = f"{self.rng.choice(phrases.FEEDBACK)} " if self.rules.feedback else ""
+        if asks(self.latest):  # about something that the user does not want
+            feedback = "No, thank you. "
+        return f"{feedback}{self.rng.choice(phrases.NEXT)}{uncapitalised}"
 
     def _opening(self, openings: Sequence[str]) -> str:
         expertise = self.context.persona.rpartition(" ")[2]
-        return f"{self.rng.choice(openings)} {self.rng.choice(_EXPERTISE.get(expertise, ['']))}".strip()
+        return f"{self.rng.choice(openings)} {self.rng.choice(phrases.EXPERTISE.get(expertise, ['']))}".strip()
+
+
+def _is_unclear(answer: str) -> bool:
+    """Whether no rule knows what the answer is: where nothing is done yet, it may be a question."""
+    return not (asks(answer) or failed(answer) or reports(answer))
+
+
+def _run(texts: Sequence[str], fits: Callable[[str], bool]) -> int:
+    """The number of latest texts in a row that fit."""
+    return next((number for number, text in enumerate(reversed(texts)) if not fits(text)), len(texts))
 
 
 def _without_value(goal: str) -> str:
@@ -211,10 +254,13 @@ def _wants(goal: str, messages: Sequence[str]) -> bool:
 
 
 def _hinted(goal: str, messages: Sequence[str]) -> bool:
-    """Whether the subgoal was requested without its new value, or seems so to the stand-in's agent, which matches parts
-    of words and will ask."""
-    hint = _without_value(goal).casefold()
-    return bool(hint) and any(hint in text.casefold() for text in messages)
+    """Whether a message names the subgoal without its new value, or with another one."""
+    hint = _without_value(goal)
+    value = goal[len(hint) :]
+    return bool(hint) and any(
+        re.search(rf"(?<!\w){re.escape(hint)}(?!\w)(?!{re.escape(value)}(?!\w))", text, re.IGNORECASE)
+        for text in messages
+    )
 
 
 def _capital(text: str) -> str:

@@ -10,13 +10,15 @@ from typing import Any
 
 import pytest
 
-from core.dialogue import Dialogue
+from core.dialogue import Dialogue, Task
 from core.journal import read_jsonl, write_jsonl
 from core.messages import AssistantMessage, FunctionCall, ToolCall, ToolSpec
 from core.settings import UserError
 from evaluation.benchmark import EvaluationContext
 from evaluation.heldout.databases import HeldoutDatabases
 from evaluation.heldout.outcome import count_calls
+from evaluation.known_answers.heldout_agents import Careless, KnownAgent
+from evaluation.known_answers.heldout_check import KnownModel
 from generation.scripted.llm import ScriptedLLM
 from generation.seeds.bundled import HELD_OUT, BundledSeeds
 from generation.seeds.spider import SpiderSeeds
@@ -40,12 +42,21 @@ def test_gold_calls_score_one(settings: dict[str, Any], heldout: MakeHeldout, ge
         assert dialogue.tasks == by_trial[f"{name[:-1]}0"].tasks, "each trial has the same tasks"
 
 
-def test_an_agent_with_mistakes_scores_below_one_and_its_transcripts_explain_failures(
+def is_even(task_id: str) -> bool:
+    return int(task_id.partition("/")[0][-1]) % 2 == 0
+
+
+def careless_with_odd_dialogues(task: Task, *rest: Any) -> KnownAgent:
+    return (KnownAgent if is_even(task.task_id) else Careless)(task, *rest)
+
+
+def test_exactly_the_mistaken_dialogues_fail_and_their_transcripts_explain_why(
     settings: dict[str, Any], heldout: MakeHeldout, generation: Path, tmp_path: Path
 ) -> None:
-    records = run_heldout(ScriptedLLM(error_rate=1.0), heldout(settings | {"dialogues": 24}), generation, tmp_path)
-    passed = sum(bool(record.success) for record in records)
-    assert 0 < passed < len(records)
+    model = KnownModel("half", careless_with_odd_dialogues)
+    records = run_heldout(model, heldout(settings | {"dialogues": 24}), generation, tmp_path)
+    assert {record.success for record in records} == {True, False}
+    assert [record.key for record in records if record.success is not is_even(record.task_id)] == []
     assert all(record.infrastructure_error is None for record in records)
     for record in records:
         text = (tmp_path / str(record.transcript)).read_text()

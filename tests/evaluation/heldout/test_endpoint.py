@@ -207,21 +207,23 @@ def test_a_server_that_fails_every_third_request_changes_nothing(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(RetryPolicy, "wait_s", lambda *_: 0.0)
-    count = 0
+    refused: set[int] = set()
 
     def healthy(body: dict[str, Any]) -> dict[str, Any]:
         return say(f"I see {len(body['messages'])} messages.")
 
     def unreliable(body: dict[str, Any]) -> dict[str, Any]:
-        nonlocal count
-        count += 1
-        return {"status": 500, "message": "out of memory"} if count % 3 == 0 else healthy(body)
+        if body["seed"] % 3 or body["seed"] in refused:
+            return healthy(body)
+        refused.add(body["seed"])
+        return {"status": 500, "message": "out of memory"}
 
     runs = []
     for name, policy in (("healthy", healthy), ("unreliable", unreliable)):
         records = heldout(settings).run(context(serve(policy), generation), tmp_path / name)
         runs.append(sorted(record.model_copy(update={"seconds": 0.0}).model_dump_json() for record in records))
     assert runs[0] == runs[1]
+    assert len(refused) > 10
 
 
 def test_a_run_resumes_to_the_same_records_after_the_server_died(

@@ -14,7 +14,7 @@ from core.journal import read_jsonl
 from evaluation.benchmark import EvaluationContext
 from evaluation.endpoint import Endpoint
 from evaluation.heldout.benchmark import Heldout
-from evaluation.heldout.run import HeldoutRun
+from evaluation.known_answers.heldout_check import LocalRun
 from evaluation.trials import TrialRecord
 from generation.llm.base import LLM
 from tests.helpers.paths import CONF
@@ -27,17 +27,6 @@ def conf(name: str) -> dict[str, Any]:
     loaded = yaml.safe_load((CONF / name).read_text())
     assert isinstance(loaded, dict)
     return {key: value for key, value in loaded.items() if key not in ("defaults", "_target_")}
-
-
-class LocalRun(HeldoutRun):
-    """Evaluates a model in this process instead of the endpoint."""
-
-    def __init__(self, llm: LLM, benchmark: Heldout, context: EvaluationContext, directory: Path) -> None:
-        super().__init__(benchmark.settings, benchmark.simulator, benchmark.databases, context, directory)
-        self.llm = llm
-
-    def agent(self, trial: int) -> LLM:
-        return self.llm
 
 
 def run_heldout(

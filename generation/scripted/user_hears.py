@@ -1,0 +1,97 @@
+"""How the stand-in's user reads the assistant's answers: questions in any wording, failures and reports.
+
+Where execution tells what is done, the words only decide in which way the user goes on.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+_OFFER = re.compile(
+    r"\b(?:any|some)thing (?:else|more|further)\b|\b(?:what|how) else\b|\bfeel free\b|\banything i can\b"
+    r"|\b(?:further|more|other|additional) (?:help|assistance|questions?|requests?|wishes)\b"
+    r"|\blet me know if (?:you (?:need|have|require|run)|there|i can)\b|\bif you (?:need|have) any"
+)
+"""An offer of more help, which asks nothing about the request."""
+_QUESTIONS = re.compile(
+    "|".join(
+        (
+            r"\?",
+            # The verb first: "Is there …", "…, did you mean …"; "Which one do you mean", but not "What I found is …".
+            r"(?:^|[,:;–—-] ?|\b(?:and|but|so|or) )"
+            r"(?:is|are|was|were|do|does|did|would|will|could|can|may|might|shall|should|have|has)"
+            r" (?:i|you|it|this|that|there|we|the|your|any)\b",
+            r"\b(?:which|what|who|whose|when|where|how)\b(?! (?:i|you|we)\b)(?: \w+){0,3}"
+            r" (?:do|does|did|would|should|shall|is|are|was|were|can|may|could|will|has|have) (?:you|i|we|it|the|your|this)\b",
+            r"\b(?:(?:to )?which (?:one|of|\w+$)|what exactly|what to|you mean|is that so|more than one)\b",
+            r"\b(?:shall|should|may|can) i\b|\b(?:do|would) you(?: really| still)? (?:want|like)\b|\byou(?: still)? want me to\b",
+            r"\b(?:could|can|would|will) you (?:please |kindly )?(?!be able|see|find)\w+|\bmind if\b",
+            r"\b(?:please|pls|kindly) (?:also |first |just |briefly )?(?:confirm|tell|let|provide|specify|give|share|clarify"
+            r"|choose|pick|select|say|send|enter|state|indicate|verify|reply|respond|answer|supply|advise|approve|describe"
+            r"|name|repeat|identify)\b|(?:^|[,:;] )(?:tell|give) me\b",
+            r"\blet me know (?:which|what|whether|how|when|where|who|the|your|if (?:that|this|it|i |so|you))",
+            r"\b(?:i|we)(?: would| will| do| still| also| just| only| first| am| are|'d|'ll|'m|'re)*"
+            r" (?:need|require|missing|lack|awaiting|waiting for|like to (?:confirm|know|check)|not sure (?:which|what|who))\b",
+            r"\b(?:await|awaiting|waiting for|need|needs|without) your\b|\bbefore (?:i|we)\b|\b(?:once|as soon as) you\b",
+            r"\byour (?:approval|consent|permission|confirmation|go-ahead|ok|okay|yes|thumbs-up)\b|\b(?:clear|a) yes\b",
+            r"\b(?:okay|ok|right|fine) (?:with|by|for) you\b|^(?:ok|okay|ready|fine|al{1,2} ?right) to\b",
+            r"\b(?:reply|say|answer|type|respond)(?: with| to)? \W?(?:yes|no|ok|okay|confirm|go)\b",
+            r"\byes(?:/| or )no\b|\by/n\b",
+            r"(?<!can )(?<!will )(?<!'ll )(?<!i )(?<!hereby )(?<!to )\bconfirm\b|\bjust to (?:be (?:sure|clear)|confirm)\b",
+            r"\b(?:details?|values?|numbers?|names?|dates?|ids?|information) (?:is|are) (?:still )?missing\b|\bambiguous\b",
+        )
+    )
+)
+_CONFIRMATION = re.compile(
+    r"\bconfirm|\b(?:shall|should|may|can) i\b|\bwant me to\b|\blike me to\b|\bfor me to\b|\bmind if\b|\bgo(?:ing)? ahead\b"
+    r"|\bgo-ahead\b|\bproceed|\bcontinue\b|\b(?:is|be) (?:that |this |it )?(?:al{1,2} ?right|right|correct|ok|okay|fine|what)\b"
+    r"|\b(?:this|that|it) right\b|\b(?:right|correct|ok|okay|agreed)\?|^(?:ok|okay|ready|fine|al{1,2} ?right) to\b"
+    r"|\bare you sure\b|\bagree\b|\bapprov|\bpermission\b|\bconsent\b|\bthumbs-up\b|\bas soon as you\b"
+    r"|\byes(?:/| or )no\b|\by/n\b|\b(?:clear|a|say|your) \W?(?:yes|go|ok|okay)\b|\bjust to be (?:sure|clear)\b"
+    r"|\bif (?:that|this|it)(?: is|'s) (?:ok|okay|right|correct|fine)\b|\b(?:still|really) want\b|\bdo you want to\b"
+)
+_ERROR = re.compile(
+    r"^\W*(?:error|exception|traceback|oops|http \d{3})\b|[\"']error[\"']\s*:|\bwent wrong\b"
+    r"|\b(?:an|internal|unexpected|unknown)(?: server)? error\b|\bfailed to\b|\b(?:has|have|call|request) failed\b"
+)
+_FAILED = re.compile(r"\b(?:could not|couldn't|unable|not able|cannot|can't|sorry|apologi[sz]e)\b")
+_COURTESY = re.compile(
+    r"\b(?:sorry|apologi[sz]e)(?: again)? (?:for|about)(?: that| this)?\b|\bsorry (?:to|it|this|that) (?:keep|have|hear|took)\b"
+    r"|\b(?:cannot|can't) be (?:undone|reversed|taken back)\b"
+)
+"""Phrases that only sound like a failure: "Sorry for the wait!", "This cannot be undone"."""
+_REPORT = re.compile(
+    r"\b(?:done|here (?:is|are)|found|added|updated|changed|moved|set to|created|deleted|removed|booked|cancell?ed"
+    r"|completed?|successful\w*|(?:has|have) been|is now|are now)\b"
+)
+
+
+def asks(answer: str) -> bool:
+    """Whether the answer wants to know something about the request, with or without a question mark."""
+    return any(_QUESTIONS.search(sentence) and not _OFFER.search(sentence) for sentence in _sentences(answer))
+
+
+def asks_to_confirm(answer: str) -> bool:
+    """Whether a yes can be the reply to a question of the answer."""
+    return any(_CONFIRMATION.search(sentence) for sentence in _sentences(answer) if _QUESTIONS.search(sentence))
+
+
+def failed(answer: str) -> bool:
+    """Whether the answer is an error, or an apology for more than a delay."""
+    text = _plain(answer)
+    return bool(_ERROR.search(text) or _FAILED.search(_COURTESY.sub("", text)))
+
+
+def reports(answer: str) -> bool:
+    """Whether the answer claims that something was done or found."""
+    return any(_REPORT.search(sentence) for sentence in _sentences(answer) if not _QUESTIONS.search(sentence))
+
+
+def _plain(text: str) -> str:
+    folded = unicodedata.normalize("NFKC", text).replace("\u2019", "'").casefold()
+    return re.sub(r"[ \t*_`#>]+", " ", folded)
+
+
+def _sentences(text: str) -> list[str]:
+    return [sentence.strip() for sentence in re.split(r"(?<=[.!?:;])\s+|\n+", _plain(text)) if sentence.strip()]
