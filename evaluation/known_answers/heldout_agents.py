@@ -314,7 +314,12 @@ class Failing(KnownAgent):
     """Only reports errors."""
 
     def speak(self) -> AssistantMessage:
-        texts = ('{"error": "internal"}', "Error: no such record.", "Something went wrong.", "Sorry, I cannot do that.")
+        texts = (
+            "Error: no such record.",
+            "Something went wrong.",
+            "Oops, internal error 17.",
+            "Sorry, I cannot do that.",
+        )
         return _say(texts[len(self.texts) % len(texts)])
 
 
