@@ -10,12 +10,17 @@ from typing import Any
 
 import pytest
 
-from core.dialogue import PlannedCall, Rubric, Task
+from core.dialogue import Dialogue, PlannedCall, Rubric, Task
 from core.messages import ToolSpec
 from generation.database.sql_tools import SqlTool
 from generation.dialogue.achieved import Achievements
+from generation.dialogue.rollout import Rollout
 from generation.environments.sql import SqlDomainEnvironment
+from generation.llm.contexts import UserContext
+from generation.pipeline import DomainTools
+from generation.scripted.llm import ScriptedLLM
 from generation.tasks.proof import prove
+from tests.generation.helpers.pipeline_runs import Recorder, context_of, pipeline_of
 
 CLUBS = """
 CREATE TABLE clubs (club_id INTEGER PRIMARY KEY, name TEXT NOT NULL, city TEXT NOT NULL);
@@ -147,3 +152,26 @@ async def test_gold_calls_that_do_not_hold_leave_the_verdict_open(clubs: SqlDoma
     task = await prove(TASK, environment)
     await environment.call("delete", {"club_id": 3})
     assert await Achievements(task, clubs, environment.snapshot()).of(environment.state_hash(), ()) is None
+
+
+async def test_a_resumed_task_gets_the_same_verdicts(domains: tuple[DomainTools, ...], tmp_path: Path) -> None:
+    """Cut before any of its user messages, a dialogue goes on from the state at the start of its task."""
+    recorder = Recorder(ScriptedLLM(error_rate=1.0))
+    pipeline = pipeline_of("user_oriented_exec", domains, recorder, count={2: 1.0}, user_checks_state=True)
+    try:
+        for number in range(4):
+            recorder.log.clear()
+            start = Dialogue(dialogue_id=f"d{number}", pipeline="p", domain="x", tools=domains[0].toolset.tools)
+            context = context_of(pipeline, domains[0], start.dialogue_id, seed=f"0/{number}")
+            whole = await Rollout(start, context).run()
+            asked = [request.context for request, _ in recorder.log if isinstance(request.context, UserContext)]
+            assert all(user.achieved is not None for user in asked)
+            for position, user in enumerate(asked):
+                tasks = whole.task_starts.index(user.task_start) + 1
+                cut = {"messages": user.transcript, "task_starts": whole.task_starts[:tasks], "stop": "open"}
+                recorder.log.clear()
+                await Rollout(whole.model_copy(update=cut | {"state": None}), context).run()
+                again = [request.context for request, _ in recorder.log if isinstance(request.context, UserContext)]
+                assert (again[0].transcript, again[0].achieved) == (user.transcript, user.achieved)
+    finally:
+        pipeline.environments.close()
