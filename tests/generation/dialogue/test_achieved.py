@@ -166,7 +166,7 @@ async def test_a_resumed_task_gets_the_same_verdicts(domains: tuple[DomainTools,
             whole = await Rollout(start, context).run()
             asked = [request.context for request, _ in recorder.log if isinstance(request.context, UserContext)]
             assert all(user.achieved is not None for user in asked)
-            for position, user in enumerate(asked):
+            for user in asked:
                 tasks = whole.task_starts.index(user.task_start) + 1
                 cut = {"messages": user.transcript, "task_starts": whole.task_starts[:tasks], "stop": "open"}
                 recorder.log.clear()
