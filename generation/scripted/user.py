@@ -132,7 +132,9 @@ class _User:
             return self._unsaid([f"{text} I asked you to {goals[0]}." for text in phrases.UNTOLD])
         if not asks_to_confirm(self.latest):
             return self._restate(goals)
-        if self._adversarial and len(goals) == 1 and goals[0] in self.requested and self.rng.random() < 0.25:
+        # What was asked for after it is left waiting: rows that are added in another order get other keys.
+        may_retreat = self._adversarial and undone == goals[:1] and goals[0] in self.requested
+        if may_retreat and self.rng.random() < 0.25:
             retreat = f"No, wait, {_WITHDRAWAL.format(goals[0])}."
             if retreat not in self.mine:
                 return retreat

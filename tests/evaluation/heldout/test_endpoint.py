@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 import pytest
 
@@ -207,15 +209,16 @@ def test_a_server_that_fails_every_third_request_changes_nothing(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(RetryPolicy, "wait_s", lambda *_: 0.0)
-    refused: set[int] = set()
+    refused: set[str] = set()
 
     def healthy(body: dict[str, Any]) -> dict[str, Any]:
         return say(f"I see {len(body['messages'])} messages.")
 
     def unreliable(body: dict[str, Any]) -> dict[str, Any]:
-        if body["seed"] % 3 or body["seed"] in refused:
+        request = json.dumps(body["messages"])
+        if crc32(request.encode()) % 3 or request in refused:
             return healthy(body)
-        refused.add(body["seed"])
+        refused.add(request)
         return {"status": 500, "message": "out of memory"}
 
     runs = []
