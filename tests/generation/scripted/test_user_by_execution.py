@@ -40,12 +40,19 @@ def rules(**changes: Any) -> UserRules:
 
 
 def reply(
-    said: Sequence[str], achieved: Sequence[Achieved], goals: tuple[str, ...] = (ADD,), patience: int = 1, seed: int = 0
+    said: Sequence[str],
+    achieved: Sequence[Achieved],
+    goals: tuple[str, ...] = (ADD,),
+    patience: int = 1,
+    seed: int = 0,
+    **more: Any,
 ) -> tuple[str, bool]:
     """The user's next message after user and assistant have alternated, and whether the user leaves."""
     messages: list[Message] = [SystemMessage(content="You serve.")]
     messages += [(AssistantMessage if i % 2 else UserMessage)(content=text) for i, text in enumerate(said)]
-    context = UserContext("g", goals, "terse", rules(patience=patience), tuple(messages), 1, True, tuple(achieved))
+    context = UserContext(
+        "g", goals, "terse", rules(patience=patience, **more), tuple(messages), 1, True, tuple(achieved)
+    )
     turn = json.loads(answer(context, Random(seed)))
     return turn["user_message"], turn["is_task_complete"]
 
@@ -141,3 +148,16 @@ def test_the_first_request_that_is_not_done_is_insisted_on() -> None:
     text, _ = reply(said, [TOLD, OPEN], goals=(FIND, ADD), patience=2)
     assert ADD in text
     assert FIND not in text
+
+
+def test_a_request_is_taken_back_only_if_no_other_one_waits_behind_it() -> None:
+    """Made in another order, changes may lead to another state than the gold calls, which no agent could help."""
+
+    def retreats(goals: tuple[str, ...]) -> int:
+        said = [f"Please {' and '.join(goals)}.", f"This will {ADD}. Do you confirm?"]
+        verdicts = [OPEN] * len(goals)
+        replies = [reply(said, verdicts, goals=goals, seed=seed, manner="adversarial")[0] for seed in range(40)]
+        return sum(f"forget that I wanted to {ADD}" in text for text in replies)
+
+    assert retreats((ADD,)) > 3
+    assert retreats((ADD, "add a new loan with book id 9")) == 0
