@@ -1,5 +1,4 @@
-"""Agents that know the held-out tasks' gold calls: five that solve every task, each in its own words, and five that
-solve none.
+"""Agents that know the held-out tasks' gold calls and solve every task, each in its own words.
 
 They do what the user has asked for so far, like any agent; the gold calls only spare them the thinking.
 """
@@ -9,7 +8,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Sequence
-from itertools import count
 from typing import Any
 
 from core.dialogue import PlannedCall, Task
@@ -71,11 +69,11 @@ class KnownAgent:
         due = [i for i, call in enumerate(self.calls) if i not in self.results and call.subgoal in self.requested()]
         if due:
             question = self.question(due)
-            return _say(question) if question else self.act(due)
+            return say(question) if question else self.act(due)
         hint = next((hint for goal in self._open() if (hint := _hint(goal, self._last_said()))), "")
         if hint and not self.fresh:
-            return _say(self.clarify(hint))
-        return _say(self.report(self.fresh or sorted(self.results)))
+            return say(self.clarify(hint))
+        return say(self.report(self.fresh or sorted(self.results)))
 
     def _open(self) -> list[str]:
         requested = self.requested()
@@ -168,7 +166,7 @@ class Confirming(KnownAgent):
 
     def question(self, due: Sequence[int]) -> str:
         call = self.calls[due[0]]
-        if not _changes(call) or self._confirmed(call):
+        if not changes(call) or self._confirmed(call):
             return ""
         found = self.report(self.fresh) if self.values(self.fresh) else ""
         return f"{found} {self._request(call)}".strip()
@@ -244,85 +242,6 @@ class Parallel(KnownAgent):
         return "\n".join(["| field | value |", "|---|---|", *told]) if told else "| status | ok |"
 
 
-class Idle(KnownAgent):
-    """Does nothing and says that it is done."""
-
-    def speak(self) -> AssistantMessage:
-        return _say(
-            ("Done!", "Your request was processed successfully.", "It has been taken care of.")[len(self.texts) % 3]
-        )
-
-
-class Careless(KnownAgent):
-    """Changes with wrong values, and reports wrong ones."""
-
-    def script(self) -> Sequence[PlannedCall]:
-        return [self._altered(call) if _changes(call) else call for call in self.task.gold_calls]
-
-    def _altered(self, call: PlannedCall) -> PlannedCall:
-        """With another last argument: the new value of an update, else the record."""
-        name, value = list(call.arguments.items())[-1]
-        schema = self.tools[call.tool].parameters.get("properties", {}).get(name, {})
-        others = [other for other in schema.get("enum", []) if other != value]
-        wrong = others[0] if others else value + 1 if isinstance(value, int | float) else f"{value} x"
-        return call.model_copy(update={"arguments": call.arguments | {name: wrong}})
-
-    def values(self, indices: Sequence[int]) -> list[tuple[str, Any]]:
-        return [
-            (name, value + 1001 if isinstance(value, int | float) else f"q{str(value)[::-1]}z")
-            for name, value in super().values(indices)
-        ]
-
-
-class Forgetful(KnownAgent):
-    """Tells no values, and leaves out the last change of a task without any."""
-
-    def script(self) -> Sequence[PlannedCall]:
-        calls = self.task.gold_calls
-        last = max((i for i, call in enumerate(calls) if _changes(call)), default=-1)
-        return calls if self.task.told_values else [call for i, call in enumerate(calls) if i != last]
-
-    def values(self, indices: Sequence[int]) -> list[tuple[str, Any]]:
-        return []
-
-
-class Overzealous(KnownAgent):
-    """Does what it should, and then changes something else, too."""
-
-    def speak(self) -> AssistantMessage:
-        message, extra = super().speak(), self._extra_calls()
-        if message.tool_calls or self.others or not extra:
-            return message
-        calls = [ToolCall.make(f"x{number}", name, arguments) for number, (name, arguments) in enumerate(extra)]
-        return AssistantMessage(tool_calls=tuple(calls))
-
-    def _extra_calls(self) -> list[tuple[str, dict[str, Any]]]:
-        """Calls of changing tools on the first records, of which at least one changes something."""
-        numbers = count(1)
-        return [
-            (
-                tool.name,
-                {name: _invent(schema, next(numbers)) for name, schema in tool.parameters["properties"].items()},
-            )
-            for tool in self.tools.values()
-            if _changes(PlannedCall(tool=tool.name, arguments={}))
-            for _ in range(6)
-        ]
-
-
-class Failing(KnownAgent):
-    """Only reports errors."""
-
-    def speak(self) -> AssistantMessage:
-        texts = (
-            "Error: no such record.",
-            "Something went wrong.",
-            "Oops, internal error 17.",
-            "Sorry, I cannot do that.",
-        )
-        return _say(texts[len(self.texts) % len(texts)])
-
-
 AgentClass = Callable[[Task, Sequence[Message], Sequence[ToolSpec]], KnownAgent]
 CORRECT: dict[str, AgentClass] = {
     "terse": KnownAgent,
@@ -331,20 +250,13 @@ CORRECT: dict[str, AgentClass] = {
     "asking back": Inquiring,
     "parallel calls": Parallel,
 }
-WRONG: dict[str, AgentClass] = {
-    "does nothing": Idle,
-    "wrong values": Careless,
-    "leaves out": Forgetful,
-    "changes more": Overzealous,
-    "only errors": Failing,
-}
 
 
-def _say(text: str) -> AssistantMessage:
+def say(text: str) -> AssistantMessage:
     return AssistantMessage(content=text)
 
 
-def _changes(call: PlannedCall) -> bool:
+def changes(call: PlannedCall) -> bool:
     return not re.match(r"(get|find|search|list|top|total|count)_", call.tool)
 
 
@@ -357,10 +269,3 @@ def _hint(goal: str, text: str) -> str:
     """The goal without its new value, if the text asks for that much; else ""."""
     hint = goal.rpartition(" to ")[0] if goal.startswith("change ") else ""
     return hint if hint and re.search(rf"(?<!\w){re.escape(hint)}(?!\w)", text, re.I) and WITHDRAWAL not in text else ""
-
-
-def _invent(schema: dict[str, Any], number: int) -> Any:
-    """Any value that fits: small numbers, which are keys as well."""
-    if "enum" in schema:
-        return schema["enum"][number % len(schema["enum"])]
-    return {"integer": number % 5 + 1, "number": 4242.5 + number}.get(schema.get("type", ""), f"odd {number}")

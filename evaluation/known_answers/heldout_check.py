@@ -14,7 +14,8 @@ from evaluation.endpoint import Endpoint
 from evaluation.heldout.benchmark import Heldout
 from evaluation.heldout.run import HeldoutRun
 from evaluation.known_answers.check import KnownSettings, Row
-from evaluation.known_answers.heldout_agents import CORRECT, WRONG, AgentClass
+from evaluation.known_answers.heldout_agents import CORRECT, AgentClass
+from evaluation.known_answers.heldout_wrong_agents import WRONG
 from evaluation.trials import Progress, TrialRecord
 from generation.llm.base import LLM, Completion, Request
 from generation.llm.contexts import AgentContext

@@ -17,8 +17,9 @@ from core.settings import UserError
 from evaluation.benchmark import EvaluationContext
 from evaluation.heldout.databases import HeldoutDatabases
 from evaluation.heldout.outcome import count_calls
-from evaluation.known_answers.heldout_agents import Careless, KnownAgent
+from evaluation.known_answers.heldout_agents import KnownAgent
 from evaluation.known_answers.heldout_check import KnownModel
+from evaluation.known_answers.heldout_wrong_agents import Careless
 from generation.scripted.llm import ScriptedLLM
 from generation.seeds.bundled import HELD_OUT, BundledSeeds
 from generation.seeds.spider import SpiderSeeds

@@ -12,8 +12,9 @@ import yaml
 
 from evaluation.heldout.benchmark import Heldout
 from evaluation.known_answers.check import KnownSettings
-from evaluation.known_answers.heldout_agents import CORRECT, WRONG, Confirming, Inquiring
+from evaluation.known_answers.heldout_agents import CORRECT, Confirming, Inquiring
 from evaluation.known_answers.heldout_check import check, run_agent
+from evaluation.known_answers.heldout_wrong_agents import WRONG
 from generation.scripted.llm import ScriptedLLM
 from generation.seeds.bundled import BundledSeeds
 from generation.seeds.sqlite import SqliteSeeds
