@@ -4,7 +4,7 @@ A task writer and a user simulator (scripted by default) face the evaluated mode
 decides success, without a judge: the database state after each task equals the state after its gold calls, every
 requested value was mentioned to the user, and the dialogue reached its end with all its tasks. The scripted user, too,
 judges by execution whether its requests are done, so that no wording fails a correct agent: `make eval-known` checks
-that with agents that know the tasks (evaluation/known_answers/heldout_agents.py). For the varied conditions see
+that with agents that know the tasks (evaluation/known_answers/heldout_check.py). For the varied conditions see
 evaluation/heldout/settings.py, for how tasks are written evaluation/heldout/tasks.py.
 """
 
