@@ -20,22 +20,25 @@ _STOPS: dict[str, Blame] = {
     "judge": "judge",
     "replay": "tool",
 }
+_CIRCLES = ("repeats itself", "not done after")
+"""Reasons of stops that either side may have caused, whoever noticed."""
 _OUTCOMES = ("state of task ", "told in task ")
 
 
 def blame(dialogue: Dialogue, checks: Sequence[Check], judgments: Sequence[Judgment], executable: bool) -> Blame | None:
     """Who is to blame for a rejection; None for an accepted dialogue and for one that is merely unfinished.
 
-    The role that stopped the dialogue; else the agent for an invalid transcript, the tools for one that does not
-    replay. Of the tasks that missed their outcome the first decides, since later ones may follow from it: the tools are
-    to blame if they refused its next gold call (`refused`) or withheld a value (`withheld`), the task if it needs a
-    value that is nowhere to be had (`ungrounded`), the user if it never gave a value that the task needs (`unvoiced`),
-    else the agent. For tasks that execution could not prove, the role that most of the judge's "invalid" judgments
-    name, the agent if they name no one; an ungrounded task is to blame itself.
+    The role that stopped the dialogue, or who made it go round in circles (`_circling`); else the agent for an invalid
+    transcript, the tools for one that does not replay. Of the tasks that missed their outcome the first decides, since
+    later ones may follow from it: the tools are to blame if they refused its next gold call (`refused`) or withheld a
+    value (`withheld`), the task if it needs a value that is nowhere to be had (`ungrounded`), the user if it never gave
+    a value that the task needs (`unvoiced`), else the agent. For tasks that execution could not prove, the role that
+    most of the judge's "invalid" judgments name, the agent if they name no one; an ungrounded task is to blame itself.
     """
     failed = [check.name for check in checks if not check.passed]
     if "finished" in failed:
-        return _STOPS.get(dialogue.stop.partition(":")[0])
+        role, _, reason = dialogue.stop.partition(": ")
+        return _circling(dialogue) if reason.startswith(_CIRCLES) else _STOPS.get(role)
     if "contract" in failed:
         return "agent"
     if "replay" in failed:
@@ -55,6 +58,18 @@ def blame(dialogue: Dialogue, checks: Sequence[Check], judgments: Sequence[Judgm
         if judgment.judgment == "invalid" and not (executable and task.gold_calls)
     )
     return blamed.most_common(1)[0][0] if blamed else None
+
+
+def _circling(dialogue: Dialogue) -> Blame:
+    """Who made a dialogue go round in circles: the user who never said what the task needs, or whose task was done; the
+    agent who heard everything and did not do it. Where nothing is executed, the role that was stopped."""
+    number = len(dialogue.task_starts) - 1
+    if number < 0 or unvoiced(dialogue, number):
+        return "user"
+    gold_calls, actual = dialogue.tasks[number].gold_calls, calls(dialogue.part(number))
+    if not gold_calls:
+        return _STOPS.get(dialogue.stop.partition(":")[0], "user")
+    return "user" if all(_results(gold, actual) for gold in gold_calls) else "agent"
 
 
 def refused(dialogue: Dialogue, number: int) -> bool:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
 
 from core.dialogue import Check, Dialogue, Judgment, PlannedCall, Rubric, Task
-from core.messages import AssistantMessage, Message, SystemMessage, ToolCall, ToolMessage, UserMessage
+from core.messages import AssistantMessage, FunctionCall, Message, SystemMessage, ToolCall, ToolMessage, UserMessage
 from generation.validation.blame import blame, ungrounded, unvoiced
 
 BOOK = Task(
@@ -77,7 +78,7 @@ def failing(*names: str) -> list[Check]:
 @pytest.mark.parametrize(
     ("stop", "who"),
     [
-        ("user: not done after 12 messages", "user"),
+        ("user: plays the assistant", "user"),
         ("replay: the given calls do not return here what they returned there", "tool"),
         ("agent: no answer after 8 rounds of tool use", "agent"),
         ("tool_simulator: nothing usable in 3 attempts: agent: x", "tool"),
@@ -248,3 +249,31 @@ def test_with_execution_the_judge_decides_only_unproved_tasks() -> None:
     mixed = case.model_copy(update={"tasks": (BOOK, unproven)})
     assert blame(mixed, failing(), [judgment("invalid", "user"), judgment("invalid", "tool")], True) == "tool"
     assert blame(mixed, failing(), [judgment("invalid", "user"), judgment("valid")], True) is None
+
+
+GOLD = [
+    (call.tool, json.dumps(call.arguments), '[{"guest_id": 7}]' if number == 0 else '{"rows_affected": 1}')
+    for number, call in enumerate(BOOK.gold_calls)
+]
+
+
+def made(*calls_and_results: tuple[str, str, str]) -> list[Message]:
+    messages: list[Message] = []
+    for number, (name, arguments, result) in enumerate(calls_and_results):
+        call = ToolCall(id=f"g{number}", function=FunctionCall(name=name, arguments=arguments))
+        messages += [AssistantMessage(tool_calls=(call,)), ToolMessage(tool_call_id=f"g{number}", content=result)]
+    return messages
+
+
+@pytest.mark.parametrize("stop", ["user: not done after 12 messages", "agent: repeats itself", "user: repeats itself"])
+@pytest.mark.parametrize(
+    ("messages", "who"),
+    [
+        (exchange("Open by asking for help.", "Open by asking for help."), "user"),
+        (exchange(ASK, "Yes.", "Yes, please."), "agent"),
+        ([UserMessage(content=ASK), *made(*GOLD), *exchange("And now?", "And now, please?")[1:]], "user"),
+    ],
+)
+def test_circles_are_the_fault_of_who_did_not_do_his_part(stop: str, messages: list[Message], who: str) -> None:
+    """Recorded: a user who recited its instructions twice to an agent that twice asked what it wanted."""
+    assert blame(dialogue(messages, stop=stop), failing("finished"), [], True) == who
