@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -21,8 +22,6 @@ _SHOWN = 5
 _MOST = 10
 """Subgoals, criteria and checkpoints of a draft at most, half as many as calls: without a limit, a small model goes
 on until its budget ends."""
-
-_PLACEHOLDER = {"type": "string", "pattern": r"^\$\{[0-9]+(\.[A-Za-z0-9_.]+)?\}$"}
 
 
 class DraftError(RejectedAnswerError):
@@ -61,7 +60,8 @@ def answer_schema(tools: Sequence[ToolSpec]) -> dict[str, Any]:
     """The JSON Schema of a draft for these tools, for structured output: each call names one of the tools, gives that
     tool's arguments, as values or placeholders, and tells fields of its result."""
     sentences = {"type": "array", "items": {"type": "string"}, "maxItems": _MOST}
-    calls = [_call_schema(tool) for tool in tools]
+    reference = _placeholder_schema(tools)
+    calls = [_call_schema(tool, reference) for tool in tools]
     properties = {
         "goal": {"type": "string"},
         "subgoals": sentences | {"minItems": 1},
@@ -72,12 +72,17 @@ def answer_schema(tools: Sequence[ToolSpec]) -> dict[str, Any]:
     return _closed(properties)
 
 
-def _call_schema(tool: ToolSpec) -> dict[str, Any]:
+def _placeholder_schema(tools: Sequence[ToolSpec]) -> dict[str, Any]:
+    """A placeholder, with a field that some tool returns; with any field if a tool does not say what it returns."""
+    known = {name for tool in tools if tool.returns for name in field_names(tool.returns)}
+    names = "|".join(map(re.escape, sorted(known))) if all(tool.returns for tool in tools) else ""
+    return {"type": "string", "pattern": rf"^\$\{{[0-9]+(\.({names or '[A-Za-z0-9_.]+'}))?\}}$"}
+
+
+def _call_schema(tool: ToolSpec, reference: dict[str, Any]) -> dict[str, Any]:
     parameters = tool.parameters
     declared: dict[str, Any] = parameters.get("properties") or {}
-    values = {
-        name: {"anyOf": [structured(resolved(part, parameters)), _PLACEHOLDER]} for name, part in declared.items()
-    }
+    values = {name: {"anyOf": [structured(resolved(part, parameters)), reference]} for name, part in declared.items()}
     arguments: dict[str, Any] = {"type": "object"}
     if declared or parameters.get("additionalProperties") is False:
         required = [name for name in parameters.get("required") or () if name in declared]

@@ -18,6 +18,7 @@ from generation.prompts import render
 from generation.seeds.base import Seed
 from generation.specs.titles import description_of, readable, table_nouns, tool_nouns
 from generation.tools.answer_schemas import DOMAIN
+from generation.tools.example_leaks import copies_example
 
 PROMPT = "domain"
 _MAX_TOOLS = 40  # shown to the model
@@ -46,7 +47,10 @@ async def with_description(seed: Seed, meter: Meter, attempts: int) -> Seed:
         )
 
     async def read(completion: Completion) -> tuple[str, str]:
-        return read_domain(completion.message.content, seed.tools)
+        title, description = read_domain(completion.message.content, seed.tools)
+        if schema is None and copies_example(f"{title} {description}", "", seed):
+            raise RejectedAnswerError("that is the example, not this service: say what these functions are for")
+        return title, description
 
     try:
         title, description = await meter.request(request, read, attempts)

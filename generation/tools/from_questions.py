@@ -7,6 +7,7 @@ are made from its schema instead (`from_database`), and a seed's executable tool
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -21,6 +22,7 @@ from generation.prompts import prompt_ids, render
 from generation.seeds.base import Seed
 from generation.tools import answer_schemas, domain_names, from_database
 from generation.tools.answers import Specs, read_questions, read_tools
+from generation.tools.example_leaks import copies_example
 from generation.tools.merging import merge, proposed_name, read_tool
 from generation.tools.toolset import MIN_TOOLS, Toolset, ToolsetProvenance
 
@@ -157,7 +159,7 @@ class _ToolInventor:
             return self._request(f"specs/{number}/{attempt}", "tool_specs", context, schema)
 
         try:
-            return await self.meter.request(request, _read_specs, self.settings.attempts), ""
+            return await self.meter.request(request, self._read_specs, self.settings.attempts), ""
         except UnusableAnswerError as error:
             return [], f"question {number + 1}: {error.problem}"
 
@@ -169,13 +171,33 @@ class _ToolInventor:
             return self._request(f"expansion/{attempt}", "tool_expansion", context, answer_schemas.tool_specs(0, limit))
 
         try:
-            specs = await self.meter.request(request, _read_specs, self.settings.attempts)
+            specs = await self.meter.request(request, self._read_specs, self.settings.attempts)
         except UnusableAnswerError as error:
             self.refused.append(f"expansion: {error.problem}")
             return []
         if len(specs) > limit:
             self.refused.append(f"expansion: {len(specs) - limit} tools more than the {limit} requested")
         return specs[:limit]
+
+    async def _read_specs(self, completion: Completion) -> Specs:
+        """The function specs in an answer without copies of the prompt's example, none if it is an empty list. Raises
+        ValueError if it cannot be read, RejectedAnswerError if none of them is a tool of this service."""
+        specs = read_tools(completion.message.content)
+        usable: Specs = []
+        problems = []
+        for spec in specs:
+            try:
+                read_tool(spec)
+            except ValueError as error:
+                problems.append(f"{proposed_name(spec)}: {error}")
+            else:
+                if copies_example(json.dumps(spec), proposed_name(spec), self.seed):
+                    problems.append(f"{proposed_name(spec)} is the example's: write what this service needs")
+                    continue
+            usable.append(spec)
+        if problems and len(problems) == len(specs):
+            raise RejectedAnswerError("; ".join(dict.fromkeys(problems)))
+        return usable
 
     def _request(
         self,
@@ -193,18 +215,3 @@ class _ToolInventor:
             context=context,
             json_schema=json_schema,
         )
-
-
-async def _read_specs(completion: Completion) -> Specs:
-    """The function specs in an answer, none if it is an empty list. Raises ValueError if it cannot be read,
-    RejectedAnswerError if none of them is a tool."""
-    specs = read_tools(completion.message.content)
-    problems = []
-    for spec in specs:
-        try:
-            read_tool(spec)
-        except ValueError as error:
-            problems.append(f"{proposed_name(spec)}: {error}")
-    if problems and len(problems) == len(specs):
-        raise RejectedAnswerError("; ".join(dict.fromkeys(problems)))
-    return specs
