@@ -137,7 +137,7 @@ class _SchemaQuestion:
         """
         self._problems = ()
         try:
-            returns = _unwrapped(first_json(completion.message.content, dict))
+            returns = _required_in_place(_unwrapped(first_json(completion.message.content, dict)))
             tool = ToolSpec.model_validate({**self.tool.model_dump(), "returns": returns})
             conflicts = self.conversation.entities.conflicts(self.tool.name, returns)
             self._problems = (*_problems(self.tool.name, returns), *map(str, conflicts))
@@ -155,6 +155,18 @@ def _unwrapped(answer: dict[str, Any]) -> dict[str, Any]:
     """The schema, even if the answer wraps it in another object."""
     wrapped = [answer[key] for key in _WRAPPERS if isinstance(answer.get(key), dict)]
     return answer if "type" in answer or not wrapped else dict(wrapped[0])
+
+
+def _required_in_place(schema: Any) -> Any:
+    """The schema with "required" next to "properties" wherever a model put the list among them."""
+    if not isinstance(schema, dict):
+        return schema
+    placed = {key: _required_in_place(part) for key, part in schema.items()}
+    properties = placed.get("properties")
+    if isinstance(properties, dict) and isinstance(names := properties.get("required"), list):
+        fields = {name: part for name, part in properties.items() if name != "required"}
+        placed |= {"properties": fields, "required": [name for name in names if name in fields]}
+    return placed
 
 
 def _problems(tool: str, returns: dict[str, Any]) -> Iterator[str]:

@@ -181,6 +181,7 @@ def test_tools_of_a_real_model_are_read_and_none_comes_from_an_example(tmp_path:
     assert usage
     for role in ("tool_maker", "schema_writer"):
         assert usage.roles.get(role, RoleUsage()).requests >= 5
+    assert "schema_writer/malformed" not in usage.flaws, 'recorded: "required" among the properties'
 
 
 def tool(name: str, description: str, parameters: dict[str, str]) -> dict[str, Any]:
