@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from generation.tasks.mentions import mentions_value
 
+
 @pytest.mark.parametrize(
     ("text", "value", "mentioned"),
     [
