@@ -28,7 +28,7 @@ ALL = dict.fromkeys(KINDS, 0.2) | {"partial_view": 0.6}  # few dialogues read li
 def test_each_fault_occurs_and_every_dialogue_is_accounted_for(
     name: str, kind: str, domains: Domains, tmp_path: Path
 ) -> None:
-    n = 14
+    n = 20
     played = run_with_faults(name, domains, tmp_path, n=n, tools=ALL if kind == "together" else {kind: 0.2})
     assert adds_up(played, n)
     assert played.statistics.failed == 0
