@@ -202,12 +202,12 @@ def test_results_of_tool_stages_with_random_weights_are_reported(runs: dict[str,
     (library,) = read_jsonl(runs["tools"].directory / "toolsets.jsonl", Toolset)
     assert not library.tools
     assert library.refused
-    assert "too few valid tools" in runs["tools"].output
+    assert "is left out: " in runs["tools"].output
     (rooms,) = read_jsonl(runs["schemas"].directory / "toolsets.jsonl", Toolset)
     assert not rooms.tools
     assert any("no output schema" in line for line in rooms.refused)
     (rooms,) = read_jsonl(runs["from own tools"].directory / "toolsets.jsonl", Toolset)
-    assert [tool.name for tool in rooms.tools] == [room["name"] for room in ROOMS], "given tools stay"
+    assert [tool.name for tool in rooms.tools][: len(ROOMS)] == [room["name"] for room in ROOMS], "given tools stay"
 
 
 # One role at a time, so that the others lead to every place where it occurs
@@ -284,7 +284,8 @@ def test_supplied_tools_survive_a_model_with_random_weights(role: Role, engine: 
     (toolset,) = asyncio.run(make())
     assert llm.requests
     if role == "tool_maker":
-        assert [tool.name for tool in toolset.tools] == [room["name"] for room in ROOMS]
+        # A grammar makes even random weights write tools, though rarely one that is kept.
+        assert [tool.name for tool in toolset.tools][: len(ROOMS)] == [room["name"] for room in ROOMS]
         assert all(tool.returns for tool in toolset.tools)
         assert any(line.startswith(("question", "expansion")) for line in toolset.refused)
     else:
