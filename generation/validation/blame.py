@@ -61,9 +61,12 @@ def blame(dialogue: Dialogue, checks: Sequence[Check], judgments: Sequence[Judgm
 
 
 def _circling(dialogue: Dialogue) -> Blame:
-    """Who made a dialogue go round in circles: the user who never said what the task needs, or whose task was done; the
-    agent who heard everything and did not do it. Where nothing is executed, the role that was stopped."""
+    """Who made a dialogue go round in circles: the tools that refused a call of the plan; the user who never said what
+    the task needs, or whose task was done; the agent who heard everything and did not do it. Where nothing is executed,
+    the role that was stopped."""
     number = len(dialogue.task_starts) - 1
+    if number >= 0 and refused(dialogue, number):
+        return "tool"
     if number < 0 or unvoiced(dialogue, number):
         return "user"
     gold_calls, actual = dialogue.tasks[number].gold_calls, calls(dialogue.part(number))

@@ -272,6 +272,10 @@ def made(*calls_and_results: tuple[str, str, str]) -> list[Message]:
         (exchange("Open by asking for help.", "Open by asking for help."), "user"),
         (exchange(ASK, "Yes.", "Yes, please."), "agent"),
         ([UserMessage(content=ASK), *made(*GOLD), *exchange("And now?", "And now, please?")[1:]], "user"),
+        (
+            [UserMessage(content=ASK), *made((*GOLD[0][:2], '{"error": "no"}')), *exchange("Again.", "Again!")[1:]],
+            "tool",
+        ),
     ],
 )
 def test_circles_are_the_fault_of_who_did_not_do_his_part(stop: str, messages: list[Message], who: str) -> None:
