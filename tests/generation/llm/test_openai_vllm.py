@@ -287,7 +287,7 @@ def test_supplied_tools_survive_a_model_with_random_weights(role: Role, engine: 
         # A grammar makes even random weights write tools, though rarely one that is kept.
         assert [tool.name for tool in toolset.tools][: len(ROOMS)] == [room["name"] for room in ROOMS]
         assert all(tool.returns for tool in toolset.tools)
-        assert any(line.startswith(("question", "expansion")) for line in toolset.refused)
+        assert toolset.counts["given"] == len(ROOMS)
     else:
         assert not toolset.tools, "what a tool returns must be known to simulate it"
         assert sum("no output schema" in line for line in toolset.refused) >= len(ROOMS)
