@@ -17,8 +17,9 @@ from referencing.exceptions import Unresolvable
 PATTERN_S = 0.1
 """Time limit in seconds for matching one text; without it, a pathological pattern would block all dialogues."""
 
-_ARITHMETIC = (ArithmeticError, ValueError)
-"""Errors of multipleOf for numbers beyond a float, NaN and Infinity, which Python's JSON accepts."""
+_VALUE_ERRORS = (ArithmeticError, ValueError)
+"""Errors of multipleOf for numbers beyond a float, NaN and Infinity, which Python's JSON accepts, and of keywords that
+are not supported here."""
 
 
 def schema_error(value: Any, schema: dict[str, Any]) -> str | None:
@@ -30,7 +31,7 @@ def schema_error(value: Any, schema: dict[str, Any]) -> str | None:
     try:
         validator = _validator(json.dumps(schema, sort_keys=True))
         errors = sorted(validator.iter_errors(value), key=lambda e: list(map(str, e.path)))
-    except (Unresolvable, RecursionError, regex.error, TimeoutError, NotImplementedError, *_ARITHMETIC) as error:
+    except (Unresolvable, RecursionError, regex.error, TimeoutError, *_VALUE_ERRORS) as error:
         return f"the schema itself cannot be used: {error}"
     if not errors:
         return None
@@ -86,10 +87,10 @@ def _additional_properties(validator: Any, allowed: Any, value: Any, schema: Any
 
 def _unevaluated_properties(validator: Any, allowed: Any, value: Any, schema: Any) -> Iterator[ValidationError]:
     """jsonschema's implementation would match names against patterns without a time limit."""
-    raise NotImplementedError("unevaluatedProperties is not supported; additionalProperties is")
+    raise ValueError("unevaluatedProperties is not supported; additionalProperties is")
 
 
-_Validator: Any = extend(  # type: ignore[no-untyped-call]
+_Validator: Any = extend(  # type: ignore[no-untyped-call]  # jsonschema does not annotate it
     Draft202012Validator,
     {
         "pattern": _pattern,

@@ -36,18 +36,18 @@ class GenerationProgress(Bars):
     def __init__(self, console: Console) -> None:
         super().__init__(console, TextColumn("{task.fields[counts]}"))
 
-    def toolsets(self, n: int) -> tuple[Callable[[Meter], None], Callable[[Toolset], None]]:
+    def toolsets(self, n: int) -> tuple[Callable[[str, Meter], None], Callable[[Toolset], None]]:
         counts = ToolCounts()
         task = self._progress.add_task("toolsets", total=n, counts=counts) if n else None
 
         def on_toolset(toolset: Toolset) -> None:
-            counts.tools += len(toolset.tools)
+            counts.finish(toolset)
             if task is not None:
                 self._progress.update(task, advance=1)
             if not toolset.tools:
                 self.console.print(f"[yellow]{escape(f'{toolset.domain} is left out: {why_lost(toolset)}')}[/]")
 
-        return counts.meters.append, on_toolset
+        return counts.begin, on_toolset
 
     def pipeline(self, name: str, n: int) -> Callable[[Outcome], None]:
         task = self._progress.add_task(name, total=n, counts="")

@@ -96,7 +96,7 @@ class GenerateSettings(Settings):
 class GenerationWatcher(Protocol):
     """Receives the progress of a run."""
 
-    def toolsets(self, n: int) -> tuple[Callable[[Meter], None], Callable[[Toolset], None]]:
+    def toolsets(self, n: int) -> tuple[Callable[[str, Meter], None], Callable[[Toolset], None]]:
         """Called before `n` toolsets are made; returns callbacks for each one's meter, before its first request, and
         for each finished toolset."""
         ...

@@ -68,10 +68,10 @@ async def run_toolset_stages(
     path: Path,
     concurrency: int,
     on_toolset: Callable[[Toolset], None],
-    on_meter: Callable[[Meter], None] = lambda meter: None,
+    on_meter: Callable[[str, Meter], None] = lambda domain, meter: None,
 ) -> list[Toolset]:
     """One toolset per source, written to `path` in their order. Toolsets that an interrupted session finished are kept.
-    `on_meter` gets each domain's meter before its first request.
+    `on_meter` gets each domain and its meter before the first request.
 
     A domain gets no tools if too few of them are valid or a stage fails; `refused` says why. Raises UserError if the
     model cannot be reached.
@@ -85,7 +85,7 @@ async def run_toolset_stages(
             if domain not in done:
                 async with slots:
                     meter = Meter(llm)
-                    on_meter(meter)
+                    on_meter(domain, meter)
                     done[domain] = await _run_stages(source, stages, meter)
                 journal.append(done[domain], domain)
             on_toolset(done[domain])

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Sequence
 
 from evaluation.bfcl.benchmark import Bfcl
 from evaluation.bfcl.categories import MEMORY, SIZES, WEB_SEARCH
 from evaluation.known_answers.bfcl_model import UNSATISFIABLE, task_number
-from evaluation.known_answers.check import KnownSettings, Row, run_against
+from evaluation.known_answers.check import KnownSettings, Row, row, run_against
 from evaluation.trials import Progress, TrialRecord
 
 CATEGORIES = tuple(category for category in SIZES if category not in (*WEB_SEARCH, MEMORY[-1]))
@@ -35,27 +34,8 @@ def check(settings: KnownSettings, progress: Progress | None = None) -> list[Row
         categories: dict[str, list[TrialRecord]] = defaultdict(list)
         for record in records:
             categories[record.category].append(record)
-        rows += [row(category, kind, categories[category], SIZES[category], expected) for category in CATEGORIES]
-        rows.append(row("all", kind, records, sum(SIZES[name] for name in CATEGORIES), expected, seconds))
+        rows += [
+            row("bfcl", category, kind, categories[category], SIZES[category], expected) for category in CATEGORIES
+        ]
+        rows.append(row("bfcl", "all", kind, records, sum(SIZES[name] for name in CATEGORIES), expected, seconds))
     return rows
-
-
-def row(
-    category: str,
-    answers: str,
-    records: Sequence[TrialRecord],
-    size: int,
-    expected: Callable[[str], bool],
-    seconds: float | None = None,
-) -> Row:
-    """Compares outcomes with the expected ones; holds if there are `size` records and every outcome is as expected."""
-    return Row(
-        benchmark="bfcl",
-        category=category,
-        answers=answers,
-        tasks=len(records),
-        passed=sum(record.success is True for record in records),
-        expected=sum(expected(record.task_id) for record in records),
-        holds=len(records) == size and all(record.success is expected(record.task_id) for record in records),
-        seconds=seconds,
-    )

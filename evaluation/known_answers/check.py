@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -47,6 +47,30 @@ class Row(Frozen):
     expected: int
     holds: bool
     seconds: float | None = None
+
+
+def row(
+    benchmark: str,
+    category: str,
+    answers: str,
+    records: Sequence[TrialRecord],
+    size: int,
+    expected: Callable[[str], bool],
+    seconds: float | None = None,
+) -> Row:
+    """Compare outcomes with the expected ones (task id -> passed); holds if there are `size` records, all as
+    expected."""
+    as_expected = [record.success is expected(record.task_id) for record in records]
+    return Row(
+        benchmark=benchmark,
+        category=category,
+        answers=answers,
+        tasks=len(records),
+        passed=sum(record.success is True for record in records),
+        expected=sum(expected(record.task_id) for record in records),
+        holds=len(records) == size and all(as_expected),
+        seconds=seconds,
+    )
 
 
 @contextmanager

@@ -6,14 +6,14 @@ from __future__ import annotations
 import asyncio
 import shutil
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 from evaluation.benchmark import EvaluationContext
 from evaluation.endpoint import Endpoint
 from evaluation.heldout.benchmark import Heldout
 from evaluation.heldout.run import HeldoutRun
-from evaluation.known_answers.check import KnownSettings, Row
+from evaluation.known_answers.check import KnownSettings, Row, row
 from evaluation.known_answers.heldout_agents import CORRECT, AgentClass
 from evaluation.known_answers.heldout_wrong_agents import WRONG
 from evaluation.trials import Progress, TrialRecord
@@ -56,10 +56,10 @@ def check(benchmarks: Mapping[str, Heldout], settings: KnownSettings, progress: 
     for databases, benchmark in benchmarks.items():
         directory = settings.outputs / "known" / "heldout" / databases
         shutil.rmtree(directory, ignore_errors=True)
-        for expected, agents in ((True, CORRECT), (False, WRONG)):
+        for expected, agents in ((lambda _: True, CORRECT), (lambda _: False, WRONG)):
             for name, agent in agents.items():
                 records, seconds = run_agent(name, agent, benchmark, directory, settings.concurrency, progress)
-                rows.append(row(databases, name, records, benchmark.settings.dialogues, expected, seconds))
+                rows.append(row("heldout", databases, name, records, benchmark.settings.dialogues, expected, seconds))
     return rows
 
 
@@ -78,19 +78,3 @@ def run_agent(
     started = time.monotonic()
     run = LocalRun(KnownModel(name, agent), benchmark, context, directory / name.replace(" ", "_"))
     return asyncio.run(run.run(progress)), time.monotonic() - started
-
-
-def row(
-    databases: str, name: str, records: Sequence[TrialRecord], size: int, expected: bool, seconds: float | None = None
-) -> Row:
-    """Holds if there are `size` records and every outcome is `expected`."""
-    return Row(
-        benchmark="heldout",
-        category=databases,
-        answers=name,
-        tasks=len(records),
-        passed=sum(record.success is True for record in records),
-        expected=len(records) if expected else 0,
-        holds=len(records) == size and all(record.success is expected for record in records),
-        seconds=seconds,
-    )

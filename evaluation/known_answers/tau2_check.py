@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import partial
 
 from evaluation.endpoint import Endpoint
-from evaluation.known_answers.check import KnownSettings, Row, run_against
+from evaluation.known_answers.check import KnownSettings, Row, row, run_against
 from evaluation.tau2.benchmark import Tau2
 from evaluation.tau2.do_nothing import DO_NOTHING
 from evaluation.tau2.tasks import DOMAINS, tasks
@@ -44,17 +44,6 @@ def _rows(
         benchmark = partial(_with_user, domain)
         directory = settings.outputs / "known" / answers / domain
         records, seconds = run_against(answers, benchmark, directory, settings, progress)
-        as_expected = [record.success is expected(domain, record.task_id) for record in records]
-        rows.append(
-            Row(
-                benchmark="tau2",
-                category=domain,
-                answers=kind,
-                tasks=len(records),
-                passed=sum(record.success is True for record in records),
-                expected=sum(expected(domain, task) for task in tasks(domain)),
-                holds=len(records) == len(tasks(domain)) and all(as_expected),
-                seconds=seconds,
-            )
-        )
+        size = len(tasks(domain))
+        rows.append(row("tau2", domain, kind, records, size, partial(expected, domain), seconds))
     return rows

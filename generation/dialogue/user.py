@@ -22,6 +22,7 @@ from generation.llm.meter import Meter
 from generation.llm.parsing.json_text import read_answer
 from generation.prompts import render
 from generation.prompts.scene import Scene
+from generation.specs.structured import object_schema
 
 Expertise = Literal["novice", "intermediate", "expert"]
 
@@ -53,16 +54,12 @@ class UserTurn(Frozen):
 def turn_schema(is_first: bool) -> dict[str, Any]:
     """The JSON Schema of an answer. In the first turn of a task nothing can be complete."""
     complete: dict[str, Any] = {"type": "boolean"}
-    properties = {
-        "user_message": {"type": "string"},
-        "is_task_complete": complete | {"enum": [False]} if is_first else complete,
-    }
-    return {
-        "type": "object",
-        "properties": properties,
-        "required": list(properties),
-        "additionalProperties": False,
-    }
+    return object_schema(
+        {
+            "user_message": {"type": "string"},
+            "is_task_complete": complete | {"enum": [False]} if is_first else complete,
+        }
+    )
 
 
 _EXPERTISE = "; expertise: "
@@ -158,7 +155,7 @@ class SimulatedUser:
 
         async def read(completion: Completion) -> UserTurn:
             turn = read_answer(completion.message.content, UserTurn)
-            if objection := self._objection(turn):
+            if objection := self._objection(turn, rules.content):
                 refusals.append(objection)
                 raise RejectedAnswerError(objection.complaint)
             return turn
@@ -173,7 +170,7 @@ class SimulatedUser:
             self._remember(turn)
         return turn
 
-    def _objection(self, turn: UserTurn) -> _Objection | None:
+    def _objection(self, turn: UserTurn, instructions: str) -> _Objection | None:
         """Why the user must not say this, if so."""
         if turn.is_task_complete and not self._said:
             return _Objection(
@@ -188,7 +185,7 @@ class SimulatedUser:
                 f'"{phrase}" is what the assistant says. You are the customer, and this is your goal: {self._task.goal} '
                 "Ask the assistant for what it has not done yet",
             )
-        if recites(turn.user_message, self._rules().content):
+        if recites(turn.user_message, instructions):
             return _Objection(
                 "user",
                 "recites its instructions",

@@ -207,8 +207,10 @@ class OpenAILLM:
         return payload
 
     def _is_structured(self, request: Request) -> bool:
-        wanted = request.role in self._settings.structured and bool(request.json_schema)
-        return wanted and _canonical(request.json_schema) not in self._refused_schemas
+        if request.role not in self._settings.structured or not request.json_schema:
+            return False
+        # Schemas are large and hardly ever refused: written out only once one was.
+        return not self._refused_schemas or _canonical(request.json_schema) not in self._refused_schemas
 
 
 def _refuse_greedy(sampling: Mapping[str, Sampling]) -> None:

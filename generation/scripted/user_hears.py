@@ -6,7 +6,8 @@ Where execution tells what is done, the words only decide in which way the user 
 from __future__ import annotations
 
 import re
-import unicodedata
+
+from core.typography import fold
 
 _OFFER = re.compile(
     r"\b(?:any|some)thing (?:else|more|further)\b|\b(?:what|how) else\b|\bfeel free\b|\banything i can\b"
@@ -19,7 +20,7 @@ _QUESTIONS = re.compile(
         (
             r"\?",
             # The verb first: "Is there …", "…, did you mean …"; "Which one do you mean", but not "What I found is …".
-            r"(?:^|[,:;–—-] ?|\b(?:and|but|so|or) )"
+            r"(?:^|[,:;-] ?|\b(?:and|but|so|or) )"
             r"(?:is|are|was|were|do|does|did|would|will|could|can|may|might|shall|should|have|has)"
             r" (?:i|you|it|this|that|there|we|the|your|any)\b",
             r"\b(?:which|what|who|whose|when|where|how)\b(?! (?:i|you|we)\b)(?: \w+){0,3}"
@@ -89,8 +90,7 @@ def reports(answer: str) -> bool:
 
 
 def _plain(text: str) -> str:
-    folded = unicodedata.normalize("NFKC", text).replace("\u2019", "'").casefold()
-    return re.sub(r"[ \t*_`#>]+", " ", folded)
+    return re.sub(r"[ \t*_`#>]+", " ", fold(text).casefold())
 
 
 def _sentences(text: str) -> list[str]:

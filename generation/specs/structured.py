@@ -4,6 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
+
+def object_schema(
+    required: dict[str, Any], optional: dict[str, Any] | None = None, others: bool = False
+) -> dict[str, Any]:
+    """The schema of an object with these properties; servers write them in this order. `others` allows further ones."""
+    properties = required | (optional or {})
+    return {"type": "object", "properties": properties, "required": list(required), "additionalProperties": others}
+
+
 _KEPT = ("type", "enum", "minItems", "maxItems", "$ref")
 
 

@@ -12,7 +12,7 @@ from core.dialogue import Difficulty, PlannedCall, Rubric, Task
 from core.messages import Frozen, ToolSpec
 from generation.llm.base import RejectedAnswerError
 from generation.specs.resolved_schema import field_names, resolved
-from generation.specs.structured import structured
+from generation.specs.structured import object_schema, structured
 from generation.tasks.grounding import grounding_problems
 from generation.tasks.plan_form import form_problems
 
@@ -69,7 +69,7 @@ def answer_schema(tools: Sequence[ToolSpec]) -> dict[str, Any]:
         "criteria": sentences | {"minItems": 1},
         "checkpoints": sentences,
     }
-    return _closed(properties)
+    return object_schema(properties)
 
 
 def _placeholder_schema(tools: Sequence[ToolSpec]) -> dict[str, Any]:
@@ -88,7 +88,7 @@ def _call_schema(tool: ToolSpec, reference: dict[str, Any]) -> dict[str, Any]:
         required = [name for name in parameters.get("required") or () if name in declared]
         arguments |= {"properties": values, "required": required, "additionalProperties": False}
     told = list(field_names(tool.returns)) if tool.returns else []
-    return _closed(
+    return object_schema(
         {
             "tool": {"type": "string", "enum": [tool.name]},
             "arguments": arguments,
@@ -96,16 +96,6 @@ def _call_schema(tool: ToolSpec, reference: dict[str, Any]) -> dict[str, Any]:
             "tell": {"type": "array", "items": {"type": "string", **({"enum": told} if told else {})}},
         }
     )
-
-
-def _closed(properties: dict[str, Any]) -> dict[str, Any]:
-    """An object with exactly these properties."""
-    return {
-        "type": "object",
-        "properties": properties,
-        "required": list(properties),
-        "additionalProperties": False,
-    }
 
 
 def check_draft(task: Task, tools: Sequence[ToolSpec], known: str) -> None:

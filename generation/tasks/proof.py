@@ -15,6 +15,7 @@ from generation.specs.naming import changes
 from generation.specs.spelling import snake
 from generation.tasks.difficulty import difficulty, effort
 from generation.tasks.mentions import mentions_value
+from generation.tasks.plan_form import form_problems
 
 MAX_TOLD_ROWS = 3
 """A task may report the values of at most this many rows of a result; one with more is refused as not checkable."""
@@ -184,11 +185,8 @@ async def prove(task: Task, environment: Environment, flags: Set[str] = frozense
     """The task with the results of executing its plan: gold calls, values that the user must learn (without `flags`),
     whether the state changes, and the measured difficulty. Without an executable environment, only the plan's form is
     checked. Raises ProofError."""
-    declared = {tool.name for tool in environment.tools}
-    if unknown := sorted({call.tool for call in task.plan} - declared):
-        raise ProofError(f"the plan calls undeclared tools {unknown}; declared: {sorted(declared)}")
-    if any(not 0 <= call.subgoal < len(task.subgoals) for call in task.plan):
-        raise ProofError(f"the plan serves a subgoal that is not among the {len(task.subgoals)} given")
+    if problems := list(form_problems(task.plan, {tool.name: tool for tool in environment.tools}, len(task.subgoals))):
+        raise ProofError("; ".join(dict.fromkeys(problems)))
     if not environment.executable:
         measured = difficulty(effort(task.plan, [changes(call.tool) for call in task.plan]))
         return task.model_copy(update={"difficulty": measured})

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from generation.specs.structured import object_schema
+
 Schema = dict[str, Any]
 
 NAME = r"[a-z][a-z0-9]*(_[a-z0-9]+)*"
@@ -15,11 +17,6 @@ NAME = r"[a-z][a-z0-9]*(_[a-z0-9]+)*"
 
 _SCALARS = ("string", "integer", "number", "boolean")
 _TEXT: Schema = {"type": "string"}
-
-
-def _object(required: dict[str, Schema], optional: dict[str, Schema] | None = None, open_: bool = False) -> Schema:
-    properties = required | (optional or {})
-    return {"type": "object", "properties": properties, "required": list(required), "additionalProperties": open_}
 
 
 def _array(items: Schema, fewest: int, most: int) -> Schema:
@@ -37,24 +34,26 @@ def _mapping(values: Schema) -> Schema:
 
 def _parameters(types: Schema) -> Schema:
     """A JSON Schema of type object; each parameter may have further keywords, such as enum and items."""
-    parameter = _object({"type": types, "description": _TEXT}, open_=True)
-    return _object(
+    parameter = object_schema({"type": types, "description": _TEXT}, others=True)
+    return object_schema(
         {"type": {"enum": ["object"]}, "properties": _mapping(parameter), "required": {"type": "array", "items": _TEXT}}
     )
 
 
 _TOOL: dict[str, Schema] = {"name": {"type": "string", "pattern": f"^{NAME}$"}, "description": _TEXT}
-_ANY_FIELD = _object({"type": _types(*_SCALARS, "array", "object")}, open_=True)
-_COLUMNS = _mapping(_object({"type": _types(*_SCALARS)}, {"description": _TEXT}))
-_ROWS = _object({"type": {"enum": ["array"]}, "items": _object({"type": {"enum": ["object"]}, "properties": _COLUMNS})})
-_CHANGES = _object({"type": {"enum": ["object"]}, "properties": _COLUMNS})
+_ANY_FIELD = object_schema({"type": _types(*_SCALARS, "array", "object")}, others=True)
+_COLUMNS = _mapping(object_schema({"type": _types(*_SCALARS)}, {"description": _TEXT}))
+_ROWS = object_schema(
+    {"type": {"enum": ["array"]}, "items": object_schema({"type": {"enum": ["object"]}, "properties": _COLUMNS})}
+)
+_CHANGES = object_schema({"type": {"enum": ["object"]}, "properties": _COLUMNS})
 
-DOMAIN = _object({"title": _TEXT, "description": _TEXT})
+DOMAIN = object_schema({"title": _TEXT, "description": _TEXT})
 
-OUTPUT_SCHEMA = _object(
+OUTPUT_SCHEMA = object_schema(
     {"type": {"enum": ["object", "array"]}},
     {"description": _TEXT, "properties": _mapping(_ANY_FIELD), "items": _ANY_FIELD},
-    open_=True,
+    others=True,
 )
 """A JSON Schema of what a tool returns."""
 
@@ -64,10 +63,12 @@ def questions(most: int) -> Schema:
 
 
 def tool_specs(fewest: int, most: int) -> Schema:
-    return _array(_object({**_TOOL, "parameters": _parameters(_types(*_SCALARS, "array", "object"))}), fewest, most)
+    return _array(
+        object_schema({**_TOOL, "parameters": _parameters(_types(*_SCALARS, "array", "object"))}), fewest, most
+    )
 
 
 def sql_tools(fewest: int, most: int) -> Schema:
     """Tools with their SQL, which stands before what depends on it."""
     tool = {**_TOOL, "sql": _TEXT, "parameters": _parameters({"enum": list(_SCALARS)})}
-    return _array(_object({**tool, "returns": {"anyOf": [_ROWS, _CHANGES]}}), fewest, most)
+    return _array(object_schema({**tool, "returns": {"anyOf": [_ROWS, _CHANGES]}}), fewest, most)

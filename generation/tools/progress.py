@@ -11,28 +11,47 @@ from rich import box
 from rich.markup import escape
 from rich.table import Table
 
-from core.dialogue import RoleUsage
 from generation.llm.meter import Meter, bad_answers
 from generation.tools.toolset import Toolset
 
 
 @dataclass
 class ToolCounts:
-    """What a bar says, up to date whenever it is drawn: the tools so far, and each role's requests and bad answers."""
+    """What a bar says, up to date whenever it is drawn: the tools so far, and each role's requests and bad answers.
+    Only the meters of domains in progress are read then; finished ones are in the sums."""
 
     tools: int = 0
-    meters: list[Meter] = field(default_factory=list)
+    _meters: dict[str, Meter] = field(default_factory=dict)
+    _requests: Counter[str] = field(default_factory=Counter)
+    _retries: Counter[str] = field(default_factory=Counter)
+    _flaws: Counter[str] = field(default_factory=Counter)
+
+    def begin(self, domain: str, meter: Meter) -> None:
+        self._meters[domain] = meter
+
+    def finish(self, toolset: Toolset) -> None:
+        self.tools += len(toolset.tools)
+        if meter := self._meters.pop(toolset.domain, None):
+            self._requests += _requests(meter)
+            self._retries += meter.retries
+            self._flaws += meter.flaws
 
     def __str__(self) -> str:
-        usages = [meter.usage for meter in self.meters]
-        flaws = sum((Counter[str](usage.flaws) for usage in usages), Counter[str]())
-        retries = sum((meter.retries for meter in self.meters), Counter[str]())
+        meters = self._meters.values()
+        requests = sum(map(_requests, meters), self._requests)
+        retries = sum((meter.retries for meter in meters), self._retries)
+        flaws = sum((meter.flaws for meter in meters), self._flaws)
         parts = [f"{self.tools} tools"]
-        for role in sorted({role for usage in usages for role in usage.roles}, reverse=True):
-            requests = sum(usage.roles.get(role, RoleUsage()).requests for usage in usages)
+        for role in sorted(requests, reverse=True):
             retried = f"{retries[role]} retries" if retries[role] else ""
-            parts.append(", ".join(filter(None, (f"{role} {requests} requests", retried, bad_answers(flaws, role)))))
+            parts.append(
+                ", ".join(filter(None, (f"{role} {requests[role]} requests", retried, bad_answers(flaws, role))))
+            )
         return " · ".join(parts)
+
+
+def _requests(meter: Meter) -> Counter[str]:
+    return Counter({role: usage.requests for role, usage in meter.usage.roles.items()})
 
 
 def tools_table(toolsets: Sequence[Toolset], per_domain: bool) -> Table:

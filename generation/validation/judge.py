@@ -17,6 +17,7 @@ from generation.llm.meter import Meter
 from generation.llm.parsing.json_text import read_answer
 from generation.prompts import render
 from generation.prompts.scene import Scene
+from generation.specs.structured import object_schema
 
 UNREADABLE = "the judge's answer is unreadable: "
 """Prefix of an unreadable vote's reasoning."""
@@ -38,18 +39,9 @@ def answer_schema(bullets: int) -> dict[str, Any]:
             "rubric_class": {"type": "string", "enum": list(get_args(RubricClass))},
             "passed": {"type": "boolean"},
         }
-        items = {"type": "array", "items": _object(bullet), "minItems": bullets, "maxItems": bullets}
+        items = {"type": "array", "items": object_schema(bullet), "minItems": bullets, "maxItems": bullets}
         properties = {"bullets": items, **properties}
-    return _object(properties)
-
-
-def _object(properties: dict[str, Any]) -> dict[str, Any]:
-    return {
-        "type": "object",
-        "properties": properties,
-        "required": list(properties),
-        "additionalProperties": False,
-    }
+    return object_schema(properties)
 
 
 async def judge_task(

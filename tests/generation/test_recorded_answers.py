@@ -10,7 +10,7 @@ import asyncio
 import json
 import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -54,21 +54,23 @@ def serving(name: str) -> Iterator[RecordedServer]:
         thread.join(timeout=60)
 
 
-def roles(url: str, *names: Role) -> list[str]:
-    """Overrides that let the server play these roles."""
-    return [part for name in names for part in (f"llm@roles.{name}=vllm", f"roles.{name}.base_urls=[{url}]")]
-
-
+LIBRARY = ("domains.names=[library]",)
+EXECUTED = (*LIBRARY, "pipeline=user_oriented_exec")
 BUDGET = [
     "sampling.max_tokens=1024",
     *(f"role_sampling.{role}.max_tokens=1024" for role in ("tool_maker", "task_writer", "tool_simulator")),
 ]
 
 
-def run(outputs: Path, *overrides: str) -> Path:
-    """`make generate` in this process; returns the run's directory."""
-    with initialize_config_dir(version_base="1.3", config_dir=str(CONF)):
-        main(compose("generate", ["tracking.mode=disabled", f"outputs={outputs}", *overrides]))
+def run(outputs: Path, recordings: str, played: Sequence[Role], *overrides: str) -> Path:
+    """`make generate` in this process, with recordings in some roles; returns the run's directory."""
+    with serving(recordings) as server, initialize_config_dir(version_base="1.3", config_dir=str(CONF)):
+        models = [
+            part for role in played for part in (f"llm@roles.{role}=vllm", f"roles.{role}.base_urls=[{server.url}]")
+        ]
+        budgets = [f"roles.{role}.{limit}" for role in played for limit in BUDGET]
+        common = ("tracking.mode=disabled", f"outputs={outputs}", "concurrency=6")
+        main(compose("generate", [*common, *models, *budgets, *overrides]))
     return max((outputs / "generate").glob("2*"))
 
 
@@ -92,15 +94,8 @@ def flaws(pipeline: Path, role: Role) -> tuple[int, dict[str, int]]:
 
 def test_a_model_that_talks_leaves_no_text_call_in_any_transcript(tmp_path: Path) -> None:
     """User, agent, tool simulator and judge; tools and tasks are scripted."""
-    with serving("talk") as server:
-        played: tuple[Role, ...] = ("user", "agent", "tool_simulator", "judge")
-        budget = [f"roles.{role}.{limit}" for role in played for limit in BUDGET]
-        directory = run(
-            tmp_path,
-            *("domains.names=[library]", "pipeline=user_oriented", "n=3", "max_tools=6", "concurrency=6"),
-            *roles(server.url, *played),
-            *budget,
-        )
+    played: tuple[Role, ...] = ("user", "agent", "tool_simulator", "judge")
+    directory = run(tmp_path, "talk", played, *LIBRARY, "pipeline=user_oriented", "n=3", "max_tools=6")
     pipeline = directory / "user_oriented"
     begun = dialogues(pipeline)
     assert len(begun) == 3
@@ -119,14 +114,8 @@ def test_a_model_that_talks_leaves_no_text_call_in_any_transcript(tmp_path: Path
 
 
 def test_every_draft_of_a_model_that_writes_no_usable_task_is_refused_with_a_reason(tmp_path: Path) -> None:
-    with serving("task_writer") as server:
-        directory = run(
-            tmp_path,
-            *("domains.names=[library]", "pipeline=user_oriented_exec", "n=3", "max_tools=4", "concurrency=6"),
-            "pipelines.user_oriented_exec.tasks.attempts=3",
-            *roles(server.url, "task_writer"),
-            *(f"roles.task_writer.{limit}" for limit in BUDGET),
-        )
+    attempts = "pipelines.user_oriented_exec.tasks.attempts=3"
+    directory = run(tmp_path, "task_writer", ["task_writer"], *EXECUTED, "n=3", "max_tools=4", attempts)
     begun = dialogues(directory / "user_oriented_exec")
     answers, bad = flaws(directory / "user_oriented_exec", "task_writer")
     assert answers == bad["refused"] + bad["truncated"] >= 6, "none is unreadable"
@@ -136,14 +125,7 @@ def test_every_draft_of_a_model_that_writes_no_usable_task_is_refused_with_a_rea
 
 
 def test_a_real_judge_is_read_bullet_by_bullet(tmp_path: Path) -> None:
-    with serving("judge") as server:
-        directory = run(
-            tmp_path,
-            *("domains.names=[library]", "pipeline=user_oriented_exec", "n=2", "max_tools=6", "concurrency=6"),
-            "tasks_per_dialogue=1",
-            *roles(server.url, "judge"),
-            *(f"roles.judge.{limit}" for limit in BUDGET),
-        )
+    directory = run(tmp_path, "judge", ["judge"], *EXECUTED, "n=2", "max_tools=6", "tasks_per_dialogue=1")
     begun = dialogues(directory / "user_oriented_exec")
     judgments = [judgment for dialogue in begun if dialogue.verdict for judgment in dialogue.verdict.judgments]
     assert len(judgments) == 2
@@ -163,14 +145,13 @@ def test_tools_of_a_real_model_are_read_and_none_comes_from_an_example(tmp_path:
     """Recorded: it named the domain "lighthouse tours" and proposed list_tours, both from the prompts' examples."""
     kitchen = tmp_path / "kitchen.jsonl"
     kitchen.write_text("\n".join(json.dumps(tool(*spec)) for spec in KITCHEN))
-    with serving("tools") as server:
-        directory = run(
-            tmp_path,
-            *("domains=tools", f"domains.paths=[{kitchen}]", "pipeline=user_oriented", "stage=[tools,schemas]", "n=1"),
-            *("max_tools=6", "stages.tools.questions=3", "stages.tools.expansion=3", "concurrency=6"),
-            *roles(server.url, "tool_maker", "schema_writer"),
-            *(f"roles.{role}.{limit}" for role in ("tool_maker", "schema_writer") for limit in BUDGET),
-        )
+    directory = run(
+        tmp_path,
+        "tools",
+        ["tool_maker", "schema_writer"],
+        *("domains=tools", f"domains.paths=[{kitchen}]", "pipeline=user_oriented", "stage=[tools,schemas]", "n=1"),
+        *("max_tools=6", "stages.tools.questions=3", "stages.tools.expansion=3"),
+    )
     (made,) = read_jsonl(directory / "toolsets.jsonl", Toolset)
     assert len(made.tools) >= 3
     assert all(tool.returns for tool in made.tools)

@@ -34,7 +34,7 @@ def record(name: str, success: bool | None) -> TrialRecord:
 def test_the_known_score_is_by_task_not_by_share() -> None:
     names = ["simple_java_35", "simple_java_36", "simple_java_37"]
     right = [record(name, name not in UNSATISFIABLE) for name in names]
-    result = row("simple_java", "ground truth", right, 3, passes)
+    result = row("bfcl", "simple_java", "ground truth", right, 3, passes)
     assert (result.tasks, result.passed, result.expected, result.holds) == (
         3,
         2,
@@ -42,11 +42,13 @@ def test_the_known_score_is_by_task_not_by_share() -> None:
         True,
     )
     swapped = [record(names[0], False), record(names[1], True), record(names[2], True)]
-    assert not row("simple_java", "ground truth", swapped, 3, passes).holds, "as many, but not the same"
-    assert not row("simple_java", "ground truth", right[:2], 3, passes).holds, "one is missing"
-    assert not row("simple_java", "ground truth", [record(names[0], None), *right[1:]], 3, passes).holds, "one is lost"
+    assert not row("bfcl", "simple_java", "ground truth", swapped, 3, passes).holds, "as many, but not the same"
+    assert not row("bfcl", "simple_java", "ground truth", right[:2], 3, passes).holds, "one is missing"
+    assert not row("bfcl", "simple_java", "ground truth", [record(names[0], None), *right[1:]], 3, passes).holds, (
+        "one is lost"
+    )
     half = [record("live_simple_2-1-0", True), record("live_simple_3-1-1", False), record("simple_java_36", False)]
-    assert row("all", "half", half, 3, passes_half).holds
+    assert row("bfcl", "all", "half", half, 3, passes_half).holds
 
 
 def test_every_category_but_two_is_checked() -> None:

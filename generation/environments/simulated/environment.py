@@ -10,6 +10,7 @@ import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from pydantic import Field
@@ -179,7 +180,7 @@ class _SimulatedCall:
     rejected: Any = None
     complaint: str = ""
 
-    @property
+    @cached_property
     def _returns(self) -> dict[str, Any] | None:
         return with_whole_records(self.tool.returns) if self.tool.returns is not None else None
 

@@ -24,7 +24,6 @@ MAX_ATTEMPTS = 2_000
 """Opening brackets per text that may turn out not to start JSON: each one costs a scan of all lines before it."""
 
 _OPENING = re.compile(r"[\[{]")
-_SPACE = re.compile(r"\s*")
 
 
 def _reject_constant(constant: str) -> Never:
@@ -94,7 +93,7 @@ def _complete_items(text: str, position: int) -> list[Any]:
 def _items_in_object(text: str, position: int) -> list[Any]:
     """The first array among the members of an object whose first member starts at `position`: its complete items."""
     while (read := _value(text, position)) is not None:
-        start = _SPACE.match(text, read[1] + 1).end()  # type: ignore[union-attr]  # matches anywhere
+        start = _after_space(text, read[1] + 1)
         if text[start : start + 1] == "[":
             return _complete_items(text, start + 1)
         if (member := _value(text, start)) is None:
@@ -107,11 +106,17 @@ def _value(text: str, position: int) -> tuple[Any, int] | None:
     """(the JSON value at `position`, the position of the mark after it); None if it is not complete. A number at the
     end of the text may continue."""
     try:
-        value, end = _DECODER.raw_decode(text, _SPACE.match(text, position).end())  # type: ignore[union-attr]
+        value, end = _DECODER.raw_decode(text, _after_space(text, position))
     except (ValueError, RecursionError):
         return None
-    after = _SPACE.match(text, end).end()  # type: ignore[union-attr]
+    after = _after_space(text, end)
     return None if after == len(text) and isinstance(value, int | float) else (value, after)
+
+
+def _after_space(text: str, position: int) -> int:
+    while text[position : position + 1].isspace():
+        position += 1
+    return position
 
 
 def _is_reference(value: Any) -> bool:

@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 
-from core.messages import ToolSpec
 from core.schemas import schema_error
 from generation.dialogue.user import turn_schema
 from generation.environments.simulated.environment import answer_schema as tool_schema
@@ -16,6 +15,7 @@ from generation.llm.base import Completion, Request
 from generation.specs.structured import structured
 from generation.tasks.draft import answer_schema as draft_schema
 from generation.validation.judge import answer_schema as judge_schema
+from tests.generation.helpers.hives import HIVES
 from tests.generation.helpers.judge_requests import INVALID, VALID, judge_answer
 from tests.generation.helpers.judgments import TASK
 from tests.generation.helpers.pipeline_runs import FinishedRun
@@ -42,24 +42,6 @@ RETURNS: tuple[Any, ...] = (
     {"type": "object", "additionalProperties": {"type": "integer", "exclusiveMinimum": 0}},
     {"allOf": [{"type": "object"}]},
     {"type": "integer"},
-)
-HIVES = (
-    ToolSpec(
-        name="find_hive",
-        description="A hive.",
-        parameters={"type": "object", "properties": {"nickname": {"type": "string"}}, "required": ["nickname"]},
-        returns={"type": "object", "properties": {"hive_ref": {"type": "integer"}, "mite_score": {"type": "number"}}},
-    ),
-    ToolSpec(
-        name="paint_queen",
-        description="Paint it.",
-        parameters={
-            "type": "object",
-            "properties": {"hive_ref": {"$ref": "#/$defs/ref"}, "paint": {"type": "string", "enum": ["blue", "red"]}},
-            "required": ["hive_ref", "paint"],
-            "$defs": {"ref": {"type": "integer"}},
-        },
-    ),
 )
 FULL = {"id": 7, "on": "xyz", "kind": "cat", "notes": None, "tags": ["a", "b"], "extra": {"a": {"b": [1]}}}
 

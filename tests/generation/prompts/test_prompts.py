@@ -20,6 +20,7 @@ from generation.environments.simulated.tool_errors import EXAMPLE_ERROR, EXAMPLE
 from generation.prompts import prompt_ids, render
 from generation.tasks.difficulty import effort
 from generation.tasks.draft import TaskDraft, answer_schema, check_draft
+from tests.generation.helpers.hives import HIVES
 from tests.generation.helpers.pipeline_runs import SCENE, TASK, FinishedRun, user_settings
 from tests.helpers.paths import GOLDEN
 
@@ -136,32 +137,13 @@ def test_the_task_writers_variants(changes: dict[str, Any], present: list[str], 
     assert [part for part in absent if part in text] == []
 
 
-BEEKEEPING = (
-    ToolSpec(
-        name="find_hive",
-        description="A hive.",
-        parameters={"type": "object", "properties": {"nickname": {"type": "string"}}, "required": ["nickname"]},
-        returns={"type": "object", "properties": {"hive_ref": {"type": "string"}, "mite_score": {"type": "integer"}}},
-    ),
-    ToolSpec(
-        name="paint_queen",
-        description="Paint it.",
-        parameters={
-            "type": "object",
-            "properties": {"hive_ref": {"type": "string"}, "paint": {"type": "string"}},
-            "required": ["hive_ref", "paint"],
-        },
-    ),
-)
-
-
 @pytest.mark.parametrize("style", ["question", "descriptive"])
 def test_the_task_writers_example_is_a_good_draft(style: str) -> None:
     text = render("task_writer", **WRITER | {"style": style})
     (example,) = (line for line in text.splitlines() if line.startswith('{"goal"'))
     draft = TaskDraft.model_validate_json(example)
-    validate(json.loads(example), answer_schema(BEEKEEPING))
-    check_draft(draft.task("t", "medium", None), BEEKEEPING, "")
+    validate(json.loads(example), answer_schema(HIVES))
+    check_draft(draft.task("t", "medium", None), HIVES, "")
     assert effort(draft.plan, [False, True]).score == 4, "it is a medium one"
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from random import Random
 from typing import Any
 
@@ -101,27 +101,24 @@ def test_failures_and_false_claims_cost_patience(words: str) -> None:
     assert len(set(texts)) == 3
 
 
-def test_chatter_ends_the_patience() -> None:
-    said, turns = [f"Please {ADD}."], 0
-    while turns < 12:
-        said.append(f"I see {len(said)} messages.")
+def turns_until_goodbye(answer: Callable[[int], str]) -> tuple[int, str]:
+    """(the user's turns, its last message) while the assistant says `answer(messages so far)` and does nothing."""
+    said = [f"Please {ADD}."]
+    for turn in range(1, 13):
+        said.append(answer(len(said)))
         text, leaves = reply(said, [OPEN], patience=2)
         said.append(text)
-        turns += 1
         if leaves:
-            break
-    assert turns == 6
+            return turn, text
+    return 12, ""
+
+
+def test_chatter_ends_the_patience() -> None:
+    assert turns_until_goodbye(lambda count: f"I see {count} messages.")[0] == 6
 
 
 def test_one_question_for_ever_ends_the_patience_too() -> None:
-    said, turns = [f"Please {ADD}."], 0
-    while turns < 12:
-        said.append("Which one do you mean?")
-        text, leaves = reply(said, [OPEN], patience=2)
-        said.append(text)
-        turns += 1
-        if leaves:
-            break
+    turns, text = turns_until_goodbye(lambda _: "Which one do you mean?")
     assert turns == 4
     assert text in GIVE_UP
 

@@ -8,7 +8,13 @@ import pytest
 
 from core.dialogue import PlannedCall
 from core.messages import ToolSpec
+from generation.environments.simulated.environment import SimulatedEnvironmentFactory
+from generation.llm.meter import Meter
+from generation.scripted.llm import ScriptedLLM
 from generation.tasks.plan_form import form_problems
+from generation.tasks.proof import ProofError, prove_imported
+from generation.tools.toolset import Toolset
+from tests.generation.helpers.pipeline_runs import TASK
 from tests.generation.helpers.travel_tools import BOOLEAN, INTEGER, NUMBER, STRING, obj, rows, spec
 
 RECIPE = {"type": "object", "properties": {"recipe_id": STRING, "minutes": INTEGER}}
@@ -110,3 +116,13 @@ def test_every_call_is_checked() -> None:
         "call 1 (get_recipe)",
         "call 2 (rate)",
     ]
+
+
+async def test_an_imported_task_whose_plan_does_not_fit_simulated_tools_does_not_hold() -> None:
+    toolset = Toolset(domain="kitchen", description="", tools=tuple(TOOLS.values()))
+    kitchen = SimulatedEnvironmentFactory().for_domain(toolset, Meter(ScriptedLLM()), "d").open()
+    good = TASK.model_copy(update={"plan": (call("get_recipe", recipe_id="r1"),)})
+    assert (await prove_imported(good, kitchen)).plan == good.plan
+    for plan in ((call("get_recipe", nonsense=1),), (call("get_recipe", recipe_id="${7.none}"),)):
+        with pytest.raises(ProofError, match=r"call 0 \(get_recipe\)"):
+            await prove_imported(TASK.model_copy(update={"plan": plan}), kitchen)

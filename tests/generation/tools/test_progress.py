@@ -53,9 +53,7 @@ def generated(llm: Failing, tmp_path: Path) -> tuple[str, ToolCounts, list[Tools
             _, on_toolset = progress.toolsets(len(seeds))
             sources = [source_from_seed(seed) for seed in seeds]
             stages = [TOOLS, Schemas(attempts=2)]
-            run = run_toolset_stages(
-                sources, stages, llm, tmp_path / "toolsets.jsonl", 1, on_toolset, counts.meters.append
-            )
+            run = run_toolset_stages(sources, stages, llm, tmp_path / "toolsets.jsonl", 1, on_toolset, counts.begin)
             toolsets = asyncio.run(run)
         summarise(console, [], tmp_path)
     return " ".join(capture.get().split()), counts, toolsets
