@@ -20,7 +20,7 @@ from typing import Literal
 from pydantic import Field
 from rich.console import Console
 
-from core.cores import physical_cores
+from core.cpu import multiplies_bfloat16, physical_cores
 from core.model_files import ModelFiles, read_model_files
 from core.parsers import parsers_for
 from core.processes import log_tail, start_supervised
@@ -245,7 +245,9 @@ def _on_gpus(settings: EngineSettings) -> list[str]:
 def _on_cpu(context: int | None) -> list[str]:
     # Chunked prefill with request seeds crashes the CPU engine; without chunks, a batch must fit a complete prompt.
     batch_tokens = max(MIN_CPU_BATCH_TOKENS, context or 0)
-    return ["--enforce-eager", "--no-enable-chunked-prefill", "--max-num-batched-tokens", str(batch_tokens)]
+    options = ["--enforce-eager", "--no-enable-chunked-prefill", "--max-num-batched-tokens", str(batch_tokens)]
+    # A CPU without instructions for bfloat16 emulates it, several times slower than it multiplies float32.
+    return options if multiplies_bfloat16() else [*options, "--dtype", "float32"]
 
 
 def _environment(model: str | Path, settings: EngineSettings) -> dict[str, str]:

@@ -251,6 +251,16 @@ def test_a_cpu_engine_uses_its_share_of_the_physical_cores(
     assert {server.environment["VLLM_CPU_OMP_THREADS_BIND"] for server in started} == {"nobind"}
 
 
+@pytest.mark.parametrize("native", [True, False])
+def test_a_cpu_that_would_emulate_bfloat16_serves_in_float32(
+    native: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, servers_for: Callable[..., list[Server]]
+) -> None:
+    monkeypatch.setattr("core.serving.multiplies_bfloat16", lambda: native)
+    (server,) = servers_for(model_in(tmp_path), device="cpu")
+    assert ("--dtype" in server.command) is not native
+    assert native or option(server, "--dtype") == "float32"
+
+
 def test_vllm_knows_the_variables_that_are_set(tmp_path: Path, servers_for: Callable[..., list[Server]]) -> None:
     known = pytest.importorskip("vllm.envs").environment_variables
     (server,) = servers_for(model_in(tmp_path), device="cpu")

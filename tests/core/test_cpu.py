@@ -1,4 +1,4 @@
-"""Physical cores, from a directory as Linux lays it out."""
+"""Physical cores and instructions, from files as Linux writes them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from core.cores import physical_cores
+from core.cpu import multiplies_bfloat16, physical_cores
 
 
 def topology(folder: Path, siblings: dict[int, str]) -> Path:
@@ -29,3 +29,24 @@ def test_threads_of_a_core_count_once_and_only_cpus_of_this_process_count(
 def test_without_a_topology_every_cpu_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {3, 1})
     assert physical_cores(tmp_path) == [1, 3]
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("flags\t\t: fpu sse2 avx2 avx512f avx512_bf16 avx512_vnni", True),
+        ("flags\t\t: fpu sse2 avx2 amx_bf16 amx_tile", True),
+        ("Features\t: fp asimd i8mm bf16 sve", True),
+        ("flags\t\t: fpu sse2 avx2 fma", False),
+        ("Features\t: fp asimd", False),
+        ("model name\t: a CPU without a list of flags, bf16 or not", True),
+    ],
+)
+def test_bfloat16_is_read_from_the_list_of_instructions(line: str, expected: bool, tmp_path: Path) -> None:
+    cpuinfo = tmp_path / "cpuinfo"
+    cpuinfo.write_text(f"processor\t: 0\n{line}\nbogomips\t: 4890.80\n")
+    assert multiplies_bfloat16(cpuinfo) is expected
+
+
+def test_without_cpuinfo_bfloat16_is_left_to_the_server(tmp_path: Path) -> None:
+    assert multiplies_bfloat16(tmp_path / "none")
