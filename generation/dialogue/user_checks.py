@@ -11,6 +11,10 @@ from core.typography import folded_words, typed
 _SHORT = 5
 """Words of a message that may be said again, or stand in the instructions: "Yes, please go ahead."."""
 
+_SENTENCE = 12
+"""Words of the assistant's sentence that a user may say after it: "Book HAT123 to Rome on Friday, please."."""
+
+_SENTENCE_END = re.compile(r"(?<=[.!?])\s+")
 _INTERJECTIONS = (
     r"(?:(?:hi|hello|hey|sure|certainly|of course|absolutely|great|ok|okay|thanks|thank you)(?: there)?\W+)*"
 )
@@ -33,15 +37,21 @@ _ASSISTANT = re.compile(rf"(?:^|[.!?:;,\n])\s*{_INTERJECTIONS}({'|'.join(_PHRASE
 def assistant_phrase(message: str, heard: str = "") -> str | None:
     """What only an assistant says in a user's message, as it stands there; None if there is nothing.
 
-    Models that take themselves for the assistant repeat its last answer, `heard`, or give themselves away by a few
-    phrases. Only those that a customer has no use for are listed, and only at the start of a clause.
+    Models that take themselves for the assistant repeat its last answer, `heard`, or a long sentence of it, or give
+    themselves away by a few phrases. Only those that a customer has no use for are listed, and only at the start of a
+    clause.
 
     >>> assistant_phrase("Sure! What would you like to know about Dr. Reed?")
     'What would you like to know'
     >>> assistant_phrase("Can you help me? I would be happy to come on Friday.")
     """
-    if heard and folded_words(message) == folded_words(heard):
+    spoken = folded_words(heard)
+    if heard and folded_words(message) == spoken:
         return message
+    for sentence in _SENTENCE_END.split(message):
+        words = folded_words(sentence)
+        if len(words.split()) > _SENTENCE and f" {words} " in f" {spoken} ":
+            return sentence
     match = _ASSISTANT.search(typed(message))
     return match[1].strip() if match else None
 

@@ -21,8 +21,8 @@ Reader = Callable[[str, dict[str, ToolSpec]], Iterator[FunctionCall]]
 """(text between two markers, declared tools by name) -> the calls in it. Raises whatever parsing broken text raises."""
 
 _MARKUP = re.compile(
-    r"<\|(?:start|end|message|channel|constrain|return|call|python_tag|im_start|im_end|eot_id|eom_id)\|>"
-    r"|</?tool_calls?>|<function=|</?parameter|\[TOOL_CALLS\]|\[ARGS\]|<｜tool[^>]*｜>|</?think>|\[/?THINK\]"
+    r"<\|\w+\|>|<｜[^｜>]+｜>|<(?:start|end)_of_turn>|\[/?INST\]"
+    r"|</?tool_calls?>|<function=|</?parameter|\[TOOL_CALLS\]|\[ARGS\]|</?think>|\[/?THINK\]"
     r"|</?function_calls?>|<invoke |</?tool_code>|```tool_\w+"
 )
 

@@ -16,7 +16,9 @@ from generation.llm.parsing.json_text import split_json
 _NAMES = ("name", "tool", "tool_name", "function", "function_name", "action")
 _ARGUMENTS = ("arguments", "parameters", "args", "params", "input", "tool_input", "action_input")
 _IDENTIFIER = re.compile(r"[\w.:/-]+")
-_NAMED_CALL = re.compile(r"""["']name["']\s*:\s*["'][\w.:/-]+["']\s*,\s*["'](?:arguments|parameters)["']\s*:""")
+_NAMED_CALL = re.compile(
+    r"""["']name["']\s*:\s*(?:["'][\w.:/-]+["']\s*,\s*["']parameters|["'][^"'\n]+["']\s*,\s*["']arguments)["']\s*:"""
+)
 _ACTION = re.compile(r"^\W*Action Input\W*:", re.M)
 _NO_WORDS = re.compile(r"(?:```\w*|[\s,;.:`*-])*")
 
@@ -25,9 +27,9 @@ def text_call(text: str, tools: Sequence[ToolSpec]) -> str | None:
     """What is wrong with an answer to the user, as the predicate of a complaint: it contains a call, or is a result.
     None if neither is so.
 
-    A call is JSON with a name and arguments, anywhere in the text and of any tool, declared or not; the name of a
-    declared tool before its arguments in brackets; or an "Action Input". A result is an answer that consists of JSON
-    only.
+    A call is JSON with a name and "arguments" or, if the name is an identifier, a synonym of them, anywhere in the text
+    and of any tool, declared or not; the name of a declared tool before its arguments in brackets; or an "Action
+    Input". A result is an answer that consists of JSON only.
 
     >>> text_call('One moment: [{"name": "get_book", "arguments": {"book_id": 1}}]', ())
     'contains a tool call written as text'
@@ -49,13 +51,12 @@ def text_call(text: str, tools: Sequence[ToolSpec]) -> str | None:
 
 def _is_call(value: dict[str, Any], declared: set[str]) -> bool:
     names = [value[key] for key in _NAMES if isinstance(value.get(key), str)]
+    given = {key for key in _ARGUMENTS if isinstance(value.get(key), dict | list)}
     return (
         any(name in declared for name in names)
         or (len(value) == 1 and any(isinstance(value[name], dict | list) for name in declared & value.keys()))
-        or (
-            any(_IDENTIFIER.fullmatch(name) for name in names)
-            and any(isinstance(value.get(key), dict | list) for key in _ARGUMENTS)
-        )
+        or (bool(names) and "arguments" in given)
+        or (bool(given) and any(_IDENTIFIER.fullmatch(name) for name in names))
     )
 
 

@@ -131,6 +131,16 @@ def test_words_of_a_customer_are_not(message: str) -> None:
     assert assistant_phrase(message) is None
 
 
+SORRY = "I'm sorry, but the library service's conflicting with this request is not due to local conflicts."  # recorded
+
+
+def test_a_long_sentence_of_the_assistant_is_not_a_users_own() -> None:
+    heard = f"{SORRY} Your tool is providing a convenient solution. Shall I book HAT123 from Oslo to Rome on Friday?"
+    assert assistant_phrase(f"{SORRY} Should there be any updates?", heard) == SORRY
+    assert assistant_phrase("Yes. Book HAT123 from Oslo to Rome on Friday, please.", heard) is None
+    assert assistant_phrase(SORRY, "I found three of them.") is None
+
+
 async def test_a_user_who_recites_its_instructions_is_asked_again() -> None:
     """Recorded: a small model's first message was the first rule of its prompt."""
     recital = "Open by asking for help naturally, in your own words; never recite the goal."

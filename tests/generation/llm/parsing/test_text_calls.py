@@ -5,6 +5,7 @@ Answers marked "recorded" are quoted from Qwen2.5-Coder-0.5B-Instruct.
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -103,6 +104,15 @@ CALL, JSON = "a tool call written as text", "JSON instead of words"
             '{"name": "top_films_by_runtime_minutes", "arguments": {"limit": 2}}\n{"error": "unknown argument"}',
             CALL,
         ),
+        (  # recorded: no identifier, and it goes on
+            '{\n"name": "Get book", "arguments": {\n    "book_id": "A Borrowed Cartographer"\n}}\nDescribe the changes.',
+            CALL,
+        ),
+        ('{"name": "Get book", "arguments": {"book_id": "Emma"', CALL),
+        ("The price is 3.<|endoftext|>Describe the changes.", "the markup <|endoftext|>"),  # recorded
+        ("Hello<end_of_turn>", "the markup <end_of_turn>"),
+        ("[/INST] Hello", "the markup [/INST]"),
+        ("<｜end▁of▁sentence｜>", "the markup <｜end▁of▁sentence｜>"),
         ('{"name": "fetch_weather", "arguments": {"city": "Oslo"}}', CALL),
         (f"[{UPDATE}]", CALL),
         (f"```json\n[{UPDATE}, {UPDATE}]\n```", CALL),
@@ -130,7 +140,7 @@ CALL, JSON = "a tool call written as text", "JSON instead of words"
 def test_other_calls_and_results_are_refused(content: str, what: str) -> None:
     completion = answer(content)
     assert not completion.message.tool_calls
-    with pytest.raises(ValueError, match=what.replace("(", r"\(")):
+    with pytest.raises(ValueError, match=re.escape(what)):
         check_answer(completion, TOOLS)
 
 
@@ -145,6 +155,8 @@ def test_other_calls_and_results_are_refused(content: str, what: str) -> None:
         "Your seats: [1, 2, 3]. The total is 40 (book by Friday).",
         'Saved as {"name": "Ada Byron", "parameters": {"member_id": 7}}.',
         "The arguments of both sides: {for: 3, against: 4}.",
+        'Their case is {"arguments": ["cost", "time"]}.',
+        "If a < b | c > d holds, a|b is set.",
         "I cannot list_holds for you, but here are the options (by title).",
     ],
 )
