@@ -24,6 +24,7 @@ from core.messages import (
     check_transcript,
 )
 from core.provenance import Provenance
+from core.server_protocol import total
 
 
 def _parse(value: Any) -> Any:
@@ -183,30 +184,32 @@ class StateProof(Frozen):
 
 
 class RoleUsage(Frozen):
-    """Cost of one role; `cached_tokens` are the prompt tokens that the server found in its prefix cache."""
+    """Cost of one role; `cached_tokens` are the prompt tokens that the server found in its prefix cache. Tokens are
+    None if a server did not count those of each request."""
 
     requests: int = 0
-    prompt_tokens: int = 0
+    prompt_tokens: int | None = 0
     cached_tokens: int = 0
-    completion_tokens: int = 0
+    completion_tokens: int | None = 0
 
     def __add__(self, other: RoleUsage) -> RoleUsage:
-        return RoleUsage(**{name: getattr(self, name) + getattr(other, name) for name in type(self).model_fields})
+        both = {name: total((getattr(self, name), getattr(other, name))) for name in type(self).model_fields}
+        return RoleUsage.model_validate(both)
 
 
 JsonRoles = Annotated[dict[str, RoleUsage], BeforeValidator(_parse), PlainSerializer(_dump_roles, return_type=str)]
 
 
 class Usage(Frozen):
-    """Tokens and requests, in total and per role. Times are left out: equal runs give equal bytes.
+    """Tokens (None: unknown) and requests, in total and per role. Times are left out: equal runs give equal bytes.
 
     `flaws` counts defective answers as "role/kind" -> count. Kinds: truncated, empty, malformed, refused, repaired,
     unclosed, contradiction, and injected_<kind> for requested faults (with role "environment" for faults of tools).
     """
 
     requests: int = 0
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
     roles: JsonRoles = Field(default_factory=dict)
     flaws: JsonObject = Field(default_factory=dict)
 
@@ -229,7 +232,7 @@ class Dialogue(Frozen):
     )
     verdict: Verdict | None = None
     state: StateProof | None = None
-    usage: Usage = Usage()
+    usage: Usage = Usage(prompt_tokens=0, completion_tokens=0)
     provenance: Provenance = Provenance()
 
     def check(self) -> None:

@@ -1,4 +1,4 @@
-"""What all clients share about OpenAI-compatible servers: the meaning of refusals, waiting times, request seeds.
+"""What all clients share about OpenAI-compatible servers: the meaning of refusals, token counts, waiting times, seeds.
 
 Standard library only: BFCL's worker imports it in an environment that has none of our dependencies.
 """
@@ -6,18 +6,34 @@ Standard library only: BFCL's worker imports it in an environment that has none 
 from __future__ import annotations
 
 import hashlib
+import json
 import math
 import re
 import time
+from collections.abc import Iterable
 from email.utils import parsedate_to_datetime
+from typing import Any
 
-_CONTEXT_EXCEEDED = (
-    "context length",
-    "context_length",
-    "maximum model length",
-    "max_model_len",
-    "contextwindowexceeded",
+_CONTEXT_EXCEEDED = re.compile(
+    "|".join(
+        (
+            r"context_length_exceeded|exceed_context_size|context_?window_?exceeded|input_too_large",  # codes and types
+            r"maximum (?:context|model|prompt|input) length|max_model_len",  # OpenAI, vLLM, DeepSeek, Mistral, xAI
+            r"model'?s context length|reduce the length of the (?:messages|prompt|input)",  # SGLang, Groq
+            r"exceed\w* (?:[\w']+ ){0,3}context (?:size|window|length|limit)",  # llama.cpp, OpenAI, Anthropic, Ollama
+            r"larger than the max context size",  # llama.cpp, earlier
+            r"exceeds the maximum allowed length \(\d+ tokens\)",  # SGLang
+            r"max_new_tokens`? must be <=|inputs`? must have less than \d+ tokens",  # TGI, Together
+            r"(?:prompt|input)(?: is)? too long",  # Anthropic, Bedrock, Ollama, Fireworks
+            r"token count\b.{0,40}(?:exceeds the maximum number of tokens|only supports up to)",  # Gemini
+            r"input tokens exceed the configured limit|tokens in the prompt cannot exceed|exceeded model token limit",
+        )
+    ),
+    re.I,
 )
+_RATE_LIMITED = 429
+_SEARCHED = 2000
+"""Leading characters of a refusal that are searched: some servers repeat the request, whose texts say anything."""
 
 
 def is_transient(status: int) -> bool:
@@ -26,10 +42,33 @@ def is_transient(status: int) -> bool:
     return status in (408, 409, 425, 429) or (status >= 500 and status != 501)
 
 
-def exceeds_context(refusal: str) -> bool:
-    """Whether a refusal means that the request exceeds the model's context (texts of vLLM, OpenAI, LiteLLM)."""
-    text = refusal.casefold()
-    return any(phrase in text for phrase in _CONTEXT_EXCEEDED)
+def exceeds_context(refusal: str, status: int | None = None) -> bool:
+    """Whether a refusal means that the request exceeds the model's context, by its code, type or phrase.
+
+    `status` is the HTTP status, if known: a server that limits rates (429) counts tokens per minute. With any other
+    one, server errors included, the same request is refused again.
+    """
+    return status != _RATE_LIMITED and _CONTEXT_EXCEEDED.search(refusal[:_SEARCHED]) is not None
+
+
+def wrapped_error(reply: Any) -> str | None:
+    """The error in a reply with HTTP status 200, as some proxies send it instead of a completion; None for others."""
+    error = reply.get("error") if isinstance(reply, dict) and not reply.get("choices") else None
+    return json.dumps(error, ensure_ascii=False) if error else None
+
+
+def token_counts(reply: dict[str, Any]) -> tuple[int | None, int | None]:
+    """The tokens of (prompt, completion) of a chat completion; None for what its server does not count."""
+    usage = reply.get("usage")
+    counts = [usage.get(name) if isinstance(usage, dict) else None for name in ("prompt_tokens", "completion_tokens")]
+    prompt, completion = (count if isinstance(count, int) else None for count in counts)
+    return prompt, completion
+
+
+def total(counts: Iterable[int | None]) -> int | None:
+    """The sum of token counts; None if one of them is unknown."""
+    known = list(counts)
+    return None if None in known else sum(count or 0 for count in known)
 
 
 def context_in_refusal(refusal: str) -> tuple[int | None, int | None]:
@@ -39,8 +78,10 @@ def context_in_refusal(refusal: str) -> tuple[int | None, int | None]:
     return int(context[1]) if context else None, int(prompt[1]) if prompt else None
 
 
-_CONTEXT_SIZE = re.compile(r"context length (?:is|of|\() ?(\d+)", re.I)
-_PROMPT_SIZE = re.compile(r"(\d+) (?:input tokens|(?:tokens )?(?:in|from) the (?:messages|prompt|input))", re.I)
+_CONTEXT_SIZE = re.compile(r"(?:context length (?:is|of|\() ?|max_new_tokens`? must be <= |\d \+ \d+ > )(\d+)", re.I)
+_PROMPT_SIZE = re.compile(
+    r"(\d+) (?:input tokens|`?inputs`? tokens|(?:tokens )?(?:in|from) the (?:messages|prompt|input)|\+ \d+ > \d)", re.I
+)
 
 
 def retry_after_s(header: str) -> float | None:

@@ -73,7 +73,7 @@ def require_room_to_answer(records: Sequence[TrialRecord]) -> None:
     for record in records:
         groups[record.model, record.benchmark].append(record)
     for (model, benchmark), trials in groups.items():
-        if all(not trial.completion_tokens and _cut_off(trial) for trial in trials):
+        if all(trial.completion_tokens == 0 and _cut_off(trial) for trial in trials):
             raise UserError(
                 f"{model} could not answer at all in {benchmark}: each of the {len(trials)} trials exceeded its "
                 "server's context before the first token of an answer. "

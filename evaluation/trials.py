@@ -22,10 +22,10 @@ class TrialRecord(Frozen):
     `success` is None if and only if `infrastructure_error` explains why the trial could not be completed: such a trial
     is counted but never scored. `stop_reason` tells how the trial ended, `truncations` how many replies were cut at
     max_tokens. `calls` counts the model's tool calls, `valid_calls` those of a declared tool with arguments that fit
-    its schema. Tokens are the evaluated model's only, `seconds` is the time of its requests. `category` is the domain
-    for benchmarks with domains; `axes` are further values to group trials by. `judge` is the model that took part in
-    deciding success, if any; `transcript` is a readable file, relative to the benchmark's directory (in records.jsonl:
-    to the run's).
+    its schema. Tokens are the evaluated model's only, None if its server did not count those of each request; `seconds`
+    is the time of its requests. `category` is the domain for benchmarks with domains; `axes` are further values to
+    group trials by. `judge` is the model that took part in deciding success, if any; `transcript` is a readable file,
+    relative to the benchmark's directory (in records.jsonl: to the run's).
     """
 
     benchmark: str
@@ -45,8 +45,8 @@ class TrialRecord(Frozen):
     judge: str | None = None
     axes: dict[str, str] = Field(default_factory=dict)
     transcript: str | None = None
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
     seconds: float = 0.0
 
     @model_validator(mode="after")

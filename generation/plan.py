@@ -63,6 +63,8 @@ def estimate(sample: Statistics, bytes_on_disk: int, n: int, plan: PlanSettings)
         role.requests * plan.reasoning_tokens.get(name, plan.reasoning_tokens.get("default", 0))
         for name, role in sample.roles.items()
     )
+    assert sample.prompt_tokens is not None, "the stand-in counts words"
+    assert sample.completion_tokens is not None, "the stand-in counts words"
     prompt = sample.prompt_tokens * plan.tokens_per_word * scale
     generated = (sample.completion_tokens * plan.tokens_per_word + reasoning) * scale
     cached = prompt * plan.cached_share

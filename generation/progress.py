@@ -18,7 +18,7 @@ from core.dialogue import Dialogue, RoleUsage
 from core.journal import read_jsonl
 from core.messages import AssistantMessage, Message
 from generation.llm.meter import Meter, bad_answers
-from generation.metrics.statistics import Statistics
+from generation.metrics.statistics import RoleMetrics, Statistics
 from generation.outcomes import Outcome
 from generation.tools.progress import ToolCounts, lost_domains, tools_table, why_lost
 from generation.tools.toolset import Toolset
@@ -117,31 +117,36 @@ def _ledger(statistics: list[Statistics], toolsets: list[Toolset]) -> Table:
     model = next((toolset.provenance.llm for toolset in toolsets if toolset.provenance.llm), "") or ""
     for name in sorted({name for usage in usages for name in usage.roles}):
         usage = sum((usage.roles[name] for usage in usages if name in usage.roles), RoleUsage())
-        counts = [f"{usage.requests:,}", bad_answers(flaws, name), "", f"{usage.prompt_tokens:,}"]
-        cached = f"{usage.cached_tokens / max(1, usage.prompt_tokens):.0%}"
-        table.add_row("toolsets", name, model, *counts, cached, f"{usage.completion_tokens:,}", "", "")
+        counts = [f"{usage.requests:,}", bad_answers(flaws, name), ""]
+        table.add_row("toolsets", name, model, *counts, *_tokens(usage), "", "")
     for f in statistics:
         for name, role in f.roles.items():
             bad = bad_answers(f.flaws, name)
-            counts = [f"{role.requests:,}", bad, f"{role.retries:,}", f"{role.prompt_tokens:,}"]
-            cached = f"{role.cached_tokens / max(1, role.prompt_tokens):.0%}"
-            rest = [
-                f"{role.completion_tokens:,}",
-                f"{role.seconds / max(1, role.requests):.3f}",
-                f"{role.gpu_hours:.2f}",
-            ]
-            table.add_row(f.pipeline, name, role.llm or "", *counts, cached, *rest)
+            counts = [f"{role.requests:,}", bad, f"{role.retries:,}"]
+            rest = [f"{role.seconds / max(1, role.requests):.3f}", f"{role.gpu_hours:.2f}"]
+            table.add_row(f.pipeline, name, role.llm or "", *counts, *_tokens(role), *rest)
         total = [
             f"{f.requests:,}",
             "",
             "",
-            f"{f.prompt_tokens:,}",
+            _count(f.prompt_tokens),
             "",
-            f"{f.completion_tokens:,}",
+            _count(f.completion_tokens),
             "",
         ]
         table.add_row(f.pipeline, f"all (costs {f.cost:,.2f})" if f.cost else "all", "", *total, f"{f.gpu_hours:.2f}")
     return table
+
+
+def _tokens(usage: RoleUsage | RoleMetrics) -> tuple[str, str, str]:
+    """Tokens of prompts, the share of them that was cached, generated tokens."""
+    prompt = usage.prompt_tokens
+    cached = "?" if prompt is None else f"{usage.cached_tokens / max(1, prompt):.0%}"
+    return _count(prompt), cached, _count(usage.completion_tokens)
+
+
+def _count(tokens: int | None) -> str:
+    return "?" if tokens is None else f"{tokens:,}"
 
 
 def _task_counts(f: Statistics) -> Table:

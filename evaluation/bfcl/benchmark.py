@@ -26,6 +26,7 @@ from pydantic import Field
 
 from core.files import write_json
 from core.journal import write_jsonl
+from core.server_protocol import total
 from core.settings import Settings, UserError, closest, typed
 from evaluation.benchmark import Benchmark, EvaluationContext
 from evaluation.bfcl.categories import SIZES, aggregate, missing_requirement
@@ -252,8 +253,8 @@ def _record(answer: dict[str, Any], wrong: bool, endpoint: Endpoint, settings: B
         calls=sum(request["calls"] for request in requests),
         valid_calls=sum(request["valid_calls"] for request in requests),
         sampling=endpoint.sampling,
-        prompt_tokens=sum(request["prompt_tokens"] for request in requests),
-        completion_tokens=sum(request["completion_tokens"] for request in requests),
+        prompt_tokens=total(request["prompt_tokens"] for request in requests),
+        completion_tokens=total(request["completion_tokens"] for request in requests),
         seconds=round(sum(request["seconds"] for request in requests), 3),
     )
 

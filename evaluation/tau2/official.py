@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from core.files import write_atomically
-from core.server_protocol import exceeds_context
+from core.server_protocol import exceeds_context, token_counts, total
 from core.settings import UserError
 from evaluation.endpoint import Endpoint
 from evaluation.tau2.settings import OfficialSettings, Tau2Request
@@ -194,7 +194,9 @@ def _trial_record(simulation: Mapping[str, Any], request: Tau2Request, domain: s
     if error and "hosted_vllm" in error.lower() and exceeds_context(error):
         error, reason, reward = None, "context_length", {"reward": 0.0}
     replies = [message for message in simulation.get("messages") or () if message["role"] == "assistant"]
-    usages = [message["usage"] for message in replies if message.get("usage")]
+    # The program itself writes the greeting, without usage and time.
+    answers = [reply for reply in replies if reply.get("usage") or reply.get("generation_time_seconds")]
+    counts = [token_counts(answer) for answer in answers]
     judge = request.settings.official.judge
     return TrialRecord(
         benchmark="tau2",
@@ -209,8 +211,8 @@ def _trial_record(simulation: Mapping[str, Any], request: Tau2Request, domain: s
         sampling=request.endpoint.sampling,
         simulator=request.simulator.model,
         judge=judge.model if judge and reward and reward.get("nl_assertions") else None,
-        prompt_tokens=sum(usage["prompt_tokens"] for usage in usages),
-        completion_tokens=sum(usage["completion_tokens"] for usage in usages),
+        prompt_tokens=total(prompt for prompt, _ in counts),
+        completion_tokens=total(completion for _, completion in counts),
         seconds=round(sum(message.get("generation_time_seconds") or 0.0 for message in replies), 3),
     )
 

@@ -49,16 +49,16 @@ class Request:
 class Completion:
     """One answer of a model.
 
-    `message` is the parsed answer. Token counts are the server's (the stand-in counts words); `cached_tokens` is the
-    part of the prompt found in its prefix cache. `flaws` lists what the parser had to fix ("repaired", "unclosed").
-    `model` names the model that answered. `retries` is how many failed attempts came before; it and `seconds` differ
-    between equal runs.
+    `message` is the parsed answer. Token counts are the server's (the stand-in counts words), None if it does not
+    count; `cached_tokens` is the part of the prompt found in its prefix cache. `flaws` lists what the parser had to fix
+    ("repaired", "unclosed"). `model` names the model that answered. `retries` is how many failed attempts came before;
+    it and `seconds` differ between equal runs.
     """
 
     message: AssistantMessage
     finish_reason: str = "stop"
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
+    prompt_tokens: int | None = 0
+    completion_tokens: int | None = 0
     flaws: tuple[str, ...] = ()
     model: str = ""
     cached_tokens: int = 0

@@ -116,7 +116,8 @@ class OpenAILLM:
                 return Completion(message=AssistantMessage(), finish_reason="length")
             except LLMError as error:
                 raise LLMError(f"{request.key}: {error}") from None
-        self._record_length(request.role, completion.completion_tokens)
+        if completion.completion_tokens is not None:
+            self._record_length(request.role, completion.completion_tokens)
         return completion
 
     async def close(self) -> None:

@@ -16,7 +16,7 @@ import aiohttp
 from pydantic import Field
 from pydantic_core import PydanticSerializationError, to_json
 
-from core.server_protocol import exceeds_context, is_transient, retry_after_s
+from core.server_protocol import exceeds_context, is_transient, retry_after_s, wrapped_error
 from core.settings import Settings, UserError
 from generation.llm.base import LLMError
 from generation.llm.parsing.completion import parse_models
@@ -211,7 +211,10 @@ class Transport:
                 ) from None
             raise
         try:
-            return parse(json.loads(reply), time.monotonic() - started)
+            answer = json.loads(reply)
+            if (refusal := wrapped_error(answer)) and exceeds_context(refusal):
+                raise ContextExceededError(refusal)
+            return parse(answer, time.monotonic() - started)
         except (ValueError, RecursionError) as error:
             raise TransientError(f"malformed reply: {error}") from None
 
@@ -233,6 +236,8 @@ class Transport:
     def _refusal(self, response: aiohttp.ClientResponse, text: str) -> Exception:
         """The error that an HTTP error status stands for."""
         status, problem = response.status, f"HTTP {response.status}: {' '.join(text.split())[:300]}"
+        if exceeds_context(text, status):
+            return ContextExceededError(problem)
         if is_transient(status):
             wait_s = retry_after_s(response.headers.get("Retry-After", "")) or 0.0
             busy = status == HTTPStatus.TOO_MANY_REQUESTS
@@ -241,8 +246,6 @@ class Transport:
             return UserError(f"{response.url} refuses the key in the variable {self._api_key_env}: {problem}")
         if status == HTTPStatus.NOT_FOUND:
             return UserError(f"{response.url} is not served; does the base URL end in /v1? {problem}")
-        if exceeds_context(text):
-            return ContextExceededError(problem)
         return LLMError(problem)
 
 

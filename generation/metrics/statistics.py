@@ -46,17 +46,17 @@ class CostSettings(Settings):
 class RoleMetrics(Frozen):
     """Total usage of one role by the model `llm`.
 
-    `retries` counts requests sent again; `cached_tokens` are the prompt tokens served from the prefix cache; `seconds`
-    sums the waiting times of all requests, concurrent ones included; `gpu_hours` is the run's total, shared out by
-    these seconds.
+    `retries` counts requests sent again; `cached_tokens` are the prompt tokens served from the prefix cache; tokens are
+    None if a server did not count those of each request; `seconds` sums the waiting times of all requests, concurrent
+    ones included; `gpu_hours` is the run's total, shared out by these seconds.
     """
 
     llm: str | None
     requests: int
     retries: int
-    prompt_tokens: int
+    prompt_tokens: int | None
     cached_tokens: int
-    completion_tokens: int
+    completion_tokens: int | None
     seconds: float
     gpu_hours: float
 
@@ -97,8 +97,8 @@ class Statistics(Frozen):
     quality: Quality | None = None
     roles: dict[str, RoleMetrics] = Field(default_factory=dict)
     requests: int
-    prompt_tokens: int
-    completion_tokens: int
+    prompt_tokens: int | None
+    completion_tokens: int | None
     wall_s: float
     latency_s: float | None
     throughput: float | None
@@ -176,6 +176,7 @@ class StatisticsTally:
         counts, status = self._counts, self._counts["status"]
         started, wall = status.total(), sum(self._last.values())
         total = sum(self._roles.values(), RoleUsage())
+        generated = total.completion_tokens
         gpu_hours = wall / 3600 * self.costs.gpus
         return Statistics(
             pipeline=self.pipeline,
@@ -206,10 +207,10 @@ class StatisticsTally:
             roles={role: self._role(role, usage, gpu_hours) for role, usage in sorted(self._roles.items())},
             requests=total.requests,
             prompt_tokens=total.prompt_tokens,
-            completion_tokens=total.completion_tokens,
+            completion_tokens=generated,
             wall_s=round(wall, 3),
             latency_s=round(wall / status["accepted"], 4) if status["accepted"] else None,
-            throughput=round(total.completion_tokens / wall, 1) if wall else None,
+            throughput=round(generated / wall, 1) if wall and generated is not None else None,
             gpu_hours=round(gpu_hours, 4),
             cost=round(gpu_hours * self.costs.per_gpu_hour, 2),
         )

@@ -108,11 +108,14 @@ async def _send(url: str, recorded_run: RecordedRun, names: Sequence[str], think
 
 
 def _count(hits: EngineHits, completion: Completion) -> None:
+    assert completion.prompt_tokens is not None, "vLLM counts tokens"
     hits.queries += completion.prompt_tokens
     hits.hits += completion.cached_tokens
 
 
 def _engine_request(request: Request, completion: Completion) -> EngineRequest:
+    assert completion.prompt_tokens is not None, "vLLM counts tokens"
+    assert completion.completion_tokens is not None, "vLLM counts tokens"
     return EngineRequest(request.role, request.affinity, completion.prompt_tokens, completion.completion_tokens, ())
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import datasets
 import pytest
 
-from core.dialogue import Dialogue, calls
+from core.dialogue import Dialogue, RoleUsage, Usage, calls
 from core.journal import read_jsonl, write_jsonl
 from core.messages import AssistantMessage, ContractError, FunctionCall, ToolCall, ToolMessage, ToolSpec, UserMessage
 from core.provenance import Provenance
@@ -84,3 +84,11 @@ def test_calls_that_reached_no_tool_are_left_out() -> None:
     good = ToolCall.make("c", "get_member", {"member_id": 3})
     messages = [AssistantMessage(tool_calls=(*broken, good)), ToolMessage(tool_call_id="c", content="Ann")]
     assert calls(messages) == [("get_member", {"member_id": 3}, "Ann")]
+
+
+def test_unknown_tokens_stay_unknown_on_disk(tmp_path: Path) -> None:
+    usage = Usage(
+        requests=1, prompt_tokens=3, completion_tokens=None, roles={"agent": RoleUsage(completion_tokens=None)}
+    )
+    write_jsonl(tmp_path / "usage.jsonl", [usage])
+    assert list(read_jsonl(tmp_path / "usage.jsonl", Usage)) == [usage]

@@ -9,24 +9,43 @@ from email.utils import formatdate
 
 import pytest
 
-from core.server_protocol import exceeds_context, is_transient, request_seed, retry_after_s
-from tests.helpers.paths import ROOT
-
-
-@pytest.mark.parametrize(
-    ("refusal", "expected"),
-    [
-        ("This model's maximum context length is 8192 tokens. However, you requested 9000 tokens", True),
-        ('{"error": {"code": "context_length_exceeded"}}', True),
-        ("The prompt (total length 9000) is longer than the maximum model length of 8192", True),
-        ("max_tokens=9000 is greater than max_model_len=8192", True),
-        ("litellm.ContextWindowExceededError: too many tokens", True),
-        ("the model is overloaded", False),
-        ("invalid tool schema: length must be positive", False),
-    ],
+from core.server_protocol import (
+    exceeds_context,
+    is_transient,
+    request_seed,
+    retry_after_s,
+    token_counts,
+    total,
+    wrapped_error,
 )
-def test_refusals_for_length_are_distinguished_from_others(refusal: str, expected: bool) -> None:
-    assert exceeds_context(refusal) is expected
+from tests.helpers.paths import ROOT
+from tests.helpers.refusals import OF_CONTEXT, OTHERS, body
+
+
+@pytest.mark.parametrize("server", OF_CONTEXT)
+def test_a_refusal_for_length_is_recognised_whoever_sends_it(server: str) -> None:
+    status, refusal = OF_CONTEXT[server]
+    assert exceeds_context(body(refusal), status)
+
+
+@pytest.mark.parametrize("kind", OTHERS)
+def test_other_refusals_are_not_for_length(kind: str) -> None:
+    status, refusal = OTHERS[kind]
+    assert not exceeds_context(body(refusal), status)
+
+
+def test_a_count_that_no_server_gave_is_unknown() -> None:
+    assert token_counts({"usage": {"prompt_tokens": 7, "completion_tokens": 0}}) == (7, 0)
+    assert token_counts({"usage": {"prompt_tokens": 7, "total_tokens": 9}}) == (7, None)
+    for usage in ({}, {"usage": None}, {"usage": "none"}, {"usage": {"completion_tokens": None}}):
+        assert token_counts(usage) == (None, None)
+    assert (total([]), total([3, 4]), total([3, None])) == (0, 7, None)
+
+
+def test_only_a_reply_without_an_answer_wraps_an_error() -> None:
+    assert wrapped_error({"error": {"message": "gone"}}) == '{"message": "gone"}'
+    for reply in ({"choices": [{}], "error": "late"}, {"error": None}, {}, [], "text"):
+        assert wrapped_error(reply) is None
 
 
 @pytest.mark.parametrize(

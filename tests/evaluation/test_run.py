@@ -24,7 +24,7 @@ from generation.llm.openai import TRANSPORT_KEYS
 from generation.seeds.bundled import BundledSeeds
 from scripts.evaluate import main
 from scripts.launch import CONF
-from tests.evaluation.helpers.replay import AnswerPolicy, ReplayServer, say
+from tests.evaluation.helpers.replay import UNCOUNTED, AnswerPolicy, ReplayServer, say
 from tests.evaluation.helpers.trials import trial
 
 
@@ -108,11 +108,22 @@ def test_a_context_without_room_for_any_answer_is_not_scored(
     assert not list((tmp_path / "evaluate").glob("*/results.json"))
 
 
+def test_an_answer_is_scored_although_its_server_counts_no_tokens(
+    serve: Callable[[AnswerPolicy], ReplayServer], tmp_path: Path
+) -> None:
+    main(configured(serve(lambda body: {"answer": UNCOUNTED}).base_url, tmp_path))
+    (run,) = {folder.resolve() for folder in (tmp_path / "evaluate").iterdir()}
+    records = read_records(run)
+    assert {(r.success, r.prompt_tokens, r.completion_tokens) for r in records} == {(False, None, None)}
+    assert all(record.truncations for record in records)
+
+
 def test_only_a_model_that_could_never_answer_is_refused() -> None:
-    cut_off = [trial("bfcl", "c", n, 0, False, stop_reason="context_length") for n in range(2)]
+    cut_off = [trial("bfcl", "c", n, 0, False, stop_reason="context_length", completion_tokens=0) for n in range(2)]
     answered = trial("bfcl", "c", 2, 0, False, stop_reason="context_length", completion_tokens=1)
-    stopped = trial("bfcl", "c", 2, 0, False, stop_reason="stop")
-    for other in (answered, stopped, trial("bfcl", "c", 2, 0, None, stop_reason="infrastructure")):
+    stopped = trial("bfcl", "c", 2, 0, False, stop_reason="stop", completion_tokens=0)
+    uncounted = trial("bfcl", "c", 2, 0, False, stop_reason="length", truncations=1)
+    for other in (answered, stopped, uncounted, trial("bfcl", "c", 2, 0, None, stop_reason="infrastructure")):
         require_room_to_answer([*cut_off, other])
     for records in (
         cut_off,

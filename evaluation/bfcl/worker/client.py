@@ -14,12 +14,14 @@ from dataclasses import dataclass
 
 import httpx
 
-from core.server_protocol import exceeds_context, is_transient, retry_after_s
+from core.server_protocol import exceeds_context, is_transient, retry_after_s, wrapped_error
 from evaluation.bfcl.worker.tool_calls import JsonObject
 
 BACKOFF_S = 0.5
 MAX_BACKOFF_S = 20.0
 MAX_RETRY_AFTER_S = 60.0
+MAX_QUOTED = 500
+"""Characters of a refusal that an error quotes."""
 BUSY_STATUSES = frozenset({429, 503})
 """HTTP status codes whose Retry-After header is respected."""
 
@@ -84,13 +86,14 @@ class Client:
             except (httpx.HTTPError, httpx.InvalidURL, TimeoutError) as error:
                 failure = f"{type(error).__name__}: {error}"
             else:
-                transient = is_transient(status) or (status == 200 and _is_error(raw))
-                if status == 200 and not transient:
+                wrapped = status == 200 and _is_error(raw)
+                if status == 200 and not wrapped:
                     return _parsed(raw)
-                failure = f"HTTP {status}: {raw[:500].decode(errors='replace')}"
-                if not is_transient(status) and exceeds_context(failure):
-                    raise ContextExceededError(failure)
-                if not transient:
+                failure = f"HTTP {status}: {raw.decode(errors='replace')}"
+                if exceeds_context(failure, status):
+                    raise ContextExceededError(failure[:MAX_QUOTED])
+                failure = failure[:MAX_QUOTED]
+                if not (wrapped or is_transient(status)):
                     raise UnansweredError(failure)
                 pause = _pause_s(headers.get("Retry-After", "")) if status in BUSY_STATUSES else None
             if pause is not None and time.monotonic() + pause < deadline:
@@ -120,12 +123,10 @@ def _pause_s(retry_after: str) -> float | None:
 
 
 def _is_error(raw: bytes) -> bool:
-    """Whether the body is an error instead of a completion: some proxies wrap an upstream error in HTTP 200."""
     try:
-        answer = json.loads(raw)
+        return wrapped_error(json.loads(raw)) is not None
     except ValueError:
         return False
-    return isinstance(answer, dict) and bool(answer.get("error")) and not answer.get("choices")
 
 
 def _parsed(raw: bytes) -> JsonObject:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from core.server_protocol import request_seed
+from core.server_protocol import request_seed, token_counts
 from evaluation.bfcl.worker.client import Client, ContextExceededError, UnansweredError
 from evaluation.bfcl.worker.official import (
     ModelStyle,
@@ -104,8 +104,9 @@ class ServedHandler(OpenAICompletionsHandler):  # type: ignore[misc]  # the pack
             "model_responses": allowed or message.get("content") or "",
             "model_responses_message_for_chat_history": history,
             "tool_call_ids": [call["id"] for call in history.get("tool_calls", ())],
-            "input_token": metrics["prompt_tokens"],
-            "output_token": metrics["completion_tokens"],
+            # The official code adds these up; the trial's record is made from the metrics.
+            "input_token": metrics["prompt_tokens"] or 0,
+            "output_token": metrics["completion_tokens"] or 0,
             "reasoning_content": reasoning,
         }
 
@@ -125,13 +126,14 @@ def request_metrics(
     response: JsonObject, calls: list[tuple[str, str]], tools: list[JsonObject], seconds: float
 ) -> JsonObject:
     """What the trial's record sums up over all requests."""
-    choice, usage = response["choices"][0], response.get("usage") or {}
+    choice = response["choices"][0]
+    prompt_tokens, completion_tokens = token_counts(response)
     declared = {tool["function"]["name"]: tool["function"]["parameters"] for tool in tools}
     return {
         "stop_reason": choice.get("finish_reason"),
         "calls": len(calls),
         "valid_calls": sum(fits(name, arguments, declared) for name, arguments in calls),
-        "prompt_tokens": usage.get("prompt_tokens") or 0,
-        "completion_tokens": usage.get("completion_tokens") or 0,
+        "prompt_tokens": prompt_tokens,
+        "completion_tokens": completion_tokens,
         "seconds": round(seconds, 3),
     }

@@ -8,8 +8,9 @@ from typing import Any
 from inspect_ai.model import GenerateConfig, Model, get_model
 from inspect_ai.model._providers.openai_compatible import OpenAICompatibleAPI
 from inspect_ai.util import store
+from openai.types.chat import ChatCompletion
 
-from core.server_protocol import exceeds_context, request_seed
+from core.server_protocol import exceeds_context, request_seed, token_counts, wrapped_error
 from evaluation.endpoint import Endpoint
 from evaluation.tau2.inspect_worker.records import ENDED
 from evaluation.tau2.settings import Tau2Request
@@ -66,6 +67,17 @@ class ServedAPI(OpenAICompatibleAPI):  # type: ignore[misc]  # untyped here
             raise self._failure(output)
         return result
 
+    async def _generate_completion(self, request: dict[str, Any], config: GenerateConfig) -> Any:
+        """The server's reply. inspect expects usage to be complete or missing, and an error to have its HTTP status."""
+        reply = await super()._generate_completion(request, config)
+        if isinstance(reply, ChatCompletion):
+            body = reply.model_dump()
+            if error := wrapped_error(body):
+                raise ValueError(error)
+            if None in token_counts(body):
+                reply.usage = None
+        return reply
+
     def handle_bad_request(self, ex: Exception) -> Exception:
         """Returns every refusal as an error: inspect would turn some, by their codes, into the model's answer."""
         return ex
@@ -76,7 +88,7 @@ class ServedAPI(OpenAICompatibleAPI):  # type: ignore[misc]  # untyped here
     def _failure(self, error: Exception) -> DialogueEndedError:
         code = getattr(error, "code", None)  # OpenAI's error code, which the error's text may omit
         message = f"{self.side}: {type(error).__name__}: {error}" + (f" ({code})" if code else "")
-        model_failed = self.side == "agent" and exceeds_context(message)
+        model_failed = self.side == "agent" and exceeds_context(message, getattr(error, "status_code", None))
         return _end("context_length" if model_failed else "infrastructure", message)
 
 

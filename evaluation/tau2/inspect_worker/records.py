@@ -12,6 +12,7 @@ from inspect_ai.model import ChatMessageAssistant
 from pydantic_core import to_jsonable_python
 
 from core.schemas import schema_error
+from core.server_protocol import total
 from evaluation.tau2.settings import Tau2Request
 from evaluation.trials import TrialRecord
 
@@ -31,7 +32,7 @@ def trial_record(sample: EvalSample, request: Tau2Request) -> TrialRecord:
     user_stop = _user_stop(sample)
     rewarded = all(score.value == "C" for score in (sample.scores or {}).values())
     calls = [(call, event.tools) for event in replies for call in event.output.message.tool_calls or ()]
-    usages = [event.output.usage for event in replies if event.output.usage]
+    usages = [event.output.usage for event in replies]
     return TrialRecord(
         benchmark="tau2",
         harness=request.settings.harness,
@@ -47,8 +48,8 @@ def trial_record(sample: EvalSample, request: Tau2Request) -> TrialRecord:
         valid_calls=sum(_fits(call, tools) for call, tools in calls),
         sampling=request.endpoint.sampling,
         simulator=request.simulator.model,
-        prompt_tokens=sum(usage.input_tokens for usage in usages),
-        completion_tokens=sum(usage.output_tokens for usage in usages),
+        prompt_tokens=total(usage and usage.input_tokens for usage in usages),
+        completion_tokens=total(usage and usage.output_tokens for usage in usages),
         seconds=round(sum(event.working_time or 0.0 for event in replies), 3),
     )
 

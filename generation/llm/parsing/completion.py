@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from core.messages import AssistantMessage, FunctionCall, ToolCall, ToolSpec
+from core.server_protocol import token_counts
 from generation.llm.base import Completion
 from generation.llm.parsing.dialects import harmony, written_calls
 from generation.llm.parsing.json_text import first_json
@@ -28,7 +29,8 @@ def parse_completion(body: Any, seconds: float, tools: Sequence[ToolSpec] = ()) 
     Raises ValueError if `body` is not a chat completion.
     """
     try:
-        choice, usage = body["choices"][0], body.get("usage") or {}
+        choice = body["choices"][0]
+        prompt_tokens, completion_tokens = token_counts(body)
         parsed = _MessageParser(choice["message"], tools)
         return Completion(
             message=AssistantMessage(
@@ -37,14 +39,20 @@ def parse_completion(body: Any, seconds: float, tools: Sequence[ToolSpec] = ()) 
                 tool_calls=tuple(parsed.calls) or None,
             ),
             finish_reason=choice.get("finish_reason") or "stop",
-            prompt_tokens=usage.get("prompt_tokens") or 0,
-            completion_tokens=usage.get("completion_tokens") or 0,
-            cached_tokens=(usage.get("prompt_tokens_details") or {}).get("cached_tokens") or 0,
+            prompt_tokens=prompt_tokens,
+            completion_tokens=completion_tokens,
+            cached_tokens=_cached_tokens(body),
             flaws=tuple(dict.fromkeys(parsed.flaws)),
             seconds=seconds,
         )
     except (LookupError, TypeError, AttributeError) as error:
         raise ValueError(f"not a chat completion ({error!r}): {json.dumps(body)[:200]}") from None
+
+
+def _cached_tokens(body: dict[str, Any]) -> int:
+    """Tokens of the prompt in the server's cache; servers that found none leave the details out."""
+    details = (body.get("usage") or {}).get("prompt_tokens_details") or {}
+    return details.get("cached_tokens") or 0
 
 
 def parse_models(body: Any, seconds: float) -> dict[str, int | None]:

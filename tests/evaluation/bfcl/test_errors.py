@@ -21,7 +21,7 @@ from evaluation.bfcl.categories import aggregate
 from evaluation.bfcl.worker.memory import prerequisites, restore
 from evaluation.known_answers.bfcl_model import GroundTruth, half_wrong, task_number
 from tests.evaluation.helpers.bfcl_runs import PYTHON, Serve, bfcl, needs_bfcl, outcomes
-from tests.evaluation.helpers.replay import AnswerPolicy, Reply
+from tests.evaluation.helpers.replay import UNCOUNTED, AnswerPolicy, Reply
 from tests.evaluation.helpers.trials import run_trials
 from tests.helpers.paths import ROOT
 
@@ -182,3 +182,13 @@ def test_a_memory_is_restored_to_the_last_answered_conversation(tmp_path: Path) 
     assert memory.read_text() == names[0]
     restore(tmp_path, chains, set())
     assert not memory.exists()
+
+
+@needs_bfcl
+@pytest.mark.slow
+def test_answers_are_scored_although_the_server_counts_no_tokens(serve: Serve, tmp_path: Path) -> None:
+    server = serve(lambda body: {"answer": UNCOUNTED})
+    tasks = {"irrelevance": ("irrelevance_0", "irrelevance_1")}
+    record, _ = run_trials(bfcl(tasks), server.endpoint(), tmp_path)
+    assert (record.success, record.truncations) == (True, 1)
+    assert (record.prompt_tokens, record.completion_tokens) == (None, None)

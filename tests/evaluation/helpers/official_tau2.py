@@ -60,7 +60,7 @@ def ending(task: str, first_run: bool) -> dict[str, Any]:
         "1": {"reward_info": reward(0.0, communicate_checks=[uncommunicated])},
         "2": errored | {"info": {"error": "connection refused"}} if first_run else {"reward_info": reward(1.0)},
         "3": {"termination_reason": "max_steps", "reward_info": reward(0.0, **no_reward)},
-        "4": errored | {"info": {"error": "Hosted_vllmException - maximum model length is 8192"}},
+        "4": errored | {"info": {"error": "Hosted_vllmException - exceeds the available context size"}},
         "5": {"reward_info": reward(0.0, nl_assertions=[unmet], reward_breakdown={"DB": 1.0, "NL_ASSERTION": 0.0})},
     }
     call = {"id": "c", "name": "get_user", "arguments": {"user_id": "ü"}, "requestor": "assistant"}

@@ -12,7 +12,10 @@ from core.sampling import Sampling
 from evaluation.endpoint import Endpoint
 from evaluation.known_answers.server import MODEL, AnswerPolicy, Reply, application, call, say
 
-__all__ = ["AnswerPolicy", "ReplayServer", "Reply", "call", "say"]
+UNCOUNTED = {"choices": [{"message": {"role": "assistant", "content": "Well, let me"}, "finish_reason": "length"}]}
+"""A reply's body with text and without usage."""
+
+__all__ = ["UNCOUNTED", "AnswerPolicy", "ReplayServer", "Reply", "call", "say"]
 
 
 class ReplayServer:

@@ -80,3 +80,26 @@ def test_infrastructure_errors_are_counted_and_resumed_to_the_same_metrics(serve
     assert without_times(resumed) == without_times(undisturbed)
     lines = (tmp_path / "disturbed" / "trials.jsonl").read_text().count("\n")
     assert lines == len(TASKS) + len(errored), "completed trials do not run again"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("usage", [{}, {"usage": {"prompt_tokens": 9, "total_tokens": 30}}], ids=["none", "half"])
+def test_trials_are_scored_although_the_server_counts_no_tokens(
+    usage: dict[str, Any], serve: Serve, tmp_path: Path
+) -> None:
+    def uncounted(body: dict[str, Any]) -> Reply:
+        choice = {"index": 0, "message": {"role": "assistant", **greet_and_wait(body)}, "finish_reason": "stop"}
+        return {"answer": {"id": "r", "model": "m", "choices": [choice], **usage}}
+
+    benchmark = Tau2(smoke={"telecom": TASKS[:1]}, attempts=1, max_steps=4)
+    (record,) = run_tau2(benchmark, serve(uncounted).endpoint(), tmp_path)
+    assert (record.success, record.prompt_tokens, record.completion_tokens) == (False, None, None)
+
+
+@pytest.mark.slow
+def test_a_context_refusal_within_a_reply_is_the_models_failure(serve: Serve, tmp_path: Path) -> None:
+    refusal = {"error": {"message": "prompt is too long", "code": 400}}
+    user = serve(answer).endpoint()
+    benchmark = Tau2(smoke={"telecom": TASKS[:1]}, attempts=1, user=user)
+    (record,) = run_tau2(benchmark, serve(lambda body: {"answer": refusal}).endpoint(), tmp_path)
+    assert (record.success, record.stop_reason) == (False, "context_length")

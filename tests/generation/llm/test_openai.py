@@ -221,6 +221,8 @@ async def test_budgets_differ_by_role_and_fit_into_the_context_that_the_server_r
         "This model's maximum context length is 8192 tokens. However, you requested 9000 tokens (5000 in the messages, "
         "4000 in the completion).",
         "This model's maximum context length is 8192 tokens. However, your request has 5000 input tokens.",
+        "`inputs` tokens + `max_new_tokens` must be <= 8192. Given: 5000 `inputs` tokens and 4000 `max_new_tokens`",
+        "input length and `max_tokens` exceed context limit: 5000 + 4000 > 8192, decrease input length",
     ],
 )
 async def test_an_answer_that_does_not_fit_behind_its_prompt_gets_the_room_that_is_left(refusal: str) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from dataclasses import replace
 from typing import Any, cast
 
@@ -16,6 +15,7 @@ from core.settings import UserError
 from generation.llm.base import LLMError
 from generation.llm.openai import OpenAILLM
 from tests.generation.helpers.misbehaving_servers import REQUEST, Answer, client, reply, serving, status
+from tests.helpers.refusals import OF_CONTEXT, body
 
 
 async def test_retries_are_bounded_and_the_error_quotes_the_last_failure() -> None:
@@ -73,18 +73,11 @@ async def test_a_server_that_hangs_times_out() -> None:
     assert len(mock.seen) == 4
 
 
-@pytest.mark.parametrize("code", [400, 413, 422])
-@pytest.mark.parametrize(
-    "message",
-    [
-        "This model's maximum context length is 8192 tokens.",
-        "litellm.ContextWindowExceededError: 9000 tokens",
-        "CONTEXT_LENGTH_EXCEEDED",
-    ],
-)
-async def test_a_prompt_that_exceeds_the_context_fails_the_dialogue_not_the_server(code: int, message: str) -> None:
-    text = json.dumps({"error": {"message": message}})
-    async with serving(status(code, text)) as mock, client(mock.url) as llm:
+@pytest.mark.parametrize("wrapped", [False, True], ids=["plain", "wrapped"])
+@pytest.mark.parametrize("server", OF_CONTEXT)
+async def test_a_prompt_that_exceeds_the_context_fails_the_dialogue_not_the_server(server: str, wrapped: bool) -> None:
+    code, refusal = OF_CONTEXT[server]
+    async with serving(status(200 if wrapped else code, body(refusal))) as mock, client(mock.url) as llm:
         completion = await llm.complete(REQUEST)
     assert (completion.finish_reason, completion.message.content, len(mock.seen)) == ("length", "", 1)
 

@@ -7,12 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 
 from core.dialogue import Dialogue, RoleUsage, Usage
+from core.journal import write_jsonl
 from core.messages import AssistantMessage, Message, SystemMessage, ToolCall, ToolMessage, ToolSpec, UserMessage
 from core.provenance import Provenance
 from generation.metrics.statistics import CostSettings, MeanMax, RoleMetrics, Statistics, StatisticsTally
 from generation.outcomes import Outcome
+from generation.progress import summarise
 from tests.generation.helpers.pipeline_runs import FinishedRun, quality_settings
 
 
@@ -174,6 +177,27 @@ def test_costs_by_hand() -> None:
     assert (metrics.roles["judge"].gpu_hours, metrics.roles["judge"].llm) == (4.0, "small")
     assert (metrics.requests, metrics.prompt_tokens, metrics.completion_tokens) == (7, 250, 20)
     assert statistics("p", outcomes).cost == 0.0, "without GPUs there is no cost"
+
+
+def test_tokens_that_one_server_did_not_count_are_unknown_in_total(tmp_path: Path) -> None:
+    counted, uncounted = (
+        RoleUsage(prompt_tokens=7, completion_tokens=2),
+        RoleUsage(prompt_tokens=7, completion_tokens=None),
+    )
+    usages = [Usage(roles={"agent": counted, "judge": counted}), Usage(roles={"agent": uncounted})]
+    outcomes = [
+        Outcome(
+            dialogue_id=str(i), status="failed", clock=4.0, dialogue=dialogue(SystemMessage(content="s"), usage=usage)
+        )
+        for i, usage in enumerate(usages)
+    ]
+    metrics = statistics("p", outcomes)
+    assert (metrics.prompt_tokens, metrics.completion_tokens, metrics.throughput) == (21, None, None)
+    assert (metrics.roles["agent"].completion_tokens, metrics.roles["judge"].completion_tokens) == (None, 2)
+    console = Console(record=True, width=200)
+    write_jsonl(tmp_path / "toolsets.jsonl", [])
+    summarise(console, [metrics], tmp_path)
+    assert "?" in console.export_text()
 
 
 def test_wall_clock_sums_all_sessions_and_zero_denominators_are_handled() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable
 from typing import Any
@@ -13,6 +14,7 @@ from evaluation.bfcl.worker.client import Client, ContextExceededError, Limits, 
 from evaluation.bfcl.worker.tool_calls import as_history, fits, objection
 from tests.evaluation.helpers.bfcl_runs import Serve
 from tests.evaluation.helpers.replay import Reply, say
+from tests.helpers.refusals import OF_CONTEXT, body
 
 BODY = {"model": "m", "messages": []}
 REFUSED: Reply = {"status": 500, "message": "not now"}
@@ -83,10 +85,21 @@ def test_an_error_with_status_200_is_retried(serve: Serve) -> None:
     assert len(requests) == 5
 
 
+@pytest.mark.parametrize("wrapped", [False, True], ids=["plain", "wrapped"])
+@pytest.mark.parametrize("server", OF_CONTEXT)
+def test_a_refused_length_is_the_models_failure(server: str, wrapped: bool, serve: Serve) -> None:
+    status, refusal = OF_CONTEXT[server]
+    text = body(refusal)
+    reply = {"answer": json.loads(text)} if wrapped else {"status": status, "message": text}
+    client, requests = client_of(serve, lambda _: reply)
+    with pytest.raises(ContextExceededError):
+        client.complete(BODY, "a")
+    assert len(requests) == 1
+
+
 @pytest.mark.parametrize(
     ("status", "message", "kind"),
     [
-        (400, "This model's maximum context length is 10 tokens", ContextExceededError),
         (400, "tool_choice is unknown", UnansweredError),
         (401, "no key", UnansweredError),
     ],

@@ -94,6 +94,13 @@ def body_of(content: str, **more: Any) -> dict[str, Any]:
     return {"choices": [{"message": {"role": "assistant", "content": content, **more}}]}
 
 
+def test_usage_that_the_server_leaves_out_is_unknown() -> None:
+    assert parse_completion(body_of("Hello."), 0.0).completion_tokens is None
+    counted = body_of("Hello.") | {"usage": {"prompt_tokens": 5, "completion_tokens": 2}}
+    completion = parse_completion(counted, 0.0)
+    assert (completion.prompt_tokens, completion.cached_tokens, completion.completion_tokens) == (5, 0, 2)
+
+
 @pytest.mark.parametrize(
     ("name", "plain"),
     [
