@@ -155,7 +155,8 @@ class SimulatedUser:
 
         async def read(completion: Completion) -> UserTurn:
             turn = read_answer(completion.message.content, UserTurn)
-            if objection := self._objection(turn, rules.content):
+            complaints = (refusal.complaint.replace(self._task.goal, "…") for refusal in refusals)
+            if objection := self._objection(turn, "\n".join((rules.content, self._frame(), *complaints))):
                 refusals.append(objection)
                 raise RejectedAnswerError(objection.complaint)
             return turn
@@ -209,15 +210,14 @@ class SimulatedUser:
 
     def _news(self) -> UserMessage:
         """The prompt with everything that has happened since its last message."""
-        return UserMessage(
-            content=render(
-                "user_turn",
-                earlier=self._earlier,
-                heard=self._heard,
-                goal=self._goal,
-                first_task=self._first_task,
-            )
-        )
+        return UserMessage(content=self._turn(self._earlier, self._heard, self._goal))
+
+    def _frame(self) -> str:
+        """What a prompt says about a goal and the conversation, without the goal and the conversation."""
+        return self._turn((), "", "…")
+
+    def _turn(self, earlier: tuple[Message, ...], heard: str, goal: str) -> str:
+        return render("user_turn", earlier=earlier, heard=heard, goal=goal, first_task=self._first_task)
 
     def _remember(self, turn: UserTurn) -> None:
         self._said.append((folded_words(self._heard), folded_words(turn.user_message)))

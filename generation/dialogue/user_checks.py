@@ -14,7 +14,7 @@ _SHORT = 5
 _SENTENCE = 12
 """Words of the assistant's sentence that a user may say after it: "Book HAT123 to Rome on Friday, please."."""
 
-_SENTENCE_END = re.compile(r"(?<=[.!?])\s+")
+_SENTENCE_END = re.compile(r"(?<=[.!?:])\s+")
 _INTERJECTIONS = (
     r"(?:(?:hi|hello|hey|sure|certainly|of course|absolutely|great|ok|okay|thanks|thank you)(?: there)?\W+)*"
 )
@@ -57,15 +57,18 @@ def assistant_phrase(message: str, heard: str = "") -> str | None:
 
 
 def recites(message: str, instructions: str) -> bool:
-    """Whether a message is a piece of the user's own instructions, which small models take for their line.
+    """Whether a sentence of a message is a piece of the user's instructions, which small models take for their line.
 
     >>> recites("Open by asking for help, in your own words!", "- Open by asking for help, in your own words; never …")
     True
     >>> recites("In your own words!", "- Open by asking for help, in your own words; never …")
     False
+    >>> recites("You have a further goal now: book a room.", "You have a further goal now: …")
+    True
     """
-    words = folded_words(message)
-    return len(words.split()) > _SHORT and words in folded_words(instructions)
+    told = folded_words(instructions)
+    sentences = [folded_words(sentence) for sentence in _SENTENCE_END.split(message)]
+    return any(len(words.split()) > _SHORT and words in told for words in sentences)
 
 
 def repeated_by(message: str, heard: str, said: Sequence[tuple[str, str]]) -> Literal["user", "agent"] | None:

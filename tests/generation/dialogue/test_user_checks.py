@@ -149,6 +149,25 @@ async def test_a_user_who_recites_its_instructions_is_asked_again() -> None:
     assert "a sentence of your instructions" in llm.requests[1].messages[-1].content
 
 
+async def test_a_user_who_recites_a_complaint_or_the_announcement_of_a_goal_is_asked_again() -> None:
+    """Recorded, both; the second one went on with an invented goal."""
+    complaint = "You have said this already; answer what the assistant said last, or ask for what you still need."
+    simulated_user, llm = user(says(REQUEST), says(REQUEST), says(complaint), says("He is a doctor."))
+    assert (await converse(simulated_user, "Who is that?"))[-1] == "He is a doctor."
+    assert "a sentence of your instructions" in llm.requests[3].messages[-1].content
+    announced = "You now have a further goal in the same conversation: The user wants to add a room."
+    simulated_user, _ = user(says("Hi."), says(announced), says("And a hall?"))
+    await converse(simulated_user)
+    simulated_user.start_task(FURTHER, 2)
+    assert (await simulated_user.speak(())).user_message == "And a hall?"
+
+
+async def test_a_goal_that_a_complaint_repeated_may_be_said() -> None:
+    simulated_user, llm = user(says(ASSISTANT), says(TASK.goal))
+    assert await converse(simulated_user) == [TASK.goal]
+    assert TASK.goal in llm.requests[1].messages[-1].content
+
+
 @pytest.mark.parametrize("again", [REQUEST, f"  {REQUEST.upper()}", REQUEST.replace(".", " …")])
 async def test_a_message_said_before_in_this_task_is_asked_again(again: str) -> None:
     other = "I mean Dr. James Reed of the clinic."
