@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import datasets
 import numpy as np
@@ -20,6 +20,7 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from core.dialogue import Dialogue
 from core.messages import Frozen
+from core.settings import UserError
 from training.mixture import LineRef, label, read_chosen
 from training.packing import pack
 from training.render import HistoryReasoning, render
@@ -33,6 +34,7 @@ FEATURES = Features(
         "samples": Value("int32"),
         "sample_tokens": Value("int64"),
         "cut_turns": Value("int32"),
+        "straddled": Value("int32"),
         "input_ids": Column(Value("int32")),
         "starts": Column(Value("int32")),
         "parents": Column(Value("int32")),
@@ -43,9 +45,10 @@ FEATURES = Features(
     }
 )
 """A tree (training.token_tree) and its counts: `size` tokens, `targets` trained tokens, `pairs` of attention. `samples`
-and `sample_tokens` count the dialogue as one sample per user turn. A dialogue cut to nothing is a row of size 0."""
+and `sample_tokens` count the dialogue as one sample per user turn, `straddled` is as in training.render.Sample. A
+dialogue cut to nothing is a row of size 0."""
 
-FORMAT = 1
+FORMAT = 2
 """Increase it with every change of the format, so that older caches are not read."""
 
 
@@ -102,9 +105,9 @@ def load_samples(directory: Path) -> DatasetDict:
     return DatasetDict({name: split.select(np.flatnonzero(_column(split, "size"))) for name, split in splits.items()})
 
 
-def cut_turns(directory: Path) -> int:
-    """The number of user turns, in both splits, left out for their length."""
-    return sum(int(_column(split, "cut_turns").sum()) for split in load_from_disk(str(directory)).values())
+def count(directory: Path, column: Literal["cut_turns", "straddled"]) -> int:
+    """The sum of a column over all dialogues of both splits, those cut to nothing included."""
+    return sum(int(_column(split, column).sum()) for split in load_from_disk(str(directory)).values())
 
 
 class Rows(torch.utils.data.Dataset[list[TokenTree]]):
@@ -160,8 +163,6 @@ class _Tokenization:
 
     def split(self, chosen: Sequence[LineRef]) -> Dataset:
         parts = list(range(self.workers))
-        # An error in a worker loses its message: render one dialogue here, which shows whether the template fits …
-        next(self.rows([0], len(chosen), chosen))
         try:
             return Dataset.from_generator(
                 self.rows,
@@ -171,16 +172,24 @@ class _Tokenization:
                 num_proc=len(parts),
             )
         except DatasetGenerationError:
-            # … and read all lines here, which names the one that cannot be read.
-            for _ in read_chosen(self.files, chosen):
-                pass
+            if self.problem.is_file():
+                raise UserError(self.problem.read_text()) from None
             raise
 
+    @property
+    def problem(self) -> Path:
+        """Where a worker process leaves the message of a UserError: the exception itself would not reach us."""
+        return self.scratch.with_suffix(".problem")
+
     def rows(self, parts: list[int], of: int, chosen: Sequence[LineRef]) -> Iterator[dict[str, Any]]:
-        tokenizer = AutoTokenizer.from_pretrained(self.model)
-        for part in parts:
-            for dialogue in read_chosen(self.files, chosen[part::of]):
-                yield from _tree_rows(dialogue, tokenizer, self.settings)
+        tokenizer = AutoTokenizer.from_pretrained(self.model.resolve())
+        try:
+            for part in parts:
+                for dialogue in read_chosen(self.files, chosen[part::of]):
+                    yield from _tree_rows(dialogue, tokenizer, self.settings)
+        except UserError as error:
+            self.problem.write_text(str(error))
+            raise
 
 
 def _tree_rows(
@@ -205,6 +214,7 @@ def _tree_rows(
             "samples": len(rendering.samples) if first else 0,
             "sample_tokens": sum(len(s.input_ids) for s in rendering.samples) if first else 0,
             "cut_turns": rendering.cut_turns if first else 0,
+            "straddled": sum(s.straddled for s in rendering.samples) if first else 0,
             "input_ids": tree.input_ids,
             "starts": tree.starts,
             "parents": tree.parents,

@@ -12,7 +12,7 @@ from datasets import DatasetDict
 from core.files import write_json
 from core.messages import Frozen
 from core.settings import UserError
-from training.dataset import Rows, cached_samples, cut_turns, load_samples
+from training.dataset import Rows, cached_samples, count, load_samples
 from training.mixture import Mixture, mix, read_chosen
 from training.model import prepare_base
 from training.run_layout import CACHE, DATA_STATISTICS, SAMPLES, UNTRAINED
@@ -55,6 +55,9 @@ class DataStatistics(Frozen):
     cut_turns: int
     """User turns left out for their length."""
 
+    straddled_answers: int
+    """Answers that would share a token with their prompt if both were tokenised as one text."""
+
     validation_dialogues: int
     validation_samples: int
     validation_trained_tokens: int
@@ -82,12 +85,12 @@ def prepare(
     for name, split in splits.items():
         if not len(split):
             raise UserError(f"max_tokens={settings.max_tokens} is shorter than every {name} sample: raise it")
-    statistics = _statistics(mixture, splits, settings.row_tokens, cut_turns(samples))
+    statistics = _statistics(mixture, splits, settings.row_tokens, samples)
     write_json(statistics_file, statistics.model_dump())
     return statistics
 
 
-def _statistics(mixture: Mixture, splits: DatasetDict, row_tokens: int, cut: int) -> DataStatistics:
+def _statistics(mixture: Mixture, splits: DatasetDict, row_tokens: int, samples: Path) -> DataStatistics:
     train, validation = splits["train"], splits["validation"]
     rows = Rows(train, row_tokens)
     return DataStatistics(
@@ -103,7 +106,8 @@ def _statistics(mixture: Mixture, splits: DatasetDict, row_tokens: int, cut: int
         sample_tokens=sum(train["sample_tokens"]),
         tokens=sum(train["size"]),
         trained_tokens=sum(train["targets"]),
-        cut_turns=cut,
+        cut_turns=count(samples, "cut_turns"),
+        straddled_answers=count(samples, "straddled"),
         validation_dialogues=len(mixture.validation),
         validation_samples=sum(validation["samples"]),
         validation_trained_tokens=sum(validation["targets"]),

@@ -62,6 +62,12 @@ def describe(console: Console, data: DataStatistics) -> None:
         f"{data.trained_tokens:,} of them trained; {data.cut_turns} over-long turns cut",
         highlight=False,
     )
+    if data.straddled_answers:
+        console.print(
+            f"{data.straddled_answers} answers would share a token with their prompt if both were tokenised as one "
+            "text; they are tokenised apart, as they are served",
+            highlight=False,
+        )
     if data.skipped:
         skipped = ", ".join(f"{count} {kind}" for kind, count in data.skipped.items())
         console.print(f"[bold yellow]{sum(data.skipped.values())} invalid lines were left out: {skipped}[/]")

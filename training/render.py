@@ -2,8 +2,11 @@
 
 When a model is served, the prompt of every answer is the chat template applied to the messages so far. Thinking
 templates drop the reasoning of earlier turns, so a dialogue is not a single text. The code works for any template:
-within a user turn, an answer joins the previous sample if its prompt continues that sample's text exactly; otherwise it
-starts a new one. With Qwen3-Thinking's template and reasoning before every answer, each user turn is one sample.
+within a user turn, an answer joins the previous sample if its prompt continues that sample's tokens exactly; otherwise
+it starts a new one. With Qwen3-Thinking's template and reasoning before every answer, each user turn is one sample.
+
+Prompt and answer are tokenised apart, as they are when served. As one text they can have a token in common: without
+reasoning, Qwen3-Thinking's "<think>\n" and "\n</think>" become "<think>", "\n\n", "</think>", which no server asks for.
 
 `chat_template_kwargs` are the template's variables, such as enable_thinking; evaluation sends the same to the server.
 Where they switch thinking off, the served model writes no reasoning, so none is trained.
@@ -16,9 +19,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+from jinja2 import TemplateError
 from transformers import PreTrainedTokenizerBase
 
 from core.dialogue import Dialogue
@@ -50,6 +54,9 @@ class Sample:
     """Ascending positions in `input_ids` of the tokens the model writes: reasoning, content, tool calls, end of
     turn."""
 
+    straddled: int = 0
+    """The number of answers that have a token in common with their prompt when both are tokenised as one text."""
+
 
 @dataclass(frozen=True, slots=True)
 class Rendering:
@@ -57,15 +64,6 @@ class Rendering:
 
     samples: tuple[Sample, ...]
     cut_turns: int
-
-
-@dataclass(slots=True)
-class _Text:
-    """A sample before tokenisation; `spans` are the trained parts of `text`, as character ranges."""
-
-    turn: int
-    text: str
-    spans: list[tuple[int, int]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,14 +75,11 @@ class _Answer:
 
     turn: int
 
-    text: str
-    """The dialogue rendered up to and including this message."""
+    prompt: str
+    """The dialogue before this message, and the generation prompt."""
 
-    prompt_end: int
-    """`text[:prompt_end]` is the prompt."""
-
-    end: int
-    """`text[prompt_end:end]` is what the model writes."""
+    written: str
+    """What the model writes: the message up to its end-of-turn token."""
 
 
 class _Template:
@@ -100,9 +95,14 @@ class _Template:
         self.eos = str(tokenizer.eos_token)
 
     def apply(self, messages: list[dict[str, Any]], prompt: bool) -> str:
-        text = self.tokenizer.apply_chat_template(
-            messages, tools=self.tools, tokenize=False, add_generation_prompt=prompt, **self.kwargs
-        )
+        try:
+            text = self.tokenizer.apply_chat_template(
+                messages, tools=self.tools, tokenize=False, add_generation_prompt=prompt, **self.kwargs
+            )
+        except (TemplateError, TypeError, ValueError) as error:
+            raise RenderError(
+                f"the chat template of {self.tokenizer.name_or_path} refuses {self.dialogue.dialogue_id}: {error}"
+            ) from None
         assert isinstance(text, str), "tokenize=False returns text"
         return text
 
@@ -120,7 +120,20 @@ class _Template:
                     f"{self.dialogue.dialogue_id}, message {position}: the chat template does not continue its own "
                     f"generation prompt and end the turn with {self.eos!r} (model.chat_template_kwargs={self.kwargs})"
                 )
-            yield _Answer(position, turn, text, len(prompt), end)
+            yield _Answer(position, turn, prompt, text[len(prompt) : end])
+
+    def tokens(self, text: str) -> list[int]:
+        """As a server tokenises a prompt."""
+        ids: list[int] = self.tokenizer(text, add_special_tokens=False)["input_ids"]
+        return ids
+
+    def tokens_after(self, prompt: str, prompt_ids: list[int], text: str) -> tuple[list[int], bool]:
+        """The tokens of `text` after a prompt with the tokens `prompt_ids`, and whether tokenising both as one text
+        would change the prompt's."""
+        joined = self.tokens(prompt + text)
+        if joined[: len(prompt_ids)] == prompt_ids:
+            return joined[len(prompt_ids) :], False
+        return self.tokens(text), True
 
     def prompt_after(self, previous: int, answer: _Answer) -> str:
         """The part of an answer's prompt that follows the assistant message at position `previous`.
@@ -131,7 +144,7 @@ class _Template:
         changed = [*self.messages[: answer.position]]
         content = str(changed[previous + 1].get("content"))
         changed[previous + 1] = {**changed[previous + 1], "content": "No" if content.startswith("Y") else "Yes"}
-        prompt = answer.text[: answer.prompt_end]
+        prompt = answer.prompt
         pairs = enumerate(zip(prompt, self.apply(changed, True), strict=False))
         common = next((index for index, (char, other) in pairs if char != other), len(prompt))
         return prompt[prompt.rfind(self.eos, 0, common) + len(self.eos) :]
@@ -148,17 +161,17 @@ def render(
     first user turn that needs more than `max_tokens` tokens. Raises RenderError if the template does not fit."""
     template = _Template(dialogue, tokenizer, chat_template_kwargs or {})
     samples: list[Sample] = []
-    for text in _served(template) if history_reasoning == "served" else _keep_all(template):
-        sample = _tokenize(dialogue.dialogue_id, text, tokenizer)
+    for sample in _served(template) if history_reasoning == "served" else _keep_all(template):
         if len(sample.input_ids) > max_tokens:
+            cut_turns = dialogue.user_turns - sample.turn
             fitting = [s for s in samples if s.turn < sample.turn]
             break
         samples.append(sample)
     else:
-        fitting, text = samples, None
+        fitting, cut_turns = samples, 0
     if history_reasoning == "keep_all":
-        fitting = fitting[-1:]  # the longest: each text continues the previous one
-    return Rendering(tuple(fitting), cut_turns=dialogue.user_turns - text.turn if text else 0)
+        fitting = fitting[-1:]  # the longest: each one continues the previous one
+    return Rendering(tuple(fitting), cut_turns)
 
 
 def template_messages(messages: Sequence[Message]) -> list[dict[str, Any]]:
@@ -170,47 +183,57 @@ def template_messages(messages: Sequence[Message]) -> list[dict[str, Any]]:
     return plain
 
 
-def _served(template: _Template) -> Iterator[_Text]:
-    """The texts that a server would see, the answers of one user turn in one text where they continue each other."""
-    sample: _Text | None = None
+def _served(template: _Template) -> Iterator[Sample]:
+    """What a server would see, the answers of one user turn in one sample where they continue each other."""
+    sample: Sample | None = None
+    prompts: list[list[int]] = []
     for answer in template.answers():
-        if sample and (sample.turn != answer.turn or not answer.text[: answer.prompt_end].startswith(sample.text)):
-            yield sample
-            sample = None
-        spans = [*(sample.spans if sample else []), (answer.prompt_end, answer.end)]
-        sample = _Text(answer.turn, answer.text, spans)
+        prompt = template.tokens(answer.prompt)
+        if sample and (sample.turn != answer.turn or prompt[: len(sample.input_ids)] != sample.input_ids):
+            yield _checked(sample, prompts)
+            sample, prompts = None, []
+        written, straddled = template.tokens_after(answer.prompt, prompt, answer.written)
+        earlier = sample or Sample(template.dialogue.dialogue_id, answer.turn, [], [])
+        trained = [*earlier.trained, *range(len(prompt), len(prompt) + len(written))]
+        sample = replace(earlier, input_ids=prompt + written, trained=trained, straddled=earlier.straddled + straddled)
+        prompts.append(prompt)
     if sample:
-        yield sample
+        yield _checked(sample, prompts)
 
 
-def _keep_all(template: _Template) -> Iterator[_Text]:
-    """After every user turn, the dialogue so far as one text: prompts as they are served, every answer with its
+def _checked(sample: Sample, prompts: Sequence[list[int]]) -> Sample:
+    """The sample; an assertion checks that every answer follows the tokens of its served prompt."""
+    learnt = set(sample.trained)
+    for prompt in prompts:
+        served = sample.input_ids[: len(prompt)] == prompt and len(prompt) in learnt
+        assert served, "every answer follows its prompt as served"
+    return sample
+
+
+def _keep_all(template: _Template) -> Iterator[Sample]:
+    """After every user turn, the dialogue so far as one sample: prompts as they are served, every answer with its
     reasoning."""
-    text, spans, previous = "", list[tuple[int, int]](), None
-    turn = -1
+    text, previous = "", None
+    sample = Sample(template.dialogue.dialogue_id, 0, [], [])
     for answer in template.answers():
-        if previous is not None and answer.turn != turn:
-            yield _Text(turn, text, list(spans))
-        turn = answer.turn
-        text += answer.text[: answer.prompt_end] if previous is None else template.prompt_after(previous, answer)
-        spans.append((len(text), len(text) + answer.end - answer.prompt_end))
-        text += answer.text[answer.prompt_end : answer.end]
+        if previous is not None and answer.turn != sample.turn:
+            yield sample
+        prompt = answer.prompt if previous is None else template.prompt_after(previous, answer)
+        before = sample.input_ids + template.tokens_after(text, template.tokens(text), prompt)[0]
+        text += prompt
+        written, straddled = template.tokens_after(text, template.tokens(text), answer.written)
+        text += answer.written
+        trained = [*sample.trained, *range(len(before), len(before) + len(written))]
+        sample = replace(
+            sample,
+            turn=answer.turn,
+            input_ids=before + written,
+            trained=trained,
+            straddled=sample.straddled + straddled,
+        )
         previous = answer.position
-    if spans:
-        yield _Text(turn, text, spans)
-
-
-def _tokenize(dialogue_id: str, text: _Text, tokenizer: PreTrainedTokenizerBase) -> Sample:
-    encoding = tokenizer(text.text, add_special_tokens=False, return_offsets_mapping=True)
-    trained: list[int] = []
-    spans = iter(text.spans)
-    start, end = next(spans)
-    for position, (first, last) in enumerate(encoding["offset_mapping"]):
-        while first >= end:
-            start, end = next(spans, (len(text.text), len(text.text) + 1))
-        if start <= first and last <= end:
-            trained.append(position)
-    return Sample(dialogue_id, text.turn, encoding["input_ids"], trained)
+    if previous is not None:
+        yield sample
 
 
 def _parse_arguments(call: dict[str, Any]) -> dict[str, Any]:

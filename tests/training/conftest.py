@@ -30,7 +30,9 @@ def tiny() -> TinySettings:
 
 @pytest.fixture(scope="session")
 def tokenizer(tiny: TinySettings) -> PreTrainedTokenizerFast:
-    return build_tokenizer(tiny, (message.content for number in range(20) for message in dialogue(number).messages))
+    """Line breaks merge, as in every published tokenizer."""
+    texts = [message.content for number in range(20) for message in dialogue(number).messages]
+    return build_tokenizer(tiny, [*texts, "\n\n"])
 
 
 @pytest.fixture(scope="session")

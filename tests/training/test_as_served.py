@@ -13,7 +13,7 @@ import pytest
 from transformers import AutoTokenizer
 
 from core.dialogue import Dialogue
-from core.messages import AssistantMessage, Message, ToolSpec
+from core.messages import AssistantMessage, Message, ToolMessage, ToolSpec
 from core.server_check import AskedServer
 from core.serving import Server, free_ports, running
 from tests.helpers.paths import ROOT
@@ -25,6 +25,23 @@ from training.settings import ModelSettings, TinySettings
 pytestmark = pytest.mark.slow
 
 DIALOGUES = [dialogue(number, turns=4) for number in range(6)]
+
+
+def unreasoned(source: Dialogue) -> Dialogue:
+    """As in most public data: no reasoning, every call made twice at once, with and without a text."""
+    messages: list[Message] = []
+    for number, message in enumerate(source.messages):
+        if isinstance(message, ToolMessage):
+            messages += [message, message.model_copy(update={"tool_call_id": f"{message.tool_call_id}_again"})]
+        elif isinstance(message, AssistantMessage) and message.tool_calls:
+            (call,) = message.tool_calls
+            both = (call, call.model_copy(update={"id": f"{call.id}_again"}))
+            messages.append(AssistantMessage(content="\nTwice." if number % 2 else "", tool_calls=both))
+        else:
+            messages.append(message.model_copy(update={"reasoning_content": None}) if number > 1 else message)
+    changed = source.model_copy(update={"messages": tuple(messages)})
+    changed.check()
+    return changed
 
 
 @pytest.fixture(scope="module")
@@ -88,7 +105,7 @@ def test_the_check_of_servers_sees_whether_the_prompt_opens_the_reasoning(vllm: 
 @pytest.mark.parametrize("kwargs", [{}, {"enable_thinking": False}, {"preserve_thinking": True}])
 def test_every_answer_follows_the_prompt_that_vllm_renders(kwargs: dict[str, Any], vllm: str, model: Path) -> None:
     """With the variables of the chat template that training and evaluation share."""
-    for source in DIALOGUES:
+    for source in [*DIALOGUES, *map(unreasoned, DIALOGUES)]:
         messages = source.messages
         if kwargs.get("enable_thinking") is False:  # the served model wrote no reasoning
             messages = tuple(message.model_copy(update={"reasoning_content": None}) for message in messages)

@@ -12,7 +12,8 @@ from omegaconf import DictConfig
 from transformers import AutoTokenizer
 
 from core.dialogue import Dialogue
-from core.journal import read_jsonl
+from core.journal import read_jsonl, write_jsonl
+from core.messages import SystemMessage
 from core.settings import UserError, typed
 from scripts.launch import CONF
 from scripts.train import main
@@ -157,6 +158,23 @@ def test_a_corrupt_line_is_named(data: Path, tmp_path: Path) -> None:
     shutil.copytree(tmp_path / "run" / UNTRAINED, tmp_path / "published")
     with pytest.raises(UserError, match="line 8: not a Dialogue"):
         main(compose(f"outputs={tmp_path}", f"data={folder}", f"model.path={tmp_path}/published", "model.tiny=null"))
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_dialogue_that_the_chat_template_refuses_is_named(data: Path, tmp_path: Path, workers: int) -> None:
+    """Also if another process comes to it late."""
+    prepare_in(tmp_path / "run", data)
+    model = tmp_path / "published"
+    shutil.copytree(tmp_path / "run" / UNTRAINED, model)
+    template = model / "chat_template.jinja"
+    refusal = "{{ raise_exception('System role not supported') if 'Be brief' in messages[0].content }}"
+    template.write_text(refusal + template.read_text())
+    (file,) = find_data(data)
+    dialogues = list(read_jsonl(file, Dialogue))
+    brief = (SystemMessage(content="Be brief."), *dialogues[-1].messages[1:])
+    write_jsonl(own := tmp_path / "own.jsonl", [*dialogues[:-1], dialogues[-1].model_copy(update={"messages": brief})])
+    with pytest.raises(UserError, match=f"^the chat template of {model} refuses .*-11: System role not supported$"):
+        prepare_in(tmp_path / "other", own, f"model.path={model}", "model.tiny=null", f"data_workers={workers}")
 
 
 def test_the_helper_builds_valid_dialogues() -> None:

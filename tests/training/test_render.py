@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from itertools import groupby
 from typing import Any
 
@@ -16,6 +17,10 @@ from tests.training.helpers.dialogues import dialogue
 from training.render import RenderError, Sample, render, template_messages
 
 ANY_LENGTH = 1 << 20
+PLAIN_TEMPLATE = (
+    "{% for m in messages %}{{ m.role ~ '\\n' ~ m.content ~ (m.tool_calls or '') ~ '<|im_end|>' }}{% endfor %}"
+    "{{ 'assistant\\n' if add_generation_prompt }}"
+)
 WORDS = st.text(st.characters(codec="utf-8", exclude_categories=("C",)), max_size=20)
 TEXTS = st.tuples(st.sampled_from("AÄ9€"), WORDS).map("".join)
 
@@ -35,7 +40,9 @@ def trained_text(sample: Sample, tokenizer: PreTrainedTokenizerFast) -> str:
 
 
 @st.composite
-def dialogues(draw: st.DrawFn, reasoning: st.SearchStrategy[str | None]) -> Dialogue:
+def dialogues(
+    draw: st.DrawFn, reasoning: st.SearchStrategy[str | None], text: st.SearchStrategy[str] = TEXTS
+) -> Dialogue:
     """Any valid transcript: calls with or without text, parallel calls, direct answers, unusual characters."""
     template = dialogue(0)
     messages: list[Message] = [SystemMessage(content=draw(WORDS))] if draw(st.booleans()) else []
@@ -46,10 +53,10 @@ def dialogues(draw: st.DrawFn, reasoning: st.SearchStrategy[str | None]) -> Dial
                 ToolCall.make(f"{len(messages)}-{n}", "get_shop", {"record_id": n, "note": draw(WORDS)})
                 for n in range(draw(st.integers(1, 2)))
             )
-            content = draw(st.one_of(st.just(""), TEXTS))
+            content = draw(st.one_of(st.just(""), text))
             messages.append(AssistantMessage(content=content, reasoning_content=draw(reasoning), tool_calls=calls))
             messages += [ToolMessage(tool_call_id=call.id, content=draw(WORDS)) for call in calls]
-        messages.append(AssistantMessage(content=draw(TEXTS), reasoning_content=draw(reasoning)))
+        messages.append(AssistantMessage(content=draw(text), reasoning_content=draw(reasoning)))
     source = template.model_copy(update={"messages": tuple(messages)})
     source.check()
     return source
@@ -70,7 +77,7 @@ def test_one_sample_per_turn_equals_the_template_and_trains_every_answer_once(
         expected = tokenizer.apply_chat_template(
             template_messages(source.messages[:end]), tools=tools, return_dict=False
         )
-        assert sample.input_ids == expected
+        assert [*sample.input_ids, *tokenizer("\n")["input_ids"]] == expected
     answers = "".join(answer(message) for message in source.messages if isinstance(message, AssistantMessage))
     assert "".join(trained_text(sample, tokenizer) for sample in rendering.samples) == answers
 
@@ -96,9 +103,58 @@ def test_every_trained_token_follows_the_prompt_the_server_would_send(
     for sample in render(source, tokenizer, ANY_LENGTH).samples:
         starts = [p for p in sample.trained if p - 1 not in sample.trained]
         for start in starts:
-            end = next(p for p in range(start, len(sample.input_ids)) if p not in sample.trained)
+            later = range(start, len(sample.input_ids))
+            end = next((p for p in later if p not in sample.trained), len(sample.input_ids))
             actual.append((sample.input_ids[:start], sample.input_ids[start:end]))
     assert actual == expected
+
+
+@pytest.mark.parametrize(
+    ("template", "kwargs"),
+    [(None, {}), (None, {"enable_thinking": False}), (None, {"preserve_thinking": True}), (PLAIN_TEMPLATE, {})],
+    ids=["thinking", "no thinking", "all thinking", "plain"],
+)
+@settings(max_examples=30, deadline=None)
+@given(source=dialogues(st.none(), st.one_of(TEXTS, st.just("\n\nOne moment."))))
+def test_answers_without_reasoning_follow_the_served_prompt_in_every_chat_format(
+    tokenizer: PreTrainedTokenizerFast, template: str | None, kwargs: dict[str, Any], source: Dialogue
+) -> None:
+    """Of those that open the thinking and a plain one, in which the answers of a turn continue each other."""
+    tokenizer = deepcopy(tokenizer)
+    tokenizer.chat_template = template or tokenizer.chat_template
+    expected = [
+        tokenizer.apply_chat_template(
+            template_messages(source.messages[:position]),
+            tools=[tool.openai() for tool in source.tools],
+            add_generation_prompt=True,
+            return_dict=False,
+            **kwargs,
+        )
+        for position, message in enumerate(source.messages)
+        if isinstance(message, AssistantMessage)
+    ]
+    actual = []
+    for sample in render(source, tokenizer, ANY_LENGTH, chat_template_kwargs=kwargs).samples:
+        learnt = set(sample.trained)
+        actual += [sample.input_ids[:start] for start in sample.trained if start - 1 not in learnt]
+    assert actual == expected
+
+
+def test_answers_that_would_share_a_token_with_their_prompt_are_counted(tokenizer: PreTrainedTokenizerFast) -> None:
+    source = dialogue(1)
+    silent = [
+        message.model_copy(update={"reasoning_content": None}) if isinstance(message, AssistantMessage) else message
+        for message in source.messages
+    ]
+    samples = render(source.model_copy(update={"messages": tuple(silent)}), tokenizer, ANY_LENGTH).samples
+    answers = sum(isinstance(message, AssistantMessage) for message in source.messages)
+    assert sum(sample.straddled for sample in samples) == answers
+    assert not any(sample.straddled for sample in render(source, tokenizer, ANY_LENGTH).samples)
+    opened, written = tokenizer("<think>\n")["input_ids"], tokenizer("\n</think>")["input_ids"]
+    assert tokenizer("<think>\n\n</think>")["input_ids"] != opened + written
+    for sample in samples:
+        first = sample.trained[0]
+        assert sample.input_ids[first - len(opened) : first + len(written)] == opened + written
 
 
 def test_tool_results_and_user_messages_are_not_trained(tokenizer: PreTrainedTokenizerFast) -> None:
