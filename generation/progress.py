@@ -20,14 +20,14 @@ from core.messages import AssistantMessage, Message
 from generation.llm.meter import Meter, bad_answers
 from generation.metrics.statistics import RoleMetrics, Statistics
 from generation.outcomes import Outcome
-from generation.tools.progress import ToolCounts, lost_domains, tools_table, why_lost
+from generation.tools.progress import ToolCounts, lost_domains, tools_table, unserved_parts, why_lost
 from generation.tools.toolset import Toolset
 
 # The paper's signs of failure: a user simulator that is not incremental, and tasks that do not fit the tools.
 MIN_TURNS_PER_TASK = 5
 MAX_REJECTION = 0.5
 MAX_DOMAINS = 20
-"""Up to this many domains get a line each."""
+"""Up to this many domains, and parts of databases that were left out, get a line each."""
 
 
 class GenerationProgress(Bars):
@@ -68,6 +68,8 @@ def summarise(console: Console, statistics: list[Statistics], directory: Path) -
         console.print(tools_table(toolsets, per_domain=not statistics and len(toolsets) <= MAX_DOMAINS))
     if not all(toolset.tools for toolset in toolsets):
         console.print(lost_domains(toolsets, MAX_DOMAINS))
+    if any(toolset.left_out for toolset in toolsets):
+        console.print(unserved_parts(toolsets, MAX_DOMAINS))
     if statistics:
         console.print(_overview(statistics))
     if (ledger := _ledger(statistics, toolsets)).row_count:

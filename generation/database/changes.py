@@ -8,7 +8,7 @@ from typing import Any
 
 import apsw
 
-from generation.database.image import TableShape, quoted
+from generation.database.tables import TableShape, quoted
 
 Row = tuple[Any, ...]
 

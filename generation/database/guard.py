@@ -1,4 +1,5 @@
-"""What generated SQL may do: read and write a schema's tables with known functions, nothing else.
+"""What generated SQL may do: read and write a schema's tables and read its views with known functions, nothing
+else.
 
 SQLite calls the authorizer while it compiles a statement, so the compiled program is judged, not its text: triggers,
 defaults and foreign-key actions included.
@@ -6,15 +7,13 @@ defaults and foreign-key actions included.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
 import apsw
-
-from generation.database.image import Image
 
 _SCALAR = """abs ceil ceiling coalesce concat concat_ws exp floor format glob if ifnull iif instr length like ln log
 lower ltrim max min mod nullif pow power printf replace round rtrim sign sqrt substr substring trim trunc typeof unicode
@@ -93,8 +92,10 @@ class Guard:
     """A connection's authorizer. Outside `inspect` and `only` it allows everything, for the sandbox's own
     statements."""
 
-    def __init__(self, image: Image) -> None:
-        self._image = image
+    def __init__(self, tables: Mapping[str, Collection[str]], views: Collection[str]) -> None:
+        """Takes the columns of each table, and the names of the views."""
+        self._tables = tables
+        self._views = views
         self._permits: Callable[[SqlAction], bool] = _allow_all
 
     def __call__(self, *action: Any) -> int:
@@ -138,7 +139,7 @@ class Guard:
             return None if name in FUNCTIONS else f"the function {name} may not be used; these may: {allowed}"
         if code == apsw.SQLITE_READ:
             return self._read_refusal(str(first), str(second))
-        if code in _WRITES and database == "main" and first in self._image.tables:
+        if code in _WRITES and database == "main" and first in self._tables:
             return None
         if code == apsw.SQLITE_RECURSIVE:
             return "recursive queries may not be used"
@@ -147,11 +148,10 @@ class Guard:
         return f"{what} is not allowed: only SELECT, INSERT, UPDATE and DELETE on the schema's tables"
 
     def _read_refusal(self, table: str, column: str) -> str | None:
-        shape = self._image.tables.get(table)
-        if shape and column == "ROWID" and column not in shape.columns:
+        if column == "ROWID" and table in self._tables and column not in self._tables[table]:
             return f"{table} has no column rowid: its rows have no key"
         # A read of no column counts rows, perhaps a subquery's; the sandbox checks what else may have that name.
-        return None if shape or column == "" else f"no such table: {table}"
+        return None if table in self._tables or table in self._views or column == "" else f"no such table: {table}"
 
 
 def _allow_all(_: SqlAction) -> bool:

@@ -9,90 +9,89 @@ from pathlib import Path
 from typing import Any
 
 import apsw
+import apsw.ext
 
 from core.settings import UserError
+from generation.database.tables import Served, TableShape, open_copy, quoted, select, survey, writes
 
+_ACCESSES = {apsw.SQLITE_READ, apsw.SQLITE_INSERT, apsw.SQLITE_UPDATE, apsw.SQLITE_DELETE}
 _WAL_VERSIONS = slice(18, 20)  # bytes of the file header; an in-memory copy has no write-ahead log
 
 
 @dataclass(frozen=True)
-class TableShape:
-    """A table. `columns` are the stored ones; without a `key`, its rows are a multiset.
-
-    `unique` are the columns that are unique on their own; `nullable_key`: SQLite itself would allow NULL in the key.
-    """
-
-    name: str
-    columns: tuple[str, ...]
-    key: tuple[str, ...]
-    unique: frozenset[str]
-    nullable_key: bool
-
-
-@dataclass(frozen=True)
 class Image:
-    """The bytes of a database and the shapes of its tables.
+    """The bytes of a database and the shapes of the tables and views that serve. `left_out` names the other tables and
+    views and the ignored triggers, each with the reason.
 
-    The image differs from the file in three ways. AUTOINCREMENT is dropped: its counter outlives deleted rows, so equal
+    The image differs from the file in four ways. A trigger that cannot run with the tables that serve is dropped, as
+    one that keeps a full-text index up to date. AUTOINCREMENT is dropped: its counter outlives deleted rows, so equal
     tables would behave differently. A row without its key cannot be written: SQLite allows NULL there, but its
     sessions, which record the changes, skip such rows. Bytes that are not UTF-8 become U+FFFD.
     """
 
     content: bytes
     tables: dict[str, TableShape]
+    views: dict[str, TableShape]
+    left_out: tuple[str, ...]
 
     @classmethod
     def read(cls, path: Path) -> Image:
         """Raises UserError if `path` is not an SQLite database."""
         if not path.is_file():
             raise UserError(f"{path} was given as a database, but there is no such file")
-        memory = apsw.Connection(":memory:")
         try:
-            file = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
-            with memory.backup("main", file, "main") as backup:
-                backup.step()
-            file.close()
-            tables = {shape.name: shape for shape in _tables(memory)}
+            memory = open_copy(path)
+            served = survey(memory)
+            ignored = tuple(_drop_broken_triggers(memory, served))
         except apsw.Error as error:
             raise UserError(f"{path} was given, but it cannot be read as an SQLite database: {error}") from None
-        _normalise(memory, tables)
+        _normalise(memory, served.tables)
         content = bytearray(memory.serialize("main"))
         memory.close()
         content[_WAL_VERSIONS] = b"\x01\x01"
-        return cls(content=bytes(content), tables=tables)
+        return cls(bytes(content), served.tables, served.views, (*served.left_out, *ignored))
 
     def table(self, name: str) -> TableShape | None:
-        """The table of that name, ignoring case."""
-        return next((shape for shape in self.tables.values() if shape.name.lower() == name.lower()), None)
+        """The table or view of that name, ignoring case."""
+        shapes = (*self.tables.values(), *self.views.values())
+        return next((shape for shape in shapes if shape.name.lower() == name.lower()), None)
 
 
-def quoted(name: str) -> str:
-    """A name as a quoted SQL identifier."""
-    return '"' + name.replace('"', '""') + '"'
+def _drop_broken_triggers(connection: apsw.Connection, served: Served) -> Iterator[str]:
+    """Keeps the triggers that compile and use no table or view that is left out; says of the others why they are
+    ignored. Triggers of what is left out, and those instead of writes to views, never fire."""
+    tables = {name.lower(): shape for name, shape in served.tables.items()}
+    listed = select(connection, "SELECT name FROM pragma_table_list WHERE schema = 'main'")
+    left_out = {name for (name,) in listed} - served.tables.keys() - served.views.keys()
+    triggers = "SELECT name, tbl_name, sql FROM sqlite_schema WHERE type = 'trigger' ORDER BY rowid"
+    found = [row for row in select(connection, triggers) if row[1].lower() in tables]
+    for name, _, _ in found:
+        connection.execute(f"DROP TRIGGER {quoted(name)}")
+    connection.config(apsw.SQLITE_DBCONFIG_ENABLE_TRIGGER, 1)
+    for name, table, sql in found:
+        if why := _why_broken(connection, sql, tables[table.lower()], left_out):
+            connection.execute(f"DROP TRIGGER IF EXISTS {quoted(name)}")
+            yield f"trigger {name}: {why}"
 
 
-def _tables(connection: apsw.Connection) -> Iterator[TableShape]:
-    names = "SELECT name FROM pragma_table_list WHERE schema = 'main' AND type = 'table' AND name NOT GLOB 'sqlite_*'"
-    indexes = 'SELECT name, origin FROM pragma_index_list(?) WHERE "unique" AND NOT partial'
-    for (name,) in _select(connection, names):
-        columns = _select(connection, 'SELECT name, pk, "notnull" FROM pragma_table_info(?) ORDER BY cid', name)
-        key = sorted((column for column in columns if column[1]), key=lambda column: column[1])
-        unique_indexes = _select(connection, indexes, name)
-        indexed = [_select(connection, "SELECT name FROM pragma_index_info(?)", index) for index, _ in unique_indexes]
-        single = {rows[0][0] for rows in indexed if len(rows) == 1 and rows[0][0]}
-        yield TableShape(
-            name=name,
-            columns=tuple(column for column, _, _ in columns),
-            key=tuple(column for column, _, _ in key),
-            unique=frozenset(single | ({key[0][0]} if len(key) == 1 else set())),
-            # The rowid's alias has no index and is never NULL.
-            nullable_key=any(origin == "pk" for _, origin in unique_indexes)
-            and not all(notnull for _, _, notnull in key),
-        )
+def _why_broken(connection: apsw.Connection, trigger: str, shape: TableShape, left_out: set[str]) -> str:
+    """Create the trigger, then compile writes to its table, which compiles the trigger as well."""
+    uses: list[str] = []
 
+    def authorize(code: int, first: str | None, *_: str | None) -> int:
+        uses.extend([first] if code in _ACCESSES and first in left_out else [])
+        return apsw.SQLITE_DENY if uses else apsw.SQLITE_OK
 
-def _select(connection: apsw.Connection, sql: str, *bindings: str) -> list[tuple[Any, ...]]:
-    return connection.execute(sql, bindings).fetchall()
+    try:
+        connection.execute(trigger)
+        connection.authorizer = authorize
+        for statement in writes(shape):
+            apsw.ext.query_info(connection, statement)
+    except apsw.Error as error:
+        return f"it uses {uses[0]}" if uses else str(error)
+    finally:
+        connection.authorizer = None
+    return ""
 
 
 def _normalise(connection: apsw.Connection, tables: dict[str, TableShape]) -> None:
@@ -133,7 +132,7 @@ def _require_key(connection: apsw.Connection, shape: TableShape) -> None:
 
 
 def _drop_counters(connection: apsw.Connection) -> None:
-    counted_tables = _select(
+    counted_tables = select(
         connection, "SELECT name, sql FROM sqlite_schema WHERE type = 'table' AND sql LIKE '%AUTOINCREMENT%'"
     )
     if not counted_tables:

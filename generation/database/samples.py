@@ -11,8 +11,9 @@ from sqlglot import exp
 
 from core.messages import ToolSpec
 from core.schemas import schema_error
-from generation.database.image import Image, TableShape, quoted
+from generation.database.image import Image
 from generation.database.sandbox import Sandbox
+from generation.database.tables import TableShape, quoted
 
 _SAMPLE_SIZE = 40  # rows of a table, or values of a column
 _ATTEMPTS = 20

@@ -73,7 +73,7 @@ class Sandbox:
     def __init__(self, image: Image, limits: Limits) -> None:
         self.image = image
         self._limits = limits
-        self._guard = Guard(image)
+        self._guard = Guard({name: shape.columns for name, shape in image.tables.items()}, image.views)
         self._connection = apsw.Connection(":memory:", vfs=NOWHERE.NAME)
         self._connection.deserialize("main", image.content)
         self._lock_down()
@@ -105,7 +105,7 @@ class Sandbox:
         if details.query_remaining is not None or not details.has_vdbe or details.is_explain or not inspection.actions:
             raise SqlError("exactly one SELECT, INSERT, UPDATE or DELETE is expected")
         read = {str(first) for code, first, *_ in inspection.actions if code == apsw.SQLITE_READ}
-        for name in read - self.image.tables.keys():
+        for name in read - self.image.tables.keys() - self.image.views.keys():
             # The name of a subquery, or of a virtual table such as json_each that exists once it is named.
             if self._connection.pragma("table_info", name):
                 raise SqlError(f"no such table: {name}")
@@ -158,20 +158,30 @@ class Sandbox:
         if changeset:
             self._apply(changeset)
 
+    def refork(self) -> None:
+        """Leave the state and restore it, as a fork does. Raises ValueError if it cannot be restored."""
+        changeset, changes = self.changeset, self.changes
+        self.reset(changeset)
+        if self.changes != changes:
+            raise ValueError("the restored state has other changes")
+
     def close(self) -> None:
         if self._session is not None:
             self._session.close()
         self._connection.close()
 
     def _apply(self, changeset: bytes) -> None:
-        # The changeset already contains what triggers and cascades did.
-        self._connection.config(apsw.SQLITE_DBCONFIG_ENABLE_TRIGGER, 0)
+        # The changeset already contains what triggers and cascades did, and its foreign keys were checked. Once more,
+        # those to columns without a unique index would fail: SQLite applies an UPDATE to all columns of a row.
+        for option in (apsw.SQLITE_DBCONFIG_ENABLE_TRIGGER, apsw.SQLITE_DBCONFIG_ENABLE_FKEY):
+            self._connection.config(option, 0)
         try:
-            apsw.Changeset.apply(changeset, self._connection, flags=apsw.SQLITE_CHANGESETAPPLY_FKNOACTION)
+            apsw.Changeset.apply(changeset, self._connection)
         except apsw.Error as error:
             raise ValueError(f"the snapshot does not fit this database: {error}") from None
         finally:
-            self._connection.config(apsw.SQLITE_DBCONFIG_ENABLE_TRIGGER, 1)
+            for option in (apsw.SQLITE_DBCONFIG_ENABLE_TRIGGER, apsw.SQLITE_DBCONFIG_ENABLE_FKEY):
+                self._connection.config(option, 1)
         self._update_changes()
         if len(self.changeset) != len(changeset):
             raise ValueError("the snapshot does not fit this database: it has other tables")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -19,6 +19,7 @@ from sqlalchemy.types import Boolean, Float, Integer, Numeric, TypeEngine
 
 from core.messages import Frozen
 from core.settings import UserError
+from generation.database.tables import read_served
 from generation.specs.spelling import snake
 
 Kind = Literal["integer", "number", "string"]
@@ -43,14 +44,17 @@ class ForeignKey(Frozen):
 
 
 class Table(Frozen):
+    """A table, or a view, which has no key and can only be read."""
+
     name: str
     columns: tuple[Column, ...]
     foreign_keys: tuple[ForeignKey, ...]
     rows: int
+    view: bool = False
 
 
 class DatabaseSchema(Frozen):
-    """A database's tables in name order. `ddl` is its CREATE TABLE text, for prompts."""
+    """A database's tables in name order, then its views. `ddl` is the text that creates them, for prompts."""
 
     name: str
     tables: tuple[Table, ...]
@@ -64,17 +68,21 @@ class DatabaseSchema(Frozen):
 
 
 def read_schema(path: Path, name: str) -> DatabaseSchema:
-    """The schema of the SQLite file at `path`, without views and internal tables.
+    """The schema of the SQLite file at `path`: the tables and views that serve (generation.database.tables).
 
     Names in foreign keys are spelt as in their tables; a foreign key to a table or column that does not exist is
     dropped. Raises UserError if `path` is not an SQLite database.
     """
+    served = read_served(path)
     with read_only(path) as connection:
         inspector = inspect(connection)
-        names = sorted(inspector.get_table_names())
+        names = sorted(served.tables)
         spelling = {t.lower(): (t, {c["name"].lower(): c["name"] for c in inspector.get_columns(t)}) for t in names}
-        tables = tuple(_read_table(connection, inspector, t, spelling) for t in names)
-        return DatabaseSchema(name=name, tables=tables, ddl=_read_ddl(connection, names))
+        tables = tuple(_read_table(connection, inspector, t, _read_foreign_keys(inspector, t, spelling)) for t in names)
+        views = tuple(_read_table(connection, inspector, v, (), view=True) for v in sorted(served.views))
+        return DatabaseSchema(
+            name=name, tables=(*tables, *views), ddl=_read_ddl(connection, [*names, *sorted(served.views)])
+        )
 
 
 @contextmanager
@@ -95,7 +103,9 @@ def read_only(path: Path) -> Iterator[Connection]:
         raise UserError(f"{path} was given, but it cannot be read as an SQLite database: {error.orig}") from None
 
 
-def _read_table(connection: Connection, inspector: Inspector, name: str, spelling: Spelling) -> Table:
+def _read_table(
+    connection: Connection, inspector: Inspector, name: str, keys: Iterable[ForeignKey], *, view: bool = False
+) -> Table:
     declared = inspector.get_columns(name)
     primary_key = set(inspector.get_pk_constraint(name)["constrained_columns"])
     rows, stored = _stored_values(connection, name, declared)
@@ -109,8 +119,8 @@ def _read_table(connection: Connection, inspector: Inspector, name: str, spellin
         )
         for reflected, values in zip(declared, stored, strict=True)
     )
-    foreign_keys = tuple(sorted(_read_foreign_keys(inspector, name, spelling), key=lambda key: key.columns))
-    return Table(name=name, columns=columns, foreign_keys=foreign_keys, rows=rows)
+    foreign_keys = tuple(sorted(keys, key=lambda key: key.columns))
+    return Table(name=name, columns=columns, foreign_keys=foreign_keys, rows=rows, view=view)
 
 
 def _read_foreign_keys(inspector: Inspector, name: str, spelling: Spelling) -> Iterator[ForeignKey]:
@@ -168,6 +178,6 @@ def _kind(declared: TypeEngine[Any], stored: set[str]) -> Kind:
 
 
 def _read_ddl(connection: Connection, names: list[str]) -> str:
-    rows = connection.exec_driver_sql("SELECT name, sql FROM sqlite_master WHERE type = 'table'")
+    rows = connection.exec_driver_sql("SELECT name, sql FROM sqlite_master WHERE type IN ('table', 'view')")
     statements: dict[str, str] = {row.name: row.sql for row in rows}
     return "\n\n".join(f"{statements[name].strip()};" for name in names)

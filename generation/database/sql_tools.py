@@ -16,9 +16,10 @@ from sqlglot.errors import SqlglotError
 from core.messages import Frozen, ToolSpec
 from core.schemas import schema_error
 from generation.database.guard import OutOfBoundsError, SqlError
-from generation.database.image import Image, quoted
+from generation.database.image import Image
 from generation.database.samples import Sampler, target_table
 from generation.database.sandbox import DEFAULT_LIMITS, Limits, Sandbox, Statement
+from generation.database.tables import quoted
 
 _KINDS = (exp.Select, exp.SetOperation, exp.Insert, exp.Update, exp.Delete)
 _SCALARS = {"string", "integer", "number", "boolean", "null"}
@@ -44,7 +45,8 @@ def verify_tool(tool: SqlTool, image: Image, limits: Limits = DEFAULT_LIMITS) ->
     """Why `tool` cannot be used on this database; empty if it can.
 
     Besides passing `compile_tool`, it must run on samples from the columns that its parameters are used with, once with
-    all arguments and once without the optional ones, and its results must fit the declared `returns`.
+    all arguments and once without the optional ones, its results must fit the declared `returns`, and the state after
+    it must be one that can be forked.
     """
     sandbox = Sandbox(image, limits)
     try:
@@ -162,11 +164,14 @@ def _result_problems(returns: dict[str, Any] | None, statement: Statement) -> It
 
 
 def _try_samples(tool: SqlTool, statement: Statement, sandbox: Sandbox, samples: Iterator[dict[str, Any]]) -> None:
-    """Raises ToolError if a result does not fit, a limit is exceeded, or every run fails."""
+    """Raises ToolError if a result does not fit, a state cannot be forked, a limit is exceeded, or every run fails."""
     successes, failure = 0, ""
     for arguments in samples:
         try:
             result = sandbox.run(statement, arguments)
+            sandbox.refork()
+        except ValueError as error:
+            raise ToolError([f"the state that it leaves cannot be forked: {error}"]) from None
         except OutOfBoundsError as error:
             raise ToolError([str(error)]) from None
         except SqlError as error:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Sequence
-from contextlib import closing
 from pathlib import Path
 
 from core.settings import UserError
+from generation.database.tables import read_served
 from generation.seeds.base import Seed
 from generation.specs.titles import table_nouns, title_of
 
@@ -37,17 +36,14 @@ class SqliteSeeds:
 
 
 def table_names(path: Path) -> list[str]:
-    """The names of a database's tables, sorted. Raises UserError if `path` is not an SQLite database with tables."""
+    """The names of the tables that serve, sorted. Raises UserError if `path` is not an SQLite database with some."""
     if not path.is_file():
         raise UserError(f"{path} was given, but there is no such file; expected: an SQLite database")
-    try:
-        with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as connection:
-            rows = connection.execute(
-                "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\'"
-            )
-            names = sorted(name for (name,) in rows)
-    except sqlite3.DatabaseError as error:
-        raise UserError(f"{path} was given, but it is not an SQLite database: {error}") from None
-    if not names:
-        raise UserError(f"{path} was given, but it has no tables")
-    return names
+    served = read_served(path)
+    if not served.tables:
+        raise UserError(f"{path} was given, but it has no tables{_reasons(served.left_out)}")
+    return sorted(served.tables)
+
+
+def _reasons(left_out: Sequence[str]) -> str:
+    return f" that can be used here: {'; '.join(left_out[:3])}" if left_out else ""

@@ -29,7 +29,7 @@ def uncovered(schema: DatabaseSchema, tools: Sequence[SqlTool]) -> tuple[str, ..
     tables = [table.name for table in schema.tables]
     gaps = {
         "No tool reads": [name for name in tables if name.lower() not in read],
-        "No tool changes": [name for name in tables if name.lower() not in changed],
+        "No tool changes": [t.name for t in schema.tables if not t.view and t.name.lower() not in changed],
         "No tool uses": [kind.__name__.upper() for kind in _CHANGES if kind not in kinds],
     }
     return tuple(f"{gap}: {', '.join(names)}." for gap, names in gaps.items() if names)

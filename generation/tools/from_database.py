@@ -48,6 +48,7 @@ async def make_sql_toolset(
         database=database,
         database_sha256=sha256(database),
         refused=tuple(maker.refused),
+        left_out=maker.image.left_out,
         counts={"batches": maker.batches, "proposed": maker.proposed, "kept": len(tools)},
     )
 

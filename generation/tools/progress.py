@@ -96,6 +96,19 @@ def lost_domains(toolsets: Sequence[Toolset], most: int) -> Table:
     return table
 
 
+def unserved_parts(toolsets: Sequence[Toolset], most: int) -> Table:
+    """What of the databases was left out, at most `most` parts, each with the reason."""
+    table = Table(title="Left out of the databases", box=box.SIMPLE_HEAD, pad_edge=False, style="yellow")
+    for heading in ("domain", "left out"):
+        table.add_column(heading)
+    parts = [(_label(toolset), part) for toolset in toolsets for part in toolset.left_out]
+    for domain, part in parts[:most]:
+        table.add_row(domain, escape(part))
+    if len(parts) > most:
+        table.add_row(f"and {len(parts) - most} more", "see toolsets.jsonl")
+    return table
+
+
 def why_lost(toolset: Toolset) -> str:
     """Why a domain has no tools."""
     return toolset.refused[-1] if toolset.refused else "it has no tools"

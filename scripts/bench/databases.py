@@ -14,10 +14,11 @@ from typing import Any
 import sqlglot
 from sqlglot import exp
 
-from generation.database.image import Image, TableShape, quoted
+from generation.database.image import Image
 from generation.database.samples import Sampler
 from generation.database.sandbox import DEFAULT_LIMITS, Sandbox, Statement
 from generation.database.sql_tools import SqlTool
+from generation.database.tables import TableShape, quoted
 from generation.environments.sql import SqlDomainEnvironment
 from generation.llm.meter import Meter
 from generation.scripted.llm import ScriptedLLM

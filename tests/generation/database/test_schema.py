@@ -65,8 +65,8 @@ def test_keys_nullability_and_rows(tmp_path: Path) -> None:
         "INSERT INTO Club VALUES (1, 'Chess');",
     )
     schema = read_schema(path, "keys")
-    assert [table.name for table in schema.tables] == ["Club", "member"]
-    club, member = schema.tables
+    assert [table.name for table in schema.tables] == ["Club", "member", "names"]
+    club, member, _ = schema.tables
     assert [(c.name, c.nullable, c.primary_key) for c in club.columns] == [
         ("Club_ID", False, True),
         ("Name", False, False),

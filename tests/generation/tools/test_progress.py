@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sqlite3
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -13,8 +15,9 @@ from generation.llm.base import Completion, Request
 from generation.progress import GenerationProgress, summarise
 from generation.scripted.llm import ScriptedLLM
 from generation.seeds.bundled import BundledSeeds
+from generation.seeds.sqlite import SqliteSeeds
 from generation.stages import Schemas, Tools
-from generation.tools.progress import ToolCounts, lost_domains
+from generation.tools.progress import ToolCounts, lost_domains, unserved_parts
 from generation.tools.toolset import Toolset
 from generation.toolset_runner import run_toolset_stages, source_from_seed
 from tests.generation.helpers.question_tools import SEED
@@ -87,6 +90,35 @@ def test_many_lost_domains_are_not_all_listed() -> None:
         console.print(lost_domains(lost, 3))
     assert "domain2" in capture.get()
     assert "domain3" not in capture.get()
+    assert "and 2 more" in capture.get()
+
+
+def test_what_of_a_database_does_not_serve_is_named_in_the_summary(tmp_path: Path) -> None:
+    with closing(sqlite3.connect(tmp_path / "farm.sqlite")) as connection:
+        connection.executescript(
+            "CREATE TABLE cows (cow_id INTEGER PRIMARY KEY, name TEXT, stall INTEGER);"
+            "INSERT INTO cows (name, stall) VALUES ('Alma', 1), ('Berta', 2), ('Zenzi', 2);"
+            "CREATE VIRTUAL TABLE cows_fts USING fts5 (name);"
+        )
+    sources = [source_from_seed(seed) for seed in SqliteSeeds([tmp_path / "farm.sqlite"]).load()]
+    path = tmp_path / "toolsets.jsonl"
+    (farm,) = asyncio.run(run_toolset_stages(sources, [TOOLS], ScriptedLLM(), path, 1, lambda toolset: None))
+    assert farm.tools
+    assert farm.left_out == ("virtual table cows_fts",)
+    console = Console(width=100)
+    with console.capture() as capture:
+        summarise(console, [], tmp_path)
+    assert "virtual table cows_fts" in capture.get()
+
+
+def test_many_parts_of_databases_are_not_all_listed() -> None:
+    console = Console(width=100)
+    with console.capture() as capture:
+        console.print(
+            unserved_parts([Toolset(domain="d", description="", left_out=tuple(f"part {n}" for n in range(5)))], 3)
+        )
+    assert "part 2" in capture.get()
+    assert "part 3" not in capture.get()
     assert "and 2 more" in capture.get()
 
 
