@@ -51,6 +51,40 @@ def test_only_the_same_configuration_resumes_an_unfinished_run(tmp_path: Path) -
         assert fresh.directory != first.directory
 
 
+def test_seconds_add_up_over_interruptions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = iter([100.0, 110.5, 3000.0, 3002.0, 500.0, 504.25])
+    monkeypatch.setattr("core.runs.time.monotonic", lambda: next(clock))
+    for _ in range(2):
+        with pytest.raises(KeyboardInterrupt), open_run(tmp_path, "generate", CONFIG) as run:
+            raise KeyboardInterrupt
+    assert read_manifest(run.directory).seconds == 12.5
+    with open_run(tmp_path, "generate", CONFIG) as run:
+        run.finish({})
+    assert read_manifest(run.directory).seconds == 16.75
+
+
+@pytest.mark.parametrize("error", [FileNotFoundError("git"), subprocess.CalledProcessError(128, "git")])
+def test_code_of_unknown_state_counts_as_changed(
+    error: Exception, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_git(*_: Any, **__: Any) -> None:
+        raise error
+
+    monkeypatch.setattr("core.runs.subprocess.run", no_git)
+    with open_run(tmp_path, "generate", CONFIG) as run:
+        assert (run.manifest.commit, run.manifest.dirty) == ("unknown", True)
+
+
+@pytest.mark.parametrize(("status", "dirty"), [("", False), (" M core/runs.py\n", True)])
+def test_a_changed_checkout_is_dirty(status: str, dirty: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def git(command: list[str], **_: Any) -> subprocess.CompletedProcess[str]:
+        return subprocess.CompletedProcess(command, 0, stdout=status if "status" in command else "abc123\n")
+
+    monkeypatch.setattr("core.runs.subprocess.run", git)
+    with open_run(tmp_path, "generate", CONFIG) as run:
+        assert (run.manifest.commit, run.manifest.dirty) == ("abc123", dirty)
+
+
 def test_a_named_run_is_resumed_or_refused_with_the_differences(tmp_path: Path) -> None:
     config = CONFIG | {"llm": {"model": "m", "base_urls": ["http://a/v1"], "inner": {"base_urls": [], "seed": 1}}}
     neutral = ("outputs", "llm.base_urls", "llm.inner.base_urls")

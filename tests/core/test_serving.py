@@ -12,7 +12,9 @@ import textwrap
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
@@ -275,3 +277,20 @@ def test_the_date_of_gpt_oss_is_pinned_and_cached_tokens_are_counted(
     assert "--enable-prompt-tokens-details" in server.command
     (server,) = servers_for(model_in(tmp_path), device="cpu", system_date="2026-02-03")
     assert server.environment["VLLM_SYSTEM_START_DATE"] == "2026-02-03"
+
+
+@pytest.mark.parametrize("body", ["[]", "{}", "null", '{"data": null}', '{"data": ["m"]}', '{"data": [{}]}', "<html>"])
+def test_a_server_with_another_list_of_models_is_no_openai_server(body: str) -> None:
+    class Other(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(body.encode())
+
+        def log_message(self, *_: Any) -> None: ...
+
+    with HTTPServer(("127.0.0.1", 0), Other) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        with pytest.raises(UserError, match="no OpenAI-compatible server answers at"):
+            probe(f"http://127.0.0.1:{server.server_address[1]}/v1")
+        server.shutdown()

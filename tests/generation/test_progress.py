@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,8 @@ from core.dialogue import RoleUsage, Usage
 from core.journal import write_jsonl
 from core.messages import ToolSpec
 from generation.metrics.statistics import MeanMax, Statistics
-from generation.progress import MAX_DOMAINS, summarise
+from generation.outcomes import Outcome
+from generation.progress import MAX_DOMAINS, GenerationProgress, summarise
 from generation.tools.toolset import Toolset, ToolsetProvenance
 from tests.generation.helpers.pipeline_runs import FinishedRun
 
@@ -156,3 +158,13 @@ def test_users_without_messages_are_not_judged(
 def test_rejections_for_telling_alone_have_a_row(executed: FinishedRun, tmp_path: Path) -> None:
     statistics = executed.statistics.model_copy(update={"rejected": 20, "rejected_untold": 7})
     assert "rejected for telling alone 7 of 20" in rows(summary(tmp_path, statistics=[statistics]))
+
+
+def test_the_bar_counts_how_dialogues_ended(tmp_path: Path) -> None:
+    with GenerationProgress(Console(width=160, file=io.StringIO())) as progress:
+        on_outcome = progress.pipeline("p", 6)
+        for status in ("accepted", "rejected", "accepted", "failed", "accepted", "rejected"):
+            on_outcome(Outcome(dialogue_id="d", status=status))
+        (task,) = progress._progress.tasks
+    assert (task.completed, task.total) == (6, 6)
+    assert task.fields["counts"] == "3 accepted, 2 rejected, 1 failed"

@@ -245,6 +245,18 @@ def test_keep_all_is_one_sample_in_which_every_answer_keeps_its_reasoning(
     assert trained_text(sample, tokenizer) == answers
 
 
+@pytest.mark.parametrize("reply", ["Yes", "Yes, please.", "No", "You choose."])
+def test_keep_all_finds_the_prompt_after_an_answer_whatever_the_user_replies(
+    tokenizer: PreTrainedTokenizerFast, reply: str
+) -> None:
+    """The place is found by changing the reply, so no reply may equal its own change."""
+    source = dialogue(1, turns=2)
+    second = [i for i, message in enumerate(source.messages) if isinstance(message, UserMessage)][1]
+    messages = (*source.messages[:second], UserMessage(content=reply), *source.messages[second + 1 :])
+    (sample,) = render(source.model_copy(update={"messages": messages}), tokenizer, ANY_LENGTH, "keep_all").samples
+    assert tokenizer.decode(sample.input_ids).count(f"<|im_start|>user\n{reply}<|im_end|>\n<|im_start|>assistant") == 1
+
+
 def test_an_over_long_keep_all_loses_complete_turns_too(tokenizer: PreTrainedTokenizerFast) -> None:
     source = dialogue(1, turns=4)
     two = render(

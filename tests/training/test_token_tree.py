@@ -111,6 +111,15 @@ def test_a_tree_over_the_capacity_becomes_several(capacity: int) -> None:
     assert (len(built) > 1) == (capacity < merge(samples).size)
 
 
+def test_a_tree_of_exactly_the_capacity_stays_one() -> None:
+    samples = served(6)
+    size = merge(samples).size
+    assert [tree.size for tree in build_trees(samples, size)] == [size]
+    assert len(build_trees(samples, size - 1)) == 2
+    (sample,) = served(1)
+    assert [tree.size for tree in build_trees([sample], len(sample.input_ids))] == [len(sample.input_ids)]
+
+
 def test_a_token_trained_by_two_samples_is_an_assertion_error() -> None:
     with pytest.raises(AssertionError, match="trained once"):
         merge([Sample("d", 0, [1, 2, 3], [1]), Sample("d", 1, [1, 2, 4], [1, 2])])

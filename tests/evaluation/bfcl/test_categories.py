@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from core.sampling import Sampling
-from evaluation.bfcl.categories import SIZES, aggregate
+from evaluation.bfcl.categories import MEMORY, SIZES, WEB_SEARCH, aggregate
 from evaluation.trials import TrialRecord
 from tests.evaluation.helpers.bfcl_runs import PYTHON, needs_bfcl
 from tests.helpers.paths import ROOT
@@ -110,3 +110,30 @@ def test_several_trials_are_averaged_without_infrastructure_errors() -> None:
     records = [record("multiple", 0, True, 0), record("multiple", 0, False, 1), record("multiple", 0, None, 2)]
     records += [record("multiple", 1, None, 0), record("multiple", 2, True, 0)]
     assert aggregate(records)["non_live"] == pytest.approx((0.5 + 1.0) / 2)
+
+
+@needs_bfcl
+def test_sizes_are_those_of_the_installed_data() -> None:
+    (folder,) = PYTHON.parent.parent.glob("lib/python3*/site-packages/bfcl_eval/data")
+    shared = dict.fromkeys(MEMORY, "memory") | dict.fromkeys(WEB_SEARCH, "web_search")
+    for category, size in SIZES.items():
+        file = folder / f"BFCL_v4_{shared.get(category, category)}.json"
+        assert (category, len(file.read_text(encoding="utf-8").splitlines())) == (category, size)
+    names = {path.stem.removeprefix("BFCL_v4_") for path in folder.glob("BFCL_v4_*.json")}
+    assert names == {shared.get(category, category) for category in SIZES} | {"format_sensitivity"}
+
+
+def test_agentic_needs_exactly_its_own_categories() -> None:
+    agentic = {category: record(category, 0, category in WEB_SEARCH) for category in (*MEMORY, *WEB_SEARCH)}
+    assert aggregate(list(agentic.values()))["agentic"] == pytest.approx(0.5), "memory 0, web search 1"
+    for missing in agentic:
+        rest = [agentic[category] for category in agentic if category != missing]
+        assert aggregate(rest)["agentic"] is None, missing
+
+
+def test_overall_needs_exactly_all_categories() -> None:
+    records = {category: record(category, 0, True) for category in SIZES}
+    assert aggregate(list(records.values()))["overall"] == 1.0
+    for missing in SIZES:
+        metrics = aggregate([records[category] for category in SIZES if category != missing])
+        assert (metrics["overall"], metrics["overall_of_what_was_run"]) == (None, 1.0)

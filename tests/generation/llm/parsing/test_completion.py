@@ -10,7 +10,7 @@ import pytest
 
 from core.messages import ToolCall, ToolSpec
 from generation.dialogue.agent import check_answer
-from generation.llm.parsing.completion import parse_completion
+from generation.llm.parsing.completion import parse_completion, parse_models
 from generation.llm.parsing.dialects import markup
 from tests.helpers.paths import GOLDEN
 
@@ -181,3 +181,32 @@ def test_ids_are_kept_or_generated_without_repetition() -> None:
 )
 def test_endless_markup_is_parsed_quickly(text: str) -> None:
     assert not parse_completion(body_of(text), 0.0, TOOLS).message.tool_calls
+
+
+@pytest.mark.parametrize(
+    ("usage", "tokens"),
+    [
+        ({"prompt_tokens": 12, "completion_tokens": 3}, (12, 3, 0)),
+        ({"prompt_tokens": 12, "completion_tokens": 3, "prompt_tokens_details": None}, (12, 3, 0)),
+        ({"prompt_tokens": 12, "completion_tokens": 3, "prompt_tokens_details": {}}, (12, 3, 0)),
+        ({"prompt_tokens": 12, "completion_tokens": 3, "prompt_tokens_details": {"cached_tokens": None}}, (12, 3, 0)),
+        ({"prompt_tokens": 12, "completion_tokens": 3, "prompt_tokens_details": {"cached_tokens": 8}}, (12, 3, 8)),
+    ],
+)
+def test_usage_without_details_has_no_cached_tokens(usage: dict[str, Any], tokens: tuple[int, int, int]) -> None:
+    body = {"choices": [{"message": {"content": "Hello."}, "finish_reason": "stop"}], "usage": usage}
+    completion = parse_completion(body, 0.1, TOOLS)
+    assert (completion.prompt_tokens, completion.completion_tokens, completion.cached_tokens) == tokens
+
+
+@pytest.mark.parametrize(
+    "body", [[], None, {}, {"data": None}, {"data": [{}]}, {"data": ["m"]}, {"data": [{"id": 1}, 2]}]
+)
+def test_what_is_no_list_of_models_is_refused_with_its_text(body: Any) -> None:
+    with pytest.raises(ValueError, match="not a list of models"):
+        parse_models(body, 0.1)
+
+
+def test_models_may_say_their_context() -> None:
+    body = {"data": [{"id": "a", "max_model_len": 4096}, {"id": "b"}]}
+    assert parse_models(body, 0.1) == {"a": 4096, "b": None}
