@@ -8,7 +8,7 @@ run = .venv/bin/python -m scripts.launch --goals "$(MAKECMDGOALS)" $@ -- $(overr
 bench = .venv/bin/python -m scripts.$(subst -,.,$@) $(overrides)
 BENCHES := bench-orchestration bench-prefix bench-environment bench-packing bench-tree bench-gpu bench-eval
 
-.PHONY: help setup $(STAGES) verify soak eval-known check test lock docs $(BENCHES) clean
+.PHONY: help setup $(STAGES) verify soak eval-known check test mutants lock docs $(BENCHES) clean
 
 ##@ Set-up
 
@@ -70,6 +70,9 @@ test: setup ## run all tests
 
 soak: setup ## kill -9 a generation fifty times and compare its files with an undisturbed run (kills=50 n=400)
 	@.venv/bin/python -m scripts.soak $(overrides)
+
+mutants: setup ## change one operator or number of a core module at a time: do its tests notice? -> outputs/mutants/ (sample=10)
+	@nice .venv/bin/python -m scripts.mutants $(overrides)
 
 lock: setup ## resolve all transitive versions anew -> requirements/lock-*.txt
 	@scripts/lock.sh

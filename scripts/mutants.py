@@ -1,0 +1,260 @@
+"""make mutants [sample=10] [seed=0] [only=core/messages.py]: do the tests notice when one operator or number changes?
+
+Each mutant changes one place of a module in [tool.mutants] of pyproject.toml, in a copy of the working tree, and runs
+the tests that are listed there for the module; a mutant that they do not notice has survived. Error messages and other
+texts are not changed.
+"""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+import copy
+import difflib
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import tomllib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from multiprocessing import get_context
+from pathlib import Path
+
+from pydantic import Field
+from rich.console import Console
+from rich.table import Table
+
+from core.console import stage_console
+from core.journal import Journal, read_jsonl
+from core.messages import Frozen
+from core.settings import Settings
+from scripts.launch import clear_errors, read_settings
+
+ROOT = Path(__file__).parent.parent
+FOLDER = Path("outputs/mutants")
+TARGET = 0.95
+PACKAGES = ("core", "generation", "training", "evaluation", "scripts", "tests")
+PRELOADED = (
+    "pytest",
+    "hypothesis",
+    "pydantic",
+    "jsonschema",
+    "numpy",
+    "apsw",
+    "sqlglot",
+    "sqlalchemy",
+    "aiohttp",
+    "torch",
+)
+"""Imported once, before the processes that run tests are forked."""
+
+_SWAPS: dict[type[ast.AST], type[ast.AST]] = {
+    ast.Lt: ast.LtE,
+    ast.LtE: ast.Lt,
+    ast.Gt: ast.GtE,
+    ast.GtE: ast.Gt,
+    ast.Eq: ast.NotEq,
+    ast.NotEq: ast.Eq,
+    ast.In: ast.NotIn,
+    ast.NotIn: ast.In,
+    ast.Is: ast.IsNot,
+    ast.IsNot: ast.Is,
+    ast.And: ast.Or,
+    ast.Or: ast.And,
+    ast.Add: ast.Sub,
+    ast.Sub: ast.Add,
+    ast.Mult: ast.FloorDiv,
+    ast.Div: ast.Mult,
+    ast.FloorDiv: ast.Mult,
+    ast.Mod: ast.Mult,
+}
+_UNCHANGED = (ast.JoinedStr, ast.Raise, ast.Assert, ast.arg, ast.Import, ast.ImportFrom)
+"""Texts, error messages and invariants."""
+
+
+class MutantSettings(Settings):
+    sample: int = Field(default=10, ge=1, description="mutants of each module")
+    seed: int = Field(default=0, ge=0, description="seed of the sample")
+    only: str = Field(default="", description="one module, as pyproject.toml names it; empty: all")
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """A module with one change at `line`."""
+
+    module: str
+    line: int
+    source: str
+    mutated: str
+
+    @property
+    def diff(self) -> str:
+        pair = (self.source.splitlines(), self.mutated.splitlines())
+        return "\n".join([*difflib.unified_diff(*pair, n=0, lineterm="")][3:])
+
+    @property
+    def key(self) -> str:
+        return f"{self.module}:{self.line}:{sha256(self.mutated.encode()).hexdigest()[:16]}"
+
+
+class Killed(Frozen):
+    """One line of the journal: a mutant that the tests noticed, which need not be run again."""
+
+    key: str
+
+
+def mutants(module: str, source: str) -> list[Mutant]:
+    """All mutants of a module, in the order of their lines."""
+    data = source.encode()
+    starts = [0]
+    for line in data.splitlines(keepends=True):
+        starts.append(starts[-1] + len(line))
+    found = []
+    for node, change in _changes(ast.parse(source)):
+        assert node.end_lineno is not None
+        assert node.end_col_offset is not None
+        first = starts[node.lineno - 1] + node.col_offset
+        last = starts[node.end_lineno - 1] + node.end_col_offset
+        mutated = data[:first] + change.encode() + data[last:]
+        found.append(Mutant(module, node.lineno, source, mutated.decode()))
+    return sorted(found, key=lambda mutant: (mutant.line, mutant.mutated))
+
+
+def _changes(node: ast.AST) -> Iterator[tuple[ast.expr | ast.stmt, str]]:
+    """Each expression or statement below `node` that can be changed, with its new text."""
+    for name, value in ast.iter_fields(node):
+        if name in ("annotation", "returns", "decorator_list"):
+            continue
+        for child in value if isinstance(value, list) else [value]:
+            if isinstance(child, ast.AST) and not isinstance(child, _UNCHANGED):
+                yield from _changes_of(child)
+                yield from _changes(child)
+
+
+def _changes_of(node: ast.AST) -> Iterator[tuple[ast.expr | ast.stmt, str]]:
+    match node:
+        case ast.Compare():
+            for index, operator in enumerate(node.ops):
+                changed = copy.deepcopy(node)
+                changed.ops[index] = _SWAPS[type(operator)]()  # type: ignore[call-overload]
+                yield node, f"({ast.unparse(changed)})"
+        case ast.BoolOp() | ast.BinOp() if type(node.op) in _SWAPS:
+            changed_operation = copy.deepcopy(node)
+            changed_operation.op = _SWAPS[type(node.op)]()  # type: ignore[assignment]
+            yield node, f"({ast.unparse(changed_operation)})"
+        case ast.UnaryOp(op=ast.Not()):
+            yield node, f"({ast.unparse(node.operand)})"
+        case ast.Constant(value=bool()):
+            yield node, str(not node.value)
+        case ast.Constant(value=int() | float()):
+            yield node, f"{node.value + 1!r}"  # type: ignore[operator]
+        case ast.Expr(value=ast.Call()):
+            yield node, "pass"
+        case ast.Continue():
+            yield node, "break"
+        case ast.Break():
+            yield node, "continue"
+
+
+def copy_tree(tree: Path) -> None:
+    """A fresh copy of the working tree, without what git ignores; it shares the environments."""
+    shutil.rmtree(tree, ignore_errors=True)
+    listed = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    files = subprocess.run(listed, cwd=ROOT, capture_output=True, text=True, check=True).stdout.split("\0")
+    for name in filter(None, files):
+        if (ROOT / name).is_file():
+            (tree / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, tree / name)
+    for name in (".venv", ".venv-bfcl"):
+        (tree / name).symlink_to((ROOT / name).resolve())
+
+
+def _run_tests(tree: str, tests: Sequence[str]) -> None:
+    """In a process of its own: run tests on the copy and exit with pytest's code."""
+    os.setsid()
+    os.chdir(tree)
+    os.environ |= {"PYTHONPATH": tree, "PYTHONDONTWRITEBYTECODE": "1"}
+    sys.dont_write_bytecode = True
+    for name in [name for name in sys.modules if name.partition(".")[0] in PACKAGES]:
+        del sys.modules[name]
+    sys.path[:] = [tree, *(path for path in sys.path if path and Path(path).resolve() != ROOT)]
+    with open(os.devnull, "w") as nowhere:  # noqa: PTH123
+        os.dup2(nowhere.fileno(), 1)
+        os.dup2(nowhere.fileno(), 2)
+    import pytest  # noqa: PLC0415
+
+    os._exit(int(pytest.main(["-x", "-n", "0", "-p", "no:cacheprovider", "-m", "not slow and not gpu", *tests])))
+
+
+def run_tests(tree: Path, tests: Sequence[str], timeout_s: float) -> bool:
+    """Whether all tests pass; tests that take longer than `timeout_s` do not."""
+    process = get_context("forkserver").Process(target=_run_tests, args=(str(tree.resolve()), tuple(tests)))
+    process.start()
+    assert process.pid, "it was started"
+    process.join(timeout_s)
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)  # also what the tests started
+    process.join()
+    return process.exitcode == 0
+
+
+def try_module(
+    module: str, tests: Sequence[str], settings: MutantSettings, journal: Journal, out: Console
+) -> tuple[int, list[Mutant]]:
+    """Try a sample of a module's mutants. Returns how many, and those that survived."""
+    source = (ROOT / module).read_text(encoding="utf-8")
+    possible = mutants(module, source)
+    # A larger sample contains the smaller one, so that nothing is tried twice.
+    chosen = random.Random(f"{settings.seed}/{module}").sample(possible, len(possible))[: settings.sample]
+    known = {record.key for record in read_jsonl(journal.path, Killed)}
+    tree = FOLDER / "tree"
+    started = time.monotonic()
+    if not all(mutant.key in known for mutant in chosen) and not run_tests(tree, tests, 900):
+        out.print(f"[red]{module}: its tests fail without any change; no mutant was tried[/]")
+        return 0, []
+    timeout_s = 20 + 4 * (time.monotonic() - started)
+    survived = []
+    for mutant in chosen:
+        if mutant.key in known:
+            continue
+        (tree / module).write_text(mutant.mutated, encoding="utf-8")
+        if run_tests(tree, tests, timeout_s):
+            survived.append(mutant)
+            out.print(f"[yellow]survived: {module}:{mutant.line}[/]")
+            out.print(mutant.diff, markup=False, highlight=False)
+        else:
+            journal.append(Killed(key=mutant.key), mutant.key)
+    (tree / module).write_text(source, encoding="utf-8")
+    out.print(f"{module}: {len(chosen) - len(survived)} of {len(chosen)} mutants killed, of {len(possible)} possible")
+    return len(chosen), survived
+
+
+def main(settings: MutantSettings, out: Console) -> bool:
+    """Whether the tests kill at least TARGET of the sample."""
+    listed: dict[str, list[str]] = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["mutants"]
+    get_context("forkserver").set_forkserver_preload(list(PRELOADED))
+    copy_tree(FOLDER / "tree")
+    results: dict[str, tuple[int, list[Mutant]]] = {}
+    with Journal(FOLDER / "killed.jsonl", key=lambda record: str(record["key"])) as journal:
+        for module, tests in listed.items():
+            if settings.only in ("", module):
+                results[module] = try_module(module, tests, settings, journal, out)
+    table = Table("module", "mutants", "killed", "survived at")
+    for module, (tried, survived) in results.items():
+        lines = ", ".join(str(mutant.line) for mutant in survived)
+        table.add_row(module, str(tried), str(tried - len(survived)), lines)
+    out.print(table)
+    tried, lost = sum(n for n, _ in results.values()), sum(len(survived) for _, survived in results.values())
+    score = (tried - lost) / max(tried, 1)
+    out.print(f"{tried - lost} of {tried} mutants killed: {score:.3f}; target {TARGET}")
+    return score >= TARGET and all(n for n, _ in results.values())
+
+
+if __name__ == "__main__":
+    with clear_errors():
+        raise SystemExit(0 if main(read_settings(sys.argv[1:], MutantSettings), stage_console()) else 1)
