@@ -45,13 +45,15 @@ def read_jsonl_at(path: Path, offset: int, model: type[M]) -> M:
 
 
 def lines_of(path: Path) -> Iterator[tuple[int, int, bytes]]:
-    """Yield (byte offset, line number from 1, line) of every line. Raises RecordError if the file does not exist."""
+    """Yield (byte offset, line number from 1, line) of every line but blank ones. Raises RecordError if the file does
+    not exist."""
     if not path.is_file():
         raise RecordError(f"{path} was given, but there is no such file")
     offset = 0
     with path.open("rb") as file:
         for number, line in enumerate(file, start=1):
-            yield offset, number, line
+            if line.strip():
+                yield offset, number, line
             offset += len(line)
 
 

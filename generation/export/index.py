@@ -11,7 +11,7 @@ from types import TracebackType
 from pydantic import ValidationError
 
 from core.dialogue import Dialogue
-from core.journal import RecordError
+from core.journal import RecordError, lines_of
 from core.settings import UserError
 
 _PIPELINE = re.compile(r"\w+")
@@ -69,16 +69,13 @@ class DialogueIndex:
         name."""
         seen: set[str] = set()
         for number, path in enumerate(self.files):
-            offset = 0
-            with path.open("rb") as lines:
-                for position, line in enumerate(lines, start=1):
-                    dialogue = _parse(line, f"{path}, line {position}")
-                    if dialogue.dialogue_id in seen:
-                        raise UserError(f"{path}, line {position}: the id {dialogue.dialogue_id} occurred before")
-                    seen.add(dialogue.dialogue_id)
-                    yield number, offset, dialogue
-                    offset += len(line)
-                    on_bytes(len(line))
+            for offset, position, line in lines_of(path):
+                dialogue = _parse(line, f"{path}, line {position}")
+                if dialogue.dialogue_id in seen:
+                    raise UserError(f"{path}, line {position}: the id {dialogue.dialogue_id} occurred before")
+                seen.add(dialogue.dialogue_id)
+                yield number, offset, dialogue
+                on_bytes(len(line))
 
     def line(self, entry: Entry) -> bytes:
         """The line of a dialogue, unchanged."""

@@ -12,7 +12,7 @@ import pytest
 from pydantic import BaseModel
 
 from core.files import write_atomically, write_json
-from core.journal import Journal, RecordError, read_jsonl, write_jsonl
+from core.journal import Journal, RecordError, lines_of, read_jsonl, read_jsonl_at, write_jsonl
 
 
 class Line(BaseModel):
@@ -49,7 +49,7 @@ def test_a_torn_last_line_is_cut_off(tmp_path: Path, cut: int) -> None:
     assert [line.key for line in read_jsonl(path, Line)] == ["a", "c"]
 
 
-@pytest.mark.parametrize("bad", ["not json", "[]", '{"other": 1}', ""])
+@pytest.mark.parametrize("bad", ["not json", "[]", '{"other": 1}'])
 def test_a_corrupt_line_in_the_middle_names_file_and_line(tmp_path: Path, bad: str) -> None:
     path = tmp_path / "j.jsonl"
     path.write_text(f'{{"key": "a"}}\n{bad}\n{{"key": "c"}}\n')
@@ -58,6 +58,15 @@ def test_a_corrupt_line_in_the_middle_names_file_and_line(tmp_path: Path, bad: s
     with pytest.raises(RecordError, match=r"j\.jsonl, line 2: not a Line"):
         list(read_jsonl(path, Line))
     assert path.read_text().count("\n") == 3, "the file was not repaired silently"
+
+
+def test_blank_lines_are_no_records(tmp_path: Path) -> None:
+    path = tmp_path / "lines.jsonl"
+    path.write_bytes(b'{"key":"a"}\n\n{"key":"b"}\r\n \n\n')
+    assert [line.key for line in read_jsonl(path, Line)] == ["a", "b"]
+    assert [read_jsonl_at(path, offset, Line).key for offset, _, _ in lines_of(path)] == ["a", "b"]
+    with pytest.raises(RecordError, match="line 2: not a record of this journal"):
+        journal(path)  # which no one edits
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:

@@ -128,7 +128,7 @@ def test_the_minimum_number_of_tools(nemotron: Path) -> None:
     [
         ([row(1, None)], "1 × no tools"),
         ([row(1, [flat("f", a={"type": "Widget"})])], r"0 of 1 can be used; the type 'Widget'"),
-        ([{"uuid": "u", "license": "l", "tools": "[]"}], "Column name .'metadata'. not in the dataset"),
+        ([{"uuid": "u", "license": "l", "tools": "[]"}], "row 0 has no metadata"),
     ],
 )
 def test_rows_without_usable_tools(rows: list[Raw], message: str, tmp_path: Path) -> None:
