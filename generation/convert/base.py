@@ -17,7 +17,7 @@ from core.journal import dump_line
 from core.messages import AssistantMessage, ContractError, Message, ToolSpec, UserMessage, check_transcript
 from core.provenance import Provenance
 from core.settings import Settings
-from generation.specs.formats import parse_tool_spec
+from generation.specs.formats import add_tool, parse_tool_spec
 from generation.specs.naming import changes
 from generation.start_states.chat_formats import parse_conversation
 from generation.tasks.difficulty import Effort, difficulty
@@ -110,9 +110,10 @@ def convert(row: Row, source: Source, repaired: Counter[str]) -> Dialogue:
 
     Counts repairs in `repaired`. Raises ContractError or ValueError for a row that cannot be trained on.
     """
-    parsed = parse_conversation(row.conversation)
+    tools = _tools(row.tools, repaired)
+    parsed = parse_conversation(row.conversation, tools)
     repaired.update(parsed.repaired)
-    messages, tools = tuple(parsed.messages), _tools(row.tools, repaired)
+    messages = tuple(parsed.messages)
     requests = [number for number, message in enumerate(messages) if isinstance(message, UserMessage)]
     if not requests:
         kind = "unanswered call" if parsed.repaired["open calls at the end"] else "empty"
@@ -140,7 +141,7 @@ def convert(row: Row, source: Source, repaired: Counter[str]) -> Dialogue:
 
 
 def _tools(raw: Any, repaired: Counter[str]) -> tuple[ToolSpec, ...]:
-    """The specs that can be parsed, the first of each name. Calls of the others count as calls of undeclared tools."""
+    """The specs that can be parsed. Calls of the others count as calls of undeclared tools."""
     try:
         declared = json.loads(raw) if isinstance(raw, str) else raw or []
     except ValueError as error:
@@ -154,7 +155,7 @@ def _tools(raw: Any, repaired: Counter[str]) -> tuple[ToolSpec, ...]:
         except ValueError:
             repaired["unusable tool left out"] += 1
             continue
-        if tools.setdefault(tool.name, tool) is not tool:
+        if not add_tool(tools, tool):
             repaired["repeated tool left out"] += 1
     return tuple(tools.values())
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from core.messages import ToolSpec
+from core.messages import ContractError, ToolSpec
 from generation.specs.json_types import dangling_reference, named_type, union
 
 _PARAMETERS = ("parameters", "input_schema", "inputSchema", "arguments")
@@ -29,9 +29,15 @@ _VALUE_OF: dict[str, type | tuple[type, ...]] = {
     "maxLength": int,
     "minItems": int,
     "maxItems": int,
+    "exclusiveMinimum": (int, float),
+    "exclusiveMaximum": (int, float),
     "format": str,
 }
 """Keyword -> type of its value; a keyword with a value of another type is dropped."""
+_BOOLEANS = {"additionalProperties", "uniqueItems", "required", "optional", "nullable", "deprecated", "readOnly"}
+"""Keywords whose value may be true or false, which some specs write as text."""
+_DRAFT_4 = {"exclusiveMinimum": "minimum", "exclusiveMaximum": "maximum"}
+"""Keywords that are true or false in draft 4, about the bound next to them."""
 
 
 def parse_tool_spec(raw: Any) -> ToolSpec:
@@ -67,6 +73,15 @@ def parse_tool_spec(raw: Any) -> ToolSpec:
     except RecursionError:
         raise ValueError("the schema is too deeply nested") from None
     return spec
+
+
+def add_tool(tools: dict[str, ToolSpec], tool: ToolSpec) -> bool:
+    """Add a tool; False if the very same one is there. Raises ContractError if its name belongs to a different one:
+    calls of that name could mean either."""
+    namesake = tools.setdefault(tool.name, tool)
+    if namesake != tool:
+        raise ContractError(f"two different tools have the name {tool.name}", "ambiguous tools")
+    return namesake is tool
 
 
 def parse_tool_name(raw: Any) -> str:
@@ -144,8 +159,8 @@ def _property(raw: Any) -> tuple[dict[str, Any], bool | None]:
         return {}, None
     if not isinstance(raw, dict):
         raise ValueError(f"a schema is expected, got {_short(raw)}")
-    keywords = {key: value for key, value in raw.items() if value is not None and _fits(key, value)}
-    mark: bool | None = None
+    keywords = {key: value for key, value in _modern(raw).items() if value is not None and _fits(key, value)}
+    mark = False if "default" in raw and raw["default"] is None else None
     for key, meaning in (("required", True), ("optional", False)):
         if isinstance(keywords.get(key), bool):
             mark = keywords.pop(key) is meaning
@@ -154,6 +169,19 @@ def _property(raw: Any) -> tuple[dict[str, Any], bool | None]:
     if not typed and not schema.keys() & {"anyOf", "oneOf", "allOf", "$ref", "enum", "const"}:
         schema |= {"type": "object"} if "properties" in schema else {"type": "array"} if "items" in schema else {}
     return schema, False if optional else mark
+
+
+def _modern(raw: dict[str, Any]) -> dict[str, Any]:
+    """The keywords with true and false as such, and draft 4's exclusive bounds as numbers."""
+    words = {"true": True, "false": False}
+    modern = {
+        key: words.get(value.lower(), value) if key in _BOOLEANS and isinstance(value, str) else value
+        for key, value in raw.items()
+    }
+    for exclusive, bound in _DRAFT_4.items():
+        if isinstance(modern.get(exclusive), bool) and modern.pop(exclusive) and bound in modern:
+            modern[exclusive] = modern.pop(bound)
+    return modern
 
 
 def _fits(key: str, value: Any) -> bool:
@@ -203,7 +231,7 @@ def _subschemas(keywords: dict[str, Any]) -> dict[str, Any]:
             schema[key] = _property(keywords[key])[0]
     for key in _MANY:
         if isinstance(keywords.get(key), list):
-            schema[key] = [_property(part)[0] for part in keywords[key]]
+            schema[key] = [_alternative(part) for part in keywords[key]]
     for key in _NAMED:
         if isinstance(keywords.get(key), dict):
             schema[key] = _properties(keywords[key])[0]
@@ -212,6 +240,14 @@ def _subschemas(keywords: dict[str, Any]) -> dict[str, Any]:
     schema.pop("required", None)
     if required := [name for name in candidates if name in marks]:
         schema["required"] = required
+    return schema
+
+
+def _alternative(raw: Any) -> dict[str, Any]:
+    """A part of anyOf and the like, which may require properties that the schema around it declares."""
+    schema = _property(raw)[0]
+    if isinstance(raw, dict) and "properties" not in raw and isinstance(raw.get("required"), list):
+        schema |= {"required": [name for name in raw["required"] if isinstance(name, str)]}
     return schema
 
 

@@ -34,8 +34,9 @@ def structured(schema: Any) -> dict[str, Any]:
     if "items" in schema and not isinstance(schema["items"], list):
         kept["items"] = structured(schema["items"])
     for key in ("anyOf", "oneOf"):
-        if key in schema:
-            kept["anyOf"] = [structured(part) for part in schema[key]]
+        # A part without constraints, such as one of nothing but "required", would free the grammar of the properties.
+        if key in schema and all(parts := [structured(part) for part in schema[key]]):
+            kept["anyOf"] = parts
     for key in ("$defs", "definitions"):
         if key in schema:
             kept[key] = {name: structured(part) for name, part in schema[key].items()}

@@ -20,7 +20,7 @@ from core.dialogue import Dialogue, Task
 from core.messages import AssistantMessage, Message, SystemMessage, ToolMessage, UserMessage, check_transcript
 from core.provenance import Provenance
 from core.settings import Settings, UserError
-from generation.start_states.chat_formats import parse_messages, parse_tools
+from generation.start_states.chat_formats import complete_tools, declared_tools, parse_messages
 
 
 def _check_at(value: Any) -> Any:
@@ -121,8 +121,9 @@ def _without_open_calls(messages: tuple[Message, ...]) -> tuple[Message, ...]:
 def _from_chat(raw: dict[str, Any], where: str) -> Dialogue:
     """A dialogue whose imported messages are a conversation in OpenAI's format. Raises ValueError if it cannot be
     parsed or has nothing to continue from."""
-    messages = parse_messages(raw)
-    tasks, tools = raw.get("tasks") or [], parse_tools(raw.get("tools"), messages)
+    declared = declared_tools(raw.get("tools"))
+    messages = parse_messages(raw, declared)
+    tasks, tools = raw.get("tasks") or [], complete_tools(declared, messages)
     if not isinstance(tasks, list):
         raise ValueError('"tasks" is not a list of tasks')
     if not (messages or tasks or tools):

@@ -23,7 +23,7 @@ Reader = Callable[[str, dict[str, ToolSpec]], Iterator[FunctionCall]]
 _MARKUP = re.compile(
     r"<\|\w+\|>|<｜[^｜>]+｜>|<(?:start|end)_of_turn>|\[/?INST\]"
     r"|</?tool_calls?>|<function=|</?parameter|\[TOOL_CALLS\]|\[ARGS\]|</?think>|\[/?THINK\]"
-    r"|</?function_calls?>|<invoke |</?tool_code>|```tool_\w+"
+    r"|</?function_?calls?>|<invoke |</?tool_code>|```tool_\w+"
 )
 
 

@@ -163,6 +163,10 @@ FAULTS: dict[str, Raw] = {
     "empty": nemotron_row(1, SYSTEM),
     "repeated id": nemotron_row(0, USER, ANSWERED),
     "unreadable": nemotron_row(1, USER, answer("", ("", "{}")), FOUND, ANSWERED),
+    "unknown content": nemotron_row(1, USER, ANSWERED | {"content": [{"type": "chart", "data": "x"}]}),
+    "ambiguous tools": nemotron_row(
+        1, USER, ANSWERED, metadata=json.dumps({"tools": [TOOLS[0], TOOLS[1] | {"name": "get-order-details"}]})
+    ),
 }
 
 
@@ -208,6 +212,13 @@ def test_a_limit_counts_rows(tmp_path: Path) -> None:
     rows = [nemotron_row(number, USER, ANSWERED) for number in range(5)]
     conversion, dialogues = converted(NemotronDialogues(written(tmp_path / "rows.jsonl", rows)), limit=3)
     assert len(dialogues) == conversion.read == 3
+
+
+def test_blank_lines_are_no_rows(tmp_path: Path) -> None:
+    file = written(tmp_path / "rows.jsonl", [nemotron_row(1, USER, ANSWERED), nemotron_row(2, USER, ANSWERED)])
+    file.write_text(file.read_text().replace("\n", "\n\n") + " \n")
+    conversion, _ = converted(NemotronDialogues(file))
+    assert (conversion.read, conversion.kept) == (2, 2)
 
 
 @pytest.mark.parametrize("make", [ApigenDialogues, NemotronDialogues])

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from core.messages import ToolSpec
 from generation.specs.formats import parse_tool_name, parse_tool_spec
 from generation.specs.json_types import named_type
+from generation.specs.structured import structured
 
 Raw = dict[str, Any]
 
@@ -256,3 +257,44 @@ def test_callable_names() -> None:
         "functions_get",
         "getUser",
     ]
+
+
+@pytest.mark.parametrize(
+    ("given", "schema"),
+    [
+        ({"type": "integer", "minimum": 0, "exclusiveMinimum": True}, {"type": "integer", "exclusiveMinimum": 0}),
+        ({"type": "integer", "maximum": 9, "exclusiveMaximum": False}, {"type": "integer", "maximum": 9}),
+        ({"type": "integer", "exclusiveMaximum": True}, {"type": "integer"}),
+        ({"type": "number", "exclusiveMinimum": 0.5, "exclusiveMaximum": "9"}, {"type": "number", "exclusiveMinimum": 0.5}),
+        ({"type": "string", "default": None, "title": None}, {"type": "string"}),
+        ({"type": "object", "additionalProperties": "false"}, {"type": "object", "additionalProperties": False}),
+        ({"type": "object", "additionalProperties": "True"}, {"type": "object", "additionalProperties": True}),
+        ({"type": "object", "additionalProperties": "str"}, {"type": "object", "additionalProperties": {"type": "string"}}),
+        ({"type": "array", "uniqueItems": "true"}, {"type": "array", "uniqueItems": True}),
+        ({"type": "string", "nullable": "false"}, {"type": "string"}),
+        ({"type": "string", "nullable": "true"}, {"type": ["string", "null"]}),
+    ],
+)  # fmt: skip
+def test_keywords_as_people_write_them(given: Raw, schema: Raw) -> None:
+    assert parameters({"type": "object", "properties": {"x": given}})["properties"]["x"] == schema
+
+
+def test_alternatives_may_require_properties_of_the_schema_around_them() -> None:
+    either = [{"required": ["mail"]}, {"required": ["phone"]}]
+    text = {"type": "string"}
+    raw = {"type": "object", "properties": {"mail": text, "phone": text}, "anyOf": either}
+    tool = parse_tool_spec({"name": "call", "parameters": raw})
+    assert tool.parameters == raw
+    assert tool.argument_error({"phone": "7"}) is None
+    assert tool.argument_error({}) is not None
+    assert "anyOf" not in structured(tool.parameters)
+
+
+def test_a_default_of_null_makes_a_parameter_optional() -> None:
+    assert parameters({"a": {"type": "str", "default": None}, "b": "str"})["required"] == ["b"]
+
+
+def test_a_required_mark_may_be_text() -> None:
+    assert parameters({"a": {"type": "str", "required": "true"}, "b": {"type": "str", "required": "False"}})[
+        "required"
+    ] == ["a"]

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from core.messages import AssistantMessage, ContractError, ToolMessage, UserMessage, check_transcript
-from generation.start_states.chat_formats import parse_messages, parse_tools
+from generation.start_states.chat_formats import complete_tools, declared_tools, parse_conversation, parse_messages
 
 
 def call(name: str, arguments: Any, call_id: str = "x") -> dict[str, Any]:
@@ -32,7 +32,7 @@ def test_a_plain_conversation_is_unchanged() -> None:
     messages = parse_messages({"messages": PLAIN})
     assert [m.role for m in messages] == ["system", "user", "assistant", "tool", "assistant"]
     assert messages[3].content == '{"id": 3, "name": "Ada"}'
-    (spec,) = parse_tools(None, messages)
+    (spec,) = complete_tools((), messages)
     assert spec.name == "find"
     assert spec.parameters == {"type": "object", "properties": {"id": {"type": "integer"}}, "required": ["id"]}
     check_transcript(messages, [spec])
@@ -87,7 +87,7 @@ def test_consecutive_messages_of_one_role_are_joined() -> None:
     assert isinstance(messages[1], AssistantMessage)
     assert messages[1].content == "I look."
     assert messages[1].tool_calls
-    check_transcript(messages, parse_tools(None, messages))
+    check_transcript(messages, complete_tools((), messages))
 
 
 def test_results_match_their_calls_by_id_and_ids_become_unique() -> None:
@@ -105,7 +105,7 @@ def test_specs_are_inferred_from_all_calls_of_a_tool() -> None:
     turns = [
         [
             user(),
-            {"role": "assistant", "tool_calls": [call("find", call_arguments)]},
+            {"role": "assistant", "tool_calls": [call("find", json.dumps(call_arguments))]},
             {"role": "tool", "content": "1"},
             PLAIN[4],
         ]
@@ -116,7 +116,7 @@ def test_specs_are_inferred_from_all_calls_of_a_tool() -> None:
         "type": "function",
         "function": {"name": "other", "description": "Other.", "parameters": {"type": "object"}},
     }
-    other, find = parse_tools([declared], messages)
+    other, find = complete_tools(declared_tools([declared]), messages)
     assert other.name == "other"
     assert find.parameters["properties"] == {
         "id": {"type": ["integer", "string"]},
@@ -154,10 +154,10 @@ def test_calls_that_break_the_declared_tools_are_refused() -> None:
     messages = parse_messages({"messages": PLAIN})
     parameters = {"type": "object", "properties": {"id": {"type": "string"}}}
     with pytest.raises(ContractError, match="arguments of find do not fit"):
-        parse_tools([{"name": "find", "description": "Find.", "parameters": parameters}], messages)
+        complete_tools(declared_tools([{"name": "find", "description": "Find.", "parameters": parameters}]), messages)
     unanswered = parse_messages({"messages": [*PLAIN[:3], PLAIN[4]]})
     with pytest.raises(ContractError, match="have no answer"):
-        parse_tools(None, unanswered)
+        complete_tools((), unanswered)
 
 
 def test_a_greeting_before_the_first_request_is_dropped() -> None:
@@ -166,13 +166,13 @@ def test_a_greeting_before_the_first_request_is_dropped() -> None:
     assert parse_messages({"messages": [greeting, *PLAIN[1:]]}) == parse_messages({"messages": PLAIN[1:]})
     acting = {"role": "assistant", "tool_calls": [call("find", "{}")]}
     with pytest.raises(ContractError, match=r"message 0 \(assistant\)"):
-        parse_tools(None, parse_messages({"messages": [acting, {"role": "tool", "content": "3"}, *PLAIN[1:]]}))
+        complete_tools((), parse_messages({"messages": [acting, {"role": "tool", "content": "3"}, *PLAIN[1:]]}))
 
 
 def test_a_system_message_alone_is_a_valid_start() -> None:
     (system,) = parse_messages({"messages": PLAIN[:2]})
     assert system.content == "Be kind."
-    assert parse_tools(None, (system,)) == ()
+    assert complete_tools((), (system,)) == ()
 
 
 @pytest.mark.parametrize(
@@ -182,11 +182,198 @@ def test_a_system_message_alone_is_a_valid_start() -> None:
         ([{"id": 3}], '[{"id": 3}]'),
         (0, "0"),
         (False, "false"),
-        ([{"type": "text", "text": "a"}, {"type": "image_url", "image_url": {"url": "data:x"}}], "a"),
+        ([{"type": "text", "text": "a", "image": None}, {"type": "text", "text": "b"}], "a\nb"),
+        ([{"type": "text", "name": "a column"}], '[{"type": "text", "name": "a column"}]'),
     ],
 )
 def test_results_that_are_json_values_become_text(content: Any, text: str) -> None:
     assert parse_messages({"messages": [*PLAIN[:3], {**PLAIN[3], "content": content}, PLAIN[4]]})[3].content == text
+
+
+THOUGHT, SAID = {"type": "thinking", "thinking": "Look it up."}, {"type": "text", "text": "One moment."}
+USED = {"type": "tool_use", "id": "t1", "name": "find", "input": {"id": 3}}
+FOUND = {"type": "tool_result", "tool_use_id": "t1", "content": [{"type": "text", "text": "Ada"}]}
+TAGGED = '<tool_call>\n{"name": "find", "arguments": {"id": 3}}\n</tool_call>'
+
+
+@pytest.mark.parametrize(
+    "messages",
+    [
+        [
+            user([{"type": "text", "text": "Find it."}]),
+            {"role": "assistant", "content": [THOUGHT, SAID, USED]},
+            user([FOUND]),
+            {"role": "assistant", "content": [{"type": "refusal", "refusal": "I may not say."}]},
+        ],
+        [
+            user("Find it."),
+            {"role": "assistant", "content": [THOUGHT, SAID], "tool_calls": [call("find", {"id": 3}, "t1")]},
+            {"role": "tool", "tool_call_id": "t1", "content": [{"type": "text", "text": "Ada"}]},
+            {"role": "assistant", "content": None, "refusal": "I may not say."},
+        ],
+        [
+            user("Find it."),
+            {"role": "assistant", "content": "One moment.", "thinking": "Look it up."},
+            {"role": "tool_call", "content": '{"name": "find", "arguments": {"id": 3}}'},
+            {"role": "tool_response", "content": "Ada"},
+            {"role": "assistant", "content": "I may not say."},
+        ],
+        [
+            {"from": "human", "value": "Find it."},
+            {"from": "gpt", "value": f"<think>\nLook it up.\n</think>\nOne moment.\n{TAGGED}"},
+            {"from": "tool", "value": "<tool_response>\nAda\n</tool_response>"},
+            {"from": "gpt", "value": "I may not say."},
+        ],
+        [
+            {"from": "human", "value": "Find it."},
+            {"from": "gpt", "value": "Look it up.\n</think>\n\nOne moment.\n" + TAGGED.replace('"', "'")},
+            {"from": "tool", "value": '<tool_response>\n{"name": "find", "content": "Ada"}\n</tool_response>'},
+            {"from": "gpt", "value": "I may not say."},
+        ],
+    ],
+    ids=["Anthropic's blocks", "OpenAI's parts", "roles of their own", "tags", "the prompt opens the thinking"],
+)
+def test_foreign_shapes_are_read(messages: list[dict[str, Any]]) -> None:
+    request, look, found, refused = parse_messages({"messages": messages})
+    assert request == UserMessage(content="Find it.")
+    assert isinstance(look, AssistantMessage)
+    assert (look.reasoning_content, look.content) == ("Look it up.", "One moment.")
+    (made,) = look.tool_calls or ()
+    assert (made.name, made.parsed()) == ("find", {"id": 3})
+    assert found == ToolMessage(tool_call_id=made.id, content="Ada")
+    assert refused == AssistantMessage(content="I may not say.")
+
+
+HELLO = {"role": "user", "content": "Hello."}
+
+
+@pytest.mark.parametrize(
+    ("messages", "kind"),
+    [
+        ([user([{"type": "image_url", "image_url": {"url": "data:x"}}])], "unknown content"),
+        ([user([{"type": "text", "text": None, "parts": ["Hello."]}])], "unknown content"),
+        ([user({"question": "Where?"})], "unknown content"),
+        ([user(["Hello.", 3])], "unknown content"),
+        ([user([THOUGHT])], "unknown content"),
+        ([HELLO, {"role": "assistant", "content": [{"type": "redacted_thinking", "data": "x"}]}], "unknown content"),
+        ([HELLO, {"role": "assistant", "content": "Hm.", "reasoning": {"steps": []}}], "unknown content"),
+        ([*PLAIN[:3], {**PLAIN[3], "content": [{"type": "image", "data": "x"}]}], "unknown content"),
+        ([*PLAIN[:3], {**PLAIN[3], "content": "<tool_response>3</tool_response> Done."}], "unknown content"),
+        ([HELLO, {"role": "assistant", "content": '<functioncall> {"name": "find"}'}], "markup in the text"),
+        ([HELLO, {"role": "assistant", "content": "<tool_call>find it</tool_call>"}], "markup in the text"),
+        ([HELLO, {"role": "assistant", "content": '[Find Person(name="Ada"), stop()]'}], "markup in the text"),
+        ([{"role": "system", "content": "Use these: <tools>[]</tools>"}], "tools in the system prompt"),
+        (
+            [{"role": "system", "content": "A list of functions in JSON format that you can invoke:\n[]"}],
+            "tools in the system prompt",
+        ),
+    ],
+)
+def test_shapes_that_are_not_known_are_refused_by_kind(messages: list[dict[str, Any]], kind: str) -> None:
+    with pytest.raises(ContractError) as refused:
+        parse_messages({"messages": messages})
+    assert refused.value.kind == kind
+
+
+@pytest.mark.parametrize("line", [{"chat": "USER: Hello."}, {"query": "Where?", "answers": "[]", "tools": "[]"}])
+def test_conversations_under_other_keys_are_refused(line: dict[str, Any]) -> None:
+    with pytest.raises(ContractError, match="is not read; expected: a list of messages"):
+        parse_messages(line)
+
+
+def test_an_answer_may_look_a_little_like_a_call() -> None:
+    for text in ("[see section (2)]", "[Ada](https://ada.example)", "f(x=1)"):
+        assert parse_messages({"messages": [HELLO, {"role": "assistant", "content": text}]})[1].content == text
+
+
+NULLABLE = {"type": ["string", "null"]}
+
+
+@pytest.mark.parametrize(
+    ("parameters", "given", "kept"),
+    [
+        ({"properties": {"id": {}}}, {"id": 3, "city": None}, {"id": 3}),
+        ({"properties": {"day": NULLABLE}}, {"day": None}, {}),
+        ({"properties": {"day": NULLABLE}, "required": ["day"]}, {"day": None, "x": None}, {"day": None}),
+        (
+            {"properties": {"at": {"$ref": "#/$defs/at"}}, "$defs": {"at": {"properties": {"day": NULLABLE}}}},
+            {"at": {"day": None, "hour": 3}},
+            {"at": {"hour": 3}},
+        ),
+        (
+            {"properties": {"all": {"items": {"properties": {"a": NULLABLE}, "required": ["a"]}}}},
+            {"all": [{"a": None, "b": None}, None]},
+            {"all": [{"a": None}, None]},
+        ),
+        ({}, {"opts": {"a": 1, "b": None}}, {"opts": {"a": 1}}),
+    ],
+)
+def test_nulls_that_pad_arguments_to_the_keys_of_other_calls_are_removed(
+    parameters: dict[str, Any], given: dict[str, Any], kept: dict[str, Any]
+) -> None:
+    tools = declared_tools([{"name": "find", "parameters": {"type": "object", **parameters}}])
+    messages = [*PLAIN[:2], {**PLAIN[2], "tool_calls": [call("find", given)]}, *PLAIN[3:]]
+    parsed = parse_conversation({"messages": messages}, tools)
+    look = parsed.messages[2]
+    assert isinstance(look, AssistantMessage)
+    assert look.tool_calls
+    assert look.tool_calls[0].parsed() == kept
+    assert parsed.repaired == {"padding removed": 1}
+
+
+def test_a_null_that_was_written_as_json_stays() -> None:
+    messages = [*PLAIN[:2], {**PLAIN[2], "tool_calls": [call("find", '{"day": null}')]}, *PLAIN[3:]]
+    look = parse_messages({"messages": messages})[2]
+    assert isinstance(look, AssistantMessage)
+    assert look.tool_calls
+    assert look.tool_calls[0].parsed() == {"day": None}
+
+
+def result(content: str, **more: str) -> dict[str, Any]:
+    return {"role": "tool", "content": content, **more}
+
+
+def answered(calls: list[dict[str, Any]], *results: dict[str, Any]) -> dict[str, str]:
+    """Tool -> its result."""
+    messages = parse_messages({"messages": [user(), {"role": "assistant", "tool_calls": calls}, *results, PLAIN[4]]})
+    look = messages[1]
+    assert isinstance(look, AssistantMessage)
+    contents = {m.tool_call_id: m.content for m in messages if isinstance(m, ToolMessage)}
+    return {made.name: contents[made.id] for made in look.tool_calls or ()}
+
+
+def test_results_without_ids_match_their_calls_by_name_and_else_by_order() -> None:
+    calls: list[dict[str, Any]] = [{"name": "a.b", "arguments": {}}, {"name": "c", "arguments": {}}]
+    assert answered(calls, result("C", name="c"), result("AB", name="a.b")) == {"a_b": "AB", "c": "C"}
+    assert answered(calls, result("AB"), result("C")) == {"a_b": "AB", "c": "C"}
+    assert answered(calls, result("AB", tool_call_id="7"), result("C", tool_call_id="8")) == {"a_b": "AB", "c": "C"}
+
+
+@pytest.mark.parametrize(
+    ("results", "kind"),
+    [
+        ([result("A", tool_call_id="other")], "stray result"),
+        ([result("A", name="other")], "stray result"),
+        ([result("A", tool_call_id="1", name="b")], "stray result"),
+        ([result("A", tool_call_id="1"), result("B", tool_call_id="1")], "stray result"),
+    ],
+)
+def test_results_that_contradict_the_calls_are_refused(results: list[dict[str, Any]], kind: str) -> None:
+    with pytest.raises(ContractError) as refused:
+        answered([call("a", "{}", "1"), call("b", "{}", "2")], *results)
+    assert refused.value.kind == kind
+
+
+def test_two_calls_with_one_id_are_refused() -> None:
+    with pytest.raises(ContractError, match="two calls have the id '1'"):
+        answered([call("a", "{}", "1"), call("b", "{}", "1")], result("A", tool_call_id="1"))
+
+
+def test_two_tools_whose_names_become_one_are_refused() -> None:
+    same = {"name": "find.it", "description": "Find.", "parameters": {"type": "object"}}
+    assert len(declared_tools([same, same])) == 1
+    with pytest.raises(ContractError, match="two different tools have the name find_it"):
+        declared_tools([same, {**same, "name": "find it", "description": "Find another one."}])
 
 
 def test_tasks_alone_are_an_empty_conversation() -> None:
