@@ -49,5 +49,13 @@ def write_atomically(path: Path, lines: str | Iterable[str]) -> None:
         file.writelines([lines] if isinstance(lines, str) else lines)
 
 
+def link(path: Path, target: Path, root: Path) -> None:
+    """Make `path`, a path below `root`, a symbolic link to a directory: a relative one if the directory is below `root`
+    too, so that it survives moving `root`."""
+    target, folder = target.resolve(), path.parent.resolve()
+    relative = target.is_relative_to(root.resolve())
+    path.symlink_to(os.path.relpath(target, folder) if relative else target, target_is_directory=True)
+
+
 def write_json(path: Path, value: Any) -> None:
     write_atomically(path, json.dumps(value, indent=2, ensure_ascii=False, sort_keys=False) + "\n")

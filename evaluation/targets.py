@@ -145,18 +145,35 @@ def _endpoint(base_url: str, name: str, api_key_env: str) -> Target:
 
 
 def _targets_in(model: Path, untrained: bool) -> list[Target]:
-    """The models in a training run or a model directory."""
+    """The models in a training run or a model directory. Raises UserError if a part of a training run is gone."""
     if (model / "checkpoint").is_dir():
-        training = read_manifest(model) if (model / "manifest.json").is_file() else None
+        training = _manifest(model)
         trained = Target("trained", model / "checkpoint", training=training)
-        if not untrained or not (model / "untrained").is_dir():
+        base = model / "untrained"
+        if not untrained:
             return [trained]
-        return [trained, Target("untrained", model / "untrained", training=training)]
+        if not (base / "config.json").is_file():
+            where = f"it links to {base.readlink()}, which is gone" if base.is_symlink() else f"there is no {base}"
+            raise UserError(
+                f"the untrained model of {model} is missing: {where}; restore it, or evaluate without the baseline "
+                "(untrained=false)"
+            )
+        return [trained, Target("untrained", base, training=training)]
     if (model / "config.json").is_file():
         run = model.resolve().parent
         in_training_run = model.name == "checkpoint" and (run / "manifest.json").is_file()
         return [Target("model", model, training=read_manifest(run) if in_training_run else None)]
     raise UserError(f"{model} is neither a training run (with checkpoint/) nor a model (with config.json)")
+
+
+def _manifest(run: Path) -> Manifest:
+    """The manifest of a training run: what its template and its validation domains were."""
+    if not (run / "manifest.json").is_file():
+        raise UserError(
+            f"{run} has a checkpoint/, but no manifest.json: expected a complete training run, or the model alone "
+            f"(models=[{run / 'checkpoint'}])"
+        )
+    return read_manifest(run)
 
 
 def _named_by_mixture(target: Target) -> Target:

@@ -13,14 +13,14 @@ from typing import Any
 import torch
 
 from core.files import write_atomically
-from core.processes import log_tail, start_supervised
+from core.logs import why_ended
+from core.processes import start_supervised
 from core.settings import UserError
 from training.nodes import Nodes
 from training.run_layout import LOG, METRICS, newest_checkpoint, step_of
 
 GRACE_S = 10.0
 POLL_S = 0.2
-TAIL_LINES = 25
 
 Report = Callable[[dict[str, Any]], None]
 
@@ -28,8 +28,8 @@ Report = Callable[[dict[str, Any]], None]
 def run_workers(directory: Path, processes: int, nodes: Nodes, report: Report) -> None:
     """Train the prepared run in `directory` with `processes` processes on each node.
 
-    `report` gets each new line of metrics.jsonl; the workers' output goes to train.log. Raises UserError with the end
-    of that log if the training fails.
+    `report` gets each new line of metrics.jsonl; the workers' output goes to train.log. Raises UserError with the cause
+    from that log if the training fails.
     """
     metrics = directory / METRICS
     offset = _drop_unsaved_metrics(directory)
@@ -37,6 +37,7 @@ def run_workers(directory: Path, processes: int, nodes: Nodes, report: Report) -
     log = directory / LOG
     agents: list[subprocess.Popen[bytes]] = []
     with log.open("ab") as output:
+        earlier = output.tell()
         for command in (
             nodes.agent_command(0, processes, program),
             *nodes.remote_commands(processes, program, os.environ),
@@ -57,7 +58,7 @@ def run_workers(directory: Path, processes: int, nodes: Nodes, report: Report) -
     if code := next(filter(None, codes), 0):
         raise UserError(
             f"training ended with code {code}; the same command resumes from the last checkpoint. "
-            f"The end of {log}:\n{log_tail(log, TAIL_LINES)}"
+            f"From {log}:\n{why_ended(log, earlier)}"
         )
 
 
@@ -66,6 +67,7 @@ def join_run(directory: Path, processes: int, nodes: Nodes) -> None:
     fails."""
     log = directory / f"{LOG}.{nodes.rank}"
     with log.open("ab") as output:
+        earlier = output.tell()
         agent = start_supervised(
             nodes.agent_command(nodes.rank, processes, ["-m", "training.worker", str(directory)]), output, GRACE_S
         )
@@ -75,7 +77,7 @@ def join_run(directory: Path, processes: int, nodes: Nodes) -> None:
         agent.terminate()
         agent.wait()
     if code:
-        raise UserError(f"training ended with code {code} on node {nodes.rank}; its output is in {log}")
+        raise UserError(f"training ended with code {code} on node {nodes.rank}. From {log}:\n{why_ended(log, earlier)}")
 
 
 def set_environment(processes: int) -> None:

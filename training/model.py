@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import shutil
+import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -11,7 +13,9 @@ from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import (
+    AutoConfig,
     AutoModelForCausalLM,
+    AutoTokenizer,
     GenerationConfig,
     PreTrainedModel,
     PreTrainedTokenizerFast,
@@ -19,9 +23,11 @@ from transformers import (
     Qwen3ForCausalLM,
     set_seed,
 )
+from transformers.utils import GENERATION_CONFIG_NAME
 from transformers.utils.chat_template_utils import render_jinja_template
 
 from core.dialogue import Dialogue
+from core.files import link
 from core.settings import UserError
 from training.attention import implementation
 from training.loss import learn_trees
@@ -69,8 +75,10 @@ it, so a name or number has the same tokens in a user's sentence and in a JSON a
 copy it."""
 
 
-def prepare_base(settings: ModelSettings, corpus: Iterable[Dialogue], seed: int, directory: Path) -> None:
-    """Put the untrained model and its tokenizer into `directory`.
+def prepare_base(
+    settings: ModelSettings, corpus: Iterable[Dialogue], seed: int, directory: Path, root: Path | None = None
+) -> None:
+    """Put the untrained model and its tokenizer into `directory`, which is below `root`.
 
     A tiny model is built, with a vocabulary learnt from `corpus`; for a published one `directory` becomes a link to its
     files. Raises UserError if the published model is neither on disk nor on the hub.
@@ -90,7 +98,26 @@ def prepare_base(settings: ModelSettings, corpus: Iterable[Dialogue], seed: int,
                 f"model.path={settings.path} is neither a directory with a config.json nor available from the hub: "
                 f"{error}"
             ) from None
-    directory.symlink_to(source.resolve(), target_is_directory=True)
+    link(directory, source, root or directory.parent)
+
+
+def check_saving(directory: Path) -> None:
+    """Raises UserError if transformers refuses to save the configuration or the tokenizer of the model in `directory`,
+    as it does for settings that contradict themselves: a training would end with its first checkpoint."""
+    with tempfile.TemporaryDirectory() as scratch:
+        for kind in (AutoConfig, AutoTokenizer):
+            try:
+                kind.from_pretrained(directory).save_pretrained(scratch)
+            except Exception as error:
+                raise UserError(
+                    f"the model {directory.resolve()} could not be saved after training: {' '.join(str(error).split())}"
+                ) from None
+
+
+def copy_generation_config(base: Path, directory: Path) -> None:
+    """Copy the sampling defaults of the untrained model in `base` to the trained one in `directory`, if it has any."""
+    if (base / GENERATION_CONFIG_NAME).is_file():
+        shutil.copyfile(base / GENERATION_CONFIG_NAME, directory / GENERATION_CONFIG_NAME)
 
 
 def load(directory: Path, attention: Attention, experts: str | None, dtype: torch.dtype) -> PreTrainedModel:
@@ -102,6 +129,9 @@ def load(directory: Path, attention: Attention, experts: str | None, dtype: torc
     # While loading, ZeRO-3 creates every tensor in the weights' dtype, the rotary frequencies included: in bf16 a token
     # at position 32,000 would be rotated several radians differently than where the model is served.
     model.model.rotary_emb = type(model.model.rotary_emb)(model.config)
+    if (directory / GENERATION_CONFIG_NAME).is_file():
+        # Many published ones contradict themselves, and saving them fails: `copy_generation_config` takes the file.
+        model.generation_config = GenerationConfig()
     return learn_trees(model)
 
 

@@ -9,12 +9,12 @@ from pathlib import Path
 import transformers
 from datasets import DatasetDict
 
-from core.files import write_json
+from core.files import link, write_json
 from core.messages import Frozen
 from core.settings import UserError
 from training.dataset import Rows, cached_samples, count, load_samples
 from training.mixture import Mixture, mix, read_chosen
-from training.model import prepare_base
+from training.model import check_saving, prepare_base
 from training.run_layout import CACHE, DATA_STATISTICS, SAMPLES, UNTRAINED
 from training.settings import TrainSettings
 
@@ -67,20 +67,25 @@ def prepare(
     directory: Path, settings: TrainSettings, files: Sequence[Path], inputs: Mapping[str, str]
 ) -> DataStatistics:
     """Fill `directory`/untrained and /samples from dialogues.jsonl files with the hashes `inputs`; a resumed run keeps
-    its own. Raises UserError if the data leaves nothing to train on."""
+    its own, and gets anew what is gone. Raises UserError if the data leaves nothing to train on, and if the model could
+    not be saved after training."""
     statistics_file = directory / DATA_STATISTICS
-    if statistics_file.is_file():
+    untrained, samples = directory / UNTRAINED, directory / SAMPLES
+    complete = statistics_file.is_file()
+    model_is_there = complete and (untrained / "config.json").is_file()
+    if model_is_there and samples.is_dir():
         return DataStatistics.model_validate_json(statistics_file.read_text())
     transformers.utils.logging.disable_progress_bar()
     mixture = mix(files, settings.mixture, settings.seed)
-    untrained, samples = directory / UNTRAINED, directory / SAMPLES
-    for leftover in (untrained, samples):
+    for leftover in (samples,) if model_is_there else (untrained, samples):
         leftover.unlink() if leftover.is_symlink() else shutil.rmtree(leftover, ignore_errors=True)
-    prepare_base(settings.model, read_chosen(files, mixture.train), settings.seed, untrained)
+    if not model_is_there:
+        prepare_base(settings.model, read_chosen(files, mixture.train), settings.seed, untrained, settings.outputs)
+        check_saving(untrained)
     chosen = {"train": mixture.train, "validation": mixture.validation}
     cache = settings.outputs / CACHE
     cached = cached_samples(cache, files, inputs, chosen, untrained, settings.samples, settings.data_workers)
-    samples.symlink_to(cached.resolve(), target_is_directory=True)
+    link(samples, cached, settings.outputs)
     splits = load_samples(samples)
     for name, split in splits.items():
         if not len(split):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -12,6 +13,7 @@ from transformers import Trainer, TrainerControl
 
 from training.attention import layout
 from training.dataset import Rows
+from training.model import copy_generation_config
 from training.sampler import BalancedSampler
 from training.token_tree import TokenTree, side_by_side
 
@@ -46,6 +48,10 @@ class TreeTrainer(Trainer):  # type: ignore[misc]  # transformers has no types
         self.sampler, self.offload = sampler, offload
         self.trained_tokens = 0
         self.validation_s = 0.0
+
+    def _save(self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None) -> None:
+        super()._save(output_dir, state_dict)
+        copy_generation_config(Path(self.model.name_or_path), Path(output_dir or self.args.output_dir))
 
     def _get_train_sampler(self, train_dataset: Rows | None = None) -> BalancedSampler:
         return self.sampler

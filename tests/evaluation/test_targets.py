@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,7 @@ def training(
     with open_run(outputs, "train", config, group=group) as run:
         for folder in folders:
             (run.directory / folder).mkdir()
+            (run.directory / folder / "config.json").write_text("{}")
             (run.directory / folder / "model").write_text(f"{folder} {number if folder == 'checkpoint' else ''}")
         run.finish({"data": {"validation_domains": [f"domain-{number}"]}})
     return run.directory
@@ -56,7 +58,6 @@ def test_the_newest_training_is_evaluated_with_its_untrained_model(tmp_path: Pat
 
 def test_a_checkpoint_of_a_run_belongs_to_its_training(tmp_path: Path) -> None:
     run = training(tmp_path, "checkpoint", weights={"user_oriented": 1.0})
-    (run / "checkpoint" / "config.json").write_text("{}")
     (target,) = find_targets(settings(tmp_path, f"models=[{run / 'checkpoint'}]"))
     assert (target.training, target.mixture) == (read_manifest(run), {"user_oriented": 1.0})
 
@@ -79,6 +80,23 @@ def test_a_model_is_served_with_the_template_variables_of_its_training(tmp_path:
     assert sent() == [kwargs, {}]
     assert sent("chat_template_kwargs={preserve_thinking: true}") == [{"preserve_thinking": True}] * 2
     assert sent("chat_template_kwargs={}") == [{}] * 2
+
+
+def test_a_part_of_a_training_run_that_is_gone_is_an_error(tmp_path: Path) -> None:
+    run = training(tmp_path, "checkpoint")
+    base = run / "untrained"
+    with pytest.raises(UserError, match=r"untrained model of .* is missing: there is no .*untrained=false"):
+        find_targets(settings(tmp_path))
+    base.symlink_to(tmp_path / "deleted")
+    with pytest.raises(UserError, match=r"it links to .*deleted, which is gone"):
+        find_targets(settings(tmp_path))
+    assert [target.label for target in find_targets(settings(tmp_path, "untrained=false"))] == ["trained"]
+    (run / "manifest.json").unlink()
+    with pytest.raises(UserError, match=r"checkpoint/, but no manifest\.json: .*models=\[.*checkpoint\]"):
+        find_targets(settings(tmp_path, "untrained=false"))
+    shutil.rmtree(run)
+    with pytest.raises(UserError, match=f"latest links to {run.name}, which is gone"):
+        find_targets(settings(tmp_path))
 
 
 def test_several_models_are_named_by_their_mixtures(tmp_path: Path) -> None:
@@ -149,7 +167,7 @@ def test_endpoints_and_local_models_are_evaluated_together(
 ) -> None:
     urls = [serve(lambda body: say("")).base_url for _ in range(2)]
     run = training(tmp_path, "checkpoint", weights={"user_oriented": 1.0})
-    overrides = (f"base_url=[{','.join(urls)}]", f"models=[{run}]", "api_key_env=[KEY_A,KEY_B]")
+    overrides = (f"base_url=[{','.join(urls)}]", f"models=[{run}]", "api_key_env=[KEY_A,KEY_B]", "untrained=false")
     monkeypatch.setenv("KEY_B", "secret")
     targets_found = find_targets(settings(tmp_path, *overrides))
     assert [target.label for target in targets_found] == ["user_oriented", "replay_model-x", "replay_model-x-2"]

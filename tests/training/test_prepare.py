@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -101,6 +102,44 @@ def test_the_same_data_are_tokenised_once(data: Path, tmp_path: Path) -> None:
     assert sorted(directory.name for directory in set(directories)) == sorted(
         p.name for p in (tmp_path / CACHE).iterdir()
     )
+
+
+def test_samples_are_made_again_where_the_cache_is_gone(data: Path, tmp_path: Path) -> None:
+    settings = prepare_in(run := tmp_path / "run", data)
+    before = load_samples(run / SAMPLES)
+    weights = (run / UNTRAINED / "model.safetensors").stat()
+    shutil.rmtree(tmp_path / CACHE)
+    prepare(run, settings, find_data(data), INPUTS)
+    after = load_samples(run / SAMPLES)
+    assert all(after[split][:] == before[split][:] for split in before)
+    assert (run / UNTRAINED / "model.safetensors").stat() == weights, "the model stays"
+
+
+def test_a_run_survives_moving_its_outputs(data: Path, tmp_path: Path) -> None:
+    """Links to models and samples below outputs/ are relative, those to models elsewhere are not."""
+    outputs, elsewhere = tmp_path / "outputs", tmp_path / "elsewhere"
+    prepare_in(outputs.with_name("first"), data)
+    base = tmp_path / "first" / UNTRAINED
+    shutil.copytree(base, elsewhere)
+    (outputs / "train").mkdir(parents=True)
+    shutil.copytree(base, outputs / "train" / "base")
+    models = {"inside": outputs / "train" / "base", "outside": elsewhere}
+    for name, model in models.items():
+        path = [f"outputs={outputs}", f"model.path={model}", "model.tiny=null"]
+        prepare_in(outputs / "train" / name, data, *path)
+    moved = outputs.rename(tmp_path / "moved")
+    for name in models:
+        assert load_samples(moved / "train" / name / SAMPLES)["train"]
+        assert AutoTokenizer.from_pretrained(moved / "train" / name / UNTRAINED)
+
+
+def test_a_model_that_could_not_be_saved_is_refused_before_training(data: Path, tmp_path: Path) -> None:
+    prepare_in(tmp_path / "first", data)
+    base = tmp_path / "first" / UNTRAINED
+    config = json.loads((base / "config.json").read_text())
+    (base / "config.json").write_text(json.dumps(config | {"num_attention_heads": "two"}))
+    with pytest.raises(UserError, match=r"could not be saved after training: .*num_attention_heads"):
+        prepare_in(tmp_path / "second", data, f"model.path={base}", "model.tiny=null")
 
 
 @pytest.mark.parametrize(

@@ -20,8 +20,10 @@ from core.dialogue import Dialogue
 from core.journal import read_jsonl
 from core.runs import read_manifest
 from training.dataset import load_samples
+from training.model import prepare_base
 from training.render import render
 from training.run_layout import CHECKPOINT, METRICS, SAMPLES, UNTRAINED, newest_checkpoint
+from training.settings import ModelSettings, TinySettings
 
 pytestmark = pytest.mark.slow
 
@@ -124,6 +126,20 @@ def test_the_checkpoint_has_the_chat_format(zero3: Path) -> None:
         prompt = tokenizer.apply_chat_template([{"role": "user", "content": "Hi"}], tokenize=False)
         assert prompt == "<|im_start|>user\nHi<|im_end|>\n"
         assert json.loads((zero3 / name / "generation_config.json").read_text())["eos_token_id"]
+
+
+def test_a_published_model_keeps_generation_defaults_that_contradict_themselves(
+    tiny: TinySettings, data: Path, tmp_path: Path
+) -> None:
+    model = tmp_path / "model"
+    prepare_base(
+        ModelSettings(tiny=tiny), read_jsonl(data / "user_oriented_exec" / "dialogues.jsonl", Dialogue), 0, model
+    )
+    given = {"do_sample": False, "temperature": 0.2, "top_p": 0.5, "eos_token_id": [5, 6]}
+    (model / "generation_config.json").write_text(json.dumps(given))
+    quick = ("max_steps=2", "evaluations=2", "processes=1", "deepspeed=none")
+    run = train(data, tmp_path / "outputs", *quick, f"model.path={model}", "model.tiny=null")
+    assert json.loads((run / CHECKPOINT / "generation_config.json").read_text()) == given
 
 
 def test_kill_9_then_the_same_command_gives_the_losses_of_an_uninterrupted_run(
