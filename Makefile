@@ -3,7 +3,10 @@
 .NOTPARALLEL:
 SHELL := bash
 STAGES := plan generate export convert train eval tables
-overrides := $(-*-command-variables-*-)
+# make escapes blanks and backslashes of these words with a backslash and $ with another $; the shell wants them quoted.
+given := $(-*-command-variables-*-)
+given := $(subst $$$$,$$,$(subst ','\'',$(subst \ ,<blank>,$(subst \\,<backslash>,$(given)))))
+overrides := $(if $(given),'$(subst <backslash>,\,$(subst <blank>, ,$(subst $() ,' ',$(given))))')
 run = .venv/bin/python -m scripts.launch --goals "$(MAKECMDGOALS)" $@ -- $(overrides)
 bench = .venv/bin/python -m scripts.$(subst -,.,$@) $(overrides)
 BENCHES := bench-orchestration bench-prefix bench-environment bench-packing bench-tree bench-gpu bench-eval

@@ -116,6 +116,12 @@ def clear_errors() -> Iterator[None]:
             raise
         _fail(_target_problem(error), EXIT_USER_ERROR)
     except OSError as error:
+        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS) and error.filename:
+            _fail(
+                f"{error.filename}: {error.strerror}; expected a place that you may read and write, such as your own "
+                "outputs=…",
+                EXIT_USER_ERROR,
+            )
         if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             raise
         _fail(f"the disk is full ({error}); what was written before is intact", EXIT_USER_ERROR)
@@ -181,10 +187,28 @@ def distribute(goals: Sequence[str], arguments: Sequence[str], conf: Path = CONF
 
 
 def _parse(arguments: list[str]) -> list[Override]:
+    """Raises UserError for an argument that Hydra's grammar does not take, even in quotes."""
+    return [_parsed(argument) for argument in arguments]
+
+
+def _parsed(argument: str) -> Override:
+    """Parse an override. A plain value with characters that have a meaning in Hydra's grammar is taken as it is, and so
+    is one with a comma if it is the path of a file."""
+    parser = OverridesParser.create()
+    key, assigned, value = argument.partition("=")
+    plain = assigned and value[:1] not in tuple("[{'\"")
     try:
-        return OverridesParser.create().parse_overrides(arguments)
+        if not (plain and "," in value and Path(value).exists()):
+            return parser.parse_override(argument)
     except HydraException as error:
-        raise UserError(f"not a key=value override: {str(error).splitlines()[0]}") from None
+        if not plain:
+            advice = f'; quote special characters for Hydra, too: "{key}=\'…\'", in a list \'{key}=["…","…"]\''
+            raise UserError(
+                f"not a key=value override: {str(error).splitlines()[0]} (given: {argument})"
+                + (advice if assigned else "")
+            ) from None
+    quoted = re.sub(r"(\\*)('|$)", lambda found: 2 * found[1] + found[2].replace("'", "\\'"), value)
+    return parser.parse_override(f"{key}='{quoted}'")
 
 
 def _key(override: Override) -> str:

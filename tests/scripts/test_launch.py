@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from core.settings import UserError
 from scripts import launch
+from tests.helpers.paths import ROOT
 
 FILES = {
     "generate.yaml": """
@@ -166,6 +169,59 @@ def test_a_key_that_a_stage_still_has_is_not_refused(conf: Path) -> None:
     assert launch.distribute(["tables"], ["density=2"], conf) == {"tables": ["density=2"]}
 
 
+@pytest.mark.parametrize(
+    ("given", "value"),
+    [
+        ("path=/data/lr=3e-5/d.jsonl", "/data/lr=3e-5/d.jsonl"),
+        ("path='/data/lr=3e-5/d.jsonl'", "/data/lr=3e-5/d.jsonl"),
+        ("path=/data/größe (1)/it's", "/data/größe (1)/it's"),
+        ("path=/data/it's\\", "/data/it's\\"),
+        ("path=/a$b", "/a$b"),
+        ('models=["/a$b (1)/ü,x","/c=d"]', ["/a$b (1)/ü,x", "/c=d"]),
+    ],
+)
+def test_a_path_is_taken_whatever_its_characters(conf: Path, given: str, value: object) -> None:
+    (override,) = launch.distribute(["generate"], [given], conf)["generate"]
+    assert OverridesParser.create().parse_override(override).value() == value
+
+
+def test_a_comma_sweeps_unless_it_belongs_to_a_file(conf: Path, tmp_path: Path) -> None:
+    file = tmp_path / "a,b.jsonl"
+    (override,) = launch.distribute(["generate"], [f"path={file}"], conf)["generate"]
+    assert "--multirun" in launch.command("generate", [override])
+    file.touch()
+    (override,) = launch.distribute(["generate"], [f"path={file}"], conf)["generate"]
+    assert override == f"path='{file}'"
+
+
+def test_a_list_of_odd_paths_says_how_to_quote_it(conf: Path) -> None:
+    with pytest.raises(UserError, match=r"""quote special characters for Hydra, too: .* 'models=\["…","…"\]'"""):
+        launch.distribute(["generate"], ["models=[/a(1),/b]"], conf)
+
+
+def test_make_passes_every_word_as_it_was_given(tmp_path: Path) -> None:
+    words = ["data=/it's (1)/größe,=\\b", 'models=["/a$b.sqlite","/c  d"]', "n=3", 'w=`x` $(y) ${z} & <q> | ; # "w"']
+    show = f"@{sys.executable} -c 'import json, sys; print(json.dumps(sys.argv[1:]))' $(overrides)"
+    (tmp_path / "Makefile").write_text(f"include {ROOT}/Makefile\nshow:\n\t{show}\n")
+
+    def passed(*given: str) -> list[str]:
+        shown = subprocess.run(["make", "-s", "show", *given], cwd=tmp_path, capture_output=True, text=True, check=True)
+        return list(json.loads(shown.stdout))
+
+    assert sorted(passed(*words)) == sorted(words)
+    assert passed() == []
+
+
+@pytest.mark.slow
+def test_a_stage_gets_a_path_through_make(tmp_path: Path) -> None:
+    run = f"@cd {ROOT} && {sys.executable} -m scripts.launch train --goals train -- $(overrides)"
+    (tmp_path / "Makefile").write_text(f"include {ROOT}/Makefile\ndry:\n\t{run}\n")
+    data = tmp_path / "lr=3e-5 (größe), it's $b" / "none.jsonl"
+    overrides = ["plan=true", f"data={data}", f"outputs={tmp_path}/o"]
+    done = subprocess.run(["make", "-s", "dry", *overrides], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert f"{data} was given as data: expected" in done.stderr
+
+
 def test_several_values_sweep() -> None:
     assert launch.command("eval", ["n=1"])[1:] == ["-m", "scripts.evaluate", "n=1"]
     assert launch.command("eval", ["n=1,2"])[1:] == ["-m", "scripts.evaluate", "--multirun", "n=1,2"]
@@ -195,6 +251,7 @@ def main(config):
         case 1: raise UserError("given [1], expected another")
         case 2: raise KeyboardInterrupt
         case 3: raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "results.jsonl")
+        case 5: raise PermissionError(errno.EROFS, os.strerror(errno.EROFS), "/data/o/train")
         case 4: raise RuntimeError("a bug")
 launch.hydra_main("train", main)
 """
@@ -217,6 +274,12 @@ def run_stage(conf: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
             3,
             2,
             "the disk is full ([Errno 28] No space left on device: 'results.jsonl'); what was written before is intact\n",
+        ),
+        (
+            5,
+            2,
+            "/data/o/train: Read-only file system; expected a place that you may read and write, such as your own "
+            "outputs=…\n",
         ),
     ],
 )
