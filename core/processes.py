@@ -1,4 +1,4 @@
-"""Start commands that never outlive this process, and quote the end of their logs.
+"""Start commands that never outlive this process.
 
     python -m core.processes PARENT_PID GRACE_SECONDS COMMAND …
 
@@ -38,11 +38,6 @@ def start_supervised(
         env=os.environ | dict(environment or {}),
         start_new_session=True,
     )
-
-
-def log_tail(log: Path, lines: int) -> str:
-    """Return the last `lines` lines of a log."""
-    return "\n".join(log.read_text(errors="replace").splitlines()[-lines:])
 
 
 def supervise(parent: int, grace_s: float, command: Sequence[str]) -> int:

@@ -7,6 +7,7 @@ import hashlib
 import importlib.metadata
 import json
 import platform
+import shutil
 import subprocess
 import time
 from datetime import UTC, datetime
@@ -148,7 +149,7 @@ def _resume(
     if manifest.status == "finished":
         raise UserError(f"resume={directory}: this run is finished")
     if not (lock := _try_lock(directory)):
-        raise UserError(f"resume={directory}: another process is working on this run")
+        raise UserError(f"resume={directory}: another process is working on this run, or it is another user's")
     return Run(directory, manifest, lock, resumed=True)
 
 
@@ -169,7 +170,11 @@ def _start(
 ) -> Run:
     """Create a run directory with its lock and manifest."""
     directory = _new_directory(stage_directory, fingerprint)
-    lock = _try_lock(directory)
+    try:
+        lock = _try_lock(directory)
+    except UserError:
+        shutil.rmtree(directory)
+        raise
     assert lock, "a new directory is not locked"
     commit, dirty = _commit()
     manifest = Manifest(
@@ -236,8 +241,10 @@ def read_manifest(directory: Path) -> Manifest:
 
 
 def newest_run(outputs: Path, stage: str) -> Path | None:
-    """Return the newest finished run of a stage, or None."""
+    """Return the newest finished run of a stage, or None. Raises UserError if it is gone."""
     link = outputs / stage / "latest"
+    if link.is_symlink() and not link.exists():
+        raise UserError(f"{link} links to {link.readlink()}, which is gone: name another run, or remove the link")
     return link.resolve() if link.exists() else None
 
 
@@ -261,13 +268,23 @@ def sha256(path: Path) -> str:
 
 
 def _try_lock(directory: Path) -> IO[str] | None:
-    """Lock a run directory for this process; None if another process has locked it. Closing the file unlocks it."""
-    lock = (directory / ".lock").open("w")
+    """Lock a run directory for this process; None if another process has locked it, or if it is another user's. Closing
+    the file unlocks it. Raises UserError if its file system has no locks."""
+    try:
+        lock = (directory / ".lock").open("w")
+    except PermissionError:
+        return None
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         lock.close()
         return None
+    except OSError as error:
+        lock.close()
+        raise UserError(
+            f"{directory.parent} is on a file system without file locks ({error.strerror}), which keep two commands from "
+            "writing into one run: name a directory on another one, outputs=…"
+        ) from None
     return lock
 
 

@@ -18,7 +18,7 @@ from http.client import HTTPException
 from typing import Any
 
 from core.parsers import Family, family_of
-from core.server_protocol import exceeds_context, is_transient
+from core.server_protocol import exceeds_context, is_transient, open_url
 from core.settings import UserError
 
 TOOL = "get_weather"
@@ -125,9 +125,7 @@ class AskedServer:
     def _post(self, url: str, body: dict[str, Any]) -> dict[str, Any]:
         headers = {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {self.key}"} if self.key else {})
         request = urllib.request.Request(url, json.dumps({"model": self.model} | body).encode(), headers)
-        # Servers are local or named explicitly: ignore the environment's proxies.
-        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-        with opener.open(request, timeout=self.timeout_s) as response:
+        with open_url(request, self.timeout_s) as response:
             reply: dict[str, Any] = json.load(response)
         return reply
 

@@ -1,4 +1,4 @@
-"""What all clients share about OpenAI-compatible servers: the meaning of refusals, token counts, waiting times, seeds.
+"""What all clients share about OpenAI-compatible servers: refusals, token counts, waiting times, proxies, seeds.
 
 Standard library only: BFCL's worker imports it in an environment that has none of our dependencies.
 """
@@ -10,9 +10,11 @@ import json
 import math
 import re
 import time
+import urllib.request
 from collections.abc import Iterable
 from email.utils import parsedate_to_datetime
 from typing import Any
+from urllib.parse import urlsplit
 
 _CONTEXT_EXCEEDED = re.compile(
     "|".join(
@@ -95,6 +97,24 @@ def retry_after_s(header: str) -> float | None:
         return max(parsedate_to_datetime(header).timestamp() - time.time(), 0.0)
     except ValueError:
         return None
+
+
+def proxy_of(url: str) -> str | None:
+    """The proxy that the environment names for a server (HTTP_PROXY, HTTPS_PROXY, NO_PROXY); None for this machine."""
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    if host in ("localhost", "::1", "0.0.0.0") or host.startswith("127.") or urllib.request.proxy_bypass(host):
+        return None
+    proxies = urllib.request.getproxies()
+    proxy = proxies.get(parts.scheme) or proxies.get("all")
+    return f"http://{proxy}" if proxy and "://" not in proxy else proxy
+
+
+def open_url(request: urllib.request.Request, timeout_s: float) -> Any:
+    """The response to a request, through the server's proxy if it has one. Raises OSError if there is none."""
+    proxy = proxy_of(request.full_url)
+    handler = urllib.request.ProxyHandler({"http": proxy, "https": proxy} if proxy else {})
+    return urllib.request.build_opener(handler).open(request, timeout=timeout_s)
 
 
 def request_seed(seed: int, key: str) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -14,6 +15,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import date
+from itertools import takewhile
 from pathlib import Path
 from typing import Literal
 
@@ -21,17 +23,20 @@ from pydantic import Field
 from rich.console import Console
 
 from core.cpu import multiplies_bfloat16, physical_cores
+from core.logs import why_ended
 from core.model_files import ModelFiles, read_model_files
 from core.parsers import parsers_for
-from core.processes import log_tail, start_supervised
+from core.processes import start_supervised
+from core.server_protocol import open_url
 from core.settings import Settings, UserError
 
 HOST = "127.0.0.1"
 AUTO = "auto"
 GRACE_S = 10.0
 POLL_S = 0.25
-TAIL_LINES = 25
 MIN_CPU_BATCH_TOKENS = 16384
+
+_GPU = re.compile(r"\d+|(?:GPU|MIG)-.+")
 
 
 class EngineSettings(Settings):
@@ -96,7 +101,8 @@ def serve(model: str | Path, settings: EngineSettings, logs: Path, name: str = "
     settings = for_model(settings, model, files := read_model_files(model))
     gpus = _gpus() if settings.device != "cpu" else []
     if settings.device == "cuda" and not gpus:
-        raise UserError("device=cuda was given, but nvidia-smi lists no GPU; use device=cpu")
+        hidden = f" (CUDA_VISIBLE_DEVICES={visible!r})" if (visible := os.environ.get("CUDA_VISIBLE_DEVICES")) else ""
+        raise UserError(f"device=cuda was given, but this process sees no GPU{hidden}; use device=cpu")
     if gpus and (needed := settings.replicas * settings.tensor_parallel) > len(gpus):
         raise UserError(
             f"{settings.replicas} replicas × tensor_parallel {settings.tensor_parallel} need {needed} GPUs, "
@@ -135,7 +141,7 @@ def for_model(settings: EngineSettings, model: str | Path, files: ModelFiles) ->
 def running(servers: Sequence[Server], what: str, timeout_s: float, quiet: bool = False) -> Iterator[tuple[str, ...]]:
     """Start all servers at once, wait until each answers, yield their base URLs, and always stop them afterwards.
 
-    They also stop, within about a second, if this process is killed. Raises UserError with the end of the log if a
+    They also stop, within about a second, if this process is killed. Raises UserError with the cause from its log if a
     server dies or does not answer within `timeout_s` seconds. `quiet` prints nothing:
     give it while progress bars are shown.
     """
@@ -150,9 +156,9 @@ def running(servers: Sequence[Server], what: str, timeout_s: float, quiet: bool 
                 seconds = time.monotonic() - started
                 for server, engine in engines:
                     if engine.poll() is not None:
-                        raise UserError(f"{what} ended with code {engine.returncode}; {_tail(server.log)}")
+                        raise UserError(f"{what} ended with code {engine.returncode}; {_cause(server)}")
                 if seconds > timeout_s:
-                    raise UserError(f"{what} is not ready after {timeout_s:.0f} s; {_tail(waiting[0].log)}")
+                    raise UserError(f"{what} is not ready after {timeout_s:.0f} s; {_cause(waiting[0])}")
                 line.update(f"starting {what} on port {waiting[0].port} · {seconds:.0f} s · log {waiting[0].log}")
                 time.sleep(POLL_S)
         urls = tuple(server.base_url for server in servers)
@@ -167,12 +173,10 @@ def running(servers: Sequence[Server], what: str, timeout_s: float, quiet: bool 
 def probe(base_url: str, timeout_s: float = 5.0, key: str = "") -> tuple[str, ...]:
     """Return the names of the models that a server offers with API key `key`. Raises UserError if no OpenAI-compatible
     server answers."""
-    # Servers are local or named explicitly: ignore the environment's proxies.
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     headers = {"Authorization": f"Bearer {key}"} if key else {}
     request = urllib.request.Request(f"{base_url.rstrip('/')}/models", headers=headers)
     try:
-        with opener.open(request, timeout=timeout_s) as response:
+        with open_url(request, timeout_s) as response:
             return tuple(model["id"] for model in json.load(response)["data"])
     except (OSError, ValueError, LookupError, TypeError) as error:
         raise UserError(f"no OpenAI-compatible server answers at {base_url} ({error})") from None
@@ -218,8 +222,8 @@ def _ready(server: Server) -> bool:
         return False
 
 
-def _tail(log: Path) -> str:
-    return f"the end of its log {log}:\n{log_tail(log, TAIL_LINES)}"
+def _cause(server: Server) -> str:
+    return f"from its log {server.log}:\n{why_ended(server.log)}"
 
 
 def _command(model: str | Path, name: str, settings: EngineSettings, port: int) -> list[str]:
@@ -278,9 +282,10 @@ def _describe(settings: EngineSettings, context: int | None) -> str:
 
 
 def _gpus() -> list[str]:
-    """Return the ids of the GPUs that this process may use, without importing torch."""
+    """Return the ids of the GPUs that this process may use, without importing torch. As in CUDA, the first entry that
+    names no device (-1, NoDevFiles, none) ends the list of visible ones."""
     if (visible := os.environ.get("CUDA_VISIBLE_DEVICES")) is not None:
-        return [gpu for gpu in visible.split(",") if gpu.strip()]
+        return list(takewhile(_GPU.fullmatch, map(str.strip, visible.split(","))))
     if not shutil.which("nvidia-smi"):
         return []
     query = ["nvidia-smi", "--query-gpu=index", "--format=csv,noheader"]

@@ -7,16 +7,16 @@ import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from core.processes import log_tail, start_supervised
+from core.logs import why_ended
+from core.processes import start_supervised
 from core.settings import UserError
 
 POLL_S = 0.5
 GRACE_S = 5.0
-TAIL_LINES = 15
 
 
 class HarnessError(UserError):
-    """A benchmark's official code refused its settings or crashed; the message ends with the last lines of its log.
+    """A benchmark's official code refused its settings or crashed; the message ends with the cause from its log.
 
     Trials completed before are in the journal, and the same command resumes from there.
     """
@@ -32,6 +32,7 @@ def run_worker(
     """
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("ab") as output:
+        earlier = output.tell()
         process = start_supervised(command, output, GRACE_S, _base_environment() | dict(environment))
     try:
         while _wait(process) is None:
@@ -41,8 +42,8 @@ def run_worker(
         process.wait()
     tick()
     if process.returncode:
-        tail = log_tail(log, TAIL_LINES)
-        raise HarnessError(f"{command[0]} ended with exit code {process.returncode}; the end of {log}:\n{tail}")
+        cause = why_ended(log, earlier)
+        raise HarnessError(f"{command[0]} ended with exit code {process.returncode}; from {log}:\n{cause}")
 
 
 def _wait(process: subprocess.Popen[bytes]) -> int | None:

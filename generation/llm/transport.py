@@ -16,7 +16,7 @@ import aiohttp
 from pydantic import Field
 from pydantic_core import PydanticSerializationError, to_json
 
-from core.server_protocol import exceeds_context, is_transient, retry_after_s, wrapped_error
+from core.server_protocol import exceeds_context, is_transient, proxy_of, retry_after_s, wrapped_error
 from core.settings import Settings, UserError
 from generation.llm.base import LLMError
 from generation.llm.parsing.completion import parse_models
@@ -76,6 +76,7 @@ class Transport:
 
     def __init__(self, base_urls: Sequence[str], api_key_env: str, limits: Limits, retry_policy: RetryPolicy) -> None:
         self.pool = ReplicaPool(base_urls, limits, retry_policy.outage_s, self._serves_model)
+        self._proxies = {replica.base_url: proxy_of(replica.base_url) for replica in self.pool.replicas}
         self._api_key_env = api_key_env
         self._retry_policy = retry_policy
         self._timeout = aiohttp.ClientTimeout(total=retry_policy.timeout_s, sock_connect=CONNECT_TIMEOUT_S)
@@ -200,7 +201,8 @@ class Transport:
         method = "GET" if body is None else "POST"
         started = time.monotonic()
         try:
-            async with self._open().request(method, f"{replica.base_url}/{path}", data=body) as response:
+            url, proxy = f"{replica.base_url}/{path}", self._proxies[replica.base_url]
+            async with self._open().request(method, url, data=body, proxy=proxy) as response:
                 if response.status != HTTPStatus.OK:
                     raise self._refusal(response, await response.text(errors="replace"))
                 reply = await response.read()

@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from core.server_protocol import open_url
 from core.settings import UserError, closest
 from evaluation.benchmark import EvaluationContext
 from evaluation.bfcl.benchmark import Bfcl, BfclSettings
@@ -92,7 +93,7 @@ def _run_official(endpoint: Endpoint, settings: BfclSettings, root: Path) -> dic
 
 
 def _requests_served(endpoint: Endpoint) -> int:
-    with urllib.request.urlopen(endpoint.base_url.removesuffix("/v1") + "/figures", timeout=10) as reply:
+    with open_url(urllib.request.Request(endpoint.base_url.removesuffix("/v1") + "/figures"), 10) as reply:
         return int(json.load(reply)["requests"])
 
 

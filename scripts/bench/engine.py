@@ -16,6 +16,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
 
+from core.server_protocol import open_url
 from core.serving import EngineSettings, serve
 from core.settings import typed
 from generation.llm.base import Completion, Request
@@ -133,5 +134,5 @@ def _simulated(recorded_run: RecordedRun, warming: Sequence[str], chosen: Sequen
 
 def metrics(url: str) -> dict[str, int]:
     """The engine's counters since its start: prompt tokens looked up, and cached ones among them."""
-    with urllib.request.urlopen(f"{url.removesuffix('/v1')}/metrics") as response:
+    with open_url(urllib.request.Request(f"{url.removesuffix('/v1')}/metrics"), 60) as response:
         return read_metrics(response.read().decode())

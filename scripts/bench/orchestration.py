@@ -23,7 +23,7 @@ from pydantic import Field
 
 from core.dialogue import Rubric, Task
 from core.messages import Message, SystemMessage, UserMessage
-from core.server_protocol import request_seed
+from core.server_protocol import open_url, request_seed
 from core.serving import Server, free_ports, running
 from core.settings import UserError
 from generation.llm.base import Request
@@ -221,7 +221,7 @@ def _run_load_client(
 
 def counts(url: str) -> dict[str, int]:
     """The server's counts since the last call. Raises UserError if it got a request that was not recorded."""
-    with urllib.request.urlopen(f"{url.removesuffix('/v1')}/counts") as response:
+    with open_url(urllib.request.Request(f"{url.removesuffix('/v1')}/counts"), 60) as response:
         server_counts = dict(json.load(response))
     if unrecorded := server_counts["unrecorded"]:
         raise UserError(f"{unrecorded} calls were not recorded: two runs of this pipeline send different requests")

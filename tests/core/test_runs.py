@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -129,6 +131,36 @@ def test_a_run_locked_by_another_process_is_not_resumed(tmp_path: Path) -> None:
     holder.communicate()
     with open_run(tmp_path, "generate", CONFIG) as run:
         assert (run.resumed, run.directory.name) == (True, locked_run), "kill -9 releases the lock"
+
+
+@pytest.mark.parametrize("number", [errno.ENOSYS, errno.ENOTSUP, errno.ENOLCK])
+def test_a_file_system_without_locks_is_named_and_no_run_is_left(
+    number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr("core.runs.fcntl.flock", refuse)
+    with pytest.raises(UserError, match=f"{tmp_path}/generate is on a file system without file locks .*outputs="):
+        open_run(tmp_path, "generate", CONFIG)
+    assert not list((tmp_path / "generate").iterdir())
+
+
+def test_a_run_of_another_user_is_not_resumed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(RuntimeError), open_run(tmp_path, "train", CONFIG) as foreign:
+        raise RuntimeError
+    opened = Path.open
+
+    def refuse(path: Path, *arguments: Any, **options: Any) -> Any:
+        if path.parent == foreign.directory and path.name == ".lock":
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        return opened(path, *arguments, **options)
+
+    monkeypatch.setattr(Path, "open", refuse)
+    with open_run(tmp_path, "train", CONFIG) as own:
+        assert (own.resumed, own.directory != foreign.directory) == (False, True)
+    with pytest.raises(UserError, match="it is another user's"):
+        open_run(tmp_path, "train", CONFIG, resume=foreign.directory)
 
 
 def test_a_failed_run_leaves_the_latest_finished_one_in_place(tmp_path: Path) -> None:

@@ -121,7 +121,7 @@ def test_a_killed_owner_leaves_no_orphan(tmp_path: Path, signum: signal.Signals)
 
 def test_a_dying_server_is_an_error_with_its_log(tmp_path: Path) -> None:
     server = failing(tmp_path, "import sys; print('no such weights'); sys.exit(3)")
-    with pytest.raises(UserError, match=r"a dummy ended with code 3; (.|\n)*no such weights"):
+    with pytest.raises(UserError, match=r"a dummy ended with code 3; from its log (.|\n)*no such weights"):
         running([server], "a dummy", 60).__enter__()
 
 
@@ -149,7 +149,7 @@ def test_serving_refuses_missing_models_and_gpus(tmp_path: Path, monkeypatch: py
         serve(tmp_path, EngineSettings(), tmp_path).__enter__()
     model = model_in(tmp_path)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
-    with pytest.raises(UserError, match="lists no GPU"):
+    with pytest.raises(UserError, match="sees no GPU"):
         serve(model, EngineSettings(device="cuda"), tmp_path).__enter__()
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1,2")
     with pytest.raises(UserError, match="need 4 GPUs, but this machine has 3"):
@@ -194,6 +194,29 @@ def test_each_replica_gets_its_own_gpus(
     started = servers_for(model_in(tmp_path), replicas=2, tensor_parallel=2)
     assert [server.environment["CUDA_VISIBLE_DEVICES"] for server in started] == ["4,5", "6,7"]
     assert all("--enforce-eager" not in server.command for server in started)
+
+
+@pytest.mark.parametrize("hidden", ["", " ", "-1", " -1 ", "NoDevFiles", "none", "-1,0"])
+def test_hidden_gpus_are_none(
+    hidden: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, servers_for: Callable[..., list[Server]]
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", hidden)
+    (server,) = servers_for(model_in(tmp_path))
+    assert "--enforce-eager" in server.command
+    assert "VLLM_CPU_KVCACHE_SPACE" in server.environment
+    with pytest.raises(UserError, match=r"device=cuda was given, but this process sees no GPU"):
+        servers_for(tmp_path, device="cuda")
+
+
+@pytest.mark.parametrize(
+    ("visible", "ids"), [(" 2 , 3", "2,3"), ("1,0,-1,3", "1,0"), ("GPU-8a-b,MIG-7c", "GPU-8a-b,MIG-7c")]
+)
+def test_gpus_are_visible_up_to_the_first_that_names_none(
+    visible: str, ids: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, servers_for: Callable[..., list[Server]]
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    (server,) = servers_for(model_in(tmp_path), tensor_parallel=2)
+    assert server.environment["CUDA_VISIBLE_DEVICES"] == ids
 
 
 def test_parsers_follow_the_model_unless_they_are_given(

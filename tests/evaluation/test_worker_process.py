@@ -15,7 +15,7 @@ import pytest
 from evaluation.worker_process import HarnessError, run_worker
 
 
-def test_a_failing_worker_is_reported_with_the_end_of_its_log(tmp_path: Path) -> None:
+def test_a_failing_worker_is_reported_with_what_its_log_says(tmp_path: Path) -> None:
     code = "import os, sys; print('it was', os.environ['WHAT']); sys.exit(3)"
     with pytest.raises(HarnessError, match=r"(?s)code 3.*it was the disk"):
         run_worker((sys.executable, "-c", code), {"WHAT": "the disk"}, tmp_path / "logs" / "log", lambda: None)
