@@ -71,6 +71,12 @@ def test_check_covers_the_transcript() -> None:
         undeclared.check()
 
 
+def test_a_task_has_the_messages_up_to_the_next_ones_start() -> None:
+    last = len(MESSAGES) - 2
+    three = DIALOGUE.model_copy(update={"tasks": DIALOGUE.tasks * 3, "task_starts": (1, 3, last)})
+    assert [three.part(number) for number in range(3)] == [MESSAGES[1:3], MESSAGES[3:last], MESSAGES[last:]]
+
+
 def test_no_user_no_steps() -> None:
     silent = DIALOGUE.model_copy(update={"messages": MESSAGES[:1]})
     assert (silent.steps(), silent.turns, calls(silent.messages)) == ((), 0, [])
@@ -84,6 +90,13 @@ def test_calls_that_reached_no_tool_are_left_out() -> None:
     good = ToolCall.make("c", "get_member", {"member_id": 3})
     messages = [AssistantMessage(tool_calls=(*broken, good)), ToolMessage(tool_call_id="c", content="Ann")]
     assert calls(messages) == [("get_member", {"member_id": 3}, "Ann")]
+
+
+def test_usage_starts_at_zero_and_adds_up() -> None:
+    one = RoleUsage(requests=1, prompt_tokens=5, cached_tokens=4, completion_tokens=2)
+    assert RoleUsage() + one == one
+    assert one + one == RoleUsage(requests=2, prompt_tokens=10, cached_tokens=8, completion_tokens=4)
+    assert set(RoleUsage().model_dump().values()) == {0}
 
 
 def test_unknown_tokens_stay_unknown_on_disk(tmp_path: Path) -> None:

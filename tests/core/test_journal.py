@@ -32,6 +32,9 @@ def test_a_record_is_on_disk_before_the_journal_is_closed(tmp_path: Path) -> Non
     with journal(opened.path) as again:
         assert again.keys == {"a"}
         again.append(Line(key="b"), "b")
+        assert again.keys == {"a", "b"}
+    with pytest.raises(ValueError, match="closed file"):
+        again.append(Line(key="c"), "c")
     assert [line.key for line in read_jsonl(opened.path, Line)] == ["a", "b"]
 
 

@@ -65,14 +65,11 @@ def test_seconds_add_up_over_interruptions(tmp_path: Path, monkeypatch: pytest.M
     assert read_manifest(run.directory).seconds == 16.75
 
 
-@pytest.mark.parametrize("error", [FileNotFoundError("git"), subprocess.CalledProcessError(128, "git")])
-def test_code_of_unknown_state_counts_as_changed(
-    error: Exception, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("variable", "value"), [("PATH", "/nonexistent"), ("GIT_DIR", "/nonexistent")])
+def test_without_git_or_a_checkout_the_code_counts_as_changed(
+    variable: str, value: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def no_git(*_: Any, **__: Any) -> None:
-        raise error
-
-    monkeypatch.setattr("core.runs.subprocess.run", no_git)
+    monkeypatch.setenv(variable, value)
     with open_run(tmp_path, "generate", CONFIG) as run:
         assert (run.manifest.commit, run.manifest.dirty) == ("unknown", True)
 
