@@ -6,7 +6,7 @@ import socket
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
@@ -62,6 +62,8 @@ NAMES = st.text("abxy_", min_size=1, max_size=3)
 PATTERNS = st.sampled_from(["^a", "b$", "x|y", "_", "^[ab]+$"])
 
 
+@example({"a": 1}, {"b$": {"type": "integer"}}, False)
+@example(3, {"b$": {"type": "integer"}}, False)
 @given(
     st.dictionaries(NAMES, st.one_of(st.integers(-2, 2), NAMES), max_size=4),
     st.dictionaries(PATTERNS, st.sampled_from([{"type": "integer"}, {"pattern": "^a"}, {"minimum": 0}]), max_size=2),

@@ -10,6 +10,7 @@ from email.utils import formatdate
 import pytest
 
 from core.server_protocol import (
+    context_in_refusal,
     exceeds_context,
     is_transient,
     request_seed,
@@ -32,6 +33,27 @@ def test_a_refusal_for_length_is_recognised_whoever_sends_it(server: str) -> Non
 def test_other_refusals_are_not_for_length(kind: str) -> None:
     status, refusal = OTHERS[kind]
     assert not exceeds_context(body(refusal), status)
+
+
+def test_only_the_start_of_a_refusal_is_searched() -> None:
+    phrase = "prompt too long"
+    assert exceeds_context("." * (2000 - len(phrase)) + phrase)
+    assert not exceeds_context("." * (2001 - len(phrase)) + phrase)
+
+
+@pytest.mark.parametrize(
+    ("refusal", "stated"),
+    [
+        (
+            "This model's maximum context length is 4096 tokens. However, your request has 5000 input tokens.",
+            (4096, 5000),
+        ),
+        ("maximum context length is 512 tokens", (512, None)),
+        ("it is too long", (None, None)),
+    ],
+)
+def test_sizes_are_read_from_a_refusal(refusal: str, stated: tuple[int | None, int | None]) -> None:
+    assert context_in_refusal(refusal) == stated
 
 
 def test_a_count_that_no_server_gave_is_unknown() -> None:
