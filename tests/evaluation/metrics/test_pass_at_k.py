@@ -92,9 +92,10 @@ def test_infrastructure_errors_are_counted_and_never_scored() -> None:
 
 def test_calls_and_truncations_are_those_of_completed_trials() -> None:
     records = [trial("b", "c", "a", 0, True, calls=4, valid_calls=3), trial("b", "c", "a", 1, False, truncations=2)]
+    records.append(trial("b", "d", "a", 0, False, truncations=1))
     error = trial("b", "c", "a", 2, None, calls=10, valid_calls=0, truncations=1)
     summary = summarize([*records, error], ks=())
-    assert (summary.calls, summary.valid_call_rate, summary.truncations) == (4, 0.75, 1)
+    assert (summary.calls, summary.valid_call_rate, summary.truncations) == (4, 0.75, 2), "trials, not answers"
     assert summarize(records[1:], ks=()).valid_call_rate is None
 
 
