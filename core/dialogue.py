@@ -1,18 +1,18 @@
 """One line of a data set: the dialogue, its tasks with their proofs, the verdict and the provenance.
 
-Fields whose keys differ from line to line (tools, arguments, diffs, provenance) are JSON strings on disk, so that
-`datasets.load_dataset("json")` reads any file of dialogues without merging schemas.
+Every line has the same keys, and values whose own keys differ from line to line (tools, tasks, verdict, state, usage,
+provenance, arguments) are JSON strings, so that `datasets.load_dataset("json")` reads any files of dialogues together.
 """
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from pydantic import BeforeValidator, Field, PlainSerializer
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 
+from core.json_fields import JsonModel, JsonModels, JsonObject, JsonRoles
 from core.messages import (
     AssistantMessage,
     ContractError,
@@ -26,25 +26,7 @@ from core.messages import (
 from core.provenance import Provenance
 from core.server_protocol import total
 
-
-def _parse(value: Any) -> Any:
-    return json.loads(value) if isinstance(value, str) else value
-
-
-def _dump(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False)
-
-
-def _dump_models(value: tuple[Frozen, ...]) -> str:
-    return json.dumps([item.model_dump(exclude_none=True) for item in value], ensure_ascii=False)
-
-
-def _dump_roles(value: Mapping[str, Frozen]) -> str:
-    return _dump({name: usage.model_dump() for name, usage in value.items()})
-
-
-JsonObject = Annotated[dict[str, Any], BeforeValidator(_parse), PlainSerializer(_dump, return_type=str)]
-JsonTools = Annotated[tuple[ToolSpec, ...], BeforeValidator(_parse), PlainSerializer(_dump_models, return_type=str)]
+JsonTools = JsonModels[ToolSpec]
 
 Difficulty = Literal["easy", "medium", "hard"]
 
@@ -197,9 +179,6 @@ class RoleUsage(Frozen):
         return RoleUsage.model_validate(both)
 
 
-JsonRoles = Annotated[dict[str, RoleUsage], BeforeValidator(_parse), PlainSerializer(_dump_roles, return_type=str)]
-
-
 class Usage(Frozen):
     """Tokens (None: unknown) and requests, in total and per role. Times are left out: equal runs give equal bytes.
 
@@ -210,7 +189,7 @@ class Usage(Frozen):
     requests: int = 0
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
-    roles: JsonRoles = Field(default_factory=dict)
+    roles: JsonRoles[RoleUsage] = Field(default_factory=dict)
     flaws: JsonObject = Field(default_factory=dict)
 
 
@@ -222,7 +201,7 @@ class Dialogue(Frozen):
     domain: str
     tools: JsonTools
     messages: tuple[Message, ...] = Field(default=(), description="starts with the system message")
-    tasks: tuple[Task, ...] = ()
+    tasks: JsonModels[Task] = ()
     task_starts: tuple[int, ...] = Field(
         default=(), description="index of each task's first message; later tasks have not been rolled out"
     )
@@ -230,10 +209,19 @@ class Dialogue(Frozen):
     stop: str = Field(
         default="complete", description='"complete", "open" (within its last task), or who stopped the dialogue and why'
     )
-    verdict: Verdict | None = None
-    state: StateProof | None = None
-    usage: Usage = Usage(prompt_tokens=0, completion_tokens=0)
+    verdict: JsonModel[Verdict | None] = None
+    state: JsonModel[StateProof | None] = None
+    usage: JsonModel[Usage] = Usage(prompt_tokens=0, completion_tokens=0)
     provenance: Provenance = Provenance()
+
+    @model_serializer(mode="wrap")
+    def _with_every_key(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Also without None fields, all lines have all keys, and all answers `reasoning_content`: `datasets` takes the
+        keys of the first messages for those of all, unless these differ among themselves."""
+        line = {"verdict": "null", "state": "null"} | serialize(self)
+        for message in (message for message in line.get("messages", ()) if message["role"] == "assistant"):
+            message.setdefault("reasoning_content", None)
+        return {name: line[name] for name in type(self).model_fields if name in line}
 
     def check(self) -> None:
         """Raise ContractError if the transcript or the task index is invalid."""

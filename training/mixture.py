@@ -18,6 +18,7 @@ from pydantic import BaseModel, Field
 
 from core.dialogue import Dialogue, Difficulty
 from core.journal import RecordError, lines_of, parse_line, read_jsonl_at
+from core.json_fields import JsonModels
 from core.messages import ContractError
 from core.settings import Settings, UserError
 
@@ -79,7 +80,7 @@ class _Dialogue(BaseModel):
     dialogue_id: str
     pipeline: str
     domain: str
-    tasks: tuple[_Goal, ...]
+    tasks: JsonModels[_Goal]
     task_starts: tuple[int, ...]
 
 

@@ -1,12 +1,13 @@
 from __future__ import annotations
 
+import itertools
 import json
 from pathlib import Path
 
 import datasets
 import pytest
 
-from core.dialogue import Dialogue, RoleUsage, Usage, calls
+from core.dialogue import Check, Dialogue, RoleUsage, StateProof, Usage, Verdict, calls
 from core.journal import read_jsonl, write_jsonl
 from core.messages import AssistantMessage, ContractError, FunctionCall, ToolCall, ToolMessage, ToolSpec, UserMessage
 from core.provenance import Provenance
@@ -39,6 +40,42 @@ def test_datasets_reads_lines_of_different_tools_without_merging_them(tmp_path: 
     assert json.loads(rows[0]["tools"])[0]["parameters"] == DIALOGUE.tools[0].parameters
     calls = rows[0]["messages"][2]["tool_calls"]
     assert [json.loads(call["function"]["arguments"]) for call in calls] == [{"member_id": 3}, {"member_id": 4}]
+
+
+PLAIN = DIALOGUE.model_copy(
+    update={
+        "dialogue_id": "plain",
+        "messages": (UserMessage(content="Hi."), AssistantMessage(content="Hello.")),
+        "tasks": tuple(task.model_copy(update={"plan": (), "gold_calls": ()}) for task in DIALOGUE.tasks),
+        "task_starts": (0,),
+        "verdict": None,
+        "state": None,
+        "usage": Usage(),
+    }
+)
+PROVEN = DIALOGUE.model_copy(
+    update={
+        "dialogue_id": "proven",
+        "verdict": Verdict(accepted=True, checks=(Check(name="state", passed=True),)),
+        "state": StateProof(initial_hash="a", final_hash="b", diff=("one",)),
+        "usage": Usage(requests=1, prompt_tokens=2, completion_tokens=3, flaws={"agent/empty": 1}),
+    }
+)
+
+
+@pytest.mark.parametrize("order", list(itertools.permutations([PLAIN, DIALOGUE, PROVEN])))
+def test_datasets_reads_any_files_together_in_any_order(order: tuple[Dialogue, ...], tmp_path: Path) -> None:
+    files = [str(tmp_path / f"{number}.jsonl") for number in range(len(order))]
+    for file, dialogue in zip(files, order, strict=True):
+        write_jsonl(Path(file), [dialogue])
+    rows = datasets.load_dataset("json", data_files=files, split="train", cache_dir=str(tmp_path / "cache"))
+    assert tuple(Dialogue.model_validate(row) for row in rows) == order
+
+
+def test_a_line_of_objects_as_earlier_versions_wrote_it_is_read() -> None:
+    line = json.loads(PROVEN.model_dump_json(exclude_none=True))
+    objects = {key: json.loads(line[key]) for key in ("tasks", "verdict", "state", "usage")}
+    assert Dialogue.model_validate_json(json.dumps(line | objects)) == PROVEN
 
 
 def test_appendix_b_counts() -> None:

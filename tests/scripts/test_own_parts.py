@@ -55,10 +55,10 @@ def test_the_documented_stage_runs_among_the_others(checkout: Path) -> None:
     rejected = [json.loads(line) for line in (folder / "rejected.jsonl").read_text().splitlines()]
     assert len(accepted) + len(rejected) == 12
     assert accepted
-    assert all(any(task["mutates"] for task in line["tasks"]) for line in accepted)
+    assert all(any(task["mutates"] for task in json.loads(line["tasks"])) for line in accepted)
     ours = [line for line in rejected if line["reasons"][0].startswith("finished: changes_something: ")]
     assert ours
-    assert not any(task["mutates"] for line in ours for task in line["dialogue"]["tasks"])
+    assert not any(task["mutates"] for line in ours for task in json.loads(line["dialogue"]["tasks"]))
 
 
 def test_a_stage_that_does_not_exist_is_named(checkout: Path) -> None:

@@ -64,11 +64,11 @@ def change_result(dialogue: dict[str, Any]) -> None:
 
 
 def change_hash(dialogue: dict[str, Any]) -> None:
-    dialogue["state"]["final_hash"] = "0" * 64
+    dialogue["state"] = json.dumps(json.loads(dialogue["state"]) | {"final_hash": "0" * 64})
 
 
 def change_diff(dialogue: dict[str, Any]) -> None:
-    dialogue["state"]["diff"] = ["nothing happened"]
+    dialogue["state"] = json.dumps(json.loads(dialogue["state"]) | {"diff": ["nothing happened"]})
 
 
 def forget_proof(dialogue: dict[str, Any]) -> None:

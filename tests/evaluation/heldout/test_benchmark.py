@@ -72,7 +72,7 @@ def test_tasks_are_unseen_and_kinds_of_databases_disjoint(
 ) -> None:
     run_heldout(ScriptedLLM(error_rate=0.0), heldout(settings | {"dialogues": 24}), generation, tmp_path)
     lines = (generation / "user_oriented_exec" / "dialogues.jsonl").read_text().splitlines()
-    trained = {task["goal"] for line in lines for task in json.loads(line)["tasks"]}
+    trained = {task["goal"] for line in lines for task in json.loads(json.loads(line)["tasks"])}
     by_trial = dialogues(tmp_path)
     on_trained = {t.goal for name, d in by_trial.items() if "trained_databases" in name for t in d.tasks}
     assert len(on_trained) > 10

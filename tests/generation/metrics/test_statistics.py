@@ -76,7 +76,7 @@ def recount(directory: Path) -> dict[str, Any]:
     for line in accepted:
         turns.append(len([m for m in line["messages"] if m["role"] in ("user", "assistant", "tool")]))
         users.append(len([m for m in line["messages"] if m["role"] == "user"]))
-        tasks.append(len(line["tasks"]))
+        tasks.append(len(json.loads(line["tasks"])))
         for message in line["messages"]:
             if message["role"] == "user":
                 steps.append(0)
@@ -94,9 +94,9 @@ def recount(directory: Path) -> dict[str, Any]:
         "task": {"mean": round(sum(tasks) / len(tasks), 3), "max": max(tasks)},
         "user_turns": {"mean": round(sum(users) / len(users), 3), "max": max(users)},
         "domains": domains,
-        "requests": sum(line["usage"]["requests"] for line in everything),
-        "prompt_tokens": sum(line["usage"]["prompt_tokens"] for line in everything),
-        "completion_tokens": sum(line["usage"]["completion_tokens"] for line in everything),
+        "requests": sum(json.loads(line["usage"])["requests"] for line in everything),
+        "prompt_tokens": sum(json.loads(line["usage"])["prompt_tokens"] for line in everything),
+        "completion_tokens": sum(json.loads(line["usage"])["completion_tokens"] for line in everything),
     }
 
 
