@@ -12,9 +12,10 @@ _SHORT = 5
 """Words of a message that may be said again, or stand in the instructions: "Yes, please go ahead."."""
 
 _SENTENCE = 12
-"""Words of the assistant's sentence that a user may say after it: "Book HAT123 to Rome on Friday, please."."""
+"""Words of a sentence of the assistant's that a user may say after it: "Book HAT123 to Rome on Friday, please."."""
 
-_SENTENCE_END = re.compile(r"(?<=[.!?:])\s+")
+_SENTENCE_END = re.compile(r"(?<=[.!?])\s+")
+_CLAUSE_END = re.compile(r"(?<=[.!?:])\s+")
 _INTERJECTIONS = (
     r"(?:(?:hi|hello|hey|sure|certainly|of course|absolutely|great|ok|okay|thanks|thank you)(?: there)?\W+)*"
 )
@@ -45,19 +46,19 @@ def assistant_phrase(message: str, heard: str = "") -> str | None:
     'What would you like to know'
     >>> assistant_phrase("Can you help me? I would be happy to come on Friday.")
     """
-    spoken = folded_words(heard)
-    if heard and folded_words(message) == spoken:
+    if heard and folded_words(message) == folded_words(heard):
         return message
+    spoken = {folded_words(sentence) for sentence in _SENTENCE_END.split(heard)}
     for sentence in _SENTENCE_END.split(message):
         words = folded_words(sentence)
-        if len(words.split()) > _SENTENCE and f" {words} " in f" {spoken} ":
+        if len(words.split()) > _SENTENCE and words in spoken:
             return sentence
     match = _ASSISTANT.search(typed(message))
     return match[1].strip() if match else None
 
 
 def recites(message: str, instructions: str) -> bool:
-    """Whether a sentence of a message is a piece of the user's instructions, which small models take for their line.
+    """Whether a clause of a message is a piece of the user's instructions, which small models take for their line.
 
     >>> recites("Open by asking for help, in your own words!", "- Open by asking for help, in your own words; never …")
     True
@@ -67,8 +68,8 @@ def recites(message: str, instructions: str) -> bool:
     True
     """
     told = folded_words(instructions)
-    sentences = [folded_words(sentence) for sentence in _SENTENCE_END.split(message)]
-    return any(len(words.split()) > _SHORT and words in told for words in sentences)
+    clauses = [folded_words(clause) for clause in _CLAUSE_END.split(message)]
+    return any(len(words.split()) > _SHORT and words in told for words in clauses)
 
 
 def repeated_by(message: str, heard: str, said: Sequence[tuple[str, str]]) -> Literal["user", "agent"] | None:

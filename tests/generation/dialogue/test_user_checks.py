@@ -139,6 +139,8 @@ def test_a_long_sentence_of_the_assistant_is_not_a_users_own() -> None:
     assert assistant_phrase(f"{SORRY} Should there be any updates?", heard) == SORRY
     assert assistant_phrase("Yes. Book HAT123 from Oslo to Rome on Friday, please.", heard) is None
     assert assistant_phrase(SORRY, "I found three of them.") is None
+    details = "add a new book for author 22 with title Emma, genre History and price 19.38."
+    assert assistant_phrase(f"Let me repeat: {details}", f"I am sorry, I could not {details}") is None
 
 
 async def test_a_user_who_recites_its_instructions_is_asked_again() -> None:
