@@ -16,8 +16,8 @@ _POLICY = re.compile(r"\s*#\s*(\w+)\s+agent\s+policy", re.I)
 
 
 class ApigenDialogues:
-    """`path` is the dataset on the hub (gated: accept its terms and log in first) or a local copy
-    (apigen-mt_5k.json)."""
+    """`path` is the dataset on the hub (gated: accept its terms and log in first), a local copy (apigen-mt_5k.json) or
+    a file of your own with the same columns: rows without one of APIGen's policies have no stated licence."""
 
     name = "apigen"
 
@@ -33,6 +33,6 @@ class ApigenDialogues:
                 conversation={"conversations": row["conversations"], "system": row["system"]},
                 tools=row["tools"],
                 key=f"{number:04}",
-                licence=LICENCE,
+                licence=LICENCE if policy else "not stated",
                 domain=f"apigen-{policy[1].lower()}" if policy else None,
             )

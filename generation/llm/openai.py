@@ -84,6 +84,8 @@ class OpenAILLM:
         """Raises UserError for wrong settings."""
         if isinstance(base_urls, str) or not base_urls:
             raise UserError(f"base_urls is {base_urls!r}; expected a list such as [http://127.0.0.1:8000/v1]")
+        if bare := [url for url in base_urls if not url.startswith(("http://", "https://"))]:
+            raise UserError(f"base_urls contains {bare[0]!r}; expected http:// or https:// before it")
         self._settings = typed(settings, ClientSettings)
         self._model = self._settings.model
         self.name = self._model or "the served model"

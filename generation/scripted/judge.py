@@ -186,6 +186,8 @@ class Review:
         last = next((m for m in reversed(self.transcript) if not isinstance(m, UserMessage)), None)
         if not isinstance(last, AssistantMessage) or last.tool_calls:
             yield "The user was never answered."
+        elif not self.task.plan and _ADMITS_ERROR.search(last.content):
+            yield "The assistant says itself that it did not do it."
 
     def _missing(self) -> list[int]:
         return [i for i in range(len(self.task.plan)) if self._is_mandatory(i) and not self._passes(i)]

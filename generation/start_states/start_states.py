@@ -71,6 +71,8 @@ def _read(line: bytes, number: int, path: Path) -> StartState:
     except ValidationError as error:
         first = error.errors()[0]
         problem = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+    except json.JSONDecodeError as error:
+        problem = f"it is not JSON: {error.msg} at character {error.pos}"
     except (ValueError, RecursionError) as error:
         problem = str(error)
     return StartState(where, None, f"{path}, line {number}: {problem}".encode(errors="replace").decode())

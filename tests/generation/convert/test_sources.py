@@ -119,7 +119,7 @@ def test_apigen(tmp_path: Path, name: str) -> None:
     assert dialogue.task_starts == (1,)
     # Two calls, one of which writes.
     assert (dialogue.tasks[0].goal, dialogue.tasks[0].difficulty) == ("Cancel #W1, please.", "medium")
-    assert dialogue.provenance.licence == "cc-by-nc-4.0"
+    assert (dialogue.provenance.licence, thinking.provenance.licence) == ("cc-by-nc-4.0", "not stated")
     assert thinking.domain.startswith("apigen-")
     assert thinking.domain != "apigen-retail"
     assert not conversion.refused
