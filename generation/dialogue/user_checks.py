@@ -11,6 +11,9 @@ from core.typography import folded_words, typed
 _SHORT = 5
 """Words of a message that may be said again, or stand in the instructions: "Yes, please go ahead."."""
 
+_GREETING = 2
+"""Words of a message that may equal the assistant's last answer: "Thank you!"."""
+
 _SENTENCE = 12
 """Words of a sentence of the assistant's that a user may say after it: "Book HAT123 to Rome on Friday, please."."""
 
@@ -26,7 +29,7 @@ _PHRASES = (
     r"what would you like (?:to know|me to (?:do|help))",
     r"(?:is there )?anything else (?:that )?i (?:can|could) (?:help|assist|do)",
     r"i(?:'d| would|'ll| will|'m| am) (?:be )?(?:happy|glad) to (?:help|assist)",
-    r"i(?:'m| am) here to (?:help|assist)",
+    r"i(?:'m| am) here to (?:help|assist)(?! (?:my|our|his|her|their|an?|the|him|them)\b)",
     r"i(?:'ll| will| can| could) (?:help|assist) (?:you|with)",
     r"i(?:'m| am) sorry,? (?:but )?i (?:can't|cannot|can not) (?:help|assist)",
     r"as an? (?:ai|virtual) assistant",
@@ -46,7 +49,8 @@ def assistant_phrase(message: str, heard: str = "") -> str | None:
     'What would you like to know'
     >>> assistant_phrase("Can you help me? I would be happy to come on Friday.")
     """
-    if heard and folded_words(message) == folded_words(heard):
+    words = folded_words(message)
+    if len(words.split()) > _GREETING and words == folded_words(heard):
         return message
     spoken = {folded_words(sentence) for sentence in _SENTENCE_END.split(heard)}
     for sentence in _SENTENCE_END.split(message):

@@ -47,11 +47,15 @@ _MINUS = re.compile("(?<![\\w)])[\u2013-\u2015](?=\\d)")
 def mentions_value(text: str, value: str) -> bool:
     """Whether `text` contains `value`: a number by its value (1,200.50 is 1200.5; three is 3; 15 % is 0.15), a date or
     time in any spelling that leaves nothing out (June 15, 2025 at 9:00 AM), anything else as complete words in any
-    case."""
+    case, in_progress also as "in progress"."""
     reading, sought = _read(text), _seek(value)
     if sought.number is not None:
         return reading.has_number(sought.number)
-    return reading.has_words(sought.words) or (sought.is_special and reading.has_special(sought))
+    return (
+        reading.has_words(sought.words)
+        or ("_" in sought.words and reading.has_words(sought.words.replace("_", " ")))
+        or (sought.is_special and reading.has_special(sought))
+    )
 
 
 @dataclass(frozen=True)
@@ -181,9 +185,8 @@ def _number(text: str) -> float:
 
 
 def states(text: str, literal: str) -> bool:
-    """Whether `text` states the value as a user would: mentions it, or gives a date without its year, or writes
-    in_progress as words."""
-    if mentions_value(text, literal) or ("_" in literal and mentions_value(text, literal.replace("_", " "))):
+    """Whether `text` states the value as a user would: mentions it, or gives a date without its year."""
+    if mentions_value(text, literal):
         return True
     moments = _moments(literal)
     if not moments:

@@ -123,6 +123,7 @@ async def test_a_user_who_echoes_the_assistant_is_asked_again_with_his_goal() ->
         "I can help myself, thanks. I'd like to know the price.",
         "My sister said: they will assist you. Will you?",
         "I would be glad to hear what it costs.",
+        "I am here to help my mother with her booking.",
         "I'm sorry, I can't find the number.",
         "What is the current years experience of Dr. James Reed?",  # recorded
     ],
@@ -139,6 +140,7 @@ def test_a_long_sentence_of_the_assistant_is_not_a_users_own() -> None:
     assert assistant_phrase(f"{SORRY} Should there be any updates?", heard) == SORRY
     assert assistant_phrase("Yes. Book HAT123 from Oslo to Rome on Friday, please.", heard) is None
     assert assistant_phrase(SORRY, "I found three of them.") is None
+    assert assistant_phrase("Thank you", "Thank you!") is None
     details = "add a new book for author 22 with title Emma, genre History and price 19.38."
     assert assistant_phrase(f"Let me repeat: {details}", f"I am sorry, I could not {details}") is None
 

@@ -52,6 +52,8 @@ MINUTES = st.datetimes(datetime(1950, 1, 1), datetime(2099, 12, 31)).map(lambda 
         ("\uff21\uff22\uff23\uff0d\uff11", "ABC-1"),
         ("there are three of them", "3"),
         ("**09:00**", "09:00"),
+        ("the cat is in treatment", "in_treatment"),
+        ("the cat is in_treatment", "in_treatment"),
     ],
 )
 def test_a_value_is_mentioned_in_every_spelling(text: str, value: str) -> None:
