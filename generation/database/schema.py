@@ -70,8 +70,9 @@ class DatabaseSchema(Frozen):
 def read_schema(path: Path, name: str) -> DatabaseSchema:
     """The schema of the SQLite file at `path`: the tables and views that serve (generation.database.tables).
 
-    Names in foreign keys are spelt as in their tables; a foreign key to a table or column that does not exist is
-    dropped. Raises UserError if `path` is not an SQLite database.
+    Names in foreign keys are spelt as in their tables, and a foreign key without columns is one to its parent's primary
+    key. One to a table or column that does not exist, or to a primary key of another size, is dropped. Raises UserError
+    if `path` is not an SQLite database.
     """
     served = read_served(path)
     with read_only(path) as connection:
@@ -127,9 +128,13 @@ def _read_foreign_keys(inspector: Inspector, name: str, spelling: Spelling) -> I
     _, child_columns = spelling[name.lower()]
     for key in inspector.get_foreign_keys(name):
         parent, columns_of_parent = spelling.get(key["referred_table"].lower(), ("", {}))
+        if not parent:
+            continue
+        # SQLAlchemy finds the primary key that is meant only if the parent's name is spelt as in its definition.
+        referred = key["referred_columns"] or inspector.get_pk_constraint(parent)["constrained_columns"]
         columns = tuple(child_columns.get(c.lower(), "") for c in key["constrained_columns"])
-        parent_columns = tuple(columns_of_parent.get(c.lower(), "") for c in key["referred_columns"])
-        if parent and all(columns) and all(parent_columns):
+        parent_columns = tuple(columns_of_parent.get(c.lower(), "") for c in referred)
+        if len(columns) == len(parent_columns) and all((*columns, *parent_columns)):
             yield ForeignKey(columns=columns, parent=parent, parent_columns=parent_columns)
 
 

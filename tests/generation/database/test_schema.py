@@ -8,6 +8,7 @@ import pytest
 
 from core.settings import UserError
 from generation.database.schema import ForeignKey, Table, read_schema
+from generation.database.views import sample_rows
 from tests.helpers.paths import SHARED_DATA
 
 CHINOOK = SHARED_DATA / "chinook" / "chinook.sqlite"
@@ -94,9 +95,27 @@ def test_flags_are_told_from_counts(tmp_path: Path) -> None:
 def test_a_foreign_key_without_columns_means_the_parents_primary_key(tmp_path: Path) -> None:
     path = build(
         tmp_path / "implicit.sqlite",
-        "CREATE TABLE a (x INTEGER PRIMARY KEY); CREATE TABLE b (y INTEGER REFERENCES a);",
+        "CREATE TABLE Boats (hull INTEGER PRIMARY KEY); CREATE TABLE Berths (pier TEXT, n INTEGER, PRIMARY KEY (pier, n));"
+        "CREATE TABLE loose (x INTEGER);"
+        "CREATE TABLE trips (trip INTEGER PRIMARY KEY, boat INTEGER REFERENCES boats, PIER TEXT, n INTEGER,"
+        "  FOREIGN KEY (pier, N) REFERENCES BERTHS);"
+        "CREATE TABLE crew (boat INTEGER REFERENCES Boats, loose INTEGER REFERENCES loose, berth INTEGER REFERENCES Berths,"
+        "  gone INTEGER REFERENCES gone, trip INTEGER REFERENCES Trips, boss INTEGER REFERENCES CREW);"
+        "INSERT INTO Boats VALUES (7), (8); INSERT INTO trips VALUES (1, 8, NULL, NULL);",
     )
-    assert read_schema(path, "implicit").tables[1].foreign_keys[0].parent_columns == ("x",)
+    schema = read_schema(path, "implicit")
+    found = {
+        (table.name, key.columns, key.parent, key.parent_columns)
+        for table in schema.tables
+        for key in table.foreign_keys
+    }
+    assert found == {
+        ("trips", ("boat",), "Boats", ("hull",)),
+        ("trips", ("PIER", "n"), "Berths", ("pier", "n")),
+        ("crew", ("boat",), "Boats", ("hull",)),
+        ("crew", ("trip",), "trips", ("trip",)),
+    }
+    assert sample_rows(path, schema, 5, seed=0)["trips"] == [{"trip": 1, "boat": 8, "PIER": None, "n": None}]
 
 
 def test_ddl_builds_the_same_schema_again(tmp_path: Path) -> None:
