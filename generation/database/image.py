@@ -16,6 +16,8 @@ from generation.database.tables import Served, TableShape, open_copy, quoted, se
 
 _ACCESSES = {apsw.SQLITE_READ, apsw.SQLITE_INSERT, apsw.SQLITE_UPDATE, apsw.SQLITE_DELETE}
 _WAL_VERSIONS = slice(18, 20)  # bytes of the file header; an in-memory copy has no write-ahead log
+_QUOTED = r"""'[^']*'|"[^"]*"|`[^`]*`|\[[^]]*\]|--[^\n]*|/\*.*?(?:\*/|\Z)"""  # strings, names and comments
+_AUTOINCREMENT = re.compile(rf"(?P<quoted>{_QUOTED})|(?<![\w$])AUTOINCREMENT(?![\w$])", re.IGNORECASE | re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -132,14 +134,14 @@ def _require_key(connection: apsw.Connection, shape: TableShape) -> None:
 
 
 def _drop_counters(connection: apsw.Connection) -> None:
+    if not connection.table_exists("main", "sqlite_sequence"):  # it exists once a table has a counter
+        return
     counted_tables = select(
         connection, "SELECT name, sql FROM sqlite_schema WHERE type = 'table' AND sql LIKE '%AUTOINCREMENT%'"
     )
-    if not counted_tables:
-        return
     connection.pragma("writable_schema", True)
     for name, sql in counted_tables:
-        plain = re.sub(r"\bAUTOINCREMENT\b", "", sql, flags=re.IGNORECASE)
+        plain = _AUTOINCREMENT.sub(lambda token: token["quoted"] or "", sql)
         connection.execute("UPDATE sqlite_schema SET sql = ? WHERE type = 'table' AND name = ?", (plain, name))
     connection.pragma("writable_schema", "RESET")
     connection.execute("DELETE FROM sqlite_sequence")

@@ -191,3 +191,34 @@ def test_a_tool_whose_state_cannot_be_forked_is_refused(tmp_path: Path) -> None:
     image = Image.read(path)
     assert verify_tool(shout, image)[0].startswith("the state that it leaves cannot be forked")
     assert verify_tool(measure, image) == []
+
+
+def test_only_the_keyword_autoincrement_is_dropped(tmp_path: Path) -> None:
+    """Elsewhere the word is text or a name."""
+    path = tmp_path / "invoices.sqlite"
+    with closing(sqlite3.connect(path)) as connection:
+        connection.executescript(
+            """
+            CREATE TABLE "autoincrement's own" (
+              n INTEGER PRIMARY KEY /* autoincrement's */ AUTOINCREMENT, -- autoincrement's
+              numbers TEXT NOT NULL DEFAULT 'autoincrement' CHECK (numbers IN ('autoincrement', 'it''s AutoIncrement')),
+              [autoincrement] TEXT DEFAULT 'x', `y autoincrement` TEXT DEFAULT 'y');
+            INSERT INTO "autoincrement's own" DEFAULT VALUES;
+            INSERT INTO "autoincrement's own" DEFAULT VALUES;
+            DELETE FROM "autoincrement's own" WHERE n = 2;
+            """
+        )
+    environment = SqlDomainEnvironment(
+        "invoices", path, (tool("add", 'INSERT INTO "autoincrement\'s own" (numbers) VALUES (:text)', text=STRING),)
+    ).open()
+    call(environment, "add", text="autoincrement")
+    assert environment.state_diff() == (
+        "INSERT autoincrement's own n=2: numbers 'autoincrement', autoincrement 'x', y autoincrement 'y'",
+    )
+
+
+def test_a_table_that_only_mentions_autoincrement_serves(tmp_path: Path) -> None:
+    path = tmp_path / "modes.sqlite"
+    with closing(sqlite3.connect(path)) as connection:
+        connection.executescript("CREATE TABLE modes (id INTEGER PRIMARY KEY, mode TEXT DEFAULT 'autoincrement');")
+    assert list(Image.read(path).tables) == ["modes"]
