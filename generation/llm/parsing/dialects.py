@@ -15,10 +15,11 @@ from functools import partial
 from typing import Any
 
 from core.messages import FunctionCall, ToolSpec
-from generation.llm.parsing.json_text import first_json
+from generation.llm.parsing.json_text import checked_writable, leading_json, only_objects
 
-Reader = Callable[[str, dict[str, ToolSpec]], Iterator[FunctionCall]]
-"""(text between two markers, declared tools by name) -> the calls in it. Raises whatever parsing broken text raises."""
+Reader = Callable[[str, dict[str, ToolSpec]], Iterator[FunctionCall | str]]
+"""(text between two markers, declared tools by name) -> the calls in it, and the text after them that is for the user.
+Raises whatever parsing broken text raises: also if anything else stands between the markers."""
 
 _MARKUP = re.compile(
     r"<\|\w+\|>|<｜[^｜>]+｜>|<(?:start|end)_of_turn>|\[/?INST\]"
@@ -94,8 +95,8 @@ def written_calls(text: str, tools: Sequence[ToolSpec]) -> tuple[str, list[Funct
             parsed = list(read(match[1], declared))
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
             parsed = []
-        calls.extend(parsed)
-        return "" if parsed else match[0]
+        calls.extend(part for part in parsed if isinstance(part, FunctionCall))
+        return "".join(part for part in parsed if isinstance(part, str)) if parsed else match[0]
 
     for pattern, read in _FAMILIES:
         text = pattern.sub(partial(extract, read), text)
@@ -105,18 +106,23 @@ def written_calls(text: str, tools: Sequence[ToolSpec]) -> tuple[str, list[Funct
 def _hermes(body: str, declared: dict[str, ToolSpec]) -> Iterator[FunctionCall]:
     """{"name": …, "arguments": {…}} between tags, or Qwen-coder's XML."""
     if "<function=" in body:
+        if around := _FUNCTION.sub("", body).strip():
+            raise ValueError(f"expected nothing but functions, got: {around[:120]!r}")
         for function in _FUNCTION.finditer(body):
             yield from _xml(function[1], declared)
     else:
-        yield _json_call(first_json(body, dict, partial=False))
+        yield from map(_json_call, only_objects(body))
 
 
 def _xml(body: str, declared: dict[str, ToolSpec]) -> Iterator[FunctionCall]:
     """`name>` and its parameters, each as text; or, as Llama writes it, one JSON object with all of them."""
     name, _, inner = body.partition(">")
     texts = {parameter[1].strip(): parameter[2] for parameter in _PARAMETER.finditer(inner)}
+    if texts and (around := _WRAPPERS.sub("", _PARAMETER.sub("", inner)).strip()):
+        raise ValueError(f"expected nothing but parameters, got: {around[:120]!r}")
     if not texts and inner.strip():
-        yield _call(name, first_json(inner, dict, partial=False))
+        (arguments,) = only_objects(inner)
+        yield _call(name, arguments)
         return
     tool = declared.get(name.strip())
     types = tool.parameters.get("properties", {}) if tool else {}
@@ -137,8 +143,7 @@ def _typed(text: str, schema: dict[str, Any]) -> Any:
 
 def _llama(body: str, declared: dict[str, ToolSpec]) -> Iterator[FunctionCall]:
     """{"name": …, "parameters": {…}}, several separated by semicolons."""
-    for part in re.split(r";\s*(?=\{)", body.strip()):
-        yield _json_call(first_json(part, dict, partial=False))
+    yield from map(_json_call, only_objects(body))
 
 
 def _bare(body: str, declared: dict[str, ToolSpec]) -> Iterator[FunctionCall]:
@@ -148,20 +153,23 @@ def _bare(body: str, declared: dict[str, ToolSpec]) -> Iterator[FunctionCall]:
         yield call
 
 
-def _mistral(body: str, declared: dict[str, ToolSpec]) -> Iterator[FunctionCall]:
-    """An array of calls, or one call as name[ARGS]{…}."""
+def _mistral(body: str, declared: dict[str, ToolSpec]) -> Iterator[FunctionCall | str]:
+    """An array of calls, or one call as name[ARGS]{…}; the text after them is for the user."""
     name, arguments_follow, arguments = body.partition("[ARGS]")
     if arguments_follow:
-        yield _call(name.partition("[CALL_ID]")[0], first_json(arguments, dict, partial=False))
+        value, after = leading_json(arguments, dict)
+        yield _call(name.partition("[CALL_ID]")[0], value)
     else:
-        for item in first_json(body, list, partial=False):
-            yield _json_call(item)
+        items, after = leading_json(body, list)
+        yield from map(_json_call, items)
+    yield after
 
 
 def _deepseek(body: str, declared: dict[str, ToolSpec]) -> Iterator[FunctionCall]:
     """function<sep>name and fenced JSON, or name<sep>JSON."""
     name, _, rest = body.removeprefix(f"function{_SEPARATOR}").replace(_SEPARATOR, "\n", 1).partition("\n")
-    yield _call(name, first_json(rest, dict, partial=False))
+    (arguments,) = only_objects(rest)
+    yield _call(name, arguments)
 
 
 def _json_call(item: dict[str, Any]) -> FunctionCall:
@@ -171,13 +179,13 @@ def _json_call(item: dict[str, Any]) -> FunctionCall:
 
 
 def _call(name: str, arguments: dict[str, Any]) -> FunctionCall:
-    return FunctionCall(name=name.strip(), arguments=json.dumps(arguments, ensure_ascii=False))
+    return FunctionCall(name=name.strip(), arguments=json.dumps(checked_writable(arguments), ensure_ascii=False))
 
 
 _SEPARATOR = "<｜tool▁sep｜>"
 _FUNCTION = re.compile(r"<function=(.*?)(?:</function>|(?=<function=)|\Z)", re.S)
 _PARAMETER = re.compile(r"<parameter=([^>]*)>(.*?)(?:</parameter>|(?=<parameter=)|\Z)", re.S)
-_WRAPPERS = re.compile(r"<｜tool▁calls▁(?:begin|end)｜>|</tool_call>|</?tool_calls>|<\|(?:im_end|eo[tm]_id)\|>")
+_WRAPPERS = re.compile(r"<｜tool▁calls▁(?:begin|end)｜>|</tool_call>|</?tool_calls>|<\|(?:im_end|eo[tm]_id)\|>|</s>")
 _FAMILIES: tuple[tuple[re.Pattern[str], Reader], ...] = (
     (re.compile(r"<tool_call>(.*?)(?:</tool_call>|(?=<tool_call>)|\Z)", re.S), _hermes),
     (_FUNCTION, _xml),

@@ -42,8 +42,34 @@ def first_json(text: str, kind: type[dict[str, Any]] | type[list[Any]], partial:
     """
     for span in _valid_first(text, partial):
         if isinstance(span.value, kind):
-            return _checked_writable(span.value)
-    raise ValueError(f"expected a JSON {'object' if kind is dict else 'array'}, got: {text[:120]!r}")
+            return checked_writable(span.value)
+    raise _expected("object" if kind is dict else "array", text)
+
+
+def leading_json(text: str, kind: type[dict[str, Any]] | type[list[Any]]) -> tuple[Any, str]:
+    """(the complete JSON object or array that `text` starts with, perhaps repaired; the text after it). Raises
+    ValueError as `first_json` does, and if it starts with words."""
+    span = next(_outermost(text, partial=False), None)
+    if span is None or not isinstance(span.value, kind) or _has_words(text[: span.start]):
+        raise _expected("object" if kind is dict else "array", text)
+    return checked_writable(span.value), text[span.end :]
+
+
+def only_objects(text: str) -> list[dict[str, Any]]:
+    """The complete JSON objects that `text` consists of, perhaps repaired; marks and code fences around them are left
+    out. Raises ValueError as `first_json` does, and for any words or other values around them."""
+    values, around = split_json(text, partial=False)
+    if not values or not all(isinstance(value, dict) for value in values) or _has_words(around):
+        raise _expected("object and nothing else", text)
+    return list(checked_writable(values))
+
+
+def _has_words(text: str) -> bool:
+    return re.search(r"\w", re.sub(r"```\w*", "", text)) is not None
+
+
+def _expected(what: str, text: str) -> ValueError:
+    return ValueError(f"expected a JSON {what}, got: {text[:120]!r}")
 
 
 def first_records(text: str) -> list[dict[str, Any]]:
@@ -52,8 +78,8 @@ def first_records(text: str) -> list[dict[str, Any]]:
     for span in _valid_first(text):
         for array in _arrays(span.value):
             if array and all(isinstance(item, dict) for item in array):
-                return list(_checked_writable(array))
-    raise ValueError(f"expected a JSON array of objects, got: {text[:120]!r}")
+                return list(checked_writable(array))
+    raise _expected("array of objects", text)
 
 
 def complete_part(text: str) -> str:
@@ -133,9 +159,10 @@ def read_answer(text: str, model: type[M]) -> M:
         raise ValueError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from None
 
 
-def split_json(text: str) -> tuple[list[Any], str]:
-    """(the outermost JSON values in `text`, valid or repaired; the text around them)."""
-    spans = list(_outermost(text))
+def split_json(text: str, partial: bool = True) -> tuple[list[Any], str]:
+    """(the outermost JSON values in `text`, valid or repaired; the text around them). Without `partial`, only a
+    complete value is repaired, and any other is None."""
+    spans = list(_outermost(text, partial))
     edges = [0, *(edge for span in spans for edge in (span.start, span.end)), len(text)]
     around = " ".join(text[start:end] for start, end in zip(edges[::2], edges[1::2], strict=True))
     return [span.value for span in spans], around
@@ -147,6 +174,16 @@ def needs_repair(text: str) -> bool:
     spans = list(_outermost(text))
     valid = [span.value for span in spans if not span.repaired]
     return all(map(_is_reference, valid)) and any(span.repaired and span.value for span in spans)
+
+
+def checked_writable(value: Any) -> Any:
+    """`value`, if it can be written as UTF-8 JSON. Raises ValueError for lone surrogates ("\\ud83d") and infinite
+    numbers."""
+    try:
+        json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
+    except RecursionError:
+        raise ValueError("the JSON is too deeply nested") from None
+    return value
 
 
 def _valid_first(text: str, partial: bool = True) -> list[JsonSpan]:
@@ -182,13 +219,3 @@ def _arrays(value: Any) -> Iterator[list[Any]]:
         if isinstance(value, list):
             yield value
         queue.extend(value.values() if isinstance(value, dict) else value if isinstance(value, list) else ())
-
-
-def _checked_writable(value: Any) -> Any:
-    """`value`, if it can be written as UTF-8 JSON. Raises ValueError for lone surrogates ("\\ud83d") and infinite
-    numbers."""
-    try:
-        json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
-    except RecursionError:
-        raise ValueError("the JSON is too deeply nested") from None
-    return value
