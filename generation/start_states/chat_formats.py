@@ -134,7 +134,7 @@ def _inferred(name: str, observed: Sequence[dict[str, Any]]) -> ToolSpec:
 def _add(parsed: ParsedConversation, raw: dict[str, Any]) -> None:
     """Append what one message stands for; consecutive messages that the contract requires to be one are joined."""
     messages = parsed.messages
-    for part in read_message(raw, len(messages)):
+    for part in read_message(raw, len(messages), tuple(parsed.declared.values())):
         if part.role == "tool":
             _add_result(parsed, part)
         elif part.role == "assistant":

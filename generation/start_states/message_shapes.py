@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from core.messages import ContractError
+from core.messages import ContractError, ToolSpec
 from generation.llm.parsing.dialects import markup, written_calls
+from generation.llm.parsing.text_calls import text_call
 
 Role = Literal["system", "user", "assistant", "tool"]
 
@@ -37,11 +38,21 @@ _TEXTS = {"text": "text", "input_text": "text", "output_text": "text", "refusal"
 _THOUGHTS = {"thinking": "thinking", "reasoning": "text"}
 """Type of a part -> the key of its text."""
 _ARGUMENTS = ("arguments", "parameters", "input", "args")
-_OPEN, _CLOSE = "<think>", "</think>"
+_THOUGHT = re.compile(r"\s*<think>(.*?)</think>|((?:(?!<think>).)*?)</think>(?=[ \t]*(?:\n|\Z))", re.S)
+"""Reasoning at the start of an answer. Without its opening tag, which a template may have put into the prompt, only a
+closing tag that ends its line is one: others are words about it."""
 _RESULT = re.compile(r"<tool_response>\s*(.*?)\s*</tool_response>\s*", re.S)
 _PYTHON_CALLS = re.compile(r"\s*\[[A-Za-z_][\w .\-/:]*\((?:\s*\)|\s*\w+\s*=).*\)\]\s*", re.S)
-_TOOL_PROMPTS = ("<tools>", "functions in JSON format that you can invoke", "access to the following functions")
-"""In the system prompts of Hermes, ToolACE and Glaive, which state tools and a format of calls in prose."""
+_TOOL_PROMPTS = (
+    "<tools>",
+    "functions in JSON format that you can invoke",
+    "access to the following functions",
+    "# Tools\n\nYou may call one or more functions",
+    "[BEGIN OF AVAILABLE TOOLS]",
+    "Given the following functions",
+)
+"""In the system prompts of Hermes, ToolACE, Glaive, Qwen, Command and Llama, which state tools and a format of calls in
+prose."""
 
 
 @dataclass(frozen=True)
@@ -65,9 +76,10 @@ class RawMessage:
     name: str | None = None
 
 
-def read_message(raw: Mapping[str, Any], position: int) -> list[RawMessage]:
+def read_message(raw: Mapping[str, Any], position: int, tools: Sequence[ToolSpec]) -> list[RawMessage]:
     """The messages that `raw` stands for: a block of results in a user message is a message each. `position` is for
-    the errors. Raises ContractError for a role or a content that is not known."""
+    the errors, `tools` are the declared ones. Raises ContractError for a role or a content that is not known, an
+    answer that contains a call as text, and one that is not to be trained (weight 0)."""
     where = f"message {position}"
     stated = str(raw.get("role") or raw.get("from") or "")
     body = raw.get("content") if raw.get("content") is not None else raw.get("value")
@@ -84,7 +96,7 @@ def read_message(raw: Mapping[str, Any], position: int) -> list[RawMessage]:
     if role == "system" and any(words in message.content for words in _TOOL_PROMPTS):
         raise ContractError(f"{where}: the system prompt states tools in prose", "tools in the system prompt")
     if role == "assistant":
-        _complete_answer(message, raw, where)
+        _complete_answer(message, raw, where, tools)
     return [*results, message] if message.content or message.calls or not results else results
 
 
@@ -162,32 +174,37 @@ def _named(body: str) -> dict[str, Any] | None:
     return value if isinstance(value, dict) and value.keys() == {"name", "content"} else None
 
 
-def _complete_answer(message: RawMessage, raw: Mapping[str, Any], where: str) -> None:
+def _complete_answer(message: RawMessage, raw: Mapping[str, Any], where: str, tools: Sequence[ToolSpec]) -> None:
     """Add what stands next to an answer's content, and what is written within it: reasoning and calls."""
+    if raw.get("weight") == 0:
+        raise ContractError(f"{where}: its weight is 0, so it is no answer to train on", "weight 0")
     stated = next((raw[key] for key in ("reasoning_content", "reasoning", "thinking") if raw.get(key)), "")
     if not isinstance(stated, str):
         raise _unknown(where, stated)
     if isinstance(raw.get("refusal"), str) and not message.content:
         message.content = raw["refusal"]
     message.reasoning = message.reasoning or stated
-    if not message.reasoning and (_CLOSE in message.content or message.content.lstrip().startswith(_OPEN)):
-        before, closed, after = message.content.partition(_CLOSE)
-        if not closed:
+    if not message.reasoning:
+        if thought := _THOUGHT.match(message.content):
+            message.reasoning = (thought[1] or thought[2] or "").strip()
+            message.content = message.content[thought.end() :].strip()
+        elif message.content.lstrip().startswith("<think>"):
             raise ContractError(f"{where}: its reasoning is not closed", "unclosed reasoning")
-        message.reasoning, message.content = before.strip().removeprefix(_OPEN).strip(), after.strip()
     legacy = raw.get("function_call")
     listed = raw.get("tool_calls") or ([{"function": legacy}] if legacy else [])
     if not isinstance(listed, list):
         raise ContractError(f"{where}: the tool calls are not a list", "unreadable")
     message.calls += [_call(item, where, number) for number, item in enumerate(listed)]
     if markup(message.content):
-        message.content, written = written_calls(message.content, ())
+        message.content, written = written_calls(message.content, tools)
         message.calls += [RawCall(None, call.name, call.arguments) for call in written]
     if (left := markup(message.content)) or _PYTHON_CALLS.fullmatch(message.content):
         raise ContractError(
             f"{where}: a call or {left or 'markup'} in the text is not understood: {message.content[:100]!r}",
             "markup in the text",
         )
+    if not message.calls and (problem := text_call(message.content, tools)):
+        raise ContractError(f"{where}: the answer {problem}: {message.content[:100]!r}", "call or result as text")
 
 
 def _json_calls(body: Any, where: str) -> list[Any]:
