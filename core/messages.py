@@ -74,9 +74,11 @@ class ToolCall(Frozen):
         return self.function.name
 
     def parsed(self) -> dict[str, Any]:
-        """Parse the arguments. Raises ContractError if they are not a JSON object."""
+        """Parse the arguments. Raises ContractError if they are not a JSON object that can be written as UTF-8: without
+        NaN, infinite numbers and escaped lone surrogates."""
         try:
             arguments = json.loads(self.function.arguments)
+            json.dumps(arguments, ensure_ascii=False, allow_nan=False).encode()
         except (ValueError, RecursionError) as error:  # also numbers or nesting beyond Python's limits
             raise ContractError(
                 f"arguments of {self.name} are not JSON ({error}): {self.function.arguments!r}", "arguments no JSON"

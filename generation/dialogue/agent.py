@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-
 from pydantic_core import PydanticSerializationError
 
 from core.dialogue import Task
@@ -95,10 +93,5 @@ def _check_call(call: ToolCall, tools: tuple[ToolSpec, ...]) -> None:
     tool = next((tool for tool in tools if tool.name == call.name), None)
     if tool is None:
         raise ValueError(f"the answer calls {call.name!r}, which is not a tool")
-    arguments = call.parsed()
-    try:
-        json.dumps(arguments, ensure_ascii=False, allow_nan=False).encode()
-    except ValueError as error:  # NaN is not JSON, and UTF-8 cannot encode an escaped lone surrogate
-        raise ValueError(f"the answer's arguments of {call.name} are not JSON: {error}") from None
-    if problem := tool.argument_error(arguments):
+    if problem := tool.argument_error(call.parsed()):
         raise ValueError(f"the answer's arguments of {call.name} do not fit: {problem}")

@@ -89,3 +89,12 @@ def test_tools_in_a_system_prompt_are_refused(prompt: str) -> None:
     with pytest.raises(ContractError) as refused:
         parse_messages({"messages": [{"role": "system", "content": prompt}]})
     assert refused.value.kind == "tools in the system prompt"
+
+
+@pytest.mark.parametrize("value", ['"smile \\ud83d"', "1e999", "-Infinity", "[NaN]", '{"\\udc00": 1}'])
+@pytest.mark.parametrize("as_text", [True, False])
+def test_arguments_that_cannot_be_written_as_json_are_refused(value: str, as_text: bool) -> None:
+    arguments: Any = f'{{"city": {value}}}'
+    call = {"function": {"name": "weather", "arguments": arguments if as_text else json.loads(arguments)}}
+    with pytest.raises(ValueError, match=r"not JSON|unicode"):
+        answer("", tool_calls=[call])
