@@ -23,7 +23,7 @@ _AUTOINCREMENT = re.compile(rf"(?P<quoted>{_QUOTED})|(?<![\w$])AUTOINCREMENT(?![
 @dataclass(frozen=True)
 class Image:
     """The bytes of a database and the shapes of the tables and views that serve. `left_out` names the other tables and
-    views and the ignored triggers, each with the reason.
+    views, the writes that no tool can make, and the ignored triggers, each with the reason.
 
     The image differs from the file in four ways. A trigger that cannot run with the tables that serve is dropped, as
     one that keeps a full-text index up to date. AUTOINCREMENT is dropped: its counter outlives deleted rows, so equal

@@ -35,7 +35,8 @@ class TableShape:
 
 @dataclass(frozen=True)
 class Served:
-    """The tables and views that serve, by name; views are read-only. `left_out` names the others with the reason."""
+    """The tables and views that serve, by name; views are read-only. `left_out` names the others, and the writes that
+    no tool can make to a table that serves, each with the reason."""
 
     tables: dict[str, TableShape]
     views: dict[str, TableShape]
@@ -89,6 +90,8 @@ def survey(connection: apsw.Connection) -> Served:
             else:
                 tables[name] = shape
     guard = Guard({name: shape.columns for name, shape in tables.items()}, frozenset(kinds["view"]))
+    for shape in tables.values():
+        left_out += _impossible_writes(connection, shape, guard)
     for name in kinds["view"]:
         try:
             views[name] = _view_shape(connection, name, guard)
@@ -143,6 +146,37 @@ def _why_unusable(connection: apsw.Connection, shape: TableShape) -> str:
             apsw.ext.query_info(connection, statement)
     except apsw.Error as error:
         return str(error)
+    return ""
+
+
+def _impossible_writes(connection: apsw.Connection, shape: TableShape, guard: Guard) -> Iterator[str]:
+    """Compiles writes as tools may make them, with foreign keys; of those that are refused, one line for each
+    reason."""
+    table, columns = quoted(shape.name), [quoted(column) for column in shape.columns]
+    kinds = {"INSERT": f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({', '.join('?' * len(columns))})"}
+    kinds |= {f"UPDATE {name}": f"UPDATE {table} SET {quoted(name)} = ?" for name in shape.columns}
+    kinds["DELETE"] = f"DELETE FROM {table}"
+    connection.config(apsw.SQLITE_DBCONFIG_ENABLE_FKEY, 1)
+    connection.authorizer = guard
+    refused: dict[str, list[str]] = {}
+    try:
+        for kind, statement in kinds.items():
+            if why := _refusal(connection, statement, guard):
+                refused.setdefault(why, []).append(kind)
+    finally:
+        connection.authorizer = None
+        connection.config(apsw.SQLITE_DBCONFIG_ENABLE_FKEY, 0)
+    for why, refused_kinds in refused.items():
+        yield f"writes to {shape.name} ({', '.join(refused_kinds)}): {why}"
+
+
+def _refusal(connection: apsw.Connection, statement: str, guard: Guard) -> str:
+    """Why the statement does not compile under the guard; "" if it does."""
+    with guard.inspect() as inspection:
+        try:
+            apsw.ext.query_info(connection, statement)
+        except apsw.Error as error:
+            return inspection.refusals[0].partition(";")[0] if inspection.refusals else str(error)
     return ""
 
 

@@ -40,7 +40,8 @@ class Toolset(Frozen):
     rows: Rows = Field(default_factory=dict, description="a limited data view, where no database provides one")
     refused: tuple[str, ...] = Field(default=(), description="proposed tools that were not valid, each with the reason")
     left_out: tuple[str, ...] = Field(
-        default=(), description="tables and views of the database that do not serve, and ignored triggers, with reasons"
+        default=(),
+        description="tables, views and writes of the database that do not serve, ignored triggers, with reasons",
     )
     counts: dict[str, int] = Field(
         default_factory=dict, description="what was done to make the set: questions, proposed, merged_duplicates, …"

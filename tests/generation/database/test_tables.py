@@ -89,6 +89,35 @@ def test_what_cannot_serve_is_left_out_and_named(orchard: Path) -> None:
     assert table_names(orchard) == SERVED
 
 
+def test_writes_that_no_tool_can_make_are_named(tmp_path: Path) -> None:
+    path = tmp_path / "harbour.sqlite"
+    with closing(sqlite3.connect(path)) as connection:
+        connection.create_function("in_knots", 1, lambda speed: speed, deterministic=True)
+        connection.executescript(
+            """
+            CREATE TABLE winds (wind_id INTEGER PRIMARY KEY, speed REAL CHECK (in_knots(speed) > 0));
+            CREATE TABLE gusts (gust_id INTEGER PRIMARY KEY, wind_id INTEGER REFERENCES winds);
+            CREATE TABLE moorings (mooring_id INTEGER PRIMARY KEY, pier INTEGER REFERENCES piers, depth REAL);
+            CREATE TABLE passes (pass_id INTEGER PRIMARY KEY, code TEXT DEFAULT (hex(randomblob(4))), owner TEXT);
+            CREATE TABLE ports (name TEXT, flag TEXT);
+            CREATE TABLE ships (ship_id INTEGER PRIMARY KEY, port TEXT REFERENCES ports (name));
+            """
+        )
+    image = Image.read(path)
+    assert sorted(image.tables) == ["gusts", "moorings", "passes", "ports", "ships"]
+    mismatch = 'foreign key mismatch - "ships" referencing "ports"'
+    assert image.left_out == (
+        "table winds: unknown function: in_knots()",
+        "writes to gusts (INSERT, UPDATE wind_id, DELETE): no such table: winds",
+        "writes to moorings (INSERT, UPDATE pier, DELETE): no such table: main.piers",
+        "writes to passes (UPDATE pass_id, UPDATE owner): the function hex may not be used",
+        f"writes to ports (UPDATE name, DELETE): {mismatch}",
+        f"writes to ships (INSERT, UPDATE port, DELETE): {mismatch}",
+    )
+    fix = tool("fix", "UPDATE moorings SET depth = :depth WHERE mooring_id = :id", depth={"type": "number"}, id=INTEGER)
+    assert verify_tool(fix, image) == []
+
+
 def test_schema_and_rows_are_those_that_serve(orchard: Path) -> None:
     schema = read_schema(orchard, "orchard")
     assert [table.name for table in schema.tables] == [*SERVED, "best_yields", "yields"]
