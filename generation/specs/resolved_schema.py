@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from core.schemas import schema_error
+
 Schema = dict[str, Any]
 
 _COMBINING = ("anyOf", "oneOf")
@@ -72,6 +74,12 @@ def kinds(schema: Any, root: Schema) -> frozenset[str]:
     declared = found.get("type") or kind(found)
     names = declared if isinstance(declared, list) else [declared] if declared else []
     return frozenset("number" if name == "integer" else str(name) for name in names if name != "null")
+
+
+def allows_null(schema: Any, root: Schema) -> bool:
+    """Whether null fits a part of the schema `root`."""
+    definitions: Schema = {key: root[key] for key in ("$defs", "definitions") if key in root}
+    return schema_error(None, {**definitions, "allOf": [{} if schema is None else schema]}) is None
 
 
 def field(schema: Schema, path: str) -> Schema | None:

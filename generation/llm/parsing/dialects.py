@@ -16,6 +16,7 @@ from typing import Any
 
 from core.messages import FunctionCall, ToolSpec
 from generation.llm.parsing.json_text import checked_writable, leading_json, only_objects
+from generation.specs.resolved_schema import Schema, allows_null, kinds, resolved
 
 Reader = Callable[[str, dict[str, ToolSpec]], Iterator[FunctionCall | str]]
 """(text between two markers, declared tools by name) -> the calls in it, and the text after them that is for the user.
@@ -125,20 +126,22 @@ def _xml(body: str, declared: dict[str, ToolSpec]) -> Iterator[FunctionCall]:
         yield _call(name, arguments)
         return
     tool = declared.get(name.strip())
-    types = tool.parameters.get("properties", {}) if tool else {}
-    yield _call(name, {key: _typed(value, types.get(key, {})) for key, value in texts.items()})
+    root = tool.parameters if tool else {}
+    types = resolved(root, root).get("properties", {})
+    yield _call(name, {key: _typed(value, types.get(key), root) for key, value in texts.items()})
 
 
-def _typed(text: str, schema: dict[str, Any]) -> Any:
-    """A parameter's text as the type that its schema declares; a string if it declares none and the text is not
-    JSON."""
+def _typed(text: str, schema: Any, root: Schema) -> Any:
+    """A parameter's text as the type that its schema declares. Where that is a string, only the word for an allowed
+    null is read as anything else; text that is not JSON is a string, too."""
     text = text.removeprefix("\n").removesuffix("\n")
-    if schema.get("type") == "string":
-        return text
     try:
-        return json.loads({"True": "true", "False": "false", "None": "null"}.get(text.strip(), text))
+        value = json.loads({"True": "true", "False": "false", "None": "null"}.get(text.strip(), text))
     except ValueError:
         return text
+    if kinds(schema, root) == {"string"} and not (value is None and allows_null(schema, root)):
+        return text
+    return value
 
 
 def _llama(body: str, declared: dict[str, ToolSpec]) -> Iterator[FunctionCall]:

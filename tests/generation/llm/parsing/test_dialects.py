@@ -4,9 +4,11 @@ vanishes."""
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 
+from core.messages import ToolSpec
 from generation.llm.parsing.dialects import markup, written_calls
 
 ADA, BOB = '{"name": "greet", "arguments": {"who": "Ada"}}', '{"name": "greet", "arguments": {"who": "Bob"}}'
@@ -53,3 +55,29 @@ def test_what_else_stands_between_markers_stays_as_markup(text: str) -> None:
     content, _ = written_calls(text, ())
     assert markup(content)
     assert "Bob" in content or "First" in content or "Calls" in content
+
+
+NULLABLE = {"anyOf": [{"type": "string"}, {"type": "null"}]}
+
+
+@pytest.mark.parametrize(
+    ("schema", "text", "value"),
+    [
+        ({"type": "string"}, "12", "12"),
+        ({"type": "string"}, "None", "None"),
+        ({"type": ["string", "null"]}, "12", "12"),
+        ({"type": ["string", "null"]}, "true", "true"),
+        ({"type": ["string", "null"]}, "null", None),
+        (NULLABLE, "0012", "0012"),
+        (NULLABLE, "12", "12"),
+        ({"$ref": "#/$defs/text"}, "12", "12"),
+        ({"$ref": "#/$defs/text"}, "None", None),
+        ({"type": ["string", "integer"]}, "12", 12),
+        ({"type": ["integer", "null"]}, "12", 12),
+        ({}, "12", 12),
+    ],
+)
+def test_text_of_a_parameter_takes_a_type_that_its_schema_allows(schema: dict[str, Any], text: str, value: Any) -> None:
+    parameters = {"type": "object", "properties": {"who": schema}, "$defs": {"text": NULLABLE}}
+    (call,) = written_calls(XML.format(text), [ToolSpec(name="greet", description="Greet.", parameters=parameters)])[1]
+    assert json.loads(call.arguments) == {"who": value}
