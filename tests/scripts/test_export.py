@@ -135,4 +135,4 @@ def test_make_has_the_goal_and_distributes_its_keys() -> None:
     shown = subprocess.run(
         ["make", "-n", "export", "push_to_hub=a/b"], cwd=ROOT, capture_output=True, text=True, check=True
     )
-    assert 'scripts.launch --goals "export" export -- push_to_hub=a/b' in shown.stdout
+    assert "scripts.launch --goals \"export\" export -- 'push_to_hub=a/b'" in shown.stdout

@@ -39,7 +39,10 @@ def outputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ),
         ([GYM, "n=0"], "config key 'n': .*greater than or equal to 1 .given: 0"),
         (["domains=sqlite", "domains.paths=[/nope.sqlite]"], "/nope.sqlite was given, but there is no such file"),
-        (["domains=sqlite", f"domains.paths=[{__file__}]"], "test_generate.py was given, but it is not an SQLite"),
+        (
+            ["domains=sqlite", f"domains.paths=[{__file__}]"],
+            "test_generate.py was given, but it cannot be read as an SQLite database",
+        ),
         (["domains=sqlite", "domains.paths=/nope.sqlite"], "a list of files is expected: paths="),
         (["domains.names=[freight]"], "freight: held out for evaluation; expected: .*gym"),
         (["domains.held_out=true"], "refused as training seeds: film_festival, freight, repair_shop"),

@@ -295,7 +295,7 @@ def test_a_bug_keeps_its_traceback(conf: Path) -> None:
     assert "RuntimeError: a bug" in done.stderr
 
 
-@pytest.mark.parametrize("arguments", [("--multirun", "seed=5,6"), ("seed=5,6", "-m")])
+@pytest.mark.parametrize("arguments", [("--multirun", "seed=6,7"), ("seed=6,7", "-m")])
 def test_a_sweep_runs_each_value(conf: Path, arguments: tuple[str, ...]) -> None:
     done = run_stage(conf, *arguments)
-    assert (done.returncode, done.stdout.split("\n")[:2]) == (0, ["seed 5", "seed 6"])
+    assert (done.returncode, done.stdout.split("\n")[:2]) == (0, ["seed 6", "seed 7"])
