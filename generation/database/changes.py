@@ -8,6 +8,7 @@ from typing import Any
 
 import apsw
 
+from generation.database.guard import SqlError
 from generation.database.tables import TableShape, quoted
 
 Row = tuple[Any, ...]
@@ -18,6 +19,9 @@ def describe(changeset: bytes, tables: Mapping[str, TableShape], connection: aps
 
     Rows of a table without a key cannot be named: their changes are the net rows deleted and inserted. `connection` is
     in the state after the changes. Values are SQL literals, so different changes never read alike.
+
+    Raises SqlError for a key that only changes to one that SQLite takes for equal, as in another case: the session
+    records two changes of one row then, which cannot be applied.
     """
     lines: list[str] = []
     unkeyed_rows: Counter[str] = Counter()
@@ -29,6 +33,8 @@ def describe(changeset: bytes, tables: Mapping[str, TableShape], connection: aps
             before, after = _complete_rows(change, shape, connection)
             unkeyed_rows.update([_unkeyed_line(shape, after)] if after else [])
             unkeyed_rows.subtract([_unkeyed_line(shape, before)] if before else [])
+    if len(set(lines)) < len(lines):
+        raise SqlError("a new key cannot become one that SQLite takes for equal, as in another case")
     for line, count in unkeyed_rows.items():
         lines.extend([f"{'INSERT' if count > 0 else 'DELETE'} {line}"] * abs(count))
     return tuple(sorted(lines))
@@ -36,6 +42,8 @@ def describe(changeset: bytes, tables: Mapping[str, TableShape], connection: aps
 
 def _keyed_line(change: apsw.TableChange, shape: TableShape) -> str:
     old, new = change.old or (), change.new or ()
+    if old and new and any(new[shape.columns.index(column)] is not apsw.no_change for column in shape.key):
+        raise SqlError(f"the key of {shape.name} cannot become one that SQLite takes for equal, as in another case")
     row = dict(zip(shape.columns, old or new, strict=True))
     where = ", ".join(f"{column}={_literal(row.pop(column))}" for column in shape.key)
     if change.op == "UPDATE":

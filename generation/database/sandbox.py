@@ -37,6 +37,7 @@ _OPTIONS = {
     apsw.SQLITE_DBCONFIG_ENABLE_COMMENTS: 0,
     apsw.SQLITE_DBCONFIG_DQS_DML: 0,  # "name" is never a string, so a misspelt column is an error
 }
+_MAX_FILE_ROW = 2**30  # bytes; SQLite's own limit is lower
 _MAX_MEMORY = 64 * 2**20  # bytes one statement may use
 _STEPS_BETWEEN_CHECKS = 1_000  # SQLite instructions between two checks of time and memory
 
@@ -173,8 +174,10 @@ class Sandbox:
     def _apply(self, changeset: bytes) -> None:
         # The changeset already contains what triggers and cascades did, and its foreign keys were checked. Once more,
         # those to columns without a unique index would fail: SQLite applies an UPDATE to all columns of a row.
+        # Rows of the file may be longer than what statements may write.
         for option in (apsw.SQLITE_DBCONFIG_ENABLE_TRIGGER, apsw.SQLITE_DBCONFIG_ENABLE_FKEY):
             self._connection.config(option, 0)
+        self._connection.limit(apsw.SQLITE_LIMIT_LENGTH, _MAX_FILE_ROW)
         try:
             apsw.Changeset.apply(changeset, self._connection)
         except apsw.Error as error:
@@ -182,6 +185,7 @@ class Sandbox:
         finally:
             for option in (apsw.SQLITE_DBCONFIG_ENABLE_TRIGGER, apsw.SQLITE_DBCONFIG_ENABLE_FKEY):
                 self._connection.config(option, 1)
+            self._connection.limit(apsw.SQLITE_LIMIT_LENGTH, _LIMITS[apsw.SQLITE_LIMIT_LENGTH])
         self._update_changes()
         if len(self.changeset) != len(changeset):
             raise ValueError("the snapshot does not fit this database: it has other tables")
@@ -193,7 +197,6 @@ class Sandbox:
         self.changeset = changeset
 
     def _write(self, statement: Statement, bindings: dict[str, Any]) -> list[dict[str, Any]]:
-        self._connection.execute("SAVEPOINT call")
         try:
             rows = self._execute(statement, bindings, None)
             # Nothing is ever committed, so constraints deferred to the commit are checked here.
@@ -201,12 +204,9 @@ class Sandbox:
                 raise SqlError("FOREIGN KEY constraint failed")
             self._update_changes()
         except BaseException:
-            if self._connection.in_transaction:
-                self._connection.execute("ROLLBACK TO call; RELEASE call")
-            else:  # SQLite rolls back the complete transaction when it interrupts a write
-                self.reset(self.changeset)
+            # The transaction may be gone, and a session keeps what it saw of rows that a rollback restores.
+            self.reset(self.changeset)
             raise
-        self._connection.execute("RELEASE call")
         return rows
 
     def _execute(self, statement: Statement, bindings: dict[str, Any], limit: int | None) -> list[dict[str, Any]]:

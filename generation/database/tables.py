@@ -49,11 +49,15 @@ def quoted(name: str) -> str:
 
 
 def open_copy(path: Path) -> apsw.Connection:
-    """A copy of the file in memory. Raises apsw.Error if `path` is not an SQLite database."""
+    """A copy of the file in memory. Raises UserError if `path` is not an SQLite database, apsw.Error if it is a broken
+    one."""
     memory = apsw.Connection(":memory:")
     file = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
-    with memory.backup("main", file, "main") as backup:
-        backup.step()
+    try:
+        with memory.backup("main", file, "main") as backup:
+            backup.step()
+    except apsw.NotADBError:
+        raise UserError(f"{path} was given, but it is not an SQLite database") from None
     file.close()
     return memory
 
@@ -140,6 +144,8 @@ def writes(shape: TableShape) -> Iterator[str]:
 
 
 def _why_unusable(connection: apsw.Connection, shape: TableShape) -> str:
+    if not shape.key and "_rowid_" in map(str.lower, shape.columns):
+        return "it has no key, and its column _rowid_ hides the row numbers by which SQLite records changes"
     sorted_read = f"SELECT * FROM {quoted(shape.name)} ORDER BY {', '.join(map(quoted, shape.columns))}"
     try:
         for statement in (sorted_read, *writes(shape)):

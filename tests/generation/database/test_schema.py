@@ -135,6 +135,8 @@ def test_a_file_that_is_not_a_database_is_named(tmp_path: Path) -> None:
     for path in (text, tmp_path / "absent.sqlite"):
         with pytest.raises(UserError, match=path.name):
             read_schema(path, "x")
+    with pytest.raises(UserError, match="it is not an SQLite database"):
+        read_schema(text, "x")
     assert not (tmp_path / "absent.sqlite").exists()
 
 
