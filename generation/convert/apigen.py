@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from generation.convert.base import Row
-from generation.seeds.rows import read_rows
+from generation.seeds.rows import is_columnar, read_rows
 
 HUB_ID = "Salesforce/APIGen-MT-5k"
 LICENCE = "cc-by-nc-4.0"
@@ -30,6 +30,7 @@ class ApigenDialogues:
         for number, row in enumerate(read_rows(self.path, self.split, _COLUMNS, HUB_ID)):
             policy = _POLICY.match(str(row["system"]))
             yield Row(
+                columnar=is_columnar(self.path),
                 conversation={"conversations": row["conversations"], "system": row["system"]},
                 tools=row["tools"],
                 key=f"{number:04}",

@@ -34,13 +34,15 @@ class ConvertSettings(Settings):
 @dataclass(frozen=True)
 class Row:
     """One row of a dataset: `conversation` in a form that `chat_formats.parse_conversation` accepts, `tools` as given
-    in the row (unparsed), `key` its id in the dataset, `domain` if known."""
+    in the row (unparsed), `key` its id in the dataset, `domain` if known; a `columnar` source pads
+    objects with nulls."""
 
     conversation: Mapping[str, Any]
     tools: Any
     key: str
     licence: str
     domain: str | None = None
+    columnar: bool = False
 
 
 class Source(Protocol):
@@ -111,7 +113,7 @@ def convert(row: Row, source: Source, repaired: Counter[str]) -> Dialogue:
     Counts repairs in `repaired`. Raises ContractError or ValueError for a row that cannot be trained on.
     """
     tools = _tools(row.tools, repaired)
-    parsed = parse_conversation(row.conversation, tools)
+    parsed = parse_conversation(row.conversation, tools, row.columnar)
     repaired.update(parsed.repaired)
     messages = tuple(parsed.messages)
     requests = [number for number, message in enumerate(messages) if isinstance(message, UserMessage)]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from generation.convert.base import Row
 from generation.seeds.nemotron import HUB_ID, raw_tools
-from generation.seeds.rows import read_rows
+from generation.seeds.rows import is_columnar, read_rows
 
 _COLUMNS = ("uuid", "license", "messages", "metadata")
 
@@ -29,6 +29,7 @@ class NemotronDialogues:
             except ValueError:
                 tools = []  # its calls then count as calls of undeclared tools
             yield Row(
+                columnar=is_columnar(self.path),
                 conversation={"messages": row["messages"]},
                 tools=tools,
                 key=str(row["uuid"] or number),

@@ -36,6 +36,11 @@ def read_rows(path: str | Path, split: str, columns: Sequence[str], example: str
         raise UserError(f"path={path}, split={split} was given, but it cannot be read ({error}); {expected}") from None
 
 
+def is_columnar(path: str | Path) -> bool:
+    """Whether `read_rows` reads these rows with the loader, which pads objects with nulls to the keys of all others."""
+    return Path(path).suffix != ".jsonl"
+
+
 def _lines(file: Path, columns: Sequence[str]) -> Iterator[Mapping[str, Any]]:
     """The rows of a JSONL file as they stand; the loader would refuse blank lines. A column may be absent from some
     rows, but not from the first."""

@@ -76,10 +76,10 @@ def kinds(schema: Any, root: Schema) -> frozenset[str]:
     return frozenset("number" if name == "integer" else str(name) for name in names if name != "null")
 
 
-def allows_null(schema: Any, root: Schema) -> bool:
-    """Whether null fits a part of the schema `root`."""
+def fits(value: Any, schema: Any, root: Schema) -> bool:
+    """Whether a value fits a part of the schema `root`."""
     definitions: Schema = {key: root[key] for key in ("$defs", "definitions") if key in root}
-    return schema_error(None, {**definitions, "allOf": [{} if schema is None else schema]}) is None
+    return schema_error(value, {**definitions, "allOf": [{} if schema is None else schema]}) is None
 
 
 def field(schema: Schema, path: str) -> Schema | None:

@@ -42,9 +42,10 @@ class OpenCall:
 @dataclass
 class ParsedConversation:
     """A conversation in the course of parsing. `repaired` counts, by kind, the contract violations that could be
-    repaired; `declared` are the tools that the source states for it."""
+    repaired; `declared` are the tools that the source states for it; a `columnar` source pads objects with nulls."""
 
     declared: Mapping[str, ToolSpec]
+    columnar: bool
     messages: list[Message] = field(default_factory=list)
     repaired: Counter[str] = field(default_factory=Counter)
     open_calls: list[OpenCall] = field(default_factory=list)
@@ -55,12 +56,15 @@ def parse_messages(raw: Mapping[str, Any], declared: Sequence[ToolSpec] = ()) ->
     return tuple(parse_conversation(raw, declared).messages)
 
 
-def parse_conversation(raw: Mapping[str, Any], declared: Sequence[ToolSpec] = ()) -> ParsedConversation:
+def parse_conversation(
+    raw: Mapping[str, Any], declared: Sequence[ToolSpec] = (), columnar: bool = False
+) -> ParsedConversation:
     """Parse the messages under "messages", "conversations" (ShareGPT) or "traj" (τ-bench), and an optional "system";
     without any of these keys the conversation is empty.
 
     Drops a final user message and unanswered calls at the end, so that the dialogue can continue there, and an
-    assistant's greeting before the user's first message; removes the nulls with which columnar files pad arguments.
+    assistant's greeting before the user's first message; removes the nulls that pad arguments, more of them if the
+    source is `columnar` (see generation.specs.padding).
     Raises ValueError if the rest is not a valid conversation, and ContractError for a shape that is not known.
     """
     raw_messages: Any = next((raw[key] for key in _MESSAGES if raw.get(key)), [])
@@ -73,7 +77,7 @@ def parse_conversation(raw: Mapping[str, Any], declared: Sequence[ToolSpec] = ()
             f'a conversation under "{foreign}" is not read; expected: a list of messages under {_MESSAGES}',
             "unknown format",
         )
-    parsed = ParsedConversation({tool.name: tool for tool in declared})
+    parsed = ParsedConversation({tool.name: tool for tool in declared}, columnar)
     if isinstance(raw.get("system"), str):
         _add(parsed, {"role": "system", "content": raw["system"]})
     for message in raw_messages:
@@ -195,7 +199,7 @@ def _open_calls(parsed: ParsedConversation, raw_calls: Sequence[RawCall]) -> tup
         name, arguments = parse_tool_name(raw.name), raw.arguments
         if isinstance(arguments, dict):
             parameters = parsed.declared[name].parameters if name in parsed.declared else {}
-            if (stripped := without_padding(arguments, parameters)) != arguments:
+            if (stripped := without_padding(arguments, parameters, parsed.columnar)) != arguments:
                 parsed.repaired["padding removed"] += 1
                 arguments = stripped
         text = arguments if isinstance(arguments, str) else json.dumps(arguments, ensure_ascii=False)

@@ -16,7 +16,7 @@ from typing import Any
 
 from core.messages import FunctionCall, ToolSpec
 from generation.llm.parsing.json_text import checked_writable, leading_json, only_objects
-from generation.specs.resolved_schema import Schema, allows_null, kinds, resolved
+from generation.specs.resolved_schema import Schema, fits, kinds, resolved
 
 Reader = Callable[[str, dict[str, ToolSpec]], Iterator[FunctionCall | str]]
 """(text between two markers, declared tools by name) -> the calls in it, and the text after them that is for the user.
@@ -139,7 +139,7 @@ def _typed(text: str, schema: Any, root: Schema) -> Any:
         value = json.loads({"True": "true", "False": "false", "None": "null"}.get(text.strip(), text))
     except ValueError:
         return text
-    if kinds(schema, root) == {"string"} and not (value is None and allows_null(schema, root)):
+    if kinds(schema, root) == {"string"} and not (value is None and fits(None, schema, root)):
         return text
     return value
 

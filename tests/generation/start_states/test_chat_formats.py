@@ -313,7 +313,7 @@ def test_nulls_that_pad_arguments_to_the_keys_of_other_calls_are_removed(
 ) -> None:
     tools = declared_tools([{"name": "find", "parameters": {"type": "object", **parameters}}])
     messages = [*PLAIN[:2], {**PLAIN[2], "tool_calls": [call("find", given)]}, *PLAIN[3:]]
-    parsed = parse_conversation({"messages": messages}, tools)
+    parsed = parse_conversation({"messages": messages}, tools, columnar=True)
     look = parsed.messages[2]
     assert isinstance(look, AssistantMessage)
     assert look.tool_calls
