@@ -19,7 +19,7 @@ CHINOOK = SHARED_DATA / "chinook" / "chinook.sqlite"
 def test_invalid_databases_and_tools_are_named(tmp_path: Path) -> None:
     text = tmp_path / "text.sqlite"
     text.write_text("not a database" * 100)
-    with pytest.raises(UserError, match=r"text\.sqlite .* cannot be read as an SQLite database"):
+    with pytest.raises(UserError, match=r"text\.sqlite .* it is not an SQLite database"):
         SqlDomainEnvironment("text", text, ())
     with pytest.raises(UserError, match="no such file"):
         SqlDomainEnvironment("none", tmp_path / "none.sqlite", ())
