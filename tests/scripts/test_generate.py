@@ -41,7 +41,7 @@ def outputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (["domains=sqlite", "domains.paths=[/nope.sqlite]"], "/nope.sqlite was given, but there is no such file"),
         (
             ["domains=sqlite", f"domains.paths=[{__file__}]"],
-            "test_generate.py was given, but it cannot be read as an SQLite database",
+            "test_generate.py was given, but it is not an SQLite database",
         ),
         (["domains=sqlite", "domains.paths=/nope.sqlite"], "a list of files is expected: paths="),
         (["domains.names=[freight]"], "freight: held out for evaluation; expected: .*gym"),

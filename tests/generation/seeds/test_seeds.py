@@ -180,7 +180,7 @@ def test_a_file_that_is_not_a_database_is_refused(tmp_path: Path) -> None:
     text, empty = tmp_path / "text.sqlite", tmp_path / "empty.sqlite"
     text.write_text("plain text, longer than the header of a database file " * 3)
     empty.touch()
-    with pytest.raises(UserError, match=r"text\.sqlite was given, but it cannot be read as an SQLite database"):
+    with pytest.raises(UserError, match=r"text\.sqlite was given, but it is not an SQLite database"):
         SqliteSeeds([text]).load()
     with pytest.raises(UserError, match="has no tables"):
         SqliteSeeds([empty]).load()

@@ -200,5 +200,5 @@ async def test_provenance_names_model_prompt_source_and_licence(gym: Seed) -> No
 async def test_a_file_that_is_not_a_database_is_a_user_error(gym: Seed, tmp_path: Path) -> None:
     broken = tmp_path / "broken.sqlite"
     broken.write_text("not a database, whatever its name says; " * 20)
-    with pytest.raises(UserError, match="cannot be read as an SQLite database"):
+    with pytest.raises(UserError, match="it is not an SQLite database"):
         await toolset_of(ListedAnswers([]), gym.model_copy(update={"database": broken}), 5, 1)
