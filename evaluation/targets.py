@@ -11,7 +11,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, field_validator
 
-from core.runs import Manifest, latest, read_manifest, sha256
+from core.manifest import Manifest, read_manifest
+from core.runs import latest, sha256
 from core.sampling import Sampling
 from core.serving import EngineSettings, probe, serve
 from core.settings import Settings, UserError

@@ -7,7 +7,8 @@ from typing import Any
 from omegaconf import DictConfig
 
 from core.console import stage_console
-from core.runs import latest, open_run, read_manifest, sha256
+from core.manifest import read_manifest
+from core.runs import latest, open_run, sha256
 from core.settings import typed
 from generation.export.benchmark_texts import read_benchmarks
 from generation.export.export import ExportSettings, export

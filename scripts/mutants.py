@@ -183,10 +183,10 @@ def _run_tests(tree: str, tests: Sequence[str]) -> None:
     for name in [name for name in sys.modules if name.partition(".")[0] in PACKAGES]:
         del sys.modules[name]
     sys.path[:] = [tree, *(path for path in sys.path if path and Path(path).resolve() != ROOT)]
-    with open(os.devnull, "w") as nowhere:  # noqa: PTH123
+    with Path(os.devnull).open("w") as nowhere:
         os.dup2(nowhere.fileno(), 1)
         os.dup2(nowhere.fileno(), 2)
-    import pytest  # noqa: PLC0415
+    import pytest  # noqa: PLC0415 - after the path is that of the copy
 
     os._exit(int(pytest.main(["-x", "-n", "0", "-p", "no:cacheprovider", "-m", "not slow and not gpu", *tests])))
 

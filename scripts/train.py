@@ -11,7 +11,8 @@ from rich.console import Console
 
 from core.console import stage_console
 from core.files import write_json
-from core.runs import latest, open_run, read_manifest, sha256
+from core.manifest import read_manifest
+from core.runs import latest, open_run, sha256
 from core.settings import UserError, typed
 from core.tracking import Tracker
 from scripts.launch import hydra_main

@@ -12,7 +12,8 @@ from rich.progress import track
 from core.console import stage_console
 from core.dialogue import Dialogue
 from core.journal import read_jsonl
-from core.runs import latest, read_manifest
+from core.manifest import read_manifest
+from core.runs import latest
 from core.settings import Settings, UserError
 from generation.environments.base import EnvironmentFactory
 from generation.llm.meter import Meter

@@ -127,10 +127,12 @@ class _Template:
         ids: list[int] = self.tokenizer(text, add_special_tokens=False)["input_ids"]
         return ids
 
-    def tokens_after(self, prompt: str, prompt_ids: list[int], text: str) -> tuple[list[int], bool]:
-        """The tokens of `text` after a prompt with the tokens `prompt_ids`, and whether tokenising both as one text
-        would change the prompt's."""
-        joined = self.tokens(prompt + text)
+    def tokens_after(self, prompt: str, text: str) -> tuple[list[int], bool]:
+        """The tokens of `text` after a prompt, and whether tokenising both as one text would change the prompt's.
+
+        No token spans the end of a turn, so only what follows the last one is tokenised with the text."""
+        prompt = prompt[max(prompt.rfind(self.eos), 0) :]
+        prompt_ids, joined = self.tokens(prompt), self.tokens(prompt + text)
         if joined[: len(prompt_ids)] == prompt_ids:
             return joined[len(prompt_ids) :], False
         return self.tokens(text), True
@@ -192,7 +194,7 @@ def _served(template: _Template) -> Iterator[Sample]:
         if sample and (sample.turn != answer.turn or prompt[: len(sample.input_ids)] != sample.input_ids):
             yield _checked(sample, prompts)
             sample, prompts = None, []
-        written, straddled = template.tokens_after(answer.prompt, prompt, answer.written)
+        written, straddled = template.tokens_after(answer.prompt, answer.written)
         earlier = sample or Sample(template.dialogue.dialogue_id, answer.turn, [], [])
         trained = [*earlier.trained, *range(len(prompt), len(prompt) + len(written))]
         sample = replace(earlier, input_ids=prompt + written, trained=trained, straddled=earlier.straddled + straddled)
@@ -219,9 +221,9 @@ def _keep_all(template: _Template) -> Iterator[Sample]:
         if previous is not None and answer.turn != sample.turn:
             yield sample
         prompt = answer.prompt if previous is None else template.prompt_after(previous, answer)
-        before = sample.input_ids + template.tokens_after(text, template.tokens(text), prompt)[0]
+        before = sample.input_ids + template.tokens_after(text, prompt)[0]
         text += prompt
-        written, straddled = template.tokens_after(text, template.tokens(text), answer.written)
+        written, straddled = template.tokens_after(text, answer.written)
         text += answer.written
         trained = [*sample.trained, *range(len(before), len(before) + len(written))]
         sample = replace(

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from core.runs import Manifest, read_manifest
+from core.manifest import Manifest, read_manifest
 from core.settings import UserError
 from evaluation.metrics.scores import by_benchmark, read_records
 from evaluation.trials import TrialRecord

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from core.runs import Manifest
+from core.manifest import Manifest
 from evaluation.reports.paper import TABLE_1, TABLE_4
 from evaluation.reports.paper_table import PaperTable
 

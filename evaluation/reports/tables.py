@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from core.files import write_atomically, write_json
-from core.runs import read_manifest
+from core.manifest import read_manifest
 from core.settings import Settings
 from evaluation.reports.benchmark_tables import heldout_table, table_2, table_3
 from evaluation.reports.evaluations import Evaluation, read_evaluations

@@ -98,7 +98,7 @@ class Sandbox:
 
     def prepare(self, sql: str) -> Statement:
         """Compile one statement without running it. Raises SqlError with every reason why it must not run."""
-        with self._guard.inspect() as inspection:
+        with self._guard.inspect(sql) as inspection:
             try:
                 details = apsw.ext.query_info(self._connection, sql)
             except (apsw.Error, ValueError) as error:  # ValueError: a NUL or a lone surrogate in the text

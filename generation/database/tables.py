@@ -178,7 +178,7 @@ def _impossible_writes(connection: apsw.Connection, shape: TableShape, guard: Gu
 
 def _refusal(connection: apsw.Connection, statement: str, guard: Guard) -> str:
     """Why the statement does not compile under the guard; "" if it does."""
-    with guard.inspect() as inspection:
+    with guard.inspect(statement) as inspection:
         try:
             apsw.ext.query_info(connection, statement)
         except apsw.Error as error:
@@ -190,8 +190,9 @@ def _view_shape(connection: apsw.Connection, name: str, guard: Guard) -> TableSh
     """Raises SqlError or apsw.Error if tools could not read all of the view."""
     connection.authorizer = guard
     try:
-        with guard.inspect() as inspection:
-            apsw.ext.query_info(connection, f"SELECT * FROM {quoted(name)}")
+        whole = f"SELECT * FROM {quoted(name)}"
+        with guard.inspect(whole) as inspection:
+            apsw.ext.query_info(connection, whole)
         columns = tuple(column for (column,) in select(connection, "SELECT name FROM pragma_table_info(?)", name))
         connection.set_progress_handler(lambda: True, _MAX_VIEW_STEPS)
         connection.execute(f"SELECT {', '.join(f'count({quoted(c)})' for c in columns)} FROM {quoted(name)}").fetchall()

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
 from inspect import isfunction
-from types import ModuleType
+from types import GenericAlias, ModuleType
 from typing import Any, Literal, get_args
 
 from pydantic import TypeAdapter
@@ -162,13 +162,14 @@ def _returns(domain: Tau2Domain) -> dict[str, dict[str, Any]]:
 
 def _airline_returns(model: ModuleType) -> list[tuple[Any, str]]:
     statuses = sorted(get_args(kind.model_fields["status"].annotation)[0] for kind in get_args(model.FlightDateStatus))
+    flights = GenericAlias(list, model.DirectFlight)
     updates = "update_reservation_baggages update_reservation_flights update_reservation_passengers"
     return [
         (model.Reservation, f"book_reservation cancel_reservation get_reservation_details {updates}"),
         (model.User, "get_user_details"),
-        (list[model.AirportCode], "list_all_airports"),  # type: ignore[name-defined]
-        (list[model.DirectFlight], "search_direct_flight"),  # type: ignore[name-defined]
-        (list[list[model.DirectFlight]], "search_onestop_flight"),  # type: ignore[name-defined]
+        (GenericAlias(list, model.AirportCode), "list_all_airports"),
+        (flights, "search_direct_flight"),
+        (GenericAlias(list, flights), "search_onestop_flight"),
         (str, "send_certificate"),
         (Literal[tuple(statuses)], "get_flight_status"),
     ]

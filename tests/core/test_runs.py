@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from core.journal import RecordError
-from core.runs import Run, latest, open_run, read_manifest, sha256
+from core.manifest import read_manifest
+from core.runs import Run, latest, open_run, sha256
 from core.settings import UserError
 
 CONFIG = {"n": 3, "outputs": "x", "tracking": {"mode": "offline"}}
@@ -79,7 +80,7 @@ def test_a_changed_checkout_is_dirty(status: str, dirty: bool, tmp_path: Path, m
     def git(command: list[str], **_: Any) -> subprocess.CompletedProcess[str]:
         return subprocess.CompletedProcess(command, 0, stdout=status if "status" in command else "abc123\n")
 
-    monkeypatch.setattr("core.runs.subprocess.run", git)
+    monkeypatch.setattr("core.manifest.subprocess.run", git)
     with open_run(tmp_path, "generate", CONFIG) as run:
         assert (run.manifest.commit, run.manifest.dirty) == ("abc123", dirty)
 

@@ -12,7 +12,8 @@ import pytest
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
-from core.runs import open_run, read_manifest
+from core.manifest import read_manifest
+from core.runs import open_run
 from core.settings import UserError, typed
 from evaluation.benchmark import Benchmark, EvaluationContext
 from evaluation.metrics.scores import read_records

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 from hydra import compose, initialize_config_dir
 
-from core.runs import open_run, read_manifest
+from core.manifest import read_manifest
+from core.runs import open_run
 from core.settings import UserError, typed
 from evaluation import targets
 from evaluation.targets import EvaluateSettings, Target, find_generation, find_targets, served

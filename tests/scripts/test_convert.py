@@ -8,7 +8,8 @@ from pathlib import Path
 import hydra
 import pytest
 
-from core.runs import latest, read_manifest
+from core.manifest import read_manifest
+from core.runs import latest
 from core.settings import UserError
 from scripts.convert import main
 from scripts.launch import CONF

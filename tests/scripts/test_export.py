@@ -12,7 +12,7 @@ import datasets
 import pytest
 from hydra import compose, initialize_config_dir
 
-from core.runs import read_manifest
+from core.manifest import read_manifest
 from core.settings import UserError
 from generation.export.report import Report
 from scripts import export as export_script

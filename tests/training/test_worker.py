@@ -18,7 +18,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from core.dialogue import Dialogue
 from core.journal import read_jsonl
-from core.runs import read_manifest
+from core.manifest import read_manifest
 from training.dataset import load_samples
 from training.model import prepare_base
 from training.render import render

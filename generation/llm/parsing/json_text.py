@@ -50,7 +50,7 @@ def leading_json(text: str, kind: type[dict[str, Any]] | type[list[Any]]) -> tup
     """(the complete JSON object or array that `text` starts with, perhaps repaired; the text after it). Raises
     ValueError as `first_json` does, and if it starts with words."""
     span = next(_outermost(text, partial=False), None)
-    if span is None or not isinstance(span.value, kind) or _has_words(text[: span.start]):
+    if span is None or not isinstance(span.value, kind) or has_words(text[: span.start]):
         raise _expected("object" if kind is dict else "array", text)
     return checked_writable(span.value), text[span.end :]
 
@@ -59,12 +59,13 @@ def only_objects(text: str) -> list[dict[str, Any]]:
     """The complete JSON objects that `text` consists of, perhaps repaired; marks and code fences around them are left
     out. Raises ValueError as `first_json` does, and for any words or other values around them."""
     values, around = split_json(text, partial=False)
-    if not values or not all(isinstance(value, dict) for value in values) or _has_words(around):
+    if not values or not all(isinstance(value, dict) for value in values) or has_words(around):
         raise _expected("object and nothing else", text)
     return list(checked_writable(values))
 
 
-def _has_words(text: str) -> bool:
+def has_words(text: str) -> bool:
+    """Whether there is anything but marks and code fences."""
     return re.search(r"\w", re.sub(r"```\w*", "", text)) is not None
 
 

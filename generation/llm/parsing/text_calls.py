@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from core.messages import ToolSpec
-from generation.llm.parsing.json_text import split_json
+from generation.llm.parsing.json_text import has_words, split_json
 
 _NAMES = ("name", "tool", "tool_name", "function", "function_name", "action")
 _ARGUMENTS = ("arguments", "parameters", "args", "params", "input", "tool_input", "action_input")
@@ -20,7 +20,6 @@ _NAMED_CALL = re.compile(
     r"""["']name["']\s*:\s*(?:["'][\w.:/-]+["']\s*,\s*["']parameters|["'][^"'\n]+["']\s*,\s*["']arguments)["']\s*:"""
 )
 _ACTION = re.compile(r"^\W*Action Input\W*:", re.M)
-_NO_WORDS = re.compile(r"(?:```\w*|[\s,;.:`*-])*")
 
 
 def text_call(text: str, tools: Sequence[ToolSpec]) -> str | None:
@@ -46,7 +45,7 @@ def text_call(text: str, tools: Sequence[ToolSpec]) -> str | None:
         or any(_applied(name).search(text) for name in declared)
     ):
         return "contains a tool call written as text"
-    return "is JSON instead of words" if values and _NO_WORDS.fullmatch(around) else None
+    return "is JSON instead of words" if values and not has_words(around) else None
 
 
 def _is_call(value: dict[str, Any], declared: set[str]) -> bool:

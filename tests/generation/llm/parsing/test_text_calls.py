@@ -167,5 +167,5 @@ def test_prose_with_braces_and_json_passes(content: str) -> None:
 
 
 def test_deep_and_endless_brackets_are_read_in_time() -> None:
-    for text in ("[" * 50_000, '{"a":' * 20_000, '{"name": "x", "arguments": ' * 5_000):
+    for text in ("`" * 50_000 + "{}!", "[" * 50_000, '{"a":' * 20_000, '{"name": "x", "arguments": ' * 5_000):
         text_call(text, TOOLS)
