@@ -49,8 +49,8 @@ def quoted(name: str) -> str:
 
 
 def open_copy(path: Path) -> apsw.Connection:
-    """A copy of the file in memory. Raises UserError if `path` is not an SQLite database, apsw.Error if it is a broken
-    one."""
+    """A copy of the file in memory: on a file that is opened to be read, SQLite does not compile all of a write. Raises
+    UserError if `path` is not an SQLite database, apsw.Error if it is a broken one."""
     memory = apsw.Connection(":memory:")
     file = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
     try:

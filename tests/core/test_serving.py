@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import socket
@@ -10,8 +9,7 @@ import subprocess
 import sys
 import textwrap
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from threading import Thread
@@ -19,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from core.serving import EngineSettings, Server, free_ports, probe, running, serve
+from core.serving import Server, free_ports, probe, running
 from core.settings import UserError
 
 # Forks a child that ignores SIGTERM, as a hung worker does; records both pids; then serves a model list.
@@ -142,164 +140,6 @@ def test_ports_are_distinct_and_a_taken_port_is_an_error() -> None:
         with pytest.raises(UserError, match=f"port {port} is not free"):
             free_ports(1, port)
     assert free_ports(1, port) == (port,)
-
-
-def test_serving_refuses_missing_models_and_gpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(UserError, match="is not a model: expected a directory"):
-        serve(tmp_path, EngineSettings(), tmp_path).__enter__()
-    model = model_in(tmp_path)
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
-    with pytest.raises(UserError, match="sees no GPU"):
-        serve(model, EngineSettings(device="cuda"), tmp_path).__enter__()
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1,2")
-    with pytest.raises(UserError, match="need 4 GPUs, but this machine has 3"):
-        serve(model, EngineSettings(replicas=2, tensor_parallel=2), tmp_path).__enter__()
-
-
-def model_in(folder: Path, context: int = 8192, template: str = "<think> <tool_call>") -> Path:
-    """The files of a model that say how it is served."""
-    (folder / "config.json").write_text(json.dumps({"max_position_embeddings": context}))
-    (folder / "chat_template.jinja").write_text(template)
-    return folder
-
-
-@pytest.fixture
-def servers_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[Server]]:
-    """The servers that `serve` would start for a model with the given settings."""
-
-    def start(model: Path, **settings: Any) -> list[Server]:
-        started: list[Server] = []
-
-        @contextmanager
-        def record(servers: Sequence[Server], what: str, timeout_s: float) -> Iterator[tuple[str, ...]]:
-            started.extend(servers)
-            yield ()
-
-        monkeypatch.setattr("core.serving.running", record)
-        with serve(model, EngineSettings(**settings), tmp_path):
-            return started
-
-    return start
-
-
-def option(server: Server, name: str) -> str | None:
-    """The value of a command-line option; None if it is not given."""
-    return server.command[server.command.index(name) + 1] if name in server.command else None
-
-
-def test_each_replica_gets_its_own_gpus(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, servers_for: Callable[..., list[Server]]
-) -> None:
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,5,6,7")
-    started = servers_for(model_in(tmp_path), replicas=2, tensor_parallel=2)
-    assert [server.environment["CUDA_VISIBLE_DEVICES"] for server in started] == ["4,5", "6,7"]
-    assert all("--enforce-eager" not in server.command for server in started)
-
-
-@pytest.mark.parametrize("hidden", ["", " ", "-1", " -1 ", "NoDevFiles", "none", "-1,0"])
-def test_hidden_gpus_are_none(
-    hidden: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, servers_for: Callable[..., list[Server]]
-) -> None:
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", hidden)
-    (server,) = servers_for(model_in(tmp_path))
-    assert "--enforce-eager" in server.command
-    assert "VLLM_CPU_KVCACHE_SPACE" in server.environment
-    with pytest.raises(UserError, match=r"device=cuda was given, but this process sees no GPU"):
-        servers_for(tmp_path, device="cuda")
-
-
-@pytest.mark.parametrize(
-    ("visible", "ids"), [(" 2 , 3", "2,3"), ("1,0,-1,3", "1,0"), ("GPU-8a-b,MIG-7c", "GPU-8a-b,MIG-7c")]
-)
-def test_gpus_are_visible_up_to_the_first_that_names_none(
-    visible: str, ids: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, servers_for: Callable[..., list[Server]]
-) -> None:
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
-    (server,) = servers_for(model_in(tmp_path), tensor_parallel=2)
-    assert server.environment["CUDA_VISIBLE_DEVICES"] == ids
-
-
-def test_parsers_follow_the_model_unless_they_are_given(
-    tmp_path: Path, servers_for: Callable[..., list[Server]]
-) -> None:
-    def parsers(template: str, **settings: Any) -> tuple[str | None, ...]:
-        (server,) = servers_for(model_in(tmp_path, template=template), device="cpu", **settings)
-        assert ("--enable-auto-tool-choice" in server.command) == ("--tool-call-parser" in server.command)
-        return option(server, "--reasoning-parser"), option(server, "--tool-call-parser")
-
-    assert parsers("<think> <tool_call>") == ("qwen3", "hermes")
-    assert parsers("<tool_call>") == (None, "hermes"), "a model that does not think"
-    assert parsers("<|channel|>") == ("openai_gptoss", "openai")
-    assert parsers("plain") == (None, None)
-    assert parsers("plain", reasoning_parser="deepseek_r1", tool_call_parser="xlam") == ("deepseek_r1", "xlam")
-    assert parsers("<think> <tool_call>", reasoning_parser=None, tool_call_parser=None) == (None, None)
-
-
-def test_the_context_is_the_models_own_and_never_more(
-    tmp_path: Path, servers_for: Callable[..., list[Server]], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    model = model_in(tmp_path, context=32768)
-    (own,), (shorter,) = (servers_for(model, device="cpu", **given) for given in ({}, {"max_model_len": 20000}))
-    assert [option(server, "--max-model-len") for server in (own, shorter)] == [None, "20000"]
-    assert [option(server, "--max-num-batched-tokens") for server in (own, shorter)] == ["32768", "20000"]
-    (small,) = servers_for(model_in(tmp_path, context=8192), device="cpu")
-    assert option(small, "--max-num-batched-tokens") == "16384"
-    with pytest.raises(UserError, match=r"max_model_len=16384 was given, but .* has a context of 8192 tokens"):
-        servers_for(model, device="cpu", max_model_len=16384)
-    stretched = servers_for(model, device="cpu", max_model_len=16384, extra_arguments=("--hf-overrides", "{}"))
-    assert option(stretched[0], "--max-model-len") == "16384"
-
-
-@pytest.mark.parametrize(
-    ("cores", "settings", "threads"),
-    [
-        (2, {}, "1"),
-        (1, {}, "1"),
-        (16, {}, "15"),
-        (16, {"replicas": 2}, "7"),
-        (4, {"replicas": 8}, "1"),
-        (16, {"cpu_threads": 1}, "1"),
-        (2, {"cpu_threads": 2}, "2"),
-    ],
-)
-def test_a_cpu_engine_uses_its_share_of_the_physical_cores(
-    cores: int,
-    settings: dict[str, int],
-    threads: str,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    servers_for: Callable[..., list[Server]],
-) -> None:
-    monkeypatch.setattr("core.serving.physical_cores", lambda: list(range(cores)))
-    started = servers_for(model_in(tmp_path), device="cpu", **settings)
-    assert {server.environment["OMP_NUM_THREADS"] for server in started} == {threads}
-    assert {server.environment["VLLM_CPU_OMP_THREADS_BIND"] for server in started} == {"nobind"}
-
-
-@pytest.mark.parametrize("native", [True, False])
-def test_a_cpu_that_would_emulate_bfloat16_serves_in_float32(
-    native: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, servers_for: Callable[..., list[Server]]
-) -> None:
-    monkeypatch.setattr("core.serving.multiplies_bfloat16", lambda: native)
-    (server,) = servers_for(model_in(tmp_path), device="cpu")
-    assert ("--dtype" in server.command) is not native
-    assert native or option(server, "--dtype") == "float32"
-
-
-def test_vllm_knows_the_variables_that_are_set(tmp_path: Path, servers_for: Callable[..., list[Server]]) -> None:
-    known = pytest.importorskip("vllm.envs").environment_variables
-    (server,) = servers_for(model_in(tmp_path), device="cpu")
-    assert {name for name in server.environment if name.startswith("VLLM_")} <= set(known)
-
-
-def test_the_date_of_gpt_oss_is_pinned_and_cached_tokens_are_counted(
-    tmp_path: Path, servers_for: Callable[..., list[Server]]
-) -> None:
-    (server,) = servers_for(model_in(tmp_path), device="cpu")
-    assert server.environment["VLLM_SYSTEM_START_DATE"] == "2025-01-15"
-    assert "--enable-prompt-tokens-details" in server.command
-    (server,) = servers_for(model_in(tmp_path), device="cpu", system_date="2026-02-03")
-    assert server.environment["VLLM_SYSTEM_START_DATE"] == "2026-02-03"
 
 
 @pytest.mark.parametrize("body", ["[]", "{}", "null", '{"data": null}', '{"data": ["m"]}', '{"data": [{}]}', "<html>"])

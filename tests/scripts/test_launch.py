@@ -1,4 +1,4 @@
-"""Which stage gets which override of a make command, and how a stage's main ends."""
+"""Which stage gets which override of a make command."""
 
 from __future__ import annotations
 
@@ -237,65 +237,3 @@ def test_the_command_line_refuses_before_anything_runs() -> None:
     assert "unknown config key 'no_such_key'" in done.stderr
     assert "Traceback" not in done.stderr
     assert done.stdout == ""
-
-
-STAGE = """
-import errno, os, sys
-from pathlib import Path
-from core.settings import UserError
-from scripts import launch
-launch.CONF = Path("conf").resolve()
-def main(config):
-    print("seed", config.seed, flush=True)
-    match config.seed:
-        case 1: raise UserError("given [1], expected another")
-        case 2: raise KeyboardInterrupt
-        case 3: raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "results.jsonl")
-        case 5: raise PermissionError(errno.EROFS, os.strerror(errno.EROFS), "/data/o/train")
-        case 4: raise RuntimeError("a bug")
-launch.hydra_main("train", main)
-"""
-
-
-def run_stage(conf: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    (conf.parent / "stage.py").write_text(STAGE)
-    return subprocess.run(
-        [sys.executable, "stage.py", *arguments], cwd=conf.parent, capture_output=True, text=True, check=False
-    )
-
-
-@pytest.mark.parametrize(
-    ("seed", "code", "error"),
-    [
-        (0, 0, ""),
-        (1, 2, "given [1], expected another\n"),
-        (2, 130, "stopped; the same command resumes the run\n"),
-        (
-            3,
-            2,
-            "the disk is full ([Errno 28] No space left on device: 'results.jsonl'); what was written before is intact\n",
-        ),
-        (
-            5,
-            2,
-            "/data/o/train: Read-only file system; expected a place that you may read and write, such as your own "
-            "outputs=…\n",
-        ),
-    ],
-)
-def test_a_main_ends_with_one_line_and_an_exit_code(conf: Path, seed: int, code: int, error: str) -> None:
-    done = run_stage(conf, f"seed={seed}")
-    assert (done.returncode, done.stdout, done.stderr) == (code, f"seed {seed}\n", error)
-    assert {path.name for path in conf.parent.iterdir()} == {"conf", "stage.py"}, "Hydra leaves no folders behind"
-
-
-def test_a_bug_keeps_its_traceback(conf: Path) -> None:
-    done = run_stage(conf, "seed=4")
-    assert done.returncode == 1
-    assert "RuntimeError: a bug" in done.stderr
-
-
-@pytest.mark.parametrize("arguments", [("--multirun", "seed=6,7"), ("seed=6,7", "-m")])
-def test_a_sweep_runs_each_value(conf: Path, arguments: tuple[str, ...]) -> None:
-    done = run_stage(conf, *arguments)
-    assert (done.returncode, done.stdout.split("\n")[:2]) == (0, ["seed 6", "seed 7"])

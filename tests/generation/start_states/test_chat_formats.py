@@ -9,23 +9,7 @@ import pytest
 
 from core.messages import AssistantMessage, ContractError, ToolMessage, UserMessage, check_transcript
 from generation.start_states.chat_formats import complete_tools, declared_tools, parse_conversation, parse_messages
-
-
-def call(name: str, arguments: Any, call_id: str = "x") -> dict[str, Any]:
-    return {"id": call_id, "type": "function", "function": {"name": name, "arguments": arguments}}
-
-
-def user(content: Any = "Find it.") -> dict[str, Any]:
-    return {"role": "user", "content": content}
-
-
-PLAIN = [
-    {"role": "system", "content": "Be kind."},
-    user(),
-    {"role": "assistant", "content": None, "tool_calls": [call("find", '{"id": 3}')]},
-    {"role": "tool", "tool_call_id": "x", "name": "find", "content": '{"id": 3, "name": "Ada"}'},
-    {"role": "assistant", "content": "It is Ada."},
-]
+from tests.generation.helpers.chats import PLAIN, call, user
 
 
 def test_a_plain_conversation_is_unchanged() -> None:
@@ -188,102 +172,6 @@ def test_a_system_message_alone_is_a_valid_start() -> None:
 )
 def test_results_that_are_json_values_become_text(content: Any, text: str) -> None:
     assert parse_messages({"messages": [*PLAIN[:3], {**PLAIN[3], "content": content}, PLAIN[4]]})[3].content == text
-
-
-THOUGHT, SAID = {"type": "thinking", "thinking": "Look it up."}, {"type": "text", "text": "One moment."}
-USED = {"type": "tool_use", "id": "t1", "name": "find", "input": {"id": 3}}
-FOUND = {"type": "tool_result", "tool_use_id": "t1", "content": [{"type": "text", "text": "Ada"}]}
-TAGGED = '<tool_call>\n{"name": "find", "arguments": {"id": 3}}\n</tool_call>'
-
-
-@pytest.mark.parametrize(
-    "messages",
-    [
-        [
-            user([{"type": "text", "text": "Find it."}]),
-            {"role": "assistant", "content": [THOUGHT, SAID, USED]},
-            user([FOUND]),
-            {"role": "assistant", "content": [{"type": "refusal", "refusal": "I may not say."}]},
-        ],
-        [
-            user("Find it."),
-            {"role": "assistant", "content": [THOUGHT, SAID], "tool_calls": [call("find", {"id": 3}, "t1")]},
-            {"role": "tool", "tool_call_id": "t1", "content": [{"type": "text", "text": "Ada"}]},
-            {"role": "assistant", "content": None, "refusal": "I may not say."},
-        ],
-        [
-            user("Find it."),
-            {"role": "assistant", "content": "One moment.", "thinking": "Look it up."},
-            {"role": "tool_call", "content": '{"name": "find", "arguments": {"id": 3}}'},
-            {"role": "tool_response", "content": "Ada"},
-            {"role": "assistant", "content": "I may not say."},
-        ],
-        [
-            {"from": "human", "value": "Find it."},
-            {"from": "gpt", "value": f"<think>\nLook it up.\n</think>\nOne moment.\n{TAGGED}"},
-            {"from": "tool", "value": "<tool_response>\nAda\n</tool_response>"},
-            {"from": "gpt", "value": "I may not say."},
-        ],
-        [
-            {"from": "human", "value": "Find it."},
-            {"from": "gpt", "value": "Look it up.\n</think>\n\nOne moment.\n" + TAGGED.replace('"', "'")},
-            {"from": "tool", "value": '<tool_response>\n{"name": "find", "content": "Ada"}\n</tool_response>'},
-            {"from": "gpt", "value": "I may not say."},
-        ],
-    ],
-    ids=["Anthropic's blocks", "OpenAI's parts", "roles of their own", "tags", "the prompt opens the thinking"],
-)
-def test_foreign_shapes_are_read(messages: list[dict[str, Any]]) -> None:
-    request, look, found, refused = parse_messages({"messages": messages})
-    assert request == UserMessage(content="Find it.")
-    assert isinstance(look, AssistantMessage)
-    assert (look.reasoning_content, look.content) == ("Look it up.", "One moment.")
-    (made,) = look.tool_calls or ()
-    assert (made.name, made.parsed()) == ("find", {"id": 3})
-    assert found == ToolMessage(tool_call_id=made.id, content="Ada")
-    assert refused == AssistantMessage(content="I may not say.")
-
-
-HELLO = {"role": "user", "content": "Hello."}
-
-
-@pytest.mark.parametrize(
-    ("messages", "kind"),
-    [
-        ([user([{"type": "image_url", "image_url": {"url": "data:x"}}])], "unknown content"),
-        ([user([{"type": "text", "text": None, "parts": ["Hello."]}])], "unknown content"),
-        ([user({"question": "Where?"})], "unknown content"),
-        ([user(["Hello.", 3])], "unknown content"),
-        ([user([THOUGHT])], "unknown content"),
-        ([HELLO, {"role": "assistant", "content": [{"type": "redacted_thinking", "data": "x"}]}], "unknown content"),
-        ([HELLO, {"role": "assistant", "content": "Hm.", "reasoning": {"steps": []}}], "unknown content"),
-        ([*PLAIN[:3], {**PLAIN[3], "content": [{"type": "image", "data": "x"}]}], "unknown content"),
-        ([*PLAIN[:3], {**PLAIN[3], "content": "<tool_response>3</tool_response> Done."}], "unknown content"),
-        ([HELLO, {"role": "assistant", "content": '<functioncall> {"name": "find"}'}], "markup in the text"),
-        ([HELLO, {"role": "assistant", "content": "<tool_call>find it</tool_call>"}], "markup in the text"),
-        ([HELLO, {"role": "assistant", "content": '[Find Person(name="Ada"), stop()]'}], "markup in the text"),
-        ([{"role": "system", "content": "Use these: <tools>[]</tools>"}], "tools in the system prompt"),
-        (
-            [{"role": "system", "content": "A list of functions in JSON format that you can invoke:\n[]"}],
-            "tools in the system prompt",
-        ),
-    ],
-)
-def test_shapes_that_are_not_known_are_refused_by_kind(messages: list[dict[str, Any]], kind: str) -> None:
-    with pytest.raises(ContractError) as refused:
-        parse_messages({"messages": messages})
-    assert refused.value.kind == kind
-
-
-@pytest.mark.parametrize("line", [{"chat": "USER: Hello."}, {"query": "Where?", "answers": "[]", "tools": "[]"}])
-def test_conversations_under_other_keys_are_refused(line: dict[str, Any]) -> None:
-    with pytest.raises(ContractError, match="is not read; expected: a list of messages"):
-        parse_messages(line)
-
-
-def test_an_answer_may_look_a_little_like_a_call() -> None:
-    for text in ("[see section (2)]", "[Ada](https://ada.example)", "f(x=1)"):
-        assert parse_messages({"messages": [HELLO, {"role": "assistant", "content": text}]})[1].content == text
 
 
 NULLABLE = {"type": ["string", "null"]}
