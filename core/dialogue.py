@@ -6,8 +6,7 @@ provenance, arguments) are JSON strings, so that `datasets.load_dataset("json")`
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, Literal
 
 from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
@@ -23,66 +22,47 @@ from core.messages import (
     UserMessage,
     check_transcript,
 )
+from core.policy import Policy
 from core.provenance import Provenance
 from core.server_protocol import total
 
 JsonTools = JsonModels[ToolSpec]
 
 Difficulty = Literal["easy", "medium", "hard"]
+RequestKind = Literal[
+    "plain",
+    "evidence",
+    "computed",
+    "long_result",
+    "incomplete",
+    "ambiguous",
+    "changed",
+    "withdrawn",
+    "late_tool",
+    "forbidden",
+    "not_found",
+    "no_tool",
+    "irrelevant",
+]
+"""What is special about a request. It can be met: nothing is (plain), it follows from comparing look-ups (evidence), is
+computed (computed), or found among more than 50 rows (long_result); it lacks a value (incomplete), fits several records
+(ambiguous), the user changes the wish (changed), or a tool is offered only after the assistant had to decline
+(late_tool). Nothing must happen: the user takes it back (withdrawn), the policy forbids it (forbidden), the record does
+not exist (not_found), no tool does it (no_tool), or it has nothing to do with the service (irrelevant)."""
+DECLINED: frozenset[RequestKind] = frozenset({"forbidden", "not_found", "no_tool", "irrelevant"})
+"""Requests that the assistant has to decline."""
 
 
 class PlannedCall(Frozen):
-    """One call of a task's solution.
-
-    A string argument "${i.field}" stands for that field in the result of call i of the same task, "${i.part.field}" for
-    a field of an object in it; "${i}" stands for the complete result if it is a single value.
-    """
+    """One call of a task's solution. Arguments may be placeholders for results of earlier calls (core.placeholders)."""
 
     tool: str
     arguments: JsonObject
     subgoal: int = Field(default=0, description="index into Task.subgoals")
-    tell: tuple[str, ...] = Field(default=(), description="result fields whose values must be reported to the user")
-
-
-_PLACEHOLDER = re.compile(r"^\$\{(\d+)(?:\.([^}]+))?\}$")
-
-
-def resolve_arguments(arguments: dict[str, Any], results: Mapping[int, Any]) -> dict[str, Any]:
-    """Fill the placeholders of a planned call from earlier results (plan index -> result value).
-
-    A result list with one row counts as that row. Raises LookupError if the call, the row or the field is missing, or
-    if a list has several rows, which makes the placeholder ambiguous.
-    """
-    return {name: _resolve(value, results) for name, value in arguments.items()}
-
-
-def placeholder(value: Any) -> tuple[int, str | None] | None:
-    """Return (call, field) of a placeholder argument (`field` is None in "${i}"), or None for other arguments."""
-    match = _PLACEHOLDER.match(value) if isinstance(value, str) else None
-    return (int(match[1]), match[2]) if match else None
-
-
-def _resolve(value: Any, results: Mapping[int, Any]) -> Any:
-    reference = placeholder(value)
-    if not reference:
-        return value
-    call, field = reference
-    result = results[call]
-    if field is None:
-        if isinstance(result, dict | list):
-            raise LookupError(f"{value}: the result of call {call} is not a single value; name one of its fields")
-        return result
-    if isinstance(result, dict) and field in result:
-        return result[field]
-    for part in field.split("."):
-        if isinstance(result, list):
-            if len(result) != 1:
-                raise LookupError(f"{value} needs one row, call {call} returned {len(result)}")
-            result = result[0]
-        if not isinstance(result, dict) or part not in result:
-            raise LookupError(f"{value}: the result of call {call} has no field {field!r}")
-        result = result[part]
-    return result
+    tell: tuple[str, ...] = Field(
+        default=(),
+        description="result fields whose values must be reported to the user; placeholders for computed answers",
+    )
 
 
 class Rubric(Frozen):
@@ -98,6 +78,13 @@ class Rubric(Frozen):
         return (*self.criteria, *self.tool_pattern, *self.checkpoints)
 
 
+class Evidence(Frozen):
+    """What one decision of a task rests on at most: the look-ups that it needs, and the rows among which it chooses."""
+
+    lookups: int = 0
+    rows: int = 0
+
+
 class Task(Frozen):
     """A latent goal of the user; proving it in an executable environment sets `gold_calls` and the fields after it."""
 
@@ -111,6 +98,14 @@ class Task(Frozen):
     told_values: tuple[str, ...] = Field(default=(), description="values that the user must learn")
     mutates: bool = Field(default=False, description="whether the gold calls change the environment's state")
     follows_from: str | None = Field(default=None, description="task_id of the task whose outcome this one extends")
+    kind: RequestKind = "plain"
+    withheld: tuple[str, ...] = Field(default=(), description="values of the goal that the user gives only when asked")
+    first_wish: str = Field(default="", description="what the user asks for first and then takes back")
+    late_tools: tuple[str, ...] = Field(
+        default=(), description="tools that are offered only after the assistant has said that it lacks them"
+    )
+    rule_id: str | None = Field(default=None, description="the rule of the policy that forbids the plan's last call")
+    evidence: Evidence = Evidence()
 
 
 class Check(Frozen):
@@ -205,6 +200,10 @@ class Dialogue(Frozen):
     task_starts: tuple[int, ...] = Field(
         default=(), description="index of each task's first message; later tasks have not been rolled out"
     )
+    policy: JsonModel[Policy | None] = None
+    late_tools: JsonObject = Field(
+        default_factory=dict, description="tools offered only from a message on: name -> index of that user message"
+    )
     given: int = Field(default=0, description="number of leading messages that were imported: not replayed, not judged")
     stop: str = Field(
         default="complete", description='"complete", "open" (within its last task), or who stopped the dialogue and why'
@@ -218,7 +217,7 @@ class Dialogue(Frozen):
     def _with_every_key(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
         """Also without None fields, all lines have all keys, and all answers `reasoning_content`: `datasets` takes the
         keys of the first messages for those of all, unless these differ among themselves."""
-        line = {"verdict": "null", "state": "null"} | serialize(self)
+        line = {"policy": "null", "verdict": "null", "state": "null"} | serialize(self)
         for message in (message for message in line.get("messages", ()) if message["role"] == "assistant"):
             message.setdefault("reasoning_content", None)
         return {name: line[name] for name in type(self).model_fields if name in line}

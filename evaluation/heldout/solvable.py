@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from core.dialogue import PlannedCall, Task, placeholder
+from core.dialogue import PlannedCall, Task
+from core.placeholders import placeholder
 from generation.environments.base import Environment
 from generation.environments.distortion import other_name
 from generation.tasks.mentions import mentions_value

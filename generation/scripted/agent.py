@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any
 
-from core.dialogue import PlannedCall, placeholder, resolve_arguments
+from core.dialogue import PlannedCall
 from core.messages import AssistantMessage, Message, ToolCall
+from core.placeholders import placeholder, resolve_arguments
 from generation.llm.contexts import AgentContext
 from generation.scripted.agent_hears import CLARIFY, UserIntent, confirmation, is_question, without_value
 from generation.scripted.agent_reports import reason, report
@@ -77,7 +78,9 @@ class Agent:
             return resolve_arguments(planned.arguments, self.results)
         except LookupError:
             arguments = {
-                name: dig(self.results.get(source[0]), source[1] or "") if (source := placeholder(value)) else value
+                name: dig(self.results.get(source.calls[0]), source.field or "")
+                if (source := placeholder(value))
+                else value
                 for name, value in planned.arguments.items()
             }
             unresolved = any(arguments[n] is None and placeholder(v) for n, v in planned.arguments.items())
@@ -107,7 +110,7 @@ class Agent:
 
     def _needs(self, index: int) -> set[int]:
         sources = [placeholder(value) for value in self.plan[index].arguments.values()]
-        return {source[0] for source in sources if source and source[0] < index}
+        return {call for source in sources if source for call in source.calls if call < index}
 
     def _may_try(self, index: int) -> bool:
         """A failed call is retried once if the user insists; a call that needs its result is impossible."""

@@ -13,8 +13,9 @@ from dataclasses import dataclass, replace
 from random import Random
 from typing import Any
 
-from core.dialogue import Blame, Bullet, PlannedCall, RubricClass, placeholder
+from core.dialogue import Blame, Bullet, PlannedCall, RubricClass
 from core.messages import AssistantMessage, UserMessage
+from core.placeholders import placeholder
 from generation.llm.contexts import JudgeContext
 from generation.scripted.judge_reads import mentions, same, ungrounded
 from generation.scripted.results import PastToolCall, dig, past_tool_calls, rows
@@ -164,8 +165,9 @@ class Review:
         reference = placeholder(expected)
         if not reference:
             return same(expected, actual)
-        source = self.matched.get(reference[0])
-        returned = [value for name, value in leaves(source.result) if reference[1] in (None, name)] if source else []
+        sources = [self.matched[call] for call in reference.calls if call in self.matched]
+        read = [leaf for source in sources for leaf in leaves(source.result)]
+        returned = [value for name, value in read if reference.field in (None, name)]
         return not returned or any(same(value, actual) for value in returned)
 
     # Objections beyond the bullets.

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from core.dialogue import Difficulty, PlannedCall, placeholder
+from core.dialogue import Difficulty, PlannedCall
 from core.messages import Frozen
+from core.placeholders import placeholder
 
 BANDS: dict[Difficulty, tuple[int, int | None]] = {"easy": (1, 2), "medium": (3, 5), "hard": (6, None)}
 """Difficulty -> lowest and highest score. An easy task is one or two look-ups, or one change; a medium one looks

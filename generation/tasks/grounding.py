@@ -18,8 +18,9 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from core.dialogue import PlannedCall, Task, placeholder
+from core.dialogue import PlannedCall, Task
 from core.messages import ToolSpec
+from core.placeholders import placeholder
 from core.typography import fold
 from generation.specs.json_values import leaves
 from generation.specs.naming import Words, alike, changes, entity_words, identifies, is_identifier

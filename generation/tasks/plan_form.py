@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from core.dialogue import PlannedCall, placeholder
+from core.dialogue import PlannedCall
 from core.messages import ToolSpec
+from core.placeholders import Placeholder, placeholder
 from core.schemas import schema_error
 from generation.specs.json_values import leaves
 from generation.specs.resolved_schema import Schema, field, field_names, kind, kinds, resolved
@@ -26,7 +27,7 @@ def form_problems(plan: Sequence[PlannedCall], tools: Mapping[str, ToolSpec], su
             yield f"{where}: there is no such tool; there are: {_listed(tools)}"
             continue
         yield from (f"{where}: {problem}" for problem in _argument_problems(index, plan, tools))
-        yield from (f"{where}: {problem}" for problem in _tell_problems(call, tools[call.tool].returns))
+        yield from (f"{where}: {problem}" for problem in _tell_problems(index, plan, tools))
 
 
 def _argument_problems(index: int, plan: Sequence[PlannedCall], tools: Mapping[str, ToolSpec]) -> Iterator[str]:
@@ -54,11 +55,15 @@ def _argument_problems(index: int, plan: Sequence[PlannedCall], tools: Mapping[s
 def _placeholder_problem(
     value: str, index: int, plan: Sequence[PlannedCall], tools: Mapping[str, ToolSpec], parameter: Any, root: Schema
 ) -> str:
-    source, path = placeholder(value) or (0, None)
-    if source >= index:
-        return f"{value} is no earlier call: the calls before it are {f'0 to {index - 1}' if index else 'none'}"
+    parsed = placeholder(value)
+    assert parsed, "only placeholders are asked about"
+    if problem := _source_problem(value, parsed, index, plan, tools):
+        return problem
+    source, path = parsed.calls[0], parsed.field
     if plan[source].tool not in tools or (returns := tools[plan[source].tool].returns) is None:
         return ""
+    if parsed.function in ("count", "sum", "average"):
+        return "" if {"number", "integer"} & (kinds(parameter, root) or {"number"}) else f"{value} is a number"
     if path is None:
         if kind(resolved(returns, returns)) in ("object", "array"):
             return f"{value}: call {source} returns no single value; name one of its fields: {_listed(field_names(returns))}"
@@ -73,14 +78,37 @@ def _placeholder_problem(
     return ""
 
 
-def _tell_problems(call: PlannedCall, returns: Schema | None) -> Iterator[str]:
-    """A field may also stand in a nested object: the user is told its value wherever it is."""
-    if returns is None or not call.tell:
+def _source_problem(
+    value: str, parsed: Placeholder, calls: int, plan: Sequence[PlannedCall], tools: Mapping[str, ToolSpec]
+) -> str:
+    """Why a placeholder cannot be filled from the first `calls` calls, or ""."""
+    if any(call >= calls for call in parsed.calls):
+        return f"{value} is no earlier call: the calls before it are {f'0 to {calls - 1}' if calls else 'none'}"
+    for source in parsed.calls if parsed.function else ():
+        returns = tools[plan[source].tool].returns if plan[source].tool in tools else None
+        for name in parsed.fields if returns else ():
+            if field(returns or {}, name) is None:
+                shown = _listed(field_names(returns or {}))
+                return f"{value}: {plan[source].tool} returns no {name!r}; it returns: {shown}"
+    return ""
+
+
+def _tell_problems(index: int, plan: Sequence[PlannedCall], tools: Mapping[str, ToolSpec]) -> Iterator[str]:
+    """A field may also stand in a nested object: the user is told its value wherever it is. A computed answer may read
+    the call's own result."""
+    call, returns = plan[index], tools[plan[index].tool].returns
+    for value in call.tell:
+        if "${" in value and not (parsed := placeholder(value)):
+            yield f'{value!r} computes nothing; for example: "${{sum of 0: amount}}"'
+        elif "${" in value and parsed and (problem := _source_problem(value, parsed, index + 1, plan, tools)):
+            yield problem
+    fields = [name for name in call.tell if "${" not in name]
+    if returns is None or not fields:
         return
     names = list(field_names(returns))
     known = {*names, *(name.rpartition(".")[2] for name in names)}
     declares = names or kind(resolved(returns, returns)) not in ("object", "array", "")
-    if declares and (missing := [repr(name) for name in call.tell if name not in known]):
+    if declares and (missing := [repr(name) for name in fields if name not in known]):
         yield f"it returns no {', '.join(missing)} to tell; it returns: {_listed(names)}"
 
 

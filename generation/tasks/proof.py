@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Iterable, Sequence, Set
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any
 
-from core.dialogue import PlannedCall, Task, placeholder, resolve_arguments
+from core.dialogue import Evidence, PlannedCall, Task
+from core.placeholders import placeholder, resolve, resolve_arguments, rows_of
 from generation.environments.base import Environment
 from generation.llm.base import RejectedAnswerError
+from generation.specs.json_values import json_or_text
 from generation.specs.naming import changes
 from generation.specs.spelling import snake
 from generation.tasks.difficulty import difficulty, effort
@@ -58,18 +60,19 @@ async def execute(
     finds nothing or is ambiguous."""
     fork = environment.fork()
     try:
-        return await _run(tuple(plan), fork, goal, flags)
+        return await _run(tuple(enumerate(plan)), fork, goal, flags)
     finally:
         fork.close()
 
 
-async def _run(plan: tuple[PlannedCall, ...], fork: Environment, goal: str | None, flags: Set[str]) -> Trace:
+async def _run(plan: Sequence[tuple[int, PlannedCall]], fork: Environment, goal: str | None, flags: Set[str]) -> Trace:
+    """Run calls with the indexes that placeholders know them by."""
     calls: list[PlannedCall] = []
     hashes = [fork.state_hash()]
     values: dict[int, Any] = {}
     results: list[str] = []
     told: list[tuple[str, ...]] = []
-    for index, planned in enumerate(plan):
+    for index, planned in plan:
         try:
             arguments = resolve_arguments(planned.arguments, values)
         except LookupError as error:
@@ -80,28 +83,35 @@ async def _run(plan: tuple[PlannedCall, ...], fork: Environment, goal: str | Non
         values[index] = result.value
         made = planned.model_copy(update={"arguments": arguments})
         if goal is not None and isinstance(result.value, dict) and "rows_affected" in result.value:
-            keys = tuple(name for name in made.tell if name != "rows_affected" and asks_for_key(goal, name))
+            keys = tuple(n for n in made.tell if placeholder(n) or (n != "rows_affected" and asks_for_key(goal, n)))
             made = made.model_copy(update={"tell": keys})
         calls.append(made)
         hashes.append(fork.state_hash())
         results.append(result.content)
-        rows = _told_rows(made, result.value, index)
-        told.append(
-            tuple(_text(row[name]) for row in rows for name in made.tell if not is_flag(name, row[name], flags))
-        )
+        told.append((*_told_fields(made, result.value, index, flags), *_told_answers(made, values, index)))
     return Trace(tuple(calls), tuple(hashes), tuple(results), tuple(told))
 
 
-def _told_rows(planned: PlannedCall, value: Any, index: int) -> list[dict[str, Any]]:
-    if not planned.tell:
-        return []
-    rows = value if isinstance(value, list) else [value]
+def _told_fields(planned: PlannedCall, value: Any, index: int, flags: Set[str]) -> Iterator[str]:
+    names = [name for name in planned.tell if not placeholder(name)]
+    if not names:
+        return
+    rows = rows_of(value)
     if len(rows) > MAX_TOLD_ROWS:
         raise ProofError(f"call {index} ({planned.tool}) returns {len(rows)} rows; at most {MAX_TOLD_ROWS} can be told")
-    for name in planned.tell:
+    for name in names:
         if any(not isinstance(row, dict) or row.get(name) in (None, "") for row in rows):
             raise ProofError(f"call {index} ({planned.tool}) returns no {name!r} to tell")
-    return rows
+    yield from (_text(row[name]) for row in rows for name in names if not is_flag(name, row[name], flags))
+
+
+def _told_answers(planned: PlannedCall, values: Mapping[int, Any], index: int) -> Iterator[str]:
+    """The answers that are computed from the results so far."""
+    for answer in filter(placeholder, planned.tell):
+        try:
+            yield _text(resolve(answer, values))
+        except LookupError as error:
+            raise ProofError(f"what call {index} ({planned.tool}) tells: {error}") from None
 
 
 _FLAG_WORDS = {"is", "has", "was", "can", "does", "allows", "needs"}
@@ -160,10 +170,13 @@ async def check_order(
         used = _sources(plan, index)
         if not told or not any(trace.writes[:index]) or any(trace.writes[i] for i in used):
             continue
+        fork = environment.fork()
         try:
-            early = (await execute([trace.calls[i] for i in sorted(used)], environment, flags=flags)).told[-1]
+            early = (await _run([(i, trace.calls[i]) for i in sorted(used)], fork, None, flags)).told[-1]
         except ProofError:
             early = ()
+        finally:
+            fork.close()
         if set(early) != set(told):
             raise ProofError(
                 f"what call {index} ({plan[index].tool}) tells depends on whether it is made before or after the "
@@ -172,9 +185,22 @@ async def check_order(
 
 
 def _sources(plan: Sequence[PlannedCall], index: int) -> set[int]:
-    """A call and those whose results it needs, directly or indirectly."""
-    references = [placeholder(value) for value in plan[index].arguments.values()]
-    return {index}.union(*(_sources(plan, reference[0]) for reference in references if reference))
+    """A call and those whose results it or its answer needs, directly or indirectly."""
+    values = (*plan[index].arguments.values(), *plan[index].tell)
+    needed = {call for parsed in map(placeholder, values) if parsed for call in parsed.calls} - {index}
+    return {index}.union(*(_sources(plan, call) for call in needed))
+
+
+def evidence(plan: Sequence[PlannedCall], trace: Trace) -> Evidence:
+    """The evidence that one decision of the plan, a write or a computed answer, rests on at most: the reading calls
+    whose results it needs, and their rows."""
+    burdens = [Evidence()]
+    for index, call in enumerate(plan):
+        if trace.writes[index] or any(map(placeholder, call.tell)):
+            reads = [i for i in _sources(plan, index) if not trace.writes[i]]
+            rows = sum(len(rows_of(json_or_text(trace.results[i]))) for i in reads)
+            burdens.append(Evidence(lookups=len(reads), rows=rows))
+    return max(burdens, key=lambda burden: (burden.rows, burden.lookups))
 
 
 def _text(value: Any) -> str:
@@ -201,6 +227,7 @@ async def prove(task: Task, environment: Environment, flags: Set[str] = frozense
             "told_values": trace.told_values,
             "mutates": trace.mutates,
             "difficulty": difficulty(effort(task.plan, trace.writes)),
+            "evidence": evidence(task.plan, trace),
         }
     )
 

@@ -6,8 +6,9 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from core.dialogue import Blame, Check, Dialogue, Judgment, PlannedCall, calls, placeholder
+from core.dialogue import Blame, Check, Dialogue, Judgment, PlannedCall, calls
 from core.messages import AssistantMessage, Message, UserMessage
+from core.placeholders import placeholder
 from core.typography import same_values
 from generation.tasks.grounding import is_given, needed_literals
 from generation.tasks.mentions import literals, mentions_value, states
@@ -100,9 +101,9 @@ def withheld(dialogue: Dialogue, number: int) -> bool:
         if not results:
             sources = {name: placeholder(value) for name, value in planned.arguments.items()}
             return any(
-                not mentions_value(shown[source[0]], str(gold.arguments[name]))
+                not mentions_value("\n".join(shown[call] for call in source.calls), str(gold.arguments[name]))
                 for name, source in sources.items()
-                if source
+                if source and source.function in ("", "lowest", "highest")
             )
         shown.append(results[-1])
     return any(not mentions_value(" ".join(shown), value) for value in task.told_values)

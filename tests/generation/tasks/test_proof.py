@@ -12,8 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.dialogue import PlannedCall, Rubric, Task, resolve_arguments
+from core.dialogue import PlannedCall, Rubric, Task
 from core.messages import ToolSpec
+from core.placeholders import resolve_arguments
 from generation.database.sql_tools import SqlTool
 from generation.environments.sql import SqlDomainEnvironment, SqlEnvironment
 from generation.tasks.proof import MAX_TOLD_ROWS, ProofError, Trace, check_order, check_trace, execute, prove

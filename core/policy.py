@@ -1,0 +1,103 @@
+"""The policy of a service: rules that its assistant must follow, each in words and in a form that code can check.
+
+A rule governs the calls of some tools, all of them or those with certain arguments (`when`). Its form says what must
+hold when such a call is made; generation.policies.violations checks it against arguments, state and transcript.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from core.messages import Frozen
+
+Operator = Literal["is", "is_not", "in", "not_in", "at_most", "at_least", "before", "after"]
+
+
+class Comparison(Frozen):
+    """One statement about a field: of a call's arguments, or of a row that a look-up returns.
+
+    `value` is a literal (a list for in and not_in), "${now}" for the dialogue's date and time, or "${argument}" for an
+    argument of the governed call. before and after compare dates and times as ISO text.
+    """
+
+    field: str
+    op: Operator
+    value: Any
+
+
+class LookUp(Frozen):
+    """A call of a reading tool that shows whether a rule holds. Arguments are literals or "${argument}" of the governed
+    call."""
+
+    tool: str
+    arguments: dict[str, Any]
+
+
+class RuleBase(Frozen):
+    """What all rules have."""
+
+    rule_id: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
+    text: str = Field(min_length=1, description="the rule in one or two sentences, as the assistant reads it")
+    tools: tuple[str, ...] = Field(min_length=1, description="the tools whose calls it governs")
+    when: tuple[Comparison, ...] = Field(default=(), description="it governs only calls with such arguments")
+
+
+class ArgumentRule(RuleBase):
+    """The call's own arguments must satisfy `require`: limits and allowed values."""
+
+    form: Literal["arguments"] = "arguments"
+    require: tuple[Comparison, ...] = Field(min_length=1)
+
+
+class StateRule(RuleBase):
+    """Who may do what until when: every row that `look_up` returns before the call must satisfy `require`; with
+    `fewer_than`, fewer than that many rows may satisfy it. A look-up without a result forbids nothing."""
+
+    form: Literal["state"] = "state"
+    look_up: LookUp
+    require: tuple[Comparison, ...] = Field(min_length=1)
+    fewer_than: int | None = Field(default=None, ge=1)
+
+
+class IdentityRule(RuleBase):
+    """Before the call, one of the tools `first` must have returned the value of the argument `subject` in the same
+    dialogue: the assistant knows who it acts for."""
+
+    form: Literal["identity"] = "identity"
+    first: tuple[str, ...] = Field(min_length=1)
+    subject: str
+
+
+class ConfirmRule(RuleBase):
+    """The user must have agreed to the call after the assistant asked."""
+
+    form: Literal["confirm"] = "confirm"
+
+
+class StaffRule(RuleBase):
+    """The assistant never makes the call: it tells the user to turn to `contact`."""
+
+    form: Literal["staff"] = "staff"
+    contact: str = Field(min_length=1, description="whom to turn to, such as a telephone number; users are told it")
+
+
+Rule = Annotated[ArgumentRule | StateRule | IdentityRule | ConfirmRule | StaffRule, Field(discriminator="form")]
+
+
+class Policy(Frozen):
+    """The rules of a service. `text` replaces the rules' own texts in prompts, where the source has a policy in
+    words."""
+
+    rules: tuple[Rule, ...] = ()
+    text: str = ""
+
+    @property
+    def shown(self) -> str:
+        """What the assistant reads."""
+        return self.text or "\n".join(f"- {rule.text}" for rule in self.rules)
+
+    def rule(self, rule_id: str) -> Rule:
+        """The rule of this id. Raises KeyError if there is none."""
+        return {rule.rule_id: rule for rule in self.rules}[rule_id]
