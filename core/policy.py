@@ -18,8 +18,11 @@ Operator = Literal["is", "is_not", "in", "not_in", "at_most", "at_least", "befor
 class Comparison(Frozen):
     """One statement about a field: of a call's arguments, or of a row that a look-up returns.
 
-    `value` is a literal (a list for in and not_in), "${now}" for the dialogue's date and time, or "${argument}" for an
-    argument of the governed call. before and after compare dates and times as ISO text.
+    `field` may lead into objects ("address.city"); of a list, every member must satisfy the statement, and "count of
+    items" is its length. `value` is a literal (a list for in and not_in), "${now}" for the dialogue's date and time,
+    "${now + 2 days}" or "${now - 24 hours}" for another one, or "${argument}" for an argument of the governed call
+    ("${count of items}" for its length). before and after compare dates and times in ISO form, as precisely as the
+    coarser of the two. null satisfies only is, is_not, in and not_in.
     """
 
     field: str
@@ -45,29 +48,34 @@ class RuleBase(Frozen):
 
 
 class ArgumentRule(RuleBase):
-    """The call's own arguments must satisfy `require`: limits and allowed values."""
+    """The call's own arguments must satisfy `require`: limits and allowed values. An argument that is left out
+    satisfies everything but is_not null."""
 
     form: Literal["arguments"] = "arguments"
     require: tuple[Comparison, ...] = Field(min_length=1)
 
 
 class StateRule(RuleBase):
-    """Who may do what until when: every row that `look_up` returns before the call must satisfy `require`; with
-    `fewer_than`, fewer than that many rows may satisfy it. A look-up without a result forbids nothing."""
+    """Who may do what until when: every row that `look_up` returns before the call must satisfy `require`, but for rows
+    that satisfy one of `unless`; with `fewer_than`, fewer than that many rows may satisfy it. A look-up without a
+    result forbids nothing."""
 
     form: Literal["state"] = "state"
     look_up: LookUp
     require: tuple[Comparison, ...] = Field(min_length=1)
+    unless: tuple[Comparison, ...] = ()
     fewer_than: int | None = Field(default=None, ge=1)
 
 
 class IdentityRule(RuleBase):
-    """Before the call, one of the tools `first` must have returned the value of the argument `subject` in the same
-    dialogue: the assistant knows who it acts for."""
+    """Before the call, one of the tools `first` must have returned whom it concerns in the same dialogue: the assistant
+    knows who it acts for. `subject` is an argument of the call; with `look_up`, a field of the one row that it returns
+    before the call (an order's customer_id)."""
 
     form: Literal["identity"] = "identity"
     first: tuple[str, ...] = Field(min_length=1)
     subject: str
+    look_up: LookUp | None = None
 
 
 class ConfirmRule(RuleBase):

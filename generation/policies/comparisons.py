@@ -1,0 +1,187 @@
+"""Decides the comparisons of a policy's rules: a field's values against a literal, an argument or the time."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from core.policy import Comparison
+from core.typography import fold, same_values
+
+_COUNT = "count of "
+_REFERENCE = re.compile(r"^\$\{([^}]+)\}$")
+_NOW = re.compile(r"^now(?: (?P<sign>[+-]) (?P<number>\d+) (?P<unit>hour|day)s?)?$")
+_DATE = re.compile(r"(?<!\d)(\d{4}-\d\d-\d\d)(?:[T ](\d\d:\d\d(?::\d\d)?))?")
+_CLOCK = re.compile(r"^\d\d:\d\d(?::\d\d)?$")
+
+
+class _LeftOutError(LookupError):
+    """A reference to an argument that the call does not have, or to a time that is not known."""
+
+
+def reference(value: Any) -> str | None:
+    """What a value refers to, "now" or an argument: "${due_on}" -> "due_on"; None for a literal."""
+    match = _REFERENCE.match(value) if isinstance(value, str) else None
+    return match[1] if match else None
+
+
+def is_time(name: str) -> bool:
+    """Whether a reference is to the dialogue's time: "now", "now + 2 days"."""
+    return bool(_NOW.match(name))
+
+
+def counted(field: str) -> str:
+    """The list that a field counts: "count of items" -> "items"; "" for any other field."""
+    return field.removeprefix(_COUNT) if field.startswith(_COUNT) else ""
+
+
+def satisfied(
+    comparisons: Sequence[Comparison], fields: Mapping[str, Any], arguments: Mapping[str, Any], now: str
+) -> bool:
+    """Whether a row satisfies all comparisons. Those with an argument that is left out, or with the time where it is
+    not known, are satisfied."""
+    return all(_satisfies(comparison, fields, arguments, now) for comparison in comparisons)
+
+
+def arguments_satisfy(comparisons: Sequence[Comparison], arguments: Mapping[str, Any], now: str) -> bool:
+    """Whether a call's arguments satisfy all comparisons; one that is left out satisfies everything but is_not null."""
+    given = [c for c in comparisons if c.value is None or field_value(arguments, c.field) is not None]
+    return satisfied(given, arguments, arguments, now)
+
+
+def governs(when: Sequence[Comparison], arguments: Mapping[str, Any], now: str) -> bool:
+    """Whether a rule governs a call with these arguments. A reference without a value is never met."""
+    try:
+        return all(_compares(c, field_value(arguments, c.field), _resolved(c.value, arguments, now)) for c in when)
+    except _LeftOutError:
+        return False
+
+
+def _satisfies(comparison: Comparison, fields: Mapping[str, Any], arguments: Mapping[str, Any], now: str) -> bool:
+    try:
+        against = _resolved(comparison.value, arguments, now)
+    except _LeftOutError:
+        return True
+    return _compares(comparison, field_value(fields, comparison.field), against)
+
+
+def _resolved(value: Any, arguments: Mapping[str, Any], now: str) -> Any:
+    """The literal that a comparison's value stands for. Raises _LeftOutError."""
+    if isinstance(value, list | tuple):
+        return [_resolved(item, arguments, now) for item in value]
+    name = reference(value)
+    if name is None:
+        return value
+    found = _time(name, now) if is_time(name) else field_value(arguments, name)
+    if found is None:
+        raise _LeftOutError(name)
+    return found
+
+
+def field_value(fields: Mapping[str, Any], field: str) -> Any:
+    """The value of a field of a row or of arguments; a list of all values where its path leads through a list. None if
+    there is none.
+
+    >>> field_value({"flights": [{"date": "2024-05-01"}, {"date": "2024-05-02"}]}, "flights.date")
+    ['2024-05-01', '2024-05-02']
+    >>> field_value({"flights": [{}, {}]}, "count of flights")
+    2
+    """
+    if listed := counted(field):
+        value = field_value(fields, listed)
+        return len(value) if isinstance(value, list | dict) else None
+    if field in fields:
+        return fields[field]
+    value = fields
+    for part in field.split("."):
+        value = _part(value, part)
+    return value
+
+
+def _part(value: Any, name: str) -> Any:
+    if isinstance(value, list):
+        parts = [_part(item, name) for item in value]
+        return [p for part in parts for p in (part if isinstance(part, list) else [part])]
+    return value.get(name) if isinstance(value, Mapping) else None
+
+
+def _compares(comparison: Comparison, value: Any, against: Any) -> bool:
+    """Whether a value, or each member of a list, satisfies the comparison."""
+    if isinstance(value, list) and not (comparison.op in ("is", "is_not") and isinstance(against, list)):
+        return all(_compares(comparison, item, against) for item in value)
+    match comparison.op:
+        case "is":
+            return equal(value, against)
+        case "is_not":
+            return not equal(value, against)
+        case "in":
+            return any(equal(value, item) for item in against)
+        case "not_in":
+            return not any(equal(value, item) for item in against)
+        case "at_most" | "at_least":
+            one, other = number(value), number(against)
+            if one is None or other is None:
+                return False
+            return one <= other if comparison.op == "at_most" else one >= other
+        case "before" | "after":
+            return _before(value, against) if comparison.op == "before" else _before(against, value)
+
+
+def equal(one: Any, other: Any) -> bool:
+    """Whether two JSON values are the same, but for typography and for numbers that are written as text: 5, 5.0 and
+    "5"."""
+    if same_values(one, other):
+        return True
+    if isinstance(one, str) == isinstance(other, str):
+        return False
+    numbers = number(one), number(other)
+    return None not in numbers and numbers[0] == numbers[1]
+
+
+def number(value: Any) -> float | int | None:
+    """A number, also one that is written as text; None for anything else."""
+    if isinstance(value, str):
+        try:
+            return float(fold(value)) if re.fullmatch(r"-?\d+(\.\d+)?", fold(value).strip()) else None
+        except ValueError:
+            return None
+    return value if isinstance(value, int | float) and not isinstance(value, bool) else None
+
+
+def _before(one: Any, other: Any) -> bool:
+    """Whether a date, a time of day or both is earlier than another, as precisely as the coarser one; False where they
+    cannot be compared."""
+    first, second = moment(one), moment(other)
+    if first is None or second is None:
+        return False
+    if _CLOCK.match(first) or _CLOCK.match(second):
+        first, second = (text if _CLOCK.match(text) else text.partition("T")[2] for text in (first, second))
+    length = min(len(first), len(second))
+    return first[:length] < second[:length]
+
+
+def moment(value: Any) -> str | None:
+    """A date "2025-03-04", a date and time "2025-03-04T10:15" or a time of day "10:15", as it is or within a text such
+    as "Tuesday 2025-03-04 10:15"; None for anything else."""
+    text = fold(value).strip() if isinstance(value, str) else ""
+    if _CLOCK.match(text):
+        return text
+    match = _DATE.search(text)
+    return f"{match[1]}T{match[2]}" if match and match[2] else match[1] if match else None
+
+
+def _time(name: str, now: str) -> str | None:
+    """The moment that a reference to the time names; None if the dialogue's time is not in ISO form."""
+    match, known = _NOW.match(name), moment(now)
+    if match is None or known is None or _CLOCK.match(known):
+        return None
+    if match["sign"] is None:
+        return known
+    shift = timedelta(**{f"{match['unit']}s": int(match["sign"] + match["number"])})
+    try:
+        shifted = datetime.fromisoformat(known) + shift
+    except (ValueError, OverflowError):
+        return None
+    return shifted.strftime("%Y-%m-%dT%H:%M" if "T" in known or match["unit"] == "hour" else "%Y-%m-%d")

@@ -1,0 +1,132 @@
+"""Decides from words whether a user agreed to a call after the assistant asked.
+
+Words alone decide, so that the same dialogue always gets the same verdict. In doubt they count as no agreement: a
+change that was not clearly wanted is worse than a further question.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from core.messages import AssistantMessage, Message, ToolMessage, UserMessage
+from core.typography import fold
+from generation.specs.json_values import leaves
+
+_YES_WORDS = (
+    # English
+    "yes|yeah|yea|yep|yup|aye|sure|ok|okay|k|okey|alright|all right|correct|right|exactly|absolutely|definitely"
+    "|certainly|indeed|agreed|affirmative|confirm|confirmed|perfect|great|fine|good|proceed|approved|of course"
+    # German, Dutch and the Scandinavian languages
+    "|ja|jawohl|jo|jep|genau|gern|gerne|einverstanden|passt|klar|natürlich|richtig|in ordnung|graag|prima|akkoord"
+    "|klopt|doe maar|jag|javisst|jepp|selvfølgelig|godkänn"
+    # French, Spanish, Italian, Portuguese
+    "|oui|d'accord|bien sûr|volontiers|allez-y|vas-y|exactement|parfait|sí|si|claro|vale|de acuerdo|adelante|correcto"
+    "|confirmo|perfecto|hazlo|sì|certo|va bene|d'accordo|procedi|confermo|esatto|sim|pode|perfeito|certo"
+    # Polish, Czech, Russian, Ukrainian, Turkish
+    "|tak|zgoda|potwierdzam|ano|souhlasím|да|конечно|подтверждаю|хорошо|верно|так|звичайно|evet|tamam|onaylıyorum"
+    # Arabic, Hindi
+    "|نعم|أجل|موافق|हाँ|हां|जी|ठीक"
+)
+_YES = re.compile(rf"\b(?:{_YES_WORDS})\b")
+_OPENING_YES = re.compile(
+    rf"^(?:(?:oh|ah|um|well|so|and|thanks|thank you|hi|hello|actually)\b[,.! ]*)*(?:{_YES_WORDS})\b"
+)
+_YES_CHARACTERS = re.compile(
+    r"^(?:好|是|对|可以|确认|行|没问题|当然|嗯|はい|ええ|お願い|そうです|了解|もちろん|네|예|응|좋|맞|그래|확인)"
+)
+_YES_PHRASES = re.compile(
+    r"\b(?:go ahead|go for it|do it|do that|do so|please do|make it so|sounds (?:good|great|fine|right|perfect)"
+    r"|looks (?:good|great|fine|right|perfect|correct)|works for me|that works|that'?s (?:it|the one|what i want)"
+    r"|you (?:may|can) (?:go|proceed|continue|do)|i (?:agree|confirm|approve|accept|consent)|carry on|continue"
+    r"|bitte (?:mach|tu|führ)\w*|machen sie (?:das|es)|mach (?:das|es|mal)|no objections?"
+    r"|i'?d (?:like|love) (?:that|you to)|let'?s do (?:it|that|this)|be my guest|thumbs up)\b|👍|👌|✅"
+)
+_HARMLESS = re.compile(
+    r"\b(?:no (?:problem|worries|rush|hurry|objections?|issues?|need to (?:wait|ask)|doubt)|not a problem|why not"
+    r"|don'?t (?:worry|wait|hesitate|mind)|do not (?:worry|wait|hesitate|mind)|don'?t see (?:why not|a problem)"
+    r"|can'?t wait|cannot wait|(?:i'?ll|i will|i can) wait|stop by|last stop|bus stop|but thanks|but thank you"
+    r"|no longer|not only|nothing else|no more|no one else|anything else|if not, no matter|as soon as)\b"
+)
+_REFUSAL = re.compile(
+    r"\b(?:wait|hold (?:on|off)|hang on|stop|never ?mind|forget (?:it|that|about)|instead|rather|not (?:yet|now)"
+    r"|(?:changed?|change|changing) my mind|let me (?:think|check|see|ask|get back)|think about it|i'?m not sure|not sure"
+    r"|unsure|maybe|perhaps|only if|unless|but (?:first|before|change|make|with|use|not|only|can|could|what|is|do|don'?t)"
+    r"|(?:don'?t|do not|dont|please don'?t) (?!want (?:it|this|that|them)|need (?:it|this|that|them))\w+"
+    r"|before (?:you|i|we|that) \w+|(?:cancel|scratch|drop|leave) (?:that|this|the) (?:request|idea|change|thought)"
+    r"|leave it|one (?:moment|second|more thing first)|hmm+|warte|warten sie|moment|nicht|doch nicht|attendez|attends"
+    r"|espera|espere|aspetta|aspetti|pas encore|lieber|wacht|poczekaj|подожди\w*|不要|等)\b"
+)
+_NO = re.compile(
+    r"\b(?:no|nope|nah|not|never|cannot|can'?t|won'?t|wouldn'?t|isn'?t|wrong|incorrect|nein|kein\w*|non|nee|niet|nie|ne"
+    r"|nej|nei|não|nao|нет|ні|hayır|لا|नहीं)\b"
+)
+_NO_CHARACTERS = re.compile(r"不|别|等一下|等等|いいえ|いや|やめ|待って|아니|잠깐|기다")
+_QUESTION = re.compile(r"[?？؟]\s*$")
+_TAG_QUESTION = re.compile(r"(?:,? (?:please|thanks|thank you|ok|okay|right|will you|would you))?[?？]\s*$")
+_ASKING = re.compile(
+    r"[?？؟]|\b(?:please (?:confirm|reply|answer|say|type|respond|let me know)|let me know (?:if|whether|when)"
+    r"|confirm (?:that|this|whether|to|if|with)|(?:reply|say|type|answer|respond) (?:with )?[\"'*“]*yes"
+    r"|i need your (?:confirmation|approval|consent|ok)|waiting for your (?:confirmation|approval)"
+    r"|bitte bestätigen|veuillez confirmer|por favor,? confirm\w*|per favore,? conferm\w*)",
+)
+_OFFER = re.compile(
+    r"\b(?:(?:any|some)thing (?:else|more|further)|what else|(?:how|what) (?:may|can|could) i (?:help|assist|do)"
+    r"|help you (?:with )?(?:today|further|else)|any other (?:questions?|requests?)|further (?:help|questions?|assistance)"
+    r"|sonst noch|noch etwas|autre chose|algo más|altro|mais alguma|кроме этого)"
+)
+_SENTENCE = re.compile(r"[^.!?？。؟\n]+[.!?？。؟\n]*")
+_PLEASE = re.compile(r"\b(?:please|pls|bitte|s'il vous pla[iî]t|por favor|per favore|alstublieft|пожалуйста)\b")
+
+
+def agreed(messages: Sequence[Message], arguments: Mapping[str, Any]) -> bool:
+    """Whether the user has agreed to a call that the assistant makes after these messages: the last message before its
+    run of tool use is the user's, agrees, and answers an assistant's question."""
+    position = len(messages) - 1
+    while position >= 0 and _is_tool_use(messages[position]):
+        position -= 1
+    if position < 1:
+        return False
+    question, answer = messages[position - 1], messages[position]
+    if not isinstance(question, AssistantMessage) or not isinstance(answer, UserMessage) or question.tool_calls:
+        return False
+    return asks(question.content) and agrees(answer.content, arguments)
+
+
+def _is_tool_use(message: Message) -> bool:
+    return isinstance(message, ToolMessage) or (isinstance(message, AssistantMessage) and bool(message.tool_calls))
+
+
+def asks(text: str) -> bool:
+    """Whether an assistant's answer asks for something. "Can I do anything else for you?" asks for nothing that a "yes"
+    would agree to."""
+    sentences = _SENTENCE.findall(_plain(text))
+    return any(_ASKING.search(sentence) and not _OFFER.search(sentence) for sentence in sentences)
+
+
+def agrees(text: str, arguments: Mapping[str, Any] | None = None) -> bool:
+    """Whether a user's message agrees: it says yes, or says "please" with a value of the call, and neither refuses,
+    hesitates, sets a condition nor asks back."""
+    plain = _HARMLESS.sub(" fine ", _plain(text))
+    if _REFUSAL.search(plain) or _NO_CHARACTERS.search(plain):
+        return False
+    if _QUESTION.search(plain) and not (_TAG_QUESTION.search(plain) and _OPENING_YES.search(plain)):
+        return False
+    if _OPENING_YES.search(plain) or _YES_CHARACTERS.search(plain):
+        return True
+    if _NO.search(plain):
+        return False
+    if _YES.search(plain) or _YES_PHRASES.search(plain):
+        return True
+    return bool(_PLEASE.search(plain)) and any(_named(value, plain) for _, value in leaves(dict(arguments or {})))
+
+
+def _plain(text: str) -> str:
+    return " ".join(fold(text).casefold().split())
+
+
+def _named(value: Any, plain: str) -> bool:
+    """Whether the message names a value; short ones only as words of their own."""
+    words = _plain(str(value)) if isinstance(value, str | int | float) and not isinstance(value, bool) else ""
+    return bool(words) and re.search(rf"(?<!\w){re.escape(words)}(?!\w)", plain) is not None

@@ -1,0 +1,158 @@
+"""Finds the rules of a policy that calls break: the one definition that proofs, validation and statistics share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from core.dialogue import calls
+from core.messages import AssistantMessage, ContractError, Message, ToolMessage
+from core.placeholders import rows_of
+from core.policy import ArgumentRule, ConfirmRule, IdentityRule, LookUp, Policy, Rule, RuleBase, StaffRule, StateRule
+from generation.environments.base import Environment, PastCall
+from generation.policies.comparisons import arguments_satisfy, equal, field_value, governs, reference, satisfied
+from generation.policies.consent import agreed
+from generation.specs.json_values import json_or_text, leaves
+
+
+@dataclass(frozen=True)
+class Violation:
+    """A call of a transcript that breaks a rule: the index of its message, its id and its tool."""
+
+    position: int
+    call_id: str
+    tool: str
+    rule_id: str
+
+
+async def broken_rules(
+    policy: Policy,
+    name: str,
+    arguments: dict[str, Any],
+    environment: Environment,
+    transcript: Sequence[Message] | None,
+    now: str,
+    earlier: Sequence[PastCall] | None = None,
+) -> tuple[Rule, ...]:
+    """The rules that one call breaks if it is made now, in their order; it is not made.
+
+    State rules look up on a fork of `environment`, which has no injected faults; where no tool is really executed they
+    are not checked. Rules about the dialogue read `transcript`, its messages before the message with the call. Without
+    one (None), a plan is executed, in which no one is asked: confirmation is not checked, and identity only if the
+    calls `earlier` than this one are given.
+    """
+    rules = [rule for rule in policy.rules if name in rule.tools and governs(rule.when, arguments, now)]
+    if not rules:
+        return ()
+    call = _Call(arguments, environment, now)
+    if transcript is not None:
+        transcript = _before_call(transcript)
+        earlier = calls(transcript)
+    return tuple([rule for rule in rules if await _breaks(rule, call, transcript, earlier)])
+
+
+async def violations(
+    policy: Policy, messages: Sequence[Message], environment: Environment, now: str, start: int = 0
+) -> list[Violation]:
+    """Every call from message `start` on that breaks a rule.
+
+    `environment` is in the state before message `start`; the calls are repeated in it. Earlier messages are only read,
+    for who was found and what was agreed. Calls whose arguments are not JSON never reached a tool and are left out.
+    """
+    found: list[Violation] = []
+    for position, message in enumerate(messages[start:], start):
+        for call in message.tool_calls or () if isinstance(message, AssistantMessage) else ():
+            try:
+                arguments = call.parsed()
+            except ContractError:
+                continue
+            broken = await broken_rules(policy, call.name, arguments, environment, messages[:position], now)
+            found += [Violation(position, call.id, call.name, rule.rule_id) for rule in broken]
+            if environment.executable:
+                await environment.call(call.name, arguments, messages[:position])
+    return found
+
+
+@dataclass(frozen=True)
+class _Call:
+    """The call to check, and where and when it is made."""
+
+    arguments: dict[str, Any]
+    environment: Environment
+    now: str
+
+    async def rows(self, look_up: LookUp) -> list[dict[str, Any]]:
+        """The rows that a look-up returns before the call; none if it fails."""
+        given = {name: self._argument(value) for name, value in look_up.arguments.items()}
+        fork = self.environment.fork()
+        try:
+            result = await fork.call(look_up.tool, {name: value for name, value in given.items() if value is not None})
+        finally:
+            fork.close()
+        return [] if result.error else [row for row in rows_of(result.value) if isinstance(row, dict)]
+
+    def _argument(self, value: Any) -> Any:
+        name = reference(value)
+        return value if name is None else field_value(self.arguments, name)
+
+
+async def _breaks(
+    rule: RuleBase, call: _Call, transcript: Sequence[Message] | None, earlier: Sequence[PastCall] | None
+) -> bool:
+    """Whether a call that the rule governs breaks it."""
+    match rule:
+        case ArgumentRule():
+            return not arguments_satisfy(rule.require, call.arguments, call.now)
+        case StateRule():
+            return call.environment.executable and await _state_forbids(rule, call)
+        case IdentityRule():
+            return earlier is not None and not await _identified(rule, call, earlier)
+        case ConfirmRule():
+            return transcript is not None and not agreed(transcript, call.arguments)
+        case StaffRule():
+            return True
+    raise AssertionError(f"unknown form of rule: {type(rule)}")
+
+
+async def _state_forbids(rule: StateRule, call: _Call) -> bool:
+    rows = await call.rows(rule.look_up)
+    satisfying = [
+        satisfied(rule.require, row, call.arguments, call.now)
+        for row in rows
+        if not any(satisfied([exception], row, call.arguments, call.now) for exception in rule.unless)
+    ]
+    return not all(satisfying) if rule.fewer_than is None else sum(satisfying) >= rule.fewer_than
+
+
+async def _identified(rule: IdentityRule, call: _Call, earlier: Iterable[PastCall]) -> bool:
+    """Whether an earlier call has returned whom the call concerns. It concerns no one if the argument is left out or
+    its record does not exist."""
+    if rule.look_up is None:
+        subjects = [field_value(call.arguments, rule.subject)]
+    elif call.environment.executable:
+        subjects = [field_value(row, rule.subject) for row in await call.rows(rule.look_up)]
+    else:
+        return True
+    results = [json_or_text(result) for tool, _, result in earlier if tool in rule.first]
+    returned = [value for result in results if not _is_error(result) for _, value in leaves(result)]
+    return all(
+        value is None or any(equal(value, other) for other in returned)
+        for subject in subjects
+        for _, value in leaves(subject)
+    )
+
+
+def _is_error(result: Any) -> bool:
+    return isinstance(result, dict) and result.keys() == {"error"}
+
+
+def _before_call(messages: Sequence[Message]) -> Sequence[Message]:
+    """The messages before the assistant's message whose calls are being made: those without all results."""
+    answered = {message.tool_call_id for message in messages if isinstance(message, ToolMessage)}
+    for position in range(len(messages) - 1, -1, -1):
+        message = messages[position]
+        if isinstance(message, AssistantMessage):
+            is_open = any(call.id not in answered for call in message.tool_calls or ())
+            return messages[:position] if is_open else messages
+    return messages
