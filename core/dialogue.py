@@ -130,17 +130,22 @@ class Bullet(Frozen):
 
 
 class Judgment(Frozen):
-    """An LRM judge's judgment of one task. With several votes it is one of the majority's; `votes` lists all votes."""
+    """An LRM judge's judgment of one task. With several votes it is one of the majority's; `votes` lists all votes,
+    `models` who gave each of them, if several models judge. `objection` is the first "invalid" vote where the majority
+    says "valid"."""
 
     judgment: Literal["valid", "invalid"]
     reasoning: str
     bullets: tuple[Bullet, ...] = ()
     blame: Blame | None = None
     votes: tuple[Literal["valid", "invalid"], ...] = ()
+    models: tuple[str, ...] | None = None
+    objection: Judgment | None = None
 
 
 class Verdict(Frozen):
-    """Whether a dialogue is accepted: decided by `checks` in an executable environment, otherwise by the judge.
+    """Whether a dialogue is accepted: decided by `checks` in an executable environment, otherwise by the judge; with a
+    gate (stages.validation.gate) by both.
 
     `reasons` name what failed, `blame` names who caused it.
     """

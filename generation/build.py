@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -11,10 +11,17 @@ from core.runs import sha256
 from core.settings import UserError
 from generation.llm.base import LLM, Role
 from generation.llm.by_role import LLMByRole
+from generation.llm.openai import TRANSPORT_KEYS
 from generation.pipeline import StartStates
 from generation.run import GenerateSettings, GenerationComponents, toolset_sources
 from generation.stages import DialogueStage, Stage, ToolsetStage, Validation
 from generation.start_states.start_states import StartSettings, StartState, read_starts
+
+NEUTRAL = (
+    *("outputs", "tracking", "resume", "concurrency", "attempts", "executor", "costs"),
+    *("domains", "toolsets"),
+)
+"""Neutral keys of every run, see `neutral_keys`."""
 
 Instantiate = Callable[[Mapping[str, Any]], Any]
 """Constructs the object that a settings node names in `_target_`; scripts.launch.instantiate does it with Hydra."""
@@ -43,10 +50,30 @@ def build_llm(llm: dict[str, Any], roles: Mapping[Role, dict[str, Any]], instant
 
 
 def with_base_urls(llm: dict[str, Any], urls: Sequence[str]) -> dict[str, Any]:
-    """Return the settings of a model with `urls` as its `base_urls`; a wrapper's innermost model gets them."""
+    """Return the settings of a model with `urls` as its `base_urls`; a wrapper's innermost models get them."""
     if "inner" in llm:
         return llm | {"inner": with_base_urls(llm["inner"], urls)}
+    if "models" in llm:
+        return llm | {"models": {name: node and with_base_urls(node, urls) for name, node in llm["models"].items()}}
     return llm | {"base_urls": list(urls)}
+
+
+def neutral_keys(settings: GenerateSettings) -> tuple[str, ...]:
+    """Dotted names of the keys that do not change what is generated: an unfinished run is resumed with other values of
+    them. The content of domains and toolsets counts instead (`input_hashes`)."""
+    models = {"llm": settings.llm} | {f"roles.{role}": llm for role, llm in settings.roles.items()}
+    nodes = [path for name, llm in models.items() for path in _model_nodes(name, llm)]
+    sources = [f"pipelines.{name}.domains" for name in settings.pipelines]
+    return (*NEUTRAL, *sources, *(f"{node}.{key}" for node in nodes for key in TRANSPORT_KEYS))
+
+
+def _model_nodes(path: str, llm: Mapping[str, Any]) -> Iterator[str]:
+    """The path of a model's settings, and those of the models that it wraps."""
+    yield path
+    if "inner" in llm:
+        yield from _model_nodes(f"{path}.inner", llm["inner"])
+    for name, node in llm.get("models", {}).items():
+        yield from _model_nodes(f"{path}.models.{name}", node or {})
 
 
 def input_hashes(settings: GenerateSettings, components: GenerationComponents) -> dict[str, str]:
@@ -95,12 +122,28 @@ def _refuse_idle_stages(components: GenerationComponents) -> None:
 
 
 def _refuse_equal_votes(settings: GenerateSettings, stages: Sequence[Stage]) -> None:
-    """Raise UserError for several votes of a greedy judge: they would all be the same."""
-    votes = max((stage.settings.votes for stage in stages if isinstance(stage, Validation)), default=1)
-    judge = settings.roles.get("judge", settings.llm)
-    sampling = judge.get("sampling", {}) | judge.get("role_sampling", {}).get("judge", {})
-    if votes > 1 and sampling.get("temperature") == 0:
+    """Raise UserError for several votes of one greedy judge, which would all be the same, and for judges without any
+    vote."""
+    votes = max((stage.settings.votes for stage in stages if isinstance(stage, Validation)), default=0)
+    if not votes:
+        return
+    judges = _judges(settings.roles.get("judge", settings.llm))
+    if idle := list(judges)[votes:]:
         raise UserError(
-            f"stages.validation.votes={votes} was given with a greedy judge (temperature 0), whose votes are all the "
-            "same; expected: votes=1, or a temperature above 0 for the judge"
+            f"stages.validation.votes={votes} was given with a panel of {len(judges)} judges, so {', '.join(idle)} would "
+            "never vote; expected: an odd number of votes, at least one for each of them"
         )
+    for number, judge in enumerate(judges.values()):
+        sampling = judge.get("sampling", {}) | judge.get("role_sampling", {}).get("judge", {})
+        if votes > number + len(judges) and sampling.get("temperature") == 0:
+            raise UserError(
+                f"stages.validation.votes={votes} was given with a greedy judge (temperature 0), whose votes are all the "
+                "same; expected: one vote for each judge, or a temperature above 0 for the judge"
+            )
+
+
+def _judges(llm: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """The models that take the judge's votes in turn, by name: those of a panel, or the one model."""
+    while "inner" in llm:
+        llm = llm["inner"]
+    return {name: node for name, node in llm.get("models", {"judge": llm}).items() if node}

@@ -179,8 +179,9 @@ async def generate(
 
 
 def _sampling(llm: dict[str, Any]) -> dict[str, Any]:
-    """What a model's settings say about sampling."""
-    return {key: llm[key] for key in ("sampling", "role_sampling", "error_rate") if key in llm}
+    """What a model's settings say about sampling, for each of the models that they wrap."""
+    wrapped = {name: _sampling(node) for name, node in llm.get("models", {}).items() if node}
+    return wrapped | {key: llm[key] for key in ("sampling", "role_sampling", "error_rate") if key in llm}
 
 
 async def _run(

@@ -6,7 +6,7 @@ The configuration (conf/stage/) chooses the stages, your own ones in the same wa
 
 from __future__ import annotations
 
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 from pydantic import Field, field_validator
 
@@ -20,6 +20,7 @@ from generation.seeds.base import Seed
 from generation.tools.from_questions import ToolmakingSettings, make_tools
 from generation.tools.output_schemas import predict_output_schemas
 from generation.tools.toolset import Toolset
+from generation.validation.judge import Gate
 from generation.validation.validate import validate
 
 
@@ -105,6 +106,11 @@ class ValidationSettings(Settings):
 
     votes: int = Field(ge=1, description="judgments per task, an odd number; the majority decides")
     attempts: int = Field(ge=1, description="requests per judgment until it is readable")
+    gate: Gate = Field(
+        default="off",
+        description='whether the judge can also reject what execution accepts: off; majority, if most votes are "invalid"; '
+        "unanimous, if any is",
+    )
 
     @field_validator("votes")
     @classmethod
@@ -117,17 +123,17 @@ class ValidationSettings(Settings):
 class Validation:
     """Stage 3, validation, by execution and by an LRM judge. The keys are those of ValidationSettings."""
 
-    def __init__(self, votes: int, attempts: int) -> None:
-        self.settings = typed({"votes": votes, "attempts": attempts}, ValidationSettings, "stages.validation")
+    def __init__(self, **settings: Any) -> None:
+        self.settings = typed(settings, ValidationSettings, "stages.validation")
 
     async def dialogue(self, dialogue: Dialogue, context: RolloutContext) -> Dialogue:
-        votes, attempts = self.settings.votes, self.settings.attempts
         return await validate(
             dialogue,
             context.domain_environment,
             context.models.judge,
             context.scene,
             context.executable,
-            votes,
-            attempts,
+            self.settings.votes,
+            self.settings.attempts,
+            self.settings.gate,
         )

@@ -6,7 +6,6 @@ import asyncio
 from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
-from typing import get_args
 
 from omegaconf import DictConfig
 
@@ -15,22 +14,12 @@ from core.runs import open_run
 from core.serving import serve
 from core.settings import typed
 from core.tracking import Tracker
-from generation.build import build, build_llm, input_hashes, with_base_urls
-from generation.llm.base import Role
-from generation.llm.openai import TRANSPORT_KEYS
+from generation.build import build, build_llm, input_hashes, neutral_keys, with_base_urls
 from generation.llm.server_checks import check_servers
 from generation.progress import GenerationProgress, sample_rows, summarise
 from generation.run import GenerateSettings, generate
 from generation.toolset_runner import failed_domains
 from scripts.launch import hydra_main, instantiate
-
-LLM_NODES = ("llm", *(f"roles.{role}" for role in get_args(Role)))
-NEUTRAL = (
-    *("outputs", "tracking", "resume", "concurrency", "attempts", "executor", "costs"),
-    *("domains", "toolsets"),  # their content counts instead: see input_hashes
-    *(f"{llm}{inner}.{key}" for llm in LLM_NODES for inner in ("", ".inner") for key in TRANSPORT_KEYS),
-)
-"""Keys that do not change what is generated: an unfinished run is resumed with other values of them."""
 
 
 def main(config: DictConfig) -> None:
@@ -41,7 +30,8 @@ def main(config: DictConfig) -> None:
     components = build(settings, instantiate)
     with ExitStack() as stack:
         hashes = input_hashes(settings, components)
-        run = stack.enter_context(open_run(settings.outputs, "generate", plain, hashes, None, NEUTRAL, settings.resume))
+        neutral = neutral_keys(settings)
+        run = stack.enter_context(open_run(settings.outputs, "generate", plain, hashes, None, neutral, settings.resume))
         console.print(f"{'resuming' if run.resumed else 'generating into'} {run.directory}", soft_wrap=True)
         if (unused := len(components.start_states.starts) * settings.start.branches - settings.n) > 0:
             console.print(f"n={settings.n} leaves {unused} starts of start.file unused", style="yellow")

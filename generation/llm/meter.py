@@ -15,6 +15,9 @@ from generation.prompts import render
 
 T = TypeVar("T")
 
+MODELS_JOINED_BY = " + "
+"""Stands between the names of several models that answered one role."""
+
 CUT = "the answer was cut off by the token limit"
 _MAX_SHOWN = 4000
 """Characters of a refused answer that the next request shows."""
@@ -26,7 +29,7 @@ _BAD_ANSWERS |= {"refused": ("refused",)}
 @dataclass
 class Meter:
     """Forwards requests and sums up their cost: `seconds` that each role waited for answers, and the `retries` they
-    took. `models` names the model that answered each role.
+    took. `models` names the models that answered each role, `last_model` the one that gave the last answer.
 
     `flaws` counts what was wrong with answers as "role/kind":
 
@@ -42,6 +45,7 @@ class Meter:
     seconds: dict[str, float] = field(default_factory=dict)
     retries: Counter[str] = field(default_factory=Counter)
     models: dict[Role, str] = field(default_factory=dict)
+    last_model: str = ""
     _roles: dict[str, RoleUsage] = field(default_factory=dict)
 
     @property
@@ -70,8 +74,10 @@ class Meter:
         )
         self._roles[request.role] = self._roles.get(request.role, RoleUsage()) + cost
         self.seconds[request.role] = self.seconds.get(request.role, 0.0) + completion.seconds
+        self.last_model = completion.model
         if completion.model:
-            self.models[request.role] = completion.model
+            known = self.models.get(request.role, "").split(MODELS_JOINED_BY)
+            self.models[request.role] = MODELS_JOINED_BY.join(sorted({*known, completion.model} - {""}))
         if completion.retries:
             self.retries[request.role] += completion.retries
         self._count(request, *completion.flaws, *_missing_content(completion))

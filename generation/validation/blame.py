@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from core.dialogue import Blame, Check, Dialogue, Judgment, PlannedCall, calls
@@ -26,15 +26,16 @@ _CIRCLES = ("repeats itself", "not done after")
 _OUTCOMES = ("state of task ", "told in task ")
 
 
-def blame(dialogue: Dialogue, checks: Sequence[Check], judgments: Sequence[Judgment], executable: bool) -> Blame | None:
+def blame(dialogue: Dialogue, checks: Sequence[Check], rejections: Mapping[int, Judgment]) -> Blame | None:
     """Who is to blame for a rejection; None for an accepted dialogue and for one that is merely unfinished.
 
     The role that stopped the dialogue, or who made it go round in circles (`_circling`); else the agent for an invalid
     transcript, the tools for one that does not replay. Of the tasks that missed their outcome the first decides, since
     later ones may follow from it: the tools are to blame if they refused its next gold call (`refused`) or withheld a
     value (`withheld`), the task if it needs a value that is nowhere to be had (`ungrounded`), the user if it never gave
-    a value that the task needs (`unvoiced`), else the agent. For tasks that execution could not prove, the role that
-    most of the judge's "invalid" judgments name, the agent if they name no one; an ungrounded task is to blame itself.
+    a value that the task needs (`unvoiced`), else the agent. For tasks that the judge alone rejects, by number in
+    `rejections`, the role that most of these judgments name, the agent if they name no one; an ungrounded task is to
+    blame itself.
     """
     failed = [check.name for check in checks if not check.passed]
     if "finished" in failed:
@@ -54,9 +55,7 @@ def blame(dialogue: Dialogue, checks: Sequence[Check], judgments: Sequence[Judgm
     if failed:
         return "agent"
     blamed = Counter[Blame](
-        "task" if ungrounded(dialogue, number) else judgment.blame or "agent"
-        for number, (judgment, task) in enumerate(zip(judgments, dialogue.tasks, strict=False))
-        if judgment.judgment == "invalid" and not (executable and task.gold_calls)
+        "task" if ungrounded(dialogue, number) else judgment.blame or "agent" for number, judgment in rejections.items()
     )
     return blamed.most_common(1)[0][0] if blamed else None
 

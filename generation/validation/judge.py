@@ -24,6 +24,9 @@ UNREADABLE = "the judge's answer is unreadable: "
 
 AnswerBlame = Literal["user", "agent", "tool"]
 
+Gate = Literal["off", "majority", "unanimous"]
+"""Whether the judge also decides what execution accepted: never, by its majority, or by any single "invalid" vote."""
+
 
 def answer_schema(bullets: int) -> dict[str, Any]:
     """The JSON Schema of an answer about a rubric with that many bullets. The bullets and the reasoning come before the
@@ -59,16 +62,37 @@ async def judge_task(
     sequential: they share their prompt, so that all but the first find it in the server's prefix cache. Raises
     LLMError.
     """
-    return majority([await _vote(task, transcript, scene, dialogue_id, meter, vote, attempts) for vote in range(votes)])
+    judgments, models = [], []
+    for vote in range(votes):
+        judgments.append(await _vote(task, transcript, scene, dialogue_id, meter, vote, attempts))
+        models.append(meter.last_model)
+    judgment = majority(judgments)
+    return judgment.model_copy(update={"models": tuple(models)}) if len(set(models)) > 1 else judgment
 
 
 def majority(judgments: Sequence[Judgment]) -> Judgment:
-    """The first vote of the majority, a readable one if any, with all votes in `votes`."""
+    """The first vote of the majority, a readable one if any, with all votes in `votes`. A "valid" one has the first
+    vote against it as `objection`, a readable one if any."""
     votes = tuple(judgment.judgment for judgment in judgments)
     winner = "valid" if 2 * votes.count("valid") > len(votes) else "invalid"
-    agreeing = [judgment for judgment in judgments if judgment.judgment == winner]
-    chosen = next((judgment for judgment in agreeing if judgment.blame != "judge"), agreeing[0])
-    return chosen.model_copy(update={"votes": votes})
+    objection = _first_readable(judgments, "invalid") if winner == "valid" else None
+    chosen = _first_readable(judgments, winner)
+    assert chosen, "the winner has votes"
+    return chosen.model_copy(update={"votes": votes, "objection": objection})
+
+
+def _first_readable(judgments: Sequence[Judgment], judgment: str) -> Judgment | None:
+    agreeing = [vote for vote in judgments if vote.judgment == judgment]
+    return next((vote for vote in agreeing if vote.blame != "judge"), agreeing[0] if agreeing else None)
+
+
+def rejection(judgment: Judgment, gate: Gate) -> Judgment | None:
+    """The "invalid" judgment by which a gate rejects a task, if it does."""
+    if gate == "off":
+        return None
+    if judgment.judgment == "invalid":
+        return judgment
+    return judgment.objection if gate == "unanimous" else None
 
 
 async def _vote(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from core.dialogue import Check, Dialogue, Judgment, StateProof, Task, Verdict, calls
@@ -13,7 +13,7 @@ from generation.prompts.scene import Scene
 from generation.tasks.mentions import mentions_value
 from generation.tasks.proof import ProofError, execute
 from generation.validation.blame import blame
-from generation.validation.judge import judge_task
+from generation.validation.judge import Gate, judge_task, rejection
 
 
 @dataclass(frozen=True)
@@ -35,9 +35,11 @@ async def validate(
     executable: bool,
     votes: int = 1,
     attempts: int = 1,
+    gate: Gate = "off",
 ) -> Dialogue:
-    """The dialogue with its verdict and, in an executable environment, its state proof. A dialogue without tasks, or
-    with tasks that were not played, is rejected: its outcome has nothing to be checked against. Raises LLMError."""
+    """The dialogue with its verdict and, in an executable environment, its state proof. With a `gate`, the judge can
+    also reject what execution accepts. A dialogue without tasks, or with tasks that were not played, is rejected: its
+    outcome has nothing to be checked against. Raises LLMError."""
     if dialogue.stop != "complete":
         return broken_off(dialogue)
     if len(dialogue.task_starts) < max(1, len(dialogue.tasks)):
@@ -56,7 +58,7 @@ async def validate(
             await judge_task(task, dialogue.part(number), scene, dialogue.dialogue_id, judge, votes, attempts)
             for number, task in enumerate(dialogue.tasks)
         ]
-    return _with_verdict(dialogue, checks, judgments, executable)
+    return _with_verdict(dialogue, checks, judgments, rejections(dialogue, judgments, executable, gate))
 
 
 def broken_off(dialogue: Dialogue) -> Dialogue:
@@ -65,23 +67,29 @@ def broken_off(dialogue: Dialogue) -> Dialogue:
 
 
 def _unfinished(dialogue: Dialogue, why: str) -> Dialogue:
-    return _with_verdict(dialogue, [Check(name="finished", passed=False, detail=why)], [], False)
+    return _with_verdict(dialogue, [Check(name="finished", passed=False, detail=why)], [], {})
+
+
+def rejections(dialogue: Dialogue, judgments: Sequence[Judgment], executable: bool, gate: Gate) -> dict[int, Judgment]:
+    """Number of a task -> the judgment that rejects it. The majority decides tasks that execution could not prove, the
+    gate all others."""
+    rejecting: dict[int, Judgment] = {}
+    for number, judgment in enumerate(judgments):
+        proved = executable and dialogue.tasks[number].gold_calls
+        if vote := rejection(judgment, gate if proved else "majority"):
+            rejecting[number] = vote
+    return rejecting
 
 
 def _with_verdict(
-    dialogue: Dialogue, checks: Sequence[Check], judgments: Sequence[Judgment], executable: bool
+    dialogue: Dialogue, checks: Sequence[Check], judgments: Sequence[Judgment], rejecting: Mapping[int, Judgment]
 ) -> Dialogue:
     reasons = [f"{check.name}: {check.detail}" for check in checks if not check.passed]
-    if not reasons:
-        # The judge decides only tasks that execution could not prove.
-        decisive = [
-            j for j, task in zip(judgments, dialogue.tasks, strict=True) if not (executable and task.gold_calls)
-        ]
-        reasons = [f"judge: {judgment.reasoning}" for judgment in decisive if judgment.judgment == "invalid"]
+    reasons = reasons or [f"judge: {judgment.reasoning}" for judgment in rejecting.values()]
     verdict = Verdict(
         accepted=not reasons,
         reasons=tuple(reasons),
-        blame=blame(dialogue, checks, judgments, executable) if reasons else None,
+        blame=blame(dialogue, checks, rejecting) if reasons else None,
         checks=tuple(checks),
         judgments=tuple(judgments),
     )

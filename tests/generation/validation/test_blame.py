@@ -10,6 +10,7 @@ import pytest
 from core.dialogue import Check, Dialogue, Judgment, PlannedCall, Rubric, Task
 from core.messages import AssistantMessage, FunctionCall, Message, SystemMessage, ToolCall, ToolMessage, UserMessage
 from generation.validation.blame import blame, ungrounded, unvoiced
+from generation.validation.validate import rejections
 
 BOOK = Task(
     task_id="d/t0",
@@ -87,7 +88,7 @@ def failing(*names: str) -> list[Check]:
     ],
 )
 def test_the_role_that_stopped_the_dialogue_is_to_blame(stop: str, who: str | None) -> None:
-    assert blame(dialogue(exchange(ASK), stop=stop), failing("finished"), [], True) == who
+    assert blame(dialogue(exchange(ASK), stop=stop), failing("finished"), {}) == who
 
 
 @pytest.mark.parametrize(
@@ -103,7 +104,7 @@ def test_the_role_that_stopped_the_dialogue_is_to_blame(stop: str, who: str | No
     ],
 )
 def test_the_failed_check_decides_if_the_user_gave_every_value(names: list[str], who: str | None) -> None:
-    assert blame(dialogue(exchange(ASK)), failing(*names), [], True) == who
+    assert blame(dialogue(exchange(ASK)), failing(*names), {}) == who
 
 
 @pytest.mark.parametrize("check", ["state of task 0", "told in task 0"])
@@ -121,14 +122,14 @@ def test_the_failed_check_decides_if_the_user_gave_every_value(names: list[str],
 def test_the_user_is_to_blame_for_values_it_never_gave(check: str, words: list[str], missing: tuple[str, ...]) -> None:
     case = dialogue(exchange(*words))
     assert unvoiced(case, 0) == missing
-    assert blame(case, failing(check), [], True) == ("user" if missing else "agent")
+    assert blame(case, failing(check), {}) == ("user" if missing else "agent")
 
 
 def test_a_value_that_the_agent_called_with_counts_as_voiced() -> None:
     right = dialogue(called(guest_id=8, day="2025-03-14", people=2))
     assert unvoiced(right, 0) == ()
     assert unvoiced(dialogue(called(guest_id=8, day="2025-03-14", people=3)), 0) == ("2",)
-    assert blame(right, failing("state of task 0"), [], True) == "agent"
+    assert blame(right, failing("state of task 0"), {}) == "agent"
 
 
 def test_the_user_need_not_give_values_missing_from_the_goal() -> None:
@@ -164,7 +165,7 @@ def test_the_tools_are_to_blame_for_refusing_the_gold_call() -> None:
     }
     for name, (messages, who) in cases.items():
         played = dialogue([*messages, AssistantMessage(content="Well.")], task=task)
-        assert blame(played, failing("state of task 0"), [], True) == who, name
+        assert blame(played, failing("state of task 0"), {}) == who, name
 
 
 @pytest.mark.parametrize(("shown", "who"), [('[{"guest_id": 7, "room": 12}]', "agent"), ('[{"guest_id": 7}]', "tool")])
@@ -177,7 +178,7 @@ def test_the_tools_are_to_blame_for_values_that_no_result_shows(shown: str, who:
         ToolMessage(tool_call_id="a", content=shown),
         AssistantMessage(content="I cannot say."),
     ]
-    assert blame(dialogue(messages, task=task), failing("told in task 0"), [], True) == who
+    assert blame(dialogue(messages, task=task), failing("told in task 0"), {}) == who
 
 
 NOT_SAID = BOOK.model_copy(update={"goal": "The user wants to move the booking of Ada Moreno for 2 people."})
@@ -188,10 +189,10 @@ def test_the_task_is_to_blame_for_values_that_are_nowhere_to_be_had(check: str) 
     """Its plan needs 2025-03-14, which neither the goal nor any result gives."""
     played = dialogue(exchange("Please move Ada Moreno's booking, we are 2 people."), task=NOT_SAID)
     assert ungrounded(played, 0) == ("2025-03-14",)
-    assert blame(played, failing(check), [], True) == "task"
+    assert blame(played, failing(check), {}) == "task"
     known = dialogue(exchange("Please move Ada Moreno's booking, we are 2, to March 14, 2025."), task=NOT_SAID)
     assert ungrounded(known, 0) == ()
-    assert blame(known, failing(check), [], True) == "agent"
+    assert blame(known, failing(check), {}) == "agent"
     found = dialogue(called(guest_id=7, day="2025-03-14", people=3), task=NOT_SAID)
     assert ungrounded(found, 0) == (), "the agent got it from somewhere"
 
@@ -199,8 +200,8 @@ def test_the_task_is_to_blame_for_values_that_are_nowhere_to_be_had(check: str) 
 def test_an_ungrounded_task_is_to_blame_whatever_the_judge_says() -> None:
     unproven = NOT_SAID.model_copy(update={"gold_calls": ()})
     played = dialogue(exchange("Please move Ada Moreno's booking."), task=unproven)
-    assert blame(played, failing(), [judgment("invalid", "agent")], False) == "task"
-    assert blame(played, failing(), [judgment("valid")], False) is None
+    assert blame(played, failing(), rejections(played, [judgment("invalid", "agent")], False, "off")) == "task"
+    assert blame(played, failing(), rejections(played, [judgment("valid")], False, "off")) is None
 
 
 def test_the_user_need_not_give_booleans_and_looked_up_values() -> None:
@@ -212,11 +213,11 @@ def test_the_user_need_not_give_booleans_and_looked_up_values() -> None:
 
 def test_only_the_tasks_own_part_counts_and_the_first_failure_decides() -> None:
     case = dialogue(exchange("Something else."), exchange(ASK))
-    assert blame(case, failing("state of task 1"), [], True) == "agent"
-    assert blame(case, failing("state of task 1", "told in task 0"), [], True) == "user"
+    assert blame(case, failing("state of task 1"), {}) == "agent"
+    assert blame(case, failing("state of task 1", "told in task 0"), {}) == "user"
     swapped = dialogue(exchange(ASK), exchange("Something else."))
-    assert blame(swapped, failing("told in task 0", "state of task 1"), [], True) == "agent"
-    assert blame(swapped, failing("state of task 1"), [], True) == "user"
+    assert blame(swapped, failing("told in task 0", "state of task 1"), {}) == "agent"
+    assert blame(swapped, failing("state of task 1"), {}) == "user"
 
 
 def judgment(word: str, who: Any = None) -> Judgment:
@@ -239,16 +240,26 @@ def judgment(word: str, who: Any = None) -> Judgment:
 )
 def test_without_execution_the_most_frequent_judgment_decides(judgments: list[Judgment], who: str | None) -> None:
     case = dialogue(*[exchange(ASK)] * len(judgments))
-    assert blame(case, failing(), judgments, False) == who
-    assert blame(case, failing(), judgments, True) is None, "execution proved every task, so the judge does not count"
+    assert blame(case, failing(), rejections(case, judgments, False, "off")) == who
+    assert blame(case, failing(), rejections(case, judgments, True, "off")) is None, (
+        "execution proved every task, so the judge does not count"
+    )
 
 
 def test_with_execution_the_judge_decides_only_unproved_tasks() -> None:
     case = dialogue(exchange(ASK), exchange(ASK))
     unproven = BOOK.model_copy(update={"gold_calls": ()})
     mixed = case.model_copy(update={"tasks": (BOOK, unproven)})
-    assert blame(mixed, failing(), [judgment("invalid", "user"), judgment("invalid", "tool")], True) == "tool"
-    assert blame(mixed, failing(), [judgment("invalid", "user"), judgment("valid")], True) is None
+    assert (
+        blame(
+            mixed, failing(), rejections(mixed, [judgment("invalid", "user"), judgment("invalid", "tool")], True, "off")
+        )
+        == "tool"
+    )
+    assert (
+        blame(mixed, failing(), rejections(mixed, [judgment("invalid", "user"), judgment("valid")], True, "off"))
+        is None
+    )
 
 
 GOLD = [
@@ -280,4 +291,4 @@ def made(*calls_and_results: tuple[str, str, str]) -> list[Message]:
 )
 def test_circles_are_the_fault_of_who_did_not_do_his_part(stop: str, messages: list[Message], who: str) -> None:
     """Recorded: a user who recited its instructions twice to an agent that twice asked what it wanted."""
-    assert blame(dialogue(messages, stop=stop), failing("finished"), [], True) == who
+    assert blame(dialogue(messages, stop=stop), failing("finished"), {}) == who

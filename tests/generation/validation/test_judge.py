@@ -147,7 +147,10 @@ def test_the_chosen_vote_is_one_of_the_majority(votes: list[Judgment]) -> None:
     valid = sum(vote.judgment == "valid" for vote in votes)
     assert (chosen.judgment == "valid") is (valid > len(votes) - valid)
     agreeing = [vote for vote in votes if vote.judgment == chosen.judgment]
-    assert chosen.model_copy(update={"votes": ()}) in agreeing
+    assert chosen.model_copy(update={"votes": (), "objection": None}) in agreeing
+    against = [vote for vote in votes if vote.judgment == "invalid"] if chosen.judgment == "valid" else []
+    assert (chosen.objection is None) is (not against)
+    assert chosen.objection in [None, *against]
     assert (chosen.blame == "judge") is all(vote.blame == "judge" for vote in agreeing), "a readable one comes first"
 
 
