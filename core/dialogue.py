@@ -229,12 +229,16 @@ class Dialogue(Frozen):
 
     def check(self) -> None:
         """Raise ContractError if the transcript or the task index is invalid."""
-        check_transcript(self.messages, self.tools)
+        check_transcript(self.messages, self.tools, self.late_tools)
         starts = list(self.task_starts)
         if len(starts) != len(self.tasks) or starts != sorted(set(starts)):
             raise ContractError(
                 f"task_starts {starts} must rise and name one message for each of {len(self.tasks)} tasks", "task index"
             )
+
+    def tools_at(self, position: int) -> tuple[ToolSpec, ...]:
+        """The tools that are offered when message `position` is written."""
+        return tuple(tool for tool in self.tools if self.late_tools.get(tool.name, 0) <= position)
 
     @property
     def turns(self) -> int:
@@ -260,6 +264,19 @@ class Dialogue(Frozen):
         """Return the messages of task `number`."""
         ends = [*self.task_starts[1:], len(self.messages)]
         return self.messages[self.task_starts[number] : ends[number]]
+
+    def executed(self, number: int) -> list[tuple[str, dict[str, Any], str]]:
+        """Return the calls of task `number` as `calls` does, without those of tools that were not offered: they were
+        refused before they reached the environment, which has all tools."""
+        messages: list[Message] = []
+        for position, message in enumerate(self.part(number), self.task_starts[number]):
+            if isinstance(message, AssistantMessage) and message.tool_calls:
+                offered = {tool.name for tool in self.tools_at(position)}
+                made = tuple(call for call in message.tool_calls if call.name in offered)
+                messages.append(message.model_copy(update={"tool_calls": made}))
+            else:
+                messages.append(message)
+        return calls(messages)
 
 
 def calls(messages: Sequence[Message]) -> list[tuple[str, dict[str, Any], str]]:

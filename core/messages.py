@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
@@ -118,11 +118,17 @@ class ToolMessage(Frozen):
 Message = Annotated[SystemMessage | UserMessage | AssistantMessage | ToolMessage, Field(discriminator="role")]
 
 
-def check_transcript(messages: Sequence[Message], tools: Sequence[ToolSpec]) -> None:
+def check_transcript(
+    messages: Sequence[Message], tools: Sequence[ToolSpec], late_tools: Mapping[str, Any] | None = None
+) -> None:
     """Check the message contract. Raises ContractError unless roles alternate as in _MAY_FOLLOW, every tool call names
-    a declared tool, fits its schema, has a unique id and is answered exactly once before the next message, and the
-    dialogue ends with an assistant's answer or a user message."""
+    a tool that is declared and offered by then, fits its schema, has a unique id and is answered exactly once before
+    the next message, and the dialogue ends with an assistant's answer or a user message.
+
+    `late_tools` maps declared tools to the index of the user message from which on they are offered."""
+    late_tools = late_tools or {}
     declared = {tool.name: tool for tool in tools}
+    _check_late_tools(late_tools, declared, messages)
     pending: list[str] = []
     seen: set[str] = set()
     previous = "start"
@@ -140,6 +146,11 @@ def check_transcript(messages: Sequence[Message], tools: Sequence[ToolSpec]) -> 
         if isinstance(message, AssistantMessage):
             for call in message.tool_calls or ():
                 _check_call(call, declared, seen, where)
+                if position < late_tools.get(call.name, 0):
+                    raise ContractError(
+                        f"{where}: calls {call.name!r}, which is offered from message {late_tools[call.name]} on",
+                        "tool not offered yet",
+                    )
             pending = [call.id for call in message.tool_calls or ()]
             if not pending and not message.content.strip():
                 raise ContractError(f"{where}: neither content nor tool calls", "empty answer")
@@ -162,6 +173,19 @@ _MAY_FOLLOW = {
     "call": {"tool"},
     "tool": {"tool", "assistant"},
 }
+
+
+def _check_late_tools(
+    late_tools: Mapping[str, Any], declared: dict[str, ToolSpec], messages: Sequence[Message]
+) -> None:
+    for name, index in late_tools.items():
+        if name not in declared:
+            raise ContractError(f"the late tool {name!r} is not declared; declared: {sorted(declared)}", "late tools")
+        within = isinstance(index, int) and not isinstance(index, bool) and 0 <= index < len(messages)
+        if not within or not isinstance(messages[index], UserMessage):
+            raise ContractError(
+                f"the tool {name!r} is offered from message {index!r} on, which is not a user message", "late tools"
+            )
 
 
 def _check_order(previous: str, role: str, where: str) -> None:

@@ -4,6 +4,7 @@ When a model is served, the prompt of every answer is the chat template applied 
 templates drop the reasoning of earlier turns, so a dialogue is not a single text. The code works for any template:
 within a user turn, an answer joins the previous sample if its prompt continues that sample's tokens exactly; otherwise
 it starts a new one. With Qwen3-Thinking's template and reasoning before every answer, each user turn is one sample.
+Every prompt states the tools that were offered when its answer was made (Dialogue.late_tools).
 
 Prompt and answer are tokenised apart, as they are when served. As one text they can have a token in common: without
 reasoning, Qwen3-Thinking's "<think>\n" and "\n</think>" become "<think>", "\n\n", "</think>", which no server asks for.
@@ -12,7 +13,7 @@ reasoning, Qwen3-Thinking's "<think>\n" and "\n</think>" become "<think>", "\n\n
 Where they switch thinking off, the served model writes no reasoning, so none is trained.
 
 As an ablation, `keep_all` renders a text that is never served: the complete dialogue, with the reasoning of every
-answer.
+answer. Where the offered tools change, a new text starts, in which the answers until then are as served.
 """
 
 from __future__ import annotations
@@ -91,13 +92,14 @@ class _Template:
         if any(kwargs.get(switch) is False for switch in THINKING_SWITCHES):
             for message in self.messages:
                 message.pop("reasoning_content", None)
-        self.tools = [tool.openai() for tool in dialogue.tools] or None
         self.eos = str(tokenizer.eos_token)
 
-    def apply(self, messages: list[dict[str, Any]], prompt: bool) -> str:
+    def apply(self, messages: list[dict[str, Any]], position: int, prompt: bool) -> str:
+        """The text of `messages`, with the tools that are offered when message `position` is written."""
+        tools = [tool.openai() for tool in self.dialogue.tools_at(position)] or None
         try:
             text = self.tokenizer.apply_chat_template(
-                messages, tools=self.tools, tokenize=False, add_generation_prompt=prompt, **self.kwargs
+                messages, tools=tools, tokenize=False, add_generation_prompt=prompt, **self.kwargs
             )
         except (TemplateError, TypeError, ValueError) as error:
             raise RenderError(
@@ -112,8 +114,8 @@ class _Template:
             turn += isinstance(message, UserMessage)
             if not isinstance(message, AssistantMessage) or position < self.dialogue.given:
                 continue  # messages of an imported start state are context, not training targets
-            prompt = self.apply(self.messages[:position], True)
-            text = self.apply(self.messages[: position + 1], False)
+            prompt = self.apply(self.messages[:position], position, True)
+            text = self.apply(self.messages[: position + 1], position, False)
             end = text.rfind(self.eos) + len(self.eos)
             if not text.startswith(prompt) or end <= len(prompt):
                 raise RenderError(
@@ -147,7 +149,7 @@ class _Template:
         content = str(changed[previous + 1].get("content"))
         changed[previous + 1] = {**changed[previous + 1], "content": "No" if content.startswith("Y") else "Yes"}
         prompt = answer.prompt
-        pairs = enumerate(zip(prompt, self.apply(changed, True), strict=False))
+        pairs = enumerate(zip(prompt, self.apply(changed, answer.position, True), strict=False))
         common = next((index for index, (char, other) in pairs if char != other), len(prompt))
         return prompt[prompt.rfind(self.eos, 0, common) + len(self.eos) :]
 
@@ -172,7 +174,9 @@ def render(
     else:
         fitting, cut_turns = samples, 0
     if history_reasoning == "keep_all":
-        fitting = fitting[-1:]  # the longest: each one continues the previous one
+        # The longest of each text: as long as the tools stay the same, each sample continues the previous one.
+        following = [*fitting, None][1:]
+        fitting = [s for s, later in zip(fitting, following, strict=True) if not later or _starts_anew(later, s)]
     return Rendering(tuple(fitting), cut_turns)
 
 
@@ -213,13 +217,17 @@ def _checked(sample: Sample, prompts: Sequence[list[int]]) -> Sample:
 
 
 def _keep_all(template: _Template) -> Iterator[Sample]:
-    """After every user turn, the dialogue so far as one sample: prompts as they are served, every answer with its
-    reasoning."""
+    """After every user turn, the dialogue so far as one sample: prompts as they are served, every answer since the
+    offered tools changed with its reasoning."""
+    tools_at = template.dialogue.tools_at
     text, previous = "", None
     sample = Sample(template.dialogue.dialogue_id, 0, [], [])
     for answer in template.answers():
         if previous is not None and answer.turn != sample.turn:
             yield sample
+            if tools_at(previous) != tools_at(answer.position):
+                text, previous = "", None
+                sample = Sample(template.dialogue.dialogue_id, answer.turn, [], [])
         prompt = answer.prompt if previous is None else template.prompt_after(previous, answer)
         before = sample.input_ids + template.tokens_after(text, prompt)[0]
         text += prompt
@@ -236,6 +244,11 @@ def _keep_all(template: _Template) -> Iterator[Sample]:
         previous = answer.position
     if previous is not None:
         yield sample
+
+
+def _starts_anew(later: Sample, sample: Sample) -> bool:
+    """Whether `later` is of another text than `sample`: they train from the same place on if they are of one."""
+    return later.trained[0] != sample.trained[0]
 
 
 def _parse_arguments(call: dict[str, Any]) -> dict[str, Any]:

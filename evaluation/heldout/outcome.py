@@ -47,10 +47,14 @@ def notes(posed: HeldoutDialogue, results: Sequence[Check]) -> list[str]:
 
 
 def count_calls(dialogue: Dialogue) -> tuple[int, int]:
-    """(valid, all) tool calls; a call is valid if its tool is declared and its arguments fit the tool's schema."""
-    declared = {tool.name: tool for tool in dialogue.tools}
-    calls = [call for message in dialogue.messages if message.role == "assistant" for call in message.tool_calls or ()]
-    return sum(_is_valid(call, declared) for call in calls), len(calls)
+    """(valid, all) tool calls; a call is valid if its tool is offered and its arguments fit the tool's schema."""
+    valid = [
+        _is_valid(call, {tool.name: tool for tool in dialogue.tools_at(position)})
+        for position, message in enumerate(dialogue.messages)
+        if message.role == "assistant"
+        for call in message.tool_calls or ()
+    ]
+    return sum(valid), len(valid)
 
 
 def _is_valid(call: ToolCall, declared: dict[str, ToolSpec]) -> bool:

@@ -26,20 +26,20 @@ class Agent:
     def __init__(
         self,
         meter: Meter,
-        tools: tuple[ToolSpec, ...],
         dialogue_id: str,
         attempts: int,
         require_valid_calls: bool = True,
     ) -> None:
         self.meter = meter
-        self.tools = tools
         self.dialogue_id = dialogue_id
         self.attempts = attempts
         self.require_valid_calls = require_valid_calls
         self._count = 0
 
-    async def respond(self, messages: tuple[Message, ...], task: Task, task_start: int) -> AssistantMessage:
-        """The next assistant message, with call ids that are unique within the dialogue.
+    async def respond(
+        self, messages: tuple[Message, ...], tools: tuple[ToolSpec, ...], task: Task, task_start: int
+    ) -> AssistantMessage:
+        """The next assistant message when `tools` are offered, with call ids that are unique within the dialogue.
 
         An unusable answer, and with `require_valid_calls` one that breaks the message contract
         (core.messages.check_transcript), is requested again, up to `attempts` times: with the same messages and another
@@ -55,11 +55,11 @@ class Agent:
                 key=f"{self.dialogue_id}/agent/{self._count - 1}",
                 affinity=self.dialogue_id,
                 context=AgentContext(task=task, task_start=task_start),
-                tools=self.tools,
+                tools=tools,
             )
 
         async def read(completion: Completion) -> AssistantMessage:
-            check_answer(completion, self.tools, self.require_valid_calls)
+            check_answer(completion, tools, self.require_valid_calls)
             message = completion.message
             # By position and not by count: a resumed or forked dialogue continues with ids that it has not used.
             calls = tuple(

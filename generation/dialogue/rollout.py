@@ -7,7 +7,7 @@ from collections import Counter
 from random import Random
 
 from core.dialogue import Dialogue, StateProof, Task, calls
-from core.messages import AssistantMessage, ContractError, Message, ToolCall, ToolMessage, UserMessage
+from core.messages import AssistantMessage, ContractError, Message, ToolCall, ToolMessage, ToolSpec, UserMessage
 from core.provenance import Provenance
 from generation.dialogue.achieved import Achievements
 from generation.dialogue.agent import Agent, agent_system_message
@@ -42,6 +42,8 @@ class Rollout:
         self.messages: list[Message] = list(dialogue.messages) or [agent_system_message(context.scene)]
         self.tasks = list(dialogue.tasks)
         self.task_starts = list(dialogue.task_starts)
+        self.late_tools: dict[str, int] = dict(dialogue.late_tools)
+        self._hidden = {name for task in self.tasks for name in task.late_tools} - self.late_tools.keys()
         rng = Random(f"{context.seed}/rollout")
         # A dialogue in the middle of a task only finishes that task; any other gets the drawn number of further tasks.
         further = 0 if dialogue.stop == "open" else context.settings.tasks.draw(context.seed)
@@ -53,7 +55,6 @@ class Rollout:
         self._achievements: Achievements | None = None
         self.agent = Agent(
             context.models.agent,
-            dialogue.tools,
             dialogue.dialogue_id,
             self.settings.agent_attempts,
             require_valid_calls=self.settings.invalid_calls == "retry",
@@ -68,7 +69,7 @@ class Rollout:
             self.environment.close()
 
     def so_far(self, stop: str = "open", state: StateProof | None = None) -> Dialogue:
-        """The dialogue with the messages and tasks so far."""
+        """The dialogue with the messages and tasks so far, and the tools offered by now."""
         started = len(self.task_starts)
         refused = Counter(self.draft.provenance.refused_drafts) + self.writer.refusals
         provenance = self.draft.provenance | Provenance(
@@ -80,6 +81,8 @@ class Rollout:
         )
         return self.draft.model_copy(
             update={
+                "tools": self._offered(),
+                "late_tools": self.late_tools,
                 "messages": tuple(self.messages),
                 "tasks": tuple(self.tasks[:started]),
                 "task_starts": tuple(self.task_starts),
@@ -88,6 +91,10 @@ class Rollout:
                 "provenance": provenance,
             }
         )
+
+    def _offered(self) -> tuple[ToolSpec, ...]:
+        """The tools offered now."""
+        return tuple(tool for tool in self.draft.tools if tool.name not in self._hidden)
 
     async def _run(self) -> str:
         """Roll out to the end; return the stop reason."""
@@ -201,7 +208,7 @@ class Rollout:
         """Let the agent use tools until it answers with text."""
         limit = self.settings.max_steps
         for _ in range(limit + 1 - self._rounds()):
-            message = await self.agent.respond(tuple(self.messages), task, start)
+            message = await self.agent.respond(tuple(self.messages), self._offered(), task, start)
             if message.tool_calls and self._rounds() == limit:
                 break
             self.messages.append(message)
@@ -217,6 +224,9 @@ class Rollout:
             arguments = call.parsed()
         except ContractError as error:
             return json.dumps({"error": str(error)}, ensure_ascii=False)
+        if call.name in self._hidden:  # the environment has all tools
+            offered = ", ".join(sorted(tool.name for tool in self._offered()))
+            return json.dumps({"error": f"there is no tool {call.name!r}; there are: {offered}"}, ensure_ascii=False)
         return (await self.environment.call(call.name, arguments, tuple(self.messages))).content
 
     def _rounds(self) -> int:

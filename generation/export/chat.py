@@ -1,7 +1,7 @@
 """Dialogues as OpenAI chat messages with tools, as JSON lines and Parquet, for any trainer.
 
-Tools and arguments are JSON strings, as OpenAI's arguments are, so that `datasets.load_dataset` does not merge their
-schemas.
+Tools, late tools and arguments are JSON strings, as OpenAI's arguments are, so that `datasets.load_dataset` does not
+merge their schemas.
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ FEATURES = Features(
             }
         ),
         "tools": _TEXT,
+        "late_tools": _TEXT,
     }
 )
 
@@ -60,6 +61,7 @@ def chat_row(line: bytes) -> dict[str, Any]:
             {key: value for key, value in message.items() if value is not None} for message in dialogue["messages"]
         ],
         "tools": json.dumps(tools, ensure_ascii=False),
+        "late_tools": dialogue.get("late_tools", "{}"),
     }
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from core.dialogue import Dialogue, JsonTools
+from core.json_fields import JsonObject
 from core.messages import AssistantMessage, Frozen, Message
 
 
@@ -14,6 +15,7 @@ class Preference(Frozen):
     parent: str
     domain: str
     tools: JsonTools
+    late_tools: JsonObject
     prompt: tuple[Message, ...]
     chosen: tuple[Message, ...]
     rejected: tuple[Message, ...]
@@ -40,6 +42,7 @@ def preferences(dialogues: Iterable[Dialogue]) -> Iterator[Preference]:
                     parent=parent,
                     domain=chosen.domain,
                     tools=chosen.tools,
+                    late_tools=chosen.late_tools,
                     prompt=chosen.messages[:length],
                     chosen=chosen.messages[length:],
                     rejected=rejected.messages[length:],
@@ -50,6 +53,8 @@ def preferences(dialogues: Iterable[Dialogue]) -> Iterator[Preference]:
 
 
 def _comparable(chosen: Dialogue, rejected: Dialogue, length: int) -> bool:
-    """Whether the two branches share prefix and tools, but differ afterwards."""
-    same = chosen.messages[:length] == rejected.messages[:length] and chosen.tools == rejected.tools
-    return same and chosen.messages != rejected.messages
+    """Whether the two branches share prefix and tools at every message, but differ afterwards."""
+    same_tools = chosen.tools == rejected.tools and chosen.late_tools == rejected.late_tools
+    return (
+        same_tools and chosen.messages[:length] == rejected.messages[:length] and chosen.messages != rejected.messages
+    )

@@ -17,6 +17,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, ValidationError
 
 from core.dialogue import Dialogue, Task
+from core.json_fields import parse_json
 from core.messages import AssistantMessage, Message, SystemMessage, ToolMessage, UserMessage, check_transcript
 from core.provenance import Provenance
 from core.settings import Settings, UserError
@@ -105,7 +106,7 @@ def _check(dialogue: Dialogue) -> None:
     elif messages and isinstance(messages[-1], ToolMessage) and dialogue.stop != "complete":
         messages = (*messages, AssistantMessage(content="…"))
     if messages:
-        check_transcript(messages, dialogue.tools)
+        check_transcript(messages, dialogue.tools, dialogue.late_tools)
 
 
 def _without_open_calls(messages: tuple[Message, ...]) -> tuple[Message, ...]:
@@ -126,18 +127,24 @@ def _from_chat(raw: dict[str, Any], where: str) -> Dialogue:
     declared = declared_tools(raw.get("tools"))
     messages = parse_messages(raw, declared)
     tasks, tools = raw.get("tasks") or [], complete_tools(declared, messages)
+    late_tools = parse_json(raw.get("late_tools")) or {}
     if not isinstance(tasks, list):
         raise ValueError('"tasks" is not a list of tasks')
     if not (messages or tasks or tools):
         raise ValueError(
             'nothing to continue from; expected: "messages" with an assistant\'s answer, "tasks" or "tools"'
         )
+    if not isinstance(late_tools, dict):
+        raise ValueError('"late_tools" does not map tools to indexes of user messages')
+    if late_tools:
+        check_transcript(messages, tools, late_tools)
     return Dialogue(
         dialogue_id=str(raw.get("dialogue_id") or raw.get("id") or raw.get("uuid") or where),
         pipeline="given",
         domain=str(raw.get("domain") or ""),
         tools=tools,
         messages=messages,
+        late_tools=late_tools,
         given=len(messages),
         tasks=tuple(_task(task, number) for number, task in enumerate(tasks)),
     )
@@ -178,6 +185,7 @@ def apply_start(start: Dialogue, dialogue_id: str, at: Literal["end", "random"] 
         messages=messages,
         tasks=_renumbered(start.tasks if at == "end" else start.tasks[: len(starts)], dialogue_id),
         task_starts=starts,
+        late_tools={name: index for name, index in start.late_tools.items() if index < len(messages)},
         given=min(start.given, len(messages)),
         stop=stop,
         state=start.state if at == "end" else None,

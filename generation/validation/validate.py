@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from core.dialogue import Check, Dialogue, Judgment, StateProof, Task, Verdict, calls
+from core.dialogue import Check, Dialogue, Judgment, StateProof, Task, Verdict
 from core.messages import AssistantMessage, ContractError
 from generation.environments.base import DomainEnvironment
 from generation.llm.meter import Meter
@@ -144,7 +144,7 @@ async def replay(dialogue: Dialogue, domain_environment: DomainEnvironment) -> R
         hashes: list[str] = []
         for number in range(len(dialogue.task_starts)):
             snapshots.append(environment.snapshot())
-            for name, arguments, recorded in calls(dialogue.part(number)):
+            for name, arguments, recorded in dialogue.executed(number):
                 faithful &= (await environment.call(name, arguments)).content == recorded
             hashes.append(environment.state_hash())
         proof = StateProof(initial_hash=initial, final_hash=environment.state_hash(), diff=environment.state_diff())

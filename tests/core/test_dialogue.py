@@ -142,3 +142,32 @@ def test_unknown_tokens_stay_unknown_on_disk(tmp_path: Path) -> None:
     )
     write_jsonl(tmp_path / "usage.jsonl", [usage])
     assert list(read_jsonl(tmp_path / "usage.jsonl", Usage)) == [usage]
+
+
+REPEATED = tuple(
+    message.model_copy(update={"tool_calls": (ToolCall.make("c4", "rename_member", {"member_id": 3, "name": "Zoë"}),)})
+    if isinstance(message, AssistantMessage) and message.tool_calls
+    else message.model_copy(update={"tool_call_id": "c4"})
+    if isinstance(message, ToolMessage)
+    else message
+    for message in MESSAGES[5:8]
+)
+LATE = DIALOGUE.model_copy(
+    update={"messages": (*MESSAGES, *REPEATED), "late_tools": {"rename_member": 8}, "task_starts": (1,)}
+)
+"""The first call of rename_member, in message 5, comes before the tool is offered, the second, in message 9, after."""
+
+
+@pytest.mark.parametrize(("position", "names"), [(0, "get"), (7, "get"), (8, "get rename"), (11, "get rename")])
+def test_a_late_tool_is_offered_from_its_user_message_on(position: int, names: str) -> None:
+    assert [tool.name for tool in LATE.tools_at(position)] == [f"{name}_member" for name in names.split()]
+    assert DIALOGUE.tools_at(position) == DIALOGUE.tools
+
+
+def test_calls_of_a_tool_that_is_not_offered_break_the_contract_and_were_not_executed() -> None:
+    with pytest.raises(ContractError, match=r"message 5 .*offered from message 8 on"):
+        LATE.check()
+    executed = LATE.executed(0)
+    assert [name for name, _, _ in executed] == ["get_member", "get_member", "rename_member"]
+    assert DIALOGUE.executed(0) == calls(MESSAGES)
+    assert LATE.model_copy(update={"late_tools": {}}).executed(0) == calls(LATE.messages)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 from openai.types.chat import ChatCompletionMessageParam, ChatCompletionToolParam
@@ -138,6 +139,35 @@ def test_a_valid_transcript_and_its_valid_prefixes_pass() -> None:
 def test_each_invalid_transcript_is_refused_with_its_reason(messages: tuple[Message, ...], problem: str) -> None:
     with pytest.raises(ContractError, match=problem):
         check_transcript(messages, TOOLS)
+
+
+LATE = (SYSTEM, USER, ANSWER, UserMessage(content="Rename member 3."), CALL, DONE, ANSWER)
+
+
+@pytest.mark.parametrize("position", [1, 3])
+def test_a_late_tool_may_be_called_from_its_user_message_on(position: int) -> None:
+    check_transcript(LATE, TOOLS, {"rename_member": position})
+
+
+@pytest.mark.parametrize(
+    ("late_tools", "kind", "problem"),
+    [
+        ({"get_member": 3, "rename_member": 7}, "tool not offered yet", "message 4 .*offered from message 7 on"),
+        ({"rename_member": 2}, "late tools", "message 2 on, which is not a user message"),
+        ({"rename_member": 9}, "late tools", "message 9 on, which is not a user message"),
+        ({"rename_member": -1}, "late tools", "message -1 on"),
+        ({"rename_member": True}, "late tools", "message True on"),
+        ({"rename_member": "3"}, "late tools", "message '3' on"),
+        ({"nope": 3}, "late tools", "'nope' is not declared"),
+    ],
+)
+def test_a_late_tool_called_early_or_offered_at_no_user_message_is_refused(
+    late_tools: dict[str, Any], kind: str, problem: str
+) -> None:
+    messages = (*LATE, UserMessage(content="Thanks."))
+    with pytest.raises(ContractError, match=problem) as caught:
+        check_transcript(messages, TOOLS, late_tools)
+    assert caught.value.kind == kind
 
 
 def test_messages_are_immutable() -> None:

@@ -17,7 +17,7 @@ from core.messages import AssistantMessage, Message, ToolMessage, ToolSpec
 from core.server_check import AskedServer
 from core.serving import Server, free_ports, running
 from tests.helpers.paths import ROOT
-from tests.training.helpers.dialogues import dialogue
+from tests.training.helpers.dialogues import dialogue, late_tool_dialogue
 from training.model import prepare_base
 from training.render import render
 from training.settings import ModelSettings, TinySettings
@@ -104,11 +104,12 @@ def test_the_check_of_servers_sees_whether_the_prompt_opens_the_reasoning(vllm: 
 
 @pytest.mark.parametrize("kwargs", [{}, {"enable_thinking": False}, {"preserve_thinking": True}])
 def test_every_answer_follows_the_prompt_that_vllm_renders(kwargs: dict[str, Any], vllm: str, model: Path) -> None:
-    """With the variables of the chat template that training and evaluation share."""
-    for source in [*DIALOGUES, *map(unreasoned, DIALOGUES)]:
+    """With the variables of the chat template that training and evaluation share, and the tools of each turn."""
+    late = [late_tool_dialogue(number) for number in range(3)]
+    for source in [*DIALOGUES, *map(unreasoned, DIALOGUES), *late]:
         messages = source.messages
         if kwargs.get("enable_thinking") is False:  # the served model wrote no reasoning
             messages = tuple(message.model_copy(update={"reasoning_content": None}) for message in messages)
         answers = [index for index, message in enumerate(messages) if isinstance(message, AssistantMessage)]
-        served = [tokenize(vllm, messages[:index], source.tools, kwargs) for index in answers]
+        served = [tokenize(vllm, messages[:index], source.tools_at(index), kwargs) for index in answers]
         assert prompts(source, model, kwargs) == served

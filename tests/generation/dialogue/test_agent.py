@@ -57,7 +57,7 @@ class Playing:
 def agent_of(*completions: Completion, attempts: int = 3) -> tuple[Agent, Playing, Meter]:
     llm = Playing(list(completions))
     meter = Meter(llm)
-    return Agent(meter, TOOLS, "d", attempts), llm, meter
+    return Agent(meter, "d", attempts), llm, meter
 
 
 def test_the_system_message_names_the_domain_in_plain_words() -> None:
@@ -69,7 +69,7 @@ async def test_call_ids_follow_from_the_position_of_the_call() -> None:
     agent, llm, _ = agent_of(Completion(AssistantMessage(reasoning_content="hm", tool_calls=both), "tool_calls"))
     messages: tuple[Message, ...] = MESSAGES
     for _ in range(3):
-        answer = await agent.respond(messages, TASK, 1)
+        answer = await agent.respond(messages, TOOLS, TASK, 1)
         assert answer.reasoning_content == "hm"
         results = [ToolMessage(tool_call_id=call.id, content="{}") for call in answer.tool_calls or ()]
         messages = (*messages, answer, *results)
@@ -80,7 +80,7 @@ async def test_call_ids_follow_from_the_position_of_the_call() -> None:
     ]
     check_transcript((*messages, AssistantMessage(content="Done.")), TOOLS)
     forked, _, _ = agent_of(Completion(AssistantMessage(tool_calls=both), "tool_calls"))
-    again = await forked.respond(messages[:5], TASK, 1)
+    again = await forked.respond(messages[:5], TOOLS, TASK, 1)
     assert [call.id for call in again.tool_calls or ()] == ["call_5_0", "call_5_1"], (
         "as if it had produced the earlier messages itself"
     )
@@ -113,7 +113,7 @@ async def test_an_invalid_answer_is_requested_again_and_left_out(
     bad: Completion, why: str, flaws: dict[str, int]
 ) -> None:
     agent, llm, meter = agent_of(bad, GOOD)
-    assert await agent.respond(MESSAGES, TASK, 1) == GOOD.message
+    assert await agent.respond(MESSAGES, TOOLS, TASK, 1) == GOOD.message
     assert [request.key for request in llm.requests] == ["d/agent/0", "d/agent/1"], "another key is another seed"
     assert all(request.messages == MESSAGES for request in llm.requests), "the transcript does not mention the retry"
     assert meter.usage.flaws == {f"agent/{kind}": count for kind, count in flaws.items()}
@@ -123,8 +123,8 @@ async def test_an_invalid_answer_is_requested_again_and_left_out(
 async def test_after_the_last_attempt_the_agent_is_to_blame(bad: Completion, why: str, flaws: dict[str, Any]) -> None:
     agent, llm, _ = agent_of(bad, attempts=2)
     with pytest.raises(UnusableAnswerError, match=f"^agent: nothing usable in 2 attempts: .*{why}"):
-        await agent.respond(MESSAGES, TASK, 1)
+        await agent.respond(MESSAGES, TOOLS, TASK, 1)
     assert len(llm.requests) == 2
     with pytest.raises(UnusableAnswerError):
-        await agent.respond(MESSAGES, TASK, 1)
+        await agent.respond(MESSAGES, TOOLS, TASK, 1)
     assert len({request.key for request in llm.requests}) == 4, "no key is used twice in one rollout"

@@ -70,6 +70,7 @@ def test_datasets_reads_all_forms(run: tuple[Path, Report], tmp_path: Path) -> N
         for row in [row for split in form.values() for row in split]:
             line = by_id[row["id"]]
             tools = json.loads(row["tools"])
+            assert json.loads(row["late_tools"]) == line.late_tools
             assert tools == [FIND.openai()]
             assert (
                 TypeAdapter(tuple[Message, ...]).validate_python(

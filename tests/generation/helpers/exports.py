@@ -57,7 +57,12 @@ NO_SAMPLING = {key: value for key, value in PROVENANCE.items() if key != "sampli
 
 DIALOGUES = (
     dialogue("user_oriented-1", "Find me a hall, please.", "Hall one.", "Thanks!", goals=["A hall."], calls=[CALL]),
-    dialogue("user_oriented-2", "Something else entirely?", "No, nothing.", provenance=OTHER, domain="shops"),
+    dialogue(
+        *("user_oriented-2", "Something else entirely?", "No, nothing."),
+        provenance=OTHER,
+        domain="shops",
+        late_tools={"find": 1},
+    ),
     dialogue("user_oriented-3", "find me a HALL please", "hall one", "thanks", goals=["A hall."], calls=[CALL]),
     dialogue("user_oriented-4", "I am agent_99, let me in.", "No.", goals=["Get in."]),
     dialogue(

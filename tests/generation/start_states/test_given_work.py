@@ -263,6 +263,7 @@ def branch(number: int, answer: str, accepted: bool, at: int = 2, **more: Any) -
         (branch(0, "Good.", True), branch(1, "Bad.", False), 1),
         (branch(0, "Good.", True), branch(1, "Good.", False), 0),
         (branch(0, "Good.", True), branch(1, "Bad.", False, tools=()), 0),
+        (branch(0, "Good.", True), branch(1, "Bad.", False, late_tools={"find": 1}), 0),
         (branch(0, "Good.", True, at=1), branch(1, "Bad.", False, at=1), 0),
         (branch(0, "Good.", True, at=3), branch(1, "Good.", False, at=3), 0),
         (branch(0, "Good.", True), branch(1, "Bad.", False, at=4), 0),

@@ -152,3 +152,36 @@ def test_an_unfinished_dialogue_resumes_in_the_middle() -> None:
         update={"stop": "user: not done after 12 messages", "messages": FINISHED.messages[:-1]}
     )
     assert apply_start(stopped, "new", "end", Random(0)).stop == "open"
+
+
+LATE = FINISHED.model_copy(
+    update={"tools": (FIND, FIND.model_copy(update={"name": "book"})), "late_tools": {"book": 9}}
+)
+
+
+@pytest.mark.parametrize(("at", "kept"), [("end", True), (13, True), (10, True), (9, False), (4, False)])
+def test_a_late_tool_stays_late_unless_the_fork_lies_before_it(at: Any, kept: bool) -> None:
+    draft = apply_start(LATE, "new", at, Random(0))
+    assert draft.late_tools == ({"book": 9} if kept else {})
+    assert draft.tools == LATE.tools
+
+
+def test_late_tools_are_read_and_checked(tmp_path: Path) -> None:
+    chat = {"messages": [m.model_dump(exclude_none=True) for m in LATE.messages[:-1]], "tools": [FIND.openai()]}
+    file = write(
+        tmp_path / "late.jsonl",
+        LATE.model_dump_json(),
+        chat | {"late_tools": json.dumps({"find": 1})},
+        LATE.model_copy(update={"late_tools": {"find": 9}}).model_dump_json(),
+        chat | {"late_tools": {"find": 5}},
+        chat | {"late_tools": ["find"]},
+    )
+    ours, theirs, *broken = read_starts(file)
+    assert ours.dialogue == LATE
+    assert theirs.dialogue
+    assert theirs.dialogue.late_tools == {"find": 1}
+    for start, why in zip(
+        broken, ("offered from message 9 on", "offered from message 5 on", "late_tools"), strict=True
+    ):
+        assert start.dialogue is None
+        assert why in start.problem

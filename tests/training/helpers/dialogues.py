@@ -8,6 +8,34 @@ from core.dialogue import Dialogue, Rubric, Task
 from core.messages import AssistantMessage, Message, SystemMessage, ToolCall, ToolMessage, ToolSpec, UserMessage
 
 
+def late_tool_dialogue(number: int, given: int = 0) -> Dialogue:
+    """Of four turns; from the third one on another tool is offered, which the last turn calls besides the first one."""
+    source = dialogue(number, turns=4)
+    users = [index for index, message in enumerate(source.messages) if isinstance(message, UserMessage)]
+    parameters = {"type": "object", "properties": {"record_id": {"type": "integer"}}, "required": ["record_id"]}
+    late = ToolSpec(name="stock_of", description="How many are in stock.", parameters=parameters)
+    both = (
+        ToolCall.make("late_0", "stock_of", {"record_id": number}),
+        ToolCall.make("late_1", "get_shop", {"record_id": number}),
+    )
+    answers = (
+        AssistantMessage(reasoning_content="Now I can look that up.", tool_calls=both),
+        ToolMessage(tool_call_id="late_0", content='{"stock": 4}'),
+        ToolMessage(tool_call_id="late_1", content="[]"),
+        AssistantMessage(reasoning_content="Four.", content="There are four."),
+    )
+    changed = source.model_copy(
+        update={
+            "tools": (late, *source.tools),
+            "late_tools": {"stock_of": users[2]},
+            "messages": (*source.messages[: users[3] + 1], *answers),
+            "given": given,
+        }
+    )
+    changed.check()
+    return changed
+
+
 def dialogue(number: int, domain: str = "shop", pipeline: str = "user_oriented_exec", turns: int = 3) -> Dialogue:
     """Each user turn asks for one record; every third record is first requested with a wrong id, and some turns need no
     tool."""
