@@ -35,6 +35,10 @@ class Provenance(Frozen):
     licence: str | None = Field(default=None, description="licence of the seed data")
     row: str | None = Field(default=None, description="id of the row of a converted data set")
     database_sha256: str | None = Field(default=None, description="SHA-256 of the database the tools acted on")
+    rollouts: int | None = Field(
+        default=None, description="how often the dialogue was played, if it could be several times"
+    )
+    rollouts_passed: int | None = Field(default=None, description="how many of its rollouts were accepted")
     tasks_requested: int = Field(default=0, description="tasks the dialogue was planned to have")
     writer_requests: dict[str, WriterRequest] = Field(default_factory=dict, description="per written task, by task id")
     refused_drafts: dict[str, int] = Field(default_factory=dict, description="refused task drafts per reason")

@@ -14,7 +14,7 @@ from generation.llm.by_role import LLMByRole
 from generation.llm.openai import TRANSPORT_KEYS
 from generation.pipeline import StartStates
 from generation.run import GenerateSettings, GenerationComponents, toolset_sources
-from generation.stages import DialogueStage, Stage, ToolsetStage, Validation
+from generation.stages import DialogueStage, Rollouts, Stage, ToolsetStage, Validation
 from generation.start_states.start_states import StartSettings, StartState, read_starts
 
 NEUTRAL = (
@@ -39,6 +39,7 @@ def build(settings: GenerateSettings, instantiate: Instantiate) -> GenerationCom
         executor=instantiate(settings.executor),
     )
     _refuse_idle_stages(components)
+    _refuse_repeated_nothing(settings, components.stages)
     _refuse_equal_votes(settings, components.stages)
     return components
 
@@ -119,6 +120,16 @@ def _refuse_idle_stages(components: GenerationComponents) -> None:
     have_tools = any(source.toolset.tools for source in components.toolset_sources) or any(d.tools for d in imported)
     if not have_tools and not any(isinstance(stage, ToolsetStage) for stage in components.stages):
         raise UserError("the chosen stages make no tools, and no tools are given: add stage tools, or give toolsets=…")
+
+
+def _refuse_repeated_nothing(settings: GenerateSettings, stages: Sequence[Stage]) -> None:
+    """Raise UserError for several rollouts without the stage that plays a dialogue."""
+    for name, pipeline in settings.pipelines.items():
+        if pipeline.rollouts.most > 1 and not any(isinstance(stage, Rollouts) for stage in stages):
+            raise UserError(
+                f"pipelines.{name}.rollouts.most={pipeline.rollouts.most} was given, but the chosen stages play no "
+                "dialogue: add the stages rollout and validation"
+            )
 
 
 def _refuse_equal_votes(settings: GenerateSettings, stages: Sequence[Stage]) -> None:

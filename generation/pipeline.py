@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 import traceback
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from random import Random
 from typing import Any
 
@@ -21,7 +22,7 @@ from generation.metrics.statistics import CostSettings
 from generation.metrics.user_quality import QualitySettings
 from generation.outcomes import Outcome
 from generation.specs.titles import description_of, title_of, tool_nouns
-from generation.stages import DialogueStage
+from generation.stages import DialogueStage, Rollouts
 from generation.start_states.start_states import StartSettings, StartState, apply_start
 from generation.tasks.writer import Domain
 from generation.tools.toolset import Toolset
@@ -101,8 +102,7 @@ class Pipeline:
         verdict = dialogue.verdict
         return Outcome(
             dialogue_id=name,
-            # Without a validation stage, every dialogue that passed the chosen stages is accepted.
-            status="accepted" if verdict is None or verdict.accepted else "rejected",
+            status="accepted" if is_accepted(dialogue) else "rejected",
             reasons=verdict.reasons if verdict else (),
             dialogue=dialogue,
             tasks_requested=dialogue.provenance.tasks_requested,
@@ -159,9 +159,31 @@ class Pipeline:
         return self._domain_tools(number)
 
     async def _run_stages(self, dialogue: Dialogue, domain_tools: DomainTools, meter: Meter) -> Dialogue:
-        """The dialogue after all stages, or after the one in which it stopped early."""
+        """The dialogue after all stages, or after the one in which it stopped early; of several rollouts the first
+        accepted one, else the first."""
+        context = self._context(dialogue, domain_tools, meter)
+        playing = next((i for i, stage in enumerate(self.stages) if isinstance(stage, Rollouts)), len(self.stages))
+        draft = await _run(self.stages[:playing], dialogue, context)
+        if playing == len(self.stages) or not _goes_on(draft):
+            return self._with_origin(draft, domain_tools.toolset, meter)
+        settings, played = self.settings.rollouts, list[Dialogue]()
+        for meter.rollout in range(settings.most):
+            if meter.rollout:  # a rollout shares neither tool faults nor simulated records with another one
+                context = replace(self._context(dialogue, domain_tools, meter), proved=context.proved)
+            played.append(await _run(self.stages[playing:], draft, context))
+            if settings.stop_at_first and is_accepted(played[-1]):
+                break
+        kept = next(filter(is_accepted, played), played[0])
+        passed = sum(map(is_accepted, played))
+        # Set to None, too: a dialogue that continues another one does not inherit its counts.
+        counts = (len(played), passed) if settings.most > 1 else (None, None)
+        provenance = kept.provenance | Provenance(rollouts=counts[0], rollouts_passed=counts[1])
+        kept = kept.model_copy(update={"provenance": provenance})
+        return self._with_origin(kept, domain_tools.toolset, meter)
+
+    def _context(self, dialogue: Dialogue, domain_tools: DomainTools, meter: Meter) -> RolloutContext:
         now = dialogue_time(dialogue, domain_tools.toolset.now)
-        context = RolloutContext(
+        return RolloutContext(
             domain=domain_tools.domain,
             domain_environment=self.environments.for_domain(domain_tools.toolset, meter, dialogue.dialogue_id, now),
             executable=self.environments.executable,
@@ -170,15 +192,9 @@ class Pipeline:
             seed=self._seed(dialogue.dialogue_id),
             now=now,
         )
-        for stage in self.stages:
-            try:
-                dialogue = await stage.dialogue(dialogue, context)
-            except UnusableAnswerError as error:
-                dialogue = dialogue.model_copy(update={"stop": str(error)})
-            if dialogue.stop not in ("complete", "open"):
-                dialogue = broken_off(dialogue)
-                break
-        toolset = domain_tools.toolset
+
+    def _with_origin(self, dialogue: Dialogue, toolset: Toolset, meter: Meter) -> Dialogue:
+        """The dialogue with its usage, all rollouts included, and its complete provenance."""
         provenance = Provenance(
             source=toolset.provenance.source or dialogue.provenance.source,
             licence=toolset.provenance.licence or dialogue.provenance.licence,
@@ -189,6 +205,27 @@ class Pipeline:
         return dialogue.model_copy(
             update={"usage": meter.usage, "provenance": dialogue.provenance | self.provenance | provenance}
         )
+
+
+async def _run(stages: Sequence[DialogueStage], dialogue: Dialogue, context: RolloutContext) -> Dialogue:
+    """The dialogue after these stages, or after the one in which it stopped early, then rejected."""
+    for stage in stages:
+        try:
+            dialogue = await stage.dialogue(dialogue, context)
+        except UnusableAnswerError as error:
+            dialogue = dialogue.model_copy(update={"stop": str(error)})
+        if not _goes_on(dialogue):
+            return broken_off(dialogue)
+    return dialogue
+
+
+def _goes_on(dialogue: Dialogue) -> bool:
+    return dialogue.stop in ("complete", "open")
+
+
+def is_accepted(dialogue: Dialogue) -> bool:
+    """Whether its verdict accepts it. Without a validation stage, every dialogue that passed the stages is accepted."""
+    return dialogue.verdict is None or dialogue.verdict.accepted
 
 
 def _failure(name: str, error: Exception) -> Outcome:

@@ -190,6 +190,8 @@ def _details(f: Statistics) -> Table:
         shares = ", ".join(f"{name.replace('_', ' ')} {share:.1%}" for name, share in f.quality.shares.items())
         passed = "passed" if f.quality.passed else "FAILED"
         table.add_row(f"user quality gate: {passed}", f"{shares}, distinct openings {f.quality.distinct_openings:.1%}")
+    if f.pass_rates:
+        table.add_row("rollouts accepted/played", _counts(f.pass_rates))
     if f.rejected_untold:
         table.add_row("rejected for telling alone", f"{f.rejected_untold} of {f.rejected}")
     for name, counts in (("blame for rejections", f.blame), ("unusable answers and injected faults", f.flaws)):

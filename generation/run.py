@@ -17,7 +17,7 @@ from core.settings import Settings, UserError
 from core.tracking import TrackingSettings
 from generation.database.schema import read_schema
 from generation.database.views import sample_rows
-from generation.dialogue.setup import DialogueSettings, RolloutSettings
+from generation.dialogue.setup import DialogueSettings, RolloutSettings, RolloutsSettings
 from generation.dialogue.user import UserSettings
 from generation.environments.base import EnvironmentFactory
 from generation.llm.base import LLM, Role
@@ -43,6 +43,7 @@ class PipelineSettings(Settings):
     environment: dict[str, Any] = Field(description="the EnvironmentFactory (`_target_`) and its arguments")
     tasks: TaskSettings
     rollout: RolloutSettings
+    rollouts: RolloutsSettings
 
 
 class GenerateSettings(Settings):
@@ -90,7 +91,7 @@ class GenerateSettings(Settings):
         tasks = chosen.tasks
         if self.tasks_per_dialogue:
             tasks = tasks.model_copy(update={"count": {self.tasks_per_dialogue: 1.0}})
-        return DialogueSettings(tasks, chosen.rollout, self.user)
+        return DialogueSettings(tasks, chosen.rollout, self.user, chosen.rollouts)
 
 
 class GenerationWatcher(Protocol):

@@ -36,6 +36,18 @@ class RolloutSettings(Settings):
     agent_attempts: int = Field(ge=1, description="requests per agent message until an answer is usable")
 
 
+class RolloutsSettings(Settings):
+    """How often a dialogue is played from the same first task, each time with other sampling seeds. The first accepted
+    rollout is kept, else the first one."""
+
+    most: int = Field(default=1, ge=1, description="rollouts of a dialogue at most")
+    stop_at_first: bool = Field(
+        default=True,
+        description="stop at the first accepted rollout (best of n); false: always play `most`, which measures the pass "
+        "rate of the task",
+    )
+
+
 @dataclass(frozen=True)
 class DialogueSettings:
     """The settings of one pipeline's dialogues."""
@@ -43,6 +55,7 @@ class DialogueSettings:
     tasks: TaskSettings
     rollout: RolloutSettings
     user: UserSettings
+    rollouts: RolloutsSettings = field(default_factory=RolloutsSettings)
 
 
 @dataclass(frozen=True)

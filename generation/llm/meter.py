@@ -31,6 +31,9 @@ class Meter:
     """Forwards requests and sums up their cost: `seconds` that each role waited for answers, and the `retries` they
     took. `models` names the models that answered each role, `last_model` the one that gave the last answer.
 
+    `rollout` numbers the rollouts of the dialogue; from the second one (1) on it is part of every request's key, so
+    that each has sampling seeds of its own.
+
     `flaws` counts what was wrong with answers as "role/kind":
 
     - truncated: cut off by the token limit
@@ -46,6 +49,7 @@ class Meter:
     retries: Counter[str] = field(default_factory=Counter)
     models: dict[Role, str] = field(default_factory=dict)
     last_model: str = ""
+    rollout: int = 0
     _roles: dict[str, RoleUsage] = field(default_factory=dict)
 
     @property
@@ -65,6 +69,9 @@ class Meter:
         )
 
     async def complete(self, request: Request) -> Completion:
+        if self.rollout:
+            rest = request.key.removeprefix(request.affinity)
+            request = replace(request, key=f"{request.affinity}/rollout-{self.rollout}{rest}")
         completion = await self.llm.complete(request)
         cost = RoleUsage(
             requests=1,

@@ -68,6 +68,7 @@ class Statistics(Frozen):
     dialogues), `difficulties` (requested -> measured -> tasks), `follow_ups`, `dependency` and `quality`. `latency_s`
     is wall-clock seconds per accepted dialogue, `throughput` generated tokens per wall-clock second (Table 4). These
     two, `roles`, `gpu_hours` and `cost` include rejected and failed dialogues, but not attempts that were retried.
+    `pass_rates` counts dialogues that could be played several times, by "accepted/played" rollouts.
     `flaws` counts bad model answers by role and kind, `blame` the rejected dialogues by the party at fault,
     `rejected_untold` those rejected for telling alone: every state was right, a value was never told.
     """
@@ -89,6 +90,7 @@ class Statistics(Frozen):
     reasons: dict[str, int] = Field(default_factory=dict)
     blame: dict[str, int] = Field(default_factory=dict)
     rejected_untold: int = 0
+    pass_rates: dict[str, int] = Field(default_factory=dict)
     flaws: dict[str, int] = Field(default_factory=dict)
     refused_drafts: dict[str, int] = Field(default_factory=dict)
     domains: dict[str, int] = Field(default_factory=dict)
@@ -150,6 +152,8 @@ class StatisticsTally:
         """Counts that include rejected dialogues."""
         if dialogue.verdict and dialogue.verdict.blame:
             self._counts["blame"][dialogue.verdict.blame] += 1
+        if (played := dialogue.provenance.rollouts) is not None:
+            self._counts["pass_rates"][f"{dialogue.provenance.rollouts_passed}/{played}"] += 1
         self._counts["flaws"].update(dialogue.usage.flaws)
         self._counts["refused"].update(dialogue.provenance.refused_drafts)
         self._agreement.add(dialogue)
@@ -198,6 +202,7 @@ class StatisticsTally:
             reasons=dict(counts["reasons"].most_common()),
             blame=dict(counts["blame"].most_common()),
             rejected_untold=self._untold,
+            pass_rates=dict(sorted(counts["pass_rates"].items())),
             flaws=dict(counts["flaws"].most_common()),
             refused_drafts=dict(counts["refused"].most_common()),
             domains=dict(sorted(counts["domains"].items())),

@@ -14,7 +14,7 @@ from core.dialogue import Dialogue, Rubric, Task
 from core.journal import read_jsonl
 from core.messages import AssistantMessage
 from core.provenance import Provenance
-from generation.dialogue.setup import DialogueSettings, RoleModels, RolloutContext, RolloutSettings
+from generation.dialogue.setup import DialogueSettings, RoleModels, RolloutContext, RolloutSettings, RolloutsSettings
 from generation.dialogue.user import UserSettings
 from generation.environments.base import EnvironmentFactory
 from generation.environments.simulated.environment import SimulatedEnvironmentFactory
@@ -91,6 +91,7 @@ def pipeline_of(
     user: UserSettings | None = None,
     stages: tuple[DialogueStage, ...] = STAGES,
     starts: StartStates | None = None,
+    rollouts: RolloutsSettings | None = None,
     **changes: Any,
 ) -> Pipeline:
     """A shipped pipeline; `changes` apply to its task and rollout settings."""
@@ -102,7 +103,10 @@ def pipeline_of(
         llm=llm,
         stages=stages,
         settings=DialogueSettings(
-            task_settings(name, **task_changes), rollout_settings(name, **changes), user or user_settings()
+            task_settings(name, **task_changes),
+            rollout_settings(name, **changes),
+            user or user_settings(),
+            rollouts or RolloutsSettings(),
         ),
         quality=quality_settings(),
         costs=CostSettings(gpus=0, per_gpu_hour=2.5),
