@@ -6,6 +6,7 @@ hold when such a call is made; generation.policies.violations checks it against 
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
@@ -32,10 +33,17 @@ class Comparison(Frozen):
 
 class LookUp(Frozen):
     """A call of a reading tool that shows whether a rule holds. Arguments are literals or "${argument}" of the governed
-    call."""
+    call.
+
+    With `of`, it is made for every row of that look-up, or every member of the row's list `each`, whose fields are
+    arguments too and stay in its rows: the status of each flight of a reservation. A result that is a single value is a
+    row with the field "value".
+    """
 
     tool: str
     arguments: dict[str, Any]
+    of: LookUp | None = None
+    each: str = ""
 
 
 class RuleBase(Frozen):
@@ -106,6 +114,22 @@ class Policy(Frozen):
         """What the assistant reads."""
         return self.text or "\n".join(f"- {rule.text}" for rule in self.rules)
 
+    def for_tools(self, names: Collection[str]) -> Policy:
+        """The rules that matter where only these tools are offered: those that govern one of them, and whose look-ups
+        are offered too. The text, where there is one, stays as it is."""
+        rules = (rule.model_copy(update={"tools": tuple(t for t in rule.tools if t in names)}) for rule in self.rules)
+        return self.model_copy(update={"rules": tuple(rule for rule in rules if _has_tools(rule, names))})
+
     def rule(self, rule_id: str) -> Rule:
         """The rule of this id. Raises KeyError if there is none."""
         return {rule.rule_id: rule for rule in self.rules}[rule_id]
+
+
+def _has_tools(rule: Rule, names: Collection[str]) -> bool:
+    look_ups = []
+    look_up = rule.look_up if isinstance(rule, StateRule | IdentityRule) else None
+    while look_up is not None:
+        look_ups.append(look_up.tool)
+        look_up = look_up.of
+    first = not isinstance(rule, IdentityRule) or bool(set(rule.first) & set(names))
+    return bool(rule.tools) and set(look_ups) <= set(names) and first

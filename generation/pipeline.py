@@ -116,7 +116,7 @@ class Pipeline:
             draft = Dialogue(
                 dialogue_id=name, pipeline=self.name, domain=domain_tools.domain.name, tools=domain_tools.toolset.tools
             )
-            return draft, domain_tools
+            return _with_policy(draft, domain_tools.toolset), domain_tools
         start = starts[number // settings.branches]
         if not start.dialogue:
             raise ValueError(f"start: {start.problem}")
@@ -135,7 +135,7 @@ class Pipeline:
         else:
             domain_tools = DomainTools(domain_tools.toolset.model_copy(update={"tools": tools}), domain_tools.domain)
         update = {"pipeline": self.name, "domain": domain_tools.domain.name, "tools": tools}
-        return draft.model_copy(update=update), domain_tools
+        return _with_policy(draft.model_copy(update=update), domain_tools.toolset), domain_tools
 
     def _domain_tools(self, number: int) -> DomainTools:
         if not self.domains:
@@ -226,6 +226,15 @@ def _goes_on(dialogue: Dialogue) -> bool:
 def is_accepted(dialogue: Dialogue) -> bool:
     """Whether its verdict accepts it. Without a validation stage, every dialogue that passed the stages is accepted."""
     return dialogue.verdict is None or dialogue.verdict.accepted
+
+
+def _with_policy(dialogue: Dialogue, toolset: Toolset) -> Dialogue:
+    """The dialogue with the rules of its toolset that matter for its tools. A dialogue that has begun keeps to those
+    that it began with."""
+    if dialogue.messages or dialogue.policy or toolset.policy is None:
+        return dialogue
+    policy = toolset.policy.for_tools({tool.name for tool in dialogue.tools})
+    return dialogue.model_copy(update={"policy": policy if policy.rules or policy.text else None})
 
 
 def _failure(name: str, error: Exception) -> Outcome:

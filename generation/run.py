@@ -29,6 +29,7 @@ from generation.pipeline import DomainTools, Pipeline, StartStates
 from generation.prompts import prompt_ids
 from generation.runner import AttemptSettings, Executor, run_pipeline
 from generation.seeds.base import Seeds
+from generation.seeds.tau2_data import ENGINE as TAU2
 from generation.stages import DialogueStage, Stage, ToolsetStage
 from generation.start_states.start_states import StartSettings
 from generation.tasks.writer import Domain, TaskSettings
@@ -160,6 +161,7 @@ async def generate(
     makes_dialogues = any(isinstance(stage, DialogueStage) for stage in components.stages)
     if makes_dialogues:
         _refuse_engines(components)
+        _refuse_tau2_without_policy(components)
     on_meter, on_toolset = watcher.toolsets(len(components.toolset_sources))
     async with closing(components.llm()) as llm:
         path = job.directory / "toolsets.jsonl"
@@ -250,4 +252,15 @@ def _refuse_engines(components: GenerationComponents) -> None:
             raise UserError(
                 f"the pipeline {name} executes tools of engine {environments.engine}, but the seeds give tools of "
                 f"engine {kinds}; choose another pipeline (pipeline=user_oriented simulates any tools) or other seeds"
+            )
+
+
+def _refuse_tau2_without_policy(components: GenerationComponents) -> None:
+    """Raise UserError for τ²'s tools without τ²'s policy: such data would teach a model to break the benchmark's
+    rules."""
+    for source in components.toolset_sources:
+        if source.toolset.engine == TAU2 and (source.toolset.policy is None or not source.toolset.policy.text):
+            raise UserError(
+                f"the toolset of {source.toolset.domain} was given without the benchmark's policy, whose rules data from "
+                "its tools must keep; make the toolset anew with domains=tau2"
             )

@@ -36,6 +36,7 @@ def source_from_seed(seed: Seed) -> ToolsetSource:
         now=seed.now,
         tools=seed.tools,
         engine=seed.engine,
+        policy=seed.policy,
         database=seed.database,
         database_sha256=sha256(seed.database) if seed.database else None,
         rows=seed.rows,

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 from pydantic import Field
 
 from core.messages import Frozen, ToolSpec
+from core.policy import Policy
 
 Rows = dict[str, list[dict[str, Any]]]
 """Table, or kind of record -> some of its rows: a limited data view."""
@@ -19,8 +20,9 @@ class Seed(Frozen):
     `title` and `description` complete "You are the assistant of the {title} service. {description}": the title is in
     lower case, the description in full sentences; empty, the model writes both before it makes the tools. Rows with the
     same index in different kinds belong together: a user, one of their orders, a product in it. `engine` names what
-    executes the tools ("tau2"); without one they can only be simulated. `now` is the date and time of every dialogue
-    where the data need a certain one. `held_out` seeds are for evaluation only; generation refuses them.
+    executes the tools ("tau2"); without one they can only be simulated. `policy` is one that the domain brings with it.
+    `now` is the date and time of every dialogue where the data need a certain one. `held_out` seeds are for evaluation
+    only; generation refuses them.
     """
 
     name: str
@@ -31,6 +33,7 @@ class Seed(Frozen):
     database: Path | None = None
     tools: tuple[ToolSpec, ...] = ()
     engine: str | None = None
+    policy: Policy | None = None
     rows: Rows = Field(default_factory=dict)
     now: str = ""
     held_out: bool = False

@@ -10,6 +10,7 @@ from core.settings import UserError
 from generation.seeds.base import Rows, Seed
 from generation.seeds.choice import choose
 from generation.seeds.tau2_data import DOMAINS, ENGINE, Tau2Domain, database, tool_specs
+from generation.seeds.tau2_policies import tau2_policy
 
 
 class Tau2Seeds:
@@ -41,6 +42,7 @@ class Tau2Seeds:
             licence="MIT",
             tools=tool_specs(domain),
             engine=ENGINE,
+            policy=tau2_policy(domain),
             rows=sample_rows(domain, self.rows_per_kind, rng),
         )
 

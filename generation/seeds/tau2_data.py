@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
 from inspect import isfunction
+from pathlib import Path
 from types import GenericAlias, ModuleType
 from typing import Any, Literal, get_args
 
@@ -212,6 +213,11 @@ def _inline(schema: Any, definitions: dict[str, Any]) -> Any:
     return inlined | ({"required": list(inlined["properties"])} if "properties" in inlined else {})
 
 
+def policy_text(domain: Tau2Domain) -> str:
+    """The policy that the benchmark's agent reads, verbatim. Raises UserError without the package."""
+    return _path(domain, "policy.txt").read_text(encoding="utf-8").strip()
+
+
 def _module(name: str) -> ModuleType:
     try:
         return import_module(f"inspect_evals.tau2.{name}")
@@ -222,7 +228,12 @@ def _module(name: str) -> ModuleType:
         ) from None
 
 
+def _path(domain: Tau2Domain, name: str) -> Path:
+    folder: Path = _module("utils").TAU2_DATA_DIR / "domains" / domain.name
+    return folder / name
+
+
 def _read(domain: Tau2Domain, name: str) -> Any:
-    path = _module("utils").TAU2_DATA_DIR / "domains" / domain.name / name
+    path = _path(domain, name)
     data = path.read_bytes()
     return json.loads(gzip.decompress(data) if path.suffix == ".gz" else data)

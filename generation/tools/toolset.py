@@ -8,6 +8,7 @@ from pydantic import Field
 
 from core.dialogue import Usage
 from core.messages import Frozen, ToolSpec
+from core.policy import Policy
 from core.provenance import Provenance
 from generation.database.sql_tools import SqlTool
 from generation.seeds.base import Rows
@@ -37,6 +38,7 @@ class Toolset(Frozen):
     statements: dict[str, str] = Field(default_factory=dict, description="each tool's SQL by name, for engine sql")
     database: Path | None = None
     database_sha256: str | None = Field(default=None, description="pins the data that a run's dialogues acted on")
+    policy: Policy | None = Field(default=None, description="the rules that the domain's assistant must follow")
     rows: Rows = Field(default_factory=dict, description="a limited data view, where no database provides one")
     refused: tuple[str, ...] = Field(default=(), description="proposed tools that were not valid, each with the reason")
     left_out: tuple[str, ...] = Field(
