@@ -6,7 +6,8 @@ provenance, arguments) are JSON strings, so that `datasets.load_dataset("json")`
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from typing import Any, Literal
 
 from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
@@ -17,6 +18,7 @@ from core.messages import (
     ContractError,
     Frozen,
     Message,
+    ToolCall,
     ToolMessage,
     ToolSpec,
     UserMessage,
@@ -49,8 +51,10 @@ computed (computed), or found among more than 50 rows (long_result); it lacks a 
 (ambiguous), the user changes the wish (changed), or a tool is offered only after the assistant had to decline
 (late_tool). Nothing must happen: the user takes it back (withdrawn), the policy forbids it (forbidden), the record does
 not exist (not_found), no tool does it (no_tool), or it has nothing to do with the service (irrelevant)."""
-DECLINED: frozenset[RequestKind] = frozenset({"forbidden", "not_found", "no_tool", "irrelevant"})
+DECLINED: frozenset[RequestKind] = frozenset({"forbidden", "not_found", "no_tool"})
 """Requests that the assistant has to decline."""
+NOTHING_HAPPENS: frozenset[RequestKind] = DECLINED | {"withdrawn", "irrelevant"}
+"""Requests after which the state must be as before."""
 
 
 class PlannedCall(Frozen):
@@ -100,12 +104,33 @@ class Task(Frozen):
     follows_from: str | None = Field(default=None, description="task_id of the task whose outcome this one extends")
     kind: RequestKind = "plain"
     withheld: tuple[str, ...] = Field(default=(), description="values of the goal that the user gives only when asked")
-    first_wish: str = Field(default="", description="what the user asks for first and then takes back")
+    first_wish: str = Field(default="", description="what the user asks for first and then replaces by the goal")
+    first_arguments: JsonObject = Field(
+        default_factory=dict, description="arguments of the plan's last call as the first wish had them"
+    )
     late_tools: tuple[str, ...] = Field(
         default=(), description="tools that are offered only after the assistant has said that it lacks them"
     )
     rule_id: str | None = Field(default=None, description="the rule of the policy that forbids the plan's last call")
     evidence: Evidence = Evidence()
+
+    @property
+    def expected_plan(self) -> tuple[PlannedCall, ...]:
+        """The part of the plan that a correct assistant makes."""
+        match self.kind:
+            case "forbidden":
+                return self.plan[:-1]
+            case "not_found":
+                return self.plan[:1]
+            case "withdrawn" | "no_tool" | "irrelevant":
+                return ()
+            case _:
+                return self.plan
+
+    @property
+    def is_proved(self) -> bool:
+        """Whether execution decides what must have happened; of a given goal without calls only a judge can tell."""
+        return bool(self.gold_calls) or self.kind in NOTHING_HAPPENS
 
 
 class Check(Frozen):
@@ -265,18 +290,16 @@ class Dialogue(Frozen):
         ends = [*self.task_starts[1:], len(self.messages)]
         return self.messages[self.task_starts[number] : ends[number]]
 
-    def executed(self, number: int) -> list[tuple[str, dict[str, Any], str]]:
-        """Return the calls of task `number` as `calls` does, without those of tools that were not offered: they were
-        refused before they reached the environment, which has all tools."""
-        messages: list[Message] = []
-        for position, message in enumerate(self.part(number), self.task_starts[number]):
-            if isinstance(message, AssistantMessage) and message.tool_calls:
-                offered = {tool.name for tool in self.tools_at(position)}
-                made = tuple(call for call in message.tool_calls if call.name in offered)
-                messages.append(message.model_copy(update={"tool_calls": made}))
-            else:
-                messages.append(message)
-        return calls(messages)
+    def executed(self, number: int) -> Iterator[tuple[int, ToolCall, dict[str, Any], str]]:
+        """The calls of task `number` that reached the environment: (index of the message, call, arguments, result).
+        Those with unreadable arguments, or of tools that were not offered, were refused before."""
+        start = self.task_starts[number]
+        results = {m.tool_call_id: m.content for m in self.part(number) if isinstance(m, ToolMessage)}
+        for position, message in enumerate(self.part(number), start):
+            for call in message.tool_calls or () if isinstance(message, AssistantMessage) else ():
+                if any(tool.name == call.name for tool in self.tools_at(position)):
+                    with suppress(ContractError):
+                        yield position, call, call.parsed(), results.get(call.id, "")
 
 
 def calls(messages: Sequence[Message]) -> list[tuple[str, dict[str, Any], str]]:

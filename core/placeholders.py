@@ -4,6 +4,7 @@
   complete result if it is a single value. A list with one row counts as that row.
 - "${lowest price of 0,1: flight_id}", "${highest price of 2: flight_id}": a field of the one row, among the rows of
   these calls, whose price is the lowest or highest.
+- "${where city is Oslo of 0: customer_id}": a field of the one row whose city is Oslo.
 - "${count of 0}", "${sum of 0,1: amount}", "${average of 0: amount}": computed over all rows of these calls.
 """
 
@@ -14,9 +15,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from core.typography import same_values
+
 _FIELD = re.compile(r"^\$\{(\d+)(?:\.([^}]+))?\}$")
 _DERIVED = re.compile(
-    r"^\$\{(?:(?P<function>count|sum|average)|(?P<choice>lowest|highest) (?P<by>[^\s:}]+)) of (?P<calls>\d+(?:, ?\d+)*)"
+    r"^\$\{(?:(?P<function>count|sum|average)|(?P<choice>lowest|highest) (?P<by>[^\s:}]+)"
+    r"|where (?P<test>[^\s:}]+) is (?P<value>[^}]+?)) of (?P<calls>\d+(?:, ?\d+)*)"
     r"(?:: ?(?P<field>[^\s:}]+))?\}$"
 )
 _DIGITS = 6
@@ -25,13 +29,14 @@ _DIGITS = 6
 
 @dataclass(frozen=True)
 class Placeholder:
-    """A parsed placeholder. `function` is "" for a field of one result, else what is computed over the rows of `calls`;
-    `by` is the field that lowest and highest compare."""
+    """A parsed placeholder. `function` is "" for a field of one result, else what is computed over the rows of `calls`,
+    or how one of them is chosen: lowest and highest compare the field `by`, in where it has the `value`."""
 
     calls: tuple[int, ...]
     field: str | None
     function: str = ""
     by: str | None = None
+    value: str = ""
 
     @property
     def fields(self) -> tuple[str, ...]:
@@ -49,6 +54,8 @@ def placeholder(value: Any) -> Placeholder | None:
     if not match or (match["function"] == "count") == bool(match["field"]):
         return None
     calls = tuple(int(number) for number in match["calls"].split(","))
+    if match["test"]:
+        return Placeholder(calls, match["field"], "where", match["test"], match["value"])
     return Placeholder(calls, match["field"], match["function"] or match["choice"], match["by"])
 
 
@@ -105,7 +112,7 @@ def _derived(text: str, parsed: Placeholder, results: Mapping[int, Any]) -> Any:
     assert parsed.field is not None, "only count needs no field"
     if parsed.by is None:
         return _computed(text, parsed.function, [row[parsed.field] for row in rows])
-    return _chosen(text, parsed.function, parsed.by, parsed.field, rows)[parsed.field]
+    return _chosen(text, parsed, parsed.by, parsed.field, rows)[parsed.field]
 
 
 def _computed(text: str, function: str, values: Sequence[Any]) -> float | int:
@@ -117,15 +124,20 @@ def _computed(text: str, function: str, values: Sequence[Any]) -> float | int:
     return round(total, _DIGITS) if isinstance(total, float) else total
 
 
-def _chosen(text: str, choice: str, by: str, field: str, rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """The row with the lowest or highest value; rows without a value do not take part."""
+def _chosen(text: str, parsed: Placeholder, by: str, field: str, rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """The row with the lowest, the highest or a given value; rows without a value do not take part."""
     valued = [row for row in rows if row[by] is not None]
-    choose: Callable[..., Any] = min if choice == "lowest" else max
-    try:
-        best = choose(row[by] for row in valued)
-    except (TypeError, ValueError):
-        raise LookupError(f"{text}: its values cannot be compared") from None
-    fitting = [row for row in valued if row[by] == best]
+    if parsed.function == "where":
+        fitting = [row for row in valued if same_values(str(row[by]).casefold(), parsed.value.casefold())]
+    else:
+        choose: Callable[..., Any] = min if parsed.function == "lowest" else max
+        try:
+            best = choose(row[by] for row in valued)
+        except (TypeError, ValueError):
+            raise LookupError(f"{text}: its values cannot be compared") from None
+        fitting = [row for row in valued if row[by] == best]
+    if not fitting:
+        raise LookupError(f"{text}: no row has that {by}")
     if any(row[field] != fitting[0][field] for row in fitting):
-        raise LookupError(f"{text}: {len(fitting)} rows have the {choice} {by}, {best}")
+        raise LookupError(f"{text}: {len(fitting)} rows fit")
     return fitting[0]

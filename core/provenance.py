@@ -11,10 +11,13 @@ from core.messages import Frozen
 
 
 class WriterRequest(Frozen):
-    """What was requested of the task writer: a difficulty, and whether to follow up on the previous task."""
+    """What was requested of the task writer: a difficulty, a kind of request, and whether to follow up on the previous
+    task."""
 
     difficulty: str
     follow_up: bool
+    kind: str = "plain"
+    evidence_rows: int = 0
 
 
 class Provenance(Frozen):

@@ -8,8 +8,8 @@ from itertools import chain, combinations
 from core.dialogue import PlannedCall, Task
 from generation.environments.base import DomainEnvironment
 from generation.llm.contexts import Achieved
+from generation.tasks.execution import ProofError, Trace, execute
 from generation.tasks.mentions import mentions_value
-from generation.tasks.proof import ProofError, Trace, execute
 
 MAX_CHANGING = 6
 """Up to this many changing subgoals, any selection of them is recognised (2^6 states); beyond, only the gold order."""

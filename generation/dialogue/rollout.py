@@ -16,7 +16,8 @@ from generation.dialogue.user import SimulatedUser
 from generation.environments.base import Environment
 from generation.llm.base import UnusableAnswerError
 from generation.llm.contexts import Achieved
-from generation.tasks.proof import ProofError, prove_imported
+from generation.tasks.execution import ProofError
+from generation.tasks.proof import prove_imported
 from generation.tasks.writer import learnt_values
 
 
@@ -129,7 +130,7 @@ class Rollout:
 
     def _watch(self, task: Task) -> None:
         """If the user checks the state, compare it from now on with the states that the task's gold calls lead to."""
-        checks = self.settings.user_checks_state and self.context.executable and task.gold_calls
+        checks = self.settings.user_checks_state and self.context.executable and task.is_proved
         snapshot = self.environment.snapshot() if checks else b""
         self._achievements = Achievements(task, self.context.domain_environment, snapshot) if checks else None
 
@@ -153,11 +154,12 @@ class Rollout:
         try:
             if number < len(self.tasks):
                 if not self._is_proved(self.tasks[number]):
-                    flags = self.context.domain.flags
-                    self.tasks[number] = await prove_imported(self.tasks[number], self.environment, flags)
+                    premises = self.context.domain.premises(self.context.now, calls(self.messages))
+                    self.tasks[number] = await prove_imported(self.tasks[number], self.environment, premises)
             else:
                 facts = learnt_values(self.tasks[-1], self.messages[self.task_starts[-1] :]) if number else None
-                self.tasks.append(await self.writer.write(self.environment, self.tasks, facts))
+                earlier = calls(self.messages)
+                self.tasks.append(await self.writer.write(self.environment, self.tasks, facts, earlier))
         except ProofError as error:
             if is_first_here:
                 raise StoppedError(f"task_writer: the given task does not hold: {error}") from None

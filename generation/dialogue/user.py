@@ -131,8 +131,7 @@ class SimulatedUser:
         rules = self._rules()
         name = f"{self.dialogue_id}/user/{self._tasks}/{len(self._history) // 2}"
         context = UserContext(
-            goal=self._task.goal,
-            subgoals=self._task.subgoals,
+            task=self._task,
             persona=self.persona,
             rules=self.settings.rules,
             transcript=transcript,
@@ -210,14 +209,15 @@ class SimulatedUser:
 
     def _news(self) -> UserMessage:
         """The prompt with everything that has happened since its last message."""
-        return UserMessage(content=self._turn(self._earlier, self._heard, self._goal))
+        return UserMessage(content=self._turn(self._earlier, self._heard, self._goal, self._task))
 
     def _frame(self) -> str:
         """What a prompt says about a goal and the conversation, without the goal and the conversation."""
-        return self._turn((), "", "…")
+        unnamed = {"withheld": ("…",) if self._task.withheld else (), "first_wish": "…"}
+        return self._turn((), "", "…", self._task.model_copy(update=unnamed))
 
-    def _turn(self, earlier: tuple[Message, ...], heard: str, goal: str) -> str:
-        return render("user_turn", earlier=earlier, heard=heard, goal=goal, first_task=self._first_task)
+    def _turn(self, earlier: tuple[Message, ...], heard: str, goal: str, task: Task) -> str:
+        return render("user_turn", earlier=earlier, heard=heard, goal=goal, task=task, first_task=self._first_task)
 
     def _remember(self, turn: UserTurn) -> None:
         self._said.append((folded_words(self._heard), folded_words(turn.user_message)))

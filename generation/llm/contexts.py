@@ -7,8 +7,9 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from core.dialogue import Difficulty, Task
+from core.dialogue import Difficulty, RequestKind, Task
 from core.messages import Message, ToolSpec
+from core.policy import Policy
 from core.settings import Settings
 from generation.database.schema import DatabaseSchema
 from generation.prompts.scene import Scene
@@ -84,7 +85,7 @@ class TaskWriterContext:
 
     `view` is a limited look at the data: table -> some rows. `previous` are the dialogue's tasks so far, `facts` the
     field values that the user has learnt; with `want_follow_up` the task builds on them. `style` is "question" for the
-    task-oriented pipeline, "descriptive" for a user simulator's latent goal.
+    task-oriented pipeline, "descriptive" for a user simulator's latent goal; `kind` is the kind of request.
     """
 
     scene: Scene
@@ -96,6 +97,9 @@ class TaskWriterContext:
     facts: dict[str, Any]
     want_follow_up: bool
     difficulty: Difficulty
+    kind: RequestKind = "plain"
+    evidence_rows: int = 0
+    policy: Policy | None = None
 
 
 class UserRules(Settings):
@@ -127,13 +131,13 @@ class Achieved:
 
 @dataclass(frozen=True)
 class UserContext:
-    """What the user simulator knows: its goal and its rules, never tool names or gold calls.
+    """What the user simulator knows: its goal, what is special about it (`task`, see core.dialogue.RequestKind) and its
+    rules, never tool names or gold calls.
 
     `achieved` is execution's verdict on each subgoal, for the stand-in alone; None where the assistant's words decide.
     """
 
-    goal: str
-    subgoals: tuple[str, ...]
+    task: Task
     persona: str
     rules: UserRules
     transcript: tuple[Message, ...] = ()
@@ -144,10 +148,11 @@ class UserContext:
 
 @dataclass(frozen=True)
 class AgentContext:
-    """The current task, for the stand-in alone: a real model sees only messages and tools."""
+    """The current task and the policy, for the stand-in alone: a real model sees only messages and tools."""
 
     task: Task
     task_start: int
+    policy: Policy | None = None
 
 
 @dataclass(frozen=True)

@@ -102,7 +102,7 @@ _LONGEST_LITERAL = 6
 
 def _values_to_give(task: Task, subgoal: int | None = None) -> list[str]:
     """The values that the task's calls use and its goal states, which the user has to provide."""
-    calls = [call for call in task.plan or task.gold_calls if subgoal is None or call.subgoal == subgoal]
+    calls = [call for call in task.expected_plan or task.gold_calls if subgoal is None or call.subgoal == subgoal]
     values = dict.fromkeys(value for call in calls for value in literals(call.arguments))
     return [value for value in values if len(value.split()) <= _LONGEST_LITERAL and states(task.goal, value)]
 

@@ -18,9 +18,17 @@ from random import Random
 from core.messages import AssistantMessage, UserMessage
 from generation.llm.contexts import UserContext
 from generation.scripted import user_phrases as phrases
-from generation.scripted.user_hears import asks, asks_to_confirm, failed, reports
+from generation.scripted.wishes import (
+    ACCEPTING,
+    CHANGED_MIND,
+    TRY_AGAIN,
+    WITHDRAWAL,
+    WITHDRAWALS,
+    first_goal,
+    reduced,
+)
+from generation.tasks.answers import asks, asks_to_confirm, declines, failed, reports
 
-_WITHDRAWAL = "forget that I wanted to {0}"
 _UNCLEAR = 4
 """Answers in a row of which no rule knows what they are, before they cost patience."""
 _INSISTING = (*phrases.RETRY, *phrases.NOT_DONE, *phrases.UNTOLD)
@@ -37,6 +45,8 @@ class _User:
 
     def __init__(self, context: UserContext, rng: Random) -> None:
         self.context = context
+        self.task = context.task
+        self.subgoals = context.task.subgoals
         self.rules = context.rules
         self.rng = rng
         current = context.transcript[context.task_start :]
@@ -44,13 +54,16 @@ class _User:
         self.all_mine = [message.content for message in context.transcript if isinstance(message, UserMessage)]
         self.answers = [m.content for m in current if isinstance(m, AssistantMessage) and not m.tool_calls]
         self.latest = self.answers[-1] if self.answers else ""
-        self.requested = [goal for goal in context.subgoals if _wants(goal, self.mine)]
-        self.missing = [goal for goal in context.subgoals if goal not in self.requested and _hinted(goal, self.mine)]
-        self.pending = [goal for goal in context.subgoals if goal not in (*self.requested, *self.missing)]
-        self.achieved = dict(zip(context.subgoals, context.achieved, strict=True)) if context.achieved else None
+        self.requested = [goal for goal in self.subgoals if _wants(goal, self.mine)]
+        self.missing = [goal for goal in self.subgoals if goal not in self.requested and _hinted(goal, self.mine)]
+        self.pending = [goal for goal in self.subgoals if goal not in (*self.requested, *self.missing)]
+        self.achieved = dict(zip(self.subgoals, context.achieved, strict=True)) if context.achieved else None
 
     def speak(self) -> tuple[str, bool]:
         """(the next message, whether the task is over)."""
+        return self._special() or self._usual()
+
+    def _usual(self) -> tuple[str, bool]:
         undone, asked = self._undone(), asks(self.latest)
         if undone:
             asked |= self.achieved is not None and _is_unclear(self.latest)
@@ -62,6 +75,44 @@ class _User:
         if not self.pending:
             return self.rng.choice(phrases.DECLINING if asked or "?" in self.latest else phrases.CLOSING), True
         return self._digress() or self._request(self.pending[: self._request_count()]), False
+
+    def _special(self) -> tuple[str, bool] | None:
+        """What its kind of request has the user say now; None for what it would say anyway. Special requests have one
+        subgoal."""
+        goal = self.subgoals[0]
+        match self.task.kind:
+            case "incomplete" | "ambiguous" | "withdrawn":
+                return self._keep_back(goal)
+            case "changed" if not self.mine:
+                return self._request([first_goal(self.task)]), False
+            case "changed" if goal not in self.requested:
+                return f"{self.rng.choice(CHANGED_MIND)} I want to {goal}.", False
+            case "late_tool" if self.answers and len(self.mine) < 4 and declines(self.latest):
+                again = [text.format(goal) for text in TRY_AGAIN if text.format(goal) not in self.mine]
+                return (again[0], False) if again else None
+            case "forbidden" | "not_found" | "no_tool" | "irrelevant" if self.answers:
+                if asks(self.latest) and self._unhelpful(True) < self.rules.patience:
+                    return self._restate([goal]), False
+                return self.rng.choice(ACCEPTING if declines(self.latest) else phrases.CLOSING), True
+        return None
+
+    def _keep_back(self, goal: str) -> tuple[str, bool] | None:
+        """Requests without the withheld values, which the user gives, or takes the wish back, when it is asked."""
+        wish = reduced(goal, self.task)
+        withdrawn = any(WITHDRAWAL.format(wish) in text for text in self.mine)
+        if not self.mine:
+            return self._request([wish]), False
+        if withdrawn:
+            return self.rng.choice(phrases.CLOSING), True
+        if goal in self.requested:
+            return None
+        if not asks(self.latest):
+            if self._unhelpful(False) >= self.rules.patience:
+                return self.rng.choice(phrases.GIVE_UP), True
+            return self._unsaid([f"{text} I want to {wish}." for text in phrases.RETRY]), False
+        if self.task.kind == "withdrawn":
+            return self.rng.choice(WITHDRAWALS).format(wish), False
+        return self._restate([goal]), False
 
     @property
     def _adversarial(self) -> bool:
@@ -77,7 +128,7 @@ class _User:
             requested = [] if self._seems_done() else self._latest_requests()
         else:
             requested = [goal for goal in self.requested if not self._is_achieved(goal)]
-        return [goal for goal in self.context.subgoals if goal in requested or goal in self.missing]
+        return [goal for goal in self.subgoals if goal in requested or goal in self.missing]
 
     def _is_achieved(self, goal: str) -> bool:
         """Whether execution says so."""
@@ -115,8 +166,8 @@ class _User:
     def _latest_news(self) -> int:
         """The index of the latest of its messages that names something new."""
         for index in range(len(self.mine) - 1, 0, -1):
-            if set(self._named(self.mine[index], self.context.subgoals)) - set(
-                self._named("\n".join(self.mine[:index]), self.context.subgoals)
+            if set(self._named(self.mine[index], self.subgoals)) - set(
+                self._named("\n".join(self.mine[:index]), self.subgoals)
             ):
                 return index
         return 0
@@ -126,7 +177,7 @@ class _User:
     def _reply(self, undone: list[str]) -> str:
         """The answer to a question: the details of what is asked about, or a yes, which an adversarial user may first
         refuse."""
-        open_goals = [goal for goal in self.context.subgoals if not self._is_achieved(goal)]
+        open_goals = [goal for goal in self.subgoals if not self._is_achieved(goal)]
         goals = self._named(self.latest, undone) or self._named(self.latest, open_goals)[:1] or undone
         if self._only_untold(goals[0]):
             return self._unsaid([f"{text} I asked you to {goals[0]}." for text in phrases.UNTOLD])
@@ -135,7 +186,7 @@ class _User:
         # What was asked for after it is left waiting: rows that are added in another order get other keys.
         may_retreat = self._adversarial and undone == goals[:1] and goals[0] in self.requested
         if may_retreat and self.rng.random() < 0.25:
-            retreat = f"No, wait, {_WITHDRAWAL.format(goals[0])}."
+            retreat = f"No, wait, {WITHDRAWAL.format(goals[0])}."
             if retreat not in self.mine:
                 return retreat
         yes = self.rng.sample(phrases.CONFIRM, len(phrases.CONFIRM))
@@ -252,7 +303,7 @@ def _wants(goal: str, messages: Sequence[str]) -> bool:
     locker 1"."""
     exact = re.compile(rf"(?<!\w){re.escape(goal)}(?!\w)", re.IGNORECASE)
     latest = [text for text in messages if exact.search(text)][-1:]
-    return bool(latest) and _WITHDRAWAL.format(goal) not in latest[0]
+    return bool(latest) and WITHDRAWAL.format(goal) not in latest[0]
 
 
 def _hinted(goal: str, messages: Sequence[str]) -> bool:

@@ -53,7 +53,11 @@ def needed_literals(plan: Sequence[PlannedCall], tools: Mapping[str, ToolSpec]) 
         parameters = tools[call.tool].parameters if call.tool in tools else {}
         for name, argument in call.arguments.items():
             schema = resolved((parameters.get("properties") or {}).get(name), parameters)
-            if placeholder(argument) or _is_understood(argument, schema):
+            if parsed := placeholder(argument):
+                if parsed.function == "where" and parsed.by:
+                    yield Literal(index, call.tool, parsed.by, parsed.value, few=False)
+                continue
+            if _is_understood(argument, schema):
                 continue
             for field, leaf in leaves(argument, name):
                 if leaf is None or isinstance(leaf, bool) or (leaf in (0, 1) and not is_identifier(field)):

@@ -6,20 +6,21 @@ import json
 import math
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator
 
-from core.dialogue import Difficulty, PlannedCall, Task
+from core.dialogue import NOTHING_HAPPENS, Difficulty, PlannedCall, RequestKind, Task
 from core.messages import AssistantMessage, Message, ToolMessage, ToolSpec, UserMessage
+from core.policy import Policy
 from core.provenance import WriterRequest
 from core.settings import Settings
 from core.typography import same_values
 from generation.database.schema import DatabaseSchema
 from generation.database.views import related_rows
-from generation.environments.base import Environment
+from generation.environments.base import Environment, PastCall
 from generation.llm.base import Completion, RejectedAnswerError, Request, UnusableAnswerError
 from generation.llm.contexts import TaskWriterContext
 from generation.llm.meter import Meter
@@ -31,7 +32,9 @@ from generation.specs.json_values import json_or_text, leaves
 from generation.specs.naming import alike
 from generation.specs.spelling import snake
 from generation.tasks.draft import DraftError, TaskDraft, answer_schema, check_draft
-from generation.tasks.proof import ProofError, prove
+from generation.tasks.execution import Premises, ProofError
+from generation.tasks.kinds import LEAST_ROWS, is_possible, refusing_rules
+from generation.tasks.proof import prove
 
 
 class TaskSettings(Settings):
@@ -47,10 +50,16 @@ class TaskSettings(Settings):
     follow_ups: float = Field(
         ge=0, le=1, description="share of further tasks that should use a value learnt from the previous task"
     )
+    kinds: dict[RequestKind, float] = Field(
+        min_length=1, description="kind of request (core.dialogue.RequestKind) -> weight; drawn among those possible"
+    )
     attempts: int = Field(ge=1, description="requests per task until a draft is proved")
+    evidence_rows: dict[Annotated[int, Field(ge=LEAST_ROWS)], float] = Field(
+        min_length=1, description="rows that a request of kind evidence compares at least -> weight"
+    )
     rows_in_view: int = Field(ge=1, description="rows of each table that the task writer sees")
 
-    @field_validator("count", "difficulties")
+    @field_validator("count", "difficulties", "kinds", "evidence_rows")
     @classmethod
     def _has_a_positive_weight(cls, weights: dict[Any, float]) -> dict[Any, float]:
         if min(weights.values()) < 0 or not 0 < sum(weights.values()) < math.inf:
@@ -65,7 +74,7 @@ class TaskSettings(Settings):
 @dataclass(frozen=True)
 class Domain:
     """A dialogue's domain: its schema, if any, the rows from which limited views are drawn, goals that no task may have
-    (those of the training data, for unseen tasks), and its title and description for prompts."""
+    (those of the training data, for unseen tasks), its title and description for prompts, and its policy."""
 
     name: str
     schema: DatabaseSchema | None
@@ -73,11 +82,11 @@ class Domain:
     excluded_goals: frozenset[str] = frozenset()
     title: str = ""
     description: str = ""
+    policy: Policy | None = None
 
-    @property
-    def flags(self) -> frozenset[str]:
-        """The database's columns that hold yes and no as 1 and 0, which answers do not say as figures."""
-        return self.schema.flags if self.schema else frozenset()
+    def premises(self, now: str, earlier: Sequence[PastCall] = ()) -> Premises:
+        """What proofs of a dialogue's task take for granted; `earlier` are the dialogue's calls before the task."""
+        return Premises(self.schema.flags if self.schema else frozenset(), self.policy, now, tuple(earlier))
 
     def scene(self, now: str) -> Scene:
         """What the prompts of a dialogue in this domain say of place and time."""
@@ -105,10 +114,30 @@ class TaskWriter:
         self.requests: dict[str, WriterRequest] = {}
 
     async def write(
-        self, environment: Environment, done: Sequence[Task] = (), facts: dict[str, Any] | None = None
+        self,
+        environment: Environment,
+        done: Sequence[Task] = (),
+        facts: dict[str, Any] | None = None,
+        earlier: Sequence[PastCall] = (),
     ) -> Task:
-        """The next task, unsolved in `environment`'s present state. `done` are the tasks before it, `facts` the values
-        that the user learnt from the last one. Raises UnusableAnswerError with the reason of each failed attempt."""
+        """The next task, unsolved in `environment`'s present state. `done` are the tasks before it, `earlier` the calls
+        before it, `facts` the values that the user learnt from the last one.
+
+        A request of a special kind that no attempt could prove is followed by a plain one. Raises UnusableAnswerError
+        with the reason of each failed attempt."""
+        context = self._context(environment, done, facts)
+        premises = self.domain.premises(self.scene.now, earlier)
+        try:
+            return await self._write(context, environment, premises)
+        except UnusableAnswerError:
+            if context.kind == "plain" or "plain" not in self.settings.kinds:
+                raise
+            self.refusals[f"no {context.kind} request"] += 1
+            return await self._write(replace(context, kind="plain"), environment, premises)
+
+    def _context(
+        self, environment: Environment, done: Sequence[Task], facts: dict[str, Any] | None
+    ) -> TaskWriterContext:
         rng = Random(f"{self.seed}/task/{len(done)}")
         levels = self.settings.difficulties
         context = TaskWriterContext(
@@ -121,16 +150,33 @@ class TaskWriter:
             facts=facts or {},
             want_follow_up=_usable(facts or {}, environment.tools) and rng.random() < self.settings.follow_ups,
             difficulty=rng.choices(list(levels), list(levels.values()))[0],
+            policy=self.domain.policy,
         )
-        task_id = f"{self.dialogue_id}/t{len(done)}"
-        schema = answer_schema(environment.tools)
+        weights = {
+            kind: weight
+            for kind, weight in self.settings.kinds.items()
+            if is_possible(kind, environment.executable, self.domain.policy, is_first=not done)
+        }
+        kind = rng.choices(list(weights), list(weights.values()))[0] if any(weights.values()) else "plain"
+        rows = rng.choices(list(self.settings.evidence_rows), list(self.settings.evidence_rows.values()))[0]
+        follow_up = context.want_follow_up and kind not in NOTHING_HAPPENS
+        return replace(context, kind=kind, want_follow_up=follow_up, evidence_rows=rows if kind == "evidence" else 0)
+
+    async def _write(self, context: TaskWriterContext, environment: Environment, premises: Premises) -> Task:
+        task_id = f"{self.dialogue_id}/t{len(context.previous)}"
+        rule_ids = refusing_rules(context.policy)
+        schema = answer_schema(context.tools, context.kind, rule_ids)
+        fields = list(schema["properties"])
+        prompt = render("task_writer", **vars(context), rule_ids=rule_ids, fields=fields)
         second_best: list[Task] = []
 
         def request(attempt: int) -> Request:
             return Request(
                 role="task_writer",
-                messages=(UserMessage(content=render("task_writer", **vars(context))),),
-                key=f"{task_id}/write/{attempt}",
+                messages=(UserMessage(content=prompt),),
+                key=f"{task_id}/write/{context.kind}/{attempt}"
+                if context.kind != "plain"
+                else f"{task_id}/write/{attempt}",
                 affinity=self.dialogue_id,
                 context=context,
                 json_schema=schema,
@@ -142,7 +188,7 @@ class TaskWriter:
             except ValueError:
                 self.refusals["unreadable"] += 1
                 raise
-            task = await self._prove(draft, environment, task_id, context)
+            task = await self._prove(draft, environment, task_id, context, premises)
             try:
                 self._check_request(task, context)
             except RejectedAnswerError:
@@ -156,7 +202,12 @@ class TaskWriter:
             if not second_best:
                 raise
             task = second_best[-1]
-        self.requests[task.task_id] = WriterRequest(difficulty=context.difficulty, follow_up=context.want_follow_up)
+        self.requests[task.task_id] = WriterRequest(
+            difficulty=context.difficulty,
+            follow_up=context.want_follow_up,
+            kind=context.kind,
+            evidence_rows=context.evidence_rows,
+        )
         return task
 
     def _view(self, rng: Random) -> Rows:
@@ -170,16 +221,21 @@ class TaskWriter:
         return {name: [rows[index] for index in indexes if index < len(rows)] for name, rows in tables.items()}
 
     async def _prove(
-        self, draft: TaskDraft, environment: Environment, task_id: str, context: TaskWriterContext
+        self,
+        draft: TaskDraft,
+        environment: Environment,
+        task_id: str,
+        context: TaskWriterContext,
+        premises: Premises,
     ) -> Task:
         """The draft as a proved task with its measured difficulty. Raises RejectedAnswerError."""
         follows_from = context.previous[-1].task_id if context.want_follow_up and _uses(draft.plan, context) else None
-        task = draft.task(task_id, context.difficulty, follows_from)
+        task = draft.task(task_id, context.difficulty, follows_from, context.kind, context.tools)
         try:
             if draft.goal in self.domain.excluded_goals:
                 raise ProofError("this exact goal is in the training data")
             check_draft(task, environment.tools, _known(context))
-            return await prove(task, environment, self.domain.flags)
+            return await prove(task, environment, premises)
         except DraftError:
             self.refusals["not grounded"] += 1
             raise
@@ -195,7 +251,12 @@ class TaskWriter:
                 "no argument of the plan is a value that the user has learnt; a follow-up uses at least one of "
                 + json.dumps(context.facts, ensure_ascii=False)
             )
-        if task.difficulty != context.difficulty:
+        if task.evidence.rows < context.evidence_rows:
+            self.refusals["evidence"] += 1
+            raise RejectedAnswerError(
+                f"its decision compares {task.evidence.rows} rows; at least {context.evidence_rows} are wanted"
+            )
+        if context.kind == "plain" and task.difficulty != context.difficulty:
             self.refusals["difficulty"] += 1
             raise RejectedAnswerError(f"this task is {task.difficulty}; a {context.difficulty} one is wanted")
 

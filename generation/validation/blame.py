@@ -23,7 +23,14 @@ _STOPS: dict[str, Blame] = {
 }
 _CIRCLES = ("repeats itself", "not done after")
 """Reasons of stops that either side may have caused, whoever noticed."""
-_OUTCOMES = ("state of task ", "told in task ")
+_OUTCOMES = (
+    "state of task ",
+    "told in task ",
+    "asked in task ",
+    "declined in task ",
+    "looked in task ",
+    "no call in task ",
+)
 
 
 def blame(dialogue: Dialogue, checks: Sequence[Check], rejections: Mapping[int, Judgment]) -> Blame | None:
@@ -95,7 +102,7 @@ def withheld(dialogue: Dialogue, number: int) -> bool:
     earlier result that does not show it."""
     task, actual = dialogue.tasks[number], calls(dialogue.part(number))
     shown: list[str] = []
-    for planned, gold in zip(task.plan or task.gold_calls, task.gold_calls, strict=False):
+    for planned, gold in zip(task.expected_plan or task.gold_calls, task.gold_calls, strict=False):
         results = _results(gold, actual)
         if not results:
             sources = {name: placeholder(value) for name, value in planned.arguments.items()}
@@ -145,7 +152,10 @@ def unvoiced(dialogue: Dialogue, number: int) -> tuple[str, ...]:
     """
     task = dialogue.tasks[number]
     needed = dict.fromkeys(
-        value for call in task.plan or task.gold_calls for value in literals(call.arguments) if states(task.goal, value)
+        value
+        for call in task.expected_plan or task.gold_calls
+        for value in literals(call.arguments)
+        if states(task.goal, value)
     )
     heard = dict.fromkeys(_heard(dialogue.part(number)))
     return tuple(value for value in needed if not any(states(text, value) for text in heard))

@@ -9,20 +9,25 @@ from core.dialogue import Check, Dialogue, Judgment, StateProof, Task, Verdict
 from core.messages import AssistantMessage, ContractError
 from generation.environments.base import DomainEnvironment
 from generation.llm.meter import Meter
+from generation.policies.violations import Violation, broken_rules
 from generation.prompts.scene import Scene
+from generation.tasks.execution import ProofError, execute
 from generation.tasks.mentions import mentions_value
-from generation.tasks.proof import ProofError, execute
 from generation.validation.blame import blame
+from generation.validation.conduct import conduct
 from generation.validation.judge import Gate, judge_task, rejection
 
 
 @dataclass(frozen=True)
 class Replay:
     """A dialogue's calls, replayed on a fresh environment: the snapshot at each task's start, the state hash at its
-    end, the proof, and whether every result was the recorded one."""
+    end, the messages whose calls changed the state, the broken rules of the policy, the proof, and whether every result
+    was the recorded one."""
 
     snapshots: tuple[bytes, ...]
     hashes: tuple[str, ...]
+    changed_at: frozenset[int]
+    violations: tuple[Violation, ...]
     proof: StateProof
     faithful: bool
 
@@ -52,6 +57,7 @@ async def validate(
         if executable:
             replayed = await replay(dialogue, domain_environment)
             checks += await outcomes(dialogue, domain_environment, replayed)
+            checks += _policy(dialogue, replayed)
             checks.append(_replays(dialogue, replayed))
             dialogue = dialogue.model_copy(update={"state": replayed.proof})
         judgments = [
@@ -75,7 +81,7 @@ def rejections(dialogue: Dialogue, judgments: Sequence[Judgment], executable: bo
     gate all others."""
     rejecting: dict[int, Judgment] = {}
     for number, judgment in enumerate(judgments):
-        proved = executable and dialogue.tasks[number].gold_calls
+        proved = executable and dialogue.tasks[number].is_proved
         if vote := rejection(judgment, gate if proved else "majority"):
             rejecting[number] = vote
     return rejecting
@@ -110,17 +116,30 @@ def _replays(dialogue: Dialogue, replayed: Replay) -> Check:
 
 
 async def outcomes(dialogue: Dialogue, domain_environment: DomainEnvironment, replayed: Replay) -> list[Check]:
-    """Two checks per task with gold calls: they lead to its final state, and the agent mentioned every value."""
+    """The checks of each proved task: its gold calls lead to its final state, the agent mentioned every value, and did
+    what this kind of request takes (generation.validation.conduct)."""
     checks: list[Check] = []
     for number, task in enumerate(dialogue.tasks):
-        if task.gold_calls:
+        if task.is_proved:
             detail = await _state_problem(task, domain_environment, replayed.snapshots[number], replayed.hashes[number])
             checks.append(Check(name=f"state of task {number}", passed=not detail, detail=detail))
             answers = " ".join(m.content for m in dialogue.part(number) if isinstance(m, AssistantMessage))
             missing = [value for value in task.told_values if not mentions_value(answers, value)]
             detail = f"never told: {', '.join(missing)}" if missing else ""
             checks.append(Check(name=f"told in task {number}", passed=not missing, detail=detail))
+            checks += conduct(dialogue, number, replayed.changed_at)
     return checks
+
+
+def _policy(dialogue: Dialogue, replayed: Replay) -> list[Check]:
+    """Whether the agent kept the policy's rules; no check without a policy."""
+    if dialogue.policy is None:
+        return []
+    broken = [
+        f"{violation.tool} (message {violation.position}) breaks {violation.rule_id}"
+        for violation in replayed.violations
+    ]
+    return [Check(name="policy", passed=not broken, detail="; ".join(broken))]
 
 
 async def _state_problem(task: Task, domain_environment: DomainEnvironment, snapshot: bytes, state_hash: str) -> str:
@@ -142,12 +161,23 @@ async def replay(dialogue: Dialogue, domain_environment: DomainEnvironment) -> R
         initial, faithful = environment.state_hash(), True
         snapshots: list[bytes] = []
         hashes: list[str] = []
+        changed_at: set[int] = set()
+        broken: list[Violation] = []
+        policy, now = dialogue.policy, dialogue.provenance.now or ""
         for number in range(len(dialogue.task_starts)):
             snapshots.append(environment.snapshot())
-            for name, arguments, recorded in dialogue.executed(number):
-                faithful &= (await environment.call(name, arguments)).content == recorded
+            state = environment.state_hash()
+            for position, call, arguments, recorded in dialogue.executed(number):
+                if policy:
+                    before = dialogue.messages[:position]
+                    rules = await broken_rules(policy, call.name, arguments, environment, before, now)
+                    broken += [Violation(position, call.id, call.name, rule.rule_id) for rule in rules]
+                faithful &= (await environment.call(call.name, arguments)).content == recorded
+                if environment.state_hash() != state:
+                    changed_at.add(position)
+                    state = environment.state_hash()
             hashes.append(environment.state_hash())
         proof = StateProof(initial_hash=initial, final_hash=environment.state_hash(), diff=environment.state_diff())
-        return Replay(tuple(snapshots), tuple(hashes), proof, faithful)
+        return Replay(tuple(snapshots), tuple(hashes), frozenset(changed_at), tuple(broken), proof, faithful)
     finally:
         environment.close()

@@ -30,6 +30,8 @@ RESULTS: dict[int, Any] = {
         ("${sum of 4: price}", 0.3),
         ("${average of 0,2: price}", 12.833333),
         ("${2.price}", 3),
+        ("${where day is 2025-06-01 of 0,1: id}", 2),
+        ("${where price is 20 of 0: id}", 1),
     ],
 )
 def test_values_are_chosen_and_computed_over_rows(text: str, value: Any) -> None:
@@ -39,13 +41,15 @@ def test_values_are_chosen_and_computed_over_rows(text: str, value: Any) -> None
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        ("${lowest price of 0,1: id}", "2 rows have the lowest price, 15.5"),
+        ("${lowest price of 0,1: id}", "2 rows fit"),
         ("${lowest size of 0: id}", "no field 'size'"),
         ("${highest price of 0: name}", "no field 'name'"),
         ("${sum of 1: price}", "not every value is a number"),
         ("${sum of 0: day}", "not every value is a number"),
         ("${average of 3: price}", "returned no rows"),
         ("${lowest price of 3: id}", "returned no rows"),
+        ("${where price is 15.5 of 0,1: id}", "2 rows fit"),
+        ("${where price is 99 of 0,1: id}", "no row has that price"),
     ],
 )
 def test_what_has_no_single_value_is_refused(text: str, problem: str) -> None:

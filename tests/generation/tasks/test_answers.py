@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from generation.scripted.user_hears import asks, asks_to_confirm, failed, reports
+from generation.tasks.answers import asks, asks_to_confirm, failed, reports
 
 CONFIRMATIONS = (
     "Do you confirm?",

@@ -1,6 +1,7 @@
-"""How the stand-in's user reads the assistant's answers: questions in any wording, failures and reports.
+"""What an assistant's answer says, by its English words: that it asks, fails, reports or declines.
 
-Where execution tells what is done, the words only decide in which way the user goes on.
+Where execution tells what is done, the words only decide in which way a scripted user goes on, and whether an assistant
+that must decline a request has said so.
 """
 
 from __future__ import annotations
@@ -67,6 +68,17 @@ _REPORT = re.compile(
     r"|completed?|successful\w*|(?:has|have) been|is now|are now)\b"
 )
 
+_NEGATIVE = re.compile(
+    r"\b(?:not|no|nor|none|nothing|never|neither|cannot|unable|unfortunately|regret\w*|afraid|sorry|impossible|refus\w+"
+    r"|declin\w+|den(?:y|ied|ies)|forb[ia]d\w*|prohibit\w*|restrict\w*|against|outside|beyond|only|lacks?|lacking"
+    r"|missing|without|unavailable|unsupported|unknown|ineligible|except|instead|unless)\b|n't\b"
+)
+_AGREEABLE = re.compile(
+    r"\bno (?:problem|worries|trouble|issue|doubt)s?\b|\bnot a problem\b|\bnot only\b|\bwhy not\b|\bnothing (?:else|more)\b"
+    r"|\bno errors?\b|\bwithout (?:any )?(?:problem|error|issue|trouble)s?\b|\b(?:do not|don't) (?:hesitate|worry)\b"
+)
+"""Negative words that say yes."""
+
 
 def asks(answer: str) -> bool:
     """Whether the answer wants to know something about the request, with or without a question mark."""
@@ -87,6 +99,15 @@ def failed(answer: str) -> bool:
 def reports(answer: str) -> bool:
     """Whether the answer claims that something was done or found."""
     return any(_REPORT.search(sentence) for sentence in _sentences(answer) if not _QUESTIONS.search(sentence))
+
+
+def declines(answer: str) -> bool:
+    """Whether the answer says no in some way: a statement, not a question, with a negative or restricting word."""
+    return any(
+        _NEGATIVE.search(_AGREEABLE.sub("", _COURTESY.sub("", sentence))) and not _OFFER.search(sentence)
+        for sentence in _sentences(answer)
+        if not sentence.endswith("?")
+    )
 
 
 def _plain(text: str) -> str:

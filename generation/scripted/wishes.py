@@ -1,0 +1,42 @@
+"""The words of special requests, which the stand-in's writer, user and agent share: a wish without what is withheld,
+and the wish before it was changed."""
+
+from __future__ import annotations
+
+import re
+
+from core.dialogue import Task
+
+WANTS = "The user wants to "
+CHANGED_MIND = ("I have changed my mind:", "On second thoughts,", "Sorry, I have to correct myself:")
+TRY_AGAIN = (
+    "I have just read that your service was extended. Please try it again: {0}.",
+    "Your system has got new functions by now, it says here. So please {0}.",
+)
+WITHDRAWAL = "forget that I wanted to {0}"
+WITHDRAWALS = (
+    f"Oh, I do not know that. Then {WITHDRAWAL}.",
+    f"Hm, in that case {WITHDRAWAL}, please.",
+    f"That is too complicated. Please {WITHDRAWAL}.",
+)
+ACCEPTING = (
+    "I see. That is a pity, but thank you.",
+    "All right, then that is how it is. Thanks anyway.",
+    "I understand. Thank you for telling me.",
+)
+
+
+def reduced(goal: str, task: Task) -> str:
+    """A subgoal without its withheld values: "change the city of X to Oslo" -> "change the city of X"; "the loan with
+    the due on 2025-06-02" -> "the loan"."""
+    for value in task.withheld:
+        if goal.endswith(f" to {value}"):
+            goal = goal.removesuffix(f" to {value}")
+        else:
+            goal = re.sub(rf" with the (?:(?! with the )[^.])+? {re.escape(value)}(?!\w)", "", goal)
+    return goal
+
+
+def first_goal(task: Task) -> str:
+    """The subgoal before the user changed its mind."""
+    return task.first_wish.removeprefix(WANTS).removesuffix(".")
