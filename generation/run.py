@@ -32,7 +32,8 @@ from generation.seeds.base import Seeds
 from generation.seeds.tau2_data import ENGINE as TAU2
 from generation.stages import DialogueStage, Stage, ToolsetStage
 from generation.start_states.start_states import StartSettings
-from generation.tasks.writer import Domain, TaskSettings
+from generation.tasks.settings import RequestSettings, TaskSettings
+from generation.tasks.writer import Domain
 from generation.tools.from_questions import refuse_held_out
 from generation.tools.toolset import Toolset
 from generation.toolset_runner import ToolsetSource, run_toolset_stages, source_from_seed, sources_from_file
@@ -82,6 +83,7 @@ class GenerateSettings(Settings):
     roles: dict[Role, dict[str, Any]] = Field(description="role -> its own LLM (`_target_`)")
     domains: dict[str, Any] = Field(description="the Seeds (`_target_`): source of databases and tools")
     user: UserSettings = Field(description="the simulated users")
+    requests: RequestSettings = Field(description="kinds of requests, which pipelines with a user refer to")
     quality: QualitySettings = Field(description="thresholds of the user quality gate")
     costs: CostSettings
     tracking: TrackingSettings

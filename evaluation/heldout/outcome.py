@@ -9,7 +9,7 @@ from core.dialogue import Check, Dialogue
 from core.messages import ContractError, ToolCall, ToolSpec
 from evaluation.heldout.tasks import HeldoutDialogue
 from generation.environments.base import DomainEnvironment
-from generation.validation.validate import outcomes, replay
+from generation.validation.validate import outcomes, policy_check, replay
 
 
 async def checks(dialogue: Dialogue, posed: HeldoutDialogue, domain_environment: DomainEnvironment) -> list[Check]:
@@ -19,7 +19,8 @@ async def checks(dialogue: Dialogue, posed: HeldoutDialogue, domain_environment:
     started, expected = len(dialogue.task_starts), len(posed.draft.tasks)
     detail = f"the dialogue could not continue after {started} of {expected} tasks"
     all_tasks = Check(name="all tasks", passed=started == expected, detail=detail)
-    return [all_tasks, *await outcomes(dialogue, domain_environment, await replay(dialogue, domain_environment))]
+    replayed = await replay(dialogue, domain_environment)
+    return [all_tasks, *await outcomes(dialogue, domain_environment, replayed), *policy_check(dialogue, replayed)]
 
 
 def simulator_failure(stop: str) -> str | None:

@@ -7,12 +7,13 @@ from typing import Literal
 
 from pydantic import Field, field_validator
 
+from core.dialogue import RequestKind
 from core.settings import Settings, UserError, closest
 from evaluation.heldout.databases import DatabaseKind
 from generation.dialogue.setup import DialogueSettings, RolloutSettings
 from generation.dialogue.user import UserSettings
 from generation.environments.faulty import ToolFaults
-from generation.tasks.writer import TaskSettings
+from generation.tasks.settings import TaskSettings
 
 Difficulties = Literal["mixed", "easy", "medium", "hard"]
 NO_FAULT = "none"
@@ -25,6 +26,7 @@ class Condition(Settings):
     tasks_per_dialogue: int = Field(ge=1, le=MAX_TASKS, description=f"tasks in a dialogue, 1 to {MAX_TASKS}")
     difficulty: Difficulties = Field(description="difficulty of every task; mixed: drawn by `tasks.difficulties`")
     fault: str = Field(description="fault of the tools, a key of `faults`; none: tools work")
+    kind: RequestKind = Field(description="kind of every request (core.dialogue.RequestKind)")
 
 
 class AxesSettings(Settings):
@@ -33,6 +35,7 @@ class AxesSettings(Settings):
     tasks_per_dialogue: tuple[int, ...] = Field(default=(), description=f"numbers of tasks, each 1 to {MAX_TASKS}")
     difficulty: tuple[Difficulties, ...] = Field(default=(), description="difficulties of all tasks of a dialogue")
     fault: tuple[str, ...] = Field(default=(), description="faults of the tools, keys of `faults`, or none")
+    kind: tuple[RequestKind, ...] = Field(default=(), description="kinds of all requests of a dialogue")
 
     @field_validator("tasks_per_dialogue")
     @classmethod

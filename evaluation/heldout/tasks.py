@@ -26,7 +26,8 @@ from generation.environments.faulty import FaultyEnvironmentFactory, ToolFaults
 from generation.llm.base import LLM, LLMError, UnusableAnswerError
 from generation.llm.meter import Meter
 from generation.pipeline import DomainTools
-from generation.tasks.writer import TaskSettings, TaskWriter
+from generation.tasks.settings import TaskSettings
+from generation.tasks.writer import TaskWriter
 
 MAX_DRAFTS = 30
 """Drafts per requested dialogue, after which a condition keeps the dialogues that it has."""
@@ -175,6 +176,7 @@ class HeldoutTaskWriter:
             domain=domain_tools.domain.name,
             tools=domain_tools.toolset.tools,
             tasks=tasks,
+            policy=domain_tools.domain.policy,
         )
         axes = {axis: str(value) for axis, value in condition.model_dump().items()}
         axes |= {VARIED: cell.varied, DATABASES: cell.databases, DATABASE: domain_tools.domain.name}
@@ -189,6 +191,8 @@ class HeldoutTaskWriter:
         settings = self.tasks
         if cell.condition.difficulty != "mixed":
             settings = settings.model_copy(update={"difficulties": {cell.condition.difficulty: 1.0}})
+        kind = cell.condition.kind
+        settings = settings.model_copy(update={"kinds": {kind: 1.0}})
         seed = f"{self.seed}/{cell.category}/{dialogue_id}"
         writer = TaskWriter(meter, domain_tools.domain, settings, dialogue_id, seed, drawn_time(dialogue_id))
         environment = self.environments.for_domain(domain_tools.toolset, meter, dialogue_id).open()
@@ -196,7 +200,7 @@ class HeldoutTaskWriter:
         try:
             while len(tasks) < cell.condition.tasks_per_dialogue:
                 task = await writer.write(environment, tasks)
-                if task.difficulty not in settings.difficulties:
+                if task.kind != kind or (kind == "plain" and task.difficulty not in settings.difficulties):
                     return ()
                 tasks.append(task)
                 for call in task.gold_calls:

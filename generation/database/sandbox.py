@@ -46,7 +46,7 @@ _STEPS_BETWEEN_CHECKS = 1_000  # SQLite instructions between two checks of time 
 class Limits:
     """What one call may use: rows of its result, and seconds."""
 
-    rows: int = 50
+    rows: int = 200
     seconds: float = 1.0
 
 

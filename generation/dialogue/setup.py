@@ -13,7 +13,8 @@ from generation.dialogue.user import UserSettings
 from generation.environments.base import DomainEnvironment
 from generation.llm.meter import Meter
 from generation.prompts.scene import Scene
-from generation.tasks.writer import Domain, TaskSettings, TaskWriter
+from generation.tasks.settings import TaskSettings
+from generation.tasks.writer import Domain, TaskWriter
 
 
 class RolloutSettings(Settings):

@@ -16,7 +16,7 @@ from core.settings import Settings, UserError, typed
 from core.typography import fold
 from generation.database.guard import SqlError
 from generation.database.image import Image
-from generation.database.sandbox import Limits, Sandbox, Statement
+from generation.database.sandbox import DEFAULT_LIMITS, Limits, Sandbox, Statement
 from generation.database.sql_tools import SqlTool, ToolError, compile_tool
 from generation.environments.base import PastCall, ToolResult, forgiving
 from generation.llm.meter import Meter
@@ -36,7 +36,7 @@ class SqlDomainEnvironment:
         domain: str,
         database: Path,
         tools: tuple[SqlTool, ...],
-        row_cap: int = 50,
+        row_cap: int = DEFAULT_LIMITS.rows,
         time_limit_s: float = 1.0,
     ) -> None:
         """Raises UserError for an unreadable database or a tool that must not run on it."""
@@ -166,7 +166,7 @@ class SqlEnvironment:
 class SqlEnvironmentSettings(Settings):
     """Limits of one SQL tool call."""
 
-    row_cap: int = Field(default=50, ge=1, description="rows of a result; a larger result is refused")
+    row_cap: int = Field(default=DEFAULT_LIMITS.rows, ge=1, description="rows of a result; a larger result is refused")
     time_limit_s: float = Field(default=1.0, gt=0, description="seconds one statement may run")
 
 

@@ -167,10 +167,11 @@ class ToolSimulatorContext:
 
 @dataclass(frozen=True)
 class JudgeContext:
-    """One task and its part of the transcript, for the LRM judge."""
+    """One task and its part of the transcript, for the LRM judge, and the policy that the assistant had to keep."""
 
     task: Task
     transcript: tuple[Message, ...]
+    policy: Policy | None = None
 
 
 Context = (

@@ -67,7 +67,7 @@ def _with_news(dialogue: Dialogue, tasks: Sequence[PlayedTask]) -> Iterator[tupl
     news = [dialogue.provenance.persona or ""]
     read = 0
     for played in tasks:
-        news.append(played.task.goal)
+        news += [played.task.goal, played.task.first_wish]
         for position, text in played.user_texts.items():
             for number, message in enumerate(dialogue.messages[read:position], read):
                 is_answer = isinstance(message, AssistantMessage) and not message.tool_calls

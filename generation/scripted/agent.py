@@ -7,19 +7,23 @@ and sometimes it fails the user, as models do: the checks exist to catch those d
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Set
 from dataclasses import dataclass
 from random import Random
 from typing import Any
 
 from core.dialogue import PlannedCall
 from core.messages import AssistantMessage, Message, ToolCall
-from core.placeholders import placeholder, resolve_arguments
+from core.placeholders import Placeholder, placeholder, resolve, resolve_arguments, rows_of
 from generation.llm.contexts import AgentContext
-from generation.scripted.agent_hears import CLARIFY, UserIntent, confirmation, is_question, without_value
+from generation.scripted.agent_hears import CLARIFY, WHICH, UserIntent, confirmation, is_question, without_value
 from generation.scripted.agent_reports import reason, report
 from generation.scripted.results import PastToolCall, dig, past_tool_calls
 from generation.scripted.verbs import destroys
+from generation.scripted.wishes import as_wanted, confirm_rule, reduced
 from generation.specs.naming import changes, is_identifier
+from generation.tasks.mentions import mentions_value
 
 _THINK = [
     "The user wants to {goal}. {tool} fits: I have {arguments}.",
@@ -37,9 +41,10 @@ _NAMES = ("name", "title", "email", "label", "subject")
 
 @dataclass(frozen=True)
 class Attempt:
-    """A past call: its plan index (None if it matches no planned call), its result, whether it failed, and the position
-    of the result among the task's messages."""
+    """A past call: its tool, its plan index (None if it matches no planned call), its result, whether it failed, and
+    the position of the result among the task's messages."""
 
+    name: str
     index: int | None
     result: Any
     failed: bool
@@ -49,17 +54,28 @@ class Attempt:
 class Agent:
     """The agent's next message in a task; `error_rate` is the chance of a mistake where one is possible."""
 
-    def __init__(self, context: AgentContext, messages: tuple[Message, ...], rng: Random, error_rate: float) -> None:
-        self.plan = context.task.plan
-        self.subgoals = context.task.subgoals
+    def __init__(
+        self,
+        context: AgentContext,
+        messages: tuple[Message, ...],
+        rng: Random,
+        error_rate: float,
+        offered: Set[str] | None = None,
+    ) -> None:
+        """`offered` are the names of the tools that the agent has (None: all of the plan's)."""
+        self.context = context
+        self.task = as_wanted(context.task, messages[context.task_start :])
+        self.plan = self.task.expected_plan
+        self.subgoals = self.task.subgoals
         self.messages = messages[context.task_start :]
         self.rng = rng
         self.error_rate = error_rate
+        self.offered = offered
         self.intent = UserIntent(self.subgoals, self.messages)
         self.results: dict[int, Any] = {}
         self.attempts: list[Attempt] = []
         for call in past_tool_calls(self.messages):
-            attempt = Attempt(self._plan_index(call), call.result, call.status != "done", call.position)
+            attempt = Attempt(call.name, self._plan_index(call), call.result, call.status != "done", call.position)
             self.attempts.append(attempt)
             if attempt.index is not None and not attempt.failed:
                 self.results[attempt.index] = attempt.result
@@ -78,16 +94,69 @@ class Agent:
             return resolve_arguments(planned.arguments, self.results)
         except LookupError:
             arguments = {
-                name: dig(self.results.get(source.calls[0]), source.field or "")
-                if (source := placeholder(value))
-                else value
+                name: self._dug(source) if (source := placeholder(value)) else value
                 for name, value in planned.arguments.items()
             }
             unresolved = any(arguments[n] is None and placeholder(v) for n, v in planned.arguments.items())
             return None if unresolved else arguments
 
+    def _dug(self, source: Placeholder) -> Any:
+        """A field found at any depth of a result; None for what had to be chosen or computed."""
+        return None if source.function else dig(self.results.get(source.calls[0]), source.field or "")
+
     def speak(self) -> AssistantMessage:
         """The next message: a call, a question, an apology or an answer."""
+        return self._special() or self._usual()
+
+    def _special(self) -> AssistantMessage | None:
+        """What its kind of request has the agent say now; None for what it would do anyway. Special requests have one
+        subgoal."""
+        goal = self.subgoals[0]
+        wish = reduced(goal, self.task)
+        match self.task.kind:
+            case "incomplete" | "ambiguous" | "withdrawn" if self.intent.requested:
+                return None
+            case "incomplete" | "withdrawn" if self.intent.wants(wish):
+                return self._say("Something is missing that I cannot know.", f"Happy to {wish}. {CLARIFY}")
+            case "withdrawn":
+                return self._say("They do not want it any more.", "All right, I leave everything as it is.")
+            case "ambiguous" if self.intent.wants(wish):
+                return self._find_candidates(wish)
+            case "late_tool" if self.intent.requested and not self._has_tools():
+                return self._say("I have no tool for this.", f"I am sorry, I have no means to {goal}.")
+            case "forbidden" if self.intent.requested and len(self.results) == len(self.plan):
+                return self._refuse(goal)
+        return None
+
+    def _has_tools(self) -> bool:
+        return self.offered is None or {call.tool for call in self.plan} <= self.offered
+
+    def _find_candidates(self, wish: str) -> AssistantMessage:
+        """Look up what fits an ambiguous wish, then ask which one is meant."""
+        chosen = (placeholder(value) for call in self.plan for value in call.arguments.values())
+        source = next(parsed.calls[0] for parsed in chosen if parsed and parsed.function == "where")
+        if due := [index for index in range(source + 1) if index not in self.results and self._may_try(index)]:
+            return self._call(due[:1])
+        if source not in self.results:
+            return self._say("Nothing was found.", f"I am sorry, I could not {wish}: nothing was found.")
+        count = len(rows_of(self.results[source]))
+        return self._say("Several records fit.", f"There are {count} that fit. {WHICH}")
+
+    def _refuse(self, goal: str) -> AssistantMessage:
+        """Say why the policy forbids it, or break it, as careless models do."""
+        last = self.task.plan[-1]
+        if self._slips(0.5) and not any(attempt.name == last.tool for attempt in self.attempts):
+            with contextlib.suppress(LookupError):
+                call = ToolCall.make("call_0", last.tool, resolve_arguments(last.arguments, self.results))
+                return AssistantMessage(reasoning_content="I do what I am asked.", tool_calls=(call,))
+        policy, rule_id = self.context.policy, self.task.rule_id
+        rule = policy.rule(rule_id).text if policy and rule_id else "Our rules do not allow it."
+        found = " ".join(self._reports(set(self.results)))
+        values = [value for value in self.task.told_values if not mentions_value(f"{found} {rule}", value)]
+        shown = f" What I found: {', '.join(values)}." if values else ""
+        return self._say("The rules forbid this.", f"{found} I am sorry, I cannot {goal}. {rule}{shown}".strip())
+
+    def _usual(self) -> AssistantMessage:
         pending = [index for index in self._requested_calls() if index not in self.results]
         ready = [index for index in pending if self._may_try(index)]
         if not ready:
@@ -95,11 +164,16 @@ class Agent:
             return self._apologise(failed) if failed else self._answer()
         planned = self.plan[ready[0]]
         goal = self.subgoals[planned.subgoal]
-        if destroys(planned.tool) and not self.intent.waives_confirmation and not self.intent.confirmed(goal):
+        if self._must_confirm(planned) and not self.intent.confirmed(goal):
             return self._say("This cannot be undone, so I ask first.", confirmation(goal))
         if not self.results and changes(planned.tool) and self._slips(0.3):
             return self._say("This looks done.", f"Done: I have taken care of your wish to {goal}.")
         return self._call(ready)
+
+    def _must_confirm(self, planned: PlannedCall) -> bool:
+        if confirm_rule(self.context.policy, planned.tool, self._arguments(planned) or {}):
+            return True
+        return destroys(planned.tool) and not self.intent.waives_confirmation
 
     def _requested_calls(self) -> list[int]:
         """The planned calls for everything requested, with the calls whose results they need."""
@@ -149,7 +223,7 @@ class Agent:
             goal = self.subgoals[planned.subgoal]
             thoughts.append(self.rng.choice(_THINK).format(goal=goal, tool=planned.tool, arguments=listed))
             calls.append(ToolCall.make(f"call_{len(calls)}", planned.tool, arguments))
-        if self.attempts and self.attempts[-1].index is None:
+        if self.attempts and self.attempts[-1].index is None and self.attempts[-1].failed:
             thoughts.insert(0, "That was not it: I had mistyped an argument. Again with the right one.")
         return AssistantMessage(reasoning_content=" ".join(thoughts), tool_calls=tuple(calls))
 
@@ -197,13 +271,22 @@ class Agent:
             report(
                 self.subgoals[self.plan[index].subgoal],
                 self.results[index],
-                self.plan[index].tell,
+                [name for name in self.plan[index].tell if not placeholder(name)],
+                self._computed(index),
                 changed=changes(self.plan[index].tool),
                 last=last[self.plan[index].subgoal] == index,
             )
             for index in sorted(indices)
         ]
         return [part for part in parts if part] or (["That is done."] if indices else [])
+
+    def _computed(self, index: int) -> list[Any]:
+        """The answers that the results so far compute; those that cannot be computed are left out."""
+        answers = []
+        for answer in filter(placeholder, self.plan[index].tell):
+            with contextlib.suppress(LookupError):
+                answers.append(resolve(answer, self.results))
+        return answers
 
     def _fresh(self) -> set[int]:
         """Plan indices whose results came after the assistant's last report to the user; a question is not a report."""

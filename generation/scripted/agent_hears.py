@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 
 from core.messages import AssistantMessage, Message, UserMessage
 
-CONFIRM, CLARIFY = "Do you confirm?", "What should the new value be?"
+CONFIRM, CLARIFY, WHICH = "Do you confirm?", "What should the new value be?", "Which of them do you mean?"
 
 # Directly before a request these withdraw it; further away they refer to something else.
 _WITHDRAWS = re.compile(
@@ -29,11 +29,11 @@ class UserIntent:
         self.messages = tuple(messages)
         self._texts = [message.content.casefold() for message in self.messages if isinstance(message, UserMessage)]
         self.waives_confirmation = any("no need to ask" in text for text in self._texts)
-        self.requested = {number for number, goal in enumerate(subgoals) if self._wants(goal)}
+        self.requested = {number for number, goal in enumerate(subgoals) if self.wants(goal)}
         self.missing = {
             number
             for number, goal in enumerate(subgoals)
-            if number not in self.requested and without_value(goal) and self._wants(without_value(goal))
+            if number not in self.requested and without_value(goal) and self.wants(without_value(goal))
         }
 
     def in_last_message(self, goal: str) -> bool:
@@ -54,7 +54,8 @@ class UserIntent:
                 return True
         return False
 
-    def _wants(self, goal: str) -> bool:
+    def wants(self, goal: str) -> bool:
+        """Whether the last message that names this request does not take it back."""
         phrase = goal.casefold()
         latest = next((text for text in reversed(self._texts) if phrase in text), None)
         return latest is not None and not _WITHDRAWS.search(latest[: latest.rindex(phrase)])
@@ -72,4 +73,5 @@ def confirmation(goal: str) -> str:
 
 def is_question(message: AssistantMessage) -> bool:
     """Whether the assistant only asks the user something and reports nothing."""
-    return message.content.endswith((CONFIRM, CLARIFY)) and message.content.startswith(("This will ", "Happy to "))
+    asks = message.content.endswith((CONFIRM, CLARIFY, WHICH))
+    return asks and message.content.startswith(("This will ", "Happy to ", "There are "))

@@ -16,10 +16,11 @@ def reason(result: Any) -> str:
     return str(result if isinstance(result, str) else dig(result, "error") or "").removesuffix(".")
 
 
-def report(subgoal: str, result: Any, tell: Sequence[str], changed: bool, last: bool) -> str:
-    """One result in a sentence: the fields to tell, of every row. A change is always reported; a result without fields
-    to tell only if it comes from the `last` call of its subgoal."""
-    details = "; ".join(filter(None, (_fields(row, tell) for row in rows(result, tell)))) if tell else ""
+def report(subgoal: str, result: Any, tell: Sequence[str], computed: Sequence[Any], changed: bool, last: bool) -> str:
+    """One result in a sentence: the fields to tell, of every row, and the computed answers. A change is always
+    reported; a result without anything to tell only if it comes from the `last` call of its subgoal."""
+    told = [_fields(row, tell) for row in rows(result, tell)] if tell else []
+    details = "; ".join(filter(None, [*told, *map(_text, computed)]))
     if not details and last and (isinstance(result, str) or not changed):
         details = _summary(result)
     if changed:

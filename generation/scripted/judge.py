@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from random import Random
 from typing import Any
 
-from core.dialogue import Blame, Bullet, PlannedCall, RubricClass
+from core.dialogue import DECLINED, NOTHING_HAPPENS, Blame, Bullet, PlannedCall, RubricClass
 from core.messages import AssistantMessage, UserMessage
 from core.placeholders import placeholder
 from generation.llm.contexts import JudgeContext
@@ -21,6 +21,7 @@ from generation.scripted.judge_reads import mentions, same, ungrounded
 from generation.scripted.results import PastToolCall, dig, past_tool_calls, rows
 from generation.specs.json_values import leaves
 from generation.specs.naming import changes
+from generation.tasks.answers import declines
 
 ERROR_RATE = 0.04
 """Chance of a wrong judgment."""
@@ -88,10 +89,13 @@ class Review:
 
     def __init__(self, context: JudgeContext) -> None:
         self.task = context.task
+        self.plan = context.task.expected_plan
+        answers = " ".join(context.task.told_values)
+        self.known = f"{context.policy.shown if context.policy else ''} {answers}"
         self.transcript = context.transcript
         self.calls = past_tool_calls(context.transcript)
         self.matched: dict[int, PastToolCall] = {}
-        for index, planned in enumerate(self.task.plan):
+        for index, planned in enumerate(self.plan):
             fitting = [call for call in self.calls if call not in self.matched.values() and self._fits(planned, call)]
             if fitting:
                 self.matched[index] = next((call for call in fitting if call.status == "done"), fitting[0])
@@ -113,21 +117,21 @@ class Review:
         others."""
         named = [i for i, goal in enumerate(self.task.subgoals) if goal.casefold() in text.casefold()]
         if named:
-            needed = [i for i, call in enumerate(self.task.plan) if call.subgoal in named]
+            needed = [i for i, call in enumerate(self.plan) if call.subgoal in named]
             return _bullet(text, "Critical", all(self._passes(i) or not self._is_mandatory(i) for i in needed))
         if re.search(r"\b(told|tells|informs|informed)\b", text, re.I):
-            looked_up = all(self._passes(i) for i, call in enumerate(self.task.plan) if call.tell)
+            looked_up = all(self._passes(i) for i, call in enumerate(self.plan) if call.tell)
             return _bullet(text, "Critical", looked_up and not list(self._untold()))
         return _bullet(text, "NonCritical" if _MANNERS.search(text) else "InvalidRubric", True)
 
     def _expected_call(self, position: int, text: str) -> Bullet:
-        plan = self.task.plan
+        plan = self.plan
         if len(plan) != len(self.task.rubric.tool_pattern) or not text.startswith(plan[position].tool):
             return _bullet(text, "InvalidRubric", True)
         return _bullet(text, "Critical" if self._is_mandatory(position) else "Structural", self._passes(position))
 
     def _checkpoint(self, text: str) -> Bullet:
-        named = [call.tool for call in self.task.plan if re.search(rf"\b{re.escape(call.tool)}\b", text)]
+        named = [call.tool for call in self.plan if re.search(rf"\b{re.escape(call.tool)}\b", text)]
         if not named:
             return _bullet(text, "InvalidRubric", True)
         succeeded = {call.name for call in self.calls if call.status == "done"}
@@ -135,11 +139,15 @@ class Review:
 
     def _is_mandatory(self, index: int) -> bool:
         """Whether the call is irreplaceable: a change, or a result to tell. How an identifier is looked up is free."""
-        return changes(self.task.plan[index].tool) or bool(self.task.plan[index].tell)
+        return changes(self.plan[index].tool) or bool(self.plan[index].tell)
 
     def _passes(self, index: int) -> bool:
         call = self.matched.get(index)
-        return call is not None and (call.status == "done" or (call.status == "error" and self._is_admitted(call)))
+        if call is None:
+            return False
+        if self.task.kind == "not_found":
+            return call.status != "done"
+        return call.status == "done" or (call.status == "error" and self._is_admitted(call))
 
     def _is_admitted(self, call: PastToolCall) -> bool:
         """Whether the assistant's next answer reports the error and offers a next step."""
@@ -173,33 +181,43 @@ class Review:
     # Objections beyond the bullets.
 
     def _objections(self) -> Iterator[str]:
-        if missing := [self.task.plan[i].tool for i in self._missing()]:
+        if missing := [self.plan[i].tool for i in self._missing()]:
             yield f"Not done: {', '.join(dict.fromkeys(missing))}."
         if untold := list(self._untold()):
             yield f"Never told: {', '.join(untold)}."
         expected = list(self.matched.values())
         unrequested = [
-            call.name for call in self.calls if call.status == "done" and call not in expected and changes(call.name)
+            call.name
+            for call in self.calls
+            if call.status == "done" and call not in expected and changes(call.name) and not self._was_wished(call)
         ]
         if unrequested:
             yield f"Made a change that was not requested: {', '.join(unrequested)}."
-        if invented := ungrounded(self.transcript):
+        if invented := ungrounded(self.transcript, self.known):
             yield f"Stated without any source: {', '.join(invented)}."
         last = next((m for m in reversed(self.transcript) if not isinstance(m, UserMessage)), None)
         if not isinstance(last, AssistantMessage) or last.tool_calls:
             yield "The user was never answered."
-        elif not self.task.plan and _ADMITS_ERROR.search(last.content):
+        elif self.task.kind in DECLINED:
+            if not any(declines(m.content) for m in self.transcript if isinstance(m, AssistantMessage)):
+                yield "The assistant did not say that it cannot be done."
+        elif not self.plan and self.task.kind not in NOTHING_HAPPENS and _ADMITS_ERROR.search(last.content):
             yield "The assistant says itself that it did not do it."
 
+    def _was_wished(self, call: PastToolCall) -> bool:
+        """Whether the user wanted this change before another one."""
+        last = self.task.plan[-1] if self.task.plan else None
+        return self.task.kind == "changed" and last is not None and call.name == last.tool
+
     def _missing(self) -> list[int]:
-        return [i for i in range(len(self.task.plan)) if self._is_mandatory(i) and not self._passes(i)]
+        return [i for i in range(len(self.plan)) if self._is_mandatory(i) and not self._passes(i)]
 
     def _untold(self) -> Iterator[str]:
         """Values to tell, from the first rows of each result, that no answer mentions. The value is the row's own
         field; a nested one counts only if the row lacks the field."""
         text = " ".join(m.content for m in self.transcript if isinstance(m, AssistantMessage))
         for index, call in self.matched.items():
-            tell = self.task.plan[index].tell if call.status == "done" else ()
+            tell = self.plan[index].tell if call.status == "done" else ()
             for row in rows(call.result, tell)[:_ROWS_TO_TELL]:
                 for name in tell:
                     value = dig(row, name)
@@ -212,7 +230,7 @@ class Review:
         if any(call.status != "done" and not self._passes(index) for index, call in self.matched.items()):
             return "tool"
         text = " ".join(m.content for m in self.transcript if isinstance(m, UserMessage))
-        missing = (self.task.plan[index] for index in self._missing())
+        missing = (self.plan[index] for index in self._missing())
         needed = [value for planned in missing for value in planned.arguments.values() if _is_mentionable(value)]
         withheld = any(mentions(self.task.goal, value) and not mentions(text, value) for value in needed)
         return "user" if withheld else "agent"

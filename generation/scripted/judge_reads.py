@@ -45,11 +45,11 @@ _MIXED = re.compile(r"\b(?=[\w-]*\d)(?=[\w-]*[^\W\d_])\w[\w-]*\b|[\w.+-]+@[\w-]+
 _UNIT = re.compile(r"\d+[a-z]{1,3}")
 
 
-def ungrounded(transcript: Sequence[Message]) -> list[str]:
+def ungrounded(transcript: Sequence[Message], known: str = "") -> list[str]:
     """Numbers, identifiers and addresses in the assistant's answers that occur in no earlier user message, argument or
-    result. The markers of a numbered list and the length of a returned list need no source."""
-    numbers: set[float] = set()
-    known = ""
+    result, nor in the text `known`. The markers of a numbered list and the length of a returned list need no source."""
+    numbers = set(_numbers(known))
+    known = known.casefold()
     invented: dict[str, None] = {}
     for message in transcript:
         if isinstance(message, AssistantMessage):

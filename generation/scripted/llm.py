@@ -25,7 +25,7 @@ from generation.llm.contexts import (
     ToolSpecsContext,
     UserContext,
 )
-from generation.scripted import judge, schema_writer, task_writer_sql, tool_inventor, tool_maker, tool_simulator, user
+from generation.scripted import judge, schema_writer, task_writer, tool_inventor, tool_maker, tool_simulator, user
 from generation.scripted.agent import Agent
 
 
@@ -64,13 +64,12 @@ class ScriptedLLM:
     def _answer(self, request: Request, rng: Random) -> AssistantMessage:
         match request.context:
             case AgentContext() as context:
-                return Agent(context, request.messages, rng, self.error_rate).speak()
+                offered = {tool.name for tool in request.tools}
+                return Agent(context, request.messages, rng, self.error_rate, offered).speak()
             case UserContext() as context:
                 return _text("I look at what is still open in my goal.", user.answer(context, rng))
             case TaskWriterContext() as context:
-                return _text(
-                    "I pick rows from the view and combine a few requests.", task_writer_sql.answer(context, rng)
-                )
+                return _text("I pick rows from the view and combine a few requests.", task_writer.answer(context, rng))
             case DomainContext() as context:
                 return _text("Its names say what it is about.", tool_inventor.domain(context))
             case SqlToolsContext() as context:

@@ -14,7 +14,9 @@ from generation.database.schema import Column, DatabaseSchema, Table
 from generation.scripted.sql_tables import closed_values, label, primary_key, row_name, rows_name
 from generation.specs.spelling import snake, words
 
-Kind = Literal["search", "get", "list", "update", "create", "top", "total", "count", "delete"]
+Kind = Literal["search", "get", "list", "update", "create", "top", "total", "count", "delete", "all"]
+_LONG = range(51, 151)
+"""Rows of a table that one tool lists completely."""
 
 
 @dataclass(frozen=True)
@@ -77,6 +79,8 @@ def _of_table(schema: DatabaseSchema, table: Table, linked: dict[str, int]) -> I
             yield _count(schema, table, key, column)
     if not linked[table.name]:
         yield _delete(table, key)
+    if table.rows in _LONG:
+        yield _all(table, key, shown[:5])
 
 
 def _value(column: Column, description: str, closed: tuple[str, ...] = ()) -> dict[str, Any]:
@@ -248,6 +252,22 @@ def _count(schema: DatabaseSchema, table: Table, key: Column, column: Column) ->
         _object({parameter: _value(column, words(parameter), closed)}, [parameter]),
         returns,
         f"SELECT COUNT(*) AS number_of_{many} FROM {_q(table.name)} WHERE {_q(column.name)} = :{parameter}",
+    )
+
+
+def _all(table: Table, key: Column, columns: list[Column]) -> Shape:
+    many = rows_name(table.name)
+    return Shape(
+        "all",
+        f"list_all_{many}",
+        f"List all {words(many)}.",
+        table,
+        key.name,
+        key.name,
+        None,
+        _object({}, []),
+        _rows(columns),
+        f"SELECT {_selected(columns)} FROM {_q(table.name)} ORDER BY {_q(key.name)}",
     )
 
 

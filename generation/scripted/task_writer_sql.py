@@ -7,21 +7,13 @@ from random import Random
 from typing import Any
 
 from generation.llm.contexts import TaskWriterContext
-from generation.scripted import task_writer_tools
-from generation.scripted.drafts import Draft, Move, answer_of, compose, join
+from generation.scripted.drafts import Draft, Move, join
 from generation.scripted.sql_shapes import Shape, shapes
 from generation.scripted.sql_tables import closed_values, label, row_name, rows_name
 from generation.specs.spelling import snake, words
 from generation.tasks.grounding import finder
 
 Row = dict[str, Any]
-
-
-def answer(context: TaskWriterContext, rng: Random) -> str:
-    """One task as JSON, in the format of a real model."""
-    if context.schema is None or not any(tool.name in shapes(context.schema) for tool in context.tools):
-        return task_writer_tools.answer(context, rng)
-    return answer_of(compose(context, rng, SqlTaskWriter(context, rng).move), context)
 
 
 class SqlTaskWriter:
@@ -35,6 +27,7 @@ class SqlTaskWriter:
         known = shapes(self.schema)
         self.tools = {tool.name: tool for tool in context.tools}
         self.shapes = [known[tool.name] for tool in context.tools if tool.name in known]
+        self.flags = self.schema.flags
         self.view = {table: rows for table, rows in context.view.items() if rows}
         self.learnt = self._learnt(context) if context.want_follow_up else {}
         self.weights: list[tuple[Move, int]] = [
@@ -79,7 +72,7 @@ class SqlTaskWriter:
             return None
         subject = self._subject(shape, row)
         is_learnt = self.learnt.get((shape.table.name, shape.column)) == row[shape.column]
-        if shape.kind == "get" and not is_learnt and self._is_internal(shape.key):
+        if shape.kind == "get" and not is_learnt and self.is_internal(shape.key):
             return None
         index = draft.call(shape.name, {snake(shape.column): row[shape.column]}, [snake(f) for f in fields])
         if shape.kind == "search":
@@ -90,7 +83,7 @@ class SqlTaskWriter:
         shape = self._shape("list")
         if not shape or not shape.parent:
             return None
-        target = self._find(shape.parent.name, draft)
+        target = self.find(shape.parent.name, draft)
         if not target:
             return None
         reference, subject = target
@@ -101,7 +94,7 @@ class SqlTaskWriter:
 
     def total(self, draft: Draft) -> str | None:
         shape = self._shape("total")
-        target = self._find(shape.parent.name, draft) if shape and shape.parent else None
+        target = self.find(shape.parent.name, draft) if shape and shape.parent else None
         if not shape or not target:
             return None
         reference, subject = target
@@ -113,16 +106,16 @@ class SqlTaskWriter:
         shape = self._shape("update")
         if not shape:
             return None
-        target = self._find(shape.table.name, draft)
-        value = self._value(shape, shape.column)
+        target = self.find(shape.table.name, draft)
+        value = self.value(shape, shape.column)
         if not target or value is None:
             return None
         reference, subject = target
         draft.call(shape.name, {snake(shape.key): reference, snake(shape.column): value})
         return f"change the {words(shape.column)} of {subject} to {value}"
 
-    def create(self, draft: Draft) -> str | None:
-        shape = self._shape("create")
+    def create(self, draft: Draft, shape: Shape | None = None) -> str | None:
+        shape = shape or self._shape("create")
         if not shape:
             return None
         foreign = {key.columns[0]: key.parent for key in shape.table.foreign_keys if len(key.columns) == 1}
@@ -131,14 +124,14 @@ class SqlTaskWriter:
         subject, details = "", []
         for name in shape.parameters["properties"]:
             column = columns[name]
-            looks_up = column in foreign and (not subject or self._is_internal(name))
-            owner = self._find(foreign[column], draft) if looks_up else None
+            looks_up = column in foreign and (not subject or self.is_internal(name))
+            owner = self.find(foreign[column], draft) if looks_up else None
             if owner and not subject:
                 arguments[name], subject = owner
                 continue
-            if owner is None and self._is_internal(name):
+            if owner is None and self.is_internal(name):
                 return None
-            arguments[name], detail = owner or (self._value(shape, column), "")
+            arguments[name], detail = owner or (self.value(shape, column), "")
             if arguments[name] is None:
                 return None
             details.append(detail or f"{words(column)} {arguments[name]}")
@@ -172,7 +165,7 @@ class SqlTaskWriter:
 
     def delete(self, draft: Draft) -> str | None:
         shape = self._shape("delete")
-        target = self._find(shape.table.name, draft) if shape else None
+        target = self.find(shape.table.name, draft) if shape else None
         if not shape or not target:
             return None
         reference, subject = target
@@ -200,7 +193,7 @@ class SqlTaskWriter:
             return next((row for row in rows if row[column] == value), {column: value})
         return self.rng.choice(rows) if rows else None
 
-    def _find(self, table: str, draft: Draft) -> tuple[Any, str] | None:
+    def find(self, table: str, draft: Draft) -> tuple[Any, str] | None:
         """(argument, phrase) for one row: by an identifier that the user knows, by an earlier lookup, or by a new
         search."""
         noun = words(row_name(table))
@@ -221,14 +214,14 @@ class SqlTaskWriter:
             return row[key], f"{noun} number {row[key]}"
         if row[search.column] is None:
             return None
-        if key in row and not self._is_internal(key) and self.rng.random() < 0.3:
+        if key in row and not self.is_internal(key) and self.rng.random() < 0.3:
             return row[key], f"{noun} number {row[key]}"
         name = str(row[search.column])
         index = draft.call(search.name, {snake(search.column): name})
         draft.available[table, name] = index
         return f"${{{index}.{snake(key)}}}", f"the {noun} {name}"
 
-    def _is_internal(self, key: str) -> bool:
+    def is_internal(self, key: str) -> bool:
         """Whether users do not know a key, but what to look it up with."""
         return finder("", snake(key), self.tools) is not None
 
@@ -247,7 +240,7 @@ class SqlTaskWriter:
         chosen = self.rng.sample(plain, min(len(plain), self.rng.randint(1, 2)))
         return [shape.key, *chosen[:1]] if shape.kind == "search" and self.rng.random() < 0.7 else chosen
 
-    def _value(self, shape: Shape, column: str) -> Any:
+    def value(self, shape: Shape, column: str) -> Any:
         """A new value for a column: one of its closed set, a changed number, or the text of another row."""
         closed = closed_values(self.schema, shape.table, column)
         if closed:

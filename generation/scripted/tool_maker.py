@@ -9,7 +9,7 @@ from generation.llm.contexts import SqlToolsContext
 from generation.scripted.sql_shapes import Shape, shapes
 
 # One of each kind in turn, the most important ones for a small toolset first.
-_ORDER = ("search", "list", "update", "get", "create", "total", "top", "count", "delete")
+_ORDER = ("search", "list", "update", "get", "create", "total", "top", "count", "delete", "all")
 
 
 def answer(context: SqlToolsContext, rng: Random) -> str:

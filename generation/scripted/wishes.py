@@ -4,8 +4,13 @@ and the wish before it was changed."""
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
+from typing import Any
 
 from core.dialogue import Task
+from core.messages import Message, UserMessage
+from core.policy import ConfirmRule, Policy
+from generation.policies.comparisons import governs
 
 WANTS = "The user wants to "
 CHANGED_MIND = ("I have changed my mind:", "On second thoughts,", "Sorry, I have to correct myself:")
@@ -40,3 +45,19 @@ def reduced(goal: str, task: Task) -> str:
 def first_goal(task: Task) -> str:
     """The subgoal before the user changed its mind."""
     return task.first_wish.removeprefix(WANTS).removesuffix(".")
+
+
+def as_wanted(task: Task, messages: Sequence[Message]) -> Task:
+    """The task as the user wants it now: before a change of mind, its first wish."""
+    said = "\n".join(message.content for message in messages if isinstance(message, UserMessage))
+    if task.kind != "changed" or task.subgoals[0].casefold() in said.casefold():
+        return task
+    last = task.plan[-1]
+    first = last.model_copy(update={"arguments": last.arguments | task.first_arguments})
+    return task.model_copy(update={"subgoals": (first_goal(task),), "plan": (*task.plan[:-1], first)})
+
+
+def confirm_rule(policy: Policy | None, tool: str, arguments: dict[str, Any]) -> bool:
+    """Whether the user must agree before the assistant makes this call."""
+    rules = [rule for rule in policy.rules if isinstance(rule, ConfirmRule)] if policy else []
+    return any(tool in rule.tools and governs(rule.when, arguments, "") for rule in rules)

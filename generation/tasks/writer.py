@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import json
-import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from random import Random
-from typing import Annotated, Any, Literal
+from typing import Any
 
-from pydantic import Field, field_validator
-
-from core.dialogue import NOTHING_HAPPENS, Difficulty, PlannedCall, RequestKind, Task
+from core.dialogue import NOTHING_HAPPENS, PlannedCall, Task
 from core.messages import AssistantMessage, Message, ToolMessage, ToolSpec, UserMessage
 from core.policy import Policy
 from core.provenance import WriterRequest
-from core.settings import Settings
 from core.typography import same_values
 from generation.database.schema import DatabaseSchema
 from generation.database.views import related_rows
@@ -33,42 +29,9 @@ from generation.specs.naming import alike
 from generation.specs.spelling import snake
 from generation.tasks.draft import DraftError, TaskDraft, answer_schema, check_draft
 from generation.tasks.execution import Premises, ProofError
-from generation.tasks.kinds import LEAST_ROWS, is_possible, refusing_rules
+from generation.tasks.kinds import is_possible, refusing_rules
 from generation.tasks.proof import prove
-
-
-class TaskSettings(Settings):
-    """Number and kind of a dialogue's tasks."""
-
-    style: Literal["question", "descriptive"] = Field(
-        description="wording of goals: a request to the agent, or a description of the user's goal"
-    )
-    count: dict[Annotated[int, Field(ge=1, le=20)], float] = Field(
-        min_length=1, description="number of tasks in a dialogue, 1 to 20 -> weight"
-    )
-    difficulties: dict[Difficulty, float] = Field(min_length=1, description="difficulty -> weight")
-    follow_ups: float = Field(
-        ge=0, le=1, description="share of further tasks that should use a value learnt from the previous task"
-    )
-    kinds: dict[RequestKind, float] = Field(
-        min_length=1, description="kind of request (core.dialogue.RequestKind) -> weight; drawn among those possible"
-    )
-    attempts: int = Field(ge=1, description="requests per task until a draft is proved")
-    evidence_rows: dict[Annotated[int, Field(ge=LEAST_ROWS)], float] = Field(
-        min_length=1, description="rows that a request of kind evidence compares at least -> weight"
-    )
-    rows_in_view: int = Field(ge=1, description="rows of each table that the task writer sees")
-
-    @field_validator("count", "difficulties", "kinds", "evidence_rows")
-    @classmethod
-    def _has_a_positive_weight(cls, weights: dict[Any, float]) -> dict[Any, float]:
-        if min(weights.values()) < 0 or not 0 < sum(weights.values()) < math.inf:
-            raise ValueError(f"weights of 0 or more, at least one of them above 0, are expected; {weights} was given")
-        return weights
-
-    def draw(self, seed: str) -> int:
-        """The number of tasks for the dialogue with this seed."""
-        return Random(f"{seed}/tasks").choices(list(self.count), list(self.count.values()))[0]
+from generation.tasks.settings import TaskSettings
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from pydantic import BaseModel, BeforeValidator, ValidationError
 
 from core.dialogue import Bullet, Judgment, Rubric, RubricClass, Task
 from core.messages import Message, UserMessage
+from core.policy import Policy
 from generation.llm.base import Completion, RejectedAnswerError, Request, UnusableAnswerError
 from generation.llm.contexts import JudgeContext
 from generation.llm.meter import Meter
@@ -55,6 +56,7 @@ async def judge_task(
     meter: Meter,
     votes: int,
     attempts: int,
+    policy: Policy | None = None,
 ) -> Judgment:
     """The majority's judgment of one task, from `votes` >= 1 votes; "valid" needs more than half of them.
 
@@ -64,7 +66,7 @@ async def judge_task(
     """
     judgments, models = [], []
     for vote in range(votes):
-        judgments.append(await _vote(task, transcript, scene, dialogue_id, meter, vote, attempts))
+        judgments.append(await _vote(task, transcript, scene, dialogue_id, meter, vote, attempts, policy))
         models.append(meter.last_model)
     judgment = majority(judgments)
     return judgment.model_copy(update={"models": tuple(models)}) if len(set(models)) > 1 else judgment
@@ -103,15 +105,16 @@ async def _vote(
     meter: Meter,
     vote: int,
     attempts: int,
+    policy: Policy | None,
 ) -> Judgment:
     def request(attempt: int) -> Request:
-        prompt = render("judge", scene=scene, task=task, transcript=transcript)
+        prompt = render("judge", scene=scene, task=task, transcript=transcript, policy=policy)
         return Request(
             role="judge",
             messages=(UserMessage(content=prompt),),
             key=f"{task.task_id}/judge/{vote}/{attempt}",
             affinity=dialogue_id,
-            context=JudgeContext(task, transcript),
+            context=JudgeContext(task, transcript, policy),
             json_schema=answer_schema(len(task.rubric.bullets)),
         )
 

@@ -57,11 +57,13 @@ async def validate(
         if executable:
             replayed = await replay(dialogue, domain_environment)
             checks += await outcomes(dialogue, domain_environment, replayed)
-            checks += _policy(dialogue, replayed)
+            checks += policy_check(dialogue, replayed)
             checks.append(_replays(dialogue, replayed))
             dialogue = dialogue.model_copy(update={"state": replayed.proof})
         judgments = [
-            await judge_task(task, dialogue.part(number), scene, dialogue.dialogue_id, judge, votes, attempts)
+            await judge_task(
+                task, dialogue.part(number), scene, dialogue.dialogue_id, judge, votes, attempts, dialogue.policy
+            )
             for number, task in enumerate(dialogue.tasks)
         ]
     return _with_verdict(dialogue, checks, judgments, rejections(dialogue, judgments, executable, gate))
@@ -131,7 +133,7 @@ async def outcomes(dialogue: Dialogue, domain_environment: DomainEnvironment, re
     return checks
 
 
-def _policy(dialogue: Dialogue, replayed: Replay) -> list[Check]:
+def policy_check(dialogue: Dialogue, replayed: Replay) -> list[Check]:
     """Whether the agent kept the policy's rules; no check without a policy."""
     if dialogue.policy is None:
         return []

@@ -18,7 +18,7 @@ from generation.run import GenerateSettings
 from generation.runner import AttemptSettings
 from generation.stages import SchemasSettings, ValidationSettings
 from generation.start_states.start_states import StartSettings
-from generation.tasks.writer import TaskSettings
+from generation.tasks.settings import TaskSettings
 from generation.tools.from_questions import ToolmakingSettings
 from training.mixture import MixtureSettings
 from training.settings import OptimizerSettings, TinySettings, TrainSettings

@@ -31,7 +31,7 @@ from generation.runner import AttemptSettings, DeadLetter, Local, Rejection, run
 from generation.scripted.llm import ScriptedLLM
 from generation.stages import DialogueStage, Rollouts, Tasks, Validation
 from generation.start_states.start_states import StartSettings, StartState
-from generation.tasks.writer import TaskSettings
+from generation.tasks.settings import TaskSettings
 from tests.helpers.paths import CONF
 
 ROWS_PER_TABLE = 40

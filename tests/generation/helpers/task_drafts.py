@@ -9,7 +9,7 @@ from typing import Any
 from core.dialogue import PlannedCall, Rubric, Task
 from core.messages import ToolSpec
 from generation.llm.contexts import TaskWriterContext
-from generation.scripted import task_writer_sql
+from generation.scripted import task_writer
 from tests.generation.helpers.pipeline_runs import SCENE
 
 LEVELS = ("easy", "medium", "hard")
@@ -29,7 +29,7 @@ def asking(tools: tuple[ToolSpec, ...], difficulty: str, **more: Any) -> TaskWri
 
 
 def draft_of(context: TaskWriterContext, seed: object) -> dict[str, Any]:
-    return dict(json.loads(task_writer_sql.answer(context, Random(str(seed)))))
+    return dict(json.loads(task_writer.answer(context, Random(str(seed)))))
 
 
 def previous(tool: str, *tell: str) -> tuple[Task, ...]:
