@@ -6,6 +6,7 @@ from pydantic_core import PydanticSerializationError
 
 from core.dialogue import Task
 from core.messages import AssistantMessage, Message, SystemMessage, ToolCall, ToolSpec
+from core.policy import Policy
 from generation.llm.base import Completion, Request
 from generation.llm.contexts import AgentContext
 from generation.llm.meter import Meter
@@ -37,7 +38,12 @@ class Agent:
         self._count = 0
 
     async def respond(
-        self, messages: tuple[Message, ...], tools: tuple[ToolSpec, ...], task: Task, task_start: int
+        self,
+        messages: tuple[Message, ...],
+        tools: tuple[ToolSpec, ...],
+        task: Task,
+        task_start: int,
+        policy: Policy | None = None,
     ) -> AssistantMessage:
         """The next assistant message when `tools` are offered, with call ids that are unique within the dialogue.
 
@@ -54,7 +60,7 @@ class Agent:
                 messages=messages,
                 key=f"{self.dialogue_id}/agent/{self._count - 1}",
                 affinity=self.dialogue_id,
-                context=AgentContext(task=task, task_start=task_start),
+                context=AgentContext(task=task, task_start=task_start, policy=policy),
                 tools=tools,
             )
 

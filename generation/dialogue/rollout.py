@@ -16,6 +16,7 @@ from generation.dialogue.user import SimulatedUser
 from generation.environments.base import Environment
 from generation.llm.base import UnusableAnswerError
 from generation.llm.contexts import Achieved
+from generation.tasks.answers import declines
 from generation.tasks.execution import ProofError
 from generation.tasks.proof import prove_imported
 from generation.tasks.writer import learnt_values
@@ -160,6 +161,7 @@ class Rollout:
                 facts = learnt_values(self.tasks[-1], self.messages[self.task_starts[-1] :]) if number else None
                 earlier = calls(self.messages)
                 self.tasks.append(await self.writer.write(self.environment, self.tasks, facts, earlier))
+                self._hidden |= set(self.tasks[number].late_tools)
         except ProofError as error:
             if is_first_here:
                 raise StoppedError(f"task_writer: the given task does not hold: {error}") from None
@@ -204,13 +206,25 @@ class Rollout:
                     return turn.user_message
                 if user_turns >= limit:  # more than `limit` in a start state that was rolled out with a higher one
                     raise StoppedError(f"user: not done after {limit} messages")
+                self._offer_late_tools(task)
                 self.messages.append(UserMessage(content=turn.user_message))
+
+    def _offer_late_tools(self, task: Task) -> None:
+        """Offer hidden tools from the user's next message on: those of the task once the assistant has said that it
+        lacks them, those of earlier tasks at once. What a task of kind no_tool lacks stays hidden as long as it
+        lasts."""
+        latest = self.messages[-1] if self.messages else None
+        said_no = isinstance(latest, AssistantMessage) and declines(latest.content)
+        kept = set(task.late_tools) if task.kind == "no_tool" or not said_no else set()
+        offered = sorted(self._hidden - kept)
+        self.late_tools |= dict.fromkeys(offered, len(self.messages))
+        self._hidden -= set(offered)
 
     async def _let_agent_answer(self, task: Task, start: int) -> AssistantMessage:
         """Let the agent use tools until it answers with text."""
         limit = self.settings.max_steps
         for _ in range(limit + 1 - self._rounds()):
-            message = await self.agent.respond(tuple(self.messages), self._offered(), task, start)
+            message = await self.agent.respond(tuple(self.messages), self._offered(), task, start, self.draft.policy)
             if message.tool_calls and self._rounds() == limit:
                 break
             self.messages.append(message)

@@ -167,7 +167,11 @@ def test_a_late_tool_is_offered_from_its_user_message_on(position: int, names: s
 def test_calls_of_a_tool_that_is_not_offered_break_the_contract_and_were_not_executed() -> None:
     with pytest.raises(ContractError, match=r"message 5 .*offered from message 8 on"):
         LATE.check()
-    executed = LATE.executed(0)
-    assert [name for name, _, _ in executed] == ["get_member", "get_member", "rename_member"]
-    assert DIALOGUE.executed(0) == calls(MESSAGES)
-    assert LATE.model_copy(update={"late_tools": {}}).executed(0) == calls(LATE.messages)
+    assert [(at, call.name) for at, call, _, _ in LATE.executed(0)] == [
+        (2, "get_member"),
+        (2, "get_member"),
+        (9, "rename_member"),
+    ]
+    for dialogue in (DIALOGUE, LATE.model_copy(update={"late_tools": {}})):
+        executed = [(call.name, arguments, result) for _, call, arguments, result in dialogue.executed(0)]
+        assert executed == calls(dialogue.messages)

@@ -18,6 +18,7 @@ from generation.llm.contexts import AgentContext, TaskWriterContext
 from generation.pipeline import DomainTools
 from generation.scripted.llm import ScriptedLLM
 from generation.stages import Rollouts, Tasks
+from generation.tasks.execution import Premises
 from generation.tasks.proof import prove_imported
 from tests.generation.helpers.pipeline_runs import (
     FinishedRun,
@@ -110,9 +111,9 @@ def test_a_task_is_proved_again_only_if_a_stage_changed_it(
 ) -> None:
     proved: list[Task] = []
 
-    async def counting(task: Task, environment: Environment, flags: frozenset[str]) -> Task:
+    async def counting(task: Task, environment: Environment, premises: Premises) -> Task:
         proved.append(task)
-        return await prove_imported(task, environment, flags)
+        return await prove_imported(task, environment, premises)
 
     monkeypatch.setattr("generation.dialogue.rollout.prove_imported", counting)
     run_to_end("user_oriented_exec", domains, tmp_path, n=3, stages=(Tasks(), *between, Rollouts()))

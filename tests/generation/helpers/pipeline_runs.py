@@ -45,6 +45,13 @@ TASK = Task(
 )
 """An arbitrary task."""
 
+
+def task_of(goal: str, subgoals: tuple[str, ...], **more: Any) -> Task:
+    """A task with this goal and these subgoals."""
+    fields = {"task_id": "d/t0", "difficulty": "medium", "rubric": Rubric(criteria=())}
+    return Task.model_validate(fields | {"goal": goal, "subgoals": subgoals} | more)
+
+
 SCENE = Scene("hall rental", "Rents out halls.", "Tuesday 2025-03-04 10:15")
 
 
@@ -54,7 +61,9 @@ def rollout_settings(name: str, **changes: Any) -> RolloutSettings:
 
 
 def task_settings(name: str, **changes: Any) -> TaskSettings:
-    return TaskSettings.model_validate(_shipped(name, "tasks") | changes)
+    requests = yaml.safe_load((CONF / "requests" / "plain.yaml").read_text())
+    shipped = {key: value for key, value in _shipped(name, "tasks").items() if not str(value).startswith("${requests")}
+    return TaskSettings.model_validate(requests | shipped | changes)
 
 
 def _shipped(name: str, part: str) -> dict[str, Any]:

@@ -267,6 +267,6 @@ def test_results_and_reports() -> None:
     assert [status(value) for value in ({"success": False}, {"error": "x"}, "Error: x")] == ["error"] * 3
     done = (0, False, {"error": None}, {"error": ""}, [0], "fine", {"rows_affected": 1})
     assert {status(value) for value in done} == {"done"}
-    assert report("w", {"id": 3}, ("id",), changed=True, last=True) == "Done: w (id 3)."
-    assert report("w", {"rows_affected": 1}, (), changed=True, last=True) == "Done: w."
-    assert report("w", [{"id": 3}], (), changed=False, last=False) == ""
+    assert report("w", {"id": 3}, ("id",), (), changed=True, last=True) == "Done: w (id 3)."
+    assert report("w", {"rows_affected": 1}, (), (), changed=True, last=True) == "Done: w."
+    assert report("w", [{"id": 3}], (), (), changed=False, last=False) == ""

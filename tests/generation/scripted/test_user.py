@@ -20,7 +20,14 @@ from generation.scripted.agent_hears import UserIntent
 from generation.scripted.llm import ScriptedLLM
 from generation.scripted.user import answer
 from generation.tasks.facts import Knowledge, facts
-from tests.generation.helpers.pipeline_runs import FinishedRun, SpoiledRole, fixed_answer, run_to_end, user_settings
+from tests.generation.helpers.pipeline_runs import (
+    FinishedRun,
+    SpoiledRole,
+    fixed_answer,
+    run_to_end,
+    task_of,
+    user_settings,
+)
 
 PRESETS = ("incremental", "upfront", "terse", "adversarial")
 NOUNS = ("hold", "visit", "locker", "invoice", "book")
@@ -76,7 +83,7 @@ def converse(subgoals: tuple[str, ...], rules: UserRules, persona: str, seed: in
     goal = " ".join(f"They want to {part}." for part in subgoals)
     messages: list[Message] = [SystemMessage(content="You serve.")]
     for turn in range(40):
-        context = UserContext(goal, subgoals, persona, rules, tuple(messages), 1)
+        context = UserContext(task_of(goal, subgoals), persona, rules, tuple(messages), 1)
         turn_answer = json.loads(answer(context, Random(f"{seed}/{turn}")))
         messages.append(UserMessage(content=turn_answer["user_message"]))
         if turn_answer["is_task_complete"]:
@@ -198,7 +205,7 @@ def test_slips_are_corrected_only_where_clarification_is_a_rule(allowed: bool) -
 
 def test_voice_and_expertise_show_in_the_wording() -> None:
     def openings(persona: str) -> set[str]:
-        context = UserContext("g", ("find a hall",), persona, rules_of())
+        context = UserContext(task_of("g", ("find a hall",)), persona, rules_of())
         return {json.loads(answer(context, Random(i)))["user_message"] for i in range(60)}
 
     voices = [

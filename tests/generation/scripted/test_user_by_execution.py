@@ -13,7 +13,7 @@ from core.messages import AssistantMessage, Message, SystemMessage, UserMessage
 from generation.llm.contexts import Achieved, UserContext, UserRules
 from generation.scripted.user import answer
 from generation.scripted.user_phrases import CLOSING, DECLINING, GIVE_UP
-from tests.generation.helpers.pipeline_runs import user_settings
+from tests.generation.helpers.pipeline_runs import task_of, user_settings
 from tests.generation.tasks.test_answers import CONFIRMATIONS, FAILURES, OFFERS, QUESTIONS, SUCCESSES
 
 ADD, FIND = "add a new loan with book id 3", "find out the city of member number 8"
@@ -51,7 +51,7 @@ def reply(
     messages: list[Message] = [SystemMessage(content="You serve.")]
     messages += [(AssistantMessage if i % 2 else UserMessage)(content=text) for i, text in enumerate(said)]
     context = UserContext(
-        "g", goals, "terse", rules(patience=patience, **more), tuple(messages), 1, True, tuple(achieved)
+        task_of("g", goals), "terse", rules(patience=patience, **more), tuple(messages), 1, True, tuple(achieved)
     )
     turn = json.loads(answer(context, Random(seed)))
     return turn["user_message"], turn["is_task_complete"]

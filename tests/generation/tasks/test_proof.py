@@ -17,7 +17,8 @@ from core.messages import ToolSpec
 from core.placeholders import resolve_arguments
 from generation.database.sql_tools import SqlTool
 from generation.environments.sql import SqlDomainEnvironment, SqlEnvironment
-from generation.tasks.proof import MAX_TOLD_ROWS, ProofError, Trace, check_order, check_trace, execute, prove
+from generation.tasks.execution import MAX_TOLD_ROWS, Premises, ProofError, Trace, execute
+from generation.tasks.proof import check_order, check_trace, prove
 
 INTEGER, STRING = {"type": "integer"}, {"type": "string"}
 
@@ -161,7 +162,7 @@ async def test_flags_need_not_be_told(tmp_path: Path) -> None:
     get = _tool("get", "SELECT is_open, heated, stages FROM halls WHERE hall_id = :hall_id", hall_id=INTEGER)
     halls = SqlDomainEnvironment("halls", path, (get,)).open()
     plan = [step("get", "is_open", "heated", "stages", hall_id=7)]
-    assert (await execute(plan, halls, flags={"heated"})).told_values == ("1",)
+    assert (await execute(plan, halls, premises=Premises(flags=frozenset({"heated"})))).told_values == ("1",)
     assert (await execute(plan, halls)).told_values == ("0", "1")
     trace = await execute([step("get", "is_open", hall_id=7)], halls)
     with pytest.raises(ProofError, match="but yes and no: there is nothing to check"):
@@ -279,6 +280,7 @@ def test_a_task_is_accepted_exactly_if_no_shorter_prefix_solves_it(
         hashes=tuple(map(str, states)),
         results=tuple(" ".join(map(str, seen)) for seen in seen_in),
         told=(tuple(map(str, values)), *((),) * (calls - 1)),
+        broken=((),) * calls,
     )
 
     def solved(done: int) -> bool:

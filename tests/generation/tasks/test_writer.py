@@ -82,7 +82,7 @@ async def test_each_refusal_reaches_the_model_and_is_counted(
     other = {"tool": "get_member", "arguments": {}, "tell": []}
     refused = {
         "no draft": "expected a JSON object",
-        changed(draft, plan=[]): "plan: ",
+        changed(draft, plan=[]): "the plan is empty",
         changed(draft, subgoals=[]): "subgoals: ",
         changed(draft, criteria=[]): "criteria: ",
         changed(draft, plan=[*plan, {"tool": "open_door", "arguments": {}}]): "open_door): there is no such tool",
