@@ -184,7 +184,7 @@ class Pipeline:
     def _context(self, dialogue: Dialogue, domain_tools: DomainTools, meter: Meter) -> RolloutContext:
         now = dialogue_time(dialogue, domain_tools.toolset.now)
         return RolloutContext(
-            domain=domain_tools.domain,
+            domain=replace(domain_tools.domain, policy=dialogue.policy),
             domain_environment=self.environments.for_domain(domain_tools.toolset, meter, dialogue.dialogue_id, now),
             executable=self.environments.executable,
             models=RoleModels.of(meter),

@@ -16,9 +16,9 @@ from generation.prompts import render
 from generation.prompts.scene import Scene
 
 
-def agent_system_message(scene: Scene) -> SystemMessage:
-    """The system message of a dialogue."""
-    return SystemMessage(content=render("agent", scene=scene))
+def agent_system_message(scene: Scene, policy: Policy | None = None) -> SystemMessage:
+    """The system message of a dialogue, with the policy's rules."""
+    return SystemMessage(content=render("agent", scene=scene, policy=policy.shown if policy else ""))
 
 
 class Agent:

@@ -41,7 +41,7 @@ class Rollout:
     def __init__(self, dialogue: Dialogue, context: RolloutContext) -> None:
         self.draft = dialogue
         self.context = context
-        self.messages: list[Message] = list(dialogue.messages) or [agent_system_message(context.scene)]
+        self.messages: list[Message] = list(dialogue.messages) or [agent_system_message(context.scene, dialogue.policy)]
         self.tasks = list(dialogue.tasks)
         self.task_starts = list(dialogue.task_starts)
         self.late_tools: dict[str, int] = dict(dialogue.late_tools)

@@ -13,6 +13,7 @@ from generation.dialogue.rollout import Rollout
 from generation.llm.base import Completion, Request
 from generation.llm.contexts import UserContext
 from generation.pipeline import DomainTools
+from generation.specs.naming import changes as changes_something
 from generation.validation.validate import replay
 from tests.generation.helpers.pipeline_runs import FinishedRun, context_of, pipeline_of
 
@@ -52,7 +53,7 @@ async def played(
     """The models, the dialogue about one changing task whose last tool is late, and whether it replays."""
     source = next(dialogue for dialogue in executed.accepted if dialogue.tasks[0].mutates)
     domain = next(each for each in domains if each.domain.name == source.domain)
-    late = source.tasks[0].gold_calls[-1]
+    late = next(call for call in reversed(source.tasks[0].gold_calls) if changes_something(call.tool))
     llm = Insisting(late, offer_at)
     pipeline = pipeline_of("user_oriented_exec", domains, llm, count={1: 1.0}, **changes)
     task = source.tasks[0].model_copy(update={"late_tools": (late.tool,)})

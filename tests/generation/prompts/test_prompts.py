@@ -7,15 +7,16 @@ import json
 import os
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from jinja2 import UndefinedError
 from jsonschema import validate
 
 import generation.prompts
-from core.dialogue import Rubric
+from core.dialogue import RequestKind, Rubric
 from core.messages import AssistantMessage, ToolCall, ToolMessage, ToolSpec, UserMessage
+from core.policy import ArgumentRule, Comparison, Policy
 from generation.environments.simulated.tool_errors import EXAMPLE_ERROR, EXAMPLE_ID
 from generation.prompts import prompt_ids, render
 from generation.tasks.difficulty import effort
@@ -42,12 +43,22 @@ WRITER: dict[str, Any] = {
     "rule_ids": (),
     "fields": ("goal", "subgoals", "plan", "criteria", "checkpoints"),
 }
+POLICY = Policy(
+    rules=(
+        ArgumentRule(
+            rule_id="max_seats",
+            text="No hall is booked for more than 80 guests.",
+            tools=("book_hall",),
+            require=(Comparison(field="guests", op="at_most", value=80),),
+        ),
+    )
+)
 CALLED = AssistantMessage(tool_calls=(ToolCall.make("c", "get_hall", {"name": "Größe"}),))
 RUBRIC = Rubric(
     criteria=("A hall is booked.",), tool_pattern=("get_hall(name=Größe)",), checkpoints=("get_hall has succeeded",)
 )
 VALUES: dict[str, dict[str, Any]] = {
-    "agent": {"scene": SCENE},
+    "agent": {"scene": SCENE, "policy": ""},
     "domain": {"hint": "hall rental", "tools": (TOOL,), "schema": None},
     "judge": {
         "scene": SCENE,
@@ -179,6 +190,28 @@ VARIANTS: dict[str, dict[str, Any]] = {name: {} for name in VALUES} | {
     },
     **{f"user.{preset}": {"rules": user_settings(preset).rules} for preset in ("upfront", "terse", "adversarial")},
     "user_turn.extended": {"earlier": (UserMessage(content="Hi"), AssistantMessage(content="Hello")), "heard": ""},
+    **{
+        f"task_writer.{kind}": {
+            "kind": kind,
+            "evidence_rows": 5,
+            "rule_ids": ("max_seats",) if kind == "forbidden" else (),
+            "policy": POLICY if kind == "forbidden" else None,
+        }
+        for kind in get_args(RequestKind)
+        if kind != "plain"
+    },
+    **{
+        f"user_turn.{kind}": {"task": task, "goal": task.goal}
+        for kind, task in (
+            ("incomplete", TASK.model_copy(update={"kind": "incomplete", "withheld": ("3 June",)})),
+            ("withdrawn", TASK.model_copy(update={"kind": "withdrawn", "withheld": ("3 June",)})),
+            ("changed", TASK.model_copy(update={"kind": "changed", "first_wish": "The user wants a room."})),
+            ("late_tool", TASK.model_copy(update={"kind": "late_tool"})),
+            ("forbidden", TASK.model_copy(update={"kind": "forbidden"})),
+        )
+    },
+    "agent.policy": {"policy": POLICY.shown},
+    "judge.forbidden": {"policy": POLICY, "task": TASK.model_copy(update={"kind": "forbidden", "rubric": RUBRIC})},
     "tool_simulator.first": {"calls": [], "known": {}},
     "judge.bare": {"task": TASK},
 }

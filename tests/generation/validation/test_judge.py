@@ -73,8 +73,8 @@ def test_the_schema_takes_a_full_answer_and_refuses_a_partial_one() -> None:
 
 def test_the_rules_come_first_and_are_the_same_for_every_task() -> None:
     other = TASK.model_copy(update={"goal": "Something else.", "rubric": Rubric(criteria=())})
-    first = render("judge", scene=SCENE, task=TASK, transcript=transcript())
-    second = render("judge", scene=SCENE, task=other, transcript=())
+    first = render("judge", scene=SCENE, policy=None, task=TASK, transcript=transcript())
+    second = render("judge", scene=SCENE, policy=None, task=other, transcript=())
     shared = common_prefix(first, second)
     assert shared.endswith(f"\nThe current time was {SCENE.now}.\nTask: ")
     for name in ("Critical", "Structural", "NonCritical", "InvalidRubric", '"bullets"', '"judgment"', '"blame"'):
@@ -83,7 +83,7 @@ def test_the_rules_come_first_and_are_the_same_for_every_task() -> None:
 
 
 def test_the_prompt_after_the_rules() -> None:
-    text = render("judge", scene=SCENE, task=TASK, transcript=transcript()[:4])
+    text = render("judge", scene=SCENE, policy=None, task=TASK, transcript=transcript()[:4])
     assert text[text.index("\nTask: ") + 1 :] == (
         f"Task: {TASK.goal}\n"
         "Rubric:\n"
@@ -111,7 +111,9 @@ def test_the_prompt_after_the_rules() -> None:
 
 def test_reasoning_is_not_shown_to_the_judge() -> None:
     thought = AssistantMessage(content="Hello", reasoning_content="a secret plan")
-    assert "secret" not in render("judge", scene=SCENE, task=TASK, transcript=(UserMessage(content="Hi"), thought))
+    assert "secret" not in render(
+        "judge", scene=SCENE, policy=None, task=TASK, transcript=(UserMessage(content="Hi"), thought)
+    )
 
 
 @pytest.mark.parametrize(
