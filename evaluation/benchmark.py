@@ -16,14 +16,14 @@ from evaluation.trials import Progress, TrialRecord
 class EvaluationContext:
     """What a benchmark runs against: one endpoint, `trials` trials per task, and what is known about training data.
 
-    `generation` is the run that generated this model's training data, None if unknown; `validation_domains` are the
-    domains of that run which training kept for validation. `all_generations` are the runs behind all models evaluated
+    `generations` are the runs that generated this model's training data, none if unknown; `validation_domains` are
+    their domains which training kept for validation. `all_generations` are the runs behind all models evaluated
     together, and `shared` is a directory for files that a benchmark creates once for all of them.
     """
 
     endpoint: Endpoint
     trials: int
-    generation: Path | None = None
+    generations: tuple[Path, ...] = ()
     validation_domains: frozenset[str] = frozenset()
     all_generations: tuple[Path, ...] = ()
     shared: Path | None = None

@@ -14,7 +14,7 @@ from core.settings import UserError
 from evaluation.benchmark import Benchmark, EvaluationContext
 from evaluation.metrics.scores import RECORDS, ModelScores, by_benchmark, run_records, score_model
 from evaluation.progress import BenchmarkProgress
-from evaluation.targets import LOGS, SHARED, EvaluateSettings, Target, find_generation, served
+from evaluation.targets import LOGS, SHARED, EvaluateSettings, Target, find_generations, served
 from evaluation.trials import TrialRecord
 
 BenchmarkFactory = Callable[[], dict[str, Benchmark]]
@@ -43,18 +43,18 @@ def run_trials(
     Returns all records, which are also written to the run's records.jsonl. Raises UserError if a server's parsers do
     not fit its model (core.server_check).
     """
-    training_data = [(find_generation(settings, target.training), target.validation_domains) for target in targets]
-    known = [(generation, domains) for generation, domains in training_data if generation]
-    all_generations = tuple(dict.fromkeys(generation for generation, _ in known))
+    training_data = [(find_generations(settings, target.training), target.validation_domains) for target in targets]
+    known = [(generations, domains) for generations, domains in training_data if generations]
+    all_generations = tuple(dict.fromkeys(generation for generations, _ in known for generation in generations))
     records: list[TrialRecord] = []
-    for target, (own_generation, own_domains) in zip(targets, training_data, strict=True):
+    for target, (own_generations, own_domains) in zip(targets, training_data, strict=True):
         # A model with unknown training data is compared on the databases of the first model whose data is known.
-        generation, domains = (own_generation, own_domains) if own_generation or not known else known[0]
+        generations, domains = (own_generations, own_domains) if own_generations or not known else known[0]
         with served(target, settings, directory / LOGS) as endpoint:
             for warning in check_server(endpoint.base_url, endpoint.model, endpoint.api_key(), endpoint.body()):
                 console.print(warning, style="yellow", markup=False, soft_wrap=True)
             context = EvaluationContext(
-                endpoint, settings.trials, generation, domains, all_generations, directory / SHARED
+                endpoint, settings.trials, generations, domains, all_generations, directory / SHARED
             )
             with BenchmarkProgress(console, target.label) as progress:
                 by_name = {

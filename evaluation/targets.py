@@ -15,7 +15,7 @@ from core.manifest import Manifest, read_manifest
 from core.runs import latest, sha256
 from core.sampling import Sampling
 from core.serving import EngineSettings, probe, serve
-from core.settings import Settings, UserError
+from core.settings import Paths, Settings, UserError
 from core.tracking import TrackingSettings
 from evaluation.endpoint import Endpoint
 
@@ -40,8 +40,9 @@ class EvaluateSettings(Settings):
         description="model names, one per base_url or one for all; null: the only model that an endpoint serves"
     )
     api_key_env: Names = Field(description="environment variables with the API keys, one per base_url or one for all")
-    generation: Path | None = Field(
-        description="generation run of the training data; null: as the manifest of the training names it"
+    generation: Paths | None = Field(
+        description="generation run of the training data, or a list of them; null: as the manifest of the training names "
+        "them"
     )
     untrained: bool = Field(description="also evaluate the untrained model of each training run")
     trials: int = Field(ge=1, description="trials per task")
@@ -204,14 +205,16 @@ def _with_distinct_labels(targets: Sequence[Target]) -> list[Target]:
     return labelled
 
 
-def find_generation(settings: EvaluateSettings, training: Manifest | None) -> Path | None:
-    """The generation run of the training data: the configured one, or the one that the training's group names."""
+def find_generations(settings: EvaluateSettings, training: Manifest | None) -> tuple[Path, ...]:
+    """The generation runs of the training data: the configured ones, or those that the training's manifest names.
+    Empty if unknown, as when one of them is gone: what was trained on is then known in part only."""
     if settings.generation:
         return settings.generation
     if training is None:
-        return None
-    path = settings.outputs / "generate" / training.group
-    return path if path.is_dir() else None
+        return ()
+    names = training.results.get("generations") or [training.group]
+    paths = [settings.outputs / "generate" / name for name in dict.fromkeys(names)]
+    return tuple(paths) if all(path.is_dir() for path in paths) else ()
 
 
 @contextmanager

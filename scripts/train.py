@@ -19,7 +19,7 @@ from scripts.launch import hydra_main
 from training import plan_report
 from training.launch import join_run, run_workers, set_environment
 from training.machine import check_machine, missing_requirements, missing_weights
-from training.mixture import find_data
+from training.mixture import find_data, name_files
 from training.nodes import find_nodes
 from training.plan import plan
 from training.prepare import prepare
@@ -43,14 +43,14 @@ def main(config: DictConfig) -> None:
     if nodes.rank:
         join_run(nodes.await_run(settings.outputs), processes, nodes)
         return
-    source = settings.data or latest(settings.outputs, "generate", "make generate")
-    files = find_data(source)
-    group = read_manifest(source).group if (source / "manifest.json").is_file() else None
+    sources = settings.data or (latest(settings.outputs, "generate", "make generate"),)
+    files = find_data(*sources)
+    groups = [read_manifest(source).group for source in sources if (source / "manifest.json").is_file()]
     plain: dict[str, Any] = settings.model_dump(mode="json")
-    inputs = {f"{file.parent.name}/{file.name}": sha256(file) for file in files}
+    inputs = {name: sha256(file) for name, file in name_files(files).items()}
     # A ZeRO-3 checkpoint has one part per rank: another number of ranks needs another run.
     identity = {**plain, "ranks": processes * len(nodes.hosts)}
-    with open_run(settings.outputs, "train", identity, inputs, group, neutral=NEUTRAL) as job:
+    with open_run(settings.outputs, "train", identity, inputs, next(iter(groups), None), neutral=NEUTRAL) as job:
         console.print(f"{'resuming' if job.resumed else 'training into'} {job.directory}", soft_wrap=True)
         write_json(job.directory / CONFIG, plain)
         data = prepare(job.directory, settings, files, inputs)
@@ -70,7 +70,7 @@ def main(config: DictConfig) -> None:
                     nodes.withdraw(settings.outputs)
             results = json.loads((job.directory / RESULTS).read_text())
             tracker.summary(results)
-        job.finish({**results, "data": data.model_dump()})
+        job.finish({**results, "data": data.model_dump(), "generations": groups})
     summarise(console, results, job.directory, job.manifest.seconds)
 
 
@@ -78,7 +78,7 @@ def show_plan(console: Console, settings: TrainSettings) -> None:
     """Print and write what the training would take; without a finished generation run its data is assumed."""
     missing = [*missing_requirements(settings, find_nodes(settings.nodes)), missing_weights(settings.model)]
     try:
-        files = find_data(settings.data or latest(settings.outputs, "generate", "make generate"))
+        files = find_data(*(settings.data or (latest(settings.outputs, "generate", "make generate"),)))
     except UserError as error:
         if settings.data:
             raise

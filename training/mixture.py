@@ -20,6 +20,7 @@ from core.dialogue import Dialogue, Difficulty
 from core.journal import RecordError, lines_of, parse_line, read_jsonl_at
 from core.json_fields import JsonModels
 from core.messages import ContractError
+from core.provenance import Provenance
 from core.settings import Settings, UserError
 
 
@@ -82,17 +83,24 @@ class _Dialogue(BaseModel):
     domain: str
     tasks: JsonModels[_Goal]
     task_starts: tuple[int, ...]
+    provenance: Provenance = Provenance()
 
 
 @dataclass(frozen=True, slots=True)
 class _Entry:
-    """The data kept of a line. `tasks` are hashes of domain and goal."""
+    """The data kept of a line. `tasks` are hashes of domain and goal, `config` is the fingerprint of its run."""
 
     line: LineRef
     dialogue_id: str
     pipeline: str
     domain: str
     tasks: frozenset[bytes]
+    config: str
+
+    @property
+    def identity(self) -> str:
+        """Two runs number their dialogues alike."""
+        return f"{self.config}/{self.dialogue_id}"
 
 
 def label(dialogue: Dialogue) -> tuple[str, Difficulty | None]:
@@ -102,9 +110,26 @@ def label(dialogue: Dialogue) -> tuple[str, Difficulty | None]:
     return dialogue.pipeline, max((task.difficulty for task in dialogue.tasks), key=order.index, default=None)
 
 
-def find_data(path: Path) -> tuple[Path, ...]:
-    """The dialogues.jsonl files of a generation run, the files of an export, or `path` itself if it is a file. Raises
-    UserError if no file is found."""
+def find_data(*sources: Path) -> tuple[Path, ...]:
+    """The files with the dialogues of all sources, in a fixed order: the dialogues.jsonl files of a generation run, the
+    files of an export, or the source itself if it is a file. Raises UserError if one has no file, and if one is given
+    twice."""
+    resolved = [source.resolve() for source in sources]
+    if repeated := [source for source, count in Counter(resolved).items() if count > 1]:
+        raise UserError(f"data: {repeated[0]} was given twice; expected: different runs, exports or files")
+    return tuple(file for source in sorted(sources, key=Path.resolve) for file in _files_of(source))
+
+
+def name_files(files: Sequence[Path]) -> dict[str, Path]:
+    """Names for a manifest: each file's name with as many of its folders as tell it from the others, at least one."""
+    resolved = [file.resolve().parts for file in files]
+    length = next(
+        n for n in range(2, 1 + max(map(len, resolved))) if len({parts[-n:] for parts in resolved}) == len(files)
+    )
+    return {"/".join(parts[-length:]): file for parts, file in zip(resolved, files, strict=True)}
+
+
+def _files_of(path: Path) -> tuple[Path, ...]:
     if path.is_file():
         return (path,)
     patterns = ("dialogues.jsonl", "*/dialogues.jsonl", "data/*.jsonl")
@@ -117,14 +142,15 @@ def find_data(path: Path) -> tuple[Path, ...]:
 def mix(files: Sequence[Path], settings: MixtureSettings, seed: int) -> Mixture:
     """Choose from `files`; the same files, settings and seed give the same choice.
 
-    Raises UserError if a line is not a valid dialogue, a pipeline with a weight has no dialogues, an id occurs twice, a
-    dialogue has no rollout, or nothing is left to train or validate on.
+    Raises UserError if a line is not a valid dialogue, a pipeline with a weight has no dialogues, a dialogue occurs
+    twice, a dialogue has no rollout, or nothing is left to train or validate on.
     """
-    scan = _Scan(settings)
+    scan = _Scan(settings, files)
     for number, file in enumerate(files):
         scan.read(number, file)
     scan.check()
-    pool = sorted(scan.entries, key=lambda entry: _draw(seed, entry.dialogue_id))
+    several = len({entry.config for entry in scan.entries}) > 1
+    pool = sorted(scan.entries, key=lambda entry: _draw(seed, entry.identity if several else entry.dialogue_id))
     domains, validation = _validation(pool, settings, seed)
     tasks = {key for entry in validation for key in entry.tasks}
     free = [entry for entry in pool if entry.domain not in domains]
@@ -156,8 +182,9 @@ class _Scan:
     """Reads all lines of the data once: checks those of pipelines with a weight and keeps an entry of each, counts the
     others."""
 
-    def __init__(self, settings: MixtureSettings) -> None:
+    def __init__(self, settings: MixtureSettings, files: Sequence[Path]) -> None:
         self.settings = settings
+        self.files = files
         self.entries: list[_Entry] = []
         self.present: Counter[str] = Counter()
         self.skipped: Counter[str] = Counter()
@@ -182,8 +209,9 @@ class _Scan:
             return
         parse_line(file, line_number, line, Dialogue).check()
         tasks = frozenset(_draw(0, f"{header.domain}/{task.goal}") for task in header.tasks)
-        pipeline, domain = sys.intern(header.pipeline), sys.intern(header.domain)
-        self.entries.append(_Entry(ref, header.dialogue_id, pipeline, domain, tasks))
+        names = (header.pipeline, header.domain, header.provenance.config or "")
+        pipeline, domain, config = map(sys.intern, names)
+        self.entries.append(_Entry(ref, header.dialogue_id, pipeline, domain, tasks, config))
 
     def _skip(self, kind: str, problem: str) -> None:
         if not self.settings.skip_invalid:
@@ -197,11 +225,7 @@ class _Scan:
                 f"{len(self.without_rollout)} dialogues have tasks but no rollout, the first is "
                 f"{self.without_rollout[0]!r}: generate them with the stages rollout and validation"
             )
-        repeated = [name for name, count in Counter(entry.dialogue_id for entry in self.entries).items() if count > 1]
-        if repeated:
-            raise UserError(
-                f"{len(repeated)} dialogue ids occur more than once in the data, the first is {repeated[0]!r}"
-            )
+        self._refuse_repeated()
         wanted = [name for name, weight in self.settings.weights.items() if weight > 0]
         usable = {entry.pipeline for entry in self.entries}
         missing = [name for name in wanted if name not in usable]
@@ -212,6 +236,36 @@ class _Scan:
                 f"the mixture wants {', '.join(missing or ['no pipeline'])}, but the data has {present}{skipped}: "
                 "generate that pipeline, or choose another mixture="
             )
+
+    def _refuse_repeated(self) -> None:
+        """Raises UserError if a dialogue occurs twice: in one run, or in another run with the same messages. Runs of
+        different seeds have the same ids, but other dialogues."""
+        by_id: dict[str, list[_Entry]] = defaultdict(list)
+        for entry in self.entries:
+            by_id[entry.dialogue_id].append(entry)
+        repeated = []
+        for name, entries in by_id.items():
+            if len(entries) > 1 and (pair := self._first_pair(entries)):
+                repeated.append((name, *pair))
+        if repeated:
+            name, first, second = repeated[0]
+            where = f"in {first}" if first == second else f"in {first} and {second}"
+            raise UserError(
+                f"{len(repeated)} dialogues occur more than once in the data, the first is {name!r} {where}; expected: "
+                "each dialogue once, so name a run or its export, not both, and generate further dialogues with another "
+                "seed"
+            )
+
+    def _first_pair(self, entries: Sequence[_Entry]) -> tuple[Path, Path] | None:
+        """The files of the first two of these dialogues that are the same one."""
+        known: dict[str, Path] = {}
+        messages: dict[str, Path] = {}
+        for entry, dialogue in zip(entries, read_chosen(self.files, [e.line for e in entries]), strict=True):
+            file, text = self.files[entry.line.file], str(dialogue.messages)
+            if earlier := known.get(entry.config) or messages.get(text):
+                return earlier, file
+            known[entry.config] = messages[text] = file
+        return None
 
 
 def _validation(pool: Sequence[_Entry], settings: MixtureSettings, seed: int) -> tuple[set[str], list[_Entry]]:

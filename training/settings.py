@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from core.settings import Settings
+from core.settings import Paths, Settings
 from core.tracking import TrackingSettings
 from training.dataset import SampleSettings
 from training.hardware import AssumeSettings, HardwareSettings
@@ -87,8 +87,9 @@ class TrainSettings(Settings):
 
     profile: str = Field(description="name of the profile: cpu or paper")
     outputs: Path = Field(description="directory of all runs")
-    data: Path | None = Field(
-        description="generation run, export or dialogues.jsonl; null: the newest finished generation run"
+    data: Paths | None = Field(
+        description="generation run, export or dialogues.jsonl, or a list of them; null: the newest finished generation "
+        "run"
     )
     seed: int = Field(description="random seed of mixture, initial weights and order")
     tracking: TrackingSettings

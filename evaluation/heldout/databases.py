@@ -51,10 +51,9 @@ class HeldoutDatabases:
         self.max_tools = max_tools
         self.rows_per_table = rows_per_table
         self.seed = seed
-        self.generation = context.generation
+        self.own_generations = context.generations
         self.validation_domains = context.validation_domains
-        runs = (*context.all_generations, *([context.generation] if context.generation else []))
-        self.generations = tuple(dict.fromkeys(runs))
+        self.generations = tuple(dict.fromkeys((*context.all_generations, *context.generations)))
 
     async def find(self, kinds: Sequence[DatabaseKind]) -> dict[DatabaseKind, tuple[DomainTools, ...]]:
         """The domains of each kind. They exclude every goal in the training data of any model of this evaluation, so
@@ -68,16 +67,16 @@ class HeldoutDatabases:
             toolsets["unseen_databases"] = await self._unseen_toolsets()
             _refuse_trained(toolsets["unseen_databases"], [toolset for run in trained.values() for toolset in run])
         if "trained_databases" in kinds:
-            if self.generation is None:
+            if not self.own_generations:
                 raise UserError(
                     "unseen tasks on trained databases need the generation run of the training data: give "
                     "generation=outputs/generate/RUN, or benchmarks.heldout.categories=[unseen_databases]"
                 )
-            toolsets["trained_databases"] = [
-                toolset
-                for toolset in trained[self.generation]
-                if toolset.database and toolset.domain not in self.validation_domains
-            ]
+            own: dict[str, Toolset] = {}  # a database of several runs keeps the tools of the first one
+            for toolset in (toolset for run in self.own_generations for toolset in trained[run]):
+                if toolset.database and toolset.domain not in self.validation_domains:
+                    own.setdefault(toolset.domain, toolset)
+            toolsets["trained_databases"] = list(own.values())
         goals = frozenset(goal for run in self.generations for goal in _goals(run))
         return {kind: self._domains(kind, of_kind, goals) for kind, of_kind in toolsets.items()}
 

@@ -47,7 +47,7 @@ class HeldoutTrial:
 
 
 class HeldoutRun:
-    """Evaluates one endpoint. The tools and databases of `context.generation` are used again, its goals are not."""
+    """Evaluates one endpoint. The tools and databases of `context.generations` are used again, their goals are not."""
 
     def __init__(
         self, settings: HeldoutSettings, simulator: LLM, databases: Seeds, context: EvaluationContext, directory: Path

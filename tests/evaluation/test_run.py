@@ -223,5 +223,5 @@ def test_a_model_with_unknown_training_data_gets_the_databases_of_the_others(tmp
     )
     assert [record.model for record in records] == ["endpoint", "ours"] == [r.model for r in read_records(tmp_path)]
     for context in benchmark.contexts:
-        assert (context.generation, context.all_generations) == (generation.directory, (generation.directory,))
+        assert context.generations == context.all_generations == (generation.directory,)
         assert (context.validation_domains, context.shared) == ({"gym"}, tmp_path / "shared")

@@ -14,7 +14,7 @@ from core.manifest import read_manifest
 from core.runs import open_run
 from core.settings import UserError, typed
 from evaluation import targets
-from evaluation.targets import EvaluateSettings, Target, find_generation, find_targets, served
+from evaluation.targets import EvaluateSettings, Target, find_generations, find_targets, served
 from tests.evaluation.helpers.replay import AnswerPolicy, ReplayServer, say
 from tests.helpers.paths import CONF
 
@@ -194,7 +194,24 @@ def test_the_generation_run_is_found_through_the_group(tmp_path: Path) -> None:
         generation.finish({})
     name = generation.manifest.run_id
     runs = [read_manifest(training(tmp_path, group=group, number=n)) for n, group in enumerate((name, "gone"))]
-    assert find_generation(settings(tmp_path), runs[0]) == generation.directory
-    assert find_generation(settings(tmp_path), runs[1]) is None
-    assert find_generation(settings(tmp_path), None) is None
-    assert find_generation(settings(tmp_path, "generation=/some/run"), runs[0]) == Path("/some/run")
+    assert find_generations(settings(tmp_path), runs[0]) == (generation.directory,)
+    assert find_generations(settings(tmp_path), runs[1]) == ()
+    assert find_generations(settings(tmp_path), None) == ()
+    assert find_generations(settings(tmp_path, "generation=/some/run"), runs[0]) == (Path("/some/run"),)
+    both = settings(tmp_path, "generation=[/some/run,/other/run]")
+    assert find_generations(both, runs[0]) == (Path("/some/run"), Path("/other/run"))
+
+
+def test_all_generation_runs_of_a_training_are_found_or_none(tmp_path: Path) -> None:
+    """Half of the training data would leave goals that it contains among the unseen ones."""
+    directories = []
+    for seed in (0, 1):
+        with open_run(tmp_path, "generate", {"seed": seed}) as generation:
+            generation.finish({})
+        directories.append(generation.directory)
+    names = [directory.name for directory in directories]
+    manifest = read_manifest(training(tmp_path, group=names[0]))
+    of_both = manifest.model_copy(update={"results": {"generations": [*names, names[0]]}})
+    assert find_generations(settings(tmp_path), of_both) == tuple(directories)
+    shutil.rmtree(directories[1])
+    assert find_generations(settings(tmp_path), of_both) == ()

@@ -90,7 +90,7 @@ def test_data_that_is_missing_repeated_or_not_a_dialogue(tmp_path: Path) -> None
         find_data(tmp_path)
     (file,) = write(tmp_path, {"user_oriented_exec": 8})
     assert find_data(file) == (file,)
-    with pytest.raises(UserError, match="8 dialogue ids occur more than once"):
+    with pytest.raises(UserError, match="8 dialogues occur more than once"):
         mix((file, file), settings(), seed=0)
     file.write_text(file.read_text() + "{}\n")
     with pytest.raises(UserError, match="line 9: not a Dialogue: dialogue_id: Field required"):

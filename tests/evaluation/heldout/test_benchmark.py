@@ -97,16 +97,33 @@ def test_goals_of_all_training_data_are_excluded(generation: Path, cache: Path, 
     task = lines[0].tasks[0].model_copy(update={"goal": "A goal of the other model's."})
     write_jsonl(other / "p" / "dialogues.jsonl", [lines[0].model_copy(update={"tasks": (task,)})])
     write_jsonl(other / "toolsets.jsonl", [])
-    context = EvaluationContext(NOWHERE, 1, generation, all_generations=(other, generation))
+    context = EvaluationContext(NOWHERE, 1, (generation,), all_generations=(other, generation))
     found = asyncio.run(databases(context, cache, tmp_path / "t.jsonl").find(["unseen_databases", "trained_databases"]))
     for domains in found.values():
         assert all(tools.domain.excluded_goals == {*goals, task.goal} for tools in domains)
 
 
 def test_validation_domains_are_not_trained_databases(generation: Path, cache: Path, tmp_path: Path) -> None:
-    context = EvaluationContext(NOWHERE, 1, generation, validation_domains=frozenset({"gym"}))
+    context = EvaluationContext(NOWHERE, 1, (generation,), validation_domains=frozenset({"gym"}))
     found = asyncio.run(databases(context, cache, tmp_path / "t.jsonl").find(["trained_databases"]))
     assert [tools.domain.name for tools in found["trained_databases"]] == ["library"]
+
+
+def test_databases_of_several_generation_runs_keep_the_tools_of_the_first(
+    generation: Path, cache: Path, tmp_path: Path
+) -> None:
+    other = tmp_path / "other"
+    toolsets = list(read_jsonl(generation / "toolsets.jsonl", Toolset))
+    (other / "p").mkdir(parents=True)
+    renamed = toolsets[0].model_copy(update={"domain": "renamed"})
+    fewer = toolsets[0].model_copy(update={"tools": toolsets[0].tools[:3]})
+    write_jsonl(other / "toolsets.jsonl", [fewer, renamed])
+    for own, first in (((generation, other), toolsets[0]), ((other, generation), fewer)):
+        context = EvaluationContext(NOWHERE, 1, own)
+        found = asyncio.run(databases(context, cache, tmp_path / "t.jsonl").find(["trained_databases"]))
+        by_name = {tools.domain.name: tools.toolset.tools for tools in found["trained_databases"]}
+        assert set(by_name) == {"renamed", *(toolset.domain for toolset in toolsets)}
+        assert by_name[toolsets[0].domain] == first.tools
 
 
 def test_every_model_of_a_run_is_given_the_same_tasks(

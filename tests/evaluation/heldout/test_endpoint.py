@@ -27,7 +27,7 @@ Serve = Callable[[AnswerPolicy], ReplayServer]
 
 
 def context(server: ReplayServer, generation: Path | None, trials: int = 1) -> EvaluationContext:
-    return EvaluationContext(server.endpoint(), trials, generation)
+    return EvaluationContext(server.endpoint(), trials, (generation,))
 
 
 def test_an_agent_that_does_nothing_scores_nothing(
@@ -36,7 +36,7 @@ def test_an_agent_that_does_nothing_scores_nothing(
     server = serve(lambda body: say("I am here to help."))
     kwargs = {"enable_thinking": False}
     endpoint = server.endpoint(chat_template_kwargs=kwargs)
-    records = heldout(settings).run(EvaluationContext(endpoint, 1, generation), tmp_path)
+    records = heldout(settings).run(EvaluationContext(endpoint, 1, (generation,)), tmp_path)
     assert all(body["chat_template_kwargs"] == kwargs for body in server.requests)
     assert len(records) == 12
     assert {record.success for record in records} == {False}

@@ -32,7 +32,7 @@ def conf(name: str) -> dict[str, Any]:
 def run_heldout(
     llm: LLM, benchmark: Heldout, generation: Path | None, directory: Path, trials: int = 1, shared: Path | None = None
 ) -> list[TrialRecord]:
-    context = EvaluationContext(NOWHERE, trials, generation, shared=shared)
+    context = EvaluationContext(NOWHERE, trials, (generation,) if generation else (), shared=shared)
     return asyncio.run(LocalRun(llm, benchmark, context, directory).run())
 
 
