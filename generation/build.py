@@ -8,13 +8,13 @@ from functools import partial
 from typing import Any
 
 from core.runs import sha256
-from core.settings import UserError
+from core.settings import UserError, closest
 from generation.llm.base import LLM, Role
 from generation.llm.by_role import LLMByRole
 from generation.llm.openai import TRANSPORT_KEYS
 from generation.pipeline import StartStates
 from generation.run import GenerateSettings, GenerationComponents, toolset_sources
-from generation.stages import DialogueStage, Rollouts, Stage, ToolsetStage, Validation
+from generation.stages import DialogueStage, Policies, Rollouts, Stage, ToolsetStage, Validation
 from generation.start_states.start_states import StartSettings, StartState, read_starts
 
 NEUTRAL = (
@@ -41,6 +41,7 @@ def build(settings: GenerateSettings, instantiate: Instantiate) -> GenerationCom
     _refuse_idle_stages(components)
     _refuse_repeated_nothing(settings, components.stages)
     _refuse_equal_votes(settings, components.stages)
+    _refuse_unknown_policies(components)
     return components
 
 
@@ -80,6 +81,9 @@ def _model_nodes(path: str, llm: Mapping[str, Any]) -> Iterator[str]:
 def input_hashes(settings: GenerateSettings, components: GenerationComponents) -> dict[str, str]:
     """Return name -> SHA-256 of everything that the run reads: given files, and each toolset in its order."""
     files = {"toolsets": settings.toolsets, "start": settings.start.file}
+    for stage in components.stages:
+        if isinstance(stage, Policies):
+            files["policies"] = stage.settings.file
     hashes = {name: sha256(file) for name, file in files.items() if file}
     for number, source in enumerate(components.toolset_sources):  # the order decides each dialogue's domain
         content = source.toolset.model_dump_json(exclude={"database"})
@@ -129,6 +133,16 @@ def _refuse_repeated_nothing(settings: GenerateSettings, stages: Sequence[Stage]
             raise UserError(
                 f"pipelines.{name}.rollouts.most={pipeline.rollouts.most} was given, but the chosen stages play no "
                 "dialogue: add the stages rollout and validation"
+            )
+
+
+def _refuse_unknown_policies(components: GenerationComponents) -> None:
+    """Raise UserError for a given policy of a domain that the run does not have, which would be ignored silently."""
+    domains = [source.toolset.domain for source in components.toolset_sources]
+    for stage in components.stages:
+        if isinstance(stage, Policies) and (unknown := sorted(set(stage.given) - set(domains))):
+            raise UserError(
+                f"{stage.settings.file}: there is no domain {unknown[0]!r} in this run; {closest(unknown[0], domains)}"
             )
 
 

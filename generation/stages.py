@@ -12,10 +12,12 @@ from pydantic import Field, field_validator
 
 from core.dialogue import Dialogue
 from core.provenance import Provenance
-from core.settings import Settings, typed
+from core.settings import Settings, UserError, typed
 from generation.dialogue.rollout import InterruptedDialogueError, Rollout
 from generation.dialogue.setup import RolloutContext
 from generation.llm.meter import Meter
+from generation.policies.files import read_policies
+from generation.policies.writer import PolicySettings, check_policy, write_policy
 from generation.seeds.base import Seed
 from generation.tools.from_questions import ToolmakingSettings, make_tools
 from generation.tools.output_schemas import predict_output_schemas
@@ -71,6 +73,30 @@ class Schemas:
 
     async def toolset(self, toolset: Toolset, seed: Seed | None, meter: Meter) -> Toolset:
         return await predict_output_schemas(toolset, meter, self.settings.attempts)
+
+
+class Policies:
+    """The rules that each domain's assistant must follow: given in a file, brought by the domain, or written by the
+    model and verified by execution. The keys are those of PolicySettings."""
+
+    def __init__(self, **settings: Any) -> None:
+        """Raises UserError for a file that cannot be read."""
+        self.settings = typed(settings, PolicySettings, "stages.policy")
+        self.given = read_policies(self.settings.file) if self.settings.file else {}
+
+    async def toolset(self, toolset: Toolset, seed: Seed | None, meter: Meter) -> Toolset:
+        """Raises UserError for a given policy that does not fit the toolset."""
+        given = self.given.get(toolset.domain)
+        if given and toolset.policy and toolset.policy != given:
+            raise UserError(
+                f"{self.settings.file}: {toolset.domain} brings a policy of its own; expected: policies of other domains"
+            )
+        if given and toolset.tools:
+            await check_policy(given, toolset, str(self.settings.file))
+            return toolset.model_copy(update={"policy": given})
+        if toolset.policy or not toolset.tools or not self.settings.rules:
+            return toolset
+        return await write_policy(toolset, meter, self.settings)
 
 
 class Tasks:

@@ -63,6 +63,13 @@ def verify_tool(tool: SqlTool, image: Image, limits: Limits = DEFAULT_LIMITS) ->
     return []
 
 
+def sample_arguments(tool: SqlTool, sandbox: Sandbox) -> list[dict[str, Any]]:
+    """Some complete arguments for a valid tool, from the rows of the columns that its parameters are used with; always
+    the same ones."""
+    sampler = Sampler(_parse(tool.sql), tool.spec, sandbox)
+    return list(sampler.samples(tuple(sampler.schemas)))
+
+
 def compile_tool(tool: SqlTool, sandbox: Sandbox) -> Statement:
     """The statement to run for this tool.
 

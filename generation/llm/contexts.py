@@ -9,7 +9,7 @@ from pydantic import Field
 
 from core.dialogue import Difficulty, RequestKind, Task
 from core.messages import Message, ToolSpec
-from core.policy import Policy
+from core.policy import Policy, Rule
 from core.settings import Settings
 from generation.database.schema import DatabaseSchema
 from generation.prompts.scene import Scene
@@ -77,6 +77,23 @@ class OutputSchemaContext:
     tool: ToolSpec
     entities: dict[str, str]
     conflicts: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class PolicyContext:
+    """Up to `limit` rules of a service, besides `rules`, which it has already. `rows` are some of its data, by table;
+    `executable` says whether tools really run, so that rules can look at the state. `refused` are the rules of the last
+    answer that cannot be used, each with the reason."""
+
+    domain: str
+    description: str
+    tools: tuple[ToolSpec, ...]
+    schema: DatabaseSchema | None
+    rows: dict[str, list[dict[str, Any]]]
+    executable: bool
+    limit: int
+    rules: tuple[Rule, ...] = ()
+    refused: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -181,6 +198,7 @@ Context = (
     | ToolSpecsContext
     | ExpansionContext
     | OutputSchemaContext
+    | PolicyContext
     | TaskWriterContext
     | UserContext
     | AgentContext

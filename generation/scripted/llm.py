@@ -18,6 +18,7 @@ from generation.llm.contexts import (
     ExpansionContext,
     JudgeContext,
     OutputSchemaContext,
+    PolicyContext,
     QuestionsContext,
     SqlToolsContext,
     TaskWriterContext,
@@ -25,7 +26,16 @@ from generation.llm.contexts import (
     ToolSpecsContext,
     UserContext,
 )
-from generation.scripted import judge, schema_writer, task_writer, tool_inventor, tool_maker, tool_simulator, user
+from generation.scripted import (
+    judge,
+    policy_writer,
+    schema_writer,
+    task_writer,
+    tool_inventor,
+    tool_maker,
+    tool_simulator,
+    user,
+)
 from generation.scripted.agent import Agent
 
 
@@ -82,6 +92,8 @@ class ScriptedLLM:
                 return _text("I look for what is missing.", tool_inventor.expansion(context, rng))
             case OutputSchemaContext() as context:
                 return _text("Fields keep the types they have.", schema_writer.answer(context, rng))
+            case PolicyContext() as context:
+                return _text("I look for what the data allow and forbid.", policy_writer.answer(context, rng))
             case ToolSimulatorContext() as context:
                 # One imaginary system per dialogue, the same for every caller and every call.
                 system = f"{self.seed}/{request.affinity}"

@@ -1,4 +1,5 @@
-"""JSON Schemas of what the tool maker and the schema writer answer, in the part of JSON Schema that servers enforce.
+"""JSON Schemas of what the writers of tools, output schemas and policies answer, in the part of JSON Schema that
+servers enforce.
 
 Servers write the declared properties in this order. What only code can check is left open: whether a schema in an
 answer is valid, whether SQL runs.
@@ -56,6 +57,43 @@ OUTPUT_SCHEMA = object_schema(
     others=True,
 )
 """A JSON Schema of what a tool returns."""
+
+
+_VALUE: Schema = {
+    "anyOf": [
+        {"type": ["string", "number", "boolean", "null"]},
+        {"type": "array", "items": {"type": ["string", "number", "boolean", "null"]}},
+    ]
+}
+_OPERATORS = ["is", "is_not", "in", "not_in", "at_most", "at_least", "before", "after"]
+_COMPARISON = object_schema({"field": _TEXT, "op": {"enum": _OPERATORS}, "value": _VALUE})
+_COMPARISONS = {"type": "array", "items": _COMPARISON}
+_CALL = {"tool": _TEXT, "arguments": _mapping({"type": ["string", "number", "boolean"]})}
+_LOOK_UP = object_schema(_CALL, {"of": object_schema(_CALL), "each": _TEXT})
+_NAMES: Schema = {"type": "array", "items": _TEXT, "minItems": 1}
+
+
+def _rule(form: str, required: dict[str, Schema], optional: dict[str, Schema] | None = None) -> Schema:
+    common = {"form": {"enum": [form]}, "rule_id": {"type": "string", "pattern": f"^{NAME}$"}, "text": _TEXT}
+    return object_schema(common | {"tools": _NAMES} | required, (optional or {}) | {"when": _COMPARISONS})
+
+
+_RULES = [
+    _rule("arguments", {"require": _COMPARISONS}),
+    _rule(
+        "state",
+        {"look_up": _LOOK_UP, "require": _COMPARISONS},
+        {"unless": _COMPARISONS, "fewer_than": {"type": "integer"}},
+    ),
+    _rule("identity", {"first": _NAMES, "subject": _TEXT}, {"look_up": _LOOK_UP}),
+    _rule("confirm", {}),
+    _rule("staff", {"contact": _TEXT}),
+]
+
+
+def rules(fewest: int, most: int) -> Schema:
+    """The rules of a policy, of any form."""
+    return _array({"anyOf": _RULES}, fewest, most)
 
 
 def questions(most: int) -> Schema:
