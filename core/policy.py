@@ -28,7 +28,7 @@ class Comparison(Frozen):
 
     field: str
     op: Operator
-    value: Any
+    value: Any = None
 
 
 class LookUp(Frozen):
