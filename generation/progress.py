@@ -75,7 +75,8 @@ def summarise(console: Console, statistics: list[Statistics], directory: Path) -
     if (ledger := _ledger(statistics, toolsets)).row_count:
         console.print(ledger)
     for pipeline in statistics:
-        for table in (_task_counts(pipeline), _details(pipeline)):
+        tables = (_task_counts(pipeline), *([_kinds(pipeline)] if len(pipeline.kinds) > 1 else []), _details(pipeline))
+        for table in tables:
             if table.row_count:
                 console.print(table)
     for pipeline in statistics:
@@ -160,6 +161,20 @@ def _task_counts(f: Statistics) -> Table:
         table.add_column(f"actual {actual}", justify="right")
     for requested, dialogues in f.tasks.items():
         table.add_row(str(requested), *(str(dialogues.get(actual, "-")) for actual in actual_counts))
+    return table
+
+
+def _kinds(f: Statistics) -> Table:
+    """Requests by kind, and what their decisions rest on."""
+    table = Table(title=f"{f.pipeline}: requests by kind", box=box.SIMPLE_HEAD, pad_edge=False)
+    for column in ("kind", "asked for", "written", "accepted", "judge agrees"):
+        table.add_column(column, justify="left" if column == "kind" else "right")
+    for kind, counts in f.kinds.items():
+        agreed = f"{counts.agreed / counts.judged:.1%}" if counts.judged else "-"
+        table.add_row(kind, str(counts.asked), str(counts.written), str(counts.accepted), agreed)
+    for wanted, evidence in f.evidence.items():
+        name = f"decisions from at least {wanted} rows" if wanted else "other decisions from look-ups"
+        table.add_row(name, "", str(evidence.tasks), f"{evidence.rows:g} rows", f"{evidence.lookups:g} look-ups")
     return table
 
 

@@ -53,7 +53,7 @@ class AgreementTally:
         ):
             return
         judgments = [
-            judgment for judgment, task in zip(verdict.judgments, dialogue.tasks, strict=False) if task.gold_calls
+            judgment for judgment, task in zip(verdict.judgments, dialogue.tasks, strict=False) if task.is_proved
         ]
         if not judgments:
             return

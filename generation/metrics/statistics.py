@@ -14,6 +14,7 @@ from core.messages import Frozen
 from core.settings import Settings
 from generation.llm.contexts import UserRules
 from generation.metrics.judge_agreement import Agreement, AgreementTally
+from generation.metrics.request_kinds import EvidenceMetrics, KindMetrics, KindTally
 from generation.metrics.task_dependency import Dependency, DependencyTally
 from generation.metrics.user_quality import Quality, QualitySettings, QualityTally
 from generation.outcomes import Outcome
@@ -64,13 +65,14 @@ class RoleMetrics(Frozen):
 class Statistics(Frozen):
     """statistics.json. Counts are of dialogues; `unanswered` are the `failed` ones that got no model response.
 
-    The accepted dialogues alone count for step, turn and task (Appendix B), `tasks` (requested tasks -> actual tasks ->
-    dialogues), `difficulties` (requested -> measured -> tasks), `follow_ups`, `dependency` and `quality`. `latency_s`
-    is wall-clock seconds per accepted dialogue, `throughput` generated tokens per wall-clock second (Table 4). These
-    two, `roles`, `gpu_hours` and `cost` include rejected and failed dialogues, but not attempts that were retried.
-    `pass_rates` counts dialogues that could be played several times, by "accepted/played" rollouts.
-    `flaws` counts bad model answers by role and kind, `blame` the rejected dialogues by the party at fault,
-    `rejected_untold` those rejected for telling alone: every state was right, a value was never told.
+    The accepted dialogues alone count for step, turn and task (Appendix B), `tasks` (requested tasks -> actual
+    tasks -> dialogues), `difficulties` (requested -> measured -> plain tasks), `follow_ups`, `evidence`,
+    `dependency` and `quality`. `latency_s` is wall-clock seconds per accepted dialogue, `throughput` generated
+    tokens per wall-clock second (Table 4). These two, `roles`, `gpu_hours` and `cost` include rejected and failed
+    dialogues, but not attempts that were retried. `pass_rates` counts dialogues that could be played several times,
+    by "accepted/played" rollouts. `flaws` counts bad model answers by role and kind, `blame` the rejected dialogues
+    by the party at fault, `rejected_untold` those rejected for telling alone: every state was right, a value was
+    never told.
     """
 
     pipeline: str
@@ -87,6 +89,8 @@ class Statistics(Frozen):
     tasks: dict[int, dict[int, int]] = Field(default_factory=dict)
     difficulties: dict[str, dict[str, int]] = Field(default_factory=dict)
     follow_ups: dict[str, int] = Field(default_factory=dict)
+    kinds: dict[str, KindMetrics] = Field(default_factory=dict)
+    evidence: dict[str, EvidenceMetrics] = Field(default_factory=dict)
     reasons: dict[str, int] = Field(default_factory=dict)
     blame: dict[str, int] = Field(default_factory=dict)
     rejected_untold: int = 0
@@ -126,6 +130,7 @@ class StatisticsTally:
         self._last: dict[int, float] = defaultdict(float)
         self._requested = self._unanswered = self._untold = 0
         self._agreement, self._dependency = AgreementTally(), DependencyTally()
+        self._kinds = KindTally()
         self._quality = QualityTally(rules) if rules else None
 
     def add(self, outcome: Outcome) -> None:
@@ -144,11 +149,11 @@ class StatisticsTally:
             provenance = outcome.dialogue.provenance
             self._models |= dict.fromkeys(outcome.dialogue.usage.roles, provenance.llm) | provenance.llms
         if outcome.dialogue and outcome.status != "failed":
-            self._add_validated(outcome.dialogue)
+            self._add_validated(outcome.dialogue, outcome.status == "accepted")
             if outcome.status == "accepted":
                 self._add_accepted(outcome.dialogue, outcome.tasks_requested)
 
-    def _add_validated(self, dialogue: Dialogue) -> None:
+    def _add_validated(self, dialogue: Dialogue, accepted: bool) -> None:
         """Counts that include rejected dialogues."""
         if dialogue.verdict and dialogue.verdict.blame:
             self._counts["blame"][dialogue.verdict.blame] += 1
@@ -157,6 +162,7 @@ class StatisticsTally:
         self._counts["flaws"].update(dialogue.usage.flaws)
         self._counts["refused"].update(dialogue.provenance.refused_drafts)
         self._agreement.add(dialogue)
+        self._kinds.add(dialogue, accepted)
 
     def _add_accepted(self, dialogue: Dialogue, requested: int) -> None:
         self._counts["step"].update(count for count in dialogue.steps() if count)
@@ -167,7 +173,8 @@ class StatisticsTally:
         self._tasks[requested][len(dialogue.tasks)] += 1
         for task in dialogue.tasks:
             request = dialogue.provenance.writer_requests.get(task.task_id)
-            self._difficulties[request.difficulty if request else "given"][task.difficulty] += 1
+            if task.kind == "plain":  # of special requests, difficulty is only measured
+                self._difficulties[request.difficulty if request else "given"][task.difficulty] += 1
             if request and request.follow_up:
                 self._counts["follow_ups"]["requested"] += 1
                 self._counts["follow_ups"]["used a learnt value"] += task.follows_from is not None
@@ -199,6 +206,8 @@ class StatisticsTally:
                 requested: dict(sorted(measured.items())) for requested, measured in sorted(self._difficulties.items())
             },
             follow_ups=dict(sorted(counts["follow_ups"].items())),
+            kinds=self._kinds.kinds(),
+            evidence=self._kinds.evidence(),
             reasons=dict(counts["reasons"].most_common()),
             blame=dict(counts["blame"].most_common()),
             rejected_untold=self._untold,

@@ -45,12 +45,12 @@ def refusing_rules(policy: Policy | None) -> tuple[str, ...]:
     return tuple(rule.rule_id for rule in policy.rules if isinstance(rule, forms)) if policy else ()
 
 
-async def demand(task: Task, trace: Trace, environment: Environment) -> None:
+async def demand(task: Task, trace: Trace, environment: Environment, premises: Premises) -> None:
     """Raises ProofError if the executed plan lacks what its kind of request demands."""
     if problem := _missing(task, trace):
         raise ProofError(problem)
     if task.kind == "changed":
-        await _check_first_wish(task, trace, environment)
+        await _check_first_wish(task, trace, environment, premises)
 
 
 def _missing(task: Task, trace: Trace) -> str:
@@ -131,9 +131,9 @@ def _not_withheld(task: Task) -> str:
     return ""
 
 
-async def _check_first_wish(task: Task, trace: Trace, environment: Environment) -> None:
-    """Whether the user may change its mind at any time: after the first wish was granted, the plan's last call must
-    still lead to the same state."""
+async def _check_first_wish(task: Task, trace: Trace, environment: Environment, premises: Premises) -> None:
+    """Whether the user may change its mind at any time: the first wish is allowed, and after it was granted, the plan's
+    last call still leads to the same state."""
     last = trace.calls[-1]
     first = {name: value for name, value in task.first_arguments.items() if name in last.arguments}
     if (
@@ -145,7 +145,9 @@ async def _check_first_wish(task: Task, trace: Trace, environment: Environment) 
     if unsaid := [str(value) for value in first.values() if not states(task.first_wish, str(value))]:
         raise ProofError(f"the first wish does not say {', '.join(unsaid)}")
     granted = last.model_copy(update={"arguments": last.arguments | first, "tell": ()})
-    both = await execute([*trace.calls[:-1], granted, last], environment)
+    both = await execute([*trace.calls[:-1], granted, last], environment, premises=premises)
+    if broken := [rule for rules in both.broken for rule in rules]:
+        raise ProofError(f"the policy forbids the first wish: rule {', '.join(dict.fromkeys(broken))}")
     if both.hashes[-1] != trace.hashes[-1]:
         raise ProofError("once the first wish was granted, the plan leads to another state: change one value instead")
 

@@ -65,7 +65,7 @@ async def prove(task: Task, environment: Environment, premises: Premises = NO_PR
     refuse_broken(trace)
     check_trace(trace, task.goal)
     await check_order(task.plan, trace, environment, premises)
-    await demand(task, trace, environment)
+    await demand(task, trace, environment, premises)
     told = zip(task.plan, trace.calls, strict=True)
     return task.model_copy(
         update={

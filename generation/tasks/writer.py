@@ -96,7 +96,10 @@ class TaskWriter:
             if context.kind == "plain" or "plain" not in self.settings.kinds:
                 raise
             self.refusals[f"no {context.kind} request"] += 1
-            return await self._write(replace(context, kind="plain"), environment, premises)
+            task = await self._write(replace(context, kind="plain", evidence_rows=0), environment, premises)
+            asked = {"kind": context.kind, "evidence_rows": context.evidence_rows}
+            self.requests[task.task_id] = self.requests[task.task_id].model_copy(update=asked)
+            return task
 
     def _context(
         self, environment: Environment, done: Sequence[Task], facts: dict[str, Any] | None
