@@ -2,14 +2,14 @@
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 SHELL := bash
-STAGES := plan generate export convert train eval tables
+STAGES := plan generate fidelity export convert train eval tables
 # make escapes blanks and backslashes of these words with a backslash and $ with another $; the shell wants them quoted.
 given := $(-*-command-variables-*-)
 given := $(subst $$$$,$$,$(subst ','\'',$(subst \ ,<blank>,$(subst \\,<backslash>,$(given)))))
 overrides := $(if $(given),'$(subst <backslash>,\,$(subst <blank>, ,$(subst $() ,' ',$(given))))')
 run = .venv/bin/python -m scripts.launch --goals "$(MAKECMDGOALS)" $@ -- $(overrides)
 bench = .venv/bin/python -m scripts.$(subst -,.,$@) $(overrides)
-BENCHES := bench-orchestration bench-prefix bench-environment bench-packing bench-tree bench-gpu bench-eval
+BENCHES := bench-orchestration bench-prefix bench-environment bench-packing bench-tree bench-gpu bench-eval bench-diversity
 
 .PHONY: help setup $(STAGES) verify soak eval-known check test mutants lock docs $(BENCHES) clean
 
@@ -36,6 +36,9 @@ generate: setup ## generate dialogues with the three pipelines -> outputs/genera
 
 verify: setup ## replay every accepted dialogue of a run against its recorded state (run=outputs/generate/…)
 	@.venv/bin/python -m scripts.verify $(overrides)
+
+fidelity: setup ## compare generated users with people (reference=dialogues.json) -> outputs/fidelity/ (data=outputs/generate/…)
+	@$(run)
 
 export: setup ## deduplicate and decontaminate for publication, with a data card -> outputs/export/ (push_to_hub=organisation/name)
 	@$(run)
@@ -104,4 +107,7 @@ bench-gpu: setup ## bench-tree on a GPU with the paper's model shapes: speed-up,
 	@$(bench)
 
 bench-eval: setup ## BFCL compared with its official command line, τ² with the stock inspect task (in_flight=32 samples=6)
+	@$(bench)
+
+bench-diversity: setup ## distinct goals, plans, tools and wordings against the number of dialogues (data=[RUN,RUN] embedding=MODEL)
 	@$(bench)

@@ -18,6 +18,7 @@ from generation.environments.base import EnvironmentFactory
 from generation.environments.clock import dialogue_time
 from generation.llm.base import LLM, LLMError, UnusableAnswerError
 from generation.llm.meter import Meter
+from generation.metrics.diversity import SaturationSettings
 from generation.metrics.statistics import CostSettings
 from generation.metrics.user_quality import QualitySettings
 from generation.outcomes import Outcome
@@ -60,6 +61,7 @@ class Pipeline:
     stages: tuple[DialogueStage, ...]
     settings: DialogueSettings
     quality: QualitySettings
+    saturation: SaturationSettings
     costs: CostSettings
     seed: int
     provenance: Provenance

@@ -18,6 +18,7 @@ from core.dialogue import Dialogue, RoleUsage
 from core.journal import read_jsonl
 from core.messages import AssistantMessage, Message
 from generation.llm.meter import Meter, bad_answers
+from generation.metrics.diversity import DiversityPoint
 from generation.metrics.statistics import RoleMetrics, Statistics
 from generation.outcomes import Outcome
 from generation.tools.progress import ToolCounts, lost_domains, tools_table, unserved_parts, why_lost
@@ -207,12 +208,22 @@ def _details(f: Statistics) -> Table:
         table.add_row(f"user quality gate: {passed}", f"{shares}, distinct openings {f.quality.distinct_openings:.1%}")
     if f.pass_rates:
         table.add_row("rollouts accepted/played", _counts(f.pass_rates))
+    if f.diversity and (whole := f.diversity.curve[:1]):
+        table.add_row("distinct among accepted dialogues", _distinct(whole[0]))
     if f.rejected_untold:
         table.add_row("rejected for telling alone", f"{f.rejected_untold} of {f.rejected}")
     for name, counts in (("blame for rejections", f.blame), ("unusable answers and injected faults", f.flaws)):
         if counts:
             table.add_row(name, _counts(counts))
     return table
+
+
+def _distinct(point: DiversityPoint) -> str:
+    return (
+        f"goals without values {point.goal_skeletons:,}, subgoals {point.subgoal_skeletons:,}, plan shapes "
+        f"{point.plan_shapes:,}, system prompts {point.system_prompts:,}; tools in gold calls {point.tools_used:,} of "
+        f"{point.tools_declared:,}"
+    )
 
 
 def _counts(counts: dict[str, int]) -> str:
@@ -241,6 +252,13 @@ def _warnings(f: Statistics) -> list[str]:
         warnings.append(f"{f.rejected} of {f.started} rejected{blamed} ({causes})")
     if f.quality and _has_user_messages(f):
         warnings += [f"user quality gate: {failure}" for failure in f.quality.failures]
+    if f.diversity and f.diversity.saturated and f.diversity.growth is not None:
+        half, whole = f.diversity.curve[1], f.diversity.curve[0]
+        warnings.append(
+            f"goals repeat themselves: {whole.goal_skeletons} distinct ones without their values in {whole.dialogues} "
+            f"dialogues, {half.goal_skeletons} in {half.dialogues} of them; doubling the dialogues adds "
+            f"{f.diversity.growth:.1%}: use more domains, tools or settings that vary the tasks"
+        )
     if f.unanswered:
         warnings.append(
             f"{f.unanswered} dialogues failed because no model responded; see dead_letters.jsonl; the same command "

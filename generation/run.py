@@ -22,6 +22,7 @@ from generation.dialogue.user import UserSettings
 from generation.environments.base import EnvironmentFactory
 from generation.llm.base import LLM, Role
 from generation.llm.meter import Meter
+from generation.metrics.diversity import SaturationSettings
 from generation.metrics.statistics import CostSettings, Statistics
 from generation.metrics.user_quality import QualitySettings
 from generation.outcomes import Outcome
@@ -85,6 +86,7 @@ class GenerateSettings(Settings):
     user: UserSettings = Field(description="the simulated users")
     requests: RequestSettings = Field(description="kinds of requests, which pipelines with a user refer to")
     quality: QualitySettings = Field(description="thresholds of the user quality gate")
+    saturation: SaturationSettings = Field(description="when to warn that goals repeat themselves")
     costs: CostSettings
     tracking: TrackingSettings
 
@@ -230,6 +232,7 @@ def build_pipeline(
         stages=tuple(stage for stage in components.stages if isinstance(stage, DialogueStage)),
         settings=settings.dialogues(name),
         quality=settings.quality,
+        saturation=settings.saturation,
         costs=settings.costs,
         seed=settings.seed,
         provenance=provenance | Provenance(seed=settings.seed, prompts=prompt_ids()),

@@ -29,6 +29,7 @@ from evaluation.targets import EvaluateSettings
 from evaluation.tau2.settings import Tau2Settings
 from generation.convert.base import ConvertSettings
 from generation.export.export import ExportSettings
+from generation.metrics.fidelity_data import FidelitySettings
 from generation.plan import PlannedSettings
 from generation.run import GenerateSettings
 from generation.stages import SchemasSettings, ValidationSettings
@@ -46,6 +47,7 @@ SECTIONS: tuple[tuple[str, str, str, type[Settings]], ...] = (
     ("Generation: stage schemas", "generate", "stages.schemas", SchemasSettings),
     ("Generation: stage validation", "generate", "stages.validation", ValidationSettings),
     ("Plan", "plan", "plan", typing.get_type_hints(PlannedSettings)["plan"]),
+    ("Fidelity", "fidelity", "", FidelitySettings),
     ("Export", "export", "", ExportSettings),
     ("Conversion", "convert", "", ConvertSettings),
     ("Training", "train", "", TrainSettings),

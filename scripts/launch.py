@@ -38,6 +38,7 @@ CONF = Path(__file__).parents[1] / "conf"
 STAGES = {
     "plan": "plan",
     "generate": "generate",
+    "fidelity": "fidelity",
     "export": "export",
     "convert": "convert",
     "train": "train",

@@ -11,7 +11,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from core.files import replacing
+from core.figures import COLOURS, DASHES, MARKERS, save_figure
 from evaluation.metrics.pass_at_k import Estimate, estimate, pass_hat_k, trial_counts
 from evaluation.reports.evaluations import Evaluation
 from evaluation.reports.paper import FIGURE_5_MODELS, TABLE_2, TABLE_2_COLUMNS
@@ -19,9 +19,6 @@ from evaluation.tau2.do_nothing import do_nothing
 from evaluation.trials import TrialRecord
 
 NAME = "figure_5"
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-"""Okabe and Ito's palette, safe for colour-blind readers; line styles and markers differ, too."""
-MARKERS, DASHES = "osD^vPX", ("-", "--", "-.", ":")
 PAPER_MARKERS = "^sD"
 
 # Sizes in inches.
@@ -106,7 +103,7 @@ def draw_figure_5(evaluations: Sequence[Evaluation], directory: Path) -> list[Pa
     )
     notes_top = (height - TOP - PANEL - AXIS - legend) / height
     figure.text(0.1 / width, notes_top, "\n".join(notes), fontsize=5.5, va="top", color="#444444", linespacing=1.25)
-    return [_save(figure, directory / f"{NAME}.{ending}") for ending in ("png", "pdf")]
+    return save_figure(figure, directory / NAME)
 
 
 def _draw_panel(
@@ -175,11 +172,3 @@ def _wrapped_notes(evaluations: Sequence[Evaluation], width: float) -> list[str]
         for line in lines
         for part in textwrap.wrap(line, int(width * CHARACTERS_PER_INCH), subsequent_indent="    ")
     ]
-
-
-def _save(figure: Figure, path: Path) -> Path:
-    """Saves without a date, so that the same trials give the same bytes."""
-    with replacing(path) as temporary:
-        dated = {"CreationDate": None} if path.suffix == ".pdf" else {}
-        figure.savefig(temporary, format=path.suffix[1:], dpi=220, metadata=dated)
-    return path

@@ -1,5 +1,5 @@
 """Metrics of a set of dialogues: Table 1 (step, turn, task), Table 4 (latency, throughput), rejections and their blame,
-the judge's agreement, task density and difficulty, the dependency between tasks, the quality gate."""
+the judge's agreement, task density and difficulty, the dependency between tasks, the quality gate, diversity."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from core.dialogue import Dialogue, RoleUsage
 from core.messages import Frozen
 from core.settings import Settings
 from generation.llm.contexts import UserRules
+from generation.metrics.diversity import Diversity, DiversityTally, SaturationSettings
 from generation.metrics.judge_agreement import Agreement, AgreementTally
 from generation.metrics.request_kinds import EvidenceMetrics, KindMetrics, KindTally
 from generation.metrics.task_dependency import Dependency, DependencyTally
@@ -67,12 +68,12 @@ class Statistics(Frozen):
 
     The accepted dialogues alone count for step, turn and task (Appendix B), `tasks` (requested tasks -> actual
     tasks -> dialogues), `difficulties` (requested -> measured -> plain tasks), `follow_ups`, `evidence`,
-    `dependency` and `quality`. `latency_s` is wall-clock seconds per accepted dialogue, `throughput` generated
-    tokens per wall-clock second (Table 4). These two, `roles`, `gpu_hours` and `cost` include rejected and failed
-    dialogues, but not attempts that were retried. `pass_rates` counts dialogues that could be played several times,
-    by "accepted/played" rollouts. `flaws` counts bad model answers by role and kind, `blame` the rejected dialogues
-    by the party at fault, `rejected_untold` those rejected for telling alone: every state was right, a value was
-    never told.
+    `dependency`, `quality` and `diversity`. `latency_s` is wall-clock seconds per accepted dialogue, `throughput`
+    generated tokens per wall-clock second (Table 4). These two, `roles`, `gpu_hours` and `cost` include rejected and
+    failed dialogues, but not attempts that were retried. `pass_rates` counts dialogues that could be played several
+    times, by "accepted/played" rollouts. `flaws` counts bad model answers by role and kind, `blame` the rejected
+    dialogues by the party at fault, `rejected_untold` those rejected for telling alone: every state was right, a value
+    was never told.
     """
 
     pipeline: str
@@ -101,6 +102,7 @@ class Statistics(Frozen):
     agreement: Agreement | None = None
     dependency: Dependency | None = None
     quality: Quality | None = None
+    diversity: Diversity | None = None
     roles: dict[str, RoleMetrics] = Field(default_factory=dict)
     requests: int
     prompt_tokens: int | None
@@ -113,13 +115,21 @@ class Statistics(Frozen):
 
 
 class StatisticsTally:
-    """Accumulates outcomes in any order; memory does not grow with their number. Without `rules` the user simulator's
-    quality is not measured."""
+    """Accumulates outcomes in any order; memory grows with the number of distinct openings, goals and plans only, 8
+    bytes of each. Without `rules` the user simulator's quality is not measured."""
 
-    def __init__(self, pipeline: str, rules: UserRules | None, gate: QualitySettings, costs: CostSettings) -> None:
+    def __init__(
+        self,
+        pipeline: str,
+        rules: UserRules | None,
+        gate: QualitySettings,
+        costs: CostSettings,
+        saturation: SaturationSettings,
+    ) -> None:
         self.pipeline = pipeline
         self.gate = gate
         self.costs = costs
+        self.saturation = saturation
         self._counts: dict[str, Counter[Any]] = defaultdict(Counter)
         self._tasks: dict[int, Counter[int]] = defaultdict(Counter)
         self._difficulties: dict[str, Counter[str]] = defaultdict(Counter)
@@ -132,6 +142,7 @@ class StatisticsTally:
         self._agreement, self._dependency = AgreementTally(), DependencyTally()
         self._kinds = KindTally()
         self._quality = QualityTally(rules) if rules else None
+        self._diversity = DiversityTally()
 
     def add(self, outcome: Outcome) -> None:
         self._counts["status"][outcome.status] += 1
@@ -179,6 +190,7 @@ class StatisticsTally:
                 self._counts["follow_ups"]["requested"] += 1
                 self._counts["follow_ups"]["used a learnt value"] += task.follows_from is not None
         self._dependency.add(dialogue)
+        self._diversity.add(dialogue)
         if self._quality:
             self._quality.add(dialogue)
 
@@ -218,6 +230,7 @@ class StatisticsTally:
             agreement=self._agreement.result(),
             dependency=self._dependency.result(),
             quality=self._quality.result(self.gate) if self._quality else None,
+            diversity=self._diversity.result(self.saturation) if status["accepted"] else None,
             roles={role: self._role(role, usage, gpu_hours) for role, usage in sorted(self._roles.items())},
             requests=total.requests,
             prompt_tokens=total.prompt_tokens,

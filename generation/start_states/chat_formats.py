@@ -1,5 +1,5 @@
-"""Parses external conversations, in OpenAI's format and its usual variants such as ShareGPT's, into messages that
-satisfy the message contract."""
+"""Parses external conversations, in OpenAI's format and its usual variants such as ShareGPT's, or as turns of speakers
+(the Schema-Guided Dialogue set, ABCD), into messages that satisfy the message contract."""
 
 from __future__ import annotations
 
@@ -24,9 +24,12 @@ from core.messages import (
 from generation.specs.formats import add_tool, parse_tool_name, parse_tool_spec
 from generation.specs.padding import without_padding
 from generation.start_states.message_shapes import RawCall, RawMessage, read_message
+from generation.start_states.speaker_turns import SPEAKER_KEYS, speaker_messages
 
 _JSON_TYPES = {bool: "boolean", int: "integer", float: "number", str: "string", list: "array", dict: "object"}
 _MESSAGES = ("messages", "conversations", "traj")
+CONVERSATION_KEYS = (*_MESSAGES, *SPEAKER_KEYS)
+"""Keys under which a conversation is read."""
 _UNREAD = ("chat", "conversation", "dialog", "query", "question", "instruction", "prompt", "chosen", "text")
 """Keys under which data sets of other formats keep a conversation."""
 
@@ -59,22 +62,33 @@ def parse_messages(raw: Mapping[str, Any], declared: Sequence[ToolSpec] = ()) ->
 def parse_conversation(
     raw: Mapping[str, Any], declared: Sequence[ToolSpec] = (), columnar: bool = False
 ) -> ParsedConversation:
-    """Parse the messages under "messages", "conversations" (ShareGPT) or "traj" (τ-bench), and an optional "system";
-    without any of these keys the conversation is empty.
+    """Parse a conversation as `read_conversation` does. Drops a final user message and unanswered calls at the end, so
+    that the dialogue can continue there. Raises as `read_conversation` does."""
+    parsed = read_conversation(raw, declared, columnar)
+    while parsed.messages and not _may_end(parsed.messages[-1]):
+        last = parsed.messages.pop()
+        parsed.repaired["closing user message" if isinstance(last, UserMessage) else "open calls at the end"] += 1
+    return parsed
 
-    Drops a final user message and unanswered calls at the end, so that the dialogue can continue there, and an
-    assistant's greeting before the user's first message; removes the nulls that pad arguments, more of them if the
-    source is `columnar` (see generation.specs.padding).
+
+def read_conversation(
+    raw: Mapping[str, Any], declared: Sequence[ToolSpec] = (), columnar: bool = False
+) -> ParsedConversation:
+    """Parse the messages under "messages", "conversations" (ShareGPT) or "traj" (τ-bench) and an optional "system", or
+    the turns of speakers that `speaker_messages` reads; without any of these keys the conversation is empty.
+
+    Drops an assistant's greeting before the user's first message; removes the nulls that pad arguments, more of them if
+    the source is `columnar` (see generation.specs.padding).
     Raises ValueError if the rest is not a valid conversation, and ContractError for a shape that is not known.
     """
-    raw_messages: Any = next((raw[key] for key in _MESSAGES if raw.get(key)), [])
+    raw_messages: Any = next((raw[key] for key in _MESSAGES if raw.get(key)), None) or speaker_messages(raw)
     if isinstance(raw_messages, str):
         raw_messages = json.loads(raw_messages)
     if not isinstance(raw_messages, list) or not all(isinstance(message, dict) for message in raw_messages):
         raise ContractError('"messages" is not a list of messages', "unreadable")
     if not raw_messages and (foreign := next((key for key in _UNREAD if raw.get(key)), None)):
         raise ContractError(
-            f'a conversation under "{foreign}" is not read; expected: a list of messages under {_MESSAGES}',
+            f'a conversation under "{foreign}" is not read; expected: a list of messages under {CONVERSATION_KEYS}',
             "unknown format",
         )
     parsed = ParsedConversation({tool.name: tool for tool in declared}, columnar)
@@ -82,9 +96,6 @@ def parse_conversation(
         _add(parsed, {"role": "system", "content": raw["system"]})
     for message in raw_messages:
         _add(parsed, message)
-    while parsed.messages and not _may_end(parsed.messages[-1]):
-        last = parsed.messages.pop()
-        parsed.repaired["closing user message" if isinstance(last, UserMessage) else "open calls at the end"] += 1
     return parsed
 
 

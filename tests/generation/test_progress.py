@@ -11,6 +11,7 @@ from rich.console import Console
 from core.dialogue import RoleUsage, Usage
 from core.journal import write_jsonl
 from core.messages import ToolSpec
+from generation.metrics.diversity import Diversity, DiversityPoint
 from generation.metrics.statistics import MeanMax, Statistics
 from generation.outcomes import Outcome
 from generation.progress import MAX_DOMAINS, GenerationProgress, summarise
@@ -88,6 +89,18 @@ def test_dialogues_have_the_tools_in_one_line_and_name_their_preference_pairs(
     assert f"{counts.accepted}/{counts.rejected}/0" in text
 
 
+def point(dialogues: int, goals: int) -> DiversityPoint:
+    return DiversityPoint(
+        dialogues=dialogues,
+        goal_skeletons=goals,
+        subgoal_skeletons=7,
+        plan_shapes=6,
+        system_prompts=5,
+        tools_used=3,
+        tools_declared=4,
+    )
+
+
 @pytest.mark.parametrize(
     ("changes", "warned"),
     [
@@ -105,6 +118,11 @@ def test_dialogues_have_the_tools_in_one_line_and_name_their_preference_pairs(
             "2 dialogues failed because no model responded; see dead_letters.jsonl; the same command retries them",
         ),
         ({"failed": 3, "unanswered": 2}, "1 dialogues failed with an internal error; see dead_letters.jsonl"),
+        (
+            {"diversity": Diversity(curve=(point(400, 44), point(200, 40)), growth=0.1, saturated=True)},
+            "goals repeat themselves: 44 distinct ones without their values in 400 dialogues, 40 in 200 of them; "
+            "doubling the dialogues adds 10.0%",
+        ),
     ],
 )
 def test_warnings_name_the_cause(
@@ -153,6 +171,16 @@ def test_users_without_messages_are_not_judged(
     silent = summary(tmp_path, statistics=[executed.statistics.model_copy(update=changes)])
     assert "gate" not in silent
     assert "not incremental" not in silent
+
+
+def test_diversity_has_a_row_and_no_warning_while_goals_grow(executed: FinishedRun, tmp_path: Path) -> None:
+    diversity = Diversity(curve=(point(1400, 1044), point(700, 600)), growth=0.7, saturated=False)
+    text = summary(tmp_path, statistics=[executed.statistics.model_copy(update={"diversity": diversity})])
+    assert (
+        "distinct among accepted dialogues goals without values 1,044, subgoals 7, plan shapes 6, system prompts 5; tools "
+        "in gold calls 3 of 4" in rows(text)
+    )
+    assert "repeat themselves" not in text
 
 
 def test_rejections_for_telling_alone_have_a_row(executed: FinishedRun, tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from evaluation.reports.tables import TablesSettings
 from evaluation.targets import EvaluateSettings
 from generation.convert.base import ConvertSettings
 from generation.export.export import ExportSettings
+from generation.metrics.fidelity_data import FidelitySettings
 from generation.plan import PlannedSettings
 from generation.run import GenerateSettings
 from scripts.launch import CONF, STAGES, stage_config
@@ -25,6 +26,7 @@ from training.settings import TrainSettings
 SETTINGS: dict[str, type[Settings]] = {
     "plan": PlannedSettings,
     "generate": GenerateSettings,
+    "fidelity": FidelitySettings,
     "export": ExportSettings,
     "convert": ConvertSettings,
     "train": TrainSettings,

@@ -21,6 +21,7 @@ from generation.environments.simulated.environment import SimulatedEnvironmentFa
 from generation.environments.sql import SqlEnvironmentFactory
 from generation.llm.base import LLM, Completion, Request, Role
 from generation.llm.meter import Meter
+from generation.metrics.diversity import SaturationSettings
 from generation.metrics.statistics import CostSettings, Statistics
 from generation.metrics.user_quality import QualitySettings
 from generation.outcomes import Outcome
@@ -118,6 +119,7 @@ def pipeline_of(
             rollouts or RolloutsSettings(),
         ),
         quality=quality_settings(),
+        saturation=SaturationSettings(growth=0.2, dialogues=200),
         costs=CostSettings(gpus=0, per_gpu_hour=2.5),
         seed=seed,
         provenance=Provenance(config="fingerprint", commit="commit", seed=seed, prompts=prompt_ids()),

@@ -13,6 +13,7 @@ from core.dialogue import Dialogue, RoleUsage, Usage
 from core.journal import write_jsonl
 from core.messages import AssistantMessage, Message, SystemMessage, ToolCall, ToolMessage, ToolSpec, UserMessage
 from core.provenance import Provenance
+from generation.metrics.diversity import SaturationSettings
 from generation.metrics.statistics import CostSettings, MeanMax, RoleMetrics, Statistics, StatisticsTally
 from generation.outcomes import Outcome
 from generation.progress import summarise
@@ -20,7 +21,13 @@ from tests.generation.helpers.pipeline_runs import FinishedRun, quality_settings
 
 
 def statistics(name: str, outcomes: list[Outcome], gpus: int = 0) -> Statistics:
-    tally = StatisticsTally(name, None, quality_settings(), CostSettings(gpus=gpus, per_gpu_hour=2.0))
+    tally = StatisticsTally(
+        name,
+        None,
+        quality_settings(),
+        CostSettings(gpus=gpus, per_gpu_hour=2.0),
+        SaturationSettings(growth=0.2, dialogues=200),
+    )
     for outcome in outcomes:
         tally.add(outcome)
     return tally.result()
