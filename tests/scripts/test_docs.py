@@ -16,14 +16,14 @@ from tests.helpers.paths import CONF, ROOT
 
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
 _LINK = re.compile(r"\]\((?!https?://|#)([^)#\s]+)(?:#[^)]*)?\)")
-_COMMAND = re.compile(r"^make [^#\n]+", re.M)
+_COMMAND = re.compile(r"^make (?:\\\n|[^#\n])+", re.M)
 _BLOCK = re.compile(r"^```\n(.*?)^```", re.M | re.S)
 
 
 def commands() -> list[str]:
     """Every make command in a code block of README.md and docs/, without its comment."""
     blocks = (block for page in PAGES if page.name != "EXPERIMENTS.md" for block in _BLOCK.findall(page.read_text()))
-    found = [command.strip() for block in blocks for command in _COMMAND.findall(block)]
+    found = [command.replace("\\\n", " ").strip() for block in blocks for command in _COMMAND.findall(block)]
     return sorted({command for command in found if set(shlex.split(command)[1:]) & set(STAGES)})
 
 
