@@ -7,6 +7,7 @@ the writer is asked again.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable
 from random import Random
 
@@ -36,6 +37,8 @@ _IRRELEVANT = (
     "book a taxi to the airport",
 )
 _TRIES = 30
+_PARENTS = 4
+"""Records whose lists are compared at most."""
 
 
 def special_answer(context: TaskWriterContext, rng: Random, writer: SqlTaskWriter) -> str | None:
@@ -125,13 +128,16 @@ class _Special(RefusedMoves):
         return f"find out the {words(field)} of the one with the {choice} {words(by)} of all {many}"
 
     def _lists(self, draft: Draft) -> tuple[Shape, str, str] | None:
-        """Lists of rows that belong to one or two parents: (shape, calls as in a placeholder, their subject)."""
+        """Lists of rows that belong to some parents, of as many as the wanted rows take: (shape, calls as in a
+        placeholder, their subject)."""
         shape = next((s for s in self.shuffled("list") if s.parent), None)
         if shape is None or shape.parent is None:
             return None
         calls: list[int] = []
         subjects: list[str] = []
-        for _ in range(1 if self.rng.random() < 0.5 else 2):
+        rows_each = max(1.0, shape.table.rows / max(1, shape.parent.rows))
+        needed = math.ceil(self.context.evidence_rows / rows_each)
+        for _ in range(min(_PARENTS, max(needed, self.rng.randint(1, 2)))):
             target = self.writer.find(shape.parent.name, draft)
             if target and target[1] not in subjects:
                 calls.append(draft.call(shape.name, {snake(shape.column): target[0]}))

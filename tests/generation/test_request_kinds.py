@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,31 +13,38 @@ import pytest
 import yaml
 
 from core.dialogue import NOTHING_HAPPENS, Dialogue, RequestKind
-from core.messages import AssistantMessage, UserMessage
+from core.messages import AssistantMessage, Message, ToolCall, ToolMessage, UserMessage
+from core.placeholders import resolve_arguments
+from core.policy import Rule
+from generation.llm.meter import Meter
+from generation.policies.comparisons import governs
 from generation.run import domains as domains_of
 from generation.scripted.llm import ScriptedLLM
 from generation.seeds.base import Seed
-from generation.stages import Tools
+from generation.stages import Policies, Tools
 from generation.tasks.mentions import states
 from generation.toolset_runner import run_toolset_stages, source_from_seed
+from generation.validation.validate import policy_check, replay
 from tests.generation.helpers.pipeline_runs import ROWS_PER_TABLE, FinishedRun, run_to_end
 from tests.helpers.paths import CONF
 
-EVERY_KIND = {kind: 1.0 for kind in get_args(RequestKind) if kind not in ("plain", "forbidden")}
-"""Forbidden requests need a policy."""
-OR_PLAIN = EVERY_KIND | {"plain": 0.0}
-"""A request that cannot be written becomes a plain one."""
+EVERY_KIND = {kind: 1.0 for kind in get_args(RequestKind) if kind != "plain"} | {"forbidden": 4.0}
+WITH_PLAIN = EVERY_KIND | {"plain": 3.0}
+"""A request that cannot be written becomes a plain one, too."""
 
 
 @pytest.fixture(scope="module")
 def mixed(seeds: Sequence[Seed], tmp_path_factory: pytest.TempPathFactory) -> FinishedRun:
     folder: Path = tmp_path_factory.mktemp("mixed")
-    stages = [Tools(max_tools=24, batch=5, attempts=3, questions=0, expansion=0)]
+    stages = [
+        Tools(max_tools=24, batch=5, attempts=3, questions=0, expansion=0),
+        Policies(rules=6, attempts=3, file=None),
+    ]
     toolset_sources = [source_from_seed(seed) for seed in seeds]
     path = folder / "toolsets.jsonl"
     toolsets = asyncio.run(run_toolset_stages(toolset_sources, stages, ScriptedLLM(), path, 4, lambda toolset: None))
     domains = domains_of(toolsets, ROWS_PER_TABLE, seed=0)
-    return run_to_end("user_oriented_exec", domains, folder / "run", n=90, kinds=OR_PLAIN, count={1: 0.5, 2: 0.5})
+    return run_to_end("user_oriented_exec", domains, folder / "run", n=110, kinds=WITH_PLAIN, count={1: 0.5, 2: 0.5})
 
 
 def test_the_shipped_mix_names_every_kind() -> None:
@@ -48,9 +56,9 @@ def test_the_shipped_mix_names_every_kind() -> None:
 def test_every_kind_is_there_and_accepted(mixed: FinishedRun) -> None:
     kinds = Counter(task.kind for dialogue in mixed.accepted for task in dialogue.tasks)
     assert set(EVERY_KIND) <= set(kinds), kinds
-    assert len(mixed.accepted) >= 80, [rejection.reasons for rejection in mixed.rejected]
+    assert len(mixed.accepted) >= 95, [rejection.reasons for rejection in mixed.rejected]
     asked = Counter(r.kind for d in mixed.accepted for r in d.provenance.writer_requests.values())
-    assert set(asked) <= set(EVERY_KIND)
+    assert set(asked) <= set(WITH_PLAIN)
 
 
 def test_nothing_happens_where_nothing_must(mixed: FinishedRun) -> None:
@@ -90,3 +98,67 @@ def _tasks(run: FinishedRun, *kinds: str) -> list[tuple[Dialogue, int]]:
         for number, task in enumerate(dialogue.tasks)
         if task.kind in kinds
     ]
+
+
+async def test_broken_rules_are_found_and_kept_ones_are_not(mixed: FinishedRun) -> None:
+    """The stand-in sometimes breaks rules itself; those dialogues are rejected. In accepted ones, rules are broken here
+    on purpose. Identity, which few of these tasks need, has its own tests in policies/test_violations.py."""
+    found: Counter[str] = Counter()
+    for dialogue in mixed.accepted:
+        assert dialogue.policy
+        assert await _broken(mixed, dialogue) == set()
+        for number, task in enumerate(dialogue.tasks):
+            if task.kind == "forbidden" and task.rule_id:
+                assert task.rule_id in await _broken(mixed, _with_forbidden_call(dialogue, number))
+                found[dialogue.policy.rule(task.rule_id).form] += 1
+        for position, rule in _governed(dialogue, "confirm"):
+            assert rule.rule_id in await _broken(mixed, _without_consent(dialogue, position))
+            found["confirm"] += 1
+    assert all(found[form] >= 3 for form in ("arguments", "state", "staff", "confirm")), found
+
+
+async def _broken(run: FinishedRun, dialogue: Dialogue) -> set[str]:
+    pipeline = run.pipeline
+    toolset = next(each.toolset for each in pipeline.domains if each.domain.name == dialogue.domain)
+    environment = pipeline.environments.for_domain(toolset, Meter(ScriptedLLM()), dialogue.dialogue_id)
+    replayed = await replay(dialogue, environment)
+    assert all(check.passed for check in policy_check(dialogue, replayed)) is not bool(replayed.violations)
+    return {violation.rule_id for violation in replayed.violations}
+
+
+def _with_messages(dialogue: Dialogue, at: int, new: tuple[Message, ...], dropped: int = 0) -> Dialogue:
+    """The dialogue with `dropped` messages from `at` on replaced."""
+    shift = len(new) - dropped
+    starts = tuple(start + shift if start > at else start for start in dialogue.task_starts)
+    messages = (*dialogue.messages[:at], *new, *dialogue.messages[at + dropped :])
+    return dialogue.model_copy(update={"messages": messages, "task_starts": starts})
+
+
+def _with_forbidden_call(dialogue: Dialogue, number: int) -> Dialogue:
+    """The agent makes the forbidden call before its last answer in the task."""
+    task, start = dialogue.tasks[number], dialogue.task_starts[number]
+    results = dict(enumerate(json.loads(result) for _, _, _, result in dialogue.executed(number)))
+    planned = task.plan[-1]
+    call = ToolCall.make("bad", planned.tool, resolve_arguments(planned.arguments, results))
+    answers = [n for n, m in enumerate(dialogue.part(number)) if isinstance(m, AssistantMessage) and not m.tool_calls]
+    made = (AssistantMessage(tool_calls=(call,)), ToolMessage(tool_call_id="bad", content="{}"))
+    return _with_messages(dialogue, start + answers[-1], made)
+
+
+def _governed(dialogue: Dialogue, form: str) -> list[tuple[int, Rule]]:
+    """(position of the message, rule) of each call that a rule of this form governs."""
+    rules = [rule for rule in dialogue.policy.rules if rule.form == form] if dialogue.policy else []
+    return [
+        (position, rule)
+        for position, message in enumerate(dialogue.messages)
+        if isinstance(message, AssistantMessage)
+        for call in message.tool_calls or ()
+        for rule in rules
+        if call.name in rule.tools and governs(rule.when, call.parsed(), dialogue.provenance.now or "")
+    ]
+
+
+def _without_consent(dialogue: Dialogue, position: int) -> Dialogue:
+    """The user hesitates instead of agreeing to the call at `position`."""
+    said = max(n for n in range(position) if isinstance(dialogue.messages[n], UserMessage))
+    return _with_messages(dialogue, said, (UserMessage(content="Hm, let me think about it first."),), dropped=1)
