@@ -11,6 +11,7 @@ from typing import Any
 
 from core.dialogue import PlannedCall
 from generation.llm.contexts import TaskWriterContext
+from generation.scripted.policy_keeping import keeps_policy
 from generation.scripted.verbs import destroys
 from generation.specs.naming import changes, is_identifier
 from generation.specs.spelling import words
@@ -77,6 +78,7 @@ def compose(context: TaskWriterContext, rng: Random, move: Move) -> Draft:
             or _clashes(subgoal, draft.subgoals)
             or not _is_consistent(extended.plan, deleted)
             or (high and extended.score > high)
+            or not keeps_policy(extended.plan, context)
         ):
             continue
         if context.want_follow_up and not extended.follows and attempt < _ATTEMPTS // 2:

@@ -19,6 +19,7 @@ from core.messages import ToolSpec
 from core.schemas import schema_error
 from generation.llm.contexts import TaskWriterContext
 from generation.scripted.drafts import Draft, answer_of, compose, join
+from generation.scripted.policy_keeping import allowed_values
 from generation.scripted.tool_fields import (
     HIDDEN,
     SCALARS,
@@ -59,6 +60,7 @@ class ToolTaskWriter:
 
     def __init__(self, context: TaskWriterContext, rng: Random, strict: bool) -> None:
         self.tools = context.tools
+        self.policy = context.policy
         self.by_name = {tool.name: tool for tool in context.tools}
         learnt = context.facts.items() if context.want_follow_up else ()
         self.facts = {snake(name): value for name, value in learnt if isinstance(value, str | int | float)}
@@ -150,6 +152,8 @@ class ToolTaskWriter:
         argument = self._from_facts(parameter, draft) or self._from_results(parameter, draft)
         if argument or finder(tool, parameter.name, self.by_name):
             return argument
+        if allowed := allowed_values(self.policy, tool, parameter.name):
+            return _literal(parameter.name, self.rng.choice(allowed), draft)
         argument = self._from_rows(parameter, sources, draft)
         if argument or (self.strict and is_identifier(parameter.name)):
             return argument
