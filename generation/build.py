@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
 from core.runs import sha256
 from core.settings import UserError, closest
+from generation.domain_sources import DomainSource, toolset_sources
+from generation.environments.base import EnvironmentFactory
 from generation.llm.base import LLM, Role
 from generation.llm.by_role import LLMByRole
 from generation.llm.openai import TRANSPORT_KEYS
 from generation.pipeline import StartStates
-from generation.run import GenerateSettings, GenerationComponents, toolset_sources
+from generation.run import GenerateSettings, GenerationComponents
 from generation.stages import DialogueStage, Policies, Rollouts, Stage, ToolsetStage, Validation
 from generation.start_states.start_states import StartSettings, StartState, read_starts
 
@@ -30,11 +33,13 @@ Instantiate = Callable[[Mapping[str, Any]], Any]
 def build(settings: GenerateSettings, instantiate: Instantiate) -> GenerationComponents:
     """Construct the components of a run. Raises UserError for unusable files and for stages without any work."""
     start_states = StartStates(_read_start_states(settings.start), settings.start)
+    environments = {name: instantiate(pipeline.environment) for name, pipeline in settings.pipelines.items()}
+    domain_sources = _domain_sources(settings, environments, instantiate)
     components = GenerationComponents(
         llm=partial(build_llm, settings.llm, settings.roles, instantiate),
-        toolset_sources=toolset_sources(settings.toolsets, instantiate(settings.domains), start_states),
+        toolset_sources=toolset_sources(settings.toolsets, domain_sources, start_states),
         stages=tuple(_build_stage(name, node, instantiate) for name, node in settings.stages.items()),
-        environments={name: instantiate(pipeline.environment) for name, pipeline in settings.pipelines.items()},
+        environments=environments,
         start_states=start_states,
         executor=instantiate(settings.executor),
     )
@@ -43,6 +48,28 @@ def build(settings: GenerateSettings, instantiate: Instantiate) -> GenerationCom
     _refuse_equal_votes(settings, components.stages)
     _refuse_unknown_policies(components)
     return components
+
+
+def _domain_sources(
+    settings: GenerateSettings, environments: Mapping[str, EnvironmentFactory], instantiate: Instantiate
+) -> tuple[DomainSource, ...]:
+    """The different sources of all pipelines, in the order of the pipelines. Raises UserError for a pipeline without
+    any."""
+    chosen: dict[str, tuple[str, dict[str, Any], list[str]]] = {}
+    for name, pipeline in settings.pipelines.items():
+        key, node = (
+            (f"pipelines.{name}.domains", pipeline.domains) if pipeline.domains else ("domains", settings.domains)
+        )
+        if "_target_" not in node:
+            kind = environments[name].engine or "simulated"
+            if not node.get(kind):
+                raise UserError(
+                    f"{key} has sources for {', '.join(node) or 'nothing'}, but the pipeline {name} needs one for {kind}: "
+                    f"give domains@pipelines.{name}.domains=…"
+                )
+            key, node = f"{key}.{kind}", node[kind]
+        chosen.setdefault(json.dumps(node, sort_keys=True), (key, node, []))[2].append(name)
+    return tuple(DomainSource(key, instantiate(node), tuple(names)) for key, node, names in chosen.values())
 
 
 def build_llm(llm: dict[str, Any], roles: Mapping[Role, dict[str, Any]], instantiate: Instantiate) -> LLM:

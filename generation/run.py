@@ -29,21 +29,22 @@ from generation.outcomes import Outcome
 from generation.pipeline import DomainTools, Pipeline, StartStates
 from generation.prompts import prompt_ids
 from generation.runner import AttemptSettings, Executor, run_pipeline
-from generation.seeds.base import Seeds
 from generation.seeds.tau2_data import ENGINE as TAU2
 from generation.stages import DialogueStage, Stage, ToolsetStage
 from generation.start_states.start_states import StartSettings
 from generation.tasks.settings import RequestSettings, TaskSettings
 from generation.tasks.writer import Domain
-from generation.tools.from_questions import refuse_held_out
-from generation.tools.toolset import Toolset
-from generation.toolset_runner import ToolsetSource, run_toolset_stages, source_from_seed, sources_from_file
+from generation.tools.toolset import Toolset, toolsets_for
+from generation.toolset_runner import ToolsetSource, run_toolset_stages
 
 
 class PipelineSettings(Settings):
     """One entry of `pipelines`."""
 
     environment: dict[str, Any] = Field(description="the EnvironmentFactory (`_target_`) and its arguments")
+    domains: dict[str, Any] | None = Field(
+        default=None, description="its own source of databases and tools, as `domains`; null: the run's"
+    )
     tasks: TaskSettings
     rollout: RolloutSettings
     rollouts: RolloutsSettings
@@ -82,7 +83,10 @@ class GenerateSettings(Settings):
     )
     llm: dict[str, Any] = Field(description="the LLM (`_target_`) in every role that `roles` does not name")
     roles: dict[Role, dict[str, Any]] = Field(description="role -> its own LLM (`_target_`)")
-    domains: dict[str, Any] = Field(description="the Seeds (`_target_`): source of databases and tools")
+    domains: dict[str, Any] = Field(
+        description="the Seeds (`_target_`): source of databases and tools; or several by what executes their tools: "
+        "`sql`, `tau2`, or `simulated` for the pipelines that execute none"
+    )
     user: UserSettings = Field(description="the simulated users")
     requests: RequestSettings = Field(description="kinds of requests, which pipelines with a user refer to")
     quality: QualitySettings = Field(description="thresholds of the user quality gate")
@@ -122,23 +126,6 @@ class GenerationComponents:
     environments: Mapping[str, EnvironmentFactory]
     start_states: StartStates
     executor: Executor
-
-
-def toolset_sources(toolsets: Path | None, seeds: Seeds, start_states: StartStates) -> tuple[ToolsetSource, ...]:
-    """The sources of a run's toolsets: a file, the toolsets.jsonl of the run that the start states come from, or the
-    seeds. None are needed if every start state has its own tools. Raises UserError for unreadable files and for
-    held-out seeds."""
-    file = start_states.settings.file
-    if toolsets is None and file and (file.parent.parent / "toolsets.jsonl").is_file():
-        toolsets = file.parent.parent / "toolsets.jsonl"
-    if toolsets:
-        return tuple(sources_from_file(toolsets))
-    given = [start.dialogue for start in start_states.starts if start.dialogue]
-    if given and all(dialogue.tools for dialogue in given) and not start_states.settings.inject:
-        return ()
-    loaded = seeds.load()
-    refuse_held_out(loaded)
-    return tuple(source_from_seed(seed) for seed in loaded)
 
 
 def domains(toolsets: Sequence[Toolset], rows_per_table: int, seed: int) -> tuple[DomainTools, ...]:
@@ -223,7 +210,8 @@ def build_pipeline(
 ) -> Pipeline:
     """The pipeline `name`, on the toolsets that its environment can execute. Adds seed and prompts to `provenance`."""
     environments = components.environments[name]
-    fitting = [toolset for toolset in toolsets if environments.engine in (None, toolset.engine)]
+    own = toolsets_for(name, toolsets)
+    fitting = [toolset for toolset in own if environments.engine in (None, toolset.engine)]
     return Pipeline(
         name=name,
         domains=domains(fitting, settings.rows_per_table, settings.seed),
@@ -250,8 +238,9 @@ def _refuse_engines(components: GenerationComponents) -> None:
             "come without an implementation: give toolsets=…, or start.inject=true to add a seed domain's tools, "
             "or choose another pipeline (pipeline=user_oriented simulates any tools)"
         )
-    engines = {"sql" if source.toolset.database else source.toolset.engine for source in components.toolset_sources}
+    toolsets = [source.toolset for source in components.toolset_sources]
     for name, environments in components.environments.items():
+        engines = {"sql" if toolset.database else toolset.engine for toolset in toolsets_for(name, toolsets)}
         if environments.engine is not None and engines and environments.engine not in engines:
             kinds = ", ".join(sorted(str(engine) for engine in engines))
             raise UserError(

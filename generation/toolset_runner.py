@@ -126,6 +126,7 @@ async def _run_stages(source: ToolsetSource, stages: Sequence[ToolsetStage], met
     except Exception as error:
         # An internal error in one domain must neither end the run nor vanish.
         toolset = _left_out(toolset, f"{_INTERNAL}{type(error).__name__}: {error}".encode(errors="replace").decode())
+    toolset = toolset.model_copy(update={"pipelines": source.toolset.pipelines})
     if source.seed is None and not meter.usage.requests:
         return toolset  # its provenance has the usage of the earlier run
     return toolset.model_copy(update={"provenance": toolset.provenance | ToolsetProvenance(usage=meter.usage)})

@@ -19,11 +19,14 @@ class SpiderSeeds:
     Without `names`, every database of tables.json whose file exists.
     """
 
-    def __init__(self, root: str | Path, names: Sequence[str] | None = None) -> None:
-        self.root = Path(root)
+    def __init__(self, root: str | Path | None, names: Sequence[str] | None = None) -> None:
+        self.root = Path(root or "")
+        self.is_given = root is not None
         self.names = names
 
     def load(self) -> tuple[Seed, ...]:
+        if not self.is_given:
+            raise UserError("root was not given; expected: root=FOLDER, Spider's, with tables.json and database/")
         tables = self._read_tables_json()
         present = [name for name in tables if self._file(name).is_file()]
         if self.names is None and not present:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from pydantic import Field
@@ -40,6 +41,9 @@ class Toolset(Frozen):
     database_sha256: str | None = Field(default=None, description="pins the data that a run's dialogues acted on")
     policy: Policy | None = Field(default=None, description="the rules that the domain's assistant must follow")
     rows: Rows = Field(default_factory=dict, description="a limited data view, where no database provides one")
+    pipelines: tuple[str, ...] = Field(
+        default=(), description="the pipelines that it was made for, where they have different sources; empty: all"
+    )
     refused: tuple[str, ...] = Field(default=(), description="proposed tools that were not valid, each with the reason")
     left_out: tuple[str, ...] = Field(
         default=(),
@@ -59,3 +63,9 @@ class Toolset(Frozen):
     def sql_tools(self) -> tuple[SqlTool, ...]:
         """The tools with their statements. Raises KeyError if a tool has none."""
         return tuple(SqlTool(spec=tool, sql=self.statements[tool.name]) for tool in self.tools)
+
+
+def toolsets_for(pipeline: str, toolsets: Sequence[Toolset]) -> list[Toolset]:
+    """The toolsets that were made for a pipeline; if there are none, as in a file of another run, all of them."""
+    own = [toolset for toolset in toolsets if not toolset.pipelines or pipeline in toolset.pipelines]
+    return own or list(toolsets)
