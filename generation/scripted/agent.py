@@ -9,19 +9,18 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Set
-from dataclasses import dataclass
 from random import Random
 from typing import Any
 
 from core.dialogue import PlannedCall
 from core.messages import AssistantMessage, Message, ToolCall
-from core.placeholders import Placeholder, placeholder, resolve, resolve_arguments, rows_of
+from core.placeholders import placeholder, resolve, resolve_arguments, rows_of
 from generation.llm.contexts import AgentContext
-from generation.scripted.agent_hears import CLARIFY, WHICH, UserIntent, confirmation, is_question, without_value
+from generation.scripted.agent_hears import CLARIFY, WHICH, confirmation, is_question, without_value
+from generation.scripted.agent_progress import TaskProgress
 from generation.scripted.agent_reports import reason, report
-from generation.scripted.results import PastToolCall, dig, past_tool_calls
 from generation.scripted.verbs import destroys
-from generation.scripted.wishes import as_wanted, confirm_rule, reduced
+from generation.scripted.wishes import confirm_rule, reduced
 from generation.specs.naming import changes, is_identifier
 from generation.tasks.mentions import mentions_value
 
@@ -39,19 +38,7 @@ _REPORT = [
 _NAMES = ("name", "title", "email", "label", "subject")
 
 
-@dataclass(frozen=True)
-class Attempt:
-    """A past call: its tool, its plan index (None if it matches no planned call), its result, whether it failed, and
-    the position of the result among the task's messages."""
-
-    name: str
-    index: int | None
-    result: Any
-    failed: bool
-    position: int
-
-
-class Agent:
+class Agent(TaskProgress):
     """The agent's next message in a task; `error_rate` is the chance of a mistake where one is possible."""
 
     def __init__(
@@ -63,46 +50,10 @@ class Agent:
         offered: Set[str] | None = None,
     ) -> None:
         """`offered` are the names of the tools that the agent has (None: all of the plan's)."""
-        self.context = context
-        self.task = as_wanted(context.task, messages[context.task_start :])
-        self.plan = self.task.expected_plan
-        self.subgoals = self.task.subgoals
-        self.messages = messages[context.task_start :]
+        super().__init__(context, messages)
         self.rng = rng
         self.error_rate = error_rate
         self.offered = offered
-        self.intent = UserIntent(self.subgoals, self.messages)
-        self.results: dict[int, Any] = {}
-        self.attempts: list[Attempt] = []
-        for call in past_tool_calls(self.messages):
-            attempt = Attempt(call.name, self._plan_index(call), call.result, call.status != "done", call.position)
-            self.attempts.append(attempt)
-            if attempt.index is not None and not attempt.failed:
-                self.results[attempt.index] = attempt.result
-
-    def _plan_index(self, call: PastToolCall) -> int | None:
-        """The index of the first planned call without a result that this call matches."""
-        for index, planned in enumerate(self.plan):
-            if planned.tool == call.name and index not in self.results and self._arguments(planned) == call.arguments:
-                return index if call.arguments is not None else None
-        return None
-
-    def _arguments(self, planned: PlannedCall) -> dict[str, Any] | None:
-        """The arguments with actual values, or None if an earlier result lacks one. Of several rows the first counts,
-        and a field is searched for at any depth of the result."""
-        try:
-            return resolve_arguments(planned.arguments, self.results)
-        except LookupError:
-            arguments = {
-                name: self._dug(source) if (source := placeholder(value)) else value
-                for name, value in planned.arguments.items()
-            }
-            unresolved = any(arguments[n] is None and placeholder(v) for n, v in planned.arguments.items())
-            return None if unresolved else arguments
-
-    def _dug(self, source: Placeholder) -> Any:
-        """A field found at any depth of a result; None for what had to be chosen or computed."""
-        return None if source.function else dig(self.results.get(source.calls[0]), source.field or "")
 
     def speak(self) -> AssistantMessage:
         """The next message: a call, a question, an apology or an answer."""
@@ -171,7 +122,7 @@ class Agent:
         return self._call(ready)
 
     def _must_confirm(self, planned: PlannedCall) -> bool:
-        if confirm_rule(self.context.policy, planned.tool, self._arguments(planned) or {}):
+        if confirm_rule(self.context.policy, planned.tool, self.arguments(planned) or {}):
             return True
         return destroys(planned.tool) and not self.intent.waives_confirmation
 
@@ -189,7 +140,7 @@ class Agent:
     def _may_try(self, index: int) -> bool:
         """A failed call is retried once if the user insists; a call that needs its result is impossible."""
         failures = [attempt.position for attempt in self.attempts if attempt.index == index]
-        if len(failures) > 1 or self._arguments(self.plan[index]) is None:
+        if len(failures) > 1 or self.arguments(self.plan[index]) is None:
             return False
         return not failures or self.intent.insists(self.subgoals[self.plan[index].subgoal], failures[-1])
 
@@ -215,7 +166,7 @@ class Agent:
         calls: list[ToolCall] = []
         thoughts: list[str] = []
         for index in batch:
-            planned, arguments = self.plan[index], self._arguments(self.plan[index])
+            planned, arguments = self.plan[index], self.arguments(self.plan[index])
             assert arguments is not None, "ready calls have all arguments"
             if not self.attempts and not changes(planned.tool) and self._slips(1.0):
                 arguments = _wrong(arguments)

@@ -11,13 +11,13 @@ it has withdrawn, so that in the end the goal's own requests are in force.
 from __future__ import annotations
 
 import json
-import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from random import Random
 
 from core.messages import AssistantMessage, UserMessage
 from generation.llm.contexts import UserContext
 from generation.scripted import user_phrases as phrases
+from generation.scripted.user_words import capital, hinted, is_unclear, run, wants, without_value
 from generation.scripted.wishes import (
     ACCEPTING,
     CHANGED_MIND,
@@ -54,8 +54,8 @@ class _User:
         self.all_mine = [message.content for message in context.transcript if isinstance(message, UserMessage)]
         self.answers = [m.content for m in current if isinstance(m, AssistantMessage) and not m.tool_calls]
         self.latest = self.answers[-1] if self.answers else ""
-        self.requested = [goal for goal in self.subgoals if _wants(goal, self.mine)]
-        self.missing = [goal for goal in self.subgoals if goal not in self.requested and _hinted(goal, self.mine)]
+        self.requested = [goal for goal in self.subgoals if wants(goal, self.mine)]
+        self.missing = [goal for goal in self.subgoals if goal not in self.requested and hinted(goal, self.mine)]
         self.pending = [goal for goal in self.subgoals if goal not in (*self.requested, *self.missing)]
         self.achieved = dict(zip(self.subgoals, context.achieved, strict=True)) if context.achieved else None
 
@@ -66,7 +66,7 @@ class _User:
     def _usual(self) -> tuple[str, bool]:
         undone, asked = self._undone(), asks(self.latest)
         if undone:
-            asked |= self.achieved is not None and _is_unclear(self.latest)
+            asked |= self.achieved is not None and is_unclear(self.latest)
             if self._unhelpful(asked) >= self.rules.patience:
                 return self.rng.choice(phrases.GIVE_UP), True
             return self._reply(undone) if asked else self._insist(undone), False
@@ -149,7 +149,7 @@ class _User:
     def _latest_requests(self) -> list[str]:
         """The requests of the latest message that makes any."""
         for text in reversed(self.mine):
-            if goals := [goal for goal in self.requested if _wants(goal, [text])]:
+            if goals := [goal for goal in self.requested if wants(goal, [text])]:
                 return goals
         return []
 
@@ -158,10 +158,10 @@ class _User:
         one. A question brings something, unless it comes more often than there are requests to ask it about; what may
         be a question does so only a few times."""
         if not asked:
-            return 1 + _run(self.mine, lambda text: any(phrase in text for phrase in _INSISTING))
+            return 1 + run(self.mine, lambda text: any(phrase in text for phrase in _INSISTING))
         since = self.answers[self._latest_news() :]
-        repeated = _run(since, lambda text: text == self.latest) - len(self.requested) - 1
-        return max(0, repeated, _run(since, _is_unclear) - _UNCLEAR)
+        repeated = run(since, lambda text: text == self.latest) - len(self.requested) - 1
+        return max(0, repeated, run(since, is_unclear) - _UNCLEAR)
 
     def _latest_news(self) -> int:
         """The index of the latest of its messages that names something new."""
@@ -190,7 +190,7 @@ class _User:
             if retreat not in self.mine:
                 return retreat
         yes = self.rng.sample(phrases.CONFIRM, len(phrases.CONFIRM))
-        if not all(_wants(goal, [self.latest]) for goal in goals):
+        if not all(wants(goal, [self.latest]) for goal in goals):
             return self._unsaid([f"{text} {self._restate(goals)}" for text in yes])
         if self._adversarial and self.rng.random() < 0.3:
             pressing = self.rng.choice(phrases.PRESSING)
@@ -205,12 +205,12 @@ class _User:
 
     def _named(self, text: str, goals: Sequence[str]) -> list[str]:
         """Those of the subgoals that the text names, with or without their new value."""
-        return [goal for goal in goals if _wants(goal, [text]) or _hinted(goal, [text])]
+        return [goal for goal in goals if wants(goal, [text]) or hinted(goal, [text])]
 
     def _restate(self, goals: Sequence[str]) -> str:
         """All details of some requests, each time in other words."""
         wish = " and ".join(goals[: self.rules.max_subtasks_per_turn])
-        return self._unsaid([text.format(wish, _capital(wish)) for text in phrases.RESTATED])
+        return self._unsaid([text.format(wish, capital(wish)) for text in phrases.RESTATED])
 
     def _only_untold(self, goal: str) -> bool:
         """Whether it has been done and only its values are missing: asked for again, it might be done twice."""
@@ -248,7 +248,7 @@ class _User:
         )
         request = self.rng.choice(requests).format(self._wording(goals))
         if self._adversarial and self.rng.random() < 0.25:
-            request = f"{self.rng.choice(phrases.WAVERING)} {_capital(request)}"
+            request = f"{self.rng.choice(phrases.WAVERING)} {capital(request)}"
         if self._adversarial and self.rng.random() < 0.25:
             request = f"{request} {self.rng.choice(phrases.PRESSING)}"
         elif self.rules.confirmation and not goals[0].startswith(("find", "know", "see")) and self.rng.random() < 0.1:
@@ -256,17 +256,17 @@ class _User:
         if self.mine:
             return self._continue(request)
         opening = self._opening(openings) if self.context.first_task else self.rng.choice(phrases.AGAIN)
-        return f"{opening} {_capital(request)}".strip()
+        return f"{opening} {capital(request)}".strip()
 
     def _wording(self, goals: Sequence[str]) -> str:
         """The subgoals' own words; as the rules allow, without a new value or with a corrected slip."""
         if self.rules.disclosure == "on_request":
-            return " and ".join(_without_value(goal) or goal for goal in goals)
+            return " and ".join(without_value(goal) or goal for goal in goals)
         text = " and ".join(goals)
-        if len(goals) > 1 or self.rules.disclosure == "upfront":
+        if len(goals) > 1 or self.rules.disclosure == "upfront" or self.task.withheld or self.task.first_wish:
             return text
-        if _without_value(text) and self.rng.random() < 0.12:
-            return _without_value(text)
+        if without_value(text) and self.rng.random() < 0.12:
+            return without_value(text)
         if self.rules.clarification and self.rng.random() < 0.06:
             return f"{text.rsplit(' ', 1)[0]} — wait, let me put that right: I want to {text}"
         return text
@@ -281,40 +281,3 @@ class _User:
     def _opening(self, openings: Sequence[str]) -> str:
         expertise = self.context.persona.rpartition(" ")[2]
         return f"{self.rng.choice(openings)} {self.rng.choice(phrases.EXPERTISE.get(expertise, ['']))}".strip()
-
-
-def _is_unclear(answer: str) -> bool:
-    """Whether no rule knows what the answer is: where nothing is done yet, it may be a question."""
-    return not (asks(answer) or failed(answer) or reports(answer))
-
-
-def _run(texts: Sequence[str], fits: Callable[[str], bool]) -> int:
-    """The number of latest texts in a row that fit."""
-    return next((number for number, text in enumerate(reversed(texts)) if not fits(text)), len(texts))
-
-
-def _without_value(goal: str) -> str:
-    """The subgoal without its new value ('change the city of customer 3'), or '' if it has none."""
-    return goal.rsplit(" to ", 1)[0] if goal.startswith("change ") and " to " in goal else ""
-
-
-def _wants(goal: str, messages: Sequence[str]) -> bool:
-    """Whether the last message with exactly these words requests them: "delete locker 13" does not request "delete
-    locker 1"."""
-    exact = re.compile(rf"(?<!\w){re.escape(goal)}(?!\w)", re.IGNORECASE)
-    latest = [text for text in messages if exact.search(text)][-1:]
-    return bool(latest) and WITHDRAWAL.format(goal) not in latest[0]
-
-
-def _hinted(goal: str, messages: Sequence[str]) -> bool:
-    """Whether a message names the subgoal without its new value, or with another one."""
-    hint = _without_value(goal)
-    value = goal[len(hint) :]
-    return bool(hint) and any(
-        re.search(rf"(?<!\w){re.escape(hint)}(?!\w)(?!{re.escape(value)}(?!\w))", text, re.IGNORECASE)
-        for text in messages
-    )
-
-
-def _capital(text: str) -> str:
-    return f"{text[0].upper()}{text[1:]}"
