@@ -45,6 +45,10 @@ class Provenance(Frozen):
     tasks_requested: int = Field(default=0, description="tasks the dialogue was planned to have")
     writer_requests: dict[str, WriterRequest] = Field(default_factory=dict, description="per written task, by task id")
     refused_drafts: dict[str, int] = Field(default_factory=dict, description="refused task drafts per reason")
+    parallel: dict[str, int] = Field(
+        default_factory=dict,
+        description="groups of independent look-ups: eligible for one message, and merged into one",
+    )
     persona: str | None = Field(default=None, description="persona of the simulated user")
     now: str | None = Field(default=None, description="the dialogue's one date and time, as all prompts state it")
     parent: str | None = Field(default=None, description="id of the dialogue that this one extends or forks")

@@ -180,7 +180,7 @@ def _kinds(f: Statistics) -> Table:
 
 
 def _details(f: Statistics) -> Table:
-    """One line per metric: difficulty, follow-ups, dependency, agreement, quality gate, blame, flaws."""
+    """One line per metric: difficulty, follow-ups, dependency, parallel calls, agreement, quality, blame, flaws."""
     table = Table(title=f"{f.pipeline}: metrics", box=box.SIMPLE_HEAD, pad_edge=False, show_header=False)
     for requested, measured in f.difficulties.items():
         table.add_row(
@@ -196,6 +196,11 @@ def _details(f: Statistics) -> Table:
                 f"{name} {flow.mean:.2f} ({flow.pairs})" for name, flow in flows.items() if flow.mean is not None
             ),
         )
+    if f.parallel:
+        p = f.parallel
+        text = f"{p.several} of {p.messages} messages with calls ({p.share:.1%})"
+        groups = f"; of {p.eligible} groups of independent look-ups, {p.merged} merged" if p.eligible else ""
+        table.add_row("parallel calls", text + groups)
     if f.agreement:
         a = f.agreement
         tasks = a.both_valid + a.judge_only + a.execution_only + a.both_invalid

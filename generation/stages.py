@@ -1,4 +1,4 @@
-"""The interface of a stage, and the five stages: tools, schemas, tasks, rollout, validation.
+"""The interface of a stage, and the six stages: tools, schemas, tasks, rollout, parallel, validation.
 
 A stage fills in what a toolset or a dialogue lacks, and keeps what it has. So a run may start and end with any stage.
 The configuration (conf/stage/) chooses the stages, your own ones in the same way.
@@ -13,6 +13,7 @@ from pydantic import Field, field_validator
 from core.dialogue import Dialogue
 from core.provenance import Provenance
 from core.settings import Settings, UserError, typed
+from generation.dialogue.parallel import ParallelSettings, merge_look_ups
 from generation.dialogue.rollout import InterruptedDialogueError, Rollout
 from generation.dialogue.setup import RolloutContext
 from generation.llm.meter import Meter
@@ -125,6 +126,18 @@ class Rollouts:
             return await rollout.run()
         except Exception as error:
             raise InterruptedDialogueError(rollout.so_far(), error) from error
+
+
+class Parallel:
+    """Stage 3, after the rollout: parallel calls, where tools are executed. The keys are those of ParallelSettings."""
+
+    def __init__(self, share: float, max_calls: int) -> None:
+        self.settings = typed({"share": share, "max_calls": max_calls}, ParallelSettings, "stages.parallel")
+
+    async def dialogue(self, dialogue: Dialogue, context: RolloutContext) -> Dialogue:
+        if not context.executable:
+            return dialogue
+        return await merge_look_ups(dialogue, context.domain_environment, context.seed, self.settings)
 
 
 class ValidationSettings(Settings):

@@ -28,6 +28,7 @@ from evaluation.reports.tables import TablesSettings
 from evaluation.targets import EvaluateSettings
 from evaluation.tau2.settings import Tau2Settings
 from generation.convert.base import ConvertSettings
+from generation.dialogue.parallel import ParallelSettings
 from generation.export.export import ExportSettings
 from generation.metrics.fidelity_data import FidelitySettings
 from generation.plan import PlannedSettings
@@ -45,6 +46,7 @@ SECTIONS: tuple[tuple[str, str, str, type[Settings]], ...] = (
     ("Generation", "generate", "", GenerateSettings),
     ("Generation: stage tools", "generate", "stages.tools", ToolmakingSettings),
     ("Generation: stage schemas", "generate", "stages.schemas", SchemasSettings),
+    ("Generation: stage parallel", "generate", "stages.parallel", ParallelSettings),
     ("Generation: stage validation", "generate", "stages.validation", ValidationSettings),
     ("Plan", "plan", "plan", typing.get_type_hints(PlannedSettings)["plan"]),
     ("Fidelity", "fidelity", "", FidelitySettings),

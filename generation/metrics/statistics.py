@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import Field
 
 from core.dialogue import Dialogue, RoleUsage
-from core.messages import Frozen
+from core.messages import AssistantMessage, Frozen
 from core.settings import Settings
 from generation.llm.contexts import UserRules
 from generation.metrics.diversity import Diversity, DiversityTally, SaturationSettings
@@ -34,6 +34,22 @@ class MeanMax(Frozen):
             return cls(mean=0.0, max=0)
         total = sum(value * count for value, count in histogram.items())
         return cls(mean=round(total / sum(histogram.values()), 3), max=max(histogram))
+
+
+class ParallelCalls(Frozen):
+    """Parallel calls: `messages` of assistants with calls, how many of them have `several`, the `share` of these; the
+    groups of independent look-ups that were `eligible` for one message, and those `merged` into one."""
+
+    messages: int
+    several: int
+    share: float
+    eligible: int
+    merged: int
+
+    @classmethod
+    def of(cls, counts: Mapping[str, int]) -> ParallelCalls:
+        share = round(counts.get("several", 0) / counts["messages"], 4) if counts.get("messages") else 0.0
+        return cls(share=share, **{name: counts.get(name, 0) for name in cls.model_fields if name != "share"})
 
 
 class CostSettings(Settings):
@@ -68,12 +84,12 @@ class Statistics(Frozen):
 
     The accepted dialogues alone count for step, turn and task (Appendix B), `tasks` (requested tasks -> actual
     tasks -> dialogues), `difficulties` (requested -> measured -> plain tasks), `follow_ups`, `evidence`,
-    `dependency`, `quality` and `diversity`. `latency_s` is wall-clock seconds per accepted dialogue, `throughput`
-    generated tokens per wall-clock second (Table 4). These two, `roles`, `gpu_hours` and `cost` include rejected and
-    failed dialogues, but not attempts that were retried. `pass_rates` counts dialogues that could be played several
-    times, by "accepted/played" rollouts. `flaws` counts bad model answers by role and kind, `blame` the rejected
-    dialogues by the party at fault, `rejected_untold` those rejected for telling alone: every state was right, a value
-    was never told.
+    `dependency`, `parallel`, `quality` and `diversity`. `latency_s` is wall-clock seconds per accepted dialogue,
+    `throughput` generated tokens per wall-clock second (Table 4). These two, `roles`, `gpu_hours` and `cost` include
+    rejected and failed dialogues, but not attempts that were retried. `pass_rates` counts dialogues that could be
+    played several times, by "accepted/played" rollouts. `flaws` counts bad model answers by role and kind, `blame` the
+    rejected dialogues by the party at fault, `rejected_untold` those rejected for telling alone: every state was right,
+    a value was never told.
     """
 
     pipeline: str
@@ -101,6 +117,7 @@ class Statistics(Frozen):
     domains: dict[str, int] = Field(default_factory=dict)
     agreement: Agreement | None = None
     dependency: Dependency | None = None
+    parallel: ParallelCalls | None = None
     quality: Quality | None = None
     diversity: Diversity | None = None
     roles: dict[str, RoleMetrics] = Field(default_factory=dict)
@@ -189,6 +206,9 @@ class StatisticsTally:
             if request and request.follow_up:
                 self._counts["follow_ups"]["requested"] += 1
                 self._counts["follow_ups"]["used a learnt value"] += task.follows_from is not None
+        calling = [m for m in dialogue.messages if isinstance(m, AssistantMessage) and m.tool_calls]
+        several = sum(len(message.tool_calls or ()) > 1 for message in calling)
+        self._counts["parallel"].update({"messages": len(calling), "several": several} | dialogue.provenance.parallel)
         self._dependency.add(dialogue)
         self._diversity.add(dialogue)
         if self._quality:
@@ -229,6 +249,7 @@ class StatisticsTally:
             domains=dict(sorted(counts["domains"].items())),
             agreement=self._agreement.result(),
             dependency=self._dependency.result(),
+            parallel=ParallelCalls.of(counts["parallel"]) if counts["parallel"] else None,
             quality=self._quality.result(self.gate) if self._quality else None,
             diversity=self._diversity.result(self.saturation) if status["accepted"] else None,
             roles={role: self._role(role, usage, gpu_hours) for role, usage in sorted(self._roles.items())},

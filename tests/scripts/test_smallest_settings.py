@@ -10,6 +10,7 @@ from core.settings import Settings
 from evaluation.bfcl.benchmark import BfclSettings
 from evaluation.heldout.settings import HeldoutSettings
 from evaluation.targets import EvaluateSettings
+from generation.dialogue.parallel import ParallelSettings
 from generation.dialogue.setup import RolloutSettings
 from generation.dialogue.user import UserSettings
 from generation.environments.sql import SqlEnvironmentSettings
@@ -31,6 +32,7 @@ SMALLEST: dict[type[Settings], dict[str, int]] = {
     UserSettings: {"attempts": 1},
     TaskSettings: {"attempts": 1, "rows_in_view": 1},
     SchemasSettings: {"attempts": 1},
+    ParallelSettings: {"share": 0.0, "max_calls": 2},
     ValidationSettings: {"votes": 1, "attempts": 1},
     ToolmakingSettings: {"max_tools": 3, "attempts": 1, "expansion": 0},
     StartSettings: {"branches": 1},
