@@ -38,6 +38,11 @@ from scripts.launch import clear_errors, read_settings
 ROOT = Path(__file__).parent.parent
 FOLDER = Path("outputs/mutants")
 TARGET = 0.95
+BASELINE_S = 900.0
+"""How long a module's tests may take without any change."""
+LAST_LINES = 40
+"""How much of the output of failing tests is shown."""
+
 PACKAGES = ("core", "generation", "training", "evaluation", "scripts", "tests")
 PRELOADED = (
     "pytest",
@@ -174,8 +179,8 @@ def copy_tree(tree: Path) -> None:
         (tree / name).symlink_to((ROOT / name).resolve())
 
 
-def _run_tests(tree: str, tests: Sequence[str]) -> None:
-    """In a process of its own: run tests on the copy and exit with pytest's code."""
+def _run_tests(tree: str, tests: Sequence[str], log: str) -> None:
+    """In a process of its own: run tests on the copy, their output to `log`, and exit with pytest's code."""
     os.setsid()
     os.chdir(tree)
     os.environ |= {"PYTHONPATH": tree, "PYTHONDONTWRITEBYTECODE": "1"}
@@ -183,39 +188,62 @@ def _run_tests(tree: str, tests: Sequence[str]) -> None:
     for name in [name for name in sys.modules if name.partition(".")[0] in PACKAGES]:
         del sys.modules[name]
     sys.path[:] = [tree, *(path for path in sys.path if path and Path(path).resolve() != ROOT)]
-    with Path(os.devnull).open("w") as nowhere:
-        os.dup2(nowhere.fileno(), 1)
-        os.dup2(nowhere.fileno(), 2)
+    with Path(log).open("w") as output:
+        os.dup2(output.fileno(), 1)
+        os.dup2(output.fileno(), 2)
     import pytest  # noqa: PLC0415 - after the path is that of the copy
 
-    os._exit(int(pytest.main(["-x", "-n", "0", "-p", "no:cacheprovider", "-m", "not slow and not gpu", *tests])))
+    options = [
+        "-q",
+        "-x",
+        "-n",
+        "0",
+        "--tb=short",
+        "--color=no",
+        "-p",
+        "no:cacheprovider",
+        "-m",
+        "not slow and not gpu",
+    ]
+    code = int(pytest.main([*options, *tests]))
+    sys.stdout.flush()
+    os._exit(code)
 
 
-def run_tests(tree: Path, tests: Sequence[str], timeout_s: float) -> bool:
-    """Whether all tests pass; tests that take longer than `timeout_s` do not."""
-    process = get_context("forkserver").Process(target=_run_tests, args=(str(tree.resolve()), tuple(tests)))
+def run_tests(tree: Path, tests: Sequence[str], timeout_s: float) -> str | None:
+    """Run tests on the copy `tree` until one fails. Returns None if all pass, otherwise what pytest printed last, also
+    if they took longer than `timeout_s`. All of it is in the copy's tests.log."""
+    log = tree.resolve() / "tests.log"
+    process = get_context("forkserver").Process(target=_run_tests, args=(str(log.parent), tuple(tests), str(log)))
     process.start()
     assert process.pid, "it was started"
     process.join(timeout_s)
+    in_time = not process.is_alive()
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)  # also what the tests started
     process.join()
-    return process.exitcode == 0
+    if process.exitcode == 0:
+        return None
+    lines = log.read_text(encoding="utf-8", errors="replace").splitlines() if log.exists() else []
+    why = f"pytest ended with {process.exitcode}" if in_time else f"stopped after {timeout_s:.0f} s"
+    return "\n".join([*lines[-LAST_LINES:], why])
 
 
 def try_module(
     module: str, tests: Sequence[str], settings: MutantSettings, journal: Journal, out: Console
 ) -> tuple[int, list[Mutant]]:
     """Try a sample of a module's mutants. Returns how many, and those that survived."""
-    source = (ROOT / module).read_text(encoding="utf-8")
+    tree = FOLDER / "tree"
+    # From the copy: the working tree may have changed since, and then the mutant would not fit the other modules.
+    source = (tree / module).read_text(encoding="utf-8")
     possible = mutants(module, source)
     # A larger sample contains the smaller one, so that nothing is tried twice.
     chosen = random.Random(f"{settings.seed}/{module}").sample(possible, len(possible))[: settings.sample]
     known = {record.key for record in read_jsonl(journal.path, Killed)}
-    tree = FOLDER / "tree"
     started = time.monotonic()
-    if not all(mutant.key in known for mutant in chosen) and not run_tests(tree, tests, 900):
+    if not all(mutant.key in known for mutant in chosen) and (failure := run_tests(tree, tests, BASELINE_S)):
         out.print(f"[red]{module}: its tests fail without any change; no mutant was tried[/]")
+        out.print(failure, markup=False, highlight=False)
         return 0, []
     timeout_s = 20 + 4 * (time.monotonic() - started)
     survived = []
@@ -223,7 +251,7 @@ def try_module(
         if mutant.key in known:
             continue
         (tree / module).write_text(mutant.mutated, encoding="utf-8")
-        if run_tests(tree, tests, timeout_s):
+        if run_tests(tree, tests, timeout_s) is None:
             survived.append(mutant)
             out.print(f"[yellow]survived: {module}:{mutant.line}[/]")
             out.print(mutant.diff, markup=False, highlight=False)
