@@ -83,12 +83,12 @@ def _packages() -> dict[str, str]:
 
 def _commit() -> tuple[str, bool]:
     """Return the code's git commit and whether the working tree has changes; ("unknown", True) outside a checkout."""
-    folder = Path(__file__).parent
+
+    def git(*command: str) -> str:
+        found = subprocess.run(["git", *command], cwd=Path(__file__).parent, capture_output=True, text=True, check=True)
+        return found.stdout.strip()
+
     try:
-        head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=folder, capture_output=True, text=True, check=True)
-        status = subprocess.run(
-            ["git", "status", "--porcelain"], cwd=folder, capture_output=True, text=True, check=True
-        )
+        return git("rev-parse", "HEAD"), bool(git("status", "--porcelain"))
     except (OSError, subprocess.CalledProcessError):
         return "unknown", True
-    return head.stdout.strip(), bool(status.stdout.strip())

@@ -49,9 +49,9 @@ class _OutcomeHead(BaseModel):
 
     dialogue_id: str
     status: Status
-    unanswered: bool = False
-    attempt: int = 1
-    session: int = 0
+    unanswered: bool
+    attempt: int
+    session: int
 
 
 @dataclass(frozen=True, slots=True)

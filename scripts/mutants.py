@@ -1,4 +1,4 @@
-"""make mutants [sample=10] [seed=0] [only=core/messages.py]: do the tests notice when one operator or number changes?
+"""make mutants [sample=10] [seed=0] [only=[core/messages.py]]: do the tests notice when one operator or number changes?
 
 Each mutant changes one place of a module in [tool.mutants] of pyproject.toml, in a copy of the working tree, and runs
 the tests that are listed there for the module; a mutant that they do not notice has survived. Error messages and other
@@ -32,7 +32,7 @@ from rich.table import Table
 from core.console import stage_console
 from core.journal import Journal, read_jsonl
 from core.messages import Frozen
-from core.settings import Settings
+from core.settings import Settings, UserError, closest
 from scripts.launch import clear_errors, read_settings
 
 ROOT = Path(__file__).parent.parent
@@ -85,7 +85,7 @@ _UNCHANGED = (ast.JoinedStr, ast.Raise, ast.Assert, ast.arg, ast.Import, ast.Imp
 class MutantSettings(Settings):
     sample: int = Field(default=10, ge=1, description="mutants of each module")
     seed: int = Field(default=0, ge=0, description="seed of the sample")
-    only: str = Field(default="", description="one module, as pyproject.toml names it; empty: all")
+    only: tuple[str, ...] = Field(default=(), description="modules, as pyproject.toml names them; empty: all")
 
 
 @dataclass(frozen=True)
@@ -265,12 +265,15 @@ def try_module(
 def main(settings: MutantSettings, out: Console) -> bool:
     """Whether the tests kill at least TARGET of the sample."""
     listed: dict[str, list[str]] = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["mutants"]
+    for name in settings.only:
+        if name not in listed:
+            raise UserError(f"only={name} was given; {closest(name, list(listed))}")
     get_context("forkserver").set_forkserver_preload(list(PRELOADED))
     copy_tree(FOLDER / "tree")
     results: dict[str, tuple[int, list[Mutant]]] = {}
     with Journal(FOLDER / "killed.jsonl", key=lambda record: str(record["key"])) as journal:
         for module, tests in listed.items():
-            if settings.only in ("", module):
+            if not settings.only or module in settings.only:
                 results[module] = try_module(module, tests, settings, journal, out)
     table = Table("module", "mutants", "killed", "survived at")
     for module, (tried, survived) in results.items():

@@ -31,7 +31,8 @@ def assign_rows(rows: Sequence[int], costs: Sequence[float], ranks: int) -> Rank
         order = sorted(range(ranks), key=totals.__getitem__)
         for row, rank in zip(queue[first : first + ranks], order, strict=True):
             rank_rows[rank].append(row)
-            totals[rank] += 0.0 if row is None else costs[row]
+            if row is not None:
+                totals[rank] += costs[row]
     return tuple(map(tuple, rank_rows))
 
 

@@ -16,7 +16,7 @@ def conduct(dialogue: Dialogue, number: int, changed_at: Set[int]) -> Iterator[C
     task, start = dialogue.tasks[number], dialogue.task_starts[number]
     part = dialogue.part(number)
     if task.kind in WITHHOLDING:
-        changed = [position - start for position in changed_at if start <= position < start + len(part)]
+        changed = [position - start for position in changed_at if position - start in range(len(part))]
         yield _check(f"asked in task {number}", _asking_problem(task, part, changed))
     if task.kind in DECLINED:
         yield _check(f"declined in task {number}", "" if _declined(part) else "the agent never said no")

@@ -19,6 +19,11 @@ def test_a_dialogue_survives_a_round_trip_through_disk(tmp_path: Path) -> None:
     assert list(read_jsonl(tmp_path / "d.jsonl", Dialogue)) == [DIALOGUE]
 
 
+def test_without_further_fields_nothing_is_imported() -> None:
+    dialogue = Dialogue(dialogue_id="d", pipeline="p", domain="shop", messages=DIALOGUE.messages, tools=DIALOGUE.tools)
+    assert (dialogue.given, dialogue.task_starts, dialogue.late_tools, dialogue.policy) == (0, (), {}, None)
+
+
 def test_datasets_reads_lines_of_different_tools_without_merging_them(tmp_path: Path) -> None:
     other_tool = ToolSpec(
         name="add_book",

@@ -25,7 +25,7 @@ def journal(path: Path) -> Journal:
 
 
 def test_a_record_is_on_disk_before_the_journal_is_closed(tmp_path: Path) -> None:
-    opened = journal(tmp_path / "deep" / "j.jsonl")
+    opened = journal(tmp_path / "new" / "deep" / "j.jsonl")
     opened.append(Line(key="a", text="Zoë"), "a")
     assert list(read_jsonl(opened.path, Line)) == [Line(key="a", text="Zoë")]
     opened.close()

@@ -72,7 +72,9 @@ def test_argument_errors_name_the_argument() -> None:
     assert "is not of type 'object'" in str(GET.argument_error([3]))
 
 
-@pytest.mark.parametrize("arguments", ["", "{", "[]", "3", "null", '"{}"'])
+@pytest.mark.parametrize(
+    "arguments", ["", "{", "[]", "3", "null", '"{}"', '{"member_id": NaN}', '{"name": "\\ud83d"}', '{"\\udc00": 1}']
+)
 def test_arguments_that_are_not_an_object_are_stored_but_not_parsed(arguments: str) -> None:
     call = ToolCall(id="c", function=FunctionCall(name="get_member", arguments=arguments))
     assert call.function.arguments == arguments

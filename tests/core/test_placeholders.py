@@ -14,6 +14,7 @@ RESULTS: dict[int, Any] = {
     2: {"id": 5, "price": 3, "day": "2025-07-01"},
     3: [],
     4: [{"id": 6, "price": 0.1}, {"id": 7, "price": 0.2}],
+    5: [{"id": 8, "place": [{"city": "Oslo"}]}],
 }
 
 
@@ -30,6 +31,8 @@ RESULTS: dict[int, Any] = {
         ("${sum of 4: price}", 0.3),
         ("${average of 0,2: price}", 12.833333),
         ("${2.price}", 3),
+        ("${5.id}", 8),
+        ("${5.place.city}", "Oslo"),
         ("${where day is 2025-06-01 of 0,1: id}", 2),
         ("${where price is 20 of 0: id}", 1),
     ],
@@ -42,6 +45,10 @@ def test_values_are_chosen_and_computed_over_rows(text: str, value: Any) -> None
     ("text", "problem"),
     [
         ("${lowest price of 0,1: id}", "2 rows fit"),
+        ("${0.id}", "needs one row, call 0 returned 2"),
+        ("${3.id}", "needs one row, call 3 returned 0"),
+        ("${5.day}", "no field 'day'"),
+        ("${5}", "not a single value"),
         ("${lowest size of 0: id}", "no field 'size'"),
         ("${highest price of 0: name}", "no field 'name'"),
         ("${sum of 1: price}", "not every value is a number"),

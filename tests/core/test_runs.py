@@ -77,7 +77,8 @@ def test_without_git_or_a_checkout_the_code_counts_as_changed(
 
 @pytest.mark.parametrize(("status", "dirty"), [("", False), (" M core/runs.py\n", True)])
 def test_a_changed_checkout_is_dirty(status: str, dirty: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def git(command: list[str], **_: Any) -> subprocess.CompletedProcess[str]:
+    def git(command: list[str], text: bool, **_: Any) -> subprocess.CompletedProcess[str]:
+        assert text, "otherwise commits are bytes, which no JSON holds"
         return subprocess.CompletedProcess(command, 0, stdout=status if "status" in command else "abc123\n")
 
     monkeypatch.setattr("core.manifest.subprocess.run", git)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from itertools import permutations
 from typing import Any
 
 import pytest
@@ -35,6 +36,11 @@ def test_an_unusable_schema_is_a_violation_not_an_exception(schema: dict[str, An
 )
 def test_numbers_beyond_arithmetic_are_a_violation_not_an_exception(value: float, divisor: float) -> None:
     assert schema_error(value, {"multipleOf": divisor}) is not None
+
+
+def test_the_violation_does_not_depend_on_the_order_of_the_keywords() -> None:
+    schema = {"type": "string", "const": "a", "enum": ["a", "b"]}
+    assert len({schema_error(5, {key: schema[key] for key in keys}) for keys in permutations(schema)}) == 1
 
 
 @pytest.mark.parametrize("depth", [150, 100_000])

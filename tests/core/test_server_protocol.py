@@ -13,6 +13,7 @@ from core.server_protocol import (
     context_in_refusal,
     exceeds_context,
     is_transient,
+    proxy_of,
     request_seed,
     retry_after_s,
     token_counts,
@@ -61,11 +62,11 @@ def test_a_count_that_no_server_gave_is_unknown() -> None:
     assert token_counts({"usage": {"prompt_tokens": 7, "total_tokens": 9}}) == (7, None)
     for usage in ({}, {"usage": None}, {"usage": "none"}, {"usage": {"completion_tokens": None}}):
         assert token_counts(usage) == (None, None)
-    assert (total([]), total([3, 4]), total([3, None])) == (0, 7, None)
+    assert (total([]), total([3, 0, 4]), total([3, None])) == (0, 7, None)
 
 
 def test_only_a_reply_without_an_answer_wraps_an_error() -> None:
-    assert wrapped_error({"error": {"message": "gone"}}) == '{"message": "gone"}'
+    assert wrapped_error({"error": {"message": "für immer"}}) == '{"message": "für immer"}'
     for reply in ({"choices": [{}], "error": "late"}, {"error": None}, {}, [], "text"):
         assert wrapped_error(reply) is None
 
@@ -102,7 +103,33 @@ def test_seeds_depend_on_seed_and_key_and_fit_31_bits() -> None:
     seeds = {request_seed(seed, key) for seed in range(20) for key in ("a/user/0", "a/user/1", "b/user/0")}
     assert len(seeds) == 60
     assert all(0 <= seed < 2**31 for seed in seeds)
-    assert request_seed(0, "a/user/0") == request_seed(0, "a/user/0")
+    assert max(seeds) >= 2**30
+    # The first four bytes of `printf '0\0a/user/0' | b2sum -l 32`, halved: the same in every version and process.
+    assert request_seed(0, "a/user/0") == 0xC0E80F5F // 2
+
+
+@pytest.mark.parametrize(
+    ("named", "proxy"),
+    [
+        ({"http_proxy": "squid:3128"}, "http://squid:3128"),
+        ({"http_proxy": "http://squid:3128"}, "http://squid:3128"),
+        ({"all_proxy": "socks5://squid:1080"}, "socks5://squid:1080"),
+        ({"https_proxy": "squid:3128"}, None),
+        ({"http_proxy": "squid:3128", "no_proxy": "models.example"}, None),
+        ({}, None),
+    ],
+)
+def test_the_proxy_is_the_one_that_the_environment_names(
+    named: dict[str, str], proxy: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+    for name, value in named.items():
+        monkeypatch.setenv(name, value)
+    assert proxy_of("http://models.example/v1") == proxy
+    for here in ("http://localhost:8000", "http://127.0.0.2:8000", "http://[::1]:8000", "http://0.0.0.0:8000"):
+        assert proxy_of(here) is None
 
 
 def test_it_needs_only_the_standard_library() -> None:

@@ -54,6 +54,9 @@ def test_folding_is_idempotent_and_leaves_keyboards_alone(text: str) -> None:
         ({"name": "kai"}, {"name": "Kai"}, False),
         ({"n": 1}, {"n": "1"}, False),
         ({"n": 1}, {}, False),
+        ({"n": 1}, "n", False),
+        ({"n": 1}, ["n"], False),
+        (["n"], "n", False),
         ([1, 2], [1], False),
     ],
 )

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from core.journal import read_jsonl
 from core.settings import UserError
 from generation.llm.base import Completion, LLMError, Request
-from generation.outcomes import Outcome
+from generation.outcomes import Outcome, Outcomes, Status, journal
 from generation.pipeline import DomainTools
 from generation.ray_executor import Ray
 from generation.runner import AttemptSettings, Batch, DeadLetter, in_order, run_pipeline, shards
@@ -130,6 +130,24 @@ def test_many_journals_are_read_as_one_and_torn_lines_survive(domains: Domains, 
     resumed = run_to_end(EXECUTED, domains, tmp_path / "sharded", n=12)
     assert files(resumed.directory) == files(whole.directory)
     assert len({request.affinity for request, _ in resumed.log}) == 3, "only missing dialogues are generated"
+
+
+def test_of_several_lines_of_a_dialogue_the_last_attempt_counts_and_the_later_line_of_equal_ones(
+    tmp_path: Path,
+) -> None:
+    written: tuple[tuple[int, Status, int, int], ...] = (
+        (0, "rejected", 2, 3),
+        (0, "accepted", 2, 4),
+        (1, "failed", 1, 2),
+    )
+    for shard, status, attempt, session in written:
+        with journal(tmp_path, shard) as lines:
+            outcome = Outcome(dialogue_id="d", status=status, unanswered=status == "failed", attempt=attempt)
+            lines.append(outcome.model_copy(update={"session": session}), "d")
+    outcomes = Outcomes(tmp_path)
+    assert [(outcome.status, outcome.attempt, outcome.session) for outcome in outcomes] == [("accepted", 2, 4)]
+    assert outcomes.session == 5
+    assert (outcomes.unanswered_attempts("d"), outcomes.unanswered_attempts("e")) == (None, 0)
 
 
 @pytest.mark.slow

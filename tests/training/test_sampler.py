@@ -72,6 +72,7 @@ def test_the_order_depends_only_on_seed_and_epoch() -> None:
         return list(sampler)
 
     assert order(5, 3) == order(5, 3)
+    assert list(BalancedSampler([float(cost) for cost in range(23)], batch=4, ranks=2, seed=5)) == order(5, 0)
     assert len({tuple(order(seed, epoch)) for seed in (5, 6) for epoch in (3, 4)}) == 4
 
 

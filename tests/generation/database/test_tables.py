@@ -89,6 +89,19 @@ def test_what_cannot_serve_is_left_out_and_named(orchard: Path) -> None:
     assert table_names(orchard) == SERVED
 
 
+def test_a_table_that_is_only_named_like_those_of_a_virtual_table_serves(tmp_path: Path) -> None:
+    """SQLite itself tells which tables belong to a search index; `plots_sold` is none of them."""
+    path = tmp_path / "orchard.sqlite"
+    with closing(sqlite3.connect(path)) as connection:
+        connection.executescript(
+            """
+            CREATE VIRTUAL TABLE plots USING rtree (plot_id, west, east);
+            CREATE TABLE plots_sold (plot_id INTEGER PRIMARY KEY, price REAL);
+            """
+        )
+    assert sorted(Image.read(path).tables) == ["plots_sold"]
+
+
 def test_writes_that_no_tool_can_make_are_named(tmp_path: Path) -> None:
     path = tmp_path / "harbour.sqlite"
     with closing(sqlite3.connect(path)) as connection:

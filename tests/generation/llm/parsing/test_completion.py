@@ -125,6 +125,7 @@ def test_names_become_those_of_tools(name: str, plain: str) -> None:
         ('{"a": 1}', '{"a": 1}', False),
         ('{"a":1 }', '{"a":1 }', False),
         ({"a": 1}, '{"a": 1}', False),
+        ({"a": "Malmö"}, '{"a": "Malmö"}', False),
         (None, "{}", False),
         ("", "{}", False),
         ('"{\\"a\\": 1}"', '{"a": 1}', True),
@@ -166,6 +167,24 @@ def test_xml_parameters_take_the_type_of_their_schema(kind: str, text: str, valu
     (call,) = parse_completion(body_of(content), 0.0, (spec,)).message.tool_calls or ()
     assert call.parsed() == {"x": value}
     assert type(call.parsed()["x"]) is type(value)
+
+
+THOUGHT_CALL = '<tool_call>\n{"name": "get_member", "arguments": {"member_id": 3}}\n</tool_call>'
+
+
+@pytest.mark.parametrize(
+    ("content", "called"),
+    [
+        ("You are member 3.", None),
+        ('<tool_call>\n{"name": "set_note", "arguments": {"text": "x"}}\n</tool_call>', "set_note"),
+        ("", "get_member"),
+    ],
+)
+def test_a_call_that_ends_the_thinking_counts_only_without_an_answer(content: str, called: str | None) -> None:
+    body = body_of(content, reasoning_content=f"I could look it up. {THOUGHT_CALL}")
+    message = parse_completion(body, 0.0, TOOLS).message
+    assert [call.name for call in message.tool_calls or ()] == ([called] if called else [])
+    assert (THOUGHT_CALL in (message.reasoning_content or "")) == (called != "get_member")
 
 
 def test_ids_are_kept_or_generated_without_repetition() -> None:
