@@ -43,13 +43,15 @@ class BenchmarkTool(Frozen):
 
 class BenchmarkData(Frozen):
     """`name` is also the source of seeds derived from the benchmark. `entities` are the unique ids and addresses of the
-    people and records in its tasks; `texts` are the instructions to the tested model or the simulated user."""
+    people and records in its tasks; `texts` are the instructions to the tested model or the simulated user, `policies`
+    the rules that the tested model reads."""
 
     name: str
     version: str
     tools: tuple[BenchmarkTool, ...]
     entities: tuple[BenchmarkText, ...]
     texts: tuple[BenchmarkText, ...]
+    policies: tuple[BenchmarkText, ...] = ()
 
 
 def read_benchmarks(names: tuple[BenchmarkName, ...], bfcl_environment: Path) -> tuple[BenchmarkData, ...]:
@@ -133,6 +135,11 @@ def read_tau2() -> BenchmarkData:
             for domain in TAU2_DOMAINS
             for task in tasks[domain]
             for text in dict.fromkeys(_strings([task["user_scenario"], task["description"]]))
+        ),
+        policies=tuple(
+            BenchmarkText(text=path.read_text(encoding="utf-8"), of=f"{domain} policy")
+            for domain in TAU2_DOMAINS
+            for path in sorted((folder / domain).glob("*policy.txt"))
         ),
     )
 

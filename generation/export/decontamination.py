@@ -17,7 +17,7 @@ from generation.export.benchmark_texts import BenchmarkData
 from generation.export.dedup import Removal
 from generation.export.text import ngrams, words
 
-Kind = Literal["tools", "entities", "texts"]
+Kind = Literal["tools", "entities", "texts", "policies"]
 Policy = Literal["drop", "report"]
 
 SHORTEST = 8
@@ -39,10 +39,19 @@ class ContaminationSettings(Settings):
     texts: Policy = Field(
         description="dialogues that share `ngram` consecutive words with a task's text: drop or report"
     )
+    policies: Policy = Field(
+        description="dialogues that share `ngram` consecutive words with a benchmark's policy, but were not generated "
+        "from its tools: drop or report"
+    )
     examples: int = Field(ge=0, description="examples of each kind in the report")
 
     def policy(self, kind: Kind) -> Policy:
-        policies: dict[Kind, Policy] = {"tools": self.tools, "entities": self.entities, "texts": self.texts}
+        policies: dict[Kind, Policy] = {
+            "tools": self.tools,
+            "entities": self.entities,
+            "texts": self.texts,
+            "policies": self.policies,
+        }
         return policies[kind]
 
 
@@ -73,8 +82,8 @@ class BenchmarkReport(Frozen):
     """`looked_for` is the benchmark's number of items of each kind (for texts: n-grams); `kinds` reports the shared
     ones.
 
-    `in_domain` dialogues were generated from the benchmark's own tools and databases, so they share its tools
-    intentionally; these tools do not count as shared.
+    `in_domain` dialogues were generated from the benchmark's own tools and databases, so they share its tools and
+    carry its policy intentionally; these do not count as shared.
     """
 
     version: str
@@ -98,11 +107,14 @@ class _BenchmarkIndex:
             self.ngrams |= {_key(gram): of for gram in ngrams(text_words, ngram)}
             if SHORTEST <= len(text_words) < ngram:
                 self.short_texts[_key(" ".join(text_words))] = of
-
+        self.policies = {
+            _key(gram): t.of for t in reversed(benchmark.policies) for gram in ngrams(words(t.text), ngram)
+        }
         sizes: dict[Kind, int] = {
             "tools": len(self.tools),
             "entities": len(self.entities),
             "texts": len(self.ngrams) + len(self.short_texts),
+            "policies": len(self.policies),
         }
         self.sizes: dict[Kind, int] = {kind: size for kind, size in sizes.items() if size}
 
@@ -128,6 +140,15 @@ class _BenchmarkIndex:
             elif of := self.short_texts.get(_key(normalized)):
                 yield Hit(benchmark=self.name, kind="texts", what=normalized, of=of)
 
+    def shared_policies(self, dialogue: Dialogue) -> Iterator[Hit]:
+        """The first n-gram of a policy in what the dialogue's assistant reads and says."""
+        texts = [message.content for message in dialogue.messages if not isinstance(message, UserMessage)]
+        texts += [dialogue.policy.shown] if dialogue.policy and self.policies else []
+        for text in texts if self.policies else ():
+            grams = ((gram, of) for gram in ngrams(words(text), self.ngram) if (of := self.policies.get(_key(gram))))
+            if first := next(grams, None):
+                yield Hit(benchmark=self.name, kind="policies", what=first[0], of=first[1])
+
 
 class Detector:
     """Looks dialogues up in the benchmarks and counts hits; memory does not grow with the dialogues' text."""
@@ -145,9 +166,9 @@ class Detector:
         for index in self._indexes:
             in_domain = dialogue.provenance.source == index.name
             self._in_domain[index.name] += in_domain
-            # Dialogues generated from a benchmark's own tools share them intentionally.
-            shared = () if in_domain else index.shared_tools(dialogue)
-            for hits in (shared, index.shared_entities(dialogue), index.shared_texts(dialogue)):
+            # Dialogues generated from a benchmark's own tools share them and its policy intentionally.
+            shared = () if in_domain else (index.shared_tools(dialogue), index.shared_policies(dialogue))
+            for hits in (*shared, index.shared_entities(dialogue), index.shared_texts(dialogue)):
                 if first := next(iter(hits), None):
                     self._count(dialogue.dialogue_id, first)
                     if removal is None and self.settings.policy(first.kind) == "drop":

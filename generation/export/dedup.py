@@ -49,7 +49,7 @@ class Removal(Frozen):
 
     dialogue_id: str
     pipeline: str
-    why: Literal["calls", "transcript", "near", "tools", "entities", "texts"]
+    why: Literal["calls", "transcript", "near", "tools", "entities", "texts", "policies"]
     of: str
     detail: str = ""
 

@@ -230,7 +230,21 @@ def test_dialogues_from_tau2_seeds_are_in_domain_and_checked_for_all_but_tools()
         "tools": 1,
         "entities": 1,
         "texts": 0,
+        "policies": 0,
     }
+
+
+@needs_tau2
+def test_only_dialogues_from_tau2_seeds_may_carry_its_policy() -> None:
+    (seed,) = Tau2Seeds(["retail"], 1).load()
+    assert seed.policy is not None
+    detector = Detector([benchmark("tau2")], contamination_settings())
+    text = seed.policy.text[:600]
+    own = PROVENANCE | {"source": seed.source}
+    assert detector.removal(dialogue("a", "Hi.", text, tools=seed.tools, provenance=own)) is None
+    copied = detector.removal(dialogue("b", "Hi.", text, tools=()))
+    assert copied is not None
+    assert (copied.why, copied.of) == ("policies", "tau2: retail policy")
 
 
 TINY = BenchmarkData(
@@ -239,17 +253,25 @@ TINY = BenchmarkData(
     tools=(BenchmarkTool(name="find", parameters=frozenset({"hall"}), of="t1"),),
     entities=(BenchmarkText(text="#W1", of="orders"),),
     texts=(BenchmarkText(text="one two three four five six seven eight nine ten", of="t2"),),
+    policies=(BenchmarkText(text="Only pending orders can be cancelled, and only for two reasons.", of="shop policy"),),
 )
 CARRIERS: dict[Kind, Dialogue] = {
     "tools": dialogue("tools", "Hello.", "Hi."),
     "entities": dialogue("entities", "Order #w1!", "Hi.", tools=()),
     "texts": dialogue("texts", "ONE two, three four five six seven eight?", "Hi.", tools=()),
+    "policies": dialogue("policies", "Hello.", "No: only pending orders can be cancelled, and only …", tools=()),
 }
 
 
 @pytest.mark.parametrize("kind", CARRIERS)
 def test_each_kind_is_dropped_or_only_reported(kind: Kind) -> None:
-    policies: dict[str, Any] = {"tools": "report", "entities": "report", "texts": "report", "ngram": 8}
+    policies: dict[str, Any] = {
+        "tools": "report",
+        "entities": "report",
+        "texts": "report",
+        "policies": "report",
+        "ngram": 8,
+    }
     for policy in ("report", "drop"):
         detector = Detector([TINY], contamination_settings(**policies | {kind: policy}))
         removals = {name: detector.removal(carrier) for name, carrier in CARRIERS.items()}
