@@ -11,13 +11,14 @@ from core.messages import Frozen
 
 
 class WriterRequest(Frozen):
-    """What was requested of the task writer: a difficulty, a kind of request, and whether to follow up on the previous
-    task."""
+    """What was requested of the task writer: a difficulty, a kind of request, whether to follow up on the previous
+    task, and tools of which the plan should use one."""
 
     difficulty: str
     follow_up: bool
     kind: str = "plain"
     evidence_rows: int = 0
+    targets: tuple[str, ...] = ()
 
 
 class Provenance(Frozen):
@@ -50,6 +51,9 @@ class Provenance(Frozen):
         description="groups of independent look-ups: eligible for one message, and merged into one",
     )
     persona: str | None = Field(default=None, description="persona of the simulated user")
+    user_rules: str | None = Field(default=None, description="name of the simulated user's set of rules")
+    language: str | None = Field(default=None, description="code of the language that the user writes")
+    system_prompt: str | None = Field(default=None, description="style of the system message")
     now: str | None = Field(default=None, description="the dialogue's one date and time, as all prompts state it")
     parent: str | None = Field(default=None, description="id of the dialogue that this one extends or forks")
     parent_messages: int = Field(default=0, description="messages taken from the parent")

@@ -26,6 +26,8 @@ NEUTRAL = (
 )
 """Neutral keys of every run, see `neutral_keys`."""
 
+_SCRIPTED = "generation.scripted.llm.ScriptedLLM"
+
 Instantiate = Callable[[Mapping[str, Any]], Any]
 """Constructs the object that a settings node names in `_target_`; scripts.launch.instantiate does it with Hydra."""
 
@@ -44,6 +46,7 @@ def build(settings: GenerateSettings, instantiate: Instantiate) -> GenerationCom
         executor=instantiate(settings.executor),
     )
     _refuse_idle_stages(components)
+    _refuse_scripted_languages(settings)
     _refuse_repeated_nothing(settings, components.stages)
     _refuse_equal_votes(settings, components.stages)
     _refuse_unknown_policies(components)
@@ -171,6 +174,22 @@ def _refuse_unknown_policies(components: GenerationComponents) -> None:
             raise UserError(
                 f"{stage.settings.file}: there is no domain {unknown[0]!r} in this run; {closest(unknown[0], domains)}"
             )
+
+
+def _refuse_scripted_languages(settings: GenerateSettings) -> None:
+    """Raise UserError for users or agents of the stand-in that should write another language than English."""
+    roles: tuple[Role, ...] = ("user", "agent")
+    english_only = [role for role in roles if _is_scripted(settings.roles.get(role, settings.llm))]
+    if settings.user.multilingual and english_only:
+        languages = ", ".join(code for code, weight in settings.user.languages.items() if weight > 0)
+        raise UserError(
+            f"user.languages with {languages} was given, but the {' and the '.join(english_only)} are played by the "
+            "stand-in, which speaks only English; expected: user.languages={en: 1.0}, or a model (llm=vllm)"
+        )
+
+
+def _is_scripted(llm: Mapping[str, Any]) -> bool:
+    return _is_scripted(llm["inner"]) if "inner" in llm else llm.get("_target_") == _SCRIPTED
 
 
 def _refuse_equal_votes(settings: GenerateSettings, stages: Sequence[Stage]) -> None:

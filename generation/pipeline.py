@@ -6,16 +6,20 @@ import time
 import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from random import Random
 from typing import Any
 
 from core.dialogue import Dialogue
+from core.messages import ToolSpec
 from core.provenance import Provenance
 from core.settings import UserError
 from generation.dialogue.rollout import InterruptedDialogueError
+from generation.dialogue.scenario import Scenario, ScenarioDealer
 from generation.dialogue.setup import DialogueSettings, RoleModels, RolloutContext
 from generation.environments.base import EnvironmentFactory
 from generation.environments.clock import dialogue_time
+from generation.environments.offered import offering
 from generation.llm.base import LLM, LLMError, UnusableAnswerError
 from generation.llm.meter import Meter
 from generation.metrics.diversity import SaturationSettings
@@ -97,10 +101,10 @@ class Pipeline:
 
     async def _outcome(self, name: str, number: int, meter: Meter) -> Outcome:
         try:
-            draft, domain_tools = self._start(name, number)
+            draft, domain_tools, scenario = self._start(name, number)
         except ValueError as error:
             return Outcome(dialogue_id=name, status="rejected", reasons=(str(error),))
-        dialogue = await self._run_stages(draft, domain_tools, meter)
+        dialogue = await self._run_stages(draft, domain_tools, scenario, meter)
         verdict = dialogue.verdict
         return Outcome(
             dialogue_id=name,
@@ -110,23 +114,33 @@ class Pipeline:
             tasks_requested=dialogue.provenance.tasks_requested,
         )
 
-    def _start(self, name: str, number: int) -> tuple[Dialogue, DomainTools]:
-        """The dialogue before the first stage, and its domain. Raises ValueError if its start state cannot be used."""
+    def _start(self, name: str, number: int) -> tuple[Dialogue, DomainTools, Scenario]:
+        """The dialogue before the first stage, its domain and its scenario. Raises ValueError if its start state cannot
+        be used."""
         starts, settings = self.start_states.starts, self.start_states.settings
         if not starts:
             domain_tools = self._domain_tools(number)
-            draft = Dialogue(
-                dialogue_id=name, pipeline=self.name, domain=domain_tools.domain.name, tools=domain_tools.toolset.tools
-            )
-            return _with_policy(draft, domain_tools.toolset), domain_tools
+            scenario = self._scenario(domain_tools, number // len(self.domains))
+            domain = domain_tools.domain.name
+            draft = Dialogue(dialogue_id=name, pipeline=self.name, domain=domain, tools=scenario.tools)
+            return _with_policy(draft, domain_tools.toolset), domain_tools, scenario
         start = starts[number // settings.branches]
         if not start.dialogue:
             raise ValueError(f"start: {start.problem}")
         # All branches of one parent fork at the same place.
         draft = apply_start(start.dialogue, name, settings.at, Random(f"{self.seed}/{start.parent}/fork"))
         domain_tools = self._domain_tools_of(draft, number // settings.branches)
+        scenario = self._scenario(domain_tools, number // settings.branches)
+        pool = {tool.name for tool in domain_tools.toolset.tools}
         parameters = {tool.name: tool.parameters for tool in draft.tools}
-        tools = (*draft.tools, *(tool for tool in domain_tools.toolset.tools if tool.name not in parameters))
+        if draft.tools and not settings.inject and parameters.keys() <= pool:
+            further: tuple[ToolSpec, ...] = ()  # it was generated with a part of the pool
+        else:
+            # Given tasks may need any of them.
+            further = domain_tools.toolset.tools if draft.tasks else scenario.tools
+        tools = (*draft.tools, *(tool for tool in further if tool.name not in parameters))
+        if draft.tools:
+            scenario = replace(scenario, cards=())  # they name tools of a new dialogue
         if self.environments.engine is not None:
             # The declared tools must be the executed ones.
             other = [t.name for t in domain_tools.toolset.tools if parameters.get(t.name, t.parameters) != t.parameters]
@@ -137,7 +151,26 @@ class Pipeline:
         else:
             domain_tools = DomainTools(domain_tools.toolset.model_copy(update={"tools": tools}), domain_tools.domain)
         update = {"pipeline": self.name, "domain": domain_tools.domain.name, "tools": tools}
-        return _with_policy(draft.model_copy(update=update), domain_tools.toolset), domain_tools
+        draft = _with_policy(draft.model_copy(update=update), domain_tools.toolset)
+        return draft, domain_tools, scenario
+
+    def _scenario(self, domain_tools: DomainTools, number: int) -> Scenario:
+        """That of dialogue `number` of this domain."""
+        name = domain_tools.domain.name
+        if name not in self._dealers:
+            tasks = self.settings.tasks
+            self._dealers[name] = ScenarioDealer(
+                domain_tools.toolset.tools,
+                self.settings.variety,
+                max(tasks.count),
+                tasks.difficulties,
+                self._seed(f"{self.name}/{name}"),
+            )
+        return self._dealers[name].scenario(number)
+
+    @cached_property
+    def _dealers(self) -> dict[str, ScenarioDealer]:
+        return {}
 
     def _domain_tools(self, number: int) -> DomainTools:
         if not self.domains:
@@ -160,10 +193,12 @@ class Pipeline:
             raise ValueError(f"start: no toolset for its domain {draft.domain!r}; available: {names}")
         return self._domain_tools(number)
 
-    async def _run_stages(self, dialogue: Dialogue, domain_tools: DomainTools, meter: Meter) -> Dialogue:
+    async def _run_stages(
+        self, dialogue: Dialogue, domain_tools: DomainTools, scenario: Scenario, meter: Meter
+    ) -> Dialogue:
         """The dialogue after all stages, or after the one in which it stopped early; of several rollouts the first
         accepted one, else the first."""
-        context = self._context(dialogue, domain_tools, meter)
+        context = self._context(dialogue, domain_tools, scenario, meter)
         playing = next((i for i, stage in enumerate(self.stages) if isinstance(stage, Rollouts)), len(self.stages))
         draft = await _run(self.stages[:playing], dialogue, context)
         if playing == len(self.stages) or not _goes_on(draft):
@@ -171,7 +206,7 @@ class Pipeline:
         settings, played = self.settings.rollouts, list[Dialogue]()
         for meter.rollout in range(settings.most):
             if meter.rollout:  # a rollout shares neither tool faults nor simulated records with another one
-                context = replace(self._context(dialogue, domain_tools, meter), proved=context.proved)
+                context = replace(self._context(dialogue, domain_tools, scenario, meter), proved=context.proved)
             played.append(await _run(self.stages[playing:], draft, context))
             if settings.stop_at_first and is_accepted(played[-1]):
                 break
@@ -183,16 +218,20 @@ class Pipeline:
         kept = kept.model_copy(update={"provenance": provenance})
         return self._with_origin(kept, domain_tools.toolset, meter)
 
-    def _context(self, dialogue: Dialogue, domain_tools: DomainTools, meter: Meter) -> RolloutContext:
+    def _context(
+        self, dialogue: Dialogue, domain_tools: DomainTools, scenario: Scenario, meter: Meter
+    ) -> RolloutContext:
         now = dialogue_time(dialogue, domain_tools.toolset.now)
+        pool = self.environments.for_domain(domain_tools.toolset, meter, dialogue.dialogue_id, now)
         return RolloutContext(
             domain=replace(domain_tools.domain, policy=dialogue.policy),
-            domain_environment=self.environments.for_domain(domain_tools.toolset, meter, dialogue.dialogue_id, now),
+            domain_environment=offering(pool, dialogue.tools),
             executable=self.environments.executable,
             models=RoleModels.of(meter),
             settings=self.settings,
             seed=self._seed(dialogue.dialogue_id),
             now=now,
+            scenario=scenario,
         )
 
     def _with_origin(self, dialogue: Dialogue, toolset: Toolset, meter: Meter) -> Dialogue:

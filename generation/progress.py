@@ -282,7 +282,7 @@ def sample_rows(directory: Path, count: int = 10) -> list[dict[str, str]]:
             "dialogue": dialogue.dialogue_id,
             "domain": dialogue.domain,
             "tasks": "\n".join(task.goal for task in dialogue.tasks),
-            "transcript": "\n".join(_line(message) for message in dialogue.messages[1:]),
+            "transcript": "\n".join(_line(message) for message in dialogue.messages if message.role != "system"),
         }
         for dialogue in dialogues
     ]

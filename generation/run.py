@@ -17,8 +17,9 @@ from core.settings import Settings, UserError
 from core.tracking import TrackingSettings
 from generation.database.schema import read_schema
 from generation.database.views import sample_rows
+from generation.dialogue.personas import UserSettings
+from generation.dialogue.scenario import VarietySettings
 from generation.dialogue.setup import DialogueSettings, RolloutSettings, RolloutsSettings
-from generation.dialogue.user import UserSettings
 from generation.environments.base import EnvironmentFactory
 from generation.llm.base import LLM, Role
 from generation.llm.meter import Meter
@@ -48,6 +49,7 @@ class PipelineSettings(Settings):
     tasks: TaskSettings
     rollout: RolloutSettings
     rollouts: RolloutsSettings
+    variety: VarietySettings | None = Field(default=None, description="null: as the run's `variety`")
 
 
 class GenerateSettings(Settings):
@@ -62,7 +64,9 @@ class GenerateSettings(Settings):
     seed: int = Field(description="random seed of the run")
     n: int = Field(ge=1, description="dialogues to start in each pipeline")
     concurrency: int = Field(ge=1, description="dialogues generated at the same time")
-    max_tools: int = Field(ge=3, description="tools per domain at most")
+    max_tools: int = Field(
+        ge=3, description="tools per domain at most; `variety.tools` says which of them a dialogue offers"
+    )
     rows_per_table: int = Field(ge=1, description="rows per table from which the task writer's views are drawn")
     tasks_per_dialogue: int | None = Field(
         ge=1, le=20, description="tasks in every dialogue; null: drawn with each pipeline's weights"
@@ -89,6 +93,7 @@ class GenerateSettings(Settings):
     )
     user: UserSettings = Field(description="the simulated users")
     requests: RequestSettings = Field(description="kinds of requests, which pipelines with a user refer to")
+    variety: VarietySettings
     quality: QualitySettings = Field(description="thresholds of the user quality gate")
     saturation: SaturationSettings = Field(description="when to warn that goals repeat themselves")
     costs: CostSettings
@@ -100,7 +105,9 @@ class GenerateSettings(Settings):
         tasks = chosen.tasks
         if self.tasks_per_dialogue:
             tasks = tasks.model_copy(update={"count": {self.tasks_per_dialogue: 1.0}})
-        return DialogueSettings(tasks, chosen.rollout, self.user, chosen.rollouts)
+        return DialogueSettings(
+            tasks, chosen.rollout, self.user, chosen.rollouts, variety=chosen.variety or self.variety
+        )
 
 
 class GenerationWatcher(Protocol):

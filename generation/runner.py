@@ -195,8 +195,8 @@ async def run_workers(count: int, worker: Callable[[], Coroutine[None, None, Non
 def finish(pipeline: Pipeline, directory: Path) -> Statistics:
     """Journals -> dialogues.jsonl, rejected.jsonl, dead_letters.jsonl, statistics.json and, for forks,
     preferences.jsonl, all in order of dialogue id. Memory holds one outcome at a time, and all branches of forks."""
-    rules = pipeline.settings.user.rules if pipeline.settings.rollout.user_simulator else None
-    tally = StatisticsTally(pipeline.name, rules, pipeline.quality, pipeline.costs, pipeline.saturation)
+    users = pipeline.settings.user if pipeline.settings.rollout.user_simulator else None
+    tally = StatisticsTally(pipeline.name, users, pipeline.quality, pipeline.costs, pipeline.saturation)
     branches: list[Dialogue] = []
     with ExitStack() as files:
         accepted, rejected, dead = (

@@ -107,7 +107,7 @@ class Tasks:
         if dialogue.tasks:
             return dialogue
         environment = context.domain_environment.open()
-        writer = context.writer(dialogue.dialogue_id)
+        writer = context.writer(dialogue)
         try:
             task = await writer.write(environment)
         finally:

@@ -10,8 +10,8 @@ from pydantic import Field, field_validator
 from core.dialogue import RequestKind
 from core.settings import Settings, UserError, closest
 from evaluation.heldout.databases import DatabaseKind
+from generation.dialogue.personas import UserSettings
 from generation.dialogue.setup import DialogueSettings, RolloutSettings
-from generation.dialogue.user import UserSettings
 from generation.environments.faulty import ToolFaults
 from generation.tasks.settings import TaskSettings
 

@@ -7,6 +7,7 @@ from pydantic_core import PydanticSerializationError
 from core.dialogue import Task
 from core.messages import AssistantMessage, Message, SystemMessage, ToolCall, ToolSpec
 from core.policy import Policy
+from generation.dialogue.scenario import Style
 from generation.llm.base import Completion, Request
 from generation.llm.contexts import AgentContext
 from generation.llm.meter import Meter
@@ -15,10 +16,19 @@ from generation.llm.parsing.text_calls import text_call
 from generation.prompts import render
 from generation.prompts.scene import Scene
 
+_PROMPTS: dict[Style, str] = {"full": "agent", "brief": "agent_brief", "rules_first": "agent_rules_first"}
 
-def agent_system_message(scene: Scene, policy: Policy | None = None) -> SystemMessage:
-    """The system message of a dialogue, with the policy's rules."""
-    return SystemMessage(content=render("agent", scene=scene, policy=policy.shown if policy else ""))
+
+def agent_system_message(
+    scene: Scene, style: Style = "full", policy: Policy | None = None, multilingual: bool = False
+) -> SystemMessage | None:
+    """The system message of a dialogue; None for style "none", unless there is a policy to tell. If users are
+    `multilingual`, it says to answer in their language."""
+    if style == "none" and policy is None:
+        return None
+    prompt = _PROMPTS.get(style, "agent")
+    text = render(prompt, scene=scene, policy=policy.shown if policy else "", multilingual=multilingual)
+    return SystemMessage(content=text)
 
 
 class Agent:

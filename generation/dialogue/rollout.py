@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from random import Random
 
 from core.dialogue import Dialogue, StateProof, Task, calls
 from core.messages import AssistantMessage, ContractError, Message, ToolCall, ToolMessage, ToolSpec, UserMessage
@@ -41,18 +40,20 @@ class Rollout:
     def __init__(self, dialogue: Dialogue, context: RolloutContext) -> None:
         self.draft = dialogue
         self.context = context
-        self.messages: list[Message] = list(dialogue.messages) or [agent_system_message(context.scene, dialogue.policy)]
+        self.messages: list[Message] = list(dialogue.messages) or self._system_messages()
         self.tasks = list(dialogue.tasks)
         self.task_starts = list(dialogue.task_starts)
         self.late_tools: dict[str, int] = dict(dialogue.late_tools)
         self._hidden = {name for task in self.tasks for name in task.late_tools} - self.late_tools.keys()
-        rng = Random(f"{context.seed}/rollout")
         # A dialogue in the middle of a task only finishes that task; any other gets the drawn number of further tasks.
         further = 0 if dialogue.stop == "open" else context.settings.tasks.draw(context.seed)
         self.requested = max(len(self.task_starts) + further, len(self.tasks))
         self.environment: Environment = context.domain_environment.open()
-        self.writer = context.writer(dialogue.dialogue_id)
-        self.user = SimulatedUser(context.models.user, context.settings.user, context.scene, dialogue.dialogue_id, rng)
+        self.writer = context.writer(dialogue)
+        user = context.user(dialogue.provenance)
+        self.user = SimulatedUser(
+            context.models.user, user, context.settings.user.attempts, context.scene, dialogue.dialogue_id
+        )
         self.settings = context.settings.rollout
         self._achievements: Achievements | None = None
         self.agent = Agent(
@@ -61,6 +62,14 @@ class Rollout:
             self.settings.agent_attempts,
             require_valid_calls=self.settings.invalid_calls == "retry",
         )
+
+    def _system_messages(self) -> list[Message]:
+        """The start of a new dialogue: its system message, or nothing."""
+        context = self.context
+        message = agent_system_message(
+            context.scene, context.scenario.style, self.draft.policy, context.settings.user.multilingual
+        )
+        return [message] if message else []
 
     async def run(self) -> Dialogue:
         """The finished dialogue. Never raises for a model's answers; raises LLMError if a model cannot be reached."""
@@ -76,8 +85,11 @@ class Rollout:
         refused = Counter(self.draft.provenance.refused_drafts) + self.writer.refusals
         provenance = self.draft.provenance | Provenance(
             tasks_requested=self.requested,
-            persona=self.user.persona,
+            persona=self.user.user.persona,
+            user_rules=self.user.user.rule_set,
+            language=self.user.user.language if self.context.settings.user.multilingual else None,
             now=self.context.now,
+            system_prompt=self.draft.provenance.system_prompt if self.draft.messages else self.context.scenario.style,
             writer_requests=self.draft.provenance.writer_requests | self.writer.requests,
             refused_drafts=dict(sorted(refused.items())),
         )
@@ -179,7 +191,7 @@ class Rollout:
 
     async def _start_task(self, task: Task) -> str:
         """Play a task from its start; return the user's closing message."""
-        if isinstance(self.messages[-1], UserMessage):
+        if self.messages and isinstance(self.messages[-1], UserMessage):
             self.messages.pop()  # the closing message of the dialogue so far: the user continues instead
         self.task_starts.append(len(self.messages))
         self._watch(task)

@@ -7,9 +7,11 @@ from typing import Literal
 
 from pydantic import Field
 
-from core.dialogue import Task
+from core.dialogue import Dialogue, Task
+from core.provenance import Provenance
 from core.settings import Settings
-from generation.dialogue.user import UserSettings
+from generation.dialogue.personas import User, UserSettings, drawn_user, recalled_user
+from generation.dialogue.scenario import Scenario, VarietySettings
 from generation.environments.base import DomainEnvironment
 from generation.llm.meter import Meter
 from generation.prompts.scene import Scene
@@ -57,6 +59,7 @@ class DialogueSettings:
     rollout: RolloutSettings
     user: UserSettings
     rollouts: RolloutsSettings = field(default_factory=RolloutsSettings)
+    variety: VarietySettings = field(default_factory=VarietySettings)
 
 
 @dataclass(frozen=True)
@@ -90,11 +93,29 @@ class RolloutContext:
     settings: DialogueSettings
     seed: str
     now: str
+    scenario: Scenario = field(default_factory=Scenario)
     proved: dict[str, Task] = field(default_factory=dict)
 
     @property
     def scene(self) -> Scene:
         return self.domain.scene(self.now)
 
-    def writer(self, dialogue_id: str) -> TaskWriter:
-        return TaskWriter(self.models.task_writer, self.domain, self.settings.tasks, dialogue_id, self.seed, self.now)
+    def user(self, provenance: Provenance) -> User:
+        """The dialogue's user: the one that its provenance names or, in a new dialogue, a drawn one."""
+        return recalled_user(self.settings.user, drawn_user(self.settings.user, f"{self.seed}/rollout"), provenance)
+
+    def writer(self, dialogue: Dialogue) -> TaskWriter:
+        """The writer of the dialogue's tasks. Users are described to it where the settings tell them apart."""
+        settings = self.settings
+        return TaskWriter(
+            self.models.task_writer,
+            self.domain,
+            settings.tasks,
+            dialogue.dialogue_id,
+            self.seed,
+            self.now,
+            self.scenario.cards,
+            self.user(dialogue.provenance).persona
+            if settings.user.described and settings.rollout.user_simulator
+            else "",
+        )

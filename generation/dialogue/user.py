@@ -6,40 +6,22 @@ reviews tool results, this one reviews them as a person would, in the assistant'
 
 from __future__ import annotations
 
-from random import Random
-from typing import Annotated, Any, Literal, NamedTuple, get_args
+from typing import Annotated, Any, Literal, NamedTuple
 
-from pydantic import ConfigDict, Field, StringConstraints, model_validator
+from pydantic import ConfigDict, StringConstraints
 
 from core.dialogue import Dialogue, Task
 from core.messages import AssistantMessage, Frozen, Message, SystemMessage, UserMessage
-from core.settings import Settings
 from core.typography import folded_words
+from generation.dialogue.personas import User
 from generation.dialogue.user_checks import assistant_phrase, recites, repeated_by
 from generation.llm.base import Completion, RejectedAnswerError, Request, UnusableAnswerError
-from generation.llm.contexts import Achieved, UserContext, UserRules
+from generation.llm.contexts import Achieved, UserContext
 from generation.llm.meter import Meter
 from generation.llm.parsing.json_text import read_answer
 from generation.prompts import render
 from generation.prompts.scene import Scene
 from generation.specs.structured import object_schema
-
-Expertise = Literal["novice", "intermediate", "expert"]
-
-
-class UserSettings(Settings):
-    """The users of a run. Each dialogue draws one persona and one level of expertise."""
-
-    personas: tuple[str, ...] = Field(min_length=1, description="drawn uniformly; the first word names the voice")
-    expertise: dict[Expertise, Annotated[float, Field(ge=0)]] = Field(description="level of expertise -> weight")
-    rules: UserRules = Field(description="rules of behaviour")
-    attempts: int = Field(ge=1, description="requests per user message until an answer is readable")
-
-    @model_validator(mode="after")
-    def _has_a_positive_weight(self) -> UserSettings:
-        if not sum(self.expertise.values()) > 0:
-            raise ValueError(f"expertise needs a weight above 0 for one of {', '.join(get_args(Expertise))}")
-        return self
 
 
 class UserTurn(Frozen):
@@ -62,9 +44,6 @@ def turn_schema(is_first: bool) -> dict[str, Any]:
     )
 
 
-_EXPERTISE = "; expertise: "
-
-
 class SimulatedUser:
     """The user of one dialogue. Its conversation with its model is append-only: first the rules, then each goal at its
     start and the messages about it.
@@ -74,13 +53,12 @@ class SimulatedUser:
     knows.
     """
 
-    def __init__(self, meter: Meter, settings: UserSettings, scene: Scene, dialogue_id: str, rng: Random) -> None:
+    def __init__(self, meter: Meter, user: User, attempts: int, scene: Scene, dialogue_id: str) -> None:
         self.meter = meter
-        self.settings = settings
+        self.user = user
+        self.attempts = attempts
         self.scene = scene
         self.dialogue_id = dialogue_id
-        expertise = rng.choices(list(settings.expertise), list(settings.expertise.values()))[0]
-        self.persona = f"{rng.choice(settings.personas)}{_EXPERTISE}{expertise}"
         self._history: list[Message] = []
         self._earlier: tuple[Message, ...] = ()
         self._heard = self._goal = ""
@@ -101,9 +79,6 @@ class SimulatedUser:
     def recall(self, dialogue: Dialogue) -> None:
         """Rebuild the user's knowledge from a dialogue, as if this user had taken part in it: each goal at its start,
         and what it heard and said. Messages before the first task count as an earlier conversation of the user."""
-        persona = dialogue.provenance.persona
-        if persona and persona.rpartition(_EXPERTISE)[2] in get_args(Expertise):
-            self.persona = persona
         messages = list(dialogue.messages)
         if dialogue.task_starts and dialogue.stop == "complete" and isinstance(messages[-1], UserMessage):
             messages.pop()  # the closing message: the user continues instead of leaving
@@ -132,8 +107,8 @@ class SimulatedUser:
         name = f"{self.dialogue_id}/user/{self._tasks}/{len(self._history) // 2}"
         context = UserContext(
             task=self._task,
-            persona=self.persona,
-            rules=self.settings.rules,
+            persona=self.user.persona,
+            rules=self.user.rules,
             transcript=transcript,
             task_start=self._task_start,
             first_task=self._first_task,
@@ -161,7 +136,7 @@ class SimulatedUser:
             return turn
 
         try:
-            turn = await self.meter.request(request, read, self.settings.attempts)
+            turn = await self.meter.request(request, read, self.attempts)
         except UnusableAnswerError:
             if refusals:
                 raise UnusableAnswerError(refusals[-1].role, refusals[-1].reason) from None
@@ -182,14 +157,14 @@ class SimulatedUser:
             return _Objection(
                 "user",
                 "plays the assistant",
-                f'"{phrase}" is what the assistant says. You are the customer, and this is your goal: {self._task.goal} '
+                f'"{phrase}" is what the assistant says. You are the {self._side}, and this is your goal: {self._task.goal} '
                 "Ask the assistant for what it has not done yet",
             )
         if recites(turn.user_message, instructions):
             return _Objection(
                 "user",
                 "recites its instructions",
-                "that is a sentence of your instructions; say what you want from the assistant, as a customer would",
+                "that is a sentence of your instructions; say what you want from the assistant, in the words of such a person",
             )
         role = None if turn.is_task_complete else repeated_by(turn.user_message, self._heard, self._said)
         if role:
@@ -202,10 +177,11 @@ class SimulatedUser:
         return None
 
     def _rules(self) -> SystemMessage:
-        persona, _, expertise = self.persona.rpartition(_EXPERTISE)
-        return SystemMessage(
-            content=render("user", scene=self.scene, persona=persona, expertise=expertise, rules=self.settings.rules)
-        )
+        return SystemMessage(content=render("user", scene=self.scene, user=self.user, rules=self.user.rules))
+
+    @property
+    def _side(self) -> str:
+        return "member of staff" if self.user.is_staff else "customer"
 
     def _news(self) -> UserMessage:
         """The prompt with everything that has happened since its last message."""

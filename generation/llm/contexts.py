@@ -102,7 +102,8 @@ class TaskWriterContext:
 
     `view` is a limited look at the data: table -> some rows. `previous` are the dialogue's tasks so far, `facts` the
     field values that the user has learnt; with `want_follow_up` the task builds on them. `style` is "question" for the
-    task-oriented pipeline, "descriptive" for a user simulator's latent goal; `kind` is the kind of request.
+    task-oriented pipeline, "descriptive" for a user simulator's latent goal; `kind` is the kind of request. The plan
+    should use one of the tools `targets`, if there are any; `user` says who the task is for, "" for anyone.
     """
 
     scene: Scene
@@ -117,6 +118,8 @@ class TaskWriterContext:
     kind: RequestKind = "plain"
     evidence_rows: int = 0
     policy: Policy | None = None
+    targets: tuple[str, ...] = ()
+    user: str = ""
 
 
 class UserRules(Settings):

@@ -12,7 +12,7 @@ from pydantic import Field
 from core.dialogue import Dialogue, RoleUsage
 from core.messages import AssistantMessage, Frozen
 from core.settings import Settings
-from generation.llm.contexts import UserRules
+from generation.dialogue.personas import UserSettings
 from generation.metrics.diversity import Diversity, DiversityTally, SaturationSettings
 from generation.metrics.judge_agreement import Agreement, AgreementTally
 from generation.metrics.request_kinds import EvidenceMetrics, KindMetrics, KindTally
@@ -133,12 +133,12 @@ class Statistics(Frozen):
 
 class StatisticsTally:
     """Accumulates outcomes in any order; memory grows with the number of distinct openings, goals and plans only, 8
-    bytes of each. Without `rules` the user simulator's quality is not measured."""
+    bytes of each. Without `users` the user simulator's quality is not measured."""
 
     def __init__(
         self,
         pipeline: str,
-        rules: UserRules | None,
+        users: UserSettings | None,
         gate: QualitySettings,
         costs: CostSettings,
         saturation: SaturationSettings,
@@ -158,7 +158,7 @@ class StatisticsTally:
         self._requested = self._unanswered = self._untold = 0
         self._agreement, self._dependency = AgreementTally(), DependencyTally()
         self._kinds = KindTally()
-        self._quality = QualityTally(rules) if rules else None
+        self._quality = QualityTally(users) if users else None
         self._diversity = DiversityTally()
 
     def add(self, outcome: Outcome) -> None:

@@ -11,6 +11,7 @@ from pydantic import Field
 from core.dialogue import Dialogue
 from core.messages import Frozen
 from core.settings import Settings
+from generation.dialogue.personas import UserSettings
 from generation.llm.contexts import UserRules
 from generation.metrics.user_faults import (
     Fault,
@@ -107,8 +108,8 @@ def dialogue_quality(dialogue: Dialogue, rules: UserRules) -> DialogueQuality:
 class QualityTally:
     """Accumulates dialogues in any order; keeps 8 bytes of each, a hash of its opening."""
 
-    def __init__(self, rules: UserRules) -> None:
-        self.rules = rules
+    def __init__(self, users: UserSettings) -> None:
+        self.users = users
         self._dialogues = self._messages = self._unforked = 0
         self._counts: Counter[FaultKind] = Counter()
         self._examples: dict[FaultKind, FaultExample] = {}
@@ -116,7 +117,7 @@ class QualityTally:
 
     def add(self, dialogue: Dialogue) -> None:
         """Check one dialogue that a user simulator took part in."""
-        quality = dialogue_quality(dialogue, self.rules)
+        quality = dialogue_quality(dialogue, self.users.rules_named(dialogue.provenance.user_rules))
         self._dialogues += 1
         self._messages += quality.messages
         if not dialogue.provenance.parent_messages:  # forks share their opening by design

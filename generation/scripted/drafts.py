@@ -88,6 +88,12 @@ def compose(context: TaskWriterContext, rng: Random, move: Move) -> Draft:
     return draft
 
 
+def next_target(context: TaskWriterContext, draft: Draft, rng: Random) -> str | None:
+    """A target tool that the draft does not use yet; now and then none, so that other tools get between them."""
+    left = [name for name in context.targets if all(call.tool != name for call in draft.plan)]
+    return rng.choice(left) if left and rng.random() < 0.8 else None
+
+
 def _clashes(text: str, others: list[str]) -> bool:
     """Whether a subgoal differs from another one only in the new value, which would contradict it, or contains it, so
     that it could not be requested alone."""

@@ -42,11 +42,21 @@ def label(table: Table) -> Column | None:
 @lru_cache(maxsize=4096)
 def closed_values(schema: DatabaseSchema, table: Table, column: str) -> tuple[str, ...]:
     """The values that a CHECK (column IN (...)) allows; empty without one."""
-    ddl = next(
-        (part for part in _statements(schema.ddl) if re.match(rf'CREATE TABLE\s+["`\[]?{table.name}\b', part, re.I)), ""
-    )
+    ddl = _statement(schema, table)
     check = re.search(rf'CHECK\s*\(\s*["`\[]?{column}["`\]]?\s+IN\s*\(([^)]*)\)', ddl, re.I)
     return tuple(re.findall(r"'([^']*)'", check.group(1))) if check else ()
+
+
+@lru_cache(maxsize=4096)
+def is_unique(schema: DatabaseSchema, table: Table, column: str) -> bool:
+    """Whether the column's definition says that no two rows may have the same value."""
+    return bool(re.search(rf'["`\[(\s,]{column}["`\]]?\s[^,]*\bUNIQUE\b', _statement(schema, table), re.I))
+
+
+def _statement(schema: DatabaseSchema, table: Table) -> str:
+    """The table's CREATE TABLE; empty if the DDL has none."""
+    start = rf'CREATE TABLE\s+["`\[]?{table.name}\b'
+    return next((part for part in _statements(schema.ddl) if re.match(start, part, re.I)), "")
 
 
 def _statements(ddl: str) -> list[str]:

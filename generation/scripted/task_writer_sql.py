@@ -3,17 +3,21 @@ with their plan. Tools of any other origin go to task_writer_tools."""
 
 from __future__ import annotations
 
+import re
 from random import Random
 from typing import Any
 
 from generation.llm.contexts import TaskWriterContext
-from generation.scripted.drafts import Draft, Move, join
-from generation.scripted.sql_shapes import Shape, shapes
-from generation.scripted.sql_tables import closed_values, label, row_name, rows_name
+from generation.scripted.drafts import Draft, Move, join, next_target
+from generation.scripted.sql_shapes import Kind, Shape, shapes
+from generation.scripted.sql_tables import closed_values, is_unique, label, row_name, rows_name
 from generation.specs.spelling import snake, words
 from generation.tasks.grounding import finder
 
 Row = dict[str, Any]
+
+_FEW = 4
+"""Rows of a list on average at most; of more than three, nothing can be told."""
 
 
 class SqlTaskWriter:
@@ -23,7 +27,9 @@ class SqlTaskWriter:
     def __init__(self, context: TaskWriterContext, rng: Random) -> None:
         assert context.schema, "shapes belong to a relational schema"
         self.schema = context.schema
+        self.context = context
         self.rng = rng
+        self.wanted: Shape | None = None
         known = shapes(self.schema)
         self.tools = {tool.name: tool for tool in context.tools}
         self.shapes = [known[tool.name] for tool in context.tools if tool.name in known]
@@ -40,6 +46,17 @@ class SqlTaskWriter:
             (self.count, 2),
             (self.delete, 2),
         ]
+        self.moves: dict[Kind, Move] = {
+            "search": self.look_up,
+            "get": self.look_up,
+            "list": self.listing,
+            "update": self.update,
+            "create": self.create,
+            "top": self.top,
+            "total": self.total,
+            "count": self.count,
+            "delete": self.delete,
+        }
 
     def _learnt(self, context: TaskWriterContext) -> dict[tuple[str, str], Any]:
         """The facts that identify a row: keys and names of the tables that earlier tasks read, and foreign keys."""
@@ -56,6 +73,11 @@ class SqlTaskWriter:
         return {owners[field]: value for field, value in context.facts.items() if field in owners and value is not None}
 
     def move(self, draft: Draft) -> str | None:
+        """A move of a random kind, or one with a target tool."""
+        name = next_target(self.context, draft, self.rng)
+        self.wanted = next((shape for shape in self.shapes if shape.name == name), None)
+        if self.wanted and self.wanted.kind in self.moves:
+            return self.moves[self.wanted.kind](draft)
         moves, weights = zip(*self.weights, strict=True)
         chosen: Move = self.rng.choices(moves, weights)[0]
         return chosen(draft)
@@ -65,7 +87,7 @@ class SqlTaskWriter:
     def look_up(self, draft: Draft) -> str | None:
         shape = self._shape("search", "get")
         row = shape and self._row(shape.table.name, shape.column, draft)
-        if not shape or not row or row[shape.column] is None:
+        if not shape or not row or self._is_vague(shape.table.name, shape.column, row[shape.column]):
             return None
         fields = self._fields(shape, row)
         if not fields:
@@ -81,7 +103,7 @@ class SqlTaskWriter:
 
     def listing(self, draft: Draft) -> str | None:
         shape = self._shape("list")
-        if not shape or not shape.parent:
+        if not shape or not shape.parent or shape.table.rows > _FEW * shape.parent.rows:
             return None
         target = self.find(shape.parent.name, draft)
         if not target:
@@ -107,7 +129,7 @@ class SqlTaskWriter:
         if not shape:
             return None
         target = self.find(shape.table.name, draft)
-        value = self.value(shape, shape.column)
+        value = self.fresh(shape, shape.column)
         if not target or value is None:
             return None
         reference, subject = target
@@ -131,7 +153,7 @@ class SqlTaskWriter:
                 continue
             if owner is None and self.is_internal(name):
                 return None
-            arguments[name], detail = owner or (self.value(shape, column), "")
+            arguments[name], detail = owner or (self.fresh(shape, column), "")
             if arguments[name] is None:
                 return None
             details.append(detail or f"{words(column)} {arguments[name]}")
@@ -175,6 +197,8 @@ class SqlTaskWriter:
     # Building blocks of moves.
 
     def _shape(self, *kinds: str) -> Shape | None:
+        if self.wanted and self.wanted.kind in kinds:
+            return self.wanted
         fitting = [shape for shape in self.shapes if shape.kind in kinds]
         return self.rng.choice(fitting) if fitting else None
 
@@ -192,6 +216,10 @@ class SqlTaskWriter:
             value = self.learnt[table, column]
             return next((row for row in rows if row[column] == value), {column: value})
         return self.rng.choice(rows) if rows else None
+
+    def _is_vague(self, table: str, column: str, value: Any) -> bool:
+        """Whether a value identifies no row: there is none, or several rows of the view share it."""
+        return value is None or sum(row[column] == value for row in self.view.get(table, [])) > 1
 
     def find(self, table: str, draft: Draft) -> tuple[Any, str] | None:
         """(argument, phrase) for one row: by an identifier that the user knows, by an earlier lookup, or by a new
@@ -212,7 +240,7 @@ class SqlTaskWriter:
             return None
         if search is None:
             return row[key], f"{noun} number {row[key]}"
-        if row[search.column] is None:
+        if self._is_vague(table, search.column, row[search.column]):
             return None
         if key in row and not self.is_internal(key) and self.rng.random() < 0.3:
             return row[key], f"{noun} number {row[key]}"
@@ -239,6 +267,14 @@ class SqlTaskWriter:
         plain = [name for name in self._plain(shape) if name != shape.column and row.get(name, "?") not in (None, "")]
         chosen = self.rng.sample(plain, min(len(plain), self.rng.randint(1, 2)))
         return [shape.key, *chosen[:1]] if shape.kind == "search" and self.rng.random() < 0.7 else chosen
+
+    def fresh(self, shape: Shape, column: str) -> Any:
+        """A new value for a column, changed where no two rows may have the same."""
+        value = self.value(shape, column)
+        if not isinstance(value, str) or not is_unique(self.schema, shape.table, column):
+            return value
+        has_number = re.search(r"\d{3}", value)
+        return re.sub(r"\d", lambda _: str(self.rng.randrange(10)), value) if has_number else f"new.{value}"
 
     def value(self, shape: Shape, column: str) -> Any:
         """A new value for a column: one of its closed set, a changed number, or the text of another row."""

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 from core.messages import ToolSpec
 from core.schemas import schema_error
 from generation.llm.contexts import TaskWriterContext
-from generation.scripted.drafts import Draft, answer_of, compose, join
+from generation.scripted.drafts import Draft, answer_of, compose, join, next_target
 from generation.scripted.policy_keeping import allowed_values
 from generation.scripted.tool_fields import (
     HIDDEN,
@@ -59,6 +59,7 @@ class ToolTaskWriter:
     """Plans one call per move. With `strict`, identifiers are never invented as long as the view has rows."""
 
     def __init__(self, context: TaskWriterContext, rng: Random, strict: bool) -> None:
+        self.context = context
         self.tools = context.tools
         self.policy = context.policy
         self.by_name = {tool.name: tool for tool in context.tools}
@@ -92,8 +93,10 @@ class ToolTaskWriter:
         return None
 
     def _tool(self, draft: Draft) -> ToolSpec:
-        """A random tool, often one that can use an earlier result or, first in a follow-up, a learnt fact. Changes are
+        """A target tool, or a random one, often one that can use an earlier result or a learnt fact. Changes are
         half as likely as reads, and so are searches in actual data, which find nothing or too much."""
+        if target := next_target(self.context, draft, self.rng):
+            return self.by_name[target]
         usable = {snake(name) for _, name in draft.available}
         if self.facts and not draft.follows:
             usable = set(self.facts)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from random import Random
 from typing import Any
 
-from core.dialogue import NOTHING_HAPPENS, PlannedCall, Task
+from core.dialogue import NOTHING_HAPPENS, PlannedCall, RequestKind, Task
 from core.messages import AssistantMessage, Message, ToolMessage, ToolSpec, UserMessage
 from core.policy import Policy
 from core.provenance import WriterRequest
@@ -24,14 +24,20 @@ from generation.llm.parsing.json_text import read_answer
 from generation.prompts import render
 from generation.prompts.scene import Scene
 from generation.seeds.base import Rows
+from generation.specs.dealing import at_place
 from generation.specs.json_values import json_or_text, leaves
 from generation.specs.naming import alike
 from generation.specs.spelling import snake
+from generation.tasks.cards import Card
 from generation.tasks.draft import DraftError, TaskDraft, answer_schema, check_draft
 from generation.tasks.execution import Premises, ProofError
 from generation.tasks.kinds import is_possible, refusing_rules
 from generation.tasks.proof import prove
 from generation.tasks.settings import TaskSettings
+
+_TARGET_ATTEMPTS = 3
+"""Attempts with target tools; what does not become a task with them becomes one without. Of these attempts, the last
+may leave them out."""
 
 
 @dataclass(frozen=True)
@@ -61,11 +67,20 @@ class TaskWriter:
     `requests` maps the id of each written task to what was requested. A proved task of another difficulty, or one that
     is no follow-up though one was requested, is taken only if no attempt gives a better one.
 
-    Task number i draws from its own Random, so that it does not depend on what happened before it.
+    Task number i draws from its own Random, so that it does not depend on what happened before it. `cards` say what
+    each task should be; tasks without a card draw their difficulty. `user` is who the tasks are for, "" for anyone.
     """
 
     def __init__(
-        self, meter: Meter, domain: Domain, settings: TaskSettings, dialogue_id: str, seed: str, now: str
+        self,
+        meter: Meter,
+        domain: Domain,
+        settings: TaskSettings,
+        dialogue_id: str,
+        seed: str,
+        now: str,
+        cards: Sequence[Card] = (),
+        user: str = "",
     ) -> None:
         self.meter = meter
         self.domain = domain
@@ -73,6 +88,8 @@ class TaskWriter:
         self.settings = settings
         self.dialogue_id = dialogue_id
         self.seed = seed
+        self.cards = cards
+        self.user = user
         self.refusals: Counter[str] = Counter()
         self.requests: dict[str, WriterRequest] = {}
 
@@ -106,45 +123,60 @@ class TaskWriter:
     ) -> TaskWriterContext:
         rng = Random(f"{self.seed}/task/{len(done)}")
         levels = self.settings.difficulties
+        card = self.cards[len(done)] if len(done) < len(self.cards) else None
+        view = self._view(rng)
+        follow_up = _usable(facts or {}, environment.tools) and rng.random() < self.settings.follow_ups
+        drawn = rng.choices(list(levels), list(levels.values()))[0]
         context = TaskWriterContext(
             scene=self.scene,
             style=self.settings.style,
             tools=environment.tools,
             schema=self.domain.schema,
-            view=self._view(rng),
+            view=view,
             previous=tuple(done),
             facts=facts or {},
-            want_follow_up=_usable(facts or {}, environment.tools) and rng.random() < self.settings.follow_ups,
-            difficulty=rng.choices(list(levels), list(levels.values()))[0],
+            want_follow_up=follow_up,
+            difficulty=card.difficulty if card else drawn,
             policy=self.domain.policy,
+            user=self.user,
         )
         weights = {
             kind: weight
             for kind, weight in self.settings.kinds.items()
             if is_possible(kind, environment.executable, self.domain.policy, is_first=not done)
         }
-        kind = rng.choices(list(weights), list(weights.values()))[0] if any(weights.values()) else "plain"
+        kind: RequestKind = "plain"
+        if any(weights.values()):
+            kind = rng.choices(list(weights), list(weights.values()))[0]
+            kind = at_place(weights, card.place) if card else kind
         rows = rng.choices(list(self.settings.evidence_rows), list(self.settings.evidence_rows.values()))[0]
         follow_up = context.want_follow_up and kind not in NOTHING_HAPPENS
-        return replace(context, kind=kind, want_follow_up=follow_up, evidence_rows=rows if kind == "evidence" else 0)
+        # A special request, and what a follow-up builds on, decide which tools they need.
+        targets = card.targets if card and kind == "plain" and not follow_up else ()
+        evidence_rows = rows if kind == "evidence" else 0
+        return replace(context, kind=kind, want_follow_up=follow_up, evidence_rows=evidence_rows, targets=targets)
 
     async def _write(self, context: TaskWriterContext, environment: Environment, premises: Premises) -> Task:
         task_id = f"{self.dialogue_id}/t{len(context.previous)}"
         rule_ids = refusing_rules(context.policy)
         schema = answer_schema(context.tools, context.kind, rule_ids)
         fields = list(schema["properties"])
-        prompt = render("task_writer", **vars(context), rule_ids=rule_ids, fields=fields)
+        prompt, untargeted = (
+            render("task_writer", **vars(asked), rule_ids=rule_ids, fields=fields)
+            for asked in (context, replace(context, targets=()))
+        )
         second_best: list[Task] = []
 
         def request(attempt: int) -> Request:
+            asked = context if attempt < _TARGET_ATTEMPTS else replace(context, targets=())
             return Request(
                 role="task_writer",
-                messages=(UserMessage(content=prompt),),
+                messages=(UserMessage(content=prompt if asked.targets == context.targets else untargeted),),
                 key=f"{task_id}/write/{context.kind}/{attempt}"
                 if context.kind != "plain"
                 else f"{task_id}/write/{attempt}",
                 affinity=self.dialogue_id,
-                context=context,
+                context=asked,
                 json_schema=schema,
             )
 
@@ -157,6 +189,7 @@ class TaskWriter:
             task = await self._prove(draft, environment, task_id, context, premises)
             try:
                 self._check_request(task, context)
+                self._check_targets(task, context, second_best)
             except RejectedAnswerError:
                 second_best.append(task)
                 raise
@@ -173,6 +206,7 @@ class TaskWriter:
             follow_up=context.want_follow_up,
             kind=context.kind,
             evidence_rows=context.evidence_rows,
+            targets=context.targets,
         )
         return task
 
@@ -225,6 +259,18 @@ class TaskWriter:
         if context.kind == "plain" and task.difficulty != context.difficulty:
             self.refusals["difficulty"] += 1
             raise RejectedAnswerError(f"this task is {task.difficulty}; a {context.difficulty} one is wanted")
+
+    def _check_targets(self, task: Task, context: TaskWriterContext, second_best: Sequence[Task]) -> None:
+        """Raises RejectedAnswerError for a good task with none of the target tools, as long as it is one of the
+        first."""
+        if not context.targets or any(call.tool in context.targets for call in task.plan):
+            return
+        self.refusals["target tools"] += 1
+        if len(second_best) < _TARGET_ATTEMPTS - 1:
+            raise RejectedAnswerError(
+                f"the plan uses none of the tools wanted this time: {', '.join(context.targets)}; write a task that "
+                "needs one of them"
+            )
 
 
 def _usable(facts: dict[str, Any], tools: Sequence[ToolSpec]) -> bool:

@@ -11,8 +11,8 @@ from evaluation.bfcl.benchmark import BfclSettings
 from evaluation.heldout.settings import HeldoutSettings
 from evaluation.targets import EvaluateSettings
 from generation.dialogue.parallel import ParallelSettings
+from generation.dialogue.personas import UserSettings
 from generation.dialogue.setup import RolloutSettings
-from generation.dialogue.user import UserSettings
 from generation.environments.sql import SqlEnvironmentSettings
 from generation.llm.transport import RetryPolicy
 from generation.run import GenerateSettings

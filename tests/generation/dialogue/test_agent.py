@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
@@ -11,18 +11,21 @@ from core.messages import (
     AssistantMessage,
     FunctionCall,
     Message,
+    SystemMessage,
     ToolCall,
     ToolMessage,
     ToolSpec,
     UserMessage,
     check_transcript,
 )
+from core.policy import Policy
 from generation.dialogue.agent import Agent, agent_system_message
+from generation.dialogue.scenario import Style
 from generation.llm.base import Completion, Request, UnusableAnswerError
 from generation.llm.meter import Meter
 from tests.generation.helpers.pipeline_runs import SCENE, TASK
 
-MESSAGES = (agent_system_message(SCENE), UserMessage(content="Hello"))
+MESSAGES = (SystemMessage(content="You help."), UserMessage(content="Hello"))
 TOOLS = (
     ToolSpec(
         name="get",
@@ -60,8 +63,43 @@ def agent_of(*completions: Completion, attempts: int = 3) -> tuple[Agent, Playin
     return Agent(meter, "d", attempts), llm, meter
 
 
-def test_the_system_message_names_the_domain_in_plain_words() -> None:
-    assert "assistant of the hall rental service" in MESSAGES[0].content
+def system_text(**more: Any) -> str:
+    message = agent_system_message(SCENE, **more)
+    return message.content if message else ""
+
+
+@pytest.mark.parametrize("style", ["full", "brief", "rules_first"])
+def test_the_system_message_names_the_domain_and_the_time_in_plain_words(style: Style) -> None:
+    text = system_text(style=style)
+    assert SCENE.domain in text
+    assert SCENE.now in text
+    assert "language" not in text
+    assert "user's language" in system_text(style=style, multilingual=True)
+
+
+def test_the_styles_are_different_texts() -> None:
+    assert len({system_text(style=style) for style in get_args(Style)}) == 4
+
+
+@pytest.mark.parametrize("style", get_args(Style))
+def test_a_policy_is_told_in_every_style(style: Style) -> None:
+    policy = Policy(text="Never book a hall on a Sunday.")
+    assert policy.text in system_text(style=style, policy=policy)
+    assert policy.text not in system_text(style=style)
+
+
+def test_a_dialogue_may_have_no_system_message_unless_there_is_a_policy() -> None:
+    assert agent_system_message(SCENE, "none") is None
+    assert agent_system_message(SCENE, "none", Policy()) == agent_system_message(SCENE, "full")
+
+
+def test_the_full_style_is_the_one_that_was_the_only_one() -> None:
+    """Data of earlier versions begins with exactly this."""
+    lines = system_text().split("\n")
+    assert lines[0] == "You are the assistant of the hall rental service. Rents out halls."
+    assert lines[-2] == "- When a tool returns an error or nothing, say so, or try again with corrected arguments."
+    assert lines[-1] == "The current time is Tuesday 2025-03-04 10:15."
+    assert len(lines) == 8
 
 
 async def test_call_ids_follow_from_the_position_of_the_call() -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import json
-from random import Random
 from typing import Any
 
 import pytest
@@ -12,7 +11,8 @@ import pytest
 from core.dialogue import Dialogue, Task
 from core.messages import AssistantMessage, UserMessage
 from core.settings import UserError, typed
-from generation.dialogue.user import SimulatedUser, UserSettings
+from generation.dialogue.personas import UserSettings, drawn_user
+from generation.dialogue.user import SimulatedUser
 from generation.llm.base import Request, UnusableAnswerError
 from generation.llm.meter import Meter
 from tests.generation.helpers.pipeline_runs import CONF, SCENE, TASK, FinishedRun, ListedAnswers, user_settings
@@ -31,7 +31,8 @@ def rules(preset: str = "incremental", **changes: Any) -> dict[str, Any]:
 
 def user(*texts: str, **changes: Any) -> tuple[SimulatedUser, ListedAnswers]:
     llm = ListedAnswers(list(texts))
-    return SimulatedUser(Meter(llm), user_settings(**changes), SCENE, "d", Random(0)), llm
+    settings = user_settings(**changes)
+    return SimulatedUser(Meter(llm), drawn_user(settings, "0"), settings.attempts, SCENE, "d"), llm
 
 
 async def prompt_of(**changes: Any) -> str:
@@ -104,7 +105,7 @@ async def test_the_rules_come_before_the_persona_so_that_dialogues_share_a_prefi
         simulated_user, llm = user(ASK, personas=[persona], expertise={expertise: 1})
         simulated_user.start_task(TASK, 1)
         await simulated_user.speak(())
-        assert simulated_user.persona == f"{persona}; expertise: {expertise}"
+        assert simulated_user.user.persona == f"{persona}; expertise: {expertise}"
         before, found, after = llm.requests[0].messages[0].content.partition(f"Who you are: {persona}.")
         assert found
         texts.append((before, after))
@@ -115,13 +116,11 @@ async def test_the_rules_come_before_the_persona_so_that_dialogues_share_a_prefi
 
 def test_persona_and_expertise_are_drawn_by_their_weights() -> None:
     settings = user_settings(personas=["a: x", "b: y"], expertise={"novice": 3, "expert": 1, "intermediate": 0})
-    drawn = [SimulatedUser(Meter(ListedAnswers([])), settings, SCENE, "d", Random(i)).persona for i in range(800)]
+    drawn = [drawn_user(settings, str(i)).persona for i in range(800)]
     assert {persona[0] for persona in drawn} == {"a", "b"}
     assert 540 < sum(persona.endswith("novice") for persona in drawn) < 660
     assert not any(persona.endswith("intermediate") for persona in drawn)
-    assert drawn == [
-        SimulatedUser(Meter(ListedAnswers([])), settings, SCENE, "d", Random(i)).persona for i in range(800)
-    ]
+    assert drawn == [drawn_user(settings, str(i)).persona for i in range(800)]
 
 
 @pytest.mark.parametrize(
@@ -144,7 +143,7 @@ def test_invalid_user_settings_are_refused_by_name(changes: dict[str, Any], why:
 
 
 def test_the_presets_match_their_names() -> None:
-    assert PRESETS == ["adversarial", "incremental", "terse", "upfront"]
+    assert PRESETS == ["adversarial", "cpu", "incremental", "mix", "paper", "terse", "upfront"]
     known = {preset: user_settings(preset) for preset in PRESETS}
     assert known["incremental"].rules.max_subtasks_per_turn == 2
     assert known["incremental"].rules.disclosure == "incremental"

@@ -6,12 +6,12 @@ Answers marked "recorded" are quoted from Qwen2.5-Coder-0.5B-Instruct.
 from __future__ import annotations
 
 import json
-from random import Random
 
 import pytest
 from jsonschema import ValidationError, validate
 
 from core.messages import AssistantMessage
+from generation.dialogue.personas import drawn_user
 from generation.dialogue.user import SimulatedUser
 from generation.dialogue.user_checks import assistant_phrase
 from generation.llm.base import UnusableAnswerError
@@ -31,7 +31,7 @@ def says(message: str, complete: bool = False) -> str:
 
 def user(*texts: str, attempts: int = 3) -> tuple[SimulatedUser, ListedAnswers]:
     llm = ListedAnswers(list(texts))
-    simulated_user = SimulatedUser(Meter(llm), user_settings(attempts=attempts), SCENE, "d", Random(0))
+    simulated_user = SimulatedUser(Meter(llm), drawn_user(user_settings(), "0"), attempts, SCENE, "d")
     simulated_user.start_task(TASK, 1)
     return simulated_user, llm
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from random import Random
 from typing import Any
 
 from core.dialogue import Dialogue
 from core.messages import AssistantMessage, Message, SystemMessage, ToolCall, ToolMessage, ToolSpec, UserMessage
+from core.provenance import Provenance
+from generation.dialogue.personas import drawn_user, recalled_user
 from generation.dialogue.user import SimulatedUser
 from generation.environments.clock import dialogue_time
 from generation.llm.base import Request
@@ -22,7 +23,8 @@ FURTHER = TASK.model_copy(update={"task_id": "d/t1", "goal": "A further goal."})
 
 def user() -> tuple[SimulatedUser, ListedAnswers]:
     llm = ListedAnswers([ASK, ASK])
-    return SimulatedUser(Meter(llm), user_settings(), SCENE, "d", Random(0)), llm
+    settings = user_settings()
+    return SimulatedUser(Meter(llm), drawn_user(settings, "0"), settings.attempts, SCENE, "d"), llm
 
 
 def before(request: Request, dialogue: Dialogue) -> Dialogue:
@@ -40,12 +42,13 @@ def before(request: Request, dialogue: Dialogue) -> Dialogue:
 
 
 def newcomer(dialogue: Dialogue, played: FinishedRun) -> tuple[SimulatedUser, ListedAnswers]:
-    """Another user with the same settings, its own persona and no history."""
+    """The dialogue's user as a resumed run makes it, without its history."""
     llm = ListedAnswers([ASK])
     domain = next(tools.domain for tools in played.pipeline.domains if tools.domain.name == dialogue.domain)
     scene = domain.scene(dialogue_time(dialogue))
-    rng = Random(f"x{dialogue.dialogue_id}")
-    return SimulatedUser(Meter(llm), played.pipeline.settings.user, scene, dialogue.dialogue_id, rng), llm
+    settings = played.pipeline.settings.user
+    user = recalled_user(settings, drawn_user(settings, f"x{dialogue.dialogue_id}"), dialogue.provenance)
+    return SimulatedUser(Meter(llm), user, settings.attempts, scene, dialogue.dialogue_id), llm
 
 
 def requests_of(dialogue: Dialogue, played: FinishedRun) -> list[Request]:
@@ -58,7 +61,7 @@ async def test_recalling_a_dialogue_equals_having_taken_part(executed: FinishedR
     for dialogue in executed.accepted:
         for request in requests_of(dialogue, executed):
             simulated_user, llm = newcomer(dialogue, executed)
-            differed += simulated_user.persona != dialogue.provenance.persona
+            differed += drawn_user(executed.pipeline.settings.user, f"x{dialogue.dialogue_id}") != simulated_user.user
             simulated_user.recall(before(request, dialogue))
             await simulated_user.speak(request.context.transcript)  # type: ignore[union-attr]
             assert llm.requests == [request]
@@ -149,9 +152,17 @@ async def test_a_task_that_has_just_started_is_recalled_with_its_goal() -> None:
 
 
 def test_an_unknown_persona_in_the_dialogue_does_not_replace_the_drawn_one() -> None:
-    simulated_user, _ = user()
-    drawn = simulated_user.persona
-    simulated_user.recall(foreign(provenance={"persona": "a pirate"}))
-    assert simulated_user.persona == drawn
-    simulated_user.recall(foreign(provenance={"persona": "pirate: says arr; expertise: expert"}))
-    assert simulated_user.persona == "pirate: says arr; expertise: expert"
+    settings = user_settings("mix")
+    drawn = drawn_user(settings, "0")
+    assert recalled_user(settings, drawn, Provenance(persona="a pirate", user_rules="none such")) == drawn
+    pirate = recalled_user(settings, drawn, Provenance(persona="pirate: says arr; expertise: expert"))
+    assert (pirate.persona, pirate.rules) == ("pirate: says arr; expertise: expert", drawn.rules)
+
+
+def test_the_rules_and_the_language_of_an_earlier_run_are_recalled() -> None:
+    settings = user_settings("mix")
+    drawn = next(user for seed in "abcdefgh" if (user := drawn_user(settings, seed)).rule_set != "terse")
+    recalled = recalled_user(settings, drawn, Provenance(user_rules="terse", language="de"))
+    assert (recalled.rule_set, recalled.rules.disclosure) == ("terse", "on_request")
+    assert recalled.language_name == "German"
+    assert recalled.persona == drawn.persona

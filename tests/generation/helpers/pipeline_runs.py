@@ -14,8 +14,9 @@ from core.dialogue import Dialogue, Rubric, Task
 from core.journal import read_jsonl
 from core.messages import AssistantMessage
 from core.provenance import Provenance
+from generation.dialogue.personas import UserSettings
+from generation.dialogue.scenario import VarietySettings
 from generation.dialogue.setup import DialogueSettings, RoleModels, RolloutContext, RolloutSettings, RolloutsSettings
-from generation.dialogue.user import UserSettings
 from generation.environments.base import EnvironmentFactory
 from generation.environments.simulated.environment import SimulatedEnvironmentFactory
 from generation.environments.sql import SqlEnvironmentFactory
@@ -74,7 +75,14 @@ def _shipped(name: str, part: str) -> dict[str, Any]:
 
 
 def user_settings(preset: str = "incremental", **changes: Any) -> UserSettings:
-    return UserSettings.model_validate(yaml.safe_load((CONF / "user" / f"{preset}.yaml").read_text()) | changes)
+    """The users of conf/user/<preset>.yaml, with changes."""
+    return UserSettings.model_validate(_composed_user(preset) | changes)
+
+
+def _composed_user(preset: str) -> dict[str, Any]:
+    own = yaml.safe_load((CONF / "user" / f"{preset}.yaml").read_text())
+    bases = [name for name in own.pop("defaults", ()) if name != "_self_"]
+    return {key: value for base in bases for key, value in _composed_user(base).items()} | own
 
 
 def quality_settings() -> QualitySettings:
@@ -102,6 +110,7 @@ def pipeline_of(
     stages: tuple[DialogueStage, ...] = STAGES,
     starts: StartStates | None = None,
     rollouts: RolloutsSettings | None = None,
+    variety: VarietySettings | None = None,
     **changes: Any,
 ) -> Pipeline:
     """A shipped pipeline; `changes` apply to its task and rollout settings."""
@@ -117,6 +126,7 @@ def pipeline_of(
             rollout_settings(name, **changes),
             user or user_settings(),
             rollouts or RolloutsSettings(),
+            variety or VarietySettings(),
         ),
         quality=quality_settings(),
         saturation=SaturationSettings(growth=0.2, dialogues=200),

@@ -15,7 +15,7 @@ from generation.metrics.user_quality import FAULT_KINDS, Quality, QualitySetting
 from tests.generation.helpers.pipeline_runs import FinishedRun, quality_settings, user_settings
 from tests.generation.helpers.vet_dialogues import GOOD, changed, talk
 
-RULES = user_settings().rules
+USERS = user_settings()
 SETTINGS = QualitySettings(
     premature_ends=0.25,
     leaked_goals=0.25,
@@ -35,7 +35,7 @@ SPOILT: dict[FaultKind, tuple[str, ...]] = {
 
 
 def quality_of(dialogues: Sequence[Dialogue], limits: QualitySettings = SETTINGS) -> Quality:
-    tally = QualityTally(RULES)
+    tally = QualityTally(USERS)
     for dialogue in dialogues:
         tally.add(dialogue)
     return tally.result(limits)

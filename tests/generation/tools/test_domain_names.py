@@ -64,6 +64,7 @@ async def test_the_model_names_a_domain_that_has_no_description() -> None:
     assert "- search_flights: " in request.messages[0].content
     assert toolset.provenance.prompts.keys() == {"domain"}
     message = agent_system_message(Scene(toolset.called, toolset.description, "Tuesday 2025-03-04 10:15"))
+    assert message
     assert message.content.startswith(f"You are the assistant of the air travel service. {toolset.description}")
 
 
