@@ -16,6 +16,7 @@ from generation.llm.meter import Meter
 from generation.pipeline import DomainTools
 from generation.run import domains
 from generation.seeds.base import Seeds
+from generation.tools.choice import ToolChoice, ToolChoiceSettings
 from generation.tools.from_questions import ToolmakingSettings, make_tools
 from generation.tools.toolset import Toolset
 
@@ -30,7 +31,8 @@ _ATTEMPTS = 3
 class HeldoutDatabases:
     """Finds the databases and their tools.
 
-    Tools of unseen databases, `max_tools` each, are generated once per evaluation and stored in `path`.
+    Each database has at most `max_tools` tools; those of unseen databases are generated once per evaluation and stored
+    in `path`.
     `rows_per_table` rows of each table, sampled with `seed`, are what the task writer's views are drawn from.
     """
 
@@ -75,10 +77,16 @@ class HeldoutDatabases:
             own: dict[str, Toolset] = {}  # a database of several runs keeps the tools of the first one
             for toolset in (toolset for run in self.own_generations for toolset in trained[run]):
                 if toolset.database and toolset.domain not in self.validation_domains:
-                    own.setdefault(toolset.domain, toolset)
+                    own.setdefault(toolset.domain, self._part(toolset))
             toolsets["trained_databases"] = list(own.values())
         goals = frozenset(goal for run in self.generations for goal in _goals(run))
         return {kind: self._domains(kind, of_kind, goals) for kind, of_kind in toolsets.items()}
+
+    def _part(self, toolset: Toolset) -> Toolset:
+        """The toolset with at most `max_tools` of its pool, which belong together: no dialogue of the training data
+        offers them all."""
+        choice = ToolChoice(toolset.tools, ToolChoiceSettings(count=self.max_tools), f"{self.seed}/{toolset.domain}")
+        return toolset.model_copy(update={"tools": choice.offered(0).tools})
 
     def _domains(
         self, kind: DatabaseKind, toolsets: Sequence[Toolset], excluded_goals: frozenset[str]
