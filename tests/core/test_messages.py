@@ -149,6 +149,7 @@ LATE = (SYSTEM, USER, ANSWER, UserMessage(content="Rename member 3."), CALL, DON
 @pytest.mark.parametrize("position", [1, 3])
 def test_a_late_tool_may_be_called_from_its_user_message_on(position: int) -> None:
     check_transcript(LATE, TOOLS, {"rename_member": position})
+    check_transcript(LATE[1:], TOOLS, {"rename_member": position - 1})
 
 
 @pytest.mark.parametrize(
@@ -156,7 +157,7 @@ def test_a_late_tool_may_be_called_from_its_user_message_on(position: int) -> No
     [
         ({"get_member": 3, "rename_member": 7}, "tool not offered yet", "message 4 .*offered from message 7 on"),
         ({"rename_member": 2}, "late tools", "message 2 on, which is not a user message"),
-        ({"rename_member": 9}, "late tools", "message 9 on, which is not a user message"),
+        ({"rename_member": 8}, "late tools", "message 8 on, which is not a user message"),
         ({"rename_member": -1}, "late tools", "message -1 on"),
         ({"rename_member": True}, "late tools", "message True on"),
         ({"rename_member": "3"}, "late tools", "message '3' on"),

@@ -27,6 +27,9 @@ CREATE TABLE halls (hall_id INTEGER PRIMARY KEY, owner_id INTEGER NOT NULL REFER
 INSERT INTO owners VALUES (1, 'Ann'), (2, 'Bob');
 INSERT INTO halls VALUES (1, 1, 'Oslo', 80, 500, 'open'), (2, 1, 'Rome', 120, 450, 'open'),
     (3, 1, 'Bonn', 60, 700, 'closed'), (4, 2, 'Oslo', 300, 900, 'open'), (5, 2, 'Lyon', 30, 450, 'open');
+INSERT INTO owners VALUES (50, 'Fifty'), (51, 'Fifty-one');
+WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 51) INSERT INTO halls
+    SELECT owner_id * 100 + i, owner_id, 'Turku', 1000 + i, 100, 'open' FROM owners, n WHERE owner_id >= max(i, 50);
 """
 
 
@@ -158,6 +161,13 @@ async def test_computed_answers_are_told_and_stand_in_no_result(environment: Sql
 async def test_a_long_result_has_more_than_fifty_rows(environment: SqlEnvironment) -> None:
     short = step("list_halls", "${highest seats of 1: city}", owner_id="${0.owner_id}")
     assert "more than 50 rows" in await refusal(request("long_result", ANN, short), environment)
+    for rows, name in ((50, "Fifty"), (51, "Fifty-one")):
+        plan = step("find_owner", name=name), step("list_halls", "${highest seats of 1: hall_id}", owner_id=rows)
+        task = request("long_result", *plan, goal=f"Which hall of {name} has the most seats?")
+        if rows > 50:
+            assert (await proved(task, environment)).told_values == ("5151",)
+        else:
+            assert "more than 50 rows" in await refusal(task, environment)
 
 
 async def test_what_is_withheld_is_needed_and_known_to_the_user(environment: SqlEnvironment) -> None:
