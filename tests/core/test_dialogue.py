@@ -7,7 +7,7 @@ from pathlib import Path
 import datasets
 import pytest
 
-from core.dialogue import Check, Dialogue, RoleUsage, StateProof, Usage, Verdict, calls
+from core.dialogue import Check, Dialogue, PlannedCall, RoleUsage, StateProof, Usage, Verdict, calls
 from core.journal import read_jsonl, write_jsonl
 from core.messages import AssistantMessage, ContractError, FunctionCall, ToolCall, ToolMessage, ToolSpec, UserMessage
 from core.provenance import Provenance
@@ -22,6 +22,16 @@ def test_a_dialogue_survives_a_round_trip_through_disk(tmp_path: Path) -> None:
 def test_without_further_fields_nothing_is_imported() -> None:
     dialogue = Dialogue(dialogue_id="d", pipeline="p", domain="shop", messages=DIALOGUE.messages, tools=DIALOGUE.tools)
     assert (dialogue.given, dialogue.task_starts, dialogue.late_tools, dialogue.policy) == (0, (), {}, None)
+
+
+@pytest.mark.parametrize(
+    ("kind", "expected"),
+    [("plain", "abc"), ("forbidden", "ab"), ("not_found", "a"), ("withdrawn", ""), ("no_tool", ""), ("irrelevant", "")],
+)
+def test_a_correct_assistant_makes_the_part_of_the_plan_that_the_kind_allows(kind: str, expected: str) -> None:
+    plan = tuple(PlannedCall(tool=tool, arguments={}) for tool in "abc")
+    task = DIALOGUE.tasks[0].model_copy(update={"kind": kind, "plan": plan})
+    assert "".join(call.tool for call in task.expected_plan) == expected
 
 
 def test_datasets_reads_lines_of_different_tools_without_merging_them(tmp_path: Path) -> None:
