@@ -216,3 +216,26 @@ def test_an_unknown_time_forbids_nothing(now: str) -> None:
     arguments = {"loan_id": 900, "book_id": 1, "member_id": 46, "due_on": "2099-01-01"}
     assert asyncio.run(broken_rules(POLICY, "create_loan", arguments, environment, None, now)) == ()
     environment.close()
+
+
+class _Simulated(_Refusing):
+    """Calls are not executed: no look-up means anything."""
+
+    executable = False
+
+
+def test_where_nothing_is_executed_only_arguments_and_results_decide() -> None:
+    inner = library().open()
+    simulated = cast(Environment, _Simulated(inner))
+
+    def broken(name: str, **arguments: Any) -> list[str]:
+        rules = asyncio.run(broken_rules(POLICY, name, arguments, simulated, None, NOW, earlier=()))
+        return [rule.rule_id for rule in rules]
+
+    ((loan,),) = rows("SELECT loan_id FROM loans WHERE loan_status = 'returned' LIMIT 1")
+    assert broken("update_loan_due_on", loan_id=loan, due_on="2025-06-20") == []
+    assert broken("create_loan", loan_id=900, book_id=1, member_id=46, due_on="2025-06-30") == [
+        "four_weeks",
+        "known_member",
+    ]
+    inner.close()
