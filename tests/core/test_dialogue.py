@@ -19,9 +19,10 @@ def test_a_dialogue_survives_a_round_trip_through_disk(tmp_path: Path) -> None:
     assert list(read_jsonl(tmp_path / "d.jsonl", Dialogue)) == [DIALOGUE]
 
 
-def test_without_further_fields_nothing_is_imported() -> None:
+def test_without_further_fields_nothing_is_imported_and_nothing_was_spent() -> None:
     dialogue = Dialogue(dialogue_id="d", pipeline="p", domain="shop", messages=DIALOGUE.messages, tools=DIALOGUE.tools)
     assert (dialogue.given, dialogue.task_starts, dialogue.late_tools, dialogue.policy) == (0, (), {}, None)
+    assert (dialogue.usage.prompt_tokens, dialogue.usage.completion_tokens, dialogue.usage.roles) == (0, 0, {})
 
 
 @pytest.mark.parametrize(
@@ -32,6 +33,8 @@ def test_a_correct_assistant_makes_the_part_of_the_plan_that_the_kind_allows(kin
     plan = tuple(PlannedCall(tool=tool, arguments={}) for tool in "abc")
     task = DIALOGUE.tasks[0].model_copy(update={"kind": kind, "plan": plan})
     assert "".join(call.tool for call in task.expected_plan) == expected
+    assert task.model_copy(update={"gold_calls": plan}).is_proved
+    assert task.model_copy(update={"gold_calls": ()}).is_proved == (kind != "plain")
 
 
 def test_datasets_reads_lines_of_different_tools_without_merging_them(tmp_path: Path) -> None:
