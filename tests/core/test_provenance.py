@@ -16,6 +16,7 @@ EARLIER = Provenance(
     refused_drafts={},
     foreign={"mood": "calm", "none": None},
 )
+UNASKED = {"kind": "plain", "evidence_rows": 0, "targets": []}
 
 
 def test_it_comes_back_from_its_string_with_the_fields_that_were_set() -> None:
@@ -25,7 +26,7 @@ def test_it_comes_back_from_its_string_with_the_fields_that_were_set() -> None:
         "none": None,
         "llm": "first",
         "database_sha256": "0a1b",
-        "writer_requests": {"d/t0": {"difficulty": "hard", "follow_up": False}},
+        "writer_requests": {"d/t0": {"difficulty": "hard", "follow_up": False} | UNASKED},
         "refused_drafts": {},
     }
     assert Provenance.model_validate(text) == Provenance.model_validate(json.loads(text)) == EARLIER
