@@ -67,6 +67,10 @@ class GenerateSettings(Settings):
     max_tools: int = Field(
         ge=3, description="tools per domain at most; `variety.tools` says which of them a dialogue offers"
     )
+    policy_rules: int = Field(ge=0, description="rules of a written policy at most; 0: no policies are written")
+    parallel_calls: float = Field(
+        ge=0, le=1, description="share of independent look-ups of a turn that are merged into one message"
+    )
     rows_per_table: int = Field(ge=1, description="rows per table from which the task writer's views are drawn")
     tasks_per_dialogue: int | None = Field(
         ge=1, le=20, description="tasks in every dialogue; null: drawn with each pipeline's weights"

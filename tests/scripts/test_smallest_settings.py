@@ -26,7 +26,14 @@ from training.settings import OptimizerSettings, TinySettings, TrainSettings
 
 SMALLEST: dict[type[Settings], dict[str, int]] = {
     EngineSettings: {"replicas": 1, "tensor_parallel": 1},
-    GenerateSettings: {"n": 1, "concurrency": 1, "max_tools": 3, "rows_per_table": 1},
+    GenerateSettings: {
+        "n": 1,
+        "concurrency": 1,
+        "max_tools": 3,
+        "policy_rules": 0,
+        "parallel_calls": 0.0,
+        "rows_per_table": 1,
+    },
     AttemptSettings: {"session": 1, "total": 1},
     RolloutSettings: {"max_user_turns": 1, "max_steps": 1, "agent_attempts": 1},
     UserSettings: {"attempts": 1},
