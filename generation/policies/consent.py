@@ -45,7 +45,7 @@ _YES_PHRASES = re.compile(
 )
 _HARMLESS = re.compile(
     r"\b(?:no (?:problem|worries|rush|hurry|objections?|issues?|need to (?:wait|ask)|doubt)|not a problem|why not"
-    r"|don'?t (?:worry|wait|hesitate|mind)|do not (?:worry|wait|hesitate|mind)|don'?t see (?:why not|a problem)"
+    r"|(?:don'?t|do not) (?:want to )?(?:worry|wait|hesitate|mind)|don'?t see (?:why not|a problem)"
     r"|can'?t wait|cannot wait|(?:i'?ll|i will|i can) wait|stop by|last stop|bus stop|but thanks|but thank you"
     r"|no longer|not only|nothing else|no more|no one else|anything else|if not, no matter|as soon as)\b"
 )

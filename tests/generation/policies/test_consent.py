@@ -12,6 +12,7 @@ from generation.policies.consent import agreed, agrees, asks
 CALL = {"loan_id": 17, "due_on": "2025-07-01", "plan": "Family Plus", "quantity": 3}
 
 AGREEING = [
+    "Yes. And I do not want to wait for it.",
     "Yes",
     "yes, please.",
     "Yes please go ahead",
