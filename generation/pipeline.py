@@ -123,7 +123,7 @@ class Pipeline:
             scenario = self._scenario(domain_tools, number // len(self.domains))
             domain = domain_tools.domain.name
             draft = Dialogue(dialogue_id=name, pipeline=self.name, domain=domain, tools=scenario.tools)
-            return _with_policy(draft, domain_tools.toolset), domain_tools, scenario
+            return self._with_policy(draft, domain_tools.toolset), domain_tools, scenario
         start = starts[number // settings.branches]
         if not start.dialogue:
             raise ValueError(f"start: {start.problem}")
@@ -151,7 +151,7 @@ class Pipeline:
         else:
             domain_tools = DomainTools(domain_tools.toolset.model_copy(update={"tools": tools}), domain_tools.domain)
         update = {"pipeline": self.name, "domain": domain_tools.domain.name, "tools": tools}
-        draft = _with_policy(draft.model_copy(update=update), domain_tools.toolset)
+        draft = self._with_policy(draft.model_copy(update=update), domain_tools.toolset)
         return draft, domain_tools, scenario
 
     def _scenario(self, domain_tools: DomainTools, number: int) -> Scenario:
@@ -171,6 +171,17 @@ class Pipeline:
     @cached_property
     def _dealers(self) -> dict[str, ScenarioDealer]:
         return {}
+
+    def _with_policy(self, dialogue: Dialogue, toolset: Toolset) -> Dialogue:
+        """The dialogue with the rules of its toolset that matter for its tools. A dialogue that has begun keeps to its
+        own. A written policy needs a user who can be asked to confirm."""
+        policy = toolset.policy
+        if dialogue.messages or dialogue.policy or policy is None:
+            return dialogue
+        if not (self.settings.rollout.user_simulator or policy.text):
+            return dialogue
+        policy = policy.for_tools({tool.name for tool in dialogue.tools})
+        return dialogue.model_copy(update={"policy": policy if policy.rules or policy.text else None})
 
     def _domain_tools(self, number: int) -> DomainTools:
         if not self.domains:
@@ -267,15 +278,6 @@ def _goes_on(dialogue: Dialogue) -> bool:
 def is_accepted(dialogue: Dialogue) -> bool:
     """Whether its verdict accepts it. Without a validation stage, every dialogue that passed the stages is accepted."""
     return dialogue.verdict is None or dialogue.verdict.accepted
-
-
-def _with_policy(dialogue: Dialogue, toolset: Toolset) -> Dialogue:
-    """The dialogue with the rules of its toolset that matter for its tools. A dialogue that has begun keeps to those
-    that it began with."""
-    if dialogue.messages or dialogue.policy or toolset.policy is None:
-        return dialogue
-    policy = toolset.policy.for_tools({tool.name for tool in dialogue.tools})
-    return dialogue.model_copy(update={"policy": policy if policy.rules or policy.text else None})
 
 
 def _failure(name: str, error: Exception) -> Outcome:
