@@ -17,8 +17,8 @@ from generation.llm.base import UnusableAnswerError
 from generation.llm.contexts import Achieved
 from generation.tasks.answers import declines
 from generation.tasks.execution import ProofError
+from generation.tasks.facts_learnt import learnt_values
 from generation.tasks.proof import prove_imported
-from generation.tasks.writer import learnt_values
 
 
 class StoppedError(Exception):

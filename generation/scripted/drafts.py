@@ -157,3 +157,14 @@ def _goal(subgoals: list[str], style: str, deletes: bool) -> str:
 def join(parts: list[str]) -> str:
     """'a, b and c'."""
     return parts[0] if len(parts) == 1 else ", ".join(parts[:-1]) + " and " + parts[-1]
+
+
+def spoken(value: Any) -> str:
+    """A value as a user would write it, each scalar verbatim: ["a", True] -> "a and yes", {"x": 1} -> "(x 1)"."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list):
+        return join([spoken(part) for part in value]) if value else "none"
+    if isinstance(value, dict):
+        return "(" + ", ".join(f"{words(key)} {spoken(part)}" for key, part in value.items()) + ")"
+    return str(value)

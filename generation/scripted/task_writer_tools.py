@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 from core.messages import ToolSpec
 from core.schemas import schema_error
 from generation.llm.contexts import TaskWriterContext
-from generation.scripted.drafts import Draft, answer_of, compose, join, next_target
+from generation.scripted.drafts import Draft, answer_of, compose, join, next_target, spoken
 from generation.scripted.policy_keeping import allowed_values
 from generation.scripted.tool_fields import (
     HIDDEN,
@@ -291,15 +291,4 @@ def _state(row: ViewRow) -> set[str]:
 def _literal(name: str, value: Any, draft: Draft) -> Argument:
     if not isinstance(value, list | dict):
         draft.literals[snake(name)] = value
-    return Argument(name, value, f"{words(name)} {_spoken(value)}")
-
-
-def _spoken(value: Any) -> str:
-    """A value as a user would write it, each scalar verbatim: ["a", True] -> "a and yes", {"x": 1} -> "(x 1)"."""
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, list):
-        return join([_spoken(part) for part in value]) if value else "none"
-    if isinstance(value, dict):
-        return "(" + ", ".join(f"{words(key)} {_spoken(part)}" for key, part in value.items()) + ")"
-    return str(value)
+    return Argument(name, value, f"{words(name)} {spoken(value)}")

@@ -6,14 +6,14 @@ import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from random import Random
 from typing import Any
 
-from core.dialogue import NOTHING_HAPPENS, PlannedCall, RequestKind, Task
-from core.messages import AssistantMessage, Message, ToolMessage, ToolSpec, UserMessage
+from core.dialogue import NOTHING_HAPPENS, RequestKind, Task
+from core.messages import UserMessage
 from core.policy import Policy
 from core.provenance import WriterRequest
-from core.typography import same_values
 from generation.database.schema import DatabaseSchema
 from generation.database.views import related_rows
 from generation.environments.base import Environment, PastCall
@@ -25,12 +25,10 @@ from generation.prompts import render
 from generation.prompts.scene import Scene
 from generation.seeds.base import Rows
 from generation.specs.dealing import at_place
-from generation.specs.json_values import json_or_text, leaves
-from generation.specs.naming import alike
-from generation.specs.spelling import snake
 from generation.tasks.cards import Card
 from generation.tasks.draft import DraftError, TaskDraft, answer_schema, check_draft
 from generation.tasks.execution import Premises, ProofError
+from generation.tasks.facts_learnt import known, usable, uses
 from generation.tasks.kinds import is_possible, refusing_rules
 from generation.tasks.proof import prove
 from generation.tasks.settings import TaskSettings
@@ -125,7 +123,7 @@ class TaskWriter:
         levels = self.settings.difficulties
         card = self.cards[len(done)] if len(done) < len(self.cards) else None
         view = self._view(rng)
-        follow_up = _usable(facts or {}, environment.tools) and rng.random() < self.settings.follow_ups
+        follow_up = usable(facts or {}, environment.tools) and rng.random() < self.settings.follow_ups
         drawn = rng.choices(list(levels), list(levels.values()))[0]
         context = TaskWriterContext(
             scene=self.scene,
@@ -161,17 +159,19 @@ class TaskWriter:
         rule_ids = refusing_rules(context.policy)
         schema = answer_schema(context.tools, context.kind, rule_ids)
         fields = list(schema["properties"])
-        prompt, untargeted = (
-            render("task_writer", **vars(asked), rule_ids=rule_ids, fields=fields)
-            for asked in (context, replace(context, targets=()))
-        )
+
+        @cache
+        def prompt(has_targets: bool) -> str:
+            asked = context if has_targets else replace(context, targets=())
+            return render("task_writer", **vars(asked), rule_ids=rule_ids, fields=fields)
+
         second_best: list[Task] = []
 
         def request(attempt: int) -> Request:
             asked = context if attempt < _TARGET_ATTEMPTS else replace(context, targets=())
             return Request(
                 role="task_writer",
-                messages=(UserMessage(content=prompt if asked.targets == context.targets else untargeted),),
+                messages=(UserMessage(content=prompt(bool(asked.targets))),),
                 key=f"{task_id}/write/{context.kind}/{attempt}"
                 if context.kind != "plain"
                 else f"{task_id}/write/{attempt}",
@@ -229,12 +229,12 @@ class TaskWriter:
         premises: Premises,
     ) -> Task:
         """The draft as a proved task with its measured difficulty. Raises RejectedAnswerError."""
-        follows_from = context.previous[-1].task_id if context.want_follow_up and _uses(draft.plan, context) else None
+        follows_from = context.previous[-1].task_id if context.want_follow_up and uses(draft.plan, context) else None
         task = draft.task(task_id, context.difficulty, follows_from, context.kind, context.tools)
         try:
             if draft.goal in self.domain.excluded_goals:
                 raise ProofError("this exact goal is in the training data")
-            check_draft(task, environment.tools, _known(context))
+            check_draft(task, environment.tools, known(context))
             return await prove(task, environment, premises)
         except DraftError:
             self.refusals["not grounded"] += 1
@@ -271,43 +271,3 @@ class TaskWriter:
                 f"the plan uses none of the tools wanted this time: {', '.join(context.targets)}; write a task that "
                 "needs one of them"
             )
-
-
-def _usable(facts: dict[str, Any], tools: Sequence[ToolSpec]) -> bool:
-    """Whether a follow-up can use one of the learnt values: some tool has a parameter of that name."""
-    parameters = [tuple(snake(name).split("_")) for tool in tools for name in tool.parameters.get("properties") or {}]
-    return any(
-        value is not None
-        and not isinstance(value, bool)
-        and any(alike(tuple(snake(name).split("_")), p) for p in parameters)
-        for name, value in facts.items()
-    )
-
-
-def _known(context: TaskWriterContext) -> str:
-    """What the user has said and learnt in the tasks before."""
-    earlier = [text for task in context.previous for text in (task.goal, *task.told_values)]
-    return "\n".join([*earlier, *map(str, context.facts.values())])
-
-
-def _uses(plan: Sequence[PlannedCall], context: TaskWriterContext) -> bool:
-    """Whether an argument of the plan is a value that the user has learnt."""
-    learnt = [value for value in context.facts.values() if not isinstance(value, bool)]
-    arguments = [value for call in plan for _, value in leaves(call.arguments) if not isinstance(value, bool)]
-    return any(same_values(value, fact) for value in arguments for fact in learnt)
-
-
-def learnt_values(task: Task, messages: Sequence[Message]) -> dict[str, Any]:
-    """The values that a task's messages taught the user: the `tell` fields of single-row results."""
-    told = {call.tool: call.tell for call in task.plan if call.tell}
-    names: dict[str, str] = {}
-    facts: dict[str, Any] = {}
-    for message in messages:
-        if isinstance(message, AssistantMessage):
-            names |= {call.id: call.name for call in message.tool_calls or ()}
-        elif isinstance(message, ToolMessage) and names.get(message.tool_call_id) in told:
-            value = json_or_text(message.content)
-            row = value[0] if isinstance(value, list) and len(value) == 1 else value
-            if isinstance(row, dict):
-                facts |= {name: row[name] for name in told[names[message.tool_call_id]] if name in row}
-    return facts
