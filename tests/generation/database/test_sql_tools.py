@@ -173,7 +173,7 @@ BAD = [
         {"sku": STRING},
     ),
     ("with {} it fails: NOT NULL", "INSERT INTO customers (name) VALUES (:name)", None, {"name": OPTIONAL_STRING}),
-    ("more than 50 rows match", "SELECT 1 AS a FROM visits a, visits b, visits c", None, {}),
+    ("more than 200 rows match", "SELECT 1 AS a FROM visits a, visits b, visits c, visits d", None, {}),
 ]
 
 
