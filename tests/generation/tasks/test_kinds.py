@@ -236,6 +236,10 @@ async def test_the_policy_forbids_exactly_the_last_call(environment: SqlEnvironm
     task = await proved(request("forbidden", *closed, rule_id="only_open"), environment)
     assert task.gold_calls == (step("get_hall", hall_id=3),)
     assert task.told_values == ("closed",), "the reason, which the look-up shows"
+    known = request("forbidden", *closed, goal="Hall 3 is closed, but give it 90 seats.", rule_id="only_open")
+    assert (await proved(known, environment)).told_values == (), "the user says it"
+    unseen = request("forbidden", step("update_seats", hall_id=3, seats=90), rule_id="only_open")
+    assert (await proved(unseen, environment)).told_values == (), "no look-up shows it"
     large = request("forbidden", step("update_seats", hall_id=1, seats=500), goal="500 seats.", rule_id="most_seats")
     assert (await proved(large, environment)).told_values == ("400",), "the limit, which the policy says"
     staff = await proved(request("forbidden", step("delete_hall", hall_id=1), rule_id="staff_deletes"), environment)
