@@ -215,6 +215,7 @@ def test_wall_clock_sums_all_sessions_and_zero_denominators_are_handled() -> Non
     ]
     metrics = statistics("p", outcomes)
     assert metrics.wall_s == 6.5
+    assert metrics.tasks_requested == 0, "they failed before the first task"
     assert metrics.latency_s is None
     assert metrics.throughput == 0.0
     empty = statistics("p", [])
