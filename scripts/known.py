@@ -1,6 +1,6 @@
 """Runs benchmarks against servers with known answers and checks their scores.
 
-    make eval-known [only=[bfcl]] [concurrency=16] [tasks=200] [databases=[a.sqlite]]
+    make eval-known [only=[bfcl]] [concurrency=16] [tasks=12] [databases=[a.sqlite]]
 
 A new benchmark needs an answer policy in evaluation/known_answers/__main__.py, or a model in this process, and a check
 here.
@@ -28,10 +28,10 @@ from scripts.launch import CONF, clear_errors, instantiate, read_settings
 
 
 def heldout_benchmarks(settings: KnownSettings) -> dict[str, Heldout]:
-    """The held-out benchmark as shipped, with tasks of every difficulty: on the bundled databases, and on each of
-    `settings.databases`."""
+    """The held-out benchmark as shipped, with tasks of every difficulty and kind: on the bundled databases, and on each
+    of `settings.databases`."""
     with hydra.initialize_config_dir(version_base="1.3", config_dir=str(CONF)):
-        config = hydra.compose("evaluate", ["benchmark=[heldout]", "subset=smoke"])
+        config = hydra.compose("evaluate", ["benchmark=[heldout]", "subset=full"])
     config.outputs = str(settings.outputs)
     values: Any = OmegaConf.to_container(config.benchmarks.heldout, resolve=True)
     tasks = values["tasks"] | {"difficulties": {"easy": 1.0, "medium": 1.0, "hard": 1.0}}
@@ -41,6 +41,7 @@ def heldout_benchmarks(settings: KnownSettings) -> dict[str, Heldout]:
     }
     sources = {"bundled": values["databases"]} | given
     changes = {"dialogues": settings.tasks, "categories": ["unseen_databases"], "tasks": tasks}
+    changes["axes"] = {"kind": values["axes"]["kind"]}
     return {name: instantiate(values | changes | {"databases": source}) for name, source in sources.items()}
 
 

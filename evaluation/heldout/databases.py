@@ -9,11 +9,13 @@ from typing import Literal
 
 from core.dialogue import Dialogue
 from core.journal import read_jsonl, write_jsonl
+from core.policy import Policy
 from core.settings import UserError
 from evaluation.benchmark import EvaluationContext
 from generation.llm.base import LLM, LLMError
 from generation.llm.meter import Meter
 from generation.pipeline import DomainTools
+from generation.policies.writer import PolicySettings, write_policy
 from generation.run import domains
 from generation.seeds.base import Seeds
 from generation.tools.choice import ToolChoice, ToolChoiceSettings
@@ -31,8 +33,8 @@ _ATTEMPTS = 3
 class HeldoutDatabases:
     """Finds the databases and their tools.
 
-    Each database has at most `max_tools` tools; those of unseen databases are generated once per evaluation and stored
-    in `path`.
+    Each database has at most `max_tools` tools. Those of unseen databases, and their policies of at most `policy_rules`
+    rules, are generated once per evaluation and stored in `path`; trained databases keep theirs.
     `rows_per_table` rows of each table, sampled with `seed`, are what the task writer's views are drawn from.
     """
 
@@ -44,6 +46,7 @@ class HeldoutDatabases:
         path: Path,
         *,
         max_tools: int,
+        policy_rules: int,
         rows_per_table: int,
         seed: int,
     ) -> None:
@@ -51,6 +54,7 @@ class HeldoutDatabases:
         self.simulator = simulator
         self.path = path
         self.max_tools = max_tools
+        self.policy_rules = policy_rules
         self.rows_per_table = rows_per_table
         self.seed = seed
         self.own_generations = context.generations
@@ -97,7 +101,10 @@ class HeldoutDatabases:
             raise UserError(
                 f"held-out: no database of {kind} has enough tools ({'; '.join(reasons) or 'no database was found'})"
             )
-        return tuple(replace(tools, domain=replace(tools.domain, excluded_goals=excluded_goals)) for tools in usable)
+        return tuple(
+            replace(tools, domain=replace(tools.domain, excluded_goals=excluded_goals, policy=_policy(tools.toolset)))
+            for tools in usable
+        )
 
     async def _unseen_toolsets(self) -> list[Toolset]:
         if self.path.is_file():
@@ -108,12 +115,22 @@ class HeldoutDatabases:
         settings = ToolmakingSettings(
             max_tools=self.max_tools, batch=_BATCH, attempts=_ATTEMPTS, questions=0, expansion=0
         )
+        policy = PolicySettings(rules=self.policy_rules, attempts=_ATTEMPTS, file=None)
+        meter = Meter(self.simulator)
         try:
-            toolsets = [await make_tools(seed, Meter(self.simulator), settings) for seed in seeds]
+            toolsets = [await make_tools(seed, meter, settings) for seed in seeds]
+            if self.policy_rules:
+                toolsets = [await write_policy(t, meter, policy) if t.tools else t for t in toolsets]
         except LLMError as error:
             raise UserError(f"held-out: the tool maker does not answer: {error}") from None
         write_jsonl(self.path, toolsets)
         return toolsets
+
+
+def _policy(toolset: Toolset) -> Policy | None:
+    """The rules for the toolset's tools; None if there are none."""
+    policy = toolset.policy.for_tools({tool.name for tool in toolset.tools}) if toolset.policy else None
+    return policy if policy and (policy.rules or policy.text) else None
 
 
 def _refuse_trained(unseen: Sequence[Toolset], trained: Sequence[Toolset]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from core.journal import write_jsonl
 from evaluation.benchmark import EvaluationContext
 from evaluation.heldout.databases import HeldoutDatabases
 from evaluation.heldout.outcome import checks, count_calls, notes, simulator_failure, stop_reason
-from evaluation.heldout.settings import HeldoutSettings
+from evaluation.heldout.settings import Condition, HeldoutSettings
 from evaluation.heldout.tasks import ConditionCell, HeldoutDialogue, HeldoutTaskWriter
 from evaluation.transcripts import write_transcript
 from evaluation.trials import Progress, TrialRecord, completed_keys, open_journal, read_trials
@@ -25,10 +25,13 @@ from generation.llm.openai import OpenAILLM
 from generation.pipeline import DomainTools
 from generation.runner import run_workers
 from generation.seeds.base import Seeds
+from generation.tasks.kinds import is_possible
 
-HARNESS = "heldout 3"
-"""Version of what decides a trial. 3: the scripted user judges by execution whether its requests are done, and a new
-row's key need not be told; 2 judged by the agent's words. Scores of different versions are not comparable."""
+HARNESS = "heldout 4"
+"""Version of what decides a trial. 4: databases have a policy, whose rules must be kept, and requests are of every kind,
+which demands more than calls (generation.validation.conduct). 3: the scripted user judges by execution whether its
+requests are done, and a new row's key need not be told; 2 judged by the agent's words. Scores of different versions are
+not comparable."""
 TASKS_FOLDER = "heldout"
 """Folder of the evaluation's shared directory with the tools and tasks that all its models get."""
 
@@ -64,6 +67,7 @@ class HeldoutRun:
             context,
             shared / "toolsets.jsonl",
             max_tools=settings.max_tools,
+            policy_rules=settings.policy_rules,
             rows_per_table=settings.rows_per_table,
             seed=settings.seed,
         )
@@ -124,7 +128,7 @@ class HeldoutRun:
     async def _trials(self) -> list[HeldoutTrial]:
         by_kind = await self.databases.find(self.settings.categories)
         cells = [
-            ConditionCell(kind, varied, condition, domains)
+            ConditionCell(kind, varied, condition, _fitting(domains, condition))
             for kind, domains in by_kind.items()
             for varied, condition in self.settings.conditions()
         ]
@@ -189,3 +193,8 @@ class HeldoutRun:
             seed=f"{self.settings.seed}/{posed.key}",
             now=drawn_time(posed.draft.dialogue_id),
         )
+
+
+def _fitting(domains: Sequence[DomainTools], condition: Condition) -> tuple[DomainTools, ...]:
+    """The domains on which requests of the condition's kind are possible."""
+    return tuple(tools for tools in domains if is_possible(condition.kind, True, tools.domain.policy, is_first=True))

@@ -68,6 +68,7 @@ class HeldoutSettings(Settings):
     faults: dict[str, ToolFaults] = Field(description="name of a fault -> shares of the tools' faults")
     seed: int = Field(description="random seed; it must differ from the generation's, or the tasks are not unseen")
     max_tools: int = Field(ge=3, description="tools per database")
+    policy_rules: int = Field(ge=0, description="rules of each unseen database's policy at most; 0: no policies")
     rows_per_table: int = Field(ge=1, description="rows per table from which the task writer's views are drawn")
     row_cap: int = Field(description="rows that a tool call returns at most")
     time_limit_s: float = Field(description="time limit per tool call, in seconds")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,7 +31,9 @@ from generation.tasks.settings import TaskSettings
 from generation.tasks.writer import TaskWriter
 
 MAX_DRAFTS = 30
-"""Drafts per requested dialogue, after which a condition keeps the dialogues that it has."""
+"""Drafts per dialogue that a condition is granted: where fewer of them are usable, it keeps the dialogues that it has."""
+
+log = logging.getLogger(__name__)
 
 
 class HeldoutDialogue(Frozen):
@@ -107,17 +110,19 @@ class HeldoutTaskWriter:
         self.path = path
 
     async def write(self, cells: Iterable[ConditionCell], dialogues: int) -> list[HeldoutDialogue]:
-        """Up to `dialogues` dialogues per cell. Raises UserError for a cell without any, and if the task writer does
-        not answer."""
+        """Up to `dialogues` dialogues per cell. A kind of requests that cannot be posed anywhere is left out with a
+        warning. Raises UserError for any other cell without dialogues, and if the task writer does not answer."""
         written: list[HeldoutDialogue] = []
         with Journal(self.path, lambda line: str(line["key"])) as journal:
             stored = {result.key: result for result in read_jsonl(self.path, DraftResult)}
             for cell in cells:
                 of_cell = await self._write_cell(cell, dialogues, stored, journal)
-                if not of_cell:
+                if not of_cell and cell.varied == "kind":
+                    log.warning("held-out: %s is left out: no such request could be posed", cell.category)
+                elif not of_cell:
                     raise UserError(
-                        f"held-out: no task could be written for {cell.category} in {dialogues * MAX_DRAFTS} attempts; "
-                        "leave that value out of benchmarks.heldout.axes, or give another simulator or other databases"
+                        f"held-out: no task could be written for {cell.category} in {MAX_DRAFTS} drafts; leave that "
+                        "value out of benchmarks.heldout.axes, or give another simulator or other databases"
                     )
                 written += of_cell
         return written
@@ -125,13 +130,13 @@ class HeldoutTaskWriter:
     async def _write_cell(
         self, cell: ConditionCell, dialogues: int, stored: Mapping[str, DraftResult], journal: Journal
     ) -> list[HeldoutDialogue]:
-        """Drafts in waves, each of as many drafts as dialogues are missing, so that the result does not depend on the
-        concurrency. Stored drafts, including rejected ones, are reused: every model and every resumed run gets the same
+        """Drafts in waves, whose size depends on how many dialogues are missing and not on the concurrency: so the result
+        does not either. Stored drafts, including rejected ones, are reused: every model and every resumed run gets the same
         tasks."""
         written: list[HeldoutDialogue] = []
         drafted = 0
-        while len(written) < dialogues and drafted < dialogues * MAX_DRAFTS:
-            wave = range(drafted, drafted + dialogues - len(written))
+        while cell.domains and len(written) < dialogues and drafted < (len(written) + 1) * MAX_DRAFTS:
+            wave = range(drafted, drafted + min(dialogues - len(written), MAX_DRAFTS))
             drafted = wave.stop
             for result in await self._draft_wave(cell, wave, stored):
                 if result.dialogue:

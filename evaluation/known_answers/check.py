@@ -27,7 +27,7 @@ class KnownSettings(Settings):
     outputs: Path = Field(default=Path("outputs"), description="results go to its folder known/")
     only: tuple[str, ...] = Field(default=(), description="benchmarks to check; empty: all")
     concurrency: int = Field(default=16, description="requests in flight at once")
-    tasks: int = Field(default=200, ge=1, description="held-out: tasks on each set of databases")
+    tasks: int = Field(default=12, ge=1, description="held-out: tasks of each kind on each set of databases")
     databases: tuple[Path, ...] = Field(
         default=(), description="held-out: SQLite files to check besides the bundled databases"
     )

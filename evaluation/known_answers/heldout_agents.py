@@ -1,6 +1,7 @@
-"""Agents that know the held-out tasks' gold calls and solve every task, each in its own words.
+"""An agent that knows the held-out tasks' plans and solves every task: what it does next, in the fewest words.
 
-They do what the user has asked for so far, like any agent; the gold calls only spare them the thinking.
+It does what the user has asked for so far, like any agent; the plan only spares it the thinking. What it says in each
+situation are methods of their own, which agents of other words replace (heldout_voices.py).
 """
 
 from __future__ import annotations
@@ -12,17 +13,24 @@ from typing import Any
 
 from core.dialogue import PlannedCall, Task
 from core.messages import AssistantMessage, Message, ToolCall, ToolMessage, ToolSpec, UserMessage
-
-WITHDRAWAL = "forget that I wanted to "
+from core.placeholders import placeholder, resolve, resolve_arguments, rows_of
+from core.policy import ConfirmRule, IdentityRule, Policy
+from evaluation.known_answers.heldout_wishes import WITHDRAWAL, Wishes, hint
+from generation.policies.comparisons import governs
 
 
 class KnownAgent:
-    """The next message in a task: `messages` are the task's. Terse: calls one by one, then the values or "Done."."""
+    """The next message in a task: `messages` are the task's, `tools` those offered now. Terse: calls one by one, then
+    the values or "Done."."""
 
-    def __init__(self, task: Task, messages: Sequence[Message], tools: Sequence[ToolSpec]) -> None:
+    def __init__(
+        self, task: Task, messages: Sequence[Message], tools: Sequence[ToolSpec], policy: Policy | None = None
+    ) -> None:
         self.task = task
+        self.policy = policy
         self.tools = {tool.name: tool for tool in tools}
         self.messages = messages
+        self.wishes = Wishes(task, messages)
         self.texts = [m.content for m in messages if isinstance(m, AssistantMessage) and not m.tool_calls]
         self.calls = list(self.script())
         self.results: dict[int, Any] = {}
@@ -33,8 +41,12 @@ class KnownAgent:
         self._read()
 
     def script(self) -> Sequence[PlannedCall]:
-        """The calls to make, one for each gold call."""
-        return self.task.gold_calls
+        """The calls to make. Of a changed wish, the last but one is what the user wanted first."""
+        plan = self.task.expected_plan
+        if self.task.kind == "changed":
+            first = plan[-1].model_copy(update={"arguments": plan[-1].arguments | self.task.first_arguments})
+            return (*plan[:-1], first, plan[-1])
+        return plan
 
     def _read(self) -> None:
         results = {m.tool_call_id: m.content for m in self.messages if isinstance(m, ToolMessage)}
@@ -55,201 +67,178 @@ class KnownAgent:
             (
                 index
                 for index, call in enumerate(self.calls)
-                if index not in self.results and (call.tool, call.arguments) == (made.name, made.parsed())
+                if index not in self.results and (call.tool, self.arguments(index)) == (made.name, made.parsed())
             ),
             None,
         )
 
-    def requested(self, until: int | None = None) -> list[int]:
-        """The subgoals that the user wants, as far as message `until` (None: the last)."""
-        texts = [m.content for m in self.messages[:until] if isinstance(m, UserMessage)]
-        return [number for number, goal in enumerate(self.task.subgoals) if _wants(goal, texts)]
+    def arguments(self, index: int) -> dict[str, Any] | None:
+        """The arguments of a call, chosen and computed from the results so far; None if these do not suffice."""
+        try:
+            return resolve_arguments(self.calls[index].arguments, self.results)
+        except LookupError:
+            return None
+
+    # What to do next.
 
     def speak(self) -> AssistantMessage:
-        due = [i for i, call in enumerate(self.calls) if i not in self.results and call.subgoal in self.requested()]
-        if due:
-            question = self.question(due)
-            return say(question) if question else self.act(due)
-        hint = next((hint for goal in self._open() if (hint := _hint(goal, self._last_said()))), "")
-        if hint and not self.fresh:
-            return say(self.clarify(hint))
-        return say(self.report(self.fresh or sorted(self.results)))
+        text = self.special()
+        return say(text) if text else self.usual()
 
-    def _open(self) -> list[str]:
-        requested = self.requested()
-        return [goal for number, goal in enumerate(self.task.subgoals) if number not in requested]
-
-    def _last_said(self) -> str:
-        return next((m.content for m in reversed(self.messages) if isinstance(m, UserMessage)), "")
-
-    def question(self, due: Sequence[int]) -> str:
-        """What the agent asks before it makes the due calls; "" for nothing."""
+    def special(self) -> str:
+        """What its kind of request has the agent say now; "" if it goes on with its calls or reports."""
+        wishes, task = self.wishes, self.task
+        match task.kind:
+            case "incomplete" | "ambiguous" | "withdrawn" if not wishes.complete:
+                if wishes.withdrawn:
+                    return self.leave()
+                return "" if self.due() else self.ask(self._candidates())
+            case "changed" if not wishes.complete and not wishes.first_complete:
+                return self.clarify(hint(task.subgoals[0], wishes.latest))
+            case "late_tool" | "no_tool" if wishes.complete and self._lacks_tools():
+                return self.lack(task.subgoals[0])
+            case "irrelevant":
+                return self.off_topic(task.subgoals[0])
+            case "not_found" if 0 in self.results:
+                return self.nothing_found()
+            case "forbidden" if wishes.complete and len(self.results) == len(self.calls):
+                return self.refuse()
         return ""
 
-    def clarify(self, hint: str) -> str:
-        """Asks for the value that a request lacks."""
-        return "To what?"
+    def usual(self) -> AssistantMessage:
+        due = self.due()
+        if due:
+            question = self.question(due) or self._consent(due[0])
+            return say(question) if question else self.act(due)
+        missing = next((text for goal in self.wishes.open if (text := hint(goal, self.wishes.latest))), "")
+        if missing and not self.fresh:
+            return say(self.clarify(missing))
+        return say(self.report(self.fresh or sorted(self.results)))
+
+    def due(self) -> list[int]:
+        """The calls that are wanted and not made yet."""
+        return [index for index in range(len(self.calls)) if index not in self.results and self._is_wanted(index)]
+
+    def _is_wanted(self, index: int) -> bool:
+        wishes, last = self.wishes, len(self.calls) - 1
+        if self.task.kind == "changed":
+            return index != last - 1 if wishes.complete else index != last
+        if self.task.kind == "ambiguous" and not wishes.complete:
+            return index < self._choosing()
+        return self.calls[index].subgoal in wishes.requested
+
+    def _choosing(self) -> int:
+        """The index of the first call that depends on what the user did not say; those before it find the
+        candidates."""
+        for index, call in enumerate(self.calls):
+            used = map(placeholder, (*call.arguments.values(), *call.tell))
+            if any(parsed and parsed.value in self.task.withheld for parsed in used):
+                return index
+        return 0
+
+    def _candidates(self) -> int:
+        """How many records fit what the user has said; 0 if none were looked up."""
+        found = [len(rows_of(self.results[index])) for index in sorted(self.results)]
+        return found[-1] if found else 0
+
+    def _lacks_tools(self) -> bool:
+        return not {call.tool for call in self.task.plan} <= self.tools.keys()
+
+    # The policy.
+
+    def governing(self, form: type[ConfirmRule] | type[IdentityRule], index: int) -> bool:
+        """Whether the policy has a rule of this form for a call."""
+        rules = [rule for rule in self.policy.rules if isinstance(rule, form)] if self.policy else []
+        call, arguments = self.calls[index], self.arguments(index) or {}
+        return any(call.tool in rule.tools and governs(rule.when, arguments, "") for rule in rules)
+
+    def _consent(self, index: int) -> str:
+        """What the agent asks because the policy wants the user's yes to this call; "" if it has it, or needs none."""
+        if not self.governing(ConfirmRule, index):
+            return ""
+        question = self.confirm(self.words(index))
+        return "" if self.agreed(question) else question
+
+    def agreed(self, question: str) -> bool:
+        """Whether the user agreed when it was asked this last."""
+        asked = [n for n, m in enumerate(self.messages) if isinstance(m, AssistantMessage) and m.content == question]
+        replies = [m.content for m in self.messages[asked[-1] :] if isinstance(m, UserMessage)][:1] if asked else []
+        return bool(replies) and bool(re.search(r"\byes\b", replies[0], re.I)) and WITHDRAWAL not in replies[0]
+
+    def words(self, index: int) -> str:
+        """The user's words for what a call does."""
+        is_first = self.task.kind == "changed" and index == len(self.calls) - 2
+        return self.wishes.first if is_first else self.task.subgoals[self.calls[index].subgoal]
+
+    # Calls and values.
 
     def act(self, due: Sequence[int]) -> AssistantMessage:
         return self.call([due[0]])
 
     def call(self, indices: Sequence[int], content: str = "") -> AssistantMessage:
-        calls = [ToolCall.make(f"k{i}", self.calls[i].tool, self.calls[i].arguments) for i in indices]
-        return AssistantMessage(content=content, tool_calls=tuple(calls))
+        made = [ToolCall.make(f"k{index}", self.calls[index].tool, self.arguments(index) or {}) for index in indices]
+        return AssistantMessage(content=content, tool_calls=tuple(made))
 
     def values(self, indices: Sequence[int]) -> list[tuple[str, Any]]:
-        """(field, value) of everything that these calls give to tell."""
-        found = []
+        """(field, value) of everything that these calls give to tell; answers that are computed have no field."""
+        found: list[tuple[str, Any]] = []
         for index in indices:
-            result = self.results[index]
-            for row in result if isinstance(result, list) else [result]:
-                found += [(name, row[name]) for name in self.calls[index].tell if isinstance(row, dict) and name in row]
+            for name in self.calls[index].tell:
+                if placeholder(name):
+                    found.append(("answer", resolve(name, self.results)))
+                else:
+                    rows = rows_of(self.results[index])
+                    found += [(name, row[name]) for row in rows if isinstance(row, dict) and name in row]
         return found
+
+    # What it says.
+
+    def question(self, due: Sequence[int]) -> str:
+        """What the agent asks before it makes the due calls, though nothing is missing; "" for nothing."""
+        return ""
 
     def report(self, indices: Sequence[int]) -> str:
         return "; ".join(str(value) for _, value in self.values(indices)) or "Done."
 
-
-class Chatty(KnownAgent):
-    """Excuses itself, thinks aloud, writes numbers with separators and offers more help."""
-
-    _OPENINGS = (
-        "Sorry for the wait!",
-        "Apologies for the delay, the system was a little slow today.",
-        "Thanks for your patience, and I'm sorry about the inconvenience!",
-        "Right, here we go.",
-    )
-    _DONE = (
-        "The entry was added or changed just as you wanted.",
-        "That's all set now.",
-        "All taken care of, no errors!",
-    )
-    _CLOSINGS = (
-        "Is there anything else I can help you with today?",
-        "Let me know if you need anything else.",
-        "Would you like any further assistance?",
-    )
-
-    def act(self, due: Sequence[int]) -> AssistantMessage:
-        return self.call([due[0]], "One moment please, I am looking into that for you…")
-
     def clarify(self, hint: str) -> str:
-        return f"Sure, happy to {hint}! I just need the new value from you, and then I'll get right to it."
+        """Asks for the new value that a request lacks."""
+        return "To what?"
 
-    def report(self, indices: Sequence[int]) -> str:
-        number = len(self.texts)
-        told = [
-            f"the {name.replace('_', ' ')} is **{value:,}**"
-            if isinstance(value, int | float)
-            else f"the {name} is {value}"
-            for name, value in self.values(indices)
-        ]
-        body = f"I found that {', and '.join(told)}." if told else self._DONE[number % 3]
-        return f"{self._OPENINGS[number % 4]} {body} {self._CLOSINGS[number % 3]}"
+    def ask(self, candidates: int) -> str:
+        """Asks for what is withheld; `candidates` records fit, 0 where the choice is not among records."""
+        return f"Which of the {candidates}?" if candidates else "To what?"
 
+    def confirm(self, wish: str) -> str:
+        """Asks for the user's yes, which the policy demands."""
+        return f"Confirm: {wish}?"
 
-class Confirming(KnownAgent):
-    """Has the user confirm every call that changes something, in ever different words."""
+    def leave(self) -> str:
+        """Accepts that the user takes a wish back."""
+        return "OK."
 
-    CONFIRM = (
-        "Shall I go ahead",
-        "Please confirm that you want me to {0}.",
-        "I am about to {0}. Is that okay with you",
-        "Just to be sure: you would like to {0}, correct?",
-        "Before I do this, I need your approval.",
-        "This can't be undone, I'm afraid. Reply YES to proceed.",
-        "Do you really want to {0}? (yes/no)",
-        "Let me know if that's right, and I'll take care of it.",
-        "Sorry to ask again, but may I {0} now?",
-        "I will {0} as soon as you give me the go-ahead.",
-    )
+    def lack(self, wish: str) -> str:
+        """Says that no tool does this."""
+        return "I have no tool for that."
 
-    def question(self, due: Sequence[int]) -> str:
-        call = self.calls[due[0]]
-        if not changes(call) or self._confirmed(call):
-            return ""
-        found = self.report(self.fresh) if self.values(self.fresh) else ""
-        return f"{found} {self._request(call)}".strip()
+    def off_topic(self, wish: str) -> str:
+        """Says that a wish has nothing to do with the service."""
+        return "That is outside what I do here."
 
-    def _request(self, call: PlannedCall) -> str:
-        place = len(self.task.goal) + self.calls.index(call)
-        return self.CONFIRM[place % len(self.CONFIRM)].format(self.task.subgoals[call.subgoal])
+    def nothing_found(self) -> str:
+        """Says that the record does not exist."""
+        return "No such record."
 
-    def _confirmed(self, call: PlannedCall) -> bool:
-        """Whether the user agreed when it was asked last."""
-        asked = [n for n, m in enumerate(self.messages) if self._asks(m, call)]
-        replies = [m.content for m in self.messages[asked[-1] :] if isinstance(m, UserMessage)][:1] if asked else []
-        return bool(replies) and WITHDRAWAL not in replies[0]
+    def refuse(self) -> str:
+        """Says that the policy forbids it, and why."""
+        return f"Not allowed: {self.reason()}"
 
-    def _asks(self, message: Message, call: PlannedCall) -> bool:
-        return isinstance(message, AssistantMessage) and message.content.endswith(self._request(call))
-
-    def clarify(self, hint: str) -> str:
-        return f"Understood, you want to {hint}; what to, please"
-
-    def report(self, indices: Sequence[int]) -> str:
-        told = [f"{name}: {value}" for name, value in self.values(indices)]
-        return f"Result: {', '.join(told)}." if told else "As confirmed by you, this has been carried out."
+    def reason(self) -> str:
+        """The rule, and the values that show that it applies."""
+        rule = self.policy.rule(self.task.rule_id).text if self.policy and self.task.rule_id else ""
+        return f"{rule} ({', '.join(self.task.told_values)})" if self.task.told_values else rule
 
 
-class Inquiring(KnownAgent):
-    """Asks back for details of every request before it does anything."""
-
-    QUESTIONS = (
-        "Which one do you mean",
-        "Could you tell me exactly what you need?",
-        "I need the details before I can look that up.",
-        "Please specify which record this is about.",
-        "Hmm, what exactly should I do there",
-        "I'm missing some information. Can you spell it out for me",
-        "There may be several that fit: 1) the first, 2) another one. Which of them is yours? Thanks for helping me out.",
-        "Sorry, I did not quite get that. Would you repeat it in full",
-        "To be able to help I'd like to know what this concerns.",
-        "Let me know which entry, and what should happen to it.",
-    )
-
-    def question(self, due: Sequence[int]) -> str:
-        subgoal = self.calls[due[0]].subgoal
-        asked = [n for n, m in enumerate(self.messages) if isinstance(m, AssistantMessage) and self._is_question(m)]
-        if any(subgoal in self.requested(n) for n in asked):
-            return ""
-        found = self.report(self.fresh) if self.values(self.fresh) else ""
-        place = len(self.task.goal) + len(asked)
-        return f"{found} {self.QUESTIONS[place % len(self.QUESTIONS)]}".strip()
-
-    def _is_question(self, message: AssistantMessage) -> bool:
-        return message.content.endswith(self.QUESTIONS)
-
-    def clarify(self, hint: str) -> str:
-        return "What should it be instead"
-
-    def report(self, indices: Sequence[int]) -> str:
-        told = [f"{value} ({name})" for name, value in self.values(indices)]
-        return f"Thank you. The answer: {' / '.join(told)}" if told else "Thank you, it is in the system now."
-
-
-class Parallel(KnownAgent):
-    """Makes all calls of the requests so far in one message, and answers with a table."""
-
-    def act(self, due: Sequence[int]) -> AssistantMessage:
-        return self.call(due)
-
-    def clarify(self, hint: str) -> str:
-        return "I couldn't do that yet: the new value is missing."
-
-    def report(self, indices: Sequence[int]) -> str:
-        told = [f"| {name} | {value} |" for name, value in self.values(indices)]
-        return "\n".join(["| field | value |", "|---|---|", *told]) if told else "| status | ok |"
-
-
-AgentClass = Callable[[Task, Sequence[Message], Sequence[ToolSpec]], KnownAgent]
-CORRECT: dict[str, AgentClass] = {
-    "terse": KnownAgent,
-    "chatty": Chatty,
-    "confirming": Confirming,
-    "asking back": Inquiring,
-    "parallel calls": Parallel,
-}
+AgentClass = Callable[[Task, Sequence[Message], Sequence[ToolSpec], Policy | None], KnownAgent]
 
 
 def say(text: str) -> AssistantMessage:
@@ -258,14 +247,3 @@ def say(text: str) -> AssistantMessage:
 
 def changes(call: PlannedCall) -> bool:
     return not re.match(r"(get|find|search|list|top|total|count)_", call.tool)
-
-
-def _wants(goal: str, texts: Sequence[str]) -> bool:
-    named = [text for text in texts if re.search(rf"(?<!\w){re.escape(goal)}(?!\w)", text, re.I)]
-    return bool(named) and f"{WITHDRAWAL}{goal}" not in named[-1]
-
-
-def _hint(goal: str, text: str) -> str:
-    """The goal without its new value, if the text asks for that much; else ""."""
-    hint = goal.rpartition(" to ")[0] if goal.startswith("change ") else ""
-    return hint if hint and re.search(rf"(?<!\w){re.escape(hint)}(?!\w)", text, re.I) and WITHDRAWAL not in text else ""

@@ -1,24 +1,29 @@
 """Checks that the held-out benchmark judges what agents do, not how they word it: five correct agents, each with its
-own wording, solve every task, and five wrong ones none."""
+own wording, solve every task of every kind, and six wrong ones none in which what they do is wrong."""
 
 from __future__ import annotations
 
 import asyncio
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
+from core.dialogue import Dialogue, Task
+from core.journal import read_jsonl
 from evaluation.benchmark import EvaluationContext
 from evaluation.endpoint import Endpoint
 from evaluation.heldout.benchmark import Heldout
-from evaluation.heldout.run import HeldoutRun
+from evaluation.heldout.run import TASKS_FOLDER, HeldoutRun
+from evaluation.heldout.tasks import DraftResult
 from evaluation.known_answers.check import KnownSettings, Row, row
-from evaluation.known_answers.heldout_agents import CORRECT, AgentClass
+from evaluation.known_answers.heldout_agents import AgentClass
+from evaluation.known_answers.heldout_voices import CORRECT
 from evaluation.known_answers.heldout_wrong_agents import WRONG
 from evaluation.trials import Progress, TrialRecord
 from generation.llm.base import LLM, Completion, Request
 from generation.llm.contexts import AgentContext
+from generation.tools.toolset import Toolset
 
 
 class KnownModel:
@@ -31,7 +36,8 @@ class KnownModel:
     async def complete(self, request: Request) -> Completion:
         context = request.context
         assert isinstance(context, AgentContext), "only the agent's requests reach the evaluated model"
-        message = self.agent(context.task, request.messages[context.task_start :], request.tools).speak()
+        messages = request.messages[context.task_start :]
+        message = self.agent(context.task, messages, request.tools, context.policy).speak()
         return Completion(message, "tool_calls" if message.tool_calls else "stop")
 
     async def close(self) -> None:
@@ -50,17 +56,20 @@ class LocalRun(HeldoutRun):
 
 
 def check(benchmarks: Mapping[str, Heldout], settings: KnownSettings, progress: Progress | None = None) -> list[Row]:
-    """A row per benchmark (name of its databases -> benchmark) and agent; all agents get the same tasks. Never
-    resumes."""
+    """A row per benchmark (name of its databases -> benchmark), category and agent; all agents get the same tasks. A
+    row without tasks names the databases on which a category could not be posed. Never resumes."""
     rows = []
     for databases, benchmark in benchmarks.items():
         directory = settings.outputs / "known" / "heldout" / databases
         shutil.rmtree(directory, ignore_errors=True)
-        for expected, agents in ((lambda _: True, CORRECT), (lambda _: False, WRONG)):
-            for name, agent in agents.items():
-                records, seconds = run_agent(name, agent, benchmark, directory, settings.concurrency, progress)
-                rows.append(row("heldout", databases, name, records, benchmark.settings.dialogues, expected, seconds))
-    return rows
+        for name, agent in CORRECT.items():
+            records, seconds = run_agent(name, agent, benchmark, directory, settings.concurrency, progress)
+            rows += _rows(databases, name, records, seconds, _posed(directory), lambda draft, task: True)
+        for name, (agent, solves) in WRONG.items():
+            records, seconds = run_agent(name, agent, benchmark, directory, settings.concurrency, progress)
+            rows += _rows(databases, name, records, seconds, _posed(directory), solves)
+        rows += _not_posed(databases, benchmark, directory)
+    return sorted(rows, key=lambda row: row.category)
 
 
 def run_agent(
@@ -78,3 +87,47 @@ def run_agent(
     started = time.monotonic()
     run = LocalRun(KnownModel(name, agent), benchmark, context, directory / name.replace(" ", "_"))
     return asyncio.run(run.run(progress)), time.monotonic() - started
+
+
+def _posed(directory: Path) -> dict[str, Dialogue]:
+    """The drafts of the tasks that were posed: "category/task id" -> draft."""
+    results = read_jsonl(directory / TASKS_FOLDER / "tasks.jsonl", DraftResult)
+    return {result.dialogue.key: result.dialogue.draft for result in results if result.dialogue}
+
+
+def _rows(
+    databases: str,
+    answers: str,
+    records: Sequence[TrialRecord],
+    seconds: float,
+    posed: Mapping[str, Dialogue],
+    solves: Callable[[Dialogue, Task], bool],
+) -> list[Row]:
+    """A row per category; the seconds of the run are shared out among them."""
+    rows = []
+    for category in dict.fromkeys(record.category for record in records):
+        part = [record for record in records if record.category == category]
+        drafts = {record.task_id: posed[f"{category}/{record.task_id}"] for record in part}
+        right = {name: all(solves(draft, task) for task in draft.tasks) for name, draft in drafts.items()}
+        share = seconds * len(part) / len(records)
+        rows.append(row("heldout", _shown(databases, category), answers, part, len(drafts), right.__getitem__, share))
+    return rows
+
+
+def _shown(databases: str, category: str) -> str:
+    """"unseen_databases,kind=forbidden" -> "bundled, forbidden"."""
+    return f"{databases}, {category.rpartition('=')[2] if '=' in category else 'base'}"
+
+
+def _not_posed(databases: str, benchmark: Heldout, directory: Path) -> Iterator[Row]:
+    toolsets = read_jsonl(directory / TASKS_FOLDER / "toolsets.jsonl", Toolset)
+    names = {toolset.domain for toolset in toolsets}
+    for axis, condition in benchmark.settings.conditions():
+        category = f"unseen_databases,{axis}={getattr(condition, axis)}" if axis else "unseen_databases"
+        posed_on = {draft.domain for key, draft in _posed(directory).items() if key.startswith(f"{category}/")}
+        if missing := sorted(names - posed_on):
+            where = f"not posed on {', '.join(missing)}"
+            category = _shown(databases, category)
+            yield Row(
+                benchmark="heldout", category=category, answers=where, tasks=0, passed=0, expected=0, holds=True
+            )
