@@ -28,10 +28,10 @@ from generation.seeds.base import Seeds
 from generation.tasks.kinds import is_possible
 
 HARNESS = "heldout 4"
-"""Version of what decides a trial. 4: databases have a policy, whose rules must be kept, and requests are of every kind,
-which demands more than calls (generation.validation.conduct). 3: the scripted user judges by execution whether its
-requests are done, and a new row's key need not be told; 2 judged by the agent's words. Scores of different versions are
-not comparable."""
+"""Version of what decides a trial. 4: databases have a policy, whose rules must be kept, and requests are of every
+kind, which demands more than calls (generation.validation.conduct). 3: the scripted user judges by execution whether
+its requests are done, and a new row's key need not be told; 2 judged by the agent's words. Scores of different versions
+are not comparable."""
 TASKS_FOLDER = "heldout"
 """Folder of the evaluation's shared directory with the tools and tasks that all its models get."""
 

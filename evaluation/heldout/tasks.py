@@ -31,7 +31,7 @@ from generation.tasks.settings import TaskSettings
 from generation.tasks.writer import TaskWriter
 
 MAX_DRAFTS = 30
-"""Drafts per dialogue that a condition is granted: where fewer of them are usable, it keeps the dialogues that it has."""
+"""Drafts per dialogue that a condition is granted; one of which fewer are usable keeps the dialogues that it has."""
 
 log = logging.getLogger(__name__)
 
@@ -130,9 +130,9 @@ class HeldoutTaskWriter:
     async def _write_cell(
         self, cell: ConditionCell, dialogues: int, stored: Mapping[str, DraftResult], journal: Journal
     ) -> list[HeldoutDialogue]:
-        """Drafts in waves, whose size depends on how many dialogues are missing and not on the concurrency: so the result
-        does not either. Stored drafts, including rejected ones, are reused: every model and every resumed run gets the same
-        tasks."""
+        """Drafts in waves. Their size depends on how many dialogues are missing and not on the concurrency, so that the
+        result does not either. Stored drafts, including rejected ones, are reused: every model and every resumed run
+        gets the same tasks."""
         written: list[HeldoutDialogue] = []
         drafted = 0
         while cell.domains and len(written) < dialogues and drafted < (len(written) + 1) * MAX_DRAFTS:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import shutil
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -115,19 +116,27 @@ def _rows(
 
 
 def _shown(databases: str, category: str) -> str:
-    """"unseen_databases,kind=forbidden" -> "bundled, forbidden"."""
+    """ "unseen_databases,kind=forbidden" -> "bundled, forbidden"."""
     return f"{databases}, {category.rpartition('=')[2] if '=' in category else 'base'}"
 
 
 def _not_posed(databases: str, benchmark: Heldout, directory: Path) -> Iterator[Row]:
-    toolsets = read_jsonl(directory / TASKS_FOLDER / "toolsets.jsonl", Toolset)
-    names = {toolset.domain for toolset in toolsets}
+    """Rows that name the databases without a task of a category, and how many drafts were tried there."""
+    names = sorted(toolset.domain for toolset in read_jsonl(directory / TASKS_FOLDER / "toolsets.jsonl", Toolset))
+    posed, tried = _posed(directory), Counter[tuple[str, str]]()
+    for result in read_jsonl(directory / TASKS_FOLDER / "tasks.jsonl", DraftResult):
+        category, _, dialogue_id = result.key.rpartition("/")
+        tried[category, dialogue_id.rpartition("-")[0]] += 1
     for axis, condition in benchmark.settings.conditions():
         category = f"unseen_databases,{axis}={getattr(condition, axis)}" if axis else "unseen_databases"
-        posed_on = {draft.domain for key, draft in _posed(directory).items() if key.startswith(f"{category}/")}
-        if missing := sorted(names - posed_on):
-            where = f"not posed on {', '.join(missing)}"
-            category = _shown(databases, category)
+        posed_on = {draft.domain for key, draft in posed.items() if key.startswith(f"{category}/")}
+        if missing := [f"{name} ({tried[category, name]} drafts)" for name in names if name not in posed_on]:
             yield Row(
-                benchmark="heldout", category=category, answers=where, tasks=0, passed=0, expected=0, holds=True
+                benchmark="heldout",
+                category=_shown(databases, category),
+                answers=f"not posed on {', '.join(missing)}",
+                tasks=0,
+                passed=0,
+                expected=0,
+                holds=True,
             )

@@ -51,7 +51,9 @@ class Chatty(KnownAgent):
         return self._wrapped(f"I'd really love to {wish}, but that's not something I am able to do at the moment.")
 
     def off_topic(self, wish: str) -> str:
-        return self._wrapped(f"What a nice idea! I wish I could help you to {wish}, but I only look after this service.")
+        return self._wrapped(
+            f"What a nice idea! I wish I could help you to {wish}, but I only look after this service."
+        )
 
     def nothing_found(self) -> str:
         return self._wrapped("I looked everywhere, twice even, but there doesn't seem to be anything under that name.")

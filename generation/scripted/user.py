@@ -87,7 +87,7 @@ class _User:
                 return self._request([first_goal(self.task)]), False
             case "changed" if goal not in self.requested:
                 return f"{self.rng.choice(CHANGED_MIND)} I want to {goal}.", False
-            case "late_tool" if self.answers and len(self.mine) < 4 and declines(self.latest):
+            case "late_tool" if self._lacks_the_tool(goal):
                 again = [text.format(goal) for text in TRY_AGAIN if text.format(goal) not in self.mine]
                 return (again[0], False) if again else None
             case "forbidden" | "not_found" | "no_tool" | "irrelevant" if self.answers:
@@ -95,6 +95,12 @@ class _User:
                     return self._restate([goal]), False
                 return self.rng.choice(ACCEPTING if declines(self.latest) else phrases.CLOSING), True
         return None
+
+    def _lacks_the_tool(self, goal: str) -> bool:
+        """Whether the assistant says that it has no tool for what is not done yet; a question whether it may do it is
+        none of that."""
+        says_no = bool(self.answers) and declines(self.latest) and not asks_to_confirm(self.latest)
+        return says_no and not self._is_achieved(goal) and len(self.mine) < 4
 
     def _keep_back(self, goal: str) -> tuple[str, bool] | None:
         """Requests without the withheld values, which the user gives, or takes the wish back, when it is asked."""

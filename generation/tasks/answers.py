@@ -69,15 +69,36 @@ _REPORT = re.compile(
 )
 
 _NEGATIVE = re.compile(
-    r"\b(?:not|no|nor|none|nothing|never|neither|cannot|unable|unfortunately|regret\w*|afraid|sorry|impossible|refus\w+"
-    r"|declin\w+|den(?:y|ied|ies)|forb[ia]d\w*|prohibit\w*|restrict\w*|against|outside|beyond|only|lacks?|lacking"
-    r"|missing|without|unavailable|unsupported|unknown|ineligible|except|instead|unless)\b|n't\b"
+    r"\b(?:not|no|nor|none|nope|nothing|nowhere|nobody|never|neither|cannot|unable|unfortunately|sadly|regret\w*|afraid|sorry"
+    r"|impossible|refus\w+|reject\w*|declin\w+|den(?:y|ied|ies)|forb[ia]d\w*|prohibit\w*|restrict\w*|prevent\w*|blocked"
+    r"|barred|disallow\w*|against|outside|beyond|only|lacks?|lacking|missing|without|unavailable|unsupported|unknown"
+    r"|ineligible|exceed\w*|except|instead|unless|hands are tied|off[ -]limits|came (?:back|up) empty|returned empty"
+    r"|too (?:high|low|late|early|long|short|many|much|large|big|old)|(?:0|zero) (?:match\w*|results?|rows?|records?|hits?)"
+    r"|(?:is|reached|hit|over|above) (?:already )?(?:the|our|its|their) (?:maximum|limit|cap)"
+    r"|(?:must|has to|have to|needs? to|can) be (?:handled|done|made|approved) by"
+    r"|(?:contact|call|ask|visit|see|reach(?: out to)?|turn to|get in touch with|speak (?:to|with)|talk to)(?: \w+){0,3}"
+    r" (?:desk|staff|support|service|team|manager|office|department|supervisor|colleagues?|agent))\b|n't\b"
 )
+"""Words that say no, restrict, or send the user to someone else."""
 _AGREEABLE = re.compile(
-    r"\bno (?:problem|worries|trouble|issue|doubt)s?\b|\bnot a problem\b|\bnot only\b|\bwhy not\b|\bnothing (?:else|more)\b"
-    r"|\bno errors?\b|\bwithout (?:any )?(?:problem|error|issue|trouble)s?\b|\b(?:do not|don't) (?:hesitate|worry)\b"
+    r"\bno (?:problem|worries|trouble|issue|doubt|rush|hurry|sweat|hassle|need to worry)s?\b|\bnot a problem\b|\bnot only\b"
+    r"|\bnot at all\b|\bwhy not\b|\bnothing (?:else|more|to worry)\b|\bno errors?\b|\bno longer (?:overdue|late|open|active)\b"
+    r"|\bwithout (?:any )?(?:problem|error|issue|trouble|delay)s?\b|\b(?:do not|don't|please don't) (?:hesitate|worry)\b.*"
+    r"|\bonly (?:one|a few|\d+)\b|\b(?:cannot|can't|could not|couldn't) wait\b"
+    r"|\b(?:that|this|it) (?:cannot|can't) be (?:undone|reversed|taken back)(?:,? i(?:'m| am) afraid)?"
 )
-"""Negative words that say yes."""
+"""Negative words that say yes, or only warn."""
+_REFUSES = re.compile(
+    r"\b(?:i|we|this|that|it|which)(?:'m|'re|'s| am| are| is| was| were| have to| has to| had to| must| need to| will)?"
+    r"(?: \w+ly| also| just| still| respectfully| to)? (?:cannot|can't|could not|couldn't|unable|declin\w+|refus\w+|reject\w*"
+    r"|lack the (?:means|tools?|ability|permission|rights?|authority)|say no"
+    r"|(?:not|won't be) (?:able|allowed|permitted|possible)|(?:isn't|aren't|wasn't) (?:able|allowed|permitted|possible))\b"
+)
+"""A refusal even in a sentence that goes on to ask or to offer something."""
+_ON_CONDITION = re.compile(
+    r"\b(?:(?:until|unless|before|once|as soon as) (?:you|i|your)|without (?:your|a clear|more|knowing|that (?:number|value)))\b"
+)
+"""A no only as long as the user has not answered."""
 
 
 def asks(answer: str) -> bool:
@@ -103,11 +124,15 @@ def reports(answer: str) -> bool:
 
 def declines(answer: str) -> bool:
     """Whether the answer says no in some way: a statement, not a question, with a negative or restricting word."""
-    return any(
-        _NEGATIVE.search(_AGREEABLE.sub("", _COURTESY.sub("", sentence))) and not _OFFER.search(sentence)
-        for sentence in _sentences(answer)
-        if not sentence.endswith("?")
-    )
+    return any(map(_says_no, _sentences(answer)))
+
+
+def _says_no(sentence: str) -> bool:
+    text = _COURTESY.sub("", _AGREEABLE.sub("", sentence))
+    if _REFUSES.search(text):
+        return not _ON_CONDITION.search(text)
+    is_question = sentence.endswith("?") or _QUESTIONS.search(text) or _OFFER.search(text)
+    return not is_question and _NEGATIVE.search(text) is not None
 
 
 def _plain(text: str) -> str:

@@ -16,6 +16,7 @@ from core.typography import same_values
 from generation.environments.base import Environment
 from generation.policies.violations import look_up_rows
 from generation.specs.json_values import json_or_text, leaves
+from generation.specs.naming import changes
 from generation.tasks.difficulty import difficulty, effort
 from generation.tasks.execution import Premises, ProofError, Trace, execute, is_flag
 from generation.tasks.mentions import mentions_value, states
@@ -191,7 +192,7 @@ def _proved(task: Task, gold_calls: tuple[PlannedCall, ...], told: tuple[str, ..
 
 
 async def _check_not_found(task: Task, environment: Environment) -> None:
-    if not task.plan or any(map(placeholder, task.plan[0].arguments.values())):
+    if not task.plan or changes(task.plan[0].tool) or any(map(placeholder, task.plan[0].arguments.values())):
         raise ProofError("the plan's first call must look up what the user names")
     fork = environment.fork()
     try:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
-from core.dialogue import calls
+from core.dialogue import RequestKind, calls
 from core.journal import read_jsonl
 from core.messages import AssistantMessage, ToolCall
 from core.settings import UserError
@@ -21,6 +21,8 @@ from generation.llm.contexts import AgentContext
 from generation.scripted.llm import ScriptedLLM
 from generation.seeds.bundled import HELD_OUT, BundledSeeds
 from tests.evaluation.helpers.heldout import MakeHeldout, conf, run_heldout
+
+KINDS = [kind for kind in get_args(RequestKind) if kind != "plain"]
 
 
 @pytest.fixture(scope="module")
@@ -36,25 +38,29 @@ def test_one_axis_is_varied_at_a_time(full_run: tuple[Path, list[TrialRecord]]) 
     records = full_run[1]
     values = {"tasks_per_dialogue": "1248", "difficulty": ["mixed", "easy", "medium", "hard"]}
     values["fault"] = ["none", "tool_error", "renamed_columns", "partial_view"]
+    values["kind"] = ["plain", *KINDS]
     expected = {(d, v) for d in ("unseen_databases", "trained_databases") for v in ("1", "2", "4", "8")}
     axes = by_axis(records)
-    assert set(axes) == {"tasks_per_dialogue", "difficulty", "fault", "database"}
+    assert set(axes) == {"tasks_per_dialogue", "difficulty", "fault", "kind", "database"}
     assert set(axes["tasks_per_dialogue"]) == expected
     for axis, expected_values in values.items():
         assert {value for _, value in axes[axis]} == set(expected_values)
         for (_, value), trials in axes[axis].items():
-            assert len(trials) == 4
+            assert len(trials) == 4 or axis == "kind"
             assert {trial.axes[axis] for trial in trials} == {value}
-            rest = {"tasks_per_dialogue": "1", "difficulty": "mixed", "fault": "none"} | {axis: value}
+            rest = {"tasks_per_dialogue": "1", "difficulty": "mixed", "fault": "none", "kind": "plain"}
+            rest |= {axis: value}
             assert all(trial.axes.items() >= rest.items() for trial in trials)
     assert {value for _, value in axes["database"]} == {*HELD_OUT, "gym", "library"}
-    assert len({record.key for record in records}) == len(records) == 2 * 10 * 4
+    assert len({record.key for record in records}) == len(records)
+    assert len([record for record in records if record.axes["kind"] == "plain"]) == 2 * 10 * 4
 
 
 def test_tasks_match_their_condition(full_run: tuple[Path, list[TrialRecord]]) -> None:
     drafts = read_jsonl(full_run[0] / "heldout" / "tasks.jsonl", DraftResult)
     for posed in (result.dialogue for result in drafts if result.dialogue):
         assert len(posed.draft.tasks) == int(posed.axes["tasks_per_dialogue"])
+        assert {task.kind for task in posed.draft.tasks} == {posed.axes["kind"]}
         if posed.axes["difficulty"] != "mixed":
             assert {task.difficulty for task in posed.draft.tasks} == {posed.axes["difficulty"]}
 
@@ -89,7 +95,9 @@ def test_every_task_under_a_fault_is_affected_and_solvable(
     settings: dict[str, Any], heldout: MakeHeldout, generation: Path, tmp_path: Path
 ) -> None:
     faults = ["tool_error", "renamed_columns", "partial_view"]
-    benchmark = heldout(settings | {"subset": "full", "dialogues": 8, "axes": {"fault": faults}})
+    # No policies: this agent does not ask.
+    changes = {"subset": "full", "dialogues": 8, "categories": ["unseen_databases"], "policy_rules": 0}
+    benchmark = heldout(settings | changes | {"axes": {"fault": faults}})
     records = run_heldout(Persistent(), benchmark, generation, tmp_path)
     assert {record.axes["fault"] for record in records} == {"none", *faults}
     assert [record.key for record in records if not record.success] == []
@@ -105,6 +113,17 @@ def test_an_agent_that_ignores_faults_fails_more(
     """The scripted agent uses only declared argument names."""
     renamed = [record.success for record in full_run[1] if record.axes["fault"] == "renamed_columns"]
     assert not all(renamed)
+
+
+def test_a_kind_that_no_database_allows_is_left_out_with_a_warning(
+    settings: dict[str, Any], heldout: MakeHeldout, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Without a policy nothing is forbidden."""
+    changes = {"subset": "full", "dialogues": 2, "categories": ["unseen_databases"], "policy_rules": 0}
+    benchmark = heldout(settings | changes | {"axes": {"kind": ["forbidden", "irrelevant"]}})
+    records = run_heldout(ScriptedLLM(error_rate=0.0), benchmark, None, tmp_path)
+    assert sorted(record.axes["kind"] for record in records) == ["irrelevant"] * 2 + ["plain"] * 2
+    assert ["kind=forbidden is left out" in text for text in caplog.messages] == [True]
 
 
 def test_an_undefined_fault_is_refused(settings: dict[str, Any], heldout: MakeHeldout) -> None:

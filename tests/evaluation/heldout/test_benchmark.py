@@ -85,7 +85,7 @@ def test_tasks_are_unseen_and_kinds_of_databases_disjoint(
 
 def databases(context: EvaluationContext, cache: Path, path: Path) -> HeldoutDatabases:
     unseen = BundledSeeds(cache, held_out=True)
-    return HeldoutDatabases(unseen, ScriptedLLM(), context, path, max_tools=9, rows_per_table=5, seed=1)
+    return HeldoutDatabases(unseen, ScriptedLLM(), context, path, max_tools=9, policy_rules=0, rows_per_table=5, seed=1)
 
 
 def test_goals_of_all_training_data_are_excluded(generation: Path, cache: Path, tmp_path: Path) -> None:

@@ -12,8 +12,8 @@ import yaml
 
 from evaluation.heldout.benchmark import Heldout
 from evaluation.known_answers.check import KnownSettings
-from evaluation.known_answers.heldout_agents import CORRECT, Confirming, Inquiring
 from evaluation.known_answers.heldout_check import check, run_agent
+from evaluation.known_answers.heldout_voices import CORRECT, Confirming, Inquiring
 from evaluation.known_answers.heldout_wrong_agents import WRONG
 from generation.scripted.llm import ScriptedLLM
 from generation.seeds.bundled import BundledSeeds
@@ -42,9 +42,32 @@ def test_correct_agents_solve_all_bundled_tasks_and_wrong_ones_none(
     rows = check({"bundled": benchmark}, KnownSettings(outputs=tmp_path, concurrency=8))
     assert [row.answers for row in rows] == [*CORRECT, *WRONG]
     assert [row.answers for row in rows if not row.holds] == []
-    assert [row.passed for row in rows] == [15] * 5 + [0] * 5
+    assert [row.passed for row in rows[:-1]] == [15] * 5 + [0] * 5
+    assert 0 < rows[-1].passed < 15, "the helpful agent never asks, as two of the policies demand before some calls"
     several = [d for d in dialogues(tmp_path / "known/heldout/bundled/terse").values() if len(d.tasks[0].subgoals) > 2]
     assert len(several) >= 3
+
+
+def test_requests_of_every_kind_have_known_answers(
+    settings: dict[str, Any], heldout: MakeHeldout, tmp_path: Path
+) -> None:
+    """What the table expects of the agents is compared with what the kinds mean."""
+    kinds = settings["axes"]["kind"]
+    benchmark = heldout(posed(settings, dialogues=3, subset="full", axes={"kind": kinds}))
+    rows = check({"bundled": benchmark}, KnownSettings(outputs=tmp_path, concurrency=8))
+    assert [(row.category, row.answers) for row in rows if not row.holds] == []
+    passed = {
+        (row.category.removeprefix("bundled, "), row.answers): row.passed / row.tasks for row in rows if row.tasks
+    }
+    for kind in kinds:
+        assert [passed[kind, name] for name in CORRECT] == [1.0] * 5
+        assert passed[kind, "does nothing"] == (1.0 if kind == "irrelevant" else 0.0)
+        assert passed[kind, "changes more"] < 1.0 or kind == "no_tool"
+    must_ask_or_decline = set(kinds) - {"evidence", "computed", "long_result", "changed"}
+    assert {kind for kind in kinds if not passed[kind, "always helpful"]} == must_ask_or_decline
+    unposed = [row for row in rows if not row.tasks]
+    assert all("not posed on " in row.answers for row in unposed)
+    assert ["repair_shop (" in row.answers for row in unposed if "forbidden" in row.category] == [True]
 
 
 @pytest.mark.parametrize("preset", PRESETS)
@@ -112,7 +135,8 @@ def test_wording_that_no_rule_knows_fails_no_one(
 
 
 def test_the_agents_differ_in_their_words(settings: dict[str, Any], cache: Path, tmp_path: Path) -> None:
-    benchmark = Heldout(ScriptedLLM(), BundledSeeds(cache, held_out=True), **posed(settings, dialogues=10))
+    changes = {"subset": "full", "axes": {"kind": ["incomplete", "withdrawn", "forbidden", "no_tool", "irrelevant"]}}
+    benchmark = Heldout(ScriptedLLM(), BundledSeeds(cache, held_out=True), **posed(settings, dialogues=4, **changes))
     answers: dict[str, set[str]] = {}
     for name, agent in CORRECT.items():
         run_agent(name, agent, benchmark, tmp_path, concurrency=8)

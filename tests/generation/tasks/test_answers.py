@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from generation.tasks.answers import asks, asks_to_confirm, failed, reports
+from generation.tasks.answers import asks, asks_to_confirm, declines, failed, reports
 
 CONFIRMATIONS = (
     "Do you confirm?",
@@ -72,6 +72,103 @@ OFFERS = (
     "What else can I do for you?",
     "Anything else?",
 )
+DECLINING = (
+    "I'm sorry, but I can't change the price of that shipment.",
+    "Unfortunately, our policy does not allow refunds after 30 days.",
+    "That isn't something I can do here.",
+    "I wasn't able to find a customer named Ann Fox.",
+    "There is no customer by that name in our records.",
+    'No results were found for "Tom Lee".',
+    "I looked for it, but the search came back empty.",
+    "I have to decline this request.",
+    "I need to refuse this one.",
+    "This has to be refused under our rules.",
+    "My hands are tied here.",
+    "Only the staff may do this; please turn to the service desk, 555-0142.",
+    "For this you will have to contact customer service at 555-0141.",
+    "You'd have to ask our staff about that.",
+    "Please call the front desk at 555-0142 for this.",
+    "I don't have a tool for that.",
+    "That is beyond what I can do.",
+    "Deleting invoices is outside my capabilities.",
+    "The limit is 380081, and 400000 exceeds it.",
+    "The maximum is 20, so 25 is too high.",
+    "I lack the means to make this change.",
+    "Such requests must be handled by a human agent.",
+    "Genre changes are permitted only while a film is in competition.",
+    "The member has three loans, and that is the maximum.",
+    "That feature is unavailable.",
+    "Sadly, this falls under another department.",
+    "This account is not eligible for an extension.",
+    "Regrettably, the record does not exist.",
+    "I couldn’t locate that order.",
+    "Nobody of that name is registered with us.",
+    "0 matches.",
+    "I have searched for Dana Reed, and nothing came up.",
+    "The system doesn't offer a function for that.",
+    "It is against our policy to delete nominations.",
+    "I must respectfully say no to this one.",
+    "| status | not possible: no matching tool |",
+    "Status: rejected",
+    "I am prevented from making this change by rule four.",
+    "Nope, that one's off limits.",
+    "I'd love to help, but my access is read-only.",
+    "Request declined.",
+    "The change wasn't made: the price may be at most 1945.",
+    "I can look things up, but changing prices isn't in my toolset.",
+    "It seems there aren't any matching entries.",
+    "I can't do that, is there anything else I can help you with?",
+    "Sorry, we are not allowed to do that. Would you like to know why?",
+    "I cannot do this for you, but feel free to ask me about anything else.",
+)
+NOT_DECLINING = (
+    "Done!",
+    "The price has been changed to 12.50.",
+    "No problem, the loan is registered.",
+    "Not a problem! The new id is 77.",
+    "All taken care of, no errors!",
+    "It has been updated without any issues.",
+    "Consider it done, no sweat.",
+    "Not at all, happy to help.",
+    "Nothing to worry about, it's all sorted.",
+    "You're welcome, no worries!",
+    "That was no trouble at all.",
+    "Don't worry, it's all set.",
+    "Please don't hesitate to contact customer service.",
+    "Not only did I change the price, I also told the client.",
+    "I have added the device; nothing else changed.",
+    "It is no longer overdue, since I moved the date to 5 May.",
+    "There is only one film: Dune.",
+    "There are 3 that fit. Which of them do you mean?",
+    "Which one do you mean?",
+    "Could you tell me the new value, please?",
+    "Do you not have the number?",
+    "Is there nothing else that you need?",
+    "Would you like me to try it without the discount?",
+    "Just to be sure: you would like to delete loan 3, correct?",
+    "I can do that. What should the new value be?",
+    "I need the customer's name.",
+    "I'm missing the new value.",
+    "Shall I go ahead? This cannot be undone.",
+    "This can't be undone, I'm afraid. Reply YES to proceed.",
+    "Before I do this, I need your approval.",
+    "I won't change anything until you confirm.",
+    "Nothing happens until you say yes.",
+    "I cannot proceed without your confirmation.",
+    "I can't do that before you tell me the city.",
+    "I can't wait to see it, and here it is: 12.",
+    "Your request was processed successfully.",
+    "Invoice number 3 was cancelled as you wanted.",
+    "Everything is in order now.",
+    "I left everything exactly as it was.",
+    "Let me look into that for you.",
+    "One moment, please.",
+    "Thanks for your patience, and I'm sorry about the inconvenience! That's all set now.",
+    "Feel free to ask if you can't find something.",
+    "Happy to help, just tell me the city.",
+    "| status | ok |",
+    "Result: genre: drama.",
+)
 
 
 @pytest.mark.parametrize("answer", [*CONFIRMATIONS, *QUESTIONS])
@@ -108,3 +205,16 @@ def test_errors_and_apologies_are_failures(answer: str) -> None:
 def test_an_offer_of_more_help_asks_nothing(answer: str) -> None:
     assert not asks(answer)
     assert not asks(f"The price is 5. {answer}")
+
+
+@pytest.mark.parametrize("answer", DECLINING)
+def test_a_no_is_heard(answer: str) -> None:
+    assert declines(answer)
+    assert declines(f"Thank you for waiting. {answer}")
+    assert declines(f"{answer}\nIs there anything else I can help with?")
+
+
+@pytest.mark.parametrize("answer", [*NOT_DECLINING, *SUCCESSES, *OFFERS, *CONFIRMATIONS])
+def test_success_questions_and_offers_decline_nothing(answer: str) -> None:
+    assert not declines(answer)
+    assert not declines(f"The price is 5. {answer}")
