@@ -70,11 +70,12 @@ async def test_a_task_is_solvable_if_calls_succeed_and_show_the_needed_values(
 
 
 def test_each_axis_is_varied_alone() -> None:
-    base = Condition(tasks_per_dialogue=2, difficulty="mixed", fault="none")
-    axes = AxesSettings(tasks_per_dialogue=(1, 2, 4, 4), difficulty=("hard",))
+    base = Condition(tasks_per_dialogue=2, difficulty="mixed", fault="none", kind="plain")
+    axes = AxesSettings(tasks_per_dialogue=(1, 2, 4, 4), difficulty=("hard",), kind=("plain", "forbidden"))
     assert [(axis, *condition.model_dump().values()) for axis, condition in conditions(base, axes)] == [
-        ("", 2, "mixed", "none"),
-        ("tasks_per_dialogue", 1, "mixed", "none"),
-        ("tasks_per_dialogue", 4, "mixed", "none"),
-        ("difficulty", 2, "hard", "none"),
+        ("", 2, "mixed", "none", "plain"),
+        ("tasks_per_dialogue", 1, "mixed", "none", "plain"),
+        ("tasks_per_dialogue", 4, "mixed", "none", "plain"),
+        ("difficulty", 2, "hard", "none", "plain"),
+        ("kind", 2, "mixed", "none", "forbidden"),
     ]
