@@ -116,11 +116,10 @@ class HeldoutDatabases:
             max_tools=self.max_tools, batch=_BATCH, attempts=_ATTEMPTS, questions=0, expansion=0
         )
         policy = PolicySettings(rules=self.policy_rules, attempts=_ATTEMPTS, file=None)
-        meter = Meter(self.simulator)
         try:
-            toolsets = [await make_tools(seed, meter, settings) for seed in seeds]
+            toolsets = [await make_tools(seed, Meter(self.simulator), settings) for seed in seeds]
             if self.policy_rules:
-                toolsets = [await write_policy(t, meter, policy) if t.tools else t for t in toolsets]
+                toolsets = [await write_policy(t, Meter(self.simulator), policy) if t.tools else t for t in toolsets]
         except LLMError as error:
             raise UserError(f"held-out: the tool maker does not answer: {error}") from None
         write_jsonl(self.path, toolsets)
