@@ -200,6 +200,8 @@ def _run_tests(tree: str, tests: Sequence[str], log: str) -> None:
         "0",
         "--tb=short",
         "--color=no",
+        "--disable-warnings",
+        "--disable-warnings",
         "-p",
         "no:cacheprovider",
         "-m",

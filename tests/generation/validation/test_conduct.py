@@ -80,3 +80,22 @@ def test_conduct_is_decided_by_the_transcript(kind: str, turns: tuple[Any, ...],
 def test_a_late_tool_must_have_been_missed(answer: str, passes: bool) -> None:
     made = dialogue("late_tool", "Set it.", answer, "It can be done now.", CALL, "It is set, not a problem.", late=3)
     assert [check.passed for check in conduct(made, 0, changes(made))] == [passes]
+
+
+@pytest.mark.parametrize(("turns", "passes"), [(ASKED, True), (UNASKED, False), (ASKED_TOO_LATE, False)])
+def test_only_the_tasks_own_messages_count(turns: tuple[Any, ...], passes: bool) -> None:
+    earlier = ("Set Bob's phone.", "To which number?", "5550142.", CALL, "Done.")
+    both = dialogue("incomplete", *earlier, *turns)
+    start = len(dialogue("incomplete", *earlier).messages)
+    made = both.model_copy(update={"tasks": both.tasks * 2, "task_starts": (1, start)})
+    assert [check.passed for check in conduct(made, 0, changes(made))] == [True]
+    assert [check.passed for check in conduct(made, 1, changes(made))] == [passes]
+
+
+@pytest.mark.parametrize(("answer", "passes"), [("I have no tool for that.", True), ("Sure, one moment!", False)])
+def test_saying_no_after_the_tool_is_offered_is_too_late(answer: str, passes: bool) -> None:
+    start = len(dialogue("late_tool", *UNASKED).messages)
+    late = ("Set it.", answer, "It can be done now.", CALL, "It is set. I have no tool for her address.")
+    both = dialogue("late_tool", *UNASKED, *late, late=start + 2)
+    made = both.model_copy(update={"tasks": both.tasks * 2, "task_starts": (1, start)})
+    assert [check.passed for check in conduct(made, 1, changes(made))] == [passes]

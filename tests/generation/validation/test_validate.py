@@ -53,6 +53,33 @@ async def test_undisturbed_dialogues_pass_and_replay_to_their_hash(
         }
 
 
+async def test_a_dialogue_of_one_task_is_accepted(
+    executed: FinishedRun, environments: dict[str, DomainEnvironment]
+) -> None:
+    several = [dialogue for dialogue in executed.accepted if len(dialogue.tasks) > 1][:3]
+    for dialogue in several:
+        tasks, starts = dialogue.tasks[:1], dialogue.task_starts[:1]
+        first = dialogue.model_copy(update={"tasks": tasks, "task_starts": starts, "state": None})
+        first = first.model_copy(update={"messages": dialogue.messages[: dialogue.task_starts[1]]})
+        verdict = await verdict_on(first, environments[dialogue.domain])
+        assert verdict.accepted, verdict.reasons
+    assert len(several) == 3
+
+
+async def test_a_replay_closes_its_environment(
+    executed: FinishedRun, environments: dict[str, DomainEnvironment], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    domain_environment = environments[executed.accepted[0].domain]
+    environment = domain_environment.open()
+    close = environment.close
+    closed: list[bool] = []
+    monkeypatch.setattr(domain_environment, "open", lambda: environment)
+    monkeypatch.setattr(environment, "close", lambda: closed.append(True))
+    await replay(executed.accepted[0], domain_environment)
+    close()
+    assert closed == [True]
+
+
 async def test_the_diff_is_empty_exactly_without_changes(executed: FinishedRun) -> None:
     for dialogue in executed.accepted:
         assert dialogue.state
