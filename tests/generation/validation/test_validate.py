@@ -10,6 +10,7 @@ import pytest
 
 from core.dialogue import Dialogue
 from core.messages import AssistantMessage, ToolCall, ToolMessage, UserMessage
+from core.policy import Policy, StaffRule
 from generation.environments.base import DomainEnvironment
 from generation.validation.validate import replay
 from tests.generation.helpers.editable_transcripts import (
@@ -64,6 +65,22 @@ async def test_a_dialogue_of_one_task_is_accepted(
         verdict = await verdict_on(first, environments[dialogue.domain])
         assert verdict.accepted, verdict.reasons
     assert len(several) == 3
+
+
+async def test_a_call_that_the_policy_forbids_is_named(
+    executed: FinishedRun, environments: dict[str, DomainEnvironment]
+) -> None:
+    dialogue = executed.accepted[0]
+    position, call, *_ = next(dialogue.executed(0))
+    rule = StaffRule(rule_id="office", text="The office does that.", tools=(call.name,), contact="555-0142")
+    for limited, reasons in (
+        (rule, [f"policy: {call.name} (message {position}) breaks office"]),
+        (rule.model_copy(update={"tools": ("no_such_tool",)}), []),
+    ):
+        case = dialogue.model_copy(update={"policy": Policy(rules=(limited,))})
+        verdict = await verdict_on(case, environments[dialogue.domain])
+        assert [reason.split(";")[0] for reason in verdict.reasons] == reasons
+        assert [check.passed for check in verdict.checks if check.name == "policy"] == [not reasons]
 
 
 async def test_a_replay_closes_its_environment(
