@@ -137,7 +137,13 @@ def _with_messages(dialogue: Dialogue, at: int, new: tuple[Message, ...], droppe
 def _with_forbidden_call(dialogue: Dialogue, number: int) -> Dialogue:
     """The agent makes the forbidden call before its last answer in the task."""
     task, start = dialogue.tasks[number], dialogue.task_starts[number]
-    results = dict(enumerate(json.loads(result) for _, _, _, result in dialogue.executed(number)))
+    made = [(call.name, arguments, json.loads(result)) for _, call, arguments, result in dialogue.executed(number)]
+    results = {  # by the plan's numbers: a mistaken call before the right one has none
+        index: result
+        for index, gold in enumerate(task.gold_calls)
+        for name, arguments, result in made
+        if (name, arguments) == (gold.tool, gold.arguments)
+    }
     planned = task.plan[-1]
     call = ToolCall.make("bad", planned.tool, resolve_arguments(planned.arguments, results))
     answers = [n for n, m in enumerate(dialogue.part(number)) if isinstance(m, AssistantMessage) and not m.tool_calls]
