@@ -29,6 +29,24 @@ def conf(name: str) -> dict[str, Any]:
     return {key: value for key, value in loaded.items() if key not in ("defaults", "_target_")}
 
 
+def user_preset(name: str) -> dict[str, Any]:
+    """The settings of conf/user/NAME.yaml, with those of the presets that it starts from."""
+    settings: dict[str, Any] = {}
+    for base in yaml.safe_load((CONF / "user" / f"{name}.yaml").read_text()).get("defaults", []):
+        if base != "_self_":
+            settings = merged(settings, user_preset(base))
+    return merged(settings, conf(f"user/{name}.yaml"))
+
+
+def merged(one: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
+    """`one` with the values of `other`, mappings key by key, as Hydra composes them."""
+    both = one | other
+    for key in one.keys() & other.keys():
+        if isinstance(one[key], dict) and isinstance(other[key], dict):
+            both[key] = merged(one[key], other[key])
+    return both
+
+
 def run_heldout(
     llm: LLM, benchmark: Heldout, generation: Path | None, directory: Path, trials: int = 1, shared: Path | None = None
 ) -> list[TrialRecord]:

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from evaluation.heldout.benchmark import Heldout
 from evaluation.known_answers.check import KnownSettings
@@ -18,7 +17,7 @@ from evaluation.known_answers.heldout_wrong_agents import WRONG
 from generation.scripted.llm import ScriptedLLM
 from generation.seeds.bundled import BundledSeeds
 from generation.seeds.sqlite import SqliteSeeds
-from tests.evaluation.helpers.heldout import MakeHeldout, dialogues
+from tests.evaluation.helpers.heldout import MakeHeldout, dialogues, user_preset
 from tests.helpers.paths import CONF, SHARED_DATA
 
 PRESETS = sorted(path.stem for path in (CONF / "user").glob("*.yaml"))
@@ -74,7 +73,7 @@ def test_requests_of_every_kind_have_known_answers(
 def test_with_every_kind_of_user_and_several_tasks_in_a_dialogue(
     preset: str, settings: dict[str, Any], heldout: MakeHeldout, tmp_path: Path
 ) -> None:
-    user = yaml.safe_load((CONF / "user" / f"{preset}.yaml").read_text())
+    user = user_preset(preset)
     benchmark = heldout(posed(settings, dialogues=5, tasks=3, user=user))
     rows = check({preset: benchmark}, KnownSettings(outputs=tmp_path, concurrency=8))
     assert [row.answers for row in rows if not row.holds] == []
@@ -128,7 +127,7 @@ class OddlyAsking(Inquiring):
 def test_wording_that_no_rule_knows_fails_no_one(
     preset: str, agent: Any, settings: dict[str, Any], heldout: MakeHeldout, tmp_path: Path
 ) -> None:
-    user = yaml.safe_load((CONF / "user" / f"{preset}.yaml").read_text())
+    user = user_preset(preset)
     benchmark = heldout(posed(settings, dialogues=8, tasks=2, user=user))
     records, _ = run_agent("odd", agent, benchmark, tmp_path, concurrency=8)
     assert [record.task_id for record in records if not record.success] == []
