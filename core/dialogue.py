@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 
-from core.json_fields import JsonModel, JsonModels, JsonObject, JsonRoles
+from core.json_fields import JsonModel, JsonModels, JsonObject
 from core.messages import (
     AssistantMessage,
     ContractError,
@@ -26,7 +26,7 @@ from core.messages import (
 )
 from core.policy import Policy
 from core.provenance import Provenance
-from core.server_protocol import total
+from core.usage import Usage
 
 JsonTools = JsonModels[ToolSpec]
 
@@ -188,34 +188,6 @@ class StateProof(Frozen):
     initial_hash: str
     final_hash: str
     diff: tuple[str, ...] = ()
-
-
-class RoleUsage(Frozen):
-    """Cost of one role; `cached_tokens` are the prompt tokens that the server found in its prefix cache. Tokens are
-    None if a server did not count those of each request."""
-
-    requests: int = 0
-    prompt_tokens: int | None = 0
-    cached_tokens: int = 0
-    completion_tokens: int | None = 0
-
-    def __add__(self, other: RoleUsage) -> RoleUsage:
-        both = {name: total((getattr(self, name), getattr(other, name))) for name in type(self).model_fields}
-        return RoleUsage.model_validate(both)
-
-
-class Usage(Frozen):
-    """Tokens (None: unknown) and requests, in total and per role. Times are left out: equal runs give equal bytes.
-
-    `flaws` counts defective answers as "role/kind" -> count. Kinds: truncated, empty, malformed, refused, repaired,
-    unclosed, contradiction, and injected_<kind> for requested faults (with role "environment" for faults of tools).
-    """
-
-    requests: int = 0
-    prompt_tokens: int | None = None
-    completion_tokens: int | None = None
-    roles: JsonRoles[RoleUsage] = Field(default_factory=dict)
-    flaws: JsonObject = Field(default_factory=dict)
 
 
 class Dialogue(Frozen):

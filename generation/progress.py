@@ -14,9 +14,10 @@ from rich.progress import TextColumn
 from rich.table import Table
 
 from core.console import Bars
-from core.dialogue import Dialogue, RoleUsage
+from core.dialogue import Dialogue
 from core.journal import read_jsonl
 from core.messages import AssistantMessage, Message
+from core.usage import RoleUsage
 from generation.llm.meter import Meter, bad_answers
 from generation.metrics.diversity import DiversityPoint
 from generation.metrics.statistics import RoleMetrics, Statistics

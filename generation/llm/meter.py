@@ -7,8 +7,8 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
-from core.dialogue import RoleUsage, Usage
 from core.messages import AssistantMessage, Message, UserMessage
+from core.usage import RoleUsage, Usage
 from generation.llm.base import LLM, Completion, RejectedAnswerError, Request, Role, UnusableAnswerError
 from generation.llm.parsing.json_text import complete_part, needs_repair
 from generation.prompts import render

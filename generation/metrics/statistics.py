@@ -9,9 +9,10 @@ from typing import Any
 
 from pydantic import Field
 
-from core.dialogue import Dialogue, RoleUsage
+from core.dialogue import Dialogue
 from core.messages import AssistantMessage, Frozen
 from core.settings import Settings
+from core.usage import RoleUsage
 from generation.dialogue.personas import UserSettings
 from generation.metrics.diversity import Diversity, DiversityTally, SaturationSettings
 from generation.metrics.judge_agreement import Agreement, AgreementTally

@@ -7,10 +7,10 @@ from pathlib import Path
 
 from pydantic import Field
 
-from core.dialogue import Usage
 from core.messages import Frozen, ToolSpec
 from core.policy import Policy
 from core.provenance import Provenance
+from core.usage import Usage
 from generation.database.sql_tools import SqlTool
 from generation.seeds.base import Rows
 

@@ -7,10 +7,11 @@ from pathlib import Path
 import datasets
 import pytest
 
-from core.dialogue import Check, Dialogue, PlannedCall, RoleUsage, StateProof, Usage, Verdict, calls
+from core.dialogue import Check, Dialogue, PlannedCall, StateProof, Verdict, calls
 from core.journal import read_jsonl, write_jsonl
 from core.messages import AssistantMessage, ContractError, FunctionCall, ToolCall, ToolMessage, ToolSpec, UserMessage
 from core.provenance import Provenance
+from core.usage import RoleUsage, Usage
 from tests.core.helpers.transcripts import DIALOGUE, MESSAGES
 
 

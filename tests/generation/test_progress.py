@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from core.dialogue import RoleUsage, Usage
 from core.journal import write_jsonl
 from core.messages import ToolSpec
+from core.usage import RoleUsage, Usage
 from generation.metrics.diversity import Diversity, DiversityPoint
 from generation.metrics.statistics import MeanMax, Statistics
 from generation.outcomes import Outcome

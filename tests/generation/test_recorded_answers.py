@@ -17,9 +17,10 @@ from typing import Any
 
 from hydra import compose, initialize_config_dir
 
-from core.dialogue import Dialogue, RoleUsage
+from core.dialogue import Dialogue
 from core.journal import read_jsonl
 from core.messages import AssistantMessage
+from core.usage import RoleUsage
 from generation.llm.base import Role
 from generation.runner import Rejection
 from generation.tools.toolset import Toolset

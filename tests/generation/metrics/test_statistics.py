@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from core.dialogue import Dialogue, RoleUsage, Usage
+from core.dialogue import Dialogue
 from core.journal import write_jsonl
 from core.messages import AssistantMessage, Message, SystemMessage, ToolCall, ToolMessage, ToolSpec, UserMessage
 from core.provenance import Provenance
+from core.usage import RoleUsage, Usage
 from generation.metrics.diversity import SaturationSettings
 from generation.metrics.statistics import CostSettings, MeanMax, RoleMetrics, Statistics, StatisticsTally
 from generation.outcomes import Outcome
