@@ -22,20 +22,6 @@ from generation.scripted.task_writer_sql import SqlTaskWriter
 from generation.scripted.wishes import WANTS
 from generation.specs.spelling import snake, words
 
-_IRRELEVANT = (
-    "write a limerick about the sea",
-    "convert 30 miles to kilometres",
-    "get a recipe for lentil soup",
-    "know who won the World Cup in 1998",
-    "translate the word butterfly into French",
-    "know what the weather is like in Lisbon",
-    "hear a joke about penguins",
-    "plan a weekend trip to the mountains",
-    "fix a bug in a spreadsheet formula",
-    "know the boiling point of mercury",
-    "get advice on choosing a laptop",
-    "book a taxi to the airport",
-)
 _TRIES = 30
 _PARENTS = 4
 """Records whose lists are compared at most."""
@@ -62,7 +48,6 @@ class _Special(RefusedMoves):
             "no_tool": self.change,
             "forbidden": self.forbidden,
             "not_found": self.not_found,
-            "irrelevant": lambda draft: self.rng.choice(_IRRELEVANT),
         }
         for _ in range(_TRIES):
             draft = Draft()

@@ -46,6 +46,20 @@ def refusing_rules(policy: Policy | None) -> tuple[str, ...]:
     return tuple(rule.rule_id for rule in policy.rules if isinstance(rule, forms)) if policy else ()
 
 
+def form_problem(task: Task) -> str:
+    """What a task lacks to be of its kind, whether or not it can be executed; "" if nothing."""
+    match task.kind:
+        case "incomplete" | "withdrawn":
+            return _not_withheld(task)
+        case "changed":
+            return _first_wish_problem(task)
+        case "late_tool" | "no_tool" if not task.late_tools:
+            return "no tool is kept back: the plan's last call must change something"
+        case "irrelevant" if task.plan:
+            return "a request that has nothing to do with the service has no plan"
+    return ""
+
+
 async def demand(task: Task, trace: Trace, environment: Environment, premises: Premises) -> None:
     """Raises ProofError if the executed plan lacks what its kind of request demands."""
     if problem := _missing(task, trace):
@@ -71,8 +85,6 @@ def _missing(task: Task, trace: Trace) -> str:
         case "long_result":
             if not any(_row_count(p, trace) > LONG_RESULT for _, p in used if p.function):
                 return f"no value is found among more than {LONG_RESULT} rows"
-        case "incomplete":
-            return _not_withheld(task)
         case "ambiguous":
             fitting = [p for _, p in used if p.function == "where" and p.value in task.withheld]
             if not any(_row_count(p, trace) > 1 for p in fitting):
@@ -132,20 +144,23 @@ def _not_withheld(task: Task) -> str:
     return ""
 
 
+def _first_wish_problem(task: Task) -> str:
+    """Why the first wish is not one that the plan's last call could have granted, or ""."""
+    last = task.plan[-1].arguments if task.plan else {}
+    first = task.first_arguments
+    if not first or any(name not in last or same_values(value, last[name]) for name, value in first.items()):
+        return "the first wish must be another value for an argument of the plan's last call"
+    unsaid = [str(value) for value in first.values() if not states(task.first_wish, str(value))]
+    return f"the first wish does not say {', '.join(unsaid)}" if unsaid else ""
+
+
 async def _check_first_wish(task: Task, trace: Trace, environment: Environment, premises: Premises) -> None:
     """Whether the user may change its mind at any time: the first wish is allowed, and after it was granted, the plan's
     last call still leads to the same state."""
     last = trace.calls[-1]
-    first = {name: value for name, value in task.first_arguments.items() if name in last.arguments}
-    if (
-        not trace.writes[-1]
-        or not first
-        or any(same_values(value, last.arguments[name]) for name, value in first.items())
-    ):
-        raise ProofError("the first wish must be another value for the last call, which changes something")
-    if unsaid := [str(value) for value in first.values() if not states(task.first_wish, str(value))]:
-        raise ProofError(f"the first wish does not say {', '.join(unsaid)}")
-    granted = last.model_copy(update={"arguments": last.arguments | first, "tell": ()})
+    if not trace.writes[-1]:
+        raise ProofError("the plan's last call changes nothing, so that no wish could be changed")
+    granted = last.model_copy(update={"arguments": last.arguments | task.first_arguments, "tell": ()})
     both = await execute([*trace.calls[:-1], granted, last], environment, premises=premises)
     if broken := [rule for rules in both.broken for rule in rules]:
         raise ProofError(f"the policy forbids the first wish: rule {', '.join(dict.fromkeys(broken))}")
@@ -160,8 +175,6 @@ async def nothing_happens(task: Task, environment: Environment, premises: Premis
     """The proved task. Raises ProofError if the plan does not do what must not happen."""
     match task.kind:
         case "irrelevant":
-            if task.plan:
-                raise ProofError("a request that has nothing to do with the service has no plan")
             return _proved(task, ())
         case "not_found":
             await _check_not_found(task, environment)
@@ -177,8 +190,6 @@ async def nothing_happens(task: Task, environment: Environment, premises: Premis
                 raise ProofError(f"{offered[0]} is offered and changes something")
             return _proved(task, ())
         case "withdrawn":
-            if problem := _not_withheld(task):
-                raise ProofError(problem)
             return _proved(task, ())
         case _:
             return await _forbidden(task, trace, environment, premises)

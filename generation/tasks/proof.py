@@ -10,7 +10,7 @@ from generation.environments.base import Environment
 from generation.specs.naming import changes
 from generation.tasks.difficulty import difficulty, effort
 from generation.tasks.execution import NO_PREMISES, Premises, ProofError, Trace, evidence, execute, sources
-from generation.tasks.kinds import demand, nothing_happens
+from generation.tasks.kinds import demand, form_problem, nothing_happens
 from generation.tasks.mentions import mentions_value
 from generation.tasks.plan_form import form_problems
 
@@ -56,6 +56,8 @@ async def prove(task: Task, environment: Environment, premises: Premises = NO_PR
     Raises ProofError."""
     if problems := list(form_problems(task.plan, {tool.name: tool for tool in environment.tools}, len(task.subgoals))):
         raise ProofError("; ".join(dict.fromkeys(problems)))
+    if problem := form_problem(task):
+        raise ProofError(problem)
     if not environment.executable:
         measured = difficulty(effort(task.plan, [changes(call.tool) for call in task.plan]))
         return task.model_copy(update={"difficulty": measured})

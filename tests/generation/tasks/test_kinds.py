@@ -16,7 +16,7 @@ from core.policy import ArgumentRule, Comparison, ConfirmRule, LookUp, Policy, S
 from generation.database.sql_tools import SqlTool
 from generation.environments.sql import SqlDomainEnvironment, SqlEnvironment
 from generation.tasks.execution import Premises, ProofError
-from generation.tasks.kinds import is_possible
+from generation.tasks.kinds import form_problem, is_possible
 from generation.tasks.proof import prove
 from tests.generation.helpers.pipeline_runs import task_of
 
@@ -197,6 +197,9 @@ async def test_the_first_wish_may_have_been_granted(environment: SqlEnvironment)
     assert "another value" in await refusal(request("changed", SEATS, **same), environment)
     unsaid = {"first_wish": "The user wants more.", "first_arguments": {"seats": 70}}
     assert "does not say 70" in await refusal(request("changed", SEATS, **unsaid), environment)
+    look_up = step("get_hall", "seats", hall_id=1)
+    first_hall = {"first_wish": "Look up hall 2.", "first_arguments": {"hall_id": 2}}
+    assert "changes nothing" in await refusal(request("changed", look_up, **first_hall), environment)
     other_hall = {"first_wish": "Change hall 2.", "first_arguments": {"hall_id": 2}}
     assert "another state" in await refusal(request("changed", SEATS, **other_hall), environment)
     forbidden = {"first_wish": "The user wants 500 seats.", "first_arguments": {"seats": 500}}
@@ -211,7 +214,9 @@ async def test_nothing_happens_where_it_must_not(environment: SqlEnvironment) ->
         assert task.is_proved
         assert task.expected_plan == ()
     look_up = step("get_hall", "seats", hall_id=1)
-    assert "changes nothing" in await refusal(request("withdrawn", look_up, withheld=("1",)), environment)
+    assert "changes nothing" in await refusal(
+        request("withdrawn", look_up, goal="Hall 1.", withheld=("1",)), environment
+    )
     assert "is offered" in await refusal(request("no_tool", SEATS, late_tools=("delete_hall",)), environment)
     late = await proved(request("late_tool", SEATS, late_tools=("update_seats",)), environment)
     assert late.gold_calls == (SEATS,)
@@ -229,6 +234,24 @@ async def test_a_record_that_is_not_found_does_not_exist(environment: SqlEnviron
 async def test_irrelevant_requests_have_no_plan(environment: SqlEnvironment) -> None:
     assert (await proved(request("irrelevant"), environment)).is_proved
     assert "has no plan" in await refusal(request("irrelevant", SEATS), environment)
+
+
+@pytest.mark.parametrize(
+    ("task", "problem"),
+    [
+        (request("incomplete", SEATS), "no value is withheld"),
+        (request("withdrawn", SEATS, withheld=("91",)), "no argument of the plan"),
+        (request("changed", SEATS), "another value"),
+        (request("late_tool", SEATS), "no tool is kept back"),
+        (request("no_tool", SEATS), "no tool is kept back"),
+        (request("irrelevant", SEATS), "has no plan"),
+        (request("incomplete", SEATS, withheld=("90",)), ""),
+        (request("plain", SEATS), ""),
+    ],
+)
+def test_the_form_of_a_request_is_checked_where_nothing_is_executed(task: Task, problem: str) -> None:
+    assert problem in form_problem(task)
+    assert bool(problem) is bool(form_problem(task))
 
 
 async def test_the_policy_forbids_exactly_the_last_call(environment: SqlEnvironment) -> None:
