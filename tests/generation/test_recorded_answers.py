@@ -15,15 +15,17 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
 from hydra import compose, initialize_config_dir
 
-from core.dialogue import Dialogue
+from core.dialogue import Dialogue, Rubric
 from core.journal import read_jsonl
 from core.messages import AssistantMessage
 from core.usage import RoleUsage
 from generation.llm.base import Role
 from generation.runner import Rejection
 from generation.tools.toolset import Toolset
+from generation.validation.judge import read_judgment
 from scripts.generate import main
 from scripts.launch import CONF
 from tests.generation.helpers.recordings import RecordedServer, recorded_server
@@ -125,13 +127,18 @@ def test_every_draft_of_a_model_that_writes_no_usable_task_is_refused_with_a_rea
         assert "nothing usable in" in dialogue.stop
 
 
-def test_a_real_judge_is_read_bullet_by_bullet(tmp_path: Path) -> None:
-    directory = run(tmp_path, "judge", ["judge"], *EXECUTED, "n=2", "max_tools=6", "tasks_per_dialogue=1")
-    begun = dialogues(directory / "user_oriented_exec")
-    judgments = [judgment for dialogue in begun if dialogue.verdict for judgment in dialogue.verdict.judgments]
-    assert len(judgments) == 2
-    for judgment, dialogue in zip(judgments, begun, strict=True):
-        assert [bullet.bullet for bullet in judgment.bullets] == list(dialogue.tasks[0].rubric.bullets)
+def test_a_real_judge_is_read_bullet_by_bullet() -> None:
+    """Its two answers, of the rubrics that it was asked about: three bullets and eighteen."""
+    lines = (RECORDINGS / "judge.jsonl").read_text().splitlines()
+    answers = [json.loads(line)["message"]["content"] for line in lines]
+    counts = [len(re.findall(r'"index"', answer)) for answer in answers]
+    assert len(counts) == 2
+    for answer, count in zip(answers, counts, strict=True):
+        rubric = Rubric(criteria=tuple(f"Criterion {number} holds." for number in range(count)))
+        judgment = read_judgment(answer, rubric)
+        assert [bullet.bullet for bullet in judgment.bullets] == list(rubric.criteria)
+        with pytest.raises(ValueError, match=r"bullet|index"):
+            read_judgment(answer, Rubric(criteria=(*rubric.criteria, "One more.")))
 
 
 KITCHEN = [

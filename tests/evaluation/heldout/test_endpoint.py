@@ -27,7 +27,7 @@ Serve = Callable[[AnswerPolicy], ReplayServer]
 
 
 def context(server: ReplayServer, generation: Path | None, trials: int = 1) -> EvaluationContext:
-    return EvaluationContext(server.endpoint(), trials, (generation,))
+    return EvaluationContext(server.endpoint(), trials, (generation,) if generation else ())
 
 
 def test_an_agent_that_does_nothing_scores_nothing(
@@ -135,7 +135,7 @@ def test_tasks_that_cannot_be_written_end_the_run(
 ) -> None:
     server = serve(lambda body: say("Hello."))
     benchmark = heldout(settings | {"categories": ["unseen_databases"], "dialogues": 1}, UselessIn("task_writer"))
-    with pytest.raises(UserError, match="no task could be written for unseen_databases in 30 attempts"):
+    with pytest.raises(UserError, match="no task could be written for unseen_databases in 30 drafts"):
         benchmark.run(context(server, None), tmp_path)
     assert server.requests == []
 

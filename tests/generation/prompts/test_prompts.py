@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
 
@@ -17,6 +18,7 @@ import generation.prompts
 from core.dialogue import RequestKind, Rubric
 from core.messages import AssistantMessage, ToolCall, ToolMessage, ToolSpec, UserMessage
 from core.policy import ArgumentRule, Comparison, Policy
+from generation.dialogue.personas import User
 from generation.environments.simulated.tool_errors import EXAMPLE_ERROR, EXAMPLE_ID
 from generation.prompts import prompt_ids, render
 from generation.tasks.difficulty import effort
@@ -41,6 +43,8 @@ WRITER: dict[str, Any] = {
     "evidence_rows": 0,
     "policy": None,
     "rule_ids": (),
+    "targets": (),
+    "user": "",
     "fields": ("goal", "subgoals", "plan", "criteria", "checkpoints"),
 }
 POLICY = Policy(
@@ -57,8 +61,12 @@ CALLED = AssistantMessage(tool_calls=(ToolCall.make("c", "get_hall", {"name": "G
 RUBRIC = Rubric(
     criteria=("A hall is booked.",), tool_pattern=("get_hall(name=Größe)",), checkpoints=("get_hall has succeeded",)
 )
+SHORT = User("terse: short; expertise: novice", None, user_settings().rules, "en")
+OPTIONAL = {"evidence_rows", "rule_ids", "schema", "rows"}
+"""Values that only certain requests and services have."""
+AGENTS = ("agent", "agent_brief", "agent_rules_first")
 VALUES: dict[str, dict[str, Any]] = {
-    "agent": {"scene": SCENE, "policy": ""},
+    **{name: {"scene": SCENE, "policy": "", "multilingual": False} for name in AGENTS},
     "domain": {"hint": "hall rental", "tools": (TOOL,), "schema": None},
     "judge": {
         "scene": SCENE,
@@ -97,7 +105,18 @@ VALUES: dict[str, dict[str, Any]] = {
         "example_error": EXAMPLE_ERROR,
     },
     "tool_specs": {"domain": "halls", "description": "Halls.", "question": "Is one free?", "tools": (TOOL,)},
-    "user": {"scene": SCENE, "persona": "terse: short", "expertise": "novice", "rules": user_settings().rules},
+    "policy": {
+        "domain": "halls",
+        "description": "Halls.",
+        "tools": (TOOL,),
+        "schema": {"name": "halls", "ddl": "CREATE TABLE halls (x)"},
+        "rows": {"halls": [{"name": "Größe", "x": 3}]},
+        "executable": True,
+        "limit": 4,
+        "rules": POLICY.rules,
+        "refused": ("no_tool_rule: there is no tool fly",),
+    },
+    "user": {"scene": SCENE, "user": SHORT, "rules": SHORT.rules},
     "user_turn": {
         "earlier": (),
         "heard": "Which one?",
@@ -120,7 +139,7 @@ def test_a_prompt_renders_fully_and_requires_every_value(name: str) -> None:
     assert text == text.strip()
     assert text
     assert not re.search(r"\{[{%#]|[%#]\}|Undefined|\bNone\b", text)
-    for missing in VALUES[name].keys() - {"evidence_rows", "rule_ids"}:  # only certain kinds of requests need these
+    for missing in VALUES[name].keys() - OPTIONAL:
         with pytest.raises((UndefinedError, TypeError), match=f"{missing}|StrictUndefined"):
             render(name, **{key: value for key, value in VALUES[name].items() if key != missing})
 
@@ -189,6 +208,10 @@ VARIANTS: dict[str, dict[str, Any]] = {name: {} for name in VALUES} | {
         "want_follow_up": True,
     },
     **{f"user.{preset}": {"rules": user_settings(preset).rules} for preset in ("upfront", "terse", "adversarial")},
+    "user.staff": {"user": replace(SHORT, persona="warm: kind; staff: a porter; mood: calm; expertise: expert")},
+    "user.german": {"user": replace(SHORT, language="de")},
+    "agent.multilingual": {"multilingual": True},
+    "task_writer.targets": {"targets": ("get_hall", "book_hall"), "user": "a retired teacher"},
     "user_turn.extended": {"earlier": (UserMessage(content="Hi"), AssistantMessage(content="Hello")), "heard": ""},
     **{
         f"task_writer.{kind}": {

@@ -187,6 +187,8 @@ async def test_an_extra_change_fails_the_state(
             case = await with_real_results(
                 with_lines(dialogue, lines[: position + 2] + extra + lines[position + 2 :]), domain_environment
             )
+            if case.state == dialogue.state:
+                continue  # a record that may not be there twice
             verdict = await verdict_on(case, domain_environment)
             assert any(reason.startswith(f"state of task {task}") for reason in verdict.reasons)
             tried += 1
