@@ -74,7 +74,16 @@ def run_all(folder: Path, runs: Mapping[str, str]) -> dict[str, FinishedCommand]
 
 
 def _generate(outputs: Path, words: str) -> FinishedCommand:
-    line = [sys.executable, "-m", "scripts.generate", f"outputs={outputs}", "tracking.mode=disabled", *words.split()]
+    few = ("max_tools=9", "policy_rules=2")  # random weights answer slowly
+    line = [
+        sys.executable,
+        "-m",
+        "scripts.generate",
+        f"outputs={outputs}",
+        "tracking.mode=disabled",
+        *few,
+        *words.split(),
+    ]
     ended = subprocess.run(line, capture_output=True, text=True, check=False, timeout=240)
     output = ended.stdout + ended.stderr
     directories = list(outputs.glob("generate/2*"))
