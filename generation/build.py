@@ -15,10 +15,9 @@ from generation.environments.base import EnvironmentFactory
 from generation.llm.base import LLM, Role
 from generation.llm.by_role import LLMByRole
 from generation.llm.openai import TRANSPORT_KEYS
-from generation.pipeline import StartStates
 from generation.run import GenerateSettings, GenerationComponents
 from generation.stages import DialogueStage, Policies, Rollouts, Stage, ToolsetStage, Validation
-from generation.start_states.start_states import StartSettings, StartState, read_starts
+from generation.start_states.start_states import StartSettings, StartState, StartStates, read_starts
 
 NEUTRAL = (
     *("outputs", "tracking", "resume", "concurrency", "attempts", "executor", "costs"),

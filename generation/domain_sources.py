@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from core.settings import UserError
-from generation.pipeline import StartStates
 from generation.seeds.base import Seed, Seeds
+from generation.start_states.start_states import StartStates
 from generation.tools.from_questions import refuse_held_out
 from generation.toolset_runner import ToolsetSource, source_from_seed, sources_from_file
 

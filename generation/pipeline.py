@@ -28,7 +28,7 @@ from generation.metrics.user_quality import QualitySettings
 from generation.outcomes import Outcome
 from generation.specs.titles import description_of, title_of, tool_nouns
 from generation.stages import DialogueStage, Rollouts
-from generation.start_states.start_states import StartSettings, StartState, apply_start
+from generation.start_states.start_states import StartStates, apply_start
 from generation.tasks.writer import Domain
 from generation.tools.toolset import Toolset
 from generation.validation.validate import broken_off
@@ -40,18 +40,6 @@ class DomainTools:
 
     toolset: Toolset
     domain: Domain
-
-
-@dataclass(frozen=True)
-class StartStates:
-    """The start states of a run's dialogues; without any, every dialogue starts from nothing."""
-
-    starts: tuple[StartState, ...]
-    settings: StartSettings
-
-    def count(self, n: int) -> int:
-        """How many of `n` dialogues are possible: at most one per start state and branch."""
-        return min(n, len(self.starts) * self.settings.branches) if self.starts else n
 
 
 @dataclass(frozen=True)

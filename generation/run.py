@@ -27,12 +27,12 @@ from generation.metrics.diversity import SaturationSettings
 from generation.metrics.statistics import CostSettings, Statistics
 from generation.metrics.user_quality import QualitySettings
 from generation.outcomes import Outcome
-from generation.pipeline import DomainTools, Pipeline, StartStates
+from generation.pipeline import DomainTools, Pipeline
 from generation.prompts import prompt_ids
 from generation.runner import AttemptSettings, Executor, run_pipeline
 from generation.seeds.tau2_data import ENGINE as TAU2
 from generation.stages import DialogueStage, Stage, ToolsetStage
-from generation.start_states.start_states import StartSettings
+from generation.start_states.start_states import StartSettings, StartStates
 from generation.tasks.settings import RequestSettings, TaskSettings
 from generation.tasks.writer import Domain
 from generation.tools.toolset import Toolset, toolsets_for

@@ -51,6 +51,18 @@ class StartState:
     problem: str = ""
 
 
+@dataclass(frozen=True)
+class StartStates:
+    """The start states of a run's dialogues; without any, every dialogue starts from nothing."""
+
+    starts: tuple[StartState, ...]
+    settings: StartSettings
+
+    def count(self, n: int) -> int:
+        """How many of `n` dialogues are possible: at most one per start state and branch."""
+        return min(n, len(self.starts) * self.settings.branches) if self.starts else n
+
+
 def read_starts(path: Path) -> tuple[StartState, ...]:
     """Read every line of the file; a line that cannot be used keeps its place, so that it is not dropped silently.
     Raises UserError if the file is missing or empty."""

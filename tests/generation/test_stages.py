@@ -12,11 +12,11 @@ import pytest
 from core.dialogue import Dialogue, calls
 from core.journal import read_jsonl, write_jsonl
 from core.messages import AssistantMessage, SystemMessage, UserMessage
-from generation.pipeline import DomainTools, StartStates
+from generation.pipeline import DomainTools
 from generation.scripted.llm import ScriptedLLM
 from generation.stages import Rollouts, Tasks, Validation
 from generation.start_states.preferences import Preference
-from generation.start_states.start_states import read_starts
+from generation.start_states.start_states import StartStates, read_starts
 from tests.generation.helpers.pipeline_runs import FinishedRun, SpoiledRole, fixed_answer, run_to_end, start_states
 
 Domains = tuple[DomainTools, ...]

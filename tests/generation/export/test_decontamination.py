@@ -17,13 +17,11 @@ from core.messages import ToolSpec
 from core.settings import UserError
 from generation.export.benchmark_texts import (
     BenchmarkData,
-    BenchmarkText,
-    BenchmarkTool,
     read_benchmarks,
     read_bfcl,
     read_tau2,
 )
-from generation.export.decontamination import Detector, Kind
+from generation.export.decontamination import Detector
 from generation.seeds.tau2 import Tau2Seeds
 from generation.seeds.tau2_data import DOMAINS, database
 from tests.generation.helpers.export_dialogues import PROVENANCE, contamination_settings, dialogue
@@ -245,55 +243,6 @@ def test_only_dialogues_from_tau2_seeds_may_carry_its_policy() -> None:
     copied = detector.removal(dialogue("b", "Hi.", text, tools=()))
     assert copied is not None
     assert (copied.why, copied.of) == ("policies", "tau2: retail policy")
-
-
-TINY = BenchmarkData(
-    name="tiny",
-    version="1",
-    tools=(BenchmarkTool(name="find", parameters=frozenset({"hall"}), of="t1"),),
-    entities=(BenchmarkText(text="#W1", of="orders"),),
-    texts=(BenchmarkText(text="one two three four five six seven eight nine ten", of="t2"),),
-    policies=(BenchmarkText(text="Only pending orders can be cancelled, and only for two reasons.", of="shop policy"),),
-)
-CARRIERS: dict[Kind, Dialogue] = {
-    "tools": dialogue("tools", "Hello.", "Hi."),
-    "entities": dialogue("entities", "Order #w1!", "Hi.", tools=()),
-    "texts": dialogue("texts", "ONE two, three four five six seven eight?", "Hi.", tools=()),
-    "policies": dialogue("policies", "Hello.", "No: only pending orders can be cancelled, and only …", tools=()),
-}
-
-
-@pytest.mark.parametrize("kind", CARRIERS)
-def test_each_kind_is_dropped_or_only_reported(kind: Kind) -> None:
-    policies: dict[str, Any] = {
-        "tools": "report",
-        "entities": "report",
-        "texts": "report",
-        "policies": "report",
-        "ngram": 8,
-    }
-    for policy in ("report", "drop"):
-        detector = Detector([TINY], contamination_settings(**policies | {kind: policy}))
-        removals = {name: detector.removal(carrier) for name, carrier in CARRIERS.items()}
-        assert [name for name, removal in removals.items() if removal] == ([kind] if policy == "drop" else [])
-        kinds = detector.report()["tiny"].kinds
-        assert {name: (of_kind.policy, of_kind.dialogues) for name, of_kind in kinds.items()} == {
-            name: (policy if name == kind else "report", 1) for name in CARRIERS
-        }
-
-
-def test_examples_are_the_first_by_id_in_any_order() -> None:
-    carriers = [CARRIERS["texts"].model_copy(update={"dialogue_id": f"d{number}"}) for number in range(9)]
-    reports = []
-    for seed in range(3):
-        detector = Detector([TINY], contamination_settings(ngram=8, examples=2))
-        for carrier in Random(seed).sample(carriers, 9):
-            detector.removal(carrier)
-        reports.append(detector.report())
-    assert reports[0] == reports[1] == reports[2]
-    texts = reports[0]["tiny"].kinds["texts"]
-    assert texts.dialogues == 9
-    assert [example.dialogue_id for example in texts.examples] == ["d0", "d1"]
 
 
 def test_a_missing_benchmark_is_named_with_the_remedy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -26,13 +26,13 @@ from generation.metrics.diversity import SaturationSettings
 from generation.metrics.statistics import CostSettings, Statistics
 from generation.metrics.user_quality import QualitySettings
 from generation.outcomes import Outcome
-from generation.pipeline import DomainTools, Pipeline, StartStates
+from generation.pipeline import DomainTools, Pipeline
 from generation.prompts import prompt_ids
 from generation.prompts.scene import Scene
 from generation.runner import AttemptSettings, DeadLetter, Local, Rejection, run_pipeline
 from generation.scripted.llm import ScriptedLLM
 from generation.stages import DialogueStage, Rollouts, Tasks, Validation
-from generation.start_states.start_states import StartSettings, StartState
+from generation.start_states.start_states import StartSettings, StartState, StartStates
 from generation.tasks.settings import TaskSettings
 from tests.helpers.paths import CONF
 

@@ -11,7 +11,7 @@ from core.policy import Policy, Rule
 from generation.policies.problems import problems
 from generation.seeds.tau2_data import DOMAINS, tool_specs
 from generation.seeds.tau2_policies import tau2_policy
-from tests.generation.helpers.library_policy import POLICY, SPECS
+from tests.generation.helpers.lending_policy import POLICY, SPECS
 
 STATE: dict[str, Any] = {
     "form": "state",

@@ -13,7 +13,7 @@ from core.settings import UserError
 from generation.policies.verification import Verifier
 from generation.policies.writer import check_policy
 from generation.tools.toolset import Toolset
-from tests.generation.helpers.library_policy import POLICY, SPECS, TOOLS, library_database
+from tests.generation.helpers.lending_policy import POLICY, SPECS, TOOLS, library_database
 from tests.generation.policies.test_problems import ARGUMENTS, IDENTITY, STATE, require
 
 TOOLSET = Toolset(

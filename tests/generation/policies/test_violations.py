@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from core.messages import AssistantMessage, Message, SystemMessage, ToolCall, ToolMessage, UserMessage
 from generation.environments.base import Environment
 from generation.policies.violations import Violation, broken_rules, violations
-from tests.generation.helpers.library_policy import NOW, POLICY, library, library_database
+from tests.generation.helpers.lending_policy import NOW, POLICY, library, library_database
 
 Call = tuple[str, dict[str, Any]]
 

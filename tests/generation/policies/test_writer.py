@@ -26,7 +26,7 @@ from generation.stages import Policies
 from generation.tools.answer_schemas import rules as rules_schema
 from generation.tools.from_questions import ToolmakingSettings, make_tools
 from generation.tools.toolset import Toolset
-from tests.generation.helpers.library_policy import POLICY
+from tests.generation.helpers.lending_policy import POLICY
 from tests.generation.helpers.pipeline_runs import ListedAnswers
 from tests.generation.policies.test_problems import ARGUMENTS, IDENTITY, STATE, require
 from tests.generation.policies.test_verification import TOOLSET

@@ -102,7 +102,7 @@ DECLINING = (
     "This account is not eligible for an extension.",
     "Regrettably, the record does not exist.",
     "I couldn’t locate that order.",
-    "Nobody of that name is registered with us.",
+    "There is no one of that name registered with us.",
     "0 matches.",
     "I have searched for Dana Reed, and nothing came up.",
     "The system doesn't offer a function for that.",
