@@ -69,7 +69,7 @@ _REPORT = re.compile(
 )
 
 _NEGATIVE = re.compile(
-    r"\b(?:not|no|nor|none|nope|nothing|nowhere|no ?body|no one|never|neither|cannot|unable|unfortunately|sadly|regret\w*|afraid|sorry"
+    r"\b(?:not|no|nor|none|nope|nothing|nowhere|no ?body|never|neither|cannot|unable|unfortunately|sadly|regret\w*|afraid|sorry"
     r"|impossible|refus\w+|reject\w*|declin\w+|den(?:y|ied|ies)|forb[ia]d\w*|prohibit\w*|restrict\w*|prevent\w*|blocked"
     r"|barred|disallow\w*|against|outside|beyond|only|lacks?|lacking|missing|without|unavailable|unsupported|unknown"
     r"|ineligible|exceed\w*|except|instead|unless|hands are tied|off[ -]limits|came (?:back|up) empty|returned empty"
