@@ -1,15 +1,14 @@
-"""What is wrong with a policy for a set of tools, before anything is executed."""
+"""What is wrong with a rule for a set of tools, before anything is executed."""
 
 from __future__ import annotations
 
 import itertools
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import date, timedelta
 from typing import Any
 
 from core.messages import ToolSpec
-from core.policy import ArgumentRule, Comparison, ConfirmRule, IdentityRule, LookUp, Policy, Rule, StateRule
+from core.policy import ArgumentRule, Comparison, ConfirmRule, IdentityRule, LookUp, Rule, StateRule
 from core.schemas import schema_error
 from core.settings import closest
 from generation.policies.comparisons import is_time, moment, number, reference, satisfied
@@ -17,14 +16,6 @@ from generation.policies.fields import OPEN, Schema, field_schema, row_schema, s
 from generation.specs.naming import changes
 
 _NUMBERS = {"integer", "number"}
-
-
-def problems(policy: Policy, tools: Sequence[ToolSpec]) -> list[str]:
-    """What is wrong with a policy for these tools, each with the rule's id; empty if nothing is."""
-    counts = Counter(rule.rule_id for rule in policy.rules)
-    found = [f"{rule_id}: {count} rules have this id" for rule_id, count in counts.items() if count > 1]
-    specs = {tool.name: tool for tool in tools}
-    return found + [f"{rule.rule_id}: {problem}" for rule in policy.rules for problem in rule_problems(rule, specs)]
 
 
 def rule_problems(rule: Rule, specs: Mapping[str, ToolSpec]) -> list[str]:
@@ -57,7 +48,7 @@ def _rule_problems(rule: Rule, spec: ToolSpec, specs: Mapping[str, ToolSpec]) ->
         case IdentityRule():
             yield from _identity_problems(rule, spec, specs)
         case ConfirmRule() if not changes(spec.name):
-            yield f"{spec.name} changes nothing, so that there is nothing to agree to"
+            yield f"{spec.name} changes nothing, so there is nothing to agree to"
 
 
 def _state_problems(rule: StateRule, arguments: Schema, specs: Mapping[str, ToolSpec]) -> Iterator[str]:
@@ -129,7 +120,7 @@ def _argument_problems(look_up: LookUp, spec: ToolSpec, given: Schema) -> Iterat
             continue
         source = field_schema(given, referred)
         if source is None:
-            yield f"the look-up {spec.name}: ${{{referred}}} is no argument of the call"
+            yield f"the look-up {spec.name}: ${{{referred}}} is not an argument of the call"
         elif _differ(types(source), types(declared[name])):
             yield f"the look-up {spec.name}: ${{{referred}}} is of another type than {name}"
 
@@ -158,9 +149,9 @@ def _value_problems(comparison: Comparison, schema: Schema, arguments: Schema) -
         yield f"{what}: a list of values is needed"
         return
     if comparison.op in ("at_most", "at_least") and _differ(kinds, frozenset(_NUMBERS)):
-        yield f"{what}: it is no number"
+        yield f"{what}: it is not a number"
     if comparison.op in ("before", "after") and _differ(kinds, frozenset({"string"})):
-        yield f"{what}: it is no date or time"
+        yield f"{what}: it is not a date or time"
     for item in value if isinstance(value, list) else [value]:
         name = reference(item)
         if name is None:
@@ -171,7 +162,7 @@ def _value_problems(comparison: Comparison, schema: Schema, arguments: Schema) -
         else:
             source = field_schema(arguments, name)
             if source is None:
-                yield f"{what}: {item} is no argument of the call"
+                yield f"{what}: {item} is not an argument of the call"
             elif _differ(types(source), kinds):
                 yield f"{what}: {item} is of another type"
 
@@ -179,10 +170,10 @@ def _value_problems(comparison: Comparison, schema: Schema, arguments: Schema) -
 def _literal_problems(comparison: Comparison, item: Any, schema: Schema, what: str) -> Iterator[str]:
     if comparison.op in ("at_most", "at_least"):
         if number(item) is None:
-            yield f"{what}: {item!r} is no number"
+            yield f"{what}: {item!r} is not a number"
     elif comparison.op in ("before", "after"):
         if moment(item) is None:
-            yield f"{what}: {item!r} is no date (2025-03-04), time (10:15) or both"
+            yield f"{what}: {item!r} is not a date (2025-03-04), time (10:15) or both"
     elif item is not None and _differ(_types_of(item), types(schema)):
         yield f"{what}: {item!r} is of another type"
     elif item is not None and "enum" in schema and item not in schema["enum"]:

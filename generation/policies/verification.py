@@ -54,7 +54,7 @@ class Verifier:
             return "; ".join(found)
         looks_up = isinstance(rule, StateRule) or (isinstance(rule, IdentityRule) and rule.look_up is not None)
         if self._domain_environment is None:
-            return "no tool is really executed here, so that no look-up can check it" if looks_up else ""
+            return "no tool is really executed here, so no look-up can check it" if looks_up else ""
         environment = self._domain_environment.open()
         try:
             return await self._tried(rule, environment)

@@ -77,7 +77,7 @@ async def check_policy(policy: Policy, toolset: Toolset, where: str) -> None:
     if len({rule.rule_id for rule in policy.rules}) != len(policy.rules):
         raise UserError(f"{where}: {toolset.domain} has two rules with the same rule_id; expected: one each")
     if verifier.forbids_all(policy.rules):
-        raise UserError(f"{where}: the rules of {toolset.domain} leave no change to the assistant")
+        raise UserError(f"{where}: the rules of {toolset.domain} leave the assistant nothing that it may change")
 
 
 class _PolicyWriter:
@@ -169,7 +169,7 @@ class _PolicyWriter:
         if problem := await self.verifier.refusal(rule):
             return problem
         if self.verifier.forbids_all([*self.rules.values(), rule]):
-            return "with it, the rules leave no change to the assistant"
+            return "with it, the rules leave the assistant nothing that it may change"
         if len(self.rules) < self.limit:
             self.rules[rule.rule_id] = rule
         return ""
