@@ -10,7 +10,8 @@ from typing import Any
 from core.policy import Comparison
 from core.typography import fold, same_values
 
-_COUNT = "count of "
+COUNT = "count of "
+"""What a field starts with that is the length of a list."""
 _REFERENCE = re.compile(r"^\$\{([^}]+)\}$")
 _NOW = re.compile(r"^now(?: (?P<sign>[+-]) (?P<number>\d+) (?P<unit>hour|day)s?)?$")
 _DATE = re.compile(r"(?<!\d)(\d{4}-\d\d-\d\d)(?:[T ](\d\d:\d\d(?::\d\d)?))?")
@@ -34,7 +35,7 @@ def is_time(name: str) -> bool:
 
 def counted(field: str) -> str:
     """The list that a field counts: "count of items" -> "items"; "" for any other field."""
-    return field.removeprefix(_COUNT) if field.startswith(_COUNT) else ""
+    return field.removeprefix(COUNT) if field.startswith(COUNT) else ""
 
 
 def satisfied(

@@ -12,10 +12,9 @@ from core.policy import ArgumentRule, Comparison, ConfirmRule, IdentityRule, Loo
 from core.schemas import schema_error
 from core.settings import closest
 from generation.policies.comparisons import is_time, moment, number, reference, satisfied
-from generation.policies.fields import OPEN, Schema, field_schema, row_schema, scope_schema, types
+from generation.policies.fields import Fields, declared_fields, either, row_fields, scope_fields
 from generation.specs.naming import changes
-
-_NUMBERS = {"integer", "number"}
+from generation.specs.resolved_schema import Schema, alternatives, choices, kinds, misfit, resolved
 
 
 def rule_problems(rule: Rule, specs: Mapping[str, ToolSpec]) -> list[str]:
@@ -35,7 +34,7 @@ def _unknown(tools: Iterable[str], specs: Mapping[str, ToolSpec]) -> Iterator[st
 
 def _rule_problems(rule: Rule, spec: ToolSpec, specs: Mapping[str, ToolSpec]) -> Iterator[str]:
     """The problems of a rule for one of the tools that it governs."""
-    arguments = spec.parameters
+    arguments = declared_fields(spec.parameters)
     yield from _comparison_problems(rule.when, arguments, arguments, f"{spec.name} has no parameter")
     match rule:
         case ArgumentRule():
@@ -51,12 +50,12 @@ def _rule_problems(rule: Rule, spec: ToolSpec, specs: Mapping[str, ToolSpec]) ->
             yield f"{spec.name} changes nothing, so there is nothing to agree to"
 
 
-def _state_problems(rule: StateRule, arguments: Schema, specs: Mapping[str, ToolSpec]) -> Iterator[str]:
+def _state_problems(rule: StateRule, arguments: Fields, specs: Mapping[str, ToolSpec]) -> Iterator[str]:
     found = list(_look_up_problems(rule.look_up, arguments, specs))
     yield from found
     if found:
         return
-    rows = row_schema(rule.look_up, specs)
+    rows = row_fields(rule.look_up, specs)
     missing = f"{rule.look_up.tool} returns no"
     compared = list(_comparison_problems((*rule.require, *rule.unless), rows, arguments, missing))
     yield from compared
@@ -71,17 +70,18 @@ def _identity_problems(rule: IdentityRule, spec: ToolSpec, specs: Mapping[str, T
     yield from (
         f"{tool} changes something, so that it cannot show who the user is" for tool in rule.first if changes(tool)
     )
+    arguments = declared_fields(spec.parameters)
     if rule.look_up is None:
-        if field_schema(spec.parameters, rule.subject) is None:
+        if arguments(rule.subject) is None:
             yield f"{spec.name} has no parameter {rule.subject!r}"
         return
-    found = list(_look_up_problems(rule.look_up, spec.parameters, specs))
+    found = list(_look_up_problems(rule.look_up, arguments, specs))
     yield from found
-    if not found and field_schema(row_schema(rule.look_up, specs), rule.subject) is None:
+    if not found and row_fields(rule.look_up, specs)(rule.subject) is None:
         yield f"{rule.look_up.tool} returns no {rule.subject!r}"
 
 
-def _look_up_problems(look_up: LookUp, arguments: Schema, specs: Mapping[str, ToolSpec]) -> Iterator[str]:
+def _look_up_problems(look_up: LookUp, arguments: Fields, specs: Mapping[str, ToolSpec]) -> Iterator[str]:
     chain = [look_up]
     while (inner := chain[-1].of) is not None:
         chain.append(inner)
@@ -91,22 +91,15 @@ def _look_up_problems(look_up: LookUp, arguments: Schema, specs: Mapping[str, To
     for part in chain:
         if changes(part.tool):
             yield f"the look-up {part.tool} changes something; look-ups only read"
-        given = _merged(arguments, scope_schema(part, specs))
-        yield from _argument_problems(part, specs[part.tool], given)
+        scope = scope_fields(part, specs)
+        yield from _argument_problems(part, specs[part.tool], either(scope, arguments) if scope else arguments)
 
 
-def _merged(arguments: Schema, scope: Schema | None) -> Schema:
-    """The fields that a look-up's arguments may refer to."""
-    if scope is None:
-        return arguments
-    if scope == OPEN:
-        return OPEN
-    return {"type": "object", "properties": arguments.get("properties", {}) | scope["properties"]}
-
-
-def _argument_problems(look_up: LookUp, spec: ToolSpec, given: Schema) -> Iterator[str]:
-    declared: dict[str, Schema] = spec.parameters.get("properties", {})
-    for name in spec.parameters.get("required", []):
+def _argument_problems(look_up: LookUp, spec: ToolSpec, given: Fields) -> Iterator[str]:
+    parameters = resolved(spec.parameters, spec.parameters)
+    declared: dict[str, Schema] = parameters.get("properties", {})
+    taken = declared_fields(spec.parameters)
+    for name in parameters.get("required", []):
         if name not in look_up.arguments:
             yield f"the look-up {spec.name} needs {name!r}"
     for name, value in look_up.arguments.items():
@@ -115,42 +108,40 @@ def _argument_problems(look_up: LookUp, spec: ToolSpec, given: Schema) -> Iterat
             continue
         referred = reference(value)
         if referred is None:
-            if error := schema_error(value, declared[name]):
+            if error := misfit(value, declared[name], spec.parameters):
                 yield f"the look-up {spec.name}: {name}: {error}"
             continue
-        source = field_schema(given, referred)
+        source = given(referred)
         if source is None:
             yield f"the look-up {spec.name}: ${{{referred}}} is not an argument of the call"
-        elif _differ(types(source), types(declared[name])):
+        elif _differ(kinds(source, {}), kinds(taken(name), {})):
             yield f"the look-up {spec.name}: ${{{referred}}} is of another type than {name}"
 
 
 def _differ(one: frozenset[str], other: frozenset[str]) -> bool:
     """Whether no value can be of both types."""
-    if not one or not other or (one & _NUMBERS and other & _NUMBERS):
-        return False
-    return not (one - {"null"}) & other
+    return bool(one and other and not one & other)
 
 
 def _comparison_problems(
-    comparisons: Iterable[Comparison], fields: Schema, arguments: Schema, missing: str
+    comparisons: Iterable[Comparison], fields: Fields, arguments: Fields, missing: str
 ) -> Iterator[str]:
     for comparison in comparisons:
-        schema = field_schema(fields, comparison.field)
+        schema = fields(comparison.field)
         if schema is None:
             yield f"{missing} {comparison.field!r}"
         else:
             yield from _value_problems(comparison, schema, arguments)
 
 
-def _value_problems(comparison: Comparison, schema: Schema, arguments: Schema) -> Iterator[str]:
-    what, value, kinds = f"{comparison.field} {comparison.op}", comparison.value, types(schema)
+def _value_problems(comparison: Comparison, schema: Schema, arguments: Fields) -> Iterator[str]:
+    what, value, taken = f"{comparison.field} {comparison.op}", comparison.value, kinds(schema, {})
     if comparison.op in ("in", "not_in") and not (isinstance(value, list) and value):
         yield f"{what}: a list of values is needed"
         return
-    if comparison.op in ("at_most", "at_least") and _differ(kinds, frozenset(_NUMBERS)):
+    if comparison.op in ("at_most", "at_least") and _differ(taken, frozenset({"number"})):
         yield f"{what}: it is not a number"
-    if comparison.op in ("before", "after") and _differ(kinds, frozenset({"string"})):
+    if comparison.op in ("before", "after") and _differ(taken, frozenset({"string"})):
         yield f"{what}: it is not a date or time"
     for item in value if isinstance(value, list) else [value]:
         name = reference(item)
@@ -160,10 +151,10 @@ def _value_problems(comparison: Comparison, schema: Schema, arguments: Schema) -
             if comparison.op not in ("before", "after"):
                 yield f"{what}: the time can only be compared with before and after"
         else:
-            source = field_schema(arguments, name)
+            source = arguments(name)
             if source is None:
                 yield f"{what}: {item} is not an argument of the call"
-            elif _differ(types(source), kinds):
+            elif _differ(kinds(source, {}), taken):
                 yield f"{what}: {item} is of another type"
 
 
@@ -174,22 +165,22 @@ def _literal_problems(comparison: Comparison, item: Any, schema: Schema, what: s
     elif comparison.op in ("before", "after"):
         if moment(item) is None:
             yield f"{what}: {item!r} is not a date (2025-03-04), time (10:15) or both"
-    elif item is not None and _differ(_types_of(item), types(schema)):
+    elif item is not None and _differ(_kinds_of(item), kinds(schema, {})):
         yield f"{what}: {item!r} is of another type"
-    elif item is not None and "enum" in schema and item not in schema["enum"]:
-        yield f"{what}: {item!r} is none of its values {schema['enum']}"
+    elif item is not None and (listed := choices(schema)) and item not in listed:
+        yield f"{what}: {item!r} is none of its values {listed}"
 
 
-def _types_of(value: Any) -> frozenset[str]:
-    kinds = {bool: ["boolean", "integer"], int: ["integer", "number"], float: ["number"], str: ["string"]}
-    return frozenset(kinds.get(type(value), []))
+def _kinds_of(value: Any) -> frozenset[str]:
+    types = {bool: ["boolean", "number"], int: ["number"], float: ["number"], str: ["string"]}
+    return frozenset(types.get(type(value), []))
 
 
-def _impossible(comparisons: Sequence[Comparison], fields: Schema) -> Iterator[str]:
+def _impossible(comparisons: Sequence[Comparison], fields: Fields) -> Iterator[str]:
     """The fields for which no value satisfies all comparisons with literals."""
     for name in dict.fromkeys(comparison.field for comparison in comparisons):
         own = [c.model_copy(update={"field": "it"}) for c in comparisons if c.field == name and not _refers(c)]
-        schema = field_schema(fields, name) or OPEN
+        schema = fields(name) or {}
         if own and not any(satisfied(own, {"it": value}, {}, "") for value in candidates(own, schema)):
             yield f"no call can satisfy what it says of {name!r}"
 
@@ -201,19 +192,19 @@ def _refers(comparison: Comparison) -> bool:
 
 def candidates(comparisons: Iterable[Comparison], schema: Schema) -> list[Any]:
     """Values of a field on both sides of every literal that the comparisons name, as far as its schema allows them."""
-    if "enum" in schema:
-        return list(schema["enum"])
+    if listed := choices(schema):
+        return listed
     usual: dict[str, list[Any]] = {
         "string": ["-"],
-        "integer": [0, 1_000_000],
         "number": [0, 1_000_000],
         "boolean": [False, True],
     }
-    values: list[Any] = [None, *(value for kind in sorted(types(schema) or usual) for value in usual.get(kind, ()))]
+    values: list[Any] = [None, *(value for kind in sorted(kinds(schema, {}) or usual) for value in usual.get(kind, ()))]
     for comparison in comparisons:
         for literal in comparison.value if isinstance(comparison.value, list) else [comparison.value]:
             values += _neighbours(literal)
-    bounds = [schema[key] for key in ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum") if key in schema]
+    limits = ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum")
+    bounds = [option[key] for option in alternatives(schema, {}) for key in limits if key in option]
     values += [value for bound in bounds for value in _neighbours(bound)]
     return [value for value in values if value is None or schema_error(value, schema) is None]
 

@@ -20,10 +20,10 @@ from generation.environments.base import Environment, PastCall
 from generation.environments.clock import drawn_time
 from generation.environments.sql import SqlDomainEnvironment
 from generation.policies.comparisons import governs, reference
-from generation.policies.fields import field_schema
 from generation.policies.problems import candidates, rule_problems
 from generation.policies.violations import broken_rules, look_up_rows
 from generation.specs.naming import changes
+from generation.specs.resolved_schema import field
 
 Calls = Mapping[str, list[dict[str, Any]]]
 """Tool -> arguments of sampled calls."""
@@ -116,7 +116,7 @@ class Verifier:
         """The call with other values of the arguments that the rule limits: users may ask for any."""
         spec = self.specs[tool]
         for comparison in rule.require:
-            schema = field_schema(spec.parameters, comparison.field)
+            schema = field(spec.parameters, comparison.field)
             if comparison.field in given and schema is not None:
                 for value in candidates([comparison], schema):
                     yield given | {comparison.field: value}
@@ -132,7 +132,7 @@ def _meeting(when: Iterable[Comparison], sampled: dict[str, Any], spec: ToolSpec
     yield sampled
     for comparison in when:
         literals = comparison.value if isinstance(comparison.value, list) else [comparison.value]
-        schema = field_schema(spec.parameters, comparison.field)
+        schema = field(spec.parameters, comparison.field)
         for value in candidates([comparison], schema) if schema and not any(map(reference, literals)) else ():
             changed = sampled | {comparison.field: value}
             if schema_error(changed, spec.parameters) is None:

@@ -128,3 +128,49 @@ def test_members_of_a_list_are_fields_of_a_nested_look_up() -> None:
     raw["look_up"] = rule.model_dump()["look_up"]
     raw["require"] = [{"field": "value", "op": "not_in", "value": ["crashed"]}]
     assert "none of its values" in found(raw, tools)
+
+
+def referring_tools() -> list[ToolSpec]:
+    """Tools whose schemas have `$ref`, `allOf` and `anyOf`, as generated models write them."""
+    booking = {"type": "object", "properties": {"state": {"enum": ["open", "paid"]}, "guests": {"type": "array"}}}
+    parameters = {
+        "type": "object",
+        "properties": {
+            "booking_id": {"$ref": "#/$defs/id"},
+            "nights": {"anyOf": [{"type": "null"}, {"$ref": "#/$defs/id"}]},
+        },
+        "required": ["booking_id"],
+        "$defs": {"id": {"type": "integer"}},
+    }
+    returns = {
+        "anyOf": [
+            {"type": "object", "properties": {"error": {"type": "string"}}},
+            {"allOf": [{"$ref": "#/$defs/booking"}, {"properties": {"price": {"type": "number"}}}]},
+        ],
+        "$defs": {"booking": booking},
+    }
+    return [
+        ToolSpec(name="get_booking", description="", parameters=parameters, returns=returns),
+        ToolSpec(name="update_booking", description="", parameters=parameters),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("field", "op", "value", "problem"),
+    [
+        ("state", "is", "open", ""),
+        ("state", "is", "shut", "'shut' is none of its values ['open', 'paid']"),
+        ("price", "at_most", 20, ""),
+        ("price", "is", "free", "'free' is of another type"),
+        ("error", "is", None, ""),
+        ("count of guests", "at_most", 2, ""),
+        ("count of price", "at_most", 2, "returns no 'count of price'"),
+        ("price", "at_most", "${nights}", ""),
+        ("state", "is", "${nights}", "${nights} is of another type"),
+        ("colour", "is", "red", "get_booking returns no 'colour'"),
+    ],
+)
+def test_rules_about_tools_with_references_and_alternatives(field: str, op: str, value: Any, problem: str) -> None:
+    look_up = {"tool": "get_booking", "arguments": {"booking_id": "${booking_id}"}}
+    problems = found(STATE, referring_tools(), tools=["update_booking"], look_up=look_up, **require(field, op, value))
+    assert problem in problems if problem else problems == ""
