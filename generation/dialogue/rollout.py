@@ -15,10 +15,10 @@ from generation.dialogue.user import SimulatedUser
 from generation.environments.base import Environment
 from generation.llm.base import UnusableAnswerError
 from generation.llm.contexts import Achieved
-from generation.tasks.answers import declines
 from generation.tasks.execution import ProofError
 from generation.tasks.facts_learnt import learnt_values
 from generation.tasks.proof import prove_imported
+from generation.utterances.answers import declines
 
 
 class StoppedError(Exception):

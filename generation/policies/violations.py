@@ -12,8 +12,8 @@ from core.placeholders import rows_of
 from core.policy import ArgumentRule, ConfirmRule, IdentityRule, LookUp, Policy, Rule, RuleBase, StaffRule, StateRule
 from generation.environments.base import Environment, PastCall
 from generation.policies.comparisons import arguments_satisfy, equal, field_value, governs, reference, satisfied
-from generation.policies.consent import agreed
 from generation.specs.json_values import json_or_text, leaves
+from generation.utterances.consent import agreed
 
 
 @dataclass(frozen=True)

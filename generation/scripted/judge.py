@@ -21,7 +21,7 @@ from generation.scripted.judge_reads import mentions, same, ungrounded
 from generation.scripted.results import PastToolCall, dig, past_tool_calls, rows
 from generation.specs.json_values import leaves
 from generation.specs.naming import changes
-from generation.tasks.answers import declines
+from generation.utterances.answers import declines
 
 ERROR_RATE = 0.04
 """Chance of a wrong judgment."""

@@ -27,7 +27,7 @@ from generation.scripted.wishes import (
     first_goal,
     reduced,
 )
-from generation.tasks.answers import asks, asks_to_confirm, declines, failed, reports
+from generation.utterances.answers import asks, asks_to_confirm, declines, failed, reports
 
 _UNCLEAR = 4
 """Answers in a row of which no rule knows what they are, before they cost patience."""

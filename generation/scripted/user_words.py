@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Sequence
 
 from generation.scripted.wishes import WITHDRAWAL
-from generation.tasks.answers import asks, failed, reports
+from generation.utterances.answers import asks, failed, reports
 
 
 def is_unclear(answer: str) -> bool:

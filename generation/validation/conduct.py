@@ -6,9 +6,9 @@ from collections.abc import Iterable, Iterator, Sequence, Set
 
 from core.dialogue import DECLINED, Check, Dialogue, Task
 from core.messages import AssistantMessage, Message, UserMessage
-from generation.tasks.answers import asks, declines
 from generation.tasks.draft import WITHHOLDING
 from generation.tasks.mentions import states
+from generation.utterances.answers import asks, declines
 
 
 def conduct(dialogue: Dialogue, number: int, changed_at: Set[int]) -> Iterator[Check]:

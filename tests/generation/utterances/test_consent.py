@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.messages import AssistantMessage, Message, SystemMessage, ToolCall, ToolMessage, UserMessage
-from generation.policies.consent import agreed, agrees, asks
+from generation.utterances.consent import agreed, agrees
 
 CALL = {"loan_id": 17, "due_on": "2025-07-01", "plan": "Family Plus", "quantity": 3}
 
@@ -143,38 +143,6 @@ def test_please_agrees_only_with_a_value_of_the_call() -> None:
     assert not agrees("Please help me with loan 175.", CALL)  # 17 is no word of it
 
 
-ASKING = [
-    "Shall I delete hold 12 for good?",
-    "I will cancel order #W1 and refund $20 to your gift card. Do you want to proceed? (yes/no)",
-    "Please confirm that I should cancel it.",
-    "Reply 'yes' to proceed.",
-    "Is that right?",
-    "Here are the details. Let me know if I should go ahead.",
-    "Soll ich die Buchung wirklich löschen?",
-    "¿Desea continuar?",
-    "よろしいですか？",
-    "Should I delete it? Is there anything else?",
-]
-NOT_ASKING = [
-    "Your order has been cancelled.",
-    "Done. Is there anything else I can help you with?",
-    "Hello! How can I help you today?",
-    "What can I do for you?",
-    "I found two loans.",
-    "Kann ich sonst noch etwas tun?",
-]
-
-
-@pytest.mark.parametrize("text", ASKING)
-def test_answers_that_ask(text: str) -> None:
-    assert asks(text)
-
-
-@pytest.mark.parametrize("text", NOT_ASKING)
-def test_answers_that_ask_for_nothing(text: str) -> None:
-    assert not asks(text)
-
-
 def _looked_up(number: int) -> list[Message]:
     call = ToolCall.make(f"call_{number}", "get_loan", {"loan_id": 17})
     return [AssistantMessage(tool_calls=(call,)), ToolMessage(tool_call_id=call.id, content="[]")]
@@ -195,7 +163,24 @@ def test_agreement_lasts_for_the_run_of_tool_use_that_follows_it(rounds: int) ->
     assert not agreed([*ASKED, *run, AssistantMessage(content="Deleted."), UserMessage(content="And loan 18.")], CALL)
 
 
-def test_a_wish_is_no_answer_to_a_question() -> None:
+@pytest.mark.parametrize(
+    ("question", "is_agreement"),
+    [
+        ("Shall I go ahead", True),
+        ("Would you like me to delete loan 17.", True),
+        ("Please confirm", True),
+        ("I will delete loan 17 if you agree.", True),
+        ("Let me know when you arrive.", False),
+        ("Loan 17 is overdue.", False),
+        ("Is there anything else I can do for you?", False),
+    ],
+)
+def test_a_yes_agrees_only_to_a_question_about_the_request(question: str, is_agreement: bool) -> None:
+    asked = [*ASKED[:2], AssistantMessage(content=question), UserMessage(content="Yes, please.")]
+    assert agreed(asked, CALL) == is_agreement
+
+
+def test_a_wish_does_not_answer_a_question() -> None:
     assert not agreed(ASKED[:2], CALL)
     assert not agreed([UserMessage(content="Yes, please delete loan 17.")], CALL)
     told = [ASKED[0], ASKED[1], AssistantMessage(content="There is loan 17."), ASKED[3]]

@@ -13,6 +13,7 @@ from typing import Any
 from core.messages import AssistantMessage, Message, ToolMessage, UserMessage
 from core.typography import fold
 from generation.specs.json_values import leaves
+from generation.utterances.answers import asks
 
 _YES_WORDS = (
     # English
@@ -65,18 +66,6 @@ _NO = re.compile(
 _NO_CHARACTERS = re.compile(r"不|别|等一下|等等|いいえ|いや|やめ|待って|아니|잠깐|기다")
 _QUESTION = re.compile(r"[?？؟]\s*$")
 _TAG_QUESTION = re.compile(r"(?:,? (?:please|thanks|thank you|ok|okay|right|will you|would you))?[?？]\s*$")
-_ASKING = re.compile(
-    r"[?？؟]|\b(?:please (?:confirm|reply|answer|say|type|respond|let me know)|let me know (?:if|whether|when)"
-    r"|confirm (?:that|this|whether|to|if|with)|(?:reply|say|type|answer|respond) (?:with )?[\"'*“]*yes"
-    r"|i need your (?:confirmation|approval|consent|ok)|waiting for your (?:confirmation|approval)"
-    r"|bitte bestätigen|veuillez confirmer|por favor,? confirm\w*|per favore,? conferm\w*)",
-)
-_OFFER = re.compile(
-    r"\b(?:(?:any|some)thing (?:else|more|further)|what else|(?:how|what) (?:may|can|could) i (?:help|assist|do)"
-    r"|help you (?:with )?(?:today|further|else)|any other (?:questions?|requests?)|further (?:help|questions?|assistance)"
-    r"|sonst noch|noch etwas|autre chose|algo más|altro|mais alguma|кроме этого)"
-)
-_SENTENCE = re.compile(r"[^.!?？。؟\n]+[.!?？。؟\n]*")
 _PLEASE = re.compile(r"\b(?:please|pls|bitte|s'il vous pla[iî]t|por favor|per favore|alstublieft|пожалуйста)\b")
 
 
@@ -96,13 +85,6 @@ def agreed(messages: Sequence[Message], arguments: Mapping[str, Any]) -> bool:
 
 def _is_tool_use(message: Message) -> bool:
     return isinstance(message, ToolMessage) or (isinstance(message, AssistantMessage) and bool(message.tool_calls))
-
-
-def asks(text: str) -> bool:
-    """Whether an assistant's answer asks for something. "Can I do anything else for you?" asks for nothing that a "yes"
-    would agree to."""
-    sentences = _SENTENCE.findall(_plain(text))
-    return any(_ASKING.search(sentence) and not _OFFER.search(sentence) for sentence in sentences)
 
 
 def agrees(text: str, arguments: Mapping[str, Any] | None = None) -> bool:

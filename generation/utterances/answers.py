@@ -1,7 +1,8 @@
 """What an assistant's answer says, by its English words: that it asks, fails, reports or declines.
 
-Where execution tells what is done, the words only decide in which way a scripted user goes on, and whether an assistant
-that must decline a request has said so.
+Where execution tells what is done, the words only decide in which way a scripted user goes on, whether an assistant has
+asked before the user agreed, and whether one that must decline a request has said so. Questions are recognised in other
+languages as far as they end with a question mark or ask to confirm.
 """
 
 from __future__ import annotations
@@ -14,12 +15,14 @@ _OFFER = re.compile(
     r"\b(?:any|some)thing (?:else|more|further)\b|\b(?:what|how) else\b|\bfeel free\b|\banything i can\b"
     r"|\b(?:further|more|other|additional) (?:help|assistance|questions?|requests?|wishes)\b"
     r"|\blet me know if (?:you (?:need|have|require|run)|there|i can)\b|\bif you (?:need|have) any"
+    r"|\b(?:how|what) (?:may|can|could) i (?:help|assist|do for)\b|\bhelp you (?:with )?(?:today|further|else)\b"
+    r"|\bsonst noch\b|\bnoch etwas\b|\bautre chose\b|\balgo más\b|\baltro\b|\bmais alguma\b|\bкроме этого\b"
 )
-"""An offer of more help, which asks nothing about the request."""
+"""An offer of help, which asks nothing about the request: a "yes" to it agrees to nothing."""
 _QUESTIONS = re.compile(
     "|".join(
         (
-            r"\?",
+            r"[?؟]",
             # The verb first: "Is there …", "…, did you mean …"; "Which one do you mean", but not "What I found is …".
             r"(?:^|[,:;-] ?|\b(?:and|but|so|or) )"
             r"(?:is|are|was|were|do|does|did|would|will|could|can|may|might|shall|should|have|has)"
@@ -32,16 +35,24 @@ _QUESTIONS = re.compile(
             r"\b(?:please|pls|kindly) (?:also |first |just |briefly )?(?:confirm|tell|let|provide|specify|give|share|clarify"
             r"|choose|pick|select|say|send|enter|state|indicate|verify|reply|respond|answer|supply|advise|approve|describe"
             r"|name|repeat|identify)\b|(?:^|[,:;] )(?:tell|give) me\b",
-            r"\blet me know (?:which|what|whether|how|when|where|who|the|your|if (?:that|this|it|i |so|you))",
+            r"\blet me know (?:which|what|whether|how|where|who|the|your|if (?:that|this|it|i |so|you))",
+            # "Let me know when you would like to come" asks for a date and "… when you are ready" for a word to go on,
+            # but "Let me know when you arrive" only looks ahead: nothing of the request depends on it.
+            r"\blet me know when\b(?! (?:you(?! would|'d| want| wish| prefer| like| need| are ready|'re ready)|it\b|they\b))",
             r"\b(?:i|we)(?: would| will| do| still| also| just| only| first| am| are|'d|'ll|'m|'re)*"
-            r" (?:need|require|missing|lack|awaiting|waiting for|like to (?:confirm|know|check)|not sure (?:which|what|who))\b",
-            r"\b(?:await|awaiting|waiting for|need|needs|without) your\b|\bbefore (?:i|we)\b|\b(?:once|as soon as) you\b",
+            r" (?:need(?! not\b)(?! to (?!know|confirm|check|ask|have|hear|verify))|require|missing|lack"
+            r"|awaiting|waiting for|like to (?:confirm|know|check)|not sure (?:which|what|who))\b",
+            r"\b(?:await|awaiting|waiting for|need|needs|without) your\b|\bbefore (?:i|we)\b(?! (?!proceed|need)\w+ed\b)",
+            r"\b(?:once|as soon as|if) you(?: have|'ve)? (?:agree|approve|confirm|consent|say|tell|give|let me|reply|respond)\b",
+            r"\bsay the word\b",
             r"\byour (?:approval|consent|permission|confirmation|go-ahead|ok|okay|yes|thumbs-up)\b|\b(?:clear|a) yes\b",
             r"\b(?:okay|ok|right|fine) (?:with|by|for) you\b|^(?:ok|okay|ready|fine|al{1,2} ?right) to\b",
             r"\b(?:reply|say|answer|type|respond)(?: with| to)? \W?(?:yes|no|ok|okay|confirm|go)\b",
             r"\byes(?:/| or )no\b|\by/n\b",
-            r"(?<!can )(?<!will )(?<!'ll )(?<!i )(?<!hereby )(?<!to )\bconfirm\b|\bjust to (?:be (?:sure|clear)|confirm)\b",
+            r"(?<!can )(?<!will )(?<!'ll )(?<!i )(?<!hereby )(?<!to )(?<!may )\bconfirm\b",
+            r"\bjust to (?:be (?:sure|clear)|confirm)\b",
             r"\b(?:details?|values?|numbers?|names?|dates?|ids?|information) (?:is|are) (?:still )?missing\b|\bambiguous\b",
+            r"\bbitte bestätigen\b|\bveuillez confirmer\b|\bpor favor,? confirm|\bper favore,? conferm",
         )
     )
 )
@@ -49,7 +60,8 @@ _CONFIRMATION = re.compile(
     r"\bconfirm|\b(?:shall|should|may|can) i\b|\bwant me to\b|\blike me to\b|\bfor me to\b|\bmind if\b|\bgo(?:ing)? ahead\b"
     r"|\bgo-ahead\b|\bproceed|\bcontinue\b|\b(?:is|be) (?:that |this |it )?(?:al{1,2} ?right|right|correct|ok|okay|fine|what)\b"
     r"|\b(?:this|that|it) right\b|\b(?:right|correct|ok|okay|agreed)\?|^(?:ok|okay|ready|fine|al{1,2} ?right) to\b"
-    r"|\bare you sure\b|\bagree\b|\bapprov|\bpermission\b|\bconsent\b|\bthumbs-up\b|\bas soon as you\b"
+    r"|\bare you sure\b|\bagree\b|\bapprov|\bpermission\b|\bconsent\b|\bthumbs-up\b|\bas soon as you\b|\bsay the word\b"
+    r"|\b(?:okay|ok|fine) with (?:you|that|this)\b|\bbestätigen\b|\bconferm"
     r"|\byes(?:/| or )no\b|\by/n\b|\b(?:clear|a|say|your) \W?(?:yes|go|ok|okay)\b|\bjust to be (?:sure|clear)\b"
     r"|\bif (?:that|this|it)(?: is|'s) (?:ok|okay|right|correct|fine)\b|\b(?:still|really) want\b|\bdo you want to\b"
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from generation.tasks.answers import asks, asks_to_confirm, declines, failed, reports
+from generation.utterances.answers import asks, asks_to_confirm, declines, failed, reports
 
 CONFIRMATIONS = (
     "Do you confirm?",
@@ -21,6 +21,15 @@ CONFIRMATIONS = (
     "Do I have this right: you’re changing the date to 5 May",
     "I can only proceed after a clear yes.",
     "I will delete it as soon as you give me the go-ahead.",
+    "Would you like me to change it to 5 May.",
+    "Please confirm.",
+    "Are you okay with that",
+    "I just need a yes from you.",
+    "If you agree, I will cancel it.",
+    "Say the word and I will cancel it.",
+    "Is it OK to cancel the booking",
+    "I will cancel order W1 and refund $20 to your gift card. Do you want to proceed? (yes/no)",
+    "Reply 'yes' to proceed.",
 )
 QUESTIONS = (
     "Which one do you mean",
@@ -35,8 +44,17 @@ QUESTIONS = (
     "I'm missing some information.",
     "Let me know which entry it is.",
     "Is there a particular invoice you have in mind",
+    "Let me know when you would like to come.",
     "The new value is missing.",
     "Sorry, **which** of them is it? 1) the first 2) the second",
+)
+FOREIGN_QUESTIONS = (
+    "Soll ich die Buchung wirklich löschen?",
+    "Bitte bestätigen Sie die Stornierung.",
+    "Veuillez confirmer.",
+    "Por favor, confirme el cambio.",
+    "¿Desea continuar?",
+    "よろしいですか？",
 )
 SUCCESSES = (
     "Sorry for the wait! The booking was added.",
@@ -71,6 +89,23 @@ OFFERS = (
     "Feel free to ask if you have any other questions.",
     "What else can I do for you?",
     "Anything else?",
+    "Hello! How can I help you today?",
+    "What can I do for you?",
+    "Kann ich sonst noch etwas tun?",
+    "Autre chose ?",
+)
+STATEMENTS = (
+    # Nothing of the request depends on these: a "yes" to them agrees to nothing.
+    "Let me know when you arrive.",
+    "Let me know when you have received it.",
+    "Once you arrive, show this number.",
+    "I checked the date before I changed it.",
+    "I need not change anything.",
+    "We need to keep the record.",
+    "You may confirm this on our website.",
+    "The booking is waiting for confirmation from the bank.",
+    "As you asked, I went ahead.",
+    "I asked the desk whether you may come.",
 )
 DECLINING = (
     "I'm sorry, but I can't change the price of that shipment.",
@@ -171,7 +206,7 @@ NOT_DECLINING = (
 )
 
 
-@pytest.mark.parametrize("answer", [*CONFIRMATIONS, *QUESTIONS])
+@pytest.mark.parametrize("answer", [*CONFIRMATIONS, *QUESTIONS, *FOREIGN_QUESTIONS])
 def test_any_question_is_a_question(answer: str) -> None:
     assert asks(answer)
     assert asks(f"The price is 5. {answer}")
@@ -199,6 +234,12 @@ def test_politeness_is_no_failure(answer: str) -> None:
 def test_errors_and_apologies_are_failures(answer: str) -> None:
     assert failed(answer)
     assert not asks(answer)
+
+
+@pytest.mark.parametrize("answer", [*STATEMENTS, "I found two loans.", "Your order has been cancelled."])
+def test_a_statement_asks_nothing(answer: str) -> None:
+    assert not asks(answer)
+    assert not asks_to_confirm(answer)
 
 
 @pytest.mark.parametrize("answer", OFFERS)

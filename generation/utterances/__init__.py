@@ -1,0 +1,1 @@
+"""What assistants and users say, decided from their words."""
