@@ -91,6 +91,18 @@ def test_late_tools_are_offered_after_the_assistant_has_missed_them(mixed: Finis
         assert not offered & set(dialogue.tasks[number].late_tools)
 
 
+def test_the_first_message_states_the_rules_about_late_tools(mixed: FinishedRun) -> None:
+    """No later message could: it stands once, and is the same in every prompt of the dialogue."""
+    stated = 0
+    for dialogue, number in _tasks(mixed, "late_tool"):
+        late = set(dialogue.tasks[number].late_tools)
+        rules = [rule for rule in dialogue.policy.rules if late & set(rule.tools)] if dialogue.policy else []
+        assert all(rule.text in str(dialogue.messages[0].content) for rule in rules)
+        assert not any(message.role == "system" for message in dialogue.messages[1:])
+        stated += len(rules)
+    assert stated
+
+
 def _tasks(run: FinishedRun, *kinds: str) -> list[tuple[Dialogue, int]]:
     return [
         (dialogue, number)
