@@ -134,10 +134,13 @@ class Task(Frozen):
 
 
 class Check(Frozen):
-    """One decidable statement about a dialogue, and whether it is true."""
+    """One decidable statement about a dialogue, or about one of its tasks, and whether it is true."""
 
     name: str
     passed: bool
+    task: int | None = Field(
+        default=None, description="number of the task; None for the dialogue, and in files of earlier versions"
+    )
     detail: str = ""
 
 

@@ -3,13 +3,10 @@ agrees with execution about them."""
 
 from __future__ import annotations
 
-import re
 from collections import Counter, defaultdict
 
 from core.dialogue import Dialogue
 from core.messages import Frozen
-
-_OF_TASK = re.compile(r" task (\d+)$")
 
 
 class KindMetrics(Frozen):
@@ -45,11 +42,7 @@ class KindTally:
         for request in dialogue.provenance.writer_requests.values():
             self._counts[request.kind]["asked"] += 1
         verdict = dialogue.verdict
-        failed = {
-            int(match[1])
-            for check in (verdict.checks if verdict else ())
-            if not check.passed and (match := _OF_TASK.search(check.name))
-        }
+        failed = {check.task for check in verdict.checks if not check.passed} if verdict else set()
         for number, task in enumerate(dialogue.tasks):
             counts = self._counts[task.kind]
             counts["written"] += 1

@@ -23,14 +23,6 @@ _STOPS: dict[str, Blame] = {
 }
 _CIRCLES = ("repeats itself", "not done after")
 """Reasons of stops that either side may have caused, whoever noticed."""
-_OUTCOMES = (
-    "state of task ",
-    "told in task ",
-    "asked in task ",
-    "declined in task ",
-    "looked in task ",
-    "no call in task ",
-)
 
 
 def blame(dialogue: Dialogue, checks: Sequence[Check], rejections: Mapping[int, Judgment]) -> Blame | None:
@@ -52,7 +44,7 @@ def blame(dialogue: Dialogue, checks: Sequence[Check], rejections: Mapping[int, 
         return "agent"
     if "replay" in failed:
         return "tool"
-    missed = [int(name.rpartition(" ")[2]) for name in failed if name.startswith(_OUTCOMES)]
+    missed = [check.task for check in checks if not check.passed and check.task is not None]
     if missed:
         if refused(dialogue, min(missed)) or withheld(dialogue, min(missed)):
             return "tool"

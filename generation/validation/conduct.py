@@ -17,23 +17,23 @@ def conduct(dialogue: Dialogue, number: int, changed_at: Set[int]) -> Iterator[C
     part = dialogue.part(number)
     if task.kind in WITHHOLDING:
         changed = [position - start for position in changed_at if position - start in range(len(part))]
-        yield _check(f"asked in task {number}", _asking_problem(task, part, changed))
+        yield _check("asked", number, _asking_problem(task, part, changed))
     if task.kind in DECLINED:
-        yield _check(f"declined in task {number}", "" if _declined(part) else "the agent never said no")
+        yield _check("declined", number, "" if _declined(part) else "the agent never said no")
     if task.kind == "late_tool":
         offered = min((int(dialogue.late_tools.get(tool, start)) for tool in task.late_tools), default=start) - start
         said_no = _declined(part[:offered])
-        yield _check(f"declined in task {number}", "" if said_no else "the agent never said that it lacks the tool")
+        yield _check("declined", number, "" if said_no else "the agent never said that it lacks the tool")
     if task.kind == "not_found" and not any(_calls(message) for message in part):
-        yield _check(f"looked in task {number}", "the agent never looked for it")
+        yield _check("looked", number, "the agent never looked for it")
     if task.kind == "irrelevant":
         calls = [name for message in part for name in _calls(message)]
         problem = f"the agent called {calls[0]} for a request that no tool serves" if calls else ""
-        yield _check(f"no call in task {number}", problem)
+        yield _check("no_call", number, problem)
 
 
-def _check(name: str, problem: str) -> Check:
-    return Check(name=name, passed=not problem, detail=problem)
+def _check(what: str, number: int, problem: str) -> Check:
+    return Check(name=f"{what} in task {number}", passed=not problem, task=number, detail=problem)
 
 
 def _asking_problem(task: Task, part: Sequence[Message], changed: Iterable[int]) -> str:

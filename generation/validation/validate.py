@@ -124,11 +124,11 @@ async def outcomes(dialogue: Dialogue, domain_environment: DomainEnvironment, re
     for number, task in enumerate(dialogue.tasks):
         if task.is_proved:
             detail = await _state_problem(task, domain_environment, replayed.snapshots[number], replayed.hashes[number])
-            checks.append(Check(name=f"state of task {number}", passed=not detail, detail=detail))
+            checks.append(Check(name=f"state of task {number}", passed=not detail, task=number, detail=detail))
             answers = " ".join(m.content for m in dialogue.part(number) if isinstance(m, AssistantMessage))
             missing = [value for value in task.told_values if not mentions_value(answers, value)]
             detail = f"never told: {', '.join(missing)}" if missing else ""
-            checks.append(Check(name=f"told in task {number}", passed=not missing, detail=detail))
+            checks.append(Check(name=f"told in task {number}", passed=not missing, task=number, detail=detail))
             checks += conduct(dialogue, number, replayed.changed_at)
     return checks
 

@@ -73,7 +73,10 @@ def called(**arguments: Any) -> list[Message]:
 
 
 def failing(*names: str) -> list[Check]:
-    return [Check(name="finished", passed="finished" not in names)] + [Check(name=n, passed=False) for n in names]
+    """Checks that failed: those named "… task 0" are about that task."""
+    numbers = {name: int(name[-1]) if name[-1].isdigit() else None for name in names}
+    failed = [Check(name=name, passed=False, task=number) for name, number in numbers.items()]
+    return [Check(name="finished", passed="finished" not in names), *failed]
 
 
 @pytest.mark.parametrize(
