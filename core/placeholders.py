@@ -45,7 +45,7 @@ class Placeholder:
 
 
 def placeholder(value: Any) -> Placeholder | None:
-    """Parse an argument; None for one that is no placeholder."""
+    """Parse an argument; None if it is not a placeholder."""
     if not isinstance(value, str) or not value.startswith("${"):
         return None
     if match := _FIELD.match(value):

@@ -142,7 +142,7 @@ def check_server(
     """Ask `model` two questions with the request fields `body` (sampling, chat_template_kwargs); return warnings.
 
     With `reads_markup` the client finds calls and reasoning in the text itself; that the server does not is then only a
-    warning. A server that does not answer is none of this check's concern: the requests that follow report it.
+    warning. A server that does not answer is not this check's concern: the requests that follow report it.
 
     Raises UserError if the server's parsers do not fit the model, or if it refuses tools.
     """

@@ -59,7 +59,7 @@ class ModelSettings(Settings):
     @classmethod
     def _only_variables(cls, kwargs: dict[str, Any]) -> dict[str, Any]:
         if taken := sorted(kwargs.keys() & RENDERING):
-            raise ValueError(f"{taken[0]} is no variable of a template but decided by the rendering")
+            raise ValueError(f"{taken[0]} cannot be set: the rendering decides it")
         return kwargs
 
     @model_validator(mode="after")

@@ -146,7 +146,7 @@ class Meter:
 
 def _complete_part(request: Request, completion: Completion) -> Completion:
     """What can be read of an answer: of one in JSON that was cut, the complete part. Requests with tools are answered
-    in prose or by calls, and half of that is no answer. Raises ValueError if nothing is left."""
+    in prose or by calls, and half of that is not an answer. Raises ValueError if nothing is left."""
     if not completion.is_cut:
         return completion
     part = "" if request.tools else complete_part(completion.message.content)

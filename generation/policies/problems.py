@@ -168,7 +168,7 @@ def _literal_problems(comparison: Comparison, item: Any, schema: Schema, what: s
     elif item is not None and _differ(_kinds_of(item), kinds(schema, {})):
         yield f"{what}: {item!r} is of another type"
     elif item is not None and (listed := choices(schema)) and item not in listed:
-        yield f"{what}: {item!r} is none of its values {listed}"
+        yield f"{what}: {item!r} is not one of its values {listed}"
 
 
 def _kinds_of(value: Any) -> frozenset[str]:

@@ -211,7 +211,7 @@ class _SqlRules:
                     yield shape, column
 
     def _limit(self, shape: Shape, column: Column) -> float | int | None:
-        """The upper end of a column's numbers; None for what is no amount."""
+        """The upper end of a column's numbers; None if it is not an amount."""
         numbers = sorted(self._values(shape.table.name, column.name).elements()) if column.kind != "string" else []
         if len(set(numbers)) < 3 or column.flag or "year" in snake(column.name).split("_"):
             return None

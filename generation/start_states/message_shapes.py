@@ -177,7 +177,7 @@ def _named(body: str) -> dict[str, Any] | None:
 def _complete_answer(message: RawMessage, raw: Mapping[str, Any], where: str, tools: Sequence[ToolSpec]) -> None:
     """Add what stands next to an answer's content, and what is written within it: reasoning and calls."""
     if raw.get("weight") == 0:
-        raise ContractError(f"{where}: its weight is 0, so it is no answer to train on", "weight 0")
+        raise ContractError(f"{where}: its weight is 0, so it must not be trained on", "weight 0")
     stated = next((raw[key] for key in ("reasoning_content", "reasoning", "thinking") if raw.get(key)), "")
     if not isinstance(stated, str):
         raise _unknown(where, stated)

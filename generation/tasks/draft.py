@@ -29,7 +29,7 @@ on until its budget ends."""
 
 
 class DraftError(RejectedAnswerError):
-    """The draft is no task: its plan does not fit the tools, or its goal does not say what the plan needs."""
+    """The draft is not a task: its plan does not fit the tools, or its goal does not say what the plan needs."""
 
 
 class TaskDraft(Frozen):

@@ -138,7 +138,7 @@ def _not_withheld(task: Task) -> str:
         return "no value is withheld: name one that the plan needs and the user gives only when asked"
     for value in task.withheld:
         if value not in arguments:
-            return f"the withheld value {value!r} is no argument of the plan"
+            return f"the withheld value {value!r} is not an argument of the plan"
         if not states(task.goal, value):
             return f"the withheld value {value!r} does not stand in the goal"
     return ""

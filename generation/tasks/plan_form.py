@@ -44,7 +44,7 @@ def _argument_problems(index: int, plan: Sequence[PlannedCall], tools: Mapping[s
     literal = {name: value for name, value in arguments.items() if name in declared and name not in looked_up}
     for leaf in (leaf for _, leaf in leaves(literal)):
         if isinstance(leaf, str) and "${" in leaf:
-            yield f'{leaf!r} is no value: a placeholder is a complete argument, "${{i.field}}"'
+            yield f'{leaf!r} is not a value: a placeholder must be the whole argument, "${{i.field}}"'
     if problem := schema_error(literal, {**schema, "required": []}):
         yield problem
     for name, value in looked_up.items():
@@ -83,7 +83,7 @@ def _source_problem(
 ) -> str:
     """Why a placeholder cannot be filled from the first `calls` calls, or ""."""
     if any(call >= calls for call in parsed.calls):
-        return f"{value} is no earlier call: the calls before it are {f'0 to {calls - 1}' if calls else 'none'}"
+        return f"{value} does not name an earlier call; those before it are {f'0 to {calls - 1}' if calls else 'none'}"
     for source in parsed.calls if parsed.function else ():
         returns = tools[plan[source].tool].returns if plan[source].tool in tools else None
         for name in parsed.fields if returns else ():

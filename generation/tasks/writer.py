@@ -63,7 +63,7 @@ class Domain:
 class TaskWriter:
     """Requests the tasks of one dialogue and returns only proved ones. `refusals` counts refused drafts by kind,
     `requests` maps the id of each written task to what was requested. A proved task of another difficulty, or one that
-    is no follow-up though one was requested, is taken only if no attempt gives a better one.
+    is not a follow-up though one was requested, is taken only if no attempt gives a better one.
 
     Task number i draws from its own Random, so that it does not depend on what happened before it. `cards` say what
     each task should be; tasks without a card draw their difficulty. `user` is who the tasks are for, "" for anyone.

@@ -48,7 +48,7 @@ def read_tools(text: str) -> Specs:
 
 
 def read_sql_tool(item: dict[str, Any]) -> SqlTool:
-    """One tool with its SQL. Raises ValueError with the reason if it is none."""
+    """One tool with its SQL. Raises ValueError with the reason if it is not a tool."""
     function = item["function"] if isinstance(item.get("function"), dict) else item
     name, sql = function.get("name"), item.get("sql", function.get("sql"))
     if not isinstance(name, str) or not _SNAKE_CASE.fullmatch(name):

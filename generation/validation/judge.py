@@ -187,7 +187,7 @@ def _bullets(items: list[dict[str, Any]], rubric: Sequence[str]) -> tuple[Bullet
 
 
 def _index(value: Any) -> int:
-    """The number of a bullet, 0 if it is none: 3, "3" or "3."."""
+    """The number of a bullet, 0 if it is not one: 3, "3" or "3."."""
     text = str(value).strip(" .)[]#")
     return int(text) if text.isdecimal() and len(text) < 10 else 0
 

@@ -114,7 +114,7 @@ def test_a_parameter_is_renamed(sql: SqlEnvironmentFactory, toolset: Toolset) ->
             answers.add(said)
             assert environment.state_diff() == ()
             assert error_text(environment, "update_city", city="Lima", customer_id=1) == said, (
-                "it is no passing trouble"
+                "it does not pass with time"
             )
             renamed = (
                 {"city_value": "Lima", "customer_id": 1} if "'city'" in said else {"city": "Lima", "customerId": 1}

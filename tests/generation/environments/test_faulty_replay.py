@@ -123,7 +123,7 @@ async def test_simulated_tools_adopt_recorded_answers_except_those_of_faults() -
     assert await other.retrace([("get_pet", {}, failed), ("get_pet", {}, answer)])
     inner = other.fork()
     assert (await inner.call("get_pet", {})).content == answer
-    assert json.loads(inner.snapshot()) == [["get_pet", {}, answer]], "the failure is no answer of the tool's"
+    assert json.loads(inner.snapshot()) == [["get_pet", {}, answer]], "the failure is not the tool's answer"
     unfaulted = environments.for_domain(toolset, Meter(ScriptedLLM()), "f").open()
     assert await unfaulted.retrace([("get_pet", {}, answer)])
     assert (await unfaulted.fork().call("get_pet", {})).content == answer

@@ -94,7 +94,7 @@ def test_words_are_counted_however_they_are_typed() -> None:
 
 @pytest.mark.skipif(not SGD.is_file(), reason="no ../shared/data/sgd here")
 def test_the_rules_find_what_the_schema_guided_dialogue_set_annotates() -> None:
-    """Its annotations are narrower (a wish repeated with another date is no new intent), so only recall is asked for
+    """Its annotations are narrower (a wish repeated with another date is not a new intent), so only recall is asked for
     requests and questions; for the others, what is marked must mostly be marked."""
     found = {"requests": [0, 0], "questions": [0, 0], "thanks": [0, 0], "nothing": [0, 0]}
     for dialogue in json.loads(SGD.read_text()):

@@ -84,7 +84,7 @@ def test_right_rules_have_no_problems() -> None:
         (
             ARGUMENTS,
             {"tools": ["update_loan_status"], **require("status", "is", "stolen")},
-            "none of its values ['on loan', 'overdue', 'returned', 'lost']",
+            "not one of its values ['on loan', 'overdue', 'returned', 'lost']",
         ),
         (
             ARGUMENTS,
@@ -127,7 +127,7 @@ def test_members_of_a_list_are_fields_of_a_nested_look_up() -> None:
     assert "${number} is not an argument" in found(raw, tools)
     raw["look_up"] = rule.model_dump()["look_up"]
     raw["require"] = [{"field": "value", "op": "not_in", "value": ["crashed"]}]
-    assert "none of its values" in found(raw, tools)
+    assert "not one of its values" in found(raw, tools)
 
 
 def referring_tools() -> list[ToolSpec]:
@@ -159,7 +159,7 @@ def referring_tools() -> list[ToolSpec]:
     ("field", "op", "value", "problem"),
     [
         ("state", "is", "open", ""),
-        ("state", "is", "shut", "'shut' is none of its values ['open', 'paid']"),
+        ("state", "is", "shut", "'shut' is not one of its values ['open', 'paid']"),
         ("price", "at_most", 20, ""),
         ("price", "is", "free", "'free' is of another type"),
         ("error", "is", None, ""),

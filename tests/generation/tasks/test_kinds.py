@@ -106,7 +106,7 @@ async def test_what_is_withheld_is_needed_and_known_to_the_user(environment: Sql
     task = await proved(request("incomplete", SEATS, withheld=("90",)), environment)
     assert [call.arguments for call in task.gold_calls] == [{"hall_id": 1, "seats": 90}]
     assert "no value is withheld" in await refusal(request("incomplete", SEATS), environment)
-    assert "no argument of the plan" in await refusal(request("incomplete", SEATS, withheld=("91",)), environment)
+    assert "not an argument of the plan" in await refusal(request("incomplete", SEATS, withheld=("91",)), environment)
     unsaid = request("incomplete", SEATS, goal="Change the seats.", withheld=("90",))
     assert "does not stand in the goal" in await refusal(unsaid, environment)
 
@@ -172,7 +172,7 @@ async def test_irrelevant_requests_have_no_plan(environment: SqlEnvironment) -> 
     ("task", "problem"),
     [
         (request("incomplete", SEATS), "no value is withheld"),
-        (request("withdrawn", SEATS, withheld=("91",)), "no argument of the plan"),
+        (request("withdrawn", SEATS, withheld=("91",)), "not an argument of the plan"),
         (request("changed", SEATS), "another value"),
         (request("late_tool", SEATS), "no tool is kept back"),
         (request("no_tool", SEATS), "no tool is kept back"),

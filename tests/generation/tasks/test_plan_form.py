@@ -78,8 +78,11 @@ def test_plans_that_fit(plan: list[PlannedCall]) -> None:
         ([call("get_recipe", recipe_id="r", nonsense=1)], "it has no parameter 'nonsense'; it has: recipe_id"),
         ([call("rate", recipe_id="r")], "call 0 (rate): the parameter 'stars' is required"),
         ([call("rate", recipe_id="r", stars="three")], "stars: 'three' is not of type 'integer'"),
-        ([call("get_recipe", recipe_id="${7.none}")], "${7.none} is no earlier call: the calls before it are none"),
-        ([call("get_recipe", recipe_id="${0.recipe_id}")], "${0.recipe_id} is no earlier call"),
+        (
+            [call("get_recipe", recipe_id="${7.none}")],
+            "${7.none} does not name an earlier call; those before it are none",
+        ),
+        ([call("get_recipe", recipe_id="${0.recipe_id}")], "${0.recipe_id} does not name an earlier call"),
         (
             [call("list_recipes"), call("get_recipe", recipe_id="${0.id}")],
             "call 1 (get_recipe): ${0.id}: list_recipes returns no 'id'; it returns: recipe_id, rating",
@@ -99,7 +102,7 @@ def test_plans_that_fit(plan: list[PlannedCall]) -> None:
         ([call("find_author", name="Ann"), call("flag", on="${0}", who=1)], "of type string, but boolean is expected"),
         (
             [call("find_author", name="the ${0.name}")],
-            "'the ${0.name}' is no value: a placeholder is a complete argument",
+            "'the ${0.name}' is not a value: a placeholder must be the whole argument",
         ),
         ([call("get_recipe", "price", recipe_id="r")], "it returns no 'price' to tell; it returns: recipe_id, minutes"),
         ([call("find_author", "name", name="Ann")], "it returns no 'name' to tell; it returns: nothing"),

@@ -140,7 +140,7 @@ def test_people_who_do_not_agree(text: str) -> None:
 def test_please_agrees_only_with_a_value_of_the_call() -> None:
     assert agrees("Please change it to 2025-07-01.", CALL)
     assert not agrees("Please change it to 2025-07-08.", CALL)
-    assert not agrees("Please help me with loan 175.", CALL)  # 17 is no word of it
+    assert not agrees("Please help me with loan 175.", CALL)  # 17 is not a word of it
 
 
 def _looked_up(number: int) -> list[Message]:
