@@ -11,7 +11,7 @@ run = .venv/bin/python -m scripts.launch --goals "$(MAKECMDGOALS)" $@ -- $(overr
 bench = .venv/bin/python -m scripts.$(subst -,.,$@) $(overrides)
 BENCHES := bench-orchestration bench-prefix bench-environment bench-packing bench-tree bench-gpu bench-eval bench-diversity
 
-.PHONY: help setup $(STAGES) verify soak eval-known check test mutants lock docs $(BENCHES) clean
+.PHONY: help setup setup-vector $(STAGES) verify soak eval-known check test mutants lock docs $(BENCHES) clean
 
 ##@ Set-up
 
@@ -22,6 +22,9 @@ help: ## list all targets
 
 setup: ## build .venv and .venv-bfcl; every other target does it if needed
 	@scripts/setup.sh
+
+setup-vector: ## add what BFCL's memory_vector needs to .venv-bfcl (1.2 GB)
+	@scripts/setup.sh vector
 
 clean: ## remove outputs/; the environments stay
 	rm -rf outputs
@@ -59,7 +62,7 @@ eval: setup ## score the newest checkpoint on BFCL, τ²-bench and held-out dial
 tables: setup ## Tables 1 to 4 and Figure 5 next to the paper's numbers -> outputs/tables/
 	@$(run)
 
-eval-known: setup ## run the benchmarks against servers with known answers -> outputs/known/ (only=[bfcl])
+eval-known: $(if $(or $(findstring bfcl,$(only)),$(if $(only),,all)),setup-vector,setup) ## run the benchmarks against servers with known answers -> outputs/known/ (only=[bfcl])
 	@.venv/bin/python -m scripts.known $(overrides)
 
 ##@ Checks

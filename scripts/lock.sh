@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Resolves every transitive version anew and writes requirements/lock-*.txt, the constraints that scripts/setup.sh installs
-# with. Run it after changing a pin in pyproject.toml or requirements/bfcl.txt:  make lock
+# with. Run it after changing a pin in pyproject.toml or requirements/bfcl*.txt:  make lock
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -16,4 +16,4 @@ compile() { # NAME ARGUMENT …: lock for Linux and the oldest Python we support
 extras=(--extra train --extra ray --extra slurm --extra eval --extra docs --extra dev)
 compile cpu pyproject.toml "${extras[@]}" --extra serve-cpu --override requirements/cpu-overrides.txt "${links[@]}"
 compile cuda pyproject.toml "${extras[@]}" --extra serve
-compile bfcl requirements/bfcl.txt --override requirements/bfcl-overrides.txt
+compile bfcl requirements/bfcl.txt requirements/bfcl-vector.txt --override <(grep google requirements/bfcl-overrides.txt) "${links[@]}"

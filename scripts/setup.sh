@@ -2,6 +2,7 @@
 # Builds the two virtual environments: .venv (the project) and .venv-bfcl (the official BFCL scorer, whose pins conflict
 # with the project's). Does nothing if it has run before with the same requirement files.
 #   scripts/setup.sh          PYTHON=python3.12 scripts/setup.sh
+#   scripts/setup.sh vector   also what BFCL's memory_vector needs; from then on every set-up keeps it up to date
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -10,9 +11,11 @@ if command -v nvidia-smi >/dev/null && nvidia-smi -L >/dev/null 2>&1; then
 else
   extras=train,serve-cpu,ray,eval,docs,dev; lock=requirements/lock-cpu.txt cpu=yes
 fi
-key=$(cat pyproject.toml requirements/*.txt scripts/setup.sh <(echo "$extras") | sha256sum | cut -c1-16)
+vector=
+if [ "${1:-}" = vector ] || [ -f .venv-bfcl/.vector ]; then vector=vector; fi
+key=$(cat pyproject.toml requirements/*.txt scripts/setup.sh <(echo "$extras$vector") | sha256sum | cut -c1-16)
 stamp=.venv/.setup-$key
-[ -f "$stamp" ] && exit 0
+[ -f "$stamp" ] && [ -x .venv-bfcl/bin/python ] && exit 0
 
 say() { printf '\033[1m[setup]\033[0m %s\n' "$*"; }
 python=${PYTHON:-python3}
@@ -45,6 +48,13 @@ say "installing the official BFCL scorer into .venv-bfcl"
 [ -x .venv-bfcl/bin/python ] || "$uv" venv --quiet --python .venv/bin/python .venv-bfcl
 "$uv" pip install --quiet --python .venv-bfcl/bin/python --constraint requirements/lock-bfcl.txt \
   --override requirements/bfcl-overrides.txt -r requirements/bfcl.txt
+if [ -n "$vector" ]; then
+  say "adding an embedding model, faiss and PyTorch for the CPU to .venv-bfcl (1.2 GB)"
+  [ -n "${PIP_FIND_LINKS:-}" ] || source=(--torch-backend=cpu)
+  "$uv" pip install --quiet --python .venv-bfcl/bin/python "${source[@]}" --constraint requirements/lock-bfcl.txt \
+    -r requirements/bfcl-vector.txt
+  touch .venv-bfcl/.vector
+fi
 
 rm -f .venv/.setup-*
 touch "$stamp"

@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from evaluation.bfcl.worker.memory import PACKAGED_MODEL
 from evaluation.metrics.pass_at_k import trial_counts
 from evaluation.trials import TrialRecord
 
@@ -52,17 +53,14 @@ def missing_requirement(category: str, python: Path) -> str | None:
     interpreter."""
     packages = python.absolute().parent.parent.glob("lib/python3*/site-packages/*")
     names = {path.name for path in packages} if category in ("memory_vector", *WEB_SEARCH) else set()
-    install = f"uv pip install --python {python} -r requirements/"
     if category == "memory_vector":
         if not {"sentence_transformers", "faiss"} <= names:
-            return f"sentence-transformers and faiss: {install}bfcl-vector.txt"
-        if not any((_hub() / EMBEDDING_MODEL / "snapshots").glob("*")):
-            return (
-                f"the embedding model all-MiniLM-L6-v2 in {_hub()}: hf download sentence-transformers/all-MiniLM-L6-v2"
-            )
+            return "sentence-transformers and faiss: make setup-vector"
+        if PACKAGED_MODEL not in names and not any((_hub() / EMBEDDING_MODEL / "snapshots").glob("*")):
+            return f"the embedding model all-MiniLM-L6-v2 in its environment or in {_hub()}: make setup-vector"
     if category in WEB_SEARCH:
         if "serpapi" not in names:
-            return f"google-search-results: {install}bfcl-web.txt"
+            return f"google-search-results: uv pip install --python {python} -r requirements/bfcl-web.txt"
         if not os.environ.get(SEARCH_KEY):
             return f"a SerpAPI key in the environment variable {SEARCH_KEY}"
     return None

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections import defaultdict
 
 from evaluation.bfcl.benchmark import Bfcl
-from evaluation.bfcl.categories import MEMORY, SIZES, WEB_SEARCH
+from evaluation.bfcl.categories import SIZES, WEB_SEARCH
 from evaluation.known_answers.bfcl_model import UNSATISFIABLE, task_number
 from evaluation.known_answers.check import KnownSettings, Row, row, run_against
 from evaluation.trials import Progress, TrialRecord
 
-CATEGORIES = tuple(category for category in SIZES if category not in (*WEB_SEARCH, MEMORY[-1]))
+CATEGORIES = tuple(category for category in SIZES if category not in WEB_SEARCH)
 
 
 def passes(name: str) -> bool:

