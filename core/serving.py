@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import date
@@ -91,6 +91,11 @@ class Server:
         return f"http://{HOST}:{self.port}/v1"
 
 
+Wait = Callable[[], tuple[str, ...]]
+"""Waits until all started servers answer and returns their base URLs. Raises UserError with the cause from its log if
+one dies or does not answer in time."""
+
+
 @contextmanager
 def serve(model: str | Path, settings: EngineSettings, logs: Path, name: str = "model") -> Iterator[tuple[str, ...]]:
     """Serve a checkpoint directory or hub id with vLLM as `name`; yields one base URL per replica once all are ready.
@@ -98,8 +103,18 @@ def serve(model: str | Path, settings: EngineSettings, logs: Path, name: str = "
     Raises UserError if the model or GPUs are missing, if `max_model_len` exceeds the model's context, if a port is
     taken, and if a server dies or is not ready in time.
     """
+    with starting(model, settings, logs, name) as wait:
+        yield wait()
+
+
+@contextmanager
+def starting(
+    model: str | Path, settings: EngineSettings, logs: Path, name: str = "model", skip_gpus: int = 0
+) -> Iterator[Wait]:
+    """Like `serve`, but does not wait until the servers are ready: what it yields does. The first `skip_gpus` GPUs are
+    left to others."""
     settings = for_model(settings, model, files := read_model_files(model))
-    gpus = _gpus() if settings.device != "cpu" else []
+    gpus = (_gpus() if settings.device != "cpu" else [])[skip_gpus:]
     if settings.device == "cuda" and not gpus:
         hidden = f" (CUDA_VISIBLE_DEVICES={visible!r})" if (visible := os.environ.get("CUDA_VISIBLE_DEVICES")) else ""
         raise UserError(f"device=cuda was given, but this process sees no GPU{hidden}; use device=cpu")
@@ -117,8 +132,13 @@ def serve(model: str | Path, settings: EngineSettings, logs: Path, name: str = "
             {"CUDA_VISIBLE_DEVICES": ",".join(own)} if own else _cpu_environment(settings)
         )
         servers.append(Server((*command, *settings.extra_arguments), port, logs / f"vllm-{port}.log", environment))
-    with running(servers, f"vLLM with {model} ({_describe(settings, context)})", settings.start_timeout_s) as urls:
-        yield urls
+    with launched(servers, f"vLLM with {model} ({_describe(settings, context)})", settings.start_timeout_s) as wait:
+        yield wait
+
+
+def usable_gpus(settings: EngineSettings) -> int:
+    """The number of GPUs that servers with these settings may use; 0 if they run on the CPU."""
+    return 0 if settings.device == "cpu" else len(_gpus())
 
 
 def for_model(settings: EngineSettings, model: str | Path, files: ModelFiles) -> EngineSettings:
@@ -145,29 +165,37 @@ def running(servers: Sequence[Server], what: str, timeout_s: float, quiet: bool 
     server dies or does not answer within `timeout_s` seconds. `quiet` prints nothing:
     give it while progress bars are shown.
     """
+    with launched(servers, what, timeout_s, quiet) as wait:
+        yield wait()
+
+
+@contextmanager
+def launched(servers: Sequence[Server], what: str, timeout_s: float, quiet: bool = False) -> Iterator[Wait]:
+    """Like `running`, but does not wait until the servers answer: what it yields does, for `timeout_s` seconds."""
     console = Console(stderr=True, quiet=quiet)
-    started = time.monotonic()
     with ExitStack() as stack:
         engines = [(server, stack.enter_context(_supervised(server))) for server in servers]
         for _, engine in engines:
             stack.callback(engine.terminate)  # terminate all before waiting for any
-        with console.status(f"starting {what}") as line:
-            while waiting := [server for server, _ in engines if not _ready(server)]:
-                seconds = time.monotonic() - started
-                for server, engine in engines:
-                    if engine.poll() is not None:
-                        raise UserError(f"{what} ended with code {engine.returncode}; {_cause(server)}")
-                if seconds > timeout_s:
-                    raise UserError(f"{what} is not ready after {timeout_s:.0f} s; {_cause(waiting[0])}")
-                line.update(f"starting {what} on port {waiting[0].port} · {seconds:.0f} s · log {waiting[0].log}")
-                time.sleep(POLL_S)
-        urls = tuple(server.base_url for server in servers)
-        console.print(
-            f"{what} is ready after {time.monotonic() - started:.0f} s on {', '.join(urls)}",
-            highlight=False,
-            soft_wrap=True,
-        )
-        yield urls
+
+        def wait() -> tuple[str, ...]:
+            began = time.monotonic()
+            with console.status(f"starting {what}") as line:
+                while waiting := [server for server, _ in engines if not _ready(server)]:
+                    seconds = time.monotonic() - began
+                    for server, engine in engines:
+                        if engine.poll() is not None:
+                            raise UserError(f"{what} ended with code {engine.returncode}; {_cause(server)}")
+                    if seconds > timeout_s:
+                        raise UserError(f"{what} is not ready after {timeout_s:.0f} s; {_cause(waiting[0])}")
+                    line.update(f"starting {what} on port {waiting[0].port} · {seconds:.0f} s · log {waiting[0].log}")
+                    time.sleep(POLL_S)
+            urls = tuple(server.base_url for server in servers)
+            ready = f"{what} is ready after {time.monotonic() - began:.0f} s on {', '.join(urls)}"
+            console.print(ready, highlight=False, soft_wrap=True)
+            return urls
+
+        yield wait
 
 
 def probe(base_url: str, timeout_s: float = 5.0, key: str = "") -> tuple[str, ...]:

@@ -12,16 +12,17 @@ from core.journal import write_jsonl
 from core.server_check import check_server
 from core.settings import UserError
 from evaluation.benchmark import Benchmark, EvaluationContext
+from evaluation.engines import served_in_turn
 from evaluation.metrics.scores import RECORDS, ModelScores, by_benchmark, run_records, score_model
 from evaluation.progress import BenchmarkProgress
-from evaluation.targets import LOGS, SHARED, EvaluateSettings, Target, find_generations, served
+from evaluation.targets import LOGS, SHARED, EvaluateSettings, Target, find_generations
 from evaluation.trials import TrialRecord
 
 BenchmarkFactory = Callable[[], dict[str, Benchmark]]
 """Constructs the chosen benchmarks, by name. Each model gets new ones: a client belongs to the event loop of one
 run."""
 
-NEUTRAL = ("outputs", "tracking", "allow_errors", "concurrency", "api_key_env")
+NEUTRAL = ("outputs", "tracking", "allow_errors", "concurrency", "api_key_env", "start_next")
 
 
 def neutral_keys(benchmarks: Mapping[str, Benchmark]) -> tuple[str, ...]:
@@ -47,10 +48,10 @@ def run_trials(
     known = [(generations, domains) for generations, domains in training_data if generations]
     all_generations = tuple(dict.fromkeys(generation for generations, _ in known for generation in generations))
     records: list[TrialRecord] = []
-    for target, (own_generations, own_domains) in zip(targets, training_data, strict=True):
-        # A model with unknown training data is compared on the databases of the first model whose data is known.
-        generations, domains = (own_generations, own_domains) if own_generations or not known else known[0]
-        with served(target, settings, directory / LOGS) as endpoint:
+    with served_in_turn(targets, settings, directory / LOGS) as turns:
+        for (target, endpoint), (own_generations, own_domains) in zip(turns, training_data, strict=True):
+            # A model with unknown training data is compared on the databases of the first model whose data is known.
+            generations, domains = (own_generations, own_domains) if own_generations or not known else known[0]
             for warning in check_server(endpoint.base_url, endpoint.model, endpoint.api_key(), endpoint.body()):
                 console.print(warning, style="yellow", markup=False, soft_wrap=True)
             context = EvaluationContext(
@@ -61,8 +62,8 @@ def run_trials(
                     name: benchmark.run(context, directory / target.label / name, progress)
                     for name, benchmark in benchmarks().items()
                 }
-        records += run_records(directory, target.label, by_name)
-        write_jsonl(directory / RECORDS, records)
+            records += run_records(directory, target.label, by_name)
+            write_jsonl(directory / RECORDS, records)
     return records
 
 

@@ -1,10 +1,9 @@
-"""The models to evaluate: finds them in training runs or behind endpoints and serves them (paper, Appendix F)."""
+"""The models to evaluate: finds them in training runs or behind endpoints (paper, Appendix F)."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -14,7 +13,7 @@ from pydantic import BeforeValidator, Field, field_validator
 from core.manifest import Manifest, read_manifest
 from core.runs import latest, sha256
 from core.sampling import Sampling
-from core.serving import EngineSettings, probe, serve
+from core.serving import EngineSettings, probe
 from core.settings import Paths, Settings, UserError
 from core.tracking import TrackingSettings
 from evaluation.endpoint import Endpoint
@@ -63,6 +62,10 @@ class EvaluateSettings(Settings):
         min_length=1, description="benchmark -> its own keys, see conf/benchmark/"
     )
     serving: EngineSettings = Field(description="how vLLM serves the models")
+    start_next: bool | None = Field(
+        description="start the next model's engine while the last one is evaluated; null: where the CPU's memory "
+        "suffices for both, or enough GPUs are idle. true on one GPU needs serving.gpu_memory_share of at most 0.5"
+    )
     tracking: TrackingSettings = Field(description="experiment tracking")
 
     @field_validator("benchmarks", mode="before")
@@ -215,19 +218,3 @@ def find_generations(settings: EvaluateSettings, training: Manifest | None) -> t
     names = training.results.get("generations") or [training.group]
     paths = [settings.outputs / "generate" / name for name in dict.fromkeys(names)]
     return tuple(paths) if all(path.is_dir() for path in paths) else ()
-
-
-@contextmanager
-def served(target: Target, settings: EvaluateSettings, logs: Path) -> Iterator[Endpoint]:
-    """The target as an endpoint; a directory is served with vLLM in the meantime."""
-    kwargs = settings.chat_template_kwargs
-    common = {
-        "sampling": settings.sampling,
-        "chat_template_kwargs": target.chat_template_kwargs if kwargs is None else kwargs,
-        "concurrency": settings.concurrency,
-    }
-    if target.path is None:
-        yield Endpoint(base_url=target.base_url, model=target.served_model, api_key_env=target.api_key_env, **common)
-        return
-    with serve(target.path, settings.serving, logs, target.label) as urls:
-        yield Endpoint(base_url=urls[0], model=target.label, **common)

@@ -44,19 +44,19 @@ def main(config: DictConfig) -> None:
                 raise SystemExit(1)
             require_room_to_answer(records)
             scores = score_models(targets, chosen, records, settings.ks)
-            compared = differences(records)
+            compared, notes = differences(records), caveats(chosen, records)
             results = {
                 "errors_allowed": errors,
                 "models": [model.model_dump(mode="json") for model in scores],
                 "differences": [difference.model_dump(mode="json") for difference in compared],
-                "caveats": caveats(chosen, records),
+                "caveats": notes,
             }
             write_json(job.directory / "results.json", results)
             tracker.summary(results)
             tracker.table("scores", score_rows(scores))
         with (job.directory / "summary.txt").open("w") as file:
             for output in (console, Console(file=file, width=LOG_WIDTH)):
-                print_summary(output, scores, compared, records, settings.ks, job.directory)
+                print_summary(output, scores, compared, records, settings.ks, job.directory, notes)
         job.finish(results)
     publish_tables(console, settings.outputs, newest_run(settings.outputs, "generate"), (job.directory,))
 

@@ -30,6 +30,7 @@ from core.server_protocol import total
 from core.settings import Settings, UserError, closest, typed
 from evaluation.benchmark import Benchmark, EvaluationContext
 from evaluation.bfcl.categories import SIZES, aggregate, missing_requirement
+from evaluation.bfcl.disputed import DISPUTED
 from evaluation.bfcl.failure_reasons import failure_reasons, truncated
 from evaluation.endpoint import Endpoint
 from evaluation.transcripts import write_transcript
@@ -54,7 +55,12 @@ class BfclSettings(Settings):
         default_factory=dict, description="task ids by category, for subset=smoke"
     )
     categories: tuple[str, ...] | None = Field(
-        default=None, description="categories for subset=full; null: all whose requirements are installed"
+        default=None, description="categories for subset=full and `first`; null: all whose requirements are installed"
+    )
+    first: int | None = Field(
+        default=None,
+        ge=1,
+        description="run this many tasks of each of `categories`, the first ones, whatever `subset` is",
     )
     max_steps: int = Field(
         default=OFFICIAL_STEPS,
@@ -77,9 +83,10 @@ class BfclSettings(Settings):
         """The selected tasks. Raises UserError for an unknown category and for one whose requirements are missing."""
         if not self.python.is_file():
             raise UserError(f"{self.python}: BFCL's environment is not installed; `make setup` builds it")
-        if self.subset == "full" and self.categories is None:
+        by_category = self.subset == "full" or self.first is not None
+        if by_category and self.categories is None:
             return {category: None for category in SIZES if missing_requirement(category, self.python) is None}
-        selected: Tasks = dict.fromkeys(self.categories or ()) if self.subset == "full" else dict(self.smoke)
+        selected: Tasks = dict.fromkeys(self.categories or ()) if by_category else dict(self.smoke)
         for category in selected:
             if category not in SIZES:
                 raise UserError(f"unknown BFCL category {category!r}; {closest(category, list(SIZES))}")
@@ -119,7 +126,25 @@ class Bfcl(Benchmark):
         return read_trials(journal)
 
     def metrics(self, records: Sequence[TrialRecord]) -> dict[str, float | None]:
-        return aggregate(records)
+        """The official aggregates, and the same without disputed tasks."""
+        without = aggregate(records, DISPUTED)
+        return aggregate(records) | {f"undisputed_{group}": score for group, score in without.items()}
+
+    def caveats(self, records: Sequence[TrialRecord]) -> list[str]:
+        """That it is a subset, which categories are missing, and how many tasks are disputed."""
+        tasks = {record.task_id for record in records}
+        full = sum(SIZES.values())
+        chosen = f"the first {self.settings.first} of each category" if self.settings.first else "a fixed selection"
+        subset = self.settings.first or self.settings.subset == "smoke"
+        notes = [f"a subset, not the official score: {len(tasks)} of {full:,} tasks, {chosen}"] if subset else []
+        if missing := [category for category in SIZES if category not in self._tasks]:
+            notes.append(f"not run: {', '.join(missing)}")
+        if disputed := len(tasks & DISPUTED.keys()):
+            notes.append(
+                f"undisputed: without {disputed} of these {len(tasks)} tasks, which no answer can pass that follows the "
+                "tools as the task states them (evaluation/bfcl/disputed.py)"
+            )
+        return notes
 
     def _run_trial(
         self, endpoint: Endpoint, directory: Path, trial: int, progress: Progress | None
@@ -144,6 +169,7 @@ class Bfcl(Benchmark):
         """The worker's request, without its phase."""
         return {
             "tasks": self._tasks,
+            "first": self.settings.first,
             "model": endpoint.model,
             "body": endpoint.body(),
             "trial": trial,
@@ -158,7 +184,10 @@ class Bfcl(Benchmark):
         self, endpoint: Endpoint, root: Path, request: dict[str, Any], progress: Progress | None
     ) -> list[dict[str, Any]]:
         """Lets the model answer every task. Raises HarnessError unless each has exactly one answer."""
-        expected = sum(SIZES[category] if ids is None else len(set(ids)) for category, ids in self._tasks.items())
+        most = self.settings.first or max(SIZES.values())
+        expected = sum(
+            min(SIZES[category], most) if ids is None else len(set(ids)) for category, ids in self._tasks.items()
+        )
         count = _AnswerCounter(root / "result")
 
         def tick() -> None:

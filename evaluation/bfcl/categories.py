@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from evaluation.bfcl.worker.memory import PACKAGED_MODEL
@@ -80,20 +80,26 @@ def _accuracies(records: Sequence[TrialRecord]) -> dict[str, tuple[float, int]]:
     return {category: (sum(values) / len(values), len(values)) for category, values in table.items()}
 
 
-def aggregate(records: Sequence[TrialRecord]) -> dict[str, float | None]:
+def tasks_run(records: Sequence[TrialRecord]) -> Counter[str]:
+    """The number of tasks of every category with a trial."""
+    return Counter(category for category, _ in {(record.category, record.task_id) for record in records})
+
+
+def aggregate(records: Sequence[TrialRecord], without: Collection[str] = ()) -> dict[str, float | None]:
     """Pass@1 of the official groups, each over those of its categories that were run; None if none was.
 
     "agentic" and "overall" are the official metrics. The official tables count a category that was not run as 0; here
-    both are None unless all of their categories were run. "agentic_without_web" is the memory part of agentic (465
-    tasks if its three backends were run). "overall_of_what_was_run" keeps the official weights of the groups that were
-    run.
+    both are None unless all tasks of all their categories were run. "agentic_without_web" is the memory part of agentic
+    (465 tasks if its three backends were run). "overall_of_what_was_run" keeps the official weights of the groups that
+    were run. The tasks `without` count as run, but not in any score.
     """
-    by_category = _accuracies(records)
+    by_category = _accuracies([record for record in records if record.task_id not in without])
     scores = {category: accuracy for category, (accuracy, _) in by_category.items()}
     simple = _mean(SIMPLE, scores)
     memory, web = _mean(MEMORY, scores), _mean(WEB_SEARCH, scores)
     live = [by_category[category] for category in LIVE if category in by_category]
-    complete = set(SIZES) <= set(scores)
+    run = tasks_run(records)
+    complete = {category for category, size in SIZES.items() if run[category] == size and category in scores}
     groups = {
         "non_live": _mean(("simple", *COMPOSED), scores | ({} if simple is None else {"simple": simple})),
         "live": sum(accuracy * tasks for accuracy, tasks in live) / sum(tasks for _, tasks in live) if live else None,
@@ -107,9 +113,9 @@ def aggregate(records: Sequence[TrialRecord]) -> dict[str, float | None]:
         "relevance": _mean(RELEVANCE, scores),
         "memory": memory,
         "web_search": web,
-        "agentic": agentic if {*MEMORY, *WEB_SEARCH} <= set(scores) else None,
+        "agentic": agentic if {*MEMORY, *WEB_SEARCH} <= complete else None,
         "agentic_without_web": memory,
-        "overall": of_run if complete else None,
+        "overall": of_run if complete == set(SIZES) else None,
         "overall_of_what_was_run": of_run,
     }
 

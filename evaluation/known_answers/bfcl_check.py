@@ -6,7 +6,9 @@ from collections import defaultdict
 
 from evaluation.bfcl.benchmark import Bfcl
 from evaluation.bfcl.categories import SIZES, WEB_SEARCH
-from evaluation.known_answers.bfcl_model import UNSATISFIABLE, task_number
+from evaluation.bfcl.disputed import DISPUTED, UNSATISFIABLE
+from evaluation.known_answers.bfcl_disputes import find
+from evaluation.known_answers.bfcl_model import task_number
 from evaluation.known_answers.check import KnownSettings, Row, row, run_against
 from evaluation.trials import Progress, TrialRecord
 
@@ -24,7 +26,8 @@ def passes_half(name: str) -> bool:
 
 
 def check(settings: KnownSettings, progress: Progress | None = None) -> list[Row]:
-    """A row per category and kind of answers, and a total with the wall-clock time per kind. Never resumes."""
+    """A row per category and kind of answers, a total with the wall-clock time per kind, and one of the disputed tasks.
+    Never resumes."""
     rows = []
     benchmark = Bfcl(subset="full", categories=CATEGORIES)
     for answers, expected in (("bfcl", passes), ("bfcl-half", passes_half)):
@@ -38,4 +41,19 @@ def check(settings: KnownSettings, progress: Progress | None = None) -> list[Row
             row("bfcl", category, kind, categories[category], SIZES[category], expected) for category in CATEGORIES
         ]
         rows.append(row("bfcl", "all", kind, records, sum(SIZES[name] for name in CATEGORIES), expected, seconds))
-    return rows
+    return [*rows, disputes()]
+
+
+def disputes() -> Row:
+    """Whether the list of disputed tasks is what the official data says."""
+    found = find()
+    listed = {task: reason for task, reason in DISPUTED.items() if task not in UNSATISFIABLE}
+    return Row(
+        benchmark="bfcl",
+        category="disputed",
+        answers="derived from the data",
+        tasks=len(found),
+        passed=sum(listed.get(task) == reason for task, reason in found.items()),
+        expected=len(listed),
+        holds=found == listed,
+    )

@@ -28,18 +28,6 @@ DOCS = {
 MARK = "#"
 """Separates a task's name, which the policy leaves in its own replies, from the rest of the text."""
 SCENARIOS = ("student", "customer", "finance", "healthcare", "notetaker")
-UNSATISFIABLE = frozenset(
-    {
-        "simple_java_36",
-        "simple_java_64",
-        "simple_java_65",
-        "live_simple_106-63-0",
-        "live_simple_112-68-0",
-        "live_multiple_862-181-3",
-        "live_multiple_964-207-0",
-    }
-)
-"""Tasks of which the official checker rejects every answer, even the ground truth (bfcl-eval 2026.3.23)."""
 
 
 @dataclass(frozen=True)
@@ -140,8 +128,8 @@ def _all_tasks(data: Path) -> Iterator[GroundTruthTask]:
 
 def _read_tasks(path: Path, category: str) -> Iterator[GroundTruthTask]:
     answers = path.parent / "possible_answer" / path.name
-    truths = [line["ground_truth"] for line in _lines(answers)] if answers.is_file() else None
-    for position, entry in enumerate(_lines(path)):
+    truths = [line["ground_truth"] for line in read_lines(answers)] if answers.is_file() else None
+    for position, entry in enumerate(read_lines(path)):
         name = entry["id"]
         if category.startswith("memory"):
             name = category + name.removeprefix("memory")
@@ -157,12 +145,13 @@ def _offered(entry: dict[str, Any], data: Path) -> list[str]:
     """The tools of a multi-turn task's APIs, without those that it withholds at first."""
     withheld = {name for names in entry.get("missed_function", {}).values() for name in names}
     docs = [DOCS[api] for api in entry.get("involved_classes", ()) if api in DOCS]
-    names = [tool["name"] for doc in docs for tool in _lines(data / "multi_turn_func_doc" / f"{doc}.json")]
+    names = [tool["name"] for doc in docs for tool in read_lines(data / "multi_turn_func_doc" / f"{doc}.json")]
     return [name for name in names if name not in withheld]
 
 
 @cache
-def _lines(path: Path) -> list[dict[str, Any]]:
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    """The JSON lines of an official data file."""
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
@@ -220,14 +209,19 @@ def _plain(value: Any) -> Any:
 
 
 def _parsed_call(text: str, tools: list[dict[str, Any]]) -> tuple[str, dict[str, Any]]:
-    """Parses a call that is written in Python with literal arguments. Raises ValueError for anything else."""
+    """A call of one of the tools with its arguments by name."""
+    name, positional, named = parse_python_call(text)
+    # One task calls a tool before it is offered, but with named arguments only.
+    schemas = {tool["function"]["name"]: tool["function"]["parameters"] for tool in tools}
+    order = schemas[name]["properties"] if positional else ()
+    return name, dict(zip(order, positional, strict=False)) | named
+
+
+def parse_python_call(text: str) -> tuple[str, list[Any], dict[str, Any]]:
+    """The name, the positional and the named arguments of a call that is written in Python with literal arguments.
+    Raises ValueError for anything else."""
     expression = ast.parse(text, mode="eval").body
     if not isinstance(expression, ast.Call) or not isinstance(expression.func, ast.Name):
         raise ValueError(f"the ground truth is not a tool call: {text}")
-    name = expression.func.id
-    # One task calls a tool before it is offered, but with named arguments only.
-    schemas = {tool["function"]["name"]: tool["function"]["parameters"] for tool in tools}
-    order = schemas[name]["properties"] if expression.args else ()
-    positional = dict(zip(order, expression.args, strict=False))
-    named = {keyword.arg: keyword.value for keyword in expression.keywords if keyword.arg}
-    return name, {key: ast.literal_eval(value) for key, value in (positional | named).items()}
+    named = {keyword.arg: ast.literal_eval(keyword.value) for keyword in expression.keywords if keyword.arg}
+    return expression.func.id, [ast.literal_eval(value) for value in expression.args], named

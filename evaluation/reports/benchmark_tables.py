@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from evaluation.bfcl.categories import aggregate
+from evaluation.bfcl.disputed import DISPUTED
 from evaluation.metrics.pass_at_k import pass_1_by_category, summarize
 from evaluation.metrics.scores import DATABASE, by_axis
 from evaluation.reports.evaluations import EvaluatedModel, Evaluation
@@ -26,11 +27,12 @@ EXECUTED = frozenset({"user_oriented_exec", "user_oriented_tau2"})
 
 
 def table_2(evaluations: Sequence[Evaluation]) -> PaperTable:
-    """Pass@1 in %. Our rows add the held-out scores and the share of valid calls; each run has a row for doing nothing
-    in τ²."""
+    """Pass@1 in %. The rows of evaluated models add the held-out scores and the share of valid calls, and a second row
+    for the undisputed tasks of BFCL; each run has a row for doing nothing in τ²."""
     rows = [(name, *map(cell, values), *("–" for _ in EXTRA_COLUMNS)) for name, values in TABLE_2]
     for evaluation in evaluations:
-        rows += [_row_2(evaluation, model) for model in evaluation.models]
+        for model in evaluation.models:
+            rows += [_row_2(evaluation, model), *_undisputed_row(evaluation, model)]
         rows += _do_nothing_rows(evaluation)
     return PaperTable(
         name="table_2",
@@ -51,6 +53,17 @@ def _row_2(evaluation: Evaluation, model: EvaluatedModel) -> tuple[str, ...]:
         summarize(model.records_of("heldout"), ()).valid_call_rate,
     )
     return (_row_name(evaluation, model), *map(percent, shares))
+
+
+def _undisputed_row(evaluation: Evaluation, model: EvaluatedModel) -> list[tuple[str, ...]]:
+    """The row of BFCL's scores without disputed tasks, if the model was given such tasks."""
+    records = model.records_of("bfcl")
+    if not any(record.task_id in DISPUTED for record in records):
+        return []
+    bfcl = aggregate(records, DISPUTED)
+    others = ["–"] * (len(TAU2_DOMAINS) + len(EXTRA_COLUMNS))
+    name = f"{_row_name(evaluation, model)}, undisputed tasks of BFCL"
+    return [(name, *(percent(bfcl[group]) for group in BFCL_GROUPS), *others)]
 
 
 def _do_nothing_rows(evaluation: Evaluation) -> list[tuple[str, ...]]:
@@ -130,7 +143,8 @@ def _row_heldout(condition: str, databases: str, model: str, trials: Sequence[Tr
 
 
 def _row_name(evaluation: Evaluation, model: EvaluatedModel) -> str:
-    return f"**{model.name} (ours)** {evaluation.mark(model)}"
+    """Only a model that we trained is ours."""
+    return f"**{model.name}{' (ours)' if model.mixture else ''}** {evaluation.mark(model)}"
 
 
 def _notes(evaluations: Sequence[Evaluation]) -> tuple[str, ...]:

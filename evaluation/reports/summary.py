@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from rich import box
@@ -12,7 +12,7 @@ from rich.table import Table
 
 from evaluation.metrics.pass_at_k import Summary, summarize
 from evaluation.metrics.scores import Difference, ModelScores, by_axis, by_category
-from evaluation.reports.paper_table import interval
+from evaluation.reports.paper_table import interval, percent
 from evaluation.trials import TrialRecord
 
 WORST = 5
@@ -48,8 +48,10 @@ def print_summary(
     records: Sequence[TrialRecord],
     ks: tuple[int, ...],
     directory: Path,
+    caveats: Mapping[str, Sequence[str]],
 ) -> None:
-    """Scores by category and by axis, differences between models, the worst categories, and where everything is."""
+    """Scores by category, of BFCL's groups, and by axis, differences between models, the worst categories, each
+    benchmark's caveats, and where everything is."""
     errors = sum(record.success is None for record in records)
     mark = f" · {errors} INFRASTRUCTURE ERRORS, excluded" if errors else ""
     rows = [
@@ -59,10 +61,15 @@ def print_summary(
         if category in model.categories
     ]
     console.print(_score_table(f"Scores in % with 95 % intervals{mark}", ("category", "model"), rows, ks))
+    if any(model.metrics.get("bfcl", {}).get("overall_of_what_was_run") is not None for model in scores):
+        console.print(_bfcl_table(scores, mark))
     for table in _axis_tables(records, ks, mark):
         console.print(table)
     if compared:
         console.print(_difference_table(compared, mark))
+    for benchmark, notes in caveats.items():
+        for note in notes:
+            console.print(f"{benchmark}: {note}", markup=False, highlight=False, soft_wrap=True)
     _print_worst(console, records, directory, mark)
     console.print(f"every trial, results.json and this summary: {directory}", markup=False, soft_wrap=True)
 
@@ -81,6 +88,22 @@ def _score_table(
         estimates = [summary.pass_at[k] for k in ks] + [summary.pass_hat[k] for k in ks if k > 1]
         calls = "–" if valid is None else f"{100 * valid:.0f} % of {summary.calls}"
         table.add_row(*labels, *counts, calls, *(interval(estimate, ".0f") for estimate in estimates))
+    return table
+
+
+def _bfcl_table(scores: Sequence[ModelScores], mark: str) -> Table:
+    """Pass@1 of BFCL's groups: of all tasks, as officially, and without disputed ones."""
+    title = f"BFCL by group, Pass@1 in %: all tasks, and without disputed ones{mark}"
+    table = Table(title=title, box=box.SIMPLE_HEAD, pad_edge=False)
+    for heading in ("group", "model", "all tasks", "undisputed"):
+        table.add_column(heading, justify="left" if heading in ("group", "model") else "right")
+    groups = dict.fromkeys(group for model in scores for group in model.metrics.get("bfcl", {}))
+    for group in (name for name in groups if f"undisputed_{name}" in groups):
+        for model in scores:
+            metrics = model.metrics.get("bfcl", {})
+            if metrics.get(group) is not None:
+                shares = (metrics[group], metrics[f"undisputed_{group}"])
+                table.add_row(group, model.label, *map(percent, shares))
     return table
 
 

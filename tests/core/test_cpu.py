@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from core.cpu import multiplies_bfloat16, physical_cores
+from core.cpu import available_memory, multiplies_bfloat16, physical_cores
 
 
 def topology(folder: Path, siblings: dict[int, str]) -> Path:
@@ -50,3 +50,16 @@ def test_bfloat16_is_read_from_the_list_of_instructions(line: str, expected: boo
 
 def test_without_cpuinfo_bfloat16_is_left_to_the_server(tmp_path: Path) -> None:
     assert multiplies_bfloat16(tmp_path / "none")
+
+
+def test_available_memory_is_the_machines_or_what_the_control_group_still_allows(tmp_path: Path) -> None:
+    meminfo, group = tmp_path / "meminfo", tmp_path / "group"
+    meminfo.write_text("MemTotal:       24000 kB\nMemFree:         1000 kB\nMemAvailable:   20000 kB\n")
+    group.mkdir()
+    assert available_memory(meminfo, group) == 20000 * 1024
+    (group / "memory.current").write_text("5000000\n")
+    (group / "memory.stat").write_text("anon 4000000\ninactive_file 750000\n")
+    for limit, expected in (("max", 20000 * 1024), ("8000000", 8000000 - 5000000 + 750000)):
+        (group / "memory.max").write_text(f"{limit}\n")
+        assert available_memory(meminfo, group) == expected
+    assert available_memory(tmp_path / "none", tmp_path / "none") is None

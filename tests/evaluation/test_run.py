@@ -82,7 +82,8 @@ def test_a_run_with_infrastructure_errors_stays_open_and_the_same_command_finish
     assert all("FAILED " in (run / str(record.transcript)).read_text() for record in records)
     assert f"{run / str(records[0].transcript)}" in (run / "summary.txt").read_text()
     text = (tmp_path / "tables" / "tables.md").read_text()
-    assert "replay_model-x (ours)" in text
+    assert "**replay_model-x** [1]" in text
+    assert "replay_model-x (ours)" not in text
     assert "†" not in text
     assert (tmp_path / "tables" / "figure_5.png").is_file()
 
@@ -154,7 +155,7 @@ def test_allowed_errors_are_marked_everywhere(
     for run in runs:
         assert json.loads((run / "results.json").read_text())["errors_allowed"] == 1
         assert "1 INFRASTRUCTURE ERRORS" in (run / "summary.txt").read_text()
-    assert "replay_model-x (ours)** [1]†" in (tmp_path / "tables" / "tables.md").read_text()
+    assert "**replay_model-x** [1]†" in (tmp_path / "tables" / "tables.md").read_text()
 
 
 def test_two_endpoints_are_compared_on_the_users_database(

@@ -14,7 +14,8 @@ from core.manifest import read_manifest
 from core.runs import open_run
 from core.settings import UserError, typed
 from evaluation import targets
-from evaluation.targets import EvaluateSettings, Target, find_generations, find_targets, served
+from evaluation.engines import served_in_turn
+from evaluation.targets import EvaluateSettings, Target, find_generations, find_targets
 from tests.evaluation.helpers.replay import AnswerPolicy, ReplayServer, say
 from tests.helpers.paths import CONF
 
@@ -72,11 +73,8 @@ def test_a_model_is_served_with_the_template_variables_of_its_training(tmp_path:
     found = [Target("ours", base_url=url, training=read_manifest(run)), Target("foreign", base_url=url)]
 
     def sent(*overrides: str) -> list[dict[str, Any]]:
-        endpoints = []
-        for target in found:
-            with served(target, settings(tmp_path, *overrides), tmp_path) as endpoint:
-                endpoints.append(endpoint.body().get("chat_template_kwargs", {}))
-        return endpoints
+        with served_in_turn(found, settings(tmp_path, *overrides), tmp_path) as turns:
+            return [endpoint.body().get("chat_template_kwargs", {}) for _, endpoint in turns]
 
     assert sent() == [kwargs, {}]
     assert sent("chat_template_kwargs={preserve_thinking: true}") == [{"preserve_thinking": True}] * 2
@@ -156,7 +154,8 @@ def test_the_model_of_an_endpoint_is_discovered(tmp_path: Path, serve: Serve) ->
     url = serve(lambda body: say("")).base_url
     (target,) = find_targets(settings(tmp_path, f"base_url={url}"))
     assert (target.label, target.served_model, target.base_url) == ("replay_model-x", "replay_model/x", url)
-    with served(target, settings(tmp_path, "concurrency=3"), tmp_path) as endpoint:
+    with served_in_turn([target], settings(tmp_path, "concurrency=3"), tmp_path) as turns:
+        ((_, endpoint),) = turns
         assert (endpoint.base_url, endpoint.model, endpoint.concurrency) == (url, "replay_model/x", 3)
         assert endpoint.sampling == settings(tmp_path).sampling
     with pytest.raises(UserError, match="serves replay_model/x, not other"):
@@ -172,7 +171,8 @@ def test_endpoints_and_local_models_are_evaluated_together(
     monkeypatch.setenv("KEY_B", "secret")
     targets_found = find_targets(settings(tmp_path, *overrides))
     assert [target.label for target in targets_found] == ["user_oriented", "replay_model-x", "replay_model-x-2"]
-    with served(targets_found[2], settings(tmp_path), tmp_path) as endpoint:
+    with served_in_turn(targets_found[2:], settings(tmp_path), tmp_path) as turns:
+        ((_, endpoint),) = turns
         assert endpoint.api_key() == "secret"
     with pytest.raises(UserError, match="api_key_env names 3; expected one for each of the 2 base_url, or one for all"):
         find_targets(settings(tmp_path, overrides[0], "api_key_env=[A,B,C]"))

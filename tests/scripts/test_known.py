@@ -10,8 +10,8 @@ import pytest
 
 from core.sampling import Sampling
 from evaluation.bfcl.categories import SIZES
+from evaluation.bfcl.disputed import UNSATISFIABLE
 from evaluation.known_answers.bfcl_check import CATEGORIES, passes, passes_half, row
-from evaluation.known_answers.bfcl_model import UNSATISFIABLE
 from evaluation.known_answers.check import KnownSettings, Row
 from evaluation.trials import TrialRecord
 from scripts import known

@@ -5,9 +5,9 @@
 evaluation.bfcl.benchmark starts it with the Python of BFCL's own environment. This project's dependencies are missing
 there, so of this project the worker imports only its own package and core.server_protocol.
 
-REQUEST.json contains {"phase": "generate" | "score", "tasks": {category: [ids], or null for all}, "model", "body",
-"trial", "seed", "concurrency", "max_steps", "retries", "timeout_s"}; "body" are the fields of every
-request to the model.
+REQUEST.json contains {"phase": "generate" | "score", "tasks": {category: [ids], or null for all}, "first": number of
+tasks of each category given as null, or null, "model", "body", "trial", "seed", "concurrency", "max_steps", "retries",
+"timeout_s"}; "body" are the fields of every request to the model.
 
 Each phase needs a new process, because the simulated APIs keep their state in module globals: a second trial, or
 scoring after generating, would start from a changed state. Answers go to result/. Scoring reads scorable/, a copy
@@ -60,7 +60,7 @@ def generate(request: JsonObject, root: Path) -> None:
                 use_packaged_encoder()
             snapshots = root / "result" / REGISTERED / "agentic/memory" / backend / "memory_snapshot"
             restore(snapshots, prerequisites(all_entries), answered)
-        entries += select(category, all_entries, ids)
+        entries += select(category, all_entries, ids, request["first"])
     base_handler.MAXIMUM_STEP_LIMIT = request["max_steps"]
     arguments = Namespace(
         temperature=request["body"].get("temperature"),
@@ -85,10 +85,12 @@ def drop_infrastructure_errors(root: Path) -> set[str]:
     return answered
 
 
-def select(category: str, entries: list[JsonObject], ids: list[str] | None) -> list[JsonObject]:
-    """The entries with the given `ids` and their prerequisites; all entries for None."""
-    if ids is None:
+def select(category: str, entries: list[JsonObject], ids: list[str] | None, first: int | None) -> list[JsonObject]:
+    """The entries with the given `ids` and their prerequisites; for None those of the `first` tasks, or all entries."""
+    if ids is None and first is None:
         return entries
+    if ids is None:
+        ids = [entry["id"] for entry in entries if "_prereq_" not in entry["id"]][:first]
     if unknown := sorted(set(ids) - {entry["id"] for entry in entries}):
         sys.exit(f"BFCL category {category} has no task {unknown[0]!r}")
     selected = set(ids).union(*(entry.get("depends_on", ()) for entry in entries if entry["id"] in ids))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterable
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -26,8 +27,7 @@ def use_packaged_encoder() -> None:
     spec = find_spec(PACKAGED_MODEL)
     if spec is None or spec.origin is None:
         return
-    import sentence_transformers  # takes seconds, and only memory_vector needs it
-
+    sentence_transformers: Any = import_module("sentence_transformers")  # takes seconds
     model = str(Path(spec.origin).with_name("model"))
     encoder = sentence_transformers.SentenceTransformer
     sentence_transformers.SentenceTransformer = lambda _, **options: encoder(model, **options)

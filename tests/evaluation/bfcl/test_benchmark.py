@@ -13,8 +13,9 @@ import pytest
 from core.settings import UserError
 from evaluation.bfcl.benchmark import Bfcl, BfclSettings
 from evaluation.bfcl.categories import SIZES, aggregate
+from evaluation.bfcl.disputed import UNSATISFIABLE
 from evaluation.endpoint import Endpoint
-from evaluation.known_answers.bfcl_model import UNSATISFIABLE, GroundTruth, half_wrong, task_number
+from evaluation.known_answers.bfcl_model import GroundTruth, half_wrong, task_number
 from evaluation.trials import TrialRecord
 from evaluation.worker_process import HarnessError
 from tests.evaluation.helpers.bfcl_runs import PYTHON, Serve, bfcl, needs_bfcl, outcomes
@@ -183,6 +184,26 @@ def test_a_trial_with_more_or_fewer_answers_than_tasks_is_not_completed(
     with pytest.raises(HarnessError, match=f"left {len(answered)} answers to .* one answer to each of 2"):
         run_trials(benchmark, Endpoint(base_url="http://127.0.0.1:1/v1", model="m"), tmp_path)
     assert not (tmp_path / "trial-0" / "done").exists()
+
+
+@needs_bfcl
+@pytest.mark.slow
+def test_the_first_tasks_of_each_category(serve: Serve, truth: GroundTruth, tmp_path: Path) -> None:
+    """In the order of the official files, with all prerequisites of the chosen ones; more than there are is all."""
+    categories = ("live_parallel", "simple_java", "memory_kv")
+    benchmark = Bfcl(first=17, categories=categories, python=PYTHON, retries=0, attempts=1)
+    records = run_trials(benchmark, serve(truth).endpoint(), tmp_path)
+    (folder,) = PYTHON.parent.parent.glob("lib/python3*/site-packages/bfcl_eval/data")
+
+    def names(file: str) -> list[str]:
+        return [json.loads(line)["id"] for line in (folder / f"BFCL_v4_{file}.json").open()][:17]
+
+    memory = [f"memory_kv{name.removeprefix('memory')}" for name in names("memory")]
+    assert {record.task_id for record in records} == {*names("live_parallel"), *names("simple_java"), *memory}
+    assert (len(records), all(record.success for record in records)) == (16 + 17 + 17, True)
+    notes = benchmark.caveats(records)
+    assert notes[0] == "a subset, not the official score: 50 of 5,106 tasks, the first 17 of each category"
+    assert benchmark.metrics(records)["overall"] is None
 
 
 def test_a_category_runs_only_with_its_requirements(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

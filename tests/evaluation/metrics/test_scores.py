@@ -12,6 +12,7 @@ from rich.console import Console
 from core.journal import write_jsonl
 from core.settings import UserError
 from evaluation.benchmark import Benchmark
+from evaluation.bfcl.benchmark import Bfcl
 from evaluation.metrics.scores import RECORDS, by_axis, differences, read_records, run_records, score_model
 from evaluation.reports.summary import print_infrastructure_errors, print_summary
 from evaluation.transcripts import transcript_path, write_transcript
@@ -125,7 +126,7 @@ def summary_text(records: list[TrialRecord], directory: Path) -> str:
     console = Console(file=StringIO(), width=132)
     names = dict.fromkeys(record.model for record in records)
     scores = [score_model(m, m, {}, {"b": Counting()}, [r for r in records if r.model == m], (1,)) for m in names]
-    print_summary(console, scores, differences(records), records, (1,), directory)
+    print_summary(console, scores, differences(records), records, (1,), directory, {"b": ["a subset"]})
     assert isinstance(console.file, StringIO)
     return console.file.getvalue()
 
@@ -141,6 +142,20 @@ def test_the_summary_compares_models_and_links_the_worst_transcripts(tmp_path: P
     assert str(tmp_path / "A/b/transcripts/x/10-0.txt") in text
     assert "worst: 100 %" not in text
     assert "INFRASTRUCTURE" not in text
+    assert "b: a subset" in text
+    assert "undisputed" not in text
+
+
+def test_the_summary_shows_bfcls_groups_with_and_without_disputed_tasks() -> None:
+    tasks = ("live_simple_1-1-0", "live_simple_106-63-0", "live_simple_112-68-0", "live_simple_2-2-0")
+    records = [trial("bfcl", "live_simple", task, 0, number == 0) for number, task in enumerate(tasks)]
+    bfcl = Bfcl.__new__(Bfcl)
+    scores = [score_model("m", "m", {}, {"bfcl": bfcl}, records, (1,))]
+    console = Console(file=StringIO(), width=132)
+    print_summary(console, scores, [], records, (1,), Path(), {})
+    assert isinstance(console.file, StringIO)
+    (row,) = [line.split() for line in console.file.getvalue().splitlines() if line.split()[:1] == ["live"]]
+    assert row == ["live", "m", "25.0", "50.0"]
 
 
 def test_infrastructure_errors_mark_every_table(tmp_path: Path) -> None:

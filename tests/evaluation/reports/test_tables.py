@@ -134,10 +134,10 @@ def test_evaluation_rows_are_pass_at_1_of_completed_trials(tmp_path: Path) -> No
         *(trial("heldout", "unseen_databases", t, 0, t < 3, calls=4, valid_calls=2) for t in range(8)),
         trial("heldout", "unseen_databases,tasks_per_dialogue=4", 9, 0, True),
     ]
-    run = evaluation(tmp_path, records)
+    run = evaluation(tmp_path, records, {"m": {"user_oriented": 1.0}})
     two = table_of(tables(None, (run,))[0], "table_2")
     (row,) = ours(two)
-    assert row[0] == "**m (ours)** [1]"
+    assert row[0] == "**m: user_oriented (ours)** [1]"
     # Retail: task 1 passes a quarter of its trials, task 12 all of them; unseen databases at the base alone.
     assert row[1:] == ("100.0", "–", "50.0", "–", "–", "–", "62.5", "–", "37.5", "–", "50.0")
     # Doing nothing passes retail's task 12 and not its task 1.
@@ -155,6 +155,45 @@ def test_evaluation_rows_are_pass_at_1_of_completed_trials(tmp_path: Path) -> No
         assert caveat in notes
     assert "infrastructure" not in notes
     assert all(note.startswith("[1] ") for note in two.notes[1:])
+
+
+def test_only_a_model_that_we_trained_is_ours(tmp_path: Path) -> None:
+    records = [
+        trial(
+            "heldout",
+            "unseen_databases",
+            1,
+            n,
+            True,
+            model=model,
+            axes=axes("tasks_per_dialogue" * (n > 0), str(n + 1)),
+        )
+        for model in ("trained", "untrained", "qwen")
+        for n in range(2)
+    ]
+    run = evaluation(tmp_path, records, {"trained": {"user_oriented": 1.0}})
+    two, three, heldout = (table_of(tables(None, (run,))[0], name) for name in ("table_2", "table_3", "heldout"))
+    assert [row[0] for row in two.rows[-3:]] == [
+        "**trained: user_oriented (ours)** [1]",
+        "**untrained** [1]",
+        "**qwen** [1]",
+    ]
+    for table in (two, three, heldout):
+        named = [cell for row in table.rows for cell in row if "(ours)" in cell]
+        assert named
+        assert set(named) == {"**trained: user_oriented (ours)** [1]"}
+
+
+def test_disputed_tasks_of_bfcl_have_a_row_of_their_own(tmp_path: Path) -> None:
+    tasks = ("live_simple_1-1-0", "live_simple_106-63-0", "live_simple_112-68-0", "live_simple_2-2-0")
+    records = [trial("bfcl", "live_simple", task, 0, number == 0) for number, task in enumerate(tasks)]
+    two = table_of(tables(None, (evaluation(tmp_path, records),))[0], "table_2")
+    assert [row[:4] for row in two.rows[-2:]] == [
+        ("**m** [1]", "–", "25.0", "–"),
+        ("**m** [1], undisputed tasks of BFCL", "–", "50.0", "–"),
+    ]
+    undisputed = table_of(tables(None, (evaluation(tmp_path, [records[0], records[3]], seed=1),))[0], "table_2")
+    assert len(undisputed.rows) == len(two.rows) - 1
 
 
 def test_allowed_errors_mark_the_model_everywhere(tmp_path: Path) -> None:
@@ -245,13 +284,13 @@ def test_the_held_out_table_has_a_row_for_each_value_of_an_axis(tmp_path: Path) 
         (
             "tasks_per_dialogue 1",
             "unseen",
-            "**m (ours)** [1]",
+            "**m** [1]",
             "3",
             "100.0 [100.0, 100.0]",
             "2",
             "100.0 [100.0, 100.0]",
         ),
-        ("tasks_per_dialogue 2", "unseen", "**m (ours)** [1]", "3", "50.0 [50.0, 50.0]", "2", "0.0 [0.0, 0.0]"),
+        ("tasks_per_dialogue 2", "unseen", "**m** [1]", "3", "50.0 [50.0, 50.0]", "2", "0.0 [0.0, 0.0]"),
     )
 
 

@@ -1,0 +1,109 @@
+"""Serves the models to evaluate one after another, and starts the next engine while the last one is evaluated."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from core.cpu import available_memory, physical_cores
+from core.serving import EngineSettings, starting, usable_gpus
+from core.settings import UserError
+from evaluation.endpoint import Endpoint
+from evaluation.targets import EvaluateSettings, Target
+
+GIB = 2**30
+ENGINE_GIB = 3.0
+"""Memory of an engine on the CPU besides its weights and its KV cache: 2.3 GiB were measured."""
+SPARE_GIB = 2.0
+"""Memory left to the benchmarks."""
+
+
+@contextmanager
+def served_in_turn(
+    targets: Sequence[Target], settings: EvaluateSettings, logs: Path
+) -> Iterator[Iterator[tuple[Target, Endpoint]]]:
+    """Yields an iterator over (target, its endpoint), which stops a target's engine when the next one is asked for.
+
+    All engines stop when the context ends, also by Ctrl-C, and when this process is killed. Raises UserError as
+    `core.serving.serve` does, and if `start_next` is set where two engines cannot fit.
+    """
+    _check(settings)
+    with ExitStack() as engines:
+        yield _turns(engines, targets, settings, logs)
+
+
+def _turns(
+    engines: ExitStack, targets: Sequence[Target], settings: EvaluateSettings, logs: Path
+) -> Iterator[tuple[Target, Endpoint]]:
+    early: tuple[ExitStack, Callable[[], Endpoint]] | None = None
+    for number, target in enumerate(targets):
+        engine, ready = early or _start(engines, target, settings, logs, number)
+        early = None
+        endpoint = ready()
+        following = targets[number + 1 : number + 2]
+        if following and start_early(target, following[0], settings):
+            early = _start(engines, following[0], settings, logs, number + 1)
+        yield target, endpoint
+        engine.close()
+
+
+def _start(
+    engines: ExitStack, target: Target, settings: EvaluateSettings, logs: Path, number: int
+) -> tuple[ExitStack, Callable[[], Endpoint]]:
+    """What stops the engine of a target, and what waits until it is ready."""
+    engine = engines.enter_context(ExitStack())
+    kwargs = settings.chat_template_kwargs
+    common = {
+        "sampling": settings.sampling,
+        "chat_template_kwargs": target.chat_template_kwargs if kwargs is None else kwargs,
+        "concurrency": settings.concurrency,
+    }
+    if target.path is None:
+        url, name = target.base_url, target.served_model
+        return engine, lambda: Endpoint(base_url=url, model=name, api_key_env=target.api_key_env, **common)
+    # Every second engine takes the GPUs that the ones before and after it leave idle.
+    needed = _gpus_needed(settings.serving)
+    skipped = needed if number % 2 and usable_gpus(settings.serving) >= 2 * needed else 0
+    wait = engine.enter_context(starting(target.path, settings.serving, logs, target.label, skipped))
+    return engine, lambda: Endpoint(base_url=wait()[0], model=target.label, **common)
+
+
+def start_early(current: Target, following: Target, settings: EvaluateSettings) -> bool:
+    """Whether the engine of `following` may start while `current` is evaluated."""
+    serving = settings.serving
+    if settings.start_next is False or following.path is None or (serving.port and current.path):
+        return False
+    if settings.start_next or current.path is None:
+        return True
+    if gpus := usable_gpus(serving):
+        return gpus >= 2 * _gpus_needed(serving)
+    available = available_memory()
+    # The current engine has its weights, but may not have filled its KV cache yet.
+    caches = 2 * serving.cpu_cache_gib * GIB
+    needed = serving.replicas * (_weights(following.path) + caches + ENGINE_GIB * GIB) + SPARE_GIB * GIB
+    return len(physical_cores()) > 1 and available is not None and available >= needed
+
+
+def _check(settings: EvaluateSettings) -> None:
+    serving = settings.serving
+    gpus = usable_gpus(serving)
+    if settings.start_next and gpus and gpus < 2 * _gpus_needed(serving) and serving.gpu_memory_share > 0.5:
+        raise UserError(
+            f"start_next=true was given with serving.gpu_memory_share={serving.gpu_memory_share}; expected at most 0.5, "
+            f"so that two engines share a GPU, or {2 * _gpus_needed(serving)} GPUs, or start_next=null"
+        )
+    if settings.start_next and serving.port:
+        raise UserError(
+            f"start_next=true was given with serving.port={serving.port}; expected 0, because two engines cannot have "
+            "the same port"
+        )
+
+
+def _gpus_needed(serving: EngineSettings) -> int:
+    return serving.replicas * serving.tensor_parallel
+
+
+def _weights(model: Path) -> int:
+    """Bytes of a model's weights in memory, at most: a CPU without bfloat16 doubles them."""
+    return 2 * sum(file.stat().st_size for pattern in ("*.safetensors", "*.bin") for file in model.glob(pattern))
