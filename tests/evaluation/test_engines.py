@@ -91,11 +91,14 @@ def test_one_engine_at_a_time(folder: Path) -> None:
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, UserError])
 def test_both_engines_end_with_the_evaluation(error: type[BaseException], folder: Path) -> None:
-    evaluation = served_in_turn(targets(folder, "a", "b"), settings(folder, "start_next=true"), folder)
-    with pytest.raises(error), evaluation as turns:
-        for _ in turns:
-            assert started(folder, "b")
-            raise error("in the evaluation of a")
+    def evaluate() -> None:
+        with served_in_turn(targets(folder, "a", "b"), settings(folder, "start_next=true"), folder) as turns:
+            for _ in turns:
+                assert started(folder, "b")
+                raise error("in the evaluation of a")
+
+    with pytest.raises(error):
+        evaluate()
     assert not any(running(folder, name) for name in "ab")
 
 
