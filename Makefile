@@ -2,7 +2,7 @@
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 SHELL := bash
-STAGES := plan generate fidelity export convert train eval tables
+STAGES := plan generate fidelity export convert train eval tables ablation reproduce
 # make escapes blanks and backslashes of these words with a backslash and $ with another $; the shell wants them quoted.
 given := $(-*-command-variables-*-)
 given := $(subst $$$$,$$,$(subst ','\'',$(subst \ ,<blank>,$(subst \\,<backslash>,$(given)))))
@@ -64,6 +64,14 @@ tables: setup ## Tables 1 to 4 and Figure 5 next to the paper's numbers -> outpu
 
 eval-known: $(if $(or $(findstring bfcl,$(only)),$(if $(only),,all)),setup-vector,setup) ## run the benchmarks against servers with known answers -> outputs/known/ (only=[bfcl])
 	@.venv/bin/python -m scripts.known $(overrides)
+
+##@ Experiments
+
+ablation: setup ## an experiment over cells and seeds, with a power plan and verdicts (ablation=table_3 plan=true) -> outputs/ablations/
+	@$(run)
+
+reproduce: setup ## the experiments behind the paper's tables and figures, and all tables with verdicts -> outputs/ablations/
+	@$(run)
 
 ##@ Checks
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import platform
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any, Literal
 
@@ -42,6 +43,7 @@ class Manifest(Frozen):
     status: Literal["running", "finished"]
     fingerprint: str
     config: dict[str, Any]
+    command: tuple[str, ...] = Field(default=(), description="the words of the command that started the run")
     commit: str
     dirty: bool
     packages: dict[str, str]
@@ -65,10 +67,11 @@ def read_manifest(directory: Path) -> Manifest:
 
 
 def code_and_machine() -> dict[str, Any]:
-    """The fields of a manifest about this process: commit, dirty, packages, machine."""
+    """The fields of a manifest about this process: command, commit, dirty, packages, machine."""
     commit, dirty = _commit()
     machine = {"platform": platform.platform(), "python": platform.python_version(), "processor": platform.machine()}
-    return {"commit": commit, "dirty": dirty, "packages": _packages(), "machine": machine}
+    command = tuple(sys.argv[1:])
+    return {"command": command, "commit": commit, "dirty": dirty, "packages": _packages(), "machine": machine}
 
 
 def _packages() -> dict[str, str]:

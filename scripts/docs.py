@@ -22,6 +22,7 @@ from omegaconf import DictConfig, OmegaConf
 from pydantic import BaseModel
 
 from core.settings import Settings, UserError
+from evaluation.ablation.settings import AblationSettings
 from evaluation.bfcl.benchmark import BfclSettings
 from evaluation.heldout.settings import HeldoutSettings
 from evaluation.reports.tables import TablesSettings
@@ -58,6 +59,7 @@ SECTIONS: tuple[tuple[str, str, str, type[Settings]], ...] = (
     ("Evaluation: τ²-bench", "evaluate", "benchmarks.tau2", Tau2Settings),
     ("Evaluation: held-out", "evaluate", "benchmarks.heldout", HeldoutSettings),
     ("Tables", "tables", "", TablesSettings),
+    ("Experiments", "ablation", "", AblationSettings),
 )
 """(heading, config, key of the node within it, the class that types the node)."""
 

@@ -44,8 +44,13 @@ STAGES = {
     "train": "train",
     "eval": "evaluate",
     "tables": "tables",
+    "ablation": "ablation",
+    "reproduce": "reproduce",
 }
 """Goal of make -> name of its module scripts.<name> and its config conf/<name>.yaml."""
+
+EXPERIMENTS = ("ablation", "reproduce")
+"""Goals that start sweeps over cells and seeds."""
 
 QUIET = (
     "hydra.run.dir=.",
@@ -270,8 +275,10 @@ def _top_level(known: set[str]) -> set[str]:
 
 def command(goal: str, overrides: Sequence[str]) -> list[str]:
     """Return the command line of a goal's stage. Overrides with several values (n=10,20) make it a sweep, and so does a
-    launcher, which Hydra uses only for sweeps."""
-    sweeps = any(o.is_sweep_override() or o.key_or_group == "hydra/launcher" for o in _parse(list(overrides)))
+    launcher, which Hydra uses only for sweeps. Experiments sweep by themselves."""
+    sweeps = goal not in EXPERIMENTS and any(
+        o.is_sweep_override() or o.key_or_group == "hydra/launcher" for o in _parse(list(overrides))
+    )
     return [sys.executable, "-m", f"scripts.{STAGES[goal]}", *(["--multirun"] if sweeps else []), *overrides]
 
 

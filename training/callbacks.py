@@ -116,7 +116,7 @@ class ResumeEpochCallback(TrainerCallback):  # type: ignore[misc]  # transformer
         self.sampler.set_epoch(int(state.epoch or 0))
 
 
-def results(state: TrainerState, metrics: MetricsCallback, rows: Rows) -> dict[str, Any]:
+def results(state: TrainerState, metrics: MetricsCallback, rows: Rows, sampler: BalancedSampler) -> dict[str, Any]:
     """The final results. Losses are nats per trained token; `tokens` counts every forwarded token, in all epochs."""
     validations = [entry for entry in state.log_history if "eval_loss" in entry]
     losses = [entry["loss"] for entry in state.log_history if "loss" in entry]
@@ -131,7 +131,7 @@ def results(state: TrainerState, metrics: MetricsCallback, rows: Rows) -> dict[s
         "steps": state.global_step,
         "epochs": state.epoch,
         "tokens": int(state.num_input_tokens_seen),
-        "trained_tokens": round(sum(rows.sums("targets")) * (state.epoch or 0)),
+        "trained_tokens": sampler.trained_tokens(state.global_step),
         "fill": rows.fill,
         "seconds": round(time.monotonic() - metrics.started, 1),
         **{name: round(value, 4) for name, value in metrics.speed(state).items()},

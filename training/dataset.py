@@ -6,7 +6,7 @@ import hashlib
 import json
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -24,6 +24,7 @@ from core.settings import UserError
 from training.mixture import LineRef, label, read_chosen
 from training.packing import pack
 from training.render import HistoryReasoning, render
+from training.sampler import Item, PartialRow
 from training.token_tree import TokenTree, build_trees, single_chain
 
 FEATURES = Features(
@@ -120,7 +121,9 @@ class Rows(torch.utils.data.Dataset[list[TokenTree]]):
     def __len__(self) -> int:
         return len(self.members)
 
-    def __getitem__(self, row: int | None) -> list[TokenTree]:
+    def __getitem__(self, row: Item) -> list[TokenTree]:
+        if isinstance(row, PartialRow):
+            return _learn_first(row.targets, self[row.row])
         return [EMPTY_TREE] if row is None else [tree_of(self.split[member]) for member in self.members[row]]
 
     def sums(self, column: str) -> list[int]:
@@ -149,6 +152,13 @@ EMPTY_TREE = TokenTree(np.zeros(1, np.int64), np.zeros(1, np.int64), np.full(1, 
 def tree_of(row: Mapping[str, Any]) -> TokenTree:
     """The tree in a row of the data set."""
     return TokenTree(*(np.asarray(row[name], np.int64) for name in ("input_ids", "starts", "parents", "trained")))
+
+
+def _learn_first(targets: int, trees: Sequence[TokenTree]) -> list[TokenTree]:
+    """The trees with only their first `targets` trained tokens, counted over all of them."""
+    before = np.cumsum([0, *(len(tree.trained) for tree in trees)])
+    kept = [max(0, targets - int(count)) for count in before[:-1]]
+    return [replace(tree, trained=tree.trained[:count]) for tree, count in zip(trees, kept, strict=True)]
 
 
 @dataclass(frozen=True)

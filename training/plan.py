@@ -101,7 +101,8 @@ def plan(settings: TrainSettings, files: Sequence[Path], missing: Sequence[str])
     # The counts are means of trees, and FLOPs are linear in all three.
     flops = 3.0 * dialogues * shape.flops(round(tree.tokens), round(tree.pairs), round(tree.trained))
     hours = flops / (hardware.devices * hardware.tflops * 1e12) / 3600
-    steps = settings.max_steps or math.ceil(settings.epochs * epoch_steps)
+    epochs = settings.epochs if settings.train_tokens is None else settings.train_tokens / (dialogues * tree.trained)
+    steps = settings.max_steps or math.ceil(epochs * epoch_steps)
     recipe = Recipe.of(
         settings.deepspeed,
         devices=hardware.devices,

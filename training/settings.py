@@ -115,6 +115,11 @@ class TrainSettings(Settings):
     batch_size: int = Field(ge=1, description="rows of an optimizer step, over all processes")
     epochs: float = Field(gt=0, description="passes over the data")
     max_steps: int | None = Field(ge=1, description="optimizer steps; null: as many as `epochs` passes need")
+    train_tokens: int | None = Field(
+        ge=1,
+        description="train on exactly this many trained tokens (those with a loss), repeats included, in place of epochs: "
+        "a budget that is equal whatever the data; null: no budget",
+    )
     evaluations: int = Field(ge=1, description="validations in a run, each with a checkpoint")
     patience: int | None = Field(
         ge=1, description="stop after this many consecutive validations without improvement; null: never stop early"
@@ -132,6 +137,8 @@ class TrainSettings(Settings):
     def _consistent(self) -> TrainSettings:
         if self.row_tokens < self.max_tokens:
             raise ValueError(f"row_tokens={self.row_tokens} must be at least max_tokens={self.max_tokens}")
+        if self.train_tokens and self.max_steps:
+            raise ValueError("train_tokens and max_steps both end the training: give one of them")
         if self.activation_offload and not self.gradient_checkpointing:
             raise ValueError("activation_offload=true needs gradient_checkpointing=true")
         return self

@@ -41,8 +41,10 @@ def train(directory: Path, settings: TrainSettings) -> None:
     rows, validation = (Rows(splits[name], settings.row_tokens) for name in ("train", "validation"))
     shape = ModelShape.from_config(json.loads((directory / UNTRAINED / "config.json").read_text()))
     ranks = int(os.environ.get("WORLD_SIZE", "1"))
-    sampler = BalancedSampler(row_costs(rows, shape), settings.batch_size, ranks, settings.seed)
-    arguments = training_arguments(directory, settings, ranks, sampler.steps)
+    targets, budget = rows.sums("targets"), settings.train_tokens
+    sampler = BalancedSampler(row_costs(rows, shape), settings.batch_size, ranks, settings.seed, targets, budget)
+    steps = sampler.budget_steps or settings.max_steps or math.ceil(settings.epochs * sampler.steps)
+    arguments = training_arguments(directory, settings, ranks, steps)
     set_seed(settings.seed)
     # After the arguments: while they exist with ZeRO-3, from_pretrained partitions the weights as it loads them.
     dtype = torch.bfloat16 if arguments.bf16 else torch.float32
@@ -64,7 +66,7 @@ def train(directory: Path, settings: TrainSettings) -> None:
     trainer.remove_callback(PrinterCallback)
     checkpoint = newest_checkpoint(directory)
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-    run_results = results(trainer.state, metrics, rows)
+    run_results = results(trainer.state, metrics, rows, sampler)
     trainer.save_model(str(directory / CHECKPOINT))
     if trainer.is_world_process_zero():
         write_json(directory / RESULTS, run_results)
@@ -73,11 +75,10 @@ def train(directory: Path, settings: TrainSettings) -> None:
         dist.destroy_process_group()
 
 
-def training_arguments(directory: Path, settings: TrainSettings, ranks: int, epoch_steps: int) -> TrainingArguments:
+def training_arguments(directory: Path, settings: TrainSettings, ranks: int, steps: int) -> TrainingArguments:
     """The Trainer's arguments for our settings. Create them before loading the model (ZeRO-3)."""
     cuda = torch.cuda.is_available()
     optimizer = settings.optimizer
-    steps = settings.max_steps or math.ceil(settings.epochs * epoch_steps)
     interval = math.ceil(steps / settings.evaluations)
     return TrainingArguments(
         output_dir=str(directory / CHECKPOINTS),

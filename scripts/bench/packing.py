@@ -99,7 +99,7 @@ def waiting(costs: Sequence[float], ranks: int, batch: int, balanced: bool) -> f
         order = list(BalancedSampler(costs, batch, ranks, seed=0))
     else:
         order = random.Random(0).sample(range(len(costs)), len(costs))
-    work = [0.0 if row is None else costs[row] for row in order]
+    work = [costs[row] if isinstance(row, int) else 0.0 for row in order]
     rounds = [work[first : first + ranks] for first in range(0, len(work), ranks)]
     return 1 - sum(work) / sum(ranks * max(costs_of_round) for costs_of_round in rounds)
 

@@ -13,6 +13,7 @@ from hydra.utils import get_object
 from omegaconf import DictConfig, OmegaConf
 
 from core.settings import Settings, typed
+from evaluation.ablation.settings import AblationSettings
 from evaluation.reports.tables import TablesSettings
 from evaluation.targets import EvaluateSettings
 from generation.convert.base import ConvertSettings
@@ -21,6 +22,7 @@ from generation.metrics.fidelity_data import FidelitySettings
 from generation.plan import PlannedSettings
 from generation.run import GenerateSettings
 from scripts.launch import CONF, STAGES, stage_config
+from scripts.reproduce import ReproduceSettings
 from training.settings import TrainSettings
 
 SETTINGS: dict[str, type[Settings]] = {
@@ -32,6 +34,8 @@ SETTINGS: dict[str, type[Settings]] = {
     "train": TrainSettings,
     "evaluate": EvaluateSettings,
     "tables": TablesSettings,
+    "ablation": AblationSettings,
+    "reproduce": ReproduceSettings,
 }
 
 

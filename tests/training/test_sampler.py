@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from torch.utils.data import DataLoader
 
 from core.settings import UserError
-from training.sampler import BalancedSampler, RankRows, assign_rows
+from training.sampler import BalancedSampler, PartialRow, RankRows, assign_rows
 
 COSTS = st.lists(st.floats(1, 1e15), min_size=1, max_size=40)
 
@@ -92,3 +92,40 @@ def test_accelerate_deals_it_out_and_skips() -> None:
 def test_a_batch_that_is_not_a_multiple_of_the_ranks_is_refused() -> None:
     with pytest.raises(UserError, match="a batch of 5 rows was given; expected a multiple of the 2 ranks"):
         BalancedSampler([1.0], batch=5, ranks=2, seed=0)
+
+
+@given(
+    targets=st.lists(st.integers(0, 50), min_size=1, max_size=12).filter(any),
+    budget=st.integers(1, 1000),
+    ranks=st.integers(1, 3),
+    rounds=st.integers(1, 3),
+)
+def test_a_budget_is_used_up_exactly_in_its_last_step(targets: list[int], budget: int, ranks: int, rounds: int) -> None:
+    costs = [float(target + 1) for target in targets]
+    sampler = BalancedSampler(costs, ranks * rounds, ranks, 3, targets, budget)
+    free = BalancedSampler(costs, ranks * rounds, ranks, 3, targets)
+    assert sampler.budget_steps
+    learnt: list[int] = []
+    epoch = 0
+    while len(learnt) < sampler.budget_steps:
+        sampler.set_epoch(epoch)
+        free.set_epoch(epoch)
+        for rank_rows, whole in zip(sampler.epoch_steps(), free.epoch_steps(), strict=True):
+            items = [item for rows in rank_rows for item in rows]
+            parts = [
+                item.targets if isinstance(item, PartialRow) else targets[item] for item in items if item is not None
+            ]
+            learnt.append(sum(parts))
+            assert sampler.trained_tokens(len(learnt)) == sum(learnt)
+            if len(learnt) < sampler.budget_steps:
+                assert rank_rows == whole
+                continue
+            assert sum(isinstance(item, PartialRow) for item in items) <= 1
+            assert {item.row if isinstance(item, PartialRow) else item for item in items if item is not None} <= {
+                row for rows in whole for row in rows
+            }
+            assert len({len(rows) for rows in rank_rows}) == 1
+            break
+        epoch += 1
+    assert sum(learnt) == budget
+    assert sum(learnt[:-1]) < budget

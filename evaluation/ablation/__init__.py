@@ -1,0 +1,1 @@
+"""Experiments over cells and seeds: their settings, the registry of their results, and their analysis."""
