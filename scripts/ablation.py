@@ -3,7 +3,6 @@ outputs/registry.jsonl with every result."""
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from collections.abc import Sequence
 
@@ -13,6 +12,7 @@ from omegaconf import DictConfig
 from rich.console import Console
 
 from core.console import stage_console
+from core.processes import start_supervised
 from core.settings import UserError, typed
 from evaluation.ablation.analysis import Analysis, analyse
 from evaluation.ablation.power_plan import power_plan
@@ -20,9 +20,12 @@ from evaluation.ablation.registry import REGISTRY, Entry, newest, read_registry
 from evaluation.ablation.settings import AblationSettings
 from evaluation.reports.ablation import show_analysis, show_plan, write_analysis, write_plan
 from scripts.ablation_cell import cell_key
-from scripts.launch import CONF, EXIT_INTERRUPTED, QUIET, clear_errors
+from scripts.launch import CONF, QUIET, clear_errors
+from scripts.stage_runs import GRACE_S
 
 GROUP = "ablation"
+STOP_S = 2 * GRACE_S
+"""Time for a cell to stop its stage first."""
 
 
 def experiments(words: Sequence[str]) -> list[tuple[str, ...]]:
@@ -58,9 +61,12 @@ def run_cells(settings: AblationSettings, words: Sequence[str], launcher: Sequen
     """Run every cell with every seed as a Hydra multirun. Raises UserError if one fails; the others are kept."""
     sweep = [f"+cell={','.join(settings.runnable)}", f"+seed={','.join(map(str, settings.seeds))}"]
     command = [sys.executable, "-m", "scripts.ablation_cell", "--multirun", *QUIET, *words, *sweep, *launcher]
-    code = subprocess.run(command, check=False).returncode
-    if code == EXIT_INTERRUPTED:
-        raise KeyboardInterrupt
+    process = start_supervised(command, sys.stdout.buffer, STOP_S)
+    try:
+        code = process.wait()
+    finally:
+        process.terminate()
+        process.wait()
     if code:
         raise UserError(f"{settings.experiment}: a cell failed (see above); the same command continues")
 
