@@ -27,7 +27,7 @@ DatabaseKind = Literal["unseen_databases", "trained_databases"]
 _BATCH = 5
 """Tools of an unseen database per request."""
 _ATTEMPTS = 3
-"""Requests in a row without a usable answer, until the tools so far have to do."""
+"""Consecutive requests without a usable answer, after which the tools so far are taken."""
 
 
 class HeldoutDatabases:

@@ -1,7 +1,7 @@
 """Writes the tasks of the held-out benchmark once per evaluation: every model gets the same ones in every trial.
 
-A condition differs from the base in one axis: the number of tasks in a dialogue, their difficulty, or the fault of the
-tools. Under a fault only those tasks are used that the fault affects and that can be solved nevertheless.
+A condition differs from the base in one axis: the number of tasks in a dialogue, their difficulty, the kind of request,
+or the fault of the tools. Under a fault only those tasks are used that it affects and that can be solved all the same.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from generation.tasks.settings import TaskSettings
 from generation.tasks.writer import TaskWriter
 
 MAX_DRAFTS = 30
-"""Drafts per dialogue that a condition is granted; one of which fewer are usable keeps the dialogues that it has."""
+"""Drafts tried per dialogue of a condition; if too few of them are usable, it has fewer dialogues."""
 
 log = logging.getLogger(__name__)
 

@@ -1,7 +1,7 @@
 """An agent that knows the held-out tasks' plans and solves every task: what it does next, in the fewest words.
 
-It does what the user has asked for so far, like any agent; the plan only spares it the thinking. What it says in each
-situation are methods of their own, which agents of other words replace (heldout_voices.py).
+It does what the user has asked for so far, like any agent; the plan only spares it the thinking. Each thing that it
+says is a method, which agents with other words override (heldout_voices.py).
 """
 
 from __future__ import annotations
@@ -160,7 +160,7 @@ class KnownAgent:
         return "" if self.agreed(question) else question
 
     def agreed(self, question: str) -> bool:
-        """Whether the user agreed when it was asked this last."""
+        """Whether the user said yes when last asked this."""
         asked = [n for n, m in enumerate(self.messages) if isinstance(m, AssistantMessage) and m.content == question]
         replies = [m.content for m in self.messages[asked[-1] :] if isinstance(m, UserMessage)][:1] if asked else []
         return bool(replies) and bool(re.search(r"\byes\b", replies[0], re.I)) and WITHDRAWAL not in replies[0]
@@ -245,5 +245,6 @@ def say(text: str) -> AssistantMessage:
     return AssistantMessage(content=text)
 
 
-def changes(call: PlannedCall) -> bool:
-    return not re.match(r"(get|find|search|list|top|total|count)_", call.tool)
+def changes(tool: str) -> bool:
+    """Whether a tool changes something, by its name."""
+    return not re.match(r"(get|find|search|list|top|total|count)_", tool)

@@ -80,7 +80,7 @@ class Chatty(KnownAgent):
 
 
 class Confirming(KnownAgent):
-    """Has the user confirm every call that changes something, in ever different words."""
+    """Has the user confirm every call that changes something, each time in other words."""
 
     CONFIRM: tuple[str, ...] = (
         "Shall I go ahead",
@@ -94,11 +94,9 @@ class Confirming(KnownAgent):
         "Sorry to ask again, but may I {0} now?",
         "I will {0} as soon as you give me the go-ahead.",
     )
-    CLEAR = ("Please confirm that you want me to {0}.", "Do you really want to {0}? (yes/no)", "May I {0} now?")
-    """Where the policy demands the user's yes: in doubt, a question without a question mark is none."""
 
     def question(self, due: Sequence[int]) -> str:
-        if not changes(self.calls[due[0]]) or self.governing(ConfirmRule, due[0]) or self._confirmed(due[0]):
+        if not changes(self.calls[due[0]].tool) or self.governing(ConfirmRule, due[0]) or self._confirmed(due[0]):
             return ""
         found = self.report(self.fresh) if self.values(self.fresh) else ""
         return f"{found} {self._request(due[0])}".strip()
@@ -108,7 +106,7 @@ class Confirming(KnownAgent):
         return self.CONFIRM[place % len(self.CONFIRM)].format(self.words(index))
 
     def _confirmed(self, index: int) -> bool:
-        """Whether the user agreed when it was asked last."""
+        """Whether the user has not taken the wish back when last asked."""
         asked = [n for n, m in enumerate(self.messages) if self._asks(m, index)]
         replies = [m.content for m in self.messages[asked[-1] :] if m.role == "user"][:1] if asked else []
         return bool(replies) and not Wishes(self.task, self.messages[: asked[-1] + 2]).withdrawn
@@ -125,7 +123,7 @@ class Confirming(KnownAgent):
         return "Please tell me the value, so that I can repeat it to you before I enter it."
 
     def confirm(self, wish: str) -> str:
-        return self.CLEAR[len(self.task.goal) % len(self.CLEAR)].format(wish)
+        return self.CONFIRM[len(self.task.goal) % len(self.CONFIRM)].format(wish)
 
     def leave(self) -> str:
         return "Confirmed: nothing has been done."

@@ -23,7 +23,7 @@ class Wishes:
         self.complete = 0 in self.requested
         self.withdrawn = WITHDRAWAL in self.latest
         self.first = task.first_wish.removeprefix("The user wants to ").removesuffix(".")
-        """What the user wants before it changes its mind."""
+        """What the user wants before they change their mind."""
         self.first_complete = all(str(value) in "\n".join(texts) for value in task.first_arguments.values())
 
 

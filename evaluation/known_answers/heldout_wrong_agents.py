@@ -1,4 +1,5 @@
-"""Agents that know the held-out tasks' gold calls and yet solve no task in which what they do is wrong."""
+"""Agents that know the gold calls of held-out tasks but make one kind of mistake each: they must fail every task that
+this mistake concerns."""
 
 from __future__ import annotations
 
@@ -31,7 +32,7 @@ class Careless(KnownAgent):
         calls = [*self.task.gold_calls] or [*super().script()]
         if self.task.kind == "changed":
             calls.insert(-1, super().script()[-2])
-        return [self._altered(call) if changes(call) else call for call in calls]
+        return [self._altered(call) if changes(call.tool) else call for call in calls]
 
     def _altered(self, call: PlannedCall) -> PlannedCall:
         """With another last argument: the new value of an update, else the record."""
@@ -56,7 +57,7 @@ class Forgetful(KnownAgent):
 
     def script(self) -> Sequence[PlannedCall]:
         calls = super().script()
-        last = max((i for i, call in enumerate(calls) if changes(call)), default=-1)
+        last = max((i for i, call in enumerate(calls) if changes(call.tool)), default=-1)
         return calls if self.task.told_values else [call for i, call in enumerate(calls) if i != last]
 
     def due(self) -> list[int]:
@@ -88,7 +89,7 @@ class Overzealous(KnownAgent):
                 {name: invent(schema, next(numbers)) for name, schema in tool.parameters["properties"].items()},
             )
             for tool in self.tools.values()
-            if changes(PlannedCall(tool=tool.name, arguments={}))
+            if changes(tool.name)
             for _ in range(6)
         ]
 
@@ -172,7 +173,7 @@ def _solves_if_nothing_is_due(draft: Dialogue, task: Task) -> bool:
 
 def _solves_without_tools_to_change(draft: Dialogue, task: Task) -> bool:
     offered = [tool.name for tool in draft.tools if task.kind != "no_tool" or tool.name not in task.late_tools]
-    return not any(changes(PlannedCall(tool=name, arguments={})) for name in offered)
+    return not any(map(changes, offered))
 
 
 def _solves_failing(draft: Dialogue, task: Task) -> bool:
@@ -194,7 +195,7 @@ WRONG: dict[str, tuple[AgentClass, Callable[[Dialogue, Task], bool]]] = {
     "only errors": (Failing, _solves_failing),
     "always helpful": (AlwaysHelpful, _solves_helpful),
 }
-"""Each agent, and the tasks of a dialogue that it solves nevertheless: what it does wrong matters nothing there."""
+"""Each agent, and the tasks of a dialogue that it solves all the same, since its mistake does not concern them."""
 
 
 def invent(schema: Mapping[str, Any], number: int) -> Any:

@@ -16,11 +16,11 @@ from core.dialogue import PlannedCall
 from core.messages import AssistantMessage, Message, ToolCall
 from core.placeholders import placeholder, resolve, resolve_arguments, rows_of
 from generation.llm.contexts import AgentContext
-from generation.scripted.agent_hears import CLARIFY, WHICH, confirmation, is_question, without_value
+from generation.scripted.agent_hears import CLARIFY, WHICH, confirmation, is_question
 from generation.scripted.agent_progress import TaskProgress
 from generation.scripted.agent_reports import reason, report
 from generation.scripted.verbs import destroys
-from generation.scripted.wishes import confirm_rule, reduced
+from generation.scripted.wishes import confirm_rule, reduced, without_value
 from generation.specs.naming import changes, is_identifier
 from generation.tasks.mentions import mentions_value
 

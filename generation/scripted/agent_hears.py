@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable, Sequence
 
 from core.messages import AssistantMessage, Message, UserMessage
+from generation.scripted.wishes import without_value
 
 CONFIRM, CLARIFY, WHICH = "Do you confirm?", "What should the new value be?", "Which of them do you mean?"
 
@@ -59,11 +60,6 @@ class UserIntent:
         phrase = goal.casefold()
         latest = next((text for text in reversed(self._texts) if phrase in text), None)
         return latest is not None and not _WITHDRAWS.search(latest[: latest.rindex(phrase)])
-
-
-def without_value(goal: str) -> str:
-    """The subgoal without its new value ('change the city of customer 3'), or '' if it has none."""
-    return goal.rsplit(" to ", 1)[0] if goal.startswith("change ") and " to " in goal else ""
 
 
 def confirmation(goal: str) -> str:

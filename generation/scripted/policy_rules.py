@@ -27,7 +27,7 @@ def listed(values: Sequence[str]) -> str:
     return f"{', '.join(first)} or {last}" if first else last
 
 
-def a(noun: str) -> str:
+def with_article(noun: str) -> str:
     """A noun with its article: "an order"."""
     return f"{'an' if noun[0] in 'aeiou' else 'a'} {noun}"
 

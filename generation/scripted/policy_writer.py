@@ -11,7 +11,7 @@ from typing import Any
 
 from generation.database.schema import Column
 from generation.llm.contexts import PolicyContext
-from generation.scripted.policy_rules import RuleJson, a, contact, decimal, listed, rule
+from generation.scripted.policy_rules import RuleJson, contact, decimal, listed, rule, with_article
 from generation.scripted.policy_writer_tools import tool_forms
 from generation.scripted.sql_shapes import Shape, shapes
 from generation.scripted.sql_tables import closed_values, label, row_name, rows_name
@@ -22,8 +22,8 @@ _PER_FORM = 2
 
 
 def answer(context: PolicyContext, rng: Random) -> str:
-    """At most `limit` rules: one of each form, then a second one; none that it has or that was refused before, and one
-    for each argument of a tool."""
+    """At most `limit` rules: one of each form, then a second one. None that the policy has or that was refused before,
+    and only one about the same arguments of a tool."""
     forms = _sql_forms(context, rng) if context.schema and context.executable else tool_forms(context, rng)
     known = {rule.rule_id for rule in context.rules} | {reason.partition(":")[0] for reason in context.refused}
     fresh = [[proposed for proposed in form if proposed["rule_id"] not in known][:_PER_FORM] for form in forms]
@@ -45,8 +45,7 @@ def _sql_forms(context: PolicyContext, rng: Random) -> list[list[RuleJson]]:
     """The proposals of each form, the best first."""
     assert context.schema is not None, "rules from shapes need a schema"
     known = shapes(context.schema)
-    own = [known[tool.name] for tool in context.tools if tool.name in known]
-    rules = _SqlRules(context, own)
+    rules = _SqlRules(context, [known[tool.name] for tool in context.tools if tool.name in known])
     return [
         list(rules.by_status()),
         list(rules.identity()),
@@ -60,14 +59,14 @@ def _sql_forms(context: PolicyContext, rng: Random) -> list[list[RuleJson]]:
 class _SqlRules:
     """Rules for tools whose shapes the stand-in knows."""
 
-    def __init__(self, context: PolicyContext, own: Sequence[Shape]) -> None:
+    def __init__(self, context: PolicyContext, tool_shapes: Sequence[Shape]) -> None:
         assert context.schema is not None, "rules from shapes need a schema"
         self.schema = context.schema
         self.rows = context.rows
-        self.own = own
+        self.shapes = tool_shapes
 
     def _of_kind(self, *kinds: str) -> list[Shape]:
-        return [shape for shape in self.own if shape.kind in kinds]
+        return [shape for shape in self.shapes if shape.kind in kinds]
 
     def _get(self, shape: Shape) -> dict[str, Any] | None:
         """The look-up of the row that a call changes."""
@@ -82,7 +81,7 @@ class _SqlRules:
         """Changes only while a column with a closed set of values has certain ones, read from the row itself."""
         for shape in self._of_kind("update", "delete"):
             look_up = self._get(shape)
-            for column in sorted(shape.table.columns[:7], key=_is_other) if look_up else ():
+            for column in sorted(shape.table.columns[:7], key=_is_not_status) if look_up else ():
                 found = self._values(shape.table.name, column.name)
                 closed = closed_values(self.schema, shape.table, column.name)
                 if column.name == shape.column or len(found) < 2 or not closed:
@@ -93,7 +92,7 @@ class _SqlRules:
                 yield rule(
                     "state",
                     f"{shape.name}_by_{snake(column.name)}",
-                    f"You may {_does(shape)} only while its {field} is {listed(allowed)}; refuse it for {a(row)} whose "
+                    f"You may {_does(shape)} only while its {field} is {listed(allowed)}; refuse it for {with_article(row)} whose "
                     f"{field} is {never}.",
                     [shape.name],
                     look_up=look_up,
@@ -113,7 +112,8 @@ class _SqlRules:
                 yield rule(
                     "state",
                     f"fewer_than_{most}_{rows_name(table)}",
-                    f"One {owner} has at most {most} {many}; refuse to add another one to {a(owner)} with {most} or more.",
+                    f"One {owner} has at most {most} {many}; refuse to add another one to {with_article(owner)} with "
+                    f"{most} or more.",
                     [shape.name],
                     look_up={"tool": listing.name, "arguments": {parameter: f"${{{parameter}}}"}},
                     require=[{"field": snake(shape.key), "op": "is_not", "value": None}],
@@ -127,12 +127,9 @@ class _SqlRules:
                 search = next((s for s in self._of_kind("search") if s.table.name == foreign.parent), None)
                 if search is None or len(foreign.columns) != 1 or not _is_person(search):
                     continue
-                subject, changed = (
-                    snake(foreign.columns[0]),
-                    {} if shape.kind == "create" else {"look_up": self._get(shape)},
-                )
+                look_up = None if shape.kind == "create" else self._get(shape)
                 # Without a list of the person's records, no search leads to the record.
-                if changed and (changed["look_up"] is None or not self._lists(shape, foreign.columns[0])):
+                if shape.kind != "create" and not (look_up and self._lists(shape, foreign.columns[0])):
                     continue
                 who, named = words(row_name(foreign.parent)), words(snake(search.column))
                 yield rule(
@@ -141,8 +138,8 @@ class _SqlRules:
                     f"Look up the {who} by {named} before you {_does(shape)} for them.",
                     [shape.name],
                     first=[search.name],
-                    subject=subject,
-                    **changed,
+                    subject=snake(foreign.columns[0]),
+                    **({"look_up": look_up} if look_up else {}),
                 )
 
     def _lists(self, shape: Shape, column: str) -> bool:
@@ -218,8 +215,8 @@ class _SqlRules:
         return decimal(numbers[len(numbers) * 9 // 10])
 
 
-def _is_other(column: Column) -> bool:
-    """Whether a column's name says nothing of a status; sorts those that do first."""
+def _is_not_status(column: Column) -> bool:
+    """False for columns that are a status by their name, which thereby sort first."""
     return not _STATUS & set(snake(column.name).split("_"))
 
 
@@ -232,5 +229,5 @@ def _is_person(search: Shape) -> bool:
 def _does(shape: Shape) -> str:
     row = words(row_name(shape.table.name))
     if shape.kind == "update":
-        return f"change the {words(snake(shape.column))} of {a(row)}"
-    return f"add {a(row)}" if shape.kind == "create" else f"delete {a(row)}"
+        return f"change the {words(snake(shape.column))} of {with_article(row)}"
+    return f"add {with_article(row)}" if shape.kind == "create" else f"delete {with_article(row)}"

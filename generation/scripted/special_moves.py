@@ -1,4 +1,4 @@
-"""Building blocks of the stand-in's special requests on databases."""
+"""What the stand-in's requests of special kinds on databases are built from."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from generation.specs.spelling import snake, words
 
 
 class SpecialMoves:
-    """Moves of one draft. `more` are the fields of the answer that only its kind of request has."""
+    """Moves of one draft. `extra_fields` are those of the answer that only its kind of request has."""
 
     def __init__(self, context: TaskWriterContext, rng: Random, writer: SqlTaskWriter) -> None:
         self.context = context
         self.rng = rng
         self.writer = writer
-        self.more: dict[str, Any] = {}
+        self.extra_fields: dict[str, Any] = {}
 
-    def of_row(self, table: Table, row: Row, draft: Draft) -> tuple[Any, str] | None:
+    def find_row(self, table: Table, row: Row, draft: Draft) -> tuple[Any, str] | None:
         """(argument, phrase) for this row: found by its name, or by a number that users know."""
         noun = words(row_name(table.name))
         search = next((s for s in self.writer.shapes if s.kind == "search" and s.table.name == table.name), None)
@@ -37,7 +37,7 @@ class SpecialMoves:
             return f"${{{index}.{snake(key)}}}", f"the {noun} {row[search.column]}"
         return (row[key], f"{noun} number {row[key]}") if not self.writer.is_internal(key) else None
 
-    def row_of(self, table: Table, key: Any) -> Row | None:
+    def row_with_key(self, table: Table, key: Any) -> Row | None:
         """The row of the view with this key."""
         name = next((s.key for s in self.writer.shapes if s.table.name == table.name), None)
         rows = self.writer.view.get(table.name, [])
@@ -57,7 +57,7 @@ class SpecialMoves:
             if is_plain and snake(column.name) in returned and column.name not in self.writer.flags:
                 yield column
 
-    def shown(self, shape: Shape) -> list[str]:
+    def column_names(self, shape: Shape) -> list[str]:
         """The names of these columns."""
         return [column.name for column in self.columns(shape)]
 

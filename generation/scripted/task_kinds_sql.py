@@ -17,7 +17,7 @@ from generation.scripted.drafts import Draft, answer_of
 from generation.scripted.special_moves import is_date, is_telling
 from generation.scripted.sql_shapes import Shape
 from generation.scripted.sql_tables import label, row_name, rows_name
-from generation.scripted.task_refusals_sql import RefusedMoves
+from generation.scripted.task_refusals_sql import DecliningMoves
 from generation.scripted.task_writer_sql import SqlTaskWriter
 from generation.scripted.wishes import WANTS
 from generation.specs.spelling import snake, words
@@ -32,7 +32,7 @@ def special_answer(context: TaskWriterContext, rng: Random, writer: SqlTaskWrite
     return _Special(context, rng, writer).answer()
 
 
-class _Special(RefusedMoves):
+class _Special(DecliningMoves):
     """Builds one draft."""
 
     def answer(self) -> str | None:
@@ -51,10 +51,10 @@ class _Special(RefusedMoves):
         }
         for _ in range(_TRIES):
             draft = Draft()
-            self.more = {}
+            self.extra_fields = {}
             if subgoal := moves[self.context.kind](draft):
                 draft.subgoals.append(subgoal)
-                return json.dumps(json.loads(answer_of(draft, self.context)) | self.more, ensure_ascii=False)
+                return json.dumps(json.loads(answer_of(draft, self.context)) | self.extra_fields, ensure_ascii=False)
         return None
 
     # Values to compare and compute.
@@ -78,7 +78,7 @@ class _Special(RefusedMoves):
             arguments = {snake(update.key): chosen % snake(update.key), snake(update.column): value}
             draft.call(update.name, arguments)
             return f"change the {words(update.column)} of {noun} to {value}"
-        told = [name for name in self.shown(shape) if name not in (by, shape.column)]
+        told = [name for name in self.column_names(shape) if name not in (by, shape.column)]
         if not told:
             return None
         field = self.rng.choice(told)
@@ -96,9 +96,9 @@ class _Special(RefusedMoves):
             self._tell(draft, f"${{count of {calls}}}")
             return f"know how many {many} there are of {subject}"
         column = self.rng.choice(numbers)
-        function, name = self.rng.choice((("sum", "sum"), ("average", "average")))
+        function = self.rng.choice(("sum", "average"))
         self._tell(draft, f"${{{function} of {calls}: {snake(column)}}}")
-        return f"know the {name} of the {words(column)} of all {many} of {subject}"
+        return f"know the {function} of the {words(column)} of all {many} of {subject}"
 
     def long_result(self, draft: Draft) -> str | None:
         shape = next(iter(self.shuffled("all")), None)
@@ -113,8 +113,8 @@ class _Special(RefusedMoves):
         return f"find out the {words(field)} of the one with the {choice} {words(by)} of all {many}"
 
     def _lists(self, draft: Draft) -> tuple[Shape, str, str] | None:
-        """Lists of rows that belong to some parents, of as many as the wanted rows take: (shape, calls as in a
-        placeholder, their subject)."""
+        """Plans lists of the rows of as many parents as the wanted number of rows takes: (shape, the calls as a
+        placeholder names them, their subject)."""
         shape = next((s for s in self.shuffled("list") if s.parent), None)
         if shape is None or shape.parent is None:
             return None
@@ -148,7 +148,7 @@ class _Special(RefusedMoves):
     def withholding(self, draft: Draft) -> str | None:
         phrase = self.change(draft)
         if phrase:
-            self.more["withheld"] = [str(list(draft.plan[-1].arguments.values())[-1])]
+            self.extra_fields["withheld"] = [str(list(draft.plan[-1].arguments.values())[-1])]
         return phrase
 
     def changed(self, draft: Draft) -> str | None:
@@ -161,7 +161,7 @@ class _Special(RefusedMoves):
         first = self.plain_value(shape)
         if first is None or str(first) == str(value):
             return None
-        self.more |= {
+        self.extra_fields |= {
             "first_wish": f"{WANTS}{phrase.removesuffix(f' to {value}')} to {first}.",
             "first_arguments": {name: first},
         }
@@ -177,19 +177,19 @@ class _Special(RefusedMoves):
         if update is None or not rows:
             return None
         row = self.rng.choice(rows)
-        parent = self.row_of(shape.parent, row[shape.column])
+        parent = self.row_with_key(shape.parent, row[shape.column])
         columns = [c.name for c in self.columns(shape) if c.name not in (update.column, shape.column)]
         telling = [name for name in columns if is_telling(row.get(name))]
         value = self.plain_value(update)
         if parent is None or not telling or value is None:
             return None
-        target = self.of_row(shape.parent, parent, draft)
+        target = self.find_row(shape.parent, parent, draft)
         if target is None:
             return None
         column = self.rng.choice(telling)
         listed = draft.call(shape.name, {snake(shape.column): target[0]})
         chosen = f"${{where {snake(column)} is {row[column]} of {listed}: {snake(update.key)}}}"
         draft.call(update.name, {snake(update.key): chosen, snake(update.column): value})
-        self.more["withheld"] = [str(row[column])]
+        self.extra_fields["withheld"] = [str(row[column])]
         noun = f"the {words(row_name(shape.table.name))} of {target[1]} with the {words(column)} {row[column]}"
         return f"change the {words(update.column)} of {noun} to {value}"

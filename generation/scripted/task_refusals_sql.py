@@ -15,14 +15,14 @@ from generation.scripted.task_writer_sql import Row
 from generation.specs.spelling import snake, words
 
 
-class RefusedMoves(SpecialMoves):
+class DecliningMoves(SpecialMoves):
     """Each move returns the phrase of its subgoal, or None if it does not apply."""
 
     def not_found(self, draft: Draft) -> str | None:
         shape = next(iter(self.shuffled("search")), None)
         rows = self.writer.view.get(shape.table.name, []) if shape else []
         names = [str(row[shape.column]) for row in rows if row[shape.column]] if shape else []
-        fields = self.shown(shape) if shape else []
+        fields = self.column_names(shape) if shape else []
         if shape is None or len(names) < 2 or not fields:
             return None
         name = _crossed(*self.rng.sample(names, 2))
@@ -34,9 +34,8 @@ class RefusedMoves(SpecialMoves):
 
     def forbidden(self, draft: Draft) -> str | None:
         policy = self.context.policy
-        rules = (
-            [rule for rule in policy.rules if isinstance(rule, ArgumentRule | StateRule | StaffRule)] if policy else []
-        )
+        forms = (ArgumentRule, StateRule, StaffRule)
+        rules = [rule for rule in policy.rules if isinstance(rule, forms)] if policy else []
         if not rules:
             return None
         rule = self.rng.choice(rules)
@@ -48,7 +47,7 @@ class RefusedMoves(SpecialMoves):
         if not fitting:
             return None
         shape = self.rng.choice(fitting)
-        self.more["rule_id"] = rule.rule_id
+        self.extra_fields["rule_id"] = rule.rule_id
         if shape.kind == "create":
             return self._forbidden_creation(rule, shape, draft)
         target = self._forbidden_target(rule, shape, draft)
@@ -101,7 +100,7 @@ class RefusedMoves(SpecialMoves):
             rows = [row for row in rows if self._is_shown_broken(rule, row)]
         if not rows:
             return None
-        target = self.of_row(shape.table, self.rng.choice(rows), draft)
+        target = self.find_row(shape.table, self.rng.choice(rows), draft)
         if target and isinstance(rule, StateRule):
             shown = next((s for s in self.writer.shapes if s.name == rule.look_up.tool), None)
             if shown is None or snake(shape.key) not in rule.look_up.arguments:
@@ -136,7 +135,7 @@ def _crossed(one: str, other: str) -> str | None:
 
 
 def _breaking(test: Comparison, value: Any) -> Any:
-    """A value that breaks a comparison, near its limit; None if there is none that one can think of."""
+    """A value that breaks a comparison, near its limit; None if there is no obvious one."""
     limit = test.value
     if isinstance(limit, bool) or not isinstance(limit, int | float):
         return None

@@ -17,7 +17,7 @@ from random import Random
 from core.messages import AssistantMessage, UserMessage
 from generation.llm.contexts import UserContext
 from generation.scripted import user_phrases as phrases
-from generation.scripted.user_words import capital, hinted, is_unclear, run, wants, without_value
+from generation.scripted.user_words import capital, hinted, is_unclear, run, wants
 from generation.scripted.wishes import (
     ACCEPTING,
     CHANGED_MIND,
@@ -26,11 +26,12 @@ from generation.scripted.wishes import (
     WITHDRAWALS,
     first_goal,
     reduced,
+    without_value,
 )
 from generation.utterances.answers import asks, asks_to_confirm, declines, failed, reports
 
 _UNCLEAR = 4
-"""Answers in a row of which no rule knows what they are, before they cost patience."""
+"""Consecutive answers that no rule can classify, before they cost patience."""
 _INSISTING = (*phrases.RETRY, *phrases.NOT_DONE, *phrases.UNTOLD)
 
 
@@ -97,8 +98,8 @@ class _User:
         return None
 
     def _lacks_the_tool(self, goal: str) -> bool:
-        """Whether the assistant says that it has no tool for what is not done yet; a question whether it may do it is
-        none of that."""
+        """Whether the assistant says that it has no tool for what is not done yet. A question whether it may do it
+        does not say so."""
         says_no = bool(self.answers) and declines(self.latest) and not asks_to_confirm(self.latest)
         return says_no and not self._is_achieved(goal) and len(self.mine) < 4
 

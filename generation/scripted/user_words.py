@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 
-from generation.scripted.wishes import WITHDRAWAL
+from generation.scripted.wishes import WITHDRAWAL, without_value
 from generation.utterances.answers import asks, failed, reports
 
 
@@ -17,11 +17,6 @@ def is_unclear(answer: str) -> bool:
 def run(texts: Sequence[str], fits: Callable[[str], bool]) -> int:
     """The number of latest texts in a row that fit."""
     return next((number for number, text in enumerate(reversed(texts)) if not fits(text)), len(texts))
-
-
-def without_value(goal: str) -> str:
-    """The subgoal without its new value ('change the city of customer 3'), or '' if it has none."""
-    return goal.rsplit(" to ", 1)[0] if goal.startswith("change ") and " to " in goal else ""
 
 
 def wants(goal: str, messages: Sequence[str]) -> bool:

@@ -42,8 +42,13 @@ def reduced(goal: str, task: Task) -> str:
     return goal
 
 
+def without_value(goal: str) -> str:
+    """The subgoal without its new value ('change the city of customer 3'), or '' if it has none."""
+    return goal.rsplit(" to ", 1)[0] if goal.startswith("change ") and " to " in goal else ""
+
+
 def first_goal(task: Task) -> str:
-    """The subgoal before the user changed its mind."""
+    """The subgoal before the user changed their mind."""
     return task.first_wish.removeprefix(WANTS).removesuffix(".")
 
 

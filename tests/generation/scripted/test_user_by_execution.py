@@ -14,7 +14,7 @@ from generation.llm.contexts import Achieved, UserContext, UserRules
 from generation.scripted.user import answer
 from generation.scripted.user_phrases import CLOSING, DECLINING, GIVE_UP
 from tests.generation.helpers.pipeline_runs import task_of, user_settings
-from tests.generation.tasks.test_answers import CONFIRMATIONS, FAILURES, OFFERS, QUESTIONS, SUCCESSES
+from tests.generation.utterances.test_answers import CONFIRMATIONS, FAILURES, OFFERS, QUESTIONS, SUCCESSES
 
 ADD, FIND = "add a new loan with book id 3", "find out the city of member number 8"
 OPEN, DONE = Achieved(in_state=False, told=True), Achieved(in_state=True, told=True)
