@@ -11,7 +11,7 @@ run = .venv/bin/python -m scripts.launch --goals "$(MAKECMDGOALS)" $@ -- $(overr
 bench = .venv/bin/python -m scripts.$(subst -,.,$@) $(overrides)
 BENCHES := bench-orchestration bench-prefix bench-environment bench-packing bench-tree bench-gpu bench-eval bench-diversity
 
-.PHONY: help setup setup-vector $(STAGES) verify soak eval-known check test mutants lock docs $(BENCHES) clean
+.PHONY: help setup setup-vector $(STAGES) verify soak regrade eval-known check test mutants lock docs $(BENCHES) clean
 
 ##@ Set-up
 
@@ -61,6 +61,9 @@ eval: setup ## score the newest checkpoint on BFCL, τ²-bench and held-out dial
 
 tables: setup ## Tables 1 to 4 and Figure 5 next to the paper's numbers -> outputs/tables/
 	@$(run)
+
+regrade: setup ## grade recorded trials of an evaluation again, without a model -> its folder regraded/ (run=outputs/evaluate/… only=[tau2])
+	@.venv/bin/python -m scripts.regrade $(overrides)
 
 eval-known: $(if $(or $(findstring bfcl,$(only)),$(if $(only),,all)),setup-vector,setup) ## run the benchmarks against servers with known answers -> outputs/known/ (only=[bfcl])
 	@.venv/bin/python -m scripts.known $(overrides)

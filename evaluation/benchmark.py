@@ -29,6 +29,26 @@ class EvaluationContext:
     shared: Path | None = None
 
 
+@dataclass(frozen=True)
+class RecordedRun:
+    """What one model's run of a benchmark has left: its `directory`, the evaluation's `shared` one, and the generation
+    runs behind all its models. `scratch` is an empty directory for temporary files."""
+
+    directory: Path
+    shared: Path
+    generations: tuple[Path, ...]
+    scratch: Path
+
+
+@dataclass(frozen=True)
+class Regraded:
+    """A new verdict about a recorded trial. `success` is None if what was recorded does not suffice; `detail` says why,
+    or what decided."""
+
+    success: bool | None
+    detail: str = ""
+
+
 class Benchmark(Protocol):
     """A `_target_` of conf/benchmark/, constructed from the keys of its YAML.
 
@@ -50,6 +70,11 @@ class Benchmark(Protocol):
     def metrics(self, records: Sequence[TrialRecord]) -> dict[str, float | None]:
         """The benchmark's own aggregates as shares between 0 and 1; None if no trial completed."""
         ...
+
+    def regrade(self, records: Sequence[TrialRecord], run: RecordedRun) -> dict[str, Regraded]:
+        """New verdicts about recorded trials, by their keys, without requesting anything from a model. `records` are
+        scored; those that the benchmark records too little of are missing. By default it cannot grade again."""
+        return {}
 
     def caveats(self, records: Sequence[TrialRecord]) -> list[str]:
         """Notes for the reader, printed next to the scores of `records` (one run's trials, of all its models)."""

@@ -39,6 +39,7 @@ def write_transcript(
     head = [
         f"{record.benchmark} · {record.category} · {record.task_id} · trial {record.trial}",
         f"model {record.model} · {outcome} · {record.infrastructure_error or record.stop_reason}",
+        *([f"to blame: the {record.blame} ({record.blame_reason})"] if record.blame else []),
         *notes,
     ]
     body = [line for message in messages for line in _lines(message)]

@@ -8,6 +8,7 @@ from typing import Any, Self
 
 from pydantic import Field, model_validator
 
+from core.dialogue import Blame
 from core.journal import Journal, read_jsonl
 from core.messages import Frozen
 from core.sampling import Sampling
@@ -23,9 +24,10 @@ class TrialRecord(Frozen):
     is counted but never scored. `stop_reason` tells how the trial ended, `truncations` how many replies were cut at
     max_tokens. `calls` counts the model's tool calls, `valid_calls` those of a declared tool with arguments that fit
     its schema. Tokens are the evaluated model's only, None if its server did not count those of each request; `seconds`
-    is the time of its requests. `category` is the domain for benchmarks with domains; `axes` are further values to
-    group trials by. `judge` is the model that took part in deciding success, if any; `transcript` is a readable file,
-    relative to the benchmark's directory (in records.jsonl: to the run's).
+    is the time of its requests. `blame` is who caused a failure, by rules, and `blame_reason` the reason in words; None
+    where no user simulator takes part. `category` is the domain for benchmarks with domains; `axes` are further values
+    to group trials by. `judge` is the model that took part in deciding success, if any; `transcript` is a readable
+    file, relative to the benchmark's directory (in records.jsonl: to the run's).
     """
 
     benchmark: str
@@ -43,6 +45,8 @@ class TrialRecord(Frozen):
     sampling: Sampling
     simulator: str | None = None
     judge: str | None = None
+    blame: Blame | None = None
+    blame_reason: str | None = None
     axes: dict[str, str] = Field(default_factory=dict)
     transcript: str | None = None
     prompt_tokens: int | None = None
@@ -54,6 +58,10 @@ class TrialRecord(Frozen):
         if (self.success is None) == (self.infrastructure_error is None):
             raise ValueError("a trial has either a success or an infrastructure error")
         return self
+
+    def blamed(self, culprit: tuple[Blame, str] | None) -> Self:
+        """The record with who caused its failure, and why that is so."""
+        return self.model_copy(update={"blame": culprit[0], "blame_reason": culprit[1]}) if culprit else self
 
     @property
     def key(self) -> str:

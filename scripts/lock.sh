@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Resolves every transitive version anew and writes requirements/lock-*.txt, the constraints that scripts/setup.sh installs
-# with. Run it after changing a pin in pyproject.toml or requirements/bfcl*.txt:  make lock
+# with. Run it after changing a pin in pyproject.toml or requirements/{bfcl,tau2}*.txt:  make lock
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -17,3 +17,4 @@ extras=(--extra train --extra ray --extra slurm --extra eval --extra docs --extr
 compile cpu pyproject.toml "${extras[@]}" --extra serve-cpu --override requirements/cpu-overrides.txt "${links[@]}"
 compile cuda pyproject.toml "${extras[@]}" --extra serve
 compile bfcl requirements/bfcl.txt requirements/bfcl-vector.txt --override <(grep google requirements/bfcl-overrides.txt) "${links[@]}"
+compile tau2 requirements/tau2.txt --override requirements/tau2-overrides.txt

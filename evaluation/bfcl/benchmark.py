@@ -18,7 +18,8 @@ What counts as what:
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+import shutil
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -28,10 +29,11 @@ from core.files import write_json
 from core.journal import write_jsonl
 from core.server_protocol import total
 from core.settings import Settings, UserError, closest, typed
-from evaluation.benchmark import Benchmark, EvaluationContext
+from evaluation.benchmark import Benchmark, EvaluationContext, RecordedRun, Regraded
 from evaluation.bfcl.categories import SIZES, aggregate, missing_requirement
 from evaluation.bfcl.disputed import DISPUTED
 from evaluation.bfcl.failure_reasons import failure_reasons, truncated
+from evaluation.bfcl.official_files import AnswerCounter, failure_of, read_answers, read_scores
 from evaluation.endpoint import Endpoint
 from evaluation.transcripts import write_transcript
 from evaluation.trials import Progress, TrialRecord, read_trials
@@ -40,6 +42,8 @@ from evaluation.worker_process import HarnessError, run_worker
 VERSION = "2026.3.23"
 OFFICIAL_STEPS = 20
 REPOSITORY = Path(__file__).parents[2]
+UNREACHABLE = "http://127.0.0.1:9/v1"
+"""A base URL without a server: scoring requests nothing."""
 
 Tasks = dict[str, tuple[str, ...] | None]
 """Task ids by category; None selects all of a category."""
@@ -146,18 +150,38 @@ class Bfcl(Benchmark):
             )
         return notes
 
+    def regrade(self, records: Sequence[TrialRecord], run: RecordedRun) -> dict[str, Regraded]:
+        """Verdicts of the official checker, run again on copies of the recorded answers."""
+        verdicts = {}
+        for trial in sorted({record.trial for record in records}):
+            name = f"trial-{trial}"
+            root = run.scratch / name
+            shutil.copytree(run.directory / name, root, ignore=shutil.ignore_patterns("score", "scorable"))
+            request = json.loads((root / "generate.json").read_text(encoding="utf-8"))
+            endpoint = Endpoint(base_url=UNREACHABLE, model=request["model"])
+            answers = list(read_answers(root))
+            if any(failure_of(answer) is None for answer in answers):
+                self._run_phase(endpoint, root, request, "score", lambda: None)
+            scores = read_scores(root)
+            for answer in answers:
+                score = scores.get(answer["id"], {})
+                record = _record(answer, bool(score), endpoint, self.settings, trial)
+                detail = "; ".join(failure_reasons(answer, score)) if record.success is False else ""
+                verdicts[record.key] = Regraded(record.success, detail)
+        return verdicts
+
     def _run_trial(
         self, endpoint: Endpoint, directory: Path, trial: int, progress: Progress | None
     ) -> list[TrialRecord]:
         root = directory / f"trial-{trial}"
         request = self._request(endpoint, trial)
         answers = self._generate(endpoint, root, request, progress)
-        if any(_failure(answer) is None for answer in answers):
+        if any(failure_of(answer) is None for answer in answers):
             self._run_phase(endpoint, root, request, "score", lambda: None)
-        scores = {line["id"]: line for line in _read_lines(root / "score", "*_score.json") if "id" in line}
+        scores = read_scores(root)
         records = []
         for answer in answers:
-            score = scores.get(answer["id"], {})  # the official score files list only what was wrong
+            score = scores.get(answer["id"], {})
             record = _record(answer, bool(score), endpoint, self.settings, trial)
             if record.success is False:
                 messages = [truncated(message) for message in answer.get("messages", ())]
@@ -188,7 +212,7 @@ class Bfcl(Benchmark):
         expected = sum(
             min(SIZES[category], most) if ids is None else len(set(ids)) for category, ids in self._tasks.items()
         )
-        count = _AnswerCounter(root / "result")
+        count = AnswerCounter(root / "result")
 
         def tick() -> None:
             if progress:
@@ -196,8 +220,8 @@ class Bfcl(Benchmark):
 
         for _ in range(self.settings.attempts):
             self._run_phase(endpoint, root, request, "generate", tick)
-            answers = list(_read_answers(root))
-            if not any(_failure(answer) == "infrastructure" for answer in answers):
+            answers = list(read_answers(root))
+            if not any(failure_of(answer) == "infrastructure" for answer in answers):
                 break
         answered = len({answer["id"] for answer in answers})
         if answered != expected or len(answers) != expected:
@@ -224,48 +248,8 @@ class Bfcl(Benchmark):
         run_worker(command, environment, root / f"{phase}.log", tick)
 
 
-class _AnswerCounter:
-    """Counts the answers in the result files below `root`, without prerequisites; reads every byte once."""
-
-    def __init__(self, root: Path) -> None:
-        self._root = root
-        self._counted: dict[Path, tuple[int, int]] = {}
-
-    def __call__(self) -> int:
-        for path in self._root.rglob("*_result.json"):
-            size = path.stat().st_size
-            read, count = self._counted.get(path, (0, 0))
-            if size < read:  # rewritten without its infrastructure errors
-                read, count = 0, 0
-            if "_prereq_" not in path.name and size > read:
-                with path.open("rb") as file:
-                    file.seek(read)
-                    chunk = file.read(size - read)
-                self._counted[path] = read + len(chunk), count + chunk.count(b"\n")
-        return sum(count for _, count in self._counted.values())
-
-
-def _read_answers(root: Path) -> Iterable[dict[str, Any]]:
-    return (answer for answer in _read_lines(root / "result", "*_result.json") if "_prereq_" not in answer["id"])
-
-
-def _read_lines(root: Path, pattern: str) -> Iterable[dict[str, Any]]:
-    """The JSON lines of matching files. Not by splitlines: texts in the official score files may contain other line
-    separators."""
-    for path in sorted(root.rglob(pattern)):
-        yield from (json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line)
-
-
-def _failure(answer: dict[str, Any]) -> str | None:
-    """ "context_length", "infrastructure", or None for an answer that can be scored.
-
-    An unforeseen exception, which the official code catches and stores, is "infrastructure" too.
-    """
-    return answer.get("failure") or ("infrastructure" if "traceback" in answer else None)
-
-
 def _record(answer: dict[str, Any], wrong: bool, endpoint: Endpoint, settings: BfclSettings, trial: int) -> TrialRecord:
-    failure = _failure(answer)
+    failure = failure_of(answer)
     errored = failure == "infrastructure"
     requests = answer.get("requests", [])
     return TrialRecord(

@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from core.settings import typed
-from evaluation.benchmark import Benchmark, EvaluationContext
+from evaluation.benchmark import Benchmark, EvaluationContext, RecordedRun, Regraded
+from evaluation.heldout.regrade import regrade
 from evaluation.heldout.run import HeldoutRun
 from evaluation.heldout.settings import HeldoutSettings
 from evaluation.metrics.pass_at_k import pass_1_by_category
@@ -45,6 +46,10 @@ class Heldout(Benchmark):
         is down."""
         run = HeldoutRun(self.settings, self.simulator, self.databases, context, directory)
         return asyncio.run(run.run(progress))
+
+    def regrade(self, records: Sequence[TrialRecord], run: RecordedRun) -> dict[str, Regraded]:
+        """Verdicts by execution: the recorded calls are made again on fresh databases."""
+        return asyncio.run(regrade(self.settings, self.simulator, records, run))
 
     def metrics(self, records: Sequence[TrialRecord]) -> dict[str, float | None]:
         """Pass@1 by category."""

@@ -12,15 +12,19 @@ from generation.environments.base import DomainEnvironment
 from generation.validation.validate import outcomes, policy_check, replay
 
 
-async def checks(dialogue: Dialogue, posed: HeldoutDialogue, domain_environment: DomainEnvironment) -> list[Check]:
-    """The checks that decide the trial, which succeeds if all pass; the first that fails explains the failure."""
+async def checks(
+    dialogue: Dialogue, posed: HeldoutDialogue, domain_environment: DomainEnvironment
+) -> tuple[list[Check], frozenset[tuple[int, str]]]:
+    """The checks that decide the trial, which succeeds if all pass, and the calls that changed the state, as (message,
+    id). The first check that fails explains the failure."""
     if dialogue.stop != "complete":
-        return [Check(name="finished", passed=False, detail=dialogue.stop)]
+        return [Check(name="finished", passed=False, detail=dialogue.stop)], frozenset()
     started, expected = len(dialogue.task_starts), len(posed.draft.tasks)
     detail = f"the dialogue could not continue after {started} of {expected} tasks"
     all_tasks = Check(name="all tasks", passed=started == expected, detail=detail)
     replayed = await replay(dialogue, domain_environment)
-    return [all_tasks, *await outcomes(dialogue, domain_environment, replayed), *policy_check(dialogue, replayed)]
+    of_tasks = await outcomes(dialogue, domain_environment, replayed)
+    return [all_tasks, *of_tasks, *policy_check(dialogue, replayed)], replayed.changes
 
 
 def simulator_failure(stop: str) -> str | None:

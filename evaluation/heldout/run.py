@@ -9,6 +9,7 @@ from typing import Any
 
 from core.journal import write_jsonl
 from evaluation.benchmark import EvaluationContext
+from evaluation.heldout.blame import find_blame
 from evaluation.heldout.databases import HeldoutDatabases
 from evaluation.heldout.outcome import checks, count_calls, notes, simulator_failure, stop_reason
 from evaluation.heldout.settings import Condition, HeldoutSettings
@@ -34,6 +35,11 @@ its requests are done, and a new row's key need not be told; 2 judged by the age
 are not comparable."""
 TASKS_FOLDER = "heldout"
 """Folder of the evaluation's shared directory with the tools and tasks that all its models get."""
+
+
+def dialogue_path(directory: Path, record: TrialRecord) -> Path:
+    """The file with a trial's dialogue."""
+    return directory / "dialogues" / f"{record.key.replace('/', '_')}.jsonl"
 
 
 @dataclass(frozen=True)
@@ -160,7 +166,7 @@ class HeldoutRun:
             dialogue = await Rollout(posed.draft, context).run()
         except LLMError as error:
             return TrialRecord(**base, infrastructure_error=str(error), stop_reason="infrastructure")
-        results = await checks(dialogue, posed, context.domain_environment)
+        results, changes = await checks(dialogue, posed, context.domain_environment)
         failure = simulator_failure(dialogue.stop)
         valid, calls = count_calls(dialogue)
         record = TrialRecord(
@@ -175,8 +181,9 @@ class HeldoutRun:
             completion_tokens=meter.usage.completion_tokens,
             seconds=round(meter.seconds.get("agent", 0.0), 3),
         )
-        name = f"{record.key.replace('/', '_')}.jsonl"
-        write_jsonl(self.directory / "dialogues" / name, [dialogue])
+        if record.success is False:
+            record = record.blamed(find_blame(dialogue, results, changes))
+        write_jsonl(dialogue_path(self.directory, record), [dialogue])
         messages = [message.model_dump(exclude_none=True) for message in dialogue.messages]
         return write_transcript(self.directory, record, notes(posed, results), messages)
 

@@ -38,6 +38,8 @@ class GoldActions:
         roles = [message["role"] for message in body["messages"]]
         calls_made = roles.count("tool")
         messages_sent = sum(m["role"] == "assistant" and not m.get("tool_calls") for m in body["messages"])
+        if side == "agent" and roles[roles[0] == "system"] == "assistant":
+            messages_sent -= 1  # the official program greets in the agent's name
         if calls_made < plan.calls_due(side, messages_sent):
             action = plan.actions(side)[calls_made]
             return call((action["name"], action["arguments"]), reasoning="The gold action is next.")

@@ -10,13 +10,15 @@ by the difference with its interval, and by the p-value of a sign-flip permutati
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import product
 from math import comb
 
 import numpy
+from pydantic import Field
 
+from core.dialogue import Blame
 from core.messages import Frozen
 from evaluation.trials import TrialRecord
 
@@ -51,7 +53,8 @@ class Summary(Frozen):
 
     `pass_at` and `pass_hat` are None for a k that no task has enough trials for. `infrastructure_errors` counts the
     trials that could not be completed and are in no other metric; `truncations` counts trials with a reply cut at
-    max_tokens. `valid_call_rate` is None if the model called no tool.
+    max_tokens. `valid_call_rate` is None if the model called no tool. `blame` counts failed trials by who caused them,
+    where rules tell.
     """
 
     tasks: int
@@ -62,6 +65,7 @@ class Summary(Frozen):
     valid_call_rate: float | None
     pass_at: dict[int, Estimate | None]
     pass_hat: dict[int, Estimate | None]
+    blame: dict[Blame, int] = Field(default_factory=dict)
 
 
 def pass_at_k(n: int, c: int, k: int) -> float | None:
@@ -144,6 +148,7 @@ def summarize(records: Sequence[TrialRecord], ks: Iterable[int], resamples: int 
         valid_call_rate=sum(record.valid_calls for record in completed) / calls if calls else None,
         pass_at={k: estimate(counts, pass_at_k, k, resamples, seed) for k in ks},
         pass_hat={k: estimate(counts, pass_hat_k, k, resamples, seed) for k in ks},
+        blame=dict(Counter(record.blame for record in completed if record.blame)),
     )
 
 

@@ -12,6 +12,7 @@ from rich.table import Table
 
 from evaluation.metrics.pass_at_k import Summary, summarize
 from evaluation.metrics.scores import Difference, ModelScores, by_axis, by_category
+from evaluation.reports.blame_table import blame_table
 from evaluation.reports.paper_table import interval, percent
 from evaluation.trials import TrialRecord
 
@@ -65,6 +66,8 @@ def print_summary(
         console.print(_bfcl_table(scores, mark))
     for table in _axis_tables(records, ks, mark):
         console.print(table)
+    if blamed := blame_table(records):
+        console.print(blamed)
     if compared:
         console.print(_difference_table(compared, mark))
     for benchmark, notes in caveats.items():

@@ -3,8 +3,9 @@
 `inspect`, the default: inspect-evals with the tasks, databases, policies and rewards of the official release of June
 2025, run by `evaluation.tau2.inspect_worker`. It differs from the official program in that the user opens the dialogue
 and no one is informed of the step limit.
-`official`: the `tau2` executable, if the user installed it (`evaluation.tau2.official`). Its tasks have been revised
-since (release 1.0, March 2026), so the same model gets other scores.
+`official`: the official code (`evaluation.tau2.official`), by default of release 0.2.0, which has the same tasks. A
+`tau2` executable that the user installed has tasks that have been revised since (release 1.0, March 2026), so the same
+model gets other scores.
 
 In both, a trial with a failed request is an infrastructure error: retried and never scored. A request of the model that
 the server refuses because it exceeds the context is the model's failure (stop reason "context_length"); such a request
@@ -21,11 +22,12 @@ from typing import Any
 
 from core.files import write_json
 from core.settings import UserError, typed
-from evaluation.benchmark import Benchmark, EvaluationContext
+from evaluation.benchmark import Benchmark, EvaluationContext, RecordedRun, Regraded
 from evaluation.endpoint import Endpoint
 from evaluation.metrics.pass_at_k import pass_1_by_category
 from evaluation.tau2 import official
 from evaluation.tau2.do_nothing import do_nothing
+from evaluation.tau2.regrade import regrade
 from evaluation.tau2.settings import Tau2Request, Tau2Settings
 from evaluation.tau2.user_simulator import user_simulator
 from evaluation.trials import Progress, TrialRecord, open_journal, read_trials
@@ -82,6 +84,13 @@ class Tau2(Benchmark):
             f"{domain}, doing nothing": share for domain, share in do_nothing(records).items()
         }
         return pass_1_by_category(records) | nothing
+
+    def regrade(self, records: Sequence[TrialRecord], run: RecordedRun) -> dict[str, Regraded]:
+        """Verdicts of release 0.2.0's evaluator on the recorded messages, whichever of the backends with its tasks
+        recorded them. The trials of an executable are missing: its release has other tasks."""
+        if self.settings.official.executable and self.settings.backend == "official":
+            return {}
+        return regrade(self.settings.official.python, records, run)
 
     def caveats(self, records: Sequence[TrialRecord]) -> list[str]:
         """What doing nothing passes of the same tasks, where that is known."""

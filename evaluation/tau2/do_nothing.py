@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from evaluation.trials import TrialRecord
 
 # The tasks that an agent passes by greeting the user and waiting for it to leave: they require no database change and
-# no information. Measured by running the base sets this way (`make eval-known`). The official retail is missing,
-# because there a judge decides what doing nothing scores.
+# no information. Measured by running the base sets this way (`make eval-known`). Release 0.2.0 has the tasks of
+# inspect-evals. The retail of 1.0.1 is missing, because there a judge decides what doing nothing scores.
 _NUMBERS_INSPECT = {
     "airline": (0, 1, 4, 5, 6, 10, 13, 26, 28, 31, 34, 36, 41, 43, 45, 46, 47, 48, 49),
     "retail": (10, 12, 25, 50, 57, 65, 105),
@@ -24,7 +24,11 @@ _NUMBERS_OFFICIAL = {
 
 DO_NOTHING: dict[str, dict[str, frozenset[str]]] = {
     name: {domain: frozenset(map(str, ids)) for domain, ids in numbers.items()}
-    for name, numbers in (("inspect-evals", _NUMBERS_INSPECT), ("official tau2 1.0.1", _NUMBERS_OFFICIAL))
+    for name, numbers in (
+        ("inspect-evals", _NUMBERS_INSPECT),
+        ("official tau2 0.2.0", _NUMBERS_INSPECT),
+        ("official tau2 1.0.1", _NUMBERS_OFFICIAL),
+    )
 }
 
 

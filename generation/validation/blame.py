@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from typing import Any
 
 from core.dialogue import Blame, Check, Dialogue, Judgment, PlannedCall, calls
@@ -12,6 +12,7 @@ from core.placeholders import placeholder
 from core.typography import same_values
 from generation.tasks.grounding import is_given, needed_literals
 from generation.tasks.mentions import literals, mentions_value, states
+from generation.utterances.answers import asks
 
 _STOPS: dict[str, Blame] = {
     "user": "user",
@@ -25,16 +26,22 @@ _CIRCLES = ("repeats itself", "not done after")
 """Reasons of stops that either side may have caused, whoever noticed."""
 
 
-def blame(dialogue: Dialogue, checks: Sequence[Check], rejections: Mapping[int, Judgment]) -> Blame | None:
+def blame(
+    dialogue: Dialogue,
+    checks: Sequence[Check],
+    rejections: Mapping[int, Judgment],
+    changes: Set[tuple[int, str]] = frozenset(),
+) -> Blame | None:
     """Who is to blame for a rejection; None for an accepted dialogue and for one that is merely unfinished.
 
     The role that stopped the dialogue, or who made it go round in circles (`_circling`); else the agent for an invalid
     transcript, the tools for one that does not replay. Of the tasks that missed their outcome the first decides, since
-    later ones may follow from it: the tools are to blame if they refused its next gold call (`refused`) or withheld a
+    later ones may follow from it: the agent is to blame if one of the `changes` that its calls made (message, id) was
+    not asked for (`changed_more`), the tools if they refused its next gold call (`refused`) or withheld a
     value (`withheld`), the task if it needs a value that is nowhere to be had (`ungrounded`), the user if it never gave
-    a value that the task needs (`unvoiced`), else the agent. For tasks that the judge alone rejects, by number in
-    `rejections`, the role that most of these judgments name, the agent if they name no one; an ungrounded task is to
-    blame itself.
+    a value that the task needs (`kept_back`) or left a question open (`left_early`), else the agent. For tasks that the
+    judge alone rejects, by number in `rejections`, the role that most of these judgments name, the agent if they name
+    no one; an ungrounded task is to blame itself.
     """
     failed = [check.name for check in checks if not check.passed]
     if "finished" in failed:
@@ -46,11 +53,13 @@ def blame(dialogue: Dialogue, checks: Sequence[Check], rejections: Mapping[int, 
         return "tool"
     missed = [check.task for check in checks if not check.passed and check.task is not None]
     if missed:
+        if changed_more(dialogue, min(missed), changes):
+            return "agent"
         if refused(dialogue, min(missed)) or withheld(dialogue, min(missed)):
             return "tool"
         if ungrounded(dialogue, min(missed)):
             return "task"
-        return "user" if unvoiced(dialogue, min(missed)) else "agent"
+        return "user" if kept_back(dialogue, min(missed)) or left_early(dialogue, min(missed)) else "agent"
     if failed:
         return "agent"
     blamed = Counter[Blame](
@@ -66,7 +75,7 @@ def _circling(dialogue: Dialogue) -> Blame:
     number = len(dialogue.task_starts) - 1
     if number >= 0 and refused(dialogue, number):
         return "tool"
-    if number < 0 or unvoiced(dialogue, number):
+    if number < 0 or kept_back(dialogue, number):
         return "user"
     gold_calls, actual = dialogue.tasks[number].gold_calls, calls(dialogue.part(number))
     if not gold_calls:
@@ -143,14 +152,32 @@ def unvoiced(dialogue: Dialogue, number: int) -> tuple[str, ...]:
     user need not give values that are looked up (placeholders of the plan).
     """
     task = dialogue.tasks[number]
-    needed = dict.fromkeys(
-        value
-        for call in task.expected_plan or task.gold_calls
-        for value in literals(call.arguments)
-        if states(task.goal, value)
-    )
     heard = dict.fromkeys(_heard(dialogue.part(number)))
+    return _unsaid(task.expected_plan or task.gold_calls, task.goal, heard)
+
+
+def _unsaid(plan: Sequence[PlannedCall], goal: str, heard: Iterable[str]) -> tuple[str, ...]:
+    needed = dict.fromkeys(value for call in plan for value in literals(call.arguments) if states(goal, value))
     return tuple(value for value in needed if not any(states(text, value) for text in heard))
+
+
+def kept_back(dialogue: Dialogue, number: int) -> tuple[str, ...]:
+    """The values of `unvoiced` for which the user is to blame. A user who tells one thing at a time waits until it is
+    done: none if the user spoke again, and the agent had not made a gold call for which it had heard all, or not told a
+    value that it had been shown."""
+    unsaid = unvoiced(dialogue, number)
+    part, task = dialogue.part(number), dialogue.tasks[number]
+    if not unsaid or sum(isinstance(message, UserMessage) for message in part) < 2:
+        return unsaid
+    actual, heard = calls(part), dict.fromkeys(_heard(part))
+    plan = task.expected_plan or task.gold_calls
+    missing = next((p for p, gold in zip(plan, task.gold_calls, strict=False) if not _results(gold, actual)), None)
+    if missing and not _unsaid([missing], task.goal, heard):
+        return ()
+    shown = " ".join(result for _, _, result in actual)
+    told = " ".join(message.content for message in part if isinstance(message, AssistantMessage))
+    untold = any(mentions_value(shown, value) and not mentions_value(told, value) for value in task.told_values)
+    return () if untold else unsaid
 
 
 def _heard(part: Sequence[Message]) -> Iterator[str]:
@@ -160,3 +187,30 @@ def _heard(part: Sequence[Message]) -> Iterator[str]:
         elif isinstance(message, AssistantMessage):
             for call in message.tool_calls or ():
                 yield from literals(call.parsed())
+
+
+def left_early(dialogue: Dialogue, number: int) -> bool:
+    """Whether the user went on to its next task, or said goodbye, when the agent had asked something about task
+    `number` and did nothing more."""
+    answered = [message for message in dialogue.part(number) if isinstance(message, AssistantMessage)]
+    return bool(answered) and not answered[-1].tool_calls and asks(answered[-1].content)
+
+
+def changed_more(dialogue: Dialogue, number: int, changes: Set[tuple[int, str]]) -> str:
+    """The first call of task `number` that is among the `changes` but is no gold call, as text; "" without one. Not one
+    that stands for a missing gold call whose values the user never gave."""
+    task, part = dialogue.tasks[number], dialogue.part(number)
+    actual, heard = calls(part), dict.fromkeys(_heard(part))
+    plan = task.expected_plan or task.gold_calls
+    excused = {
+        gold.tool
+        for planned, gold in zip(plan, task.gold_calls, strict=False)
+        if not _results(gold, actual) and _unsaid([planned], task.goal, heard)
+    }
+    made_gold = {gold.tool for gold in task.gold_calls if _results(gold, actual)}
+    for position, call, arguments, _ in dialogue.executed(number):
+        if (position, call.id) not in changes or (call.name in excused and call.name not in made_gold):
+            continue
+        if not any(call.name == gold.tool and same_values(arguments, gold.arguments) for gold in task.gold_calls):
+            return f"{call.name}({call.function.arguments})"
+    return ""

@@ -21,12 +21,13 @@ from generation.validation.judge import Gate, judge_task, rejection
 @dataclass(frozen=True)
 class Replay:
     """A dialogue's calls, replayed on a fresh environment: the snapshot at each task's start, the state hash at its
-    end, the messages whose calls changed the state, the broken rules of the policy, the proof, and whether every result
-    was the recorded one."""
+    end, the messages whose calls changed the state, these calls as (message, id), the broken rules of the policy, the
+    proof, and whether every result was the recorded one."""
 
     snapshots: tuple[bytes, ...]
     hashes: tuple[str, ...]
     changed_at: frozenset[int]
+    changes: frozenset[tuple[int, str]]
     violations: tuple[Violation, ...]
     proof: StateProof
     faithful: bool
@@ -163,7 +164,7 @@ async def replay(dialogue: Dialogue, domain_environment: DomainEnvironment) -> R
         initial, faithful = environment.state_hash(), True
         snapshots: list[bytes] = []
         hashes: list[str] = []
-        changed_at: set[int] = set()
+        changes: set[tuple[int, str]] = set()
         broken: list[Violation] = []
         policy, now = dialogue.policy, dialogue.provenance.now or ""
         for number in range(len(dialogue.task_starts)):
@@ -176,10 +177,11 @@ async def replay(dialogue: Dialogue, domain_environment: DomainEnvironment) -> R
                     broken += [Violation(position, call.id, call.name, rule.rule_id) for rule in rules]
                 faithful &= (await environment.call(call.name, arguments)).content == recorded
                 if environment.state_hash() != state:
-                    changed_at.add(position)
+                    changes.add((position, call.id))
                     state = environment.state_hash()
             hashes.append(environment.state_hash())
         proof = StateProof(initial_hash=initial, final_hash=environment.state_hash(), diff=environment.state_diff())
-        return Replay(tuple(snapshots), tuple(hashes), frozenset(changed_at), tuple(broken), proof, faithful)
+        changed_at = frozenset(position for position, _ in changes)
+        return Replay(tuple(snapshots), tuple(hashes), changed_at, frozenset(changes), tuple(broken), proof, faithful)
     finally:
         environment.close()

@@ -17,9 +17,11 @@ from inspect_evals.tau2 import tau2_airline, tau2_retail, tau2_telecom
 from pydantic_core import to_json
 
 from core.journal import Journal
+from evaluation.tau2.blame import find_blame
 from evaluation.tau2.inspect_worker.model import TRIAL, ServedAPI, served_model
 from evaluation.tau2.inspect_worker.records import chat, failure_notes, trajectory, trial_record
 from evaluation.tau2.settings import Tau2Request
+from evaluation.tau2.tasks import tasks
 from evaluation.transcripts import write_transcript
 from evaluation.trials import trial_key
 
@@ -45,8 +47,9 @@ class TrialRecorder:
             with (self.request.directory / "dialogues.jsonl").open("ab") as file:
                 file.write(to_json({"trial": trial.key, "trajectory": dialogue}) + b"\n")
             if trial.success is False:
-                notes = failure_notes(sample, trial)
-                trial = write_transcript(self.request.directory, trial, notes, chat(dialogue))
+                notes, messages = failure_notes(sample, trial), chat(dialogue)
+                trial = trial.blamed(find_blame(tasks(trial.category)[trial.task_id], messages, trial.stop_reason))
+                trial = write_transcript(self.request.directory, trial, notes, messages)
             self.journal.append(trial, trial.key)
         except Exception as error:
             self.failure = error
@@ -90,15 +93,15 @@ def domain_task(
     return inspect_ai.task_with(task, dataset=MemoryDataset(samples, name=domain), setup=solver(store_trial)())
 
 
-def run_trials(tasks: Sequence[inspect_ai.Task], request: Tau2Request, journal: Journal) -> None:
-    """Runs the samples of `tasks` and appends each trial to the journal when it ends. Raises errors of the harness."""
+def run_trials(pending: Sequence[inspect_ai.Task], request: Tau2Request, journal: Journal) -> None:
+    """Runs the samples of `pending` and appends each trial to the journal when it ends. Raises the harness's errors."""
     recorder = TrialRecorder(request, journal)
     recorder.subscribe()
     logs = inspect_ai.eval(
-        list(tasks),
+        list(pending),
         model=served_model(request.endpoint, "agent", request),
         model_roles={"user": served_model(request.simulator, "user", request)},
-        max_tasks=len(tasks),
+        max_tasks=len(pending),
         max_samples=request.endpoint.concurrency,
         fail_on_error=False,
         log_dir=str(request.directory / "logs"),

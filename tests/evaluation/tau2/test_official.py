@@ -139,7 +139,7 @@ def test_two_harnesses_in_one_directory_are_refused(executable: Path, tmp_path: 
 @pytest.mark.parametrize(
     ("official", "error"),
     [
-        ({}, "executable=None was given; backend=official expects the path"),
+        ({"version": "1.0.1"}, "version=1.0.1 was given; expected with it benchmarks.tau2.official.executable"),
         ({"executable": "no-such-program", "version": "1"}, "executable=no-such-program was given"),
         ({"executable": "sh"}, "official.version, the installed release"),
         ({"executable": "sh", "version": "1"}, f"scored by a judge, .*{JUDGE}.*, or domains without retail"),
