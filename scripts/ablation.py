@@ -83,7 +83,7 @@ def run_experiment(console: Console, words: Sequence[str], launcher: Sequence[st
     if settings.plan:
         return None
     if left_out := settings.cells.keys() - settings.runnable.keys():
-        console.print(f"left out without data: {', '.join(f'cells.{name}.data=…' for name in sorted(left_out))}")
+        console.print(f"left out for lack of data: {', '.join(sorted(left_out))}")
     run_cells(settings, words, launcher)
     analysis = analyse(settings, entries_by_cell(settings, read_registry(registry)))
     show_analysis(console, analysis, settings)

@@ -44,14 +44,18 @@ def runs_directory(outputs: Path) -> Path:
 def cell_words(settings: AblationSettings, cell: CellSettings, seed: int) -> dict[str, tuple[str, ...]]:
     """The overrides of each stage of a cell's chain. They name no paths but the user's, so they identify the cell on
     every machine."""
+    not_run = {outcome.benchmark for outcome in settings.outcomes.values()} - set(settings.needed_benchmarks)
+    keys_not_run = tuple(f"benchmarks.{name}." for name in not_run)
 
     def of(stage: StageName, *fixed: str) -> tuple[str, ...]:
         seeded = [f"seed={seed}"] if stage in settings.seeded else []
         groups = (getattr(overrides, stage) for overrides in (settings.of_profile, settings.common, cell))
-        return merge_overrides([f"profile={settings.profile}"], *groups, fixed, seeded)
+        words = merge_overrides([f"profile={settings.profile}"], *groups, fixed, seeded)
+        return tuple(word for word in words if not word.startswith(keys_not_run))
 
-    budget = [f"train_tokens={settings.budget}"] if settings.budget else []
-    words = {"train": of("train", *budget), "evaluate": of("evaluate", "untrained=false")}
+    budget = [f"train_tokens={settings.budget}", "max_steps=null"] if settings.budget else []
+    benchmarks = f"benchmark=[{','.join(settings.needed_benchmarks)}]"
+    words = {"train": of("train", *budget), "evaluate": of("evaluate", benchmarks, "untrained=false")}
     exports = [o.export for o in (settings.of_profile, settings.common, cell) if o.export is not None]
     if exports:
         words = {"export": merge_overrides([f"profile={settings.profile}"], *exports), **words}

@@ -53,8 +53,8 @@ def power_plan(settings: AblationSettings, cells: Mapping[str, Sequence[Entry]],
     from assumptions. Trials and tasks are those measured, or the complete benchmark once."""
     seconds, measured = stage_seconds(settings, [*(e for of in cells.values() for e in of), *pilots])
     claims = []
-    alpha = settings.alpha / max(1, len(settings.claims))  # Holm's hardest case
-    for claim in settings.claims:
+    alpha = settings.alpha / max(1, len(settings.measurable))  # Holm's hardest case
+    for claim in settings.measurable:
         outcome = settings.outcomes[claim.outcome]
         scores = cell_scores(outcome, cells)
         pilot = components_of([*scores.values()])

@@ -128,6 +128,12 @@ class AblationSettings(Settings):
     seeded: tuple[StageName, ...] = Field(
         description="stages that get the seed: trainings alone, or generations too, which then count as chance"
     )
+    public_data: dict[str, Path | None] = Field(
+        default={}, description="data set -> its converted run or file, for cells that need it"
+    )
+    benchmarks: tuple[str, ...] = Field(
+        min_length=1, description="benchmarks to run, of those that the claims are about"
+    )
     paper_model: str = Field(description="model of the paper whose differences are compared with")
     alpha: float = Field(gt=0, lt=1, description="chance of a false verdict in an experiment (Holm)")
     plan: bool = Field(description="stop after the power plan")
@@ -137,6 +143,23 @@ class AblationSettings(Settings):
     def runnable(self) -> dict[str, CellSettings]:
         """The cells that are not left out for lack of data."""
         return {name: cell for name, cell in self.cells.items() if cell.data or not cell.requires_data}
+
+    @property
+    def needed_benchmarks(self) -> tuple[str, ...]:
+        """The benchmarks to run: those of the claims' scores, without claims those of all scores."""
+        of_claims = {claim.outcome for claim in self.claims} or set(self.outcomes)
+        needed = {self.outcomes[name].benchmark for name in of_claims}
+        return tuple(name for name in self.benchmarks if name in needed)
+
+    @property
+    def measurable(self) -> tuple[ClaimSettings, ...]:
+        """The claims about cells and benchmarks that are run."""
+        return tuple(
+            claim
+            for claim in self.claims
+            if {claim.cell, claim.against} <= self.runnable.keys()
+            and self.outcomes[claim.outcome].benchmark in self.benchmarks
+        )
 
     @model_validator(mode="after")
     def _known_names(self) -> AblationSettings:
@@ -148,6 +171,9 @@ class AblationSettings(Settings):
             ):
                 if given not in known:
                     raise ValueError(f"a claim names {given!r}; {closest(given, list(known))}")
+        if not self.needed_benchmarks:
+            needed = sorted({self.outcomes[claim.outcome].benchmark for claim in self.claims})
+            raise ValueError(f"benchmarks={[*self.benchmarks]} has none of those that claims are about: {needed}")
         if repeated := sorted({seed for seed in self.seeds if self.seeds.count(seed) > 1}):
             raise ValueError(f"seed {repeated[0]} is given twice")
         return self

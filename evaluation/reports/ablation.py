@@ -13,7 +13,7 @@ from core.files import write_atomically, write_json
 from evaluation.ablation.analysis import Analysis, CellResult, ClaimResult
 from evaluation.ablation.power_plan import PlannedClaim, PowerPlan
 from evaluation.ablation.settings import AblationSettings
-from evaluation.metrics.power import POWER
+from evaluation.metrics.power import POWER, SEEDS, TRIALS
 from evaluation.reports.ablation_figure import draw_figure
 from evaluation.reports.paper_table import PaperTable
 
@@ -34,14 +34,14 @@ def plan_table(plan: PowerPlan) -> PaperTable:
             "tasks × trials × seeds",
             "power",
             f"resolves at {POWER:.0%}",
-            "would need",
+            "trials × seeds needed",
             "hours",
         ),
         rows=tuple(_plan_row(claim) for claim in plan.claims),
         notes=(
             f"times {source}: {times}; as configured about {plan.hours:,.2f} hours if nothing was run yet{cost}",
             "power: the chance that a true difference of this size is shown at the experiment's level, Holm's hardest case",
-            "*: variation of tasks, seeds and trials assumed, not measured",
+            "*: variation of tasks, seeds and trials assumed, not measured; one seed shows nothing",
         ),
     )
 
@@ -49,7 +49,9 @@ def plan_table(plan: PowerPlan) -> PaperTable:
 def _plan_row(claim: PlannedClaim) -> tuple[str, ...]:
     design, proposal = claim.design, claim.proposal
     smallest = "nothing" if claim.smallest is None else f"{100 * claim.smallest:.1f} points"
-    needed = f"{proposal.design.trials} trials × {proposal.design.seeds} seeds" if proposal else "more tasks"
+    needed = (
+        f"{proposal.design.trials} × {proposal.design.seeds}" if proposal else f"more than {TRIALS[-1]} × {SEEDS[-1]}"
+    )
     return (
         claim.claim,
         f"{100 * claim.difference:.1f}",

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import cache
 from pathlib import Path
 
 import hydra
@@ -23,7 +24,7 @@ from generation.run import GenerateSettings
 from scripts.ablation import experiments, read_experiment
 from scripts.ablation_cell import cell_words
 from scripts.launch import CONF, command
-from scripts.stage_runs import merge_overrides, run_stage
+from scripts.stage_runs import run_stage
 from training.settings import TrainSettings
 
 NAMES = sorted(path.stem for path in (CONF / "ablation").glob("*.yaml"))
@@ -35,13 +36,15 @@ STAGE_SETTINGS = {
 }
 
 
+@cache
 def experiment(name: str, *words: str) -> AblationSettings:
     return read_experiment([f"ablation={name}", *words])
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_every_cell_composes_in_every_stage(name: str) -> None:
-    settings = experiment(name, 'common.export=["dedup.threshold=0.9"]' if name == "scale" else "alpha=0.05")
+@pytest.mark.parametrize(("name", "profile"), [*((name, "cpu") for name in NAMES), ("partial_views", "gpu")])
+def test_every_cell_composes_in_every_stage(name: str, profile: str) -> None:
+    export = 'common.export=["dedup.threshold=0.9"]' if name == "scale" else "alpha=0.05"
+    settings = experiment(name, f"profile/ablation@_global_={profile}", export)
     assert settings.experiment == name
     chains = [cell_words(settings, cell, seed=3).items() for cell in settings.cells.values()]
     for stage, words in dict.fromkeys(pair for chain in chains for pair in chain):
@@ -98,7 +101,6 @@ def test_the_papers_differences_are_those_of_its_tables() -> None:
 
 
 def test_overrides_of_a_cell_replace_those_of_all_cells_by_key() -> None:
-    assert merge_overrides(["n=1", "pipeline=all"], ["n=2"], ["a.b=3"]) == ("pipeline=all", "n=2", "a.b=3")
     settings = experiment("scale", 'common.generate=["n=7","seed=9"]')
     assert "n=50" in cell_words(settings, settings.cells["n_50"], 3)["generate"]
     assert "n=7" not in cell_words(settings, settings.cells["n_50"], 3)["generate"]

@@ -24,6 +24,7 @@ from training.mixture import find_data
 from training.prepare import prepare
 from training.render import render
 from training.run_layout import CACHE, SAMPLES, UNTRAINED
+from training.sampler import PartialRow
 from training.settings import TrainSettings
 from training.token_tree import merge
 
@@ -78,6 +79,22 @@ def test_rows_have_every_tree_once_within_the_capacity(data: Path, tmp_path: Pat
     assert rows.sums("size") == [sum(tree.size for tree in rows[row]) for row in range(len(rows))]
     assert rows.sums("targets") == [sum(len(tree.trained) for tree in rows[row]) for row in range(len(rows))]
     assert [len(tree.trained) for tree in rows[None]] == [0]
+
+
+def test_a_part_of_a_row_learns_its_first_tokens_and_reads_all(data: Path, tmp_path: Path) -> None:
+    prepare_in(run := tmp_path / "run", data)
+    split = load_samples(run / SAMPLES)["train"]
+    rows = Rows(split, sum(split["size"]))
+    whole = rows[0]
+    assert len(whole) > 1
+    first = len(whole[0].trained)
+    for targets in (1, first, first + 1, sum(len(tree.trained) for tree in whole)):
+        part = rows[PartialRow(0, targets)]
+        assert sum(len(tree.trained) for tree in part) == targets
+        for tree, complete in zip(part, whole, strict=True):
+            assert (tree.input_ids == complete.input_ids).all()
+            assert (tree.trained == complete.trained[: len(tree.trained)]).all()
+        assert len(part[0].trained) == min(first, targets)
 
 
 def test_without_sharing_every_user_turn_is_a_tree(data: Path, tmp_path: Path) -> None:

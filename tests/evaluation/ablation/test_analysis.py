@@ -38,6 +38,7 @@ SETTINGS: dict[str, Any] = {
     "of_profile": {},
     "common": {},
     "budget": 1000,
+    "benchmarks": ["bfcl", "tau2"],
     "seeds": [0, 1, 2],
     "seeded": ["generate", "train"],
     "paper_model": "Qwen3-4B",
@@ -128,6 +129,15 @@ def test_the_plan_takes_variation_and_times_from_results_and_else_from_assumptio
     assert before.claims[0].design.tasks == 800
 
 
+def test_what_is_not_run_is_neither_planned_nor_counted_against_the_rest(cells: dict[str, list[Entry]]) -> None:
+    chosen = settings(benchmarks=["bfcl"])
+    assert chosen.needed_benchmarks == ("bfcl",)
+    assert [claim.claim for claim in power_plan(chosen, cells, []).claims] == [c.key for c in chosen.claims[:2]]
+    without = settings(cells={**SETTINGS["cells"], "good": {"name": "good data", "requires_data": True}})
+    assert without.runnable.keys() == {"poor", "equal"}
+    assert [claim.cell for claim in without.measurable] == ["equal", "equal"]
+
+
 def test_reports_say_it_in_text_numbers_and_a_figure(cells: dict[str, list[Entry]], tmp_path: Path) -> None:
     chosen = settings()
     analysis = analyse(chosen, cells)
@@ -151,6 +161,7 @@ def test_reports_say_it_in_text_numbers_and_a_figure(cells: dict[str, list[Entry
     [
         ({"claims": [{"cell": "god", "against": "poor", "outcome": "mt"}]}, "did you mean 'good'"),
         ({"claims": [{"cell": "good", "against": "poor", "outcome": "bfcl"}]}, "known: mt, telecom"),
+        ({"benchmarks": ["heldout"]}, r"none of those that claims are about: \['bfcl', 'tau2'\]"),
         ({"seeds": [1, 1]}, "seed 1 is given twice"),
         ({"outcomes": {"mt": {**SETTINGS["outcomes"]["mt"], "weights": [1, 2]}}}, "2 weights were given for 1"),
     ],
