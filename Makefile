@@ -11,7 +11,7 @@ run = .venv/bin/python -m scripts.launch --goals "$(MAKECMDGOALS)" $@ -- $(overr
 bench = .venv/bin/python -m scripts.$(subst -,.,$@) $(overrides)
 BENCHES := bench-orchestration bench-prefix bench-environment bench-packing bench-tree bench-gpu bench-eval bench-diversity
 
-.PHONY: help setup setup-vector $(STAGES) verify soak regrade eval-known check test mutants lock docs $(BENCHES) clean
+.PHONY: help setup setup-vector $(STAGES) audit verify soak regrade eval-known check test mutants lock docs $(BENCHES) clean
 
 ##@ Set-up
 
@@ -50,6 +50,9 @@ convert: setup ## convert public data sets to training data (source=apigen|nemot
 	@$(run)
 
 ##@ Training
+
+audit: setup ## which trained tokens have contexts that a server never renders? (data=FILE model=DIRECTORY_OR_HUB_ID) -> outputs/audit/
+	@.venv/bin/python -m scripts.audit $(overrides)
 
 train: setup ## fine-tune on the newest dialogues -> outputs/train/ (plan=true: only estimate the cost)
 	@$(run)

@@ -84,7 +84,7 @@ def prepare_base(
     files. Raises UserError if the published model is neither on disk nor on the hub.
     """
     if settings.tiny:
-        tokenizer = build_tokenizer(settings.tiny, _render_texts(corpus))
+        tokenizer = build_tokenizer(settings.tiny, render_texts(corpus))
         build_model(settings.tiny, tokenizer, seed).save_pretrained(directory)
         tokenizer.save_pretrained(directory)
         return
@@ -190,7 +190,7 @@ def build_model(settings: TinySettings, tokenizer: PreTrainedTokenizerFast, seed
     return model
 
 
-def _render_texts(corpus: Iterable[Dialogue]) -> Iterator[str]:
+def render_texts(corpus: Iterable[Dialogue]) -> Iterator[str]:
     """The dialogues in the chat format, so that the vocabulary fits what the model will read."""
     template = TEMPLATE.read_text()
     for dialogue in corpus:

@@ -68,7 +68,7 @@ class Rendering:
 
 
 @dataclass(frozen=True, slots=True)
-class _Answer:
+class Answer:
     """One assistant message as it is served."""
 
     position: int
@@ -83,7 +83,7 @@ class _Answer:
     """What the model writes: the message up to its end-of-turn token."""
 
 
-class _Template:
+class DialogueTemplate:
     """The tokenizer's chat template applied to one dialogue."""
 
     def __init__(self, dialogue: Dialogue, tokenizer: PreTrainedTokenizerBase, kwargs: Mapping[str, Any]) -> None:
@@ -108,7 +108,7 @@ class _Template:
         assert isinstance(text, str), "tokenize=False returns text"
         return text
 
-    def answers(self) -> Iterator[_Answer]:
+    def answers(self) -> Iterator[Answer]:
         turn = -1
         for position, message in enumerate(self.dialogue.messages):
             turn += isinstance(message, UserMessage)
@@ -122,7 +122,7 @@ class _Template:
                     f"{self.dialogue.dialogue_id}, message {position}: the chat template does not continue its own "
                     f"generation prompt and end the turn with {self.eos!r} (model.chat_template_kwargs={self.kwargs})"
                 )
-            yield _Answer(position, turn, prompt, text[len(prompt) : end])
+            yield Answer(position, turn, prompt, text[len(prompt) : end])
 
     def tokens(self, text: str) -> list[int]:
         """As a server tokenises a prompt."""
@@ -139,7 +139,7 @@ class _Template:
             return joined[len(prompt_ids) :], False
         return self.tokens(text), True
 
-    def prompt_after(self, previous: int, answer: _Answer) -> str:
+    def prompt_after(self, previous: int, answer: Answer) -> str:
         """The part of an answer's prompt that follows the assistant message at position `previous`.
 
         To find where it starts, the next message's content is changed and the prompt rendered again: the two prompts
@@ -163,7 +163,7 @@ def render(
 ) -> Rendering:
     """Render a dialogue with the tokenizer's chat template and its variables `chat_template_kwargs`, cut before the
     first user turn that needs more than `max_tokens` tokens. Raises RenderError if the template does not fit."""
-    template = _Template(dialogue, tokenizer, chat_template_kwargs or {})
+    template = DialogueTemplate(dialogue, tokenizer, chat_template_kwargs or {})
     samples: list[Sample] = []
     for sample in _served(template) if history_reasoning == "served" else _keep_all(template):
         if len(sample.input_ids) > max_tokens:
@@ -189,7 +189,7 @@ def template_messages(messages: Sequence[Message]) -> list[dict[str, Any]]:
     return plain
 
 
-def _served(template: _Template) -> Iterator[Sample]:
+def _served(template: DialogueTemplate) -> Iterator[Sample]:
     """What a server would see, the answers of one user turn in one sample where they continue each other."""
     sample: Sample | None = None
     prompts: list[list[int]] = []
@@ -216,7 +216,7 @@ def _checked(sample: Sample, prompts: Sequence[list[int]]) -> Sample:
     return sample
 
 
-def _keep_all(template: _Template) -> Iterator[Sample]:
+def _keep_all(template: DialogueTemplate) -> Iterator[Sample]:
     """After every user turn, the dialogue so far as one sample: prompts as they are served, every answer since the
     offered tools changed with its reasoning."""
     tools_at = template.dialogue.tools_at

@@ -99,7 +99,7 @@ def merge(samples: Sequence[Sample]) -> TokenTree:
     trained: list[Ints] = []
     size = 0
     for number, ids in enumerate(tokens):
-        shared = [_common_length(ids, other) for other in tokens[:number]]
+        shared = [common_length(ids, other) for other in tokens[:number]]
         best = int(np.argmax(shared)) if shared else -1
         prefix = paths[best][: shared[best]] if shared else np.empty(0, np.int64)
         rest = ids[len(prefix) :]
@@ -143,7 +143,7 @@ def side_by_side(members: Sequence[TokenTree]) -> TokenTree:
     )
 
 
-def _common_length(ids: Ints, other: Ints) -> int:
+def common_length(ids: Ints, other: Ints) -> int:
     """The length of the common prefix."""
     length = min(len(ids), len(other))
     different = np.flatnonzero(ids[:length] != other[:length])

@@ -78,7 +78,7 @@ def read_starts(path: Path) -> tuple[StartState, ...]:
 def _read(line: bytes, number: int, path: Path) -> StartState:
     where = f"{path.stem}-{number}"
     try:
-        dialogue = _dialogue(json.loads(line.decode("utf-8-sig")), where)
+        dialogue = read_dialogue(json.loads(line.decode("utf-8-sig")), where)
         dialogue.model_dump_json()  # raises here for a lone surrogate, which UTF-8 cannot encode
         return StartState(dialogue.dialogue_id, dialogue)
     except ValidationError as error:
@@ -91,7 +91,9 @@ def _read(line: bytes, number: int, path: Path) -> StartState:
     return StartState(where, None, f"{path}, line {number}: {problem}".encode(errors="replace").decode())
 
 
-def _dialogue(raw: Any, where: str) -> Dialogue:
+def read_dialogue(raw: Any, where: str) -> Dialogue:
+    """The dialogue in one parsed line of a file; `where` is the id of one without an id. Raises ValueError if it cannot
+    be read or continued."""
     if not isinstance(raw, dict):
         raise ValueError("expected: a JSON object")
     if isinstance(raw.get("dialogue"), dict):

@@ -18,8 +18,10 @@ from core.server_check import AskedServer
 from core.serving import Server, free_ports, running
 from tests.helpers.paths import ROOT
 from tests.training.helpers.dialogues import dialogue, late_tool_dialogue
+from training.audit import audit
+from training.audit_ways import ALL_TURNS, TREES, trained_texts
 from training.model import prepare_base
-from training.render import render
+from training.render import DialogueTemplate, render
 from training.settings import ModelSettings, TinySettings
 
 pytestmark = pytest.mark.slow
@@ -113,3 +115,31 @@ def test_every_answer_follows_the_prompt_that_vllm_renders(kwargs: dict[str, Any
         answers = [index for index, message in enumerate(messages) if isinstance(message, AssistantMessage)]
         served = [tokenize(vllm, messages[:index], source.tools_at(index), kwargs) for index in answers]
         assert prompts(source, model, kwargs) == served
+
+
+def test_the_audit_counts_contexts_that_vllm_does_not_render(vllm: str, model: Path) -> None:
+    """All turns in one text, with the contexts that follow vLLM's prompts listed one by one."""
+    tokenizer = AutoTokenizer.from_pretrained(model)
+    unserved = trained = 0
+    for source in DIALOGUES:
+        rendered = DialogueTemplate(source, tokenizer, {})
+        (text,) = trained_texts(ALL_TURNS, rendered, False)
+        contexts = set()
+        for index, message in enumerate(source.messages):
+            if isinstance(message, AssistantMessage):
+                prompt = tokenize(vllm, source.messages[:index], source.tools_at(index), {})
+                words = f"{message.reasoning_content}\n</think>\n\n{message.content}"
+                calls = [
+                    f'<tool_call>\n{{"name": "{call.name}", "arguments": {call.function.arguments}}}\n</tool_call>'
+                    for call in message.tool_calls or ()
+                ]
+                answer = tokenizer(f"{words}{''.join(calls)}<|im_end|>", add_special_tokens=False)["input_ids"]
+                contexts |= {(*prompt, *answer[:length]) for length in range(len(answer))}
+        tokens = text.tokens.tolist()
+        places = [index for _, first, end in text.runs for index in range(first, end)]
+        trained += len(places)
+        unserved += sum(tuple(tokens[:index]) not in contexts for index in places)
+    ways = {way.way: way for way in audit(DIALOGUES, tokenizer).ways}
+    assert (ways[ALL_TURNS].trained_tokens, ways[ALL_TURNS].unserved_tokens) == (trained, unserved)
+    assert 0 < unserved < trained
+    assert ways[TREES].unserved_tokens == 0
