@@ -9,7 +9,7 @@ given := $(subst $$$$,$$,$(subst ','\'',$(subst \ ,<blank>,$(subst \\,<backslash
 overrides := $(if $(given),'$(subst <backslash>,\,$(subst <blank>, ,$(subst $() ,' ',$(given))))')
 run = .venv/bin/python -m scripts.launch --goals "$(MAKECMDGOALS)" $@ -- $(overrides)
 bench = .venv/bin/python -m scripts.$(subst -,.,$@) $(overrides)
-BENCHES := bench-orchestration bench-prefix bench-environment bench-packing bench-tree bench-gpu bench-eval bench-diversity
+BENCHES := bench-orchestration bench-prefix bench-environment bench-packing bench-tree bench-gpu bench-eval bench-diversity bench-power
 
 .PHONY: help setup setup-vector $(STAGES) audit verify soak regrade eval-known check test mutants lock docs $(BENCHES) clean
 
@@ -127,4 +127,7 @@ bench-eval: setup ## BFCL compared with its official command line, τ² with the
 	@$(bench)
 
 bench-diversity: setup ## distinct goals, plans, tools and wordings against the number of dialogues (data=[RUN,RUN] embedding=MODEL)
+	@$(bench)
+
+bench-power: setup ## verdicts of ablations on simulated students: planted effects, null effects, the power plan
 	@$(bench)

@@ -135,11 +135,18 @@ def effect(first: CellScores, second: CellScores, between_seeds: Variance | None
     assert own, "cells are compared with the number of seeds that the variance is of"
     seeds = Variance(value=max(between_seeds.value, own.value) * scale, df=between_seeds.df)
     twice = _residual_variance(differences, first)
+    values = [numpy.array(part.value) for part in (tasks, seeds, twice)]
+    variance, df = combine(values[0], values[1], values[2], (tasks.df, seeds.df, twice.df))
+    return Effect(standard_error=sqrt(float(variance)), df=float(df), **common)
+
+
+def combine(tasks: Floats, seeds: Floats, twice: Floats, dfs: tuple[float, float, float]) -> tuple[Floats, Floats]:
+    """The variance of a difference and its degrees of freedom (Satterthwaite), from the variances over tasks and over
+    seeds and that which both contain, each an array of estimates with the degrees of freedom `dfs`."""
     # Each of the two is a part of the whole, and estimates of variances can exceed it by chance.
-    variance = max(tasks.value + seeds.value - twice.value, tasks.value, seeds.value)
-    parts = sum(part.value**2 / part.df for part in (tasks, seeds, twice) if part.df)
-    df = max(min(tasks.df, seeds.df), min(variance**2 / parts, tasks.df + seeds.df))
-    return Effect(standard_error=sqrt(variance), df=df, **common)
+    variance = numpy.maximum(numpy.maximum(tasks, seeds), tasks + seeds - twice)
+    parts = sum(part**2 / df for part, df in zip((tasks, seeds, twice), dfs, strict=True) if df)
+    return variance, numpy.clip(variance**2 / parts, min(dfs[:2]), sum(dfs[:2]))
 
 
 def _task_variance(differences: Floats, cell: CellScores) -> Variance:

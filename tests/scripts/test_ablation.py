@@ -128,7 +128,7 @@ TINY = (
     "seeds=[0]",
     "budget=3000",
     'common.generate=["n=8","domains.names=[gym,clinic]"]',
-    'common.train=["model.tiny.vocabulary=640","model.tiny.hidden=32","model.tiny.head_dim=16","mixture.validation_limit=2"]',
+    'common.train=["model.tiny.vocabulary=640","mixture.validation_limit=2"]',
     'common.evaluate=["benchmarks.heldout.dialogues=2","sampling.max_tokens=16"]',
 )
 

@@ -14,7 +14,8 @@ from scipy import stats
 
 from evaluation.metrics.effects import CellScores, effect, holm, seed_variance
 from evaluation.metrics.power import Components, Design, components_of, power, smallest_designs, smallest_difference
-from evaluation.metrics.verdicts import Decision, Hypothesis, judge
+from evaluation.metrics.verdicts import Hypothesis, judge
+from scripts.bench.power import decisions, students
 
 EXPERIMENTS = 200
 
@@ -25,26 +26,6 @@ def cell(values: Sequence[Sequence[float]], strata: Sequence[int] = (), trials: 
     numbers = numpy.array(strata or [0] * array.shape[1])
     shares = numpy.full(numbers.max() + 1, 1 / (numbers.max() + 1))
     return CellScores(array, numbers, shares, trials)
-
-
-def students(
-    random: numpy.random.Generator, means: Sequence[float], tasks: int, seeds: int, trials: int, between_seeds: float
-) -> list[CellScores]:
-    """Simulated cells: the chance to solve a task depends on the cell's mean, the task, how well the cell suits it, and
-    the training."""
-    difficulty = random.normal(0, 0.25, tasks)
-    cells = []
-    for mean in means:
-        chance = mean + difficulty + random.normal(0, 0.1, tasks) + random.normal(0, between_seeds, (seeds, 1))
-        cells.append(cell(random.binomial(trials, numpy.clip(chance, 0, 1)) / trials, trials=trials))
-    return cells
-
-
-def decisions(cells: Sequence[CellScores], paper: float | None) -> list[Decision]:
-    """The verdicts of "each cell is better than the one before", with all three differences of three cells."""
-    pooled = seed_variance(cells)
-    effects = [effect(cells[i], cells[j], pooled) for i, j in ((1, 0), (2, 1), (2, 0))]
-    return [verdict.decision for verdict in judge([Hypothesis(effect=e, claimed=paper, sign=1) for e in effects], 0.05)]
 
 
 def test_a_difference_by_hand() -> None:
@@ -95,7 +76,7 @@ def test_the_standard_error_is_the_spread_over_repeated_experiments() -> None:
     random = numpy.random.default_rng(5)
     values, squares = [], []
     for _ in range(600):
-        first, second = students(random, [0.5, 0.4], tasks=60, seeds=3, trials=2, between_seeds=0.05)
+        first, second = students(random, [0.5, 0.4], Design(tasks=60, seeds=3, trials=2, cells=2), 0.05)
         found = effect(first, second, seed_variance([first, second]))
         values.append(found.value)
         squares.append(found.standard_error**2)
@@ -116,17 +97,20 @@ def test_holm_rejects_as_the_stepwise_procedure(p_values: list[float]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("mean", "tasks", "seeds", "trials", "between_seeds"),
-    [(0.4, 24, 2, 1, 0.03), (0.05, 24, 2, 1, 0.0), (0.5, 50, 3, 1, 0.08), (0.4, 114, 3, 4, 0.03)],
+    ("mean", "design", "between_seeds"),
+    [
+        (0.4, Design(tasks=24, seeds=2, trials=1, cells=3), 0.03),
+        (0.05, Design(tasks=24, seeds=2, trials=1, cells=3), 0.0),
+        (0.5, Design(tasks=50, seeds=3, trials=1, cells=3), 0.08),
+        (0.4, Design(tasks=114, seeds=3, trials=4, cells=3), 0.03),
+    ],
 )
-def test_no_effect_is_found_where_there_is_none(
-    mean: float, tasks: int, seeds: int, trials: int, between_seeds: float
-) -> None:
+def test_no_effect_is_found_where_there_is_none(mean: float, design: Design, between_seeds: float) -> None:
     """A false verdict on any of three differences in at most 5 % of experiments. A procedure with exactly 5 % has more
     than 20 in 200 with a chance of 0.1 %, and one with 15 % has at most 20 with a chance of 2.6 %."""
     random = numpy.random.default_rng(0)
     settled = sum(
-        set(decisions(students(random, [mean] * 3, tasks, seeds, trials, between_seeds), None)) != {"unresolved"}
+        set(decisions(students(random, [mean] * 3, design, between_seeds), None)) != {"unresolved"}
         for _ in range(EXPERIMENTS)
     )
     assert settled <= stats.binom.ppf(0.999, EXPERIMENTS, 0.05)
@@ -136,7 +120,7 @@ def test_the_papers_number_is_rarely_contradicted_where_it_is_true() -> None:
     random = numpy.random.default_rng(1)
     contradicted = 0
     for _ in range(EXPERIMENTS):
-        cells = students(random, [0.3, 0.4, 0.5], tasks=60, seeds=3, trials=2, between_seeds=0.03)
+        cells = students(random, [0.3, 0.4, 0.5], Design(tasks=60, seeds=3, trials=2, cells=3))
         pooled = seed_variance(cells)
         effects = [effect(cells[i], cells[j], pooled) for i, j in ((1, 0), (2, 1))]
         verdicts = judge([Hypothesis(effect=e, claimed=0.1, sign=1) for e in effects], 0.05)
@@ -145,12 +129,15 @@ def test_the_papers_number_is_rarely_contradicted_where_it_is_true() -> None:
 
 
 def test_planted_effects_are_found() -> None:
-    random = numpy.random.default_rng(2)
-    found = [decisions(students(random, [0.2, 0.4, 0.6], 114, 3, 4, 0.02), 0.2)[2] for _ in range(EXPERIMENTS)]
+    random, large = numpy.random.default_rng(2), Design(tasks=114, seeds=3, trials=4, cells=3)
+    found = [decisions(students(random, [0.2, 0.4, 0.6], large), 0.2)[2] for _ in range(EXPERIMENTS)]
     assert found.count("reproduced") >= 0.95 * EXPERIMENTS
-    reverse = [decisions(students(random, [0.6, 0.4, 0.2], 114, 3, 4, 0.02), 0.2)[2] for _ in range(EXPERIMENTS)]
+    reverse = [decisions(students(random, [0.6, 0.4, 0.2], large), 0.2)[2] for _ in range(EXPERIMENTS)]
     assert reverse.count("contradicted") >= 0.95 * EXPERIMENTS
-    none = [decisions(students(random, [0.4] * 3, 400, 6, 4, 0.01), 0.2) for _ in range(50)]
+    none = [
+        decisions(students(random, [0.4] * 3, Design(tasks=400, seeds=6, trials=4, cells=3), 0.01), 0.2)
+        for _ in range(50)
+    ]
     assert sum(verdicts.count("contradicted") for verdicts in none) >= 0.95 * 150
 
 
