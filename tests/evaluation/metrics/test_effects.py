@@ -141,14 +141,6 @@ def test_planted_effects_are_found() -> None:
     assert sum(verdicts.count("contradicted") for verdicts in none) >= 0.95 * 150
 
 
-def test_one_seed_settles_nothing() -> None:
-    always, never = cell([[1.0] * 100]), cell([[0.0] * 100])
-    found = effect(always, never, seed_variance([always, never]))
-    (verdict,) = judge([Hypothesis(effect=found, claimed=0.1, sign=1)], 0.05)
-    assert verdict.decision == "unresolved"
-    assert "one seed" in verdict.reason
-
-
 def simulated_power(design: Design, components: Components, difference: float, alpha: float) -> float:
     """The share of simulated experiments whose test shows the difference between the first two cells."""
     random = numpy.random.default_rng(3)
