@@ -8,8 +8,17 @@ from typing import Any
 import pytest
 
 from core.dialogue import Check, Dialogue, Judgment, PlannedCall, Rubric, Task
-from core.messages import AssistantMessage, FunctionCall, Message, SystemMessage, ToolCall, ToolMessage, UserMessage
-from generation.validation.blame import blame, ungrounded, unvoiced
+from core.messages import (
+    AssistantMessage,
+    FunctionCall,
+    Message,
+    SystemMessage,
+    ToolCall,
+    ToolMessage,
+    ToolSpec,
+    UserMessage,
+)
+from generation.validation.blame import blame, changed_more, kept_back, left_early, ungrounded, unvoiced
 from generation.validation.validate import rejections
 
 BOOK = Task(
@@ -36,6 +45,7 @@ BOOK = Task(
         PlannedCall(tool="update_booking", arguments={"guest_id": 7, "day": "2025-03-14", "people": 2, "paid": True}),
     ),
 )
+MOVE = {"day": "2025-03-14", "people": 2, "paid": True}
 ASK = "Please move Ada Moreno's booking to 2025-03-14, 2 people."
 
 
@@ -133,6 +143,74 @@ def test_a_value_that_the_agent_called_with_counts_as_voiced() -> None:
     assert unvoiced(right, 0) == ()
     assert unvoiced(dialogue(called(guest_id=8, day="2025-03-14", people=3)), 0) == ("2",)
     assert blame(right, failing("state of task 0"), {}) == "agent"
+
+
+@pytest.mark.parametrize(
+    ("messages", "who"),
+    [
+        (["Please move Ada Moreno's booking.", "I give up."], "agent"),  # it could have searched for her
+        (["Please move a booking.", "I give up."], "user"),
+        (["Please move Ada Moreno's booking."], "user"),
+    ],
+)
+def test_a_user_that_was_never_helped_need_not_have_told_the_rest(messages: list[str], who: str) -> None:
+    case = dialogue(exchange(*messages))
+    assert unvoiced(case, 0)
+    assert bool(kept_back(case, 0)) is (who == "user")
+    assert blame(case, failing("state of task 0"), {}) == who
+
+
+@pytest.mark.parametrize("told", ["The dentist is free at 9.", "The dentist is free."])
+def test_what_the_agent_saw_and_did_not_tell_comes_before_what_the_user_kept_back(told: str) -> None:
+    task = BOOK.model_copy(update={"plan": BOOK.plan[:1], "gold_calls": BOOK.gold_calls[:1], "told_values": ("9",)})
+    task = task.model_copy(update={"goal": f"{task.goal} It also wants to know about Bo Lee."})
+    second = PlannedCall(tool="search_guests", arguments={"name": "Bo Lee"})
+    task = task.model_copy(update={"plan": (*task.plan, second), "gold_calls": (*task.gold_calls, second)})
+    call = ToolCall.make("c", "search_guests", {"name": "Ada Moreno"})
+    part = [
+        UserMessage(content="Ada Moreno, please."),
+        AssistantMessage(tool_calls=(call,)),
+        ToolMessage(tool_call_id="c", content='{"hour": 9}'),
+        AssistantMessage(content=told),
+        UserMessage(content="Well, goodbye."),
+    ]
+    assert kept_back(dialogue(part, task=task), 0) == (("Bo Lee",) if "9" in told else ())
+
+
+@pytest.mark.parametrize(
+    ("answer", "left"),
+    [("Shall I move it to 14 March, yes or no?", True), ("Done. Anything else?", False), ("It is done.", False)],
+)
+def test_a_user_that_leaves_a_question_open_is_to_blame(answer: str, left: bool) -> None:
+    case = dialogue([UserMessage(content=ASK), AssistantMessage(content=answer), UserMessage(content="Bye.")])
+    assert left_early(case, 0) is left
+    assert blame(case, failing("state of task 0"), {}) == ("user" if left else "agent")
+
+
+def test_an_agent_that_changed_more_than_asked_is_to_blame_whatever_followed() -> None:
+    """The gold call is refused, but only after another one has changed the state."""
+    extra, gold = (
+        ToolCall.make(name, "update_booking", {"guest_id": number, **MOVE}) for name, number in (("a", 8), ("b", 7))
+    )
+    search = ToolCall.make("s", "search_guests", {"name": "Ada Moreno"})
+    part: list[Message] = [
+        UserMessage(content=ASK),
+        AssistantMessage(tool_calls=(search, extra, gold)),
+        ToolMessage(tool_call_id="s", content='{"guest_id": 7}'),
+        ToolMessage(tool_call_id="a", content="{}"),
+        ToolMessage(tool_call_id="b", content='{"error": "no"}'),
+        AssistantMessage(content="It is taken."),
+    ]
+    tools = tuple(
+        ToolSpec(name=name, description="d", parameters={"type": "object"})
+        for name in ("update_booking", "search_guests")
+    )
+    case = dialogue(part).model_copy(update={"tools": tools})
+    failed = failing("state of task 0")
+    assert blame(case, failed, {}) == "tool"
+    assert blame(case, failed, {}, {(2, "a")}) == "agent"
+    assert changed_more(case, 0, {(2, "a")}).startswith("update_booking(")
+    assert changed_more(case, 0, {(2, "b")}) == "", "the gold call itself"
 
 
 def test_the_user_need_not_give_values_missing_from_the_goal() -> None:
