@@ -12,17 +12,18 @@ def find_blame(dialogue: Dialogue, results: Sequence[Check], changes: Set[tuple[
     """The role that caused the failure, and the reason in words; None if no rule tells. `results` and `changes` are
     those of evaluation.heldout.outcome.checks."""
     who = blame(dialogue, results, {}, changes)
-    failed = next((check for check in results if not check.passed), None)
-    if who is None or failed is None:
+    failed = [check for check in results if not check.passed]
+    if who is None or not failed:
         return None
-    number = failed.name.rpartition(" ")[2]
-    if who == "agent" and number.isdigit() and (call := changed_more(dialogue, int(number), changes)):
+    of_tasks = [check for check in failed if check.task is not None]
+    decisive = min(of_tasks, key=lambda check: check.task or 0) if of_tasks else failed[0]
+    if who == "agent" and decisive.task is not None and (call := changed_more(dialogue, decisive.task, changes)):
         return who, f"it changed more than it was asked to: {call}"
-    return who, _reason(dialogue, who, int(number) if number.isdigit() else None, f"{failed.name}: {failed.detail}")
+    return who, _reason(dialogue, who, decisive.task, f"{decisive.name}: {decisive.detail}")
 
 
 def _reason(dialogue: Dialogue, who: Blame, number: int | None, failure: str) -> str:
-    """Why `who` is to blame for `failure`, the first failed check, of task `number` if it is about one."""
+    """Why `who` is to blame for `failure`, the decisive check, of task `number` if it is about one."""
     if number is None:
         return failure
     if who == "user" and (unsaid := kept_back(dialogue, number)):
