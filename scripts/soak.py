@@ -38,7 +38,7 @@ def command(outputs: Path, n: int) -> list[str]:
         "tracking.mode=disabled",
         f"domains.cache={outputs.parent}/seeds",
     ]
-    return [sys.executable, "-m", "scripts.generate", *words]
+    return [sys.executable, "-m", "scripts.generate", "profile=tiny", *words]
 
 
 def journals(outputs: Path) -> dict[Path, int]:

@@ -94,7 +94,8 @@ def tree_attention(kernel: Kernel) -> Callable[..., tuple[torch.Tensor, None]]:
         max_length_k: int,
         **unused: Any,
     ) -> tuple[torch.Tensor, None]:
-        queries, keys, values = (tensor[0].transpose(0, 1) for tensor in (query, key, value))
+        # Under autocast the rotation leaves queries and keys in fp32, but not the values.
+        queries, keys, values = (tensor[0].transpose(0, 1).to(value.dtype) for tensor in (query, key, value))
         if key_index is not None:
             keys, values = keys.index_select(0, key_index), values.index_select(0, key_index)
         output = kernel(queries, keys, values, cu_seq_lens_q, cu_seq_lens_k, max_length_q, max_length_k, scaling)

@@ -1,4 +1,5 @@
-"""A decoder's dimensions (Qwen3, dense or mixture of experts), and the parameters and FLOPs that follow from them."""
+"""A decoder's dimensions (Llama, Qwen2, Qwen3; dense or mixture of experts), and the parameters and FLOPs that follow
+from them."""
 
 from __future__ import annotations
 
@@ -39,18 +40,23 @@ class ModelShape(Settings):
     experts_per_token: int = Field(default=0, description="experts that process a token")
     expert_intermediate: int = Field(default=0, description="width of an expert's MLP")
     tied: bool = Field(default=True, description="the output layer is the embedding")
+    head_norms: bool = Field(default=True, description="queries and keys are normalised, as in Qwen3")
+    biases: bool = Field(default=False, description="queries, keys and values have biases, as in Qwen2")
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> ModelShape:
         """Read a model's config.json. Raises UserError if a width is missing."""
         config = {"num_experts": config.get("num_local_experts"), **config}
         values = {ours: config[theirs] for ours, theirs in _KEYS.items() if config.get(theirs) is not None}
+        if "hidden" in values and "heads" in values:
+            values = {"head_dim": values["hidden"] // values["heads"], "kv_heads": values["heads"]} | values
+        kind = str(config.get("model_type"))
         missing = [
             _KEYS[name] for name, field in cls.model_fields.items() if field.is_required() and name not in values
         ]
         if missing:
-            raise UserError(f"the model's config.json lacks {', '.join(missing)}; expected that of a Qwen3")
-        return cls(**values)
+            raise UserError(f"the model's config.json lacks {', '.join(missing)}; expected that of a decoder")
+        return cls(**values, head_norms=kind.startswith("qwen3"), biases=kind.startswith("qwen2"))
 
     @property
     def attention_parameters(self) -> int:
@@ -66,8 +72,9 @@ class ModelShape(Settings):
     def layer_parameters(self) -> int:
         router = self.hidden * self.experts
         width = self.experts * self.expert_intermediate if self.experts else self.intermediate
-        norms = 2 * self.hidden + 2 * self.head_dim
-        return self.attention_parameters + router + 3 * self.hidden * width + norms
+        norms = 2 * self.hidden + (2 * self.head_dim if self.head_norms else 0)
+        biases = self.head_dim * (self.heads + 2 * self.kv_heads) if self.biases else 0
+        return self.attention_parameters + router + 3 * self.hidden * width + norms + biases
 
     @property
     def parameters(self) -> int:

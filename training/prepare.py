@@ -12,9 +12,9 @@ from datasets import DatasetDict
 from core.files import link, write_json
 from core.messages import Frozen
 from core.settings import UserError
+from training.base_model import check_saving, prepare_base
 from training.dataset import Rows, cached_samples, count, load_samples
 from training.mixture import Mixture, mix, read_chosen
-from training.model import check_saving, prepare_base
 from training.run_layout import CACHE, DATA_STATISTICS, SAMPLES, UNTRAINED
 from training.settings import TrainSettings
 

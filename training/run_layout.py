@@ -16,6 +16,9 @@ SAMPLES, DATA_STATISTICS = "samples", "data.json"
 CACHE = Path("cache") / "samples"
 """Under outputs/: tokenised trees, shared by all runs with the same inputs."""
 
+MODELS = Path("cache") / "models"
+"""Under outputs/: published models in the form in which they are trained, shared by all runs."""
+
 METRICS, LOG, RESULTS = "metrics.jsonl", "train.log", "results.json"
 """Metrics of each step, the workers' output, and the final results."""
 

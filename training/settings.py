@@ -9,6 +9,7 @@ from pydantic import Field, field_validator, model_validator
 
 from core.settings import Paths, Settings
 from core.tracking import TrackingSettings
+from training.chat_format import MARKUP_TOKENS
 from training.dataset import SampleSettings
 from training.hardware import AssumeSettings, HardwareSettings
 from training.mixture import MixtureSettings
@@ -41,6 +42,16 @@ class ModelSettings(Settings):
 
     path: str | None = Field(default=None, description="hub id or directory of a published model")
     tiny: TinySettings | None = Field(default=None, description="a small model to build instead")
+    package: str | None = Field(
+        default=None,
+        description="installed Python package that carries the weights as a GGUF file, for machines that reach no hub: "
+        "taken if `path` is neither a directory nor on the hub",
+    )
+    markup_slots: tuple[int, ...] | None = Field(
+        default=None,
+        description="ids of six special tokens that the model never learnt to use. They become the markup of reasoning, "
+        "tool calls and results, and training/template.jinja replaces the model's chat template; null: the model's own",
+    )
     shape: ModelShape | None = Field(
         default=None, description="the published model's dimensions, for plans on machines without its config.json"
     )
@@ -61,6 +72,13 @@ class ModelSettings(Settings):
         if taken := sorted(kwargs.keys() & RENDERING):
             raise ValueError(f"{taken[0]} cannot be set: the rendering decides it")
         return kwargs
+
+    @field_validator("markup_slots")
+    @classmethod
+    def _one_for_each(cls, slots: tuple[int, ...] | None) -> tuple[int, ...] | None:
+        if slots is not None and (len(slots) != len(MARKUP_TOKENS) or len({*slots}) != len(slots)):
+            raise ValueError(f"expected {len(MARKUP_TOKENS)} different ids, one each for {' '.join(MARKUP_TOKENS)}")
+        return slots
 
     @model_validator(mode="after")
     def _one_source(self) -> ModelSettings:

@@ -59,9 +59,9 @@ class Evaluation:
         and judge of each benchmark with its own caveats; truncations and infrastructure errors."""
         config = self.manifest.config
         lines = [f"run {self.manifest.run_id}, profile {config['profile']}"]
-        if config["profile"] == "cpu":
+        if config["profile"] == "tiny":
             lines.append(
-                "models of the cpu profile are tiny: "
+                "models of profile=tiny are untaught before: "
                 "their scores show that the harness works, not what the method achieves"
             )
         lines += [f"{model.label}: {model.source}" for model in self.models]

@@ -24,7 +24,7 @@ from generation.llm.openai import OpenAILLM
 from scripts.bench.prefix_cache_sim import EngineRequest, PrefixCache, Tally, lengthen_reasoning, read_metrics
 from scripts.bench.recorded_run import RecordedRun
 from scripts.launch import CONF
-from training.model import prepare_base
+from training.base_model import prepare_base
 from training.settings import ModelSettings
 
 MAX_LENGTH = 16_384

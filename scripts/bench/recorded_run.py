@@ -107,7 +107,7 @@ def composed_generation(
 ) -> Iterator[ComposedGeneration]:
     """Compose conf/generate.yaml for this pipeline and build its toolsets under `directory`, from the bundled databases
     named in `domains` (empty: all)."""
-    words = [f"outputs={directory}", "llm=scripted", f"pipeline={pipeline}", f"seed={seed}", *overrides]
+    words = ["profile=tiny", f"outputs={directory}", "llm=scripted", f"pipeline={pipeline}", f"seed={seed}", *overrides]
     words += [f"domains.names=[{','.join(domains)}]"] if domains else []
     with initialize_config_dir(version_base="1.3", config_dir=str(CONF)):
         config = compose("generate", words)

@@ -52,7 +52,9 @@ def generation(cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     values = {"outputs": outputs, "domains.cache": cache, "domains.names": "[gym,library]", "n": 30, "max_tools": 8}
     overrides = [f"{key}={value}" for key, value in values.items()]
     with initialize_config_dir(version_base="1.3", config_dir=str(CONF)):
-        generate(compose("generate", [*overrides, "pipeline=user_oriented_exec", "tracking.mode=disabled"]))
+        generate(
+            compose("generate", ["profile=tiny", *overrides, "pipeline=user_oriented_exec", "tracking.mode=disabled"])
+        )
     return (outputs / "generate" / "latest").resolve()
 
 

@@ -74,7 +74,7 @@ def compose(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Di
 
     def composed(*overrides: str) -> DictConfig:
         search = f"hydra.searchpath=[file://{folder / 'conf'}]"
-        always = [search, "benchmark=[coin]", "trials=1", "ks=[1]", "tracking.mode=disabled"]
+        always = ["profile=tiny", search, "benchmark=[coin]", "trials=1", "ks=[1]", "tracking.mode=disabled"]
         with hydra.initialize_config_dir(version_base="1.3", config_dir=str(CONF)):
             return hydra.compose("evaluate", [*always, f"outputs={tmp_path}", *overrides])
 

@@ -42,7 +42,7 @@ def configured(url: str, outputs: Path, *more: str) -> DictConfig:
         *more,
     ]
     with hydra.initialize_config_dir(version_base="1.3", config_dir=str(CONF)):
-        return hydra.compose("evaluate", overrides)
+        return hydra.compose("evaluate", ["profile=tiny", *overrides])
 
 
 def test_a_run_with_infrastructure_errors_stays_open_and_the_same_command_finishes_it(
@@ -90,7 +90,7 @@ def test_a_run_with_infrastructure_errors_stays_open_and_the_same_command_finish
 
 def test_neutral_keys_exist() -> None:
     with hydra.initialize_config_dir(version_base="1.3", config_dir=str(CONF)):
-        config = hydra.compose("evaluate", ["llm@benchmarks.heldout.simulator=vllm"])
+        config = hydra.compose("evaluate", ["profile=tiny", "llm@benchmarks.heldout.simulator=vllm"])
     missing = object()
     benchmarks = {name: hydra.utils.get_class(keys["_target_"]) for name, keys in config.benchmarks.items()}
     assert set(benchmarks) == {"bfcl", "tau2", "heldout"}

@@ -24,7 +24,7 @@ Serve = Callable[[AnswerPolicy], ReplayServer]
 
 def settings(outputs: Path, *overrides: str) -> EvaluateSettings:
     with initialize_config_dir(version_base="1.3", config_dir=str(CONF)):
-        return typed(compose("evaluate", [f"outputs={outputs}", *overrides]), EvaluateSettings)
+        return typed(compose("evaluate", ["profile=tiny", f"outputs={outputs}", *overrides]), EvaluateSettings)
 
 
 def training(

@@ -33,7 +33,7 @@ ROOMS = [
 
 def settings_of(*overrides: str) -> GenerateSettings:
     with initialize_config_dir(version_base="1.3", config_dir=str(CONF)):
-        config = compose("generate", ["tracking.mode=disabled", *overrides])
+        config = compose("generate", ["profile=tiny", "tracking.mode=disabled", *overrides])
     with clear_errors():
         refuse_missing(config)
     return typed(config, GenerateSettings)
@@ -41,7 +41,9 @@ def settings_of(*overrides: str) -> GenerateSettings:
 
 def generate(outputs: Path, *overrides: str) -> Path:
     with initialize_config_dir(version_base="1.3", config_dir=str(CONF)):
-        config = compose("generate", ["tracking.mode=disabled", f"outputs={outputs}", "n=4", *overrides])
+        config = compose(
+            "generate", ["profile=tiny", "tracking.mode=disabled", f"outputs={outputs}", "n=4", *overrides]
+        )
     with clear_errors():
         main(config)
     return (outputs / "generate" / "latest").resolve()

@@ -72,7 +72,7 @@ def run(outputs: Path, recordings: str, played: Sequence[Role], *overrides: str)
             part for role in played for part in (f"llm@roles.{role}=vllm", f"roles.{role}.base_urls=[{server.url}]")
         ]
         budgets = [f"roles.{role}.{limit}" for role in played for limit in BUDGET]
-        common = ("tracking.mode=disabled", f"outputs={outputs}", "concurrency=6")
+        common = ("profile=tiny", "tracking.mode=disabled", f"outputs={outputs}", "concurrency=6")
         main(compose("generate", [*common, *models, *budgets, *overrides]))
     return max((outputs / "generate").glob("2*"))
 

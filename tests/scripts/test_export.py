@@ -35,7 +35,13 @@ def outputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An outputs folder with a generation run of two pipelines, one of which contains a duplicate dialogue."""
     outputs = tmp_path_factory.mktemp("outputs")
     generation = run(
-        generate_script, "generate", outputs, "n=8", "domains.names=[gym,library]", "tracking.mode=disabled"
+        generate_script,
+        "generate",
+        outputs,
+        "profile=tiny",
+        "n=8",
+        "domains.names=[gym,library]",
+        "tracking.mode=disabled",
     )
     path = generation / "user_oriented" / "dialogues.jsonl"
     lines = path.read_text().splitlines()

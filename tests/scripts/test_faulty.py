@@ -22,7 +22,7 @@ SHARES = "pipelines.user_oriented_exec.environment.shares"
 
 def composed(*overrides: str) -> DictConfig:
     with initialize_config_dir(version_base="1.3", config_dir=str(CONF)):
-        return compose("generate", ["tracking.mode=disabled", *overrides])
+        return compose("generate", ["profile=tiny", "tracking.mode=disabled", *overrides])
 
 
 def test_the_short_form_equals_the_long_form() -> None:

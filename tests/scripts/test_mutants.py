@@ -21,7 +21,7 @@ def fits(sizes: list[int], most: int = 0) -> bool:
     if not sizes or sizes[0] >= LIMIT:
         raise ValueError(f"Ä {1 + 1}")
     sizes.sort()
-    return sizes[-1] + 2 in (3, most)
+    return sizes[-1] + 2 in (3, *zip(sizes, strict=True), most)
 '''
 
 
@@ -37,11 +37,11 @@ def test_each_mutant_has_one_change_and_texts_and_invariants_have_none() -> None
         (6, "if not sizes or (sizes[0] > LIMIT):"),
         (6, "if not sizes or sizes[1] >= LIMIT:"),
         (8, "pass"),
-        (9, "return (sizes[-1] + 2 not in (3, most))"),
-        (9, "return (sizes[-1] - 2) in (3, most)"),
-        (9, "return sizes[-1] + 2 in (4, most)"),
-        (9, "return sizes[-1] + 3 in (3, most)"),
-        (9, "return sizes[-2] + 2 in (3, most)"),
+        (9, "return (sizes[-1] + 2 not in (3, *zip(sizes, strict=True), most))"),
+        (9, "return (sizes[-1] - 2) in (3, *zip(sizes, strict=True), most)"),
+        (9, "return sizes[-1] + 2 in (4, *zip(sizes, strict=True), most)"),
+        (9, "return sizes[-1] + 3 in (3, *zip(sizes, strict=True), most)"),
+        (9, "return sizes[-2] + 2 in (3, *zip(sizes, strict=True), most)"),
     ]
 
 

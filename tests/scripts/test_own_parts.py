@@ -34,7 +34,7 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def generate(checkout: Path, *overrides: str) -> subprocess.CompletedProcess[str]:
-    base = ["tracking.mode=disabled", "pipeline=user_oriented_exec", "domains.names=[gym]", "n=12"]
+    base = ["profile=tiny", "tracking.mode=disabled", "pipeline=user_oriented_exec", "domains.names=[gym]", "n=12"]
     return subprocess.run(
         [sys.executable, "-m", "scripts.launch", "generate", "--", *base, *overrides],
         cwd=checkout,

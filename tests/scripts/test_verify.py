@@ -23,6 +23,7 @@ def generate(outputs: Path, pipeline: str) -> Path:
             compose(
                 "generate",
                 [
+                    "profile=tiny",
                     f"outputs={outputs}",
                     f"pipeline={pipeline}",
                     "n=12",

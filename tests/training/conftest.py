@@ -9,8 +9,8 @@ from transformers import PreTrainedTokenizerFast
 
 from core.journal import write_jsonl
 from tests.training.helpers.dialogues import dialogue
-from training.model import build_tokenizer
 from training.settings import TinySettings
+from training.tiny_model import build_tokenizer
 
 
 @pytest.fixture(scope="session")

@@ -20,7 +20,7 @@ from tests.helpers.paths import ROOT
 from tests.training.helpers.dialogues import dialogue, late_tool_dialogue
 from training.audit import audit
 from training.audit_ways import ALL_TURNS, TREES, trained_texts
-from training.model import prepare_base
+from training.base_model import prepare_base
 from training.render import DialogueTemplate, render
 from training.settings import ModelSettings, TinySettings
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from training.attention import KERNELS, layout
+from training.attention import KERNELS, layout, tree_attention
 from training.render import Sample
 from training.token_tree import TokenTree, merge, side_by_side, single_chain
 
@@ -54,6 +54,19 @@ def test_sdpa_is_attention_over_each_tokens_path(name: str) -> None:
         for head in range(4):
             weights = (query[token, head] @ key[path, head // 2].T * 0.3).softmax(0)
             torch.testing.assert_close(output[token, head], weights @ value[path, head // 2])
+
+
+def test_queries_and_keys_of_autocast_are_wider_than_values() -> None:
+    """Autocast multiplies in bf16, and the rotation of queries and keys by fp32 angles makes them fp32 again."""
+    tree = TREES["fork of a fork"]
+    torch.manual_seed(0)
+    query, key = torch.randn(1, 4, tree.size, 8), torch.randn(1, 2, tree.size, 8)
+    value = torch.randn(1, 2, tree.size, 8, dtype=torch.bfloat16)
+    attend = tree_attention(KERNELS["sdpa"])
+    output, _ = attend(torch.nn.Module(), query, key, value, None, 0.3, **layout(tree))
+    expected, _ = attend(torch.nn.Module(), query, key, value.float(), None, 0.3, **layout(tree))
+    assert output.dtype == torch.bfloat16
+    torch.testing.assert_close(output.float(), expected, atol=0.03, rtol=0.03)
 
 
 def paths(tree: TokenTree) -> list[list[int]]:

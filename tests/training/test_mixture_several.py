@@ -96,4 +96,4 @@ def test_a_source_that_is_missing_or_given_twice_is_named(tmp_path: Path) -> Non
 )
 def test_data_is_one_source_or_a_list(word: str, data: tuple[Path, ...] | None) -> None:
     with hydra.initialize_config_dir(version_base="1.3", config_dir=str(CONF)):
-        assert typed(hydra.compose("train", [word]), TrainSettings).data == data
+        assert typed(hydra.compose("train", ["profile=tiny", word]), TrainSettings).data == data

@@ -13,7 +13,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenize
 from core.settings import UserError
 from tests.training.helpers.dialogues import dialogue
 from training.attention import check_attention
-from training.model import CONTROL_TOKENS, MARKUP_TOKENS, prepare_base
+from training.base_model import prepare_base
+from training.chat_format import CONTROL_TOKENS, MARKUP_TOKENS
 from training.settings import ModelSettings, TinySettings
 
 

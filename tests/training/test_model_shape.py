@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
-from transformers import AutoModelForCausalLM, Qwen3Config, Qwen3MoeConfig
+from transformers import AutoModelForCausalLM, LlamaConfig, Qwen2Config, Qwen3Config, Qwen3MoeConfig
 
 from core.settings import UserError
 from training.model_shape import ModelShape
@@ -44,6 +44,24 @@ def test_parameters_are_those_of_the_model(shape: ModelShape) -> None:
     assert ModelShape.from_config(published) == ModelShape.from_config(model.config.to_dict()) == shape
 
 
+@pytest.mark.parametrize("kind", [LlamaConfig, Qwen2Config])
+def test_parameters_of_other_decoders(kind: type[LlamaConfig] | type[Qwen2Config]) -> None:
+    """Their config.json may lack the width of a head."""
+    published = kind(
+        vocab_size=320,
+        hidden_size=64,
+        num_hidden_layers=3,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        intermediate_size=48,
+        tie_word_embeddings=True,
+    )
+    with torch.device("meta"):
+        model = AutoModelForCausalLM.from_config(published)
+    values = {key: value for key, value in published.to_dict().items() if key != "head_dim"}
+    assert ModelShape.from_config(values).parameters == model.num_parameters()
+
+
 def test_flops_are_those_of_the_operations() -> None:
     tokens = 24
     model = AutoModelForCausalLM.from_config(config(DENSE), attn_implementation="eager")
@@ -55,13 +73,12 @@ def test_flops_are_those_of_the_operations() -> None:
 
 
 def test_a_foreign_config_is_refused() -> None:
-    with pytest.raises(UserError, match="lacks num_key_value_heads, head_dim; expected that of a Qwen3"):
+    with pytest.raises(UserError, match="lacks intermediate_size; expected that of a decoder"):
         ModelShape.from_config(
             {
                 "vocab_size": 1,
                 "hidden_size": 1,
                 "num_hidden_layers": 1,
                 "num_attention_heads": 1,
-                "intermediate_size": 1,
             }
         )

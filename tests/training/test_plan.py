@@ -40,7 +40,9 @@ ZERO3: dict[str, Any] = {"zero_optimization": {"stage": 3}}
 
 def composed(*overrides: str) -> Any:
     with hydra.initialize_config_dir(version_base="1.3", config_dir=str(CONF)):
-        return hydra.compose("train", list(overrides))
+        # An experiment chooses the profile itself.
+        profile = [] if any(word.startswith(("experiment=", "profile=")) for word in overrides) else ["profile=tiny"]
+        return hydra.compose("train", [*profile, *overrides])
 
 
 def settings(*overrides: str) -> TrainSettings:

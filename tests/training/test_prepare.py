@@ -31,7 +31,9 @@ from training.token_tree import merge
 
 def compose(*overrides: str, mixture: str = "exec_only") -> DictConfig:
     with hydra.initialize_config_dir(version_base="1.3", config_dir=str(CONF)):
-        return hydra.compose("train", [f"mixture={mixture}", "tracking.mode=disabled", "data_workers=1", *overrides])
+        return hydra.compose(
+            "train", ["profile=tiny", f"mixture={mixture}", "tracking.mode=disabled", "data_workers=1", *overrides]
+        )
 
 
 INPUTS = {"user_oriented_exec/dialogues.jsonl": "its hash"}

@@ -19,8 +19,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from core.dialogue import Dialogue
 from core.journal import read_jsonl
 from core.manifest import read_manifest
+from training.base_model import prepare_base
 from training.dataset import load_samples
-from training.model import prepare_base
 from training.render import render
 from training.run_layout import CHECKPOINT, METRICS, SAMPLES, UNTRAINED, newest_checkpoint
 from training.settings import ModelSettings, TinySettings
@@ -29,6 +29,7 @@ pytestmark = pytest.mark.slow
 
 STEPS = 24
 SETTINGS = (
+    "profile=tiny",
     "tracking.mode=disabled",
     "mixture=exec_only",
     f"max_steps={STEPS}",

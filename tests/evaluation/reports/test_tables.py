@@ -39,7 +39,7 @@ EVALUATION = {
     "subset": "smoke",
     "trials": 2,
     "sampling": {"temperature": 0.6},
-    "profile": "cpu",
+    "profile": "tiny",
 }
 
 

@@ -143,7 +143,7 @@ def test_invalid_user_settings_are_refused_by_name(changes: dict[str, Any], why:
 
 
 def test_the_presets_match_their_names() -> None:
-    assert PRESETS == ["adversarial", "cpu", "incremental", "mix", "paper", "terse", "upfront"]
+    assert PRESETS == ["adversarial", "incremental", "mix", "terse", "upfront"]
     known = {preset: user_settings(preset) for preset in PRESETS}
     assert known["incremental"].rules.max_subtasks_per_turn == 2
     assert known["incremental"].rules.disclosure == "incremental"

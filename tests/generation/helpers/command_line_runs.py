@@ -79,6 +79,7 @@ def _generate(outputs: Path, words: str) -> FinishedCommand:
         sys.executable,
         "-m",
         "scripts.generate",
+        "profile=tiny",
         f"outputs={outputs}",
         "tracking.mode=disabled",
         *few,

@@ -182,7 +182,7 @@ FAMILIES = ("vllm", "gpt_oss", "qwen3_thinking", "qwen3_instruct")
 async def bodies(family: str, **changes: Any) -> dict[str, dict[str, Any]]:
     """Role -> the request that the shipped configuration of this family sends."""
     with initialize_config_dir(version_base="1.3", config_dir=str(CONF)):
-        config = OmegaConf.to_container(compose("generate", [f"llm={family}"]).llm)
+        config = OmegaConf.to_container(compose("generate", ["profile=tiny", f"llm={family}"]).llm)
     assert isinstance(config, dict)
     async with serving(**changes) as mock:
         llm = instantiate(config | {"base_urls": [mock.url], "seed": 0})

@@ -135,4 +135,4 @@ def test_other_servers_of_its_models_resume_the_same_run(tmp_path: Path) -> None
 
 def settings_of(*overrides: str) -> GenerateSettings:
     with initialize_config_dir(version_base="1.3", config_dir=str(CONF)):
-        return typed(compose("generate", list(overrides)), GenerateSettings)
+        return typed(compose("generate", ["profile=tiny", *overrides]), GenerateSettings)

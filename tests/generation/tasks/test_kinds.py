@@ -83,6 +83,11 @@ async def test_computed_answers_are_told_and_stand_in_no_result(environment: Sql
     assert task.evidence.rows == 4
     highest = step("list_halls", "${average of 1: price}", owner_id="${0.owner_id}")
     assert (await proved(request("computed", ANN, highest), environment)).told_values == ("550.0",)
+    chosen = step("list_halls", "${highest seats of 1: city}", owner_id="${0.owner_id}")
+    for plan in ((ANN, chosen), (ANN, step("get_hall", "${sum of 1: seats}", hall_id=1))):
+        assert "must be computed" in await refusal(request("computed", *plan), environment), (
+            "chosen, or one row's value"
+        )
     three = step("list_halls", "${count of 0}", owner_id=1)
     assert "stands in a result already" in await refusal(request("computed", three), environment), "as an id"
     assert "must be computed" in await refusal(

@@ -9,7 +9,7 @@ from hydra import compose, initialize_config_dir
 from scripts.generate import main
 from scripts.launch import CONF, clear_errors, refuse_missing
 
-BASE = ("tracking.mode=disabled", "pipeline=user_oriented_exec")
+BASE = ("profile=tiny", "tracking.mode=disabled", "pipeline=user_oriented_exec")
 
 
 GYM = "domains.names=[gym]"
