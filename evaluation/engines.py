@@ -17,6 +17,8 @@ ENGINE_GIB = 3.0
 """Memory of an engine on the CPU besides its weights and its KV cache: 2.3 GiB were measured."""
 SPARE_GIB = 2.0
 """Memory left to the benchmarks."""
+CORES = 3
+"""An engine and its benchmarks keep two cores busy: on as many, starting another one at the same time gains nothing."""
 
 
 @contextmanager
@@ -82,7 +84,7 @@ def start_early(current: Target, following: Target, settings: EvaluateSettings) 
     # The current engine has its weights, but may not have filled its KV cache yet.
     caches = 2 * serving.cpu_cache_gib * GIB
     needed = serving.replicas * (_weights(following.path) + caches + ENGINE_GIB * GIB) + SPARE_GIB * GIB
-    return len(physical_cores()) > 1 and available is not None and available >= needed
+    return len(physical_cores()) >= CORES and available is not None and available >= needed
 
 
 def _check(settings: EvaluateSettings) -> None:

@@ -63,8 +63,8 @@ class EvaluateSettings(Settings):
     )
     serving: EngineSettings = Field(description="how vLLM serves the models")
     start_next: bool | None = Field(
-        description="start the next model's engine while the last one is evaluated; null: where the CPU's memory "
-        "suffices for both, or enough GPUs are idle. true on one GPU needs serving.gpu_memory_share of at most 0.5"
+        description="start the next model's engine while the last one is evaluated; null: on a CPU with three cores and "
+        "memory for both, or where enough GPUs are idle. true on one GPU needs serving.gpu_memory_share of at most 0.5"
     )
     tracking: TrackingSettings = Field(description="experiment tracking")
 

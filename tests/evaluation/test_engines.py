@@ -115,19 +115,19 @@ def test_an_engine_that_cannot_start_is_an_error_in_its_turn(folder: Path) -> No
 @pytest.mark.parametrize(
     ("gigabytes", "cores", "gpus", "overrides", "expected"),
     [
-        (9.1, 2, 0, (), True),  # two caches of 2 GiB, 3 for an engine, 2 to spare, and twice 1/64 of weights
-        (8.9, 2, 0, (), False),
-        (9.1, 1, 0, (), False),
-        (None, 2, 0, (), False),
-        (None, 2, 0, ("start_next=true",), True),
-        (99, 2, 0, ("start_next=false",), False),
-        (99, 2, 0, ("serving.port=8123",), False),
-        (16.1, 2, 0, ("serving.replicas=2",), True),
-        (15.9, 2, 0, ("serving.replicas=2",), False),
-        (99, 2, 1, (), False),
-        (0, 2, 2, (), True),
-        (99, 2, 3, ("serving.tensor_parallel=2",), False),
-        (99, 2, 4, ("serving.tensor_parallel=2",), True),
+        (9.1, 3, 0, (), True),  # two caches of 2 GiB, 3 for an engine, 2 to spare, and twice 1/64 of weights
+        (8.9, 3, 0, (), False),
+        (9.1, 2, 0, (), False),
+        (None, 3, 0, (), False),
+        (None, 3, 0, ("start_next=true",), True),
+        (99, 3, 0, ("start_next=false",), False),
+        (99, 3, 0, ("serving.port=8123",), False),
+        (16.1, 3, 0, ("serving.replicas=2",), True),
+        (15.9, 3, 0, ("serving.replicas=2",), False),
+        (99, 3, 1, (), False),
+        (0, 3, 2, (), True),
+        (99, 3, 3, ("serving.tensor_parallel=2",), False),
+        (99, 3, 4, ("serving.tensor_parallel=2",), True),
     ],
 )
 def test_two_engines_at_once_only_where_both_fit(
