@@ -89,8 +89,9 @@ class Effect(Frozen):
     trials: int
 
     def interval(self, level: float = 0.95) -> tuple[float, float]:
+        """The interval of the difference, within the -1 to 1 that a difference of shares can be."""
         half = self.standard_error * float(stats.t.ppf((1 + level) / 2, self.df))
-        return self.value - half, self.value + half
+        return max(-1.0, self.value - half), min(1.0, self.value + half)
 
     def p_value(self, at: float = 0.0) -> float:
         """Two-sided, of the hypothesis that the true difference is `at`."""
