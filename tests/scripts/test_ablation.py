@@ -28,6 +28,7 @@ from scripts.stage_runs import run_stage
 from training.settings import TrainSettings
 
 NAMES = sorted(path.stem for path in (CONF / "ablation").glob("*.yaml"))
+OTHER_PROFILES = [("table_3", "cpu"), ("reasoning", "small"), ("partial_views", "gpu")]
 STAGE_SETTINGS = {
     "generate": GenerateSettings,
     "export": ExportSettings,
@@ -41,10 +42,10 @@ def experiment(name: str, *words: str) -> AblationSettings:
     return read_experiment([f"ablation={name}", *words])
 
 
-@pytest.mark.parametrize(("name", "profile"), [*((name, "cpu") for name in NAMES), ("partial_views", "gpu")])
+@pytest.mark.parametrize(("name", "profile"), [*((name, "tiny") for name in NAMES), *OTHER_PROFILES])
 def test_every_cell_composes_in_every_stage(name: str, profile: str) -> None:
     export = 'common.export=["dedup.threshold=0.9"]' if name == "scale" else "alpha=0.05"
-    settings = experiment(name, f"profile/ablation@_global_={profile}", export)
+    settings = experiment(name, f"profile={profile}", export)
     assert settings.experiment == name
     chains = [cell_words(settings, cell, seed=3).items() for cell in settings.cells.values()]
     for stage, words in dict.fromkeys(pair for chain in chains for pair in chain):
@@ -122,7 +123,7 @@ def test_a_failed_stage_says_why_and_is_not_taken_for_done(tmp_path: Path) -> No
 
 TINY = (
     "ablation=table_3",
-    "profile/ablation@_global_=tiny",
+    "profile=tiny",
     "~cells.user_oriented",
     "claims=[{cell: user_oriented_exec, against: task_oriented, outcome: heldout, expect: more}]",
     "seeds=[0]",
