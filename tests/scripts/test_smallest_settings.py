@@ -54,6 +54,7 @@ SMALLEST: dict[type[Settings], dict[str, int]] = {
         "row_tokens": 64,
         "batch_size": 1,
         "max_steps": 1,
+        "train_tokens": 1,
         "evaluations": 1,
     },
     MixtureSettings: {"validation_limit": 1},
