@@ -59,10 +59,10 @@ class Evaluation:
         and judge of each benchmark with its own caveats; truncations and infrastructure errors."""
         config = self.manifest.config
         lines = [f"run {self.manifest.run_id}, profile {config['profile']}"]
-        if config["profile"] == "tiny":
+        if config["profile"] == "tiny" and any(model.mixture for model in self.models):
             lines.append(
-                "models of profile=tiny are untaught before: "
-                "their scores show that the harness works, not what the method achieves"
+                "profile=tiny trains a model of 0.7M parameters from scratch: "
+                "its scores show that the harness works, not what the method achieves"
             )
         lines += [f"{model.label}: {model.source}" for model in self.models]
         lines.append(f"subset {config['subset']}, {config['trials']} trials, {json.dumps(config['sampling'])}")
