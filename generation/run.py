@@ -96,7 +96,7 @@ class GenerateSettings(Settings):
         "`sql`, `tau2`, or `simulated` for the pipelines that execute none"
     )
     user: UserSettings = Field(description="the simulated users")
-    requests: RequestSettings = Field(description="kinds of requests, which pipelines with a user refer to")
+    requests: RequestSettings = Field(description="difficulties and kinds of requests, which the pipelines refer to")
     variety: VarietySettings
     quality: QualitySettings = Field(description="thresholds of the user quality gate")
     saturation: SaturationSettings = Field(description="when to warn that goals repeat themselves")

@@ -21,8 +21,9 @@ def checked_weights(weights: dict[Any, float]) -> dict[Any, float]:
 
 
 class RequestSettings(Settings):
-    """What kinds of requests users make."""
+    """What kinds of requests users make, and how hard they are."""
 
+    difficulties: dict[Difficulty, float] = Field(min_length=1, description="difficulty -> weight")
     kinds: dict[RequestKind, float] = Field(
         min_length=1, description="kind of request (core.dialogue.RequestKind) -> weight; drawn among those possible"
     )
@@ -30,7 +31,7 @@ class RequestSettings(Settings):
         min_length=1, description="rows that a request of kind evidence compares at least -> weight"
     )
 
-    @field_validator("kinds", "evidence_rows")
+    @field_validator("difficulties", "kinds", "evidence_rows")
     @classmethod
     def _has_a_positive_weight(cls, weights: dict[Any, float]) -> dict[Any, float]:
         return checked_weights(weights)
@@ -45,14 +46,13 @@ class TaskSettings(RequestSettings):
     count: dict[Annotated[int, Field(ge=1, le=20)], float] = Field(
         min_length=1, description="number of tasks in a dialogue, 1 to 20 -> weight"
     )
-    difficulties: dict[Difficulty, float] = Field(min_length=1, description="difficulty -> weight")
     follow_ups: float = Field(
         ge=0, le=1, description="share of further tasks that should use a value learnt from the previous task"
     )
     attempts: int = Field(ge=1, description="requests per task until a draft is proved")
     rows_in_view: int = Field(ge=1, description="rows of each table that the task writer sees")
 
-    @field_validator("count", "difficulties")
+    @field_validator("count")
     @classmethod
     def _has_positive_weights(cls, weights: dict[Any, float]) -> dict[Any, float]:
         return checked_weights(weights)
