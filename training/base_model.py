@@ -78,8 +78,8 @@ def find_weights(settings: ModelSettings) -> Weights:
     try:
         return Weights(Path(snapshot_download(settings.path)))
     except (OSError, ValueError, HfHubHTTPError, LocalEntryNotFoundError) as error:
-        if settings.package and (packaged := _packaged(settings.package)):
-            return packaged
+        if settings.package and (weights := packaged(settings.package)):
+            return weights
         package = f", and the package {settings.package} is not installed" if settings.package else ""
         raise UserError(
             f"model.path={settings.path} is neither a directory with a config.json nor available from the hub{package}: "
@@ -87,8 +87,9 @@ def find_weights(settings: ModelSettings) -> Weights:
         ) from None
 
 
-def _packaged(package: str) -> Weights | None:
-    """The GGUF file that an installed package carries; None if it is not installed. The package is not imported."""
+def packaged(package: str) -> Weights | None:
+    """The GGUF file that an installed package carries; None if it is not installed. The package is not imported.
+    Raises UserError if it carries none or several."""
     try:
         files = distribution(package).files or []
     except PackageNotFoundError:

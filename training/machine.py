@@ -9,6 +9,7 @@ from huggingface_hub import try_to_load_from_cache
 
 from core.settings import UserError
 from training.attention import check_attention
+from training.base_model import packaged
 from training.nodes import Nodes
 from training.settings import ModelSettings, TrainSettings
 
@@ -53,7 +54,9 @@ def missing_weights(model: ModelSettings) -> str | None:
     """A note if a published model's weights are not on this machine; None if they are."""
     if model.tiny or not model.path or (Path(model.path) / "config.json").is_file():
         return None
-    if isinstance(try_to_load_from_cache(model.path, "config.json"), str):
+    if isinstance(try_to_load_from_cache(model.path, "config.json"), str) or (
+        model.package and packaged(model.package)
+    ):
         return None
     size = f"{2 * model.shape.parameters / 1e9:.0f} GB" if model.shape else "size unknown"
     return f"the weights of {model.path} ({size} in bf16) are not on this machine: the first run downloads them"

