@@ -104,6 +104,10 @@ class OddlyConfirming(Confirming):
         "The button is armed…",
     )
 
+    def confirm(self, wish: str) -> str:
+        """Where a policy demands the user's yes, only a question gets it."""
+        return f"May I {wish} now?"
+
 
 class OddlyAsking(Inquiring):
     """Its wording is in no rule of the scripted user."""

@@ -44,8 +44,9 @@ def test_a_difference_by_hand() -> None:
     # Differences by seed: 1 0 0 1 and 1 0 0 1: nothing is left after task and seed.
     assert found.standard_error == pytest.approx(math.sqrt(tasks + seeds))
     df = (tasks + seeds) ** 2 / (tasks**2 / 3 + seeds**2 / pooled.df)
-    low, high = found.interval()
-    assert high - low == pytest.approx(2 * found.standard_error * stats.t.ppf(0.975, found.df))
+    half = found.standard_error * stats.t.ppf(0.975, found.df)
+    assert found.interval() == pytest.approx((0.5 - half, 1.0)), "a difference of shares is at most 1"
+    assert 0.5 + half > 1
     assert found.df == pytest.approx(df)
     assert found.p_value(at=0.5) == pytest.approx(1)
 
