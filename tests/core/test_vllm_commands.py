@@ -29,11 +29,11 @@ def servers_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[...
         started: list[Server] = []
 
         @contextmanager
-        def record(servers: Sequence[Server], what: str, timeout_s: float) -> Iterator[tuple[str, ...]]:
+        def record(servers: Sequence[Server], what: str, timeout_s: float) -> Iterator[Callable[[], tuple[str, ...]]]:
             started.extend(servers)
-            yield ()
+            yield lambda: ()
 
-        monkeypatch.setattr("core.serving.running", record)
+        monkeypatch.setattr("core.serving.launched", record)
         with serve(model, EngineSettings(**settings), tmp_path):
             return started
 
