@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import shutil
@@ -13,6 +12,7 @@ from types import TracebackType
 from typing import IO, Any
 
 from core.files import write_json
+from core.locks import lock_file
 from core.manifest import Manifest, code_and_machine, read_manifest
 from core.settings import UserError
 
@@ -215,16 +215,13 @@ def _try_lock(directory: Path) -> IO[str] | None:
     except PermissionError:
         return None
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        lock_file(lock, directory.parent, wait=False)
     except BlockingIOError:
         lock.close()
         return None
-    except OSError as error:
+    except UserError:
         lock.close()
-        raise UserError(
-            f"{directory.parent} is on a file system without file locks ({error.strerror}), which keep two commands from "
-            "writing into one run: name a directory on another one, outputs=…"
-        ) from None
+        raise
     return lock
 
 

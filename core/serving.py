@@ -1,39 +1,28 @@
-"""Start, probe and stop OpenAI-compatible servers on this machine: vLLM for models, any command for other servers."""
+"""Serve models on this machine with vLLM."""
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shutil
-import socket
 import subprocess
 import sys
-import time
-import urllib.request
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import date
 from itertools import takewhile
 from pathlib import Path
 from typing import Literal
 
 from pydantic import Field
-from rich.console import Console
 
 from core.cpu import multiplies_bfloat16, physical_cores
-from core.logs import why_ended
 from core.model_files import ModelFiles, read_model_files
 from core.parsers import parsers_for
-from core.processes import start_supervised
-from core.server_protocol import open_url
+from core.servers import HOST, Server, Wait, free_ports, launched
 from core.settings import Settings, UserError
 
-HOST = "127.0.0.1"
 AUTO = "auto"
-GRACE_S = 10.0
-POLL_S = 0.25
 MIN_CPU_BATCH_TOKENS = 16384
 
 _GPU = re.compile(r"\d+|(?:GPU|MIG)-.+")
@@ -75,25 +64,6 @@ class EngineSettings(Settings):
     )
     extra_arguments: tuple[str, ...] = Field(default=(), description="further command-line arguments of vLLM")
     start_timeout_s: float = Field(default=900.0, description="time limit until the servers answer, in seconds")
-
-
-@dataclass(frozen=True)
-class Server:
-    """A command that serves OpenAI's HTTP API on 127.0.0.1:`port` and writes to `log`."""
-
-    command: tuple[str, ...]
-    port: int
-    log: Path
-    environment: dict[str, str] = field(default_factory=dict)
-
-    @property
-    def base_url(self) -> str:
-        return f"http://{HOST}:{self.port}/v1"
-
-
-Wait = Callable[[], tuple[str, ...]]
-"""Waits until all started servers answer and returns their base URLs. Raises UserError with the cause from its log if
-one dies or does not answer in time."""
 
 
 @contextmanager
@@ -155,103 +125,6 @@ def for_model(settings: EngineSettings, model: str | Path, files: ModelFiles) ->
     needed = parsers_for(files.chat_template, files.model_type)
     chosen = {"reasoning_parser": needed.reasoning, "tool_call_parser": needed.tools}
     return settings.model_copy(update={key: parser for key, parser in chosen.items() if getattr(settings, key) == AUTO})
-
-
-@contextmanager
-def running(servers: Sequence[Server], what: str, timeout_s: float, quiet: bool = False) -> Iterator[tuple[str, ...]]:
-    """Start all servers at once, wait until each answers, yield their base URLs, and always stop them afterwards.
-
-    They also stop, within about a second, if this process is killed. Raises UserError with the cause from its log if a
-    server dies or does not answer within `timeout_s` seconds. `quiet` prints nothing:
-    give it while progress bars are shown.
-    """
-    with launched(servers, what, timeout_s, quiet) as wait:
-        yield wait()
-
-
-@contextmanager
-def launched(servers: Sequence[Server], what: str, timeout_s: float, quiet: bool = False) -> Iterator[Wait]:
-    """Like `running`, but does not wait until the servers answer: what it yields does, for `timeout_s` seconds."""
-    console = Console(stderr=True, quiet=quiet)
-    with ExitStack() as stack:
-        engines = [(server, stack.enter_context(_supervised(server))) for server in servers]
-        for _, engine in engines:
-            stack.callback(engine.terminate)  # terminate all before waiting for any
-
-        def wait() -> tuple[str, ...]:
-            began = time.monotonic()
-            with console.status(f"starting {what}") as line:
-                while waiting := [server for server, _ in engines if not _ready(server)]:
-                    seconds = time.monotonic() - began
-                    for server, engine in engines:
-                        if engine.poll() is not None:
-                            raise UserError(f"{what} ended with code {engine.returncode}; {_cause(server)}")
-                    if seconds > timeout_s:
-                        raise UserError(f"{what} is not ready after {timeout_s:.0f} s; {_cause(waiting[0])}")
-                    line.update(f"starting {what} on port {waiting[0].port} · {seconds:.0f} s · log {waiting[0].log}")
-                    time.sleep(POLL_S)
-            urls = tuple(server.base_url for server in servers)
-            ready = f"{what} is ready after {time.monotonic() - began:.0f} s on {', '.join(urls)}"
-            console.print(ready, highlight=False, soft_wrap=True)
-            return urls
-
-        yield wait
-
-
-def probe(base_url: str, timeout_s: float = 5.0, key: str = "") -> tuple[str, ...]:
-    """Return the names of the models that a server offers with API key `key`. Raises UserError if no OpenAI-compatible
-    server answers."""
-    headers = {"Authorization": f"Bearer {key}"} if key else {}
-    request = urllib.request.Request(f"{base_url.rstrip('/')}/models", headers=headers)
-    try:
-        with open_url(request, timeout_s) as response:
-            return tuple(model["id"] for model in json.load(response)["data"])
-    except (OSError, ValueError, LookupError, TypeError) as error:
-        raise UserError(f"no OpenAI-compatible server answers at {base_url} ({error})") from None
-
-
-def free_ports(count: int, first: int = 0) -> tuple[int, ...]:
-    """Return `count` free loopback ports: `first` and the ones after it, or any if `first` is 0.
-
-    Raises UserError if a requested port is taken."""
-    with ExitStack() as stack:
-        ports = []
-        for offset in range(count):
-            listener = stack.enter_context(socket.socket())
-            # As servers do: a port whose last connections are still closing counts as free.
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            requested = first + offset if first else 0
-            try:
-                listener.bind((HOST, requested))
-                listener.listen()
-            except (OSError, OverflowError) as error:
-                raise UserError(f"port {requested} is not free ({error}); name another one, or 0 for any") from None
-            ports.append(listener.getsockname()[1])
-        return tuple(ports)
-
-
-@contextmanager
-def _supervised(server: Server) -> Iterator[subprocess.Popen[bytes]]:
-    """Run the server's process under a supervisor (core.processes)."""
-    server.log.parent.mkdir(parents=True, exist_ok=True)
-    with server.log.open("wb") as log:
-        engine = start_supervised(server.command, log, GRACE_S, server.environment)
-    try:
-        yield engine
-    finally:
-        engine.terminate()
-        engine.wait()
-
-
-def _ready(server: Server) -> bool:
-    try:
-        return bool(probe(server.base_url))
-    except UserError:
-        return False
-
-
-def _cause(server: Server) -> str:
-    return f"from its log {server.log}:\n{why_ended(server.log)}"
 
 
 def _command(model: str | Path, name: str, settings: EngineSettings, port: int) -> list[str]:

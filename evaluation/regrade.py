@@ -95,8 +95,8 @@ def _compare(
     confirmed: Counter[str] = Counter()
     not_graded: dict[str, Counter[str]] = {}
     changed: list[ChangedVerdict] = []
-    regraded = []
-    for record in records:
+    regraded = list(records)
+    for number, record in enumerate(records):
         verdict = verdicts.get((record.model, record.key), Regraded(None, NOT_RECORDED))
         if record.success is None:
             verdict = Regraded(None, "infrastructure error")
@@ -108,8 +108,7 @@ def _compare(
             place = record.model_dump(include={"model", "benchmark", "category", "task_id", "trial"})
             verdicts_of_trial = {"before": record.success, "after": verdict.success, "detail": verdict.detail}
             changed.append(ChangedVerdict(**place, **verdicts_of_trial))
-            record = record.model_copy(update={"success": verdict.success})  # noqa: PLW2901
-        regraded.append(record)
+            regraded[number] = record.model_copy(update={"success": verdict.success})
     counts = {name: dict(reasons) for name, reasons in not_graded.items()}
     report = RegradeReport(confirmed=dict(confirmed), changed=tuple(changed), not_graded=counts, models=())
     return report, regraded

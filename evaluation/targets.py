@@ -13,7 +13,8 @@ from pydantic import BeforeValidator, Field, field_validator
 from core.manifest import Manifest, read_manifest
 from core.runs import latest, sha256
 from core.sampling import Sampling
-from core.serving import EngineSettings, probe
+from core.servers import probe
+from core.serving import EngineSettings
 from core.settings import Paths, Settings, UserError
 from core.tracking import TrackingSettings
 from evaluation.endpoint import Endpoint

@@ -15,7 +15,6 @@ import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
@@ -25,11 +24,11 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException, InstantiationException
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 from rich.console import Console
 
 from core.settings import Settings, UserError, typed
 from scripts.old_keys import renamed_override
+from scripts.stage_config import override_key, stage_config
 
 S = TypeVar("S", bound=Settings)
 
@@ -146,22 +145,6 @@ def _fail(message: str, code: int) -> NoReturn:
     raise SystemExit(code)
 
 
-@dataclass(frozen=True)
-class StageConfig:
-    """What a stage can be given: its config groups (`pipeline`, `llm`, …) and its dotted keys."""
-
-    groups: frozenset[str]
-    keys: frozenset[str]
-
-    def takes(self, override: Override) -> bool:
-        """Whether the stage has the override's key. An added key (`+a.b=1`) needs a known parent; at the top level it
-        is always unknown, because settings are typed."""
-        key = _key(override)
-        if key.startswith(("hydra.", "hydra/")) or key in self.keys:
-            return True
-        return override.is_add() and key.rpartition(".")[0] in self.keys
-
-
 def distribute(goals: Sequence[str], arguments: Sequence[str], conf: Path = CONF) -> dict[str, list[str]]:
     """Return the overrides for each goal that is a stage. Raises UserError for an override that is malformed, that no
     stage of `goals` has, or that does not compose."""
@@ -178,7 +161,7 @@ def distribute(goals: Sequence[str], arguments: Sequence[str], conf: Path = CONF
             choices = [o for o in overrides if o.key_or_group in folders]
             chosen: list[Override] = []
             # A choice may add groups, as llm=faulty adds llm@llm.inner.
-            while (more := [o for o in choices if _key(o) in groups or o.is_add()]) != chosen:
+            while (more := [o for o in choices if override_key(o) in groups or o.is_add()]) != chosen:
                 chosen = more
                 groups = stage_config(conf, name, [_first(o) for o in chosen]).groups
             config = stage_config(conf, name, [_first(o) for o in chosen])
@@ -217,50 +200,12 @@ def _parsed(argument: str) -> Override:
     return parser.parse_override(f"{key}='{quoted}'")
 
 
-def _key(override: Override) -> str:
-    """Return the override's key as Hydra lists it: `llm`, `llm@judge` or `rollout.max_turns`."""
-    return override.key_or_group + (f"@{override.package}" if override.package else "")
-
-
 def _first(override: Override) -> str:
     """Return the override, reduced to its first value if it sweeps (n=10,20), since a config takes one value."""
     line = str(override.input_line)
     if not override.is_sweep_override():
         return line
     return f"{line.partition('=')[0]}={next(iter(override.sweep_string_iterator()))}"
-
-
-def stage_config(conf: Path, name: str, overrides: list[str]) -> StageConfig:
-    """Return the groups and keys of conf/<name>.yaml with `overrides`; Hydra must be initialised. Raises UserError if
-    it does not compose."""
-    try:
-        config = hydra.compose(name, overrides, return_hydra_config=True)
-        groups = frozenset(str(group) for group in config.hydra.runtime.choices) | _list_groups(conf, name)
-    except (HydraException, OmegaConfBaseException) as error:
-        reason = " ".join(str(error).partition("Config search path")[0].split())
-        raise UserError(f"conf/{name}.yaml with {' '.join(overrides) or 'no overrides'}: {reason}") from None
-    values = OmegaConf.to_container(config, resolve=False)
-    assert isinstance(values, dict), "a stage's config is a mapping"
-    return StageConfig(groups, frozenset(_dotted({key: value for key, value in values.items() if key != "hydra"})))
-
-
-def _list_groups(conf: Path, name: str) -> set[str]:
-    """Return the groups with several chosen options (`benchmark: [bfcl, tau2]`) of a stage and its profiles, which
-    Hydra's choices lack."""
-    groups = set()
-    for file in [conf / f"{name}.yaml", *(conf / "profile" / name).glob("*.yaml")]:
-        values = OmegaConf.to_container(OmegaConf.load(file), resolve=False)
-        defaults = values.get("defaults", []) if isinstance(values, dict) else []
-        entries = [entry for entry in defaults if isinstance(entry, dict)]
-        groups |= {str(group) for entry in entries for group, option in entry.items() if isinstance(option, list)}
-    return {group.lstrip("/") for group in groups}
-
-
-def _dotted(values: dict[Any, Any], prefix: str = "") -> Iterator[str]:
-    for key, value in values.items():
-        yield f"{prefix}{key}"
-        if isinstance(value, dict):
-            yield from _dotted(value, f"{prefix}{key}.")
 
 
 def _unknown(override: Override, stages: list[str], known: set[str]) -> str:

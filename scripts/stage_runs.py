@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import sys
 import time
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from core.locks import locked
 from core.logs import why_ended
 from core.manifest import Manifest, read_manifest
 from core.processes import start_supervised
@@ -48,7 +47,7 @@ def run_stage(outputs: Path, stage: str, overrides: Sequence[str], log: Path) ->
     Raises UserError with the cause from the log if the stage fails.
     """
     words = [f"outputs={outputs}", *overrides]
-    with _locked(outputs / "locks" / f"{stage}-{_digest(words)}"):
+    with locked(outputs / "locks" / f"{stage}-{_digest(words)}"):
         if run := finished_run(outputs, stage, words):
             return run, True
         code, start = _run([sys.executable, "-m", f"scripts.{stage}", *words], log)
@@ -71,14 +70,6 @@ def _run(command: Sequence[str], log: Path) -> tuple[int, int]:
             process.terminate()
             code = process.wait()
     return code, start
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
 
 
 def _digest(words: Sequence[str]) -> str:

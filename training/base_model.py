@@ -29,6 +29,7 @@ from transformers import (
 
 from core.dialogue import Dialogue
 from core.files import link
+from core.runs import sha256
 from core.settings import UserError
 from training.chat_format import CONTROL_TOKENS, MARKUP_TOKENS, TEMPLATE
 from training.run_layout import MODELS
@@ -43,9 +44,9 @@ class Weights:
     directory: Path
     gguf: str | None = None
 
-    def describe(self) -> str:
-        """What tells these weights from others, for the key of what is made from them."""
-        return str(self.directory.resolve() / (self.gguf or ""))
+    def content(self) -> str:
+        """The hash of the files, for the key of what is made from them."""
+        return sha256(self.directory / self.gguf if self.gguf else self.directory)
 
 
 def prepare_base(
@@ -116,7 +117,7 @@ def check_saving(directory: Path) -> None:
 def _adopted(weights: Weights, slots: tuple[int, ...] | None, cache: Path) -> Path:
     """The directory in `cache` with the model in transformers' format and, with `slots`, in our chat format. It is made
     once."""
-    parts = [weights.describe(), slots, TEMPLATE.read_text(), transformers.__version__]
+    parts = [weights.content(), slots, TEMPLATE.read_text(), transformers.__version__]
     directory = cache / hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
     if (directory / "config.json").is_file():
         return directory

@@ -49,7 +49,7 @@ def row_costs(rows: Rows, shape: ModelShape) -> list[float]:
     return [3.0 * shape.flops(*row) for row in zip(*columns, strict=True)]
 
 
-class MetricsCallback(TrainerCallback):  # type: ignore[misc]  # transformers has no types
+class MetricsCallback(TrainerCallback):
     """Appends every log of rank 0 to metrics.jsonl, with the speed since training started, and marks a checkpoint
     complete once all processes have written their part of it."""
 
@@ -100,7 +100,7 @@ class MetricsCallback(TrainerCallback):  # type: ignore[misc]  # transformers ha
             (Path(str(args.output_dir)) / f"checkpoint-{state.global_step}" / COMPLETE).touch()
 
 
-class ResumeEpochCallback(TrainerCallback):  # type: ignore[misc]  # transformers has no types
+class ResumeEpochCallback(TrainerCallback):
     """Sets the sampler's epoch when a run resumes within an epoch.
 
     The Trainer calls `set_epoch` too, but the call does not pass the wrapper that skips the batches already trained:

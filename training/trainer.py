@@ -33,7 +33,7 @@ def collate(rows: list[list[TokenTree]]) -> dict[str, Any]:
     }
 
 
-class TreeTrainer(Trainer):  # type: ignore[misc]  # transformers has no types
+class TreeTrainer(Trainer):
     """Trains on rows in the sampler's order, and reports the mean loss over all trained validation tokens, also by
     group.
 

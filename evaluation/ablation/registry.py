@@ -7,13 +7,13 @@ of the hash: an interrupted and resumed experiment has the registry of an undist
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from core.journal import Journal, RecordError, indexed_jsonl
+from core.locks import locked
 from core.messages import Frozen
 from core.sampling import Sampling
 
@@ -92,14 +92,11 @@ def content_hash(measured: Measured) -> str:
 
 def append(path: Path, entry: Entry) -> bool:
     """Append an entry, unless its hash is there already; returns whether it was new. Several processes may append."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.with_name(f".{path.name}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        with Journal(path, lambda line: str(line["hash"])) as journal:
-            if entry.hash in journal.keys:
-                return False
-            journal.append(entry, entry.hash)
-            return True
+    with locked(path.with_name(f".{path.name}.lock")), Journal(path, lambda line: str(line["hash"])) as journal:
+        if entry.hash in journal.keys:
+            return False
+        journal.append(entry, entry.hash)
+        return True
 
 
 def read_registry(path: Path) -> list[Entry]:

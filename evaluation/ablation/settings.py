@@ -14,6 +14,10 @@ StageName = Literal["generate", "train", "evaluate"]
 Overrides = tuple[str, ...]
 
 
+Direction = Literal["more", "less", "nothing"]
+SIGNS: dict[Direction, Literal[-1, 0, 1]] = {"more": 1, "less": -1, "nothing": 0}
+
+
 class StageOverrides(Settings):
     """Hydra overrides of each stage, as after `make generate`, `make train` and `make eval`."""
 
@@ -69,7 +73,7 @@ class ClaimSettings(Settings):
     paper: dict[str, float] = Field(
         default={}, description="model of the paper -> its difference in points; empty: the paper has no number"
     )
-    expect: Literal["more", "less", "nothing"] = Field(
+    expect: Direction = Field(
         default="nothing", description="claimed direction where the paper has no number; nothing: no claim"
     )
 
@@ -85,7 +89,7 @@ class ClaimSettings(Settings):
     def sign(self, model: str) -> Literal[-1, 0, 1]:
         points = self.number(model)
         if points is None:
-            return {"more": 1, "less": -1, "nothing": 0}[self.expect]  # type: ignore[return-value]
+            return SIGNS[self.expect]
         return 1 if points > 0 else -1 if points < 0 else 0
 
 

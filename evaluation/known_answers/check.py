@@ -13,7 +13,7 @@ from pydantic import Field
 
 from core.messages import Frozen
 from core.sampling import Sampling
-from core.serving import Server, free_ports, running
+from core.servers import Server, free_ports, running
 from core.settings import Settings
 from evaluation.benchmark import Benchmark, EvaluationContext
 from evaluation.endpoint import Endpoint

@@ -6,7 +6,6 @@ there; scripts/setup_tau2.sh builds the environment when it is first needed.
 
 from __future__ import annotations
 
-import fcntl
 import json
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from core.files import write_json
+from core.locks import lock_file
 from core.settings import UserError
 from evaluation.tau2.settings import PACKAGED_VERSION, OfficialSettings
 from evaluation.worker_process import run_worker
@@ -33,7 +33,7 @@ def require_environment(python: Path) -> None:
             )
         return
     with SETUP.open() as script:
-        fcntl.flock(script, fcntl.LOCK_EX)  # of two evaluations that start together one builds it
+        lock_file(script, REPOSITORY, wait=True)  # of two evaluations that start together one builds it
         built = subprocess.run([SETUP], cwd=REPOSITORY, capture_output=True, text=True, check=False)
     if built.returncode:
         raise UserError(

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from core.serving import Server, free_ports, running
+from core.servers import Server, free_ports, running
 from evaluation.endpoint import Endpoint
 
 SCRIPTED_CUSTOMER = "scripted-user"

@@ -8,7 +8,7 @@ from typing import Any
 
 from core.sampling import Sampling
 from core.server_check import check_server
-from core.serving import probe
+from core.servers import probe
 from core.settings import UserError, typed
 
 

@@ -24,7 +24,7 @@ from pydantic import Field
 from core.dialogue import Rubric, Task
 from core.messages import Message, SystemMessage, UserMessage
 from core.server_protocol import open_url, request_seed
-from core.serving import Server, free_ports, running
+from core.servers import Server, free_ports, running
 from core.settings import UserError
 from generation.llm.base import Request
 from generation.llm.contexts import AgentContext

@@ -139,7 +139,7 @@ def test_a_file_system_without_locks_is_named_and_no_run_is_left(
     def refuse(*_: object) -> None:
         raise OSError(number, os.strerror(number))
 
-    monkeypatch.setattr("core.runs.fcntl.flock", refuse)
+    monkeypatch.setattr("core.locks.fcntl.flock", refuse)
     with pytest.raises(UserError, match=f"{tmp_path}/generate is on a file system without file locks .*outputs="):
         open_run(tmp_path, "generate", CONFIG)
     assert not list((tmp_path / "generate").iterdir())

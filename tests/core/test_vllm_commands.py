@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from core.serving import EngineSettings, Server, serve
+from core.servers import Server
+from core.serving import EngineSettings, serve
 from core.settings import UserError
 
 

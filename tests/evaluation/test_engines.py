@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from core.serving import Server, Wait, free_ports, launched, probe
+from core.servers import Server, Wait, free_ports, launched, probe
 from core.settings import UserError
 from evaluation import engines
 from evaluation.engines import served_in_turn, start_early

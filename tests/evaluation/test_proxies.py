@@ -8,7 +8,7 @@ import pytest
 
 from core.server_check import check_server
 from core.server_protocol import proxy_of
-from core.serving import probe
+from core.servers import probe
 from evaluation.bfcl.worker.client import Client, Limits
 from tests.evaluation.helpers.replay import AnswerPolicy, ReplayServer, say
 from tests.generation.helpers.misbehaving_servers import REQUEST, client

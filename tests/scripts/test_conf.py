@@ -21,8 +21,9 @@ from generation.export.export import ExportSettings
 from generation.metrics.fidelity_data import FidelitySettings
 from generation.plan import PlannedSettings
 from generation.run import GenerateSettings
-from scripts.launch import CONF, STAGES, stage_config
+from scripts.launch import CONF, STAGES
 from scripts.reproduce import ReproduceSettings
+from scripts.stage_config import stage_config
 from training.settings import TrainSettings
 
 SETTINGS: dict[str, type[Settings]] = {

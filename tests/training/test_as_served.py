@@ -15,7 +15,7 @@ from transformers import AutoTokenizer
 from core.dialogue import Dialogue
 from core.messages import AssistantMessage, Message, ToolMessage, ToolSpec
 from core.server_check import AskedServer
-from core.serving import Server, free_ports, running
+from core.servers import Server, free_ports, running
 from tests.helpers.paths import ROOT
 from tests.training.helpers.dialogues import dialogue, late_tool_dialogue
 from training.audit import audit

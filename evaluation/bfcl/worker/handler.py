@@ -23,7 +23,7 @@ from evaluation.bfcl.worker.tool_calls import JsonObject, as_history, fits, obje
 REJECTED = "undeclared_tool"
 
 
-class ServedHandler(OpenAICompletionsHandler):  # type: ignore[misc]  # the package has no types
+class ServedHandler(OpenAICompletionsHandler):
     """Function calling with any OpenAI-compatible server: with seeds, reasoning in the history, and no unsafe calls."""
 
     def __init__(self, client: Client, request: JsonObject, **official: Any) -> None:

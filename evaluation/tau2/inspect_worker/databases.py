@@ -57,7 +57,7 @@ class CopyOnReadDict(dict[str, E], Generic[E]):
         }
 
 
-class CopiedFlightDB(FlightDB):  # type: ignore[misc]  # untyped here
+class CopiedFlightDB(FlightDB):
     """The airline's database; serializes to its changes."""
 
     @model_serializer
@@ -65,7 +65,7 @@ class CopiedFlightDB(FlightDB):  # type: ignore[misc]  # untyped here
         return _changes(self)
 
 
-class CopiedRetailDB(RetailDB):  # type: ignore[misc]  # untyped here
+class CopiedRetailDB(RetailDB):
     """The shop's database; serializes to its changes."""
 
     @model_serializer

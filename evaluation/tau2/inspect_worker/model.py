@@ -23,7 +23,7 @@ class DialogueEndedError(Exception):
     """No more requests are sent for this trial. The official loop catches all exceptions and soon reaches its limit."""
 
 
-class ServedAPI(OpenAICompatibleAPI):  # type: ignore[misc]  # untyped here
+class ServedAPI(OpenAICompatibleAPI):
     """One side of the dialogue. The first failed request ends the trial; the sample's store keeps the reason.
 
     Tools are sent without `strict`, so that servers do not repair the model's arguments.

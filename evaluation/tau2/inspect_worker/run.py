@@ -58,7 +58,7 @@ class TrialRecorder:
         """Registers with inspect; replaces the recorder that was registered before."""
         record = self.record
 
-        class SampleEndHook(Hooks):  # type: ignore[misc]  # untyped here
+        class SampleEndHook(Hooks):
             async def on_sample_end(self, data: SampleEnd) -> None:
                 record(data.sample)
 

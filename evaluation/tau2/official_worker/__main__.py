@@ -14,20 +14,21 @@ from __future__ import annotations
 import json
 import os
 import sys
+from importlib import import_module
 from pathlib import Path
+
+from evaluation.tau2.official_worker.without_llm import forbid_requests
+
+PHASES = {"run": "simulate", "grade": "grade"}
 
 
 def main(path: Path) -> None:
     request = json.loads(path.read_text(encoding="utf-8"))
     os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"  # else LiteLLM downloads it at every start
     if request["phase"] == "grade":
-        from evaluation.tau2.official_worker.without_llm import forbid_requests  # noqa: PLC0415
-
         forbid_requests()
-        from evaluation.tau2.official_worker import grade as phase  # noqa: PLC0415
-    else:
-        from evaluation.tau2.official_worker import simulate as phase  # type: ignore[no-redef]  # noqa: PLC0415
-    phase.run(request)
+    # Only now: importing a phase imports the official code, and with it what grading leaves out.
+    import_module(f"evaluation.tau2.official_worker.{PHASES[request['phase']]}").run(request)
 
 
 if __name__ == "__main__":

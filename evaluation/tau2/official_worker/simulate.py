@@ -43,14 +43,14 @@ class SideError(Exception):
         self.model_failed = isinstance(error, ValueError | TypeError) and not isinstance(error, OpenAIError)
 
 
-class ServedAgent(LLMAgent):  # type: ignore[misc]  # untyped here
+class ServedAgent(LLMAgent):
     """The official agent, whose requests have ids and whose errors name it."""
 
     def generate_next_message(self, message: Any, state: Any) -> Any:
         return _answer(self, "agent", super().generate_next_message, message, state)
 
 
-class ServedUser(UserSimulator):  # type: ignore[misc]  # untyped here
+class ServedUser(UserSimulator):
     """The official user simulator, whose requests have ids and whose errors name it."""
 
     def generate_next_message(self, message: Any, state: Any) -> Any:

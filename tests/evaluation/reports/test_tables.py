@@ -1,79 +1,30 @@
-"""The tables and Figure 5: the paper's numbers as printed, ours recomputed here, and all caveats."""
+"""Tables 1 to 4: the paper's numbers as printed, ours recomputed here, and all caveats."""
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from core.journal import RecordError, write_jsonl
+from core.journal import RecordError
 from core.runs import open_run
 from core.settings import UserError
-from evaluation.metrics.scores import RECORDS
 from evaluation.reports.benchmark_tables import pipeline_of
-from evaluation.reports.evaluations import read_evaluations
-from evaluation.reports.figure_5 import curves, draw_figure_5, panels
+from evaluation.reports.figure_5 import curves, panels
 from evaluation.reports.paper import TABLE_2, TABLE_2_COLUMNS
-from evaluation.reports.paper_table import PaperTable
-from evaluation.reports.tables import tables, write_tables
-from evaluation.tau2.benchmark import Tau2
-from evaluation.trials import TrialRecord
+from evaluation.reports.tables import tables
+from tests.evaluation.helpers.finished_runs import (
+    EVALUATION,
+    GENERATION,
+    STATISTICS,
+    axes,
+    evaluation,
+    finished,
+    ours,
+    table_of,
+)
 from tests.evaluation.helpers.trials import trial
-
-GENERATION = {
-    "domains": {"_target_": "generation.seeds.bundled.BundledSeeds"},
-    "llm": {"_target_": "generation.scripted.llm.ScriptedLLM"},
-    "serve": None,
-}
-STATISTICS = {
-    "step": {"mean": 1.254, "max": 4},
-    "turn": {"mean": 17.0, "max": 37},
-    "task": {"mean": 2.0, "max": 4},
-    "accepted": 1234,
-    "latency_s": 0.0742,
-    "throughput": 16122.4,
-}
-EVALUATION = {
-    "subset": "smoke",
-    "trials": 2,
-    "sampling": {"temperature": 0.6},
-    "profile": "tiny",
-}
-
-
-def finished(outputs: Path, stage: str, config: dict[str, Any], results: dict[str, Any]) -> Path:
-    with open_run(outputs, stage, config) as run:
-        run.finish(results)
-    return run.directory
-
-
-def ours(table: PaperTable) -> list[tuple[str, ...]]:
-    return [row for row in table.rows if "(ours)" in row[0]]
-
-
-def evaluation(
-    outputs: Path,
-    records: list[TrialRecord],
-    mixtures: dict[str, dict[str, float]] | None = None,
-    errors: int = 0,
-    **config: Any,
-) -> Path:
-    """A finished evaluation of the models named in the records."""
-    models = [
-        {"label": name, "model": f"runs/{name}", "mixture": (mixtures or {}).get(name, {})}
-        for name in dict.fromkeys(record.model for record in records)
-    ]
-    tau2 = Tau2(smoke={"airline": ["0"]}).caveats([record for record in records if record.benchmark == "tau2"])
-    results = {"models": models, "errors_allowed": errors, "caveats": {"tau2": tau2}}
-    run = finished(outputs, "evaluate", EVALUATION | config, results)
-    write_jsonl(run / RECORDS, records)
-    return run
-
-
-def table_of(paper_tables: list[PaperTable], name: str) -> PaperTable:
-    return next(table for table in paper_tables if table.name == name)
 
 
 def test_without_runs_tables_have_only_the_papers_rows() -> None:
@@ -259,79 +210,3 @@ def test_only_scored_runs_with_a_manifest_count(tmp_path: Path) -> None:
         tables(None, (run.directory,))
     with pytest.raises(UserError, match=r"has no records.jsonl"):
         tables(None, (finished(tmp_path, "evaluate", EVALUATION | {"trials": 3}, {"models": []}),))
-
-
-def axes(varied: str, tasks_per_dialogue: str) -> dict[str, str]:
-    return {"tasks_per_dialogue": tasks_per_dialogue, "varied": varied, "databases": "unseen_databases"}
-
-
-def test_the_held_out_table_has_a_row_for_each_value_of_an_axis(tmp_path: Path) -> None:
-    records = [
-        trial(
-            "heldout",
-            f"tasks_per_dialogue {tasks_per_dialogue}",
-            task,
-            n,
-            n < wins,
-            axes=axes("tasks_per_dialogue" if tasks_per_dialogue > 1 else "", str(tasks_per_dialogue)),
-        )
-        for tasks_per_dialogue, wins in ((1, 2), (2, 1))
-        for task in range(3)
-        for n in range(2)
-    ]
-    heldout = table_of(tables(None, (evaluation(tmp_path, records),))[0], "heldout")
-    assert heldout.rows == (
-        (
-            "tasks_per_dialogue 1",
-            "unseen",
-            "**m** [1]",
-            "3",
-            "100.0 [100.0, 100.0]",
-            "2",
-            "100.0 [100.0, 100.0]",
-        ),
-        ("tasks_per_dialogue 2", "unseen", "**m** [1]", "3", "50.0 [50.0, 50.0]", "2", "0.0 [0.0, 0.0]"),
-    )
-
-
-def test_curves_are_pass_k_at_every_k(tmp_path: Path) -> None:
-    outcomes = {"1": (True, True, True, False), "2": (True, True, False, False), "3": (True, None, None, None)}
-    records = [trial("tau2", "retail", task, n, won) for task, row in outcomes.items() for n, won in enumerate(row)]
-    (curve,) = curves(panels()[0], read_evaluations((evaluation(tmp_path, records, errors=3),)))
-    values = {k: estimate.value for k, estimate in curve.points.items()}
-    # C(c,k)/C(n,k): task 1 has 3 of 4, task 2 has 2 of 4, task 3 was completed once.
-    assert values == pytest.approx({1: (3 / 4 + 1 / 2 + 1) / 3, 2: (1 / 2 + 1 / 6) / 2, 3: (1 / 4 + 0) / 2, 4: 0.0})
-    assert [estimate.tasks for estimate in curve.points.values()] == [3, 2, 2, 2]
-    assert all(e.low <= e.value <= e.high for e in curve.points.values())
-    assert curves(panels()[1], read_evaluations((evaluation(tmp_path, records, errors=3),))) == []
-
-
-def test_figure_5_has_the_same_bytes_when_drawn_again(tmp_path: Path) -> None:
-    records = [
-        trial(benchmark, category, task, n, (task + n) % 3 > 0, model=model)
-        for model in ("trained", "untrained")
-        for benchmark, category in (("tau2", "retail"), ("tau2", "airline"), ("heldout", "unseen_databases"))
-        for task in range(5)
-        for n in range(3)
-    ]
-    evaluations = read_evaluations((evaluation(tmp_path, records),))
-    drawn = [draw_figure_5(evaluations, tmp_path / name) for name in "ab"]
-    assert [[path.name for path in paths] for paths in drawn] == [["figure_5.png", "figure_5.pdf"]] * 2
-    png, pdf = (path.read_bytes() for path in drawn[0])
-    assert (png[:8], pdf[:5]) == (b"\x89PNG\r\n\x1a\n", b"%PDF-")
-    assert [path.read_bytes() for path in drawn[1]] == [png, pdf]
-    assert draw_figure_5(read_evaluations(()), tmp_path / "none") == []
-
-
-def test_tables_are_written_as_markdown_and_json(tmp_path: Path) -> None:
-    paper_tables = tables(finished(tmp_path, "generate", GENERATION, {"user_oriented": STATISTICS}), ())[0]
-    write_tables(paper_tables, tmp_path / "tables")
-    assert [
-        PaperTable.model_validate(t) for t in json.loads((tmp_path / "tables" / "tables.json").read_text())
-    ] == paper_tables
-    blocks = (tmp_path / "tables" / "tables.md").read_text().split("### ")[1:]
-    for block, table in zip(blocks, paper_tables, strict=True):
-        lines = [line for line in block.splitlines() if line.startswith("| ")]
-        assert len(lines) == 2 + len(table.rows)
-        assert {line.count("|") for line in lines} == {len(table.columns) + 1}
-        assert [line for line in block.splitlines() if line.startswith("- ")] == [f"- {note}" for note in table.notes]

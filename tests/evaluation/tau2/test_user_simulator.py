@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from core.serving import probe
+from core.servers import probe
 from evaluation.endpoint import Endpoint
 from evaluation.tau2.benchmark import Tau2
 from evaluation.tau2.user_simulator import SCRIPTED_CUSTOMER, user_simulator

@@ -13,7 +13,7 @@ from aiohttp import web
 
 from core.dialogue import Rubric, Task
 from core.messages import SystemMessage, ToolSpec, UserMessage
-from core.serving import free_ports
+from core.servers import free_ports
 from generation.llm.base import Request
 from generation.llm.contexts import AgentContext
 from generation.llm.openai import OpenAILLM

@@ -21,7 +21,7 @@ from typing import Any
 
 from aiohttp import ClientSession, ClientTimeout, web
 
-from core.serving import free_ports
+from core.servers import free_ports
 
 MODEL = "recorded"
 

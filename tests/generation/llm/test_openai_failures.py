@@ -10,7 +10,7 @@ import pytest
 from aiohttp import web
 
 from core.messages import UserMessage
-from core.serving import free_ports
+from core.servers import free_ports
 from core.settings import UserError
 from generation.llm.base import LLMError
 from generation.llm.openai import OpenAILLM

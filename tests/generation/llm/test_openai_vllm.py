@@ -19,7 +19,8 @@ from core.dialogue import Rubric, Task
 from core.journal import read_jsonl
 from core.messages import AssistantMessage, SystemMessage, ToolCall, ToolMessage, ToolSpec, UserMessage
 from core.server_check import check_server
-from core.serving import EngineSettings, probe, serve
+from core.servers import probe
+from core.serving import EngineSettings, serve
 from core.settings import UserError
 from generation.llm.base import LLM, Completion, Request, Role
 from generation.llm.contexts import AgentContext

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from core.serving import free_ports
+from core.servers import free_ports
 from core.settings import UserError
 from generation.llm.base import LLMError
 from generation.llm.replicas import Replica, rendezvous

@@ -1,18 +1,15 @@
-"""Blame, case by case."""
+"""Blame by the rules, case by case."""
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import pytest
 
-from core.dialogue import Check, Dialogue, Judgment, PlannedCall, Rubric, Task
+from core.dialogue import PlannedCall
 from core.messages import (
     AssistantMessage,
-    FunctionCall,
     Message,
-    SystemMessage,
     ToolCall,
     ToolMessage,
     ToolSpec,
@@ -20,73 +17,7 @@ from core.messages import (
 )
 from generation.validation.blame import blame, changed_more, kept_back, left_early, ungrounded, unvoiced
 from generation.validation.validate import rejections
-
-BOOK = Task(
-    task_id="d/t0",
-    goal="The user wants to move the booking of Ada Moreno to 14 March 2025 (2025-03-14) for 2 people.",
-    subgoals=("move the booking of Ada Moreno",),
-    difficulty="medium",
-    rubric=Rubric(criteria=()),
-    plan=(
-        PlannedCall(tool="search_guests", arguments={"name": "Ada Moreno"}),
-        PlannedCall(
-            tool="update_booking",
-            arguments={
-                "guest_id": "${0.guest_id}",
-                "day": "2025-03-14",
-                "people": 2,
-                "paid": True,
-                "notes": [""],
-            },
-        ),
-    ),
-    gold_calls=(
-        PlannedCall(tool="search_guests", arguments={"name": "Ada Moreno"}),
-        PlannedCall(tool="update_booking", arguments={"guest_id": 7, "day": "2025-03-14", "people": 2, "paid": True}),
-    ),
-)
-MOVE = {"day": "2025-03-14", "people": 2, "paid": True}
-ASK = "Please move Ada Moreno's booking to 2025-03-14, 2 people."
-
-
-def dialogue(*parts: list[Message], stop: str = "complete", task: Task = BOOK) -> Dialogue:
-    """A dialogue with one task per part."""
-    messages: list[Message] = [SystemMessage(content="s")]
-    starts = []
-    for part in parts:
-        starts.append(len(messages))
-        messages += part
-    return Dialogue(
-        dialogue_id="d",
-        pipeline="p",
-        domain="x",
-        tools=(),
-        messages=tuple(messages),
-        tasks=(task,) * len(parts),
-        task_starts=tuple(starts),
-        stop=stop,
-    )
-
-
-def exchange(*texts: str) -> list[Message]:
-    return [message for text in texts for message in (UserMessage(content=text), AssistantMessage(content="Done."))]
-
-
-def called(**arguments: Any) -> list[Message]:
-    call = ToolCall.make("c", "update_booking", arguments)
-    return [
-        UserMessage(content="Move Ada Moreno's booking to the 14th of March for both of us."),
-        AssistantMessage(tool_calls=(call,)),
-        ToolMessage(tool_call_id="c", content='{"error": "no"}'),
-        AssistantMessage(content="That did not work."),
-    ]
-
-
-def failing(*names: str) -> list[Check]:
-    """Checks that failed: those named "… task 0" are about that task."""
-    numbers = {name: int(name[-1]) if name[-1].isdigit() else None for name in names}
-    failed = [Check(name=name, passed=False, task=number) for name, number in numbers.items()]
-    return [Check(name="finished", passed="finished" not in names), *failed]
+from tests.generation.helpers.failed_dialogues import ASK, BOOK, MOVE, called, dialogue, exchange, failing, judgment
 
 
 @pytest.mark.parametrize(
@@ -299,77 +230,3 @@ def test_only_the_tasks_own_part_counts_and_the_first_failure_decides() -> None:
     swapped = dialogue(exchange(ASK), exchange("Something else."))
     assert blame(swapped, failing("told in task 0", "state of task 1"), {}) == "agent"
     assert blame(swapped, failing("state of task 1"), {}) == "user"
-
-
-def judgment(word: str, who: Any = None) -> Judgment:
-    return Judgment(judgment="valid" if word == "valid" else "invalid", reasoning="", blame=who)
-
-
-@pytest.mark.parametrize(
-    ("judgments", "who"),
-    [
-        ([judgment("invalid", "user")], "user"),
-        ([judgment("invalid", None)], "agent"),
-        ([judgment("invalid", "judge")], "judge"),
-        (
-            [judgment("invalid", "tool"), judgment("valid"), judgment("invalid", "tool"), judgment("invalid", "user")],
-            "tool",
-        ),
-        ([judgment("invalid", "user"), judgment("invalid", None), judgment("invalid", "agent")], "agent"),
-        ([judgment("valid"), judgment("valid")], None),
-    ],
-)
-def test_without_execution_the_most_frequent_judgment_decides(judgments: list[Judgment], who: str | None) -> None:
-    case = dialogue(*[exchange(ASK)] * len(judgments))
-    assert blame(case, failing(), rejections(case, judgments, False, "off")) == who
-    assert blame(case, failing(), rejections(case, judgments, True, "off")) is None, (
-        "execution proved every task, so the judge does not count"
-    )
-
-
-def test_with_execution_the_judge_decides_only_unproved_tasks() -> None:
-    case = dialogue(exchange(ASK), exchange(ASK))
-    unproven = BOOK.model_copy(update={"gold_calls": ()})
-    mixed = case.model_copy(update={"tasks": (BOOK, unproven)})
-    assert (
-        blame(
-            mixed, failing(), rejections(mixed, [judgment("invalid", "user"), judgment("invalid", "tool")], True, "off")
-        )
-        == "tool"
-    )
-    assert (
-        blame(mixed, failing(), rejections(mixed, [judgment("invalid", "user"), judgment("valid")], True, "off"))
-        is None
-    )
-
-
-GOLD = [
-    (call.tool, json.dumps(call.arguments), '[{"guest_id": 7}]' if number == 0 else '{"rows_affected": 1}')
-    for number, call in enumerate(BOOK.gold_calls)
-]
-
-
-def made(*calls_and_results: tuple[str, str, str]) -> list[Message]:
-    messages: list[Message] = []
-    for number, (name, arguments, result) in enumerate(calls_and_results):
-        call = ToolCall(id=f"g{number}", function=FunctionCall(name=name, arguments=arguments))
-        messages += [AssistantMessage(tool_calls=(call,)), ToolMessage(tool_call_id=f"g{number}", content=result)]
-    return messages
-
-
-@pytest.mark.parametrize("stop", ["user: not done after 12 messages", "agent: repeats itself", "user: repeats itself"])
-@pytest.mark.parametrize(
-    ("messages", "who"),
-    [
-        (exchange("Open by asking for help.", "Open by asking for help."), "user"),
-        (exchange(ASK, "Yes.", "Yes, please."), "agent"),
-        ([UserMessage(content=ASK), *made(*GOLD), *exchange("And now?", "And now, please?")[1:]], "user"),
-        (
-            [UserMessage(content=ASK), *made((*GOLD[0][:2], '{"error": "no"}')), *exchange("Again.", "Again!")[1:]],
-            "tool",
-        ),
-    ],
-)
-def test_circles_are_the_fault_of_who_did_not_do_his_part(stop: str, messages: list[Message], who: str) -> None:
-    """Recorded: a user who recited its instructions twice to an agent that twice asked what it wanted."""
-    assert blame(dialogue(messages, stop=stop), failing("finished"), {}) == who

@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from core.serving import Server, free_ports, probe, running
+from core.servers import Server, free_ports, probe, running
 from core.settings import UserError
 
 # Forks a child that ignores SIGTERM, as a hung worker does; records both pids; then serves a model list.
@@ -69,7 +69,7 @@ def wait_until(condition: Callable[[], bool], seconds: float = 30.0) -> bool:
 
 @pytest.fixture
 def brief_grace(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("core.serving.GRACE_S", 0.3)
+    monkeypatch.setattr("core.servers.GRACE_S", 0.3)
 
 
 @pytest.mark.usefixtures("brief_grace")
@@ -99,7 +99,7 @@ def test_a_killed_owner_leaves_no_orphan(tmp_path: Path, signum: signal.Signals)
     server = dummy(tmp_path, free_ports(1)[0])
     pids = Path(server.command[-1])
     owner = textwrap.dedent(f"""
-        import time, pathlib, core.serving as serving
+        import time, pathlib, core.servers as serving
         serving.GRACE_S = 0.3
         server = serving.Server({server.command!r}, {server.port}, pathlib.Path({str(server.log)!r}))
         with serving.running([server], "a dummy", 60):
