@@ -160,10 +160,13 @@ class KnownAgent:
         return "" if self.agreed(question) else question
 
     def agreed(self, question: str) -> bool:
-        """Whether the user said yes when last asked this."""
-        asked = [n for n, m in enumerate(self.messages) if isinstance(m, AssistantMessage) and m.content == question]
-        replies = [m.content for m in self.messages[asked[-1] :] if isinstance(m, UserMessage)][:1] if asked else []
-        return bool(replies) and bool(re.search(r"\byes\b", replies[0], re.I)) and WITHDRAWAL not in replies[0]
+        """Whether this is the last thing that the agent said, and the user's reply to it is yes. The same words, asked
+        earlier about another call, do not count."""
+        said = [n for n, m in enumerate(self.messages) if isinstance(m, AssistantMessage) and not m.tool_calls]
+        if not said or self.messages[said[-1]].content != question:
+            return False
+        replies = [m.content for m in self.messages[said[-1] :] if isinstance(m, UserMessage)]
+        return any(re.search(r"\byes\b", reply, re.I) and WITHDRAWAL not in reply for reply in replies)
 
     def words(self, index: int) -> str:
         """The user's words for what a call does."""
