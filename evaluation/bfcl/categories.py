@@ -7,6 +7,8 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
+from huggingface_hub import constants
+
 from evaluation.bfcl.worker.memory import PACKAGED_MODEL
 from evaluation.metrics.pass_at_k import trial_counts
 from evaluation.trials import TrialRecord
@@ -56,19 +58,15 @@ def missing_requirement(category: str, python: Path) -> str | None:
     if category == "memory_vector":
         if not {"sentence_transformers", "faiss"} <= names:
             return "sentence-transformers and faiss: make setup-vector"
-        if PACKAGED_MODEL not in names and not any((_hub() / EMBEDDING_MODEL / "snapshots").glob("*")):
-            return f"the embedding model all-MiniLM-L6-v2 in its environment or in {_hub()}: make setup-vector"
+        hub = Path(constants.HF_HUB_CACHE)
+        if PACKAGED_MODEL not in names and not any((hub / EMBEDDING_MODEL / "snapshots").glob("*")):
+            return f"the embedding model all-MiniLM-L6-v2 in its environment or in {hub}: make setup-vector"
     if category in WEB_SEARCH:
         if "serpapi" not in names:
             return f"google-search-results: uv pip install --python {python} -r requirements/bfcl-web.txt"
         if not os.environ.get(SEARCH_KEY):
             return f"a SerpAPI key in the environment variable {SEARCH_KEY}"
     return None
-
-
-def _hub() -> Path:
-    home = Path(os.environ.get("HF_HOME") or "~/.cache/huggingface").expanduser()
-    return Path(os.environ.get("HF_HUB_CACHE") or home / "hub").expanduser()
 
 
 def _accuracies(records: Sequence[TrialRecord]) -> dict[str, tuple[float, int]]:

@@ -166,6 +166,18 @@ def test_tool_results_and_user_messages_are_not_trained(tokenizer: PreTrainedTok
             assert text.endswith("<|im_end|>")
 
 
+def test_templates_get_only_the_fields_that_a_message_has() -> None:
+    """As from a server: a template that asks whether `tool_calls` is defined must not find it with the value None."""
+    call = ToolCall.make("1", "get_shop", {"record_id": 1})
+    messages = (UserMessage(content="Hi"), AssistantMessage(content="Hello"), AssistantMessage(tool_calls=(call,)))
+    arguments = {"id": "1", "type": "function", "function": {"name": "get_shop", "arguments": {"record_id": 1}}}
+    assert template_messages(messages) == [
+        {"role": "user", "content": "Hi"},
+        {"role": "assistant", "content": "Hello"},
+        {"role": "assistant", "content": "", "tool_calls": [arguments]},
+    ]
+
+
 def test_an_over_long_dialogue_loses_complete_turns_from_its_end(tokenizer: PreTrainedTokenizerFast) -> None:
     source = dialogue(1, turns=4)
     complete = render(source, tokenizer, ANY_LENGTH).samples

@@ -208,7 +208,7 @@ def test_the_first_tasks_of_each_category(serve: Serve, truth: GroundTruth, tmp_
 
 def test_a_category_runs_only_with_its_requirements(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     python = _environment(tmp_path)
-    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
     monkeypatch.delenv("SERPAPI_API_KEY", raising=False)
 
     def refusal(*categories: str) -> str:
