@@ -39,9 +39,9 @@ def judge(hypotheses: Sequence[Hypothesis], alpha: float) -> list[Verdict]:
     - unresolved: anything else. One seed resolves nothing, for another training could differ by more.
     """
     zero = holm([hypothesis.effect.p_value() for hypothesis in hypotheses])
-    with_number = [i for i, hypothesis in enumerate(hypotheses) if hypothesis.claimed is not None]
-    of_claims = holm([hypotheses[i].effect.p_value(hypotheses[i].claimed or 0.0) for i in with_number])
-    claimed = dict(zip(with_number, of_claims, strict=True))
+    numbers = {i: h.claimed for i, h in enumerate(hypotheses) if h.claimed is not None}
+    of_numbers = holm([hypotheses[i].effect.p_value(number) for i, number in numbers.items()])
+    claimed = dict(zip(numbers, of_numbers, strict=True))
     return [_verdict(h, p, claimed.get(i), alpha) for i, (h, p) in enumerate(zip(hypotheses, zero, strict=True))]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -67,6 +68,15 @@ def test_a_model_has_one_source(tiny: TinySettings) -> None:
     for values in ({}, {"path": "x", "tiny": tiny}):
         with pytest.raises(ValueError, match="exactly one"):
             ModelSettings.model_validate(values)
+
+
+@pytest.mark.parametrize("installed", [True, False])
+def test_flash_attention_2_needs_its_package(installed: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("training.attention.HAS_FLASH_ATTN", installed)
+    check_attention("torch_varlen")
+    with nullcontext() if installed else pytest.raises(UserError, match=r"pip install '\.\[flash\]'"):
+        check_attention("flash_attention_2")
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")

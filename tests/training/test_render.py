@@ -188,6 +188,25 @@ def test_an_over_long_dialogue_loses_complete_turns_from_its_end(tokenizer: PreT
     assert render(source, tokenizer, 10).cut_turns == 4
 
 
+def test_a_turn_is_cut_as_a_whole_though_its_first_answers_would_fit(tokenizer: PreTrainedTokenizerFast) -> None:
+    """A template that shows only the last message's reasoning makes a sample of every answer."""
+    original = tokenizer.chat_template
+    try:
+        tokenizer.chat_template = (
+            "{% for m in messages %}{{ m.role ~ '\\n' ~ (m.reasoning_content or '' if loop.last else '') ~ m.content"
+            " ~ (m.tool_calls or '') ~ '<|im_end|>' }}{% endfor %}{{ 'assistant\\n' if add_generation_prompt }}"
+        )
+        complete = render(dialogue(0, turns=2), tokenizer, ANY_LENGTH).samples
+        turns = [sample.turn for sample in complete]
+        assert turns == sorted(turns), "a sample for every answer"
+        assert turns.count(1) > 1
+        cut = render(dialogue(0, turns=2), tokenizer, len(complete[-1].input_ids) - 1)
+    finally:
+        tokenizer.chat_template = original
+    assert cut.cut_turns == 1
+    assert cut.samples == tuple(sample for sample in complete if sample.turn == 0)
+
+
 def test_a_template_that_does_not_continue_its_prompt_is_refused(tokenizer: PreTrainedTokenizerFast) -> None:
     original = tokenizer.chat_template
     try:

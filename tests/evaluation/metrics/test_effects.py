@@ -47,8 +47,18 @@ def test_a_difference_by_hand() -> None:
     half = found.standard_error * stats.t.ppf(0.975, found.df)
     assert found.interval() == pytest.approx((0.5 - half, 1.0)), "a difference of shares is at most 1"
     assert 0.5 + half > 1
+    assert effect(second, first, pooled).interval() == pytest.approx((-1.0, half - 0.5))
     assert found.df == pytest.approx(df)
     assert found.p_value(at=0.5) == pytest.approx(1)
+
+
+def test_what_tasks_and_seeds_both_contain_counts_once() -> None:
+    first, second = cell([[1, 0], [0, 0]]), cell([[0, 0], [0, 0]])
+    found = effect(first, second, seed_variance([first, second]))
+    tasks = (1.25 / 4 - (0.5 / 4) ** 2) / 4  # 0.5 and 0; with half a win, half a loss and one tie: squares 1.25
+    seeds = 0.125 / (3 / 16) * (3 / 16) / 2  # scores by seed 0.5 and 0: squares 0.125; p(1 - p) 3/16
+    residuals = 2 * 0.125 / 4 / 2  # ±0.25 after task and seed: 0.125 a task, weights 1/2, two seeds
+    assert found.standard_error == pytest.approx(math.sqrt(tasks + seeds - residuals))
 
 
 def test_a_cell_that_cannot_vary_lends_no_certainty() -> None:

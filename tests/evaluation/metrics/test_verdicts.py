@@ -51,7 +51,21 @@ def test_a_difference_that_shows_alone_may_not_show_among_many() -> None:
     assert among[0].p_zero == pytest.approx(6 * judge([alone], 0.05)[0].p_zero)  # type: ignore[operator]
 
 
-def test_one_seed_settles_nothing() -> None:
+def test_one_seed_settles_nothing_and_two_can() -> None:
     (verdict,) = judge([hypothesis(0.5, 0.01, 0.5, seeds=1)], 0.05)
     assert verdict.decision == "unresolved"
     assert "one seed" in verdict.reason
+    assert judge([hypothesis(0.5, 0.01, 0.5, seeds=2)], 0.05)[0].decision == "reproduced"
+
+
+def test_the_paper_may_report_no_difference() -> None:
+    (verdict,) = judge([hypothesis(0.02, 0.01, 0.0)], 0.05)
+    assert verdict.p_claimed == verdict.p_zero
+
+
+def test_a_p_value_of_exactly_alpha_rejects_nothing() -> None:
+    one = hypothesis(0.0, 0.05, 0.13)
+    p_claimed = judge([one], 0.05)[0].p_claimed
+    assert p_claimed
+    assert judge([one], p_claimed * 1.001)[0].decision == "contradicted"
+    assert judge([one], p_claimed)[0].decision == "unresolved"
