@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -51,6 +51,7 @@ class Sampler:
         self._random = random.Random(spec.name)
         self._column_uses = _column_uses(parsed, sandbox.image)
         self._values = {name: _values(use, sandbox) for name, use in self._column_uses.items()}
+        self._fitting = {name: _fitting(values, self.schemas[name]) for name, values in self._values.items()}
         self._rows = {use.table.name: _rows(use.table, sandbox) for use in self._column_uses.values()}
 
     def type_problems(self) -> list[str]:
@@ -78,7 +79,7 @@ class Sampler:
         schema, use = self.schemas[name], self._column_uses.get(name)
         if use is None:
             return _placeholder_value(schema)
-        fitting = [_as_declared(value, schema) for value in self._values[name] if _fits(value, schema)]
+        fitting = self._fitting[name]
         if not fitting:
             return _placeholder_value(schema)
         if use.inserted:
@@ -154,6 +155,10 @@ def _column_use(table: TableShape, column: str, *, inserted: bool, exact: bool) 
 
 def _stored_name(table: TableShape, column: str) -> str | None:
     return next((name for name in table.columns if name.lower() == column.lower()), None)
+
+
+def _fitting(values: Sequence[Any], schema: dict[str, Any]) -> list[Any]:
+    return [_as_declared(value, schema) for value in values if _fits(value, schema)]
 
 
 def _fits(value: Any, schema: dict[str, Any]) -> bool:

@@ -71,9 +71,12 @@ def recites(message: str, instructions: str) -> bool:
     >>> recites("You have a further goal now: book a room.", "You have a further goal now: …")
     True
     """
-    told = folded_words(instructions)
     clauses = [folded_words(clause) for clause in _CLAUSE_END.split(message)]
-    return any(len(words.split()) > _SHORT and words in told for words in clauses)
+    long = [words for words in clauses if len(words.split()) > _SHORT]
+    if not long:
+        return False
+    told = folded_words(instructions)
+    return any(words in told for words in long)
 
 
 def repeated_by(message: str, heard: str, said: Sequence[tuple[str, str]]) -> Literal["user", "agent"] | None:

@@ -42,7 +42,7 @@ def text_call(text: str, tools: Sequence[ToolSpec]) -> str | None:
         any(_is_call(part, declared) for value in values for part in _objects(value))
         or _NAMED_CALL.search(text)
         or _ACTION.search(text)
-        or any(_applied(name).search(text) for name in declared)
+        or any(name in text and _applied(name).search(text) for name in declared)
     ):
         return "contains a tool call written as text"
     return "is JSON instead of words" if values and not has_words(around) else None
