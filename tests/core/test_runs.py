@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from datetime import datetime, tzinfo
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,10 @@ from core.settings import UserError
 CONFIG = {"n": 3, "outputs": "x", "tracking": {"mode": "offline"}}
 
 
-def test_a_finished_run_is_the_latest_and_records_how_it_was_made(tmp_path: Path) -> None:
+def test_a_finished_run_is_the_latest_and_records_how_it_was_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.argv", ["scripts/generate.py", "n=3", "seed=1"])
     with open_run(tmp_path, "generate", CONFIG, {"data": "abc"}) as run:
         assert not run.resumed
         run.finish({"samples": 7})
@@ -35,7 +39,23 @@ def test_a_finished_run_is_the_latest_and_records_how_it_was_made(tmp_path: Path
         ["git", "rev-parse", "HEAD"], cwd=Path(__file__).parent, capture_output=True, text=True, check=False
     )
     assert manifest.commit == (head.stdout.strip() or "unknown")
+    assert manifest.command == ("n=3", "seed=1")
     assert "apsw" in manifest.packages
+
+
+def test_runs_that_start_in_the_same_second_are_numbered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Noon(datetime):
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> Noon:
+            return cls(2026, 1, 2, 12, 0, 0, tzinfo=tz)
+
+    monkeypatch.setattr("core.runs.datetime", Noon)
+    names = []
+    for _ in range(3):
+        with open_run(tmp_path, "generate", CONFIG) as run:
+            run.finish({})
+        names.append(run.directory.name.partition("-")[2].partition("-")[0])
+    assert names == ["120000", "120000.2", "120000.3"]
 
 
 def test_only_the_same_configuration_resumes_an_unfinished_run(tmp_path: Path) -> None:

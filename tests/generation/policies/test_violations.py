@@ -69,10 +69,10 @@ def tool_use(number: int, name: str, arguments: dict[str, Any], result: str) -> 
     return [AssistantMessage(tool_calls=(call,)), ToolMessage(tool_call_id=call.id, content=result)]
 
 
-def name_of(member: int) -> str:
+def name_of(member: int) -> str | None:
     with closing(sqlite3.connect(library_database())) as connection:
         row = connection.execute("SELECT member_name FROM members WHERE member_id = ?", (member,)).fetchone()
-    return str(row[0]) if row else "No One"
+    return str(row[0]) if row else None
 
 
 async def talk(calls: Sequence[Call], agreed: bool) -> list[Message]:
@@ -102,10 +102,12 @@ async def found_in(messages: Sequence[Message], start: int = 0) -> list[Violatio
 
 @given(call=any_call, known=st.lists(members, max_size=3), agreed=st.booleans())
 def test_one_call_breaks_the_rules_that_a_naive_reference_says(call: Call, known: list[int], agreed: bool) -> None:
-    searches = [("search_members", {"member_name": name_of(member)}) for member in known]
+    names = {member: name_of(member) for member in known}
+    searches = [("search_members", {"member_name": name or "No One"}) for name in names.values()]
+    found_members = [member for member, name in names.items() if name]
     messages = asyncio.run(talk([*searches, call], agreed))
     found = asyncio.run(found_in(messages))
-    assert {violation.rule_id for violation in found} == naive(*call, known, agreed)
+    assert {violation.rule_id for violation in found} == naive(*call, found_members, agreed)
     assert {violation.position for violation in found} <= {4 + 2 * len(searches)}
     assert {violation.tool for violation in found} <= {call[0]}
 

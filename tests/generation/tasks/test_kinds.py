@@ -196,6 +196,9 @@ async def test_the_policy_forbids_exactly_the_last_call(environment: SqlEnvironm
     task = await proved(request("forbidden", *closed, rule_id="only_open"), environment)
     assert task.gold_calls == (step("get_hall", hall_id=3),)
     assert task.told_values == ("closed",), "the reason, which the look-up shows"
+    asked = (step("get_hall", "price", hall_id=3), step("update_seats", hall_id="${0.hall_id}", seats=90))
+    wanted = await proved(request("forbidden", *asked, rule_id="only_open"), environment)
+    assert wanted.told_values == ("700.0", "closed"), "what the look-up was to tell, then the reason"
     known = request("forbidden", *closed, goal="Hall 3 is closed, but give it 90 seats.", rule_id="only_open")
     assert (await proved(known, environment)).told_values == (), "the user says it"
     unseen = request("forbidden", step("update_seats", hall_id=3, seats=90), rule_id="only_open")
