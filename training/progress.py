@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
-from training.prepare import DataStatistics
+from training.prepare import Prepared
 
 
 class TrainingProgress:
@@ -52,8 +52,9 @@ class TrainingProgress:
         self._bar.stop()
 
 
-def describe(console: Console, data: DataStatistics) -> None:
-    """Print one line about the training data and one about the validation data."""
+def describe(console: Console, data: Prepared) -> None:
+    """Print a line each about the untrained model, the training data and the validation data."""
+    console.print(f"untrained model: {data.untrained}", highlight=False, soft_wrap=True)
     sources = ", ".join(f"{count} {name}" for name, count in data.sources.items())
     console.print(
         f"{data.dialogues} dialogues ({sources}) with {data.samples} user turns → "

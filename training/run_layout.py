@@ -10,8 +10,8 @@ CONFIG = "config.json"
 UNTRAINED, CHECKPOINT = "untrained", "checkpoint"
 """The model before training, and the best one: both with their tokenizer, ready to load and serve."""
 
-SAMPLES, DATA_STATISTICS = "samples", "data.json"
-"""The tokenised trees (a link into the cache) and their statistics."""
+SAMPLES, PREPARED = "samples", "prepared.json"
+"""The tokenised trees (a link into the cache), and what was prepared (`training.prepare.Prepared`)."""
 
 CACHE = Path("cache") / "samples"
 """Under outputs/: tokenised trees, shared by all runs with the same inputs."""

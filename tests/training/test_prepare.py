@@ -64,6 +64,7 @@ def test_trees_are_the_merged_renderings_of_the_chosen_dialogues(data: Path, tmp
             assert (row["source"], row["difficulty"], row["samples"]) == ("user_oriented_exec", "easy", 2)
     again = prepare(run, settings, find_data(data), INPUTS)
     chosen = samples["train"]["dialogue_id"]
+    assert again.untrained == f"random, seed {settings.seed}"
     assert (again.dialogues, again.validation_dialogues, again.trees) == (8, 4, 8)
     assert again.samples == 16
     assert again.sample_tokens == sum(len(s.input_ids) for name in chosen for s in rendered[name])
