@@ -21,16 +21,16 @@ def hypothesis(
     ("value", "error", "claimed", "sign", "decision", "reason"),
     [
         (0.10, 0.01, 0.10, 1, "reproduced", "a difference in this direction"),
-        (0.10, 0.01, 0.30, 1, "reproduced", "but smaller than the paper's"),
-        (0.30, 0.01, 0.10, 1, "reproduced", "but larger than the paper's"),
-        (-0.10, 0.01, -0.30, -1, "reproduced", "but smaller than the paper's"),
+        (0.10, 0.01, 0.30, 1, "reproduced", "a difference in this direction, but smaller than the paper's"),
+        (0.30, 0.01, 0.10, 1, "reproduced", "a difference in this direction, but larger than the paper's"),
+        (-0.10, 0.01, -0.30, -1, "reproduced", "a difference in this direction, but smaller than the paper's"),
         (0.10, 0.01, None, 1, "reproduced", "a difference in this direction"),
-        (-0.10, 0.01, 0.10, 1, "contradicted", "in the other direction"),
-        (0.10, 0.01, None, -1, "contradicted", "in the other direction"),
-        (0.01, 0.01, 0.10, 1, "contradicted", "the paper's number is excluded"),
+        (-0.10, 0.01, 0.10, 1, "contradicted", "a difference in the other direction"),
+        (0.10, 0.01, None, -1, "contradicted", "a difference in the other direction"),
+        (0.01, 0.01, 0.10, 1, "contradicted", "no difference is shown, and the paper's number is excluded"),
         (0.05, 0.10, 0.10, 1, "unresolved", "too small to tell: anything from -15.2 to +25.2 points"),
-        (0.01, 0.01, None, 1, "unresolved", "too small to tell"),
-        (0.10, 0.01, None, 0, "unresolved", "of which nothing is claimed"),
+        (0.01, 0.01, None, 1, "unresolved", "too small to tell: anything from -1.0 to +3.0 points"),
+        (0.10, 0.01, None, 0, "unresolved", "a difference of +10.0 points, of which nothing is claimed"),
     ],
 )
 def test_a_verdict_needs_both_tests(
@@ -38,7 +38,7 @@ def test_a_verdict_needs_both_tests(
 ) -> None:
     (verdict,) = judge([hypothesis(value, error, claimed, sign)], 0.05)
     assert verdict.decision == decision
-    assert reason in verdict.reason
+    assert verdict.reason == reason
     assert (verdict.p_claimed is None) == (claimed is None)
 
 
@@ -69,3 +69,8 @@ def test_a_p_value_of_exactly_alpha_rejects_nothing() -> None:
     assert p_claimed
     assert judge([one], p_claimed * 1.001)[0].decision == "contradicted"
     assert judge([one], p_claimed)[0].decision == "unresolved"
+    two = hypothesis(0.1, 0.05, None)
+    p_zero = judge([two], 0.05)[0].p_zero
+    assert p_zero
+    assert judge([two], p_zero * 1.001)[0].decision == "reproduced"
+    assert judge([two], p_zero)[0].decision == "unresolved"
