@@ -1,0 +1,1 @@
+"""A page that opens in any browser: one file that needs no server and no network."""
