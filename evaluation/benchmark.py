@@ -53,12 +53,16 @@ class Benchmark(Protocol):
     """A `_target_` of conf/benchmark/, constructed from the keys of its YAML.
 
     The constructor validates its settings and raises UserError. Subclass this protocol to inherit the defaults of
-    `NEUTRAL` and `caveats`.
+    `NEUTRAL`, `check` and `caveats`.
     """
 
     NEUTRAL: ClassVar[tuple[str, ...]] = ()
     """Dotted names of this benchmark's keys that may change between an interrupted run and the command that finishes
     it: they decide how long to wait and how often to retry, never what is asked."""
+
+    def check(self, generations: Sequence[Path]) -> None:
+        """Raise UserError, before a model is served, if the benchmark cannot be run with these generation runs behind
+        the models; empty: unknown."""
 
     @abstractmethod
     def run(self, context: EvaluationContext, directory: Path, progress: Progress | None = None) -> list[TrialRecord]:

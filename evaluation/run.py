@@ -41,12 +41,14 @@ def run_trials(
 ) -> list[TrialRecord]:
     """Run every trial of every benchmark with every target, except those already completed in `directory`.
 
-    Returns all records, which are also written to the run's records.jsonl. Raises UserError if a server's parsers do
-    not fit its model (core.server_check).
+    Returns all records, which are also written to the run's records.jsonl. Raises UserError if a benchmark cannot
+    be run with what is known of the training data, and if a server's parsers do not fit its model (core.server_check).
     """
     training_data = [(find_generations(settings, target.training), target.validation_domains) for target in targets]
     known = [(generations, domains) for generations, domains in training_data if generations]
     all_generations = tuple(dict.fromkeys(generation for generations, _ in known for generation in generations))
+    for benchmark in benchmarks().values():
+        benchmark.check(all_generations)
     records: list[TrialRecord] = []
     with served_in_turn(targets, settings, directory / LOGS) as turns:
         for (target, endpoint), (own_generations, own_domains) in zip(turns, training_data, strict=True):

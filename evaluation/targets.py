@@ -210,12 +210,18 @@ def _with_distinct_labels(targets: Sequence[Target]) -> list[Target]:
 
 
 def find_generations(settings: EvaluateSettings, training: Manifest | None) -> tuple[Path, ...]:
-    """The generation runs of the training data: the configured ones, or those that the training's manifest names.
-    Empty if unknown, as when one of them is gone: what was trained on is then known in part only."""
+    """The generation runs of the training data: the configured ones, or those that the training's manifest names, below
+    `outputs` or where the training read them. Empty if unknown, as when one of them is gone: what was trained on is
+    then known in part only."""
     if settings.generation:
         return settings.generation
     if training is None:
         return ()
     names = training.results.get("generations") or [training.group]
-    paths = [settings.outputs / "generate" / name for name in dict.fromkeys(names)]
-    return tuple(paths) if all(path.is_dir() for path in paths) else ()
+    read = [Path(path) for path in training.config.get("data") or ()]
+    places = [
+        [settings.outputs / "generate" / name, *(path for path in read if path.resolve().name == name)]
+        for name in dict.fromkeys(names)
+    ]
+    found = [path for paths in places for path in [path for path in paths if path.is_dir()][:1]]
+    return tuple(found) if len(found) == len(places) else ()

@@ -48,7 +48,7 @@ def source_from_seed(seed: Seed) -> ToolsetSource:
 def sources_from_file(path: Path) -> list[ToolsetSource]:
     """The toolsets in a toolsets.jsonl, of an earlier run or written by hand. Raises UserError if two have the same
     domain, an SQL tool has no statement, or a database is missing or has changed."""
-    toolsets = list(read_jsonl(path, Toolset))
+    toolsets = [_with_database_found(path, toolset) for toolset in read_jsonl(path, Toolset)]
     for toolset in toolsets:
         missing = sorted({tool.name for tool in toolset.tools} - toolset.statements.keys())
         if toolset.engine == "sql" and missing:
@@ -60,6 +60,13 @@ def sources_from_file(path: Path) -> list[ToolsetSource]:
     if len({toolset.domain for toolset in toolsets}) != len(toolsets):
         raise UserError(f"{path}: two toolsets have the same domain; expected one line per domain")
     return [ToolsetSource(toolset, None) for toolset in toolsets]
+
+
+def _with_database_found(path: Path, toolset: Toolset) -> Toolset:
+    """The toolset with a relative path to its database taken from the toolsets' own folder, if it is not there."""
+    if not toolset.database or toolset.database.is_file():
+        return toolset
+    return toolset.model_copy(update={"database": path.parent / toolset.database})
 
 
 async def run_toolset_stages(

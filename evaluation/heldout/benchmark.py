@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from core.settings import typed
+from core.settings import UserError, typed
 from evaluation.benchmark import Benchmark, EvaluationContext, RecordedRun, Regraded
 from evaluation.heldout.regrade import regrade
 from evaluation.heldout.run import HeldoutRun
@@ -40,10 +40,19 @@ class Heldout(Benchmark):
         self.settings = typed(settings, HeldoutSettings, "benchmarks.heldout")
         self.settings.conditions()
 
+    def check(self, generations: Sequence[Path]) -> None:
+        """Raises UserError if tasks on trained databases are selected but the generation run is unknown."""
+        if "trained_databases" in self.settings.categories and not generations:
+            raise UserError(
+                "unseen tasks on trained databases need the generation run of the training data: give "
+                "generation=outputs/generate/RUN, or benchmarks.heldout.categories=[unseen_databases]"
+            )
+
     def run(self, context: EvaluationContext, directory: Path, progress: Progress | None = None) -> list[TrialRecord]:
         """Raises UserError if tasks on trained databases are selected but the generation run is unknown, if an unseen
         database is in the training data, if no task can be written for a condition, and if the simulator or the server
         is down."""
+        self.check(context.generations)
         run = HeldoutRun(self.settings, self.simulator, self.databases, context, directory)
         return asyncio.run(run.run(progress))
 

@@ -73,11 +73,6 @@ class HeldoutDatabases:
             toolsets["unseen_databases"] = await self._unseen_toolsets()
             _refuse_trained(toolsets["unseen_databases"], [toolset for run in trained.values() for toolset in run])
         if "trained_databases" in kinds:
-            if not self.own_generations:
-                raise UserError(
-                    "unseen tasks on trained databases need the generation run of the training data: give "
-                    "generation=outputs/generate/RUN, or benchmarks.heldout.categories=[unseen_databases]"
-                )
             own: dict[str, Toolset] = {}  # a database of several runs keeps the tools of the first one
             for toolset in (toolset for run in self.own_generations for toolset in trained[run]):
                 if toolset.database and toolset.domain not in self.validation_domains:

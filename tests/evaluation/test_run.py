@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -226,3 +226,15 @@ def test_a_model_with_unknown_training_data_gets_the_databases_of_the_others(tmp
     for context in benchmark.contexts:
         assert context.generations == context.all_generations == (generation.directory,)
         assert (context.validation_domains, context.shared) == ({"gym"}, tmp_path / "shared")
+
+
+def test_a_benchmark_that_cannot_be_run_is_refused_before_a_model_is_served(tmp_path: Path) -> None:
+    class Demanding(Recording):
+        def check(self, generations: Sequence[Path]) -> None:
+            if not generations:
+                raise UserError("needs the generation run")
+
+    served = Target("trained", tmp_path / "no such model")
+    settings = typed(configured("http://127.0.0.1:9/v1", tmp_path), EvaluateSettings)
+    with pytest.raises(UserError, match="needs the generation run"):
+        run_trials(settings, [served], lambda: {"b": Demanding()}, tmp_path, Console(quiet=True))

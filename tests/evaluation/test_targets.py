@@ -198,6 +198,9 @@ def test_the_generation_run_is_found_through_the_group(tmp_path: Path) -> None:
     assert find_generations(settings(tmp_path), runs[1]) == ()
     assert find_generations(settings(tmp_path), None) == ()
     assert find_generations(settings(tmp_path, "generation=/some/run"), runs[0]) == (Path("/some/run"),)
+    elsewhere = runs[0].model_copy(update={"config": {"data": [str(generation.directory)]}})
+    assert find_generations(settings(tmp_path / "other"), runs[0]) == ()
+    assert find_generations(settings(tmp_path / "other"), elsewhere) == (generation.directory,)
     both = settings(tmp_path, "generation=[/some/run,/other/run]")
     assert find_generations(both, runs[0]) == (Path("/some/run"), Path("/other/run"))
 
