@@ -11,7 +11,7 @@ run = .venv/bin/python -m scripts.launch --goals "$(MAKECMDGOALS)" $@ -- $(overr
 bench = .venv/bin/python -m scripts.$(subst -,.,$@) $(overrides)
 BENCHES := bench-orchestration bench-prefix bench-environment bench-packing bench-tree bench-gpu bench-eval bench-diversity bench-power
 
-.PHONY: help setup setup-vector $(STAGES) audit verify soak regrade eval-known check test mutants lock docs $(BENCHES) clean
+.PHONY: help setup setup-vector $(STAGES) audit figures verify soak regrade eval-known check test mutants lock docs $(BENCHES) clean
 
 ##@ Set-up
 
@@ -23,7 +23,7 @@ help: ## list all targets
 setup: ## build .venv and .venv-bfcl; every other target does it if needed
 	@scripts/setup.sh
 
-setup-vector: ## add what BFCL's memory_vector needs to .venv-bfcl (1.2 GB)
+setup-vector: ## add an embedding model, for figures, and what BFCL's memory_vector needs (1.3 GB)
 	@scripts/setup.sh vector
 
 clean: ## remove outputs/; the environments stay
@@ -48,6 +48,9 @@ export: setup ## deduplicate and decontaminate for publication, with a data card
 
 convert: setup ## convert public data sets to training data (source=apigen|nemotron) -> outputs/convert/
 	@$(run)
+
+figures: setup ## Figures 6 to 8: domains, and what the tools of BFCL and of runs are about -> outputs/figures/ (data=[RUN,RUN])
+	@.venv/bin/python -m scripts.figures $(overrides)
 
 ##@ Training
 

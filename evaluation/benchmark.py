@@ -63,6 +63,7 @@ class Benchmark(Protocol):
     def check(self, generations: Sequence[Path]) -> None:
         """Raise UserError, before a model is served, if the benchmark cannot be run with these generation runs behind
         the models; empty: unknown."""
+        return
 
     @abstractmethod
     def run(self, context: EvaluationContext, directory: Path, progress: Progress | None = None) -> list[TrialRecord]:

@@ -2,7 +2,8 @@
 # Builds the two virtual environments: .venv (the project) and .venv-bfcl (the official BFCL scorer, whose pins conflict
 # with the project's). Does nothing if it has run before with the same requirement files.
 #   scripts/setup.sh          PYTHON=python3.12 scripts/setup.sh
-#   scripts/setup.sh vector   also what BFCL's memory_vector needs; from then on every set-up keeps it up to date
+#   scripts/setup.sh vector   also an embedding model, for Figures 7 and 8 and BFCL's memory_vector with what that needs; from
+#                             then on every set-up keeps it up to date
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -56,6 +57,7 @@ if [ -n "$vector" ]; then
   [ -n "${PIP_FIND_LINKS:-}" ] || source=(--torch-backend=cpu)
   "$uv" pip install --quiet --python .venv-bfcl/bin/python "${source[@]}" --constraint requirements/lock-bfcl.txt \
     -r requirements/bfcl-vector.txt
+  "$uv" pip install --quiet --python .venv/bin/python --no-deps "$(grep gt-all requirements/bfcl-vector.txt)"
   touch .venv-bfcl/.vector
 fi
 

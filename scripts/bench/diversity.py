@@ -23,6 +23,7 @@ from rich.table import Table
 
 from core.console import stage_console
 from core.dialogue import Dialogue
+from core.embeddings import Vectors, effective_number, embed, mean_distance
 from core.figures import COLOURS, DASHES, MARKERS, save_figure
 from core.journal import read_jsonl
 from core.messages import UserMessage
@@ -36,7 +37,6 @@ from generation.metrics.diversity import (
     growth_per_doubling,
 )
 from generation.metrics.wording import SIZES, Grams, distinct_share, ngrams, self_similarity
-from scripts.bench.embedding import Vectors, effective_number, embed, mean_distance
 from scripts.bench.report import BenchSettings, Metric, Report, main
 from training.mixture import find_data
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -12,43 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.dialogue import Dialogue, PlannedCall, Rubric, Task
+from core.embeddings import effective_number, embed, mean_distance
 from core.journal import write_jsonl
-from core.messages import AssistantMessage, SystemMessage, UserMessage
 from core.settings import UserError
 from generation.metrics.diversity import digest
 from scripts.bench import diversity
-from scripts.bench.embedding import effective_number, embed, mean_distance
-from tests.generation.helpers.vet_dialogues import TOOLS
-from tests.helpers.paths import ROOT
 from tests.scripts.helpers.bench_runs import published
-
-
-def dialogues(count: int, goals: int) -> list[Dialogue]:
-    made = []
-    for number in range(count):
-        goal = f"find pet {chr(97 + number % goals % 26)}{'x' * (number % goals // 26)}"
-        task = Task(
-            task_id="t",
-            goal=goal,
-            subgoals=(goal,),
-            difficulty="easy",
-            rubric=Rubric(criteria=()),
-            plan=(PlannedCall(tool="search", arguments={"query": number}),),
-        )
-        said = (SystemMessage(content="Serve."), UserMessage(content=goal), AssistantMessage(content="Done."))
-        made.append(
-            Dialogue(
-                dialogue_id=f"d-{number}",
-                pipeline="p",
-                domain="vet",
-                tools=TOOLS,
-                messages=said,
-                tasks=(task,),
-                task_starts=(1,),
-            )
-        )
-    return made
+from tests.scripts.helpers.goal_dialogues import dialogues
 
 
 @pytest.fixture
@@ -128,14 +96,6 @@ def test_orthogonal_and_equal_vectors() -> None:
     assert effective_number(np.tile(np.eye(4)[0], (5, 1))) == pytest.approx(1.0)
 
 
-@pytest.fixture(scope="module")
-def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    directory = tmp_path_factory.mktemp("tiny")
-    script = ROOT / "tests" / "generation" / "helpers" / "tiny_qwen3.py"
-    subprocess.run([sys.executable, str(script), str(directory)], check=True, capture_output=True)
-    return directory
-
-
 def test_embeddings_are_means_over_tokens_whatever_the_padding(tiny_model: Path) -> None:
     import torch  # noqa: PLC0415 - takes seconds
     from transformers import AutoModel, AutoTokenizer  # noqa: PLC0415
@@ -143,6 +103,7 @@ def test_embeddings_are_means_over_tokens_whatever_the_padding(tiny_model: Path)
     texts = ["find Rex", "find the pet with the longest name of all"]
     together, alone = embed(str(tiny_model), texts), embed(str(tiny_model), texts[:1])
     assert np.allclose(together[0], alone[0], atol=1e-5)
+    assert np.allclose(embed(str(tiny_model), texts[::-1]), together[::-1], atol=1e-5)
     tokens = AutoTokenizer.from_pretrained(str(tiny_model))(texts[0], return_tensors="pt")["input_ids"]
     with torch.inference_mode():
         mean = (

@@ -31,11 +31,12 @@ def embed(model: str, texts: Sequence[str]) -> Vectors:
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
     tokenizer.padding_side = "right"
+    order = sorted(range(len(texts)), key=lambda index: len(texts[index]))  # texts of a batch need the same padding
     vectors = []
     with torch.inference_mode():
         for start in range(0, len(texts), _BATCH):
             batch = tokenizer(
-                list(texts[start : start + _BATCH]),
+                [texts[index] for index in order[start : start + _BATCH]],
                 return_tensors="pt",
                 padding=True,
                 truncation=True,
@@ -47,7 +48,7 @@ def embed(model: str, texts: Sequence[str]) -> Vectors:
             mean = (hidden * mask).sum(1) / mask.sum(1).clamp(min=1)
             vectors.append(torch.nn.functional.normalize(mean, dim=1).numpy())
     result: Vectors = np.concatenate(vectors)
-    return result
+    return result[np.argsort(order)]
 
 
 def mean_distance(vectors: Vectors) -> float:
