@@ -3,6 +3,9 @@ what is drawn."""
 
 from __future__ import annotations
 
+import hashlib
+import io
+import re
 from pathlib import Path
 from typing import Any
 
@@ -22,3 +25,28 @@ def save_figure(figure: Any, stem: Path) -> list[Path]:
             dated = {"CreationDate": None} if path.suffix == ".pdf" else {}
             figure.savefig(temporary, format=path.suffix[1:], dpi=220, metadata=dated)
     return paths
+
+
+def svg(figure: Any) -> str:
+    """Return a matplotlib figure as SVG for a page: text stays text, the ground is transparent, black is the page's
+    text colour and white its ground (the CSS variable --ground). The same figure gives the same bytes, and different
+    figures have different ids, so that several can stand on one page."""
+    import matplotlib  # noqa: PLC0415
+
+    file = io.StringIO()
+    undated = dict.fromkeys(("Date", "Creator", "Format", "Type"))
+    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "figure"}):
+        figure.savefig(file, format="svg", transparent=True, metadata=undated)
+    text = file.getvalue()
+    text = text[text.index("<svg") :].strip()
+    # Matplotlib's style sheet would hold for the whole page.
+    text = re.sub(r"<style\b.*?</style>", "", text, flags=re.DOTALL)
+    text = re.sub(r"#000000\b", "currentColor", text)
+    text = re.sub(r"#ffffff\b", "var(--ground, white)", text)
+    used = set(re.findall(r"(?:href=\"#|url\(#)([^\")]+)", text))
+    own = f"f{hashlib.sha256(text.encode()).hexdigest()[:12]}-"
+    text = re.sub(r' id="([^"]+)"', lambda match: f' id="{own}{match[1]}"' if match[1] in used else "", text)
+    text = re.sub(r'(href="#|url\(#)', rf"\g<1>{own}", text)
+    # What states no colour is black.
+    attributes = 'role="img" fill="currentColor" stroke-linejoin="round" stroke-linecap="butt"'
+    return text.replace("<svg", f"<svg {attributes}", 1)
