@@ -9,9 +9,9 @@ given := $(subst $$$$,$$,$(subst ','\'',$(subst \ ,<blank>,$(subst \\,<backslash
 overrides := $(if $(given),'$(subst <backslash>,\,$(subst <blank>, ,$(subst $() ,' ',$(given))))')
 run = .venv/bin/python -m scripts.launch --goals "$(MAKECMDGOALS)" $@ -- $(overrides)
 bench = .venv/bin/python -m scripts.$(subst -,.,$@) $(overrides)
-BENCHES := bench-orchestration bench-prefix bench-environment bench-packing bench-tree bench-gpu bench-eval bench-diversity bench-power
+BENCHES := bench-orchestration bench-prefix bench-environment bench-packing bench-tree bench-gpu bench-eval bench-diversity bench-power bench-report
 
-.PHONY: help setup setup-vector $(STAGES) audit figures verify soak regrade eval-known check test mutants lock docs $(BENCHES) clean
+.PHONY: help setup setup-vector $(STAGES) audit figures verify soak regrade eval-known check test mutants lock docs $(BENCHES) report show status clean
 
 ##@ Set-up
 
@@ -26,8 +26,19 @@ setup: ## build .venv and .venv-bfcl; every other target does it if needed
 setup-vector: ## add an embedding model, for figures, and what BFCL's memory_vector needs (1.3 GB)
 	@scripts/setup.sh vector
 
-clean: ## remove outputs/; the environments stay
-	rm -rf outputs
+##@ Runs
+
+report: setup ## write a run and what it was made from into one file for any browser -> outputs/report/ (run=outputs/STAGE/RUN)
+	@.venv/bin/python -m scripts.report $(overrides)
+
+show: setup ## page one dialogue in the terminal (run=outputs/generate/… id=DIALOGUE; without id= the first rejected or failed one)
+	@.venv/bin/python -m scripts.show $(overrides)
+
+status: setup ## list the runs of all stages: state, age, size, and what each was made from
+	@.venv/bin/python -m scripts.status $(overrides)
+
+clean: setup ## say what would be removed of outputs/, and remove it with yes=true (run=outputs/… descendants=true); the environments stay
+	@.venv/bin/python -m scripts.clean $(overrides)
 
 ##@ Data
 
@@ -92,6 +103,7 @@ check: setup ## lint, types, import contracts, documentation
 	@.venv/bin/python -m scripts.docs
 
 test: setup ## run all tests
+	@scripts/setup_browser.sh
 	@.venv/bin/pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 soak: setup ## kill -9 a generation fifty times and compare its files with an undisturbed run (kills=50 n=400)
@@ -133,4 +145,7 @@ bench-diversity: setup ## distinct goals, plans, tools and wordings against the 
 	@$(bench)
 
 bench-power: setup ## verdicts of ablations on simulated students: planted effects, null effects, the power plan
+	@$(bench)
+
+bench-report: setup ## size of a report, time to first paint and of a filter in Chromium (run=outputs/generate/RUN transcripts=5000)
 	@$(bench)

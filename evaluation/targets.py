@@ -31,6 +31,9 @@ class EvaluateSettings(Settings):
 
     profile: str = Field(description="group of defaults, a file of conf/profile/evaluate/")
     outputs: Path = Field(description="directory of all runs")
+    report: int | None = Field(
+        ge=0, description="most dialogues and trials in the report that is written at the end; null: no report"
+    )
     seed: int = Field(description="random seed of the official benchmarks; the held-out one has its own")
     models: tuple[Path, ...] | None = Field(
         description="training runs or checkpoint directories; null without base_url: the newest finished training"

@@ -20,7 +20,7 @@ from generation.stages import DialogueStage, Policies, Rollouts, Stage, ToolsetS
 from generation.start_states.start_states import StartSettings, StartState, StartStates, read_starts
 
 NEUTRAL = (
-    *("outputs", "tracking", "resume", "concurrency", "attempts", "executor", "costs"),
+    *("outputs", "report", "tracking", "resume", "concurrency", "attempts", "executor", "costs"),
     *("domains", "toolsets"),
 )
 """Neutral keys of every run, see `neutral_keys`."""

@@ -61,6 +61,9 @@ class GenerateSettings(Settings):
         description="resume this unfinished run, and refuse if any setting that affects the data differs; null: resume "
         "the newest unfinished run with the same settings, or start one"
     )
+    report: int | None = Field(
+        ge=0, description="most dialogues and trials in the report that is written at the end; null: no report"
+    )
     seed: int = Field(description="random seed of the run")
     n: int = Field(ge=1, description="dialogues to start in each pipeline")
     concurrency: int = Field(ge=1, description="dialogues generated at the same time")

@@ -26,7 +26,7 @@ from evaluation.ablation.settings import AblationSettings, CellSettings, StageNa
 from evaluation.metrics.pass_at_k import trial_counts
 from evaluation.metrics.scores import RECORDS, by_category, read_records
 from scripts.launch import hydra_main
-from scripts.stage_runs import merge_overrides, run_stage
+from scripts.stage_runs import merge_overrides, run_stage, runs_directory
 
 
 class CellJobSettings(AblationSettings):
@@ -34,11 +34,6 @@ class CellJobSettings(AblationSettings):
 
     cell: str = Field(description="a cell of the experiment")
     seed: int = Field(description="its random seed")
-
-
-def runs_directory(outputs: Path) -> Path:
-    """Where stages of experiments write: apart from other runs, whose `latest` they must not become."""
-    return outputs / "ablations" / "runs"
 
 
 def cell_words(settings: AblationSettings, cell: CellSettings, seed: int) -> dict[str, tuple[str, ...]]:

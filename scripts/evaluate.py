@@ -17,6 +17,7 @@ from evaluation.reports.tables import publish_tables
 from evaluation.run import caveats, neutral_keys, require_room_to_answer, run_trials, score_models
 from evaluation.targets import EvaluateSettings, find_targets
 from scripts.launch import hydra_main, instantiate
+from scripts.report import end_with_report
 
 
 def main(config: DictConfig) -> None:
@@ -59,6 +60,7 @@ def main(config: DictConfig) -> None:
                 print_summary(output, scores, compared, records, settings.ks, job.directory, notes)
         job.finish(results)
     publish_tables(console, settings.outputs, newest_run(settings.outputs, "generate"), (job.directory,))
+    end_with_report(job.directory, settings.report, console)
 
 
 if __name__ == "__main__":

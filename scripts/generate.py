@@ -20,6 +20,7 @@ from generation.progress import GenerationProgress, sample_rows, summarise
 from generation.run import GenerateSettings, generate
 from generation.toolset_runner import failed_domains
 from scripts.launch import hydra_main, instantiate
+from scripts.report import end_with_report
 
 
 def main(config: DictConfig) -> None:
@@ -56,6 +57,7 @@ def main(config: DictConfig) -> None:
             raise SystemExit(1)
         # Later stages read `latest` by default, so it must point to validated dialogues only.
         run.finish(results, latest="validation" in settings.stages)
+    end_with_report(run.directory, settings.report, console)
     if any(each.failed for each in statistics) or failed_domains(run.directory / "toolsets.jsonl"):
         raise SystemExit(1)
 

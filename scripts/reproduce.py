@@ -17,8 +17,8 @@ from evaluation.ablation.settings import AblationSettings
 from evaluation.reports.ablation import show_analysis, summary_lines
 from evaluation.reports.tables import publish_tables
 from scripts.ablation import compose_experiment, entries_by_cell, launcher_words, read_experiment, run_experiment
-from scripts.ablation_cell import runs_directory
 from scripts.launch import clear_errors
+from scripts.stage_runs import runs_directory
 
 
 class ReproduceSettings(AblationSettings):

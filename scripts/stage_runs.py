@@ -19,6 +19,11 @@ GRACE_S = 15.0
 POLL_S = 0.2
 
 
+def runs_directory(outputs: Path) -> Path:
+    """Where stages of experiments write: apart from other runs, whose `latest` they must not become."""
+    return outputs / "ablations" / "runs"
+
+
 def merge_overrides(*groups: Iterable[str]) -> tuple[str, ...]:
     """Overrides in order, of which a later one replaces an earlier one of the same key."""
     merged: dict[str, str] = {}

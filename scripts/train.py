@@ -16,6 +16,7 @@ from core.runs import latest, open_run, sha256
 from core.settings import UserError, typed
 from core.tracking import Tracker
 from scripts.launch import hydra_main
+from scripts.report import end_with_report
 from training import plan_report
 from training.launch import join_run, run_workers, set_environment
 from training.machine import check_machine, missing_requirements, missing_weights
@@ -27,7 +28,7 @@ from training.progress import TrainingProgress, describe, summarise
 from training.run_layout import CONFIG, RESULTS
 from training.settings import TrainSettings
 
-NEUTRAL = ("outputs", "tracking", "data", "nodes", "plan", "hardware", "assume")
+NEUTRAL = ("outputs", "report", "tracking", "data", "nodes", "plan", "hardware", "assume")
 """Keys that do not change the trained model; the content of `data` counts instead."""
 
 
@@ -72,6 +73,7 @@ def main(config: DictConfig) -> None:
             tracker.summary(results)
         job.finish({**results, "data": data.model_dump(), "generations": groups})
     summarise(console, results, job.directory, job.manifest.seconds)
+    end_with_report(job.directory, settings.report, console)
 
 
 def show_plan(console: Console, settings: TrainSettings) -> None:

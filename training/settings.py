@@ -109,6 +109,9 @@ class TrainSettings(Settings):
         description="generation run, export or dialogues.jsonl, or a list of them; null: the newest finished generation "
         "run"
     )
+    report: int | None = Field(
+        ge=0, description="most dialogues and trials in the report that is written at the end; null: no report"
+    )
     seed: int = Field(description="random seed of mixture, initial weights and order")
     tracking: TrackingSettings
     model: ModelSettings

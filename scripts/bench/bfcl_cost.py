@@ -22,7 +22,7 @@ from evaluation.bfcl.categories import MEMORY, SIZES, WEB_SEARCH
 from evaluation.endpoint import Endpoint
 from evaluation.known_answers.check import known_answers
 from evaluation.trials import TrialRecord
-from scripts.bench.report import Metric
+from scripts.bench.benchmark import Metric
 
 CATEGORIES = tuple(category for category in SIZES if category not in (*MEMORY, *WEB_SEARCH))
 OFFICIAL_MODEL = "openbmb/MiniCPM-SALA-FC"

@@ -37,7 +37,7 @@ from generation.metrics.diversity import (
     growth_per_doubling,
 )
 from generation.metrics.wording import SIZES, Grams, distinct_share, ngrams, self_similarity
-from scripts.bench.report import BenchSettings, Metric, Report, main
+from scripts.bench.benchmark import BenchSettings, Metric, Report, main
 from training.mixture import find_data
 
 

@@ -26,8 +26,8 @@ from core.settings import UserError
 from generation.database.image import Image
 from generation.environments.sql import SqlDomainEnvironment, SqlEnvironment
 from generation.seeds.bundled import BundledSeeds
+from scripts.bench.benchmark import BenchSettings, Metric, Report, main
 from scripts.bench.databases import Call, count_rows, enlarged_copy, make_tools, sample_calls
-from scripts.bench.report import BenchSettings, Metric, Report, main
 
 
 class EnvironmentSettings(BenchSettings):

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from pydantic import Field
 
+from scripts.bench.benchmark import BenchSettings, Metric, Report, main
 from scripts.bench.bfcl_cost import bfcl_cost
-from scripts.bench.report import BenchSettings, Metric, Report, main
 from scripts.bench.tau2_cost import tau2_cost
 
 

@@ -17,8 +17,8 @@ from pydantic import Field
 from transformers import PreTrainedModel, Qwen3Config, Qwen3ForCausalLM, Qwen3MoeConfig, Qwen3MoeForCausalLM, set_seed
 
 from core.settings import UserError
+from scripts.bench.benchmark import BenchSettings, Metric, Report, main, median
 from scripts.bench.model_shapes import shape_of
-from scripts.bench.report import BenchSettings, Metric, Report, main, median
 from scripts.bench.synthetic_dialogues import SyntheticDialogue, count_tokens, count_trained, training_layouts
 from training.attention import HAS_FLASH_ATTN, implementation
 from training.loss import learn_trees

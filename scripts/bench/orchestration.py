@@ -30,8 +30,8 @@ from generation.llm.base import Request
 from generation.llm.contexts import AgentContext
 from generation.llm.openai import OpenAILLM
 from generation.runner import AttemptSettings, Local, run_pipeline, run_workers
+from scripts.bench.benchmark import BenchSettings, Metric, Report, main
 from scripts.bench.recorded_run import RecordingLLM, composed_generation, write_answers
-from scripts.bench.report import BenchSettings, Metric, Report, main
 
 
 class OrchestrationSettings(BenchSettings):

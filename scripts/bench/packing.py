@@ -17,8 +17,8 @@ from typing import Any
 
 from pydantic import Field
 
+from scripts.bench.benchmark import BenchSettings, Metric, Report, main, median
 from scripts.bench.model_shapes import shape_of
-from scripts.bench.report import BenchSettings, Metric, Report, main, median
 from training.packing import pack
 from training.sampler import BalancedSampler
 

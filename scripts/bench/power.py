@@ -15,7 +15,7 @@ from pydantic import Field
 from evaluation.metrics.effects import CellScores, effect, seed_variance
 from evaluation.metrics.power import Design, components_of, power
 from evaluation.metrics.verdicts import Decision, Hypothesis, judge
-from scripts.bench.report import BenchSettings, Metric, Report, main
+from scripts.bench.benchmark import BenchSettings, Metric, Report, main
 
 ALPHA = 0.05
 BETWEEN_TASKS, SUITS, BETWEEN_SEEDS = 0.25, 0.1, 0.03

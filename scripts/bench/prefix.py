@@ -18,9 +18,9 @@ from pydantic import Field
 from core.settings import Settings
 from generation.llm.replicas import rendezvous
 from generation.outcomes import Outcome
+from scripts.bench.benchmark import BenchSettings, Metric, Report, main
 from scripts.bench.prefix_cache_sim import BLOCK, EngineRequest, PrefixCache, Tally, engine_request, total
 from scripts.bench.recorded_run import RecordedRun, RecordingLLM, composed_generation
-from scripts.bench.report import BenchSettings, Metric, Report, main
 
 DIALOGUE: tuple[str, ...] = ("agent", "user")
 """The roles of the conversation; the others prepare or judge it."""

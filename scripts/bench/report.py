@@ -1,106 +1,75 @@
-"""Shared by all benchmarks: key=value settings, the table on the console, the JSON under outputs/bench/."""
+"""make bench-report [run=outputs/generate/RUN transcripts=5000]: size of a report, time to first paint and of a filter.
+
+Writes the report of a finished generation run, the newest one by default, and opens it in Debian's Chromium, as the
+tests do. A filter is timed from the change of the address until the list is drawn.
+"""
 
 from __future__ import annotations
 
-import os
-import platform
 import statistics
-import sys
-from collections.abc import Callable
+import tempfile
+import time
 from pathlib import Path
-from typing import Any, Literal, TypeVar
 
 from pydantic import Field
-from rich.table import Table
 
 from core.console import stage_console
-from core.files import write_json
-from core.messages import Frozen
-from core.settings import Settings
-from scripts.launch import clear_errors, read_settings
+from core.runs import latest
+from core.settings import UserError
+from scripts.bench.benchmark import BenchSettings, Metric, Report, main
+from scripts.bench.browser import Browser, browsing, missing
+from scripts.report import write_report
 
-B = TypeVar("B", bound="BenchSettings")
-
-
-class BenchSettings(Settings):
-    """Settings of every benchmark."""
-
-    outputs: Path = Field(default=Path("outputs"), description="directory of the report, outputs/bench/NAME.json")
-    repeats: int = Field(default=3, description="measurements of each time; the report has the median")
-    seed: int = Field(default=0, description="random seed")
-
-    @property
-    def directory(self) -> Path:
-        return self.outputs / "bench"
+MOST_BYTES, MOST_PAINT_S, MOST_FILTER_S = 20_000_000, 1.0, 0.2
+FILTERS = ("f.verdict=accepted", "f.outcome=rejected", "f.outcome=accepted")
 
 
-class Metric(Frozen):
-    """A measured value and its target."""
+class ReportBenchSettings(BenchSettings):
+    """Settings of bench-report."""
 
-    name: str
-    value: float
-    target: float
-    better: Literal["higher", "lower"]
-
-    @property
-    def met(self) -> bool:
-        return self.value >= self.target if self.better == "higher" else self.value <= self.target
+    run: Path | None = Field(default=None, description="a finished generation run; null: the newest one")
+    transcripts: int = Field(default=5000, ge=1, description="most dialogues in the report")
 
 
-class Report(Frozen):
-    """A benchmark's result. `notes` explain the metrics: the values they are computed from, assumptions,
-    disturbances."""
-
-    name: str
-    inputs: dict[str, Any]
-    metrics: tuple[Metric, ...]
-    notes: dict[str, Any]
+def first_paint(browser: Browser, path: Path) -> float:
+    """Seconds from the start of the navigation to the first contentful paint of the page, loaded anew."""
+    browser.open(path)
+    entry = "performance.getEntriesByName('first-contentful-paint')[0]"
+    browser.wait(lambda: browser.run(f"return Boolean({entry})"))
+    return float(browser.run(f"return {entry}.startTime")) / 1000
 
 
-def main(schema: type[B], bench: Callable[[B], Report]) -> None:
-    """The main of a benchmark: read key=value settings, print the table, write the JSON. A missed target is reported,
-    but the exit code is still 0."""
-    with clear_errors():
-        settings = read_settings(sys.argv[1:], schema)
-        before = os.getloadavg()[0]
-        report = bench(settings)
-        publish(report, settings.directory, {"load before": before, "load after": os.getloadavg()[0]})
+def filtered(browser: Browser, address: str) -> float:
+    """Seconds until the list shows what the address asks for, and is painted."""
+    script = """
+        const [address, done] = arguments;
+        const start = performance.now();
+        location.hash = address;
+        requestAnimationFrame(() => requestAnimationFrame(() => done(performance.now() - start)));
+    """
+    return float(browser.driver.execute_async_script(script, address)) / 1000
 
 
-def publish(report: Report, directory: Path, load: dict[str, float]) -> Path:
-    """Print the table and write the JSON; returns its path."""
-    path = directory / f"{report.name}.json"
-    metrics = [metric.model_dump() | {"met": metric.met} for metric in report.metrics]
-    content = {"inputs": report.inputs, "machine": machine() | load, "metrics": metrics, "notes": report.notes}
-    write_json(path, content)
-    console = stage_console()
-    table = Table("metric", "value", "target", "", title=f"bench-{report.name}")
-    for metric in report.metrics:
-        sign = "≥" if metric.better == "higher" else "≤"
-        verdict = "[green]met[/]" if metric.met else "[bold red]missed[/]"
-        table.add_row(metric.name, f"{metric.value:.4g}", f"{sign} {metric.target:g}", verdict)
-    console.print(table)
-    for key, value in report.notes.items():
-        console.print(f"{key}: {value}", markup=False, highlight=False, soft_wrap=True)
-    if missed := [metric.name for metric in report.metrics if not metric.met]:
-        console.print(f"{len(missed)} missed: {', '.join(missed)}", style="bold red", soft_wrap=True)
-    console.print(f"written to {path}", soft_wrap=True)
-    return path
+def measure(settings: ReportBenchSettings) -> Report:
+    """Raises UserError without Chromium or a generation run."""
+    if lacking := missing():
+        raise UserError(lacking)
+    run = settings.run or latest(settings.outputs, "generate", "make generate")
+    started = time.monotonic()
+    path = write_report(run, settings.transcripts, stage_console())
+    written_s = time.monotonic() - started
+    with tempfile.TemporaryDirectory() as profile, browsing(Path(profile)) as browser:
+        paints = [first_paint(browser, path) for _ in range(settings.repeats)]
+        shown = int(browser.run("return archive.entries.length"))
+        filters = [filtered(browser, f"#{address}") for _ in range(settings.repeats) for address in FILTERS]
+    metrics = (
+        Metric(name="size in MB", value=path.stat().st_size / 1e6, target=MOST_BYTES / 1e6, better="lower"),
+        Metric(name="first paint in s", value=statistics.median(paints), target=MOST_PAINT_S, better="lower"),
+        Metric(name="a filter in s, the slowest", value=max(filters), target=MOST_FILTER_S, better="lower"),
+    )
+    notes = {"dialogues": shown, "seconds to write": round(written_s, 1), "first paints": paints, "filters": filters}
+    return Report(name="report", inputs=settings.model_dump(mode="json"), metrics=metrics, notes=notes)
 
 
-def machine() -> dict[str, Any]:
-    """The machine that ran the benchmark."""
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.is_file() else []
-    names = {line.partition(":")[2].strip() for line in lines if line.startswith("model name")}
-    return {
-        "processor": ", ".join(sorted(names)) or platform.processor(),
-        "cpus": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
-        "system": platform.platform(),
-        "python": platform.python_version(),
-    }
-
-
-def median(measure: Callable[[], float], repeats: int) -> float:
-    """The median of `repeats` measurements."""
-    return statistics.median(measure() for _ in range(repeats))
+if __name__ == "__main__":
+    main(ReportBenchSettings, measure)

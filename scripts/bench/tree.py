@@ -17,8 +17,8 @@ import torch
 from pydantic import Field
 from transformers import PreTrainedModel, Qwen3Config, Qwen3ForCausalLM, Qwen3MoeConfig, Qwen3MoeForCausalLM, set_seed
 
+from scripts.bench.benchmark import BenchSettings, Metric, Report, main
 from scripts.bench.exactness import largest_relative_error, reference_gradients, tree_gradients
-from scripts.bench.report import BenchSettings, Metric, Report, main
 from scripts.bench.synthetic_dialogues import SyntheticDialogue, count_tokens, count_trained, training_layouts
 from training.attention import implementation
 from training.loss import learn_trees

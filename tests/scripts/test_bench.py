@@ -22,12 +22,12 @@ from generation.llm.contexts import AgentContext
 from generation.seeds.bundled import BundledSeeds
 from scripts.bench import bfcl_cost, environment, orchestration, prefix
 from scripts.bench import eval as evaluation
+from scripts.bench.benchmark import BenchSettings, Metric, Report
 from scripts.bench.databases import count_rows, enlarged_copy, make_tools, sample_calls
 from scripts.bench.mock_server import latency
 from scripts.bench.orchestration import TASK
 from scripts.bench.prefix import TokenCosts
 from scripts.bench.prefix_cache_sim import BLOCK, EngineRequest, PrefixCache, Tally, engine_request, read_metrics, total
-from scripts.bench.report import BenchSettings, Metric, Report
 from scripts.bench.tau2_cost import tau2_cost
 from scripts.launch import read_settings
 from tests.scripts.helpers.bench_runs import published

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.core.page.helpers.browser import Browser, browsing, missing
+from scripts.bench.browser import Browser, browsing, missing
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ from selenium.webdriver import Keys
 from core.figures import svg
 from core.page.contents import Figure, Page
 from core.page.page import write_page
-from tests.core.page.helpers.browser import Browser
+from scripts.bench.browser import Browser
 from tests.core.page.helpers.fake_pages import fake_page, fake_transcripts
 
 AXE = (files("axe_core_python") / "axe.min.js").read_text(encoding="utf-8")

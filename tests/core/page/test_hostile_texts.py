@@ -31,7 +31,7 @@ from core.page.contents import (
     Transcript,
 )
 from core.page.page import SCRIPTS, write_page
-from tests.core.page.helpers.browser import Browser
+from scripts.bench.browser import Browser
 
 HERE = Path(__file__).parents[3] / "core" / "page"
 DRAWING = '<svg role="img" viewBox="0 0 1 1"><path d="M0 0"/></svg>'

@@ -11,7 +11,7 @@ from selenium.webdriver.support.ui import Select
 
 from core.page.contents import Transcript
 from core.page.page import write_page
-from tests.core.page.helpers.browser import Browser
+from scripts.bench.browser import Browser
 from tests.core.page.helpers.fake_pages import fake_page, fake_transcripts
 
 TRANSCRIPTS = tuple(fake_transcripts(230))

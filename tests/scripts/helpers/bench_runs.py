@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from scripts.bench.report import Report, publish
+from scripts.bench.benchmark import Report, publish
 
 
 def published(report: Report, directory: Path) -> dict[str, Any]:

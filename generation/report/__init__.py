@@ -1,0 +1,1 @@
+"""What a generation run contributes to `make report`: its sections, and its dialogues to browse."""

@@ -1,0 +1,175 @@
+"""make report [run=outputs/STAGE/RUN] [transcripts=5000]: a run and what it was made from, in one file for any browser.
+
+Without `run`, the newest evaluation, training or generation, in this order. Writes
+outputs/report/<run id>/index.html: open it, or send it to somebody.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack
+from itertools import chain
+from pathlib import Path
+
+from pydantic import Field
+from rich.console import Console
+from rich.filesize import decimal
+
+from core.console import stage_console
+from core.manifest import Manifest, read_manifest
+from core.page.contents import Page, Section, Transcript
+from core.page.page import write_page
+from core.settings import Settings, UserError
+from evaluation.reports import page_sections, page_transcripts
+from evaluation.reports.page_records import recorded_trials, transcript_key
+from generation.environments.base import EnvironmentFactory
+from generation.metrics.diversity import digest
+from generation.report.sections import sections as generation_sections
+from generation.report.transcripts import draw
+from generation.report.transcripts import transcripts as generation_transcripts
+from scripts.launch import clear_errors, instantiate, read_settings
+from scripts.outputs import FoundRun, find_runs, parents
+from scripts.stage_runs import runs_directory
+from training.run_report import sections as training_sections
+
+STAGES = ("evaluate", "train", "generate")
+"""The stages that a report shows, in its order."""
+
+
+class ReportSettings(Settings):
+    """Settings of make report."""
+
+    outputs: Path = Field(default=Path("outputs"), description="directory of all runs")
+    run: Path | None = Field(default=None, description="a run; null: the newest evaluation, training or generation")
+    transcripts: int = Field(default=5000, ge=0, description="most dialogues and trials of each run, drawn at random")
+    seed: int = Field(default=0, description="which are drawn")
+
+
+def write_report(run: Path, transcripts: int, console: Console, seed: int = 0) -> Path:
+    """Write the report of a run and of those that it was made from, as far as they are in the same outputs; returns
+    its file. Raises UserError for a run that cannot be read or is of another stage."""
+    shown = shown_runs(run)
+    manifests = {path: read_manifest(path) for path in shown}
+    sections: list[Section] = []
+    found: list[Iterable[Transcript]] = []
+    notes: list[str] = []
+    with ExitStack() as stack:
+        for path, manifest in manifests.items():
+            match manifest.stage:
+                case "evaluate":
+                    sections += page_sections.sections(path)
+                    chosen, note = drawn_trials(path, manifest, transcripts, seed)
+                    found.append(page_transcripts.transcripts(path, chosen))
+                    notes += [note] if note else []
+                case "train":
+                    sections += training_sections(path)
+                case "generate":
+                    sections += generation_sections(path, manifest)
+                    environments = environments_of(manifest)
+                    for environment in environments.values():
+                        stack.callback(environment.close)
+                    found.append(generation_transcripts(path, environments, transcripts, seed))
+                    notes.append(draw(path, transcripts, seed).note)
+        newest = manifests[shown[0]]
+        page = Page(
+            title=f"{newest.stage} {newest.run_id}",
+            lineage=tuple(lineage(manifests.values())),
+            sections=tuple(with_distinct_keys(sections)),
+            transcripts_note="; ".join(notes),
+        )
+        file = outputs_of(run) / "report" / newest.run_id / "index.html"
+        size = write_page(file, page, chain.from_iterable(found))
+    console.print(f"report: {file} ({decimal(size)})", soft_wrap=True, highlight=False)
+    return file
+
+
+def outputs_of(run: Path) -> Path:
+    """outputs/, in which outputs/<stage>/<run id> is."""
+    return run.resolve().parent.parent
+
+
+def shown_runs(run: Path) -> list[Path]:
+    """The run, then those that it was made from, in the order of STAGES."""
+    directory = run.resolve()
+    by_name = {found.name: found for found in find_runs(outputs_of(run))}
+    if directory.name not in by_name or not by_name[directory.name].manifest:
+        raise UserError(f"run={run} was given; expected: a run directory with a readable manifest.json")
+    if directory.parent.name not in STAGES:
+        raise UserError(f"run={run} is of {directory.parent.name}; expected a run of {', '.join(STAGES)}")
+    above = parents(by_name.values())[directory.name]
+    others = [by_name[name] for name in sorted(above, reverse=True) if _is_shown(by_name[name])]
+    order = sorted([by_name[directory.name], *others], key=lambda found: STAGES.index(found.stage))
+    return [found.directory for found in order]
+
+
+def _is_shown(found: FoundRun) -> bool:
+    return found.stage in STAGES and found.manifest is not None
+
+
+def environments_of(manifest: Manifest) -> dict[str, EnvironmentFactory]:
+    """The environments of a generation's pipelines, without those whose code is not here."""
+    environments = {}
+    for name, pipeline in manifest.config["pipelines"].items():
+        try:
+            environments[name] = instantiate(pipeline["environment"])
+        except Exception:
+            continue
+    return environments
+
+
+def drawn_trials(run: Path, manifest: Manifest, limit: int, seed: int) -> tuple[frozenset[str], str]:
+    """The keys of at most `limit` trials, equal for the same seed, and a note if these are not all."""
+    keys = [transcript_key(record) for record in recorded_trials(run, manifest)]
+    if len(keys) <= limit:
+        return frozenset(keys), ""
+    chosen = sorted(keys, key=lambda key: digest(str(seed), key))[:limit]
+    return frozenset(chosen), f"{limit:,} of {len(keys):,} trials, drawn at random"
+
+
+def lineage(manifests: Iterable[Manifest]) -> Iterator[tuple[str, str]]:
+    """The runs with when and by which commit they were made."""
+    for manifest in manifests:
+        changed = ", with changes" if manifest.dirty else ""
+        yield manifest.stage, f"{manifest.run_id} ({manifest.started[:16]}, commit {manifest.commit[:10]}{changed})"
+
+
+def with_distinct_keys(sections: Sequence[Section]) -> Iterator[Section]:
+    """The sections; several generations of one training have sections of the same keys."""
+    seen: dict[str, int] = {}
+    for section in sections:
+        seen[section.key] = number = seen.get(section.key, 0) + 1
+        yield section if number == 1 else section.model_copy(update={"key": f"{section.key}-{number}"})
+
+
+def end_with_report(run: Path, transcripts: int | None, console: Console) -> None:
+    """Write a stage's report, unless `transcripts` is None or an experiment made the run, of which it has many. A stage
+    that has done its work does not fail by it."""
+    outputs = outputs_of(run)
+    if transcripts is None or outputs == runs_directory(outputs.parent.parent):
+        return
+    try:
+        write_report(run, transcripts, console)
+    except Exception as error:
+        text = f"the report could not be written ({error}); try: make report run={run}"
+        console.print(text, style="yellow", markup=False, soft_wrap=True)
+
+
+def newest(outputs: Path) -> Path:
+    """The newest run of the first stage of STAGES that has one. Raises UserError without any."""
+    runs = [found for found in find_runs(outputs) if _is_shown(found)]
+    for stage in STAGES:
+        of_stage = sorted(found.name for found in runs if found.stage == stage)
+        if of_stage:
+            return outputs / stage / of_stage[-1]
+    raise UserError(f"outputs={outputs} has no run to report; make one: make generate")
+
+
+def main(settings: ReportSettings, console: Console) -> Path:
+    """Write the chosen report; returns its file."""
+    return write_report(settings.run or newest(settings.outputs), settings.transcripts, console, settings.seed)
+
+
+if __name__ == "__main__":
+    with clear_errors():
+        main(read_settings(sys.argv[1:], ReportSettings), stage_console())
