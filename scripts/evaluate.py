@@ -17,7 +17,7 @@ from evaluation.reports.tables import publish_tables
 from evaluation.run import caveats, neutral_keys, require_room_to_answer, run_trials, score_models
 from evaluation.targets import EvaluateSettings, find_targets
 from scripts.launch import hydra_main, instantiate
-from scripts.report import end_with_report
+from scripts.stage_end import end_with_report
 
 
 def main(config: DictConfig) -> None:

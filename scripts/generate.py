@@ -20,7 +20,7 @@ from generation.progress import GenerationProgress, sample_rows, summarise
 from generation.run import GenerateSettings, generate
 from generation.toolset_runner import failed_domains
 from scripts.launch import hydra_main, instantiate
-from scripts.report import end_with_report
+from scripts.stage_end import end_with_report
 
 
 def main(config: DictConfig) -> None:

@@ -30,7 +30,6 @@ from generation.report.transcripts import draw
 from generation.report.transcripts import transcripts as generation_transcripts
 from scripts.launch import clear_errors, instantiate, read_settings
 from scripts.outputs import FoundRun, find_runs, parents
-from scripts.stage_runs import runs_directory
 from training.run_report import sections as training_sections
 
 STAGES = ("evaluate", "train", "generate")
@@ -140,19 +139,6 @@ def with_distinct_keys(sections: Sequence[Section]) -> Iterator[Section]:
     for section in sections:
         seen[section.key] = number = seen.get(section.key, 0) + 1
         yield section if number == 1 else section.model_copy(update={"key": f"{section.key}-{number}"})
-
-
-def end_with_report(run: Path, transcripts: int | None, console: Console) -> None:
-    """Write a stage's report, unless `transcripts` is None or an experiment made the run, of which it has many. A stage
-    that has done its work does not fail by it."""
-    outputs = outputs_of(run)
-    if transcripts is None or outputs == runs_directory(outputs.parent.parent):
-        return
-    try:
-        write_report(run, transcripts, console)
-    except Exception as error:
-        text = f"the report could not be written ({error}); try: make report run={run}"
-        console.print(text, style="yellow", markup=False, soft_wrap=True)
 
 
 def newest(outputs: Path) -> Path:

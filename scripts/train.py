@@ -16,7 +16,7 @@ from core.runs import latest, open_run, sha256
 from core.settings import UserError, typed
 from core.tracking import Tracker
 from scripts.launch import hydra_main
-from scripts.report import end_with_report
+from scripts.stage_end import end_with_report
 from training import plan_report
 from training.launch import join_run, run_workers, set_environment
 from training.machine import check_machine, missing_requirements, missing_weights

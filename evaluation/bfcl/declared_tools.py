@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 
 def declared_tools(data: Path) -> dict[str, str]:
@@ -23,5 +24,5 @@ def declared_tools(data: Path) -> dict[str, str]:
     return tools
 
 
-def _lines(path: Path) -> list[dict[str, object]]:
+def _lines(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line]

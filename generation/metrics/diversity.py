@@ -151,7 +151,7 @@ class Diversity(Frozen):
     says that it is smaller than the settings ask."""
 
     curve: tuple[DiversityPoint, ...]
-    growth: float | None
+    growth: float | None = None
     saturated: bool
 
 

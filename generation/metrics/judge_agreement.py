@@ -23,9 +23,9 @@ class Agreement(Frozen):
     judge_only: int
     execution_only: int
     both_invalid: int
-    precision: float | None
-    recall: float | None
-    kappa: float | None
+    precision: float | None = None
+    recall: float | None = None
+    kappa: float | None = None
     caught: dict[str, int] = Field(default_factory=dict)
     missed: dict[str, int] = Field(default_factory=dict)
     passed: dict[str, int] = Field(default_factory=dict)

@@ -70,12 +70,12 @@ class RoleMetrics(Frozen):
     ones included; `gpu_hours` is the run's total, shared out by these seconds.
     """
 
-    llm: str | None
+    llm: str | None = None
     requests: int
     retries: int
-    prompt_tokens: int | None
+    prompt_tokens: int | None = None
     cached_tokens: int
-    completion_tokens: int | None
+    completion_tokens: int | None = None
     seconds: float
     gpu_hours: float
 
@@ -123,11 +123,11 @@ class Statistics(Frozen):
     diversity: Diversity | None = None
     roles: dict[str, RoleMetrics] = Field(default_factory=dict)
     requests: int
-    prompt_tokens: int | None
-    completion_tokens: int | None
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
     wall_s: float
-    latency_s: float | None
-    throughput: float | None
+    latency_s: float | None = None
+    throughput: float | None = None
     gpu_hours: float
     cost: float
 
@@ -164,7 +164,7 @@ class StatisticsTally:
 
     def add(self, outcome: Outcome) -> None:
         self._counts["status"][outcome.status] += 1
-        kinds = [_kind(reason) for reason in dict.fromkeys(outcome.reasons)]
+        kinds = reason_kinds(outcome)
         self._counts["reasons"].update(kinds)
         self._untold += outcome.status == "rejected" and set(kinds) == {"told"}
         self._requested += outcome.tasks_requested
@@ -275,7 +275,16 @@ class StatisticsTally:
         )
 
 
-def _kind(reason: str) -> str:
-    """'told in task 2: never told: 17' -> 'told'; 'finished: agent: …' -> 'finished: agent', with the failed role."""
+def reason_kinds(outcome: Outcome) -> tuple[str, ...]:
+    """The distinct kinds of an outcome's reasons, in their order."""
+    return tuple(dict.fromkeys(map(reason_kind, outcome.reasons)))
+
+
+def reason_kind(reason: str) -> str:
+    """The check that failed; of a dialogue that did not finish also the role.
+
+    >>> reason_kind("told in task 2: never told: 17"), reason_kind("finished: agent: repeats itself")
+    ('told', 'finished: agent')
+    """
     check, _, rest = reason.partition(": ")
     return f"{check}: {rest.partition(': ')[0]}" if check == "finished" else check.partition(" ")[0]

@@ -39,8 +39,8 @@ class Flow(Frozen):
     """Pairs of a task and the tasks before it: their mean dependency score, and the share of scores above zero."""
 
     pairs: int
-    mean: float | None
-    positive: float | None
+    mean: float | None = None
+    positive: float | None = None
 
 
 class Dependency(Frozen):

@@ -6,6 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping
 
 from core.dialogue import Dialogue
+from generation.metrics.statistics import reason_kinds
 from generation.metrics.user_quality import FaultExample
 from generation.outcomes import Outcome
 
@@ -13,21 +14,6 @@ MEASURES = {"turn": "turns per dialogue", "step": "steps per request", "task": "
     "user_turns": "user turns per dialogue"
 }
 """Table 1's measures (Appendix B), and the user turns."""
-
-
-def reason_kind(reason: str) -> str:
-    """The kind of a reason, as statistics.json counts them.
-
-    >>> reason_kind("told in task 2: never told: 17"), reason_kind("finished: agent: repeats itself")
-    ('told', 'finished: agent')
-    """
-    check, _, rest = reason.partition(": ")
-    return f"{check}: {rest.partition(': ')[0]}" if check == "finished" else check.partition(" ")[0]
-
-
-def reason_kinds(outcome: Outcome) -> tuple[str, ...]:
-    """The distinct kinds of an outcome's reasons, in their order."""
-    return tuple(dict.fromkeys(map(reason_kind, outcome.reasons)))
 
 
 def blame_of(outcome: Outcome) -> str:

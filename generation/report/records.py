@@ -122,7 +122,7 @@ def read_statistics(records: PipelineRecords, manifest: Manifest) -> Statistics 
     """
     try:
         if records.finished:
-            return _statistics(json.loads((records.directory / _STATISTICS).read_bytes()))
+            return Statistics.model_validate(json.loads((records.directory / _STATISTICS).read_bytes()))
         config = manifest.config
         tally = StatisticsTally(
             records.name,
@@ -136,17 +136,3 @@ def read_statistics(records: PipelineRecords, manifest: Manifest) -> Statistics 
     for outcome in records.outcomes():
         tally.add(outcome)
     return tally.result()
-
-
-def _statistics(written: Any) -> Statistics:
-    """Raises ValidationError for those of another version. The file leaves out what is None, which is filled in."""
-    try:
-        return Statistics.model_validate(written)
-    except ValidationError as error:
-        for problem in error.errors():
-            if problem["type"] == "missing":
-                place = written
-                for key in problem["loc"][:-1]:
-                    place = place[key]
-                place[problem["loc"][-1]] = None
-        return Statistics.model_validate(written)

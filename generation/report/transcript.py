@@ -9,9 +9,10 @@ from core.dialogue import Dialogue, Judgment, Task
 from core.messages import UserMessage
 from core.page.contents import Branch, CheckView, TaskView, Transcript
 from generation.dialogue.personas import UserSettings
+from generation.metrics.statistics import reason_kinds
 from generation.metrics.user_quality import dialogue_quality
 from generation.outcomes import Outcome
-from generation.report.counts import blame_of, reason_kinds
+from generation.report.counts import blame_of
 from generation.report.expectations import MetTask, met_tasks
 from generation.report.replaying import Replayed
 from generation.report.views import call_marks, message_marks, message_views

@@ -95,10 +95,13 @@ class Browser:
         metrics = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 500}
         self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
 
+    def _log(self, kind: str) -> list[dict[str, Any]]:
+        return list(self.driver.get_log(kind))  # type: ignore[no-untyped-call]
+
     def logged(self) -> tuple[list[str], list[str]]:
         """The console's errors and warnings, and the addresses of all requests, since the last call."""
-        errors = [entry["message"] for entry in self.driver.get_log("browser")]
-        events = [json.loads(entry["message"])["message"] for entry in self.driver.get_log("performance")]
+        errors = [entry["message"] for entry in self._log("browser")]
+        events = [json.loads(entry["message"])["message"] for entry in self._log("performance")]
         requests = [
             event["params"]["request"]["url"] for event in events if event["method"] == "Network.requestWillBeSent"
         ]

@@ -12,7 +12,8 @@ from core.page.contents import Section
 from core.runs import open_run
 from core.settings import UserError
 from scripts import report
-from scripts.report import ReportSettings, drawn_trials, end_with_report, main, newest, shown_runs, with_distinct_keys
+from scripts.report import ReportSettings, drawn_trials, main, newest, shown_runs, with_distinct_keys
+from scripts.stage_end import end_with_report
 from tests.scripts.helpers.generate_runs import generate
 
 

@@ -1,0 +1,25 @@
+"""What a stage does when its results are written: a report of its run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rich.console import Console
+
+from scripts.stage_runs import runs_directory
+
+
+def end_with_report(run: Path, transcripts: int | None, console: Console) -> None:
+    """Write the report of a run, unless `transcripts` is None or an experiment made the run, of which it has many. A
+    stage that has done its work does not fail by it."""
+    outputs = run.resolve().parent.parent
+    if transcripts is None or outputs == runs_directory(outputs.parent.parent):
+        return
+    try:
+        # A report needs the packages of all stages, a generation does not.
+        from scripts.report import write_report  # noqa: PLC0415
+
+        write_report(run, transcripts, console)
+    except Exception as error:
+        text = f"the report could not be written ({error}); try: make report run={run}"
+        console.print(text, style="yellow", markup=False, soft_wrap=True)
