@@ -103,6 +103,13 @@ class Tracker:
         if self._run:
             self._run.summary.update(dict(values))
 
+    def artifact(self, kind: str, path: Path) -> None:
+        """Keep a file with the run, as an artifact of this type."""
+        if self._run:
+            artifact = self._wandb.Artifact(f"{kind}-{self._run.id}", type=kind)
+            artifact.add_file(str(path))
+            self._run.log_artifact(artifact)
+
     def finish(self, failed: bool = False) -> None:
         if self._run:
             self._run.finish(exit_code=int(failed))

@@ -55,12 +55,12 @@ def main(config: DictConfig) -> None:
             write_json(job.directory / "results.json", results)
             tracker.summary(results)
             tracker.table("scores", score_rows(scores))
-        with (job.directory / "summary.txt").open("w") as file:
-            for output in (console, Console(file=file, width=LOG_WIDTH)):
-                print_summary(output, scores, compared, records, settings.ks, job.directory, notes)
-        job.finish(results)
-    publish_tables(console, settings.outputs, newest_run(settings.outputs, "generate"), (job.directory,))
-    end_with_report(job.directory, settings.report, console)
+            with (job.directory / "summary.txt").open("w") as file:
+                for output in (console, Console(file=file, width=LOG_WIDTH)):
+                    print_summary(output, scores, compared, records, settings.ks, job.directory, notes)
+            job.finish(results)
+            publish_tables(console, settings.outputs, newest_run(settings.outputs, "generate"), (job.directory,))
+            end_with_report(job.directory, settings.report, console, tracker)
 
 
 if __name__ == "__main__":

@@ -57,7 +57,7 @@ def main(config: DictConfig) -> None:
             raise SystemExit(1)
         # Later stages read `latest` by default, so it must point to validated dialogues only.
         run.finish(results, latest="validation" in settings.stages)
-    end_with_report(run.directory, settings.report, console)
+        end_with_report(run.directory, settings.report, console, tracker)
     if any(each.failed for each in statistics) or failed_domains(run.directory / "toolsets.jsonl"):
         raise SystemExit(1)
 

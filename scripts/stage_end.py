@@ -6,12 +6,13 @@ from pathlib import Path
 
 from rich.console import Console
 
+from core.tracking import Tracker
 from scripts.stage_runs import runs_directory
 
 
-def end_with_report(run: Path, transcripts: int | None, console: Console) -> None:
-    """Write the report of a run, unless `transcripts` is None or an experiment made the run, of which it has many. A
-    stage that has done its work does not fail by it."""
+def end_with_report(run: Path, transcripts: int | None, console: Console, tracker: Tracker) -> None:
+    """Write the report of a run and keep it with the tracked one, unless `transcripts` is None or an experiment made
+    the run, of which it has many. A stage that has done its work does not fail by it."""
     outputs = run.resolve().parent.parent
     if transcripts is None or outputs == runs_directory(outputs.parent.parent):
         return
@@ -19,7 +20,7 @@ def end_with_report(run: Path, transcripts: int | None, console: Console) -> Non
         # A report needs the packages of all stages, a generation does not.
         from scripts.report import write_report  # noqa: PLC0415
 
-        write_report(run, transcripts, console)
+        tracker.artifact("report", write_report(run, transcripts, console))
     except Exception as error:
         text = f"the report could not be written ({error}); try: make report run={run}"
         console.print(text, style="yellow", markup=False, soft_wrap=True)

@@ -71,9 +71,9 @@ def main(config: DictConfig) -> None:
                     nodes.withdraw(settings.outputs)
             results = json.loads((job.directory / RESULTS).read_text())
             tracker.summary(results)
-        job.finish({**results, "data": data.model_dump(), "generations": groups})
-    summarise(console, results, job.directory, job.manifest.seconds)
-    end_with_report(job.directory, settings.report, console)
+            job.finish({**results, "data": data.model_dump(), "generations": groups})
+            summarise(console, results, job.directory, job.manifest.seconds)
+            end_with_report(job.directory, settings.report, console, tracker)
 
 
 def show_plan(console: Console, settings: TrainSettings) -> None:

@@ -8,7 +8,7 @@ const MARK_NAMES = {
 function markLabels(marks = []) {
   if (!marks.length) return null;
   return make("ul", { class: "marks" }, marks.map((mark) => {
-    const task = mark.task === undefined || mark.task === null ? "" : ` (task ${mark.task + 1})`;
+    const task = mark.task === undefined || mark.task === null ? "" : ` (task ${mark.task})`;
     return make("li", { class: `mark ${mark.kind}` }, make("strong", { text: `${MARK_NAMES[mark.kind]}${task}` }),
       mark.text ? [" ", textOf(mark.text, "span")] : null);
   }));

@@ -33,7 +33,7 @@ function expectedList(title, expected = [], side = 1) {
 function taskView(task, number, side) {
   const judged = task.judgment || task.judge_reasoning;
   return make("section", { class: "task" },
-    make("h5", {}, `Task ${number + 1}`, task.start === undefined || task.start === null ? null
+    make("h5", {}, `Task ${number}`, task.start === undefined || task.start === null ? null
       : [" ", messageLink(task.start, `starts at #${task.start}`, side)]),
     task.goal ? textOf(task.goal, "p") : null,
     task.facts ? make("dl", { class: "facts" }, task.facts.map(([name, value]) =>

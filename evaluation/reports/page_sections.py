@@ -66,11 +66,15 @@ def _notices(run: Path, manifest: Manifest, records: Sequence[TrialRecord]) -> l
     if finished:
         (evaluation,) = read_evaluations((run,))
         notes = [note for note in evaluation.caveats() if not note.startswith("†")]  # told above, in more detail
-        return [*notices, *(Notice(level="info", text=note) for note in notes)]
+        return [*notices, Table(title="Before you read the scores", columns=("note",), rows=_single(notes))]
     if truncated := sum(record.truncations > 0 for record in records):
         text = f"{truncated:,} of {len(records):,} trials had a reply cut at max_tokens."
         notices.append(Notice(level="warning", text=text))
     return notices
+
+
+def _single(notes: Iterable[str]) -> tuple[Row, ...]:
+    return tuple(Row(cells=(note,)) for note in notes)
 
 
 def _infrastructure_errors(records: Sequence[TrialRecord]) -> list[Block]:

@@ -68,6 +68,8 @@ def test_an_offline_run_keeps_everything_under_outputs(
         tracker.log({"loss": 1.0}, step=2)
         tracker.table("dialogues", [{"id": 1, "tools": ["a", "b"]}, {"id": 2, "note": "late"}])
         tracker.summary({"best": 1.0})
+        (tmp_path / "index.html").write_text("a report")
+        tracker.artifact("report", tmp_path / "index.html")
 
     (run,) = (outputs / "wandb").glob("offline-run-*")
     written = settled(run)
@@ -84,6 +86,10 @@ def test_an_offline_run_keeps_everything_under_outputs(
     content = json.loads(table.read_text())
     assert content["columns"] == ["id", "tools", "note"]
     assert content["data"] == [[1, '["a", "b"]', None], [2, None, "late"]]
+    artifacts = [r.artifact for r in written if r.HasField("artifact")]
+    artifacts += [r.request.log_artifact.artifact for r in written if r.request.HasField("log_artifact")]
+    (kept,) = [artifact for artifact in artifacts if artifact.type == "report"]
+    assert [entry.path for entry in kept.manifest.contents] == ["index.html"]
     assert list(home.rglob("*")) == []
     printed = capsys.readouterr()
     assert printed.out == ""

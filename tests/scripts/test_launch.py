@@ -202,10 +202,10 @@ def test_a_list_of_odd_paths_says_how_to_quote_it(conf: Path) -> None:
 def test_make_passes_every_word_as_it_was_given(tmp_path: Path) -> None:
     words = ["data=/it's (1)/größe,=\\b", 'models=["/a$b.sqlite","/c  d"]', "n=3", 'w=`x` $(y) ${z} & <q> | ; # "w"']
     show = f"@{sys.executable} -c 'import json, sys; print(json.dumps(sys.argv[1:]))' $(overrides)"
-    (tmp_path / "Makefile").write_text(f"include {ROOT}/Makefile\nshow:\n\t{show}\n")
+    (tmp_path / "Makefile").write_text(f"include {ROOT}/Makefile\nprint-words:\n\t{show}\n")
 
     def passed(*given: str) -> list[str]:
-        shown = subprocess.run(["make", "-s", "show", *given], cwd=tmp_path, capture_output=True, text=True, check=True)
+        shown = subprocess.run(["make", "-s", "print-words", *given], cwd=tmp_path, capture_output=True, text=True, check=True)
         return list(json.loads(shown.stdout))
 
     assert sorted(passed(*words)) == sorted(words)

@@ -11,10 +11,15 @@ from core.manifest import read_manifest
 from core.page.contents import Section
 from core.runs import open_run
 from core.settings import UserError
+from core.tracking import Tracker, TrackingSettings
 from scripts import report
 from scripts.report import ReportSettings, drawn_trials, main, newest, shown_runs, with_distinct_keys
 from scripts.stage_end import end_with_report
 from tests.scripts.helpers.generate_runs import generate
+
+
+def untracked(outputs: Path) -> Tracker:
+    return Tracker(TrackingSettings(mode="disabled"), outputs, "generate", "x", "x")
 
 
 @pytest.fixture
@@ -72,15 +77,15 @@ def test_a_generation_ends_with_its_report(tmp_path: Path, capsys: pytest.Captur
 
 
 def test_a_stage_does_not_fail_by_its_report(
-    chain: dict[str, Path], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    chain: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def broken(*arguments: object) -> Path:
         raise ZeroDivisionError("no such luck")
 
     monkeypatch.setattr(report, "write_report", broken)
-    end_with_report(chain["generate"], 5, Console(width=500))
+    end_with_report(chain["generate"], 5, Console(width=500), untracked(tmp_path))
     assert "the report could not be written (no such luck)" in capsys.readouterr().out
-    end_with_report(chain["generate"], None, Console())
+    end_with_report(chain["generate"], None, Console(), untracked(tmp_path))
     assert capsys.readouterr().out == ""
 
 
@@ -88,7 +93,7 @@ def test_runs_of_an_experiment_have_no_report(tmp_path: Path, monkeypatch: pytes
     with open_run(tmp_path / "ablations" / "runs", "generate", {}) as run:
         run.finish({})
     monkeypatch.setattr(report, "write_report", lambda *arguments: pytest.fail("a report was written"))
-    end_with_report(run.directory, 5, Console())
+    end_with_report(run.directory, 5, Console(), untracked(tmp_path))
 
 
 def test_all_trials_are_drawn_if_they_are_few(tmp_path: Path) -> None:

@@ -139,7 +139,7 @@ def test_transcript_shows_all_of_its_messages_and_findings(page: Browser) -> Non
     assert expected == ['get_member({"member_id": 3}) ✓ met at #2', "rename_member() ✗ not met", "Zoë ✓ met at #4"]
     page.click(".expected a")
     assert page.run("return document.activeElement.id") == "ui-m1-2"
-    assert page.texts("#ui-m1-2 .mark") == ["gold call (task 1) get_member"]
+    assert page.texts("#ui-m1-2 .mark") == ["gold call (task 0) get_member"]
     assert page.texts(".changes li") == list(transcript.changes)
 
 

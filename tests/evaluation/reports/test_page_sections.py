@@ -49,15 +49,15 @@ def test_caveats_and_errors_come_before_any_number(tmp_path: Path) -> None:
     page = sections(evaluation(tmp_path))
     first = page[0]
     assert first.key == "evaluation"
-    assert [block.block for block in first.blocks[-1:]] == ["tiles"]
-    notices = of_kind(page, Notice)
-    assert len(notices) == len(first.blocks) - 1
-    assert notices[0].level == "error"
-    assert notices[0].text == (
+    assert [block.block for block in first.blocks] == ["notice", "table", "tiles"]
+    (notice,) = of_kind(page, Notice)
+    assert notice.level == "error"
+    assert notice.text == (
         "1 of 6 trials of heldout with b had infrastructure errors and are in no score, for example: down"
     )
-    assert any("only a few tasks" in notice.text for notice in notices)
-    assert any("profile=tiny" in n.text or "profile tiny" in n.text for n in notices)
+    notes = [row.cells[0] for row in table(page, "Before you read the scores").rows]
+    assert any("only a few tasks" in note for note in notes)
+    assert any("profile tiny" in note for note in notes)
 
 
 def test_tiles_and_scores_are_those_worked_out_by_hand(tmp_path: Path) -> None:
