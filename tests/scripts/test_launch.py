@@ -205,7 +205,9 @@ def test_make_passes_every_word_as_it_was_given(tmp_path: Path) -> None:
     (tmp_path / "Makefile").write_text(f"include {ROOT}/Makefile\nprint-words:\n\t{show}\n")
 
     def passed(*given: str) -> list[str]:
-        shown = subprocess.run(["make", "-s", "print-words", *given], cwd=tmp_path, capture_output=True, text=True, check=True)
+        shown = subprocess.run(
+            ["make", "-s", "print-words", *given], cwd=tmp_path, capture_output=True, text=True, check=True
+        )
         return list(json.loads(shown.stdout))
 
     assert sorted(passed(*words)) == sorted(words)
