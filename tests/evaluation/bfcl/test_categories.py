@@ -101,13 +101,13 @@ def test_all_metrics_of_a_complete_run_equal_the_official_tables(tmp_path: Path)
 def test_aggregates_follow_the_official_weights() -> None:
     records = [record("simple_python", n, True) for n in range(4)] + [record("simple_java", 0, False)]
     records += [record("multiple", 0, True), record("multiple", 1, False), record("irrelevance", 0, True)]
-    records += [record("live_simple", 0, False)] + [record("live_multiple", n, True) for n in range(3)]
+    records += [record("live_simple", 0, False)] + [record("live_multiple", n, True) for n in range(4)]
     metrics = aggregate(records)
     assert metrics["non_live"] == pytest.approx(0.5), "mean of simple (1 + 0)/2 and multiple 1/2"
-    assert metrics["live"] == pytest.approx(0.75), "weighted by count"
+    assert metrics["live"] == pytest.approx(0.8), "weighted by count"
     assert metrics["irrelevance"] == 1.0
     assert metrics["multi_turn"] is None
-    assert metrics["overall_of_what_was_run"] == pytest.approx((0.5 + 0.75 + 1.0) / 3), "three groups of equal weight"
+    assert metrics["overall_of_what_was_run"] == pytest.approx((0.5 + 0.8 + 1.0) / 3), "three groups of equal weight"
     assert metrics["overall"] is None
 
 
