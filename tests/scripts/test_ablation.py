@@ -122,10 +122,9 @@ def test_a_failed_stage_says_why_and_is_not_taken_for_done(tmp_path: Path) -> No
 
 
 TINY = (
-    "ablation=table_3",
+    "ablation=reasoning",
     "profile=tiny",
-    "~cells.user_oriented",
-    "claims=[{cell: user_oriented_exec, against: task_oriented, outcome: heldout, expect: more}]",
+    "claims=[{cell: served, against: kept, outcome: heldout, expect: more}]",
     "seeds=[0]",
     "budget=3000",
     'common.generate=["n=8","domains.names=[gym,clinic]"]',
@@ -154,10 +153,10 @@ def test_a_killed_experiment_is_continued_and_joblib_gives_the_same(tmp_path: Pa
     text = resumed.communicate()[0]
     assert resumed.returncode == 0, text
     entries = read_registry(tmp_path / "registry.jsonl")
-    assert sorted(e.measured.cell for e in entries) == ["task_oriented", "user_oriented_exec"]
+    assert sorted(e.measured.cell for e in entries) == ["kept", "served"]
     assert len({e.runs["generate"].run for e in entries}) == 1
     assert {e.measured.trained_tokens for e in entries} == {3000}
-    assert "one seed" in (tmp_path / "ablations/table_3/report.md").read_text()
+    assert "one seed" in (tmp_path / "ablations/reasoning/report.md").read_text()
     before = (tmp_path / "registry.jsonl").read_bytes()
     again = start(tmp_path)
     text = again.communicate()[0]
