@@ -163,7 +163,7 @@ def runs(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> dict[str, 
     folder = tmp_path_factory.mktemp("runs")
     bias = ",".join(f"{token}:{value}" for token, value in engine.logit_bias.items())
     model = (
-        f"llm=vllm llm.base_urls=[{engine.url}] llm.retries=0 llm.sampling.max_tokens=150 "
+        f"llm=vllm llm.base_urls=[{engine.url}] llm.retries=3 llm.sampling.max_tokens=150 "
         f"+llm.extra_body.logit_bias={{{bias}}}"
     )
     names = prepare_inputs(folder)
@@ -234,7 +234,7 @@ class OneReal:
 
 def one_real(role: Role, engine: Engine, **options: Any) -> OneReal:
     body = {"logit_bias": engine.logit_bias}
-    real = OpenAILLM([engine.url], sampling={"max_tokens": 150}, extra_body=body, retries=0, **options)
+    real = OpenAILLM([engine.url], sampling={"max_tokens": 150}, extra_body=body, retries=3, **options)
     return OneReal(role, real, ScriptedLLM(error_rate=0.0))
 
 
