@@ -9,11 +9,21 @@ import re
 from pathlib import Path
 from typing import Any
 
+import matplotlib
+
 from core.files import replacing
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 """Okabe and Ito's palette, safe for colour-blind readers; line styles and markers differ, too."""
 MARKERS, DASHES = "osD^vPX", ("-", "--", "-.", ":")
+
+
+def plain_axes(axes: Any) -> None:
+    """Small numbers, a light grid behind what is drawn, and no frame."""
+    axes.tick_params(labelsize=7)
+    axes.grid(axis="y", color="#dddddd", linewidth=0.5)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
 
 
 def save_figure(figure: Any, stem: Path) -> list[Path]:
@@ -31,8 +41,6 @@ def svg(figure: Any) -> str:
     """Return a matplotlib figure as SVG for a page: text stays text, the ground is transparent, black is the page's
     text colour and white its ground (the CSS variable --ground). The same figure gives the same bytes, and different
     figures have different ids, so that several can stand on one page."""
-    import matplotlib  # noqa: PLC0415
-
     file = io.StringIO()
     undated = dict.fromkeys(("Date", "Creator", "Format", "Type"))
     with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "figure"}):

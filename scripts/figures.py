@@ -13,6 +13,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any
 
+from huggingface_hub import snapshot_download
 from pydantic import BeforeValidator, Field
 from rich.console import Console
 
@@ -73,7 +74,7 @@ def main(settings: FiguresSettings, console: Console) -> Path:
     tools = {"BFCL": declared_tools(bfcl_data(settings.bfcl))}
     tools |= {name: tools_of(run) for name, run in zip(names, runs, strict=True)}
     tools = {name: of for name, of in tools.items() if of}
-    vectors, labels = categorised(tools, settings.embedding or embedding_model(), settings.least)
+    vectors, labels = categorised(tools, embedding_model(settings), settings.least)
     written += save_figure(category_shares(labels), folder / "figure_7")
     written += save_figure(tool_map(vectors, labels), folder / "figure_8")
     write_json(
@@ -100,10 +101,20 @@ def categorised(
     return vectors, {source: categorise(of, categories, list(CATEGORIES), least) for source, of in vectors.items()}
 
 
-def embedding_model() -> str:
-    """The directory of the installed embedding model, or its id on the hub."""
+def embedding_model(settings: FiguresSettings) -> str:
+    """The given model, the directory of the installed one, or its id on the hub. Raises UserError if there is none."""
+    if settings.embedding:
+        return settings.embedding
     spec = find_spec(PACKAGED_MODEL)
-    return str(Path(spec.origin).parent / "model") if spec and spec.origin else HUB_ID
+    if spec and spec.origin:
+        return str(Path(spec.origin).parent / "model")
+    try:
+        return snapshot_download(HUB_ID)
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"no embedding model is installed, and {HUB_ID} cannot be had from the hub ({str(error).splitlines()[0]}): "
+            "make setup-vector installs one, or give embedding=DIRECTORY"
+        ) from None
 
 
 def bfcl_data(environment: Path) -> Path:

@@ -25,12 +25,12 @@ from evaluation.reports import page_sections, page_transcripts
 from evaluation.reports.page_records import recorded_trials, transcript_key
 from generation.environments.base import EnvironmentFactory
 from generation.metrics.diversity import digest
+from generation.report.exporting import export_section
 from generation.report.sections import sections as generation_sections
 from generation.report.transcripts import draw
 from generation.report.transcripts import transcripts as generation_transcripts
 from scripts.launch import clear_errors, instantiate, read_settings
 from scripts.outputs import FoundRun, find_runs, parents
-from training.run_report import sections as training_sections
 
 STAGES = ("evaluate", "train", "generate")
 """The stages that a report shows, in its order."""
@@ -62,10 +62,14 @@ def write_report(run: Path, transcripts: int, console: Console, seed: int = 0) -
                     found.append(page_transcripts.transcripts(path, chosen))
                     notes += [note] if note else []
                 case "train":
-                    sections += training_sections(path)
+                    # It takes seconds, and only a training needs it.
+                    from training import run_report  # noqa: PLC0415
+
+                    sections += run_report.sections(path)
                 case "generate":
                     sections += generation_sections(path, manifest)
-                    environments = environments_of(manifest)
+                    sections += map(export_section, exports_of(path))
+                    environments = environments_of(manifest, console)
                     for environment in environments.values():
                         stack.callback(environment.close)
                     found.append(generation_transcripts(path, environments, transcripts, seed))
@@ -106,14 +110,24 @@ def _is_shown(found: FoundRun) -> bool:
     return found.stage in STAGES and found.manifest is not None
 
 
-def environments_of(manifest: Manifest) -> dict[str, EnvironmentFactory]:
-    """The environments of a generation's pipelines, without those whose code is not here."""
+def exports_of(run: Path) -> list[Path]:
+    """The finished exports of a generation run, in their order."""
+    found = find_runs(outputs_of(run))
+    above = parents(found)
+    exports = (other for other in found if other.stage == "export" and other.state == "finished")
+    return [export.directory for export in exports if run.name in above[export.name]]
+
+
+def environments_of(manifest: Manifest, console: Console) -> dict[str, EnvironmentFactory]:
+    """The environments of a generation's pipelines. One that cannot be constructed, such as a plug-in that is not
+    installed here, is left out with a warning: its dialogues are shown without a replay."""
     environments = {}
     for name, pipeline in manifest.config["pipelines"].items():
         try:
             environments[name] = instantiate(pipeline["environment"])
-        except Exception:
-            continue
+        except Exception as error:
+            text = f"{name}: dialogues are shown without a replay, for their environment cannot be made ({error})"
+            console.print(text, style="yellow", markup=False, soft_wrap=True)
     return environments
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from core.figures import COLOURS, DASHES, MARKERS, svg
+from core.figures import COLOURS, DASHES, MARKERS, plain_axes, svg
 from training.dataset import tree_of
 
 Curve = Sequence[tuple[int, float]]
@@ -110,10 +110,7 @@ def _plot(across: str, up: str) -> tuple[Figure, Any]:
     axes = figure.add_subplot()
     axes.set_xlabel(across, fontsize=8)
     axes.set_ylabel(up, fontsize=8)
-    axes.tick_params(labelsize=7)
-    axes.grid(axis="y", color="#dddddd", linewidth=0.5)
-    axes.set_axisbelow(True)
-    axes.spines[["top", "right"]].set_visible(False)
+    plain_axes(axes)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     return figure, axes
 

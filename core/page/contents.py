@@ -147,7 +147,7 @@ class CheckView(Frozen):
 
 
 class TaskView(Frozen):
-    """A task beside its proof and the judge: `facts` are short pairs such as ("kind", "ambiguous")."""
+    """A task with its proof and the judge's opinion: `facts` are short pairs such as ("kind", "ambiguous")."""
 
     goal: str
     start: int | None = None

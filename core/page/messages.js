@@ -1,4 +1,4 @@
-// Messages as cards: reasoning folded, calls beside their results, marks as labels.
+// Messages as cards: reasoning folded, calls next to their results, marks as labels.
 
 const ROLE_NAMES = { system: "System", user: "User", assistant: "Assistant" };
 const MARK_NAMES = {

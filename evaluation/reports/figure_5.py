@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil
 from pathlib import Path
@@ -11,7 +11,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from core.figures import COLOURS, DASHES, MARKERS, save_figure
+from core.figures import COLOURS, DASHES, MARKERS, plain_axes, save_figure
 from evaluation.metrics.pass_at_k import Estimate, estimate, pass_hat_k, trial_counts
 from evaluation.reports.evaluations import Evaluation
 from evaluation.reports.paper import FIGURE_5_MODELS, TABLE_2, TABLE_2_COLUMNS
@@ -111,23 +111,7 @@ def _draw_panel(
 ) -> None:
     max_k = max(k for curve in of_panel for k in curve.points)
     for curve in of_panel:
-        number = labels.index(curve.label)
-        ks = list(curve.points)
-        colour = COLOURS[number % len(COLOURS)]
-        low, value, high = ([100 * getattr(curve.points[k], part) for k in ks] for part in ("low", "value", "high"))
-        axes.fill_between(ks, low, high, color=colour, alpha=0.15, linewidth=0)
-        if len(ks) == 1:  # a band over a single k has no width
-            axes.vlines(ks, low, high, color=colour, alpha=0.4, linewidth=2)
-        axes.plot(
-            ks,
-            value,
-            DASHES[number % len(DASHES)],
-            color=colour,
-            marker=MARKERS[number % len(MARKERS)],
-            markersize=3.5,
-            linewidth=1.3,
-            label=curve.label,
-        )
+        draw_curve(axes, labels.index(curve.label), curve.label, curve.points)
     if panel.domain:
         _draw_paper(axes, panel.domain)
         _draw_do_nothing(axes, panel, evaluations)
@@ -137,10 +121,26 @@ def _draw_panel(
     axes.set_xticks(range(1, max(max_k, 2) + 1))
     axes.set_ylim(-3, 103)
     axes.set_yticks(range(0, 101, 20))
-    axes.tick_params(labelsize=7)
-    axes.grid(axis="y", color="#dddddd", linewidth=0.5)
-    axes.set_axisbelow(True)
-    axes.spines[["top", "right"]].set_visible(False)
+    plain_axes(axes)
+
+
+def draw_curve(axes: Any, number: int, label: str, points: Mapping[int, Estimate]) -> None:
+    """Draw a model's estimates in % against k, with their intervals as a band. `number` chooses colour and style."""
+    ks, colour = list(points), COLOURS[number % len(COLOURS)]
+    low, value, high = ([100 * getattr(point, part) for point in points.values()] for part in ("low", "value", "high"))
+    axes.fill_between(ks, low, high, color=colour, alpha=0.15, linewidth=0)
+    if len(ks) == 1:  # a band over a single k has no width
+        axes.vlines(ks, low, high, color=colour, alpha=0.4, linewidth=2)
+    axes.plot(
+        ks,
+        value,
+        DASHES[number % len(DASHES)],
+        color=colour,
+        marker=MARKERS[number % len(MARKERS)],
+        markersize=3.5,
+        linewidth=1.3,
+        label=label,
+    )
 
 
 def _draw_paper(axes: Any, domain: str) -> None:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from matplotlib.figure import Figure as Drawing
 
-from core.figures import COLOURS, DASHES, MARKERS, svg
+from core.figures import plain_axes, svg
 from core.page.contents import Figure
 from evaluation.metrics.pass_at_k import Estimate, Estimator, estimate, pass_at_k, pass_hat_k, trial_counts
 from evaluation.metrics.scores import by_benchmark
+from evaluation.reports.figure_5 import draw_curve
 from evaluation.trials import TrialRecord
 
 PANELS: dict[str, Estimator] = {"Pass@k: any of k trials": pass_at_k, "Pass^k: all of k trials": pass_hat_k}
@@ -60,31 +60,12 @@ def _draw(panels: dict[str, Curves]) -> str:
     for axes, (title, of_panel) in zip(drawing.subplots(1, len(panels), sharey=True), panels.items(), strict=True):
         for number, (model, points) in enumerate(of_panel.items()):
             if points:
-                _draw_curve(axes, number, model, points)
+                draw_curve(axes, number, model, points)
         axes.set_title(title, fontsize=9)
         axes.set_xlabel("k", fontsize=8)
         axes.set_xticks(sorted({k for points in of_panel.values() for k in points}))
         axes.set_ylim(-3, 103)
-        axes.tick_params(labelsize=7)
-        axes.grid(axis="y", color="#dddddd", linewidth=0.5)
-        axes.set_axisbelow(True)
-        axes.spines[["top", "right"]].set_visible(False)
+        plain_axes(axes)
     drawing.axes[0].set_ylabel("%", fontsize=8)
     drawing.axes[0].legend(fontsize=7, frameon=False)
     return svg(drawing)
-
-
-def _draw_curve(axes: Any, number: int, model: str, points: dict[int, Estimate]) -> None:
-    ks, colour = list(points), COLOURS[number % len(COLOURS)]
-    low, value, high = ([100 * getattr(point, part) for point in points.values()] for part in ("low", "value", "high"))
-    axes.fill_between(ks, low, high, color=colour, alpha=0.15, linewidth=0)
-    axes.plot(
-        ks,
-        value,
-        DASHES[number % len(DASHES)],
-        color=colour,
-        marker=MARKERS[number % len(MARKERS)],
-        markersize=3.5,
-        linewidth=1.3,
-        label=model,
-    )

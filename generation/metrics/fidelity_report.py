@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from rich import box
 from rich.table import Table
 
-from core.figures import COLOURS, save_figure
+from core.figures import COLOURS, plain_axes, save_figure
 from generation.metrics.fidelity import METRICS, SHARES, BehaviourTally, Fidelity, Metric, MetricComparison
 
 _HEADINGS = ("metric", "generated", "reference", "difference", "Wasserstein", "noise", "KS", "noise")
@@ -107,7 +107,7 @@ def _draw_distribution(axes: Any, metric: Metric, tallies: Sequence[BehaviourTal
     axes.set_xlim(0, widest)
     axes.set_xlabel(METRICS[metric], fontsize=8)
     axes.set_ylabel("cumulative share" if metric == "user_turns" else "", fontsize=8)
-    _finish(axes)
+    plain_axes(axes)
 
 
 def _draw_shares(axes: Any, compared: Sequence[MetricComparison]) -> None:
@@ -117,11 +117,4 @@ def _draw_shares(axes: Any, compared: Sequence[MetricComparison]) -> None:
         axes.bar(places + 0.38 * (number - 0.5), heights, 0.36, color=COLOURS[number], label=name)
     axes.set_xticks(places, [metric.metric for metric in compared])
     axes.set_ylabel("% of user messages", fontsize=8)
-    _finish(axes)
-
-
-def _finish(axes: Any) -> None:
-    axes.tick_params(labelsize=7)
-    axes.grid(axis="y", color="#dddddd", linewidth=0.5)
-    axes.set_axisbelow(True)
-    axes.spines[["top", "right"]].set_visible(False)
+    plain_axes(axes)

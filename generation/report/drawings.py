@@ -8,7 +8,7 @@ from typing import Any
 from matplotlib.figure import Figure as Drawing
 from matplotlib.ticker import MaxNLocator
 
-from core.figures import COLOURS, DASHES, MARKERS, svg
+from core.figures import COLOURS, DASHES, MARKERS, plain_axes, svg
 from core.page.contents import Figure
 from generation.metrics.diversity import Diversity
 from generation.report.counts import MEASURES, Counts
@@ -115,10 +115,7 @@ def diversity_curves(diversities: Mapping[str, Diversity]) -> list[Figure]:
 def _finish(axes: Any, title: str, x_label: str, whole: bool = True) -> None:
     axes.set_title(title, fontsize=9)
     axes.set_xlabel(x_label, fontsize=8)
-    axes.tick_params(labelsize=7)
-    axes.grid(axis="y", color="#dddddd", linewidth=0.5)
-    axes.set_axisbelow(True)
-    axes.spines[["top", "right"]].set_visible(False)
+    plain_axes(axes)
     if whole:
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.set_ylim(bottom=0)

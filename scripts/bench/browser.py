@@ -11,6 +11,7 @@ from typing import Any
 
 from selenium.webdriver import ActionChains, Chrome, ChromeOptions, ChromeService
 from selenium.webdriver.common.by import By
+from selenium.webdriver.remote.command import Command
 from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.ui import WebDriverWait
 
@@ -96,7 +97,7 @@ class Browser:
         self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
 
     def _log(self, kind: str) -> list[dict[str, Any]]:
-        return list(self.driver.get_log(kind))  # type: ignore[no-untyped-call]
+        return list(self.driver.execute(Command.GET_LOG, {"type": kind})["value"])
 
     def logged(self) -> tuple[list[str], list[str]]:
         """The console's errors and warnings, and the addresses of all requests, since the last call."""

@@ -99,8 +99,8 @@ def test_toolsets_that_cannot_be_executed_are_refused(tmp_path: Path) -> None:
     assert [source.toolset for source in read(database_sha256=sha256(database))] == [
         valid.model_copy(update={"database_sha256": sha256(database)})
     ]
-    (beside,) = read(database=Path(database.name))
-    assert beside.toolset.database == database
+    (found,) = read(database=Path(database.name))
+    assert found.toolset.database == database
     with pytest.raises(UserError, match=r"shop has engine sql, but no statements for its tools \['get_customer'\]"):
         read(statements={})
     with pytest.raises(UserError, match=r"nowhere\.sqlite is not the database of this toolset: no such file"):

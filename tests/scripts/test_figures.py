@@ -64,3 +64,13 @@ def test_names_and_runs_must_fit(run: Path, tmp_path: Path) -> None:
 def test_an_embedding_model_that_cannot_be_loaded(run: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"embedding=.*cannot be loaded"):
         drawn(tmp_path, data=(run,), embedding=str(tmp_path))
+
+
+def test_without_an_embedding_model_the_error_says_how_to_install_one(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("scripts.figures.find_spec", lambda name: None)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+    with pytest.raises(UserError, match="make setup-vector installs one"):
+        drawn(tmp_path, data=(run,))

@@ -13,7 +13,16 @@ from core.runs import open_run
 from core.settings import UserError
 from core.tracking import Tracker, TrackingSettings
 from scripts import report
-from scripts.report import ReportSettings, drawn_trials, main, newest, shown_runs, with_distinct_keys
+from scripts.report import (
+    ReportSettings,
+    drawn_trials,
+    environments_of,
+    exports_of,
+    main,
+    newest,
+    shown_runs,
+    with_distinct_keys,
+)
 from scripts.stage_end import end_with_report
 from tests.scripts.helpers.generate_runs import generate
 
@@ -42,6 +51,23 @@ def test_a_run_is_shown_with_what_it_was_made_from(chain: dict[str, Path]) -> No
     assert shown_runs(chain["evaluate"]) == [chain["evaluate"], chain["train"], chain["generate"]]
     assert shown_runs(chain["train"]) == [chain["train"], chain["generate"]]
     assert shown_runs(chain["other"]) == [chain["other"]]
+
+
+def test_exports_of_a_generation_are_found(chain: dict[str, Path], tmp_path: Path) -> None:
+    with open_run(tmp_path, "export", {"data": str(chain["generate"])}) as export:
+        export.finish({})
+    with open_run(tmp_path, "export", {"data": str(chain["other"])}) as other:
+        other.finish({})
+    assert exports_of(chain["generate"]) == [export.directory]
+
+
+def test_an_environment_that_cannot_be_made_is_named(
+    chain: dict[str, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = {"pipelines": {"mine": {"environment": {"_target_": "no.such.module"}}}}
+    manifest = read_manifest(chain["generate"]).model_copy(update={"config": config})
+    assert environments_of(manifest, Console(width=500)) == {}
+    assert "mine: dialogues are shown without a replay" in capsys.readouterr().out
 
 
 def test_the_newest_run_of_the_last_stage_is_chosen(chain: dict[str, Path], tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from scripts.bench.browser import Browser
 from tests.core.page.helpers.fake_pages import fake_page, fake_transcripts
 
 AXE = (files("axe_core_python") / "axe.min.js").read_text(encoding="utf-8")
-VIEWS = ("", "#t=d9", "#t=d9&m=2", "#t=d9&c=d8", "#f.domain=gym&f.reason=rule+broken", "#t=nobody")
+VIEWS = ("", "#t=d9", "#t=d9&m=2", "#t=d9&c=d8", "#f.domain=gym&f.reason=rule+broken", "#t=unknown")
 
 
 def page_with_figures() -> Page:

@@ -235,5 +235,5 @@ def test_cells_are_sorted_by_their_first_number(page: Browser, text: str, number
 
 
 def test_unknown_keys_are_named(page: Browser) -> None:
-    page.go("#t=nobody")
-    assert page.texts("#ui-reader") == ["There is no transcript nobody in this page."]
+    page.go("#t=unknown")
+    assert page.texts("#ui-reader") == ["There is no transcript unknown in this page."]
