@@ -21,6 +21,7 @@ from evaluation.ablation.settings import AblationSettings
 from evaluation.reports.ablation import show_analysis, show_plan, write_analysis, write_plan
 from scripts.ablation_cell import cell_key
 from scripts.launch import CONF, QUIET, clear_errors
+from scripts.stage_end import try_report
 from scripts.stage_runs import GRACE_S
 
 GROUP = "ablation"
@@ -86,9 +87,11 @@ def run_experiment(console: Console, words: Sequence[str], launcher: Sequence[st
         console.print(f"left out for lack of data: {', '.join(sorted(left_out))}")
     run_cells(settings, words, launcher)
     analysis = analyse(settings, entries_by_cell(settings, read_registry(registry)))
-    show_analysis(console, analysis, settings)
-    files = write_analysis(analysis, settings, directory)
+    show_analysis(console, analysis)
+    files = write_analysis(analysis, directory)
     console.print(f"written to {directory}: {', '.join(files)}", soft_wrap=True)
+    if settings.report is not None:
+        try_report(directory, settings.report, console)
     return analysis
 
 

@@ -1,7 +1,7 @@
 """make report [run=outputs/STAGE/RUN] [transcripts=5000]: a run and what it was made from, in one file for any browser.
 
-Without `run`, the newest evaluation, training or generation, in this order. Writes
-outputs/report/<run id>/index.html: open it, or send it to somebody.
+Without `run`, the newest evaluation, training or generation, in this order; also outputs/ablations/NAME, an experiment.
+Writes outputs/report/<run id>/index.html: open it, or send it to somebody.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ from core.manifest import Manifest, read_manifest
 from core.page.contents import Page, Section, Transcript
 from core.page.page import write_page
 from core.settings import Settings, UserError
-from evaluation.reports import page_sections, page_transcripts
+from evaluation.ablation.registry import REGISTRY, Entry, read_registry
+from evaluation.reports import page_ablation, page_sections, page_transcripts
 from evaluation.reports.page_records import recorded_trials, transcript_key
 from generation.environments.base import EnvironmentFactory
 from generation.metrics.diversity import digest
@@ -31,6 +32,7 @@ from generation.report.transcripts import draw
 from generation.report.transcripts import transcripts as generation_transcripts
 from scripts.launch import clear_errors, instantiate, read_settings
 from scripts.outputs import FoundRun, find_runs, parents
+from scripts.stage_runs import runs_directory
 
 STAGES = ("evaluate", "train", "generate")
 """The stages that a report shows, in its order."""
@@ -46,8 +48,10 @@ class ReportSettings(Settings):
 
 
 def write_report(run: Path, transcripts: int, console: Console, seed: int = 0) -> Path:
-    """Write the report of a run and of those that it was made from, as far as they are in the same outputs; returns
-    its file. Raises UserError for a run that cannot be read or is of another stage."""
+    """Write the report of a run and of those that it was made from, as far as they are in the same outputs, or of an
+    experiment; returns its file. Raises UserError for a run that cannot be read or is of another stage."""
+    if is_experiment(run):
+        return write_experiment_report(run, transcripts, console, seed)
     shown = shown_runs(run)
     manifests = {path: read_manifest(path) for path in shown}
     sections: list[Section] = []
@@ -85,6 +89,37 @@ def write_report(run: Path, transcripts: int, console: Console, seed: int = 0) -
         size = write_page(file, page, chain.from_iterable(found))
     console.print(f"report: {file} ({decimal(size)})", soft_wrap=True, highlight=False)
     return file
+
+
+def write_experiment_report(directory: Path, transcripts: int, console: Console, seed: int = 0) -> Path:
+    """Write the report of an experiment, outputs/ablations/<name>/, with at most `transcripts` trials of its cells;
+    returns its file. Raises UserError without results."""
+    outputs = outputs_of(directory)
+    entries = (e for e in read_registry(outputs / REGISTRY) if e.measured.experiment == directory.name)
+    results = [experiment_result(outputs, entry) for entry in entries]
+    analysis = page_ablation.read_analysis(directory)
+    shown = page_ablation.shown(analysis, results)
+    keys = [result.key(record) for result in shown for record in result.records]
+    chosen, note = drawn(keys, transcripts, seed)
+    sections = page_ablation.sections(directory, analysis, results)
+    page = Page(title=f"ablation {directory.name}", sections=sections, transcripts_note=note)
+    file = outputs / "report" / directory.name / "index.html"
+    size = write_page(file, page, page_ablation.trial_transcripts(shown, chosen))
+    console.print(f"report: {file} ({decimal(size)})", soft_wrap=True, highlight=False)
+    return file
+
+
+def is_experiment(directory: Path) -> bool:
+    """Whether it is outputs/ablations/<name>/, and not the folder of all experiments' runs."""
+    resolved = directory.resolve()
+    return resolved.parent.name == "ablations" and resolved != runs_directory(outputs_of(resolved))
+
+
+def experiment_result(outputs: Path, entry: Entry) -> page_ablation.Result:
+    """An entry with its trials; without them if the run was removed, or made on another machine."""
+    run = runs_directory(outputs) / "evaluate" / entry.runs["evaluate"].run
+    records = recorded_trials(run, read_manifest(run)) if run.is_dir() else []
+    return page_ablation.Result(entry, run, tuple(records))
 
 
 def outputs_of(run: Path) -> Path:
@@ -132,8 +167,12 @@ def environments_of(manifest: Manifest, console: Console) -> dict[str, Environme
 
 
 def drawn_trials(run: Path, manifest: Manifest, limit: int, seed: int) -> tuple[frozenset[str], str]:
-    """The keys of at most `limit` trials, equal for the same seed, and a note if these are not all."""
-    keys = [transcript_key(record) for record in recorded_trials(run, manifest)]
+    """The keys of at most `limit` trials, and a note if these are not all."""
+    return drawn([transcript_key(record) for record in recorded_trials(run, manifest)], limit, seed)
+
+
+def drawn(keys: Sequence[str], limit: int, seed: int) -> tuple[frozenset[str], str]:
+    """At most `limit` keys of trials, equal for the same seed, and a note if these are not all."""
     if len(keys) <= limit:
         return frozenset(keys), ""
     chosen = sorted(keys, key=lambda key: digest(str(seed), key))[:limit]

@@ -58,8 +58,8 @@ def main(words: Sequence[str]) -> None:
         runs_of(settings.outputs, entries, "evaluate"),
     )
     done = [analysis for analysis in analyses if analysis]
-    for each, analysis in zip(known, done, strict=True):
-        show_analysis(console, analysis, each)
+    for analysis in done:
+        show_analysis(console, analysis)
     lines = summary_lines(done)
     write_atomically(settings.outputs / "ablations" / "reproduction.md", "".join(f"- {line}\n" for line in lines))
     for line in lines:

@@ -34,15 +34,22 @@ class ClaimResult(Frozen):
 
 
 class Analysis(Frozen):
-    """`conditions` says how scores were made: engine, parsers, releases, simulators, commits."""
+    """`outcomes` has the name of each score in tables; `conditions` says how scores were made: engine, parsers,
+    releases, simulators, commits."""
 
     experiment: str
     title: str
     paper_model: str
     alpha: float
+    outcomes: dict[str, str]
     cells: tuple[CellResult, ...]
     claims: tuple[ClaimResult, ...]
     conditions: tuple[str, ...]
+
+    def name(self, claim: ClaimSettings) -> str:
+        """The claim as tables and figures have it."""
+        names = {cell.cell: cell.name for cell in self.cells}
+        return f"{names[claim.cell]} − {names[claim.against]}, {self.outcomes[claim.outcome]}"
 
 
 def analyse(settings: AblationSettings, cells: Mapping[str, Sequence[Entry]]) -> Analysis:
@@ -65,6 +72,7 @@ def analyse(settings: AblationSettings, cells: Mapping[str, Sequence[Entry]]) ->
         title=settings.title,
         paper_model=model,
         alpha=settings.alpha,
+        outcomes={name: outcome.name for name, outcome in settings.outcomes.items()},
         cells=tuple(_cell(settings, name, cells.get(name, ()), scores) for name in settings.cells),
         claims=tuple(
             ClaimResult(

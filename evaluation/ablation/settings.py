@@ -141,6 +141,9 @@ class AblationSettings(Settings):
     paper_model: str = Field(description="model of the paper whose differences are compared with")
     alpha: float = Field(gt=0, lt=1, description="chance of a false verdict in an experiment (Holm)")
     plan: bool = Field(description="stop after the power plan")
+    report: int | None = Field(
+        ge=0, description="most trials in the experiment's report, drawn at random; null: no report"
+    )
     planning: PlanSettings = Field(description="assumptions of the power plan")
 
     @property

@@ -9,13 +9,16 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from core.figures import save_figure
 from core.files import write_atomically, write_json
 from evaluation.ablation.analysis import Analysis, CellResult, ClaimResult
 from evaluation.ablation.power_plan import PlannedClaim, PowerPlan
-from evaluation.ablation.settings import AblationSettings
 from evaluation.metrics.power import POWER, SEEDS, TRIALS
-from evaluation.reports.ablation_figure import draw_figure
+from evaluation.reports.ablation_figure import drawn
 from evaluation.reports.paper_table import PaperTable
+
+PLAN, RESULTS = "plan.json", "results.json"
+"""Files of outputs/ablations/<experiment>/."""
 
 STYLES = {"reproduced": "green", "contradicted": "red", "unresolved": "yellow"}
 
@@ -63,14 +66,14 @@ def _plan_row(claim: PlannedClaim) -> tuple[str, ...]:
     )
 
 
-def cell_table(analysis: Analysis, settings: AblationSettings) -> PaperTable:
+def cell_table(analysis: Analysis) -> PaperTable:
     """A row for each cell: its scores in % over seeds, and its measures."""
-    outcomes = [name for name in settings.outcomes if any(name in cell.scores for cell in analysis.cells)]
+    outcomes = [name for name in analysis.outcomes if any(name in cell.scores for cell in analysis.cells)]
     measures = list(dict.fromkeys(name for cell in analysis.cells for name in cell.measures))
     return PaperTable(
         name=analysis.experiment,
         title=f"{analysis.title} · scores in %, mean over seeds (least to most)",
-        columns=("cell", "seeds", *(settings.outcomes[name].name for name in outcomes), *map(_heading, measures)),
+        columns=("cell", "seeds", *(analysis.outcomes[name] for name in outcomes), *map(_heading, measures)),
         rows=tuple(
             (
                 cell.name,
@@ -96,7 +99,7 @@ def _scores(cell: CellResult, outcome: str) -> str:
     return mean if len(scores) == 1 else f"{mean} ({min(scores):.1f} to {max(scores):.1f})"
 
 
-def verdict_table(analysis: Analysis, settings: AblationSettings) -> PaperTable:
+def verdict_table(analysis: Analysis) -> PaperTable:
     """A row for each claim: the paper's difference, ours with its interval, and the verdict."""
     return PaperTable(
         name=f"{analysis.experiment}_verdicts",
@@ -111,7 +114,7 @@ def verdict_table(analysis: Analysis, settings: AblationSettings) -> PaperTable:
             "verdict",
             "why",
         ),
-        rows=tuple(_verdict_row(claim, settings) for claim in analysis.claims),
+        rows=tuple(_verdict_row(analysis, claim) for claim in analysis.claims),
         notes=(
             "measured: 95 % intervals over tasks, seeds and trials (over tasks and trials with one seed)",
             f"p: Holm-adjusted over the experiment, of no difference and of the paper's; verdicts at {analysis.alpha:g}",
@@ -119,9 +122,8 @@ def verdict_table(analysis: Analysis, settings: AblationSettings) -> PaperTable:
     )
 
 
-def _verdict_row(result: ClaimResult, settings: AblationSettings) -> tuple[str, ...]:
+def _verdict_row(analysis: Analysis, result: ClaimResult) -> tuple[str, ...]:
     claim, effect, verdict = result.claim, result.effect, result.verdict
-    names = [settings.cells[name].name for name in (claim.cell, claim.against)]
     expected = {"more": "> 0", "less": "< 0", "nothing": "–"}[claim.expect]
     measured, design = "–", "–"
     if effect:
@@ -129,7 +131,7 @@ def _verdict_row(result: ClaimResult, settings: AblationSettings) -> tuple[str, 
         measured = f"{100 * effect.value:+.1f} [{100 * low:+.1f}, {100 * high:+.1f}]"
         design = f"{effect.tasks} × {effect.trials} × {effect.seeds}"
     return (
-        f"{names[0]} − {names[1]}, {settings.outcomes[claim.outcome].name}",
+        analysis.name(claim),
         expected if result.paper is None else f"{result.paper:+.1f}",
         measured,
         design,
@@ -143,22 +145,24 @@ def show_plan(console: Console, plan: PowerPlan) -> None:
     _show(console, plan_table(plan))
 
 
-def show_analysis(console: Console, analysis: Analysis, settings: AblationSettings) -> None:
-    for table in (cell_table(analysis, settings), verdict_table(analysis, settings)):
+def show_analysis(console: Console, analysis: Analysis) -> None:
+    for table in (cell_table(analysis), verdict_table(analysis)):
         _show(console, table)
 
 
 def write_plan(plan: PowerPlan, directory: Path) -> None:
-    write_json(directory / "plan.json", plan.model_dump(mode="json"))
+    write_json(directory / PLAN, plan.model_dump(mode="json"))
     write_atomically(directory / "plan.md", plan_table(plan).markdown() + "\n")
 
 
-def write_analysis(analysis: Analysis, settings: AblationSettings, directory: Path) -> list[str]:
+def write_analysis(analysis: Analysis, directory: Path) -> list[str]:
     """Write report.md, results.json and the figure to `directory`; returns their names."""
-    tables = (cell_table(analysis, settings), verdict_table(analysis, settings))
+    tables = (cell_table(analysis), verdict_table(analysis))
     write_atomically(directory / "report.md", "\n\n".join(table.markdown() for table in tables) + "\n")
-    write_json(directory / "results.json", analysis.model_dump(mode="json"))
-    return ["report.md", "results.json", *(path.name for path in draw_figure(analysis, settings, directory))]
+    write_json(directory / RESULTS, analysis.model_dump(mode="json"))
+    drawing = drawn(analysis)
+    figures = save_figure(drawing, directory / "differences") if drawing else []
+    return ["report.md", RESULTS, *(path.name for path in figures)]
 
 
 def _show(console: Console, table: PaperTable) -> None:

@@ -157,6 +157,7 @@ def test_a_killed_experiment_is_continued_and_joblib_gives_the_same(tmp_path: Pa
     assert len({e.runs["generate"].run for e in entries}) == 1
     assert {e.measured.trained_tokens for e in entries} == {3000}
     assert "one seed" in (tmp_path / "ablations/reasoning/report.md").read_text()
+    assert "One seed resolves nothing" in (tmp_path / "report/reasoning/index.html").read_text()
     before = (tmp_path / "registry.jsonl").read_bytes()
     again = start(tmp_path)
     text = again.communicate()[0]

@@ -12,18 +12,26 @@ from core.page.contents import Section
 from core.runs import open_run
 from core.settings import UserError
 from core.tracking import Tracker, TrackingSettings
+from evaluation.ablation.analysis import analyse
+from evaluation.ablation.power_plan import power_plan
+from evaluation.ablation.registry import REGISTRY, append
+from evaluation.reports.ablation import write_analysis, write_plan
 from scripts import report
 from scripts.report import (
     ReportSettings,
     drawn_trials,
     environments_of,
     exports_of,
+    is_experiment,
     main,
     newest,
     shown_runs,
     with_distinct_keys,
 )
-from scripts.stage_end import end_with_report
+from scripts.stage_end import end_with_report, try_report
+from tests.evaluation.helpers.ablation_entries import entries, settings
+from tests.evaluation.helpers.finished_runs import evaluation
+from tests.evaluation.helpers.trials import trial
 from tests.scripts.helpers.generate_runs import generate
 
 
@@ -120,6 +128,31 @@ def test_runs_of_an_experiment_have_no_report(tmp_path: Path, monkeypatch: pytes
         run.finish({})
     monkeypatch.setattr(report, "write_report", lambda *arguments: pytest.fail("a report was written"))
     end_with_report(run.directory, 5, Console(), untracked(tmp_path))
+
+
+def test_an_experiment_has_a_report(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    cells = {"good": entries("good", 0.6), "poor": entries("poor", 0.3)}
+    directory = tmp_path / "ablations" / "invented"
+    write_plan(power_plan(settings(), cells, []), directory)
+    write_analysis(analyse(settings(), cells), directory)
+    for each in (*cells["good"], *cells["poor"]):
+        append(tmp_path / REGISTRY, each)
+    run = tmp_path / "ablations" / "runs" / "evaluate" / "evaluate-good-0"
+    evaluation(tmp_path, [trial("heldout", "unseen", task, 0, True) for task in range(3)]).rename(make_parent(run))
+    file = main(ReportSettings(run=directory, transcripts=2), Console())
+    assert file == tmp_path / "report" / "invented" / "index.html"
+    assert "2 of 3 trials, drawn at random" in file.read_text()
+    assert "good data − poor data, BFCL multi-turn" in file.read_text()
+    assert not is_experiment(directory.with_name("runs"))
+    assert not is_experiment(run)
+    (directory / "results.json").unlink()
+    assert try_report(directory, 5, Console(width=500)) is None
+    assert f"try: make report run={directory}" in capsys.readouterr().out
+
+
+def make_parent(path: Path) -> Path:
+    path.parent.mkdir(parents=True)
+    return path
 
 
 def test_all_trials_are_drawn_if_they_are_few(tmp_path: Path) -> None:

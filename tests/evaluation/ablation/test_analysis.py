@@ -6,66 +6,17 @@ import json
 from pathlib import Path
 from typing import Any
 
-import numpy
 import pytest
 from rich.console import Console
 
-from core.settings import UserError, typed
+from core.settings import UserError
 from evaluation.ablation.analysis import analyse
 from evaluation.ablation.power_plan import power_plan
 from evaluation.ablation.registry import Entry
 from evaluation.ablation.scores import cell_scores
-from evaluation.ablation.settings import AblationSettings, OutcomeSettings
+from evaluation.ablation.settings import OutcomeSettings
 from evaluation.reports.ablation import show_analysis, show_plan, write_analysis, write_plan
-from tests.evaluation.helpers.ablation_entries import entry
-
-TASKS = 60
-SETTINGS: dict[str, Any] = {
-    "profile": "cpu",
-    "outputs": "outputs",
-    "experiment": "invented",
-    "title": "An invented experiment",
-    "cells": {"good": {"name": "good data"}, "poor": {"name": "poor data"}, "equal": {"name": "equal data"}},
-    "outcomes": {
-        "mt": {"name": "BFCL multi-turn", "benchmark": "bfcl", "categories": ["multi_turn_*"], "tasks": 800},
-        "telecom": {"name": "τ² telecom", "benchmark": "tau2", "categories": ["telecom"], "tasks": 114},
-    },
-    "claims": [
-        {"cell": "good", "against": "poor", "outcome": "mt", "paper": {"Qwen3-4B": 30}},
-        {"cell": "equal", "against": "poor", "outcome": "mt", "paper": {"Qwen3-4B": 50}},
-        {"cell": "equal", "against": "poor", "outcome": "telecom", "paper": {"Qwen3-4B": 6.2}},
-    ],
-    "of_profile": {},
-    "common": {},
-    "budget": 1000,
-    "benchmarks": ["bfcl", "tau2"],
-    "seeds": [0, 1, 2],
-    "seeded": ["generate", "train"],
-    "paper_model": "Qwen3-4B",
-    "alpha": 0.05,
-    "plan": False,
-    "planning": {
-        "assume": {"between_tasks": 0.2, "between_seeds": 0.02, "within_trials": 0.4},
-        "difference": 5,
-        "generate_s": 100,
-        "train_s": 200,
-        "evaluate_s": 400,
-        "cost_per_hour": 2,
-    },
-}
-
-
-def settings(**changes: Any) -> AblationSettings:
-    return typed(SETTINGS | changes, AblationSettings)
-
-
-def entries(cell: str, chance: float) -> list[Entry]:
-    """Three seeds of a cell that solves each task with this chance in four trials."""
-    random = numpy.random.default_rng([round(100 * chance), len(cell)])
-    return [
-        entry(cell, seed, {f"t{task}": (4, int(random.binomial(4, chance))) for task in range(TASKS)})
-        for seed in range(3)
-    ]
+from tests.evaluation.helpers.ablation_entries import SETTINGS, TASKS, entries, entry, settings
 
 
 @pytest.fixture(scope="module")
@@ -142,10 +93,10 @@ def test_reports_say_it_in_text_numbers_and_a_figure(cells: dict[str, list[Entry
     chosen = settings()
     analysis = analyse(chosen, cells)
     console = Console(width=200, record=True, file=(tmp_path / "console").open("w"))
-    show_analysis(console, analysis, chosen)
+    show_analysis(console, analysis)
     show_plan(console, plan := power_plan(chosen, cells, []))
     write_plan(plan, tmp_path)
-    files = write_analysis(analysis, chosen, tmp_path)
+    files = write_analysis(analysis, tmp_path)
     assert files == ["report.md", "results.json", "differences.png", "differences.pdf"]
     assert all((tmp_path / name).stat().st_size for name in files)
     text = (tmp_path / "report.md").read_text()
