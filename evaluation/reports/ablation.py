@@ -79,12 +79,18 @@ def cell_table(analysis: Analysis) -> PaperTable:
                 cell.name,
                 str(len(cell.seeds)),
                 *(_scores(cell, name) for name in outcomes),
-                *(f"{cell.measures[name]:,.4g}" if name in cell.measures else "–" for name in measures),
+                *(_number(cell.measures.get(name)) for name in measures),
             )
             for cell in analysis.cells
         ),
         notes=analysis.conditions,
     )
+
+
+def _number(value: float | None) -> str:
+    if value is None:
+        return "–"
+    return f"{value:,.0f}" if value >= 1000 else f"{value:.4g}"
 
 
 def _heading(measure: str) -> str:

@@ -65,7 +65,7 @@ def sections(directory: Path, analysis: Analysis, results: Sequence[Result]) -> 
     plan, and for one of another version."""
     plan = _read(PowerPlan, directory, PLAN)
     found = (
-        Section(key="verdicts", title=analysis.title, blocks=(*_verdicts(analysis), *_figure(analysis))),
+        Section(key="verdicts", title="Verdicts", blocks=(*_verdicts(analysis), *_figure(analysis))),
         Section(key="cells", title="Cells", blocks=(_table(cell_table(analysis)),)),
         Section(key="plan", title="Power plan", blocks=(_table(plan_table(plan)),)),
         Section(key="results", title="Results", blocks=(_results(results),)),
