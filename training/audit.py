@@ -20,7 +20,7 @@ import numpy as np
 from transformers import PreTrainedTokenizerBase
 
 from core.dialogue import Dialogue
-from core.messages import Frozen
+from core.messages import AssistantMessage, Frozen, Message
 from core.settings import UserError
 from training.audit_ways import WAYS, Mask, ServedAnswer, TrainedText, has_markers, served_answers, trained_texts
 from training.render import DialogueTemplate, RenderError
@@ -94,6 +94,12 @@ class _Counts:
     ways: dict[str, _Tally] = field(default_factory=lambda: {way: _Tally() for way in WAYS})
 
 
+def _up_to_the_last_answer(messages: Sequence[Message]) -> tuple[Message, ...]:
+    """Nothing can be learnt after it, and a template may take a user's goodbye for a new turn."""
+    answers = [position for position, message in enumerate(messages) if isinstance(message, AssistantMessage)]
+    return tuple(messages[: answers[-1] + 1] if answers else messages)
+
+
 def audit(
     dialogues: Iterable[Dialogue], tokenizer: PreTrainedTokenizerBase, kwargs: Mapping[str, Any] | None = None
 ) -> Audit:
@@ -104,7 +110,7 @@ def audit(
     markers = has_markers(tokenizer)
     counts = _Counts()
     for source in dialogues:
-        dialogue = source.model_copy(update={"given": 0})
+        dialogue = source.model_copy(update={"given": 0, "messages": _up_to_the_last_answer(source.messages)})
         try:
             template = DialogueTemplate(dialogue, tokenizer, kwargs or {})
             served = served_answers(template)

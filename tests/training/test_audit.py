@@ -87,6 +87,11 @@ def test_shares_of_two_turns_counted_by_hand(template: str) -> None:
     assert ways[ALL_TURNS].share == pytest.approx(13 / 24)
 
 
+def test_a_goodbye_after_the_last_answer_changes_nothing() -> None:
+    goodbye = talk(*TWO_TURNS.messages, UserMessage(content="bye"))
+    assert audit([goodbye], characters(THINKING)).ways == audit([TWO_TURNS], characters(THINKING)).ways
+
+
 def test_the_first_difference_is_shown_with_its_surroundings() -> None:
     ways = by_way(audit([TWO_TURNS], characters(THINKING)))
     kept = ways[ALL_TURNS].first
