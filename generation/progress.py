@@ -18,7 +18,7 @@ from core.dialogue import Dialogue
 from core.journal import read_jsonl
 from core.messages import AssistantMessage, Message
 from core.usage import RoleUsage
-from generation.llm.meter import Meter, bad_answers
+from generation.llm.meter import MODELS_JOINED_BY, Meter, bad_answers
 from generation.metrics.diversity import DiversityPoint
 from generation.metrics.statistics import RoleMetrics, Statistics
 from generation.outcomes import Outcome
@@ -119,11 +119,11 @@ def _ledger(statistics: list[Statistics], toolsets: list[Toolset]) -> Table:
         table.add_column(heading, justify="left" if heading in (*left, "of these") else "right")
     usages = [toolset.provenance.usage for toolset in toolsets if toolset.provenance.usage]
     flaws = sum((Counter[str](usage.flaws) for usage in usages), Counter[str]())
-    model = next((toolset.provenance.llm for toolset in toolsets if toolset.provenance.llm), "") or ""
     for name in sorted({name for usage in usages for name in usage.roles}):
         usage = sum((usage.roles[name] for usage in usages if name in usage.roles), RoleUsage())
         counts = [f"{usage.requests:,}", bad_answers(flaws, name), ""]
-        table.add_row("toolsets", name, model, *counts, *_tokens(usage), "", "")
+        models = {toolset.provenance.llms.get(name, toolset.provenance.llm or "") for toolset in toolsets} - {""}
+        table.add_row("toolsets", name, MODELS_JOINED_BY.join(sorted(models)), *counts, *_tokens(usage), "", "")
     for f in statistics:
         for name, role in f.roles.items():
             bad = bad_answers(f.flaws, name)

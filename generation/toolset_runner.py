@@ -136,4 +136,8 @@ async def _run_stages(source: ToolsetSource, stages: Sequence[ToolsetStage], met
     toolset = toolset.model_copy(update={"pipelines": source.toolset.pipelines})
     if source.seed is None and not meter.usage.requests:
         return toolset  # its provenance has the usage of the earlier run
-    return toolset.model_copy(update={"provenance": toolset.provenance | ToolsetProvenance(usage=meter.usage)})
+    others = {role: model for role, model in meter.models.items() if model not in ("", toolset.provenance.llm)}
+    provenance = toolset.provenance | ToolsetProvenance(usage=meter.usage)
+    if others:
+        provenance |= ToolsetProvenance(llms=provenance.llms | others)
+    return toolset.model_copy(update={"provenance": provenance})

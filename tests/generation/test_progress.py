@@ -161,6 +161,9 @@ def test_the_ledger_shows_each_roles_model_and_its_cut_and_unreadable_answers(
         for line in lines
     )
     assert any(line.startswith("toolsets tool_maker small 5 1 cut ") for line in lines)
+    other = made.model_copy(update={"provenance": provenance | ToolsetProvenance(llms={"tool_maker": "large"})})
+    lines = rows(summary(tmp_path, made, other, statistics=[statistics]))
+    assert any(line.startswith("toolsets tool_maker large + small 10 2 cut ") for line in lines)
 
 
 @pytest.mark.parametrize("changes", [{"accepted": 0}, {"turn": MeanMax(mean=0.0, max=0)}])

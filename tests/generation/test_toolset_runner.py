@@ -10,15 +10,18 @@ from typing import Any
 import pytest
 
 from core.journal import read_jsonl, write_jsonl
+from core.messages import UserMessage
 from core.runs import sha256
 from core.settings import UserError
-from generation.llm.base import LLMError, UnusableAnswerError
+from generation.llm.base import LLMError, Request, UnusableAnswerError
+from generation.llm.contexts import DomainContext
 from generation.llm.meter import Meter
 from generation.scripted.llm import ScriptedLLM
 from generation.seeds.base import Seed
 from generation.stages import ToolsetStage
 from generation.tools.toolset import Toolset
 from generation.toolset_runner import ToolsetSource, failed_domains, run_toolset_stages, sources_from_file
+from tests.generation.helpers.pipeline_runs import ListedAnswers
 from tests.generation.helpers.shop_database import STRING, build, tool
 
 GET = tool("get_customer", "SELECT * FROM customers WHERE name = :name", name=STRING)
@@ -86,6 +89,29 @@ def test_the_recorded_usage_of_an_existing_toolset_is_kept(tmp_path: Path) -> No
     assert asyncio.run(
         run_toolset_stages([ToolsetSource(spent, None)], [], ScriptedLLM(), path, 1, lambda _: None)
     ) == [spent]
+
+
+class Asking:
+    """A stage whose request another model answers."""
+
+    async def toolset(self, toolset: Toolset, seed: Seed | None, meter: Meter) -> Toolset:
+        context = DomainContext("x", toolset.tools, None)
+        request = Request(
+            role="tool_maker", messages=(UserMessage(content="?"),), key="x", affinity="x", context=context
+        )
+        await meter.complete(request)
+        return toolset
+
+
+def test_a_model_that_added_to_a_toolset_is_named_by_its_role(tmp_path: Path) -> None:
+    made = toolset("x", provenance={"llm": "first"})
+    for name, others in (("second", {"tool_maker": "second"}), ("first", {})):
+        llm = ListedAnswers(["answer"], name)
+        path = tmp_path / name / "toolsets.jsonl"
+        path.parent.mkdir()
+        (done,) = asyncio.run(run_toolset_stages([ToolsetSource(made, None)], [Asking()], llm, path, 1, lambda _: None))
+        assert done.provenance.llm == "first"
+        assert done.provenance.llms == others
 
 
 def test_toolsets_that_cannot_be_executed_are_refused(tmp_path: Path) -> None:

@@ -207,7 +207,7 @@ class ListedAnswers:
 
     async def complete(self, request: Request) -> Completion:
         self.requests.append(request)
-        return Completion(AssistantMessage(content=self.texts[len(self.requests) - 1]))
+        return Completion(AssistantMessage(content=self.texts[len(self.requests) - 1]), model=self.name)
 
     async def close(self) -> None: ...
 
