@@ -120,7 +120,10 @@ class TrainSettings(Settings):
     deepspeed: dict[str, Any] = Field(description="DeepSpeed configuration; empty: train without DeepSpeed")
     processes: int | None = Field(ge=1, description="worker processes on each node; null: one per GPU")
     data_workers: int = Field(ge=1, description="processes that tokenise the data")
-    attention: Attention = Field(description="attention kernel; only sdpa runs on a CPU")
+    attention: Attention | Literal["auto"] = Field(
+        description="attention kernel; auto: flash-attn where it is installed, else PyTorch's own flash kernel, and sdpa "
+        "on a CPU, where nothing else runs"
+    )
     gradient_checkpointing: bool = Field(description="recompute activations in the backward pass to save memory")
     activation_offload: bool = Field(description="keep the checkpointed activations in host memory")
     share_prefixes: bool = Field(

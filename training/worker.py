@@ -24,6 +24,7 @@ from accelerate.utils import DistributedType
 from transformers import AutoTokenizer, EarlyStoppingCallback, PrinterCallback, TrainingArguments, set_seed
 
 from core.files import write_json
+from training.attention import kernel_for
 from training.callbacks import EpochCost, MetricsCallback, ResumeEpochCallback, results, row_costs
 from training.dataset import Rows, load_samples
 from training.model import load
@@ -48,7 +49,7 @@ def train(directory: Path, settings: TrainSettings) -> None:
     set_seed(settings.seed)
     # After the arguments: while they exist with ZeRO-3, from_pretrained partitions the weights as it loads them.
     dtype = torch.bfloat16 if arguments.bf16 else torch.float32
-    model = load(directory / UNTRAINED, settings.attention, settings.model.experts, dtype)
+    model = load(directory / UNTRAINED, kernel_for(settings.attention), settings.model.experts, dtype)
     peak = settings.peak_tflops * 1e12 * ranks if settings.peak_tflops else None
     stopping = [EarlyStoppingCallback(early_stopping_patience=settings.patience)] if settings.patience else []
     trainer = TreeTrainer(

@@ -20,7 +20,7 @@ from core.settings import UserError
 from scripts.bench.benchmark import BenchSettings, Metric, Report, main, median
 from scripts.bench.model_shapes import shape_of
 from scripts.bench.synthetic_dialogues import SyntheticDialogue, count_tokens, count_trained, training_layouts
-from training.attention import HAS_FLASH_ATTN, implementation
+from training.attention import implementation, kernel_for
 from training.loss import learn_trees
 from training.model_shape import ModelShape
 from training.settings import Attention
@@ -37,8 +37,8 @@ class GpuSettings(BenchSettings):
     """Settings of bench-gpu."""
 
     device: Literal["cuda", "cpu"] = Field(default="cuda", description="cpu only tests that the benchmark runs")
-    attention: Attention | None = Field(
-        default=None, description="null: FlashAttention-2 if it is installed, otherwise PyTorch's own kernel"
+    attention: Attention | Literal["auto"] = Field(
+        default="auto", description="auto: FlashAttention-2 if it is installed, otherwise PyTorch's own kernel"
     )
     turns: int = Field(default=10, description="user turns of the dialogue")
     scale: float = Field(default=1.0, gt=0, le=1, description="length of the dialogue, as a share of the full length")
@@ -164,10 +164,7 @@ def measure(settings: GpuSettings) -> Report:
             "bench-gpu needs a CUDA GPU, and this machine has none; "
             "device=cpu shrink=32 scale=0.02 only tests that it runs"
         )
-    default: Attention = (
-        "sdpa" if settings.device == "cpu" else "flash_attention_2" if HAS_FLASH_ATTN else "torch_varlen"
-    )
-    attention = settings.attention or default
+    attention: Attention = "sdpa" if settings.device == "cpu" else kernel_for(settings.attention)
     name = torch.cuda.get_device_name() if settings.device == "cuda" else "no GPU: the metrics mean nothing"
     metrics: list[Metric] = []
     notes: dict[str, Any] = {"attention": attention, "device": name}

@@ -14,11 +14,12 @@ import pytest
 import torch
 from transformers import PreTrainedModel
 
+import training.attention
 import training.loss
 from scripts.bench.exactness import largest_relative_error, reference_gradients, tree_gradients
 from tests.helpers.paths import ROOT
 from tests.training.helpers.random_trees import dense, moe, served
-from training.attention import HAS_FLASH_ATTN, Attention, implementation
+from training.attention import HAS_FLASH_ATTN, Attention, Part, implementation, layout, split
 from training.dataset import EMPTY_TREE
 from training.render import Sample
 from training.token_tree import TokenTree, build_trees, merge, single_chain
@@ -56,6 +57,47 @@ def test_a_tree_in_pieces_gives_the_same() -> None:
     assert len(pieces) > 1
     check(dense, samples, [[piece] for piece in pieces])
     check(dense, samples, [[single_chain(sample)] for sample in samples])
+
+
+@pytest.mark.parametrize("build", [dense, moe])
+@pytest.mark.parametrize("checkpointing", [True, False])
+def test_attention_to_a_few_chains_at_a_time_gives_the_same(
+    build: Build, checkpointing: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The longest path is longer than the keys that are gathered at a time."""
+    samples = served(8)
+    row = merge(samples)
+    longest = max(map(len, row.paths()))
+    monkeypatch.setattr(training.attention, "KEYS_AT_ONCE", round(0.9 * longest))
+    assert len(layout(row)["parts"]) > 2
+    count = sum(len(sample.trained) for sample in samples)
+    loss, gradients = reference_gradients(build("sdpa"), samples, count)
+    model = build(implementation("sdpa")).train()
+    if checkpointing:
+        model.gradient_checkpointing_enable({"use_reentrant": False})
+    ours, our_gradients = tree_gradients(model, [[row]], count)
+    assert ours == pytest.approx(loss, rel=LOSS)
+    assert largest_relative_error(our_gradients, gradients) < GRADIENT
+
+
+@pytest.mark.parametrize(
+    ("limit", "parts"),
+    [
+        (100, [(0, 4)]),
+        (60, [(0, 3), (3, 4)]),
+        (35, [(0, 2), (2, 3), (3, 4)]),
+        (1, [(0, 1), (1, 2), (2, 3), (3, 4)]),
+    ],
+)
+def test_parts_have_all_chains_and_at_most_so_many_keys(
+    limit: int, parts: list[tuple[int, int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Paths of 10, 20, 30 and 40 keys."""
+    monkeypatch.setattr(training.attention, "KEYS_AT_ONCE", limit)
+    bounds_q, bounds_k = [0, 1, 3, 6, 10], [0, 10, 30, 60, 100]
+    assert split(bounds_q, bounds_k) == [
+        Part(slice(bounds_q[a], bounds_q[b]), slice(bounds_k[a], bounds_k[b]), slice(a, b + 1)) for a, b in parts
+    ]
 
 
 @pytest.mark.parametrize("build", [dense, moe])

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -13,7 +16,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenize
 
 from core.settings import UserError
 from tests.training.helpers.dialogues import dialogue
-from training.attention import check_attention
+from training.attention import check_attention, kernel_for
 from training.base_model import prepare_base
 from training.chat_format import CONTROL_TOKENS, MARKUP_TOKENS
 from training.settings import ModelSettings, TinySettings
@@ -77,6 +80,28 @@ def test_flash_attention_2_needs_its_package(installed: bool, monkeypatch: pytes
     check_attention("torch_varlen")
     with nullcontext() if installed else pytest.raises(UserError, match=r"pip install '\.\[flash\]'"):
         check_attention("flash_attention_2")
+
+
+@pytest.mark.parametrize(
+    ("gpu", "installed", "kernel"),
+    [(False, True, "sdpa"), (True, True, "flash_attention_2"), (True, False, "torch_varlen")],
+)
+def test_auto_is_the_fastest_kernel_that_is_there(
+    gpu: bool, installed: bool, kernel: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: gpu)
+    monkeypatch.setattr("training.attention.HAS_FLASH_ATTN", installed)
+    check_attention("auto")
+    assert kernel_for("auto") == kernel
+    assert kernel_for("sdpa") == "sdpa"
+
+
+def test_a_package_without_the_function_is_not_flash_attention_2(tmp_path: Path) -> None:
+    """FlashAttention-4 installs a package of the same name."""
+    (tmp_path / "flash_attn" / "cute").mkdir(parents=True)
+    script = "from training.attention import HAS_FLASH_ATTN; assert not HAS_FLASH_ATTN"
+    path = os.pathsep.join([str(tmp_path), *sys.path])
+    subprocess.run([sys.executable, "-c", script], env=os.environ | {"PYTHONPATH": path}, check=True)
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
