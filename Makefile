@@ -11,7 +11,7 @@ run = .venv/bin/python -m scripts.launch --goals "$(MAKECMDGOALS)" $@ -- $(overr
 bench = .venv/bin/python -m scripts.$(subst -,.,$@) $(overrides)
 BENCHES := bench-orchestration bench-prefix bench-environment bench-packing bench-tree bench-gpu bench-eval bench-diversity bench-power bench-report
 
-.PHONY: help setup setup-vector $(STAGES) audit figures verify soak regrade eval-known check test mutants lock docs $(BENCHES) report show status clean
+.PHONY: help setup setup-vector $(STAGES) audit figures verify soak regrade eval-known gpu-check check test mutants lock docs $(BENCHES) report show status clean
 
 ##@ Set-up
 
@@ -105,6 +105,9 @@ check: setup ## lint, types, import contracts, documentation
 test: setup ## run all tests
 	@scripts/setup_browser.sh
 	@.venv/bin/pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+
+gpu-check: setup ## everything that only a GPU can show, in seven minutes -> outputs/gpu-check/ (device=cpu tests that it runs)
+	@.venv/bin/python -m scripts.bench.gpu_check.run $(overrides)
 
 soak: setup ## kill -9 a generation fifty times and compare its files with an undisturbed run (kills=50 n=400)
 	@.venv/bin/python -m scripts.soak $(overrides)

@@ -31,4 +31,4 @@ class AssumeSettings(Settings):
     )
     characters_per_token: float = Field(gt=0, description="characters per token, to measure existing data")
     fill: float = Field(gt=0, le=1, description="share of a packed row that is filled")
-    path_keys: float = Field(ge=1, description="keys and values that attention gathers per token of a row")
+    path_keys: float = Field(ge=1, description="keys that attention gathers per token of a row, without data")

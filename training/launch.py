@@ -89,6 +89,8 @@ def set_environment(processes: int) -> None:
         "TOKENIZERS_PARALLELISM": "false",
         # Plain ZeRO-3 with torch's AdamW needs no compiled DeepSpeed ops.
         "DS_BUILD_OPS": "0",
+        # Rows differ in the keys that attention gathers; fixed segments would fragment.
+        "PYTORCH_CUDA_ALLOC_CONF": "expandable_segments:True",
     }
     if not torch.cuda.is_available():
         # DeepSpeed would detect this, but prints a warning in every process that imports it.

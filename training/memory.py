@@ -1,8 +1,9 @@
 """The peak memory of a training, by purpose: an estimate from the model's dimensions and the recipe.
 
-Mixed precision keeps weights and gradients in bf16 (2 bytes) and, in DeepSpeed's optimizer, a copy of the weights and
-AdamW's two moments in fp32 (12 bytes). ZeRO-3 partitions all of that over N devices (Rajbhandari et al. 2020) and
-gathers complete layers while they are used. Activations are those of one row of trees, the micro-step.
+Mixed precision keeps weights in bf16 (2 bytes), gradients in bf16 or, as conf/deepspeed/ has it, in fp32 (4 bytes), and
+in DeepSpeed's optimizer a copy of the weights and AdamW's two moments in fp32 (12 bytes). ZeRO-3 partitions all of that
+over N devices (Rajbhandari et al. 2020) and gathers complete layers while they are used. Activations are those of one
+row of trees, the micro-step.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 from typing import Any
 
 from core.messages import Frozen
+from training.attention import KEYS_AT_ONCE
 from training.loss import BLOCK
 from training.model_shape import ModelShape
 
@@ -36,6 +38,12 @@ class Recipe(Frozen):
     buckets: int
     """Elements in DeepSpeed's communication buffers."""
 
+    accumulates_fp32: bool
+    """Adds up gradients in fp32."""
+
+    node_partitions: int
+    """Devices over which each node partitions a copy of the weights of its own; 1: nodes keep none (ZeRO++'s hpZ)."""
+
     offloads_optimizer: bool
     offloads_parameters: bool
     checkpointing: bool
@@ -55,6 +63,8 @@ class Recipe(Frozen):
             # With overlap_comm there are two reduce buckets.
             buckets=zero.get("reduce_bucket_size", 0) * (1 + bool(zero.get("overlap_comm")))
             + zero.get("stage3_prefetch_bucket_size", 0),
+            accumulates_fp32=deepspeed.get("data_types", {}).get("grad_accum_dtype") == "fp32",
+            node_partitions=zero.get("zero_hpz_partition_size", 1),
             offloads_optimizer=device["optimizer"] != "none",
             offloads_parameters=device["param"] != "none",
             **fields,
@@ -83,7 +93,9 @@ def memory(shape: ModelShape, recipe: Recipe) -> Memory:
     it keeps fp32 gradients, of at most a billion parameters at a time (DeepSpeed's sub_group_size)."""
     element = 2 if recipe.bf16 else 4
     parameters = _partition(shape.parameters * element, recipe, stage=3)
-    gradients = _partition(shape.parameters * element, recipe, stage=2)
+    if recipe.node_partitions > 1:
+        parameters += -(-shape.parameters * element // recipe.node_partitions)
+    gradients = _partition(shape.parameters * (4 if recipe.accumulates_fp32 else element), recipe, stage=2)
     # torch's AdamW keeps two moments in the weights' dtype; DeepSpeed adds an fp32 copy of the weights and fp32
     # moments.
     optimizer = _partition(shape.parameters * (12 if recipe.deepspeed else 2 * element), recipe, stage=1)
@@ -117,21 +129,37 @@ def _activations(shape: ModelShape, recipe: Recipe, element: int) -> tuple[int, 
     """(bytes on the device, bytes offloaded to the host) for one row."""
     tokens = recipe.row_tokens
     inputs = shape.layers * tokens * shape.hidden * element
-    layer = tokens * _saved(shape, recipe.path_keys) * element
+    layer = tokens * _saved(shape) * element
+    keys = round(tokens * recipe.path_keys)
+    paths = _paths(shape, min(keys, KEYS_AT_ONCE), element)
+    gradients = _path_gradients(shape, min(keys, KEYS_AT_ONCE), element) if recipe.bf16 else 0
+    # Longer paths are gathered again in the backward pass, a part at a time.
+    kept = paths if keys <= KEYS_AT_ONCE else 0
     if not recipe.checkpointing:
-        return inputs + shape.layers * layer, 0
-    working = round(GRADIENTS_IN_FLIGHT * layer)
+        return inputs + shape.layers * (layer + kept) + paths - kept + gradients, 0
+    working = round(GRADIENTS_IN_FLIGHT * layer) + paths + gradients
     # Offloaded inputs pass through the device a layer at a time, the next being copied while one is used.
     return (working + 2 * inputs // shape.layers, inputs) if recipe.offloads_activations else (working + inputs, 0)
 
 
-def _saved(shape: ModelShape, path_keys: float) -> int:
-    """Elements per token that one layer saves for its backward pass: the inputs of every matmul, norm and
-    activation."""
+def _paths(shape: ModelShape, keys: int, element: int) -> int:
+    """The gathered keys and values of one layer."""
+    return 2 * keys * shape.kv_heads * shape.head_dim * element
+
+
+def _path_gradients(shape: ModelShape, keys: int, element: int) -> int:
+    """The gradients of gathered keys and values: flash kernels first give grouped heads one for each query head; then
+    they are added up in fp32."""
+    expanded = 2 * shape.heads * element if shape.heads > shape.kv_heads else 0
+    return keys * shape.head_dim * (expanded + shape.kv_heads * (2 * element + 4))
+
+
+def _saved(shape: ModelShape) -> int:
+    """Elements per token that one layer saves for its backward pass besides gathered keys and values: the inputs of
+    every matmul, norm and activation."""
     queries, keys = shape.heads * shape.head_dim, shape.kv_heads * shape.head_dim
     norms = 2 * 3 * shape.hidden  # for each norm its input, output and fp32 copy
     projected = 2 * (queries + keys) + keys  # queries and keys before and after norm and rotation, and the values
-    gathered = round(2 * keys * path_keys)
     output = queries + 2 * shape.hidden
     routed = 2 * shape.experts_per_token * shape.hidden + shape.experts if shape.experts else 0
-    return norms + projected + gathered + output + routed + 4 * shape.mlp_width
+    return norms + projected + output + routed + 4 * shape.mlp_width

@@ -25,16 +25,23 @@ from core.settings import Settings, UserError
 
 POLL_S = 1.0
 FORWARDED_PREFIXES = (
-    "NCCL_",
-    "GLOO_",
-    "TORCH_",
+    "CUDA_",
     "DS_",
+    "FI_",
+    "GLOO_",
     "HF_HOME",
     "HF_HUB_OFFLINE",
+    "LD_LIBRARY_PATH",
+    "NCCL_",
     "OMP_NUM_THREADS",
+    "PYTORCH_",
     "TOKENIZERS_PARALLELISM",
+    "TORCH_",
+    "TRITON_",
+    "UCX_",
 )
-"""Environment variables with these prefixes are passed on over ssh; none of them is a secret token."""
+"""Environment variables with these prefixes are passed on over ssh, those of GPUs and fabrics among them; none of them
+is a secret token."""
 
 
 class NodesSettings(Settings):

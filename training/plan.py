@@ -22,11 +22,13 @@ SAMPLED = 500
 
 
 class TreeCounts(Frozen):
-    """The size of a tree, or of the mean tree: tokens, (token, key it sees) pairs, trained tokens."""
+    """The size of a tree, or of the mean tree: tokens, (token, key it sees) pairs, trained tokens, and the keys of all
+    chains' paths, which attention gathers."""
 
     tokens: float
     pairs: float
     trained: float
+    path_keys: float
 
 
 class Plan(Frozen):
@@ -94,7 +96,8 @@ def plan(settings: TrainSettings, files: Sequence[Path], missing: Sequence[str])
     lacks. Raises UserError for data that cannot be trained on."""
     shape, hardware = shape_of(settings.model), settings.hardware
     mixture = mix(files, settings.mixture, settings.seed) if files else None
-    tree = _mean_tree(files, mixture, settings.assume) if mixture else _assumed_tree(settings.assume)
+    counted = _sampled_trees(files, mixture, settings.assume) if mixture else [_assumed_tree(settings.assume)]
+    tree = _mean(counted)
     dialogues = len(mixture.train) if mixture else settings.assume.dialogues
     rows = max(1, math.ceil(dialogues * tree.tokens / (settings.row_tokens * settings.assume.fill)))
     epoch_steps = math.ceil(rows / settings.batch_size)
@@ -110,7 +113,7 @@ def plan(settings: TrainSettings, files: Sequence[Path], missing: Sequence[str])
         bf16=hardware.bf16,
         checkpointing=settings.gradient_checkpointing,
         offloads_activations=settings.activation_offload,
-        path_keys=settings.assume.path_keys,
+        path_keys=max(counts.path_keys / counts.tokens for counts in counted),
     )
     return Plan(
         parameters=shape.parameters,
@@ -136,16 +139,19 @@ def _assumed_tree(assumed: AssumeSettings) -> TreeCounts:
         tokens=assumed.tokens,
         pairs=assumed.tokens * assumed.keys_per_token,
         trained=assumed.tokens * assumed.trained_share,
+        path_keys=assumed.tokens * assumed.path_keys,
     )
 
 
-def _mean_tree(files: Sequence[Path], mixture: Mixture, assumed: AssumeSettings) -> TreeCounts:
+def _sampled_trees(files: Sequence[Path], mixture: Mixture, assumed: AssumeSettings) -> list[TreeCounts]:
     every = max(1, len(mixture.train) // SAMPLED)
-    counts = [tree_counts(d, assumed.characters_per_token) for d in read_chosen(files, mixture.train[::every])]
-    means = (
-        sum(values) / len(counts) for values in zip(*((f.tokens, f.pairs, f.trained) for f in counts), strict=True)
+    return [tree_counts(d, assumed.characters_per_token) for d in read_chosen(files, mixture.train[::every])]
+
+
+def _mean(counted: Sequence[TreeCounts]) -> TreeCounts:
+    return TreeCounts(
+        **{name: sum(getattr(counts, name) for counts in counted) / len(counted) for name in TreeCounts.model_fields}
     )
-    return TreeCounts(**dict(zip(TreeCounts.model_fields, means, strict=True)))
 
 
 @dataclass
@@ -176,16 +182,18 @@ def tree_counts(dialogue: Dialogue, characters_per_token: float) -> TreeCounts:
             turns[-1].reasoning += len(message.reasoning_content or "")
         else:
             turns[-1].results += len(message.content)
-    tokens, pairs, trained, depth = before, before * before / 2, 0, before
+    tokens, pairs, trained, depth, path_keys = before, before * before / 2, 0, before, 0
     for number, turn in enumerate(turns):
         spoken = turn.answers + turn.results
         branch, trunk = spoken + turn.reasoning, turn.request + (spoken if number + 1 < len(turns) else 0)
         tokens += trunk + branch
         pairs += trunk * (depth + trunk / 2) + branch * (depth + turn.request + branch / 2)
         trained += turn.answers + turn.reasoning
+        path_keys += depth + turn.request + branch
         depth += trunk
     return TreeCounts(
         tokens=tokens / characters_per_token,
         pairs=pairs / characters_per_token**2,
         trained=trained / characters_per_token,
+        path_keys=path_keys / characters_per_token,
     )

@@ -35,7 +35,8 @@ def _work(plan: Plan, settings: TrainSettings) -> Table:
     zero = settings.deepspeed.get("zero_optimization", {}).get("stage")
     active = f", {plan.active_share:.0%} of them active per token" if plan.active_share < 1 else ""
     seconds = 3600 * plan.hours / plan.steps
-    recipe = f"{f'ZeRO-{zero}' if zero else 'no ZeRO'}, {settings.attention}"
+    attention = "attention by the fastest kernel" if settings.attention == "auto" else settings.attention
+    recipe = f"{f'ZeRO-{zero}' if zero else 'no ZeRO'}, {attention}"
     rows = {
         "model": f"{settings.model.path or 'tiny'}: {plan.parameters:,} parameters{active}",
         "recipe": f"{recipe}, AdamW at {settings.optimizer.learning_rate:g}, "

@@ -12,9 +12,13 @@ from rich.table import Table
 
 from training.prepare import Prepared
 
+QUIET_S = 60.0
+"""How long a training may say nothing in a log."""
+
 
 class TrainingProgress:
-    """Shows the lines of metrics.jsonl. If the console is not a terminal, prints only the validations."""
+    """Shows the lines of metrics.jsonl. If the console is not a terminal, prints the validations, and a line whenever
+    QUIET_S have passed."""
 
     def __init__(self, console: Console) -> None:
         self.console = console
@@ -30,6 +34,7 @@ class TrainingProgress:
         )
         self._task = self._bar.add_task("starting the workers", total=None)
         self._loss = ""
+        self._printed_s = 0.0
 
     def update(self, metrics: dict[str, Any]) -> None:
         self._loss = f"loss {metrics['loss']:.3f}" if "loss" in metrics else self._loss
@@ -37,9 +42,12 @@ class TrainingProgress:
         self._bar.update(
             self._task, completed=metrics["step"], total=metrics["steps"], description=f"{self._loss} · {speed}"
         )
-        if "eval_loss" in metrics:
+        validation = [f"validation {metrics['eval_loss']:.3f}"] if "eval_loss" in metrics else []
+        due = metrics["seconds"] >= self._printed_s + QUIET_S and not self.console.is_terminal
+        if validation or due:
+            self._printed_s = metrics["seconds"]
             parts = [f"step {metrics['step']}/{metrics['steps']}", f"epoch {metrics['epoch']:.2f}", self._loss]
-            parts += [f"validation {metrics['eval_loss']:.3f}", speed, f"{metrics['seconds']:.0f} s"]
+            parts += [*validation, speed, f"{metrics['seconds']:.0f} s"]
             self.console.print(" · ".join(part for part in parts if part), highlight=False)
 
     def __enter__(self) -> TrainingProgress:

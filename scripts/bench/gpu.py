@@ -29,14 +29,18 @@ from training.trainer import collate
 
 SHAPES = {
     "qwen3_4b": shape_of("qwen3_4b"),
-    "qwen3_30b_a3b, 8 of 48 layers": shape_of("qwen3_30b_a3b").model_copy(update={"layers": 8}),
+    "qwen3_30b_a3b": shape_of("qwen3_30b_a3b").model_copy(update={"layers": 8}),
 }
+"""Of the larger model, 8 of its 48 layers."""
 
 
 class GpuSettings(BenchSettings):
     """Settings of bench-gpu."""
 
     device: Literal["cuda", "cpu"] = Field(default="cuda", description="cpu only tests that the benchmark runs")
+    models: tuple[Literal["qwen3_4b", "qwen3_30b_a3b"], ...] = Field(
+        default=("qwen3_4b", "qwen3_30b_a3b"), description="models to measure; of the larger one, 8 of its 48 layers"
+    )
     attention: Attention | Literal["auto"] = Field(
         default="auto", description="auto: FlashAttention-2 if it is installed, otherwise PyTorch's own kernel"
     )
@@ -168,8 +172,8 @@ def measure(settings: GpuSettings) -> Report:
     name = torch.cuda.get_device_name() if settings.device == "cuda" else "no GPU: the metrics mean nothing"
     metrics: list[Metric] = []
     notes: dict[str, Any] = {"attention": attention, "device": name}
-    for model, shape in SHAPES.items():
-        model_metrics, model_notes = measure_model(model, shape, attention, settings)
+    for model in settings.models:
+        model_metrics, model_notes = measure_model(model, SHAPES[model], attention, settings)
         metrics += model_metrics
         notes |= model_notes
     return Report(name="gpu", inputs=settings.model_dump(mode="json"), metrics=tuple(metrics), notes=notes)

@@ -23,6 +23,19 @@ def settings(hostfile: Path | None = None, port: int = 29500) -> NodesSettings:
     return NodesSettings(hostfile=hostfile, port=port)
 
 
+FABRIC = dict.fromkeys(
+    (
+        "CUDA_DEVICE_MAX_CONNECTIONS",
+        "FI_PROVIDER",
+        "LD_LIBRARY_PATH",
+        "PYTORCH_CUDA_ALLOC_CONF",
+        "TRITON_CACHE_DIR",
+        "UCX_TLS",
+    ),
+    "1",
+)
+
+
 def test_one_machine_alone() -> None:
     nodes = find_nodes(settings(), {"SLURM_JOB_ID": "7", "SLURM_STEP_NUM_NODES": "1"})
     assert (nodes.hosts, nodes.rank, nodes.job) == (("localhost",), 0, None)
@@ -39,15 +52,18 @@ def test_the_machines_of_a_hostfile_are_started_over_ssh(tmp_path: Path) -> None
     rendezvous = ["--nnodes=2", "--node_rank=0", "--master_addr=node-a", "--master_port=31000"]
     assert nodes.agent_command(0, 8, PROGRAM)[3:] == ["--nproc_per_node=8", *rendezvous, *PROGRAM]
     (command,) = nodes.remote_commands(
-        8, PROGRAM, {"NCCL_DEBUG": "INFO", "HF_HOME": "/a b", "HF_TOKEN": "secret", "HOME": "/"}
+        8, PROGRAM, FABRIC | {"NCCL_DEBUG": "INFO", "HF_HOME": "/a b", "HF_TOKEN": "secret", "HOME": "/"}
     )
     *ssh, host, line = command
     assert (ssh[0], host) == ("ssh", "node-b")
     # The other machine's shell runs the same agent with another rank.
     words = shlex.split(line)
     assert words[:4] == ["cd", str(Path.cwd()), "&&", "env"]
-    assert words[4:6] == ["HF_HOME=/a b", "NCCL_DEBUG=INFO"]
-    assert words[6:] == [word.replace("node_rank=0", "node_rank=1") for word in nodes.agent_command(0, 8, PROGRAM)]
+    forwarded = words[4 : 6 + len(FABRIC)]
+    assert set(forwarded) == {"HF_HOME=/a b", "NCCL_DEBUG=INFO", *(f"{name}=1" for name in FABRIC)}
+    assert words[6 + len(FABRIC) :] == [
+        word.replace("node_rank=0", "node_rank=1") for word in nodes.agent_command(0, 8, PROGRAM)
+    ]
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ from core.settings import UserError, typed
 from scripts.launch import CONF
 from scripts.train import main
 from tests.training.helpers.dialogues import dialogue
+from training.attention import KEYS_AT_ONCE
 from training.machine import missing_requirements
 from training.memory import Recipe, memory
 from training.model_shape import ModelShape
@@ -88,7 +89,7 @@ def test_the_paper_s_experiments_follow_appendix_e(experiment: str, model: str, 
         assert built(shape).num_parameters() == shape.parameters
     assert configured.deepspeed["zero_optimization"]["stage"] == 3
     assert configured.deepspeed["bf16"] == {"enabled": "auto"}
-    assert configured.attention == "flash_attention_2"
+    assert configured.attention == "auto"
     assert configured.optimizer.learning_rate == 1e-6
     assert (configured.max_tokens, configured.epochs, configured.max_steps) == (32768, 5, None)
     assert configured.evaluations > configured.epochs
@@ -127,6 +128,34 @@ def test_memory_of_qwen3_4b_by_hand() -> None:
     assert offloaded.host == parameters * 16 / 8 + inputs
     assert offloaded.activations == 2 * inputs / 36 + 1.5 * 32768 * saved * 2
     assert (offloaded.parameters, offloaded.gradients) == (planned.parameters, planned.gradients)
+
+
+def test_fp32_gradients_and_weights_of_each_node_by_hand() -> None:
+    shape = shape_of(settings("model=qwen3_4b").model)
+    values = PLAIN | {"devices": 16, "bf16": True}
+    configured = settings("experiment=paper_4b", "deepspeed.zero_optimization.zero_hpz_partition_size=8").deepspeed
+    planned = memory(shape, Recipe.of(configured, **values))
+    assert planned.gradients == 4_022_468_096 * 4 / 16
+    assert planned.parameters == 4_022_468_096 * 2 / 16 + 4_022_468_096 * 2 / 8
+
+
+def test_gathered_keys_by_hand() -> None:
+    """Of Qwen3-4B: 32 query heads and 8 key heads of 128."""
+    shape = shape_of(settings("model=qwen3_4b").model)
+    values = PLAIN | {"row_tokens": 32768, "bf16": True, "checkpointing": True}
+
+    def gathered(path_keys: float, **changes: Any) -> int:
+        planned, without = (memory(shape, Recipe.of({}, **values | changes | {"path_keys": n})) for n in (path_keys, 0))
+        return planned.activations - without.activations
+
+    # Keys and values in bf16; their gradients for every query head, then for every key head, and one of both in fp32.
+    of_key = 2 * 8 * 128 * 2 + 2 * 32 * 128 * 2 + 2 * 8 * 128 * 2 + 8 * 128 * 4
+    assert gathered(6) == 6 * 32768 * of_key
+    # 28 keys a token, as a tree of 120 turns has, are gathered in parts.
+    assert gathered(28) == KEYS_AT_ONCE * of_key
+    assert gathered(28) < 8e9 < 28 * 32768 * of_key
+    assert gathered(28, checkpointing=False) == KEYS_AT_ONCE * of_key
+    assert gathered(6, checkpointing=False) == 6 * 32768 * (of_key + 35 * 2 * 8 * 128 * 2)
 
 
 def test_parameters_gradients_and_optimizer_states_match_a_real_step() -> None:
@@ -207,8 +236,14 @@ def test_trees_measured_in_characters_are_the_rendered_ones(turns: int, tokenize
     counts = tree_counts(source, characters_per_token=1)
     assert counts.tokens == pytest.approx(len(tokenizer.decode(tree.input_ids)), rel=0.12)
     assert counts.trained == pytest.approx(len(tokenizer.decode(tree.input_ids[tree.trained])), rel=0.12)
+    paths = sum(len(tokenizer.decode(tree.input_ids[path])) for path in tree.paths())
+    assert counts.path_keys == pytest.approx(paths, rel=0.12)
     quarter = tree_counts(source, characters_per_token=4)
-    assert (quarter.tokens, quarter.pairs) == (counts.tokens / 4, counts.pairs / 16)
+    assert (quarter.tokens, quarter.pairs, quarter.path_keys) == (
+        counts.tokens / 4,
+        counts.pairs / 16,
+        counts.path_keys / 4,
+    )
 
 
 def test_pairs_of_a_tree_by_hand() -> None:
@@ -239,7 +274,7 @@ def test_plan_prints_the_training_and_what_is_missing(tmp_path: Path, capsys: py
     printed = capsys.readouterr().out
     for text in (
         "4,022,468,096 parameters",
-        "ZeRO-3, flash_attention_2",
+        "ZeRO-3, attention by the fastest kernel",
         "(assumed)",
         "missing: no finished generate run",
     ):
@@ -261,7 +296,7 @@ def test_without_gpus_the_paper_s_training_lists_everything_missing(tmp_path: Pa
     with pytest.raises(
         UserError, match=r"cannot run the requested training.*\n- processes=null.*\n- attention=flash_attention_2"
     ) as error:
-        main(composed("experiment=paper_30b", f"outputs={tmp_path}"))
+        main(composed("experiment=paper_30b", "attention=flash_attention_2", f"outputs={tmp_path}"))
     assert "plan=true" in str(error.value)
     assert missing_requirements(settings("processes=3", "batch_size=4"), Nodes()) == (
         "batch_size=4 is not a multiple of the 3 processes",

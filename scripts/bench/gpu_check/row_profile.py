@@ -1,0 +1,90 @@
+"""Where the time of a full row goes, without and with Liger's kernels: python -m scripts.bench.gpu_check.row_profile
+
+Four layers of Qwen3-4B and its output layer, forward and backward with recomputation.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections import defaultdict
+from importlib.util import find_spec
+
+from torch.profiler import ProfilerActivity, profile
+from transformers import PreTrainedModel
+
+from scripts.bench.gpu import GpuSettings, build_model, full_row, run_rows
+from scripts.bench.gpu_check.figures import figure
+from scripts.bench.gpu_check.kernels import KernelSettings, milliseconds, synchronize
+from scripts.bench.model_shapes import shape_of
+from scripts.launch import clear_errors, read_settings
+from training.attention import kernel_for
+from training.token_tree import TokenTree
+
+LAYERS = 4
+KINDS = {
+    "attention": ("flash", "fmha", "varlen"),
+    "matrix products": ("gemm", "nvjet", "cutlass", "cublas"),
+    "gathers and scatters": ("index", "scatter", "gather"),
+    "softmax and loss": ("softmax", "nll"),
+    "copies and casts": ("copy", "memcpy", "memset", "fill"),
+    "reductions": ("reduce",),
+    "elementwise": ("elementwise", "vectorized"),
+    "triton": ("triton", "_rms", "_swiglu", "_rope", "_kernel"),
+}
+"""Kind of kernel -> parts of the names of its kernels."""
+
+
+def model_and_row(settings: KernelSettings) -> tuple[PreTrainedModel, TokenTree]:
+    on_cpu = settings.device == "cpu"
+    shape = shape_of("qwen3_4b").model_copy(update={"layers": 1 if on_cpu else LAYERS})
+    model = build_model(shape, kernel_for("auto"), settings.device, 64 if on_cpu else 1)
+    return model, full_row(GpuSettings(device=settings.device, scale=settings.scale), model.config.vocab_size)
+
+
+def row_time(model: PreTrainedModel, row: TokenTree, settings: KernelSettings) -> float:
+    """Milliseconds of a forward and backward pass."""
+    return milliseconds(lambda: run_rows(model, [row], len(row.trained), settings.device), settings, repeats=3)
+
+
+def kinds_of_kernels(model: PreTrainedModel, row: TokenTree, settings: KernelSettings) -> None:
+    """The milliseconds of each kind, and the longest kernels."""
+    with profile(activities=[ProfilerActivity.CUDA]) as profiler:
+        run_rows(model, [row], len(row.trained), settings.device)
+        synchronize(settings)
+    kinds: dict[str, float] = defaultdict(float)
+    kernels: dict[str, float] = {}
+    for event in profiler.key_averages():
+        if event.device_type.name != "CUDA":
+            continue
+        name, spent = event.key, event.self_device_time_total / 1e3
+        kinds[next((kind for kind, words in KINDS.items() if any(w in name.lower() for w in words)), "other")] += spent
+        kernels[name[:110]] = spent
+    figure("a row's kernels, ms by kind", {kind: round(ms, 1) for kind, ms in sorted(kinds.items(), key=_longest)})
+    figure("the longest kernels, ms", {k: round(ms, 2) for k, ms in sorted(kernels.items(), key=_longest)[:12]})
+
+
+def _longest(entry: tuple[str, float]) -> float:
+    return -entry[1]
+
+
+def main(settings: KernelSettings) -> None:
+    model, row = model_and_row(settings)
+    before = row_time(model, row, settings)
+    figure("a row through the layers", {"tokens": row.size, "trained": len(row.trained), "ms": before})
+    if settings.device == "cuda":
+        kinds_of_kernels(model, row, settings)
+    if find_spec("liger_kernel") is None:
+        figure("Liger", "not installed")
+        return
+    from liger_kernel.transformers import apply_liger_kernel_to_qwen3  # noqa: PLC0415 - an optional package
+
+    fused = {"rope": True, "rms_norm": True, "swiglu": True}
+    apply_liger_kernel_to_qwen3(**fused, cross_entropy=False, fused_linear_cross_entropy=False, model=model)
+    if settings.device == "cuda":
+        after = row_time(model, row, settings)
+        figure("the same row with Liger's norm, SwiGLU and rope", {"ms": after, "less %": 100 * (1 - after / before)})
+
+
+if __name__ == "__main__":
+    with clear_errors():
+        main(read_settings(sys.argv[1:], KernelSettings))
