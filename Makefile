@@ -20,8 +20,8 @@ help: ## list all targets
 	  $(MAKEFILE_LIST)
 	@printf '\n%s\n' "Overrides are Hydra's: make generate pipeline=user_oriented n=20 seed=3 · profile=paper for the paper's scale"
 
-setup: ## build .venv and .venv-bfcl; every other target does it if needed
-	@scripts/setup.sh
+setup: ## build .venv and .venv-bfcl; every other target does it if needed (flash=true: on a GPU also compile flash-attn)
+	@scripts/setup.sh $(if $(filter true,$(flash)),flash)
 
 setup-vector: ## add an embedding model, for figures, and what BFCL's memory_vector needs (1.3 GB)
 	@scripts/setup.sh vector

@@ -4,21 +4,32 @@
 #   scripts/setup.sh          PYTHON=python3.12 scripts/setup.sh
 #   scripts/setup.sh vector   also an embedding model, for Figures 7 and 8 and BFCL's memory_vector with what that needs; from
 #                             then on every set-up keeps it up to date
+#   scripts/setup.sh flash    on a GPU also flash-attn, which is compiled for it; from then on every set-up does
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
+say() { printf '\033[1m[setup]\033[0m %s\n' "$*"; }
+
+# PyTorch and vLLM of requirements/lock-cuda.txt are built for this CUDA, which needs this driver.
+cuda=cu130 driver=580
 if command -v nvidia-smi >/dev/null && nvidia-smi -L >/dev/null 2>&1; then
+  IFS=', ' read -r found capability < <(nvidia-smi --query-gpu=driver_version,compute_cap --format=csv,noheader) || true
+  if [ "${found%%.*}" -lt "$driver" ]; then
+    say "this machine's NVIDIA driver is $found; CUDA 13.0, for which PyTorch and vLLM are built here, needs $driver or newer. \
+Update the driver, or hide the GPU from this set-up: PATH without nvidia-smi"
+    exit 1
+  fi
   extras=train,serve,ray,eval,docs,dev; lock=requirements/lock-cuda.txt cpu=
 else
   extras=train,serve-cpu,ray,eval,docs,dev; lock=requirements/lock-cpu.txt cpu=yes
 fi
-vector=
-if [ "${1:-}" = vector ] || [ -f .venv-bfcl/.vector ]; then vector=vector; fi
-key=$(cat pyproject.toml requirements/*.txt scripts/setup.sh <(echo "$extras$vector") | sha256sum | cut -c1-16)
+vector= flash=
+if [[ " $* " = *" vector "* ]] || [ -f .venv-bfcl/.vector ]; then vector=vector; fi
+if [ -z "$cpu" ] && { [[ " $* " = *" flash "* ]] || [ -f .venv/.flash ]; }; then flash=flash; fi
+key=$(cat pyproject.toml requirements/*.txt scripts/setup.sh <(echo "$extras$vector$flash") | sha256sum | cut -c1-16)
 stamp=.venv/.setup-$key
 [ -f "$stamp" ] && [ -x .venv-bfcl/bin/python ] && exit 0
 
-say() { printf '\033[1m[setup]\033[0m %s\n' "$*"; }
 python=${PYTHON:-python3}
 if command -v uv >/dev/null; then
   uv=uv
@@ -33,16 +44,20 @@ else
   uv=.venv/bin/uv
 fi
 
-# A folder of local wheels wins; elsewhere uv picks the PyTorch index that fits the machine.
-if [ -n "${PIP_FIND_LINKS:-}" ]; then source=(--find-links "$PIP_FIND_LINKS"); else source=(--torch-backend=auto); fi
+# A folder of local wheels wins over PyTorch's index.
+if [ -n "${PIP_FIND_LINKS:-}" ]; then source=(--find-links "$PIP_FIND_LINKS"); else source=(--torch-backend=$([ -n "$cpu" ] && echo cpu || echo $cuda)); fi
 
 say "installing .[$extras] into .venv (some minutes and about 3 GB the first time)"
 "$uv" pip install --quiet --python .venv/bin/python "${source[@]}" \
   --constraint "$lock" ${cpu:+--override requirements/cpu-overrides.txt} -e ".[$extras]"
-if [ -z "$cpu" ]; then
-  say "building flash-attn (needs nvcc; long the first time)"
-  "$uv" pip install --quiet --python .venv/bin/python "${source[@]}" --constraint "$lock" -e ".[$extras,flash]" ||
-    say "flash-attn could not be built: train with attention=torch_varlen, or install a matching wheel into .venv"
+if [ -n "$flash" ]; then
+  arch=${capability/./}
+  say "compiling flash-attn for compute capability $capability (needs nvcc; up to an hour)"
+  FLASH_ATTN_CUDA_ARCHS=$arch "$uv" pip install --verbose --python .venv/bin/python "${source[@]}" --constraint "$lock" \
+    --no-build-isolation -e ".[$extras,flash]" || {
+      say "flash-attn could not be compiled (see above). It is optional: without it attention=auto takes PyTorch's own flash kernel"
+      exit 1; }
+  touch .venv/.flash
 fi
 
 say "installing the weights of a small language model"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,6 +40,15 @@ class Plan(Frozen):
     device_bytes: int
     host_bytes: int
 
+    loading_bytes: int
+    """Host memory per device while the weights are loaded: each process reads them all."""
+
+    disk_bytes: int
+    """Checkpoints to resume from, of which three exist while the third is written, and the trained model."""
+
+    alternatives: tuple[str, ...]
+    """Overrides with each of which the training would fit, if it does not."""
+
     measured: bool
     """`dialogues` and `tree` come from the data; False: they are assumed."""
 
@@ -59,12 +68,16 @@ class Plan(Frozen):
     @property
     def shortages(self) -> tuple[str, ...]:
         """The memory that the planned hardware lacks."""
-        memories = {"device": (self.memory.device, self.device_bytes), "host": (self.memory.host, self.host_bytes)}
-        return tuple(
-            f"each device needs {needed / 1e9:.0f} GB of {where} memory and has {available / 1e9:.0f}"
-            for where, (needed, available) in memories.items()
-            if needed > available
-        )
+        return _shortages(self.memory, self.loading_bytes, self.device_bytes, self.host_bytes)
+
+
+def _shortages(memory: Memory, loading: int, device_bytes: int, host_bytes: int) -> tuple[str, ...]:
+    memories = {"device": (memory.device, device_bytes), "host": (max(memory.host, loading), host_bytes)}
+    return tuple(
+        f"each device needs {needed / 1e9:.0f} GB of {where} memory and has {available / 1e9:.0f}"
+        for where, (needed, available) in memories.items()
+        if needed > available
+    )
 
 
 def shape_of(model: ModelSettings) -> ModelShape:
@@ -115,12 +128,21 @@ def plan(settings: TrainSettings, files: Sequence[Path], missing: Sequence[str])
         offloads_activations=settings.activation_offload,
         path_keys=max(counts.path_keys / counts.tokens for counts in counted),
     )
+    planned, loading = memory(shape, recipe), _loading(shape, recipe)
+    device_bytes, host_bytes = round(hardware.memory_gb * 1e9), round(hardware.host_memory_gb * 1e9)
+
+    def fits(changed: Recipe) -> bool:
+        return not _shortages(memory(shape, changed), loading, device_bytes, host_bytes)
+
     return Plan(
         parameters=shape.parameters,
         active_share=shape.active_parameters / shape.parameters,
-        memory=memory(shape, recipe),
-        device_bytes=round(hardware.memory_gb * 1e9),
-        host_bytes=round(hardware.host_memory_gb * 1e9),
+        memory=planned,
+        device_bytes=device_bytes,
+        host_bytes=host_bytes,
+        loading_bytes=loading,
+        disk_bytes=_disk(shape, recipe),
+        alternatives=() if fits(recipe) else tuple(_alternatives(recipe, fits)),
         measured=mixture is not None,
         dialogues=dialogues,
         tree=tree,
@@ -132,6 +154,30 @@ def plan(settings: TrainSettings, files: Sequence[Path], missing: Sequence[str])
         hours=hours * steps / epoch_steps,
         missing=tuple(missing),
     )
+
+
+def _loading(shape: ModelShape, recipe: Recipe) -> int:
+    return shape.parameters * (2 if recipe.bf16 else 4)
+
+
+def _disk(shape: ModelShape, recipe: Recipe) -> int:
+    weights = 2 if recipe.bf16 else 4
+    checkpoint = weights + (12 if recipe.deepspeed else 2 * weights)
+    return shape.parameters * (3 * checkpoint + weights)
+
+
+def _alternatives(recipe: Recipe, fits: Callable[[Recipe], bool]) -> Iterator[str]:
+    """Each alone: more devices, the optimizer in host memory, shorter rows."""
+    for factor in (2, 4, 8, 16):
+        if fits(recipe.model_copy(update={"devices": factor * recipe.devices})):
+            yield f"hardware.devices={factor * recipe.devices}"
+            break
+    if recipe.stage == 3 and fits(recipe.model_copy(update={"offloads_optimizer": True})):
+        yield "deepspeed=zero3_offload"
+    for share in (2, 4):
+        if fits(recipe.model_copy(update={"row_tokens": recipe.row_tokens // share})):
+            yield f"row_tokens={recipe.row_tokens // share} max_tokens={recipe.row_tokens // share}"
+            break
 
 
 def _assumed_tree(assumed: AssumeSettings) -> TreeCounts:

@@ -26,7 +26,8 @@ def show(console: Console, plan: Plan, settings: TrainSettings) -> None:
     console.print(_memory(plan))
     assumed = {**settings.hardware.model_dump(), **settings.assume.model_dump()}
     console.print("assumed: " + ", ".join(f"{key} {value:g}" for key, value in assumed.items()), soft_wrap=True)
-    for line in (*plan.shortages, *plan.missing):
+    fitting = [f"it would fit with {' or with '.join(plan.alternatives)}"] if plan.alternatives else []
+    for line in (*plan.shortages, *fitting, *plan.missing):
         console.print(f"missing: {line}", style="bold yellow", markup=False, highlight=False, soft_wrap=True)
 
 
@@ -59,4 +60,6 @@ def _memory(plan: Plan) -> Table:
         table.add_row(name, decimal(getattr(plan.memory, part)))
     table.add_row(f"total, of {decimal(plan.device_bytes)}", decimal(plan.memory.device), style="bold")
     table.add_row(f"host memory, of {decimal(plan.host_bytes)}", decimal(plan.memory.host))
+    table.add_row("host memory while the weights are loaded", decimal(plan.loading_bytes))
+    table.add_row("disk, of all devices: three checkpoints and the model", decimal(plan.disk_bytes))
     return table

@@ -222,6 +222,23 @@ def test_time_by_hand() -> None:
     assert short.endswith("GB of device memory and has 9")
 
 
+def test_what_does_not_fit_is_said_with_what_would() -> None:
+    planned = plan(settings("experiment=paper_30b", "hardware.devices=8"), (), ())
+    parameters = 30_532_122_624
+    assert planned.loading_bytes == 2 * parameters  # each process reads the bf16 weights
+    # Three checkpoints of bf16 weights, fp32 weights and two moments; and the bf16 model.
+    assert planned.disk_bytes == (3 * 14 + 2) * parameters
+    (short,) = planned.shortages
+    assert short.endswith("GB of device memory and has 80")
+    assert planned.alternatives[:2] == ("hardware.devices=16", "deepspeed=zero3_offload")
+    for alternative in planned.alternatives:
+        again = settings("experiment=paper_30b", "hardware.devices=8", *alternative.split())
+        assert not plan(again, (), ()).shortages
+    assert plan(settings("experiment=paper_30b"), (), ()).alternatives == ()
+    little = settings("experiment=paper_30b", "hardware.host_memory_gb=60")
+    assert plan(little, (), ()).shortages == ("each device needs 61 GB of host memory and has 60",)
+
+
 @pytest.mark.parametrize("turns", [1, 3, 6])
 def test_trees_measured_in_characters_are_the_rendered_ones(turns: int, tokenizer: PreTrainedTokenizerFast) -> None:
     # Long texts, compared with which the template's own text is short.
