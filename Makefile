@@ -11,7 +11,7 @@ run = .venv/bin/python -m scripts.launch --goals "$(MAKECMDGOALS)" $@ -- $(overr
 bench = .venv/bin/python -m scripts.$(subst -,.,$@) $(overrides)
 BENCHES := bench-orchestration bench-prefix bench-environment bench-packing bench-tree bench-gpu bench-eval bench-diversity bench-power bench-report
 
-.PHONY: help setup setup-vector $(STAGES) audit figures verify soak regrade eval-known gpu-check check test mutants lock docs $(BENCHES) report show status clean
+.PHONY: help setup setup-vector fetch $(STAGES) audit figures verify soak regrade eval-known gpu-check check test mutants lock docs $(BENCHES) report show status clean
 
 ##@ Set-up
 
@@ -25,6 +25,9 @@ setup: ## build .venv and .venv-bfcl; every other target does it if needed (flas
 
 setup-vector: ## add an embedding model, for figures, and what BFCL's memory_vector needs (1.3 GB)
 	@scripts/setup.sh vector
+
+fetch: setup ## download models into the hub's cache before a run needs them (model=[openai/gpt-oss-20b,Qwen/Qwen3-0.6B])
+	@.venv/bin/python -m scripts.fetch $(overrides)
 
 ##@ Runs
 

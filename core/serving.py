@@ -9,11 +9,15 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import date
+from fnmatch import fnmatch
 from itertools import takewhile
 from pathlib import Path
 from typing import Literal
 
+from huggingface_hub import model_info, try_to_load_from_cache
+from huggingface_hub.errors import HfHubHTTPError
 from pydantic import Field
 
 from core.cpu import multiplies_bfloat16, physical_cores
@@ -24,6 +28,9 @@ from core.settings import Settings, UserError
 
 AUTO = "auto"
 MIN_CPU_BATCH_TOKENS = 16384
+WEIGHTS = ("*.safetensors", "*.bin")
+WEIGHTS_SHARE = 0.8
+"""Of the GPU memory that vLLM may use: how much of it weights take at most."""
 
 _GPU = re.compile(r"\d+|(?:GPU|MIG)-.+")
 
@@ -37,8 +44,17 @@ class EngineSettings(Settings):
     port: int = Field(
         default=0, ge=0, le=65535, description="port of the first replica, the others follow; 0: any free ports"
     )
-    replicas: int = Field(default=1, ge=1, description="number of servers")
-    tensor_parallel: int = Field(default=1, ge=1, description="GPUs per replica")
+    replicas: int | None = Field(
+        default=None, ge=1, description="number of servers; null: as many as there are GPUs for, one on a CPU"
+    )
+    data_parallel: int | None = Field(
+        default=1,
+        ge=1,
+        description="engines behind one server, each with its own GPUs; null: as many as there are GPUs for, one on a CPU",
+    )
+    tensor_parallel: int | None = Field(
+        default=None, ge=1, description="GPUs per engine; null: as many as the model's weights need, by powers of two"
+    )
     max_model_len: int | None = Field(
         default=None, ge=1, description="context length in tokens; null: the model's own, from its config.json"
     )
@@ -88,22 +104,80 @@ def starting(
     if settings.device == "cuda" and not gpus:
         hidden = f" (CUDA_VISIBLE_DEVICES={visible!r})" if (visible := os.environ.get("CUDA_VISIBLE_DEVICES")) else ""
         raise UserError(f"device=cuda was given, but this process sees no GPU{hidden}; use device=cpu")
-    if gpus and (needed := settings.replicas * settings.tensor_parallel) > len(gpus):
+    layout = gpu_layout(settings, len(gpus), weights_bytes(model) if gpus else None)
+    if gpus and layout.gpus > len(gpus):
         raise UserError(
-            f"{settings.replicas} replicas × tensor_parallel {settings.tensor_parallel} need {needed} GPUs, "
-            f"but this machine has {len(gpus)}"
+            f"{layout.replicas} replicas × data_parallel {layout.data_parallel} × tensor_parallel "
+            f"{layout.tensor_parallel} need {layout.gpus} GPUs, but this machine has {len(gpus)}"
         )
     context = settings.max_model_len or files.context
     servers = []
-    for i, port in enumerate(free_ports(settings.replicas, settings.port)):
-        own = gpus[i * settings.tensor_parallel :][: settings.tensor_parallel]
-        command = _command(model, name, settings, port) + (_on_gpus(settings) if own else _on_cpu(context))
+    for i, port in enumerate(free_ports(layout.replicas, settings.port)):
+        own = gpus[i * layout.of_replica :][: layout.of_replica]
+        command = _command(model, name, settings, port) + (_on_gpus(settings, layout) if own else _on_cpu(context))
         environment = _environment(model, settings) | (
-            {"CUDA_VISIBLE_DEVICES": ",".join(own)} if own else _cpu_environment(settings)
+            {"CUDA_VISIBLE_DEVICES": ",".join(own)} if own else _cpu_environment(settings, layout.replicas)
         )
         servers.append(Server((*command, *settings.extra_arguments), port, logs / f"vllm-{port}.log", environment))
     with launched(servers, f"vLLM with {model} ({_describe(settings, context)})", settings.start_timeout_s) as wait:
         yield wait
+
+
+@dataclass(frozen=True)
+class GpuLayout:
+    """How a model is spread over GPUs; on a CPU, one engine for each replica."""
+
+    replicas: int
+    data_parallel: int
+    tensor_parallel: int
+
+    @property
+    def of_replica(self) -> int:
+        return self.data_parallel * self.tensor_parallel
+
+    @property
+    def gpus(self) -> int:
+        return self.replicas * self.of_replica
+
+
+def gpu_layout(settings: EngineSettings, gpus: int, weights: int | None) -> GpuLayout:
+    """The layout of a model with so many bytes of weights (None: unknown) on so many GPUs, where the settings leave it
+    open."""
+    if not gpus:
+        return GpuLayout(settings.replicas or 1, 1, 1)
+    tensor = settings.tensor_parallel or _tensor_parallel(settings, gpus, weights)
+    data = settings.data_parallel or max(1, gpus // (tensor * (settings.replicas or 1)))
+    return GpuLayout(settings.replicas or max(1, gpus // (tensor * data)), data, tensor)
+
+
+def _tensor_parallel(settings: EngineSettings, gpus: int, weights: int | None) -> int:
+    """The smallest power of two by which the weights leave room for a KV cache; 1 if that cannot be told."""
+    memory = _gpu_memory() if weights else None
+    if not weights or not memory:
+        return 1
+    tensor = 1
+    while weights > WEIGHTS_SHARE * settings.gpu_memory_share * memory * tensor and 2 * tensor <= gpus:
+        tensor *= 2
+    return tensor
+
+
+def weights_bytes(model: str | Path) -> int | None:
+    """The size of a model's weights, of a directory, of what the hub's cache has, or else as the hub tells it; None if
+    that is not known."""
+    directory = Path(model)
+    if not directory.is_dir():
+        config = try_to_load_from_cache(str(model), "config.json")
+        directory = Path(config).parent if isinstance(config, str) else directory
+    sizes = [file.stat().st_size for ending in WEIGHTS for file in directory.glob(ending)]
+    if sizes or directory.is_dir():
+        return sum(sizes) or None
+    try:
+        files = model_info(str(model), files_metadata=True).siblings or []
+    except (HfHubHTTPError, OSError, ValueError):
+        return None
+    # Some models have the same weights again in a subfolder.
+    own = [file for file in files if any(fnmatch(file.rfilename, ending) for ending in WEIGHTS)]
+    return sum(file.size or 0 for file in own if "/" not in file.rfilename) or None
 
 
 def usable_gpus(settings: EngineSettings) -> int:
@@ -140,9 +214,11 @@ def _command(model: str | Path, name: str, settings: EngineSettings, port: int) 
     return command
 
 
-def _on_gpus(settings: EngineSettings) -> list[str]:
+def _on_gpus(settings: EngineSettings, layout: GpuLayout) -> list[str]:
+    several = ["--data-parallel-size", str(layout.data_parallel)] if layout.data_parallel > 1 else []
     return [
-        *("--tensor-parallel-size", str(settings.tensor_parallel)),
+        *("--tensor-parallel-size", str(layout.tensor_parallel)),
+        *several,
         *("--gpu-memory-utilization", str(settings.gpu_memory_share)),
     ]
 
@@ -164,10 +240,10 @@ def _environment(model: str | Path, settings: EngineSettings) -> dict[str, str]:
     return environment | ({"HF_HUB_OFFLINE": "1"} if Path(model).is_dir() else {})
 
 
-def _cpu_environment(settings: EngineSettings) -> dict[str, str]:
+def _cpu_environment(settings: EngineSettings, replicas: int) -> dict[str, str]:
     # A second thread on a busy core makes each step several times slower, so each replica leaves one core to its HTTP
     # server and to the client. vLLM's own binding would put all replicas on the same cores.
-    threads = settings.cpu_threads or max(1, len(physical_cores()) // settings.replicas - 1)
+    threads = settings.cpu_threads or max(1, len(physical_cores()) // replicas - 1)
     return {
         "VLLM_CPU_KVCACHE_SPACE": str(settings.cpu_cache_gib),
         "VLLM_CPU_OMP_THREADS_BIND": "nobind",
@@ -187,8 +263,19 @@ def _gpus() -> list[str]:
     names no device (-1, NoDevFiles, none) ends the list of visible ones."""
     if (visible := os.environ.get("CUDA_VISIBLE_DEVICES")) is not None:
         return list(takewhile(_GPU.fullmatch, map(str.strip, visible.split(","))))
+    return _nvidia_smi("index")
+
+
+def _gpu_memory() -> int | None:
+    """The memory of the smallest GPU, in bytes; None if it cannot be asked."""
+    sizes = [int(size) for size in _nvidia_smi("memory.total") if size.isdigit()]
+    return min(sizes) * 2**20 if sizes else None
+
+
+def _nvidia_smi(field: str) -> list[str]:
+    """A field of each GPU; empty without the program or a GPU."""
     if not shutil.which("nvidia-smi"):
         return []
-    query = ["nvidia-smi", "--query-gpu=index", "--format=csv,noheader"]
+    query = ["nvidia-smi", f"--query-gpu={field}", "--format=csv,noheader,nounits"]
     listing = subprocess.run(query, capture_output=True, text=True, check=False)
     return listing.stdout.split() if listing.returncode == 0 else []

@@ -7,7 +7,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from core.cpu import available_memory, physical_cores
-from core.serving import EngineSettings, starting, usable_gpus
+from core.serving import EngineSettings, gpu_layout, starting, usable_gpus, weights_bytes
 from core.settings import UserError
 from evaluation.endpoint import Endpoint
 from evaluation.targets import EvaluateSettings, Target
@@ -65,8 +65,8 @@ def _start(
         url, name = target.base_url, target.served_model
         return engine, lambda: Endpoint(base_url=url, model=name, api_key_env=target.api_key_env, **common)
     # Every second engine takes the GPUs that the ones before and after it leave idle.
-    needed = _gpus_needed(settings.serving)
-    skipped = needed if number % 2 and usable_gpus(settings.serving) >= 2 * needed else 0
+    needed, gpus = _gpus_needed(settings.serving, target.path), usable_gpus(settings.serving)
+    skipped = needed if number % 2 and gpus >= 2 * needed else 0
     wait = engine.enter_context(starting(target.path, settings.serving, logs, target.label, skipped))
     return engine, lambda: Endpoint(base_url=wait()[0], model=target.label, **common)
 
@@ -79,21 +79,23 @@ def start_early(current: Target, following: Target, settings: EvaluateSettings) 
     if settings.start_next or current.path is None:
         return True
     if gpus := usable_gpus(serving):
-        return gpus >= 2 * _gpus_needed(serving)
+        assert current.path is not None
+        return gpus >= _gpus_needed(serving, current.path) + _gpus_needed(serving, following.path)
     available = available_memory()
     # The current engine has its weights, but may not have filled its KV cache yet.
     caches = 2 * serving.cpu_cache_gib * GIB
-    needed = serving.replicas * (_weights(following.path) + caches + ENGINE_GIB * GIB) + SPARE_GIB * GIB
+    needed = (serving.replicas or 1) * (_weights(following.path) + caches + ENGINE_GIB * GIB) + SPARE_GIB * GIB
     return len(physical_cores()) >= CORES and available is not None and available >= needed
 
 
 def _check(settings: EvaluateSettings) -> None:
     serving = settings.serving
     gpus = usable_gpus(serving)
-    if settings.start_next and gpus and gpus < 2 * _gpus_needed(serving) and serving.gpu_memory_share > 0.5:
+    needed = 2 * gpu_layout(serving, gpus, None).gpus
+    if settings.start_next and gpus and gpus < needed and serving.gpu_memory_share > 0.5:
         raise UserError(
             f"start_next=true was given with serving.gpu_memory_share={serving.gpu_memory_share}; expected at most 0.5, "
-            f"so that two engines share a GPU, or {2 * _gpus_needed(serving)} GPUs, or start_next=null"
+            f"so that two engines share a GPU, or {needed} GPUs, or start_next=null"
         )
     if settings.start_next and serving.port:
         raise UserError(
@@ -102,8 +104,8 @@ def _check(settings: EvaluateSettings) -> None:
         )
 
 
-def _gpus_needed(serving: EngineSettings) -> int:
-    return serving.replicas * serving.tensor_parallel
+def _gpus_needed(serving: EngineSettings, model: Path) -> int:
+    return gpu_layout(serving, usable_gpus(serving), weights_bytes(model)).gpus
 
 
 def _weights(model: Path) -> int:

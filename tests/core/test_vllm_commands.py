@@ -6,12 +6,14 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+import core.serving
 from core.servers import Server
-from core.serving import EngineSettings, serve
+from core.serving import EngineSettings, GpuLayout, gpu_layout, serve, weights_bytes
 from core.settings import UserError
 
 
@@ -54,7 +56,9 @@ def test_serving_refuses_missing_models_and_gpus(tmp_path: Path, monkeypatch: py
     with pytest.raises(UserError, match="sees no GPU"):
         serve(model, EngineSettings(device="cuda"), tmp_path).__enter__()
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1,2")
-    with pytest.raises(UserError, match="need 4 GPUs, but this machine has 3"):
+    with pytest.raises(
+        UserError, match="2 replicas × data_parallel 1 × tensor_parallel 2 need 4 GPUs, but this machine has 3"
+    ):
         serve(model, EngineSettings(replicas=2, tensor_parallel=2), tmp_path).__enter__()
 
 
@@ -65,6 +69,65 @@ def test_each_replica_gets_its_own_gpus(
     started = servers_for(model_in(tmp_path), replicas=2, tensor_parallel=2)
     assert [server.environment["CUDA_VISIBLE_DEVICES"] for server in started] == ["4,5", "6,7"]
     assert all("--enforce-eager" not in server.command for server in started)
+
+
+GIB = 2**30
+
+
+@pytest.mark.parametrize(
+    ("gpus", "weights", "given", "layout"),
+    [
+        (8, 8 * GIB, {}, (8, 1, 1)),  # a server on each GPU
+        (8, 8 * GIB, {"replicas": 1, "data_parallel": None}, (1, 8, 1)),  # one server, an engine on each
+        (8, 61 * GIB, {}, (4, 1, 2)),  # 80 GiB × 0.9 × 0.8 hold 57.6 GiB
+        (8, 57 * GIB, {}, (8, 1, 1)),
+        (8, 240 * GIB, {"replicas": 1, "data_parallel": None}, (1, 1, 8)),
+        (2, 240 * GIB, {}, (1, 1, 2)),  # it does not fit, and vLLM says so
+        (8, 61 * GIB, {"tensor_parallel": 4}, (2, 1, 4)),
+        (8, 61 * GIB, {"replicas": 2, "data_parallel": None}, (2, 2, 2)),
+        (8, None, {}, (8, 1, 1)),
+        (0, 61 * GIB, {"data_parallel": None}, (1, 1, 1)),
+        (0, None, {"replicas": 2}, (2, 1, 1)),
+    ],
+)
+def test_a_model_is_spread_over_all_gpus(
+    gpus: int, weights: int | None, given: dict[str, Any], layout: tuple[int, int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("core.serving._gpu_memory", lambda: 80 * GIB)
+    assert gpu_layout(EngineSettings(**given), gpus, weights) == GpuLayout(*layout)
+
+
+def test_engines_behind_one_server(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, servers_for: Callable[..., list[Server]]
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1,2,3")
+    (server,) = servers_for(model_in(tmp_path), replicas=1, data_parallel=None, tensor_parallel=2)
+    assert server.environment["CUDA_VISIBLE_DEVICES"] == "0,1,2,3"
+    assert (option(server, "--data-parallel-size"), option(server, "--tensor-parallel-size")) == ("2", "2")
+    first, *others = servers_for(model_in(tmp_path))
+    assert (len(others), option(first, "--data-parallel-size")) == (3, None)
+
+
+def test_gpu_memory_and_weights_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    smi = tmp_path / "nvidia-smi"
+    smi.write_text(
+        "#!/bin/sh\nif [ $1 = --query-gpu=memory.total ]; then echo 81559; echo 46068; else echo 0; echo 1; fi"
+    )
+    smi.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    assert core.serving._gpu_memory() == 46068 * 2**20
+    assert core.serving._gpus() == ["0", "1"]
+    assert weights_bytes(tmp_path) is None
+    for number in range(2):
+        (tmp_path / f"model-{number}.safetensors").write_bytes(b"x" * 100)
+    assert weights_bytes(tmp_path) == 200
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    assert weights_bytes("nobody/no-model") is None
+    files = [("model-1.safetensors", 300), ("original/model.safetensors", 300), ("README.md", 5)]
+    told = SimpleNamespace(siblings=[SimpleNamespace(rfilename=name, size=size) for name, size in files])
+    monkeypatch.setattr("core.serving.model_info", lambda model, files_metadata: told)
+    assert weights_bytes("nobody/no-model") == 300
 
 
 @pytest.mark.parametrize("hidden", ["", " ", "-1", " -1 ", "NoDevFiles", "none", "-1,0"])

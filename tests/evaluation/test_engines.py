@@ -125,9 +125,10 @@ def test_an_engine_that_cannot_start_is_an_error_in_its_turn(folder: Path) -> No
         (16.1, 3, 0, ("serving.replicas=2",), True),
         (15.9, 3, 0, ("serving.replicas=2",), False),
         (99, 3, 1, (), False),
-        (0, 3, 2, (), True),
-        (99, 3, 3, ("serving.tensor_parallel=2",), False),
-        (99, 3, 4, ("serving.tensor_parallel=2",), True),
+        (0, 3, 2, (), False),  # one engine takes them all
+        (0, 3, 2, ("serving.data_parallel=1",), True),
+        (99, 3, 3, ("serving.tensor_parallel=2", "serving.data_parallel=1"), False),
+        (99, 3, 4, ("serving.tensor_parallel=2", "serving.data_parallel=1"), True),
     ],
 )
 def test_two_engines_at_once_only_where_both_fit(
