@@ -41,6 +41,12 @@ class PipelineRecords:
         """Whether its final files were written."""
         return all((self.directory / name).is_file() for name in (*_FILES, _STATISTICS))
 
+    @property
+    def size(self) -> int:
+        """Bytes of the dialogues that have ended."""
+        files = [self.directory / name for name in _FILES] if self.finished else self.directory.glob("journal*.jsonl")
+        return sum(file.stat().st_size for file in files)
+
     def heads(self) -> Iterator[tuple[str, Status]]:
         """The id of each ended dialogue and how it ended. Raises RecordError for a corrupt journal."""
         if not self.finished:

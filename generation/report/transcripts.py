@@ -24,6 +24,9 @@ from generation.report.transcript import transcript_key, transcript_of, unreadab
 from generation.scripted.llm import ScriptedLLM
 from generation.tools.toolset import Toolset
 
+MOST_BYTES = 150_000_000
+"""Of dialogues as they are recorded, which take about a tenth of that in a report: so that it stays below 20 MB."""
+
 LEAST_NOT_ACCEPTED = 0.2
 """Smallest share of rejected and failed dialogues in a sample, if there are so many."""
 
@@ -37,6 +40,8 @@ class Draw:
     not_accepted: int
     of_accepted: int
     of_not_accepted: int
+    fewer: bool = False
+    """Whether they are fewer than wanted, for their length."""
 
     @property
     def shown(self) -> int:
@@ -54,12 +59,14 @@ class Draw:
         parts = (
             f"{self.accepted:,} of {self.of_accepted:,} accepted, {self.not_accepted:,} of {self.of_not_accepted:,} not"
         )
-        return f"{self.shown:,} of {self.total:,} dialogues, drawn at random: {parts}"
+        why = ", as many as a file of 20 MB holds" if self.fewer else ""
+        return f"{self.shown:,} of {self.total:,} dialogues, drawn at random{why}: {parts}"
 
 
 def draw(run: Path, limit: int, seed: int) -> Draw:
-    """Draw at most `limit` of a run's ended dialogues, equal for the same seed. Rejected and failed ones have their
-    share of all, and at least LEAST_NOT_ACCEPTED. Examples of the user simulator's faults are always drawn."""
+    """Draw at most `limit` of a run's ended dialogues, and fewer if they are long, equal for the same seed.
+    Rejected and failed ones have their share of all, and at least LEAST_NOT_ACCEPTED. Examples of the user
+    simulator's faults are always drawn."""
     candidates: dict[bool, list[tuple[int, str, str]]] = {True: [], False: []}
     counts: Counter[bool] = Counter()
     manifest = read_manifest(run)
@@ -75,13 +82,16 @@ def draw(run: Path, limit: int, seed: int) -> Draw:
                     candidates[accepted] = nsmallest(limit, candidates[accepted])
         except RecordError:  # the run's sections say so
             continue
-    quota = _quota(limit, counts[True], counts[False])
+    mean = sum(records.size for records in pipelines_of(run, manifest)) / max(1, counts.total())
+    fitting = min(limit, int(MOST_BYTES // max(1, mean)))
+    quota = _quota(fitting, counts[True], counts[False])
     drawn = {accepted: nsmallest(size, candidates[accepted]) for accepted, size in quota.items()}
     chosen: dict[str, set[str]] = {}
     for _, pipeline, name in (*drawn[True], *drawn[False]):
         chosen.setdefault(pipeline, set()).add(name)
     frozen = {pipeline: frozenset(names) for pipeline, names in chosen.items()}
-    return Draw(frozen, len(drawn[True]), len(drawn[False]), counts[True], counts[False])
+    fewer = fitting < min(limit, counts.total())
+    return Draw(frozen, len(drawn[True]), len(drawn[False]), counts[True], counts[False], fewer)
 
 
 def _quota(limit: int, accepted: int, others: int) -> dict[bool, int]:

@@ -260,3 +260,15 @@ def test_the_note_says_how_many_of_how_many(tmp_path: Path) -> None:
     run = finished_run(tmp_path / "run", ended)
     assert draw(run, 2000, 0).note == "all 1,202 dialogues"
     assert draw(run, 1000, 0).note == ("1,000 of 1,202 dialogues, drawn at random: 998 of 1,200 accepted, 2 of 2 not")
+
+
+def test_fewer_long_dialogues_are_drawn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ended = [accepted(f"{PIPELINE}-{n}") for n in range(100)]
+    run = finished_run(tmp_path / "run", ended)
+    (file,) = run.glob("*/dialogues.jsonl")
+    monkeypatch.setattr("generation.report.transcripts.MOST_BYTES", file.stat().st_size // 4)
+    assert draw(run, 100, 0).note.startswith(
+        "25 of 100 dialogues, drawn at random, as many as a file of 20 MB holds: 25 of 100"
+    )
+    assert draw(run, 10, 0).note.startswith("10 of 100 dialogues, drawn at random: ")
+    assert len(list(transcripts(run, {}, limit=100, seed=0))) == 25
