@@ -2,7 +2,7 @@
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 SHELL := bash
-STAGES := plan generate fidelity export convert train eval tables ablation reproduce
+STAGES := generate fidelity export convert train eval tables ablation reproduce
 # make escapes blanks and backslashes of these words with a backslash and $ with another $; the shell wants them quoted.
 given := $(-*-command-variables-*-)
 given := $(subst $$$$,$$,$(subst ','\'',$(subst \ ,<blank>,$(subst \\,<backslash>,$(given)))))
@@ -45,10 +45,7 @@ clean: setup ## say what would be removed of outputs/, and remove it with yes=tr
 
 ##@ Data
 
-plan: setup ## estimate the cost of a generation: requests, tokens, GPU-hours, disk -> outputs/plan/
-	@$(run)
-
-generate: setup ## generate dialogues with the three pipelines -> outputs/generate/
+generate: setup ## generate dialogues with the three pipelines -> outputs/generate/ (plan=true: only say what it takes)
 	@$(run)
 
 verify: setup ## replay every accepted dialogue of a run against its recorded state (run=outputs/generate/…)

@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Literal
 
 from huggingface_hub import model_info, try_to_load_from_cache
-from huggingface_hub.errors import HfHubHTTPError
 from pydantic import Field
 
 from core.cpu import multiplies_bfloat16, physical_cores
@@ -165,15 +164,15 @@ def weights_bytes(model: str | Path) -> int | None:
     """The size of a model's weights, of a directory, of what the hub's cache has, or else as the hub tells it; None if
     that is not known."""
     directory = Path(model)
-    if not directory.is_dir():
-        config = try_to_load_from_cache(str(model), "config.json")
-        directory = Path(config).parent if isinstance(config, str) else directory
-    sizes = [file.stat().st_size for ending in WEIGHTS for file in directory.glob(ending)]
-    if sizes or directory.is_dir():
-        return sum(sizes) or None
     try:
+        if not directory.is_dir():
+            config = try_to_load_from_cache(str(model), "config.json")
+            directory = Path(config).parent if isinstance(config, str) else directory
+        sizes = [file.stat().st_size for ending in WEIGHTS for file in directory.glob(ending)]
+        if sizes or directory.is_dir():
+            return sum(sizes) or None
         files = model_info(str(model), files_metadata=True).siblings or []
-    except (HfHubHTTPError, OSError, ValueError):
+    except Exception:  # the hub's client raises its own errors and those of its transport
         return None
     # Some models have the same weights again in a subfolder.
     own = [file for file in files if any(fnmatch(file.rfilename, ending) for ending in WEIGHTS)]

@@ -53,7 +53,7 @@ class Benchmark(Protocol):
     """A `_target_` of conf/benchmark/, constructed from the keys of its YAML.
 
     The constructor validates its settings and raises UserError. Subclass this protocol to inherit the defaults of
-    `NEUTRAL`, `check` and `caveats`.
+    `NEUTRAL`, `check`, `size` and `caveats`.
     """
 
     NEUTRAL: ClassVar[tuple[str, ...]] = ()
@@ -64,6 +64,10 @@ class Benchmark(Protocol):
         """Raise UserError, before a model is served, if the benchmark cannot be run with these generation runs behind
         the models; empty: unknown."""
         return
+
+    def size(self) -> int:
+        """The number of tasks, for a plan; 0 if that is not known before they are run."""
+        return 0
 
     @abstractmethod
     def run(self, context: EvaluationContext, directory: Path, progress: Progress | None = None) -> list[TrialRecord]:

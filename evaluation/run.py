@@ -22,7 +22,17 @@ BenchmarkFactory = Callable[[], dict[str, Benchmark]]
 """Constructs the chosen benchmarks, by name. Each model gets new ones: a client belongs to the event loop of one
 run."""
 
-NEUTRAL = ("outputs", "report", "tracking", "allow_errors", "concurrency", "api_key_env", "start_next")
+NEUTRAL = (
+    "outputs",
+    "report",
+    "tracking",
+    "allow_errors",
+    "concurrency",
+    "api_key_env",
+    "start_next",
+    "plan",
+    "assume",
+)
 
 
 def neutral_keys(benchmarks: Mapping[str, Benchmark]) -> tuple[str, ...]:

@@ -18,6 +18,7 @@ from core.serving import EngineSettings
 from core.settings import Paths, Settings, UserError
 from core.tracking import TrackingSettings
 from evaluation.endpoint import Endpoint
+from evaluation.plan import AssumeSettings
 
 Names = Annotated[tuple[str, ...], BeforeValidator(lambda value: (value,) if isinstance(value, str) else value or ())]
 """One name, a list of names, or null."""
@@ -71,6 +72,8 @@ class EvaluateSettings(Settings):
         "memory for both, or where enough GPUs are idle. true on one GPU needs serving.gpu_memory_share of at most 0.5"
     )
     tracking: TrackingSettings = Field(description="experiment tracking")
+    plan: bool = Field(description="instead of evaluating, print what it would take")
+    assume: AssumeSettings
 
     @field_validator("benchmarks", mode="before")
     @classmethod

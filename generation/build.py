@@ -21,7 +21,7 @@ from generation.start_states.start_states import StartSettings, StartState, Star
 
 NEUTRAL = (
     *("outputs", "report", "tracking", "resume", "concurrency", "attempts", "executor", "costs"),
-    *("domains", "toolsets"),
+    *("domains", "toolsets", "plan", "assume"),
 )
 """Neutral keys of every run, see `neutral_keys`."""
 

@@ -1,8 +1,8 @@
 """Estimates the cost of a run in advance: requests, tokens, GPU-hours, disk.
 
 The shape of the dialogues (requests per role, lengths of prompts and answers) is measured on a sample that the stand-in
-generates with the planned configuration. The assumptions of PlanSettings convert its words to tokens and add reasoning;
-they are printed with the estimate, which is only as good as they are.
+generates with the planned configuration. The assumptions of AssumeSettings convert its words to tokens and add
+reasoning; they are printed with the estimate, which is only as good as they are.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from pathlib import Path
 from pydantic import Field
 
 from core.messages import Frozen
+from core.serving_plan import ServingAssumptions
 from core.settings import Settings
 from generation.metrics.statistics import Statistics
-from generation.run import GenerateSettings
 
 
-class PlanSettings(Settings):
-    """Size of the sample, and the assumptions of the estimate. Speeds are per GPU."""
+class AssumeSettings(Settings):
+    """The assumptions of a plan, and the size of its sample. Speeds are per GPU."""
 
     sample: int = Field(ge=1, description="dialogues that the stand-in generates in each pipeline")
     tokens_per_word: float = Field(gt=0, description="tokens per word of prompts and answers")
@@ -31,13 +31,8 @@ class PlanSettings(Settings):
     decode_tokens_per_s: float = Field(gt=0, description="generated tokens per second and GPU")
     acceptance: float | None = Field(gt=0, le=1, description="share of accepted dialogues; null: the sample's")
     gpus: int = Field(ge=1, description="GPUs of the planned run")
+    serving: ServingAssumptions = Field(description="the model of `serve` and its GPUs")
     cost_per_gpu_hour: float = Field(ge=0, description="cost of one GPU for one hour")
-
-
-class PlannedSettings(GenerateSettings):
-    """conf/plan.yaml: the configuration of a generation, and the assumptions."""
-
-    plan: PlanSettings
 
 
 class Estimate(Frozen):
@@ -56,20 +51,20 @@ class Estimate(Frozen):
     disk_bytes: int
 
 
-def estimate(sample: Statistics, bytes_on_disk: int, n: int, plan: PlanSettings) -> Estimate:
+def estimate(sample: Statistics, bytes_on_disk: int, n: int, assumed: AssumeSettings) -> Estimate:
     """Scale the statistics of a sample to `n` dialogues."""
     scale = n / max(1, sample.started)
     reasoning = sum(
-        role.requests * plan.reasoning_tokens.get(name, plan.reasoning_tokens.get("default", 0))
+        role.requests * assumed.reasoning_tokens.get(name, assumed.reasoning_tokens.get("default", 0))
         for name, role in sample.roles.items()
     )
     assert sample.prompt_tokens is not None, "the stand-in counts words"
     assert sample.completion_tokens is not None, "the stand-in counts words"
-    prompt = sample.prompt_tokens * plan.tokens_per_word * scale
-    generated = (sample.completion_tokens * plan.tokens_per_word + reasoning) * scale
-    cached = prompt * plan.cached_share
-    seconds = (prompt - cached) / plan.prefill_tokens_per_s + generated / plan.decode_tokens_per_s
-    share = plan.acceptance or sample.accepted / max(1, sample.started)
+    prompt = sample.prompt_tokens * assumed.tokens_per_word * scale
+    generated = (sample.completion_tokens * assumed.tokens_per_word + reasoning) * scale
+    cached = prompt * assumed.cached_share
+    seconds = (prompt - cached) / assumed.prefill_tokens_per_s + generated / assumed.decode_tokens_per_s
+    share = assumed.acceptance or sample.accepted / max(1, sample.started)
     return Estimate(
         pipeline=sample.pipeline,
         started=n,
@@ -79,15 +74,15 @@ def estimate(sample: Statistics, bytes_on_disk: int, n: int, plan: PlanSettings)
         cached_tokens=round(cached),
         generated_tokens=round(generated),
         gpu_hours=round(seconds / 3600, 3),
-        hours=round(seconds / 3600 / plan.gpus, 3),
-        cost=round(seconds / 3600 * plan.cost_per_gpu_hour, 2),
+        hours=round(seconds / 3600 / assumed.gpus, 3),
+        cost=round(seconds / 3600 * assumed.cost_per_gpu_hour, 2),
         disk_bytes=round(bytes_on_disk * scale),
     )
 
 
-def estimates(samples: Mapping[str, Statistics], run: Path, n: int, plan: PlanSettings) -> tuple[Estimate, ...]:
+def estimates(samples: Mapping[str, Statistics], run: Path, n: int, assumed: AssumeSettings) -> tuple[Estimate, ...]:
     """The estimates for all pipelines in the run directory of a sample."""
     return tuple(
-        estimate(sample, sum(file.stat().st_size for file in (run / name).iterdir()), n, plan)
+        estimate(sample, sum(file.stat().st_size for file in (run / name).iterdir()), n, assumed)
         for name, sample in samples.items()
     )

@@ -28,6 +28,7 @@ from generation.metrics.statistics import CostSettings, Statistics
 from generation.metrics.user_quality import QualitySettings
 from generation.outcomes import Outcome
 from generation.pipeline import DomainTools, Pipeline
+from generation.plan import AssumeSettings
 from generation.prompts import prompt_ids
 from generation.runner import AttemptSettings, Executor, run_pipeline
 from generation.seeds.tau2_data import ENGINE as TAU2
@@ -105,6 +106,8 @@ class GenerateSettings(Settings):
     saturation: SaturationSettings = Field(description="when to warn that goals repeat themselves")
     costs: CostSettings
     tracking: TrackingSettings
+    plan: bool = Field(description="instead of generating, print what it would take, from a scripted sample")
+    assume: AssumeSettings
 
     def dialogues(self, pipeline: str) -> DialogueSettings:
         """The settings of one pipeline's dialogues, with `tasks_per_dialogue` applied."""

@@ -32,7 +32,6 @@ from generation.convert.base import ConvertSettings
 from generation.dialogue.parallel import ParallelSettings
 from generation.export.export import ExportSettings
 from generation.metrics.fidelity_data import FidelitySettings
-from generation.plan import PlannedSettings
 from generation.run import GenerateSettings
 from generation.stages import SchemasSettings, ValidationSettings
 from generation.tools.from_questions import ToolmakingSettings
@@ -49,7 +48,6 @@ SECTIONS: tuple[tuple[str, str, str, type[Settings]], ...] = (
     ("Generation: stage schemas", "generate", "stages.schemas", SchemasSettings),
     ("Generation: stage parallel", "generate", "stages.parallel", ParallelSettings),
     ("Generation: stage validation", "generate", "stages.validation", ValidationSettings),
-    ("Plan", "plan", "plan", typing.get_type_hints(PlannedSettings)["plan"]),
     ("Fidelity", "fidelity", "", FidelitySettings),
     ("Export", "export", "", ExportSettings),
     ("Conversion", "convert", "", ConvertSettings),

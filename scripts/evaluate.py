@@ -16,6 +16,7 @@ from evaluation.reports.summary import print_infrastructure_errors, print_summar
 from evaluation.reports.tables import publish_tables
 from evaluation.run import caveats, neutral_keys, require_room_to_answer, run_trials, score_models
 from evaluation.targets import EvaluateSettings, find_targets
+from scripts.evaluation_plan import show_plan
 from scripts.launch import hydra_main, instantiate
 from scripts.stage_end import end_with_report
 
@@ -29,6 +30,9 @@ def main(config: DictConfig) -> None:
         return {name: instantiate(values) for name, values in settings.benchmarks.items()}
 
     chosen = benchmarks()  # wrong settings are reported before anything starts
+    if settings.plan:
+        show_plan(settings, chosen, console)
+        return
     targets = find_targets(settings)
     plain = settings.model_dump(mode="json")
     inputs = {target.label: sha256(target.path) for target in targets if target.path}

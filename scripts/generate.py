@@ -19,6 +19,7 @@ from generation.llm.server_checks import check_servers
 from generation.progress import GenerationProgress, sample_rows, summarise
 from generation.run import GenerateSettings, generate
 from generation.toolset_runner import failed_domains
+from scripts.generation_plan import show_plan
 from scripts.launch import hydra_main, instantiate
 from scripts.stage_end import end_with_report
 
@@ -27,6 +28,9 @@ def main(config: DictConfig) -> None:
     """Exit with code 1 if dialogues or toolsets failed because no model answered or because of an internal error."""
     settings = typed(config, GenerateSettings)
     console = stage_console()
+    if settings.plan:
+        show_plan(settings, console)
+        return
     plain = settings.model_dump(mode="json")
     components = build(settings, instantiate)
     with ExitStack() as stack:

@@ -35,7 +35,6 @@ S = TypeVar("S", bound=Settings)
 CONF = Path(__file__).parents[1] / "conf"
 
 STAGES = {
-    "plan": "plan",
     "generate": "generate",
     "fidelity": "fidelity",
     "export": "export",

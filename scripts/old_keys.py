@@ -20,6 +20,7 @@ OLD_KEYS = {
     "simulator": "+benchmarks.tau2.user.base_url",
     "simulator_model": "+benchmarks.tau2.user.model",
     "mixture.skip_unlawful": "mixture.skip_invalid",
+    "plan.*": "assume.*",
     "assume.keys": "assume.keys_per_token",
     "assume.trained": "assume.trained_share",
 }

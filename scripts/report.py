@@ -32,6 +32,7 @@ from generation.report.transcripts import draw
 from generation.report.transcripts import transcripts as generation_transcripts
 from scripts.launch import clear_errors, instantiate, read_settings
 from scripts.outputs import FoundRun, find_runs, parents
+from scripts.report_words import ABOUT, words
 from scripts.stage_runs import runs_directory
 
 STAGES = ("evaluate", "train", "generate")
@@ -64,7 +65,7 @@ def write_report(run: Path, transcripts: int, console: Console, seed: int = 0) -
                     sections += page_sections.sections(path)
                     chosen, note = drawn_trials(path, manifest, transcripts, seed)
                     found.append(page_transcripts.transcripts(path, chosen))
-                    notes += [note] if note else []
+                    notes.append(note)
                 case "train":
                     # It takes seconds, and only a training needs it.
                     from training import run_report  # noqa: PLC0415
@@ -80,9 +81,10 @@ def write_report(run: Path, transcripts: int, console: Console, seed: int = 0) -
                     notes.append(draw(path, transcripts, seed).note)
         newest = manifests[shown[0]]
         page = Page(
-            title=f"{newest.stage} {newest.run_id}",
+            title=title_of(newest),
+            about=ABOUT,
             lineage=tuple(lineage(manifests.values())),
-            sections=tuple(with_distinct_keys(sections)),
+            sections=(*with_distinct_keys(sections), words()),
             transcripts_note="; ".join(notes),
         )
         file = outputs_of(run) / "report" / newest.run_id / "index.html"
@@ -101,8 +103,8 @@ def write_experiment_report(directory: Path, transcripts: int, console: Console,
     shown = page_ablation.shown(analysis, results)
     keys = [result.key(record) for result in shown for record in result.records]
     chosen, note = drawn(keys, transcripts, seed)
-    sections = page_ablation.sections(directory, analysis, results)
-    page = Page(title=f"ablation {directory.name}", sections=sections, transcripts_note=note)
+    sections = (*page_ablation.sections(directory, analysis, results), words())
+    page = Page(title=f"Experiment: {analysis.title}", about=ABOUT, sections=sections, transcripts_note=note)
     file = outputs / "report" / directory.name / "index.html"
     size = write_page(file, page, page_ablation.trial_transcripts(shown, chosen))
     console.print(f"report: {file} ({decimal(size)})", soft_wrap=True, highlight=False)
@@ -167,16 +169,29 @@ def environments_of(manifest: Manifest, console: Console) -> dict[str, Environme
 
 
 def drawn_trials(run: Path, manifest: Manifest, limit: int, seed: int) -> tuple[frozenset[str], str]:
-    """The keys of at most `limit` trials, and a note if these are not all."""
+    """The keys of at most `limit` trials, and a note of how many of how many they are."""
     return drawn([transcript_key(record) for record in recorded_trials(run, manifest)], limit, seed)
 
 
 def drawn(keys: Sequence[str], limit: int, seed: int) -> tuple[frozenset[str], str]:
-    """At most `limit` keys of trials, equal for the same seed, and a note if these are not all."""
+    """At most `limit` keys of trials, equal for the same seed, and a note of how many of how many they are."""
     if len(keys) <= limit:
-        return frozenset(keys), ""
+        return frozenset(keys), f"all {len(keys):,} trials"
     chosen = sorted(keys, key=lambda key: digest(str(seed), key))[:limit]
     return frozenset(chosen), f"{limit:,} of {len(keys):,} trials, drawn at random"
+
+
+def title_of(manifest: Manifest) -> str:
+    """What the run was about, in a line."""
+    config, results = manifest.config, manifest.results
+    match manifest.stage:
+        case "evaluate":
+            models = " and ".join(str(model["label"]) for model in results.get("models", ())) or "models"
+            return f"Evaluation of {models}: {', '.join(config.get('benchmarks', {}))}"
+        case "train":
+            return f"Training of {config.get('model', {}).get('path') or 'the tiny model'}"
+        case _:
+            return f"Generated dialogues: {', '.join(config.get('pipelines', {}))}"
 
 
 def lineage(manifests: Iterable[Manifest]) -> Iterator[tuple[str, str]]:

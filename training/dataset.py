@@ -30,6 +30,7 @@ from training.token_tree import TokenTree, build_trees, single_chain
 FEATURES = Features(
     {
         "dialogue_id": Value("string"),
+        "domain": Value("string"),
         "source": Value("string"),
         "difficulty": Value("string"),
         "samples": Value("int32"),
@@ -49,7 +50,7 @@ FEATURES = Features(
 and `sample_tokens` count the dialogue as one sample per user turn, `straddled` is as in training.render.Sample. A
 dialogue cut to nothing is a row of size 0."""
 
-FORMAT = 2
+FORMAT = 3
 """Increase it with every change of the format, so that older caches are not read."""
 
 
@@ -131,12 +132,17 @@ class Rows(torch.utils.data.Dataset[list[TokenTree]]):
         values = _column(self.split, column)
         return [int(values[members].sum()) for members in self.members]
 
-    def labels(self, row: int | None) -> list[tuple[str, str]]:
-        """(source, difficulty) of each tree in a row."""
+    def labels(self, row: int | None) -> list[tuple[str, str, str]]:
+        """(source, difficulty, domain) of each tree in a row."""
         if row is None:
-            return [("", "")]
+            return [("", "", "")]
         members = self.split[self.members[row]]
-        return list(zip(members["source"], members["difficulty"], strict=True))
+        return list(zip(members["source"], members["difficulty"], members["domain"], strict=True))
+
+    @property
+    def domains(self) -> frozenset[str]:
+        """The domains of all trees."""
+        return frozenset(self.split["domain"])
 
     @property
     def fill(self) -> float:
@@ -219,6 +225,7 @@ def _tree_rows(
         first = number == 0
         yield {
             "dialogue_id": dialogue.dialogue_id,
+            "domain": dialogue.domain,
             "source": source,
             "difficulty": difficulty or "",
             "samples": len(rendering.samples) if first else 0,

@@ -46,10 +46,10 @@ class Prepared(Frozen):
     """How full the rows of packed trees are."""
 
     samples: int
-    """User turns."""
+    """Prompts of a server with what was answered (training.render): user turns, or single answers."""
 
     sample_tokens: int
-    """Tokens if every user turn were a separate sample."""
+    """Tokens if every sample were trained by itself."""
 
     tokens: int
     """Tokens of the trees."""
@@ -63,6 +63,11 @@ class Prepared(Frozen):
     """Answers that would share a token with their prompt if both were tokenised as one text."""
 
     validation_dialogues: int
+
+    validation_unseen: int | None = None
+    """Of them those on the held-out databases; the others are on databases of the training data, with other tasks.
+    None in older runs."""
+
     validation_samples: int
     validation_trained_tokens: int
 
@@ -118,6 +123,13 @@ def _prepared(origin: str, mixture: Mixture, splits: DatasetDict, row_tokens: in
         cut_turns=count(samples, "cut_turns"),
         straddled_answers=count(samples, "straddled"),
         validation_dialogues=len(mixture.validation),
+        validation_unseen=len(
+            {
+                name
+                for name, domain in zip(validation["dialogue_id"], validation["domain"], strict=True)
+                if domain in mixture.validation_domains
+            }
+        ),
         validation_samples=sum(validation["samples"]),
         validation_trained_tokens=sum(validation["targets"]),
     )

@@ -65,9 +65,9 @@ def describe(console: Console, data: Prepared) -> None:
     console.print(f"untrained model: {data.untrained}", highlight=False, soft_wrap=True)
     sources = ", ".join(f"{count} {name}" for name, count in data.sources.items())
     console.print(
-        f"{data.dialogues} dialogues ({sources}) with {data.samples} user turns → "
+        f"{data.dialogues} dialogues ({sources}) with {data.samples} samples as served → "
         f"{data.trees} trees in {data.rows} rows, "
-        f"{100 * data.fill:.0f} % full: {data.tokens:,} tokens instead of {data.sample_tokens:,} in separate turns, "
+        f"{100 * data.fill:.0f} % full: {data.tokens:,} tokens instead of {data.sample_tokens:,} in separate samples, "
         f"{data.trained_tokens:,} of them trained; {data.cut_turns} over-long turns cut",
         highlight=False,
     )
@@ -81,8 +81,8 @@ def describe(console: Console, data: Prepared) -> None:
         skipped = ", ".join(f"{count} {kind}" for kind, count in data.skipped.items())
         console.print(f"[bold yellow]{sum(data.skipped.values())} invalid lines were left out: {skipped}[/]")
     console.print(
-        f"validation: {data.validation_dialogues} dialogues, {data.validation_samples} user turns; "
-        f"held-out databases: {', '.join(data.validation_domains) or 'none'}",
+        f"validation: {data.validation_dialogues} dialogues, {data.validation_unseen} of them on databases that are not "
+        f"trained on ({', '.join(data.validation_domains) or 'none'}), the others with tasks that are not",
         highlight=False,
     )
 

@@ -165,7 +165,13 @@ def _curves(metrics: Sequence[Metrics]) -> tuple[Block, ...]:
     if by_label := _by_label(validations):
         ends = "; ".join(f"{name} {_course(curve)}" for name, curve in by_label.items())
         blocks.append(
-            Figure(title="Validation loss by source and difficulty", svg=validation_figure(by_label), alt=f"{ends}.")
+            Figure(
+                title="Validation loss by source, difficulty and databases",
+                svg=validation_figure(by_label),
+                alt=f"{ends}.",
+                note="databases/unseen: of dialogues on databases that no training dialogue has; databases/trained: on "
+                "the others, with other tasks.",
+            )
         )
     if speeds:
         tokens = [(step, speed) for step, speed, _ in speeds]
@@ -181,7 +187,7 @@ def _curves(metrics: Sequence[Metrics]) -> tuple[Block, ...]:
 
 
 def _by_label(validations: Sequence[Metrics]) -> dict[str, list[tuple[int, float]]]:
-    """ "source/NAME" and "difficulty/NAME" -> (step, loss)."""
+    """ "source/NAME", "difficulty/NAME" and "databases/NAME" -> (step, loss)."""
     names = sorted({name for line in validations for name in line if name.startswith("eval_loss/")}, reverse=True)
     return {
         name.removeprefix("eval_loss/"): [(line["step"], line[name]) for line in validations if name in line]
@@ -221,24 +227,30 @@ def _data_table(data: Prepared) -> Table:
     saved = f"{data.sample_tokens / data.tokens:.2f} times as many" if data.tokens else ""
     rows = {
         "training dialogues": (data.dialogues, _counts(data.sources)),
-        "user turns": (data.samples, f"{data.cut_turns:,} more were cut for their length"),
+        "samples as served": (data.samples, f"{data.cut_turns:,} more were cut for their length"),
         "trees": (data.trees, f"in {data.rows:,} rows"),
         "tokens as trees": (data.tokens, ""),
-        "tokens as separate user turns": (data.sample_tokens, saved),
+        "tokens as separate samples": (data.sample_tokens, saved),
         "trained tokens": (data.trained_tokens, ""),
         "answers that share a token with their prompt": (data.straddled_answers, "tokenised apart, as they are served"),
         "left-out lines, invalid": (sum(data.skipped.values()), _counts(data.skipped)),
         "left-out dialogues, with a validation task": (data.shared_tasks, ""),
-        "validation dialogues": (data.validation_dialogues, f"{data.validation_samples:,} user turns"),
+        "validation dialogues": (
+            data.validation_dialogues,
+            ""
+            if data.validation_unseen is None
+            else f"{data.validation_unseen:,} on the held-out databases, the others on trained ones, with other tasks",
+        ),
         "trained tokens of validation": (data.validation_trained_tokens, ""),
-        "held-out databases": (len(data.validation_domains), ", ".join(data.validation_domains)),
+        "held-out databases, not trained on": (len(data.validation_domains), ", ".join(data.validation_domains)),
     }
     return Table(
         title="Data",
         columns=("", "number", "of them"),
         rows=tuple(Row(cells=(name, f"{number:,}", detail)) for name, (number, detail) in rows.items()),
         numeric=(1,),
-        note="Tokens are counted once, for any number of epochs.",
+        note="A sample is what one prompt of the server and its answers make: a user turn, or with some chat templates a "
+        "single answer. Tokens are counted once, for any number of epochs.",
     )
 
 
@@ -256,15 +268,15 @@ def _tree(splits: DatasetDict | None) -> tuple[Block, ...]:
     shape = f"a trunk and {number - 1} branches" if number > 1 else "a trunk without branches"
     saved = ""
     if row["samples"] > 1:
-        saved = f" Its {row['samples']} user turns as separate samples would be {row['sample_tokens']:,} tokens."
+        saved = f" Its {row['samples']} samples one by one would be {row['sample_tokens']:,} tokens."
     return (
         Figure(
             title=f"{row['dialogue_id']}, {row['source']}",
             svg=tree_figure(row),
             alt=f"{row['dialogue_id']} is {shape} with {row['size']:,} tokens, {row['targets']:,} of them trained.",
-            note=f"A server renders a prompt for each user turn. Where these prompts agree they are computed once: the "
-            f"dialogue is {shape}. Each bar is a chain of tokens that no earlier bar has; a thin line leads to the token "
-            f"that it continues, and it sees only the path from there to the start. Only dark tokens are trained: "
-            f"{row['targets']:,} of {row['size']:,}.{saved}",
+            note=f"A server renders a prompt for each sample, a user turn or an answer. Where these prompts agree they are "
+            f"computed once: the dialogue is {shape}. Each bar is a chain of tokens that no earlier bar has; a thin line "
+            f"leads to the token that it continues, and it sees only the path from there to the start. Only dark tokens "
+            f"are trained: {row['targets']:,} of {row['size']:,}.{saved}",
         ),
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
+from collections.abc import Container
 from pathlib import Path
 from typing import Any
 
@@ -70,21 +71,23 @@ class TreeTrainer(Trainer):
     def evaluate(
         self, eval_dataset: None = None, ignore_keys: None = None, metric_key_prefix: str = "eval"
     ) -> dict[str, float]:
-        """The validation loss in nats per trained token: overall, and for each source and difficulty."""
+        """The validation loss in nats per trained token: overall, for each source and difficulty, and for databases of
+        the training data and unseen ones."""
         started = time.monotonic()
         rows: Rows = self.eval_dataset
-        labels = [rows.labels(row) for row in range(len(rows))]
-        groups = ["loss", *sorted({group for row in labels for label in row for group in _groups(*label)})]
+        trained: frozenset[str] = self.train_dataset.domains
+        of_row = [[_groups(*label, trained) for label in rows.labels(row)] for row in range(len(rows))]
+        groups = ["loss", *sorted({group for labels in of_row for label in labels for group in label})]
         sums = torch.zeros(len(groups), 2, dtype=torch.float64, device=self.args.device)
         self.model_wrapped.eval()
         ranks, rank = self.args.world_size, self.args.process_index
         for first in range(0, len(rows), ranks):
             # Under ZeRO-3 every rank must join every forward pass.
             row = first + rank if first + rank < len(rows) else None
-            for label, losses in zip(rows.labels(row), self._losses(rows[row]), strict=True):
-                for group in ("loss", *_groups(*label)):
-                    if group in groups:
-                        sums[groups.index(group)] += torch.stack([losses.sum(), losses.new_tensor(len(losses))])
+            labels = [[]] if row is None else of_row[row]
+            for label, losses in zip(labels, self._losses(rows[row]), strict=True):
+                for group in ("loss", *label):
+                    sums[groups.index(group)] += torch.stack([losses.sum(), losses.new_tensor(len(losses))])
         if dist.is_initialized():
             dist.all_reduce(sums)
         metrics = {f"{metric_key_prefix}_{name}": float(s / n) for name, (s, n) in zip(groups, sums, strict=True)}
@@ -101,5 +104,10 @@ class TreeTrainer(Trainer):
         return torch.split(losses, [len(tree.trained) for tree in members])
 
 
-def _groups(source: str, difficulty: str) -> list[str]:
-    return [f"loss/{kind}/{name}" for kind, name in (("source", source), ("difficulty", difficulty)) if name]
+def _groups(source: str, difficulty: str, domain: str, trained: Container[str]) -> list[str]:
+    names = {
+        "source": source,
+        "difficulty": difficulty,
+        "databases": domain and ("trained" if domain in trained else "unseen"),
+    }
+    return [f"loss/{kind}/{name}" for kind, name in names.items() if name]

@@ -22,10 +22,10 @@ function comparedHead(entry, transcript, side) {
     details.length ? make("details", {}, make("summary", { text: "Tasks and checks" }), details) : null);
 }
 
-function comparedRest(transcript, shared, side) {
+function comparedRest(entry, transcript, shared, side) {
   const rest = { ...transcript, messages: (transcript.messages || []).slice(shared) };
   const cards = rest.messages.length || rest.text ? messageList(rest, side)
-    : [make("p", { class: "hint", text: "It ends here." })];
+    : [make("p", { class: "hint" }, "It ends here", entry.reason ? [": ", textOf(entry.reason, "span")] : ".")];
   cards[0].classList.add("parts");
   return make("div", { class: "side" }, cards);
 }
@@ -40,9 +40,10 @@ function comparisonView(entry, transcript, otherEntry, other) {
     make("summary", { text: `${counted(shared, "shared message")}` }),
     left.slice(0, shared).map((message) => messageCard(message, 1))) : null;
   return make("article", { class: "transcript comparison", "data-key": entry.key, "data-other": otherEntry.key },
-    make("header", {}, make("h3", { tabindex: "-1", text: "Comparison" }), parting, tools()),
+    make("header", {}, make("h3", { tabindex: "-1", text: "Comparison" }), parting,
+      tools(hasReasoning(transcript) || hasReasoning(other))),
     make("div", { class: "sides" }, comparedHead(entry, transcript, 1), comparedHead(otherEntry, other, 2)),
     common,
     make("p", { class: "partition" }, make("strong", { text: same ? "They are equal" : "Here they part" })),
-    same ? null : make("div", { class: "sides" }, comparedRest(transcript, shared, 1), comparedRest(other, shared, 2)));
+    same ? null : make("div", { class: "sides" }, comparedRest(entry, transcript, shared, 1), comparedRest(otherEntry, other, shared, 2)));
 }

@@ -190,9 +190,11 @@ class Transcript(Frozen):
 
 
 class Page(Frozen):
-    """Everything but the transcripts. `lineage` are short pairs such as ("commit", "1f2e3d")."""
+    """Everything but the transcripts. `about` says in a sentence or two what the page is about; `lineage` are short
+    pairs such as ("commit", "1f2e3d")."""
 
     title: str
+    about: str = ""
     lineage: tuple[tuple[str, str], ...] = ()
     sections: tuple[Section, ...] = ()
     transcripts_note: str = Field(default="", description='such as "5,000 of 12,000 dialogues, drawn at random"')

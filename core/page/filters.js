@@ -10,10 +10,12 @@ function valuesOf(entry, facet) {
   return BUILT_IN.includes(facet) && entry[facet] ? [entry[facet]] : [];
 }
 
+/** The facets by which transcripts differ. */
 function facetNames() {
   const names = new Set(["outcome"]);
   for (const entry of archive.entries) for (const name of entry.facets.keys()) names.add(name);
-  return [...names];
+  const text = (entry, name) => valuesOf(entry, name).join("\n");
+  return [...names].filter((name) => archive.entries.some((entry) => text(entry, name) !== text(archive.entries[0], name)));
 }
 
 function passes(entry, filters, except = null) {
@@ -37,7 +39,7 @@ function countsOf(facet) {
   return counts;
 }
 
-/** Search the titles and reasons at once, and all texts chunk by chunk. Calls `progress` as transcripts are found. */
+/** Search the keys, titles and reasons at once, and all texts chunk by chunk. Calls `progress` as transcripts are found. */
 async function search(words, progress) {
   const run = found.running + 1;
   Object.assign(found, { words, running: run, done: 0, hits: null });
@@ -45,7 +47,7 @@ async function search(words, progress) {
   const sought = words.toLowerCase();
   found.hits = new Set();
   for (const entry of archive.entries) {
-    if (`${entry.title}\n${entry.reason}`.toLowerCase().includes(sought)) found.hits.add(entry.position);
+    if (`${entry.key}\n${entry.title}\n${entry.reason}`.toLowerCase().includes(sought)) found.hits.add(entry.position);
   }
   progress();
   let painted = performance.now();

@@ -72,7 +72,8 @@ function item(entry) {
     href: addressWith({ t: entry.key }), "data-key": entry.key, "aria-current": entry.key === shown.t ? "true" : null,
   },
   make("span", { class: "title text", text: entry.title || entry.key }),
-  make("span", { class: "about" }, outcomeLabel(entry.outcome), ` · ${turns}`, entry.branch ? " · branch" : ""),
+  make("span", { class: "about" }, outcomeLabel(entry.outcome), ` · ${turns}`, entry.branch ? " · branch" : "",
+    " · ", textOf(entry.key, "span")),
   entry.reason ? make("span", { class: "reason text", text: entry.reason }) : null));
 }
 

@@ -33,6 +33,7 @@ function messageCard(message, side = 1) {
       make("summary", { text: `Reasoning (${counted(message.reasoning.length, "character")})` }), textOf(message.reasoning)));
   }
   if (message.content) card.append(longText(message.content, { lines: 200, characters: 20000, name: "message" }));
+  else if (!message.calls) card.append(make("p", { class: "hint", text: "An empty message." }));
   for (const call of message.calls || []) card.append(callView(call));
   return card;
 }

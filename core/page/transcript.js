@@ -47,14 +47,14 @@ function taskView(task, number, side) {
           make("summary", { text: "The judge's reasoning" }), textOf(task.judge_reasoning)) : null) : null));
 }
 
-/** Tasks, checks and the state's difference. */
+/** Tasks, checks and what was changed. */
 function findings(transcript, side = 1) {
   const parts = (transcript.tasks || []).map((task, number) => taskView(task, number, side));
   if (transcript.checks) {
     parts.push(make("section", { class: "task" }, make("h5", { text: "Checks of the dialogue" }), checkList(transcript.checks)));
   }
   if (transcript.changes) {
-    parts.push(make("section", { class: "task" }, make("h5", { text: "State difference" }),
+    parts.push(make("section", { class: "task" }, make("h5", { text: "What was changed" }),
       make("ul", { class: "changes" }, transcript.changes.map((change) => make("li", {}, textOf(change, "code"))))));
   }
   return parts;
@@ -78,11 +78,16 @@ function backToList() {
   (byId("ui-list").querySelector("[aria-current]") || byId("ui-search")).focus({ preventScroll: true });
 }
 
-function tools() {
+function tools(reasoned = true) {
   return make("div", { class: "buttons" },
     button("Back to the list", backToList, { class: "back" }),
-    button("Unfold all reasoning", unfoldReasoning, { class: "reasons", "aria-keyshortcuts": "r" }),
+    reasoned ? button("Unfold all reasoning", unfoldReasoning, { class: "reasons", "aria-keyshortcuts": "r" }) : null,
     shown.c ? button("End the comparison", () => go({ c: "", m: null, s: 1 }), { class: "end" }) : null);
+}
+
+function hasReasoning(transcript) {
+  return (transcript.messages || []).some((message) => message.reasoning)
+    || (transcript.tasks || []).some((task) => task.judge_reasoning);
 }
 
 function messageList(transcript, side = 1) {
@@ -93,7 +98,7 @@ function messageList(transcript, side = 1) {
 
 function transcriptView(entry, transcript) {
   return make("article", { class: "transcript", "data-key": entry.key },
-    make("header", {}, heading(entry), verdict(entry), facetList(entry), tools()),
+    make("header", {}, heading(entry), verdict(entry), facetList(entry), tools(hasReasoning(transcript))),
     branchTree(entry), otherTrials(entry), findings(transcript),
     make("h4", { text: "Messages" }), messageList(transcript));
 }

@@ -109,6 +109,13 @@ class Bfcl(Benchmark):
         self.settings = typed(settings, BfclSettings, "benchmarks.bfcl")
         self._tasks = self.settings.tasks()
 
+    def size(self) -> int:
+        first = self.settings.first
+        return sum(
+            len(ids) if ids is not None else min(first or SIZES[category], SIZES[category])
+            for category, ids in self._tasks.items()
+        )
+
     def run(self, context: EvaluationContext, directory: Path, progress: Progress | None = None) -> list[TrialRecord]:
         """Runs the trials and returns their records, which are also in `directory`/trials.jsonl; failed trials have a
         transcript each.

@@ -40,6 +40,11 @@ class Heldout(Benchmark):
         self.settings = typed(settings, HeldoutSettings, "benchmarks.heldout")
         self.settings.conditions()
 
+    def size(self) -> int:
+        """At most: kinds of requests that a database's tools do not allow have no tasks."""
+        settings = self.settings
+        return settings.dialogues * len(settings.categories) * len(settings.conditions())
+
     def check(self, generations: Sequence[Path]) -> None:
         """Raises UserError if tasks on trained databases are selected but the generation run is unknown."""
         if "trained_databases" in self.settings.categories and not generations:

@@ -18,8 +18,9 @@ def find_blame(dialogue: Dialogue, results: Sequence[Check], changes: Set[tuple[
     of_tasks = [check for check in failed if check.task is not None]
     decisive = min(of_tasks, key=lambda check: check.task or 0) if of_tasks else failed[0]
     if who == "agent" and decisive.task is not None and (call := changed_more(dialogue, decisive.task, changes)):
-        return who, f"it changed more than it was asked to: {call}"
-    return who, _reason(dialogue, who, decisive.task, f"{decisive.name}: {decisive.detail}")
+        return who, f"it made a change that was not asked for: {call}"
+    failure = decisive.detail if decisive.name == "finished" else f"{decisive.name}: {decisive.detail}"
+    return who, _reason(dialogue, who, decisive.task, failure)
 
 
 def _reason(dialogue: Dialogue, who: Blame, number: int | None, failure: str) -> str:

@@ -21,6 +21,7 @@ from evaluation.ablation.registry import Entry
 from evaluation.reports.ablation import PLAN, RESULTS, STYLES, cell_table, plan_table, verdict_table
 from evaluation.reports.ablation_figure import drawn
 from evaluation.reports.page_records import outcome, transcript_key
+from evaluation.reports.page_sections import natural
 from evaluation.reports.page_transcripts import transcripts
 from evaluation.reports.paper_table import PaperTable
 from evaluation.trials import TrialRecord
@@ -177,7 +178,8 @@ def _grids(analysis: Analysis, results: Sequence[Result]) -> Iterator[Grid]:
             by_category[category][record.task_id][result.entry.measured.cell].append(found)
     for category, tasks in by_category.items():
         rows = tuple(
-            GridRow(task=task, cells=tuple(tuple(of_task[cell]) for cell in cells)) for task, of_task in tasks.items()
+            GridRow(task=task, cells=tuple(tuple(tasks[task][cell]) for cell in cells))
+            for task in sorted(tasks, key=natural)
         )
         note = "Several trials of a cell are those of its seeds, in their order."
         yield Grid(title=category, models=tuple(names[cell] for cell in cells), rows=rows, note=note)

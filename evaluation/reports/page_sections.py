@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -24,6 +25,9 @@ from evaluation.reports.page_curves import pass_curves
 from evaluation.reports.page_records import outcome, recorded_trials, transcript_key
 from evaluation.reports.paper_table import interval, percent
 from evaluation.trials import TrialRecord
+
+SILENT_TOKENS = 2
+"""An answer of so few tokens is empty: the end of turn is one."""
 
 ERROR_CHARACTERS = 300
 """An example of an infrastructure error is cut to this length."""
@@ -63,6 +67,7 @@ def _notices(run: Path, manifest: Manifest, records: Sequence[TrialRecord]) -> l
     if not records:
         notices.append(Notice(level="warning", text="No trial is recorded yet."))
     notices += _infrastructure_errors(records)
+    notices += _silent_models(records)
     if finished:
         (evaluation,) = read_evaluations((run,))
         notes = [note for note in evaluation.caveats() if not note.startswith("†")]  # told above, in more detail
@@ -92,6 +97,21 @@ def _infrastructure_errors(records: Sequence[TrialRecord]) -> list[Block]:
         )
         for (model, benchmark), messages in errors.items()
     ]
+
+
+def _silent_models(records: Sequence[TrialRecord]) -> list[Block]:
+    """A warning for each model that answers most of a benchmark's trials with nothing: its scores say only that."""
+    notices: list[Block] = []
+    for benchmark, model, trials in _by_model(by_benchmark(records)):
+        known = [r for r in trials if r.completion_tokens is not None]
+        silent = [r for r in known if not r.calls and (r.completion_tokens or 0) <= SILENT_TOKENS]
+        if known and 2 * len(silent) > len(known):
+            text = (
+                f"{model} answered nothing at all in {len(silent):,} of {len(known):,} trials of {benchmark}. Its scores "
+                "there are those of silence, which is right where no tool fits and wrong elsewhere."
+            )
+            notices.append(Notice(level="warning", text=text))
+    return notices
 
 
 def _tiles(records: Sequence[TrialRecord]) -> list[Block]:
@@ -240,10 +260,15 @@ def _grids(records: Sequence[TrialRecord], manifest: Manifest) -> list[Grid]:
                 task=task,
                 cells=tuple(tuple(_cell(known.get((task, model, n))) for n in range(trials)) for model in models),
             )
-            for task in dict.fromkeys(record.task_id for record in of_category)
+            for task in sorted({record.task_id for record in of_category}, key=natural)
         )
         grids.append(Grid(title=name, models=models, rows=rows))
     return grids
+
+
+def natural(text: str) -> list[tuple[int, str]]:
+    """A sort key by which task_9 comes before task_10."""
+    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", text)]
 
 
 def _cell(record: TrialRecord | None) -> Cell:

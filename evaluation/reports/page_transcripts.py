@@ -158,7 +158,8 @@ def _reason(record: TrialRecord, checks: Sequence[Check]) -> str:
     if record.infrastructure_error:
         return record.infrastructure_error
     if record.blame:
-        return f"{record.blame}: {record.blame_reason}"
+        reason = (record.blame_reason or "").removeprefix(f"{record.blame}: ")
+        return f"{record.blame}: {reason}"
     detail = checks[0].detail.partition("\n")[0] if checks else ""
     return f"{checks[0].name}: {detail}" if checks else record.stop_reason
 

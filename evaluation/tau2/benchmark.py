@@ -46,6 +46,9 @@ class Tau2(Benchmark):
         if self.settings.backend == "official":
             official.check(self.settings.official, self._tasks)
 
+    def size(self) -> int:
+        return sum(map(len, self._tasks.values()))
+
     def run(self, context: EvaluationContext, directory: Path, progress: Progress | None = None) -> list[TrialRecord]:
         """Runs the trials and returns their records, which are also in `directory`/trials.jsonl.
 
@@ -64,7 +67,7 @@ class Tau2(Benchmark):
         )
         open_journal(request.journal).close()  # removes an incomplete last line that a killed process may have left
         _refuse_other_harness(request)
-        expected = sum(map(len, self._tasks.values())) * context.trials
+        expected = self.size() * context.trials
 
         def tick(lines: int) -> None:
             if progress:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from core.dialogue import Check, Dialogue, Judgment, StateProof, Task, Verdict
@@ -16,6 +17,9 @@ from generation.tasks.mentions import mentions_value
 from generation.validation.blame import blame
 from generation.validation.conduct import conduct
 from generation.validation.judge import Gate, judge_task, rejection
+
+SHOWN_CHANGES = 3
+"""How many lines of a wrong state are shown."""
 
 
 @dataclass(frozen=True)
@@ -124,7 +128,7 @@ async def outcomes(dialogue: Dialogue, domain_environment: DomainEnvironment, re
     checks: list[Check] = []
     for number, task in enumerate(dialogue.tasks):
         if task.is_proved:
-            detail = await _state_problem(task, domain_environment, replayed.snapshots[number], replayed.hashes[number])
+            detail = await _state_problem(task, domain_environment, replayed, number)
             checks.append(Check(name=f"state of task {number}", passed=not detail, task=number, detail=detail))
             answers = " ".join(m.content for m in dialogue.part(number) if isinstance(m, AssistantMessage))
             missing = [value for value in task.told_values if not mentions_value(answers, value)]
@@ -145,16 +149,42 @@ def policy_check(dialogue: Dialogue, replayed: Replay) -> list[Check]:
     return [Check(name="policy", passed=not broken, detail="; ".join(broken))]
 
 
-async def _state_problem(task: Task, domain_environment: DomainEnvironment, snapshot: bytes, state_hash: str) -> str:
+async def _state_problem(task: Task, domain_environment: DomainEnvironment, replayed: Replay, number: int) -> str:
     """Why the state in which a task ended is wrong, or ""."""
-    before = domain_environment.open(snapshot)
+    wanted = domain_environment.open(replayed.snapshots[number])
     try:
-        trace = await execute(task.gold_calls, before)
+        trace = await execute(task.gold_calls, wanted)
+        if trace.hashes[-1] == replayed.hashes[number]:
+            return ""
+        wrong = difference(wanted.state_diff(), _diff_after(domain_environment, replayed, number))
+        return "; ".join(["the state is not the one that the gold calls make", *wrong])
     except ProofError as error:
         return str(error)
     finally:
-        before.close()
-    return "" if trace.hashes[-1] == state_hash else "the state is not the one that the gold calls make"
+        wanted.close()
+
+
+def _diff_after(domain_environment: DomainEnvironment, replayed: Replay, number: int) -> tuple[str, ...]:
+    """The difference of the state after a task."""
+    if number + 1 == len(replayed.snapshots):
+        return replayed.proof.diff
+    environment = domain_environment.open(replayed.snapshots[number + 1])
+    try:
+        return environment.state_diff()
+    finally:
+        environment.close()
+
+
+def difference(wanted: Sequence[str], found: Sequence[str]) -> Iterator[str]:
+    """In words, what a state's difference lacks and has too much, with at most SHOWN_CHANGES lines each."""
+    for heading, lines in (
+        ("missing", Counter(wanted) - Counter(found)),
+        ("too much", Counter(found) - Counter(wanted)),
+    ):
+        shown = [*lines.elements()][:SHOWN_CHANGES]
+        more = lines.total() - len(shown)
+        if shown:
+            yield f"{heading}: {', '.join(shown)}{f' and {more} more' if more else ''}"
 
 
 async def replay(dialogue: Dialogue, domain_environment: DomainEnvironment) -> Replay:

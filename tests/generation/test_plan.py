@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from core.serving_plan import ServingAssumptions
 from generation.metrics.statistics import MeanMax, RoleMetrics, Statistics
 from generation.pipeline import DomainTools
-from generation.plan import PlanSettings, estimate
+from generation.plan import AssumeSettings, estimate
 from tests.generation.helpers.pipeline_runs import run_to_end
 
 
@@ -48,7 +49,7 @@ SAMPLE = Statistics(
     gpu_hours=0.0,
     cost=0.0,
 )
-PLAN = PlanSettings(
+PLAN = AssumeSettings(
     sample=10,
     tokens_per_word=2.0,
     reasoning_tokens={"default": 100, "user": 10},
@@ -58,6 +59,7 @@ PLAN = PlanSettings(
     acceptance=None,
     gpus=4,
     cost_per_gpu_hour=3.0,
+    serving=ServingAssumptions(),
 )
 
 

@@ -19,7 +19,6 @@ from evaluation.targets import EvaluateSettings
 from generation.convert.base import ConvertSettings
 from generation.export.export import ExportSettings
 from generation.metrics.fidelity_data import FidelitySettings
-from generation.plan import PlannedSettings
 from generation.run import GenerateSettings
 from scripts.launch import CONF, STAGES
 from scripts.reproduce import ReproduceSettings
@@ -27,7 +26,6 @@ from scripts.stage_config import stage_config
 from training.settings import TrainSettings
 
 SETTINGS: dict[str, type[Settings]] = {
-    "plan": PlannedSettings,
     "generate": GenerateSettings,
     "fidelity": FidelitySettings,
     "export": ExportSettings,

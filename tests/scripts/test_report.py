@@ -28,6 +28,7 @@ from scripts.report import (
     shown_runs,
     with_distinct_keys,
 )
+from scripts.report_words import ABOUT, WORDS
 from scripts.stage_end import end_with_report, try_report
 from tests.evaluation.helpers.ablation_entries import entries, settings
 from tests.evaluation.helpers.finished_runs import evaluation
@@ -102,7 +103,9 @@ def test_a_generation_ends_with_its_report(tmp_path: Path, capsys: pytest.Captur
     file = tmp_path / "report" / run.name / "index.html"
     assert f"report: {file}" in capsys.readouterr().out.replace("\n", "")
     text = file.read_text()
-    assert f"<title>generate {run.name}</title>" in text
+    assert "<title>Generated dialogues: user_oriented_exec</title>" in text
+    assert ABOUT in text
+    assert WORDS["gold call"] in text
     assert "3 of 4 dialogues, drawn at random" in text
     again = main(ReportSettings(outputs=tmp_path, transcripts=9), Console(quiet=True))
     assert again == file

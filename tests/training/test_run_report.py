@@ -63,6 +63,7 @@ PREPARED_DATA = Prepared(
     cut_turns=5,
     straddled_answers=0,
     validation_dialogues=2,
+    validation_unseen=1,
     validation_samples=6,
     validation_trained_tokens=11,
 )
@@ -71,6 +72,7 @@ PREPARED_DATA = Prepared(
 def tree_row(name: str, starts: list[int], parents: list[int], trained: list[int], size: int) -> dict[str, Any]:
     return {
         "dialogue_id": name,
+        "domain": "gym",
         "source": "ours",
         "difficulty": "easy",
         "samples": len(starts),
@@ -143,8 +145,8 @@ def test_a_finished_training_shows_its_results_and_its_data(tmp_path: Path) -> N
     (table,) = [block for block in blocks(page) if isinstance(block, Table)]
     rows = {row.cells[0]: row.cells[1:] for row in table.rows}
     assert rows["training dialogues"] == ("4", "3 ours, 1 theirs")
-    assert rows["user turns"] == ("9", "5 more were cut for their length")
-    assert rows["tokens as separate user turns"] == ("60", "2.00 times as many")
+    assert rows["samples as served"] == ("9", "5 more were cut for their length")
+    assert rows["tokens as separate samples"] == ("60", "2.00 times as many")
     assert rows["left-out lines, invalid"] == ("3", "2 not a dialogue, 1 repeated call id")
     assert rows["left-out dialogues, with a validation task"][0] == "7"
     assert rows["held-out databases"] == ("2", "clinic, gym")
@@ -155,7 +157,9 @@ def test_curves_begin_and_end_where_the_metrics_do(tmp_path: Path) -> None:
     assert drawn["Loss"].alt == (
         "Training loss from 1.800 to 1.400 at step 2; validation loss from 2.000 to 1.500 at step 2."
     )
-    assert drawn["Validation loss by source and difficulty"].alt == "source/ours from 2.000 to 1.250 at step 2."
+    assert (
+        drawn["Validation loss by source, difficulty and databases"].alt == "source/ours from 2.000 to 1.250 at step 2."
+    )
     assert drawn["Throughput"].alt == "Tokens per second from 200 to 220 at step 2."
     assert all(figure.svg.startswith("<svg") for figure in drawn.values())
 
@@ -170,7 +174,7 @@ def test_rows_are_packed_as_for_the_training(tmp_path: Path) -> None:
 def test_the_tree_with_the_most_branches_is_drawn_and_explained(tmp_path: Path) -> None:
     (tree,) = [f for title, f in figures(sections(training(tmp_path, written()))).items() if title.startswith("tree")]
     assert tree.alt == "tree is a trunk and 2 branches with 12 tokens, 4 of them trained."
-    assert "4 of 12. Its 3 user turns as separate samples would be 24 tokens." in tree.note
+    assert "4 of 12. Its 3 samples one by one would be 24 tokens." in tree.note
 
 
 def test_an_unfinished_training_shows_what_it_has_so_far(tmp_path: Path) -> None:

@@ -127,6 +127,7 @@ def trees(settings: Zero3Settings, vocabulary: int, seeds: range) -> Iterator[di
         for tree in build_trees(samples, settings.row_tokens):
             yield {
                 "dialogue_id": f"synthetic-{seed}",
+                "domain": "synthetic",
                 "source": "synthetic",
                 "difficulty": "easy",
                 "samples": len(samples),

@@ -168,3 +168,22 @@ def test_a_run_without_trials_says_so(tmp_path: Path) -> None:
     page = sections(run.directory)
     assert [section.key for section in page] == ["evaluation"]
     assert "No trial is recorded yet." in [notice.text for notice in of_kind(page, Notice)]
+
+
+def test_a_model_that_answers_nothing_is_named(tmp_path: Path) -> None:
+    silent = [
+        trial("heldout", "unseen", task, 0, False, model="silent", completion_tokens=1 if task else 50)
+        for task in range(4)
+    ]
+    talking = [trial("heldout", "unseen", task, 0, False, model="b", completion_tokens=40) for task in range(4)]
+    notices = [notice.text for notice in of_kind(sections(evaluation(tmp_path, silent + talking)), Notice)]
+    assert notices == [
+        "silent answered nothing at all in 3 of 4 trials of heldout. Its scores there are those of silence, which is right "
+        "where no tool fits and wrong elsewhere."
+    ]
+
+
+def test_tasks_are_in_their_natural_order(tmp_path: Path) -> None:
+    recorded = [trial("heldout", "unseen", name, 0, True, model="a") for name in ("t10", "t9", "s-2", "t9-b")]
+    (grid,) = of_kind(sections(evaluation(tmp_path, recorded)), Grid)
+    assert [row.task for row in grid.rows] == ["s-2", "t9", "t9-b", "t10"]

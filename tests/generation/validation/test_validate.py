@@ -10,7 +10,7 @@ from core.dialogue import Dialogue
 from core.messages import AssistantMessage, ToolCall, ToolMessage
 from core.policy import Policy, StaffRule
 from generation.environments.base import DomainEnvironment
-from generation.validation.validate import replay
+from generation.validation.validate import difference, replay
 from tests.generation.helpers.editable_transcripts import (
     Line,
     call_of,
@@ -119,7 +119,9 @@ async def test_a_dropped_change_fails_the_state_of_its_task(
                 continue  # a mistake that was corrected later: without it the dialogue is only shorter
             verdict = await verdict_on(case, domain_environment)
             assert not verdict.accepted
-            assert f"state of task {task}" in {check.name for check in verdict.checks if not check.passed}
+            details = {check.name: check.detail for check in verdict.checks if not check.passed}
+            # What is missing, or what the dropped call would have removed.
+            assert any(words in details[f"state of task {task}"] for words in ("; missing: ", "; too much: "))
             tried += 1
     assert tried >= 10
 
@@ -160,7 +162,8 @@ async def test_a_changed_argument_fails_the_state(
             if await same_states(case, dialogue, domain_environment):
                 continue
             verdict = await verdict_on(case, domain_environment)
-            assert any(reason.startswith(f"state of task {lines[position][1]}") for reason in verdict.reasons)
+            (wrong,) = (r for r in verdict.reasons if r.startswith(f"state of task {lines[position][1]}"))
+            assert "; too much: " in wrong
             tried += 1
     assert tried >= 5
 
@@ -188,9 +191,18 @@ async def test_an_extra_change_fails_the_state(
             if case.state == dialogue.state:
                 continue  # a record that may not be there twice
             verdict = await verdict_on(case, domain_environment)
-            assert any(reason.startswith(f"state of task {task}") for reason in verdict.reasons)
+            (wrong,) = (r for r in verdict.reasons if r.startswith(f"state of task {task}"))
+            assert "; too much: INSERT" in wrong
+            assert "missing" not in wrong
             tried += 1
     assert tried >= 3
+
+
+def test_a_wrong_state_is_told_in_a_few_lines() -> None:
+    assert list(difference(("a", "b", "b"), ("b", "c"))) == ["missing: a, b", "too much: c"]
+    many = tuple(f"line {number}" for number in range(5))
+    assert list(difference(many, ())) == ["missing: line 0, line 1, line 2 and 2 more"]
+    assert list(difference(many, many)) == []
 
 
 async def test_a_forged_tool_result_does_not_replay(
