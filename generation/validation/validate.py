@@ -156,6 +156,8 @@ async def _state_problem(task: Task, domain_environment: DomainEnvironment, repl
         trace = await execute(task.gold_calls, wanted)
         if trace.hashes[-1] == replayed.hashes[number]:
             return ""
+        for call in trace.calls:  # once more, for a fork ran them
+            await wanted.call(call.tool, call.arguments)
         wrong = difference(wanted.state_diff(), _diff_after(domain_environment, replayed, number))
         return "; ".join(["the state is not the one that the gold calls make", *wrong])
     except ProofError as error:
