@@ -176,7 +176,7 @@ def test_a_model_that_answers_nothing_is_named(tmp_path: Path) -> None:
         for task in range(4)
     ]
     talking = [trial("heldout", "unseen", task, 0, False, model="b", completion_tokens=40) for task in range(4)]
-    notices = [notice.text for notice in of_kind(sections(evaluation(tmp_path, silent + talking)), Notice)]
+    _, *notices = [notice.text for notice in of_kind(sections(evaluation(tmp_path, silent + talking)), Notice)]
     assert notices == [
         "silent answered nothing at all in 3 of 4 trials of heldout. Its scores there are those of silence, which is right "
         "where no tool fits and wrong elsewhere."
