@@ -30,6 +30,10 @@ _WRITES = {apsw.SQLITE_INSERT, apsw.SQLITE_UPDATE, apsw.SQLITE_DELETE}
 SqlAction = tuple[int, str | None, str | None, str | None, str | None]
 
 
+TOO_MANY_ROWS = "too many to show"
+"""In the error of a call that more rows match than a result may have."""
+
+
 class SqlError(Exception):
     """A statement was refused or failed, and changed nothing. The message is for the tool's caller."""
 

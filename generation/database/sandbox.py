@@ -14,7 +14,15 @@ import apsw
 import apsw.ext
 
 from generation.database.changes import describe
-from generation.database.guard import NOWHERE, Guard, OutOfBoundsError, SqlAction, SqlError, disable_clock
+from generation.database.guard import (
+    NOWHERE,
+    TOO_MANY_ROWS,
+    Guard,
+    OutOfBoundsError,
+    SqlAction,
+    SqlError,
+    disable_clock,
+)
 from generation.database.image import Image
 
 _LIMITS = {
@@ -138,7 +146,7 @@ class Sandbox:
         except (apsw.Error, OverflowError, UnicodeError, TypeError) as error:
             raise SqlError(str(error)) from None
         if len(rows) > self._limits.rows:
-            raise SqlError(f"more than {self._limits.rows} rows match, too many to show; ask for fewer")
+            raise SqlError(f"more than {self._limits.rows} rows match, {TOO_MANY_ROWS}; ask for fewer")
         return rows
 
     def query(self, sql: str) -> list[tuple[Any, ...]]:

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 from core.messages import Message, ToolSpec
 from core.typography import typed_values
+from generation.database.guard import TOO_MANY_ROWS
 from generation.llm.meter import Meter
 from generation.tools.toolset import Toolset
 
@@ -24,6 +25,11 @@ class ToolResult:
     content: str
     value: Any
     error: bool = False
+
+    @property
+    def too_many_rows(self) -> bool:
+        """Whether the call was refused because more rows match than a result may have."""
+        return self.error and TOO_MANY_ROWS in self.content
 
     @property
     def in_vain(self) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -60,6 +61,19 @@ def governs(when: Sequence[Comparison], arguments: Mapping[str, Any], now: str) 
         return False
 
 
+def exempts(exceptions: Sequence[Comparison], row: Mapping[str, Any], arguments: Mapping[str, Any], now: str) -> bool:
+    """Whether a row is one of a rule's exceptions. One that refers to an argument that is left out exempts nothing."""
+    return any(governs_row(exception, row, arguments, now) for exception in exceptions)
+
+
+def governs_row(comparison: Comparison, row: Mapping[str, Any], arguments: Mapping[str, Any], now: str) -> bool:
+    """Whether a row satisfies a comparison whose reference has a value."""
+    try:
+        return _compares(comparison, field_value(row, comparison.field), _resolved(comparison.value, arguments, now))
+    except _LeftOutError:
+        return False
+
+
 def _satisfies(comparison: Comparison, fields: Mapping[str, Any], arguments: Mapping[str, Any], now: str) -> bool:
     try:
         against = _resolved(comparison.value, arguments, now)
@@ -71,7 +85,13 @@ def _satisfies(comparison: Comparison, fields: Mapping[str, Any], arguments: Map
 def _resolved(value: Any, arguments: Mapping[str, Any], now: str) -> Any:
     """The literal that a comparison's value stands for. Raises _LeftOutError."""
     if isinstance(value, list | tuple):
-        return [_resolved(item, arguments, now) for item in value]
+        known = []
+        for item in value:
+            with suppress(_LeftOutError):
+                known.append(_resolved(item, arguments, now))
+        if value and not known:
+            raise _LeftOutError(str(value))
+        return known
     name = reference(value)
     if name is None:
         return value
@@ -180,8 +200,8 @@ def _time(name: str, now: str) -> str | None:
         return None
     if match["sign"] is None:
         return known
-    shift = timedelta(**{f"{match['unit']}s": int(match["sign"] + match["number"])})
     try:
+        shift = timedelta(**{f"{match['unit']}s": int(match["sign"] + match["number"])})
         shifted = datetime.fromisoformat(known) + shift
     except (ValueError, OverflowError):
         return None

@@ -21,7 +21,7 @@ def read_policies(path: Path) -> dict[str, Policy]:
     try:
         # JSON is YAML. YAML's dates become text again.
         content: Any = json.loads(json.dumps(yaml.safe_load(path.read_text(encoding="utf-8")), default=str))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, TypeError) as error:
+    except (OSError, ValueError, yaml.YAMLError, TypeError, RecursionError) as error:
         raise UserError(f"{path} was given, but it cannot be read; {expected} ({error})") from None
     try:
         return _POLICIES.validate_python(content)

@@ -209,11 +209,20 @@ def candidates(comparisons: Iterable[Comparison], schema: Schema) -> list[Any]:
     return [value for value in values if value is None or schema_error(value, schema) is None]
 
 
+def _day(text: str) -> date | None:
+    try:
+        return date.fromisoformat(text)
+    except ValueError:  # such as 2025-02-30
+        return None
+
+
 def _neighbours(literal: Any) -> list[Any]:
     if isinstance(literal, int | float) and not isinstance(literal, bool):
         return [literal, literal - 1, literal + 1]
-    if (found := moment(literal)) and len(found) >= len("2025-03-04"):
-        day = date.fromisoformat(found[:10])
+    found = moment(literal)
+    if found and len(found) < len("2025-03-04"):
+        return [literal, "00:00", "00:01", "12:00", "23:58", "23:59"]
+    if found and (day := _day(found[:10])):
         near = [day + timedelta(days=shift) for shift in (-1, 0, 1)] if date.min < day < date.max else [day]
         return [literal, *(other.isoformat() for other in near)]
     return [literal]

@@ -2,16 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from core.dialogue import calls
 from core.messages import AssistantMessage, ContractError, Message, ToolMessage
 from core.placeholders import rows_of
-from core.policy import ArgumentRule, ConfirmRule, IdentityRule, LookUp, Policy, Rule, RuleBase, StaffRule, StateRule
+from core.policy import (
+    ArgumentRule,
+    Comparison,
+    ConfirmRule,
+    IdentityRule,
+    LookUp,
+    Policy,
+    Rule,
+    RuleBase,
+    StaffRule,
+    StateRule,
+)
+from generation.database.guard import TOO_MANY_ROWS
 from generation.environments.base import Environment, PastCall
-from generation.policies.comparisons import arguments_satisfy, equal, field_value, governs, reference, satisfied
+from generation.policies.comparisons import (
+    arguments_satisfy,
+    equal,
+    exempts,
+    field_value,
+    governs,
+    reference,
+    satisfied,
+)
 from generation.specs.json_values import json_or_text, leaves
 from generation.utterances.consent import agreed
 
@@ -82,8 +102,8 @@ class _Call:
     environment: Environment
     now: str
 
-    async def rows(self, look_up: LookUp) -> list[dict[str, Any]]:
-        return await look_up_rows(look_up, self.arguments, self.environment)
+    async def rows(self, look_up: LookUp, failures: list[str] | None = None) -> list[dict[str, Any]]:
+        return await look_up_rows(look_up, self.arguments, self.environment, failures)
 
 
 async def look_up_rows(
@@ -146,18 +166,30 @@ async def _breaks(
 
 
 async def _state_forbids(rule: StateRule, call: _Call) -> bool:
-    rows = await call.rows(rule.look_up)
-    satisfying = [
-        satisfied(rule.require, row, call.arguments, call.now)
-        for row in rows
-        if not any(satisfied([exception], row, call.arguments, call.now) for exception in rule.unless)
-    ]
-    return not all(satisfying) if rule.fewer_than is None else sum(satisfying) >= rule.fewer_than
+    """A look-up that more rows match than it may return decides nothing: the call is then not allowed."""
+    failures: list[str] = []
+    rows = await call.rows(rule.look_up, failures)
+    if any(TOO_MANY_ROWS in failure for failure in failures):
+        return True
+    if rule.fewer_than is None:
+        return any(True for _ in breaking(rule, rows, call.arguments, call.now))
+    counted = [row for row in rows if not exempts(rule.unless, row, call.arguments, call.now)]
+    return sum(satisfied(rule.require, row, call.arguments, call.now) for row in counted) >= rule.fewer_than
+
+
+def breaking(
+    rule: StateRule, rows: Iterable[dict[str, Any]], arguments: Mapping[str, Any], now: str
+) -> Iterator[tuple[dict[str, Any], tuple[Comparison, ...]]]:
+    """The rows that break a rule about each of them, with the comparisons that they do not satisfy."""
+    for row in rows:
+        tests = tuple(test for test in rule.require if not satisfied([test], row, arguments, now))
+        if tests and not exempts(rule.unless, row, arguments, now):
+            yield row, tests
 
 
 async def _identified(rule: IdentityRule, call: _Call, earlier: Iterable[PastCall]) -> bool:
-    """Whether an earlier call has returned whom the call concerns. It concerns no one if the argument is left out or
-    its record does not exist."""
+    """Whether an earlier call has returned whom the call concerns: in a field of that name, or where no result has
+    such a field, in any. It concerns no one if the argument is left out or its record does not exist."""
     if rule.look_up is None:
         subjects = [field_value(call.arguments, rule.subject)]
     elif call.environment.executable:
@@ -165,9 +197,12 @@ async def _identified(rule: IdentityRule, call: _Call, earlier: Iterable[PastCal
     else:
         return True
     results = [json_or_text(result) for tool, _, result in earlier if tool in rule.first]
-    returned = [value for result in results if not _is_error(result) for _, value in leaves(result)]
+    returned = [leaf for result in results if not _is_error(result) for leaf in leaves(result)]
+    name = rule.subject.rpartition(".")[2]
+    named = [value for field, value in returned if field == name]
+    known = named or [value for _, value in returned]
     return all(
-        value is None or any(equal(value, other) for other in returned)
+        value is None or any(equal(value, other) for other in known)
         for subject in subjects
         for _, value in leaves(subject)
     )

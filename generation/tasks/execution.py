@@ -116,6 +116,13 @@ async def _run(
     return Trace(tuple(calls), tuple(hashes), tuple(results), tuple(told), tuple(broken))
 
 
+def refuse_broken(trace: Trace) -> None:
+    """Raises ProofError for a plan that breaks a rule of the policy."""
+    for index, (call, rules) in enumerate(zip(trace.calls, trace.broken, strict=True)):
+        if rules:
+            raise ProofError(f"the policy forbids call {index} ({call.tool}): rule {', '.join(rules)}")
+
+
 async def _broken(
     premises: Premises, tool: str, arguments: dict[str, Any], fork: Environment, earlier: Sequence[PastCall]
 ) -> tuple[str, ...]:

@@ -14,11 +14,12 @@ from core.placeholders import Placeholder, placeholder, rows_of
 from core.policy import ArgumentRule, Policy, Rule, StaffRule, StateRule
 from core.typography import same_values
 from generation.environments.base import Environment
-from generation.policies.violations import look_up_rows
+from generation.policies.comparisons import arguments_satisfy
+from generation.policies.violations import breaking, look_up_rows
 from generation.specs.json_values import json_or_text, leaves
 from generation.specs.naming import changes
 from generation.tasks.difficulty import difficulty, effort
-from generation.tasks.execution import Premises, ProofError, Trace, execute, is_flag
+from generation.tasks.execution import Premises, ProofError, Trace, execute, is_flag, refuse_broken
 from generation.tasks.mentions import mentions_value, states
 
 _NEED_EXECUTION: frozenset[RequestKind] = frozenset(
@@ -166,6 +167,9 @@ async def _check_first_wish(task: Task, trace: Trace, environment: Environment, 
         raise ProofError(f"the policy forbids the first wish: rule {', '.join(dict.fromkeys(broken))}")
     if both.hashes[-1] != trace.hashes[-1]:
         raise ProofError("once the first wish was granted, the plan leads to another state: change one value instead")
+    before, granted_at, after = both.hashes[-3:]
+    if granted_at in (before, after):
+        raise ProofError("the first wish is true already, so that granting it would change nothing")
 
 
 # Nothing may happen.
@@ -182,6 +186,8 @@ async def nothing_happens(task: Task, environment: Environment, premises: Premis
     trace = await execute(task.plan, environment, None, premises)
     if not trace.calls or not trace.writes[-1]:
         raise ProofError("the plan's last call changes nothing, so that nothing would have to be refused")
+    if task.kind != "forbidden":
+        refuse_broken(trace)
     match task.kind:
         case "no_tool":
             if offered := [
@@ -209,7 +215,7 @@ async def _check_not_found(task: Task, environment: Environment) -> None:
     try:
         before = fork.state_hash()
         result = await fork.call(task.plan[0].tool, task.plan[0].arguments)
-        if not result.in_vain:
+        if not result.in_vain or result.too_many_rows:
             raise ProofError(f"call 0 ({task.plan[0].tool}) finds something: {result.content[:200]}")
         if fork.state_hash() != before:
             raise ProofError(f"call 0 ({task.plan[0].tool}) changes something; look the record up")
@@ -223,9 +229,9 @@ async def _forbidden(task: Task, trace: Trace, environment: Environment, premise
         raise ProofError("there is no policy that could forbid it")
     if early := [index for index, rules in enumerate(trace.broken[:-1]) if rules or trace.writes[index]]:
         raise ProofError(f"call {early[0]} ({trace.calls[early[0]].tool}) breaks a rule or changes something already")
-    if task.rule_id not in trace.broken[-1]:
+    if trace.broken[-1] != (task.rule_id,):
         broken = ", ".join(trace.broken[-1]) or "no rule"
-        raise ProofError(f"the plan's last call breaks {broken}, not {task.rule_id}")
+        raise ProofError(f"the plan's last call breaks {broken}; it must break {task.rule_id} and no other rule")
     reasons = await reasons_of(premises.policy, task.rule_id, trace, environment, premises)
     shown = "\n".join([*trace.results[:-1], premises.policy.shown])
     told = [value for values in trace.told[:-1] for value in values]
@@ -244,14 +250,16 @@ async def reasons_of(
         case StaffRule():
             return (rule.contact,)
         case ArgumentRule():
-            limits = [test.value for test in rule.require if test.op in ("at_most", "at_least")]
+            broken = [test for test in rule.require if not arguments_satisfy([test], call.arguments, premises.now)]
+            limits = [test.value for test in broken if test.op in ("at_most", "at_least")]
             return tuple(str(limit) for limit in limits if not isinstance(limit, str))
         case StateRule(fewer_than=None):
             rows = await look_up_rows(rule.look_up, call.arguments, environment)
+            first = next(breaking(rule, rows, call.arguments, premises.now), None)
+            row, unsatisfied = first or ({}, ())
             return tuple(
                 str(row[test.field])
-                for row in rows[:1]
-                for test in rule.require
+                for test in unsatisfied
                 if row.get(test.field) not in (None, "") and not is_flag(test.field, row[test.field], premises.flags)
             )
         case _:

@@ -30,8 +30,22 @@ def literals(value: Any) -> Iterator[str]:
 
 # A separate number: not inside an identifier (A12), a date (2025-03-14), a time or a version.
 _SIGNED = re.compile(r"-?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?")
-_START = r"(?<!\w)(?<!\d[-/:.])"
-_ALONE = re.compile(rf"{_START}{_SIGNED.pattern}(?!\d)(?![-/:.]\d)")
+_START = r"(?<!\w)(?<!\d[-/:.])(?<![A-Za-z]-)"
+_ALONE = re.compile(
+    rf"{_START}{_SIGNED.pattern}(?!\d)(?![-/:.]\d)(?!(?:st|nd|rd|th|k)\b)"
+    r"(?!\s?(?:[ap]\.?m\b|o'clock))",
+    re.IGNORECASE,
+)
+_MONTH = (
+    r"(?:jan(?:uary)?|feb(?:ruary)?|mar(?:ch)?|apr(?:il)?|may|june?|july?|aug(?:ust)?|sept?(?:ember)?|oct(?:ober)?"
+    r"|nov(?:ember)?|dec(?:ember)?)\.?"
+)
+# Numbers that count nothing: a day of a month, with its year, and the number of a line in a list.
+_NO_NUMBER = re.compile(
+    rf"\b{_MONTH} \d{{1,2}}(?:st|nd|rd|th)?\b(?:,? \d{{4}}\b)?|\b\d{{1,2}}(?:st|nd|rd|th)? (?:of )?{_MONTH}\b(?:,? \d{{4}}\b)?"
+    r"|^\s*\d{1,2}[.)](?=\s)",
+    re.IGNORECASE | re.MULTILINE,
+)
 _PERCENTAGE = re.compile(rf"{_START}({_SIGNED.pattern})\s?(?:%|percent\b|per cent\b)", re.IGNORECASE)
 # Thousands set apart by a narrow or fixed space or an apostrophe ("1 234.50"), or by dots before a decimal comma
 # ("1.234,50"). "1.234" and "12,50" alone can be read in two ways and keep their English one.
@@ -40,6 +54,9 @@ _GROUPED = re.compile(
 )
 # With plain spaces it may also be several numbers, which are then read as well.
 _SPACED = re.compile(r"(?<![\d.,])\d{1,3}(?: \d{3})+(?:\.\d{1,2}|(?<= \d{3} \d{3}))(?![\d.,])")
+_EXACT_DIGITS = 5
+"""Numbers with more decimals are computed ones."""
+
 _RANGE_DASH = re.compile("[\u2013-\u2015]")
 _MINUS = re.compile("(?<![\\w)])[\u2013-\u2015](?=\\d)")
 
@@ -119,8 +136,9 @@ class _Reading:
 
     @cached_property
     def _numbers(self) -> frozenset[float]:
-        spaced = [match.replace(" ", "") for match in _SPACED.findall(self._plain)]
-        return frozenset(map(_number, [*_ALONE.findall(self._plain), *spaced]))
+        text = _NO_NUMBER.sub(" ", self._plain).replace("_", " ")
+        spaced = [match.replace(" ", "") for match in _SPACED.findall(text)]
+        return frozenset(map(_number, [*_ALONE.findall(text), *spaced]))
 
     @cached_property
     def _percentages(self) -> frozenset[float]:
@@ -137,6 +155,8 @@ class _Reading:
     def has_number(self, number: float) -> bool:
         if number in self._numbers or (0 < abs(number) < 1 and number in self._percentages):
             return True
+        if round(number, _EXACT_DIGITS) != number:  # an average, which people round
+            return any(known % 1 and round(number, n) == known for known in self._numbers for n in range(2, 6))
         # "one" is mostly not a number: "one more thing"
         return number != 1 and number in range(len(COUNT)) and self.has_words(COUNT[int(number)])
 

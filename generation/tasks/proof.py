@@ -9,7 +9,16 @@ from core.dialogue import NOTHING_HAPPENS, PlannedCall, Task
 from generation.environments.base import Environment
 from generation.specs.naming import changes
 from generation.tasks.difficulty import difficulty, effort
-from generation.tasks.execution import NO_PREMISES, Premises, ProofError, Trace, evidence, execute, sources
+from generation.tasks.execution import (
+    NO_PREMISES,
+    Premises,
+    ProofError,
+    Trace,
+    evidence,
+    execute,
+    refuse_broken,
+    sources,
+)
 from generation.tasks.kinds import demand, form_problem, nothing_happens
 from generation.tasks.mentions import mentions_value
 from generation.tasks.plan_form import form_problems
@@ -79,13 +88,6 @@ async def prove(task: Task, environment: Environment, premises: Premises = NO_PR
             "evidence": evidence(task.plan, trace),
         }
     )
-
-
-def refuse_broken(trace: Trace) -> None:
-    """Raises ProofError for a plan that breaks a rule of the policy."""
-    for index, (call, rules) in enumerate(zip(trace.calls, trace.broken, strict=True)):
-        if rules:
-            raise ProofError(f"the policy forbids call {index} ({call.tool}): rule {', '.join(rules)}")
 
 
 async def prove_imported(task: Task, environment: Environment, premises: Premises = NO_PREMISES) -> Task:

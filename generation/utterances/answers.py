@@ -83,15 +83,27 @@ _REPORT = re.compile(
 _NEGATIVE = re.compile(
     r"\b(?:not|no|nor|none|nope|nothing|nowhere|no ?body|never|neither|cannot|unable|unfortunately|sadly|regret\w*|afraid|sorry"
     r"|impossible|refus\w+|reject\w*|declin\w+|den(?:y|ied|ies)|forb[ia]d\w*|prohibit\w*|restrict\w*|prevent\w*|blocked"
-    r"|barred|disallow\w*|against|outside|beyond|only|lacks?|lacking|missing|without|unavailable|unsupported|unknown"
-    r"|ineligible|exceed\w*|except|instead|unless|hands are tied|off[ -]limits|came (?:back|up) empty|returned empty"
+    r"|barred|disallow\w*|against|outside|beyond|lacks?|lacking|missing|without|unavailable|unsupported|unknown"
+    r"|only (?:\w+ ){1,4}(?:can|may|could|will|(?:is|are) (?:able|allowed|permitted|entitled))"
+    r"|only (?:if|when|while|until|by|up to|for|from|during|at most|the (?:staff|office|desk|team|manager))"
+    r"|(?:is|are|can|may|be|works?|applies|possible) only|read-only|at most|ineligible|exceed\w*|except|instead|unless"
+    r"|hands are tied|off[ -]limits|came (?:back|up) empty|returned empty"
     r"|too (?:high|low|late|early|long|short|many|much|large|big|old)|(?:0|zero) (?:match\w*|results?|rows?|records?|hits?)"
     r"|(?:is|reached|hit|over|above) (?:already )?(?:the|our|its|their) (?:maximum|limit|cap)"
+    r"|(?:maximum|minimum|limit|cap) (?:is|are|of|for|on)"
     r"|(?:must|has to|have to|needs? to|can) be (?:handled|done|made|approved) by"
     r"|(?:contact|call|ask|visit|see|reach(?: out to)?|turn to|get in touch with|speak (?:to|with)|talk to)(?: \w+){0,3}"
     r" (?:desk|staff|support|service|team|manager|office|department|supervisor|colleagues?|agent))\b|n't\b"
 )
 """Words that say no, restrict, or send the user to someone else."""
+_NO_ELSEWHERE = re.compile(
+    r"\b(?:nicht|kein\w*|leider|unmöglich|impossible|ne (?:peux|peut|puis|pouvons)|je ne|no (?:puedo|puede|podemos|es posible)"
+    r"|lamento|lo siento|non (?:posso|può|possiamo|è possibile)|não|niet|geen|helaas|нельзя|не могу|невозможно)\b"
+    r"|无法|不能|抱歉|できません|できない|없습니다|لا يمكن"
+)
+"""The same in other languages."""
+_DENIES = re.compile(r"\b(?:not|no|none|never|neither|nor|cannot|unable|refus\w+|declin\w+|impossible)\b|n't\b")
+"""What is left of a negative word in a sentence that reports something done: "not", but no "only" and no "instead"."""
 _AGREEABLE = re.compile(
     r"\bno (?:problem|worries|trouble|issue|doubt|rush|hurry|sweat|hassle|need to worry)s?\b|\bnot a problem\b|\bnot only\b"
     r"|\bnot at all\b|\bwhy not\b|\bnothing (?:else|more|to worry)\b|\bno errors?\b|\bno longer (?:overdue|late|open|active)\b"
@@ -143,8 +155,11 @@ def _says_no(sentence: str) -> bool:
     text = _COURTESY.sub("", _AGREEABLE.sub("", sentence))
     if _REFUSES.search(text):
         return not _ON_CONDITION.search(text)
-    is_question = sentence.endswith("?") or _QUESTIONS.search(text) or _OFFER.search(text)
-    return not is_question and _NEGATIVE.search(text) is not None
+    if sentence.endswith("?") or _QUESTIONS.search(text) or _OFFER.search(text):
+        return False
+    if _REPORT.search(text):
+        return _DENIES.search(text) is not None
+    return bool(_NEGATIVE.search(text) or _NO_ELSEWHERE.search(text))
 
 
 def _plain(text: str) -> str:

@@ -30,9 +30,11 @@ _YES_WORDS = (
     # Arabic, Hindi
     "|نعم|أجل|موافق|हाँ|हां|जी|ठीक"
 )
-_YES = re.compile(rf"\b(?:{_YES_WORDS})\b")
+_ALSO_OTHERWISE = frozenset({"right", "great", "fine", "good", "k", "vale", "si", "jo"})
+"""Words that agree only at the beginning of a message: "I'm fine, thanks" agrees to nothing."""
+_YES = re.compile(rf"\b(?:{'|'.join(word for word in _YES_WORDS.split('|') if word not in _ALSO_OTHERWISE)})\b")
 _OPENING_YES = re.compile(
-    rf"^(?:(?:oh|ah|um|well|so|and|thanks|thank you|hi|hello|actually)\b[,.! ]*)*(?:{_YES_WORDS})\b"
+    rf"^(?:(?:oh|ah|um|well|so|and|thanks|thank you|hi|hello|actually)\b[,.! ]*)*(?:{_YES_WORDS})\b(?! print\b| morning\b)"
 )
 _YES_CHARACTERS = re.compile(
     r"^(?:好|是|对|可以|确认|行|没问题|当然|嗯|はい|ええ|お願い|そうです|了解|もちろん|네|예|응|좋|맞|그래|확인)"
@@ -63,9 +65,20 @@ _NO = re.compile(
     r"\b(?:no|nope|nah|not|never|cannot|can'?t|won'?t|wouldn'?t|isn'?t|wrong|incorrect|nein|kein\w*|non|nee|niet|nie|ne"
     r"|nej|nei|não|nao|нет|ні|hayır|لا|नहीं)\b"
 )
+_NO_AFTER_ALL = re.compile(r"\b(?:no|nope|nah|never|(?:don'?t|do not)(?! (?:want|need)\b)|nein|non)\b")
+"""What takes an opening yes back: "Claro que no", but not "Yes, the blue one and not the red one"."""
 _NO_CHARACTERS = re.compile(r"不|别|等一下|等等|いいえ|いや|やめ|待って|아니|잠깐|기다")
 _QUESTION = re.compile(r"[?？؟]\s*$")
-_TAG_QUESTION = re.compile(r"(?:,? (?:please|thanks|thank you|ok|okay|right|will you|would you))?[?？]\s*$")
+_TAG_QUESTION = re.compile(
+    r",? (?:please|thanks|thank you|ok|okay|right|will you|would you|can you|could you)[?？]\s*$"
+)
+_CONDITION = re.compile(
+    r"\b(?:if (?!not\b|you (?:please|would|could|can|don't mind)|that's (?:ok|okay|fine|all right)\b)|provided|as long as"
+    r"|assuming|depending|after (?:you|i|we|that)|yes and no|decline\w*|cancel that|no[,!.]? don'?t)\b"
+)
+"""What makes even a yes a no, or one on a condition."""
+_OTHER_WISH = re.compile(r"\b(?:what|why|how|which|who|whose|when|where|tell me|explain|show me|keep|leave|check)\b")
+"""What asks for something else than the call that "please" might agree to."""
 _PLEASE = re.compile(r"\b(?:please|pls|bitte|s'il vous pla[iî]t|por favor|per favore|alstublieft|пожалуйста)\b")
 
 
@@ -91,17 +104,25 @@ def agrees(text: str, arguments: Mapping[str, Any] | None = None) -> bool:
     """Whether a user's message agrees: it says yes, or says "please" with a value of the call, and neither refuses,
     hesitates, sets a condition nor asks back."""
     plain = _HARMLESS.sub(" fine ", _plain(text))
-    if _REFUSAL.search(plain) or _NO_CHARACTERS.search(plain):
+    if _REFUSAL.search(plain) or _NO_CHARACTERS.search(plain) or _CONDITION.search(plain):
+        return False
+    if "?" in plain.rstrip("?？؟ ") or (_QUESTION.search(plain) and len(plain.split()) == 1):
         return False
     if _QUESTION.search(plain) and not (_TAG_QUESTION.search(plain) and _OPENING_YES.search(plain)):
         return False
-    if _OPENING_YES.search(plain) or _YES_CHARACTERS.search(plain):
+    if opening := _OPENING_YES.search(plain):
+        return not _NO_AFTER_ALL.search(plain, opening.end())
+    if _YES_CHARACTERS.search(plain):
         return True
     if _NO.search(plain):
         return False
     if _YES.search(plain) or _YES_PHRASES.search(plain):
         return True
-    return bool(_PLEASE.search(plain)) and any(_named(value, plain) for _, value in leaves(dict(arguments or {})))
+    return (
+        bool(_PLEASE.search(plain))
+        and not _OTHER_WISH.search(plain)
+        and any(_named(value, plain) for _, value in leaves(dict(arguments or {})))
+    )
 
 
 def _plain(text: str) -> str:

@@ -207,11 +207,15 @@ async def test_the_policy_forbids_exactly_the_last_call(environment: SqlEnvironm
     assert (await proved(large, environment)).told_values == ("400",), "the limit, which the policy says"
     staff = await proved(request("forbidden", step("delete_hall", hall_id=1), rule_id="staff_deletes"), environment)
     assert staff.told_values == ("555-0142",)
-    assert "breaks no rule, not only_open" in await refusal(
+    assert "breaks no rule; it must break only_open and no other" in await refusal(
         request("forbidden", SEATS, rule_id="only_open"), environment
     )
     wrong = request("forbidden", *closed, rule_id="most_seats")
-    assert "breaks only_open, not most_seats" in await refusal(wrong, environment)
+    assert "breaks only_open; it must break most_seats" in await refusal(wrong, environment)
+    both = request(
+        "forbidden", closed[0], step("update_seats", hall_id=3, seats=500), goal="500 seats.", rule_id="only_open"
+    )
+    assert "breaks only_open, most_seats" in await refusal(both, environment)
     early = request("forbidden", SEATS, *closed, rule_id="only_open")
     assert "changes something already" in await refusal(
         early.model_copy(update={"plan": (SEATS, closed[0], step("update_seats", hall_id=3, seats=90))}), environment

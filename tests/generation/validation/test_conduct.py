@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from core.dialogue import Dialogue
+from core.dialogue import Dialogue, PlannedCall
 from core.messages import AssistantMessage, Message, SystemMessage, ToolCall, ToolMessage, ToolSpec, UserMessage
+from core.policy import Policy, StaffRule
 from generation.validation.conduct import conduct
 from tests.generation.helpers.pipeline_runs import task_of
 
@@ -64,6 +65,14 @@ LEFT = ("Set Ann's phone.", "It has been taken care of.", "Thanks.")
         ("not_found", ("Who is Zoe?", CALL, "There is no one of that name."), True),
         ("not_found", ("Who is Zoe?", "I could not find anyone of that name."), False),
         ("not_found", ("Who is Zoe?", CALL, "Zoe lives in Oslo."), False),
+        ("forbidden", ("Set it.", CALL, CALL, "Our rules do not allow that."), False),  # changed, and changed back
+        ("no_tool", ("Set it.", "Done! It is set to 5550142 now instead of 5550100."), False),
+        (
+            "incomplete",
+            ("Set Ann's phone to 5550142.", "Shall I set it to 5550142?", "Yes, 5550142.", CALL, "Done."),
+            False,
+        ),
+        ("withdrawn", ("Set Ann's phone.", "To which number?", "To 5550142.", "All right."), False),
         ("irrelevant", ("Tell me a joke.", "I only help with halls."), True),
         ("irrelevant", ("Tell me a joke.", CALL, "I only help with halls."), False),
         ("plain", UNASKED, True),
@@ -71,9 +80,39 @@ LEFT = ("Set Ann's phone.", "It has been taken care of.", "Thanks.")
 )
 def test_conduct_is_decided_by_the_transcript(kind: str, turns: tuple[Any, ...], passes: bool) -> None:
     made = dialogue(kind, *turns)
-    checks = list(conduct(made, 0, changes(made)))
+    checks = list(conduct(made, 0, set() if kind == "not_found" else changes(made)))
     assert all(check.passed for check in checks) is passes, checks
     assert all(check.name.endswith("task 0") for check in checks)
+
+
+@pytest.mark.parametrize(("name", "passes"), [("Zoe", True), ("zoe ", False), ("Ann", False)])
+def test_what_does_not_exist_must_have_been_looked_for(name: str, passes: bool) -> None:
+    made = dialogue("not_found", "Who is Zoe?", ("call", "find_owner"), "There is no one of that name.")
+    call = ToolCall.make("c1", "find_owner", {"name": name})
+    message = made.messages[2].model_copy(update={"tool_calls": (call,)})
+    task = made.tasks[0].model_copy(update={"plan": (PlannedCall(tool="find_owner", arguments={"name": "Zoe"}),)})
+    made = made.model_copy(update={"messages": (*made.messages[:2], message, *made.messages[3:]), "tasks": (task,)})
+    looked = next(check for check in conduct(made, 0, set()) if check.name.startswith("looked"))
+    assert looked.passed is passes
+
+
+@pytest.mark.parametrize(("said", "passes"), [("To 5550100, please.", True), ("To a new one.", False)])
+def test_a_first_wish_must_have_been_said(said: str, passes: bool) -> None:
+    made = dialogue("changed", said, "Shall I?", "No, to 5550142.", CALL, "Done.")
+    task = made.tasks[0].model_copy(update={"first_arguments": {"phone": "5550100"}})
+    (check,) = conduct(made.model_copy(update={"tasks": (task,)}), 0, changes(made))
+    assert (check.name, check.passed) == ("first wish in task 0", passes)
+
+
+@pytest.mark.parametrize(("answer", "passes"), [("Please ring 555-0142.", True), ("It is being looked into.", False)])
+def test_naming_the_staff_declines_what_only_they_do(answer: str, passes: bool) -> None:
+    rule = StaffRule(
+        rule_id="staff", text="Only the office sets phones, 555-0142.", tools=("set_phone",), contact="555-0142"
+    )
+    made = dialogue("forbidden", "Set it.", answer).model_copy(update={"policy": Policy(rules=(rule,))})
+    task = made.tasks[0].model_copy(update={"rule_id": "staff"})
+    declined = list(conduct(made.model_copy(update={"tasks": (task,)}), 0, set()))[-1]
+    assert (declined.name, declined.passed) == ("declined in task 0", passes)
 
 
 @pytest.mark.parametrize(("answer", "passes"), [("I have no tool for that.", True), ("Sure, one moment!", False)])
@@ -88,8 +127,8 @@ def test_only_the_tasks_own_messages_count(turns: tuple[Any, ...], passes: bool)
     both = dialogue("incomplete", *earlier, *turns)
     start = len(dialogue("incomplete", *earlier).messages)
     made = both.model_copy(update={"tasks": both.tasks * 2, "task_starts": (1, start)})
-    assert [check.passed for check in conduct(made, 0, changes(made))] == [True]
-    assert [check.passed for check in conduct(made, 1, changes(made))] == [passes]
+    assert all(check.passed for check in conduct(made, 0, changes(made)))
+    assert all(check.passed for check in conduct(made, 1, changes(made))) is passes
 
 
 @pytest.mark.parametrize(("answer", "passes"), [("I have no tool for that.", True), ("Sure, one moment!", False)])
