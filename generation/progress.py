@@ -27,6 +27,9 @@ from generation.tools.toolset import Toolset
 
 # The paper's signs of failure: a user simulator that is not incremental, and tasks that do not fit the tools.
 MIN_TURNS_PER_TASK = 5
+LEAST_ASKED = 5
+"""Requests of a kind that were asked for, from which their number is judged."""
+
 MAX_REJECTION = 0.5
 MAX_DOMAINS = 20
 """Up to this many domains, and parts of databases that were left out, get a line each."""
@@ -264,6 +267,15 @@ def _warnings(f: Statistics) -> list[str]:
             f"goals repeat themselves: {whole.goal_skeletons} distinct ones without their values in {whole.dialogues} "
             f"dialogues, {half.goal_skeletons} in {half.dialogues} of them; doubling the dialogues adds "
             f"{f.diversity.growth:.1%}: use more domains, tools or settings that vary the tasks"
+        )
+    if scarce := [
+        f"{kind} {counts.written} of {counts.asked}"
+        for kind, counts in f.kinds.items()
+        if kind != "plain" and counts.asked >= LEAST_ASKED and 2 * counts.written < counts.asked
+    ]:
+        warnings.append(
+            f"few requests of some kinds could be written ({', '.join(scarce)}): dialogues with more tools allow more, "
+            "variety.tools.count=null offers all of them; forbidden ones need rules about the tools of their dialogue"
         )
     if f.unanswered:
         warnings.append(

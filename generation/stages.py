@@ -94,7 +94,7 @@ class Policies:
             )
         if given and toolset.tools:
             await check_policy(given, toolset, str(self.settings.file))
-            return toolset.model_copy(update={"policy": given})
+            return toolset.model_copy(update={"policy": given, "counts": toolset.counts | {"rules": len(given.rules)}})
         if toolset.policy or not toolset.tools or not self.settings.rules:
             return toolset
         return await write_policy(toolset, meter, self.settings)

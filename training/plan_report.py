@@ -38,10 +38,11 @@ def _work(plan: Plan, settings: TrainSettings) -> Table:
     seconds = 3600 * plan.hours / plan.steps
     attention = "attention by the fastest kernel" if settings.attention == "auto" else settings.attention
     recipe = f"{f'ZeRO-{zero}' if zero else 'no ZeRO'}, {attention}"
+    end = f"{settings.max_steps} steps" if settings.max_steps else f"{settings.epochs:g} epochs"
     rows = {
         "model": f"{settings.model.path or 'tiny'}: {plan.parameters:,} parameters{active}",
         "recipe": f"{recipe}, AdamW at {settings.optimizer.learning_rate:g}, "
-        f"rows of {settings.row_tokens:,} tokens, {settings.batch_size} per step, {settings.epochs:g} epochs",
+        f"rows of {settings.row_tokens:,} tokens, {settings.batch_size} per step, {end}",
         "data": f"{plan.dialogues:,} dialogues{'' if plan.measured else ' (assumed)'}, "
         f"trees of {plan.tree.tokens:,.0f} tokens",
         "work": f"{plan.rows:,} rows and {plan.steps_per_epoch:,} steps per epoch, {plan.flops_per_epoch:.3g} FLOPs",

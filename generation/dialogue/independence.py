@@ -24,7 +24,9 @@ from generation.tasks.mentions import literals, mentions_value, states
 _WORD = re.compile(r"[^\W_]+")
 _SPEAKS_OF_RESULTS = re.compile(
     r"\b(?:results?|returned|response|output|found|shows?|showed|got|retrieved|now that|previous|earlier|above"
-    r"|tried|retry|again|instead|errors?|fail(?:ed|s)?|mistyped|empty|nothing|no (?:match|row|record)\w*|did(?:n't| not))\b",
+    r"|tried|retry|again|instead|errors?|fail(?:ed|s)?|mistyped|empty|nothing|no (?:match|row|record)\w*|did(?:n't| not)"
+    r"|worked|done|exists?|belongs?|left|enough|good|great|fine|as expected|turn(?:s|ed) out|(?:it|that|there) (?:is|are|was)"
+    r"|geklappt|vorhanden)\b",
     re.IGNORECASE,
 )
 _SHORT = 3

@@ -86,7 +86,7 @@ _NEGATIVE = re.compile(
     r"|barred|disallow\w*|against|outside|beyond|lacks?|lacking|missing|without|unavailable|unsupported|unknown"
     r"|only (?:\w+ ){1,4}(?:can|may|could|will|(?:is|are) (?:able|allowed|permitted|entitled))"
     r"|only (?:if|when|while|until|by|up to|for|from|during|at most|the (?:staff|office|desk|team|manager))"
-    r"|(?:is|are|can|may|be|works?|applies|possible) only|read-only|at most|ineligible|exceed\w*|except|instead|unless"
+    r"|(?:is|are|can|may|be|works?|applies|possible) only|read-only|at most|ineligible|exceed\w*|except|unless"
     r"|hands are tied|off[ -]limits|came (?:back|up) empty|returned empty"
     r"|too (?:high|low|late|early|long|short|many|much|large|big|old)|(?:0|zero) (?:match\w*|results?|rows?|records?|hits?)"
     r"|(?:is|reached|hit|over|above) (?:already )?(?:the|our|its|their) (?:maximum|limit|cap)"

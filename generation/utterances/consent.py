@@ -66,7 +66,8 @@ _NO = re.compile(
     r"|nej|nei|não|nao|нет|ні|hayır|لا|नहीं)\b"
 )
 _NO_AFTER_ALL = re.compile(r"\b(?:no|nope|nah|never|(?:don'?t|do not)(?! (?:want|need)\b)|nein|non)\b")
-"""What takes an opening yes back: "Claro que no", but not "Yes, the blue one and not the red one"."""
+"""What takes an opening yes back in its sentence, or begins a later one: "Claro que no", "Yes, I heard you. Don't.";
+but not "Yes, the blue one and not the red one" and not "Yes. I expect no excuses this time."."""
 _NO_CHARACTERS = re.compile(r"不|别|等一下|等等|いいえ|いや|やめ|待って|아니|잠깐|기다")
 _QUESTION = re.compile(r"[?？؟]\s*$")
 _TAG_QUESTION = re.compile(
@@ -111,7 +112,8 @@ def agrees(text: str, arguments: Mapping[str, Any] | None = None) -> bool:
     if _QUESTION.search(plain) and not (_TAG_QUESTION.search(plain) and _OPENING_YES.search(plain)):
         return False
     if opening := _OPENING_YES.search(plain):
-        return not _NO_AFTER_ALL.search(plain, opening.end())
+        first, *others = re.split(r"(?<=[.!;])\s+", plain[opening.end() :])
+        return not _NO_AFTER_ALL.search(first) and not any(map(_NO_AFTER_ALL.match, others))
     if _YES_CHARACTERS.search(plain):
         return True
     if _NO.search(plain):

@@ -108,6 +108,12 @@ STATEMENTS = (
     "I asked the desk whether you may come.",
 )
 DECLINING = (
+    "The maximum is 400 seats.",
+    "There's a cap of 400 seats on halls.",
+    "Das geht leider nicht.",
+    "抱歉，我无法这样做。",
+    "Only the office can delete halls.",
+    "I have not changed it.",
     "I'm sorry, but I can't change the price of that shipment.",
     "Unfortunately, our policy does not allow refunds after 30 days.",
     "That isn't something I can do here.",
@@ -157,6 +163,10 @@ DECLINING = (
     "I cannot do this for you, but feel free to ask me about anything else.",
 )
 NOT_DECLINING = (
+    "Done! Hall 3 has 90 seats now instead of 60.",
+    "Done, I have set it. It is the only open hall in Oslo.",
+    "Zoe has two halls: Oslo and Lyon. Those are the only ones.",
+    "Hall 1 has only the seats it has: 80.",
     "Done!",
     "The price has been changed to 12.50.",
     "No problem, the loan is registered.",

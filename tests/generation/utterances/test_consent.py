@@ -12,6 +12,9 @@ from generation.utterances.consent import agreed, agrees
 CALL = {"loan_id": 17, "due_on": "2025-07-01", "plan": "Family Plus", "quantity": 3}
 
 AGREEING = [
+    "Yes. I expect no excuses this time.",
+    "Yes, do it, would you?",
+    "Good, go ahead.",
     "Yes. And I do not want to wait for it.",
     "Yes",
     "yes, please.",
@@ -124,6 +127,20 @@ NOT_AGREEING = [
     "不,等一下",
     "いいえ、結構です",
     "아니요",
+    "Yes, if it is free.",
+    "I'm fine, thanks.",
+    "Ok, what would it cost?",
+    "Yes I heard you. Don't.",
+    "Okay, I decline.",
+    "Ok. Cancel that.",
+    "Fine print first, please.",
+    "Claro que no",
+    "Vale, pero no lo hagas",
+    "Yes, after you check with Ann.",
+    "Yes and no",
+    "yes?",
+    "Please tell me what 2025-07-01 means",
+    "Please keep 2025-07-01 out of it",
 ]
 
 
