@@ -34,7 +34,7 @@ fetch: setup ## download models into the hub's cache before a run needs them (mo
 report: setup ## write a run and what it was made from into one file for any browser -> outputs/report/ (run=outputs/STAGE/RUN)
 	@.venv/bin/python -m scripts.report $(overrides)
 
-show: setup ## page one dialogue in the terminal (run=outputs/generate/… id=DIALOGUE; without id= the first rejected or failed one)
+show: setup ## page one dialogue in the terminal (run=outputs/generate/… id=DIALOGUE or kind=forbidden; else the first rejected or failed one)
 	@.venv/bin/python -m scripts.show $(overrides)
 
 status: setup ## list the runs of all stages: state, age, size, and what each was made from

@@ -1,6 +1,7 @@
-"""make show run=outputs/… [id=DIALOGUE]: one dialogue of a generation, or one trial of an evaluation, in the terminal.
+"""make show run=outputs/… [id=DIALOGUE | kind=forbidden]: one dialogue of a generation, or one trial of an evaluation, in
+the terminal.
 
-Without id=, the first one that was rejected or failed. Writes nothing.
+Without id= and kind=, the first one that was rejected or failed. Writes nothing.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from core.console import stage_console
 from core.manifest import Manifest, read_manifest
 from core.page.contents import CallView, CheckView, Expected, Mark, MessageView, TaskView, Transcript
 from core.runs import latest
-from core.settings import Settings, UserError
+from core.settings import Settings, UserError, closest
 from evaluation.reports.page_records import outcome, recorded_trials, transcript_key
 from evaluation.reports.page_transcripts import transcripts
 from generation.report import transcript as generated
@@ -48,6 +49,7 @@ class ShowSettings(Settings):
 
     run: Path | None = Field(default=None, description="generation or evaluation run; null: the newest generation")
     id: Id | None = Field(default=None, description="dialogue, or model/benchmark/category/task/trial")
+    kind: str | None = Field(default=None, description="first dialogue of a generation with a request of this kind")
     pager: bool = Field(default=True, description="page the dialogue if the output is a terminal")
 
 
@@ -82,6 +84,21 @@ def _choose(run: Path, wanted: str, keys: list[str]) -> str:
         return parts[0]
     near = difflib.get_close_matches(wanted, keys[:10_000], n=1) or keys[:1]
     raise UserError(f"id={wanted}: {run} has no such dialogue; expected an id such as {near[0]}")
+
+
+def first_of_kind(run: Path, kind: str) -> str:
+    """The id of a generation's first dialogue with such a request. Raises UserError if there is none."""
+    manifest = read_manifest(run)
+    if manifest.stage != "generate":
+        raise UserError(f"kind={kind}: {run} is a run of {manifest.stage}; expected one of generate")
+    seen: set[str] = set()
+    for records in pipelines_of(run, manifest):
+        for ended in records.outcomes():
+            kinds = {task.kind for task in ended.dialogue.tasks} if ended.dialogue else set()
+            if kind in kinds:
+                return generated.transcript_key(records.name, ended.dialogue_id)
+            seen |= kinds
+    raise UserError(f"kind={kind}: {run} has no such request; {closest(kind, sorted(seen))}")
 
 
 def _generated(run: Path, manifest: Manifest) -> Iterator[tuple[str, str]]:
@@ -187,4 +204,5 @@ if __name__ == "__main__":
     with clear_errors():
         given = read_settings(sys.argv[1:], ShowSettings)
         chosen = given.run or latest(Path("outputs"), "generate", "make generate")
-        show(stage_console(), chosen, given.id, given.pager)
+        wanted = first_of_kind(chosen, given.kind) if given.kind else given.id
+        show(stage_console(), chosen, wanted, given.pager)

@@ -14,7 +14,7 @@ from core.runs import open_run
 from core.settings import UserError
 from evaluation.metrics.scores import RECORDS
 from generation.outcomes import Outcome, journal
-from scripts.show import find_transcript, render, show
+from scripts.show import find_transcript, first_of_kind, render, show
 from tests.evaluation.helpers.finished_runs import EVALUATION, finished
 from tests.evaluation.helpers.trials import trial
 from tests.scripts.helpers.descending_runs import everything_below
@@ -59,6 +59,15 @@ def test_a_dialogue_is_chosen_by_its_id(generation: Path) -> None:
             assert message.content in shown
     assert "You help the customers of the shop." in shown
     assert source.tasks[0].goal in shown
+
+
+def test_a_dialogue_is_chosen_by_the_kind_of_a_request(generation: Path, tmp_path: Path) -> None:
+    assert first_of_kind(generation, "plain") == "user_oriented_exec-shop-0"
+    with pytest.raises(UserError, match="kind=plian: .* has no such request; did you mean 'plain'"):
+        first_of_kind(generation, "plian")
+    run = finished(tmp_path, "evaluate", {**EVALUATION, "ks": [1]}, {"models": []})
+    with pytest.raises(UserError, match="is a run of evaluate; expected one of generate"):
+        first_of_kind(run, "plain")
 
 
 def test_an_unknown_id_is_refused_with_a_similar_one(generation: Path) -> None:
