@@ -1,5 +1,5 @@
-"""make show run=outputs/… [id=DIALOGUE | kind=forbidden]: one dialogue of a generation, or one trial of an evaluation, in
-the terminal.
+"""make show run=outputs/… [id=DIALOGUE | kind=forbidden]: a dialogue of a generation or a trial of an evaluation, in the
+terminal.
 
 Without id= and kind=, the first one that was rejected or failed. Writes nothing.
 """

@@ -63,7 +63,7 @@ def test_a_dialogue_is_chosen_by_its_id(generation: Path) -> None:
 
 def test_a_dialogue_is_chosen_by_the_kind_of_a_request(generation: Path, tmp_path: Path) -> None:
     assert first_of_kind(generation, "plain") == "user_oriented_exec-shop-0"
-    with pytest.raises(UserError, match="kind=plian: .* has no such request; did you mean 'plain'"):
+    with pytest.raises(UserError, match=r"kind=plian: .* has no such request; did you mean 'plain'"):
         first_of_kind(generation, "plian")
     run = finished(tmp_path, "evaluate", {**EVALUATION, "ks": [1]}, {"models": []})
     with pytest.raises(UserError, match="is a run of evaluate; expected one of generate"):
