@@ -1,5 +1,4 @@
-"""make show run=outputs/… [id=DIALOGUE | kind=forbidden]: a dialogue of a generation or a trial of an evaluation, in the
-terminal.
+"""make show run=outputs/… [id=DIALOGUE | kind=forbidden]: a dialogue or an evaluation's trial, in the terminal.
 
 Without id= and kind=, the first one that was rejected or failed. Writes nothing.
 """
