@@ -6,9 +6,9 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from core.dialogue import Check, Dialogue, Judgment, StateProof, Task, Verdict
+from core.dialogue import Check, Dialogue, Judgment, PlannedCall, StateProof, Task, Verdict
 from core.messages import AssistantMessage, ContractError
-from generation.environments.base import DomainEnvironment
+from generation.environments.base import DomainEnvironment, Environment
 from generation.llm.meter import Meter
 from generation.policies.violations import Violation, broken_rules
 from generation.prompts.scene import Scene
@@ -151,19 +151,29 @@ def policy_check(dialogue: Dialogue, replayed: Replay) -> list[Check]:
 
 async def _state_problem(task: Task, domain_environment: DomainEnvironment, replayed: Replay, number: int) -> str:
     """Why the state in which a task ended is wrong, or ""."""
-    wanted = domain_environment.open(replayed.snapshots[number])
+    before = domain_environment.open(replayed.snapshots[number])
     try:
-        trace = await execute(task.gold_calls, wanted)
+        trace = await execute(task.gold_calls, before)
         if trace.hashes[-1] == replayed.hashes[number]:
             return ""
-        for call in trace.calls:  # once more, for a fork ran them
-            await wanted.call(call.tool, call.arguments)
-        wrong = difference(wanted.state_diff(), _diff_after(domain_environment, replayed, number))
+        found = _diff_after(domain_environment, replayed, number)
+        wrong = difference(await _wanted(trace.calls, before), found)
         return "; ".join(["the state is not the one that the gold calls make", *wrong])
     except ProofError as error:
         return str(error)
     finally:
-        wanted.close()
+        before.close()
+
+
+async def _wanted(gold_calls: Sequence[PlannedCall], before: Environment) -> tuple[str, ...]:
+    """The difference of the state after these calls, made on a fork, which has no injected faults."""
+    fork = before.fork()
+    try:
+        for call in gold_calls:
+            await fork.call(call.tool, call.arguments)
+        return fork.state_diff()
+    finally:
+        fork.close()
 
 
 def _diff_after(domain_environment: DomainEnvironment, replayed: Replay, number: int) -> tuple[str, ...]:
