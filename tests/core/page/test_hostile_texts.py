@@ -83,7 +83,7 @@ def contents(texts: list[str]) -> tuple[Page, Transcript, list[str]]:
         ),
     )
     section = Section(key="first", title=text(), blocks=blocks)
-    page = Page(title=text(), lineage=((text(), text()),), sections=(section,), transcripts_note=text())
+    page = Page(title=text(), about=text(), lineage=((text(), text()),), sections=(section,), transcripts_note=text())
     in_sections = texts[: len(texts) - len(list(rest))]
     rest = iter(texts[len(in_sections) :])
     mark = Mark(kind="fault", text=text(), task=0)
