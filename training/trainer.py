@@ -76,7 +76,7 @@ class TreeTrainer(Trainer):
         started = time.monotonic()
         rows: Rows = self.eval_dataset
         trained: frozenset[str] = self.train_dataset.domains
-        of_row = [[_groups(*label, trained) for label in rows.labels(row)] for row in range(len(rows))]
+        of_row = [[loss_groups(*label, trained) for label in rows.labels(row)] for row in range(len(rows))]
         groups = ["loss", *sorted({group for labels in of_row for label in labels for group in label})]
         sums = torch.zeros(len(groups), 2, dtype=torch.float64, device=self.args.device)
         self.model_wrapped.eval()
@@ -104,7 +104,8 @@ class TreeTrainer(Trainer):
         return torch.split(losses, [len(tree.trained) for tree in members])
 
 
-def _groups(source: str, difficulty: str, domain: str, trained: Container[str]) -> list[str]:
+def loss_groups(source: str, difficulty: str, domain: str, trained: Container[str]) -> list[str]:
+    """The names of the losses that a tree counts for, besides the overall one."""
     names = {
         "source": source,
         "difficulty": difficulty,

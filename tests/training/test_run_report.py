@@ -149,7 +149,7 @@ def test_a_finished_training_shows_its_results_and_its_data(tmp_path: Path) -> N
     assert rows["tokens as separate samples"] == ("60", "2.00 times as many")
     assert rows["left-out lines, invalid"] == ("3", "2 not a dialogue, 1 repeated call id")
     assert rows["left-out dialogues, with a validation task"][0] == "7"
-    assert rows["held-out databases"] == ("2", "clinic, gym")
+    assert rows["held-out databases, not trained on"] == ("2", "clinic, gym")
 
 
 def test_curves_begin_and_end_where_the_metrics_do(tmp_path: Path) -> None:
