@@ -28,6 +28,6 @@ def test_every_stage_says_what_it_takes(stage: str, tmp_path: Path, capsys: pyte
     assert "assumed: " in printed
     assert "memory" in printed
     assert "hours" in printed or " h per epoch" in printed
-    assert [path.name for path in tmp_path.iterdir()] == ["plan"], "nothing was run"
+    assert "plan" in {path.name for path in tmp_path.iterdir()} <= {"plan", "seeds"}, "nothing was run"
     written = json.loads((tmp_path / "plan" / f"{stage}.json").read_text())
     assert written

@@ -203,14 +203,15 @@ def check(settings: Zero3Settings) -> None:
     )
     assert before.state_dict().keys() == after.state_dict().keys()
     pairs = zip(before.parameters(), after.parameters(), strict=True)
-    moved = [not torch.equal(first, second) for first, second in pairs]
+    # A norm's weights of 1 move by less than bf16 tells apart in a few steps.
+    moved = [not torch.equal(first, second) for first, second in pairs if first.ndim > 1]
     losses = [loss(network, settings) for network in (before, after)]
     figure(
         f"its checkpoint in plain transformers, {model}",
         {
             "untrained loss": round(losses[0], 4),
             "trained loss": round(losses[1], 4),
-            "tensors that moved": f"{sum(moved)} of {len(moved)}",
+            "matrices that moved": f"{sum(moved)} of {len(moved)}",
         },
     )
     assert losses[1] < losses[0], "the trained model has no lower loss than the untrained one"
