@@ -106,7 +106,7 @@ test: setup ## run all tests
 	@scripts/setup_browser.sh
 	@.venv/bin/pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
-gpu-check: setup ## everything that only a GPU can show, in seven minutes -> outputs/gpu-check/ (device=cpu tests that it runs)
+gpu-check: setup ## everything that only a GPU can show, in at most seven minutes -> outputs/gpu-check/ (device=cpu tests that it runs)
 	@.venv/bin/python -m scripts.bench.gpu_check.run $(overrides)
 
 soak: setup ## kill -9 a generation fifty times and compare its files with an undisturbed run (kills=50 n=400)

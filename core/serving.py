@@ -7,7 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
@@ -28,6 +28,8 @@ from core.settings import Settings, UserError
 AUTO = "auto"
 MIN_CPU_BATCH_TOKENS = 16384
 WEIGHTS = ("*.safetensors", "*.bin")
+"""Files of weights; vLLM reads those of the first format that a model has."""
+
 WEIGHTS_SHARE = 0.8
 """Of the GPU memory that vLLM may use: how much of it weights take at most."""
 
@@ -150,33 +152,44 @@ def gpu_layout(settings: EngineSettings, gpus: int, weights: int | None) -> GpuL
 
 
 def _tensor_parallel(settings: EngineSettings, gpus: int, weights: int | None) -> int:
-    """The smallest power of two by which the weights leave room for a KV cache; 1 if that cannot be told."""
+    """The GPUs of an engine; 1 if the size of the weights or of the GPUs is not known."""
     memory = _gpu_memory() if weights else None
-    if not weights or not memory:
-        return 1
-    tensor = 1
-    while weights > WEIGHTS_SHARE * settings.gpu_memory_share * memory * tensor and 2 * tensor <= gpus:
-        tensor *= 2
-    return tensor
+    return gpus_for(weights, settings.gpu_memory_share * memory, gpus) if weights and memory else 1
+
+
+def gpus_for(weights: float, usable: float, most: int) -> int:
+    """The smallest power of two of GPUs on which weights leave room for a KV cache, or if there are not so many, the
+    largest. `usable` is what vLLM may use of a GPU's memory, in the unit of `weights`."""
+    gpus = 1
+    while weights > WEIGHTS_SHARE * usable * gpus and 2 * gpus <= most:
+        gpus *= 2
+    return gpus
 
 
 def weights_bytes(model: str | Path) -> int | None:
     """The size of a model's weights, of a directory, of what the hub's cache has, or else as the hub tells it; None if
     that is not known."""
-    directory = Path(model)
+    if Path(model).is_dir():
+        return _weights_in(Path(model))
     try:
-        if not directory.is_dir():
-            config = try_to_load_from_cache(str(model), "config.json")
-            directory = Path(config).parent if isinstance(config, str) else directory
-        sizes = [file.stat().st_size for ending in WEIGHTS for file in directory.glob(ending)]
-        if sizes or directory.is_dir():
-            return sum(sizes) or None
+        config = try_to_load_from_cache(str(model), "config.json")
+        if isinstance(config, str) and (cached := _weights_in(Path(config).parent)):
+            return cached
         files = model_info(str(model), files_metadata=True).siblings or []
     except Exception:  # the hub's client raises its own errors and those of its transport
         return None
     # Some models have the same weights again in a subfolder.
-    own = [file for file in files if any(fnmatch(file.rfilename, ending) for ending in WEIGHTS)]
-    return sum(file.size or 0 for file in own if "/" not in file.rfilename) or None
+    return _weights({file.rfilename: file.size or 0 for file in files if "/" not in file.rfilename})
+
+
+def _weights_in(directory: Path) -> int | None:
+    return _weights({file.name: file.stat().st_size for file in directory.iterdir()})
+
+
+def _weights(sizes: Mapping[str, int]) -> int | None:
+    """Of files by name."""
+    by_format = [sum(size for name, size in sizes.items() if fnmatch(name, ending)) for ending in WEIGHTS]
+    return next(filter(None, by_format), None)
 
 
 def usable_gpus(settings: EngineSettings) -> int:

@@ -8,8 +8,11 @@ from pathlib import Path
 from pydantic import Field
 
 from core.messages import Frozen
-from core.serving import WEIGHTS_SHARE, EngineSettings, weights_bytes
+from core.serving import EngineSettings, gpus_for, weights_bytes
 from core.settings import Settings
+
+NODE_GPUS = 8
+"""Most GPUs of one engine, all in one machine."""
 
 
 class ServingAssumptions(Settings):
@@ -59,10 +62,8 @@ def serving_plan(
     None if it is not trained yet."""
     known = weights_bytes(model) if model and assumed.weights_gb is None else None
     weights = assumed.weights_gb or (known / 1e9 if known else None)
-    gpus = settings.tensor_parallel or 1
     usable = settings.gpu_memory_share * assumed.gpu_memory_gb
-    while settings.tensor_parallel is None and weights and weights > WEIGHTS_SHARE * usable * gpus and gpus < 8:
-        gpus *= 2
+    gpus = settings.tensor_parallel or (gpus_for(weights, usable, NODE_GPUS) if weights else 1)
     return ServingPlan(
         model=str(model or "the trained model"),
         weights=weights,

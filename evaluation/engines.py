@@ -64,9 +64,9 @@ def _start(
     if target.path is None:
         url, name = target.base_url, target.served_model
         return engine, lambda: Endpoint(base_url=url, model=name, api_key_env=target.api_key_env, **common)
-    # Every second engine takes the GPUs that the ones before and after it leave idle.
-    needed, gpus = _gpus_needed(settings.serving, target.path), usable_gpus(settings.serving)
-    skipped = needed if number % 2 and gpus >= 2 * needed else 0
+    # Every second engine takes the last GPUs, which the ones before and after it leave idle.
+    idle = usable_gpus(settings.serving) - _gpus_needed(settings.serving, target.path)
+    skipped = max(0, idle) if number % 2 else 0
     wait = engine.enter_context(starting(target.path, settings.serving, logs, target.label, skipped))
     return engine, lambda: Endpoint(base_url=wait()[0], model=target.label, **common)
 
@@ -79,12 +79,12 @@ def start_early(current: Target, following: Target, settings: EvaluateSettings) 
     if settings.start_next or current.path is None:
         return True
     if gpus := usable_gpus(serving):
-        assert current.path is not None
         return gpus >= _gpus_needed(serving, current.path) + _gpus_needed(serving, following.path)
     available = available_memory()
     # The current engine has its weights, but may not have filled its KV cache yet.
     caches = 2 * serving.cpu_cache_gib * GIB
-    needed = (serving.replicas or 1) * (_weights(following.path) + caches + ENGINE_GIB * GIB) + SPARE_GIB * GIB
+    weights = 2 * (weights_bytes(following.path) or 0)  # a CPU without bfloat16 doubles them
+    needed = (serving.replicas or 1) * (weights + caches + ENGINE_GIB * GIB) + SPARE_GIB * GIB
     return len(physical_cores()) >= CORES and available is not None and available >= needed
 
 
@@ -106,8 +106,3 @@ def _check(settings: EvaluateSettings) -> None:
 
 def _gpus_needed(serving: EngineSettings, model: Path) -> int:
     return gpu_layout(serving, usable_gpus(serving), weights_bytes(model)).gpus
-
-
-def _weights(model: Path) -> int:
-    """Bytes of a model's weights in memory, at most: a CPU without bfloat16 doubles them."""
-    return 2 * sum(file.stat().st_size for pattern in ("*.safetensors", "*.bin") for file in model.glob(pattern))

@@ -22,13 +22,19 @@ class TrialAssumptions(Settings):
 class AssumeSettings(Settings):
     """The assumptions of a plan. Speeds are per GPU."""
 
-    trials: dict[str, TrialAssumptions] = Field(description="benchmark -> its mean trial")
+    trials: dict[str, TrialAssumptions] = Field(
+        description="benchmark -> its mean trial; one that is not named has that of heldout"
+    )
     cached_share: float = Field(ge=0, le=1, description="share of the prompt tokens that the prefix cache serves")
     prefill_tokens_per_s: float = Field(gt=0, description="prompt tokens per second and GPU")
     decode_tokens_per_s: float = Field(gt=0, description="generated tokens per second and GPU")
     start_s: float = Field(ge=0, description="seconds until an engine answers")
     gpus: int = Field(ge=1, description="GPUs of the planned evaluation")
     serving: ServingAssumptions = Field(description="the evaluated model and its GPUs")
+
+    def trial(self, benchmark: str) -> TrialAssumptions:
+        """The mean trial of a benchmark."""
+        return self.trials.get(benchmark) or self.trials["heldout"]
 
 
 class Estimate(Frozen):
@@ -43,11 +49,10 @@ class Estimate(Frozen):
 
 
 def estimates(sizes: Mapping[str, int], trials: int, models: int, assumed: AssumeSettings) -> list[Estimate]:
-    """`sizes` has the tasks of each benchmark. A benchmark without assumptions of its own has those of the held-out
-    one."""
+    """`sizes` has the tasks of each benchmark."""
     found = []
     for name, tasks in sizes.items():
-        trial = assumed.trials.get(name) or assumed.trials["heldout"]
+        trial = assumed.trial(name)
         count = tasks * trials * models
         requests = count * trial.requests
         prompt, generated = requests * trial.prompt_tokens, requests * trial.generated_tokens

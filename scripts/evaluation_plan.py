@@ -44,7 +44,7 @@ def show_plan(settings: EvaluateSettings, benchmarks: Mapping[str, Benchmark], c
     console.print(f"models: {names}", soft_wrap=True, markup=False, highlight=False)
     console.print(estimate_table(found))
     path = next((target.path for target in targets if target.path), None)
-    longest = max(assumed.trials[name].prompt_tokens for name in sizes if name in assumed.trials)
+    longest = max(assumed.trial(name).prompt_tokens for name in sizes)
     serving = serving_plan(path, settings.serving, assumed.serving, settings.concurrency, longest)
     for line in serving.lines:
         console.print(line, style="bold yellow" if line.startswith("missing") else "", soft_wrap=True)

@@ -16,8 +16,9 @@ from core.settings import typed
 from core.tracking import Tracker
 from generation.build import build, build_llm, input_hashes, neutral_keys, with_base_urls
 from generation.llm.server_checks import check_servers
-from generation.progress import GenerationProgress, sample_rows, summarise
+from generation.progress import GenerationProgress
 from generation.run import GenerateSettings, generate
+from generation.summary import sample_rows, summarise
 from generation.toolset_runner import failed_domains
 from scripts.generation_plan import show_plan
 from scripts.launch import hydra_main, instantiate

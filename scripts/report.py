@@ -67,8 +67,7 @@ def write_report(run: Path, transcripts: int, console: Console, seed: int = 0) -
                     found.append(page_transcripts.transcripts(path, chosen))
                     notes.append(note)
                 case "train":
-                    # It takes seconds, and only a training needs it.
-                    from training import run_report  # noqa: PLC0415
+                    from training import run_report  # noqa: PLC0415 - takes seconds, and only a training needs it
 
                     sections += run_report.sections(path)
                 case "generate":
@@ -85,7 +84,7 @@ def write_report(run: Path, transcripts: int, console: Console, seed: int = 0) -
             about=ABOUT,
             lineage=tuple(lineage(manifests.values())),
             sections=(*with_distinct_keys(sections), words()),
-            transcripts_note="; ".join(notes),
+            transcripts_note="; ".join(filter(None, notes)),
         )
         file = outputs_of(run) / "report" / newest.run_id / "index.html"
         size = write_page(file, page, chain.from_iterable(found))
@@ -176,7 +175,7 @@ def drawn_trials(run: Path, manifest: Manifest, limit: int, seed: int) -> tuple[
 def drawn(keys: Sequence[str], limit: int, seed: int) -> tuple[frozenset[str], str]:
     """At most `limit` keys of trials, equal for the same seed, and a note of how many of how many they are."""
     if len(keys) <= limit:
-        return frozenset(keys), f"all {len(keys):,} trials"
+        return frozenset(keys), f"all {len(keys):,} trials" if keys else ""
     chosen = sorted(keys, key=lambda key: digest(str(seed), key))[:limit]
     return frozenset(chosen), f"{limit:,} of {len(keys):,} trials, drawn at random"
 

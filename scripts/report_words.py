@@ -20,7 +20,7 @@ WORDS = {
     "policy": "the rules of the service were kept",
     "replay": "all calls, made again on a fresh database, gave the recorded results",
     "blame": "who caused a rejection or failure, by rules: agent, user, tool or task",
-    "judge": "a model's opinion beside these checks; it decides only where nothing can be executed",
+    "judge": "a model's opinion of each task, next to these checks; it decides only where nothing can be executed",
     "task_oriented": "pipeline without simulated users: the assistant gets the whole task at once",
     "user_oriented": "pipeline with simulated users; a model plays the tools",
     "user_oriented_exec": "pipeline with simulated users and tools that are executed on databases",

@@ -52,7 +52,7 @@ say "installing .[$extras] into .venv (some minutes and about 3 GB the first tim
   --constraint "$lock" ${cpu:+--override requirements/cpu-overrides.txt} -e ".[$extras]"
 if [ -n "$flash" ]; then
   arch=${capability/./}
-  say "compiling flash-attn for compute capability $capability (needs nvcc; up to an hour)"
+  say "compiling flash-attn for compute capability $capability (needs nvcc; long on few cores)"
   FLASH_ATTN_CUDA_ARCHS=$arch "$uv" pip install --verbose --python .venv/bin/python "${source[@]}" --constraint "$lock" \
     --no-build-isolation -e ".[$extras,flash]" || {
       say "flash-attn could not be compiled (see above). It is optional: without it attention=auto takes PyTorch's own flash kernel"

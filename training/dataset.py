@@ -132,10 +132,8 @@ class Rows(torch.utils.data.Dataset[list[TokenTree]]):
         values = _column(self.split, column)
         return [int(values[members].sum()) for members in self.members]
 
-    def labels(self, row: int | None) -> list[tuple[str, str, str]]:
+    def labels(self, row: int) -> list[tuple[str, str, str]]:
         """(source, difficulty, domain) of each tree in a row."""
-        if row is None:
-            return [("", "", "")]
         members = self.split[self.members[row]]
         return list(zip(members["source"], members["difficulty"], members["domain"], strict=True))
 

@@ -52,8 +52,8 @@ class KindTally:
                 counts["agreed"] += (verdict.judgments[number].judgment == "valid") == (number not in failed)
             if accepted and task.evidence.rows:
                 asked = dialogue.provenance.writer_requests.get(task.task_id)
-                is_one = task.kind == "evidence" and asked and asked.evidence_rows
-                wanted = str(asked.evidence_rows) if asked and is_one else ""
+                least = asked.evidence_rows if asked and task.kind == "evidence" else 0
+                wanted = str(least) if least else ""
                 sums = self._evidence.setdefault(wanted, [0, 0, 0])
                 for place, value in enumerate((1, task.evidence.rows, task.evidence.lookups)):
                     sums[place] += value

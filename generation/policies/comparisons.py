@@ -55,30 +55,22 @@ def arguments_satisfy(comparisons: Sequence[Comparison], arguments: Mapping[str,
 
 def governs(when: Sequence[Comparison], arguments: Mapping[str, Any], now: str) -> bool:
     """Whether a rule governs a call with these arguments. A reference without a value is never met."""
-    try:
-        return all(_compares(c, field_value(arguments, c.field), _resolved(c.value, arguments, now)) for c in when)
-    except _LeftOutError:
-        return False
+    return all(_satisfies(comparison, arguments, arguments, now, left_out=False) for comparison in when)
 
 
 def exempts(exceptions: Sequence[Comparison], row: Mapping[str, Any], arguments: Mapping[str, Any], now: str) -> bool:
     """Whether a row is one of a rule's exceptions. One that refers to an argument that is left out exempts nothing."""
-    return any(governs_row(exception, row, arguments, now) for exception in exceptions)
+    return any(_satisfies(exception, row, arguments, now, left_out=False) for exception in exceptions)
 
 
-def governs_row(comparison: Comparison, row: Mapping[str, Any], arguments: Mapping[str, Any], now: str) -> bool:
-    """Whether a row satisfies a comparison whose reference has a value."""
-    try:
-        return _compares(comparison, field_value(row, comparison.field), _resolved(comparison.value, arguments, now))
-    except _LeftOutError:
-        return False
-
-
-def _satisfies(comparison: Comparison, fields: Mapping[str, Any], arguments: Mapping[str, Any], now: str) -> bool:
+def _satisfies(
+    comparison: Comparison, fields: Mapping[str, Any], arguments: Mapping[str, Any], now: str, left_out: bool = True
+) -> bool:
+    """`left_out` is the result for a comparison with an argument that is left out."""
     try:
         against = _resolved(comparison.value, arguments, now)
     except _LeftOutError:
-        return True
+        return left_out
     return _compares(comparison, field_value(fields, comparison.field), against)
 
 

@@ -9,10 +9,10 @@ from core.journal import RecordError
 from core.manifest import Manifest
 from core.page.contents import Notice
 from generation.metrics.statistics import Statistics
-from generation.progress import MAX_REJECTION, MIN_TURNS_PER_TASK
 from generation.report.content import share
 from generation.report.counts import Counts
 from generation.report.records import PipelineRecords
+from generation.summary import MAX_REJECTION, MIN_TURNS_PER_TASK
 from generation.toolset_runner import failed_domains
 
 

@@ -108,7 +108,7 @@ def trl_fill(sizes: Sequence[int], capacity: int) -> float | None:
     """The fill of TRL's `bfd` packing, or None if TRL is not installed."""
     try:
         from datasets import Dataset  # noqa: PLC0415 - needed only to compare with TRL
-        from trl import pack_dataset  # type: ignore[import-not-found]  # noqa: PLC0415
+        from trl import pack_dataset  # type: ignore[import-not-found]  # noqa: PLC0415 - not a dependency
     except ImportError:
         return None
     rows = Dataset.from_generator(lambda: ({"input_ids": [0] * size} for size in sizes))

@@ -122,12 +122,14 @@ def test_gpu_memory_and_weights_are_read(tmp_path: Path, monkeypatch: pytest.Mon
     for number in range(2):
         (tmp_path / f"model-{number}.safetensors").write_bytes(b"x" * 100)
     assert weights_bytes(tmp_path) == 200
+    (tmp_path / "pytorch_model.bin").write_bytes(b"x" * 150)
+    assert weights_bytes(tmp_path) == 200, "the same weights in another format"
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    assert weights_bytes("nobody/no-model") is None
+    assert weights_bytes("no-such-owner/no-such-model") is None
     files = [("model-1.safetensors", 300), ("original/model.safetensors", 300), ("README.md", 5)]
     told = SimpleNamespace(siblings=[SimpleNamespace(rfilename=name, size=size) for name, size in files])
     monkeypatch.setattr("core.serving.model_info", lambda model, files_metadata: told)
-    assert weights_bytes("nobody/no-model") == 300
+    assert weights_bytes("no-such-owner/no-such-model") == 300
 
 
 @pytest.mark.parametrize("hidden", ["", " ", "-1", " -1 ", "NoDevFiles", "none", "-1,0"])

@@ -44,6 +44,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
     @contextmanager
     def starting(model: Path, engine: Any, logs: Path, name: str, skip_gpus: int) -> Iterator[Wait]:
+        (tmp_path / f"{name}-skips").write_text(str(skip_gpus))
         (port,) = free_ports(1)
         command = (sys.executable, "-c", ENGINE, str(port), name, str(tmp_path))
         with launched([Server(command, port, logs / f"{name}.log")], name, 30, quiet=True) as wait:
@@ -87,6 +88,23 @@ def test_one_engine_at_a_time(folder: Path) -> None:
         assert not started(folder, "b", seconds=1)
         _, endpoint = next(turns)
         assert (probe(endpoint.base_url), running(folder, "a")) == (("b",), False)
+
+
+@pytest.mark.parametrize(("first", "second"), [(1, 4), (4, 1), (2, 2)])
+def test_two_engines_of_different_sizes_have_gpus_of_their_own(
+    first: int, second: int, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of six GPUs, the first engine takes the first ones."""
+    sizes = {"a": first, "b": second}
+    monkeypatch.setattr(engines, "usable_gpus", lambda _: 6)
+    monkeypatch.setattr(engines, "_gpus_needed", lambda _, model: sizes[model.name])
+    two = [Target(name, path=folder / name) for name in sizes]
+    assert start_early(*two, settings(folder))
+    with served_in_turn(two, settings(folder), folder) as turns:
+        next(turns)
+        assert started(folder, "b")
+    assert int((folder / "a-skips").read_text()) == 0
+    assert int((folder / "b-skips").read_text()) == 6 - second >= first
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, UserError])

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import hydra
 import pytest
+from rich.console import Console
 
 from core.serving_plan import ServingAssumptions
+from core.settings import typed
 from evaluation.plan import AssumeSettings, TrialAssumptions, estimates
+from evaluation.targets import EvaluateSettings
+from scripts.evaluation_plan import show_plan
 from scripts.launch import CONF, instantiate
 
 ASSUMED = AssumeSettings(
@@ -33,6 +39,18 @@ def test_estimates_by_hand() -> None:
     # 8 million tokens that are not cached at 10,000/s, 2.4 million at 1,000/s, on two GPUs; 200 s of starts for two.
     assert tau2.hours == pytest.approx(((800 + 2400) / 2 + 100) / 3600, abs=1e-3)
     assert own.requests == 400, "a benchmark of one's own counts as the held-out one"
+
+
+def test_a_benchmark_of_ones_own_can_be_planned(tmp_path: Path) -> None:
+    class Mine:
+        def size(self) -> int:
+            return 7
+
+    with hydra.initialize_config_dir(version_base="1.3", config_dir=str(CONF)):
+        config = hydra.compose("evaluate", ["profile=gpu", f"outputs={tmp_path}"])
+    file = show_plan(typed(config, EvaluateSettings), {"mine": Mine()}, Console(quiet=True))
+    (planned,) = json.loads(file.read_text())["estimates"]
+    assert (planned["benchmark"], planned["trials"] % 7) == ("mine", 0)
 
 
 def size(name: str, *overrides: str) -> int:

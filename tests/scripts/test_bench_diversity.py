@@ -98,7 +98,7 @@ def test_orthogonal_and_equal_vectors() -> None:
 
 def test_embeddings_are_means_over_tokens_whatever_the_padding(tiny_model: Path) -> None:
     import torch  # noqa: PLC0415 - takes seconds
-    from transformers import AutoModel, AutoTokenizer  # noqa: PLC0415
+    from transformers import AutoModel, AutoTokenizer  # noqa: PLC0415 - likewise
 
     texts = ["find Rex", "find the pet with the longest name of all"]
     together, alone = embed(str(tiny_model), texts), embed(str(tiny_model), texts[:1])

@@ -145,6 +145,8 @@ def test_an_experiment_has_a_report(tmp_path: Path, capsys: pytest.CaptureFixtur
     file = main(ReportSettings(run=directory, transcripts=2), Console())
     assert file == tmp_path / "report" / "invented" / "index.html"
     assert "2 of 3 trials, drawn at random" in file.read_text()
+    main(ReportSettings(run=directory, transcripts=3), Console())
+    assert "all 3 trials" in file.read_text()
     assert "good data − poor data, BFCL multi-turn" in file.read_text()
     assert not is_experiment(directory.with_name("runs"))
     assert not is_experiment(run)

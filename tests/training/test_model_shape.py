@@ -5,40 +5,20 @@ from __future__ import annotations
 import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
-from transformers import AutoModelForCausalLM, LlamaConfig, Qwen2Config, Qwen3Config, Qwen3MoeConfig
+from transformers import AutoModelForCausalLM, LlamaConfig, Qwen2Config
 
 from core.settings import UserError
+from tests.training.helpers.planned_trainings import built
 from training.model_shape import ModelShape
 
 DENSE = ModelShape(vocabulary=320, hidden=32, layers=3, heads=4, kv_heads=2, head_dim=16, intermediate=48, tied=True)
 MOE = DENSE.model_copy(update={"experts": 6, "experts_per_token": 2, "expert_intermediate": 24, "tied": False})
 
 
-def config(shape: ModelShape) -> Qwen3Config | Qwen3MoeConfig:
-    values = {
-        "vocab_size": shape.vocabulary,
-        "hidden_size": shape.hidden,
-        "num_hidden_layers": shape.layers,
-        "num_attention_heads": shape.heads,
-        "num_key_value_heads": shape.kv_heads,
-        "head_dim": shape.head_dim,
-        "intermediate_size": shape.intermediate,
-        "tie_word_embeddings": shape.tied,
-    }
-    if not shape.experts:
-        return Qwen3Config(**values)
-    return Qwen3MoeConfig(
-        **values,
-        num_experts=shape.experts,
-        num_experts_per_tok=shape.experts_per_token,
-        moe_intermediate_size=shape.expert_intermediate,
-    )
-
-
 @pytest.mark.parametrize("shape", [DENSE, MOE], ids=["dense", "moe"])
 def test_parameters_are_those_of_the_model(shape: ModelShape) -> None:
     with torch.device("meta"):
-        model = AutoModelForCausalLM.from_config(config(shape))
+        model = built(shape)
     assert model.num_parameters() == shape.parameters
     published = model.config.to_dict() | {"num_experts": shape.experts or None}
     assert ModelShape.from_config(published) == ModelShape.from_config(model.config.to_dict()) == shape
@@ -64,7 +44,7 @@ def test_parameters_of_other_decoders(kind: type[LlamaConfig] | type[Qwen2Config
 
 def test_flops_are_those_of_the_operations() -> None:
     tokens = 24
-    model = AutoModelForCausalLM.from_config(config(DENSE), attn_implementation="eager")
+    model = built(DENSE, attn_implementation="eager")
     ids = torch.zeros(1, tokens, dtype=torch.long)
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         model(input_ids=ids, logits_to_keep=5)

@@ -1,7 +1,7 @@
 """Attention over a tree on this device: python -m scripts.bench.gpu_check.kernels exact|parts [device=cpu]
 
-exact   the kernel in bf16 against fp32 attention a chain at a time: output and gradients, for several groupings of
-        heads, in one call and in parts
+exact   the kernel in bf16, in one call and in parts, against fp32 attention a chain at a time: output and gradients,
+        for several groupings of heads
 parts   what a layer's attention spends on gathering keys, the kernel, and adding up gradients; next to the same kernel
         on separate turns, and to FlexAttention, which gathers nothing
 """
@@ -26,6 +26,7 @@ from scripts.bench.gpu_check.figures import figure
 from scripts.bench.synthetic_dialogues import SyntheticDialogue, training_layouts
 from scripts.launch import clear_errors, read_settings
 from training.attention import KERNELS, kernel_for, layout, tree_attention
+from training.settings import Attention
 from training.token_tree import TokenTree
 
 HEAD = 128
@@ -58,6 +59,7 @@ def exact(settings: KernelSettings) -> None:
     """Raises AssertionError if the kernel does not agree with fp32."""
     dialogue = SyntheticDialogue(turns=10, scale=0.1 * settings.scale, vocabulary=1000)
     (tree,) = training_layouts(dialogue, 32768)["tree"]
+    whole = placed(tree, settings)
     for heads, kv_heads in GROUPINGS:
         for keys_at_once in (training.attention.KEYS_AT_ONCE, max(map(len, tree.paths()))):
             with _gathering(keys_at_once):
@@ -68,7 +70,7 @@ def exact(settings: KernelSettings) -> None:
                 for tensor, rounded in zip(exact32, ours, strict=True):
                     tensor.copy_(rounded.float())
             output = attend(kernel_for("auto"), ours, place)
-            expected = attend("sdpa", exact32, place)
+            expected = attend("sdpa", exact32, whole)
             upstream = torch.randn_like(expected)
             gradients = torch.autograd.grad(output, ours, upstream.to(output.dtype))
             pairs = zip(
@@ -199,14 +201,14 @@ def random_tensors(tokens: int, heads: int, kv_heads: int, dtype: torch.dtype, s
     return query, key, value
 
 
-def attend(kernel: str, tensors: Any, place: dict[str, Any]) -> torch.Tensor:
+def attend(kernel: Attention, tensors: Any, place: dict[str, Any]) -> torch.Tensor:
     """[1, tokens, heads, HEAD]."""
-    attention = tree_attention(KERNELS[kernel])  # type: ignore[index]
+    attention = tree_attention(KERNELS[kernel])
     output, _ = attention(torch.nn.Identity(), *tensors, None, HEAD**-0.5, **place)
     return output
 
 
-def backward_of(kernel: str, tensors: Tensors, place: dict[str, Any]) -> Callable[[], Any]:
+def backward_of(kernel: Attention, tensors: Tensors, place: dict[str, Any]) -> Callable[[], Any]:
     """A forward and backward pass."""
     upstream = torch.randn_like(attend(kernel, tensors, place))
     return lambda: torch.autograd.grad(attend(kernel, tensors, place), tensors, upstream)

@@ -37,7 +37,7 @@ from scripts.bench.synthetic_dialogues import SyntheticDialogue
 from scripts.launch import CONF, clear_errors, read_settings
 from training.dataset import FEATURES
 from training.run_layout import CHECKPOINT, CONFIG, RESULTS, SAMPLES, UNTRAINED
-from training.settings import TinySettings, TrainSettings
+from training.settings import TrainSettings
 from training.tiny_model import build_tokenizer
 from training.token_tree import build_trees
 
@@ -60,7 +60,7 @@ SHOWN = (
 class Zero3Settings(Settings):
     """Settings of the training."""
 
-    directory: Path = Field(description="the run's directory; emptied first")
+    directory: Path = Field(description="the run's directory, a new one; removed at the end")
     model: Literal["dense", "moe"] = Field(description="of the widths of Qwen3-4B or of Qwen3-30B-A3B, with two layers")
     device: Literal["cuda", "cpu"] = Field(default="cuda", description="cpu only tests that it runs")
 
@@ -145,30 +145,20 @@ def trees(settings: Zero3Settings, vocabulary: int, seeds: range) -> Iterator[di
 
 
 def prepare(settings: Zero3Settings) -> None:
-    """Write what training.worker reads: model, tokenizer, trees and settings."""
+    """Write what training.worker reads: model, tokenizer, trees and settings. Raises FileExistsError."""
     directory = settings.directory
-    shutil.rmtree(directory, ignore_errors=True)
     directory.mkdir(parents=True)
     model = random_model(settings)
     model.to("cpu", torch.bfloat16).save_pretrained(directory / UNTRAINED)
-    tiny = TinySettings(
-        vocabulary=640,
-        hidden=32,
-        layers=1,
-        heads=2,
-        kv_heads=1,
-        head_dim=16,
-        intermediate=64,
-        max_positions=4096,
-        initializer_range=0.05,
-    )
+    tiny = composed("model=tiny").model.tiny
+    assert tiny, "conf/model/tiny.yaml has its dimensions"
     build_tokenizer(tiny, ["some words to learn a vocabulary from"] * 20).save_pretrained(directory / UNTRAINED)
     rows = {
         name: Dataset.from_list(list(trees(settings, model.config.vocab_size, seeds)), features=FEATURES)
         for name, seeds in (("train", TRAINED), ("validation", VALIDATED))
     }
     DatasetDict(rows).save_to_disk(str(directory / SAMPLES))
-    overrides = [
+    of_training = composed(
         f"experiment=paper_{'4b' if settings.model == 'dense' else '30b'}",
         f"model.path={directory / UNTRAINED}",
         f"max_tokens={settings.row_tokens}",
@@ -179,10 +169,13 @@ def prepare(settings: Zero3Settings) -> None:
         "evaluations=1",
         "optimizer.learning_rate=1e-4",
         "tracking.mode=disabled",
-    ]
+    )
+    write_json(directory / CONFIG, of_training.model_dump(mode="json"))
+
+
+def composed(*overrides: str) -> TrainSettings:
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        train = typed(compose("train", overrides), TrainSettings)
-    write_json(directory / CONFIG, train.model_dump(mode="json"))
+        return typed(compose("train", list(overrides)), TrainSettings)
 
 
 def train(settings: Zero3Settings) -> None:

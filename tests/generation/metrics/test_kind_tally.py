@@ -4,8 +4,20 @@ from __future__ import annotations
 
 import pytest
 
-from core.dialogue import Check, Dialogue, Judgment, PlannedCall, RequestKind, Rubric, StateProof, Task, Verdict
-from generation.metrics.request_kinds import KindTally
+from core.dialogue import (
+    Check,
+    Dialogue,
+    Evidence,
+    Judgment,
+    PlannedCall,
+    RequestKind,
+    Rubric,
+    StateProof,
+    Task,
+    Verdict,
+)
+from core.provenance import Provenance, WriterRequest
+from generation.metrics.request_kinds import EvidenceMetrics, KindTally
 
 KINDS: tuple[RequestKind, ...] = ("plain", "forbidden")
 
@@ -60,3 +72,15 @@ def test_agreement_is_about_the_task_whose_check_failed(
     assert tuple(found[kind].agreed for kind in KINDS) == agreed
     assert all(found[kind].judged == found[kind].written == 1 for kind in KINDS)
     assert all(found[kind].accepted == (failing is None) for kind in KINDS)
+
+
+@pytest.mark.parametrize(("kind", "wanted"), [("evidence", "6"), ("plain", "")])
+def test_only_tasks_of_that_kind_count_for_the_rows_that_were_requested(kind: RequestKind, wanted: str) -> None:
+    """A request for evidence that cannot be written becomes a plain task."""
+    made = judged((), (True, True))
+    task = made.tasks[0].model_copy(update={"kind": kind, "evidence": Evidence(rows=7, lookups=2)})
+    request = WriterRequest(difficulty="hard", follow_up=False, kind="evidence", evidence_rows=6)
+    provenance = Provenance(writer_requests={task.task_id: request})
+    tally = KindTally()
+    tally.add(made.model_copy(update={"tasks": (task,), "provenance": provenance}), accepted=True)
+    assert tally.evidence() == {wanted: EvidenceMetrics(tasks=1, rows=7, lookups=2)}

@@ -17,7 +17,7 @@ from core.usage import RoleUsage, Usage
 from generation.metrics.diversity import SaturationSettings
 from generation.metrics.statistics import CostSettings, MeanMax, RoleMetrics, Statistics, StatisticsTally
 from generation.outcomes import Outcome
-from generation.progress import summarise
+from generation.summary import summarise
 from tests.generation.helpers.pipeline_runs import FinishedRun, quality_settings
 
 

@@ -12,11 +12,12 @@ from pathlib import Path
 from rich.console import Console
 
 from generation.llm.base import Completion, Request
-from generation.progress import GenerationProgress, summarise
+from generation.progress import GenerationProgress
 from generation.scripted.llm import ScriptedLLM
 from generation.seeds.bundled import BundledSeeds
 from generation.seeds.sqlite import SqliteSeeds
 from generation.stages import Schemas, Tools
+from generation.summary import summarise
 from generation.tools.progress import ToolCounts, lost_domains, unserved_parts
 from generation.tools.toolset import Toolset
 from generation.toolset_runner import run_toolset_stages, source_from_seed
