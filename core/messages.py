@@ -52,6 +52,16 @@ class ToolSpec(Frozen):
         """Return why `arguments` do not fit the parameter schema, or None if they fit."""
         return schema_error(arguments, self.parameters)
 
+    def with_defaults(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        """The arguments of a call, and for those left out the defaults that the parameter schema names."""
+        properties = self.parameters.get("properties", {})
+        defaults = {
+            name: schema["default"]
+            for name, schema in properties.items()
+            if isinstance(schema, Mapping) and "default" in schema
+        }
+        return {**defaults, **arguments}
+
 
 class FunctionCall(Frozen):
     name: str

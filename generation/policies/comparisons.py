@@ -5,18 +5,15 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from datetime import datetime, timedelta
 from typing import Any
 
 from core.policy import Comparison
 from core.typography import fold, same_values
+from generation.policies.moments import before, is_time, time_of
 
 COUNT = "count of "
 """What a field starts with that is the length of a list."""
 _REFERENCE = re.compile(r"^\$\{([^}]+)\}$")
-_NOW = re.compile(r"^now(?: (?P<sign>[+-]) (?P<number>\d+) (?P<unit>hour|day)s?)?$")
-_DATE = re.compile(r"(?<!\d)(\d{4}-\d\d-\d\d)(?:[T ](\d\d:\d\d(?::\d\d)?))?")
-_CLOCK = re.compile(r"^\d\d:\d\d(?::\d\d)?$")
 
 
 class _LeftOutError(LookupError):
@@ -27,11 +24,6 @@ def reference(value: Any) -> str | None:
     """What a value refers to, "now" or an argument: "${due_on}" -> "due_on"; None for a literal."""
     match = _REFERENCE.match(value) if isinstance(value, str) else None
     return match[1] if match else None
-
-
-def is_time(name: str) -> bool:
-    """Whether a reference is to the dialogue's time: "now", "now + 2 days"."""
-    return bool(_NOW.match(name))
 
 
 def counted(field: str) -> str:
@@ -87,7 +79,7 @@ def _resolved(value: Any, arguments: Mapping[str, Any], now: str) -> Any:
     name = reference(value)
     if name is None:
         return value
-    found = _time(name, now) if is_time(name) else field_value(arguments, name)
+    found = time_of(name, now) if is_time(name) else field_value(arguments, name)
     if found is None:
         raise _LeftOutError(name)
     return found
@@ -139,7 +131,7 @@ def _compares(comparison: Comparison, value: Any, against: Any) -> bool:
                 return False
             return one <= other if comparison.op == "at_most" else one >= other
         case "before" | "after":
-            return _before(value, against) if comparison.op == "before" else _before(against, value)
+            return before(value, against) if comparison.op == "before" else before(against, value)
 
 
 def equal(one: Any, other: Any) -> bool:
@@ -161,40 +153,3 @@ def number(value: Any) -> float | int | None:
         except ValueError:
             return None
     return value if isinstance(value, int | float) and not isinstance(value, bool) else None
-
-
-def _before(one: Any, other: Any) -> bool:
-    """Whether a date, a time of day or both is earlier than another, as precisely as the coarser one; False where they
-    cannot be compared."""
-    first, second = moment(one), moment(other)
-    if first is None or second is None:
-        return False
-    if _CLOCK.match(first) or _CLOCK.match(second):
-        first, second = (text if _CLOCK.match(text) else text.partition("T")[2] for text in (first, second))
-    length = min(len(first), len(second))
-    return first[:length] < second[:length]
-
-
-def moment(value: Any) -> str | None:
-    """A date "2025-03-04", a date and time "2025-03-04T10:15" or a time of day "10:15", as it is or within a text such
-    as "Tuesday 2025-03-04 10:15"; None for anything else."""
-    text = fold(value).strip() if isinstance(value, str) else ""
-    if _CLOCK.match(text):
-        return text
-    match = _DATE.search(text)
-    return f"{match[1]}T{match[2]}" if match and match[2] else match[1] if match else None
-
-
-def _time(name: str, now: str) -> str | None:
-    """The moment that a reference to the time names; None if the dialogue's time is not in ISO form."""
-    match, known = _NOW.match(name), moment(now)
-    if match is None or known is None or _CLOCK.match(known):
-        return None
-    if match["sign"] is None:
-        return known
-    try:
-        shift = timedelta(**{f"{match['unit']}s": int(match["sign"] + match["number"])})
-        shifted = datetime.fromisoformat(known) + shift
-    except (ValueError, OverflowError):
-        return None
-    return shifted.strftime("%Y-%m-%dT%H:%M" if "T" in known or match["unit"] == "hour" else "%Y-%m-%d")

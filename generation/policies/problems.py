@@ -11,8 +11,9 @@ from core.messages import ToolSpec
 from core.policy import ArgumentRule, Comparison, ConfirmRule, IdentityRule, LookUp, Rule, StateRule
 from core.schemas import schema_error
 from core.settings import closest
-from generation.policies.comparisons import is_time, moment, number, reference, satisfied
+from generation.policies.comparisons import number, reference, satisfied
 from generation.policies.fields import Fields, declared_fields, either, row_fields, scope_fields
+from generation.policies.moments import is_time, moment
 from generation.specs.naming import changes
 from generation.specs.resolved_schema import Schema, alternatives, choices, kinds, misfit, resolved
 

@@ -55,17 +55,20 @@ async def broken_rules(
     now: str,
     earlier: Sequence[PastCall] | None = None,
 ) -> tuple[Rule, ...]:
-    """The rules that one call breaks if it is made now, in their order; it is not made.
+    """The rules that one call breaks if it is made now, in their order; it is not made. Arguments that it leaves out
+    have the defaults of the tool's schema.
 
     State rules look up on a fork of `environment`, which has no injected faults; where no tool is really executed they
     are not checked. Rules about the dialogue read `transcript`, its messages before the message with the call. Without
     one (None), a plan is executed, in which no one is asked: confirmation is not checked, and identity only if the
     calls `earlier` than this one are given.
     """
-    rules = [rule for rule in policy.rules if name in rule.tools and governs(rule.when, arguments, now)]
+    spec = next((tool for tool in environment.tools if tool.name == name), None)
+    effective = spec.with_defaults(arguments) if spec else arguments
+    rules = [rule for rule in policy.rules if name in rule.tools and governs(rule.when, effective, now)]
     if not rules:
         return ()
-    call = _Call(arguments, environment, now)
+    call = _Call(name, effective, environment, now)
     if transcript is not None:
         transcript = _before_call(transcript)
         earlier = calls(transcript)
@@ -98,6 +101,7 @@ async def violations(
 class _Call:
     """The call to check, and where and when it is made."""
 
+    tool: str
     arguments: dict[str, Any]
     environment: Environment
     now: str
@@ -159,7 +163,7 @@ async def _breaks(
         case IdentityRule():
             return earlier is not None and not await _identified(rule, call, earlier)
         case ConfirmRule():
-            return transcript is not None and not agreed(transcript, call.arguments)
+            return transcript is not None and not agreed(transcript, call.tool, call.arguments)
         case StaffRule():
             return True
     raise AssertionError(f"unknown form of rule: {type(rule)}")

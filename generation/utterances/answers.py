@@ -92,6 +92,11 @@ _NEGATIVE = re.compile(
     r"|(?:is|reached|hit|over|above) (?:already )?(?:the|our|its|their) (?:maximum|limit|cap)"
     r"|(?:maximum|minimum|limit|cap) (?:is|are|of|for|on)"
     r"|(?:must|has to|have to|needs? to|can) be (?:handled|done|made|approved) by"
+    r"|(?:is|are|would be) (?:reserved|limited) (?:for|to)\b|(?:is|are|would be) (?:something|a (?:matter|job|case|question)) for"
+    r"|(?:is|are) up to (?:the|our|a|an) (?!(?:\w+ )?(?:minute|date|limit)\b)\w+"
+    r"|(?:needs?|requires?|takes) (?:a|an|the|our)(?: \w+){0,2}? (?:manager|supervisor|colleague|human|director|administrator)"
+    r"|(?:desk|staff|service|team|manager|office|department|supervisor|colleagues?|administrators?)"
+    r" (?:(?:would |will |must |may |can )?(?:handle|decide|approve|deal|look|process|do)(?:s|es)? |takes? care)"
     r"|(?:contact|call|ask|visit|see|reach(?: out to)?|turn to|get in touch with|speak (?:to|with)|talk to)(?: \w+){0,3}"
     r" (?:desk|staff|support|service|team|manager|office|department|supervisor|colleagues?|agent))\b|n't\b"
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
 import pytest
@@ -92,6 +92,36 @@ def test_equal_values(one: Any, other: Any, same: bool) -> None:
 def test_null_and_missing_fields(op: Any, value: Any, expected: bool) -> None:
     assert holds("x", op, value, {"x": None}) is expected
     assert holds("x", op, value, {}) is expected
+
+
+@pytest.mark.parametrize("write", ["%I:%M %p", "%I:%M%p", "%H:%M"])
+@given(one=moments, other=moments)
+def test_times_with_am_and_pm_compare_like_those_of_24_hours(one: datetime, other: datetime, write: str) -> None:
+    first, second = (at.strftime("%H:%M") for at in (one, other))
+    assert holds("at", "before", second, {"at": one.strftime(write)}) == (first < second)
+    assert holds("at", "before", other.strftime(f"%Y-%m-%d {write}"), {"at": one.strftime("%Y-%m-%dT%H:%M")}) == (
+        one.replace(second=0, microsecond=0) < other.replace(second=0, microsecond=0)
+    )
+
+
+@given(one=moments, other=moments, hours=st.integers(-12, 14), more=st.integers(-12, 14))
+def test_offsets_count_where_both_times_have_one(one: datetime, other: datetime, hours: int, more: int) -> None:
+    first, second = (
+        at.replace(microsecond=0, tzinfo=timezone(timedelta(hours=zone))) for at, zone in ((one, hours), (other, more))
+    )
+    assert holds("at", "before", second.isoformat(), {"at": first.isoformat()}) == (first < second)
+    assert (
+        holds("at", "before", first.astimezone(UTC).isoformat().replace("+00:00", "Z"), {"at": first.isoformat()})
+        is False
+    )
+    local = second.replace(tzinfo=None)
+    assert holds("at", "before", local.isoformat(), {"at": first.isoformat()}) == (first.replace(tzinfo=None) < local)
+
+
+@pytest.mark.parametrize("text", ["25:00", "10:61", "13:00 pm", "0:30 am", "2025-03-04 25:10"])
+def test_impossible_times_compare_with_nothing(text: str) -> None:
+    assert not holds("at", "before", "23:59", {"at": text})
+    assert not holds("at", "after", "00:00", {"at": text})
 
 
 def test_times_of_day_compare_with_the_clock_of_now() -> None:

@@ -6,13 +6,15 @@ import asyncio
 import sqlite3
 from collections.abc import Sequence
 from contextlib import closing
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.messages import AssistantMessage, Message, SystemMessage, ToolCall, ToolMessage, UserMessage
+from core.messages import AssistantMessage, Message, SystemMessage, ToolCall, ToolMessage, ToolSpec, UserMessage
+from core.policy import ArgumentRule, Comparison, Policy, StaffRule
 from generation.environments.base import Environment
 from generation.policies.violations import Violation, broken_rules, violations
 from tests.generation.helpers.lending_policy import NOW, POLICY, library, library_database
@@ -199,7 +201,7 @@ class _Refusing:
     executable = True
 
     def __init__(self, inner: Environment) -> None:
-        self.fork = inner.fork
+        self.fork, self.tools = inner.fork, inner.tools
 
 
 def test_look_ups_meet_no_injected_faults() -> None:
@@ -210,6 +212,27 @@ def test_look_ups_meet_no_injected_faults() -> None:
     broken = asyncio.run(broken_rules(POLICY, "update_loan_due_on", arguments, refusing, None, NOW))
     inner.close()
     assert [rule.rule_id for rule in broken] == ["open_loans_only"]
+
+
+@pytest.mark.parametrize(("days", "limit_is_broken"), [({}, True), ({"days": 3}, False), ({"days": 60}, True)])
+def test_arguments_that_are_left_out_have_their_defaults(days: dict[str, int], limit_is_broken: bool) -> None:
+    schema = {
+        "type": "object",
+        "properties": {"loan_id": {"type": "integer"}, "days": {"type": "integer", "default": 30}},
+    }
+    extend = ToolSpec(name="extend_loan", description="Extends a loan.", parameters=schema)
+    simulated = cast(Environment, SimpleNamespace(tools=(extend,), executable=False))
+    long = (Comparison(field="days", op="at_least", value=15),)
+    limit = ArgumentRule(
+        rule_id="two_weeks",
+        text="At most two weeks.",
+        tools=("extend_loan",),
+        require=(Comparison(field="days", op="at_most", value=14),),
+    )
+    asked = StaffRule(rule_id="long_ones", text="Staff only.", tools=("extend_loan",), when=long, contact="555-0142")
+    policy = Policy(rules=(limit, asked))
+    broken = asyncio.run(broken_rules(policy, "extend_loan", {"loan_id": 1, **days}, simulated, None, NOW))
+    assert [rule.rule_id for rule in broken] == ["two_weeks", "long_ones"] * limit_is_broken
 
 
 @pytest.mark.parametrize("now", ["", "some day in June"])

@@ -176,8 +176,10 @@ ASKED: list[Message] = [
 @given(rounds=st.integers(0, 4))
 def test_agreement_lasts_for_the_run_of_tool_use_that_follows_it(rounds: int) -> None:
     run = [message for number in range(rounds) for message in _looked_up(number)]
-    assert agreed([*ASKED, *run], CALL)
-    assert not agreed([*ASKED, *run, AssistantMessage(content="Deleted."), UserMessage(content="And loan 18.")], CALL)
+    assert agreed([*ASKED, *run], "delete_loan", CALL)
+    assert not agreed(
+        [*ASKED, *run, AssistantMessage(content="Deleted."), UserMessage(content="And loan 18.")], "delete_loan", CALL
+    )
 
 
 @pytest.mark.parametrize(
@@ -190,19 +192,25 @@ def test_agreement_lasts_for_the_run_of_tool_use_that_follows_it(rounds: int) ->
         ("Let me know when you arrive.", False),
         ("Loan 17 is overdue.", False),
         ("Is there anything else I can do for you?", False),
+        ("Should this record be removed, number 17?", True),
+        ("Are you sure about the deletion?", True),
+        ("Soll ich die Ausleihe 17 wirklich löschen?", True),
+        ("Do you have a parking permit?", False),
+        ("May I tell you about our summer reading club?", False),
+        ("Would you like a receipt by e-mail?", False),
     ],
 )
 def test_a_yes_agrees_only_to_a_question_about_the_request(question: str, is_agreement: bool) -> None:
     asked = [*ASKED[:2], AssistantMessage(content=question), UserMessage(content="Yes, please.")]
-    assert agreed(asked, CALL) == is_agreement
+    assert agreed(asked, "delete_loan", CALL) == is_agreement
 
 
 def test_a_wish_does_not_answer_a_question() -> None:
-    assert not agreed(ASKED[:2], CALL)
-    assert not agreed([UserMessage(content="Yes, please delete loan 17.")], CALL)
+    assert not agreed(ASKED[:2], "delete_loan", CALL)
+    assert not agreed([UserMessage(content="Yes, please delete loan 17.")], "delete_loan", CALL)
     told = [ASKED[0], ASKED[1], AssistantMessage(content="There is loan 17."), ASKED[3]]
-    assert not agreed(told, CALL)
-    assert not agreed([], CALL)
+    assert not agreed(told, "delete_loan", CALL)
+    assert not agreed([], "delete_loan", CALL)
 
 
 @given(st.text(max_size=60))
