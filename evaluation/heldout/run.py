@@ -28,7 +28,7 @@ from generation.runner import run_workers
 from generation.seeds.base import Seeds
 from generation.tasks.kinds import is_possible
 
-HARNESS = "heldout 5"
+HARNESS = "heldout 6"
 """Version of what decides a trial. 4: databases have a policy, whose rules must be kept, and requests are of every
 kind, which demands more than calls (generation.validation.conduct). 3: the scripted user judges by execution whether
 its requests are done, and a new row's key need not be told; 2 judged by the agent's words. Scores of different versions
@@ -198,7 +198,7 @@ class HeldoutRun:
             models=replace(RoleModels.of(simulator), agent=agent),
             settings=self.settings.dialogue(len(posed.draft.tasks)),
             seed=f"{self.settings.seed}/{posed.key}",
-            now=drawn_time(posed.draft.dialogue_id),
+            now=drawn_time(posed.draft.dialogue_id, trial.domain_tools.toolset.now),
         )
 
 

@@ -199,7 +199,8 @@ class HeldoutTaskWriter:
         kind = cell.condition.kind
         settings = settings.model_copy(update={"kinds": {kind: 1.0}})
         seed = f"{self.seed}/{cell.category}/{dialogue_id}"
-        writer = TaskWriter(meter, domain_tools.domain, settings, dialogue_id, seed, drawn_time(dialogue_id))
+        now = drawn_time(dialogue_id, domain_tools.toolset.now)
+        writer = TaskWriter(meter, domain_tools.domain, settings, dialogue_id, seed, now)
         environment = self.environments.for_domain(domain_tools.toolset, meter, dialogue_id).open()
         tasks: list[Task] = []
         try:

@@ -25,16 +25,18 @@ _STATED = re.compile(
 )
 _FIRST = datetime(2023, 1, 1)
 _DAYS = 4 * 365
+_DAY_ALONE = re.compile(r"^\d{4}-\d\d-\d\d$")
+_DAYS_FROM_DATE = 14
 
 
 def dialogue_time(dialogue: Dialogue, domain_time: str = "") -> str:
     """The one date and time of a dialogue, the same however often it is resumed: as its system message states it, else
-    as it was generated with, else as the user of its imported messages last stated it, else that of its domain, if its
-    data need a certain one, else drawn."""
+    as it was generated with, else as the user of its imported messages last stated it, else one that suits its
+    domain."""
     system = [message for message in dialogue.messages if isinstance(message, SystemMessage)]
     users = [message for message in dialogue.messages[: dialogue.given] if isinstance(message, UserMessage)]
     stated = stated_time(system) or dialogue.provenance.now or stated_time(users)
-    return stated or domain_time or drawn_time(dialogue.dialogue_id)
+    return stated or drawn_time(dialogue.dialogue_id, domain_time)
 
 
 def stated_time(messages: Sequence[Message]) -> str:
@@ -44,8 +46,14 @@ def stated_time(messages: Sequence[Message]) -> str:
     return times[-1].strip(" ,") if times else ""
 
 
-def drawn_time(dialogue_id: str) -> str:
-    """A random day and daytime hour such as "Tuesday 2025-03-04 10:15", always the same for one dialogue."""
+def drawn_time(dialogue_id: str, domain_time: str = "") -> str:
+    """A random day and daytime hour such as "Tuesday 2025-03-04 10:15", always the same for one dialogue. If the domain
+    names a date, within two weeks from it; if it names a time as well, exactly that."""
     rng = Random(f"{dialogue_id}/now")
-    moment = _FIRST + timedelta(days=rng.randrange(_DAYS), minutes=rng.randrange(8 * 60, 20 * 60))
+    first, days = _FIRST, _DAYS
+    if domain_time:
+        if not _DAY_ALONE.match(domain_time):
+            return domain_time
+        first, days = datetime.fromisoformat(domain_time), _DAYS_FROM_DATE
+    moment = first + timedelta(days=rng.randrange(days), minutes=rng.randrange(8 * 60, 20 * 60))
     return moment.strftime("%A %Y-%m-%d %H:%M")

@@ -92,7 +92,7 @@ class Verifier:
         """(tool, arguments, time) of sampled calls that the rule governs, each at another time, as dialogues have."""
         for tool in rule.tools:
             for number, sampled in enumerate(self.calls.get(tool, ())):
-                now = self.now or drawn_time(f"{rule.rule_id}/{number}")
+                now = drawn_time(f"{rule.rule_id}/{number}", self.now)
                 for arguments in _meeting(rule.when, sampled, self.specs[tool]):
                     if governs(rule.when, arguments, now):
                         yield tool, arguments, now

@@ -267,7 +267,7 @@ class _User:
 
     def _wording(self, goals: Sequence[str]) -> str:
         """The subgoals' own words; as the rules allow, without a new value or with a corrected slip."""
-        if self.rules.disclosure == "on_request":
+        if self.rules.disclosure == "on_request" and not self.task.first_wish:
             return " and ".join(without_value(goal) or goal for goal in goals)
         text = " and ".join(goals)
         if len(goals) > 1 or self.rules.disclosure == "upfront" or self.task.withheld or self.task.first_wish:

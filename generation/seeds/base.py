@@ -21,8 +21,8 @@ class Seed(Frozen):
     lower case, the description in full sentences; empty, the model writes both before it makes the tools. Rows with the
     same index in different kinds belong together: a user, one of their orders, a product in it. `engine` names what
     executes the tools ("tau2"); without one they can only be simulated. `policy` is one that the domain brings with it.
-    `now` is the date and time of every dialogue where the data need a certain one. `held_out` seeds are for evaluation
-    only; generation refuses them.
+    `now` is the date and time of every dialogue where the data need a certain one, or a date alone: dialogues then take
+    place within two weeks from it. `held_out` seeds are for evaluation only; generation refuses them.
     """
 
     name: str

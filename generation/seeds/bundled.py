@@ -24,6 +24,7 @@ from generation.seeds.domains import (
     repair_shop,
 )
 from generation.seeds.domains.domain import BundledDomain, build
+from generation.seeds.domains.draw import TODAY
 
 
 def _by_name(*domains: BundledDomain) -> dict[str, BundledDomain]:
@@ -70,6 +71,7 @@ class BundledSeeds:
                 database=build(domains[name], self.cache),
                 description=domains[name].description,
                 source="bundled",
+                now=TODAY,
                 licence="Apache-2.0",
                 held_out=self.held_out,
             )

@@ -7,6 +7,7 @@ from typing import Any
 
 from core.messages import UserMessage
 from core.runs import sha256
+from generation.database.dates import recent_day
 from generation.database.image import Image
 from generation.database.schema import DatabaseSchema, read_schema
 from generation.database.sql_tools import SqlTool, verify_tool
@@ -41,7 +42,7 @@ async def make_sql_toolset(
         domain=seed.name,
         title=seed.title,
         description=seed.description,
-        now=seed.now,
+        now=seed.now or recent_day(maker.image),
         tools=tuple(tool.spec for tool in tools.values()),
         engine="sql",
         statements={name: tool.sql for name, tool in tools.items()},

@@ -31,7 +31,10 @@ class Toolset(Frozen):
     domain: str
     title: str = Field(default="", description="the domain's name in prompts, in lower case; empty: `domain`")
     description: str = Field(description="what the service is, in full sentences")
-    now: str = Field(default="", description="the date and time of every dialogue; empty: each has its own")
+    now: str = Field(
+        default="",
+        description="the date and time of every dialogue; a date alone: each has a time within two weeks from it; empty: any time",
+    )
     tools: tuple[ToolSpec, ...] = ()
     engine: str | None = Field(
         default=None, description="what executes the tools: sql, tau2 or a plug-in environment's; null: only simulated"

@@ -34,14 +34,21 @@ def dialogues(played: FinishedRun) -> list[Dialogue]:
     return [*played.accepted, *(rejection.dialogue for rejection in played.rejected if rejection.dialogue)]
 
 
-def test_every_prompt_of_a_dialogue_states_its_time(executed: FinishedRun, simulated: dict[str, FinishedRun]) -> None:
+def drawn(dialogue_id: str, domain: str, domains: Domains) -> str:
+    """The time of a new dialogue about this domain."""
+    return drawn_time(dialogue_id, next(d.toolset.now for d in domains if d.toolset.domain == domain))
+
+
+def test_every_prompt_of_a_dialogue_states_its_time(
+    executed: FinishedRun, simulated: dict[str, FinishedRun], domains: Domains
+) -> None:
     for played in (executed, *simulated.values()):
-        drawn = set()
+        known = set()
         for dialogue in dialogues(played):
-            now = drawn_time(dialogue.dialogue_id)
+            now = drawn(dialogue.dialogue_id, dialogue.domain, domains)
             assert all(stated == {now} for stated in times(played, dialogue).values())
-            drawn.add(now)
-        assert len(drawn) == len(dialogues(played))
+            known.add(now)
+        assert len(known) == len(dialogues(played))
     assert {role for dialogue in dialogues(played) for role in times(played, dialogue)} == ALL
 
 
@@ -74,9 +81,9 @@ def test_an_imported_dialogue_keeps_its_time(
     )
     played = extend(imported, domains, tmp_path / "first")
     (dialogue,) = dialogues(played)
-    now = now or drawn_time(dialogue.dialogue_id)
+    now = now or drawn(dialogue.dialogue_id, dialogue.domain, domains)
     assert dialogue.messages[:3] == imported.messages
-    assert dialogue_time(dialogue) == now
+    assert dialogue_time(dialogue, domains[0].toolset.now) == now
     stated = times(played, dialogue)
     assert set(stated) == ALL
     assert all(stated[role] == {now} for role in ALL - {"agent"})
@@ -119,4 +126,5 @@ def test_a_resumed_dialogue_asks_the_same(executed: FinishedRun, domains: Domain
     assert first.messages in [request.messages for request in original]
     (resumed,) = dialogues(played)
     assert resumed.dialogue_id != parent.dialogue_id
-    assert {time for stated in times(played, resumed).values() for time in stated} == {drawn_time(parent.dialogue_id)}
+    now = drawn(parent.dialogue_id, parent.domain, domains)
+    assert {time for stated in times(played, resumed).values() for time in stated} == {now}

@@ -69,7 +69,7 @@ class SimulatedEnvironmentFactory:
     def for_domain(
         self, toolset: Toolset, meter: Meter, dialogue_id: str, now: str | None = None
     ) -> SimulatedDomainEnvironment:
-        scene = Scene(toolset.called, toolset.description, now or drawn_time(dialogue_id))
+        scene = Scene(toolset.called, toolset.description, now or drawn_time(dialogue_id, toolset.now))
         return SimulatedDomainEnvironment(toolset, scene, meter, dialogue_id, self.settings)
 
     def close(self) -> None:

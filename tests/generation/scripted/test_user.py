@@ -19,6 +19,7 @@ from generation.pipeline import DomainTools
 from generation.scripted.agent_hears import UserIntent
 from generation.scripted.llm import ScriptedLLM
 from generation.scripted.user import answer
+from generation.scripted.wishes import WANTS
 from generation.tasks.facts import Knowledge, facts
 from tests.generation.helpers.pipeline_runs import (
     FinishedRun,
@@ -201,6 +202,16 @@ def test_slips_are_corrected_only_where_clarification_is_a_rule(allowed: bool) -
     rules = rules_of(clarification=allowed)
     texts = [user_texts(converse(subgoals, rules, "warm", seed, Clerk(subgoals)))[0] for seed in range(100)]
     assert any("book number — wait, let me put that right" in text for text in texts) is allowed
+
+
+@given(RULES, PERSONAS, st.integers(0, 10**6))
+def test_a_wish_that_changes_is_said_first_whatever_the_rules(rules: UserRules, persona: str, seed: int) -> None:
+    goal = "change the status of hold number 3 to closed"
+    first = {"kind": "changed", "first_wish": f"{WANTS}{goal.replace('closed', 'open')}."}
+    task = task_of(f"{WANTS}{goal}.", (goal,)).model_copy(update=first)
+    text = json.loads(answer(UserContext(task, persona, rules), Random(seed)))["user_message"]
+    assert names("open", text)
+    assert not names("closed", text)
 
 
 def test_voice_and_expertise_show_in_the_wording() -> None:
