@@ -6,7 +6,7 @@ import argparse
 import asyncio
 from collections.abc import Callable
 
-from evaluation.known_answers import bfcl_model, tau2_model
+from evaluation.known_answers import bfcl_model, tau2_guide, tau2_model
 from evaluation.known_answers.server import AnswerPolicy, serve
 
 POLICIES: dict[str, Callable[[], AnswerPolicy]] = {
@@ -14,6 +14,9 @@ POLICIES: dict[str, Callable[[], AnswerPolicy]] = {
     "bfcl-by-opening": lambda: bfcl_model.GroundTruth(by_opening=True),
     "bfcl-half": lambda: bfcl_model.half_wrong(bfcl_model.GroundTruth()),
     "tau2": tau2_model.GoldActions,
+    "tau2-guide": tau2_guide.GuideByGoldActions,
+    "tau2-greet": lambda: tau2_guide.only_greet,
+    "tau2-vague": lambda: tau2_guide.guide_vaguely,
     "tau2-nothing": lambda: tau2_model.greet_and_wait,
 }
 

@@ -1,4 +1,8 @@
-"""Checks that τ²-bench, as we run it, passes the right tasks: all with gold actions, some by doing nothing."""
+"""Checks that τ²-bench, as we run it, passes the right tasks: all with gold actions, some by doing nothing.
+
+Telecom's users have tools of their own. There the scripted customer also plays the user itself: agents that name the
+gold steps pass all tasks with it, and agents that greet or are vague none, because it takes no step by itself.
+"""
 
 from __future__ import annotations
 
@@ -24,24 +28,37 @@ def by_doing_nothing(domain: str, task: str) -> bool:
     return task in DO_NOTHING["inspect-evals"][domain]
 
 
+def by_no_agent(domain: str, task: str) -> bool:
+    return False
+
+
 def check(settings: KnownSettings, progress: Progress | None = None) -> list[Row]:
     """A row per domain and kind of answers. Never resumes."""
     return [
         *_rows("tau2", "gold actions", by_gold_actions, settings, progress),
         *_rows("tau2-nothing", "nothing", by_doing_nothing, settings, progress),
+        *_rows("tau2-guide", "gold steps told the customer", by_gold_actions, settings, progress, customer=True),
+        *_rows("tau2-vague", "no step told the customer", by_no_agent, settings, progress, customer=True),
+        *_rows("tau2-greet", "a greeting for the customer", by_no_agent, settings, progress, customer=True),
     ]
 
 
-def _with_user(domain: str, user: Endpoint) -> Tau2:
-    return Tau2(subset="full", domains=(domain,), max_steps=STEPS, user=user)
+def _benchmark(domain: str, customer: bool, agent: Endpoint) -> Tau2:
+    return Tau2(subset="full", domains=(domain,), max_steps=STEPS, user=None if customer else agent)
 
 
 def _rows(
-    answers: str, kind: str, expected: Callable[[str, str], bool], settings: KnownSettings, progress: Progress | None
+    answers: str,
+    kind: str,
+    expected: Callable[[str, str], bool],
+    settings: KnownSettings,
+    progress: Progress | None,
+    customer: bool = False,
 ) -> list[Row]:
+    """With the `customer` only telecom, whose users have tools; else the known answers play both sides."""
     rows = []
-    for domain in DOMAINS:
-        benchmark = partial(_with_user, domain)
+    for domain in ("telecom",) if customer else DOMAINS:
+        benchmark = partial(_benchmark, domain, customer)
         directory = settings.outputs / "known" / answers / domain
         records, seconds = run_against(answers, benchmark, directory, settings, progress)
         size = len(tasks(domain))

@@ -12,6 +12,7 @@ import pytest
 
 from core.settings import UserError
 from evaluation.benchmark import RecordedRun, Regraded
+from evaluation.known_answers.tau2_guide import GuideByGoldActions, guide_vaguely
 from evaluation.known_answers.tau2_model import GoldActions, greet_and_wait, request_origin
 from evaluation.tau2.benchmark import Tau2
 from evaluation.tau2.blame import TRANSFER, writes
@@ -21,6 +22,7 @@ from evaluation.tau2.tasks import tasks
 from evaluation.trials import TrialRecord
 from tests.evaluation.helpers.replay import AnswerPolicy, ReplayServer, Reply
 from tests.evaluation.helpers.tau2_runs import run_tau2
+from tests.evaluation.helpers.trials import run_trials
 
 PYTHON = OfficialSettings().python
 GOLD = {"airline": ("5", "24"), "retail": ("2", "107")}
@@ -97,6 +99,17 @@ def _live_scores_are_equal(
     assert len(server.requests) == requests, "nothing remained to be run"
     graded = regrade(benchmark, records, directory / "live")
     assert {key: verdict.success for key, verdict in graded.items()} == {r.key: r.success for r in records}
+
+
+@pytest.mark.slow
+def test_the_scripted_customer_uses_its_tools_officially_too(
+    serve: Callable[[AnswerPolicy], ReplayServer], installed: None, tmp_path: Path
+) -> None:
+    benchmark = Tau2(backend="official", smoke={"telecom": TELECOM[:4]}, attempts=1, max_steps=STEPS)
+    agents: dict[bool, AnswerPolicy] = {True: GuideByGoldActions(), False: guide_vaguely}
+    for passes, agent in agents.items():
+        records = run_trials(benchmark, serve(agent).endpoint(concurrency=4), tmp_path / str(passes))
+        assert [record.success for record in records] == [passes] * 4
 
 
 @pytest.mark.slow

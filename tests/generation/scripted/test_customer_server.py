@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
 
-from generation.scripted.customer_server import MODEL, PATIENCE, STOP, TRANSFER, application, reply, sections
+from generation.scripted.customer_server import MODEL, PATIENCE, STOP, TRANSFER, answer, application, reply, sections
 
 SCENARIO = """# Guidelines
 You are a customer. Say ###STOP### when done.
@@ -113,3 +114,95 @@ def test_a_transfer_to_a_human_ends_it() -> None:
 def test_without_a_scenario_it_still_speaks_and_stops() -> None:
     assert reply([]) == "Hello. I need some help."
     assert reply([{"role": "system", "content": None}]) == "Hello. I need some help."
+
+
+SWITCH = {"name": "toggle_airplane_mode", "description": "Toggles Airplane Mode.", "parameters": {}}
+BAR = {"name": "check_status_bar", "description": "Shows the status bar.", "parameters": {}}
+MODE = {
+    "name": "set_network_mode",
+    "description": "Sets the network mode.",
+    "parameters": {"properties": {"mode": {"type": "string", "enum": ["4g_only", "2g_only"]}}, "required": ["mode"]},
+}
+DEVICE = [SWITCH, BAR, MODE]
+
+
+class Phone:
+    """A device whose Airplane Mode can be switched, and a dialogue of the customer who has it."""
+
+    def __init__(self, airplane: bool = True) -> None:
+        self.airplane = airplane
+        self.messages = [SYSTEM]
+        self.used: list[str] = []
+
+    def hears(self, text: str) -> str:
+        """What the customer answers after it has used its tools."""
+        self.messages.append(agent(text))
+        while True:
+            message = answer(self.messages, DEVICE)
+            self.messages.append(message)
+            if "tool_calls" not in message:
+                return str(message["content"])
+            assert len(self.used) < 50, "it goes on and on"
+            (call,) = message["tool_calls"]
+            self.messages.append({"role": "tool", "tool_call_id": call["id"], "content": self.use(call["function"])})
+
+    def use(self, function: dict[str, str]) -> str:
+        self.used.append(function["name"])
+        if function["name"] == "toggle_airplane_mode":
+            self.airplane = not self.airplane
+        elif function["name"] == "set_network_mode":
+            return f"Set to {json.loads(function['arguments'])['mode']}"
+        return f"Airplane Mode is now {'ON' if self.airplane else 'OFF'}."
+
+
+def test_it_uses_its_tools_when_told_and_reports_what_they_return() -> None:
+    phone = Phone()
+    assert phone.hears("Hello! Please turn off Airplane Mode.").startswith("Hello. I want"), "it states its wish first"
+    assert phone.used == []
+    said = phone.hears("Please turn off Airplane Mode. Then check your status bar.")
+    assert phone.used == ["toggle_airplane_mode", "check_status_bar"]
+    assert not phone.airplane
+    assert said.count('"Airplane Mode is now OFF."') == 2
+    assert "Set to 4g_only" in phone.hears("Set your network mode to 4G only.")
+
+
+def test_a_switch_that_is_in_the_wanted_state_stays_there() -> None:
+    phone = Phone(airplane=False)
+    phone.hears("Hello!")
+    assert '"Airplane Mode is now OFF."' in phone.hears("Please turn off Airplane Mode.")
+    assert phone.used == ["toggle_airplane_mode"] * 2, "it cannot see the state without a call"
+    assert not phone.airplane
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Please do whatever is needed on your phone.",
+        "Airplane Mode may be on, and then nothing works.",
+        "Have you tried to turn it off and on again?",
+        "I am checking your line.",
+        "Do not turn off Airplane Mode.",
+    ],
+)
+def test_it_takes_no_step_of_its_own_accord_and_ends_within_its_patience(text: str) -> None:
+    phone = Phone()
+    texts = [phone.hears(text) for _ in range(PATIENCE + 1)]
+    assert phone.used == []
+    assert phone.airplane
+    assert texts[-1] == STOP
+    assert texts.index(STOP) == PATIENCE
+
+
+def test_its_patience_begins_anew_with_every_step() -> None:
+    phone = Phone()
+    texts = [phone.hears("Hello!")] + [phone.hears("Check your status bar.") for _ in range(3 * PATIENCE)]
+    assert STOP not in texts
+    assert phone.hears("That has been done, one moment.") != STOP, "one of many steps"
+    assert phone.hears("Everything works now. Is there anything else?") == STOP
+
+
+def test_it_says_which_value_it_was_not_told() -> None:
+    phone = Phone()
+    phone.hears("Hello!")
+    assert "set network mode" in phone.hears("Change your network mode, please.")
+    assert phone.used == []
