@@ -42,7 +42,7 @@ class ServingPlan(Frozen):
     def lines(self) -> Iterator[str]:
         """What to know, one sentence each; a shortage begins with "missing: "."""
         if self.weights is None or self.room is None:
-            yield f"memory: the size of {self.model} is not known here; assume.serving.weights_gb tells it"
+            yield f"memory: the size of {self.model} is not known here; weights_gb under assume tells it"
             return
         engine = f"{self.gpus} GPU{'s' if self.gpus > 1 else ''} for each engine"
         yield f"memory: {self.model} has {self.weights:.1f} GB of weights; {engine}, with {self.room:.1f} GB for KV cache"

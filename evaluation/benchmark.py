@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Protocol
 
+from core.serving import EngineSettings
 from evaluation.endpoint import Endpoint
 from evaluation.trials import Progress, TrialRecord
 
@@ -53,7 +54,7 @@ class Benchmark(Protocol):
     """A `_target_` of conf/benchmark/, constructed from the keys of its YAML.
 
     The constructor validates its settings and raises UserError. Subclass this protocol to inherit the defaults of
-    `NEUTRAL`, `check`, `size` and `caveats`.
+    `NEUTRAL`, `check`, `size`, `serves` and `caveats`.
     """
 
     NEUTRAL: ClassVar[tuple[str, ...]] = ()
@@ -68,6 +69,10 @@ class Benchmark(Protocol):
     def size(self) -> int:
         """The number of tasks, for a plan; 0 if that is not known before they are run."""
         return 0
+
+    def serves(self) -> Iterator[tuple[str, EngineSettings]]:
+        """The models that it serves itself beside the evaluated one, for a plan."""
+        yield from ()
 
     @abstractmethod
     def run(self, context: EvaluationContext, directory: Path, progress: Progress | None = None) -> list[TrialRecord]:

@@ -31,6 +31,9 @@ class AssumeSettings(Settings):
     start_s: float = Field(ge=0, description="seconds until an engine answers")
     gpus: int = Field(ge=1, description="GPUs of the planned evaluation")
     serving: ServingAssumptions = Field(description="the evaluated model and its GPUs")
+    user: ServingAssumptions = Field(
+        description="the model that a benchmark serves as the simulated user, and its GPUs"
+    )
 
     def trial(self, benchmark: str) -> TrialAssumptions:
         """The mean trial of a benchmark."""

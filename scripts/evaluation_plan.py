@@ -46,12 +46,23 @@ def show_plan(settings: EvaluateSettings, benchmarks: Mapping[str, Benchmark], c
     path = next((target.path for target in targets if target.path), None)
     longest = max(assumed.trial(name).prompt_tokens for name in sizes)
     serving = serving_plan(path, settings.serving, assumed.serving, settings.concurrency, longest)
-    for line in serving.lines:
+    plans = {"serving": serving} | {
+        f"user of {name}": serving_plan(
+            model, engine, assumed.user, settings.concurrency, assumed.trial(name).prompt_tokens
+        )
+        for name, benchmark in benchmarks.items()
+        for model, engine in benchmark.serves()
+    }
+    for line in (line for plan in plans.values() for line in plan.lines):
         console.print(line, style="bold yellow" if line.startswith("missing") else "", soft_wrap=True)
     assumptions = assumed.model_dump(mode="json")
     console.print("assumed: " + ", ".join(f"{key} {value}" for key, value in assumptions.items()), soft_wrap=True)
     file = settings.outputs / "plan" / "evaluate.json"
     estimated = [each.model_dump() for each in found]
-    write_json(file, {"assumptions": assumptions, "estimates": estimated, "serving": serving.model_dump()})
+    write_json(
+        file,
+        {"assumptions": assumptions, "estimates": estimated}
+        | {name: plan.model_dump() for name, plan in plans.items()},
+    )
     console.print(f"written to {file}", soft_wrap=True)
     return file

@@ -16,11 +16,12 @@ from __future__ import annotations
 
 import shutil
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from core.files import write_json
+from core.serving import EngineSettings
 from core.settings import UserError, typed
 from evaluation.benchmark import Benchmark, EvaluationContext, RecordedRun, Regraded
 from evaluation.endpoint import Endpoint
@@ -49,19 +50,23 @@ class Tau2(Benchmark):
     def size(self) -> int:
         return sum(map(len, self._tasks.values()))
 
+    def serves(self) -> Iterator[tuple[str, EngineSettings]]:
+        if user := self.settings.served_user:
+            yield user.model, user.serving
+
     def run(self, context: EvaluationContext, directory: Path, progress: Progress | None = None) -> list[TrialRecord]:
         """Runs the trials and returns their records, which are also in `directory`/trials.jsonl.
 
         A second call with the same arguments resumes an interrupted run. Raises UserError if `directory` contains
         trials of another harness, HarnessError if the official code crashes.
         """
-        with user_simulator(self.settings.user, directory) as user:
+        with user_simulator(self.settings, context.endpoint.concurrency, directory) as user:
             return self._run_trials(context, user, directory, progress)
 
     def _run_trials(
         self, context: EvaluationContext, user: Endpoint, directory: Path, progress: Progress | None
     ) -> list[TrialRecord]:
-        settings = self.settings.model_copy(update={"user": user})
+        settings = self.settings.model_copy(update={"user": user, "served_user": None})
         request = Tau2Request(
             endpoint=context.endpoint, settings=settings, trials=context.trials, directory=directory.resolve()
         )

@@ -6,8 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
+from core.sampling import Sampling
+from core.serving import EngineSettings
 from core.settings import Settings, UserError
 from evaluation.endpoint import Endpoint
 from evaluation.tau2.tasks import DOMAINS, Split, split_tasks
@@ -50,6 +52,22 @@ class OfficialSettings(Settings):
         return self.version if self.executable else PACKAGED_VERSION
 
 
+class ServedUser(Settings):
+    """A model that is served beside the evaluated one, to play the user."""
+
+    model: str = Field(description="checkpoint directory or hub id")
+    serving: EngineSettings = Field(
+        default=EngineSettings(replicas=1, gpu_memory_share=0.5), description="one server; the keys of conf/serving"
+    )
+    sampling: Sampling = Field(default=Sampling(top_k=0), description="sampling parameters")
+    chat_template_kwargs: dict[str, Any] = Field(default={}, description="variables of the model's chat template")
+
+    @field_validator("serving", mode="before")
+    @classmethod
+    def _one_server(cls, serving: Any) -> Any:
+        return {"gpu_memory_share": 0.5, **serving, "replicas": 1} if isinstance(serving, Mapping) else serving
+
+
 class Tau2Settings(Settings):
     """Settings of τ²-bench: the keys of conf/benchmark/tau2.yaml."""
 
@@ -65,6 +83,9 @@ class Tau2Settings(Settings):
     user: Endpoint | None = Field(
         default=None,
         description="endpoint of the user simulator (top_k is sent only if given); null: the scripted customer",
+    )
+    served_user: ServedUser | None = Field(
+        default=None, description="a model to serve as the user simulator while the trials run, instead of `user`"
     )
     official: OfficialSettings = Field(default=OfficialSettings(), description="the official backend")
     max_steps: int = Field(
@@ -86,6 +107,14 @@ class Tau2Settings(Settings):
         if isinstance(user, Mapping) and isinstance(sampling := user.get("sampling", {}), Mapping):
             return {**user, "sampling": {"top_k": 0, **sampling}}
         return user
+
+    @model_validator(mode="after")
+    def _one_user(self) -> Tau2Settings:
+        if self.user and self.served_user:
+            raise ValueError(
+                f"user={self.user.model} and served_user={self.served_user.model} were given; expected one"
+            )
+        return self
 
     @property
     def harness(self) -> str:
