@@ -9,6 +9,7 @@ from typing import Any
 
 import hydra
 import pytest
+import yaml
 from hydra.utils import get_object
 from omegaconf import DictConfig, OmegaConf
 
@@ -95,3 +96,22 @@ def test_the_check_can_fail() -> None:
     config = compose("generate", "+llm.no_such_argument=1")
     with pytest.raises(TypeError, match="no_such_argument"):
         check("generate", config)
+
+
+def leaves(values: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in values.items():
+        if isinstance(value, dict):
+            yield from leaves(value, f"{path}{key}.")
+        else:
+            yield f"{path}{key}", value
+
+
+@pytest.mark.parametrize("stage", ["generate", "train", "evaluate"])
+@pytest.mark.parametrize("profile", [file.stem for file in sorted((CONF / "profile").glob("*.yaml"))])
+def test_a_profile_decides_what_it_names(stage: str, profile: str) -> None:
+    """No key of a profile is overridden by the stage's own values."""
+    config = compose(stage, f"profile={profile}")
+    named = yaml.safe_load((CONF / "profile" / stage / f"{profile}.yaml").read_text())
+    named.pop("defaults", None)
+    for key, value in leaves(named):
+        assert OmegaConf.select(config, key) == value, key
