@@ -104,7 +104,7 @@ check: setup ## lint, types, import contracts, documentation
 
 test: setup ## run all tests
 	@scripts/setup_browser.sh
-	@.venv/bin/pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+	@.venv/bin/pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder --durations 20
 
 gpu-check: setup ## everything that only a GPU can show, in at most seven minutes -> outputs/gpu-check/ (device=cpu tests that it runs)
 	@.venv/bin/python -m scripts.bench.gpu_check.run $(overrides)
