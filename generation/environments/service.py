@@ -21,7 +21,7 @@ from generation.llm.meter import Meter
 from generation.seeds import mcp, openapi
 from generation.services.base import Connection, UnreachableError
 from generation.services.http import HttpConnection, HttpService
-from generation.services.mcp import McpConnection, McpServer
+from generation.services.mcp import McpServer, McpSessions
 from generation.services.openapi import read_document
 from generation.specs.json_values import json_or_text
 from generation.tools.toolset import Toolset
@@ -110,18 +110,19 @@ class McpEnvironmentFactory:
         command: str | None = None,
         url: str | None = None,
         variables: Sequence[str] = (),
-        timeout_s: float = 30.0,
+        timeout_s: float = 60.0,
     ) -> None:
         """Raises UserError unless one of `command` and `url` is given."""
-        self._server = McpServer.given(command, url, variables, timeout_s)
+        self._sessions = McpSessions(McpServer.given(command, url, variables, timeout_s))
 
     def for_domain(
         self, toolset: Toolset, meter: Meter, dialogue_id: str, now: str | None = None
     ) -> ServiceDomainEnvironment:
-        return ServiceDomainEnvironment(toolset.domain, toolset.tools, lambda: McpConnection(self._server))
+        return ServiceDomainEnvironment(toolset.domain, toolset.tools, self._sessions.open)
 
     def close(self) -> None:
-        """No resources to release."""
+        """End the sessions that are still open, and their processes."""
+        self._sessions.close()
 
 
 class OpenApiEnvironmentFactory:
@@ -136,7 +137,7 @@ class OpenApiEnvironmentFactory:
         base_url: str | None = None,
         paths: Sequence[str | Path] | None = None,
         header_variables: Mapping[str, str] | None = None,
-        timeout_s: float = 30.0,
+        timeout_s: float = 60.0,
     ) -> None:
         """`header_variables` maps headers to the environment variables that hold them. Raises UserError for unusable
         documents, and without a base URL."""

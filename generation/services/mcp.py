@@ -8,15 +8,19 @@ import os
 import shlex
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass
+from concurrent.futures import Future
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+import anyio
 import httpx2
+from anyio.from_thread import BlockingPortal, start_blocking_portal
 from mcp import Client, MCPError, types
 from mcp.client.stdio import StdioServerParameters
 
 from core.messages import ToolSpec
-from core.settings import UserError
+from core.settings import UserError, closest
 from generation.services.base import MAX_ANSWER, Answer, UnreachableError, lawful_name, unique_names
 from generation.specs.formats import parse_tool_spec
 
@@ -73,20 +77,25 @@ def _words(command: str) -> tuple[str, ...]:
 @dataclass(frozen=True)
 class Offer:
     """What a server calls itself, its tools under lawful and unique names, and the server's own name of each;
-    `unusable` says of the other tools why."""
+    `unusable` says of the other tools why. `samples` are the texts that some tools returned."""
 
     server: str
     tools: tuple[ToolSpec, ...]
     own_names: dict[str, str]
     unusable: tuple[str, ...]
+    samples: dict[str, str] = field(default_factory=dict)
 
 
-async def offer(server: McpServer) -> Offer:
-    """What a server offers now. Raises UnreachableError."""
+async def offer(server: McpServer, samples: Sequence[str] = ()) -> Offer:
+    """What a server offers now, and what the tools `samples` return without arguments. Raises UnreachableError, and
+    UserError for a sample that fails."""
     try:
         async with server.client() as client:
-            return await _offer(client)
+            found = await _offer(client)
+            return replace(found, samples={name: await _sample(client, found, name) for name in samples})
     except (MCPError, *_BROKEN) as error:
+        if isinstance(cause := _cause(error), UserError):
+            raise cause from None
         raise UnreachableError(f"{server.where}: {_reason(error)}") from None
 
 
@@ -116,21 +125,68 @@ async def _offer(client: Client) -> Offer:
     return Offer(information.name if information else "", tools, own_names, tuple(unusable))
 
 
-class McpConnection:
-    """Implements generation.services.base.Connection: one session of a server, or one process of its own."""
+async def _sample(client: Client, found: Offer, name: str) -> str:
+    if name not in found.own_names:
+        raise UserError(f"samples: {name!r} is not a tool of the server; {closest(name, list(found.own_names))}")
+    result = await client.call_tool(found.own_names[name], {})
+    if result.is_error:
+        raise UserError(f"samples: {name} without arguments fails: {_text(result)[:200]}")
+    return _text(result)
+
+
+class McpSessions:
+    """Sessions of one server, in an event loop and thread of their own.
+
+    The SDK's client must be left by the task that entered it, and a loop that ends meanwhile would leave the server's
+    process behind: here the last one is left before the loop ends.
+    """
 
     def __init__(self, server: McpServer) -> None:
-        self._server = server
-        self._opening: asyncio.Future[tuple[Client, Offer]] | None = None
-        self._closing = asyncio.Event()
-        self._holder: asyncio.Task[None] | None = None
+        self.server = server
+        self.connections: set[McpConnection] = set()
+        self._loop = ExitStack()
+        self._portal: BlockingPortal | None = None
+
+    def open(self) -> McpConnection:
+        connection = McpConnection(self)
+        self.connections.add(connection)
+        return connection
+
+    @property
+    def portal(self) -> BlockingPortal:
+        if self._portal is None:
+            self._portal = self._loop.enter_context(start_blocking_portal())
+        return self._portal
+
+    def close(self) -> None:
+        """Close all sessions and wait for the ends of their processes."""
+        for connection in [*self.connections]:
+            connection.close()
+        self._loop.close()
+        self._portal = None
+
+
+class McpConnection:
+    """Implements generation.services.base.Connection: one session, and of a command one process."""
+
+    def __init__(self, sessions: McpSessions) -> None:
+        self._sessions = sessions
+        self._server = sessions.server
+        self._opened: Future[tuple[Client, Offer]] | None = None
+        self._closing: anyio.Event | None = None
 
     async def call(self, name: str, arguments: dict[str, Any]) -> Answer:
-        client, found = await self._opened()
+        portal = self._sessions.portal
+        if self._opened is None:
+            self._opened = Future()
+            portal.start_task_soon(self._hold, self._opened)
+        client, found = await asyncio.shield(asyncio.wrap_future(self._opened))
         if name not in found.own_names:
             return Answer(_error(f"the server {self._server.where} no longer offers the tool {name}"), error=True)
         try:
-            result = await client.call_tool(found.own_names[name], arguments)
+            result = await asyncio.wrap_future(
+                portal.start_task_soon(client.call_tool, found.own_names[name], arguments)
+            )
         except MCPError as error:
             if error.code in _GONE:
                 raise UnreachableError(f"{self._server.where}: {error.message}") from None
@@ -142,24 +198,25 @@ class McpConnection:
             return Answer(_error(f"the result is too large ({len(text)} characters); ask for less"), error=True)
         return Answer(text, bool(result.is_error))
 
-    async def _opened(self) -> tuple[Client, Offer]:
-        if self._opening is None:
-            self._opening = asyncio.get_running_loop().create_future()
-            # The SDK's client must be left by the task that entered it, which may not be the one that closes this.
-            self._holder = asyncio.create_task(self._hold(self._opening))
-        return await asyncio.shield(self._opening)
-
-    async def _hold(self, opening: asyncio.Future[tuple[Client, Offer]]) -> None:
+    async def _hold(self, opened: Future[tuple[Client, Offer]]) -> None:
+        self._closing = anyio.Event()
         try:
             async with self._server.client() as client:
-                opening.set_result((client, await _offer(client)))
+                opened.set_result((client, await _offer(client)))
                 await self._closing.wait()
         except (MCPError, *_BROKEN) as error:
-            if not opening.done():
-                opening.set_exception(UnreachableError(f"{self._server.where}: {_reason(error)}"))
+            if not opened.done():
+                opened.set_exception(UnreachableError(f"{self._server.where}: {_reason(error)}"))
+
+    async def _leave(self) -> None:
+        if self._closing is not None:
+            self._closing.set()
 
     def close(self) -> None:
-        self._closing.set()
+        if self in self._sessions.connections:
+            self._sessions.connections.remove(self)
+            if self._opened is not None:
+                self._sessions.portal.start_task_soon(self._leave)
 
 
 def _text(result: types.CallToolResult) -> str:
@@ -177,8 +234,13 @@ def _error(problem: str) -> str:
     return json.dumps({"error": problem}, ensure_ascii=False)
 
 
-def _reason(error: BaseException) -> str:
-    """The first cause of an error, in one line: task groups wrap what went wrong in them."""
+def _cause(error: BaseException) -> BaseException:
+    """The first error of a group: the SDK's task groups wrap what goes wrong in them."""
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
-    return " ".join(f"{type(error).__name__}: {error}".split())
+    return error
+
+
+def _reason(error: BaseException) -> str:
+    cause = _cause(error)
+    return " ".join(f"{type(cause).__name__}: {cause}".split())
