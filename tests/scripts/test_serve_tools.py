@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -118,6 +119,18 @@ async def test_over_http_the_address_names_the_task(run: Path, dialogues: list[D
     assert [verdict.accepted for verdict in verdicts.values() if verdict] == [
         task == second.task_id for task in verdicts
     ]
+
+
+async def test_the_documented_client_runs(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    page = (CONF.parent / "docs" / "services.md").read_text()
+    (example,) = re.findall(r"^```python\n(.*?)^```", page, re.M | re.S)
+    toolsets = [source.toolset for source in sources_from_file(run / "toolsets.jsonl")][:1]
+    world = World(toolsets, SqlEnvironmentFactory(), ScriptedLLM(), TaskFile(None), 100)
+    async with serving(world) as server:
+        await asyncio.to_thread(exec, example.replace("http://127.0.0.1:8321/mcp", server.url), {})
+    shown = capsys.readouterr().out
+    assert "no_such_argument" in shown
+    assert "final_hash" in shown
 
 
 async def test_sessions_can_be_verified_afterwards(
