@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import socket
 import sys
 from collections.abc import AsyncIterator, Callable
-from typing import Any, BinaryIO, cast
+from typing import Any, cast
 from urllib.parse import parse_qs
 
 import anyio
@@ -25,33 +26,43 @@ _LINE_TOO_LONG = "\n"
 
 
 async def serve_stdio(server: ToolServer, message_bytes: int) -> None:
-    """Serve the one session of the process that started this one, until it closes standard input."""
-    lines = cast("anyio.AsyncFile[str]", _Lines(sys.stdin.buffer, message_bytes))
-    async with (
-        stdio_server(stdin=lines) as (read_stream, write_stream),
-        server.protocol.lifespan(server.protocol) as state,
-    ):
-        await serve_loop(server.protocol, read_stream, write_stream, lifespan_state=state)
+    """Serve the one session of the process that started this one, until it closes standard input. Raises UserError if
+    standard input is a file."""
+    reader = asyncio.StreamReader(limit=message_bytes)
+    try:
+        # No thread reads: one that waits for a line would keep a process that is told to end.
+        await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
+    except ValueError:
+        raise UserError(
+            "standard input is a file; expected: a client that starts this server and talks to it"
+        ) from None
+    protocol, lines = server.protocol, cast("anyio.AsyncFile[str]", _Lines(reader))
+    async with stdio_server(stdin=lines) as (read_stream, write_stream), protocol.lifespan(protocol) as state:
+        await serve_loop(protocol, read_stream, write_stream, lifespan_state=state)
 
 
 class _Lines:
-    """The lines of a stream; one of more than `most` bytes is read past and replaced."""
+    """The lines of a stream; one that is longer than the stream's limit is read past and replaced."""
 
-    def __init__(self, stream: BinaryIO, most: int) -> None:
-        self._stream = stream
-        self._most = most
+    def __init__(self, reader: asyncio.StreamReader) -> None:
+        self._reader = reader
 
     async def __aiter__(self) -> AsyncIterator[str]:
-        while line := await anyio.to_thread.run_sync(self._read, abandon_on_cancel=True):
+        while line := await self._line():
             yield line
 
-    def _read(self) -> str:
-        line: bytes = self._stream.readline(self._most + 1)
-        if len(line) <= self._most:
-            return str(line, "utf-8", "replace")
-        while line and not line.endswith(b"\n"):
-            line = self._stream.readline(self._most)
-        return _LINE_TOO_LONG
+    async def _line(self) -> str:
+        too_long = False
+        while True:
+            try:
+                line = await self._reader.readuntil(b"\n")
+            except asyncio.LimitOverrunError as error:
+                await self._reader.readexactly(error.consumed)
+                too_long = True
+            except asyncio.IncompleteReadError as end:
+                return str(end.partial, "utf-8", "replace")
+            else:
+                return _LINE_TOO_LONG if too_long else str(line, "utf-8", "replace")
 
 
 def listen(port: int) -> socket.socket:

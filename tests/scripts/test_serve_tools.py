@@ -175,11 +175,38 @@ async def test_long_and_broken_lines_do_not_end_a_session(run: Path, tmp_path: P
         {"jsonrpc": "2.0", "id": 3, "method": "tools/call", "params": {"name": "nothing"}},
     ]
     text_lines = [message if isinstance(message, str) else json.dumps(message) for message in messages]
-    out, _ = await process.communicate(("\n".join(text_lines) + "\n").encode())
-    answers = {answer["id"]: answer for answer in map(json.loads, out.splitlines())}
-    assert answers.keys() == {1, 3}
-    assert answers[3]["result"]["isError"]
+    assert process.stdin
+    assert process.stdout
+    process.stdin.write(("\n".join(text_lines) + "\n").encode())
+    answers = [json.loads(await process.stdout.readline()) for _ in range(2)]
+    process.stdin.close()
+    assert [answer["id"] for answer in answers] == [1, 3]
+    assert answers[1]["result"]["isError"]
+    assert await process.stdout.read() == b""
+    await process.wait()
     assert process.returncode == 0
+
+
+async def test_a_server_that_is_told_to_end_writes_its_session(run: Path, tmp_path: Path) -> None:
+    words = [f"source={run}", "domains=[gym]", f"outputs={tmp_path}", "transport=stdio"]
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "scripts.serve_tools", *words),
+        cwd=CONF.parent,
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.DEVNULL,
+    )
+    assert process.stdin
+    assert process.stdout
+    initialize = {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "t", "version": "0"}}
+    call = {"name": "list_all_members", "arguments": {}}
+    for number, (method, parameters) in enumerate({"initialize": initialize, "tools/call": call}.items()):
+        message = {"jsonrpc": "2.0", "id": number, "method": method, "params": parameters}
+        process.stdin.write(json.dumps(message).encode() + b"\n")
+        await process.stdout.readline()
+    process.terminate()
+    assert await process.wait() == 0
+    assert [len(line.messages) for line in lines(tmp_path)] == [2]
 
 
 async def test_a_database_and_bundled_domains_can_be_served(run: Path, tmp_path: Path) -> None:
