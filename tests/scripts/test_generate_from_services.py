@@ -18,6 +18,9 @@ from tests.generation.services.test_mcp import COMMAND
 from tests.generation.services.test_openapi import DOCUMENT
 
 
+pytestmark = pytest.mark.slow
+
+
 def generate(outputs: Path, *overrides: str) -> Path:
     """The run's folder of its only pipeline."""
     given = ["profile=tiny", f"outputs={outputs}", "pipeline=user_oriented", "tracking.mode=disabled", "report=null"]

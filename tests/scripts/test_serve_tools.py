@@ -30,6 +30,9 @@ from scripts.verify import verify
 from tests.generation.helpers.served_shops import INITIALIZE, called, post, serving, state, text
 
 
+pytestmark = pytest.mark.slow
+
+
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     outputs = tmp_path_factory.mktemp("outputs")
