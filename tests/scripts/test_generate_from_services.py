@@ -17,7 +17,6 @@ from scripts.launch import CONF
 from tests.generation.services.test_mcp import COMMAND
 from tests.generation.services.test_openapi import DOCUMENT
 
-
 pytestmark = pytest.mark.slow
 
 

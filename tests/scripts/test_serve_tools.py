@@ -29,7 +29,6 @@ from scripts.serve_tools import ServeToolsSettings, serve_tools
 from scripts.verify import verify
 from tests.generation.helpers.served_shops import INITIALIZE, called, post, serving, state, text
 
-
 pytestmark = pytest.mark.slow
 
 
