@@ -11,7 +11,7 @@ run = .venv/bin/python -m scripts.launch --goals "$(MAKECMDGOALS)" $@ -- $(overr
 bench = .venv/bin/python -m scripts.$(subst -,.,$@) $(overrides)
 BENCHES := bench-orchestration bench-prefix bench-environment bench-packing bench-tree bench-gpu bench-eval bench-diversity bench-power bench-report
 
-.PHONY: help setup setup-vector fetch $(STAGES) audit figures verify soak regrade eval-known gpu-check check test mutants lock docs $(BENCHES) report show status clean
+.PHONY: help setup setup-vector fetch $(STAGES) audit figures verify serve-tools soak regrade eval-known gpu-check check test mutants lock docs $(BENCHES) report show status clean
 
 ##@ Set-up
 
@@ -50,6 +50,9 @@ generate: setup ## generate dialogues with the three pipelines -> outputs/genera
 
 verify: setup ## replay every accepted dialogue of a run against its recorded state (run=outputs/generate/…)
 	@.venv/bin/python -m scripts.verify $(overrides)
+
+serve-tools: setup ## an MCP server whose sessions act in worlds of their own (source=outputs/generate/… task=ID) -> outputs/serve-tools/
+	@.venv/bin/python -m scripts.serve_tools $(overrides)
 
 fidelity: setup ## compare generated users with people (reference=dialogues.json) -> outputs/fidelity/ (data=outputs/generate/…)
 	@$(run)

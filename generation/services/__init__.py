@@ -1,0 +1,1 @@
+"""Services that offer tools to others: MCP servers and HTTP interfaces described by OpenAPI."""
