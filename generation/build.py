@@ -80,13 +80,35 @@ def build_llm(llm: dict[str, Any], roles: Mapping[Role, dict[str, Any]], instant
     return LLMByRole(default, {role: instantiate(node) for role, node in roles.items()}) if roles else default
 
 
+def served(
+    llm: dict[str, Any], roles: Mapping[Role, dict[str, Any]], urls: Sequence[str]
+) -> tuple[dict[str, Any], dict[Role, dict[str, Any]]]:
+    """The models with `urls` as base URLs: `llm`, or if it is no model behind a server, such as the stand-in, all
+    roles' models that are. Raises UserError if there is none."""
+    if _is_served(llm):
+        return with_base_urls(llm, urls), dict(roles)
+    chosen = {role: model and with_base_urls(model, urls) for role, model in roles.items()}
+    if not any(_is_served(model) for model in roles.values() if model):
+        raise UserError(
+            f"serve= was given, but llm is {llm.get('_target_')}, which asks no server; expected llm=vllm or another model "
+            "behind a server, for all roles or for some (llm@roles.judge=vllm)"
+        )
+    return llm, chosen
+
+
+def _is_served(model: Mapping[str, Any]) -> bool:
+    parts = [model.get("inner"), *(model.get("models") or {}).values()]
+    return "base_urls" in model or any(_is_served(part) for part in parts if part)
+
+
 def with_base_urls(llm: dict[str, Any], urls: Sequence[str]) -> dict[str, Any]:
-    """Return the settings of a model with `urls` as its `base_urls`; a wrapper's innermost models get them."""
+    """The settings of a model with `urls` as its `base_urls`. A wrapper's innermost models get them, and none that asks
+    no server."""
     if "inner" in llm:
         return llm | {"inner": with_base_urls(llm["inner"], urls)}
     if "models" in llm:
         return llm | {"models": {name: node and with_base_urls(node, urls) for name, node in llm["models"].items()}}
-    return llm | {"base_urls": list(urls)}
+    return llm | {"base_urls": list(urls)} if "base_urls" in llm else llm
 
 
 def neutral_keys(settings: GenerateSettings) -> tuple[str, ...]:

@@ -84,7 +84,8 @@ class GenerateSettings(Settings):
     attempts: AttemptSettings
     executor: dict[str, Any] = Field(description="the Executor (`_target_`): where dialogues are generated")
     serve: str | None = Field(
-        description="model (directory or hub id) to serve with `serving` during the run; `llm` gets its base URLs"
+        description="model (directory or hub id) to serve with `serving` during the run, for `llm`, or if that asks no "
+        "server, for the roles that do"
     )
     serving: EngineSettings = Field(description="engine settings for `serve`")
     stages: dict[str, dict[str, Any]] = Field(

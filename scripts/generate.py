@@ -14,7 +14,7 @@ from core.runs import open_run
 from core.serving import serve
 from core.settings import typed
 from core.tracking import Tracker
-from generation.build import build, build_llm, input_hashes, neutral_keys, with_base_urls
+from generation.build import build, build_llm, input_hashes, neutral_keys, served
 from generation.llm.server_checks import check_servers
 from generation.progress import GenerationProgress
 from generation.run import GenerateSettings, generate
@@ -33,6 +33,8 @@ def main(config: DictConfig) -> None:
         show_plan(settings, console)
         return
     plain = settings.model_dump(mode="json")
+    if settings.serve:
+        served(settings.llm, settings.roles, ("http://127.0.0.1",))  # whom it is for is checked before it starts
     components = build(settings, instantiate)
     with ExitStack() as stack:
         hashes = input_hashes(settings, components)
@@ -43,12 +45,12 @@ def main(config: DictConfig) -> None:
             console.print(f"n={settings.n} leaves {unused} starts of start.file unused", style="yellow")
         run_id, group = run.manifest.run_id, run.manifest.group
         tracker = stack.enter_context(Tracker(settings.tracking, settings.outputs, "generate", run_id, group, plain))
-        llm = settings.llm
+        llm, roles = settings.llm, settings.roles
         if settings.serve:
             urls = stack.enter_context(serve(settings.serve, settings.serving, run.directory))
-            llm = with_base_urls(llm, urls)
-            components = replace(components, llm=partial(build_llm, llm, settings.roles, instantiate))
-        for warning in check_servers({"llm": llm, "roles": settings.roles}):
+            llm, roles = served(llm, roles, urls)
+            components = replace(components, llm=partial(build_llm, llm, roles, instantiate))
+        for warning in check_servers({"llm": llm, "roles": roles}):
             console.print(warning, style="yellow", markup=False, soft_wrap=True)
         with GenerationProgress(console) as progress:
             statistics = asyncio.run(generate(settings, components, run, progress))

@@ -13,7 +13,7 @@ from core.journal import read_jsonl
 from core.messages import AssistantMessage
 from core.runs import open_run
 from core.settings import UserError, typed
-from generation.build import neutral_keys, with_base_urls
+from generation.build import neutral_keys, served, with_base_urls
 from generation.llm.base import Completion, Request
 from generation.llm.meter import Meter
 from generation.llm.panel import Panel
@@ -85,10 +85,19 @@ def test_the_servers_of_all_its_models_are_checked() -> None:
 
 
 def test_a_served_model_reaches_every_model_of_a_panel() -> None:
-    panel = {"inner": {"models": {"first": {"model": "a"}, "second": {"base_urls": ["http://old/v1"]}, "third": None}}}
-    urls = ["http://new/v1"]
+    old, urls = {"base_urls": ["http://old/v1"]}, ["http://new/v1"]
+    panel = {"inner": {"models": {"first": {"model": "a", **old}, "second": old, "third": None, "fourth": {"seed": 0}}}}
     models = {"first": {"model": "a", "base_urls": urls}, "second": {"base_urls": urls}, "third": None}
-    assert with_base_urls(panel, urls) == {"inner": {"models": models}}
+    assert with_base_urls(panel, urls) == {"inner": {"models": models | {"fourth": {"seed": 0}}}}
+
+
+def test_a_served_model_is_for_all_roles_or_for_those_that_ask_a_server() -> None:
+    old, new, scripted = {"base_urls": ["http://old/v1"]}, {"base_urls": ["http://new/v1"]}, {"_target_": "Scripted"}
+    assert served(old, {"judge": old, "user": None}, ["http://new/v1"]) == (new, {"judge": old, "user": None})
+    roles = {"judge": old, "agent": scripted, "user": None}
+    assert served(scripted, roles, ["http://new/v1"]) == (scripted, {**roles, "judge": new})
+    with pytest.raises(UserError, match="llm is Scripted, which asks no server; expected llm=vllm"):
+        served(scripted, {"agent": scripted, "user": None}, ["http://new/v1"])
 
 
 PANEL = ("llm@roles.judge=panel", "llm@roles.judge.models.first=scripted", "llm@roles.judge.models.second=scripted")
