@@ -20,7 +20,7 @@ from core.settings import UserError
 from scripts.bench.benchmark import BenchSettings, Metric, Report, main, median
 from scripts.bench.model_shapes import shape_of
 from scripts.bench.synthetic_dialogues import SyntheticDialogue, count_tokens, count_trained, training_layouts
-from training.attention import implementation, kernel_for
+from training.attention.choice import implementation, kernel_for
 from training.loss import learn_trees
 from training.model_shape import ModelShape
 from training.settings import Attention

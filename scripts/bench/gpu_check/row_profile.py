@@ -7,17 +7,18 @@ from __future__ import annotations
 
 import sys
 from collections import defaultdict
-from importlib.util import find_spec
 
 from torch.profiler import ProfilerActivity, profile
 from transformers import PreTrainedModel
 
+from core.settings import UserError
 from scripts.bench.gpu import GpuSettings, build_model, full_row, run_rows
 from scripts.bench.gpu_check.figures import figure
 from scripts.bench.gpu_check.kernels import KernelSettings, milliseconds, synchronize
 from scripts.bench.model_shapes import shape_of
 from scripts.launch import clear_errors, read_settings
-from training.attention import kernel_for
+from training.attention.choice import kernel_for
+from training.fused import check_fused, fuse
 from training.token_tree import TokenTree
 
 LAYERS = 4
@@ -73,16 +74,14 @@ def main(settings: KernelSettings) -> None:
     figure("a row through the layers", {"tokens": row.size, "trained": len(row.trained), "ms": before})
     if settings.device == "cuda":
         kinds_of_kernels(model, row, settings)
-    if find_spec("liger_kernel") is None:
-        figure("Liger", "not installed")
+    try:
+        check_fused("liger")
+    except UserError as error:
+        figure("Liger", str(error))
         return
-    from liger_kernel.transformers import apply_liger_kernel_to_qwen3  # noqa: PLC0415 - an optional package
-
-    fused = {"rope": True, "rms_norm": True, "swiglu": True}
-    apply_liger_kernel_to_qwen3(**fused, cross_entropy=False, fused_linear_cross_entropy=False, model=model)
-    if settings.device == "cuda":
-        after = row_time(model, row, settings)
-        figure("the same row with Liger's norm, SwiGLU and rope", {"ms": after, "less %": 100 * (1 - after / before)})
+    fuse(model, "liger")
+    after = row_time(model, row, settings)
+    figure("the same row with Liger's norm, SwiGLU and rope", {"ms": after, "less %": 100 * (1 - after / before)})
 
 
 if __name__ == "__main__":

@@ -32,7 +32,7 @@ from core.settings import Settings, UserError, closest
 from scripts.bench.benchmark import machine
 from scripts.bench.gpu_check.figures import read_figures
 from scripts.launch import clear_errors, read_settings
-from training.attention import kernel_for
+from training.attention.choice import kernel_for
 
 HERE = "scripts.bench.gpu_check"
 PACKAGES = ("torch", "transformers", "accelerate", "deepspeed", "flash-attn", "liger-kernel", "triton")
