@@ -177,6 +177,8 @@ class TrainSettings(Settings):
             raise ValueError("train_tokens and max_steps both end the training: give one of them")
         if self.activation_offload and not self.gradient_checkpointing:
             raise ValueError("activation_offload=true needs gradient_checkpointing=true")
+        if self.deepspeed.get("expert_parallel", {}).get("enabled"):
+            raise ValueError("deepspeed.expert_parallel (AutoEP) has no checkpoint that plain transformers could load")
         if self.keep_attention and not self.gradient_checkpointing:
             raise ValueError("keep_attention=true needs gradient_checkpointing=true: without it nothing is recomputed")
         if self.keep_attention and self.attention == "flex":

@@ -20,9 +20,9 @@ from pydantic import Field
 
 from core.settings import Settings
 from scripts.bench.benchmark import median
-from scripts.bench.gpu import GpuSettings, full_row
 from scripts.bench.gpu_check.figures import figure
 from scripts.bench.synthetic_dialogues import SyntheticDialogue, training_layouts
+from scripts.bench.training_step import GpuSettings, full_row
 from scripts.launch import clear_errors, read_settings
 from training.attention import gathered
 from training.attention.choice import ATTEND, kernel_for, layout_for
@@ -100,7 +100,7 @@ def _distance(ours: torch.Tensor, expected: torch.Tensor) -> float:
 def parts(settings: KernelSettings) -> None:
     """Times in milliseconds, of one layer of Qwen3-4B."""
     trees = {f"{turns} turns": _dialogue(turns, settings) for turns in (10, 20)}
-    trees["full row"] = full_row(GpuSettings(scale=settings.scale), 1000)
+    trees["full row"] = full_row(GpuSettings(scale=settings.scale), 32_768, 1000)
     for name, tree in trees.items():
         _attention(name, tree, settings)
     for number, row in enumerate(training_layouts(_ten(settings), 32768)["turns"]):

@@ -78,7 +78,7 @@ def steps(settings: GpuCheckSettings, scratch: Path) -> list[Step]:
 
     def bench(model: str) -> tuple[str, ...]:
         outputs = f"outputs={settings.outputs / 'gpu-check' / model}"
-        return (python, "-m", "scripts.bench.gpu", f"models=[{model}]", device, outputs, *small)
+        return (python, "-m", "scripts.bench.gpu", f"models=[{model}]", "variants=[]", device, outputs, *small)
 
     def zero3(model: str) -> tuple[str, ...]:
         return (python, "-m", f"{HERE}.zero3", f"directory={scratch / model}", f"model={model}", device)
