@@ -29,6 +29,7 @@ from scripts.bench.training_step import (
     time_rows,
 )
 from training.attention.choice import kernel_for
+from training.attention.flex import pairs_of_blocks
 from training.model_shape import ModelShape
 from training.settings import Attention
 from training.token_tree import TokenTree, side_by_side
@@ -61,6 +62,9 @@ def measure_model(name: str, settings: GpuSettings) -> tuple[list[Metric], dict[
         ratio = round(line[TRAINED] / lines[0][TRAINED], 3)
         lines.append({"model": name, "variant": variant, "over baseline": ratio, **line})
     metrics += table_metrics(name, settings, [line for line in lines if TRAINED in line])
+    row = full_row(settings, settings.row_tokens, SHAPES[name].vocabulary // settings.shrink)
+    blocks = round(100 * float((pairs_of_blocks(row) > 0).mean()), 1)
+    notes[f"{name}: blocks of a full row that FlexAttention computes, %"] = blocks
     return metrics, notes, lines
 
 

@@ -11,6 +11,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.checkpoint import checkpoint
 
 import training.attention.gathered
+from core.settings import UserError
 from scripts.bench.exactness import Gradients, largest_relative_error, tree_gradients
 from tests.training.helpers.planned_trainings import settings
 from tests.training.helpers.random_trees import SIZES, dense, moe, served
@@ -84,7 +85,7 @@ def test_the_flash_kernel_of_pytorch_is_kept(keeps: bool, calls: int) -> None:
 
 def test_it_needs_checkpointing_and_a_kernel_that_can_be_kept() -> None:
     assert settings("experiment=paper_4b", "keep_attention=true").keep_attention
-    with pytest.raises(Exception, match="needs gradient_checkpointing=true"):
+    with pytest.raises(UserError, match="needs gradient_checkpointing=true"):
         settings("keep_attention=true")
-    with pytest.raises(Exception, match="does not work with attention=flex"):
+    with pytest.raises(UserError, match="does not work with attention=flex"):
         settings("experiment=paper_4b", "keep_attention=true", "attention=flex")

@@ -17,6 +17,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenize
 
 from core.settings import UserError
 from tests.training.helpers.dialogues import dialogue
+from tests.training.helpers.planned_trainings import settings
 from training.attention.choice import check_attention, kernel_for
 from training.attention.kernels import KERNELS
 from training.base_model import prepare_base
@@ -67,6 +68,13 @@ def test_a_model_that_does_not_exist(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     with pytest.raises(UserError, match=r"model\.path=no-such-owner/no-such-model is neither a directory"):
         prepare_base(ModelSettings(path="no-such-owner/no-such-model"), [], seed=0, directory=tmp_path / "untrained")
+
+
+def test_expert_parallelism_is_refused_before_it_costs_a_training() -> None:
+    """DeepSpeed could not save the model."""
+    with pytest.raises(UserError, match=r"AutoEP.*no checkpoint"):
+        settings("experiment=paper_30b", "+deepspeed.expert_parallel={enabled: true, autoep_size: 8}")
+    settings("experiment=paper_30b", "+deepspeed.expert_parallel={enabled: false}")
 
 
 def test_a_model_has_one_source(tiny: TinySettings) -> None:
