@@ -52,6 +52,9 @@ def train(directory: Path, settings: TrainSettings) -> None:
     dtype = torch.bfloat16 if arguments.bf16 else torch.float32
     attention = kernel_for(settings.attention)
     model = load(directory / UNTRAINED, attention, settings.fused_kernels, settings.model.experts, dtype)
+    if settings.gradient_checkpointing:
+        # The Trainer's own arguments must be plain data, which a function is not.
+        model.gradient_checkpointing_enable(checkpointing(settings.keep_attention))
     peak = settings.peak_tflops * 1e12 * ranks if settings.peak_tflops else None
     stopping = [EarlyStoppingCallback(early_stopping_patience=settings.patience)] if settings.patience else []
     trainer = TreeTrainer(
@@ -94,8 +97,6 @@ def training_arguments(directory: Path, settings: TrainSettings, ranks: int, ste
         per_device_train_batch_size=1,
         per_device_eval_batch_size=1,
         gradient_accumulation_steps=settings.batch_size // ranks,
-        gradient_checkpointing=settings.gradient_checkpointing,
-        gradient_checkpointing_kwargs=checkpointing(settings.keep_attention),
         max_steps=steps,
         remove_unused_columns=False,
         optim="adamw_torch",
