@@ -141,7 +141,7 @@ bench-packing: setup ## fill of packed rows compared with TRL's packing, padding
 bench-tree: setup ## training a dialogue as one tree compared with single turns and with all reasoning kept
 	@$(bench)
 
-bench-gpu: setup ## bench-tree on a GPU with the paper's model shapes: speed-up, MFU, memory, bf16 gradients
+bench-gpu: setup ## bench-tree on a GPU with the paper's model shapes: speed-up, MFU, memory, bf16 gradients (variants=[liger,flex])
 	@$(bench)
 
 bench-eval: setup ## BFCL compared with its official command line, τ² with the stock inspect task (in_flight=32 samples=6)

@@ -41,8 +41,8 @@ def _tree_loss(
     **tree: Any,
 ) -> dict[str, torch.Tensor]:
     """`input_ids` [1, T]; the K positions `sources` predict the tokens `labels` [1, K] (the Trainer counts
-    `shift_labels`); `tree` comes from training.attention.layout. Returns `losses` [K] in nats, and `loss`: their sum
-    divided by `num_items_in_batch`, by default K. A row with nothing to train has loss 0."""
+    `shift_labels`); `tree` is the row's layout. Returns `losses` [K] in nats, and `loss`: their sum divided by
+    `num_items_in_batch`, by default K. A row with nothing to train has loss 0."""
     hidden = self.model(input_ids=input_ids, use_cache=False, **tree).last_hidden_state
     losses = self.lm_head(hidden[0, sources], labels[0])
     count = max(labels.numel(), 1) if num_items_in_batch is None else num_items_in_batch

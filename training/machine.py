@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import torch
 from huggingface_hub import try_to_load_from_cache
 
 from core.settings import UserError
-from training.attention import check_attention
+from training.attention.choice import check_attention
 from training.base_model import packaged
+from training.fused import check_fused
 from training.nodes import Nodes
 from training.settings import ModelSettings, TrainSettings
 
@@ -43,11 +46,15 @@ def missing_requirements(settings: TrainSettings, nodes: Nodes) -> tuple[str, ..
         missing.append(f"batch_size={settings.batch_size} is not a multiple of the {ranks} processes")
     if devices and not settings.deepspeed:
         missing.append("deepspeed=none keeps no fp32 copy of the bf16 weights on a GPU: use deepspeed=zero3")
-    try:
-        check_attention(settings.attention)
-    except UserError as error:
-        missing.append(str(error))
+    missing += [*_refusal(check_attention, settings.attention), *_refusal(check_fused, settings.fused_kernels)]
     return tuple(missing)
+
+
+def _refusal(check: Callable[[Any], None], value: str) -> Iterator[str]:
+    try:
+        check(value)
+    except UserError as error:
+        yield str(error)
 
 
 def missing_weights(model: ModelSettings) -> str | None:

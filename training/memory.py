@@ -11,12 +11,15 @@ from __future__ import annotations
 from typing import Any
 
 from core.messages import Frozen
-from training.attention import KEYS_AT_ONCE
+from training.attention.gathered import KEYS_AT_ONCE
 from training.loss import BLOCK
 from training.model_shape import ModelShape
 
 GRADIENTS_IN_FLIGHT = 1.5
 """A layer's saved activations, plus about half of that for the gradients flowing through it."""
+
+LOG_SUM_EXP = 4
+"""Bytes of the log-sum-exp that attention kernels give for each token and head, in fp32."""
 
 MAX_GATHERED = 10**9
 """Parameters: DeepSpeed's default of stage3_max_live_parameters."""
@@ -47,10 +50,14 @@ class Recipe(Frozen):
     offloads_optimizer: bool
     offloads_parameters: bool
     checkpointing: bool
+
+    keeps_attention: bool
+    """Under checkpointing."""
+
     offloads_activations: bool
 
     path_keys: float
-    """Keys and values that attention gathers per token."""
+    """Keys and values that attention gathers per token; 0 with FlexAttention, which gathers none."""
 
     @classmethod
     def of(cls, deepspeed: dict[str, Any], **fields: Any) -> Recipe:
@@ -138,6 +145,8 @@ def _activations(shape: ModelShape, recipe: Recipe, element: int) -> tuple[int, 
     if not recipe.checkpointing:
         return inputs + shape.layers * (layer + kept) + paths - kept + gradients, 0
     working = round(GRADIENTS_IN_FLIGHT * layer) + paths + gradients
+    if recipe.keeps_attention:
+        working += shape.layers * tokens * shape.heads * (shape.head_dim * element + LOG_SUM_EXP)
     # Offloaded inputs pass through the device a layer at a time, the next being copied while one is used.
     return (working + 2 * inputs // shape.layers, inputs) if recipe.offloads_activations else (working + inputs, 0)
 

@@ -9,9 +9,10 @@ import torch
 from transformers import AutoModelForCausalLM, GenerationConfig, PreTrainedModel
 from transformers.utils import GENERATION_CONFIG_NAME
 
-from training.attention import implementation
+from training.attention.choice import implementation
+from training.fused import fuse
 from training.loss import learn_trees
-from training.settings import Attention
+from training.settings import Attention, FusedKernels
 
 
 def copy_generation_config(base: Path, directory: Path) -> None:
@@ -20,7 +21,9 @@ def copy_generation_config(base: Path, directory: Path) -> None:
         shutil.copyfile(base / GENERATION_CONFIG_NAME, directory / GENERATION_CONFIG_NAME)
 
 
-def load(directory: Path, attention: Attention, experts: str | None, dtype: torch.dtype) -> PreTrainedModel:
+def load(
+    directory: Path, attention: Attention, fused: FusedKernels, experts: str | None, dtype: torch.dtype
+) -> PreTrainedModel:
     """Load the model in `directory`, ready to train on token trees. Under ZeRO-3 each process keeps only its
     partition."""
     options = {"experts_implementation": experts} if experts else {}
@@ -32,4 +35,4 @@ def load(directory: Path, attention: Attention, experts: str | None, dtype: torc
     if (directory / GENERATION_CONFIG_NAME).is_file():
         # Many published ones contradict themselves, and saving them fails: `copy_generation_config` takes the file.
         model.generation_config = GenerationConfig()
-    return learn_trees(model)
+    return learn_trees(fuse(model, fused))

@@ -125,8 +125,9 @@ def plan(settings: TrainSettings, files: Sequence[Path], missing: Sequence[str])
         row_tokens=settings.row_tokens,
         bf16=hardware.bf16,
         checkpointing=settings.gradient_checkpointing,
+        keeps_attention=settings.keep_attention,
         offloads_activations=settings.activation_offload,
-        path_keys=max(counts.path_keys / counts.tokens for counts in counted),
+        path_keys=0 if settings.attention == "flex" else max(counts.path_keys / counts.tokens for counts in counted),
     )
     planned, loading = memory(shape, recipe), _loading(shape, recipe)
     device_bytes, host_bytes = round(hardware.memory_gb * 1e9), round(hardware.host_memory_gb * 1e9)
@@ -167,13 +168,15 @@ def _disk(shape: ModelShape, recipe: Recipe) -> int:
 
 
 def _alternatives(recipe: Recipe, fits: Callable[[Recipe], bool]) -> Iterator[str]:
-    """Each alone: more devices, the optimizer in host memory, shorter rows."""
+    """Each alone: more devices, the optimizer in host memory, attention computed again, shorter rows."""
     for factor in (2, 4, 8, 16):
         if fits(recipe.model_copy(update={"devices": factor * recipe.devices})):
             yield f"hardware.devices={factor * recipe.devices}"
             break
     if recipe.stage == 3 and fits(recipe.model_copy(update={"offloads_optimizer": True})):
         yield "deepspeed=zero3_offload"
+    if recipe.keeps_attention and fits(recipe.model_copy(update={"keeps_attention": False})):
+        yield "keep_attention=false"
     for share in (2, 4):
         if fits(recipe.model_copy(update={"row_tokens": recipe.row_tokens // share})):
             yield f"row_tokens={recipe.row_tokens // share} max_tokens={recipe.row_tokens // share}"

@@ -17,7 +17,8 @@ from training.model_shape import ModelShape
 from training.nodes import NodesSettings
 from training.render import HistoryReasoning
 
-Attention = Literal["sdpa", "torch_varlen", "flash_attention_2"]
+Attention = Literal["sdpa", "torch_varlen", "torch_varlen_fa4", "flash_attention_2", "flex"]
+FusedKernels = Literal["none", "liger", "compile"]
 
 RENDERING = {"conversation", "messages", "tools", "documents", "chat_template", "add_generation_prompt", "tokenize"}
 """Arguments of apply_chat_template that are not variables of a template."""
@@ -122,10 +123,21 @@ class TrainSettings(Settings):
     data_workers: int = Field(ge=1, description="processes that tokenise the data")
     attention: Attention | Literal["auto"] = Field(
         description="attention kernel; auto: flash-attn where it is installed, else PyTorch's own flash kernel, and sdpa "
-        "on a CPU, where nothing else runs"
+        "on a CPU, where nothing else trains. torch_varlen_fa4 (FlashAttention-4) and flex (FlexAttention) have not been "
+        "measured"
+    )
+    fused_kernels: FusedKernels = Field(
+        description="norms, rotary positions and SwiGLU in one kernel each: of liger-kernel, or compiled by PyTorch; none: "
+        "transformers' own. Their speed has not been measured"
     )
     gradient_checkpointing: bool = Field(description="recompute activations in the backward pass to save memory")
-    activation_offload: bool = Field(description="keep the checkpointed activations in host memory")
+    keep_attention: bool = Field(
+        description="with gradient_checkpointing: keep attention's output, and do not recompute it. Its speed has not "
+        "been measured"
+    )
+    activation_offload: bool = Field(
+        description="keep the checkpointed activations in host memory, except what keep_attention keeps"
+    )
     share_prefixes: bool = Field(
         description="train a dialogue as one tree; false: every user turn separately, with the same gradients for "
         "several times the work"
@@ -165,6 +177,12 @@ class TrainSettings(Settings):
             raise ValueError("train_tokens and max_steps both end the training: give one of them")
         if self.activation_offload and not self.gradient_checkpointing:
             raise ValueError("activation_offload=true needs gradient_checkpointing=true")
+        if self.deepspeed.get("expert_parallel", {}).get("enabled"):
+            raise ValueError("deepspeed.expert_parallel (AutoEP) has no checkpoint that plain transformers could load")
+        if self.keep_attention and not self.gradient_checkpointing:
+            raise ValueError("keep_attention=true needs gradient_checkpointing=true: without it nothing is recomputed")
+        if self.keep_attention and self.attention == "flex":
+            raise ValueError("keep_attention=true does not work with attention=flex, a compiled function: use another")
         return self
 
     @property

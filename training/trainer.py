@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Container
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,16 +13,17 @@ import torch
 import torch.distributed as dist
 from transformers import Trainer, TrainerControl
 
-from training.attention import layout
+from training.attention.choice import layout_for
 from training.dataset import Rows
 from training.model import copy_generation_config
 from training.sampler import BalancedSampler
+from training.settings import Attention
 from training.token_tree import TokenTree, side_by_side
 
 
-def collate(rows: list[list[TokenTree]]) -> dict[str, Any]:
-    """One row as a batch: `input_ids` [1, T], the K positions `sources` that predict the `labels` [1, K], and the
-    inputs of attention (training.attention.layout)."""
+def collate(rows: list[list[TokenTree]], attention: Attention = "sdpa") -> dict[str, Any]:
+    """One row as a batch: `input_ids` [1, T], the K positions `sources` that predict the `labels` [1, K], and the row's
+    layout for `attention`."""
     (members,) = rows
     row = side_by_side(members)
     labels = torch.from_numpy(row.input_ids[row.trained])[None]
@@ -30,7 +32,7 @@ def collate(rows: list[list[TokenTree]]) -> dict[str, Any]:
         "sources": torch.from_numpy(row.sources()),
         "labels": labels,
         "shift_labels": labels,
-        **layout(row),
+        **layout_for(attention)(row),
     }
 
 
@@ -44,8 +46,17 @@ class TreeTrainer(Trainer):
 
     control: TrainerControl
 
-    def __init__(self, rows: Rows, validation: Rows, sampler: BalancedSampler, offload: bool, **options: Any) -> None:
-        super().__init__(train_dataset=rows, eval_dataset=validation, data_collator=collate, **options)
+    def __init__(
+        self,
+        rows: Rows,
+        validation: Rows,
+        sampler: BalancedSampler,
+        attention: Attention,
+        offload: bool,
+        **options: Any,
+    ) -> None:
+        collator = partial(collate, attention=attention)
+        super().__init__(train_dataset=rows, eval_dataset=validation, data_collator=collator, **options)
         self.sampler, self.offload = sampler, offload
         self.trained_tokens = 0
         self.validation_s = 0.0
@@ -98,7 +109,7 @@ class TreeTrainer(Trainer):
 
     def _losses(self, members: list[TokenTree]) -> tuple[torch.Tensor, ...]:
         """The losses of the trained tokens of each tree of a row, in fp64."""
-        inputs = self._prepare_inputs(collate([members]))
+        inputs = self._prepare_inputs(self.data_collator([members]))
         with torch.no_grad(), self.compute_loss_context_manager():
             losses: torch.Tensor = self.model_wrapped(**inputs)["losses"].double()
         return torch.split(losses, [len(tree.trained) for tree in members])

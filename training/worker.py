@@ -24,7 +24,8 @@ from accelerate.utils import DistributedType
 from transformers import AutoTokenizer, EarlyStoppingCallback, PrinterCallback, TrainingArguments, set_seed
 
 from core.files import write_json
-from training.attention import kernel_for
+from training.attention.choice import kernel_for
+from training.attention.kept import checkpointing
 from training.callbacks import EpochCost, MetricsCallback, ResumeEpochCallback, results, row_costs
 from training.dataset import Rows, load_samples
 from training.model import load
@@ -49,13 +50,18 @@ def train(directory: Path, settings: TrainSettings) -> None:
     set_seed(settings.seed)
     # After the arguments: while they exist with ZeRO-3, from_pretrained partitions the weights as it loads them.
     dtype = torch.bfloat16 if arguments.bf16 else torch.float32
-    model = load(directory / UNTRAINED, kernel_for(settings.attention), settings.model.experts, dtype)
+    attention = kernel_for(settings.attention)
+    model = load(directory / UNTRAINED, attention, settings.fused_kernels, settings.model.experts, dtype)
+    if settings.gradient_checkpointing:
+        # The Trainer's own arguments must be plain data, which a function is not.
+        model.gradient_checkpointing_enable(checkpointing(settings.keep_attention))
     peak = settings.peak_tflops * 1e12 * ranks if settings.peak_tflops else None
     stopping = [EarlyStoppingCallback(early_stopping_patience=settings.patience)] if settings.patience else []
     trainer = TreeTrainer(
         rows,
         validation,
         sampler,
+        attention,
         offload=settings.activation_offload,
         model=model,
         args=arguments,
@@ -91,8 +97,6 @@ def training_arguments(directory: Path, settings: TrainSettings, ranks: int, ste
         per_device_train_batch_size=1,
         per_device_eval_batch_size=1,
         gradient_accumulation_steps=settings.batch_size // ranks,
-        gradient_checkpointing=settings.gradient_checkpointing,
-        gradient_checkpointing_kwargs={"use_reentrant": False},
         max_steps=steps,
         remove_unused_columns=False,
         optim="adamw_torch",

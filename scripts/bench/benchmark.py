@@ -6,7 +6,7 @@ import os
 import platform
 import statistics
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -49,12 +49,13 @@ class Metric(Frozen):
 
 class Report(Frozen):
     """A benchmark's result. `notes` explain the metrics: the values they are computed from, assumptions,
-    disturbances."""
+    disturbances. `lines` are those of a table, by column; a line may lack some."""
 
     name: str
     inputs: dict[str, Any]
     metrics: tuple[Metric, ...]
     notes: dict[str, Any]
+    lines: tuple[dict[str, Any], ...] = ()
 
 
 def main(schema: type[B], bench: Callable[[B], Report]) -> None:
@@ -72,6 +73,7 @@ def publish(report: Report, directory: Path, load: dict[str, float]) -> Path:
     path = directory / f"{report.name}.json"
     metrics = [metric.model_dump() | {"met": metric.met} for metric in report.metrics]
     content = {"inputs": report.inputs, "machine": machine() | load, "metrics": metrics, "notes": report.notes}
+    content |= {"lines": report.lines} if report.lines else {}
     write_json(path, content)
     console = stage_console()
     table = Table("metric", "value", "target", "", title=f"bench-{report.name}")
@@ -80,12 +82,23 @@ def publish(report: Report, directory: Path, load: dict[str, float]) -> Path:
         verdict = "[green]met[/]" if metric.met else "[bold red]missed[/]"
         table.add_row(metric.name, f"{metric.value:.4g}", f"{sign} {metric.target:g}", verdict)
     console.print(table)
+    if report.lines:
+        console.print(table_of(report.lines))
     for key, value in report.notes.items():
         console.print(f"{key}: {value}", markup=False, highlight=False, soft_wrap=True)
     if missed := [metric.name for metric in report.metrics if not metric.met]:
         console.print(f"{len(missed)} missed: {', '.join(missed)}", style="bold red", soft_wrap=True)
     console.print(f"written to {path}", soft_wrap=True)
     return path
+
+
+def table_of(lines: Sequence[dict[str, Any]]) -> Table:
+    """A column for each key, in the order in which they appear."""
+    columns = list(dict.fromkeys(key for line in lines for key in line))
+    table = Table(*columns)
+    for line in lines:
+        table.add_row(*(str(line.get(column, "")) for column in columns))
+    return table
 
 
 def machine() -> dict[str, Any]:

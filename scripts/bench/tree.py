@@ -20,7 +20,7 @@ from transformers import PreTrainedModel, Qwen3Config, Qwen3ForCausalLM, Qwen3Mo
 from scripts.bench.benchmark import BenchSettings, Metric, Report, main
 from scripts.bench.exactness import largest_relative_error, reference_gradients, tree_gradients
 from scripts.bench.synthetic_dialogues import SyntheticDialogue, count_tokens, count_trained, training_layouts
-from training.attention import implementation
+from training.attention.choice import implementation
 from training.loss import learn_trees
 from training.token_tree import TokenTree
 from training.trainer import collate

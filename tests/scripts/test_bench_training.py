@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from core.settings import UserError
-from scripts.bench import gpu, packing, synthetic_dialogues, tree
+from scripts.bench import gpu, packing, synthetic_dialogues, training_step, tree
 from tests.scripts.helpers.bench_runs import published
 
 
@@ -68,13 +68,53 @@ def test_tree_and_gpu_benchmarks_run(tmp_path: Path) -> None:
     content = published(tree.measure(short), tmp_path)
     assert all(metric["met"] for metric in content["metrics"] if "error" in metric["name"])
     assert len(content["metrics"]) == 2 + 2 * 2 * 2
-    small = gpu.GpuSettings(outputs=tmp_path, device="cpu", turns=2, scale=0.01, repeats=1, shrink=64)
+
+
+def test_the_gpu_benchmark_and_its_variants_run(tmp_path: Path) -> None:
+    variants = ("keep_attention", "row_65536", "keep_attention+row_65536", "liger", "flex")
+    small = training_step.GpuSettings(
+        outputs=tmp_path, device="cpu", turns=2, scale=0.01, repeats=1, shrink=64, variants=variants
+    )
     content = published(gpu.measure(small), tmp_path)
-    assert {metric["name"] for metric in content["metrics"] if "cosine" in metric["name"]}
-    assert all(metric["value"] > 0.99 for metric in content["metrics"] if "cosine" in metric["name"])
+    cosines = [metric["value"] for metric in content["metrics"] if "cosine" in metric["name"]]
+    assert len(cosines) == 2 * 2
+    assert min(cosines) > 0.99
+    for model in small.models:
+        lines = {line["variant"]: line for line in content["lines"] if line["model"] == model}
+        assert list(lines) == ["baseline", *variants]
+        for name in ("baseline", "keep_attention"):
+            assert lines[name]["tokens"] <= 327
+            assert lines[name]["cosine"] == 1
+        for name in variants[1:3]:
+            assert 327 < lines[name]["tokens"] <= 655
+            assert 0.99 < lines[name]["cosine"] < 1
+        for name in variants[:3]:
+            speeds = [lines[variant]["trained tokens/s"] for variant in (name, "baseline")]
+            assert lines[name]["over baseline"] == pytest.approx(speeds[0] / speeds[1], abs=1e-3)
+        for name in ("liger", "flex"):
+            assert "needs a CUDA GPU" in lines[name]["left out"]
+
+
+def test_variants_change_what_they_say() -> None:
+    baseline = training_step.Variant("torch_varlen")
+    assert baseline.changed("fa4").attention == "torch_varlen_fa4"
+    both = baseline.changed("liger+keep_attention")
+    assert both == training_step.Variant("torch_varlen", "liger", keep_attention=True)
+    assert {name for name in training_step.CHANGES if baseline.changed(name) == baseline} == set()
+    with pytest.raises(UserError, match=r"variants=ligr: did you mean 'liger'"):
+        gpu.measure(training_step.GpuSettings(device="cpu", variants=("ligr",)))
+    with pytest.raises(UserError, match="keep_attention does not work with flex"):
+        baseline.changed("keep_attention+flex").check()
+
+
+def test_a_full_row_has_dialogues_for_its_length() -> None:
+    settings = training_step.GpuSettings(scale=0.05)
+    sizes = [training_step.full_row(settings, tokens, 1000).size for tokens in (32_768, 65_536)]
+    assert 0.9 < sizes[0] / (0.05 * 32_768) <= 1
+    assert 0.9 < sizes[1] / (0.05 * 65_536) <= 1
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
 def test_bench_gpu_names_what_it_needs() -> None:
     with pytest.raises(UserError, match="needs a CUDA GPU"):
-        gpu.measure(gpu.GpuSettings())
+        gpu.measure(training_step.GpuSettings())

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from training.attention import KERNELS, layout, tree_attention
+from training.attention.gathered import layout, tree_attention
+from training.attention.kernels import KERNELS
 from training.render import Sample
 from training.token_tree import TokenTree, merge, side_by_side, single_chain
 

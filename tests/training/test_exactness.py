@@ -12,16 +12,22 @@ from typing import get_args
 
 import pytest
 import torch
+from accelerate.utils import send_to_device
 from transformers import PreTrainedModel
 
-import training.attention
+import training.attention.gathered
 import training.loss
+from core.settings import UserError
 from scripts.bench.exactness import largest_relative_error, reference_gradients, tree_gradients
 from tests.helpers.paths import ROOT
 from tests.training.helpers.random_trees import dense, moe, served
-from training.attention import HAS_FLASH_ATTN, Attention, Part, implementation, layout, split
+from training.attention.choice import check_attention, implementation
+from training.attention.gathered import Part, layout, split
+from training.attention.kept import checkpointing
 from training.dataset import EMPTY_TREE
+from training.fused import check_fused, fuse
 from training.render import Sample
+from training.settings import Attention, FusedKernels
 from training.token_tree import TokenTree, build_trees, merge, single_chain
 from training.trainer import collate
 
@@ -68,7 +74,7 @@ def test_attention_to_a_few_chains_at_a_time_gives_the_same(
     samples = served(8)
     row = merge(samples)
     longest = max(map(len, row.paths()))
-    monkeypatch.setattr(training.attention, "KEYS_AT_ONCE", round(0.9 * longest))
+    monkeypatch.setattr(training.attention.gathered, "KEYS_AT_ONCE", round(0.9 * longest))
     assert len(layout(row)["parts"]) > 2
     count = sum(len(sample.trained) for sample in samples)
     loss, gradients = reference_gradients(build("sdpa"), samples, count)
@@ -93,7 +99,7 @@ def test_parts_have_all_chains_and_at_most_so_many_keys(
     limit: int, parts: list[tuple[int, int]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Paths of 10, 20, 30 and 40 keys."""
-    monkeypatch.setattr(training.attention, "KEYS_AT_ONCE", limit)
+    monkeypatch.setattr(training.attention.gathered, "KEYS_AT_ONCE", limit)
     bounds_q, bounds_k = [0, 1, 3, 6, 10], [0, 10, 30, 60, 100]
     assert split(bounds_q, bounds_k) == [
         Part(slice(bounds_q[a], bounds_q[b]), slice(bounds_k[a], bounds_k[b]), slice(a, b + 1)) for a, b in parts
@@ -158,7 +164,8 @@ def test_rotary_frequencies_are_fp32_under_zero3_in_bf16(tmp_path: Path) -> None
 
 @pytest.mark.slow
 def test_two_zero3_processes_give_the_gradients_of_single_samples(tmp_path: Path) -> None:
-    """Dense and MoE: each rank trains half of the trees; every parameter's gradient is gathered and compared."""
+    """Dense, and MoE with kept attention: each rank trains half of the trees; every parameter's gradient is gathered
+    and compared."""
     launch("zero3_gradients.py", tmp_path, processes=2)
     for build in (dense, moe):
         samples = [sample for seed in range(4) for sample in served(3 + seed, seed)]
@@ -171,17 +178,26 @@ def test_two_zero3_processes_give_the_gradients_of_single_samples(tmp_path: Path
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-@pytest.mark.parametrize("attention", ["torch_varlen", "flash_attention_2"])
-def test_bf16_kernels_agree_with_fp32(attention: Attention) -> None:
-    """On a GPU: the gradient of the flash kernels in bf16 has the direction of the fp32 gradient."""
-    if attention == "flash_attention_2" and not HAS_FLASH_ATTN:
-        pytest.skip("flash-attn is not installed")
+@pytest.mark.parametrize("fused", get_args(FusedKernels))
+@pytest.mark.parametrize("keeps", [False, True])
+@pytest.mark.parametrize("attention", [name for name in get_args(Attention) if name != "sdpa"])
+def test_bf16_kernels_agree_with_fp32(attention: Attention, keeps: bool, fused: FusedKernels) -> None:
+    """On a GPU: the gradient in bf16 has the direction of the fp32 gradient."""
+    try:
+        check_attention(attention)
+        check_fused(fused)
+    except UserError as error:
+        pytest.skip(str(error))
+    if keeps and attention == "flex":
+        pytest.skip("the settings refuse it")
     samples = served(10)
     count = sum(len(sample.trained) for sample in samples)
     _, expected = reference_gradients(dense("sdpa"), samples, count)
-    model = dense(implementation(attention)).to("cuda", torch.bfloat16)
-    inputs = {k: v.cuda() if torch.is_tensor(v) else v for k, v in collate([[merge(samples)]]).items()}
+    model = fuse(dense(implementation(attention)), fused).to("cuda", torch.bfloat16).train()
+    model.gradient_checkpointing_enable(checkpointing(keeps))
+    inputs = send_to_device(collate([[merge(samples)]], attention), torch.device("cuda"))
     training.loss.learn_trees(model)(**inputs)["loss"].backward()
+    fuse(model, "none")
     ours = torch.cat([p.grad.float().cpu().flatten() for p in model.parameters()])
     theirs = torch.cat([expected[name].flatten() for name, _ in model.named_parameters()])
     assert torch.cosine_similarity(ours, theirs, dim=0) > 0.9995

@@ -11,7 +11,7 @@ from torch.nn.functional import cross_entropy, linear
 
 import training.loss
 from tests.training.helpers.random_trees import dense
-from training.attention import implementation
+from training.attention.choice import implementation
 from training.loss import learn_trees
 from training.render import Sample
 from training.token_tree import single_chain

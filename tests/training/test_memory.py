@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from tests.training.helpers.planned_trainings import built, settings
-from training.attention import KEYS_AT_ONCE
+from training.attention.gathered import KEYS_AT_ONCE
 from training.memory import Recipe, memory
 from training.model_shape import ModelShape
 from training.plan import shape_of
@@ -19,6 +19,7 @@ PLAIN: dict[str, Any] = {
     "row_tokens": 256,
     "bf16": False,
     "checkpointing": False,
+    "keeps_attention": False,
     "offloads_activations": False,
     "path_keys": 0,
 }
@@ -77,6 +78,20 @@ def test_gathered_keys_by_hand() -> None:
     assert gathered(28) < 8e9 < 28 * 32768 * of_key
     assert gathered(28, checkpointing=False) == KEYS_AT_ONCE * of_key
     assert gathered(6, checkpointing=False) == 6 * 32768 * (of_key + 35 * 2 * 8 * 128 * 2)
+
+
+def test_kept_attention_by_hand() -> None:
+    """Of Qwen3-4B, in each of 36 layers: 32 heads of 128 in bf16 and a log-sum-exp in fp32, also with the other
+    activations offloaded."""
+    shape = shape_of(settings("model=qwen3_4b").model)
+    values = PLAIN | {"row_tokens": 32768, "bf16": True, "checkpointing": True}
+    for offloads in (False, True):
+        planned, without = (
+            memory(shape, Recipe.of({}, **values | {"keeps_attention": keeps, "offloads_activations": offloads}))
+            for keeps in (True, False)
+        )
+        assert planned.activations - without.activations == 36 * 32768 * (32 * 128 * 2 + 32 * 4)
+        assert planned.host == without.host
 
 
 def test_parameters_gradients_and_optimizer_states_match_a_real_step() -> None:

@@ -17,7 +17,7 @@ from tests.training.helpers.dialogues import dialogue
 from tests.training.helpers.planned_trainings import built, composed, settings
 from training.machine import missing_requirements
 from training.nodes import Nodes
-from training.plan import plan, shape_of, tree_counts
+from training.plan import Plan, plan, shape_of, tree_counts
 from training.render import render
 from training.settings import ModelSettings
 from training.token_tree import build_trees
@@ -94,6 +94,21 @@ def test_what_does_not_fit_is_said_with_what_would() -> None:
         again = settings("experiment=paper_30b", "hardware.devices=8", *alternative.split())
         assert not plan(again, (), ()).shortages
     assert plan(settings("experiment=paper_30b"), (), ()).alternatives == ()
+
+
+def test_kept_attention_takes_memory_and_flex_gathers_no_keys() -> None:
+    def planned(*overrides: str) -> Plan:
+        return plan(settings("experiment=paper_4b", *overrides), (), ())
+
+    plain, kept, flex = (planned(*words) for words in ((), ("keep_attention=true",), ("attention=flex",)))
+    # 36 layers, 32 heads of 128 in bf16 and a log-sum-exp in fp32.
+    more = 36 * 32768 * 32 * (128 * 2 + 4)
+    assert kept.memory.device - plain.memory.device == more
+    between = f"hardware.memory_gb={(plain.memory.device + more / 2) / 1e9}"
+    assert "keep_attention=false" in planned("keep_attention=true", between).alternatives
+    assert planned(between).shortages == ()
+    assumed = planned("assume.path_keys=1").memory.device
+    assert flex.memory.device < assumed < plain.memory.device
     little = settings("experiment=paper_30b", "hardware.host_memory_gb=60")
     assert plan(little, (), ()).shortages == ("each device needs 61 GB of host memory and has 60",)
 

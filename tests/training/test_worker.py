@@ -116,9 +116,12 @@ def test_losses_are_means_over_trained_tokens_and_the_best_model_is_kept(zero3: 
 
 
 def test_single_turns_give_the_losses_and_gradient_norms_of_trees(data: Path, tmp_path: Path) -> None:
-    """All data in every step, so that both runs take the same steps: through the complete trainer, in fp32."""
+    """All data in every step, so that both runs take the same steps: through the complete trainer, in fp32; the trees
+    with checkpointed layers that keep their attention."""
     full_batch = ("max_steps=4", "batch_size=64", "row_tokens=2048", "processes=1", "deepspeed=none")
-    runs = [train(data, tmp_path, *full_batch, f"share_prefixes={shared}") for shared in ("true", "false")]
+    checkpointed = ("gradient_checkpointing=true", "keep_attention=true")
+    ways = (("share_prefixes=true", *checkpointed), ("share_prefixes=false",))
+    runs = [train(data, tmp_path, *full_batch, *way) for way in ways]
     for name in ("loss", "eval_loss", "grad_norm"):
         trees, turns = (metrics(run, name) for run in runs)
         assert trees == pytest.approx(turns, rel=1e-4)

@@ -15,17 +15,18 @@ from contextlib import contextmanager
 from typing import Any, Literal
 
 import torch
+from accelerate.utils import send_to_device
 from pydantic import Field
-from torch.nn.attention.flex_attention import create_block_mask, flex_attention
 
-import training.attention
 from core.settings import Settings
 from scripts.bench.benchmark import median
-from scripts.bench.gpu import GpuSettings, full_row
 from scripts.bench.gpu_check.figures import figure
 from scripts.bench.synthetic_dialogues import SyntheticDialogue, training_layouts
+from scripts.bench.training_step import GpuSettings, full_row
 from scripts.launch import clear_errors, read_settings
-from training.attention import KERNELS, kernel_for, layout, tree_attention
+from training.attention import gathered
+from training.attention.choice import ATTEND, kernel_for, layout_for
+from training.attention.flex import pairs_of_blocks
 from training.settings import Attention
 from training.token_tree import TokenTree
 
@@ -61,7 +62,7 @@ def exact(settings: KernelSettings) -> None:
     (tree,) = training_layouts(dialogue, 32768)["tree"]
     whole = placed(tree, settings)
     for heads, kv_heads in GROUPINGS:
-        for keys_at_once in (training.attention.KEYS_AT_ONCE, max(map(len, tree.paths()))):
+        for keys_at_once in (gathered.KEYS_AT_ONCE, max(map(len, tree.paths()))):
             with _gathering(keys_at_once):
                 place = placed(tree, settings)
             exact32 = random_tensors(tree.size, heads, kv_heads, torch.float32, settings)
@@ -84,12 +85,12 @@ def exact(settings: KernelSettings) -> None:
 
 @contextmanager
 def _gathering(keys: int) -> Any:
-    before = training.attention.KEYS_AT_ONCE
-    training.attention.KEYS_AT_ONCE = keys
+    before = gathered.KEYS_AT_ONCE
+    gathered.KEYS_AT_ONCE = keys
     try:
         yield
     finally:
-        training.attention.KEYS_AT_ONCE = before
+        gathered.KEYS_AT_ONCE = before
 
 
 def _distance(ours: torch.Tensor, expected: torch.Tensor) -> float:
@@ -99,7 +100,7 @@ def _distance(ours: torch.Tensor, expected: torch.Tensor) -> float:
 def parts(settings: KernelSettings) -> None:
     """Times in milliseconds, of one layer of Qwen3-4B."""
     trees = {f"{turns} turns": _dialogue(turns, settings) for turns in (10, 20)}
-    trees["full row"] = full_row(GpuSettings(scale=settings.scale), 1000)
+    trees["full row"] = full_row(GpuSettings(scale=settings.scale), 32_768, 1000)
     for name, tree in trees.items():
         _attention(name, tree, settings)
     for number, row in enumerate(training_layouts(_ten(settings), 32768)["turns"]):
@@ -150,47 +151,31 @@ def _dialogue(turns: int, settings: KernelSettings) -> TokenTree:
 
 
 def _flex(name: str, tree: TokenTree, tensors: Tensors, place: dict[str, Any], settings: KernelSettings) -> None:
-    """FlexAttention with the mask of ancestors: block sparsity instead of gathered keys. It has no backward pass on a
-    CPU."""
-    owner = torch.zeros(tree.size, dtype=torch.int32)
-    for number, start in enumerate(tree.starts):
-        owner[start:] = number
-    sees = torch.zeros(len(tree.starts), tree.size, dtype=torch.bool)
-    for number, path in enumerate(tree.paths()):
-        sees[number, path] = True
-    owner, sees = owner.to(settings.device), sees.to(settings.device)
-
-    def visible(batch: Any, head: Any, query: Any, key: Any) -> Any:
-        return (query >= key) & sees[owner[query], key]
-
-    mask = create_block_mask(visible, 1, 1, tree.size, tree.size, device=settings.device)
-    compiled = torch.compile(flex_attention, dynamic=True) if settings.device == "cuda" else flex_attention
-
-    def run(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
-        output = compiled(query, key, value, block_mask=mask, enable_gqa=True)
-        assert isinstance(output, torch.Tensor)
-        return output
-
+    """FlexAttention, which gathers nothing. It has no backward pass on a CPU."""
+    blocks = placed(tree, settings, "flex")
     ours = attend(kernel_for("auto"), tensors, place).detach()
     query, key, value = (tensor.detach() for tensor in tensors)
+
+    def forward() -> torch.Tensor:
+        return attend("flex", (query, key, value), blocks)
+
     with torch.no_grad():
         figures: dict[str, Any] = {
-            "distance from ours": f"{_distance(run(query, key, value).transpose(1, 2), ours.float()):.1e}"
+            "blocks computed %": round(100 * float((pairs_of_blocks(tree) > 0).mean()), 1),
+            "distance from ours": f"{_distance(forward(), ours.float()):.1e}",
+            "forward ms": milliseconds(forward, settings),
         }
-        figures["forward ms"] = milliseconds(lambda: run(query, key, value), settings)
     if settings.device == "cuda":
-        upstream = torch.randn_like(tensors[0])
-        figures["forward and backward ms"] = milliseconds(
-            lambda: torch.autograd.grad(run(*tensors), tensors, upstream), settings
-        )
+        figures["forward and backward ms"] = milliseconds(backward_of("flex", tensors, blocks), settings)
     figure(f"FlexAttention, {name}", figures)
 
 
-def placed(tree: TokenTree, settings: KernelSettings) -> dict[str, Any]:
-    """The arguments of attention on the device."""
-    arguments = layout(tree)
+def placed(tree: TokenTree, settings: KernelSettings, attention: Attention = "sdpa") -> dict[str, Any]:
+    """The arguments of `attention` on the device."""
+    arguments = layout_for(attention)(tree)
     del arguments["position_ids"]
-    return {key: value.to(settings.device) if torch.is_tensor(value) else value for key, value in arguments.items()}
+    on_device: dict[str, Any] = send_to_device(arguments, torch.device(settings.device))
+    return on_device
 
 
 def random_tensors(tokens: int, heads: int, kv_heads: int, dtype: torch.dtype, settings: KernelSettings) -> Tensors:
@@ -201,10 +186,9 @@ def random_tensors(tokens: int, heads: int, kv_heads: int, dtype: torch.dtype, s
     return query, key, value
 
 
-def attend(kernel: Attention, tensors: Any, place: dict[str, Any]) -> torch.Tensor:
+def attend(attention: Attention, tensors: Any, place: dict[str, Any]) -> torch.Tensor:
     """[1, tokens, heads, HEAD]."""
-    attention = tree_attention(KERNELS[kernel])
-    output, _ = attention(torch.nn.Identity(), *tensors, None, HEAD**-0.5, **place)
+    output, _ = ATTEND[attention](torch.nn.Identity(), *tensors, None, HEAD**-0.5, **place)
     return output
 
 

@@ -7,20 +7,22 @@ from __future__ import annotations
 
 import sys
 from collections import defaultdict
-from importlib.util import find_spec
 
 from torch.profiler import ProfilerActivity, profile
 from transformers import PreTrainedModel
 
-from scripts.bench.gpu import GpuSettings, build_model, full_row, run_rows
+from core.settings import UserError
 from scripts.bench.gpu_check.figures import figure
 from scripts.bench.gpu_check.kernels import KernelSettings, milliseconds, synchronize
 from scripts.bench.model_shapes import shape_of
+from scripts.bench.training_step import GpuSettings, Variant, build_model, full_row, run_rows
 from scripts.launch import clear_errors, read_settings
-from training.attention import kernel_for
+from training.attention.choice import kernel_for
+from training.fused import check_fused, fuse
 from training.token_tree import TokenTree
 
 LAYERS = 4
+VARIANT = Variant(kernel_for("auto"))
 KINDS = {
     "attention": ("flash", "fmha", "varlen"),
     "matrix products": ("gemm", "nvjet", "cutlass", "cublas"),
@@ -37,19 +39,20 @@ KINDS = {
 def model_and_row(settings: KernelSettings) -> tuple[PreTrainedModel, TokenTree]:
     on_cpu = settings.device == "cpu"
     shape = shape_of("qwen3_4b").model_copy(update={"layers": 1 if on_cpu else LAYERS})
-    model = build_model(shape, kernel_for("auto"), settings.device, 64 if on_cpu else 1)
-    return model, full_row(GpuSettings(device=settings.device, scale=settings.scale), model.config.vocab_size)
+    model = build_model(shape, VARIANT, settings.device, 64 if on_cpu else 1)
+    bench = GpuSettings(device=settings.device, scale=settings.scale)
+    return model, full_row(bench, bench.row_tokens, model.config.vocab_size)
 
 
 def row_time(model: PreTrainedModel, row: TokenTree, settings: KernelSettings) -> float:
     """Milliseconds of a forward and backward pass."""
-    return milliseconds(lambda: run_rows(model, [row], len(row.trained), settings.device), settings, repeats=3)
+    return milliseconds(lambda: run_rows(model, [row], VARIANT, settings.device), settings, repeats=3)
 
 
 def kinds_of_kernels(model: PreTrainedModel, row: TokenTree, settings: KernelSettings) -> None:
     """The milliseconds of each kind, and the longest kernels."""
     with profile(activities=[ProfilerActivity.CUDA]) as profiler:
-        run_rows(model, [row], len(row.trained), settings.device)
+        run_rows(model, [row], VARIANT, settings.device)
         synchronize(settings)
     kinds: dict[str, float] = defaultdict(float)
     kernels: dict[str, float] = {}
@@ -73,16 +76,14 @@ def main(settings: KernelSettings) -> None:
     figure("a row through the layers", {"tokens": row.size, "trained": len(row.trained), "ms": before})
     if settings.device == "cuda":
         kinds_of_kernels(model, row, settings)
-    if find_spec("liger_kernel") is None:
-        figure("Liger", "not installed")
+    try:
+        check_fused("liger")
+    except UserError as error:
+        figure("Liger", str(error))
         return
-    from liger_kernel.transformers import apply_liger_kernel_to_qwen3  # noqa: PLC0415 - an optional package
-
-    fused = {"rope": True, "rms_norm": True, "swiglu": True}
-    apply_liger_kernel_to_qwen3(**fused, cross_entropy=False, fused_linear_cross_entropy=False, model=model)
-    if settings.device == "cuda":
-        after = row_time(model, row, settings)
-        figure("the same row with Liger's norm, SwiGLU and rope", {"ms": after, "less %": 100 * (1 - after / before)})
+    fuse(model, "liger")
+    after = row_time(model, row, settings)
+    figure("the same row with Liger's norm, SwiGLU and rope", {"ms": after, "less %": 100 * (1 - after / before)})
 
 
 if __name__ == "__main__":

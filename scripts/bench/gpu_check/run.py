@@ -32,7 +32,7 @@ from core.settings import Settings, UserError, closest
 from scripts.bench.benchmark import machine
 from scripts.bench.gpu_check.figures import read_figures
 from scripts.launch import clear_errors, read_settings
-from training.attention import kernel_for
+from training.attention.choice import kernel_for
 
 HERE = "scripts.bench.gpu_check"
 PACKAGES = ("torch", "transformers", "accelerate", "deepspeed", "flash-attn", "liger-kernel", "triton")
@@ -78,7 +78,7 @@ def steps(settings: GpuCheckSettings, scratch: Path) -> list[Step]:
 
     def bench(model: str) -> tuple[str, ...]:
         outputs = f"outputs={settings.outputs / 'gpu-check' / model}"
-        return (python, "-m", "scripts.bench.gpu", f"models=[{model}]", device, outputs, *small)
+        return (python, "-m", "scripts.bench.gpu", f"models=[{model}]", "variants=[]", device, outputs, *small)
 
     def zero3(model: str) -> tuple[str, ...]:
         return (python, "-m", f"{HERE}.zero3", f"directory={scratch / model}", f"model={model}", device)

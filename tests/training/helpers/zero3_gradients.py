@@ -14,7 +14,8 @@ from deepspeed.utils import safe_get_full_grad
 
 import training.loss
 from tests.training.helpers.random_trees import VOCABULARY, dense, moe, served
-from training.attention import implementation
+from training.attention.choice import implementation
+from training.attention.kept import checkpointing
 from training.loss import learn_trees
 from training.token_tree import merge
 from training.trainer import collate
@@ -36,7 +37,7 @@ def main(directory: Path) -> None:
     training.loss.BLOCK = 7 * VOCABULARY  # several blocks of logits, as in real rows
     for build in (dense, moe):
         model = learn_trees(build(implementation("sdpa"))).train()
-        model.gradient_checkpointing_enable({"use_reentrant": False})
+        model.gradient_checkpointing_enable(checkpointing(keep_attention=build is moe))
         engine, *_ = deepspeed.initialize(
             model=model, optimizer=torch.optim.SGD(model.parameters(), lr=0.0), config=CONFIG
         )

@@ -19,7 +19,7 @@ if __name__ == "__main__":
     deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
     deepspeed.init_distributed(dist_backend="gloo", auto_mpi_discovery=False, verbose=False)
     zero3_config = HfDeepSpeedConfig(CONFIG)  # while it exists, from_pretrained partitions the weights
-    model = load(directory, "sdpa", None, torch.bfloat16)
+    model = load(directory, "sdpa", "none", None, torch.bfloat16)
     assert hasattr(model.lm_head.weight, "ds_id"), "loaded under ZeRO-3"
     torch.save(model.model.rotary_emb.inv_freq, directory / "frequencies.pt")
     torch.distributed.destroy_process_group()

@@ -1,0 +1,142 @@
+"""Kernels of causal attention over sequences of different lengths: FlashAttention-2; the flash kernel that PyTorch
+ships, and FlashAttention-4 in its place; and scaled-dot-product attention one sequence at a time, which runs on a
+CPU."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from importlib import import_module
+from typing import Any, get_args
+
+import torch
+from torch.nn.attention import activate_flash_attention_impl, current_flash_attention_impl, restore_flash_attention_impl
+from torch.nn.attention.varlen import varlen_attn
+from torch.nn.functional import scaled_dot_product_attention
+
+from core.settings import UserError
+from training.settings import Attention
+
+try:
+    # FlashAttention-4 is a package of the same name, without this function.
+    from flash_attn import flash_attn_varlen_func
+except ImportError:
+    flash_attn_varlen_func = None
+
+HAS_FLASH_ATTN = flash_attn_varlen_func is not None
+
+FLASH_4 = "flash_attn.cute.interface"
+"""The module of FlashAttention-4 that PyTorch calls."""
+
+# Before torch 2.12, grouped heads need no word.
+_GROUPED: dict[str, Any] = {"enable_gqa": True} if "enable_gqa" in inspect.signature(varlen_attn).parameters else {}
+
+Kernel = Callable[..., torch.Tensor]
+"""(query [T, H, D], key [S, G, D], value [S, G, D], query boundaries [C + 1], key boundaries [C + 1], longest chain,
+longest path, scaling) -> [T, H, D]: causal attention of each chain over its path."""
+
+
+def check_flash_4() -> None:
+    """Raises UserError if PyTorch cannot use FlashAttention-4 on this machine's GPU."""
+    major, minor = torch.cuda.get_device_capability()
+    if major not in (9, 10):
+        raise UserError(
+            f"attention=torch_varlen_fa4 needs a GPU of compute capability 9 or 10 (Hopper, Blackwell), and this one "
+            f"has {major}.{minor}: use attention=torch_varlen"
+        )
+    try:
+        forward = import_module(FLASH_4)._flash_attn_fwd
+    except (ImportError, AttributeError) as error:
+        raise UserError(
+            f"attention=torch_varlen_fa4 needs the flash-attn-4 package (pip install '.[flash4]'), and importing "
+            f"{FLASH_4} failed: {error}"
+        ) from None
+    results = len(get_args(inspect.signature(forward, eval_str=True).return_annotation))
+    if results != 2:
+        # PyTorch 2.13 unpacks the output and its log-sum-exp.
+        raise UserError(
+            f"attention=torch_varlen_fa4: the installed flash-attn-4 returns {results} tensors, and this PyTorch "
+            "expects two, as up to 4.0.0b19: pip install '.[flash4]'"
+        )
+
+
+def _sdpa(
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    bounds_q: torch.Tensor,
+    bounds_k: torch.Tensor,
+    max_q: int,
+    max_k: int,
+    scaling: float,
+) -> torch.Tensor:
+    """PyTorch's scaled-dot-product attention, one chain at a time."""
+    groups = query.shape[1] // key.shape[1]
+    lengths, path_lengths = bounds_q.diff().tolist(), bounds_k.diff().tolist()
+    parts = (torch.split(query, lengths), torch.split(key, path_lengths), torch.split(value, path_lengths))
+    outputs = []
+    for queries, *path in zip(*parts, strict=True):
+        keys, values = (tensor.transpose(0, 1).repeat_interleave(groups, 0)[None] for tensor in path)
+        length, path_length = len(queries), keys.shape[2]
+        # A chain without a parent is plainly causal, which kernels support without a mask.
+        mask = _lower_right(length, path_length, query.device) if length < path_length else None
+        output = scaled_dot_product_attention(
+            queries.transpose(0, 1)[None], keys, values, attn_mask=mask, is_causal=mask is None, scale=scaling
+        )
+        outputs.append(output[0].transpose(0, 1))
+    return torch.cat(outputs)
+
+
+def _lower_right(length: int, path_length: int, device: torch.device) -> torch.Tensor:
+    """The mask [length, path_length] of the last `length` positions. PyTorch's CausalBias is the same as a subclass of
+    Tensor, which cannot be created under the modes of training.attention.kept."""
+    return torch.ones(length, path_length, dtype=torch.bool, device=device).tril(path_length - length)
+
+
+def _flash_attn(
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    bounds_q: torch.Tensor,
+    bounds_k: torch.Tensor,
+    max_q: int,
+    max_k: int,
+    scaling: float,
+) -> torch.Tensor:
+    output: torch.Tensor = flash_attn_varlen_func(
+        query, key, value, bounds_q, bounds_k, max_q, max_k, softmax_scale=scaling, causal=True
+    )
+    return output
+
+
+def _torch_varlen(version: str | None) -> Kernel:
+    """PyTorch's variable-length attention with its own flash kernel, or with the registered one of this `version`."""
+
+    def kernel(
+        query: torch.Tensor,
+        key: torch.Tensor,
+        value: torch.Tensor,
+        bounds_q: torch.Tensor,
+        bounds_k: torch.Tensor,
+        max_q: int,
+        max_k: int,
+        scaling: float,
+    ) -> torch.Tensor:
+        if current_flash_attention_impl() != version:
+            activate_flash_attention_impl(version) if version else restore_flash_attention_impl()
+        grouped = _GROUPED if query.shape[1] != key.shape[1] else {}
+        output = varlen_attn(
+            query, key, value, bounds_q, bounds_k, max_q, max_k, scale=scaling, window_size=(-1, 0), **grouped
+        )
+        assert isinstance(output, torch.Tensor), "without return_aux the result is one tensor"
+        return output
+
+    return kernel
+
+
+KERNELS: dict[Attention, Kernel] = {
+    "sdpa": _sdpa,
+    "torch_varlen": _torch_varlen(None),
+    "torch_varlen_fa4": _torch_varlen("FA4"),
+    "flash_attention_2": _flash_attn,
+}
