@@ -77,7 +77,8 @@ def _attribute(text: str) -> str:
         kind = "number" if "." in low + step else "integer"
         return f"{name} {kind} numbers {low} {high} {step}"
     name, _, options = text.partition("=")
-    return f"{name} text choices {options.replace(' ', '_').replace('/', '|')}"
+    kind = "integer" if options.replace("/", "").isdigit() else "text"
+    return f"{name} {kind} choices {options.replace(' ', '_').replace('/', '|')}"
 
 
 def column(text: str, words: Words) -> Json:

@@ -1,7 +1,7 @@
-"""The stand-in's writer of databases: sentences, outlines and tables as a model's JSON, composed from an area's words, a
-core of tables and modules that attach to it.
+"""The stand-in's writer of databases: sentences, outlines and tables as a model's JSON, composed from an area's words,
+a core of tables, and modules that attach to it.
 
-Like a model it takes other names and other columns every time, and makes a mistake now and then.
+Like a model it takes other names and columns every time, and makes a mistake now and then.
 """
 
 from __future__ import annotations
@@ -17,8 +17,10 @@ from generation.scripted.database_parts import Json, Words, check, column, parts
 from generation.specs.spelling import singular
 
 _MOST_TABLES = 8
-_KEPT = 0.7
+_KEPT = 0.6
 """Chance of a column that nothing depends on."""
+_EXTRAS = (0, 0, 1, 1, 2, 3)
+"""How many further columns a table has."""
 _MISTAKES = 0.05
 _DESIGNS = 8
 """Designs of one sentence among which the one of an outline is found again."""
@@ -53,7 +55,7 @@ def _table(context: TableContext, rng: Random) -> str:
     found = next(t for t in chosen["tables"] if t["name"] == context.table.name)
     columns = list(found["columns"])
     if rng.random() < _MISTAKES:
-        columns.reverse()  # columns before those that they are derived from, if there are any
+        columns[-1] = columns[-1] | {"unique": True}  # often of too few values
     return json.dumps({"columns": columns, "checks": found["checks"], "unique_together": found["unique"]})
 
 
@@ -79,6 +81,9 @@ def _design(text: str, number: int) -> Json:
             tables += added
     for drafted in tables:
         _thin_out(drafted, tables, rng)
+        known = {made["name"] for made in drafted["columns"]}
+        further = [column(text, words) for text in rng.sample(parts()["extras"], rng.choice(_EXTRAS))]
+        drafted["columns"] += [made for made in further if made["name"] not in known]
         low, high = map(int, drafted["rows"].split("-"))
         drafted["rows"] = rng.randint(low, high)
     _rename(tables, rng)
@@ -108,7 +113,7 @@ def _drafted(table: Json, words: Words, entity: str = "") -> Json:
 def _without_some_leaves(tables: list[Json], rng: Random) -> list[Json]:
     """The tables without up to two that no other table refers to, and without those that are then alone."""
     kept = list(tables)
-    for _ in range(rng.choice((0, 0, 1, 1, 2))):
+    for _ in range(rng.choice((0, 1, 1, 2, 2))):
         referred = {ref["table"] for table in kept for ref in table["refers_to"] if ref["table"] != table["name"]}
         leaves = [table for table in kept if table["name"] not in referred]
         if len(kept) > 4 and leaves:

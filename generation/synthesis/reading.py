@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
-from generation.database.spec import Check, ColumnSpec, Outline, Reference, TableOutline, TableSpec, Values
+from generation.database.spec import (
+    Check,
+    ColumnSpec,
+    DaysAfterValues,
+    EmailValues,
+    Outline,
+    ProductValues,
+    Reference,
+    TableOutline,
+    TableSpec,
+    Values,
+)
 from generation.llm.parsing.json_text import first_json
 from generation.specs.spelling import singular, snake
 
@@ -72,24 +83,44 @@ def _reference(part: Any, names: Mapping[str, str]) -> Reference:
 
 
 def read_table(text: str, outline: TableOutline) -> TableSpec:
-    """The table in an answer; columns that the outline has already are left out. Raises ValueError with the first
+    """The table in an answer; columns that the outline has already are left out, and derived
+    columns moved behind what they are made from. Raises ValueError with the first
     problem."""
     answer = first_json(text, dict)
     items = answer.get("columns")
     if not isinstance(items, list) or not items or not all(isinstance(item, dict) for item in items):
         raise ValueError('"columns" must be a list of objects')
     known = {outline.key, *(reference.column for reference in outline.references)}
-    columns = tuple(column for item in items if (column := _column(item)).name not in known)
+    columns = [column for item in items if (column := _column(item)).name not in known]
     checks = answer.get("checks") or []
     together = answer.get("unique_together") or []
     return _validated(
         lambda: TableSpec(
             **dict(outline),
-            columns=columns,
+            columns=tuple(_sources_first(columns)),
             checks=tuple(Check.model_validate(check) for check in checks),
             unique_together=tuple(together),
         )
     )
+
+
+def _sources_first(columns: list[ColumnSpec]) -> Iterator[ColumnSpec]:
+    """The columns in their order, but derived ones after what they are made from. In a circle they stay as they are."""
+    waiting = list(columns)
+    while waiting:
+        names = {column.name for column in waiting}
+        ready = next((column for column in waiting if not _sources(column) & (names - {column.name})), waiting[0])
+        waiting.remove(ready)
+        yield ready
+
+
+def _sources(column: ColumnSpec) -> set[str]:
+    match column.values:
+        case ProductValues(of=of):
+            return set(of)
+        case DaysAfterValues(of=name) | EmailValues(of=name):
+            return {name}
+    return set()
 
 
 def _column(item: Mapping[str, Any]) -> ColumnSpec:

@@ -196,10 +196,10 @@ def _derived_holds(check: Check, columns: Mapping[str, ColumnSpec]) -> bool:
 
 
 def _variety_problems(table: TableSpec) -> Iterator[Problem]:
-    """Rows must be told apart by people: a table that does not merely connect others names its rows."""
+    """Rows must be told apart by people: a table that refers to no other names its rows."""
     texts = [column for column in table.columns if column.type == "text" and not column.missing]
     named = [c for c in texts if isinstance(c.values, EmailValues) or 2 * different_values(c.values) >= table.rows]
-    if len(table.references) < 2 and not named:
+    if not table.references and not named:
         yield Problem(
             "variety",
             f"no column names a {table.noun.replace('_', ' ')}: one text column needs many values (faker, words or "
