@@ -17,7 +17,6 @@ from core.settings import UserError, typed
 from generation.build import build_llm, model_nodes
 from generation.llm.base import LLM
 from generation.llm.openai import TRANSPORT_KEYS
-from generation.llm.server_checks import check_servers
 from generation.synthesis.run import DatabasesSettings, Finished, ideas, make_databases
 from generation.synthesis.writer import Candidate
 from scripts.launch import hydra_main, instantiate
@@ -39,8 +38,6 @@ def main(config: DictConfig) -> None:
     neutral = (*_NEUTRAL, *(f"{node}.{key}" for node in model_nodes("llm", settings.llm) for key in TRANSPORT_KEYS))
     with open_run(settings.outputs, "databases", settings.model_dump(mode="json"), inputs, neutral=neutral) as run:
         console.print(f"{'resuming' if run.resumed else 'writing into'} {run.directory}", soft_wrap=True)
-        for warning in check_servers({"llm": settings.llm, "roles": {}}):
-            console.print(warning, style="yellow", markup=False, soft_wrap=True)
         finished = asyncio.run(_make(settings, run, console, len(inputs)))
         summarise(console, finished, run)
         if not finished.accepted:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from typing import Any, get_args
 
 from generation.database.spec import PROVIDERS, Type
@@ -9,37 +10,41 @@ from generation.specs.structured import object_schema
 
 Schema = dict[str, Any]
 
+_MOST_ITEMS = 16
+"""Of a list of options or words: small models do not end them otherwise."""
+
 _TEXT: Schema = {"type": "string"}
+_NAME: Schema = {"type": "string", "pattern": "^[a-z][a-z0-9]*(_[a-z0-9]+)*$"}
+_DAY: Schema = {"type": "string", "pattern": "^20[0-2][0-9]-(0[1-9]|1[0-2])-(0[1-9]|1[0-9]|2[0-8])$"}
+_TIME: Schema = {"type": "string", "pattern": "^([01][0-9]|2[0-3]):[0-5][0-9]$"}
 _NUMBER: Schema = {"type": "number"}
 _INTEGER: Schema = {"type": "integer"}
-_TEXTS: Schema = {"type": "array", "items": _TEXT, "minItems": 1}
+_BOOLEAN: Schema = {"type": "boolean"}
 _SCALAR: Schema = {"type": ["string", "number"]}
 
 SENTENCE = object_schema({"sentence": _TEXT})
 
 
+def _list(items: Schema, fewest: int = 1, most: int = _MOST_ITEMS) -> Schema:
+    return {"type": "array", "items": items, "minItems": fewest, "maxItems": most}
+
+
 def outline(fewest: int, most: int) -> Schema:
-    details: Schema = {"column": _TEXT, "missing": _NUMBER, "skewed": {"type": "boolean"}}
-    reference = {"anyOf": [_TEXT, object_schema({"table": _TEXT}, details)]}
-    table = object_schema({"name": _TEXT, "rows": _INTEGER, "refers_to": {"type": "array", "items": reference}})
-    tables = {"type": "array", "items": table, "minItems": fewest, "maxItems": most}
-    return object_schema({"title": _TEXT, "description": _TEXT, "tables": tables})
+    details = {"column": _NAME, "missing": _NUMBER, "skewed": _BOOLEAN}
+    reference = {"anyOf": [_NAME, object_schema({"table": _NAME}, details)]}
+    table = object_schema({"name": _NAME, "rows": _INTEGER, "refers_to": _list(reference, 0, most)})
+    return object_schema({"title": _TEXT, "description": _TEXT, "tables": _list(table, fewest, most)})
 
 
-def _column(kind: str, types: list[str], required: Schema, optional: Schema | None = None) -> Schema:
-    common = {"name": _TEXT, "type": {"enum": types}, "kind": {"enum": [kind]}}
-    return object_schema(common | required, (optional or {}) | {"unique": {"type": "boolean"}, "missing": _NUMBER})
+def _column(kind: str, types: Iterable[str], required: Schema, optional: Schema | None = None) -> Schema:
+    common = {"name": _NAME, "type": {"enum": list(types)}, "kind": {"enum": [kind]}}
+    return object_schema(common | required, (optional or {}) | {"unique": _BOOLEAN, "missing": _NUMBER})
 
 
 _COLUMNS = [
     _column("faker", ["text"], {"provider": {"enum": list(PROVIDERS)}}),
-    _column("words", ["text"], {"parts": {"type": "array", "items": _TEXTS, "minItems": 1, "maxItems": 4}}),
-    _column(
-        "choices",
-        ["text", "integer", "number"],
-        {"options": {"type": "array", "items": _SCALAR, "minItems": 2, "maxItems": 40}},
-        {"weights": {"type": "array", "items": _NUMBER}},
-    ),
+    _column("words", ["text"], {"parts": _list(_list(_TEXT), 1, 4)}),
+    _column("choices", ["text", "integer", "number"], {"options": _list(_SCALAR, 2)}, {"weights": _list(_NUMBER, 2)}),
     _column("pattern", ["text"], {"pattern": _TEXT}),
     _column(
         "numbers",
@@ -47,19 +52,21 @@ _COLUMNS = [
         {"low": _NUMBER, "high": _NUMBER, "step": _NUMBER},
         {"shape": {"enum": ["uniform", "normal", "skewed"]}},
     ),
-    _column("dates", ["date"], {"first": _TEXT, "last": _TEXT}),
-    _column("times", ["time"], {"first": _TEXT, "last": _TEXT}, {"step_minutes": _INTEGER}),
+    _column("dates", ["date"], {"first": _DAY, "last": _DAY}),
+    _column("times", ["time"], {"first": _TIME, "last": _TIME}, {"step_minutes": _INTEGER}),
     _column("flag", ["boolean"], {"share": _NUMBER}),
-    _column("product", ["number", "integer"], {"of": _TEXTS}),
-    _column("days_after", ["date"], {"of": _TEXT, "fewest": _INTEGER, "most": _INTEGER}),
-    _column("copied", list(get_args(Type)), {"through": _TEXT, "of": _TEXT}),
-    _column("email", ["text"], {"of": _TEXT}),
+    _column("product", ["number", "integer"], {"of": _list(_NAME, 1, 3)}),
+    _column("days_after", ["date"], {"of": _NAME, "fewest": _INTEGER, "most": _INTEGER}),
+    _column("email", ["text"], {"of": _NAME}),
 ]
-_CHECK = object_schema({"column": _TEXT, "op": {"enum": [">", ">=", "<", "<="]}}, {"value": _SCALAR, "other": _TEXT})
+_CHECK = object_schema({"column": _NAME, "op": {"enum": [">", ">=", "<", "<="]}}, {"value": _SCALAR, "other": _NAME})
 
 
-def table(fewest: int, most: int) -> Schema:
-    columns = {"type": "array", "items": {"anyOf": _COLUMNS}, "minItems": fewest, "maxItems": most}
-    return object_schema(
-        {"columns": columns}, {"checks": {"type": "array", "items": _CHECK}, "unique_together": _TEXTS}
-    )
+def table(fewest: int, most: int, references: Mapping[str, Iterable[str]]) -> Schema:
+    """The columns of a table; `references` are those to other tables, each with the columns that can be copied."""
+    copied = [
+        _column("copied", get_args(Type), {"through": {"enum": [through]}, "of": {"enum": list(names)}})
+        for through, names in references.items()
+    ]
+    columns = _list({"anyOf": [*_COLUMNS, *copied]}, fewest, most)
+    return object_schema({"columns": columns}, {"checks": _list(_CHECK, 0, 4), "unique_together": _list(_NAME, 2, 4)})

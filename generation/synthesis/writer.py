@@ -167,12 +167,11 @@ class _Writer:
             table = planned.model_copy(update={"references": kept})
             parents = tuple(done[name] for name in dict.fromkeys(r.table for r in kept) if name in done)
             context = TableContext(self.sentence, outline, table, parents, self.limits.columns)
+            copied = {r.column: [c.name for c in done[r.table].columns] for r in kept if r.table in done}
+            schema = answer_schemas.table(*self.limits.columns, copied)
             try:
                 done[table.name] = await self._ask(
-                    "database_table",
-                    context,
-                    answer_schemas.table(*self.limits.columns),
-                    self._table_reader(outline, table, done),
+                    "database_table", context, schema, self._table_reader(outline, table, done)
                 )
             except _RefusedError as error:
                 self.left_out.append(f"{table.name}: {error}")
