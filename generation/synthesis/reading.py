@@ -151,4 +151,4 @@ def _validated(build: Callable[[], T]) -> T:
 def _first(error: ValidationError) -> str:
     first = error.errors()[0]
     place = ".".join(map(str, first["loc"]))
-    return f"{place}: {first['msg']} (given: {str(first['input'])[:80]!r})"
+    return f"{f'{place}: ' if place else ''}{first['msg']} (given: {str(first['input'])[:80]!r})"
