@@ -153,6 +153,9 @@ def test_refused_columns(spec: DatabaseSpec, kind: str, words: str) -> None:
         ({"checks": [{"column": "hours", "op": ">", "value": 1}]}, "some rows would break it"),
         ({"checks": [{"column": "hours", "op": "<", "value": 8}]}, "some rows would break it"),
         ({"checks": [{"column": "returned_on", "op": "<", "other": "hired_on"}]}, "some rows would break it"),
+        ({"checks": [{"column": "returned_on", "op": "<", "value": "2025-07-05"}]}, "2025-01-02 to 2025-07-09"),
+        ({"checks": [{"column": "hourly_price", "op": "<", "value": 40}]}, "5.0 to 40.0"),
+        ({"checks": [{"column": "total", "op": ">", "value": 5}]}, "5.0 to 320.0"),
         ({"checks": [{"column": "hours", "op": ">", "value": 0, "other": "total"}]}, "exactly one"),
         ({"checks": [{"column": "hours", "op": ">"}]}, "exactly one"),
         ({"checks": [{"column": "days", "op": ">", "value": 0}]}, "not one of the columns"),
@@ -163,6 +166,13 @@ def test_refused_columns(spec: DatabaseSpec, kind: str, words: str) -> None:
 def test_refused_constraints(hires: dict[str, Any], words: str) -> None:
     found = found_in(boat_hire(hires=hires))
     assert any(kind == "constraints" and words in text for kind, text in found), found
+
+
+def test_constraints_at_the_very_bounds_hold() -> None:
+    bounds = {"returned_on": ("2025-01-02", "2025-07-09"), "hourly_price": (5, 40), "starts_at": ("08:00", "12:00")}
+    ends = [(name, op, value) for name, pair in bounds.items() for op, value in zip((">=", "<="), pair, strict=True)]
+    checks = [{"column": name, "op": op, "value": value} for name, op, value in ends]
+    assert found_in(boat_hire(hires={"checks": checks})) == []
 
 
 def test_rows_are_looked_at_when_they_are_written(tmp_path: Path) -> None:
