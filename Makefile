@@ -2,7 +2,7 @@
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 SHELL := bash
-STAGES := generate fidelity export convert train eval tables ablation reproduce
+STAGES := databases generate fidelity export convert train eval tables ablation reproduce
 # make escapes blanks and backslashes of these words with a backslash and $ with another $; the shell wants them quoted.
 given := $(-*-command-variables-*-)
 given := $(subst $$$$,$$,$(subst ','\'',$(subst \ ,<blank>,$(subst \\,<backslash>,$(given)))))
@@ -44,6 +44,9 @@ clean: setup ## say what would be removed of outputs/, and remove it with yes=tr
 	@.venv/bin/python -m scripts.clean $(overrides)
 
 ##@ Data
+
+databases: setup ## a model writes databases from sentences about domains, code checks and fills them -> outputs/databases/ (n=100 sentences=FILE)
+	@$(run)
 
 generate: setup ## generate dialogues with the three pipelines -> outputs/generate/ (plan=true: only say what it takes)
 	@$(run)

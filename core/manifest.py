@@ -28,6 +28,7 @@ PACKAGES = (
     "apsw",
     "sqlglot",
     "faker",
+    "numpy",
     "hydra-core",
 )
 

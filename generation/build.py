@@ -115,18 +115,18 @@ def neutral_keys(settings: GenerateSettings) -> tuple[str, ...]:
     """Dotted names of the keys that do not change what is generated: an unfinished run is resumed with other values of
     them. The content of domains and toolsets counts instead (`input_hashes`)."""
     models = {"llm": settings.llm} | {f"roles.{role}": llm for role, llm in settings.roles.items()}
-    nodes = [path for name, llm in models.items() for path in _model_nodes(name, llm)]
+    nodes = [path for name, llm in models.items() for path in model_nodes(name, llm)]
     sources = [f"pipelines.{name}.domains" for name in settings.pipelines]
     return (*NEUTRAL, *sources, *(f"{node}.{key}" for node in nodes for key in TRANSPORT_KEYS))
 
 
-def _model_nodes(path: str, llm: Mapping[str, Any]) -> Iterator[str]:
+def model_nodes(path: str, llm: Mapping[str, Any]) -> Iterator[str]:
     """The path of a model's settings, and those of the models that it wraps."""
     yield path
     if "inner" in llm:
-        yield from _model_nodes(f"{path}.inner", llm["inner"])
+        yield from model_nodes(f"{path}.inner", llm["inner"])
     for name, node in llm.get("models", {}).items():
-        yield from _model_nodes(f"{path}.models.{name}", node or {})
+        yield from model_nodes(f"{path}.models.{name}", node or {})
 
 
 def input_hashes(settings: GenerateSettings, components: GenerationComponents) -> dict[str, str]:

@@ -34,6 +34,7 @@ from generation.export.export import ExportSettings
 from generation.metrics.fidelity_data import FidelitySettings
 from generation.run import GenerateSettings
 from generation.stages import SchemasSettings, ValidationSettings
+from generation.synthesis.run import DatabasesSettings
 from generation.tools.from_questions import ToolmakingSettings
 from scripts.launch import CONF, clear_errors
 from training.settings import TrainSettings
@@ -48,6 +49,7 @@ SECTIONS: tuple[tuple[str, str, str, type[Settings]], ...] = (
     ("Generation: stage schemas", "generate", "stages.schemas", SchemasSettings),
     ("Generation: stage parallel", "generate", "stages.parallel", ParallelSettings),
     ("Generation: stage validation", "generate", "stages.validation", ValidationSettings),
+    ("Databases", "databases", "", DatabasesSettings),
     ("Fidelity", "fidelity", "", FidelitySettings),
     ("Export", "export", "", ExportSettings),
     ("Conversion", "convert", "", ConvertSettings),

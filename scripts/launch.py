@@ -35,6 +35,7 @@ S = TypeVar("S", bound=Settings)
 CONF = Path(__file__).parents[1] / "conf"
 
 STAGES = {
+    "databases": "databases",
     "generate": "generate",
     "fidelity": "fidelity",
     "export": "export",

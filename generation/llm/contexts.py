@@ -12,6 +12,7 @@ from core.messages import Message, ToolSpec
 from core.policy import Policy, Rule
 from core.settings import Settings
 from generation.database.schema import DatabaseSchema
+from generation.database.spec import Outline, TableOutline, TableSpec
 from generation.prompts.scene import Scene
 
 
@@ -22,6 +23,36 @@ class DomainContext:
     hint: str
     tools: tuple[ToolSpec, ...]
     schema: DatabaseSchema | None
+
+
+@dataclass(frozen=True)
+class SentenceContext:
+    """Databases: one sentence about a service in this area of life."""
+
+    area: str
+
+
+@dataclass(frozen=True)
+class OutlineContext:
+    """Databases: the tables of a service, given one sentence about it; `tables` and `rows` are the fewest and most.
+    `refused` says why earlier databases were not taken."""
+
+    sentence: str
+    tables: tuple[int, int]
+    rows: tuple[int, int]
+    refused: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class TableContext:
+    """Databases: the columns of one table of an outline, `columns` at least and at most; `parents` are the complete
+    tables that it refers to."""
+
+    sentence: str
+    outline: Outline
+    table: TableOutline
+    parents: tuple[TableSpec, ...]
+    columns: tuple[int, int]
 
 
 @dataclass(frozen=True)
@@ -196,6 +227,9 @@ class JudgeContext:
 
 Context = (
     DomainContext
+    | SentenceContext
+    | OutlineContext
+    | TableContext
     | SqlToolsContext
     | QuestionsContext
     | ToolSpecsContext

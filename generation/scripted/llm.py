@@ -17,16 +17,20 @@ from generation.llm.contexts import (
     DomainContext,
     ExpansionContext,
     JudgeContext,
+    OutlineContext,
     OutputSchemaContext,
     PolicyContext,
     QuestionsContext,
+    SentenceContext,
     SqlToolsContext,
+    TableContext,
     TaskWriterContext,
     ToolSimulatorContext,
     ToolSpecsContext,
     UserContext,
 )
 from generation.scripted import (
+    database_writer,
     judge,
     policy_writer,
     schema_writer,
@@ -82,14 +86,12 @@ class ScriptedLLM:
                 return _text("I pick rows from the view and combine a few requests.", task_writer.answer(context, rng))
             case DomainContext() as context:
                 return _text("Its names say what it is about.", tool_inventor.domain(context))
+            case SentenceContext() | OutlineContext() | TableContext() as context:
+                return _text("People and things first, then what happens.", database_writer.answer(context, rng))
             case SqlToolsContext() as context:
                 return _text("The most connected tables come first.", tool_maker.answer(context, rng))
-            case QuestionsContext() as context:
-                return _text("I think of different people.", tool_inventor.questions(context, rng))
-            case ToolSpecsContext() as context:
-                return _text("I look for what has to be found first.", tool_inventor.specs(context, rng))
-            case ExpansionContext() as context:
-                return _text("I look for what is missing.", tool_inventor.expansion(context, rng))
+            case QuestionsContext() | ToolSpecsContext() | ExpansionContext() as context:
+                return _invented(context, rng)
             case OutputSchemaContext() as context:
                 return _text("Fields keep the types they have.", schema_writer.answer(context, rng))
             case PolicyContext() as context:
@@ -100,6 +102,15 @@ class ScriptedLLM:
                 return _text("I invent a plausible value.", tool_simulator.answer(context, rng, system))
             case JudgeContext() as context:
                 return _text("I go through the rubric.", judge.answer(context, rng, self.error_rate / 2))
+
+
+def _invented(context: QuestionsContext | ToolSpecsContext | ExpansionContext, rng: Random) -> AssistantMessage:
+    match context:
+        case QuestionsContext():
+            return _text("I think of different people.", tool_inventor.questions(context, rng))
+        case ToolSpecsContext():
+            return _text("I look for what has to be found first.", tool_inventor.specs(context, rng))
+    return _text("I look for what is missing.", tool_inventor.expansion(context, rng))
 
 
 def _text(reasoning: str, content: str) -> AssistantMessage:

@@ -1,4 +1,4 @@
-"""Seeds from SQLite files, by path."""
+"""Seeds from SQLite files, by path. A file that is marked as held out, wherever it was copied, stays so."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from core.settings import UserError
+from generation.database.held_out_mark import is_held_out
 from generation.database.tables import read_served
 from generation.seeds.base import Seed
 from generation.specs.titles import table_nouns, title_of
@@ -31,6 +32,7 @@ class SqliteSeeds:
                 database=path,
                 source="sqlite",
                 licence=self.licence,
+                held_out=is_held_out(path),
             )
         return tuple(seeds[name] for name in sorted(seeds))
 

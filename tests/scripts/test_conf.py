@@ -21,12 +21,14 @@ from generation.convert.base import ConvertSettings
 from generation.export.export import ExportSettings
 from generation.metrics.fidelity_data import FidelitySettings
 from generation.run import GenerateSettings
+from generation.synthesis.run import DatabasesSettings
 from scripts.launch import CONF, STAGES
 from scripts.reproduce import ReproduceSettings
 from scripts.stage_config import stage_config
 from training.settings import TrainSettings
 
 SETTINGS: dict[str, type[Settings]] = {
+    "databases": DatabasesSettings,
     "generate": GenerateSettings,
     "fidelity": FidelitySettings,
     "export": ExportSettings,

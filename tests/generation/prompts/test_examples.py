@@ -12,13 +12,19 @@ import jsonschema
 import pytest
 
 from generation.database.image import Image
+from generation.database.spec import TableSpec
 from generation.database.sql_tools import verify_tool
 from generation.llm.parsing.json_text import first_json, first_records
 from generation.prompts import render
 from generation.seeds.bundled import HELD_OUT, TRAINING
+from generation.synthesis import answer_schemas as synthesis_schemas
+from generation.synthesis.outline_checks import outline_problems
+from generation.synthesis.reading import read_outline, read_sentence, read_table
+from generation.synthesis.table_checks import table_problems
 from generation.tools import answer_schemas
 from generation.tools.answers import read_sql_tool
 from generation.tools.merging import merge
+from tests.generation.helpers.database_specs import LIMITS
 from tests.generation.prompts.test_prompts import VALUES
 
 LIGHTHOUSES = """
@@ -74,3 +80,19 @@ def test_no_rule_reads_like_a_tool_and_no_parameter_leaks(prompt: str) -> None:
     assert not re.findall(r":[a-z]+_id\b", rules)
     known = set(TRAINING) | set(HELD_OUT)
     assert not known & set(re.findall(r"[a-z_]+", json.dumps(text)))
+
+
+def test_the_databases_pass_their_own_checks() -> None:
+    outline_text = example("database_outline").partition(":\n")[2]
+    jsonschema.validate(json.loads(outline_text), synthesis_schemas.outline(3, 8))
+    outline = read_outline(outline_text)
+    limits = LIMITS.model_copy(update={"tables": (3, 8), "columns": (2, 12)})
+    assert outline_problems(outline, limits) == []
+    text = example("database_table").partition(":\n")[2]
+    jsonschema.validate(json.loads(text), synthesis_schemas.table(2, 12, {}))
+    table = read_table(text, outline.tables[2])
+    assert table.name == "tours"
+    parents = {other.name: TableSpec(**dict(other), columns=()) for other in outline.tables}
+    assert table_problems(table, parents, limits) == []
+    sentence = first_json(example("domain_sentence").partition(": ")[2], dict)
+    assert read_sentence(json.dumps(sentence)) == sentence["sentence"]

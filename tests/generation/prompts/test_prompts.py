@@ -23,6 +23,7 @@ from generation.environments.simulated.tool_errors import EXAMPLE_ERROR, EXAMPLE
 from generation.prompts import prompt_ids, render
 from generation.tasks.difficulty import effort
 from generation.tasks.draft import TaskDraft, answer_schema, check_draft
+from tests.generation.helpers.database_specs import boat_hire
 from tests.generation.helpers.hives import HIVES
 from tests.generation.helpers.pipeline_runs import SCENE, TASK, FinishedRun, user_settings
 from tests.helpers.paths import GOLDEN
@@ -67,7 +68,21 @@ OPTIONAL = {"evidence_rows", "rule_ids", "schema", "rows"}
 AGENTS = ("agent", "agent_brief", "agent_rules_first")
 VALUES: dict[str, dict[str, Any]] = {
     **{name: {"scene": SCENE, "policy": "", "multilingual": False} for name in AGENTS},
+    "database_outline": {
+        "sentence": "A guild rents halls.",
+        "tables": (3, 8),
+        "rows": (5, 400),
+        "refused": ("two tables are named 'halls'",),
+    },
+    "database_table": {
+        "sentence": "A guild rents halls.",
+        "outline": boat_hire(),
+        "table": boat_hire().tables[2],
+        "parents": boat_hire().tables[:1],
+        "columns": (2, 12),
+    },
     "domain": {"hint": "hall rental", "tools": (TOOL,), "schema": None},
+    "domain_sentence": {"area": "halls"},
     "judge": {
         "scene": SCENE,
         "task": TASK.model_copy(update={"rubric": RUBRIC}),

@@ -1,0 +1,2 @@
+"""Databases made from a sentence about a domain: a model writes schema and generators of rows, code checks and fills
+them."""

@@ -1,0 +1,24 @@
+"""How large and how varied a synthesised database must be."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from core.settings import Settings
+
+
+class Limits(Settings):
+    """Bounds of what is accepted."""
+
+    tables: tuple[int, int] = Field(description="fewest and most tables")
+    rows: tuple[int, int] = Field(description="fewest and most rows of a table")
+    columns: tuple[int, int] = Field(description="fewest and most columns of a table besides its key and references")
+    distinct: float = Field(
+        ge=0, le=1, description="smallest share of rows of a table that differ from all others in more than the key"
+    )
+    likeness: float = Field(
+        gt=0, le=1, description="likeness to a bundled, held-out or benchmark schema from which a database is a copy"
+    )
+    likeness_in_run: float = Field(
+        gt=0, le=1, description="likeness to an earlier database of the run from which a database is a repetition"
+    )

@@ -1,0 +1,226 @@
+"""Checks a table's columns, constraints and uniqueness against its outline and the tables that it refers to."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from typing import TypeAlias
+
+from generation.database.spec import (
+    Check,
+    ChoiceValues,
+    ColumnSpec,
+    CopiedValues,
+    EmailValues,
+    FlagValues,
+    NumberValues,
+    TableSpec,
+)
+from generation.synthesis.generator_checks import generator_problems
+from generation.synthesis.limits import Limits
+from generation.synthesis.outline_checks import MAX_MISSING
+from generation.synthesis.problems import Problem, name_problems
+from generation.synthesis.ranges import Bound, Bounds, bounds, different_values
+
+_LARGEST_PRODUCT = 1_000_000_000_000
+
+Parents: TypeAlias = Mapping[str, TableSpec]
+"""The complete tables by name."""
+
+
+def table_problems(table: TableSpec, parents: Parents, limits: Limits) -> list[Problem]:
+    """Everything wrong with a table whose outline is in order and whose parents are complete."""
+    found = list(_name_problems(table))
+    fewest, most = limits.columns
+    if not fewest <= len(table.columns) <= most:
+        found.append(
+            Problem(
+                "size",
+                f"there are {len(table.columns)} columns besides key and references; expected {fewest} to {most}",
+            )
+        )
+    for number, column in enumerate(table.columns):
+        before = {other.name: other for other in table.columns[:number]}
+        found += generator_problems(column, before, table, parents)
+    if found:
+        return found
+    for column in table.columns:
+        found += _unique_problems(column, table)
+        found += _product_problems(column, table, parents)
+    found += _together_problems(table, parents)
+    for check in table.checks:
+        found += _check_problems(check, table, parents)
+    found += _variety_problems(table)
+    return found
+
+
+def _name_problems(table: TableSpec) -> Iterator[Problem]:
+    used = {table.key, *(reference.column for reference in table.references)}
+    for column in table.columns:
+        yield from name_problems(column.name, "column")
+        if column.name in used:
+            yield Problem("names", f"two columns are named {column.name!r}")
+        used.add(column.name)
+        if not 0 <= column.missing <= MAX_MISSING:
+            yield Problem("generators", f"{column.name}: missing must be 0 to {MAX_MISSING}, not {column.missing}")
+
+
+def _unique_problems(column: ColumnSpec, table: TableSpec) -> Iterator[Problem]:
+    values = column.values
+    if not column.unique or isinstance(values, EmailValues):  # addresses are numbered where they would repeat
+        return
+    found = different_values(values)
+    if not found:
+        yield Problem("constraints", f"{column.name}: a {values.kind} column cannot be unique")
+    elif found < 2 * table.rows:
+        yield Problem(
+            "constraints",
+            f"{column.name} is unique in {table.rows} rows, but its generator has only {found} values; it needs twice as "
+            "many as there are rows",
+        )
+    elif isinstance(values, NumberValues) and values.shape != "uniform":
+        yield Problem("constraints", f"{column.name}: unique numbers must have the shape uniform")
+
+
+def _product_problems(column: ColumnSpec, table: TableSpec, parents: Parents) -> Iterator[Problem]:
+    """A product must stay far below what SQLite can store exactly."""
+    if column.values.kind == "product":
+        found = column_bounds(column, table, parents)
+        if found is None or any(isinstance(bound, str) or abs(bound) > _LARGEST_PRODUCT for bound in found):
+            yield Problem("generators", f"{column.name}: the product may exceed {_LARGEST_PRODUCT:,}")
+
+
+def _together_problems(table: TableSpec, parents: Parents) -> Iterator[Problem]:
+    if not table.unique_together:
+        return
+    names, sizes = table.unique_together, list[int]()
+    references = {reference.column: reference for reference in table.references}
+    columns = {column.name: column for column in table.columns}
+    if len(names) < 2 or len(set(names)) < len(names):
+        yield Problem("constraints", "unique_together needs at least two different columns")
+    for name in names:
+        if name in references:
+            reference = references[name]
+            if reference.missing or reference.table == table.name:
+                yield Problem(
+                    "constraints", f"unique_together: {name} must refer to another table and never be missing"
+                )
+            else:
+                sizes.append(parents[reference.table].rows)
+        elif name in columns and isinstance(columns[name].values, ChoiceValues | FlagValues):
+            if columns[name].missing:
+                yield Problem("constraints", f"unique_together: {name} must never be missing")
+            sizes.append(different_values(columns[name].values))
+        else:
+            yield Problem("constraints", f"unique_together: {name!r} is neither a reference nor a column of choices")
+    if len(sizes) == len(names) and math.prod(sizes) < 2 * table.rows:
+        yield Problem(
+            "constraints",
+            f"unique_together: there are only {math.prod(sizes)} combinations of {', '.join(names)} for {table.rows} rows; "
+            "there must be twice as many as rows",
+        )
+
+
+def _check_problems(check: Check, table: TableSpec, parents: Parents) -> Iterator[Problem]:
+    """A CHECK that some row could break cannot be kept."""
+    what = f"check {check.column} {check.op} {check.other if check.value is None else check.value}"
+    columns = {column.name: column for column in table.columns}
+    if (check.value is None) == (check.other is None):
+        yield Problem("constraints", f"{what}: exactly one of value and other is needed")
+        return
+    unknown = [name for name in (check.column, check.other) if name is not None and name not in columns]
+    if unknown:
+        yield Problem("constraints", f"{what}: {unknown[0]!r} is not one of the columns")
+        return
+    left = column_bounds(columns[check.column], table, parents)
+    right = (
+        column_bounds(columns[check.other], table, parents)
+        if check.other
+        else (check.value, check.value)
+        if check.value is not None
+        else None
+    )
+    if left is None or right is None or _is_text(left) != _is_text(right):
+        yield Problem("constraints", f"{what}: only numbers, dates and times can be compared, each with its own kind")
+    elif not _holds(left, check.op, right) and not _derived_holds(check, columns):
+        yield Problem(
+            "constraints",
+            f"{what}: the generator of {check.column} makes {left[0]} to {left[1]}, so some rows would break it",
+        )
+
+
+def column_bounds(column: ColumnSpec, table: TableSpec, parents: Parents) -> Bounds | None:
+    columns = {other.name: other for other in table.columns}
+    return bounds(column.values, columns, referred_columns(table, parents))
+
+
+def referred_columns(table: TableSpec, parents: Parents) -> dict[str, dict[str, ColumnSpec]]:
+    """Reference column -> the columns of its table by name; without references to the table itself."""
+    return {
+        reference.column: {column.name: column for column in parents[reference.table].columns}
+        for reference in table.references
+        if reference.table in parents and reference.table != table.name
+    }
+
+
+def _is_text(found: tuple[Bound, Bound]) -> bool:
+    return isinstance(found[0], str)
+
+
+def _holds(left: Bounds, op: str, right: Bounds) -> bool:
+    """Whether a comparison holds for all values between the bounds, which are of one kind."""
+    (low, high), (other_low, other_high) = left, right
+    match op:
+        case ">":
+            return low > other_high  # type: ignore[operator]
+        case ">=":
+            return low >= other_high  # type: ignore[operator]
+        case "<":
+            return high < other_low  # type: ignore[operator]
+    return high <= other_low  # type: ignore[operator]
+
+
+def _derived_holds(check: Check, columns: Mapping[str, ColumnSpec]) -> bool:
+    """Whether one column is made from the other so that the comparison holds."""
+    if check.other is None:
+        return False
+    flipped = {">": "<", ">=": "<=", "<": ">", "<=": ">="}
+    for later, op, earlier in ((check.column, check.op, check.other), (check.other, flipped[check.op], check.column)):
+        values = columns[later].values
+        if values.kind != "days_after" or values.of != earlier:
+            continue
+        signs = {">": values.fewest > 0, ">=": values.fewest >= 0, "<": values.most < 0, "<=": values.most <= 0}
+        if signs[op]:
+            return True
+    return False
+
+
+def _variety_problems(table: TableSpec) -> Iterator[Problem]:
+    """Rows must be told apart by people: a table that refers to no other names its rows."""
+    texts = [column for column in table.columns if column.type == "text" and not column.missing]
+    named = [c for c in texts if isinstance(c.values, EmailValues) or 2 * different_values(c.values) >= table.rows]
+    if not table.references and not named:
+        yield Problem(
+            "variety",
+            f"no column names a {table.noun.replace('_', ' ')}: one text column needs many values (faker, words or "
+            f"pattern, at least {math.ceil(table.rows / 2)} different ones)",
+        )
+
+
+def is_nullable(column: ColumnSpec, table: TableSpec, parents: Parents) -> bool:
+    """Whether rows may lack a value: it is missing, or derived from what is missing."""
+    if column.missing:
+        return True
+    columns = {other.name: other for other in table.columns}
+    values = column.values
+    match values.kind:
+        case "product":
+            return any(is_nullable(columns[name], table, parents) for name in values.of)
+        case "days_after" | "email":
+            return is_nullable(columns[values.of], table, parents)
+    if isinstance(values, CopiedValues):
+        reference = next(reference for reference in table.references if reference.column == values.through)
+        parent = parents[reference.table]
+        of = next(other for other in parent.columns if other.name == values.of)
+        return bool(reference.missing) or is_nullable(of, parent, parents)
+    return False

@@ -1,0 +1,262 @@
+"""One database: the model writes sentence, outline and tables one after the other, and code checks each of them.
+
+Small steps keep answers short enough for small models and complaints precise: a table that is refused is written again
+while the others stay.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Literal, TypeVar
+
+import apsw
+from pydantic import Field
+
+from core.messages import Frozen, UserMessage
+from core.settings import Settings
+from core.usage import Usage
+from generation.database.spec import DatabaseSpec, Outline, TableOutline, TableSpec
+from generation.llm.base import Completion, RejectedAnswerError, Request, UnusableAnswerError
+from generation.llm.contexts import Context, OutlineContext, SentenceContext, TableContext
+from generation.llm.meter import Meter
+from generation.prompts import render
+from generation.seeds.base import Seed
+from generation.synthesis import answer_schemas
+from generation.synthesis.likeness import SchemaNames, most_alike, names_of
+from generation.synthesis.limits import Limits
+from generation.synthesis.outline_checks import outline_problems, parents_first
+from generation.synthesis.problems import Kind, Problem
+from generation.synthesis.reading import read_outline, read_sentence, read_table
+from generation.synthesis.sqlite_file import write_database, written_problems
+from generation.synthesis.table_checks import table_problems
+from generation.tools.example_leaks import copies_example
+
+T = TypeVar("T")
+
+PROMPTS = ("domain_sentence", "database_outline", "database_table")
+_MAX_SHOWN_PROBLEMS = 6
+"""Reported to the model at once."""
+
+
+class RepairSettings(Settings):
+    """How often a refused answer is written again."""
+
+    attempts: int = Field(ge=1, description="answers for each sentence, outline and table at most")
+    outlines: int = Field(ge=1, description="outlines at most, the next one after a database as a whole was refused")
+
+
+class Idea(Frozen):
+    """What a database starts from: its number in the run, its `domain`, and a sentence, "" if the model writes it."""
+
+    number: int
+    domain: str
+    sentence: str = ""
+
+
+class Candidate(Frozen):
+    """A database as it was written: `spec` if it passed all checks, else the `kind` and the reason of its refusal.
+
+    `refused` lists every complaint about an answer on the way, `left_out` the tables that could not be written;
+    `models` names the models by role.
+    """
+
+    number: int
+    domain: str
+    sentence: str
+    status: Literal["accepted", "rejected"]
+    spec: DatabaseSpec | None = None
+    kind: Kind | None = None
+    reason: str = ""
+    refused: tuple[str, ...] = ()
+    left_out: tuple[str, ...] = ()
+    usage: Usage = Usage()
+    models: dict[str, str] = Field(default_factory=dict)
+
+
+class _RefusedError(Exception):
+    """A database that cannot be used, as a whole or because a step failed."""
+
+    def __init__(self, kind: Kind, reason: str) -> None:
+        super().__init__(reason)
+        self.kind = kind
+
+
+async def write_candidate(
+    idea: Idea, meter: Meter, limits: Limits, repairs: RepairSettings, known: Sequence[SchemaNames], seed: int
+) -> Candidate:
+    """The database of an idea, accepted or rejected with the reason. Raises LLMError if no model answers."""
+    writer = _Writer(idea, meter, limits, repairs, known, seed)
+    spec, refusal = None, None
+    try:
+        spec = await writer.write()
+    except _RefusedError as error:
+        refusal = error
+    return Candidate(
+        number=idea.number,
+        domain=idea.domain,
+        sentence=writer.sentence,
+        status="accepted" if spec else "rejected",
+        spec=spec,
+        kind=refusal.kind if refusal else None,
+        reason=str(refusal or ""),
+        refused=tuple(writer.refused),
+        left_out=tuple(writer.left_out),
+        usage=meter.usage,
+        models={str(role): model for role, model in meter.models.items()},
+    )
+
+
+class _Writer:
+    def __init__(
+        self,
+        idea: Idea,
+        meter: Meter,
+        limits: Limits,
+        repairs: RepairSettings,
+        known: Sequence[SchemaNames],
+        seed: int,
+    ) -> None:
+        self.idea = idea
+        self.meter = meter
+        self.limits = limits
+        self.repairs = repairs
+        self.known = known
+        self.seed = seed
+        self.sentence = idea.sentence
+        self.refused: list[str] = []
+        self.left_out: list[str] = []
+        self._kind: Kind = "unreadable"  # of the last complaint
+        self._requests = 0
+
+    async def write(self) -> DatabaseSpec:
+        """Raises _RefusedError with the reason of the last outline's refusal."""
+        if not self.sentence:
+            self.sentence = await self._ask(
+                "domain_sentence", SentenceContext(self.idea.domain), answer_schemas.SENTENCE, self._read_sentence
+            )
+        reasons: list[str] = []
+        while True:
+            try:
+                return await self._write_database(tuple(reasons))
+            except _RefusedError as error:
+                reasons.append(str(error))
+                if len(reasons) == self.repairs.outlines:
+                    raise
+
+    async def _write_database(self, refused: tuple[str, ...]) -> DatabaseSpec:
+        limits = self.limits
+        self.left_out = []
+        context = OutlineContext(self.sentence, limits.tables, limits.rows, refused)
+        schema = answer_schemas.outline(*limits.tables)
+        outline = await self._ask("database_outline", context, schema, self._read_outline)
+        spec = await self._write_tables(outline)
+        alike, other = most_alike(names_of(spec, "this database"), self.known)
+        if other and alike >= limits.likeness:
+            raise self._refuse(
+                Problem("copy", f"its tables and columns are {alike:.0%} alike {other.of}; design something else")
+            )
+        return spec
+
+    async def _write_tables(self, outline: Outline) -> DatabaseSpec:
+        """The tables that can be written; the others are left out together with references to them."""
+        done: dict[str, TableSpec] = {}
+        for planned in outline.tables:
+            kept = tuple(r for r in planned.references if r.table in done or r.table == planned.name)
+            table = planned.model_copy(update={"references": kept})
+            parents = tuple(done[name] for name in dict.fromkeys(r.table for r in kept) if name in done)
+            context = TableContext(self.sentence, outline, table, parents, self.limits.columns)
+            copied = {r.column: [c.name for c in done[r.table].columns] for r in kept if r.table in done}
+            schema = answer_schemas.table(*self.limits.columns, copied)
+            try:
+                done[table.name] = await self._ask(
+                    "database_table", context, schema, self._table_reader(outline, table, done)
+                )
+            except _RefusedError as error:
+                self.left_out.append(f"{table.name}: {error}")
+        outlined = [
+            TableOutline.model_validate({k: getattr(t, k) for k in TableOutline.model_fields}) for t in done.values()
+        ]
+        if problems := outline_problems(outline.model_copy(update={"tables": tuple(outlined)}), self.limits):
+            lost = f"; left out: {'; '.join(self.left_out)}" if self.left_out else ""
+            raise _RefusedError(self._kind if lost else problems[0].kind, f"{problems[0].text}{lost}")
+        return DatabaseSpec(title=outline.title, description=outline.description, tables=tuple(done.values()))
+
+    async def _ask(self, prompt: str, context: Context, schema: dict[str, Any], read: Callable[[str], T]) -> T:
+        """One step, with its repairs. Raises _RefusedError if no answer can be used."""
+
+        def request(attempt: int) -> Request:
+            key = f"databases/{self.idea.number}/{self._requests}"
+            self._requests += 1
+            return Request(
+                role="tool_maker",
+                messages=(UserMessage(content=render(prompt, **vars(context))),),
+                key=key,
+                affinity=f"databases/{self.idea.number}",
+                context=context,
+                json_schema=schema,
+            )
+
+        try:
+            return await self.meter.request(request, self._reader(read), self.repairs.attempts)
+        except UnusableAnswerError as error:
+            raise _RefusedError(self._kind, error.problem) from None
+
+    def _reader(self, read: Callable[[str], T]) -> Callable[[Completion], Awaitable[T]]:
+        async def reader(completion: Completion) -> T:
+            self._kind = "unreadable"
+            try:
+                return read(completion.message.content)
+            except ValueError as error:
+                self.refused.append(str(error))
+                raise
+
+        return reader
+
+    def _read_sentence(self, text: str) -> str:
+        sentence = read_sentence(text)
+        if copies_example(sentence, "", Seed(name="", description=self.idea.domain, source="", licence="")):
+            raise RejectedAnswerError("that is the example; think of another service")
+        return sentence
+
+    def _read_outline(self, text: str) -> Outline:
+        outline = read_outline(text)
+        if copies_example(text, "", Seed(name="", description=self.sentence, source="", licence="")):
+            raise RejectedAnswerError("that is the example; design the database of this service")
+        self._refuse_if(outline_problems(outline, self.limits))
+        ordered = parents_first(outline)
+        assert ordered, "a sound outline has no circles"
+        return ordered
+
+    def _table_reader(
+        self, outline: Outline, table: TableOutline, done: dict[str, TableSpec]
+    ) -> Callable[[str], TableSpec]:
+        def read(text: str) -> TableSpec:
+            found = read_table(text, table)
+            self._refuse_if(table_problems(found, done, self.limits))
+            tables = (*done.values(), found)
+            self._refuse_if(self._filled_problems(DatabaseSpec(**dict(outline) | {"tables": tables})))
+            return found
+
+        return read
+
+    def _filled_problems(self, spec: DatabaseSpec) -> list[Problem]:
+        """What is wrong with the rows of the tables so far."""
+        with TemporaryDirectory() as folder:
+            path = Path(folder) / "trial.sqlite"
+            try:
+                write_database(spec, self.seed, path)
+            except apsw.Error as error:
+                return [Problem("constraints", f"SQLite refuses it: {error}")]
+            return written_problems(spec, path, self.limits)
+
+    def _refuse_if(self, problems: Sequence[Problem]) -> None:
+        """Raises RejectedAnswerError with the problems, if there are any."""
+        if problems:
+            self._kind = problems[0].kind
+            raise RejectedAnswerError("; ".join(problem.text for problem in problems[:_MAX_SHOWN_PROBLEMS]))
+
+    def _refuse(self, problem: Problem) -> _RefusedError:
+        self.refused.append(problem.text)
+        return _RefusedError(problem.kind, problem.text)
