@@ -116,10 +116,11 @@ VALUES: dict[str, dict[str, Any]] = {
         "rules": POLICY.rules,
         "refused": ("no_tool_rule: there is no tool fly",),
     },
-    "user": {"scene": SCENE, "user": SHORT, "rules": SHORT.rules},
+    "user": {"scene": SCENE, "user": SHORT, "rules": SHORT.rules, "tools": ()},
     "user_turn": {
         "earlier": (),
         "heard": "Which one?",
+        "seen": None,
         "goal": "The user wants a hall.",
         "first_task": True,
         "task": TASK,
