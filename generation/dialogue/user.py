@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal, NamedTuple
 
-from pydantic import ConfigDict, StringConstraints, model_validator
+from pydantic import ConfigDict, Field, StringConstraints, ValidationInfo, field_validator
 
 from core.dialogue import Dialogue, Task
 from core.dual_control import UserAction
@@ -40,15 +40,16 @@ class UserTurn(Frozen):
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
-    user_message: Annotated[str, StringConstraints(strip_whitespace=True)] = ""
-    is_task_complete: bool
     use_tool: OwnCall | None = None
+    user_message: Annotated[str, StringConstraints(strip_whitespace=True)] = Field(default="", validate_default=True)
+    is_task_complete: bool
 
-    @model_validator(mode="after")
-    def _says_or_does_something(self) -> UserTurn:
-        if not self.user_message and self.use_tool is None:
-            raise ValueError("user_message is empty")
-        return self
+    @field_validator("user_message")
+    @classmethod
+    def _says_or_does_something(cls, text: str, info: ValidationInfo) -> str:
+        if not text and info.data.get("use_tool") is None:
+            raise ValueError("it is empty")
+        return text
 
 
 def turn_schema(nothing_done: bool, tools: Sequence[ToolSpec] = ()) -> dict[str, Any]:

@@ -210,6 +210,8 @@ VARIANTS: dict[str, dict[str, Any]] = {name: {} for name in VALUES} | {
     },
     **{f"user.{preset}": {"rules": user_settings(preset).rules} for preset in ("upfront", "terse", "adversarial")},
     "user.staff": {"user": replace(SHORT, persona="warm: kind; staff: a porter; mood: calm; expertise: expert")},
+    "user.tools": {"tools": (TOOL,)},
+    "user_turn.seen": {"heard": "", "goal": "", "seen": ("check_light", '[{"light": "red"}]'), "first_task": False},
     "user.german": {"user": replace(SHORT, language="de")},
     "agent.multilingual": {"multilingual": True},
     "task_writer.targets": {"targets": ("get_hall", "book_hall"), "user": "a retired teacher"},
@@ -222,7 +224,7 @@ VARIANTS: dict[str, dict[str, Any]] = {name: {} for name in VALUES} | {
             "policy": POLICY if kind == "forbidden" else None,
         }
         for kind in get_args(RequestKind)
-        if kind != "plain"
+        if kind not in ("plain", "guided")  # guided tasks are not written by a model
     },
     **{
         f"user_turn.{kind}": {"task": task, "goal": task.goal}
