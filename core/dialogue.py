@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 
+from core.dual_control import Actor, UserAction, check_user_actions
 from core.json_fields import JsonModel, JsonModels, JsonObject
 from core.messages import (
     AssistantMessage,
@@ -45,12 +46,14 @@ RequestKind = Literal[
     "not_found",
     "no_tool",
     "irrelevant",
+    "guided",
 ]
 """What is special about a request. It can be met: nothing is (plain), it follows from comparing look-ups (evidence), is
 computed (computed), or found among more than 50 rows (long_result); it lacks a value (incomplete), fits several records
 (ambiguous), the user changes the wish (changed), or a tool is offered only after the assistant had to decline
-(late_tool). Nothing must happen: the user takes it back (withdrawn), the policy forbids it (forbidden), the record does
-not exist (not_found), no tool does it (no_tool), or it has nothing to do with the service (irrelevant)."""
+(late_tool), or follows a procedure in which the user acts, too (guided). Nothing must happen: the user takes it back
+(withdrawn), the policy forbids it (forbidden), the record does not exist (not_found), no tool does it (no_tool), or it
+has nothing to do with the service (irrelevant)."""
 DECLINED: frozenset[RequestKind] = frozenset({"forbidden", "not_found", "no_tool"})
 """Requests that the assistant has to decline."""
 NOTHING_HAPPENS: frozenset[RequestKind] = DECLINED | {"withdrawn", "irrelevant"}
@@ -62,6 +65,7 @@ class PlannedCall(Frozen):
 
     tool: str
     arguments: JsonObject
+    actor: Actor = Field(default="agent", description="whose tool it is")
     subgoal: int = Field(default=0, description="index into Task.subgoals")
     tell: tuple[str, ...] = Field(
         default=(),
@@ -112,6 +116,8 @@ class Task(Frozen):
         default=(), description="tools that are offered only after the assistant has said that it lacks them"
     )
     rule_id: str | None = Field(default=None, description="the rule of the policy that forbids the plan's last call")
+    workflow_id: str | None = Field(default=None, description="the procedure of the policy that the plan follows")
+    subject: JsonObject = Field(default_factory=dict, description="what the procedure is about: fields of its row")
     evidence: Evidence = Evidence()
 
     @property
@@ -209,6 +215,8 @@ class Dialogue(Frozen):
     late_tools: JsonObject = Field(
         default_factory=dict, description="tools offered only from a message on: name -> index of that user message"
     )
+    user_tools: JsonTools = Field(default=(), description="tools that only the user has")
+    user_actions: JsonModels[UserAction] = Field(default=(), description="what the user did with them, in order")
     given: int = Field(default=0, description="number of leading messages that were imported: not replayed, not judged")
     stop: str = Field(
         default="complete", description='"complete", "open" (within its last task), or who stopped the dialogue and why'
@@ -230,6 +238,7 @@ class Dialogue(Frozen):
     def check(self) -> None:
         """Raise ContractError if the transcript or the task index is invalid."""
         check_transcript(self.messages, self.tools, self.late_tools)
+        check_user_actions(self.user_actions, self.user_tools, self.tools, self.messages)
         starts = list(self.task_starts)
         if len(starts) != len(self.tasks) or starts != sorted(set(starts)):
             raise ContractError(
@@ -264,6 +273,12 @@ class Dialogue(Frozen):
         """Return the messages of task `number`."""
         ends = [*self.task_starts[1:], len(self.messages)]
         return self.messages[self.task_starts[number] : ends[number]]
+
+    def actions(self, number: int) -> tuple[UserAction, ...]:
+        """What the user did during task `number`."""
+        ends = [*self.task_starts[1:], len(self.messages)]
+        within = range(self.task_starts[number], ends[number])
+        return tuple(action for action in self.user_actions if action.message in within)
 
     def executed(self, number: int) -> Iterator[tuple[int, ToolCall, dict[str, Any], str]]:
         """The calls of task `number` that reached the environment: (index of the message, call, arguments, result).

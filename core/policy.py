@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
+from core.dual_control import Actor
 from core.messages import Frozen
 
 Operator = Literal["is", "is_not", "in", "not_in", "at_most", "at_least", "before", "after"]
@@ -102,17 +103,84 @@ class StaffRule(RuleBase):
 Rule = Annotated[ArgumentRule | StateRule | IdentityRule | ConfirmRule | StaffRule, Field(discriminator="form")]
 
 
+class Branch(Frozen):
+    """Where a procedure goes on if the row that a step returns satisfies `when`: at step `go`, or at its end (null)."""
+
+    when: tuple[Comparison, ...] = Field(min_length=1)
+    go: str | None = None
+
+
+class Step(Frozen):
+    """One step of a procedure: a call that the assistant makes, or has the user make with a tool of their own.
+
+    Arguments are literals or "${field}" of the subject or of the latest result that has the field. Without a fitting
+    branch the procedure goes on at `otherwise`; null ends it.
+    """
+
+    step_id: str
+    text: str = Field(min_length=1, description="the step as the assistant reads it, as an order")
+    actor: Actor
+    tool: str
+    arguments: dict[str, Any] = Field(default_factory=dict)
+    branches: tuple[Branch, ...] = ()
+    otherwise: str | None = None
+
+
+class Workflow(Frozen):
+    """An ordered procedure for one kind of problem: "first check X; if Y, have the user do Z, else …"."""
+
+    workflow_id: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
+    title: str = Field(description="the problem, as the assistant reads it")
+    table: str = Field(description="rows of this table have the problem; their fields are known to the user")
+    goals: tuple[str, ...] = Field(min_length=1, description="goals of a user, with {field} for the row's fields")
+    wish: str = Field(description='what the user wants, after "I want to", with {field} for the row\'s fields')
+    steps: tuple[Step, ...] = Field(min_length=1)
+
+    def step(self, step_id: str) -> Step:
+        """Raises KeyError if there is none."""
+        return {step.step_id: step for step in self.steps}[step_id]
+
+    @property
+    def shown(self) -> str:
+        """The numbered procedure, as the assistant reads it."""
+        numbers = {step.step_id: number for number, step in enumerate(self.steps, 1)}
+        lines = [f"{self.title}:"]
+        for number, step in enumerate(self.steps, 1):
+            ways = [f"If {_condition(branch.when)}: {_onwards(branch.go, numbers)}." for branch in step.branches]
+            rest = "Otherwise" if ways else "Then"
+            lines.append(" ".join([f"{number}. {step.text}", *ways, f"{rest}: {_onwards(step.otherwise, numbers)}."]))
+        return "\n".join(lines)
+
+
+def _condition(when: tuple[Comparison, ...]) -> str:
+    parts = []
+    for comparison in when:
+        value = str(comparison.value).removeprefix("${").removesuffix("}").replace("_", " ")
+        parts.append(f"{comparison.field.replace('_', ' ')} {comparison.op.replace('_', ' ')} {value}")
+    return " and ".join(parts)
+
+
+def _onwards(go: str | None, numbers: dict[str, int]) -> str:
+    return f"go on with step {numbers[go]}" if go else "that is all"
+
+
 class Policy(Frozen):
-    """The rules of a service. `text` replaces the rules' own texts in prompts, where the source has a policy in
-    words."""
+    """The rules of a service, and its procedures. `text` replaces the rules' own texts in prompts, where the source has
+    a policy in words."""
 
     rules: tuple[Rule, ...] = ()
     text: str = ""
+    workflows: tuple[Workflow, ...] = ()
 
     @property
     def shown(self) -> str:
         """What the assistant reads."""
-        return self.text or "\n".join(f"- {rule.text}" for rule in self.rules)
+        rules = self.text or "\n".join(f"- {rule.text}" for rule in self.rules)
+        return "\n\n".join(filter(None, [rules, *(workflow.shown for workflow in self.workflows)]))
+
+    def workflow(self, workflow_id: str | None) -> Workflow | None:
+        """The procedure of this id, if there is one."""
+        return next((w for w in self.workflows if w.workflow_id == workflow_id), None)
 
     def for_tools(self, names: Collection[str]) -> Policy:
         """The rules that matter where only these tools are offered: those that govern one of them, and whose look-ups

@@ -110,7 +110,13 @@ class Pipeline:
             domain_tools = self._domain_tools(number)
             scenario = self._scenario(domain_tools, number // len(self.domains))
             domain = domain_tools.domain.name
-            draft = Dialogue(dialogue_id=name, pipeline=self.name, domain=domain, tools=scenario.tools)
+            draft = Dialogue(
+                dialogue_id=name,
+                pipeline=self.name,
+                domain=domain,
+                tools=scenario.tools,
+                user_tools=domain_tools.toolset.user_tools,
+            )
             return self._with_policy(draft, domain_tools.toolset), domain_tools, scenario
         start = starts[number // settings.branches]
         if not start.dialogue:
@@ -169,7 +175,9 @@ class Pipeline:
         if not (self.settings.rollout.user_simulator or policy.text):
             return dialogue
         policy = policy.for_tools({tool.name for tool in dialogue.tools})
-        return dialogue.model_copy(update={"policy": policy if policy.rules or policy.text else None})
+        return dialogue.model_copy(
+            update={"policy": policy if policy.rules or policy.text or policy.workflows else None}
+        )
 
     def _domain_tools(self, number: int) -> DomainTools:
         if not self.domains:
@@ -224,7 +232,7 @@ class Pipeline:
         pool = self.environments.for_domain(domain_tools.toolset, meter, dialogue.dialogue_id, now)
         return RolloutContext(
             domain=replace(domain_tools.domain, policy=dialogue.policy),
-            domain_environment=offering(pool, dialogue.tools),
+            domain_environment=offering(pool, dialogue.tools, dialogue.user_tools),
             executable=self.environments.executable,
             models=RoleModels.of(meter),
             settings=self.settings,

@@ -135,7 +135,9 @@ class Parallel:
         self.settings = typed({"share": share, "max_calls": max_calls}, ParallelSettings, "stages.parallel")
 
     async def dialogue(self, dialogue: Dialogue, context: RolloutContext) -> Dialogue:
-        if not context.executable:
+        if (
+            not context.executable or dialogue.user_actions
+        ):  # between look-ups, the user may have changed what they show
             return dialogue
         return await merge_look_ups(dialogue, context.domain_environment, context.seed, self.settings)
 

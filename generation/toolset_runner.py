@@ -35,6 +35,8 @@ def source_from_seed(seed: Seed) -> ToolsetSource:
         description=seed.description,
         now=seed.now,
         tools=seed.tools,
+        user_tools=seed.user_tools,
+        statements=seed.statements,
         engine=seed.engine,
         policy=seed.policy,
         database=seed.database,
@@ -50,7 +52,7 @@ def sources_from_file(path: Path) -> list[ToolsetSource]:
     domain, an SQL tool has no statement, or a database is missing or has changed."""
     toolsets = [_with_database_found(path, toolset) for toolset in read_jsonl(path, Toolset)]
     for toolset in toolsets:
-        missing = sorted({tool.name for tool in toolset.tools} - toolset.statements.keys())
+        missing = sorted({tool.name for tool in (*toolset.tools, *toolset.user_tools)} - toolset.statements.keys())
         if toolset.engine == "sql" and missing:
             raise UserError(f"{path}: {toolset.domain} has engine sql, but no statements for its tools {missing}")
         if toolset.database and not toolset.database.is_file():
@@ -116,7 +118,9 @@ def failed_domains(path: Path) -> list[str]:
 
 
 def _left_out(toolset: Toolset, why: str) -> Toolset:
-    return toolset.model_copy(update={"tools": (), "statements": {}, "refused": (*toolset.refused, why)})
+    return toolset.model_copy(
+        update={"tools": (), "user_tools": (), "statements": {}, "refused": (*toolset.refused, why)}
+    )
 
 
 async def _run_stages(source: ToolsetSource, stages: Sequence[ToolsetStage], meter: Meter) -> Toolset:

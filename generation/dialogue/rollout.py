@@ -10,6 +10,7 @@ from core.messages import AssistantMessage, ContractError, Message, ToolCall, To
 from core.provenance import Provenance
 from generation.dialogue.achieved import Achievements
 from generation.dialogue.agent import Agent, agent_system_message
+from generation.dialogue.own_tools import OwnTools, past_calls
 from generation.dialogue.setup import RolloutContext
 from generation.dialogue.user import SimulatedUser
 from generation.environments.base import Environment
@@ -52,8 +53,14 @@ class Rollout:
         self.writer = context.writer(dialogue)
         user = context.user(dialogue.provenance)
         self.user = SimulatedUser(
-            context.models.user, user, context.settings.user.attempts, context.scene, dialogue.dialogue_id
+            context.models.user,
+            user,
+            context.settings.user.attempts,
+            context.scene,
+            dialogue.dialogue_id,
+            dialogue.user_tools,
         )
+        self.own_tools = OwnTools(dialogue, self.user, self.environment)
         self.settings = context.settings.rollout
         self._achievements: Achievements | None = None
         self.agent = Agent(
@@ -98,6 +105,7 @@ class Rollout:
                 "tools": self._offered(),
                 "late_tools": self.late_tools,
                 "messages": tuple(self.messages),
+                "user_actions": tuple(self.own_tools.actions),
                 "tasks": tuple(self.tasks[:started]),
                 "task_starts": tuple(self.task_starts),
                 "stop": stop,
@@ -135,10 +143,10 @@ class Rollout:
         first = self.draft.given if self.context.executable else 0
         is_open = self.draft.stop == "open"
         start = max(first, self.task_starts[-1]) if is_open else len(self.messages)
-        holds = await self.environment.retrace(calls(self.messages[first:start]))
+        holds = await self.environment.retrace(past_calls(self.draft, first, start))
         if is_open:
             self._watch(self.tasks[len(self.task_starts) - 1])
-        if not holds or not await self.environment.retrace(calls(self.messages[start:])):
+        if not holds or not await self.environment.retrace(past_calls(self.draft, start, len(self.messages))):
             raise StoppedError("replay: the given calls do not return here what they returned there")
 
     def _watch(self, task: Task) -> None:
@@ -213,7 +221,7 @@ class Rollout:
                 return ""
             else:
                 user_turns = sum(isinstance(message, UserMessage) for message in self.messages[start:])
-                turn = await self.user.speak(tuple(self.messages), await self._achieved(start))
+                turn = await self.own_tools.turn(self.messages, await self._achieved(start))
                 if turn.is_task_complete:
                     return turn.user_message
                 if user_turns >= limit:  # more than `limit` in a start state that was rolled out with a higher one
@@ -252,7 +260,7 @@ class Rollout:
             arguments = call.parsed()
         except ContractError as error:
             return json.dumps({"error": str(error)}, ensure_ascii=False)
-        if call.name in self._hidden:  # the environment has all tools
+        if call.name in self._hidden | self.own_tools.names:  # the environment has all tools
             offered = ", ".join(sorted(tool.name for tool in self._offered()))
             return json.dumps({"error": f"there is no tool {call.name!r}; there are: {offered}"}, ensure_ascii=False)
         return (await self.environment.call(call.name, arguments, tuple(self.messages))).content

@@ -6,12 +6,15 @@ reviews tool results, this one reviews them as a person would, in the assistant'
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal, NamedTuple
 
-from pydantic import ConfigDict, StringConstraints
+from pydantic import ConfigDict, Field, StringConstraints, ValidationInfo, field_validator
 
 from core.dialogue import Dialogue, Task
-from core.messages import AssistantMessage, Frozen, Message, SystemMessage, UserMessage
+from core.dual_control import UserAction
+from core.json_fields import JsonObject
+from core.messages import AssistantMessage, Frozen, Message, SystemMessage, ToolSpec, UserMessage
 from core.typography import folded_words
 from generation.dialogue.personas import User
 from generation.dialogue.user_checks import assistant_phrase, recites, repeated_by
@@ -24,24 +27,43 @@ from generation.prompts.scene import Scene
 from generation.specs.structured import object_schema
 
 
+class OwnCall(Frozen):
+    """A use of one of the user's own tools."""
+
+    tool: str
+    arguments: JsonObject
+
+
 class UserTurn(Frozen):
-    """One answer of the simulator. Further fields of the answer (reasoning, a mood) are ignored."""
+    """One answer of the simulator: a message, or the use of a tool before it. Further fields of the answer (reasoning,
+    a mood) are ignored."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
-    user_message: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
+    use_tool: OwnCall | None = None
+    user_message: Annotated[str, StringConstraints(strip_whitespace=True)] = Field(default="", validate_default=True)
     is_task_complete: bool
 
+    @field_validator("user_message")
+    @classmethod
+    def _says_or_does_something(cls, text: str, info: ValidationInfo) -> str:
+        if not text and info.data.get("use_tool") is None:
+            raise ValueError("it is empty")
+        return text
 
-def turn_schema(is_first: bool) -> dict[str, Any]:
-    """The JSON Schema of an answer. In the first turn of a task nothing can be complete."""
+
+def turn_schema(nothing_done: bool, tools: Sequence[ToolSpec] = ()) -> dict[str, Any]:
+    """The JSON Schema of an answer. In the first turn of a task, and before the assistant has heard what the user did,
+    nothing can be complete."""
     complete: dict[str, Any] = {"type": "boolean"}
-    return object_schema(
-        {
-            "user_message": {"type": "string"},
-            "is_task_complete": complete | {"enum": [False]} if is_first else complete,
-        }
-    )
+    fields: dict[str, Any] = {
+        "user_message": {"type": "string"},
+        "is_task_complete": complete | {"enum": [False]} if nothing_done else complete,
+    }
+    if tools:
+        uses = [object_schema({"tool": {"enum": [tool.name]}, "arguments": tool.parameters}) for tool in tools]
+        fields["use_tool"] = {"anyOf": [{"type": "null"}, *uses]}
+    return object_schema(fields)
 
 
 class SimulatedUser:
@@ -53,15 +75,26 @@ class SimulatedUser:
     knows.
     """
 
-    def __init__(self, meter: Meter, user: User, attempts: int, scene: Scene, dialogue_id: str) -> None:
+    def __init__(
+        self,
+        meter: Meter,
+        user: User,
+        attempts: int,
+        scene: Scene,
+        dialogue_id: str,
+        tools: Sequence[ToolSpec] = (),
+    ) -> None:
+        """`tools` are the user's own."""
         self.meter = meter
         self.user = user
         self.attempts = attempts
         self.scene = scene
         self.dialogue_id = dialogue_id
+        self.tools = tuple(tools)
         self._history: list[Message] = []
         self._earlier: tuple[Message, ...] = ()
-        self._heard = self._goal = ""
+        self._heard = self._goal = self._answered = ""
+        self._seen: tuple[str, str] | None = None
         self._said: list[tuple[str, str]] = []
         self._tasks = 0
 
@@ -74,7 +107,14 @@ class SimulatedUser:
 
     def hear(self, message: AssistantMessage) -> None:
         """Store the assistant's answer for the user's next prompt."""
-        self._heard = message.content
+        self._heard = self._answered = message.content
+
+    def observe(self, turn: UserTurn, result: str) -> None:
+        """Store what a tool of the user returned for the user's next prompt."""
+        assert turn.use_tool is not None, "a turn that only says something has no result"
+        self._history += [self._news(), AssistantMessage(content=turn.model_dump_json(exclude_none=True))]
+        self._earlier, self._heard, self._goal = (), "", ""
+        self._seen = (turn.use_tool.tool, result)
 
     def recall(self, dialogue: Dialogue) -> None:
         """Rebuild the user's knowledge from a dialogue, as if this user had taken part in it: each goal at its start,
@@ -85,10 +125,14 @@ class SimulatedUser:
         tasks = dict(zip(dialogue.task_starts, dialogue.tasks, strict=False))
         first = min(tasks, default=len(messages))
         self._history, self._heard, self._goal, self._tasks = [], "", "", 0
+        self._answered, self._seen = "", None
         self._earlier = tuple(message for message in messages[:first] if _is_spoken(message))
         for position, message in enumerate(messages[first:], first):
             if position in tasks:
                 self.start_task(tasks[position], position)
+            for action in (action for action in dialogue.user_actions if action.message == position):
+                use = OwnCall(tool=action.tool, arguments=action.arguments)
+                self.observe(UserTurn(is_task_complete=False, use_tool=use), action.result)
             if isinstance(message, UserMessage):
                 self._remember(UserTurn(user_message=message.content, is_task_complete=False))
             elif isinstance(message, AssistantMessage) and _is_spoken(message):
@@ -96,8 +140,15 @@ class SimulatedUser:
         if len(messages) in tasks:
             self.start_task(tasks[len(messages)], len(messages))
 
-    async def speak(self, transcript: tuple[Message, ...], achieved: tuple[Achieved, ...] | None = None) -> UserTurn:
-        """The next message; for `achieved` see UserContext.
+    async def speak(
+        self,
+        transcript: tuple[Message, ...],
+        achieved: tuple[Achieved, ...] | None = None,
+        tools: Sequence[ToolSpec] = (),
+        made: tuple[UserAction, ...] = (),
+    ) -> UserTurn:
+        """The next message, or the use of one of `tools`, the user's own that may be used now; `made` are the uses
+        since the assistant's latest message. For `achieved` see UserContext.
 
         A turn is refused if it declares the task complete before anything was asked for, says what only an assistant
         says, or repeats an earlier one (see user_checks). Raises UnusableAnswerError if no attempt is usable, and
@@ -113,6 +164,8 @@ class SimulatedUser:
             task_start=self._task_start,
             first_task=self._first_task,
             achieved=achieved,
+            tools=tuple(tools),
+            made=made,
         )
 
         def request(attempt: int) -> Request:
@@ -122,7 +175,7 @@ class SimulatedUser:
                 key=f"{name}/{attempt}",
                 affinity=self.dialogue_id,
                 context=context,
-                json_schema=turn_schema(not self._said),
+                json_schema=turn_schema(not self._said or bool(made), tools),
             )
 
         refusals: list[_Objection] = []
@@ -130,6 +183,11 @@ class SimulatedUser:
         async def read(completion: Completion) -> UserTurn:
             turn = read_answer(completion.message.content, UserTurn)
             complaints = (refusal.complaint.replace(self._task.goal, "…") for refusal in refusals)
+            if turn.use_tool:
+                _check_use(turn.use_tool, tools)
+                return turn
+            if made and turn.is_task_complete:
+                raise RejectedAnswerError("you have done something; tell the assistant what it showed before you end")
             if objection := self._objection(turn, "\n".join((rules.content, self._frame(), *complaints))):
                 refusals.append(objection)
                 raise RejectedAnswerError(objection.complaint)
@@ -141,7 +199,7 @@ class SimulatedUser:
             if refusals:
                 raise UnusableAnswerError(refusals[-1].role, refusals[-1].reason) from None
             raise
-        if not turn.is_task_complete:
+        if not turn.is_task_complete and not turn.use_tool:
             self._remember(turn)
         return turn
 
@@ -153,7 +211,7 @@ class SimulatedUser:
                 "declared the task complete before asking for anything",
                 "you have not asked for anything yet, so is_task_complete must be false",
             )
-        if phrase := assistant_phrase(turn.user_message, self._heard):
+        if phrase := assistant_phrase(turn.user_message, self._answered):
             return _Objection(
                 "user",
                 "plays the assistant",
@@ -166,7 +224,7 @@ class SimulatedUser:
                 "recites its instructions",
                 "that is a sentence of your instructions; say what you want from the assistant, in the words of such a person",
             )
-        role = None if turn.is_task_complete else repeated_by(turn.user_message, self._heard, self._said)
+        role = None if turn.is_task_complete else repeated_by(turn.user_message, self._answered, self._said)
         if role:
             return _Objection(
                 role,
@@ -177,7 +235,9 @@ class SimulatedUser:
         return None
 
     def _rules(self) -> SystemMessage:
-        return SystemMessage(content=render("user", scene=self.scene, user=self.user, rules=self.user.rules))
+        return SystemMessage(
+            content=render("user", scene=self.scene, user=self.user, rules=self.user.rules, tools=self.tools)
+        )
 
     @property
     def _side(self) -> str:
@@ -193,12 +253,16 @@ class SimulatedUser:
         return self._turn((), "", "…", self._task.model_copy(update=unnamed))
 
     def _turn(self, earlier: tuple[Message, ...], heard: str, goal: str, task: Task) -> str:
-        return render("user_turn", earlier=earlier, heard=heard, goal=goal, task=task, first_task=self._first_task)
+        seen = self._seen
+        return render(
+            "user_turn", earlier=earlier, heard=heard, seen=seen, goal=goal, task=task, first_task=self._first_task
+        )
 
     def _remember(self, turn: UserTurn) -> None:
-        self._said.append((folded_words(self._heard), folded_words(turn.user_message)))
-        self._history += [self._news(), AssistantMessage(content=turn.model_dump_json())]
+        self._said.append((folded_words(self._answered), folded_words(turn.user_message)))
+        self._history += [self._news(), AssistantMessage(content=turn.model_dump_json(exclude_none=True))]
         self._earlier, self._heard, self._goal = (), "", ""
+        self._answered, self._seen = "", None
 
 
 class _Objection(NamedTuple):
@@ -208,6 +272,16 @@ class _Objection(NamedTuple):
     role: Literal["user", "agent"]
     reason: str
     complaint: str
+
+
+def _check_use(use: OwnCall, tools: Sequence[ToolSpec]) -> None:
+    """Raises RejectedAnswerError unless `use` is a fitting call of one of the tools."""
+    tool = next((tool for tool in tools if tool.name == use.tool), None)
+    if tool is None:
+        names = ", ".join(tool.name for tool in tools)
+        raise RejectedAnswerError(f"you cannot use {use.tool!r} now" + (f"; you have {names}" if names else ""))
+    if problem := tool.argument_error(use.arguments):
+        raise RejectedAnswerError(f"the arguments of {use.tool} do not fit: {problem}")
 
 
 def _is_spoken(message: Message) -> bool:

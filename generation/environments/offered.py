@@ -10,21 +10,27 @@ from core.messages import Message, ToolSpec
 from generation.environments.base import DomainEnvironment, Environment, PastCall, ToolResult
 
 
-def offering(domain_environment: DomainEnvironment, tools: Sequence[ToolSpec]) -> DomainEnvironment:
-    """The domain with these of its tools, in this order. Tools of a dialogue that are not the domain's are left out."""
+def offering(
+    domain_environment: DomainEnvironment, tools: Sequence[ToolSpec], user_tools: Sequence[ToolSpec] = ()
+) -> DomainEnvironment:
+    """The domain with these of its tools, in this order. Tools of a dialogue that are not the domain's are left out.
+    `user_tools` can be called, too, but are not among its tools, which are the agent's."""
     own = {tool.name: tool for tool in domain_environment.tools}
     offered = tuple(own[tool.name] for tool in tools if tool.name in own)
-    return domain_environment if offered == domain_environment.tools else _OfferedDomain(domain_environment, offered)
+    if offered == domain_environment.tools and not user_tools:
+        return domain_environment
+    return _OfferedDomain(domain_environment, offered, frozenset(tool.name for tool in user_tools if tool.name in own))
 
 
 class _OfferedDomain:
-    def __init__(self, inner: DomainEnvironment, tools: tuple[ToolSpec, ...]) -> None:
+    def __init__(self, inner: DomainEnvironment, tools: tuple[ToolSpec, ...], of_user: frozenset[str]) -> None:
         self.inner = inner
         self.domain = inner.domain
         self.tools = tools
+        self.of_user = of_user
 
     def open(self, snapshot: bytes | None = None) -> _Offered:
-        return _Offered(self.inner.open(snapshot), self.tools)
+        return _Offered(self.inner.open(snapshot), self.tools, self.of_user)
 
     def close(self) -> None:
         self.inner.close()
@@ -33,11 +39,12 @@ class _OfferedDomain:
 class _Offered:
     """An environment that refuses all but the offered tools."""
 
-    def __init__(self, inner: Environment, tools: tuple[ToolSpec, ...]) -> None:
+    def __init__(self, inner: Environment, tools: tuple[ToolSpec, ...], of_user: frozenset[str]) -> None:
         self.inner = inner
         self.tools = tools
         self.executable = inner.executable
-        self._names = frozenset(tool.name for tool in tools)
+        self._of_user = of_user
+        self._names = frozenset(tool.name for tool in tools) | of_user
 
     async def call(self, name: str, arguments: dict[str, Any], transcript: Sequence[Message] = ()) -> ToolResult:
         return await self.inner.call(name, arguments, transcript) if name in self._names else self._refusal(name)
@@ -54,7 +61,7 @@ class _Offered:
         return self.inner.snapshot()
 
     def fork(self) -> _Offered:
-        return _Offered(self.inner.fork(), self.tools)
+        return _Offered(self.inner.fork(), self.tools, self._of_user)
 
     def state_hash(self) -> str:
         return self.inner.state_hash()

@@ -8,6 +8,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from core.dialogue import Difficulty, RequestKind, Task
+from core.dual_control import UserAction
 from core.messages import Message, ToolSpec
 from core.policy import Policy, Rule
 from core.settings import Settings
@@ -183,7 +184,8 @@ class Achieved:
 @dataclass(frozen=True)
 class UserContext:
     """What the user simulator knows: its goal, what is special about it (`task`, see core.dialogue.RequestKind) and its
-    rules, never tool names or gold calls.
+    rules, never the agent's tool names or gold calls; `tools` are the user's own, and `made` what the user did with
+    them since the assistant's latest message.
 
     `achieved` is execution's verdict on each subgoal, for the stand-in alone; None where the assistant's words decide.
     """
@@ -195,6 +197,8 @@ class UserContext:
     task_start: int = 0
     first_task: bool = True
     achieved: tuple[Achieved, ...] | None = None
+    tools: tuple[ToolSpec, ...] = ()
+    made: tuple[UserAction, ...] = ()
 
 
 @dataclass(frozen=True)

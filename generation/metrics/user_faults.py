@@ -63,7 +63,7 @@ def played_tasks(dialogue: Dialogue) -> list[PlayedTask]:
 
 def _with_news(dialogue: Dialogue, tasks: Sequence[PlayedTask]) -> Iterator[tuple[PlayedTask, int, str, list[str]]]:
     """(played task, position, text, news) for each checked message; news is what the user has read since its previous
-    message: goals, the assistant's answers, imported messages."""
+    message: goals, the assistant's answers, what its own tools showed, imported messages."""
     news = [dialogue.provenance.persona or ""]
     read = 0
     for played in tasks:
@@ -74,7 +74,8 @@ def _with_news(dialogue: Dialogue, tasks: Sequence[PlayedTask]) -> Iterator[tupl
                 if is_answer or (isinstance(message, UserMessage) and number < dialogue.given):
                     news.append(message.content)
             read = position
-            yield played, position, text, news
+            seen = [action.result for action in dialogue.user_actions if action.message == position]
+            yield played, position, text, [*news, *seen]
             news = []
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from core.dialogue import Dialogue, PlannedCall
 from core.messages import AssistantMessage
@@ -52,11 +53,28 @@ def _met(dialogue: Dialogue, number: int) -> MetTask:
 def _made(dialogue: Dialogue, number: int, gold: PlannedCall, taken: dict[CallKey, int]) -> CallKey | None:
     """The first call that equals a gold call and does not yet stand for an equal one before it; else the first."""
     equal = [
-        (position, call.id)
-        for position, call, arguments, _ in dialogue.executed(number)
-        if call.name == gold.tool and same_values(arguments, gold.arguments)
+        key
+        for key, tool, arguments in (_of_user if gold.actor == "user" else _of_agent)(dialogue, number)
+        if tool == gold.tool and same_values(arguments, gold.arguments)
     ]
     return next((key for key in equal if key not in taken), equal[0] if equal else None)
+
+
+def user_call_id(number: int) -> str:
+    """Stands for the id that a call of the agent has, for the user's action `number` of the dialogue."""
+    return f"user_{number}"
+
+
+def _of_user(dialogue: Dialogue, number: int) -> Iterator[tuple[CallKey, str, dict[str, Any]]]:
+    within = dialogue.actions(number)
+    for place, action in enumerate(dialogue.user_actions):
+        if action in within:
+            yield (action.message, user_call_id(place)), action.tool, action.arguments
+
+
+def _of_agent(dialogue: Dialogue, number: int) -> Iterator[tuple[CallKey, str, dict[str, Any]]]:
+    for position, call, arguments, _ in dialogue.executed(number):
+        yield (position, call.id), call.name, arguments
 
 
 def _answers(dialogue: Dialogue, number: int) -> Iterator[tuple[int, str]]:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 
 from core.dialogue import Dialogue
-from core.messages import AssistantMessage, ToolMessage
+from core.messages import AssistantMessage, ToolMessage, UserMessage
 from core.page.contents import CallView, Mark, MessageView
 from generation.metrics.user_faults import Fault
-from generation.report.expectations import MetTask
+from generation.report.expectations import MetTask, user_call_id
 from generation.report.replaying import CallKey, Replayed
 
 CallMarks = dict[CallKey, list[Mark]]
@@ -36,6 +37,8 @@ def message_views(dialogue: Dialogue, on_messages: MessageMarks, on_calls: CallM
                 )
                 for call in message.tool_calls or ()
             )
+        elif isinstance(message, UserMessage):
+            calls = tuple(_own_calls(dialogue, index, on_calls))
         views.append(
             MessageView(
                 index=index,
@@ -47,6 +50,15 @@ def message_views(dialogue: Dialogue, on_messages: MessageMarks, on_calls: CallM
             )
         )
     return tuple(views)
+
+
+def _own_calls(dialogue: Dialogue, index: int, on_calls: CallMarks) -> Iterator[CallView]:
+    """What the user did with their own tools before they wrote a message."""
+    for number, action in enumerate(dialogue.user_actions):
+        if action.message == index:
+            arguments = json.dumps(action.arguments, ensure_ascii=False)
+            marks = tuple(on_calls.get((index, user_call_id(number)), ()))
+            yield CallView(name=f"{action.tool} (user)", arguments=arguments, result=action.result, marks=marks)
 
 
 def _results(dialogue: Dialogue, index: int) -> Iterator[tuple[str, str]]:

@@ -89,7 +89,8 @@ class Review:
 
     def __init__(self, context: JudgeContext) -> None:
         self.task = context.task
-        self.plan = context.task.expected_plan
+        # What the user did with their own tools is not in the transcript.
+        self.plan = tuple(call for call in context.task.expected_plan if call.actor == "agent")
         answers = " ".join(context.task.told_values)
         self.known = f"{context.policy.shown if context.policy else ''} {answers}"
         self.transcript = context.transcript

@@ -31,6 +31,7 @@ from generation.llm.contexts import (
 )
 from generation.scripted import (
     database_writer,
+    guide,
     judge,
     policy_writer,
     schema_writer,
@@ -78,8 +79,7 @@ class ScriptedLLM:
     def _answer(self, request: Request, rng: Random) -> AssistantMessage:
         match request.context:
             case AgentContext() as context:
-                offered = {tool.name for tool in request.tools}
-                return Agent(context, request.messages, rng, self.error_rate, offered).speak()
+                return self._agent(context, request, rng)
             case UserContext() as context:
                 return _text("I look at what is still open in my goal.", user.answer(context, rng))
             case TaskWriterContext() as context:
@@ -102,6 +102,12 @@ class ScriptedLLM:
                 return _text("I invent a plausible value.", tool_simulator.answer(context, rng, system))
             case JudgeContext() as context:
                 return _text("I go through the rubric.", judge.answer(context, rng, self.error_rate / 2))
+
+    def _agent(self, context: AgentContext, request: Request, rng: Random) -> AssistantMessage:
+        if context.task.kind == "guided":
+            return guide.answer(context, request.messages, rng, self.error_rate)
+        offered = {tool.name for tool in request.tools}
+        return Agent(context, request.messages, rng, self.error_rate, offered).speak()
 
 
 def _invented(context: QuestionsContext | ToolSpecsContext | ExpansionContext, rng: Random) -> AssistantMessage:

@@ -17,6 +17,7 @@ from random import Random
 from core.messages import AssistantMessage, UserMessage
 from generation.llm.contexts import UserContext
 from generation.scripted import user_phrases as phrases
+from generation.scripted.own_tools import Following, follow, report
 from generation.scripted.user_words import capital, hinted, is_unclear, run, wants
 from generation.scripted.wishes import (
     ACCEPTING,
@@ -36,8 +37,13 @@ _INSISTING = (*phrases.RETRY, *phrases.NOT_DONE, *phrases.UNTOLD)
 
 
 def answer(context: UserContext, rng: Random) -> str:
-    """One message as {"user_message", "is_task_complete"}."""
-    message, complete = _User(context, rng).speak()
+    """One message as {"user_message", "is_task_complete"}, with "use_tool" if the user first has something to do."""
+    user = _User(context, rng)
+    following = user.following()
+    if following and following.next:
+        use = {"tool": following.next.tool, "arguments": following.next.arguments}
+        return json.dumps({"user_message": "", "is_task_complete": False, "use_tool": use}, ensure_ascii=False)
+    message, complete = (report(following), False) if following else user.speak()
     return json.dumps({"user_message": message, "is_task_complete": complete}, ensure_ascii=False)
 
 
@@ -59,6 +65,14 @@ class _User:
         self.missing = [goal for goal in self.subgoals if goal not in self.requested and hinted(goal, self.mine)]
         self.pending = [goal for goal in self.subgoals if goal not in (*self.requested, *self.missing)]
         self.achieved = dict(zip(self.subgoals, context.achieved, strict=True)) if context.achieved else None
+
+    def following(self) -> Following | None:
+        """Where the user stands with what the assistant's latest message tells them to do with their own tools."""
+        tools = [tool.model_dump() for tool in self.context.tools]
+        results = [action.result for action in self.context.made]
+        if not self.mine or not self.latest or not tools:
+            return None
+        return follow(self.latest, results, tools, self.task.goal)
 
     def speak(self) -> tuple[str, bool]:
         """(the next message, whether the task is over)."""

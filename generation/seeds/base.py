@@ -20,9 +20,11 @@ class Seed(Frozen):
     `title` and `description` complete "You are the assistant of the {title} service. {description}": the title is in
     lower case, the description in full sentences; empty, the model writes both before it makes the tools. Rows with the
     same index in different kinds belong together: a user, one of their orders, a product in it. `engine` names what
-    executes the tools ("tau2"); without one they can only be simulated. `policy` is one that the domain brings with it.
-    `now` is the date and time of every dialogue where the data need a certain one, or a date alone: dialogues then take
-    place within two weeks from it. `held_out` seeds are for evaluation only; generation refuses them.
+    executes the tools ("tau2"); without one they can only be simulated. A database may come with its tools, each with a
+    statement in `statements`, and with `user_tools` of the user; else a model writes its tools. `policy` is one that
+    the domain brings with it. `now` is the date and time of every dialogue where the data need a certain one, or a date
+    alone: dialogues then take place within two weeks from it. `held_out` seeds are for evaluation only; generation
+    refuses them.
     """
 
     name: str
@@ -32,6 +34,8 @@ class Seed(Frozen):
     licence: str
     database: Path | None = None
     tools: tuple[ToolSpec, ...] = ()
+    user_tools: tuple[ToolSpec, ...] = ()
+    statements: dict[str, str] = Field(default_factory=dict)
     engine: str | None = None
     policy: Policy | None = None
     rows: Rows = Field(default_factory=dict)

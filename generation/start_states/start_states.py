@@ -200,6 +200,8 @@ def apply_start(start: Dialogue, dialogue_id: str, at: Literal["end", "random"] 
         tasks=_renumbered(start.tasks if at == "end" else start.tasks[: len(starts)], dialogue_id),
         task_starts=starts,
         late_tools={name: index for name, index in start.late_tools.items() if index < len(messages)},
+        user_tools=start.user_tools,
+        user_actions=tuple(action for action in start.user_actions if action.message < len(messages)),
         given=min(start.given, len(messages)),
         stop=stop,
         state=start.state if at == "end" else None,

@@ -23,7 +23,7 @@ from generation.tasks.execution import Premises, ProofError, Trace, execute, is_
 from generation.tasks.mentions import mentions_value, states
 
 _NEED_EXECUTION: frozenset[RequestKind] = frozenset(
-    {"evidence", "computed", "long_result", "ambiguous", "forbidden", "not_found"}
+    {"evidence", "computed", "long_result", "ambiguous", "forbidden", "not_found", "guided"}
 )
 _KEEP_TOOLS_BACK: frozenset[RequestKind] = frozenset({"late_tool", "no_tool"})
 LONG_RESULT = 50
@@ -38,6 +38,8 @@ def is_possible(kind: RequestKind, executable: bool, policy: Policy | None, is_f
         return False
     if kind in _KEEP_TOOLS_BACK and not is_first:
         return False
+    if kind == "guided":
+        return bool(policy and policy.workflows)
     return kind != "forbidden" or bool(refusing_rules(policy))
 
 

@@ -19,6 +19,7 @@ from generation.tasks.execution import (
     refuse_broken,
     sources,
 )
+from generation.tasks.guided import prove_guided
 from generation.tasks.kinds import demand, form_problem, nothing_happens
 from generation.tasks.mentions import mentions_value
 from generation.tasks.plan_form import form_problems
@@ -63,6 +64,8 @@ async def prove(task: Task, environment: Environment, premises: Premises = NO_PR
     """The task with the results of executing its plan: gold calls, values that the user must learn, whether the state
     changes, evidence and measured difficulty. Without an executable environment, only the plan's form is checked.
     Raises ProofError."""
+    if task.kind == "guided":
+        return await prove_guided(task, environment, premises)
     if problems := list(form_problems(task.plan, {tool.name: tool for tool in environment.tools}, len(task.subgoals))):
         raise ProofError("; ".join(dict.fromkeys(problems)))
     if problem := form_problem(task):

@@ -29,6 +29,7 @@ from generation.tasks.cards import Card
 from generation.tasks.draft import DraftError, TaskDraft, answer_schema, check_draft
 from generation.tasks.execution import Premises, ProofError
 from generation.tasks.facts_learnt import known, usable, uses
+from generation.tasks.guided import draw_guided
 from generation.tasks.kinds import is_possible, refusing_rules
 from generation.tasks.proof import prove
 from generation.tasks.settings import TaskSettings
@@ -154,7 +155,24 @@ class TaskWriter:
         evidence_rows = rows if kind == "evidence" else 0
         return replace(context, kind=kind, want_follow_up=follow_up, evidence_rows=evidence_rows, targets=targets)
 
+    async def _draw_guided(self, context: TaskWriterContext, environment: Environment, premises: Premises) -> Task:
+        """A task that one of the policy's procedures solves: without a request, since the procedure is the plan."""
+        assert context.policy is not None, "only a policy has procedures"
+        number = len(context.previous)
+        rng = Random(f"{self.seed}/guided/{number}")
+        excluded = self.domain.excluded_goals | {task.goal for task in context.previous}
+        task_id = f"{self.dialogue_id}/t{number}"
+        try:
+            task = await draw_guided(task_id, context.policy, self.domain.rows, environment, premises, rng, excluded)
+        except ProofError as error:
+            self.refusals["not proved"] += 1
+            raise UnusableAnswerError("task_writer", str(error)) from None
+        self.requests[task_id] = WriterRequest(difficulty=task.difficulty, follow_up=False, kind="guided")
+        return task
+
     async def _write(self, context: TaskWriterContext, environment: Environment, premises: Premises) -> Task:
+        if context.kind == "guided":
+            return await self._draw_guided(context, environment, premises)
         task_id = f"{self.dialogue_id}/t{len(context.previous)}"
         rule_ids = refusing_rules(context.policy)
         schema = answer_schema(context.tools, context.kind, rule_ids)

@@ -14,6 +14,7 @@ from typing import Any
 from pydantic import Field
 
 from core.messages import ToolSpec, UserMessage
+from core.runs import sha256
 from core.settings import Settings, UserError
 from generation.llm.base import Completion, RejectedAnswerError, Request, UnusableAnswerError
 from generation.llm.contexts import ExpansionContext, QuestionsContext, ToolSpecsContext
@@ -57,7 +58,9 @@ async def make_tools(seed: Seed, meter: Meter, settings: ToolmakingSettings) -> 
     """
     prompts = [] if seed.description else [domain_names.PROMPT]
     seed = await domain_names.with_description(seed, meter, settings.attempts)
-    if seed.database:
+    if seed.database and seed.statements:
+        toolset = _toolset(seed, seed.tools, (), {"given": len(seed.tools), "kept": len(seed.tools)})
+    elif seed.database:
         toolset = await from_database.make_sql_toolset(
             seed, seed.database, meter, settings.max_tools, settings.batch, settings.attempts
         )
@@ -82,7 +85,7 @@ async def make_tools(seed: Seed, meter: Meter, settings: ToolmakingSettings) -> 
     changes: dict[str, Any] = {"provenance": provenance}
     if len(toolset.tools) < MIN_TOOLS:
         why = f"{len(toolset.tools)} tools are valid, at least {MIN_TOOLS} are needed"
-        changes |= {"tools": (), "statements": {}, "refused": (*toolset.refused, why)}
+        changes |= {"tools": (), "user_tools": (), "statements": {}, "refused": (*toolset.refused, why)}
     return toolset.model_copy(update=changes)
 
 
@@ -93,6 +96,10 @@ def _toolset(seed: Seed, tools: tuple[ToolSpec, ...], refused: tuple[str, ...], 
         description=seed.description,
         now=seed.now,
         tools=tools,
+        user_tools=seed.user_tools,
+        statements=seed.statements,
+        database=seed.database,
+        database_sha256=sha256(seed.database) if seed.database else None,
         engine=seed.engine,
         policy=seed.policy,
         rows=seed.rows,

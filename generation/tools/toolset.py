@@ -39,7 +39,10 @@ class Toolset(Frozen):
     engine: str | None = Field(
         default=None, description="what executes the tools: sql, tau2 or a plug-in environment's; null: only simulated"
     )
-    statements: dict[str, str] = Field(default_factory=dict, description="each tool's SQL by name, for engine sql")
+    user_tools: tuple[ToolSpec, ...] = Field(default=(), description="tools that only the user has")
+    statements: dict[str, str] = Field(
+        default_factory=dict, description="each tool's SQL by name, also the user's, for engine sql"
+    )
     database: Path | None = None
     database_sha256: str | None = Field(default=None, description="pins the data that a run's dialogues acted on")
     policy: Policy | None = Field(default=None, description="the rules that the domain's assistant must follow")
@@ -64,8 +67,9 @@ class Toolset(Frozen):
 
     @property
     def sql_tools(self) -> tuple[SqlTool, ...]:
-        """The tools with their statements. Raises KeyError if a tool has none."""
-        return tuple(SqlTool(spec=tool, sql=self.statements[tool.name]) for tool in self.tools)
+        """The tools with their statements, the user's last. Raises KeyError if a tool has none."""
+        tools = (*self.tools, *self.user_tools)
+        return tuple(SqlTool(spec=tool, sql=self.statements[tool.name]) for tool in tools)
 
 
 def toolsets_for(pipeline: str, toolsets: Sequence[Toolset]) -> list[Toolset]:

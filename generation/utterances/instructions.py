@@ -98,22 +98,26 @@ class _Clause(NamedTuple):
     """The clause's words up to the purpose that it states: "turn on roaming to use data" is about roaming."""
 
 
-def instructed(message: str, tools: Sequence[Mapping[str, Any]]) -> list[Instruction]:
-    """The uses that a message asks for, in its order. `tools` are function specs: name, description, parameters."""
-    known = [_tool(spec) for spec in tools]
-    own = [word for tool in known for word in tool.name.split("_")[: 2 if tool.verb == "can" else 1]]
+def instructed(message: str, tools: Sequence[Mapping[str, Any]], known: str = "") -> list[Instruction]:
+    """The uses that a message asks for, in its order. `tools` are function specs: name, description, parameters.
+
+    Texts with a `pattern` that the message does not give, such as the serial number of the user's device, are taken
+    from `known`.
+    """
+    specs = [_tool(spec) for spec in tools]
+    own = [word for tool in specs for word in tool.name.split("_")[: 2 if tool.verb == "can" else 1]]
     verbs = frozenset().union(*_SYNONYMS.values(), *_TURNS.values(), own)
     found: list[Instruction] = []
     subject: tuple[str, ...] = ()
     for clause in _clauses(message, verbs):
         words = (*clause.words, *subject) if {"it", "them"} & {*clause.words} else clause.words
-        tool = _named(clause, words, known) or _named(clause, _words(clause.text), known)
-        tool = tool or _described(clause, words, known)
+        tool = _named(clause, words, specs) or _named(clause, _words(clause.text), specs)
+        tool = tool or _described(clause, words, specs)
         subject = tuple(word for word in clause.words if word not in _FUNCTION_WORDS) or subject
         if tool is None:
             continue
         wanted = clause.wanted if tool.verb == "toggle" else ""
-        uses = [Instruction(tool.name, values, wanted) for values in _arguments(tool, clause.text)]
+        uses = [Instruction(tool.name, values, wanted) for values in _arguments(tool, clause.text, message, known)]
         found += [use for use in uses if use not in found[-1:]]
     return found
 
@@ -121,7 +125,7 @@ def instructed(message: str, tools: Sequence[Mapping[str, Any]]) -> list[Instruc
 def _tool(spec: Mapping[str, Any]) -> _Tool:
     verb, *rest = spec["name"].casefold().split("_")
     words = frozenset(map(_stem, rest)) or frozenset({_stem(verb)})
-    needed = words - _GENERAL or words
+    needed = words - _GENERAL - _FUNCTION_WORDS or words - _FUNCTION_WORDS or words
     description = frozenset(_words(str(spec.get("description") or ""))) - _FUNCTION_WORDS
     return _Tool(spec["name"], verb, needed, words - needed, description, spec.get("parameters") or {})
 
@@ -230,12 +234,22 @@ def _stem(word: str) -> str:
     return _EQUAL.get(singular, singular)
 
 
-def _arguments(tool: _Tool, text: str) -> list[dict[str, Any] | None]:
+def speaks_of(message: str, tool: str) -> bool:
+    """Whether a message names a tool, in whatever form of sentence: it has all words of its name but the verb and the
+    general ones."""
+    words = _words(message)
+    return all(_position(word, words) for word in _tool({"name": tool}).needed)
+
+
+def _arguments(tool: _Tool, text: str, message: str, known: str) -> list[dict[str, Any] | None]:
     """The arguments of each use: one per combination of the values that the clause gives; [None] if one is missing."""
     combined: list[dict[str, Any]] = [{}]
     properties = tool.parameters.get("properties") or {}
     for name in tool.parameters.get("required") or list(properties):
-        values = _values(name, properties[name], tool.parameters, text)
+        schema = properties[name]
+        values = _values(name, schema, tool.parameters, text)
+        if pattern := schema.get("pattern"):
+            values = _matching(pattern, message, text) or _matching(pattern, known, known.casefold())
         if not values:
             return [None]
         combined = [arguments | {name: value} for arguments in combined for value in values]
@@ -262,6 +276,14 @@ def _values(name: str, schema: Mapping[str, Any], parameters: Mapping[str, Any],
         if values := [word for word in words if word not in _NO_VALUES]:
             return values
     return []
+
+
+def _matching(pattern: str, message: str, clause: str) -> list[str]:
+    """The words of a message that match, those of the clause if it has any; several leave it open which is meant."""
+    found = list(dict.fromkeys(word for word in re.findall(r"[\w-]+", message) if re.search(pattern, word)))
+    here = [word for word in found if word.casefold() in clause]
+    chosen = here or found
+    return chosen if len(chosen) == 1 else []
 
 
 def _choices(schema: Mapping[str, Any], parameters: Mapping[str, Any]) -> list[str]:

@@ -13,6 +13,7 @@ from core.typography import same_values
 from generation.tasks.grounding import is_given, needed_literals
 from generation.tasks.mentions import literals, mentions_value, states
 from generation.utterances.answers import asks
+from generation.validation.guided import guided_blame
 
 _STOPS: dict[str, Blame] = {
     "user": "user",
@@ -53,6 +54,8 @@ def blame(
         return "tool"
     missed = [check.task for check in checks if not check.passed and check.task is not None]
     if missed:
+        if dialogue.tasks[min(missed)].kind == "guided":
+            return guided_blame(dialogue, min(missed))
         if changed_more(dialogue, min(missed), changes):
             return "agent"
         if refused(dialogue, min(missed)) or withheld(dialogue, min(missed)):
@@ -73,6 +76,8 @@ def _circling(dialogue: Dialogue) -> Blame:
     the task needs, or whose task was done; the agent who heard everything and did not do it. Where nothing is executed,
     the role that was stopped."""
     number = len(dialogue.task_starts) - 1
+    if number >= 0 and dialogue.tasks[number].kind == "guided":
+        return guided_blame(dialogue, number)
     if number >= 0 and refused(dialogue, number):
         return "tool"
     if number < 0 or kept_back(dialogue, number):

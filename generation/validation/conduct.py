@@ -15,6 +15,7 @@ from generation.specs.json_values import leaves
 from generation.tasks.draft import WITHHOLDING
 from generation.tasks.mentions import mentions_value, states
 from generation.utterances.answers import asks, declines
+from generation.validation.guided import guided_checks
 
 
 def conduct(dialogue: Dialogue, number: int, changed_at: Set[int]) -> Iterator[Check]:
@@ -41,6 +42,8 @@ def conduct(dialogue: Dialogue, number: int, changed_at: Set[int]) -> Iterator[C
         yield _check("declined", number, "" if said_no else "the agent never said that it lacks the tool")
     if task.kind == "not_found":
         yield _check("looked", number, "" if _looked(task, part) else "the agent never looked for it")
+    if task.kind == "guided":
+        yield from guided_checks(dialogue, number)
     if task.kind == "irrelevant":
         calls = [call.name for message in part for call in _calls(message)]
         problem = f"the agent called {calls[0]} for a request that no tool serves" if calls else ""

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from core.dialogue import Check, Dialogue, Judgment, PlannedCall, StateProof, Task, Verdict
+from core.dual_control import UserAction
 from core.messages import AssistantMessage, ContractError
 from generation.environments.base import DomainEnvironment, Environment
 from generation.llm.meter import Meter
@@ -199,8 +200,13 @@ def difference(wanted: Sequence[str], found: Sequence[str]) -> Iterator[str]:
             yield f"{heading}: {', '.join(shown)}{f' and {more} more' if more else ''}"
 
 
+async def _repeats(action: UserAction, environment: Environment) -> bool:
+    """Whether what the user did, done again, returns the same."""
+    return (await environment.call(action.tool, action.arguments)).content == action.result
+
+
 async def replay(dialogue: Dialogue, domain_environment: DomainEnvironment) -> Replay:
-    """Replay all calls of the dialogue on a fresh environment, except those of imported messages."""
+    """Replay all calls of both sides on a fresh environment, except those of imported messages."""
     environment = domain_environment.open()
     try:
         initial, faithful = environment.state_hash(), True
@@ -212,7 +218,11 @@ async def replay(dialogue: Dialogue, domain_environment: DomainEnvironment) -> R
         for number in range(len(dialogue.task_starts)):
             snapshots.append(environment.snapshot())
             state = environment.state_hash()
+            pending = list(dialogue.actions(number))
             for position, call, arguments, recorded in dialogue.executed(number):
+                while pending and pending[0].message < position:
+                    faithful &= await _repeats(pending.pop(0), environment)
+                    state = environment.state_hash()
                 if policy:
                     before = dialogue.messages[:position]
                     rules = await broken_rules(policy, call.name, arguments, environment, before, now)
@@ -221,6 +231,8 @@ async def replay(dialogue: Dialogue, domain_environment: DomainEnvironment) -> R
                 if environment.state_hash() != state:
                     changes.add((position, call.id))
                     state = environment.state_hash()
+            for action in pending:
+                faithful &= await _repeats(action, environment)
             hashes.append(environment.state_hash())
         proof = StateProof(initial_hash=initial, final_hash=environment.state_hash(), diff=environment.state_diff())
         changed_at = frozenset(position for position, _ in changes)

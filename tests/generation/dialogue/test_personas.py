@@ -17,7 +17,7 @@ DRAWN = [drawn_user(MIX, f"0/dialogue {number}/rollout") for number in range(300
 
 
 def prompt(user: User) -> str:
-    return render("user", scene=SCENE, user=user, rules=user.rules)
+    return render("user", scene=SCENE, user=user, rules=user.rules, tools=())
 
 
 def test_almost_every_dialogue_has_a_user_of_its_own() -> None:

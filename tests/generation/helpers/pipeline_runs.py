@@ -90,7 +90,11 @@ def quality_settings() -> QualitySettings:
 
 
 def environments_of(name: str) -> EnvironmentFactory:
-    return SqlEnvironmentFactory() if name == "user_oriented_exec" else SimulatedEnvironmentFactory()
+    return (
+        SqlEnvironmentFactory()
+        if name in ("user_oriented_exec", "user_oriented_dual")
+        else SimulatedEnvironmentFactory()
+    )
 
 
 def start_states(starts: tuple[StartState, ...] = (), **changes: Any) -> StartStates:

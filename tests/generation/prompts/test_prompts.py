@@ -131,10 +131,11 @@ VALUES: dict[str, dict[str, Any]] = {
         "rules": POLICY.rules,
         "refused": ("no_tool_rule: there is no tool fly",),
     },
-    "user": {"scene": SCENE, "user": SHORT, "rules": SHORT.rules},
+    "user": {"scene": SCENE, "user": SHORT, "rules": SHORT.rules, "tools": ()},
     "user_turn": {
         "earlier": (),
         "heard": "Which one?",
+        "seen": None,
         "goal": "The user wants a hall.",
         "first_task": True,
         "task": TASK,
@@ -224,6 +225,8 @@ VARIANTS: dict[str, dict[str, Any]] = {name: {} for name in VALUES} | {
     },
     **{f"user.{preset}": {"rules": user_settings(preset).rules} for preset in ("upfront", "terse", "adversarial")},
     "user.staff": {"user": replace(SHORT, persona="warm: kind; staff: a porter; mood: calm; expertise: expert")},
+    "user.tools": {"tools": (TOOL,)},
+    "user_turn.seen": {"heard": "", "goal": "", "seen": ("check_light", '[{"light": "red"}]'), "first_task": False},
     "user.german": {"user": replace(SHORT, language="de")},
     "agent.multilingual": {"multilingual": True},
     "task_writer.targets": {"targets": ("get_hall", "book_hall"), "user": "a retired teacher"},
@@ -236,7 +239,7 @@ VARIANTS: dict[str, dict[str, Any]] = {name: {} for name in VALUES} | {
             "policy": POLICY if kind == "forbidden" else None,
         }
         for kind in get_args(RequestKind)
-        if kind != "plain"
+        if kind not in ("plain", "guided")  # guided tasks are not written by a model
     },
     **{
         f"user_turn.{kind}": {"task": task, "goal": task.goal}
