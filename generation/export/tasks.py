@@ -1,5 +1,5 @@
-"""The tasks of exported dialogues as worlds that anyone's agent can play (generation.worlds): one line per task, with the
-toolsets and databases that it acts on."""
+"""The tasks of exported dialogues as worlds that anyone's agent can play (generation.worlds): one line per task, with
+the toolsets and databases that it acts on."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class GenerationRun:
         return {s.toolset.domain: s.toolset for s in sources_from_file(self.directory / "toolsets.jsonl")}
 
     def worlds(self) -> WorldSettings:
-        """How its pipelines' dialogues are played again. Raises UserError for a run of a version with other settings."""
+        """How its pipelines' dialogues are played again. Raises UserError for a run of another version."""
         try:
             return WorldSettings(
                 pipelines={
@@ -64,8 +64,8 @@ class GenerationRun:
 
 
 def task_lines(dialogue: Dialogue, toolset: Toolset | None) -> Iterator[TaskLine]:
-    """The tasks of an accepted dialogue that execution decides, each in its own start state. `toolset` is the dialogue's
-    domain's."""
+    """The tasks of an accepted dialogue that execution decides, each in its own start state. `toolset` is that of its
+    domain."""
     accepted = dialogue.verdict is not None and dialogue.verdict.accepted
     if toolset is None or dialogue.state is None or not accepted:
         return
@@ -96,13 +96,12 @@ def _start(dialogue: Dialogue, number: int, toolset: Toolset) -> Dialogue:
     )
 
 
-def write_worlds(folder: Path, dialogues: Iterable[Dialogue], run: GenerationRun) -> int:
-    """Write a folder of worlds with the tasks of these dialogues, in their order; returns how many there are."""
-    toolsets, used, count = run.toolsets(), dict[str, Toolset](), 0
+def write_worlds(folder: Path, dialogues: Iterable[Dialogue], run: GenerationRun) -> list[str]:
+    """Write a folder of worlds with the tasks of these dialogues, in their order; returns the hash of each task."""
+    toolsets, used, hashes = run.toolsets(), dict[str, Toolset](), list[str]()
     settings = run.worlds()
 
     def lines() -> Iterator[str]:
-        nonlocal count
         for dialogue in dialogues:
             toolset = toolsets.get(dialogue.domain)
             if not settings.pipelines[dialogue.pipeline].rollout.user_simulator:
@@ -110,7 +109,7 @@ def write_worlds(folder: Path, dialogues: Iterable[Dialogue], run: GenerationRun
             for line in task_lines(dialogue, toolset):
                 assert toolset, "lines are of a toolset's domain"
                 used[toolset.domain] = toolset
-                count += 1
+                hashes.append(line.task_hash)
                 yield dump_line(line)
 
     folder.mkdir(parents=True, exist_ok=True)
@@ -122,7 +121,7 @@ def write_worlds(folder: Path, dialogues: Iterable[Dialogue], run: GenerationRun
             shutil.copyfile(toolset.database, databases / toolset.database.name)
     write_jsonl(folder / "toolsets.jsonl", [_movable(used[domain]) for domain in sorted(used)])
     write_json(folder / "settings.json", settings.model_dump(mode="json"))
-    return count
+    return hashes
 
 
 def _movable(toolset: Toolset) -> Toolset:

@@ -10,8 +10,8 @@ from core.messages import Frozen
 
 
 class TaskLine(Frozen):
-    """One line of tasks.jsonl. `start` has the messages before the task and all tasks up to it; only its own is still to
-    be played. The calls of these messages lead from the domain's initial state to the task's start state."""
+    """One line of tasks.jsonl. `start` has the messages before the task and all tasks up to it, of which the last is
+    still to be played. The calls of these messages lead from the domain's initial state to the task's start state."""
 
     task_id: str = Field(description="dialogue and number of the task: user_oriented_exec-0000012/1")
     task_hash: str = Field(description="identity of the task's content, whatever export it is in")

@@ -1,4 +1,4 @@
-"""Exported tasks in `verifiers` (its API verifiers.v1): a taskset, and the harness that plays its tasks in this process.
+"""Exported tasks in `verifiers` (its API verifiers.v1): a taskset, and the harness that plays its tasks in process.
 
 verifiers serves the model and records the trace; the dialogue, its user, its tools and its reward are those of
 generation.worlds. The model reaches nothing but its messages and its tools: no program runs, and the solution of a task
@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import verifiers.v1 as vf
-from openai import AsyncOpenAI, omit
+from openai import AsyncOpenAI
 from pydantic import Field
 
 from core.messages import AssistantMessage, FunctionCall, Message, ToolCall, ToolSpec
@@ -72,7 +72,7 @@ class WorldTaskset(vf.Taskset[WorldTask, WorldTasksetConfig]):
                 ),
                 self.config.task,
             )
-            for line in _worlds(str(self.FOLDER)).tasks
+            for line in _worlds(str(self.FOLDER)).tasks.values()
         ]
 
 
@@ -102,64 +102,96 @@ class WorldHarness(vf.Harness[WorldHarnessConfig]):
         data: vf.TaskData,
     ) -> vf.ProgramResult:
         """Raises RuntimeError if the user simulator failed, so that the dialogue gets no reward."""
-        config = self.config
         assert isinstance(data, WorldData), "the harness plays its own taskset"
-        worlds = _worlds(data.folder, config.user_base_url, config.user_model, config.user_api_key_var)
-        (line,) = (line for line in worlds.tasks if line.task_id == data.id)
+        worlds = _worlds(data.folder)
         async with AsyncOpenAI(base_url=endpoint, api_key=secret) as client:
-            played = await worlds.play(line.start, OutsideModel(ctx.model, ServedModel(client, ctx.model)))
+            agent = OutsideModel(ctx.model, ServedAgent(client, ctx.model))
+            played = await worlds.play(worlds.tasks[str(data.id)].start, agent, _user(self.config))
         if played.failure:
             raise RuntimeError(f"the user simulator failed: {played.failure}")
         trace.state.reward, trace.state.reasons = played.reward, list(played.reasons)
         return vf.ProgramResult(exit_code=0, stdout="", stderr="")
 
 
+class WorldEnvConfig(vf.EnvConfig):
+    """The agent's loop runs in this process, so it needs no sandbox."""
+
+    agent: vf.AgentConfig = vf.AgentConfig(runtime=vf.SubprocessConfig())
+
+
+class WorldEnv(vf.Env[WorldEnvConfig]):
+    """One agent plays one task."""
+
+    async def run(self, task: vf.Task, agents: vf.Agents) -> None:
+        await agents.agent.run(task)
+
+
 @cache
-def _worlds(folder: str, user_base_url: str | None = None, user_model: str = "", key_variable: str = "") -> Worlds:
+def _worlds(folder: str) -> Worlds:
     """The worlds of a folder, with their databases in memory, shared by all rollouts of this process."""
-    if user_base_url is None:
-        return Worlds(Path(folder))
-    client = AsyncOpenAI(base_url=user_base_url, api_key=os.environ.get(key_variable, "EMPTY"))
-    return Worlds(Path(folder), OutsideModel(user_model, ServedModel(client, user_model)))
+    return Worlds(Path(folder))
 
 
-class ServedModel:
-    """A model behind an OpenAI-compatible server, for one dialogue or, as the user, for many.
+def _user(config: WorldHarnessConfig) -> OutsideModel | None:
+    if config.user_base_url is None:
+        return None
+    client = AsyncOpenAI(base_url=config.user_base_url, api_key=os.environ.get(config.user_api_key_var, "EMPTY"))
 
-    Its own messages are sent back as they came: a trainer recognises the tokens that it sampled.
-    """
+    async def answer(messages: tuple[Message, ...], tools: tuple[ToolSpec, ...]) -> AssistantMessage:
+        return _parsed(await _request(client, config.user_model, list(map(_wire, messages)), tools), len(messages))
+
+    return OutsideModel(config.user_model, answer)
+
+
+class ServedAgent:
+    """The model behind verifiers' endpoint, as the agent of one dialogue. Its own messages are sent back as they came,
+    with the server's call ids, so that a trainer recognises the tokens that it sampled."""
 
     def __init__(self, client: AsyncOpenAI, model: str) -> None:
         self.client = client
         self.model = model
-        self._raw: dict[str, dict[str, Any]] = {}
+        self._sampled: dict[int, dict[str, Any]] = {}
         self._ids: dict[str, str] = {}
 
     async def __call__(self, messages: tuple[Message, ...], tools: tuple[ToolSpec, ...]) -> AssistantMessage:
-        completion = await self.client.chat.completions.create(
-            model=self.model,
-            messages=[self._wire(message) for message in messages],  # type: ignore[misc]
-            tools=[tool.openai() for tool in tools] if tools else omit,  # type: ignore[misc]
-        )
-        answer = completion.choices[0].message
-        raw = answer.model_dump(exclude_none=True)
-        # The dialogue gives each call an id by its place; what was sampled keeps the server's.
-        ids = {f"call_{len(messages)}_{number}": call["id"] for number, call in enumerate(raw.get("tool_calls", ()))}
-        calls = tuple(
-            ToolCall(id=own, function=FunctionCall(**call["function"]))
-            for own, call in zip(ids, raw.get("tool_calls", ()), strict=True)
-        )
-        self._ids |= ids
-        for own in ids:
-            self._raw[own] = raw
-        reasoning = raw.get("reasoning_content") or raw.get("reasoning")
-        return AssistantMessage(content=raw.get("content") or "", reasoning_content=reasoning, tool_calls=calls or None)
+        sent = [self._sampled.get(position) or self._result(_wire(m)) for position, m in enumerate(messages)]
+        place = len(messages)
+        raw = self._sampled[place] = await _request(self.client, self.model, sent, tools)
+        self._ids |= {_call_id(place, n): call["id"] for n, call in enumerate(raw.get("tool_calls", ()))}
+        return _parsed(raw, place)
 
-    def _wire(self, message: Message) -> dict[str, Any]:
-        """A message as it is sent."""
-        sent = message.model_dump(exclude_none=True)
-        if isinstance(message, AssistantMessage) and message.tool_calls and message.tool_calls[0].id in self._raw:
-            return self._raw[message.tool_calls[0].id]
-        if sent.get("tool_call_id") in self._ids:
-            sent["tool_call_id"] = self._ids[sent["tool_call_id"]]
-        return sent
+    def _result(self, message: dict[str, Any]) -> dict[str, Any]:
+        """A message with the server's id of the call that it answers, if it answers one."""
+        call_id = message.get("tool_call_id")
+        return message | {"tool_call_id": self._ids.get(call_id, call_id)} if call_id else message
+
+
+async def _request(
+    client: AsyncOpenAI, model: str, messages: list[dict[str, Any]], tools: tuple[ToolSpec, ...]
+) -> dict[str, Any]:
+    """The answer's message as the server sent it."""
+    body: dict[str, Any] = {"model": model, "messages": messages}
+    if tools:
+        body["tools"] = [tool.openai() for tool in tools]
+    completion = await client.chat.completions.create(**body)
+    raw: dict[str, Any] = completion.choices[0].message.model_dump(exclude_none=True)
+    return raw
+
+
+def _wire(message: Message) -> dict[str, Any]:
+    return message.model_dump(exclude_none=True)
+
+
+def _parsed(raw: dict[str, Any], place: int) -> AssistantMessage:
+    """The message at that place of a dialogue."""
+    calls = tuple(
+        ToolCall(id=_call_id(place, number), function=FunctionCall(**call["function"]))
+        for number, call in enumerate(raw.get("tool_calls", ()))
+    )
+    reasoning = raw.get("reasoning_content") or raw.get("reasoning")
+    return AssistantMessage(content=raw.get("content") or "", reasoning_content=reasoning, tool_calls=calls or None)
+
+
+def _call_id(place: int, number: int) -> str:
+    """The id that a dialogue gives a call (generation.dialogue.agent)."""
+    return f"call_{place}_{number}"

@@ -1,6 +1,6 @@
 """Opens the worlds of exported tasks, lets an agent play them, and decides by execution.
 
-A folder of worlds holds tasks.jsonl (worlds.task_line), toolsets.jsonl with the databases next to it, and settings.json.
+A folder of worlds holds tasks.jsonl (generation.worlds.task_line), toolsets.jsonl, the databases and settings.json.
 The agent is any function from messages and tools to its next message: it gets nothing else, and acts through nothing
 but its calls. The dialogue is generation's rollout and the verdict that of generation.validation.outcome, as in the
 held-out benchmark.
@@ -69,8 +69,8 @@ class WorldSettings(Settings):
 
 
 class Played(Frozen):
-    """A played task: the complete dialogue, and the checks that decide it. `failure` says why the user simulator failed,
-    so that the dialogue says nothing about the agent; "" if it did not."""
+    """A played task: the complete dialogue, and the checks that decide it. `failure` says why the user simulator
+    failed, so that the dialogue says nothing about the agent; "" if it did not."""
 
     dialogue: Dialogue
     checks: tuple[Check, ...]
@@ -93,8 +93,8 @@ class Played(Frozen):
 
 
 class OutsideModel:
-    """Implements generation.llm.base.LLM for a model that is called from elsewhere, in the role of the agent or of the user.
-    Of a request it passes on the messages and the tools: the context, with the task's solution, stays here."""
+    """Implements generation.llm.base.LLM for a model that is called from elsewhere, as the agent or the user. Of a
+    request it passes on messages and tools: the context, with the task's solution, stays here."""
 
     def __init__(self, name: str, answer: Answer) -> None:
         self.name = name
@@ -109,31 +109,29 @@ class OutsideModel:
 
 
 class Worlds:
-    """The worlds of a folder; a context manager. `user` plays the users (None: the scripted stand-in, without weights)."""
+    """The worlds of a folder; a context manager."""
 
-    def __init__(self, folder: Path, user: LLM | None = None) -> None:
+    def __init__(self, folder: Path) -> None:
         """Raises UserError for a folder that is not complete, or whose databases have changed."""
-        self.folder = folder
-        self.user = user or ScriptedLLM()
         self.settings = read_settings(folder / "settings.json")
-        self.tasks = tuple(read_jsonl(folder / "tasks.jsonl", TaskLine))
+        self.tasks = {line.task_id: line for line in read_jsonl(folder / "tasks.jsonl", TaskLine)}
         sources = sources_from_file(folder / "toolsets.jsonl")
         self._toolsets = {source.toolset.domain: source.toolset for source in sources}
         self._factories: dict[str, EnvironmentFactory] = {}
         self._domains: dict[str, Domain] = {}
 
-    async def play(self, start: Dialogue, agent: LLM, repetition: int = 0) -> Played:
-        """Play the last task of `start` (TaskLine.start, or a fork within the task) to its end and decide it. In another
-        `repetition` the user draws anew. Raises LLMError, or what the agent raises, if no model can be reached: that is
-        no verdict."""
-        context = self._context(start, agent, repetition)
+    async def play(self, start: Dialogue, agent: LLM, user: LLM | None = None, repetition: int = 0) -> Played:
+        """Play the last task of `start` (TaskLine.start, or a fork within the task) to its end and decide it. `user`
+        plays the user (None: the scripted stand-in, without weights); in another `repetition` it draws anew. Raises
+        what a model raises that cannot be reached: that is no verdict."""
+        context = self._context(start, agent, Meter(user or ScriptedLLM(), rollout=repetition))
         dialogue = await Rollout(start, context).run()
         checks, _ = await outcome(dialogue, len(start.tasks), context.domain_environment)
         return Played(dialogue=dialogue, checks=tuple(checks), failure=simulator_failure(dialogue.stop) or "")
 
-    def _context(self, start: Dialogue, agent: LLM, repetition: int) -> RolloutContext:
+    def _context(self, start: Dialogue, agent: LLM, user: Meter) -> RolloutContext:
         toolset = self._toolsets[start.domain]
-        user, now = Meter(self.user, rollout=repetition), dialogue_time(start, toolset.now)
+        now = dialogue_time(start, toolset.now)
         return RolloutContext(
             domain=self._domain(toolset, start),
             domain_environment=self._environment(start, toolset, user, now),
@@ -179,7 +177,9 @@ def read_settings(path: Path) -> WorldSettings:
     try:
         return WorldSettings.model_validate_json(path.read_bytes())
     except FileNotFoundError:
-        raise UserError(f"{path} is missing; expected: a folder of worlds, as `make export as=[rl]` writes it") from None
+        raise UserError(
+            f"{path} is missing; expected: a folder of worlds, as `make export as=[rl]` writes it"
+        ) from None
     except ValidationError as error:
         first = error.errors()[0]
         problem = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
@@ -197,6 +197,8 @@ def construct(node: dict[str, Any]) -> EnvironmentFactory:
     if not (isinstance(factory, type) and hasattr(factory, "for_domain")):
         raise UserError(f"environment._target_={name} was given; expected: an EnvironmentFactory")
     arguments = {key: value for key, value in node.items() if key != "_target_"}
-    inner = {key: construct(value) for key, value in arguments.items() if isinstance(value, dict) and "_target_" in value}
+    inner = {
+        key: construct(value) for key, value in arguments.items() if isinstance(value, dict) and "_target_" in value
+    }
     made: EnvironmentFactory = factory(**arguments | inner)
     return made
