@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from core.dialogue import Dialogue
 from core.files import write_atomically, write_json
 from core.journal import dump_line, write_jsonl
+from core.messages import AssistantMessage, Message
 from core.settings import UserError
 from generation.dialogue.personas import UserSettings
 from generation.dialogue.setup import RolloutSettings
@@ -76,9 +77,10 @@ def task_lines(dialogue: Dialogue, toolset: Toolset | None) -> Iterator[TaskLine
 
 
 def _start(dialogue: Dialogue, number: int, toolset: Toolset) -> Dialogue:
-    """The dialogue before its task `number`. It has the tools again that were never offered because of a request that
-    needs them."""
-    messages, tasks = dialogue.messages[: dialogue.task_starts[number]], dialogue.tasks[: number + 1]
+    """The dialogue before its task `number`, without its agent's reasoning, which is not another agent's. It has the
+    tools again that were never offered because of a request that needs them."""
+    messages = tuple(map(_without_reasoning, dialogue.messages[: dialogue.task_starts[number]]))
+    tasks = dialogue.tasks[: number + 1]
     offered, needed = {tool.name for tool in dialogue.tools}, {name for task in tasks for name in task.late_tools}
     hidden = tuple(tool for tool in toolset.tools if tool.name in needed - offered)
     return Dialogue(
@@ -94,6 +96,10 @@ def _start(dialogue: Dialogue, number: int, toolset: Toolset) -> Dialogue:
         given=min(dialogue.given, len(messages)),
         provenance=dialogue.provenance,
     )
+
+
+def _without_reasoning(message: Message) -> Message:
+    return message.model_copy(update={"reasoning_content": None}) if isinstance(message, AssistantMessage) else message
 
 
 def write_worlds(folder: Path, dialogues: Iterable[Dialogue], run: GenerationRun) -> list[str]:
