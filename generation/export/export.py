@@ -24,6 +24,7 @@ from generation.export.dedup import DedupSettings, duplicates
 from generation.export.formats import Format
 from generation.export.index import DialogueIndex, Entry
 from generation.export.packages import write_inspect, write_rl
+from generation.export.preferences import write_preferences
 from generation.export.report import Report, report
 from generation.export.scan import scan
 from generation.export.sft import sft_steps, write_sft
@@ -139,8 +140,11 @@ def _write(
             yield index.dialogue(entry)
             on_dialogue(1)
 
-    write = {"rl": write_rl, "inspect": write_inspect}[use]
-    count = write(directory / use, settings.package, dialogues(), generation)
+    if use == "preferences":
+        count = write_preferences(directory / use, dialogues(), generation)
+    else:
+        write = {"rl": write_rl, "inspect": write_inspect}[use]
+        count = write(directory / use, settings.package, dialogues(), generation)
     if not count:
         raise UserError(
             f"as=[{use}] was given, but no exported dialogue has a task that execution decides with a simulated user: "

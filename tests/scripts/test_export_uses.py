@@ -16,9 +16,11 @@ import pytest
 from hydra import compose, initialize_config_dir
 from inspect_ai.model import get_model
 
+from core.dialogue import Dialogue
 from core.journal import read_jsonl
 from core.manifest import read_manifest
 from core.settings import UserError
+from generation.export.preferences import Pair, StartingWith
 from generation.export.report import Report
 from generation.export.task_hash import HASHES, TaskHash, set_hash
 from generation.start_states.start_states import read_dialogue
@@ -206,6 +208,39 @@ def test_tasks_of_an_earlier_export_are_left_out(outputs: Path, export: Path, tm
         run(export_script, "export", outputs, "benchmarks=[]", f"held_out={export}")
     with pytest.raises(UserError, match="held_out=/nowhere was given"):
         run(export_script, "export", outputs, "benchmarks=[]", "held_out=/nowhere")
+
+
+def test_preferences_are_pairs_that_execution_decides(outputs: Path, folder: Path, tmp_path: Path) -> None:
+    """Both messages are played again from the fork, here by the agent that knows the task."""
+    exported = run(export_script, "export", outputs, "benchmarks=[]", "as=[preferences]")
+    pairs = list(read_jsonl(exported / "preferences/pairs.jsonl", Pair))
+    assert {"changed before asking"} <= {pair.why for pair in pairs}
+    rows = datasets.load_dataset(str(exported), "preferences", split="train", cache_dir=str(tmp_path))
+    assert len(rows) == len(pairs)
+    assert {"prompt", "chosen", "rejected", "tools"} <= set(rows.column_names)
+    given = {
+        d.dialogue_id: d for d in read_jsonl(outputs / "generate/latest/user_oriented_exec/dialogues.jsonl", Dialogue)
+    }
+
+    async def replays(worlds: Worlds, pair: Pair) -> tuple[bool, bool]:
+        original = given[pair.dialogue_id]
+        known = in_process("gold", worlds.tasks[f"{pair.dialogue_id}/{pair.task}"])
+        fork = worlds.tasks[f"{pair.dialogue_id}/{pair.task}"].start.model_copy(
+            update={"messages": pair.prompt, "task_starts": original.task_starts[: pair.task + 1], "stop": "open"}
+        )
+        chosen, rejected = [
+            await worlds.play(fork, StartingWith(message, known)) for message in (*pair.chosen, *pair.rejected)
+        ]
+        return chosen.solved, rejected.solved
+
+    with Worlds(folder) as worlds:
+        early = [pair for pair in pairs if pair.why == "changed before asking"]
+        for pair in early[:3]:
+            assert asyncio.run(replays(worlds, pair)) == (True, False), pair
+    for pair in pairs:
+        assert pair.prompt[-1].role in ("user", "tool")
+        assert pair.chosen != pair.rejected
+        assert not any(message.reasoning_content for message in (*pair.chosen, *pair.rejected))
 
 
 def test_tasks_need_a_run(outputs: Path) -> None:
