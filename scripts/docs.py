@@ -123,7 +123,8 @@ def _node(config: DictConfig, key: str) -> dict[str, Any]:
 
 def _rows(schema: type[BaseModel], values: dict[str, Any], prefix: str) -> Iterator[tuple[str, ...]]:
     """One row per key, nested settings included."""
-    for name, field in schema.model_fields.items():
+    for attribute, field in schema.model_fields.items():
+        name = field.alias or attribute
         key, value = prefix + name, values.get(name)
         nested = _nested(field.annotation)
         if nested and (value is None or isinstance(value, dict)):
@@ -132,7 +133,7 @@ def _rows(schema: type[BaseModel], values: dict[str, Any], prefix: str) -> Itera
             yield from _rows(nested, value or {}, f"{key}.")
             continue
         if not field.description:
-            raise ValueError(f"{schema.__name__}.{name}: a description is missing; expected Field(description=…)")
+            raise ValueError(f"{schema.__name__}.{attribute}: a description is missing; expected Field(description=…)")
         default = (
             value if name in values else (None if field.is_required() else field.get_default(call_default_factory=True))
         )

@@ -1,4 +1,5 @@
-"""make export: conf/export.yaml -> outputs/export/<run id>/ with data, data card, report and removed dialogues."""
+"""make export: conf/export.yaml -> outputs/export/<run id>/ with the data of each use, data card, report and removed
+dialogues."""
 
 from __future__ import annotations
 
@@ -15,9 +16,11 @@ from generation.export.export import ExportSettings, export
 from generation.export.hub import push
 from generation.export.index import find_dialogues
 from generation.export.progress import ExportProgress, summarise
+from generation.export.task_hash import HASHES
+from generation.export.tasks import GenerationRun
 from scripts.launch import hydra_main
 
-NEUTRAL = ("outputs", "data", "bfcl", "push_to_hub", "private", "profile")
+NEUTRAL = ("outputs", "data", "bfcl", "held_out", "push_to_hub", "private", "profile")
 """Keys that do not change the exported files, or whose content counts instead (see `inputs`)."""
 
 
@@ -30,7 +33,9 @@ def main(config: DictConfig) -> None:
     benchmarks = read_benchmarks(settings.benchmarks, settings.bfcl)
     inputs = {f"{file.parent.name}/{file.name}": sha256(file) for file in files}
     inputs |= {benchmark.name: benchmark.version for benchmark in benchmarks}
-    plain: dict[str, Any] = settings.model_dump(mode="json")
+    held_out = [path / HASHES if path.is_dir() else path for path in settings.held_out]
+    inputs |= {f"held_out {number}": sha256(path) for number, path in enumerate(held_out) if path.is_file()}
+    plain: dict[str, Any] = settings.model_dump(mode="json", by_alias=True)
     group = generation.group if generation else None
     with open_run(settings.outputs, "export", plain, inputs, group, NEUTRAL) as job:
         console.print(f"{'resuming' if job.resumed else 'exporting into'} {job.directory}", soft_wrap=True)
@@ -43,12 +48,14 @@ def main(config: DictConfig) -> None:
                 run=generation.run_id if generation else source.stem,
                 packages=generation.packages if generation else {},
                 watcher=progress,
+                generation=GenerationRun(source, generation.config) if generation else None,
             )
         summarise(console, report, job.directory)
         if settings.push_to_hub:
             address = push(job.directory, settings.push_to_hub, settings.private)
             console.print(f"uploaded to {address}", soft_wrap=True)
-        job.finish({"pipelines": {name: counts.model_dump() for name, counts in report.pipelines.items()}})
+        counts = {name: counts.model_dump() for name, counts in report.pipelines.items()}
+        job.finish({"pipelines": counts, "tasks": report.tasks.model_dump(), "uses": report.uses})
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from generation.validation.blame import blame, changed_more, kept_back, left_ear
 
 def find_blame(dialogue: Dialogue, results: Sequence[Check], changes: Set[tuple[int, str]]) -> tuple[Blame, str] | None:
     """The role that caused the failure, and the reason in words; None if no rule tells. `results` and `changes` are
-    those of evaluation.heldout.outcome.checks."""
+    those of generation.validation.outcome."""
     who = blame(dialogue, results, {}, changes)
     failed = [check for check in results if not check.passed]
     if who is None or not failed:

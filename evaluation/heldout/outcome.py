@@ -1,4 +1,4 @@
-"""Scores a finished held-out dialogue by execution and explains the result."""
+"""Describes a finished held-out dialogue: why it stopped, its notes and calls."""
 
 from __future__ import annotations
 
@@ -8,28 +8,7 @@ from collections.abc import Sequence
 from core.dialogue import Check, Dialogue
 from core.messages import ContractError, ToolCall, ToolSpec
 from evaluation.heldout.tasks import HeldoutDialogue
-from generation.environments.base import DomainEnvironment
-from generation.validation.validate import outcomes, policy_check, replay
-
-
-async def checks(
-    dialogue: Dialogue, posed: HeldoutDialogue, domain_environment: DomainEnvironment
-) -> tuple[list[Check], frozenset[tuple[int, str]]]:
-    """The checks that decide the trial, which succeeds if all pass, and the calls that changed the state, as (message,
-    id). The first check that fails explains the failure."""
-    if dialogue.stop != "complete":
-        return [Check(name="finished", passed=False, detail=dialogue.stop)], frozenset()
-    started, expected = len(dialogue.task_starts), len(posed.draft.tasks)
-    detail = f"the dialogue could not continue after {started} of {expected} tasks"
-    all_tasks = Check(name="all tasks", passed=started == expected, detail=detail)
-    replayed = await replay(dialogue, domain_environment)
-    of_tasks = await outcomes(dialogue, domain_environment, replayed)
-    return [all_tasks, *of_tasks, *policy_check(dialogue, replayed)], replayed.changes
-
-
-def simulator_failure(stop: str) -> str | None:
-    """Why the user simulator failed; None if it did not. A user who loses patience is the model's failure."""
-    return stop if stop.startswith("user: ") and not stop.startswith("user: not done") else None
+from generation.validation.outcome import simulator_failure
 
 
 def stop_reason(dialogue: Dialogue, posed: HeldoutDialogue) -> str:

@@ -17,7 +17,7 @@ from generation.report.replaying import Replayed
 from generation.report.transcript import transcript_of
 
 _BROKEN_RULE = re.compile(r"(\w+) \(message (\d+)\) breaks (\w+)")
-"""As evaluation.heldout.outcome records it in the check "policy"."""
+"""As generation.validation.outcome records it in the check "policy"."""
 
 
 def dialogue_transcript(dialogue: Dialogue, checks: Sequence[Check], config: Mapping[str, Any]) -> Transcript:

@@ -8,7 +8,6 @@ from functools import cache
 from core.dialogue import Dialogue
 from core.journal import read_jsonl
 from evaluation.benchmark import RecordedRun, Regraded
-from evaluation.heldout.outcome import checks
 from evaluation.heldout.run import TASKS_FOLDER, dialogue_path
 from evaluation.heldout.settings import HeldoutSettings
 from evaluation.heldout.tasks import DraftResult, HeldoutDialogue, HeldoutTaskWriter
@@ -19,6 +18,7 @@ from generation.llm.meter import Meter
 from generation.pipeline import DomainTools
 from generation.run import domains
 from generation.tools.toolset import Toolset
+from generation.validation.outcome import outcome
 
 
 async def regrade(
@@ -51,7 +51,7 @@ async def regrade(
         if tools is None:
             return Regraded(None, f"the database {task.draft.domain} is gone: its generation run is unknown")
         environment = writer.domain_environment(tools, task.fault, task.draft.dialogue_id, Meter(simulator))
-        results, _ = await checks(dialogue, task, environment)
+        results, _ = await outcome(dialogue, len(task.draft.tasks), environment)
         failed = [f"{check.name}: {check.detail}" for check in results if not check.passed]
         return Regraded(not failed, "; ".join(failed))
 

@@ -11,7 +11,7 @@ from core.journal import write_jsonl
 from evaluation.benchmark import EvaluationContext
 from evaluation.heldout.blame import find_blame
 from evaluation.heldout.databases import HeldoutDatabases
-from evaluation.heldout.outcome import checks, count_calls, notes, simulator_failure, stop_reason
+from evaluation.heldout.outcome import count_calls, notes, stop_reason
 from evaluation.heldout.settings import Condition, HeldoutSettings
 from evaluation.heldout.tasks import ConditionCell, HeldoutDialogue, HeldoutTaskWriter
 from evaluation.transcripts import write_transcript
@@ -27,6 +27,7 @@ from generation.pipeline import DomainTools
 from generation.runner import run_workers
 from generation.seeds.base import Seeds
 from generation.tasks.kinds import is_possible
+from generation.validation.outcome import outcome, simulator_failure
 
 HARNESS = "heldout 6"
 """Version of what decides a trial. 4: databases have a policy, whose rules must be kept, and requests are of every
@@ -166,7 +167,7 @@ class HeldoutRun:
             dialogue = await Rollout(posed.draft, context).run()
         except LLMError as error:
             return TrialRecord(**base, infrastructure_error=str(error), stop_reason="infrastructure")
-        results, changes = await checks(dialogue, posed, context.domain_environment)
+        results, changes = await outcome(dialogue, len(posed.draft.tasks), context.domain_environment)
         failure = simulator_failure(dialogue.stop)
         valid, calls = count_calls(dialogue)
         record = TrialRecord(

@@ -10,7 +10,9 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from generation.export.formats import Format
 from generation.export.report import Report
+from generation.export.sft import FOLDERS
 from generation.metrics.statistics import MeanMax
 
 TITLE = "User-oriented tool-use dialogues"
@@ -19,8 +21,9 @@ _HUB_LICENCE = re.compile(r"(apache-2\.0|mit|cc0-1\.0|cc-by(-nc)?(-sa|-nd)?-\d\.
 _SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
 
 
-def render_card(report: Report, packages: Mapping[str, str]) -> str:
-    """README.md of an export; `packages` maps the generation run's packages to their versions."""
+def render_card(report: Report, form: Format, package: str, packages: Mapping[str, str]) -> str:
+    """README.md of an export: its dialogues are in the format `form`, its tasks in the package `package`; `packages`
+    maps the generation run's packages to their versions."""
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
         undefined=StrictUndefined,
@@ -35,6 +38,9 @@ def render_card(report: Report, packages: Mapping[str, str]) -> str:
         report=report,
         title=TITLE,
         pipelines=list(kept),
+        folder=FOLDERS[form],
+        files={"openai": "{}.parquet", "traces": "{}/*.jsonl"}.get(form, "{}.jsonl"),
+        package=package,
         licences=sorted({hub_licence(source.licence) for source in report.provenance.sources}),
         size=next((name for limit, name in _SIZES if sum(kept.values()) < limit), "n>1M"),
         packages=packages,

@@ -45,11 +45,12 @@ class DedupSettings(Settings):
 
 
 class Removal(Frozen):
-    """One line of removed.jsonl: `of` is the kept dialogue or the benchmark's task, `detail` what both share."""
+    """One line of removed.jsonl: `of` is the kept dialogue, the task of an earlier export or the
+    benchmark's task, `detail` what both share."""
 
     dialogue_id: str
     pipeline: str
-    why: Literal["calls", "transcript", "near", "tools", "entities", "texts", "policies"]
+    why: Literal["calls", "transcript", "near", "tasks", "tools", "entities", "texts", "policies"]
     of: str
     detail: str = ""
 

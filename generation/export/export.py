@@ -7,25 +7,31 @@ signatures and counts of each dialogue, never text: about 1 kB per dialogue, plu
 
 from __future__ import annotations
 
-import json
-from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol
 
 from pydantic import Field
 
+from core.dialogue import Dialogue
 from core.files import write_atomically, write_json
-from core.journal import dump_line
-from core.settings import Settings, UserError
+from core.journal import dump_line, write_jsonl
+from core.settings import Paths, Settings, UserError
 from generation.export.benchmark_texts import BenchmarkData, BenchmarkName
 from generation.export.card import render_card
-from generation.export.chat import chat_row, write_parquet
 from generation.export.decontamination import ContaminationSettings, Detector
 from generation.export.dedup import DedupSettings, duplicates
+from generation.export.formats import Format
 from generation.export.index import DialogueIndex, Entry
+from generation.export.packages import write_inspect, write_rl
+from generation.export.preferences import write_preferences
 from generation.export.report import Report, report
 from generation.export.scan import scan
+from generation.export.sft import sft_steps, write_sft
+from generation.export.task_hash import HASHES, TaskHash, read_held_out
+from generation.export.tasks import GenerationRun
+
+Use = Literal["sft", "rl", "inspect", "preferences"]
 
 
 class ExportSettings(Settings):
@@ -35,6 +41,19 @@ class ExportSettings(Settings):
     outputs: Path = Field(description="folder of all runs' outputs")
     data: Path | None = Field(
         description="A generation run or one dialogues.jsonl; null: the newest finished generation"
+    )
+    uses: tuple[Use, ...] = Field(
+        alias="as",
+        min_length=1,
+        description="what to make of it: sft, dialogues; rl, tasks for verifiers; inspect, tasks for inspect; preferences, "
+        "pairs of messages",
+    )
+    format: Format = Field(description="of the dialogues of sft: openai, sharegpt, hermes or traces")
+    package: str = Field(
+        pattern=r"^[a-z][a-z0-9_]*$", description="name of the package of rl, and of the task of inspect"
+    )
+    held_out: Paths = Field(
+        description="earlier exports, or their task_hashes.jsonl: dialogues with one of their tasks are removed"
     )
     dedup: DedupSettings = Field(description="removal of duplicates")
     benchmarks: tuple[BenchmarkName, ...] = Field(description="benchmarks to decontaminate against: bfcl, tau2")
@@ -62,15 +81,19 @@ def export(
     run: str,
     packages: Mapping[str, str],
     watcher: ExportWatcher,
+    generation: GenerationRun | None = None,
 ) -> Report:
-    """Write an export to `directory`. `run` and `packages` (name -> version) describe the generation, for the card.
+    """Write an export to `directory`. `run` and `packages` (name -> version) describe the generation, for the card;
+    `generation` is the run itself, which all uses but sft need.
 
     Files are written atomically, so an interrupted export can simply be repeated; the same dialogues, in any order and
-    any files, give the same bytes. Raises UserError for an unreadable line, and if no dialogue remains.
+    any files, give the same bytes. Raises UserError for an unreadable line, if no dialogue remains, or none with a
+    task that a use could have.
     """
+    held_out = read_held_out(settings.held_out)
     with DialogueIndex(files) as index:
         detector = Detector(benchmarks, settings.contamination)
-        scanned = scan(index, settings.dedup, detector, watcher.step("reading", index.size))
+        scanned = scan(index, settings.dedup, detector, held_out, watcher.step("reading", index.size))
         entries = sorted(scanned.entries, key=lambda entry: entry.dialogue_id)
         contaminated = {removal.dialogue_id for removal in scanned.removals}
         clean = [entry for entry in entries if entry.dialogue_id not in contaminated]
@@ -83,32 +106,56 @@ def export(
         kept = [entry for entry in entries if entry.dialogue_id not in removed]
         if not kept:
             raise UserError(f"none of {len(entries)} dialogues remains: {_reasons(summary)}")
-        _write(index, kept, directory, watcher.step("writing", 3 * len(kept)))
+        uses = {use: _write(use, index, kept, directory, settings, generation, watcher) for use in settings.uses}
+    summary = summary.model_copy(update={"uses": uses})
+    write_jsonl(directory / HASHES, (line for entry in kept for line in _task_hashes(entry)))
     write_atomically(directory / "removed.jsonl", (dump_line(removal) for removal in removals))
     write_json(directory / "report.json", summary.model_dump(mode="json"))
-    write_atomically(directory / "README.md", render_card(summary, packages))
+    write_atomically(directory / "README.md", render_card(summary, settings.format, settings.package, packages))
     return summary
 
 
-def _write(index: DialogueIndex, kept: Sequence[Entry], directory: Path, on_line: Callable[[int], None]) -> None:
-    """Write data/<pipeline>.jsonl as generated, messages/<pipeline>.{jsonl,parquet} as chat messages, in order of
-    id."""
-    pipelines: defaultdict[str, list[Entry]] = defaultdict(list)
-    for entry in kept:
-        pipelines[entry.pipeline].append(entry)
-    for folder in ("data", "messages"):
-        (directory / folder).mkdir(exist_ok=True)
-    for name, entries in sorted(pipelines.items()):
+def _write(
+    use: Use,
+    index: DialogueIndex,
+    kept: Sequence[Entry],
+    directory: Path,
+    settings: ExportSettings,
+    generation: GenerationRun | None,
+    watcher: ExportWatcher,
+) -> int:
+    """Write what one use needs; returns the number of its dialogues, tasks or pairs. Raises UserError if there are
+    none."""
+    if use == "sft":
+        write_sft(
+            directory, index, kept, settings.format, watcher.step("writing sft", sft_steps(kept, settings.format))
+        )
+        return len(kept)
+    if generation is None:
+        raise UserError(f"as=[{use}] needs the tools and databases of the dialogues: give their run, data=outputs/…")
+    on_dialogue = watcher.step(f"writing {use}", len(kept))
 
-        def lines(entries: Sequence[Entry] = entries) -> Iterator[bytes]:
-            for entry in entries:
-                yield index.line(entry)
-                on_line(1)
+    def dialogues() -> Iterator[Dialogue]:
+        for entry in kept:
+            yield index.dialogue(entry)
+            on_dialogue(1)
 
-        write_atomically(directory / "data" / f"{name}.jsonl", (line.decode() for line in lines()))
-        rows = (json.dumps(chat_row(line), ensure_ascii=False) + "\n" for line in lines())
-        write_atomically(directory / "messages" / f"{name}.jsonl", rows)
-        write_parquet(directory / "messages" / f"{name}.parquet", (chat_row(line) for line in lines()))
+    if use == "preferences":
+        count = write_preferences(directory / use, dialogues(), generation)
+    else:
+        write = {"rl": write_rl, "inspect": write_inspect}[use]
+        count = write(directory / use, settings.package, dialogues(), generation)
+    if not count:
+        raise UserError(
+            f"as=[{use}] was given, but no exported dialogue has a task that execution decides with a simulated user: "
+            "make generate pipeline=user_oriented_exec"
+        )
+    return count
+
+
+def _task_hashes(entry: Entry) -> Iterator[TaskHash]:
+    for number, digest in enumerate(entry.task_hashes):
+        yield TaskHash(task_hash=digest.hex(), dialogue_id=entry.dialogue_id, task=number)
 
 
 def _reasons(summary: Report) -> str:

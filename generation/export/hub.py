@@ -8,7 +8,10 @@ from huggingface_hub import HfApi
 
 from core.settings import UserError
 
-CONTENTS = ["README.md", "report.json", "removed.jsonl", "data/*.jsonl", "messages/*"]
+CONTENTS = [
+    *("README.md", "report.json", "removed.jsonl", "task_hashes.jsonl", "data/*.jsonl", "messages/*", "sharegpt/*"),
+    *("hermes/*", "traces/*", "rl/*", "inspect/*", "preferences/*"),
+]
 
 
 def push(directory: Path, name: str, private: bool) -> str:

@@ -23,7 +23,8 @@ class Entry:
 
     `calls` is a digest of its goals and tool calls (None without tasks), `transcript` a digest of its messages,
     `signature` the MinHash of its shingles (None without words). `steps` are (sum, number, maximum) over the requests
-    that used tools. `origin` is the index of its origin among the distinct ones of all dialogues.
+    that used tools. `origin` is the index of its origin among the distinct ones of all dialogues; `task_hashes` are the
+    identities of its tasks (generation.export.task_hash).
     """
 
     dialogue_id: str
@@ -35,6 +36,7 @@ class Entry:
     signature: bytes | None
     domain: str
     origin: int
+    task_hashes: tuple[bytes, ...]
     validated: bool
     turns: int
     tasks: int

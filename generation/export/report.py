@@ -6,11 +6,14 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from pydantic import Field
+
 from core.messages import Frozen
 from generation.export.decontamination import BenchmarkReport
 from generation.export.dedup import Removal
 from generation.export.index import Entry
 from generation.export.provenance import DialogueOrigin, ProvenanceSummary, summarise_provenance
+from generation.export.task_hash import set_hash
 from generation.metrics.statistics import MeanMax
 
 
@@ -33,13 +36,24 @@ class PipelineReport(Frozen):
     removed: dict[str, int]
 
 
+class TaskSet(Frozen):
+    """The tasks of the exported dialogues: their number, how many of them differ, and the one hash of these."""
+
+    tasks: int
+    distinct: int
+    hash: str
+
+
 class Report(Frozen):
-    """report.json. `unvalidated` counts exported dialogues without an accepting verdict (no validation stage)."""
+    """report.json. `unvalidated` counts exported dialogues without an accepting verdict (no validation stage). `uses`
+    has the number of dialogues, tasks or pairs of each use."""
 
     run: str
     settings: dict[str, Any]
     pipelines: dict[str, PipelineReport]
     unvalidated: int
+    tasks: TaskSet
+    uses: dict[str, int] = Field(default_factory=dict)
     statistics: tuple[Table1Row, ...]
     contamination: dict[str, BenchmarkReport]
     provenance: ProvenanceSummary
@@ -70,10 +84,15 @@ def report(
             for name in sorted(read_counts)
         },
         unvalidated=sum(not entry.validated for entry in kept),
+        tasks=_task_set([digest.hex() for entry in kept for digest in entry.task_hashes]),
         statistics=table_1(kept, origins),
         contamination=contamination,
         provenance=summarise_provenance(kept, origins),
     )
+
+
+def _task_set(hashes: Sequence[str]) -> TaskSet:
+    return TaskSet(tasks=len(hashes), distinct=len(set(hashes)), hash=set_hash(hashes))
 
 
 def table_1(entries: Iterable[Entry], origins: Sequence[DialogueOrigin]) -> tuple[Table1Row, ...]:

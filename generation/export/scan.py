@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from core.dialogue import Dialogue
@@ -11,6 +11,7 @@ from generation.export.decontamination import Detector
 from generation.export.dedup import DedupSettings, Removal, calls_key, shingles, signature, transcript_key
 from generation.export.index import DialogueIndex, Entry
 from generation.export.provenance import DialogueOrigin, dialogue_origin
+from generation.export.task_hash import task_hash
 from generation.export.text import canonical
 
 
@@ -23,8 +24,15 @@ class ScanResult:
     origins: list[DialogueOrigin] = field(default_factory=list)
 
 
-def scan(index: DialogueIndex, dedup: DedupSettings, detector: Detector, on_bytes: Callable[[int], None]) -> ScanResult:
-    """Read every dialogue once, in file order; calls `on_bytes` with the bytes read."""
+def scan(
+    index: DialogueIndex,
+    dedup: DedupSettings,
+    detector: Detector,
+    held_out: Mapping[str, str],
+    on_bytes: Callable[[int], None],
+) -> ScanResult:
+    """Read every dialogue once, in file order; calls `on_bytes` with the bytes read. `held_out` are the tasks that no
+    dialogue may have: hash -> where it was found."""
     result = ScanResult()
     origin_numbers: dict[str, int] = {}
 
@@ -36,10 +44,20 @@ def scan(index: DialogueIndex, dedup: DedupSettings, detector: Detector, on_byte
         return number
 
     for file, offset, dialogue in index.read_all(on_bytes):
-        result.entries.append(_entry(file, offset, dialogue, dedup, origin_number(dialogue.provenance)))
-        if removal := detector.removal(dialogue):
+        entry = _entry(file, offset, dialogue, dedup, origin_number(dialogue.provenance))
+        result.entries.append(entry)
+        if removal := detector.removal(dialogue) or _shared_task(entry, held_out):
             result.removals.append(removal)
     return result
+
+
+def _shared_task(entry: Entry, held_out: Mapping[str, str]) -> Removal | None:
+    for digest in entry.task_hashes:
+        if of := held_out.get(digest.hex()):
+            return Removal(
+                dialogue_id=entry.dialogue_id, pipeline=entry.pipeline, why="tasks", of=of, detail=digest.hex()
+            )
+    return None
 
 
 def _entry(file: int, offset: int, dialogue: Dialogue, dedup: DedupSettings, origin: int) -> Entry:
@@ -54,6 +72,7 @@ def _entry(file: int, offset: int, dialogue: Dialogue, dedup: DedupSettings, ori
         signature=signature(shingles(dialogue, dedup.shingle), dedup.permutations),
         domain=dialogue.domain,
         origin=origin,
+        task_hashes=tuple(bytes.fromhex(task_hash(task)) for task in dialogue.tasks),
         validated=dialogue.verdict is not None and dialogue.verdict.accepted,
         turns=dialogue.turns,
         tasks=len(dialogue.tasks),

@@ -98,7 +98,7 @@ def read_dialogue(raw: Any, where: str) -> Dialogue:
         raise ValueError("expected: a JSON object")
     if isinstance(raw.get("dialogue"), dict):
         raw = raw["dialogue"]  # a line of rejected.jsonl
-    if "pipeline" not in raw:
+    if not {"dialogue_id", "pipeline"} <= raw.keys():  # exported chat messages name their pipeline, too
         return _from_chat(raw, where)
     dialogue = Dialogue.model_validate(raw)
     _check(dialogue)

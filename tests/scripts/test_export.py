@@ -87,7 +87,7 @@ def test_an_interrupted_export_is_resumed(outputs: Path, monkeypatch: pytest.Mon
         raise KeyboardInterrupt
 
     finished = run(export_script, "export", outputs, BENCHMARKS, "dedup.shingle=3")
-    monkeypatch.setattr("generation.export.export.write_parquet", break_off)
+    monkeypatch.setattr("generation.export.sft.write_parquet", break_off)
     with pytest.raises(KeyboardInterrupt):
         run(export_script, "export", outputs, BENCHMARKS, "dedup.shingle=3")
     assert (outputs / "export" / "latest").resolve() == finished

@@ -177,7 +177,7 @@ def test_memory_does_not_grow_with_the_text(tmp_path: Path) -> None:
         )
         with DialogueIndex([path]) as index:
             detector = Detector((), contamination_settings())
-            scanned = scan(index, dedup_settings(), detector, lambda count: None)
+            scanned = scan(index, dedup_settings(), detector, {}, lambda count: None)
         sizes.append(len(pickle.dumps((scanned.entries, scanned.removals, scanned.origins))) / 50)
     assert sizes[1] - sizes[0] < 10, "the offset in a longer file"
     assert sizes[1] < 1000

@@ -94,7 +94,7 @@ def test_neither_order_nor_files_nor_repetition_change_a_byte(run: tuple[Path, R
     directory, _ = run
     expected = contents(directory)
     assert set(expected) == {
-        "README.md", "report.json", "removed.jsonl",
+        "README.md", "report.json", "removed.jsonl", "task_hashes.jsonl",
         *(f"data/{name}.jsonl" for name in ("exec", "user_oriented")),
         *(f"messages/{name}.{kind}" for name in ("exec", "user_oriented") for kind in ("jsonl", "parquet")),
     }  # fmt: skip

@@ -32,7 +32,7 @@ def test_a_parquet_file_is_written_atomically(run: tuple[Path, Report], monkeypa
     def interrupt(line: bytes) -> dict[str, Any]:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("generation.export.export.chat_row", interrupt)
+    monkeypatch.setattr("generation.export.sft.chat_row", interrupt)
     with pytest.raises(KeyboardInterrupt):
         export(
             find_dialogues(directory.parent / "run"),

@@ -85,5 +85,5 @@ def removed(dialogues: Sequence[Dialogue], folder: Path, **settings: Any) -> lis
     path = folder / "dialogues.jsonl"
     write_jsonl(path, dialogues)
     with DialogueIndex([path]) as index:
-        scanned = scan(index, dedup, Detector((), contamination_settings()), lambda count: None)
+        scanned = scan(index, dedup, Detector((), contamination_settings()), {}, lambda count: None)
         return list(duplicates(scanned.entries, index.dialogue, dedup))

@@ -1,0 +1,56 @@
+"""The identity of a task, by which two exports can be proved to share none.
+
+It depends on what is asked and on what solves it, not on ids, on the dialogue around it or on the run: the same task in
+other words of user and assistant, or under another policy, is the same task.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+from pydantic import Field
+
+from core.dialogue import Task
+from core.journal import read_jsonl
+from core.messages import Frozen
+from core.settings import UserError
+from generation.export.text import canonical, plain
+
+HASHES = "task_hashes.jsonl"
+"""File of an export with the hash of each of its tasks."""
+
+
+class TaskHash(Frozen):
+    """One line of task_hashes.jsonl: task number `task` (from 0) of a dialogue."""
+
+    task_hash: str = Field(pattern="^[0-9a-f]{64}$")
+    dialogue_id: str
+    task: int
+
+
+def task_hash(task: Task) -> str:
+    """SHA-256 of a task's goal (case, punctuation and typography aside), its kind, the calls that solve it and the
+    values that the user must learn."""
+    calls = [[call.tool, call.arguments] for call in task.gold_calls or task.plan]
+    content = {"goal": plain(task.goal), "kind": task.kind, "calls": calls, "told": list(map(plain, task.told_values))}
+    return hashlib.sha256(canonical(content).encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def set_hash(hashes: Iterable[str]) -> str:
+    """SHA-256 of a set of tasks, in whatever order and however often each occurs."""
+    return hashlib.sha256("\n".join(sorted(set(hashes))).encode()).hexdigest()
+
+
+def read_held_out(paths: Sequence[Path]) -> Mapping[str, str]:
+    """Hash -> where it was found, of the tasks of earlier exports: their folders, or their task_hashes.jsonl. Raises
+    UserError for a path that is neither."""
+    found: dict[str, str] = {}
+    for path in paths:
+        file = path / HASHES if path.is_dir() else path
+        if not file.is_file():
+            raise UserError(f"held_out={path} was given; expected: the folder of an export, or its {HASHES}")
+        for line in read_jsonl(file, TaskHash):
+            found.setdefault(line.task_hash, f"{file.resolve().parent.name}: {line.dialogue_id}/{line.task}")
+    return found

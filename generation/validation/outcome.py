@@ -1,0 +1,28 @@
+"""Whether a dialogue whose tasks were given is a success: by execution alone, without a judge. The held-out benchmark
+and exported tasks are decided here."""
+
+from __future__ import annotations
+
+from core.dialogue import Check, Dialogue
+from generation.environments.base import DomainEnvironment
+from generation.validation.validate import outcomes, policy_check, replay
+
+
+async def outcome(
+    dialogue: Dialogue, tasks: int, domain_environment: DomainEnvironment
+) -> tuple[list[Check], frozenset[tuple[int, str]]]:
+    """The checks of a dialogue that was to play that many tasks, which succeeds if all pass, and the calls that changed
+    the state, as (message, id). The first check that fails explains the failure."""
+    if dialogue.stop != "complete":
+        return [Check(name="finished", passed=False, detail=dialogue.stop)], frozenset()
+    started = len(dialogue.task_starts)
+    detail = f"the dialogue could not continue after {started} of {tasks} tasks"
+    all_tasks = Check(name="all tasks", passed=started == tasks, detail=detail)
+    replayed = await replay(dialogue, domain_environment)
+    of_tasks = await outcomes(dialogue, domain_environment, replayed)
+    return [all_tasks, *of_tasks, *policy_check(dialogue, replayed)], replayed.changes
+
+
+def simulator_failure(stop: str) -> str | None:
+    """Why the user simulator failed; None if it did not. A user who loses patience is the agent's failure."""
+    return stop if stop.startswith("user: ") and not stop.startswith("user: not done") else None

@@ -1,0 +1,204 @@
+"""Opens the worlds of exported tasks, lets an agent play them, and decides by execution.
+
+A folder of worlds holds tasks.jsonl (generation.worlds.task_line), toolsets.jsonl, the databases and settings.json.
+The agent is any function from messages and tools to its next message: it gets nothing else, and acts through nothing
+but its calls. The dialogue is generation's rollout and the verdict that of generation.validation.outcome, as in the
+held-out benchmark.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from pydantic import Field, ImportString, TypeAdapter, ValidationError
+
+from core.dialogue import Check, Dialogue
+from core.journal import read_jsonl
+from core.messages import AssistantMessage, Frozen, Message, ToolSpec
+from core.settings import Settings, UserError
+from generation.database.schema import read_schema
+from generation.dialogue.personas import UserSettings
+from generation.dialogue.rollout import Rollout
+from generation.dialogue.scenario import Scenario
+from generation.dialogue.setup import DialogueSettings, RoleModels, RolloutContext, RolloutSettings
+from generation.environments.base import DomainEnvironment, EnvironmentFactory
+from generation.environments.clock import dialogue_time
+from generation.environments.offered import offering
+from generation.llm.base import LLM, Completion, Request
+from generation.llm.meter import Meter
+from generation.scripted.llm import ScriptedLLM
+from generation.tasks.settings import TaskSettings
+from generation.tasks.writer import Domain
+from generation.tools.toolset import Toolset
+from generation.toolset_runner import sources_from_file
+from generation.validation.outcome import outcome, simulator_failure
+from generation.worlds.task_line import TaskLine
+
+Answer = Callable[[tuple[Message, ...], tuple[ToolSpec, ...]], Awaitable[AssistantMessage]]
+"""The conversation so far and the tools that are offered now -> the next message."""
+
+_ONE_TASK = TaskSettings(
+    style="descriptive",
+    count={1: 1.0},
+    difficulties={"medium": 1.0},
+    kinds={"plain": 1.0},
+    evidence_rows={3: 1.0},
+    follow_ups=0.0,
+    attempts=1,
+    rows_in_view=1,
+)
+"""A world plays its task and writes none."""
+
+
+class PipelineWorld(Settings):
+    """How the dialogues of one pipeline are played."""
+
+    environment: dict[str, Any] = Field(description="the EnvironmentFactory (`_target_`) and its arguments")
+    rollout: RolloutSettings = Field(description="limits of a dialogue")
+
+
+class WorldSettings(Settings):
+    """settings.json."""
+
+    pipelines: dict[str, PipelineWorld] = Field(description="name of a pipeline -> how its dialogues are played")
+    user: UserSettings = Field(description="the simulated users, of which each task names its own")
+
+
+class Played(Frozen):
+    """A played task: the complete dialogue, and the checks that decide it. `failure` says why the user simulator
+    failed, so that the dialogue says nothing about the agent; "" if it did not."""
+
+    dialogue: Dialogue
+    checks: tuple[Check, ...]
+    failure: str = ""
+
+    @property
+    def solved(self) -> bool:
+        return not self.failure and all(check.passed for check in self.checks)
+
+    @property
+    def reward(self) -> float:
+        """1 if the task is solved, else 0."""
+        return float(self.solved)
+
+    @property
+    def reasons(self) -> tuple[str, ...]:
+        """What failed."""
+        failed = tuple(f"{check.name}: {check.detail}" for check in self.checks if not check.passed)
+        return (self.failure,) if self.failure else failed
+
+
+class OutsideModel:
+    """Implements generation.llm.base.LLM for a model that is called from elsewhere, as the agent or the user. Of a
+    request it passes on messages and tools: the context, with the task's solution, stays here."""
+
+    def __init__(self, name: str, answer: Answer) -> None:
+        self.name = name
+        self._answer = answer
+
+    async def complete(self, request: Request) -> Completion:
+        message = await self._answer(request.messages, request.tools)
+        return Completion(message, "tool_calls" if message.tool_calls else "stop", model=self.name)
+
+    async def close(self) -> None:
+        """Does nothing: the model belongs to the caller."""
+
+
+class Worlds:
+    """The worlds of a folder; a context manager."""
+
+    def __init__(self, folder: Path) -> None:
+        """Raises UserError for a folder that is not complete, or whose databases have changed."""
+        self.settings = read_settings(folder / "settings.json")
+        self.tasks = {line.task_id: line for line in read_jsonl(folder / "tasks.jsonl", TaskLine)}
+        sources = sources_from_file(folder / "toolsets.jsonl")
+        self._toolsets = {source.toolset.domain: source.toolset for source in sources}
+        self._factories: dict[str, EnvironmentFactory] = {}
+        self._domains: dict[str, Domain] = {}
+
+    async def play(self, start: Dialogue, agent: LLM, user: LLM | None = None, repetition: int = 0) -> Played:
+        """Play the last task of `start` (TaskLine.start, or a fork within the task) to its end and decide it. `user`
+        plays the user (None: the scripted stand-in, without weights); in another `repetition` it draws anew. Raises
+        what a model raises that cannot be reached: that is no verdict."""
+        context = self._context(start, agent, Meter(user or ScriptedLLM(), rollout=repetition))
+        dialogue = await Rollout(start, context).run()
+        checks, _ = await outcome(dialogue, len(start.tasks), context.domain_environment)
+        return Played(dialogue=dialogue, checks=tuple(checks), failure=simulator_failure(dialogue.stop) or "")
+
+    def _context(self, start: Dialogue, agent: LLM, user: Meter) -> RolloutContext:
+        toolset = self._toolsets[start.domain]
+        now = dialogue_time(start, toolset.now)
+        return RolloutContext(
+            domain=self._domain(toolset, start),
+            domain_environment=self._environment(start, toolset, user, now),
+            executable=True,
+            models=RoleModels(task_writer=user, user=user, agent=Meter(agent), judge=user),
+            settings=DialogueSettings(_ONE_TASK, self.settings.pipelines[start.pipeline].rollout, self.settings.user),
+            seed=start.dialogue_id,
+            now=now,
+            scenario=Scenario(style="none"),  # a system message is among the messages of the start
+            proved={task.task_id: task for task in start.tasks},
+        )
+
+    def _domain(self, toolset: Toolset, start: Dialogue) -> Domain:
+        if toolset.domain not in self._domains:
+            schema = read_schema(toolset.database, toolset.domain) if toolset.database else None
+            self._domains[toolset.domain] = Domain(
+                toolset.domain, schema, {}, title=toolset.title, description=toolset.description
+            )
+        return replace(self._domains[toolset.domain], policy=start.policy)
+
+    def _environment(self, start: Dialogue, toolset: Toolset, meter: Meter, now: str) -> DomainEnvironment:
+        if start.pipeline not in self._factories:
+            self._factories[start.pipeline] = construct(self.settings.pipelines[start.pipeline].environment)
+        pool = self._factories[start.pipeline].for_domain(toolset, meter, start.dialogue_id, now)
+        return offering(pool, start.tools)
+
+    def close(self) -> None:
+        for factory in self._factories.values():
+            factory.close()
+        self._factories.clear()
+
+    def __enter__(self) -> Worlds:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def read_settings(path: Path) -> WorldSettings:
+    """Raises UserError for a file that is missing or is not settings of worlds."""
+    try:
+        return WorldSettings.model_validate_json(path.read_bytes())
+    except FileNotFoundError:
+        raise UserError(
+            f"{path} is missing; expected: a folder of worlds, as `make export as=[rl]` writes it"
+        ) from None
+    except ValidationError as error:
+        first = error.errors()[0]
+        problem = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+        raise UserError(f"{path} is not the settings of worlds: {problem}") from None
+
+
+def construct(node: dict[str, Any]) -> EnvironmentFactory:
+    """The environments that a settings node names in `_target_`, as Hydra would construct them: a folder of worlds is
+    opened without a configuration. Raises UserError for a name of anything else."""
+    name = node["_target_"]
+    try:
+        factory = TypeAdapter(ImportString[Any]).validate_python(name)
+    except ValidationError as error:
+        raise UserError(f"{name} cannot be imported: {error.errors()[0]['msg']}") from None
+    if not (isinstance(factory, type) and hasattr(factory, "for_domain")):
+        raise UserError(f"environment._target_={name} was given; expected: an EnvironmentFactory")
+    arguments = {key: value for key, value in node.items() if key != "_target_"}
+    inner = {
+        key: construct(value) for key, value in arguments.items() if isinstance(value, dict) and "_target_" in value
+    }
+    made: EnvironmentFactory = factory(**arguments | inner)
+    return made
