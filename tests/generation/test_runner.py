@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
 import importlib.util
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -150,7 +152,15 @@ def test_of_several_lines_of_a_dialogue_the_last_attempt_counts_and_the_later_li
     assert (outcomes.unanswered_attempts("d"), outcomes.unanswered_attempts("e")) == (None, 0)
 
 
+@pytest.fixture
+def ray_ends() -> Iterator[None]:
+    """Ray's own processes would take memory and time from all later tests."""
+    yield
+    importlib.import_module("ray").shutdown()
+
+
 @pytest.mark.slow
+@pytest.mark.usefixtures("ray_ends")
 @pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="the extra ray is not installed")
 def test_ray_with_two_workers_gives_the_files_of_the_local_executor(domains: Domains, tmp_path: Path) -> None:
     local = run_to_end(EXECUTED, domains, tmp_path / "local", n=24)
