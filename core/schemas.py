@@ -17,6 +17,10 @@ from referencing.exceptions import Unresolvable
 PATTERN_S = 0.1
 """Time limit in seconds for matching one text; without it, a pathological pattern would block all dialogues."""
 
+_TOO_DEEP = "it is too deeply nested"
+MAX_LEVELS = 64
+"""Levels of objects and lists in a schema. A limit of our own: Python's depends on what else a process has imported."""
+
 _VALUE_ERRORS = (ArithmeticError, ValueError)
 """Errors of multipleOf for numbers beyond a float, NaN and Infinity, which Python's JSON accepts, and of keywords that
 are not supported here."""
@@ -44,12 +48,26 @@ def schema_problem(schema: str) -> str | None:
     """Return why a text in JSON is not a JSON Schema, or None if it is one. Cached: each line of a data set repeats its
     domain's tools, and a check takes milliseconds."""
     try:
-        Draft202012Validator.check_schema(json.loads(schema))
+        value = json.loads(schema)
+    except RecursionError:
+        return _TOO_DEEP
+    if _levels_exceed(value, MAX_LEVELS):
+        return _TOO_DEEP
+    try:
+        Draft202012Validator.check_schema(value)
     except SchemaError as error:
         return error.message
-    except RecursionError:
-        return "it is too deeply nested"
     return None
+
+
+def _levels_exceed(value: Any, most: int) -> bool:
+    level = [value]
+    for _ in range(most):
+        parts = [part.values() if isinstance(part, dict) else part for part in level if isinstance(part, dict | list)]
+        level = [child for part in parts for child in part if isinstance(child, dict | list)]
+        if not level:
+            return False
+    return True
 
 
 @lru_cache(maxsize=4096)

@@ -32,7 +32,8 @@ class AssumeSettings(Settings):
     gpus: int = Field(ge=1, description="GPUs of the planned evaluation")
     serving: ServingAssumptions = Field(description="the evaluated model and its GPUs")
     user: ServingAssumptions = Field(
-        description="the model that a benchmark serves as the simulated user, and its GPUs"
+        default=ServingAssumptions(),
+        description="the model that a benchmark serves as the simulated user, and its GPUs",
     )
 
     def trial(self, benchmark: str) -> TrialAssumptions:

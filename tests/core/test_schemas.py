@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import sys
 from itertools import permutations
 from typing import Any
 
@@ -12,6 +13,8 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
 from core.schemas import schema_error, schema_problem
+
+TOO_DEEP = "it is too deeply nested"
 
 
 @pytest.mark.parametrize(
@@ -43,9 +46,16 @@ def test_the_violation_does_not_depend_on_the_order_of_the_keywords() -> None:
     assert len({schema_error(5, {key: schema[key] for key in keys}) for keys in permutations(schema)}) == 1
 
 
-@pytest.mark.parametrize("depth", [150, 100_000])
-def test_a_schema_nested_too_deeply_is_refused(depth: int) -> None:
-    assert schema_problem('{"not":' * depth + "{}" + "}" * depth) == "it is too deeply nested"
+@pytest.mark.parametrize("recursion_limit", [1000, 5000])
+@pytest.mark.parametrize(("depth", "problem"), [(63, None), (64, TOO_DEEP), (150, TOO_DEEP), (100_000, TOO_DEEP)])
+def test_a_schema_nested_too_deeply_is_refused(depth: int, problem: str | None, recursion_limit: int) -> None:
+    before = sys.getrecursionlimit()
+    sys.setrecursionlimit(recursion_limit)
+    schema_problem.cache_clear()
+    try:
+        assert schema_problem('{"not":' * depth + "{}" + "}" * depth) == problem
+    finally:
+        sys.setrecursionlimit(before)
     assert schema_problem('{"not":' * 9 + "{}" + "}" * 9) is None
 
 

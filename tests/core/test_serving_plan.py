@@ -43,6 +43,6 @@ def test_weights_are_those_of_the_files_or_unknown(tmp_path: Path, monkeypatch: 
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     (unknown,) = serving_plan("no-such-owner/no-such-model", EngineSettings(), ServingAssumptions(), 1, 1).lines
     assert unknown == (
-        "memory: the size of no-such-owner/no-such-model is not known here; assume.serving.weights_gb tells it"
+        "memory: the size of no-such-owner/no-such-model is not known here; weights_gb under assume tells it"
     )
     assert "the trained model" in next(serving_plan(None, EngineSettings(), ServingAssumptions(), 1, 1).lines)

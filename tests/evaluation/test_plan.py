@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +13,10 @@ from rich.console import Console
 
 from core.serving_plan import ServingAssumptions
 from core.settings import typed
+from evaluation.benchmark import Benchmark, EvaluationContext
 from evaluation.plan import AssumeSettings, TrialAssumptions, estimates
 from evaluation.targets import EvaluateSettings
+from evaluation.trials import Progress, TrialRecord
 from scripts.evaluation_plan import show_plan
 from scripts.launch import CONF, instantiate
 
@@ -42,9 +44,17 @@ def test_estimates_by_hand() -> None:
 
 
 def test_a_benchmark_of_ones_own_can_be_planned(tmp_path: Path) -> None:
-    class Mine:
+    class Mine(Benchmark):
         def size(self) -> int:
             return 7
+
+        def run(
+            self, context: EvaluationContext, directory: Path, progress: Progress | None = None
+        ) -> list[TrialRecord]:
+            return []
+
+        def metrics(self, records: Sequence[TrialRecord]) -> dict[str, float | None]:
+            return {}
 
     with hydra.initialize_config_dir(version_base="1.3", config_dir=str(CONF)):
         config = hydra.compose("evaluate", ["profile=gpu", f"outputs={tmp_path}"])

@@ -19,6 +19,9 @@ from tests.scripts.helpers.generate_runs import BASE, GYM, final, generate
 
 pytestmark = pytest.mark.usefixtures("no_commit")
 
+DIALOGUES = 150
+"""Of each of three pipelines: enough that a run is still going on when a busy machine sends its signal late."""
+
 
 def command(outputs: Path, *overrides: str) -> list[str]:
     return [sys.executable, "-m", "scripts.generate", *BASE, f"outputs={outputs}", GYM, *overrides]
@@ -67,7 +70,10 @@ def test_databases_that_cannot_be_built_are_named(tmp_path: Path) -> None:
 def interrupt(outputs: Path, number: signal.Signals, lines: int) -> int:
     """Start the three pipelines and send a signal once their journals have `lines` dialogues; returns the exit code."""
     process = subprocess.Popen(
-        command(outputs, "pipeline=all", "n=40"), cwd=CONF.parent, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        command(outputs, "pipeline=all", f"n={DIALOGUES}"),
+        cwd=CONF.parent,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
     )
     deadline = time.monotonic() + 120
     while written(outputs) < lines and process.poll() is None and time.monotonic() < deadline:
@@ -89,9 +95,9 @@ def test_no_dialogue_is_lost_or_doubled_by_killing_the_run(tmp_path: Path) -> No
     ]
     assert codes == [-signal.SIGKILL, 130, -signal.SIGKILL]
     assert not (tmp_path / "generate" / "latest").exists()
-    assert 55 <= written(tmp_path) < 120
-    killed = generate(tmp_path, GYM, "pipeline=all", "n=40")
-    undisturbed = generate(tmp_path, GYM, "pipeline=all", "n=40", "concurrency=5")
+    assert 55 <= written(tmp_path) < 3 * DIALOGUES
+    killed = generate(tmp_path, GYM, "pipeline=all", f"n={DIALOGUES}")
+    undisturbed = generate(tmp_path, GYM, "pipeline=all", f"n={DIALOGUES}", "concurrency=5")
     assert killed != undisturbed
     assert len(list((tmp_path / "generate").iterdir())) == 3, "two runs and the link to the newest"
     assert final(killed) == final(undisturbed)
@@ -99,7 +105,7 @@ def test_no_dialogue_is_lost_or_doubled_by_killing_the_run(tmp_path: Path) -> No
     ids = Counter(
         json.loads(line)["dialogue_id"] for data in final(killed).values() for line in data.decode().splitlines()
     )
-    assert len(ids) == 120
+    assert len(ids) == 3 * DIALOGUES
     assert set(ids.values()) == {1}
     manifest = json.loads((killed / "manifest.json").read_text())
     assert manifest["status"] == "finished"
