@@ -221,7 +221,7 @@ class _Writer:
         return sentence
 
     def _read_outline(self, text: str) -> Outline:
-        outline = read_outline(text)
+        outline = _mended(read_outline(text), self.limits)
         if copies_example(text, "", Seed(name="", description=self.sentence, source="", licence="")):
             raise RejectedAnswerError("that is the example; design the database of this service")
         self._refuse_if(outline_problems(outline, self.limits))
@@ -260,3 +260,19 @@ class _Writer:
     def _refuse(self, problem: Problem) -> _RefusedError:
         self.refused.append(problem.text)
         return _RefusedError(problem.kind, problem.text)
+
+
+def _mended(outline: Outline, limits: Limits) -> Outline:
+    """What needs no second answer: numbers of rows within their limits, and no reference in the column of the table's
+    own key."""
+    low, high = limits.rows
+    tables = (
+        table.model_copy(
+            update={
+                "rows": min(max(table.rows, low), high),
+                "references": tuple(r for r in table.references if r.column != table.key),
+            }
+        )
+        for table in outline.tables
+    )
+    return outline.model_copy(update={"tables": tuple(tables)})

@@ -49,7 +49,7 @@ def test_databases_become_seeds_of_dialogues(tmp_path: Path, capsys: pytest.Capt
 
 def test_a_run_without_any_database_says_so(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"none of the 1 databases was accepted"):
-        run("databases", "n=1", "bfcl=null", f"outputs={tmp_path}", "limits.rows=[401,402]")
+        run("databases", "n=1", "bfcl=null", f"outputs={tmp_path}", "limits.likeness=0.001")
 
 
 @pytest.mark.slow

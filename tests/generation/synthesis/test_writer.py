@@ -61,6 +61,22 @@ async def test_a_refusal_is_told_to_the_model_and_only_that_step_is_repeated() -
     )
 
 
+async def test_what_needs_no_second_answer_is_mended() -> None:
+    rough = [
+        {**table, "rows": 40_000, "refers_to": [{"table": "boats", "column": "boat_id"}]}
+        if table["name"] == "boats"
+        else table
+        for table in OUTLINE["tables"]
+    ]
+    llm = BoatHireLLM(only("outline", OUTLINE | {"tables": rough}))
+    candidate = await write(llm)
+    assert [step(request) for request in llm.requests].count("outline") == 1
+    assert (candidate.status, candidate.refused) == ("accepted", ())
+    assert candidate.spec
+    boats = next(table for table in candidate.spec.tables if table.name == "boats")
+    assert (boats.rows, boats.references) == (LIMITS.rows[1], ())
+
+
 async def test_rows_that_do_not_vary_are_told_to_the_model() -> None:
     flat = {"columns": [{"name": "paid", "type": "boolean", "kind": "flag", "share": 0.5}], "checks": []}
     llm = BoatHireLLM(only("hires", flat | {"unique_together": []}))
