@@ -71,7 +71,7 @@ class Benchmark(Protocol):
         return 0
 
     def serves(self) -> Iterator[tuple[str, EngineSettings]]:
-        """The models that it serves itself beside the evaluated one, for a plan."""
+        """The models that it serves itself, besides the evaluated one, for a plan."""
         yield from ()
 
     @abstractmethod

@@ -45,6 +45,7 @@ def build(settings: GenerateSettings, instantiate: Instantiate) -> GenerationCom
         executor=instantiate(settings.executor),
     )
     _refuse_idle_stages(components)
+    _refuse_idle_server(settings)
     _refuse_scripted_languages(settings)
     _refuse_repeated_nothing(settings, components.stages)
     _refuse_equal_votes(settings, components.stages)
@@ -83,22 +84,25 @@ def build_llm(llm: dict[str, Any], roles: Mapping[Role, dict[str, Any]], instant
 def served(
     llm: dict[str, Any], roles: Mapping[Role, dict[str, Any]], urls: Sequence[str]
 ) -> tuple[dict[str, Any], dict[Role, dict[str, Any]]]:
-    """The models with `urls` as base URLs: `llm`, or if it is no model behind a server, such as the stand-in, all
-    roles' models that are. Raises UserError if there is none."""
-    if _is_served(llm):
+    """The models with `urls` as base URLs: `llm`, or if that asks no server, as the stand-in, the roles' models."""
+    if _asks_server(llm):
         return with_base_urls(llm, urls), dict(roles)
-    chosen = {role: model and with_base_urls(model, urls) for role, model in roles.items()}
-    if not any(_is_served(model) for model in roles.values() if model):
+    return llm, {role: model and with_base_urls(model, urls) for role, model in roles.items()}
+
+
+def _refuse_idle_server(settings: GenerateSettings) -> None:
+    """`serve` starts a server, which some model must ask."""
+    models = (settings.llm, *settings.roles.values())
+    if settings.serve and not any(_asks_server(model) for model in models if model):
         raise UserError(
-            f"serve= was given, but llm is {llm.get('_target_')}, which asks no server; expected llm=vllm or another model "
-            "behind a server, for all roles or for some (llm@roles.judge=vllm)"
+            f"serve={settings.serve} was given, but llm is {settings.llm.get('_target_')}, which asks no server; expected "
+            "llm=vllm or another model behind a server, for all roles or for some (llm@roles.judge=vllm)"
         )
-    return llm, chosen
 
 
-def _is_served(model: Mapping[str, Any]) -> bool:
+def _asks_server(model: Mapping[str, Any]) -> bool:
     parts = [model.get("inner"), *(model.get("models") or {}).values()]
-    return "base_urls" in model or any(_is_served(part) for part in parts if part)
+    return "base_urls" in model or any(_asks_server(part) for part in parts if part)
 
 
 def with_base_urls(llm: dict[str, Any], urls: Sequence[str]) -> dict[str, Any]:

@@ -33,8 +33,6 @@ def main(config: DictConfig) -> None:
         show_plan(settings, console)
         return
     plain = settings.model_dump(mode="json")
-    if settings.serve:
-        served(settings.llm, settings.roles, ("http://127.0.0.1",))  # whom it is for is checked before it starts
     components = build(settings, instantiate)
     with ExitStack() as stack:
         hashes = input_hashes(settings, components)

@@ -24,7 +24,6 @@ from core.files import write_json
 from core.serving import EngineSettings
 from core.settings import UserError, typed
 from evaluation.benchmark import Benchmark, EvaluationContext, RecordedRun, Regraded
-from evaluation.endpoint import Endpoint
 from evaluation.metrics.pass_at_k import pass_1_by_category
 from evaluation.tau2 import official
 from evaluation.tau2.do_nothing import do_nothing
@@ -60,31 +59,33 @@ class Tau2(Benchmark):
         A second call with the same arguments resumes an interrupted run. Raises UserError if `directory` contains
         trials of another harness, HarnessError if the official code crashes.
         """
-        with user_simulator(self.settings, context.endpoint.concurrency, directory) as user:
-            return self._run_trials(context, user, directory, progress)
-
-    def _run_trials(
-        self, context: EvaluationContext, user: Endpoint, directory: Path, progress: Progress | None
-    ) -> list[TrialRecord]:
-        settings = self.settings.model_copy(update={"user": user, "served_user": None})
         request = Tau2Request(
-            endpoint=context.endpoint, settings=settings, trials=context.trials, directory=directory.resolve()
+            endpoint=context.endpoint, settings=self.settings, trials=context.trials, directory=directory.resolve()
         )
         open_journal(request.journal).close()  # removes an incomplete last line that a killed process may have left
         _refuse_other_harness(request)
-        expected = self.size() * context.trials
+        if not self._is_complete(request):
+            with user_simulator(self.settings, context.endpoint.concurrency, directory) as user:
+                settings = self.settings.model_copy(update={"user": user, "served_user": None})
+                self._run_trials(request.model_copy(update={"settings": settings}), progress)
+        return read_trials(request.journal)
+
+    def _run_trials(self, request: Tau2Request, progress: Progress | None) -> None:
+        expected = self.size() * request.trials
 
         def tick(lines: int) -> None:
             if progress:
                 progress("τ²-bench", min(lines, expected), expected)  # a retried trial has a line per attempt
 
-        run_trials = {"inspect": _run_inspect, "official": official.run_official}[settings.backend]
-        for _ in range(settings.attempts):
-            records = read_trials(request.journal)
-            if len(records) == expected and all(record.success is not None for record in records):
-                break
+        run_trials = {"inspect": _run_inspect, "official": official.run_official}[self.settings.backend]
+        for _ in range(self.settings.attempts):
             run_trials(request, tick)
-        return read_trials(request.journal)
+            if self._is_complete(request):
+                break
+
+    def _is_complete(self, request: Tau2Request) -> bool:
+        records = read_trials(request.journal)
+        return len(records) == self.size() * request.trials and all(r.success is not None for r in records)
 
     def metrics(self, records: Sequence[TrialRecord]) -> dict[str, float | None]:
         """Pass@1 by domain, and what an agent that does nothing would have scored on the same tasks."""

@@ -53,7 +53,7 @@ class OfficialSettings(Settings):
 
 
 class ServedUser(Settings):
-    """A model that is served beside the evaluated one, to play the user."""
+    """A model that is served next to the evaluated one, to play the user."""
 
     model: str = Field(description="checkpoint directory or hub id")
     serving: EngineSettings = Field(

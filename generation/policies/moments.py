@@ -77,7 +77,7 @@ def _time_of_day(match: re.Match[str]) -> str | None:
     if half and not 1 <= hour <= 12:
         return None
     hour = hour % 12 + 12 * (half == "p") if half else hour
-    if hour > 24 or int(match["minute"]) > 59:
+    if (hour, match["minute"]) > (24, "00") or int(match["minute"]) > 59:
         return None
     return ":".join([f"{hour:02d}", match["minute"], *([match["second"]] if match["second"] else [])])
 

@@ -56,15 +56,24 @@ _QUESTIONS = re.compile(
         )
     )
 )
-_CONFIRMATION = re.compile(
-    r"\bconfirm|\b(?:shall|should|may|can) i\b|\bwant me to\b|\blike me to\b|\bfor me to\b|\bmind if\b|\bgo(?:ing)? ahead\b"
-    r"|\bgo-ahead\b|\bproceed|\bcontinue\b|\b(?:is|be) (?:that |this |it )?(?:al{1,2} ?right|right|correct|ok|okay|fine|what)\b"
-    r"|\b(?:this|that|it) right\b|\b(?:right|correct|ok|okay|agreed)\?|^(?:ok|okay|ready|fine|al{1,2} ?right) to\b"
-    r"|\bare you sure\b|\bagree\b|\bapprov|\bpermission\b|\bconsent\b|\bthumbs-up\b|\bas soon as you\b|\bsay the word\b"
-    r"|\b(?:okay|ok|fine) with (?:you|that|this)\b|\bbestätigen\b|\bconferm"
-    r"|\byes(?:/| or )no\b|\by/n\b|\b(?:clear|a|say|your) \W?(?:yes|go|ok|okay)\b|\bjust to be (?:sure|clear)\b"
-    r"|\bif (?:that|this|it)(?: is|'s) (?:ok|okay|right|correct|fine)\b|\b(?:still|really) want\b|\bdo you want to\b"
+_GO_AHEAD = (
+    r"\bconfirm|\bgo(?:ing)? ahead\b|\bgo-ahead\b|\bproceed|\bcontinue\b|\bare you sure\b|\bagree\b|\bapprov|\bpermission\b"
+    r"|\bconsent\b|\bthumbs-up\b|\bas soon as you\b|\bsay the word\b|\byes(?:/| or )no\b|\by/n\b|\bjust to be (?:sure|clear)\b"
+    r"|\b(?:is|be) (?:that |this |it )?(?:al{1,2} ?right|right|correct|ok|okay|fine|what)\b|\b(?:this|that|it) right\b"
+    r"|\b(?:right|correct|ok|okay|agreed)\?|^(?:ok|okay|ready|fine|al{1,2} ?right) to\b"
+    r"|\b(?:okay|ok|fine) with (?:you|that|this)\b|\bif (?:that|this|it)(?: is|'s) (?:ok|okay|right|correct|fine)\b"
+    r"|\b(?:clear|a|say|your) \W?(?:yes|go|ok|okay)\b|\bbestätigen\b|\bconferm"
 )
+_CONFIRMATION = re.compile(
+    rf"{_GO_AHEAD}|\b(?:shall|should|may|can) i\b|\bwant me to\b|\blike me to\b|\bfor me to\b|\bmind if\b"
+    r"|\b(?:still|really) want\b|\bdo you want to\b"
+)
+_UNNAMED = re.compile(
+    rf"{_GO_AHEAD}|\b(?:(?:shall|should|may|can) i|(?:want|like) me to)(?: (?:do|have) (?:it|that|this|so)(?: done)?)?\W*$"
+    r"|\b(?:still|really) want (?:it|that|this)\b|\b(?:fortfahren|einverstanden|confirmer|continuer|continuar|confirmar"
+    r"|procedere|bevestig|doorgaan)"
+)
+"""What asks for a yes without naming what it is to."""
 _ERROR = re.compile(
     r"^\W*(?:error|exception|traceback|oops|http \d{3})\b|[\"']error[\"']\s*:|\bwent wrong\b"
     r"|\b(?:an|internal|unexpected|unknown)(?: server)? error\b|\bfailed to\b|\b(?:has|have|call|request) failed\b"
@@ -130,9 +139,20 @@ _ON_CONDITION = re.compile(
 """A no only as long as the user has not answered."""
 
 
+def questions(answer: str) -> list[str]:
+    """The sentences of the answer that want to know something about the request, with or without a question mark, in
+    lower case."""
+    return [sentence for sentence in _sentences(answer) if _QUESTIONS.search(sentence) and not _OFFER.search(sentence)]
+
+
 def asks(answer: str) -> bool:
-    """Whether the answer wants to know something about the request, with or without a question mark."""
-    return any(_QUESTIONS.search(sentence) and not _OFFER.search(sentence) for sentence in _sentences(answer))
+    """Whether the answer wants to know something about the request."""
+    return bool(questions(answer))
+
+
+def asks_to_go_ahead(question: str) -> bool:
+    """Whether a sentence of `questions` asks for a yes without naming what it is to: "Shall I?", "Is that correct?"."""
+    return bool(_UNNAMED.search(question))
 
 
 def asks_to_confirm(answer: str) -> bool:

@@ -13,7 +13,7 @@ from typing import Any
 from core.messages import AssistantMessage, Message, ToolMessage, UserMessage
 from core.typography import fold
 from generation.specs.json_values import leaves
-from generation.utterances.answers import asks
+from generation.utterances.answers import asks_to_go_ahead, questions
 
 _YES_WORDS = (
     # English
@@ -80,15 +80,6 @@ _CONDITION = re.compile(
 """What makes even a yes a no, or one on a condition."""
 _OTHER_WISH = re.compile(r"\b(?:what|why|how|which|who|whose|when|where|tell me|explain|show me|keep|leave|check)\b")
 """What asks for something else than the call that "please" might agree to."""
-_TO_GO_AHEAD = re.compile(
-    r"\bconfirm|\bgo(?:ing)? ahead\b|\bgo-ahead\b|\bproceed|\bcontinue\b|\bare you sure\b|\bagree\b|\bapprov|\bconsent\b"
-    r"|\bpermission\b|\bthumbs-up\b|\bsay the word\b|\byes(?:/| or )no\b|\by/n\b|\bready\b|\bin order\b"
-    r"|\bdo (?:it|that|this|so)\b|\b(?:clear|a|say|your) \W?(?:yes|go|ok|okay)\b|\bcarry (?:it|that|this) out\b|\bin your name\b"
-    r"|\b(?:right|correct|ok|okay|fine|agreed)\?|\b(?:is|be) (?:that |this |it )?(?:al{1,2} ?right|right|correct|ok|okay|fine)\b"
-    r"|\b(?:okay|ok|right|fine) (?:with|by|for) you\b|\byou (?:still |really )*want (?:it|that|this)\b"
-    r"|\b(?:bestätigen|fortfahren|einverstanden|confirmer|continuer|continuar|confirmar|conferm|procedere|bevestig|doorgaan)"
-)
-"""What asks for a yes to the call itself, without naming it."""
 _STEM = 5
 """Letters by which a word of a tool's name is recognised in its other forms: cancel, cancels, cancellation."""
 _PLEASE = re.compile(r"\b(?:please|pls|bitte|s'il vous pla[iî]t|por favor|per favore|alstublieft|пожалуйста)\b")
@@ -105,20 +96,16 @@ def agreed(messages: Sequence[Message], tool: str, arguments: Mapping[str, Any])
     question, answer = messages[position - 1], messages[position]
     if not isinstance(question, AssistantMessage) or not isinstance(answer, UserMessage) or question.tool_calls:
         return False
-    return (
-        asks(question.content)
-        and _may_be_about(question.content, tool, arguments)
-        and agrees(answer.content, arguments)
-    )
+    about_it = any(_may_be_about(sentence, tool, arguments) for sentence in questions(question.content))
+    return about_it and agrees(answer.content, arguments)
 
 
 def _may_be_about(question: str, tool: str, arguments: Mapping[str, Any]) -> bool:
-    """Whether a message asks for a go-ahead, or names a value of the call or a word of the tool's name."""
-    plain = _plain(question)
-    if _TO_GO_AHEAD.search(plain) or any(_named(value, plain) for _, value in leaves(dict(arguments))):
+    """Whether a question asks for a go-ahead, or names a value of the call or a word of the tool's name."""
+    if asks_to_go_ahead(question) or any(_named(value, question) for _, value in leaves(dict(arguments))):
         return True
     words = [word for word in re.split(r"[_\W]+", tool.casefold()) if len(word) >= 4]
-    return any(re.search(rf"\b{re.escape(word[:_STEM])}", plain) for word in words)
+    return any(re.search(rf"\b{re.escape(word[:_STEM])}", question) for word in words)
 
 
 def _is_tool_use(message: Message) -> bool:

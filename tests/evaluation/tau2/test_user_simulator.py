@@ -9,13 +9,16 @@ from pathlib import Path
 import pytest
 
 import evaluation.tau2.user_simulator as user_simulator_module
+from core.journal import write_jsonl
 from core.servers import probe
 from core.serving import EngineSettings
 from core.settings import UserError
+from evaluation.benchmark import EvaluationContext
 from evaluation.endpoint import Endpoint
 from evaluation.tau2.benchmark import Tau2
 from evaluation.tau2.settings import Tau2Settings
 from evaluation.tau2.user_simulator import SCRIPTED_CUSTOMER, user_simulator
+from tests.evaluation.helpers.trials import trial
 
 HOSTED = {"base_url": "https://host/v1", "model": "m"}
 
@@ -62,6 +65,16 @@ def test_a_model_is_served_to_play_the_user(tmp_path: Path, monkeypatch: pytest.
     with user_simulator(chosen, 4, tmp_path) as user:
         assert (user.base_url, user.model, user.concurrency) == ("http://127.0.0.1:1/v1", "org/model", 4)
     assert served == [("org/model", 1, 0.6, tmp_path, "org/model"), "stopped"]
+
+
+def test_no_user_is_started_for_trials_that_are_complete(tmp_path: Path) -> None:
+    benchmark = Tau2(smoke={"airline": ["0"]}, served_user={"model": "/no/such/model"})
+    records = [trial("tau2", "airline", 0, number, number == 1) for number in range(2)]
+    write_jsonl(tmp_path / "trials.jsonl", records)
+    endpoint = Endpoint(base_url="http://127.0.0.1:1/v1", model="m")
+    assert benchmark.run(EvaluationContext(endpoint, trials=2), tmp_path) == records
+    with pytest.raises(UserError, match="/no/such/model"):
+        benchmark.run(EvaluationContext(endpoint, trials=3), tmp_path)
 
 
 @pytest.mark.slow

@@ -96,8 +96,13 @@ def test_a_served_model_is_for_all_roles_or_for_those_that_ask_a_server() -> Non
     assert served(old, {"judge": old, "user": None}, ["http://new/v1"]) == (new, {"judge": old, "user": None})
     roles = {"judge": old, "agent": scripted, "user": None}
     assert served(scripted, roles, ["http://new/v1"]) == (scripted, {**roles, "judge": new})
-    with pytest.raises(UserError, match="llm is Scripted, which asks no server; expected llm=vllm"):
-        served(scripted, {"agent": scripted, "user": None}, ["http://new/v1"])
+
+
+def test_a_server_that_no_model_asks_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        generate(tmp_path, GYM, "n=1", "serve=org/model")
+    error = " ".join(capsys.readouterr().err.split())
+    assert "serve=org/model was given, but llm is generation.scripted.llm.ScriptedLLM, which asks no server" in error
 
 
 PANEL = ("llm@roles.judge=panel", "llm@roles.judge.models.first=scripted", "llm@roles.judge.models.second=scripted")

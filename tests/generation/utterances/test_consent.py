@@ -198,6 +198,13 @@ def test_agreement_lasts_for_the_run_of_tool_use_that_follows_it(rounds: int) ->
         ("Do you have a parking permit?", False),
         ("May I tell you about our summer reading club?", False),
         ("Would you like a receipt by e-mail?", False),
+        ("Loan 17 is due on 2025-07-01. Would you like a receipt by e-mail?", False),
+        ("I can delete loan 17 for good. Shall I?", True),
+        ("I can delete loan 17 for good. Would you like me to do that?", True),
+        ("I will delete loan 17. Is that correct?", True),
+        ("I will delete loan 17, all right?", True),
+        ("Do you really want this?", True),
+        ("May I ask how you liked our service?", False),
     ],
 )
 def test_a_yes_agrees_only_to_a_question_about_the_request(question: str, is_agreement: bool) -> None:
