@@ -77,15 +77,17 @@ def main(config: DictConfig) -> None:
 
 
 def show_plan(console: Console, settings: TrainSettings) -> None:
-    """Print and write what the training would take; without a finished generation run its data is assumed."""
-    missing = [*missing_requirements(settings, find_nodes(settings.nodes)), missing_weights(settings.model)]
+    """Print and write what the training would take. Without a finished generation run, or if the newest one lacks what
+    the mixture wants, the data is assumed."""
+    lacking = [*missing_requirements(settings, find_nodes(settings.nodes)), missing_weights(settings.model)]
+    missing = [line for line in lacking if line]
     try:
         files = find_data(*(settings.data or (latest(settings.outputs, "generate", "make generate"),)))
+        training_plan = plan(settings, files, missing)
     except UserError as error:
         if settings.data:
             raise
-        files, missing = (), [*missing, str(error)]
-    training_plan = plan(settings, files, [line for line in missing if line])
+        training_plan = plan(settings, (), [*missing, str(error)])
     plan_report.show(console, training_plan, settings)
     path = settings.outputs / "plan" / "train.json"
     write_json(path, {**training_plan.model_dump(), "config": settings.model_dump(mode="json")})

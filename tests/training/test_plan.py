@@ -182,6 +182,19 @@ def test_plan_prints_the_training_and_what_is_missing(tmp_path: Path, capsys: py
     assert "missing:" not in printed
 
 
+def test_the_newest_data_may_lack_what_the_mixture_wants(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = tmp_path / "generate" / "20260101-000000-00000000"
+    write_jsonl(run / "user_oriented_exec" / "dialogues.jsonl", [dialogue(0, turns=2)])
+    (tmp_path / "generate" / "latest").symlink_to(run.name)
+    wanted = ("mixture=task_oriented", "plan=true", f"outputs={tmp_path}")
+    main(composed(*wanted))
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "missing: the mixture wants task_oriented, but the data has" in printed
+    assert "(assumed)" in printed
+    with pytest.raises(UserError, match="the mixture wants task_oriented"):
+        main(composed(*wanted, f"data={run}"))
+
+
 @pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without GPUs")
 def test_without_gpus_the_paper_s_training_lists_everything_missing(tmp_path: Path) -> None:
     with pytest.raises(
