@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from core.manifest import Manifest
 from evaluation.reports.paper import TABLE_1, TABLE_4
 from evaluation.reports.paper_table import PaperTable
+
+SCRIPTED = "ScriptedLLM"
 
 
 def table_1(generated: Manifest | None) -> PaperTable:
@@ -43,12 +48,12 @@ def table_4(generated: Manifest | None) -> PaperTable:
 def _generation_notes(generated: Manifest | None) -> tuple[str, ...]:
     if not generated:
         return ()
-    scripted = (
-        ", a stand-in without weights: its times do not predict a real model's"
-        if _model(generated) == "ScriptedLLM"
-        else ""
-    )
-    return (f"ours: run {generated.run_id}, model {_model(generated)}{scripted}",)
+    default, *others = _models(generated).items()
+    roles = "".join(f"; {model} as {', '.join(roles)}" for model, roles in others)
+    scripted = ""
+    if SCRIPTED in _models(generated):
+        scripted = f"; {SCRIPTED} is a stand-in without weights: its times do not predict a real model's"
+    return (f"ours: run {generated.run_id}, model {default[0]}{roles}{scripted}",)
 
 
 def _source(generated: Manifest | None) -> str:
@@ -56,7 +61,18 @@ def _source(generated: Manifest | None) -> str:
 
 
 def _model(generated: Manifest | None) -> str:
-    if not generated:
-        return ""
-    llm = generated.config["llm"]
-    return str(llm.get("model") or generated.config.get("serve") or llm["_target_"].rpartition(".")[2])
+    return " + ".join(_models(generated)) if generated else ""
+
+
+def _models(generated: Manifest) -> dict[str, list[str]]:
+    """The models of a run -> the roles they were given by name; first the one of all other roles."""
+    serve = generated.config.get("serve")
+    models: dict[str, list[str]] = {_name(generated.config["llm"], serve): []}
+    for role, llm in (generated.config.get("roles") or {}).items():
+        models.setdefault(_name(llm, serve), []).append(role)
+    return models
+
+
+def _name(llm: Mapping[str, Any], serve: str | None) -> str:
+    kind = str(llm["_target_"]).rpartition(".")[2]
+    return kind if kind == SCRIPTED else str(llm.get("model") or serve or kind)

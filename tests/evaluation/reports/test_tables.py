@@ -73,6 +73,20 @@ def test_a_real_model_is_named(llm: dict[str, Any], serve: str | None, name: str
     assert one.notes == (f"ours: run {run.name}, model {name}",)
 
 
+def test_models_of_single_roles_are_named_too(tmp_path: Path) -> None:
+    scripted = {"_target_": "generation.scripted.llm.ScriptedLLM"}
+    qwen = {"_target_": "generation.llm.openai.OpenAILLM", "model": "qwen"}
+    config = GENERATION | {
+        "llm": qwen,
+        "roles": {"user": scripted, "agent": qwen, "judge": scripted},
+    }
+    run = finished(tmp_path, "generate", config, {"user_oriented": STATISTICS})
+    one, _, _, four = tables(run, ())[0]
+    assert ours(four)[0][1] == "qwen + ScriptedLLM"
+    assert one.notes[0].startswith(f"ours: run {run.name}, model qwen; ScriptedLLM as user, judge; ")
+    assert "stand-in without weights" in one.notes[0]
+
+
 def test_evaluation_rows_are_pass_at_1_of_completed_trials(tmp_path: Path) -> None:
     records = [
         *(trial("bfcl", "simple_python", task, 0, task == 1) for task in (1, 2)),
