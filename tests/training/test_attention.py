@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from training.attention.gathered import layout, tree_attention
-from training.attention.kernels import KERNELS
+from training.attention.kernels import KERNELS, Lengths
 from training.render import Sample
 from training.token_tree import TokenTree, merge, side_by_side, single_chain
 
@@ -49,8 +49,8 @@ def test_sdpa_is_attention_over_each_tokens_path(name: str) -> None:
     key, value = torch.randn(2, tree.size, 2, 8, dtype=torch.float64)
     given = layout(tree)
     index = given["key_index"] if given["key_index"] is not None else torch.arange(tree.size)
-    bounds = given["cu_seq_lens_q"], given["cu_seq_lens_k"], given["max_length_q"], given["max_length_k"]
-    output = KERNELS["sdpa"](query, key[index], value[index], *bounds, 0.3)
+    lengths = Lengths(given["cu_seq_lens_q"], given["cu_seq_lens_k"], given["max_length_q"], given["max_length_k"])
+    output = KERNELS["sdpa"](query, key[index], value[index], lengths, 0.3)
     for token, path in enumerate(paths(tree)):
         for head in range(4):
             weights = (query[token, head] @ key[path, head // 2].T * 0.3).softmax(0)
@@ -86,4 +86,4 @@ def test_torch_varlen_takes_heads_that_share_keys_or_do_not(heads: int, groups: 
     options = {"device": "meta", "dtype": torch.bfloat16}
     query, key = torch.empty(5, heads, width, **options), torch.empty(7, groups, width, **options)
     bounds = torch.empty(3, device="meta", dtype=torch.int32)
-    assert KERNELS["torch_varlen"](query, key, key, bounds, bounds, 3, 4, 0.3).shape == query.shape
+    assert KERNELS["torch_varlen"](query, key, key, Lengths(bounds, bounds, 3, 4), 0.3).shape == query.shape

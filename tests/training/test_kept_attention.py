@@ -18,7 +18,7 @@ from tests.training.helpers.random_trees import SIZES, dense, moe, served
 from training.attention.choice import implementation
 from training.attention.gathered import layout
 from training.attention.kept import KEPT, checkpointing
-from training.attention.kernels import KERNELS
+from training.attention.kernels import KERNELS, Lengths
 from training.token_tree import TokenTree, merge
 
 LAYERS = SIZES["num_hidden_layers"]
@@ -76,7 +76,7 @@ def test_the_flash_kernel_of_pytorch_is_kept(keeps: bool, calls: int) -> None:
     bounds = torch.empty(3, device="meta", dtype=torch.int32)
 
     def layer(states: torch.Tensor) -> torch.Tensor:
-        return KERNELS["torch_varlen"](2 * states, 3 * states, states, bounds, bounds, 3, 3, 0.3).square()
+        return KERNELS["torch_varlen"](2 * states, 3 * states, states, Lengths(bounds, bounds, 3, 3), 0.3).square()
 
     with Calls() as made:
         checkpoint(layer, query, **checkpointing(keeps)).sum().backward()

@@ -19,7 +19,7 @@ from core.settings import UserError
 from tests.training.helpers.dialogues import dialogue
 from tests.training.helpers.planned_trainings import settings
 from training.attention.choice import check_attention, kernel_for
-from training.attention.kernels import KERNELS
+from training.attention.kernels import KERNELS, Lengths
 from training.base_model import prepare_base
 from training.chat_format import CONTROL_TOKENS, MARKUP_TOKENS
 from training.settings import ModelSettings, TinySettings
@@ -164,7 +164,7 @@ def test_each_varlen_kernel_uses_its_own_version(monkeypatch: pytest.MonkeyPatch
     query = torch.empty(4, 2, 8, device="meta", dtype=torch.bfloat16)
     bounds = torch.empty(2, device="meta", dtype=torch.int32)
     for attention in ("torch_varlen_fa4", "torch_varlen_fa4", "torch_varlen", "torch_varlen", "torch_varlen_fa4"):
-        KERNELS[attention](query, query, query, bounds, bounds, 4, 4, 0.3)
+        KERNELS[attention](query, query, query, Lengths(bounds, bounds, 4, 4), 0.3)
     assert active == [None, "FA4", None, "FA4"]
 
 

@@ -12,13 +12,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 from torch.utils.checkpoint import checkpoint
 
-from training.attention.kernels import Kernel
+from training.attention.kernels import Kernel, Lengths
 from training.token_tree import TokenTree
 
 KEYS_AT_ONCE = 1 << 18
@@ -60,14 +61,14 @@ class Part:
 def split(bounds_q: Sequence[int], bounds_k: Sequence[int]) -> list[Part]:
     """The parts of a row with these boundaries, in order: as many chains as have at most KEYS_AT_ONCE keys, and a chain
     with a longer path alone."""
-    found = []
+    parts = []
     first, chains = 0, len(bounds_q) - 1
     for end in range(1, chains + 1):
         if end == chains or bounds_k[end + 1] - bounds_k[first] > KEYS_AT_ONCE:
             queries, keys = (slice(bounds[first], bounds[end]) for bounds in (bounds_q, bounds_k))
-            found.append(Part(queries, keys, slice(first, end + 1)))
+            parts.append(Part(queries, keys, slice(first, end + 1)))
             first = end
-    return found
+    return parts
 
 
 def tree_attention(kernel: Kernel) -> Callable[..., tuple[torch.Tensor, None]]:
@@ -91,43 +92,37 @@ def tree_attention(kernel: Kernel) -> Callable[..., tuple[torch.Tensor, None]]:
     ) -> tuple[torch.Tensor, None]:
         # Under autocast the rotation leaves queries and keys in fp32, but not the values.
         queries, keys, values = (tensor[0].transpose(0, 1).to(value.dtype) for tensor in (query, key, value))
+        whole = Lengths(cu_seq_lens_q, cu_seq_lens_k, max_length_q, max_length_k)
         if key_index is None:
-            bounds = (cu_seq_lens_q, cu_seq_lens_k, max_length_q, max_length_k)
-            return kernel(queries, keys, values, *bounds, scaling)[None], None
-        of_paths = _over_paths(kernel, scaling, max_length_q, max_length_k)
+            return kernel(queries, keys, values, whole, scaling)[None], None
+        run: Callable[..., torch.Tensor] = _over_paths
+        if len(parts) > 1:
+            # Otherwise the keys of all parts would stay in memory until the backward pass.
+            run = partial(checkpoint, _over_paths, use_reentrant=False)
         outputs = []
         for part in parts:
-            arguments = (
-                queries[part.queries],
-                keys,
-                values,
-                key_index[part.keys],
-                cu_seq_lens_q[part.bounds] - part.queries.start,
-                cu_seq_lens_k[part.bounds] - part.keys.start,
+            lengths = whole._replace(
+                bounds_q=cu_seq_lens_q[part.bounds] - part.queries.start,
+                bounds_k=cu_seq_lens_k[part.bounds] - part.keys.start,
             )
-            # Otherwise the keys of all parts would stay in memory until the backward pass.
-            alone = len(parts) == 1
-            outputs.append(of_paths(*arguments) if alone else checkpoint(of_paths, *arguments, use_reentrant=False))
+            outputs.append(run(kernel, queries[part.queries], keys, values, key_index[part.keys], lengths, scaling))
         return torch.cat(outputs)[None], None
 
     return attend
 
 
-def _over_paths(kernel: Kernel, scaling: float, max_q: int, max_k: int) -> Callable[..., torch.Tensor]:
+def _over_paths(
+    kernel: Kernel,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    index: torch.Tensor,
+    lengths: Lengths,
+    scaling: float,
+) -> torch.Tensor:
     """The kernel on keys and values [T, G, D] of a row, of which `index` [S] gathers the paths."""
-
-    def attend(
-        queries: torch.Tensor,
-        keys: torch.Tensor,
-        values: torch.Tensor,
-        index: torch.Tensor,
-        bounds_q: torch.Tensor,
-        bounds_k: torch.Tensor,
-    ) -> torch.Tensor:
-        paths = (_Gather.apply(tensor, index) for tensor in (keys, values))  # type: ignore[no-untyped-call]
-        return kernel(queries, *paths, bounds_q, bounds_k, max_q, max_k, scaling)
-
-    return attend
+    key, value = (_Gather.apply(tensor, index) for tensor in (key, value))  # type: ignore[no-untyped-call]
+    return kernel(query, key, value, lengths, scaling)
 
 
 class _Gather(torch.autograd.Function):

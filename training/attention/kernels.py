@@ -6,8 +6,9 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
+from functools import partial
 from importlib import import_module
-from typing import Any, get_args
+from typing import Any, NamedTuple, get_args
 
 import torch
 from torch.nn.attention import activate_flash_attention_impl, current_flash_attention_impl, restore_flash_attention_impl
@@ -31,9 +32,26 @@ FLASH_4 = "flash_attn.cute.interface"
 # Before torch 2.12, grouped heads need no word.
 _GROUPED: dict[str, Any] = {"enable_gqa": True} if "enable_gqa" in inspect.signature(varlen_attn).parameters else {}
 
-Kernel = Callable[..., torch.Tensor]
-"""(query [T, H, D], key [S, G, D], value [S, G, D], query boundaries [C + 1], key boundaries [C + 1], longest chain,
-longest path, scaling) -> [T, H, D]: causal attention of each chain over its path."""
+
+class Lengths(NamedTuple):
+    """Which queries and keys belong together, in the order in which variable-length kernels take it."""
+
+    bounds_q: torch.Tensor
+    """[C + 1]: the boundaries of the chains among the queries."""
+
+    bounds_k: torch.Tensor
+    """[C + 1]: the boundaries of their paths among the keys."""
+
+    max_q: int
+    """The longest chain, or more."""
+
+    max_k: int
+    """The longest path, or more."""
+
+
+Kernel = Callable[[torch.Tensor, torch.Tensor, torch.Tensor, Lengths, float], torch.Tensor]
+"""(query [T, H, D], key [S, G, D], value [S, G, D], lengths, scaling) -> [T, H, D]: causal attention of each chain over
+its path."""
 
 
 def check_flash_4() -> None:
@@ -61,19 +79,12 @@ def check_flash_4() -> None:
 
 
 def _sdpa(
-    query: torch.Tensor,
-    key: torch.Tensor,
-    value: torch.Tensor,
-    bounds_q: torch.Tensor,
-    bounds_k: torch.Tensor,
-    max_q: int,
-    max_k: int,
-    scaling: float,
+    query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, lengths: Lengths, scaling: float
 ) -> torch.Tensor:
     """PyTorch's scaled-dot-product attention, one chain at a time."""
     groups = query.shape[1] // key.shape[1]
-    lengths, path_lengths = bounds_q.diff().tolist(), bounds_k.diff().tolist()
-    parts = (torch.split(query, lengths), torch.split(key, path_lengths), torch.split(value, path_lengths))
+    of_chains, of_paths = lengths.bounds_q.diff().tolist(), lengths.bounds_k.diff().tolist()
+    parts = (torch.split(query, of_chains), torch.split(key, of_paths), torch.split(value, of_paths))
     outputs = []
     for queries, *path in zip(*parts, strict=True):
         keys, values = (tensor.transpose(0, 1).repeat_interleave(groups, 0)[None] for tensor in path)
@@ -94,49 +105,32 @@ def _lower_right(length: int, path_length: int, device: torch.device) -> torch.T
 
 
 def _flash_attn(
-    query: torch.Tensor,
-    key: torch.Tensor,
-    value: torch.Tensor,
-    bounds_q: torch.Tensor,
-    bounds_k: torch.Tensor,
-    max_q: int,
-    max_k: int,
-    scaling: float,
+    query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, lengths: Lengths, scaling: float
 ) -> torch.Tensor:
-    output: torch.Tensor = flash_attn_varlen_func(
-        query, key, value, bounds_q, bounds_k, max_q, max_k, softmax_scale=scaling, causal=True
-    )
+    output: torch.Tensor = flash_attn_varlen_func(query, key, value, *lengths, softmax_scale=scaling, causal=True)
     return output
 
 
-def _torch_varlen(version: str | None) -> Kernel:
+def _torch_varlen(
+    version: str | None,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    lengths: Lengths,
+    scaling: float,
+) -> torch.Tensor:
     """PyTorch's variable-length attention with its own flash kernel, or with the registered one of this `version`."""
-
-    def kernel(
-        query: torch.Tensor,
-        key: torch.Tensor,
-        value: torch.Tensor,
-        bounds_q: torch.Tensor,
-        bounds_k: torch.Tensor,
-        max_q: int,
-        max_k: int,
-        scaling: float,
-    ) -> torch.Tensor:
-        if current_flash_attention_impl() != version:
-            activate_flash_attention_impl(version) if version else restore_flash_attention_impl()
-        grouped = _GROUPED if query.shape[1] != key.shape[1] else {}
-        output = varlen_attn(
-            query, key, value, bounds_q, bounds_k, max_q, max_k, scale=scaling, window_size=(-1, 0), **grouped
-        )
-        assert isinstance(output, torch.Tensor), "without return_aux the result is one tensor"
-        return output
-
-    return kernel
+    if current_flash_attention_impl() != version:
+        activate_flash_attention_impl(version) if version else restore_flash_attention_impl()
+    grouped = _GROUPED if query.shape[1] != key.shape[1] else {}
+    output = varlen_attn(query, key, value, *lengths, scale=scaling, window_size=(-1, 0), **grouped)
+    assert isinstance(output, torch.Tensor), "without return_aux the result is one tensor"
+    return output
 
 
 KERNELS: dict[Attention, Kernel] = {
     "sdpa": _sdpa,
-    "torch_varlen": _torch_varlen(None),
-    "torch_varlen_fa4": _torch_varlen("FA4"),
+    "torch_varlen": partial(_torch_varlen, None),
+    "torch_varlen_fa4": partial(_torch_varlen, "FA4"),
     "flash_attention_2": _flash_attn,
 }
