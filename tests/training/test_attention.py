@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from tests.training.helpers.operations import Operations
 from training.attention.gathered import layout, tree_attention
 from training.attention.kernels import KERNELS, Lengths
 from training.render import Sample
@@ -55,6 +56,15 @@ def test_sdpa_is_attention_over_each_tokens_path(name: str) -> None:
         for head in range(4):
             weights = (query[token, head] @ key[path, head // 2].T * 0.3).softmax(0)
             torch.testing.assert_close(output[token, head], weights @ value[path, head // 2])
+
+
+@pytest.mark.parametrize(("name", "masks"), [("chain", 0), ("fork after the first token", 1), ("fork of a fork", 2)])
+def test_only_a_chain_that_continues_another_needs_a_mask(name: str, masks: int) -> None:
+    tree = TREES[name]
+    query, key = torch.randn(1, 4, tree.size, 8), torch.randn(1, 2, tree.size, 8)
+    with Operations() as operations:
+        tree_attention(KERNELS["sdpa"])(torch.nn.Module(), query, key, key, None, 0.3, **layout(tree))
+    assert operations.counts["aten::tril"] == masks
 
 
 def test_queries_and_keys_of_autocast_are_wider_than_values() -> None:

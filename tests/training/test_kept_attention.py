@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import Any
 
 import pytest
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.checkpoint import checkpoint
 
 import training.attention.gathered
 from core.settings import UserError
 from scripts.bench.exactness import Gradients, largest_relative_error, tree_gradients
+from tests.training.helpers.operations import Operations
 from tests.training.helpers.planned_trainings import settings
 from tests.training.helpers.random_trees import SIZES, dense, moe, served
 from training.attention.choice import implementation
@@ -24,27 +23,20 @@ from training.token_tree import TokenTree, merge
 LAYERS = SIZES["num_hidden_layers"]
 
 
-class Calls(TorchDispatchMode):
-    """Counts the calls of attention kernels, not those of their backward passes."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.made = Counter[str]()
-
-    def __torch_dispatch__(self, operation: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        self.made[operation.name()] += operation.name() in KEPT
-        return operation(*args, **(kwargs or {}))
+def kernel_calls(operations: Operations) -> dict[str, int]:
+    """The calls of attention kernels, not those of their backward passes."""
+    return {name: count for name, count in operations.counts.items() if name in KEPT}
 
 
 def run(build: Any, row: TokenTree, keeps: bool) -> tuple[float, Gradients, int]:
     """The loss, the gradients, and the kernel's calls for each chain and layer."""
     model = build(implementation("sdpa")).train()
     model.gradient_checkpointing_enable(checkpointing(keeps))
-    with Calls() as calls:
+    with Operations() as operations:
         loss, gradients = tree_gradients(model, [[row]], len(row.trained))
-    made = +calls.made
-    assert set(made) == {"aten::_scaled_dot_product_flash_attention_for_cpu"}
-    return loss, gradients, made.total() // (LAYERS * len(row.starts))
+    ((name, calls),) = kernel_calls(operations).items()
+    assert name == "aten::_scaled_dot_product_flash_attention_for_cpu"
+    return loss, gradients, calls // (LAYERS * len(row.starts))
 
 
 @pytest.mark.parametrize("build", [dense, moe])
@@ -78,9 +70,9 @@ def test_the_flash_kernel_of_pytorch_is_kept(keeps: bool, calls: int) -> None:
     def layer(states: torch.Tensor) -> torch.Tensor:
         return KERNELS["torch_varlen"](2 * states, 3 * states, states, Lengths(bounds, bounds, 3, 3), 0.3).square()
 
-    with Calls() as made:
+    with Operations() as operations:
         checkpoint(layer, query, **checkpointing(keeps)).sum().backward()
-    assert +made.made == {"torch_attn::_varlen_attn": calls}
+    assert kernel_calls(operations) == {"torch_attn::_varlen_attn": calls}
 
 
 def test_it_needs_checkpointing_and_a_kernel_that_can_be_kept() -> None:
