@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import nn
 from torch.nn.functional import silu
-from transformers import PreTrainedModel
+from transformers import PreTrainedConfig, PreTrainedModel
 
 from core.settings import UserError
 from training.settings import FusedKernels
@@ -46,12 +46,24 @@ def check_fused(fused: FusedKernels) -> None:
         ) from None
 
 
+def check_fused_model(config: PreTrainedConfig, fused: FusedKernels) -> None:
+    """Raises UserError if a model with this configuration computes other functions than those here."""
+    if fused == "none":
+        return
+    if config.model_type not in MODELS:
+        raise UserError(
+            f"fused_kernels={fused} supports models of type {', '.join(MODELS)}, and this one is {config.model_type}"
+        )
+    if config.hidden_act != "silu":
+        raise UserError(
+            f"fused_kernels={fused} supports MLPs with hidden_act=silu, and this model has {config.hidden_act}"
+        )
+
+
 def fuse(model: PreTrainedModel, fused: FusedKernels) -> PreTrainedModel:
     """Replace the functions in a loaded model; weights and their names stay. The rotation is replaced for all models of
-    its type in this process, and "none" restores it. Raises UserError for a type that has other functions."""
-    kind = model.config.model_type
-    if fused != "none" and kind not in MODELS:
-        raise UserError(f"fused_kernels={fused} supports models of type {', '.join(MODELS)}, and this one is {kind}")
+    its type in this process, and "none" restores it. Raises UserError for a model that has other functions."""
+    check_fused_model(model.config, fused)
     modelling = sys.modules[type(model).__module__]
     rotation: Any = getattr(modelling, ROTATION, None)
     rotation = getattr(rotation, "replaces", rotation)
@@ -86,7 +98,7 @@ def _replacement(rotation: Function, original: Function) -> Function:
 def _liger() -> tuple[Function, Function, Function]:
     """Norm, gate and rotation."""
     from liger_kernel.ops import LigerRMSNormFunction, LigerSiLUMulFunction  # noqa: PLC0415 - an optional package
-    from liger_kernel.transformers.rope import liger_rotary_pos_emb  # noqa: PLC0415
+    from liger_kernel.transformers.rope import liger_rotary_pos_emb  # noqa: PLC0415 - the same package
 
     return LigerRMSNormFunction.apply, LigerSiLUMulFunction.apply, liger_rotary_pos_emb
 

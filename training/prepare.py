@@ -8,12 +8,14 @@ from pathlib import Path
 
 import transformers
 from datasets import DatasetDict
+from transformers import AutoConfig
 
 from core.files import link, write_json
 from core.messages import Frozen
 from core.settings import UserError
 from training.base_model import check_saving, prepare_base
 from training.dataset import Rows, cached_samples, count, load_samples
+from training.fused import check_fused_model
 from training.mixture import Mixture, mix, read_chosen
 from training.run_layout import CACHE, PREPARED, SAMPLES, UNTRAINED
 from training.settings import TrainSettings
@@ -74,8 +76,8 @@ class Prepared(Frozen):
 
 def prepare(directory: Path, settings: TrainSettings, files: Sequence[Path], inputs: Mapping[str, str]) -> Prepared:
     """Fill `directory`/untrained and /samples from dialogues.jsonl files with the hashes `inputs`; a resumed run keeps
-    its own, and gets anew what is gone. Raises UserError if the data leaves nothing to train on, and if the model could
-    not be saved after training."""
+    its own, and gets anew what is gone. Raises UserError if the data leaves nothing to train on, if the model could not
+    be saved after training, and if it has other functions than `fused_kernels` replaces."""
     file = directory / PREPARED
     untrained, samples = directory / UNTRAINED, directory / SAMPLES
     before = Prepared.model_validate_json(file.read_text()) if file.is_file() else None
@@ -90,6 +92,7 @@ def prepare(directory: Path, settings: TrainSettings, files: Sequence[Path], inp
         corpus = read_chosen(files, mixture.train)
         origin = prepare_base(settings.model, corpus, settings.seed, untrained, settings.outputs)
         check_saving(untrained)
+        check_fused_model(AutoConfig.from_pretrained(untrained), settings.fused_kernels)
     chosen = {"train": mixture.train, "validation": mixture.validation}
     cache = settings.outputs / CACHE
     cached = cached_samples(cache, files, inputs, chosen, untrained, settings.samples, settings.data_workers)

@@ -162,6 +162,16 @@ def test_a_model_that_could_not_be_saved_is_refused_before_training(data: Path, 
         prepare_in(tmp_path / "second", data, f"model.path={base}", "model.tiny=null")
 
 
+def test_a_model_with_another_activation_is_refused_before_tokenising(data: Path, tmp_path: Path) -> None:
+    prepare_in(tmp_path / "first", data)
+    base = tmp_path / "first" / UNTRAINED
+    config = json.loads((base / "config.json").read_text())
+    (base / "config.json").write_text(json.dumps(config | {"hidden_act": "gelu"}))
+    with pytest.raises(UserError, match=r"fused_kernels=compile supports MLPs with hidden_act=silu, and .* has gelu"):
+        prepare_in(tmp_path / "second", data, f"model.path={base}", "model.tiny=null", "fused_kernels=compile")
+    assert not (tmp_path / "second" / SAMPLES).exists()
+
+
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
