@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import torch
 from huggingface_hub import try_to_load_from_cache
@@ -46,15 +45,12 @@ def missing_requirements(settings: TrainSettings, nodes: Nodes) -> tuple[str, ..
         missing.append(f"batch_size={settings.batch_size} is not a multiple of the {ranks} processes")
     if devices and not settings.deepspeed:
         missing.append("deepspeed=none keeps no fp32 copy of the bf16 weights on a GPU: use deepspeed=zero3")
-    missing += [*_refusal(check_attention, settings.attention), *_refusal(check_fused, settings.fused_kernels)]
+    for check in (partial(check_attention, settings.attention), partial(check_fused, settings.fused_kernels)):
+        try:
+            check()
+        except UserError as error:
+            missing.append(str(error))
     return tuple(missing)
-
-
-def _refusal(check: Callable[[Any], None], value: str) -> Iterator[str]:
-    try:
-        check(value)
-    except UserError as error:
-        yield str(error)
 
 
 def missing_weights(model: ModelSettings) -> str | None:
