@@ -43,14 +43,14 @@ def flex_layout(tree: TokenTree) -> Layout:
 
 def last_seen(tree: TokenTree) -> Ints:
     """[C, C]: the last token of the second chain that the end of the first one sees; -1 if it sees none."""
-    found = np.full((len(tree.starts), len(tree.starts)), -1, np.int64)
+    last = np.full((len(tree.starts), len(tree.starts)), -1, np.int64)
     for chain, (end, parent) in enumerate(zip(tree.ends(), tree.parents, strict=True)):
         if parent >= 0:
             above = int(np.searchsorted(tree.starts, parent, side="right")) - 1
-            found[chain] = found[above]
-            found[chain, above] = parent
-        found[chain, chain] = end - 1
-    return found
+            last[chain] = last[above]
+            last[chain, above] = parent
+        last[chain, chain] = end - 1
+    return last
 
 
 def pairs_of_blocks(tree: TokenTree) -> Ints:
@@ -83,7 +83,7 @@ def flex_attend(
     scaling: float,
     chain_of: torch.Tensor,
     last_seen: torch.Tensor,
-    blocks: dict[str, torch.Tensor],
+    blocks: dict[str, Any],
     **unused: Any,
 ) -> tuple[torch.Tensor, None]:
     """An attention function for transformers: query [1, H, T, D], key and value [1, G, T, D], and the output of
@@ -93,26 +93,25 @@ def flex_attend(
         return (seen <= token) & (seen <= last_seen[chain_of[token], chain_of[seen]])
 
     tokens = query.shape[2]
-    mask = BlockMask((tokens, tokens), **blocks, BLOCK_SIZE=(BLOCK, BLOCK), mask_mod=visible)  # type: ignore[arg-type]
+    mask = BlockMask((tokens, tokens), **blocks, BLOCK_SIZE=(BLOCK, BLOCK), mask_mod=visible)
     # Under autocast the rotation leaves queries and keys in fp32, but not the values.
     query, key = query.to(value.dtype), key.to(value.dtype)
-    kernel = _compiled() if query.is_cuda else _AS_SPECIFIED
+    kernel: Callable[..., Any] = flex_attention
+    if query.is_cuda:
+        # Not compiled, it would compute the scores of all pairs of tokens.
+        kernel = _compiled()
     grouped = query.shape[1] != key.shape[1]
     output = kernel(query, key, value, block_mask=mask, scale=scaling, enable_gqa=grouped)
     return output.transpose(1, 2), None
 
 
-_AS_SPECIFIED: Callable[..., Any] = flex_attention
-"""Dense, with the scores of all pairs of tokens in memory."""
-
-
 @cache
 def _compiled() -> Callable[..., Any]:
     """Rows differ in their tokens and chains: one compilation for all of them."""
-    return torch.compile(_AS_SPECIFIED, dynamic=True)
+    return torch.compile(flex_attention, dynamic=True)
 
 
 def _indices(name: str, seen: NDArray[np.bool_]) -> dict[str, torch.Tensor]:
     """How many blocks are seen in each line, [1, 1, B], and which, the others after them, [1, 1, B, B]."""
-    found = {"num_blocks": seen.sum(1), "indices": np.argsort(~seen, axis=1, kind="stable")}
-    return {f"{name}_{key}": torch.from_numpy(value.astype(np.int32))[None, None] for key, value in found.items()}
+    lines = {"num_blocks": seen.sum(1), "indices": np.argsort(~seen, axis=1, kind="stable")}
+    return {f"{name}_{key}": torch.from_numpy(value.astype(np.int32))[None, None] for key, value in lines.items()}
