@@ -105,8 +105,8 @@ def full_row_line(
         tflops = 3e-12 * shape.flops(row.size, row.pairs(), len(row.trained)) / seconds
         line |= {SPEED: round(tflops, 1), "MFU": round(tflops / settings.peak_tflops, 4)}
         line |= {PEAK: round(torch.cuda.max_memory_allocated() / 2**30, 1)}
-    found = gradients(model, compared_rows(variant, settings, model.config.vocab_size), variant, settings.device)
-    return line | {COSINE: 1.0 if expected is None else round(cosine(found, expected, settings.device), 6)}, found
+    actual = gradients(model, compared_rows(variant, settings, model.config.vocab_size), variant, settings.device)
+    return line | {COSINE: 1.0 if expected is None else round(cosine(actual, expected, settings.device), 6)}, actual
 
 
 def compared_rows(variant: Variant, settings: GpuSettings, vocabulary: int) -> list[TokenTree]:

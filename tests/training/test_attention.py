@@ -19,19 +19,19 @@ def samples(*sequences: list[int]) -> list[Sample]:
 
 def test_the_layout_of_a_branch_by_hand() -> None:
     """The longest sample is tokens 0 to 3; token 4 continues token 1."""
-    found = layout(merge(samples([7, 8, 5], [7, 8, 1, 2])))
-    assert found["position_ids"].tolist() == [[0, 1, 2, 3, 2]]
-    assert found["cu_seq_lens_q"].tolist() == [0, 4, 5]
-    assert found["cu_seq_lens_k"].tolist() == [0, 4, 7]
-    assert found["key_index"].tolist() == [0, 1, 2, 3, 0, 1, 4]
-    assert (found["max_length_q"], found["max_length_k"]) == (4, 4)
+    arguments = layout(merge(samples([7, 8, 5], [7, 8, 1, 2])))
+    assert arguments["position_ids"].tolist() == [[0, 1, 2, 3, 2]]
+    assert arguments["cu_seq_lens_q"].tolist() == [0, 4, 5]
+    assert arguments["cu_seq_lens_k"].tolist() == [0, 4, 7]
+    assert arguments["key_index"].tolist() == [0, 1, 2, 3, 0, 1, 4]
+    assert (arguments["max_length_q"], arguments["max_length_k"]) == (4, 4)
 
 
 def test_without_branches_the_keys_stay_as_they_are() -> None:
     row = side_by_side([single_chain(sample) for sample in samples([7, 8, 9], [7, 8])])
-    found = layout(row)
-    assert found["key_index"] is None
-    assert found["cu_seq_lens_q"].tolist() == found["cu_seq_lens_k"].tolist() == [0, 3, 5]
+    arguments = layout(row)
+    assert arguments["key_index"] is None
+    assert arguments["cu_seq_lens_q"].tolist() == arguments["cu_seq_lens_k"].tolist() == [0, 3, 5]
 
 
 TREES = {
@@ -82,12 +82,12 @@ def test_queries_and_keys_of_autocast_are_wider_than_values() -> None:
 
 def paths(tree: TokenTree) -> list[list[int]]:
     """The tokens that each token sees, by walking up."""
-    found: list[list[int]] = []
+    visible: list[list[int]] = []
     for token in range(tree.size):
         chains = np.flatnonzero(tree.starts == token)
         above = int(tree.parents[chains[0]]) if len(chains) else token - 1
-        found.append([*(found[above] if above >= 0 else []), token])
-    return found
+        visible.append([*(visible[above] if above >= 0 else []), token])
+    return visible
 
 
 @pytest.mark.parametrize(("heads", "groups", "width"), [(4, 2, 2), (4, 2, 4), (4, 4, 4), (4, 4, 8)])

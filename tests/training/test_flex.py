@@ -28,14 +28,14 @@ SMALL = 8
 
 def seen(tree: TokenTree) -> NDArray[np.bool_]:
     """[T, T]: whether the first token sees the second, by walking up."""
-    found = np.zeros((tree.size, tree.size), bool)
+    visible = np.zeros((tree.size, tree.size), bool)
     for token in range(tree.size):
         chain = np.flatnonzero(tree.starts == token)
         above = int(tree.parents[chain[0]]) if len(chain) else token - 1
         if above >= 0:
-            found[token] = found[above]
-        found[token, token] = True
-    return found
+            visible[token] = visible[above]
+        visible[token, token] = True
+    return visible
 
 
 def by_block(pairs: NDArray[Any]) -> NDArray[Any]:

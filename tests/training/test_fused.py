@@ -44,11 +44,11 @@ def check(kind: str) -> None:
     expected, expected_gradients = gradients(build(kind))
     model = fuse(build(kind), "compile")
     try:
-        loss, found = gradients(model)
+        loss, actual = gradients(model)
     finally:
         fuse(model, "none")
     assert loss == pytest.approx(expected, rel=1e-6)
-    assert largest_relative_error(found, expected_gradients) < 1e-5
+    assert largest_relative_error(actual, expected_gradients) < 1e-5
 
 
 @pytest.fixture

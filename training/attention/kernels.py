@@ -29,12 +29,12 @@ HAS_FLASH_ATTN = flash_attn_varlen_func is not None
 FLASH_4 = "flash_attn.cute.interface"
 """The module of FlashAttention-4 that PyTorch calls."""
 
-# Before torch 2.12, grouped heads need no word.
+# Before torch 2.12 varlen_attn groups heads without this argument.
 _GROUPED: dict[str, Any] = {"enable_gqa": True} if "enable_gqa" in inspect.signature(varlen_attn).parameters else {}
 
 
 class Lengths(NamedTuple):
-    """Which queries and keys belong together, in the order in which variable-length kernels take it."""
+    """Which queries and keys belong together, in the order of the arguments of variable-length kernels."""
 
     bounds_q: torch.Tensor
     """[C + 1]: the boundaries of the chains among the queries."""

@@ -15,8 +15,8 @@ def figure(name: str, value: Any) -> None:
 
 def read_figures(log: str) -> dict[str, Any]:
     """The figures in a log, by name."""
-    found: dict[str, Any] = {}
+    figures: dict[str, Any] = {}
     for line in log.splitlines():
         if line.startswith(_MARK):
-            found |= json.loads(line.removeprefix(_MARK))
-    return found
+            figures |= json.loads(line.removeprefix(_MARK))
+    return figures

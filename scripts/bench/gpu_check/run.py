@@ -95,13 +95,13 @@ def steps(settings: GpuCheckSettings, scratch: Path) -> list[Step]:
     ]
 
 
-def chosen(settings: GpuCheckSettings, found: Sequence[Step]) -> list[Step]:
+def chosen(settings: GpuCheckSettings, available: Sequence[Step]) -> list[Step]:
     """The steps to run. Raises UserError for a name that none has."""
-    names = [step.name for step in found]
+    names = [step.name for step in available]
     for name in settings.only:
         if name not in names:
             raise UserError(f"only={name}: {closest(name, names)}")
-    return [step for step in found if not settings.only or step.name in settings.only]
+    return [step for step in available if not settings.only or step.name in settings.only]
 
 
 def run(step: Step, log: Path, left_s: float) -> Done:
@@ -140,16 +140,16 @@ def summary_lines(about: dict[str, Any], done: Sequence[Done]) -> Iterator[str]:
 
 def hardware(settings: GpuCheckSettings) -> dict[str, Any]:
     """The device and the packages that are installed."""
-    found: dict[str, Any] = {"device": torch.cuda.get_device_name() if settings.device == "cuda" else "cpu"}
+    about: dict[str, Any] = {"device": torch.cuda.get_device_name() if settings.device == "cuda" else "cpu"}
     if settings.device == "cuda":
-        found["memory GiB"] = round(torch.cuda.get_device_properties(0).total_memory / 2**30, 1)
-        found["CUDA"] = torch.version.cuda
+        about["memory GiB"] = round(torch.cuda.get_device_properties(0).total_memory / 2**30, 1)
+        about["CUDA"] = torch.version.cuda
     for name in PACKAGES:
         try:
-            found[name] = version(name)
+            about[name] = version(name)
         except PackageNotFoundError:
-            found[name] = "not installed"
-    return found | {"attention": kernel_for("auto"), "python": machine()["python"]}
+            about[name] = "not installed"
+    return about | {"attention": kernel_for("auto"), "python": machine()["python"]}
 
 
 def main(settings: GpuCheckSettings, console: Console) -> list[Done]:

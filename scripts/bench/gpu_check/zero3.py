@@ -213,13 +213,13 @@ def check(settings: Zero3Settings) -> None:
 
 def loss(model: PreTrainedModel, settings: Zero3Settings) -> float:
     """The mean loss, in nats per trained token, of two turns of a validation dialogue."""
-    found = []
+    losses = []
     for sample in settings.dialogue(model.config.vocab_size, VALIDATED.start).samples()[:2]:
         ids = torch.tensor([sample.input_ids], device=settings.device)
         with torch.no_grad():
             logits = model(ids).logits[0, [position - 1 for position in sample.trained]].float()
-        found.append(float(cross_entropy(logits, ids[0, sample.trained])))
-    return sum(found) / len(found)
+        losses.append(float(cross_entropy(logits, ids[0, sample.trained])))
+    return sum(losses) / len(losses)
 
 
 def main(settings: Zero3Settings) -> None:
