@@ -16,6 +16,7 @@ from core.files import write_atomically, write_json
 from core.journal import dump_line, write_jsonl
 from core.messages import AssistantMessage, Message
 from core.settings import UserError
+from core.usage import Usage
 from generation.dialogue.personas import UserSettings
 from generation.dialogue.setup import RolloutSettings
 from generation.export.task_hash import task_hash
@@ -72,33 +73,35 @@ def task_lines(dialogue: Dialogue, toolset: Toolset | None) -> Iterator[TaskLine
         return
     for number, task in enumerate(dialogue.tasks):
         if task.is_proved:
-            start = _start(dialogue, number, toolset)
+            start = fork(dialogue, toolset, number, dialogue.task_starts[number])
             yield TaskLine(task_id=f"{dialogue.dialogue_id}/{number}", task_hash=task_hash(task), start=start)
 
 
-def _start(dialogue: Dialogue, number: int, toolset: Toolset) -> Dialogue:
-    """The dialogue before its task `number`, without its agent's reasoning, which is not another agent's. It has the
-    tools again that were never offered because of a request that needs them."""
-    messages = tuple(map(_without_reasoning, dialogue.messages[: dialogue.task_starts[number]]))
+def fork(dialogue: Dialogue, toolset: Toolset, number: int, position: int) -> Dialogue:
+    """The dialogue before message `position` of its task `number`, which is still to be played, without its agent's
+    reasoning, which is not another agent's. It has the tools again that were never offered because of a request that
+    needs them."""
     tasks = dialogue.tasks[: number + 1]
     offered, needed = {tool.name for tool in dialogue.tools}, {name for task in tasks for name in task.late_tools}
     hidden = tuple(tool for tool in toolset.tools if tool.name in needed - offered)
-    return Dialogue(
-        dialogue_id=dialogue.dialogue_id,
-        pipeline=dialogue.pipeline,
-        domain=dialogue.domain,
-        tools=(*dialogue.tools, *hidden),
-        messages=messages,
-        tasks=tasks,
-        task_starts=dialogue.task_starts[:number],
-        policy=dialogue.policy,
-        late_tools={name: index for name, index in dialogue.late_tools.items() if index < len(messages)},
-        given=min(dialogue.given, len(messages)),
-        provenance=dialogue.provenance,
+    return dialogue.model_copy(
+        update={
+            "tools": (*dialogue.tools, *hidden),
+            "messages": tuple(map(without_reasoning, dialogue.messages[:position])),
+            "tasks": tasks,
+            "task_starts": tuple(start for start in dialogue.task_starts[: number + 1] if start < position),
+            "late_tools": {name: index for name, index in dialogue.late_tools.items() if index < position},
+            "user_actions": tuple(action for action in dialogue.user_actions if action.message < position),
+            "given": min(dialogue.given, position),
+            "stop": "open" if position > dialogue.task_starts[number] else "complete",
+            "verdict": None,
+            "state": None,
+            "usage": Usage(prompt_tokens=0, completion_tokens=0),
+        }
     )
 
 
-def _without_reasoning(message: Message) -> Message:
+def without_reasoning(message: Message) -> Message:
     return message.model_copy(update={"reasoning_content": None}) if isinstance(message, AssistantMessage) else message
 
 

@@ -156,7 +156,7 @@ class Worlds:
         if start.pipeline not in self._factories:
             self._factories[start.pipeline] = construct(self.settings.pipelines[start.pipeline].environment)
         pool = self._factories[start.pipeline].for_domain(toolset, meter, start.dialogue_id, now)
-        return offering(pool, start.tools)
+        return offering(pool, start.tools, start.user_tools)
 
     def close(self) -> None:
         for factory in self._factories.values():
