@@ -3,23 +3,22 @@ after the other it is not. Execution decides both.
 
 An accepted dialogue is forked where its assistant wrote a message. A slip takes the message's place: a claim without
 the call, a call with a wrong value, or the change before the user was asked. The stand-in plays both forks to their
-end against the same user. A slip that it makes good gives no pair, nor does one after which it breaks a rule itself.
+end against the same user. A slip that it repairs gives no pair, nor does one after which it breaks a rule itself.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 from core.dialogue import Dialogue, PlannedCall
 from core.journal import write_jsonl
 from core.messages import AssistantMessage, Frozen, Message, ToolCall, ToolSpec
 from generation.export.task_hash import task_hash
-from generation.export.tasks import GenerationRun, write_worlds
+from generation.export.tasks import GenerationRun, fork, playable_tasks, without_reasoning
 from generation.llm.base import LLM, Completion, Request
 from generation.scripted.llm import ScriptedLLM
 from generation.specs.naming import changes
@@ -49,63 +48,71 @@ class StartingWith:
     the stand-in without mistakes."""
 
     def __init__(self, message: AssistantMessage, then: LLM | None = None) -> None:
-        self._given: AssistantMessage | None = message
+        self._message: AssistantMessage | None = message
         self._then = then or ScriptedLLM(error_rate=0.0)
         self.name = self._then.name
 
     async def complete(self, request: Request) -> Completion:
-        given, self._given = self._given, None
-        return Completion(given, model=self.name) if given else await self._then.complete(request)
+        message, self._message = self._message, None
+        return Completion(message, model=self.name) if message else await self._then.complete(request)
 
     async def close(self) -> None:
         """Does nothing: no resources to release."""
 
 
 def write_preferences(folder: Path, dialogues: Iterable[Dialogue], run: GenerationRun) -> int:
-    """Write folder/pairs.jsonl, in order of dialogue and message; returns the number of pairs."""
-    accepted = list(dialogues)
-    with TemporaryDirectory() as scratch:
-        write_worlds(Path(scratch), accepted, run)
-        with Worlds(Path(scratch)) as worlds:
-            pairs = asyncio.run(_pairs(worlds, accepted))
-    write_jsonl(folder / "pairs.jsonl", pairs)
-    return len(pairs)
+    """Write folder/pairs.jsonl, in order of dialogue and message; returns the number of pairs. Only one dialogue at a
+    time is in memory."""
+    count = 0
+
+    def pairs() -> Iterator[Pair]:
+        nonlocal count
+        with run.worlds() as worlds, asyncio.Runner() as runner:
+            for dialogue in dialogues:
+                for pair in runner.run(_pairs(worlds, dialogue)):
+                    count += 1
+                    yield pair
+
+    write_jsonl(folder / "pairs.jsonl", pairs())
+    return count
 
 
-async def _pairs(worlds: Worlds, dialogues: Iterable[Dialogue]) -> list[Pair]:
-    found: list[Pair] = []
-    for dialogue in dialogues:
-        for number in range(len(dialogue.tasks)):
-            if f"{dialogue.dialogue_id}/{number}" in worlds.tasks:
-                found += [pair async for pair in pairs_of(worlds, dialogue, number)]
-    return found
+async def _pairs(worlds: Worlds, dialogue: Dialogue) -> list[Pair]:
+    """The pairs of one dialogue, at most one for each message of the assistant."""
+    pairs = [
+        await _pair(worlds, dialogue, number, position)
+        for number in playable_tasks(dialogue, worlds)
+        for position, message in enumerate(dialogue.part(number), dialogue.task_starts[number])
+        if isinstance(message, AssistantMessage)
+    ]
+    return [pair for pair in pairs if pair]
 
 
-async def pairs_of(worlds: Worlds, dialogue: Dialogue, number: int) -> AsyncIterator[Pair]:
-    """The pairs of one task, at most one for each message of the assistant."""
-    start = dialogue.task_starts[number]
-    for position, message in enumerate(dialogue.part(number), start):
-        if not isinstance(message, AssistantMessage):
+async def _pair(worlds: Worlds, dialogue: Dialogue, number: int, position: int) -> Pair | None:
+    """The message at `position`, in task `number`, and the first slip after which the agent fails; None if there is no
+    such slip, or if the message itself does not lead to a solution."""
+    start = fork(dialogue, worlds.toolsets[dialogue.domain], number, position)
+    chosen = without_reasoning(dialogue.messages[position])
+    assert isinstance(chosen, AssistantMessage), "only the assistant slips"
+    for why, slip in slips(dialogue, number, position):
+        rejected = await worlds.play(start, StartingWith(slip))
+        if not _fails_by(rejected, position):
             continue
-        fork, chosen = _fork(worlds, dialogue, number, position), _bare(message)
-        for why, slip in slips(dialogue, number, position):
-            played = await worlds.play(fork, StartingWith(slip))
-            if not _fails_by(played, position):
-                continue
-            if (await worlds.play(fork, StartingWith(chosen))).solved:
-                yield Pair(
-                    prompt=tuple(map(_bare, dialogue.messages[:position])),
-                    chosen=(chosen,),
-                    rejected=(slip,),
-                    tools=_tools(dialogue.tools_at(position)),
-                    dialogue_id=dialogue.dialogue_id,
-                    task=number,
-                    task_hash=task_hash(dialogue.tasks[number]),
-                    position=position,
-                    why=why,
-                    reasons=played.reasons,
-                )
-                break
+        if not (await worlds.play(start, StartingWith(chosen))).solved:
+            return None
+        return Pair(
+            prompt=start.messages,
+            chosen=(chosen,),
+            rejected=(slip,),
+            tools=_tools(dialogue.tools_at(position)),
+            dialogue_id=dialogue.dialogue_id,
+            task=number,
+            task_hash=task_hash(dialogue.tasks[number]),
+            position=position,
+            why=why,
+            reasons=rejected.reasons,
+        )
+    return None
 
 
 def _fails_by(played: Played, position: int) -> bool:
@@ -116,21 +123,8 @@ def _fails_by(played: Played, position: int) -> bool:
     return any(check.name != "policy" or f"(message {position})" in check.detail for check in failed)
 
 
-def _fork(worlds: Worlds, dialogue: Dialogue, number: int, position: int) -> Dialogue:
-    """The dialogue before message `position` of task `number`."""
-    start = worlds.tasks[f"{dialogue.dialogue_id}/{number}"].start
-    return start.model_copy(
-        update={
-            "messages": tuple(map(_bare, dialogue.messages[:position])),
-            "task_starts": dialogue.task_starts[: number + 1],
-            "late_tools": {name: index for name, index in dialogue.late_tools.items() if index < position},
-            "stop": "open",
-        }
-    )
-
-
 def slips(dialogue: Dialogue, number: int, position: int) -> Iterator[tuple[str, AssistantMessage]]:
-    """(kind, message) of the mistakes that may take the place of a message. Whether they are any, execution tells."""
+    """(kind, message) of what may be a mistake in the place of a message; execution decides whether it is one."""
     message = dialogue.messages[position]
     assert isinstance(message, AssistantMessage), "only the assistant slips"
     changing = [call for call in message.tool_calls or () if changes(call.name)]
@@ -144,7 +138,7 @@ def slips(dialogue: Dialogue, number: int, position: int) -> Iterator[tuple[str,
         offered = {tool.name for tool in dialogue.tools_at(position)}
         due = [call for call in task.gold_calls if changes(call.tool) and call.tool in offered]
         if due:
-            yield "changed before asking", AssistantMessage(tool_calls=(_made(due[-1], position),))
+            yield "changed before asking", AssistantMessage(tool_calls=(_agent_call(due[-1], position),))
 
 
 def _altered(call: ToolCall) -> ToolCall:
@@ -157,13 +151,8 @@ def _altered(call: ToolCall) -> ToolCall:
     return ToolCall.make(call.id, call.name, arguments)
 
 
-def _made(call: PlannedCall, position: int) -> ToolCall:
+def _agent_call(call: PlannedCall, position: int) -> ToolCall:
     return ToolCall.make(f"call_{position}_0", call.tool, call.arguments)
-
-
-def _bare(message: Any) -> Any:
-    """A message without reasoning: slips have none, and it must not tell the two apart."""
-    return message.model_copy(update={"reasoning_content": None}) if isinstance(message, AssistantMessage) else message
 
 
 def _tools(tools: Iterable[ToolSpec]) -> str:

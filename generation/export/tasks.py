@@ -21,9 +21,8 @@ from generation.dialogue.personas import UserSettings
 from generation.dialogue.setup import RolloutSettings
 from generation.export.task_hash import task_hash
 from generation.tools.toolset import Toolset
-from generation.toolset_runner import sources_from_file
 from generation.worlds.task_line import TaskLine
-from generation.worlds.worlds import PipelineWorld, WorldSettings
+from generation.worlds.worlds import PipelineWorld, Worlds, WorldSettings, read_toolsets
 
 _DECIDED_BY_EXECUTION = {
     "user_checks_state": True,
@@ -43,9 +42,13 @@ class GenerationRun:
 
     def toolsets(self) -> dict[str, Toolset]:
         """By domain. Raises UserError if a database is missing or has changed."""
-        return {s.toolset.domain: s.toolset for s in sources_from_file(self.directory / "toolsets.jsonl")}
+        return read_toolsets(self.directory / "toolsets.jsonl")
 
-    def worlds(self) -> WorldSettings:
+    def worlds(self) -> Worlds:
+        """Worlds without tasks. Raises UserError as `toolsets` and `settings` do."""
+        return Worlds(self.settings(), self.toolsets())
+
+    def settings(self) -> WorldSettings:
         """How its pipelines' dialogues are played again. Raises UserError for a run of another version."""
         try:
             return WorldSettings(
@@ -65,16 +68,14 @@ class GenerationRun:
             ) from None
 
 
-def task_lines(dialogue: Dialogue, toolset: Toolset | None) -> Iterator[TaskLine]:
-    """The tasks of an accepted dialogue that execution decides, each in its own start state. `toolset` is that of its
-    domain."""
+def playable_tasks(dialogue: Dialogue, worlds: Worlds) -> list[int]:
+    """The numbers of the tasks that can be played again and that execution decides: those of an accepted dialogue with
+    a simulated user and executed tools."""
     accepted = dialogue.verdict is not None and dialogue.verdict.accepted
-    if toolset is None or dialogue.state is None or not accepted:
-        return
-    for number, task in enumerate(dialogue.tasks):
-        if task.is_proved:
-            start = fork(dialogue, toolset, number, dialogue.task_starts[number])
-            yield TaskLine(task_id=f"{dialogue.dialogue_id}/{number}", task_hash=task_hash(task), start=start)
+    is_executed = dialogue.state is not None and dialogue.domain in worlds.toolsets
+    if not accepted or not is_executed or not worlds.settings.pipelines[dialogue.pipeline].rollout.user_simulator:
+        return []
+    return [number for number, task in enumerate(dialogue.tasks) if task.is_proved]
 
 
 def fork(dialogue: Dialogue, toolset: Toolset, number: int, position: int) -> Dialogue:
@@ -107,28 +108,30 @@ def without_reasoning(message: Message) -> Message:
 
 def write_worlds(folder: Path, dialogues: Iterable[Dialogue], run: GenerationRun) -> list[str]:
     """Write a folder of worlds with the tasks of these dialogues, in their order; returns the hash of each task."""
-    toolsets, used, hashes = run.toolsets(), dict[str, Toolset](), list[str]()
-    settings = run.worlds()
+    worlds, hashes = run.worlds(), list[str]()
+    domains, pipelines = set[str](), set[str]()
 
     def lines() -> Iterator[str]:
         for dialogue in dialogues:
-            toolset = toolsets.get(dialogue.domain)
-            if not settings.pipelines[dialogue.pipeline].rollout.user_simulator:
-                continue
-            for line in task_lines(dialogue, toolset):
-                assert toolset, "lines are of a toolset's domain"
-                used[toolset.domain] = toolset
-                hashes.append(line.task_hash)
-                yield dump_line(line)
+            for number in playable_tasks(dialogue, worlds):
+                start = fork(dialogue, worlds.toolsets[dialogue.domain], number, dialogue.task_starts[number])
+                digest = task_hash(start.tasks[-1])
+                domains.add(dialogue.domain)
+                pipelines.add(dialogue.pipeline)
+                hashes.append(digest)
+                yield dump_line(TaskLine(task_id=f"{dialogue.dialogue_id}/{number}", task_hash=digest, start=start))
 
-    folder.mkdir(parents=True, exist_ok=True)
     write_atomically(folder / "tasks.jsonl", lines())
     databases = folder / "databases"
     databases.mkdir(exist_ok=True)
-    for toolset in used.values():
+    toolsets = [worlds.toolsets[domain] for domain in sorted(domains)]
+    for toolset in toolsets:
         if toolset.database:
             shutil.copyfile(toolset.database, databases / toolset.database.name)
-    write_jsonl(folder / "toolsets.jsonl", [_movable(used[domain]) for domain in sorted(used)])
+    write_jsonl(folder / "toolsets.jsonl", map(_movable, toolsets))
+    settings = WorldSettings(
+        pipelines={name: worlds.settings.pipelines[name] for name in sorted(pipelines)}, user=worlds.settings.user
+    )
     write_json(folder / "settings.json", settings.model_dump(mode="json"))
     return hashes
 

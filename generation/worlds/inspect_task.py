@@ -51,7 +51,7 @@ _VERDICT = "verdict"
 def world_task(folder: Path, epochs: int = 1) -> Task:
     """The tasks of a folder of worlds, each played `epochs` times; the reducers are the mean (Pass@1) and Pass^k for
     k = 1, 2, 4, … up to `epochs`. Samples show neither goals nor solutions."""
-    worlds = Worlds(folder)
+    worlds = Worlds.open(folder)
     samples = [
         Sample(id=task_id, input="The user opens the conversation.", metadata=line.summary)
         for task_id, line in worlds.tasks.items()

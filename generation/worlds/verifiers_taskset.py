@@ -129,7 +129,7 @@ class WorldEnv(vf.Env[WorldEnvConfig]):
 @cache
 def _worlds(folder: str) -> Worlds:
     """The worlds of a folder, with their databases in memory, shared by all rollouts of this process."""
-    return Worlds(Path(folder))
+    return Worlds.open(Path(folder))
 
 
 def _user(config: WorldHarnessConfig) -> OutsideModel | None:

@@ -8,7 +8,7 @@ held-out benchmark.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -109,16 +109,22 @@ class OutsideModel:
 
 
 class Worlds:
-    """The worlds of a folder; a context manager."""
+    """Worlds to play tasks in; a context manager. `toolsets` are by domain, `tasks` by id."""
 
-    def __init__(self, folder: Path) -> None:
-        """Raises UserError for a folder that is not complete, or whose databases have changed."""
-        self.settings = read_settings(folder / "settings.json")
-        self.tasks = {line.task_id: line for line in read_jsonl(folder / "tasks.jsonl", TaskLine)}
-        sources = sources_from_file(folder / "toolsets.jsonl")
-        self._toolsets = {source.toolset.domain: source.toolset for source in sources}
+    def __init__(
+        self, settings: WorldSettings, toolsets: Mapping[str, Toolset], tasks: Iterable[TaskLine] = ()
+    ) -> None:
+        self.settings = settings
+        self.toolsets = toolsets
+        self.tasks = {line.task_id: line for line in tasks}
         self._factories: dict[str, EnvironmentFactory] = {}
         self._domains: dict[str, Domain] = {}
+
+    @classmethod
+    def open(cls, folder: Path) -> Worlds:
+        """The worlds of a folder. Raises UserError if it is not complete, or if its databases have changed."""
+        settings = read_settings(folder / "settings.json")
+        return cls(settings, read_toolsets(folder / "toolsets.jsonl"), read_jsonl(folder / "tasks.jsonl", TaskLine))
 
     async def play(self, start: Dialogue, agent: LLM, user: LLM | None = None, repetition: int = 0) -> Played:
         """Play the last task of `start` (TaskLine.start, or a fork within the task) to its end and decide it. `user`
@@ -130,7 +136,7 @@ class Worlds:
         return Played(dialogue=dialogue, checks=tuple(checks), failure=simulator_failure(dialogue.stop) or "")
 
     def _context(self, start: Dialogue, agent: LLM, user: Meter) -> RolloutContext:
-        toolset = self._toolsets[start.domain]
+        toolset = self.toolsets[start.domain]
         now = dialogue_time(start, toolset.now)
         return RolloutContext(
             domain=self._domain(toolset, start),
@@ -170,6 +176,11 @@ class Worlds:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def read_toolsets(path: Path) -> dict[str, Toolset]:
+    """Toolsets by domain. Raises UserError if a database is missing or has changed."""
+    return {source.toolset.domain: source.toolset for source in sources_from_file(path)}
 
 
 def read_settings(path: Path) -> WorldSettings:

@@ -78,7 +78,7 @@ def verdicts(folder: Path, lines: list[TaskLine]) -> dict[str, dict[str, Played]
     async def play(worlds: Worlds, name: str) -> dict[str, Played]:
         return {line.task_id: await worlds.play(line.start, in_process(name, line)) for line in lines[:TASKS]}
 
-    with Worlds(folder) as worlds:
+    with Worlds.open(folder) as worlds:
         return {name: asyncio.run(play(worlds, name)) for name in AGENTS}
 
 
@@ -233,7 +233,7 @@ def test_preferences_are_pairs_that_execution_decides(outputs: Path, folder: Pat
         ]
         return chosen.solved, rejected.solved
 
-    with Worlds(folder) as worlds:
+    with Worlds.open(folder) as worlds:
         early = [pair for pair in pairs if pair.why == "changed before asking"]
         for pair in early[:3]:
             assert asyncio.run(replays(worlds, pair)) == (True, False), pair

@@ -21,10 +21,10 @@ SQL = "generation.environments.sql.SqlEnvironmentFactory"
 
 def test_a_folder_that_is_none_is_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"settings.json is missing; expected: a folder of worlds"):
-        Worlds(tmp_path)
+        Worlds.open(tmp_path)
     (tmp_path / "settings.json").write_text(json.dumps({"pipelines": {}}))
     with pytest.raises(UserError, match=r"settings.json is not the settings of worlds: user"):
-        Worlds(tmp_path)
+        Worlds.open(tmp_path)
 
 
 def test_environments_are_constructed_with_those_that_they_wrap() -> None:
