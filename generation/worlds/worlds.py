@@ -10,11 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import replace
+from importlib.metadata import packages_distributions
 from pathlib import Path
+from pkgutil import resolve_name
 from types import TracebackType
 from typing import Any
 
-from pydantic import Field, ImportString, TypeAdapter, ValidationError
+from pydantic import Field, ValidationError
 
 from core.dialogue import Check, Dialogue
 from core.journal import read_jsonl
@@ -197,19 +199,34 @@ def read_settings(path: Path) -> WorldSettings:
         raise UserError(f"{path} is not the settings of worlds: {problem}") from None
 
 
-def construct(node: dict[str, Any]) -> EnvironmentFactory:
+def construct(node: Mapping[str, Any]) -> EnvironmentFactory:
     """The environments that a settings node names in `_target_`, as Hydra would construct them: a folder of worlds is
-    opened without a configuration. Raises UserError for a name of anything else."""
-    name = node["_target_"]
+    opened without a configuration. Whoever wrote the folder is not trusted: a name is imported only from this project
+    and from installed packages, and environments that start programs or reach services are refused, since they
+    execute nothing that a proof could rest on. Raises UserError for these and for a name of anything else."""
+    name = node.get("_target_")
+    if not isinstance(name, str) or not _is_installed(name.partition(".")[0]):
+        raise UserError(
+            f"environment._target_={name} was given; expected: an EnvironmentFactory of this project or of an installed "
+            "package"
+        )
     try:
-        factory = TypeAdapter(ImportString[Any]).validate_python(name)
-    except ValidationError as error:
-        raise UserError(f"{name} cannot be imported: {error.errors()[0]['msg']}") from None
-    if not (isinstance(factory, type) and hasattr(factory, "for_domain")):
+        environment_class = resolve_name(name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise UserError(f"environment._target_={name} cannot be imported: {error}") from None
+    if not (isinstance(environment_class, type) and hasattr(environment_class, "for_domain")):
         raise UserError(f"environment._target_={name} was given; expected: an EnvironmentFactory")
-    arguments = {key: value for key, value in node.items() if key != "_target_"}
-    inner = {
-        key: construct(value) for key, value in arguments.items() if isinstance(value, dict) and "_target_" in value
+    arguments = {
+        key: construct(value) if isinstance(value, dict) and "_target_" in value else value
+        for key, value in node.items()
+        if key != "_target_"
     }
-    made: EnvironmentFactory = factory(**arguments | inner)
-    return made
+    factory: EnvironmentFactory = environment_class(**arguments)
+    if not factory.executable:
+        raise UserError(f"environment._target_={name} was given; expected: an environment that executes its tools")
+    return factory
+
+
+def _is_installed(package: str) -> bool:
+    """Whether a top-level package is this project's or belongs to an installed distribution."""
+    return package == __name__.partition(".")[0] or package in packages_distributions()

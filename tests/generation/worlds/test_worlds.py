@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,9 +19,11 @@ from generation.worlds.worlds import OutsideModel, Worlds, construct
 from tests.generation.helpers.pipeline_runs import TASK
 
 SQL = "generation.environments.sql.SqlEnvironmentFactory"
+FAULTY = "generation.environments.faulty.FaultyEnvironmentFactory"
+MCP = "generation.environments.service.McpEnvironmentFactory"
 
 
-def test_a_folder_that_is_none_is_named(tmp_path: Path) -> None:
+def test_a_folder_without_worlds_is_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"settings.json is missing; expected: a folder of worlds"):
         Worlds.open(tmp_path)
     (tmp_path / "settings.json").write_text(json.dumps({"pipelines": {}}))
@@ -29,7 +33,7 @@ def test_a_folder_that_is_none_is_named(tmp_path: Path) -> None:
 
 def test_environments_are_constructed_with_those_that_they_wrap() -> None:
     node = {
-        "_target_": "generation.environments.faulty.FaultyEnvironmentFactory",
+        "_target_": FAULTY,
         "inner": {"_target_": SQL, "row_cap": 7},
         "shares": {"tool_error": 0.5},
         "seed": 3,
@@ -40,10 +44,31 @@ def test_environments_are_constructed_with_those_that_they_wrap() -> None:
     assert (factory.inner.settings.row_cap, factory.shares.tool_error, factory.seed) == (7, 0.5, 3)
 
 
-@pytest.mark.parametrize("name", ["os.system", "subprocess.Popen", "nowhere.Factory", "generation.environments.sql"])
-def test_nothing_but_environments_is_constructed(name: str) -> None:
-    with pytest.raises(UserError, match=r"cannot be imported|expected: an EnvironmentFactory"):
-        construct({"_target_": name})
+def test_a_module_that_is_not_installed_is_not_even_imported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It lies next to the worlds, on the import path, as in the folder in which a program is started."""
+    (tmp_path / "not_installed.py").write_text("class Factory:\n    executable = True\n    def for_domain(self): ...\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(UserError, match=r"not_installed.Factory was given; expected: .* of an installed package"):
+        construct({"_target_": "not_installed.Factory"})
+    assert "not_installed" not in sys.modules
+
+
+@pytest.mark.parametrize(
+    ("node", "problem"),
+    [
+        ({"_target_": "os.system"}, "of an installed package"),
+        ({"_target_": "subprocess.Popen", "args": ["true"]}, "of an installed package"),
+        ({}, "_target_=None was given"),
+        ({"_target_": "generation.environments.sql"}, "expected: an EnvironmentFactory"),
+        ({"_target_": "generation.environments.sql.Nothing"}, "cannot be imported"),
+        ({"_target_": "pydantic.BaseModel"}, "expected: an EnvironmentFactory"),
+        ({"_target_": MCP, "command": "true"}, "expected: an environment that executes its tools"),
+        ({"_target_": FAULTY, "inner": {"_target_": MCP, "command": "true"}, "shares": {}}, "executes its tools"),
+    ],
+)
+def test_nothing_but_executing_environments_is_constructed(node: dict[str, Any], problem: str) -> None:
+    with pytest.raises(UserError, match=problem):
+        construct(node)
 
 
 async def test_an_agent_from_elsewhere_gets_messages_and_tools_alone() -> None:
