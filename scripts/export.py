@@ -16,7 +16,7 @@ from generation.export.export import ExportSettings, export
 from generation.export.hub import push
 from generation.export.index import find_dialogues
 from generation.export.progress import ExportProgress, summarise
-from generation.export.task_hash import HASHES
+from generation.export.task_hash import hash_file
 from generation.export.tasks import GenerationRun
 from scripts.launch import hydra_main
 
@@ -33,8 +33,7 @@ def main(config: DictConfig) -> None:
     benchmarks = read_benchmarks(settings.benchmarks, settings.bfcl)
     inputs = {f"{file.parent.name}/{file.name}": sha256(file) for file in files}
     inputs |= {benchmark.name: benchmark.version for benchmark in benchmarks}
-    held_out = [path / HASHES if path.is_dir() else path for path in settings.held_out]
-    inputs |= {f"held_out {number}": sha256(path) for number, path in enumerate(held_out) if path.is_file()}
+    inputs |= {f"held_out {number}": sha256(hash_file(path)) for number, path in enumerate(settings.held_out)}
     plain: dict[str, Any] = settings.model_dump(mode="json", by_alias=True)
     group = generation.group if generation else None
     with open_run(settings.outputs, "export", plain, inputs, group, NEUTRAL) as job:

@@ -90,6 +90,11 @@ def export(
     any files, give the same bytes. Raises UserError for an unreadable line, if no dialogue remains, or none with a
     task that a use could have.
     """
+    of_tasks = [use for use in settings.uses if use != "sft"]
+    if of_tasks and generation is None:
+        raise UserError(
+            f"as=[{','.join(of_tasks)}] needs the tools and databases of the dialogues: give their run, data=outputs/…"
+        )
     held_out = read_held_out(settings.held_out)
     with DialogueIndex(files) as index:
         detector = Detector(benchmarks, settings.contamination)
@@ -127,12 +132,10 @@ def _write(
     """Write what one use needs; returns the number of its dialogues, tasks or pairs. Raises UserError if there are
     none."""
     if use == "sft":
-        write_sft(
-            directory, index, kept, settings.format, watcher.step("writing sft", sft_steps(kept, settings.format))
-        )
+        on_line = watcher.step("writing sft", sft_steps(kept, settings.format))
+        write_sft(directory, index, kept, settings.format, on_line)
         return len(kept)
-    if generation is None:
-        raise UserError(f"as=[{use}] needs the tools and databases of the dialogues: give their run, data=outputs/…")
+    assert generation, "checked before anything is read"
     on_dialogue = watcher.step(f"writing {use}", len(kept))
 
     def dialogues() -> Iterator[Dialogue]:

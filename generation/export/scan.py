@@ -32,7 +32,7 @@ def scan(
     on_bytes: Callable[[int], None],
 ) -> ScanResult:
     """Read every dialogue once, in file order; calls `on_bytes` with the bytes read. `held_out` are the tasks that no
-    dialogue may have: hash -> where it was found."""
+    dialogue may have: hash -> where it occurs."""
     result = ScanResult()
     origin_numbers: dict[str, int] = {}
 

@@ -43,14 +43,20 @@ def set_hash(hashes: Iterable[str]) -> str:
     return hashlib.sha256("\n".join(sorted(set(hashes))).encode()).hexdigest()
 
 
+def hash_file(held_out: Path) -> Path:
+    """The task_hashes.jsonl of an earlier export, of which the folder or the file itself is given. Raises UserError if
+    there is none."""
+    file = held_out / HASHES if held_out.is_dir() else held_out
+    if not file.is_file():
+        raise UserError(f"held_out={held_out} was given; expected: the folder of an export, or its {HASHES}")
+    return file
+
+
 def read_held_out(paths: Sequence[Path]) -> Mapping[str, str]:
-    """Hash -> where it was found, of the tasks of earlier exports: their folders, or their task_hashes.jsonl. Raises
+    """Hash -> where it occurs, of the tasks of earlier exports: their folders, or their task_hashes.jsonl. Raises
     UserError for a path that is neither."""
-    found: dict[str, str] = {}
-    for path in paths:
-        file = path / HASHES if path.is_dir() else path
-        if not file.is_file():
-            raise UserError(f"held_out={path} was given; expected: the folder of an export, or its {HASHES}")
+    sources: dict[str, str] = {}
+    for file in map(hash_file, paths):
         for line in read_jsonl(file, TaskHash):
-            found.setdefault(line.task_hash, f"{file.resolve().parent.name}: {line.dialogue_id}/{line.task}")
-    return found
+            sources.setdefault(line.task_hash, f"{file.resolve().parent.name}: {line.dialogue_id}/{line.task}")
+    return sources

@@ -184,9 +184,10 @@ def _wire(message: Message) -> dict[str, Any]:
 
 def _parsed(raw: dict[str, Any], place: int) -> AssistantMessage:
     """The message at that place of a dialogue."""
+    functions = [call["function"] for call in raw.get("tool_calls", ())]
     calls = tuple(
-        ToolCall(id=_call_id(place, number), function=FunctionCall(**call["function"]))
-        for number, call in enumerate(raw.get("tool_calls", ()))
+        ToolCall(id=_call_id(place, number), function=FunctionCall(name=f["name"], arguments=f["arguments"]))
+        for number, f in enumerate(functions)
     )
     reasoning = raw.get("reasoning_content") or raw.get("reasoning")
     return AssistantMessage(content=raw.get("content") or "", reasoning_content=reasoning, tool_calls=calls or None)
