@@ -30,7 +30,8 @@ from generation.tasks.kinds import is_possible
 from generation.validation.outcome import outcome, simulator_failure
 
 HARNESS = "heldout 6"
-"""Version of what decides a trial. 4: databases have a policy, whose rules must be kept, and requests are of every
+"""Version of what decides a trial. 6: dialogues take place when their data do, and a wish that changes is always said
+first. 5: consent and refusals are read more exactly (generation.utterances). 4: databases have a policy, whose rules must be kept, and requests are of every
 kind, which demands more than calls (generation.validation.conduct). 3: the scripted user judges by execution whether
 its requests are done, and a new row's key need not be told; 2 judged by the agent's words. Scores of different versions
 are not comparable."""

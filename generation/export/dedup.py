@@ -45,8 +45,8 @@ class DedupSettings(Settings):
 
 
 class Removal(Frozen):
-    """One line of removed.jsonl: `of` is the kept dialogue, the task of an earlier export or the
-    benchmark's task, `detail` what both share."""
+    """One line of removed.jsonl: `of` is the kept dialogue, or the task of an earlier export or of a benchmark;
+    `detail` is what both share."""
 
     dialogue_id: str
     pipeline: str

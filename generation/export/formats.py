@@ -2,10 +2,10 @@
 
 - sharegpt: as LLaMA-Factory reads it. Turns alternate between human or observation and gpt or function_call; text and
   reasoning next to calls, and a closing message of the user, have no place in it.
-- hermes: NousResearch's function calling. Tools, calls and results stand in tags within the text.
+- hermes: NousResearch's function calling. Tools, calls and results are in tags within the text.
 - traces: the hub's Session Trace Simple Format. One file per dialogue: a header, then a line per message.
 
-Tools that are offered only later in a dialogue are named in `late_tools`, since none of these formats knows them.
+Tools that are offered only later in a dialogue are named in `late_tools`, since none of these formats has them.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def _sharegpt_turn(message: Row) -> Row:
 
 
 def _observation(results: list[str]) -> str:
-    """One result as it is, several of them in tags each."""
+    """A single result unchanged; of several, each in tags."""
     return results[0] if len(results) == 1 else "\n".join(map(_in_tags, results))
 
 
@@ -123,7 +123,7 @@ def _call(call: Row) -> Row:
 
 
 def _value(text: str) -> Any:
-    """A result as JSON value, or as text if it is none."""
+    """A result as JSON value, or as text if it is not JSON."""
     try:
         return json.loads(text)
     except ValueError:

@@ -1,4 +1,4 @@
-"""The packages of an export: for verifiers one that can be installed, for inspect a task file, each with its worlds."""
+"""The packages of an export, each with its worlds: an installable one for verifiers, a task file for inspect."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def _write(
     run: GenerationRun,
     templates: dict[str, str],
 ) -> int:
-    """Write the worlds next to the code, anew: of an interrupted export nothing is left."""
+    """Write the worlds and, next to them, the code, without leftovers of an interrupted export."""
     shutil.rmtree(folder, ignore_errors=True)
     hashes = write_worlds(parent / "worlds", dialogues, run)
     environment = Environment(

@@ -35,8 +35,8 @@ def summarise(console: Console, report: Report, directory: Path) -> None:
     if report.provenance.missing:
         missing = ", ".join(f"{key} ({count})" for key, count in report.provenance.missing.items())
         console.print(f"[bold yellow]not stated in the provenance of exported dialogues: {missing}[/]")
-    made = ", ".join(f"{use} {count:,}" for use, count in report.uses.items())
-    console.print(f"{made}; {report.tasks.distinct:,} distinct tasks with the hash {report.tasks.hash}", soft_wrap=True)
+    uses = ", ".join(f"{use} {count:,}" for use, count in report.uses.items())
+    console.print(f"{uses}; {report.tasks.distinct:,} distinct tasks with the hash {report.tasks.hash}", soft_wrap=True)
     console.print(f"written to {directory}; the card is its README.md", soft_wrap=True)
 
 

@@ -31,8 +31,8 @@ def write_sft(
     for entry in kept:
         pipelines[entry.pipeline].append(entry)
     folder = directory / FOLDERS[form]
-    for made in (directory / "data", folder):
-        made.mkdir(exist_ok=True)
+    for output in (directory / "data", folder):
+        output.mkdir(exist_ok=True)
     for name, entries in sorted(pipelines.items()):
 
         def lines(entries: Sequence[Entry] = entries) -> Iterator[bytes]:

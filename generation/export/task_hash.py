@@ -1,7 +1,7 @@
 """The identity of a task, by which two exports can be proved to share none.
 
-It depends on what is asked and on what solves it, not on ids, on the dialogue around it or on the run: the same task in
-other words of user and assistant, or under another policy, is the same task.
+It depends on what is asked and on what solves it, not on ids, on the dialogue around it or on the run: in other words
+of user and assistant, or under another policy, it is the same task.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def task_hash(task: Task) -> str:
 
 
 def set_hash(hashes: Iterable[str]) -> str:
-    """SHA-256 of a set of tasks, in whatever order and however often each occurs."""
+    """SHA-256 of a set of tasks; order and repetitions do not count."""
     return hashlib.sha256("\n".join(sorted(set(hashes))).encode()).hexdigest()
 
 

@@ -1,4 +1,4 @@
-"""The tasks of exported dialogues as worlds that anyone's agent can play (generation.worlds): one line per task, with
+"""The tasks of exported dialogues as worlds that any agent can play (generation.worlds): one line per task, with
 the toolsets and databases that it acts on."""
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
-"""Whether a dialogue whose tasks were given is a success: by execution alone, without a judge. The held-out benchmark
-and exported tasks are decided here."""
+"""Decides by execution alone, without a judge, whether a dialogue with given tasks succeeded: in the held-out
+benchmark and in exported tasks."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from generation.validation.validate import outcomes, policy_check, replay
 async def outcome(
     dialogue: Dialogue, tasks: int, domain_environment: DomainEnvironment
 ) -> tuple[list[Check], frozenset[tuple[int, str]]]:
-    """The checks of a dialogue that was to play that many tasks, which succeeds if all pass, and the calls that changed
-    the state, as (message, id). The first check that fails explains the failure."""
+    """The checks of a dialogue that was to play `tasks` tasks, and the calls that changed the state, as (message, id).
+    The dialogue succeeds if all checks pass. The first check that fails explains the failure."""
     if dialogue.stop != "complete":
         return [Check(name="finished", passed=False, detail=dialogue.stop)], frozenset()
     started = len(dialogue.task_starts)

@@ -1,1 +1,1 @@
-"""Worlds of exported tasks: anyone's agent plays a task with our user, in its own start state, and gets its verdict."""
+"""Worlds of exported tasks: any agent plays a task with our user, from the task's start state, and gets a verdict."""

@@ -21,7 +21,7 @@ from tests.evaluation.helpers.heldout import MakeHeldout, dialogues, run_heldout
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def databases(tmp_path_factory: pytest.TempPathFactory) -> Path:
     directory = tmp_path_factory.mktemp("databases")
     with hydra.initialize_config_dir(version_base="1.3", config_dir=str(CONF)):
         config = hydra.compose("databases", ["bfcl=null", "n=4", "held_out.share=0.5"])
@@ -31,10 +31,10 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_held_out_databases_can_be_the_unseen_ones(
-    made: Path, settings: dict[str, Any], heldout: MakeHeldout, tmp_path: Path
+    databases: Path, settings: dict[str, Any], heldout: MakeHeldout, tmp_path: Path
 ) -> None:
     only = settings | {"categories": ["unseen_databases"], "dialogues": 4}
-    seeds = SynthesisedSeeds(made, held_out=True)
+    seeds = SynthesisedSeeds(databases, held_out=True)
     records = run_heldout(ScriptedLLM(error_rate=0.0), heldout(only, databases=seeds), None, tmp_path)
     assert len(records) == 4
     assert all(record.success for record in records), [record.stop_reason for record in records]
@@ -43,11 +43,11 @@ def test_held_out_databases_can_be_the_unseen_ones(
 
 
 def test_a_database_that_was_trained_on_is_refused(
-    made: Path, settings: dict[str, Any], heldout: MakeHeldout, tmp_path: Path
+    databases: Path, settings: dict[str, Any], heldout: MakeHeldout, tmp_path: Path
 ) -> None:
     class Trained:
         def load(self) -> tuple[Seed, ...]:
-            return SynthesisedSeeds(made).load()
+            return SynthesisedSeeds(databases).load()
 
     trained = Trained().load()[0]
     generation = tmp_path / "generation"

@@ -15,10 +15,10 @@ from generation.worlds.task_line import TaskLine
 from generation.worlds.worlds import OutsideModel
 
 AGENTS: Mapping[str, AgentClass | None] = {"gold": KnownAgent, "silent": None, "careless": AlwaysHelpful}
-"""One that solves every task, one that says nothing, and one that keeps no policy."""
+"""The first solves every task, the second says nothing, the third ignores policies."""
 
 _MESSAGES = TypeAdapter(tuple[Message, ...])
-_KEPT = {"role", "content", "tool_calls", "tool_call_id"}
+_FIELDS = {"role", "content", "tool_calls", "tool_call_id"}
 
 
 def next_message(
@@ -40,12 +40,14 @@ def in_process(name: str, line: TaskLine) -> OutsideModel:
 
 
 def served(lines: Iterable[TaskLine]) -> AnswerPolicy:
-    """The agent that a request's model names. The task is the one whose start has most messages of the request."""
+    """The agent that a request's model names. Its task is the one that starts with most of the request's messages."""
     known = sorted(lines, key=lambda line: -len(line.start.messages))
 
     def answer(body: dict[str, Any]) -> Reply:
         messages = _MESSAGES.validate_python([_message(raw) for raw in body["messages"]])
-        line = next(line for line in known if _said(line.start.messages) == _said(messages[: len(line.start.messages)]))
+        line = next(
+            line for line in known if _texts(line.start.messages) == _texts(messages[: len(line.start.messages)])
+        )
         specs = (tool["function"] for tool in body.get("tools") or ())
         tools = tuple(ToolSpec(name=s["name"], description=s["description"], parameters=s["parameters"]) for s in specs)
         return next_message(body["model"], line, messages, tools).model_dump(exclude_none=True)
@@ -54,9 +56,9 @@ def served(lines: Iterable[TaskLine]) -> AnswerPolicy:
 
 
 def _message(raw: dict[str, Any]) -> dict[str, Any]:
-    kept = {key: value for key, value in raw.items() if key in _KEPT and value not in (None, [])}
-    return {"content": ""} | kept
+    fields = {key: value for key, value in raw.items() if key in _FIELDS and value not in (None, [])}
+    return {"content": ""} | fields
 
 
-def _said(messages: Iterable[Message]) -> list[tuple[str, str]]:
+def _texts(messages: Iterable[Message]) -> list[tuple[str, str]]:
     return [(message.role, message.content) for message in messages]
