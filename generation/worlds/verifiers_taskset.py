@@ -1,9 +1,9 @@
 """Exported tasks in `verifiers` (its API verifiers.v1): a taskset, and the harness that plays its tasks in process.
 
 verifiers serves the model and records the trace; dialogue, user, tools and reward come from generation.worlds. The
-model reaches nothing but its messages and its tools: no program runs, and the solution of a task stays in this process. An
-exported package subclasses WorldTaskset with its folder. Importable only where verifiers is installed, in an
-environment of its own (scripts/setup_verifiers.sh): its pins conflict with the project's.
+model reaches nothing but its messages and its tools: no program runs, and the solution of a task stays in this
+process. An exported package subclasses WorldTaskset with its folder. Importable only where verifiers is installed, in
+an environment of its own (scripts/setup_verifiers.sh): its pins conflict with the project's.
 """
 
 from __future__ import annotations

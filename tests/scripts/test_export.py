@@ -10,31 +10,24 @@ from typing import Any
 
 import datasets
 import pytest
-from hydra import compose, initialize_config_dir
 
 from core.manifest import read_manifest
 from core.settings import UserError
 from generation.export.report import Report
 from scripts import export as export_script
 from scripts import generate as generate_script
-from scripts.launch import CONF, distribute
+from scripts.launch import distribute
 from tests.helpers.paths import ROOT
+from tests.scripts.helpers.export_runs import run_stage
 
 BENCHMARKS = "benchmarks=[tau2]"
-
-
-def run(script: Any, name: str, outputs: Path, *overrides: str) -> Path:
-    """Run a stage in this process; returns its newest finished run."""
-    with initialize_config_dir(version_base="1.3", config_dir=str(CONF)):
-        script.main(compose(name, [f"outputs={outputs}", *overrides]))
-    return (outputs / name / "latest").resolve()
 
 
 @pytest.fixture(scope="module")
 def outputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An outputs folder with a generation run of two pipelines, one of which contains a duplicate dialogue."""
     outputs = tmp_path_factory.mktemp("outputs")
-    generation = run(
+    generation = run_stage(
         generate_script,
         "generate",
         outputs,
@@ -59,9 +52,9 @@ def files(directory: Path) -> dict[str, bytes]:
 
 
 def test_exporting_a_run_twice_gives_equal_bytes(outputs: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    first = run(export_script, "export", outputs, BENCHMARKS)
+    first = run_stage(export_script, "export", outputs, BENCHMARKS)
     console_text = capsys.readouterr().out
-    second = run(export_script, "export", outputs, BENCHMARKS)
+    second = run_stage(export_script, "export", outputs, BENCHMARKS)
     assert first != second
     assert files(first) == files(second)
     report = Report.model_validate_json((first / "report.json").read_text())
@@ -86,20 +79,20 @@ def test_an_interrupted_export_is_resumed(outputs: Path, monkeypatch: pytest.Mon
     def break_off(*arguments: Any, **more: Any) -> None:
         raise KeyboardInterrupt
 
-    finished = run(export_script, "export", outputs, BENCHMARKS, "dedup.shingle=3")
+    finished = run_stage(export_script, "export", outputs, BENCHMARKS, "dedup.shingle=3")
     monkeypatch.setattr("generation.export.sft.write_parquet", break_off)
     with pytest.raises(KeyboardInterrupt):
-        run(export_script, "export", outputs, BENCHMARKS, "dedup.shingle=3")
+        run_stage(export_script, "export", outputs, BENCHMARKS, "dedup.shingle=3")
     assert (outputs / "export" / "latest").resolve() == finished
     (unfinished,) = [d for d in (outputs / "export").glob("2*") if read_manifest(d).status == "running"]
     monkeypatch.undo()
-    assert run(export_script, "export", outputs, BENCHMARKS, "dedup.shingle=3") == unfinished
+    assert run_stage(export_script, "export", outputs, BENCHMARKS, "dedup.shingle=3") == unfinished
     assert files(unfinished) == files(finished)
 
 
 def test_a_single_file_outside_a_run_is_exported(outputs: Path, tmp_path: Path) -> None:
     path = shutil.copy(outputs / "generate" / "latest" / "task_oriented" / "dialogues.jsonl", tmp_path / "mine.jsonl")
-    exported = run(export_script, "export", tmp_path, "benchmarks=[]", f"data={path}")
+    exported = run_stage(export_script, "export", tmp_path, "benchmarks=[]", f"data={path}")
     assert Report.model_validate_json((exported / "report.json").read_text()).run == "mine"
     assert "The data was not compared with any benchmark." in (exported / "README.md").read_text()
 
@@ -107,9 +100,9 @@ def test_a_single_file_outside_a_run_is_exported(outputs: Path, tmp_path: Path) 
 def test_it_is_uploaded_only_on_request(outputs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pushed: list[tuple[Path, str, bool]] = []
     monkeypatch.setattr(export_script, "push", lambda *arguments: pushed.append(arguments) or "https://hub")
-    run(export_script, "export", outputs, "benchmarks=[]")
+    run_stage(export_script, "export", outputs, "benchmarks=[]")
     assert pushed == []
-    exported = run(export_script, "export", outputs, "benchmarks=[]", "push_to_hub=org/name", "private=false")
+    exported = run_stage(export_script, "export", outputs, "benchmarks=[]", "push_to_hub=org/name", "private=false")
     assert pushed == [(exported, "org/name", False)]
 
 
@@ -126,13 +119,13 @@ def test_it_is_uploaded_only_on_request(outputs: Path, monkeypatch: pytest.Monke
 def test_mistakes_are_named_before_anything_is_written(outputs: Path, overrides: list[str], message: str) -> None:
     before = sorted((outputs / "export").glob("*"))
     with pytest.raises(UserError, match=message):
-        run(export_script, "export", outputs, *overrides)
+        run_stage(export_script, "export", outputs, *overrides)
     assert sorted((outputs / "export").glob("*")) == before
 
 
 def test_without_a_generation_run_it_names_the_command(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="run `make generate` first"):
-        run(export_script, "export", tmp_path)
+        run_stage(export_script, "export", tmp_path)
 
 
 def test_make_has_the_goal_and_distributes_its_keys() -> None:
