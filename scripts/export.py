@@ -12,7 +12,7 @@ from core.manifest import read_manifest
 from core.runs import latest, open_run, sha256
 from core.settings import typed
 from generation.export.benchmark_texts import read_benchmarks
-from generation.export.export import ExportSettings, export
+from generation.export.export import ExportSettings, check_uses, export
 from generation.export.hub import push
 from generation.export.index import find_dialogues
 from generation.export.progress import ExportProgress, summarise
@@ -29,13 +29,15 @@ def main(config: DictConfig) -> None:
     console = stage_console()
     source = (settings.data or latest(settings.outputs, "generate", "make generate")).resolve()
     files = find_dialogues(source)
-    generation = read_manifest(source) if (source / "manifest.json").is_file() else None
+    manifest = read_manifest(source) if (source / "manifest.json").is_file() else None
+    generation = GenerationRun(source, manifest.config) if manifest else None
+    check_uses(settings.uses, generation)
     benchmarks = read_benchmarks(settings.benchmarks, settings.bfcl)
     inputs = {f"{file.parent.name}/{file.name}": sha256(file) for file in files}
     inputs |= {benchmark.name: benchmark.version for benchmark in benchmarks}
     inputs |= {f"held_out {number}": sha256(hash_file(path)) for number, path in enumerate(settings.held_out)}
     plain: dict[str, Any] = settings.model_dump(mode="json", by_alias=True)
-    group = generation.group if generation else None
+    group = manifest.group if manifest else None
     with open_run(settings.outputs, "export", plain, inputs, group, NEUTRAL) as job:
         console.print(f"{'resuming' if job.resumed else 'exporting into'} {job.directory}", soft_wrap=True)
         with ExportProgress(console) as progress:
@@ -44,10 +46,10 @@ def main(config: DictConfig) -> None:
                 job.directory,
                 settings,
                 benchmarks,
-                run=generation.run_id if generation else source.stem,
-                packages=generation.packages if generation else {},
+                run=manifest.run_id if manifest else source.stem,
+                packages=manifest.packages if manifest else {},
                 watcher=progress,
-                generation=GenerationRun(source, generation.config) if generation else None,
+                generation=generation,
             )
         summarise(console, report, job.directory)
         if settings.push_to_hub:

@@ -73,6 +73,15 @@ class ExportWatcher(Protocol):
         ...
 
 
+def check_uses(uses: Sequence[Use], generation: GenerationRun | None) -> None:
+    """Raise UserError if a use needs the generation run of the dialogues and there is none."""
+    of_tasks = [use for use in uses if use != "sft"]
+    if of_tasks and generation is None:
+        raise UserError(
+            f"as=[{','.join(of_tasks)}] needs the tools and databases of the dialogues: give their run, data=outputs/…"
+        )
+
+
 def export(
     files: Sequence[Path],
     directory: Path,
@@ -84,17 +93,12 @@ def export(
     generation: GenerationRun | None = None,
 ) -> Report:
     """Write an export to `directory`. `run` and `packages` (name -> version) describe the generation, for the card;
-    `generation` is the run itself, which all uses but sft need.
+    `generation` is the run itself, which all uses but sft need (check_uses).
 
     Files are written atomically, so an interrupted export can simply be repeated; the same dialogues, in any order and
     any files, give the same bytes. Raises UserError for an unreadable line, if no dialogue remains, or none with a
     task that a use could have.
     """
-    of_tasks = [use for use in settings.uses if use != "sft"]
-    if of_tasks and generation is None:
-        raise UserError(
-            f"as=[{','.join(of_tasks)}] needs the tools and databases of the dialogues: give their run, data=outputs/…"
-        )
     held_out = read_held_out(settings.held_out)
     with DialogueIndex(files) as index:
         detector = Detector(benchmarks, settings.contamination)
@@ -135,7 +139,7 @@ def _write(
         on_line = watcher.step("writing sft", sft_steps(kept, settings.format))
         write_sft(directory, index, kept, settings.format, on_line)
         return len(kept)
-    assert generation, "checked before anything is read"
+    assert generation, "check_uses"
     on_dialogue = watcher.step(f"writing {use}", len(kept))
 
     def dialogues() -> Iterator[Dialogue]:

@@ -114,6 +114,7 @@ def test_it_is_uploaded_only_on_request(outputs: Path, monkeypatch: pytest.Monke
         (["benchmarks=[gsm8k]"], "benchmarks.0"),
         (["contamination.texts=keep"], "contamination.texts"),
         (["dedup.threshold=2"], "dedup.threshold"),
+        (["held_out=/nowhere", "benchmarks=[]"], "held_out=/nowhere was given"),
     ],
 )
 def test_mistakes_are_named_before_anything_is_written(outputs: Path, overrides: list[str], message: str) -> None:

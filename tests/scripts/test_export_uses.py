@@ -160,5 +160,7 @@ def test_tasks_of_dual_control_keep_the_users_tools_and_past_actions(tmp_path: P
 
 def test_tasks_need_a_run(executed_outputs: Path) -> None:
     path = executed_outputs / "generate/latest/user_oriented_exec/dialogues.jsonl"
-    with pytest.raises(UserError, match="needs the tools and databases"):
-        export(executed_outputs, "as=[rl]", f"data={path}")
+    before = sorted((executed_outputs / "export").glob("*"))
+    with pytest.raises(UserError, match=r"as=\[rl\] needs the tools and databases"):
+        export(executed_outputs, "as=[sft,rl]", f"data={path}")
+    assert sorted((executed_outputs / "export").glob("*")) == before
