@@ -31,10 +31,11 @@ from generation.validation.outcome import outcome, simulator_failure
 
 HARNESS = "heldout 6"
 """Version of what decides a trial. 6: dialogues take place when their data do, and a wish that changes is always said
-first. 5: consent and refusals are read more exactly (generation.utterances). 4: databases have a policy, whose rules
-must be kept, and requests are of every kind, which demands more than calls (generation.validation.conduct). 3: the
-scripted user judges by execution whether its requests are done, and a new row's key need not be told; 2 judged by the
-agent's words. Scores of different versions are not comparable."""
+first. 5: requests of every kind are proved more strictly, and consent and refusals are read more exactly
+(generation.utterances). 4: databases have a policy, whose rules must be kept, and requests are of every kind, which
+demands more than calls (generation.validation.conduct). 3: the scripted user judges by execution whether its requests
+are done, and a new row's key need not be told; 2 judged by the agent's words. Scores of different versions are not
+comparable."""
 TASKS_FOLDER = "heldout"
 """Folder of the evaluation's shared directory with the tools and tasks that all its models get."""
 
