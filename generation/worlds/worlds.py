@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import replace
 from importlib.metadata import packages_distributions
+from importlib.util import find_spec
 from pathlib import Path
 from pkgutil import resolve_name
 from types import TracebackType
@@ -201,14 +202,15 @@ def read_settings(path: Path) -> WorldSettings:
 
 def construct(node: Mapping[str, Any]) -> EnvironmentFactory:
     """The environments that a settings node names in `_target_`, as Hydra would construct them: a folder of worlds is
-    opened without a configuration. Whoever wrote the folder is not trusted: a name is imported only from this project
-    and from installed packages, and environments that start programs or reach services are refused, since they
-    execute nothing that a proof could rest on. Raises UserError for these and for a name of anything else."""
+    opened without a configuration. Whoever wrote the folder is not trusted: a name is imported only from this project,
+    from what lies next to its packages, and from installed packages; environments that start programs or reach
+    services are refused, since they execute nothing that a proof could rest on. Raises UserError for these and for a
+    name of anything else."""
     name = node.get("_target_")
-    if not isinstance(name, str) or not _is_installed(name.partition(".")[0]):
+    if not isinstance(name, str) or not _is_trusted(name.partition(".")[0]):
         raise UserError(
-            f"environment._target_={name} was given; expected: an EnvironmentFactory of this project or of an installed "
-            "package"
+            f"environment._target_={name} was given; expected: an EnvironmentFactory of this project, of a module next "
+            "to its packages, or of an installed package"
         )
     try:
         environment_class = resolve_name(name)
@@ -227,6 +229,15 @@ def construct(node: Mapping[str, Any]) -> EnvironmentFactory:
     return factory
 
 
-def _is_installed(package: str) -> bool:
-    """Whether a top-level package is this project's or belongs to an installed distribution."""
-    return package == __name__.partition(".")[0] or package in packages_distributions()
+def _is_trusted(package: str) -> bool:
+    """Whether a top-level package or module lies where this project's lie, as one's own parts do (docs/extending.md),
+    or belongs to an installed distribution. Imports nothing."""
+    try:
+        spec = find_spec(package)
+    except ValueError:  # no name, or that of the program that runs
+        return False
+    if spec is None:
+        return False
+    files = [spec.origin] if spec.origin and spec.has_location else []  # built-in modules have none
+    folders = {Path(place).resolve().parent for place in spec.submodule_search_locations or files}
+    return folders == {Path(__file__).resolve().parents[2]} or package in packages_distributions()

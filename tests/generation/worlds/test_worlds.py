@@ -44,7 +44,16 @@ def test_environments_are_constructed_with_those_that_they_wrap() -> None:
     assert (factory.inner.settings.row_cap, factory.shares.tool_error, factory.seed) == (7, 0.5, 3)
 
 
-def test_a_module_that_is_not_installed_is_not_even_imported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+class OwnFactory(SqlEnvironmentFactory):
+    """An environment in a package that lies next to the project's and belongs to no distribution."""
+
+
+def test_an_environment_of_ones_own_lies_next_to_the_projects_packages() -> None:
+    factory = construct({"_target_": f"{__name__}.OwnFactory", "row_cap": 7})
+    assert type(factory).__qualname__ == "OwnFactory"
+
+
+def test_a_module_from_elsewhere_is_not_even_imported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It lies next to the worlds, on the import path, as in the folder in which a program is started."""
     (tmp_path / "not_installed.py").write_text("class Factory:\n    executable = True\n    def for_domain(self): ...\n")
     monkeypatch.syspath_prepend(tmp_path)
@@ -59,6 +68,8 @@ def test_a_module_that_is_not_installed_is_not_even_imported(tmp_path: Path, mon
         ({"_target_": "os.system"}, "of an installed package"),
         ({"_target_": "subprocess.Popen", "args": ["true"]}, "of an installed package"),
         ({}, "_target_=None was given"),
+        ({"_target_": ""}, "_target_= was given"),
+        ({"_target_": "nowhere.Factory"}, "of an installed package"),
         ({"_target_": "generation.environments.sql"}, "expected: an EnvironmentFactory"),
         ({"_target_": "generation.environments.sql.Nothing"}, "cannot be imported"),
         ({"_target_": "pydantic.BaseModel"}, "expected: an EnvironmentFactory"),
