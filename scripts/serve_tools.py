@@ -96,7 +96,7 @@ def serve_tools(settings: ServeToolsSettings) -> Path:
         llm = _llm(settings)
         world = World(toolsets, environments, llm, TaskFile(dialogues), settings.calls, run.manifest.fingerprint)
         if settings.task:
-            world.tasks.find(settings.task)
+            world.find_task(settings.task)
         closed = _Closed(journal, console)
         server = ToolServer(world, closed, version("user-oriented-dialogues"), settings.task, closed.first_number)
         with suppress(KeyboardInterrupt):

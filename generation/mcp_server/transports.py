@@ -108,7 +108,7 @@ class _Gate:
             return
         if scope["type"] == "http" and (task := _task(scope)):
             try:
-                self._server.world.tasks.find(task)
+                self._server.world.find_task(task)
             except UserError as error:
                 await _answer(send, 400, types.INVALID_PARAMS, str(error))
                 return

@@ -25,6 +25,11 @@ PIPELINE = "sessions"
 """Takes the place of a pipeline's name in the lines and folders of a server's run."""
 
 _DIALOGUE_ID = re.compile(rb'\{"dialogue_id": ?"([^"]+)"')
+_NEEDS_A_USER = {
+    "late_tool": "a tool that appears only after the user was told that it is missing",
+    "guided": "a user who acts with tools of their own",
+}
+"""Kind of request -> what it needs that no session has."""
 _LONGEST_NAME = 64
 
 
@@ -33,8 +38,8 @@ class TaskFile:
 
     def __init__(self, path: Path | None) -> None:
         self.path = path
-        found = ((_DIALOGUE_ID.match(line), offset) for offset, _, line in lines_of(path)) if path else ()
-        self._offsets = {match[1].decode(): offset for match, offset in found if match}
+        matches = ((_DIALOGUE_ID.match(line), offset) for offset, _, line in lines_of(path)) if path else ()
+        self._offsets = {match[1].decode(): offset for match, offset in matches if match}
 
     def find(self, task_id: str) -> tuple[Dialogue, int]:
         """The dialogue and the task's number in it. Raises UserError for an unknown task, and for one that a session
@@ -50,10 +55,8 @@ class TaskFile:
         task = dialogue.tasks[number]
         if number >= len(dialogue.task_starts) or not task.is_proved:
             raise UserError(f"task {task_id!r} has no proof to be judged by")
-        if task.kind == "late_tool":
-            raise UserError(
-                f"task {task_id!r} needs a tool that appears only after the user was told that it is missing"
-            )
+        if needed := _NEEDS_A_USER.get(task.kind):
+            raise UserError(f"task {task_id!r} needs {needed}")
         return dialogue, number
 
 
@@ -71,7 +74,7 @@ class World:
     ) -> None:
         """`config` is the run's fingerprint. Raises UserError for tool names that cannot be told apart."""
         self.toolsets = {toolset.domain: toolset for toolset in toolsets}
-        self.tasks = tasks
+        self._tasks = tasks
         self._environments = environments
         self._llm = llm
         self._most_calls = most_calls
@@ -82,6 +85,16 @@ class World:
     def instructions(self) -> str:
         """What a client reads about the domains: each service, and the rules that its assistant must follow."""
         return "\n\n".join(map(_instructions, self.toolsets.values()))
+
+    def find_task(self, task_id: str) -> tuple[Dialogue, int]:
+        """The dialogue of a task and the task's number in it. Raises UserError for a task that a session cannot be
+        opened for."""
+        dialogue, number = self._tasks.find(task_id)
+        if dialogue.domain not in self.toolsets:
+            raise UserError(f"task {task_id!r} is of {dialogue.domain}; served are {', '.join(self.toolsets)}")
+        if not self._environments.executable:
+            raise UserError(f"task {task_id!r}: its tools are simulated, so nothing can be judged")
+        return dialogue, number
 
     async def open(self, number: int, task_id: str | None = None) -> Session:
         """A new session: in the initial state of each domain, or in the state in which a task of the run began, with
@@ -104,16 +117,14 @@ class World:
             policy=without_consent(toolset.policy),
             provenance=Provenance(config=self._config, now=toolset.now or None),
         )
-        domain_environment = self._environments.for_domain(toolset, Meter(self._llm), name, toolset.now or None)
+        pool = self._environments.for_domain(toolset, Meter(self._llm), name, toolset.now or None)
+        domain_environment = offering(pool, toolset.tools)
         return ServedDomain(domain_environment, domain_environment.open(), draft)
 
     async def _at_task(self, number: int, task_id: str) -> ServedDomain:
-        given, task = self.tasks.find(task_id)
-        if given.domain not in self.toolsets:
-            raise UserError(f"task {task_id!r} is of {given.domain}; served are {', '.join(self.toolsets)}")
+        given, task = self.find_task(task_id)
         start, name = given.task_starts[task], f"session-{number:07d}"
         toolset, now = self.toolsets[given.domain], dialogue_time(given, self.toolsets[given.domain].now)
-        policy = without_consent(given.policy)
         draft = given.model_copy(
             update={
                 "dialogue_id": name,
@@ -121,7 +132,8 @@ class World:
                 "messages": given.messages[:start],
                 "tasks": given.tasks[: task + 1],
                 "task_starts": given.task_starts[: task + 1],
-                "policy": policy,
+                "user_actions": tuple(action for action in given.user_actions if action.message < start),
+                "policy": without_consent(given.policy),
                 "stop": "complete",
                 "verdict": None,
                 "state": None,
@@ -130,9 +142,7 @@ class World:
             }
         )
         pool = self._environments.for_domain(toolset, Meter(self._llm), name, now)
-        if not self._environments.executable:
-            raise UserError(f"task {task_id!r}: its tools are simulated, so nothing can be judged")
-        domain_environment = offering(pool, given.tools_at(start))
+        domain_environment = offering(pool, given.tools_at(start), given.user_tools)
         snapshot = (await replay(draft, pool)).snapshots[task]
         return ServedDomain(domain_environment, domain_environment.open(snapshot), draft)
 
