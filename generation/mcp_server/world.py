@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from core.dialogue import Dialogue
@@ -72,14 +72,17 @@ class World:
         most_calls: int,
         config: str = "",
     ) -> None:
-        """`config` is the run's fingerprint. Raises UserError for tool names that cannot be told apart."""
-        self.toolsets = {toolset.domain: toolset for toolset in toolsets}
+        """`config` is the run's fingerprint. Toolsets without tools, which generation refused, are not served. Raises
+        UserError for tool names that cannot be served."""
+        self.toolsets = {toolset.domain: toolset for toolset in toolsets if toolset.tools}
         self._tasks = tasks
         self._environments = environments
         self._llm = llm
         self._most_calls = most_calls
         self._config = config
-        _refuse_names(self.toolsets.values())
+        _refuse_names(
+            [self._prefix(domain) + tool.name for domain in self.toolsets for tool in self.toolsets[domain].tools]
+        )
 
     @property
     def instructions(self) -> str:
@@ -101,9 +104,12 @@ class World:
         the tools that were offered then. Raises UserError for a task that it cannot be opened for."""
         if task_id is not None:
             return Session(number, {"": await self._at_task(number, task_id)}, task_id, self._most_calls)
-        several = len(self.toolsets) > 1
-        domains = {f"{name}__" if several else "": self._fresh(number, name) for name in self.toolsets}
+        domains = {self._prefix(domain): self._fresh(number, domain) for domain in self.toolsets}
         return Session(number, domains, None, self._most_calls)
+
+    def _prefix(self, domain: str) -> str:
+        """What the names of the domain's tools begin with; empty for a single domain."""
+        return f"{domain}__" if len(self.toolsets) > 1 else ""
 
     def _fresh(self, number: int, domain: str) -> ServedDomain:
         toolset = self.toolsets[domain]
@@ -156,10 +162,7 @@ def _instructions(toolset: Toolset) -> str:
     return f"{text}\nRules of the service:\n{policy.shown}" if policy else text
 
 
-def _refuse_names(toolsets: Iterable[Toolset]) -> None:
-    toolsets = list(toolsets)
-    prefixes = [f"{toolset.domain}__" if len(toolsets) > 1 else "" for toolset in toolsets]
-    names = [prefix + tool.name for prefix, toolset in zip(prefixes, toolsets, strict=True) for tool in toolset.tools]
+def _refuse_names(names: Sequence[str]) -> None:
     if not names:
         raise UserError("the toolsets have no tools to serve")
     if TELL_USER.name in names:
