@@ -18,6 +18,7 @@ from generation.llm.base import LLM
 from generation.llm.meter import Meter
 from generation.mcp_server.session import TELL_USER, ServedDomain, Session
 from generation.mcp_server.verdict import without_consent
+from generation.specs.formats import LONGEST_NAME
 from generation.tools.toolset import Toolset
 from generation.validation.validate import replay
 
@@ -30,7 +31,6 @@ _NEEDS_A_USER = {
     "guided": "a user who acts with tools of their own",
 }
 """Kind of request -> what it needs that no session has."""
-_LONGEST_NAME = 64
 
 
 class TaskFile:
@@ -167,8 +167,8 @@ def _refuse_names(names: Sequence[str]) -> None:
         raise UserError("the toolsets have no tools to serve")
     if TELL_USER.name in names:
         raise UserError(f"a tool is named {TELL_USER.name}, as the one with which a session tells the user something")
-    if long := [name for name in names if len(name) > _LONGEST_NAME]:
+    if long := [name for name in names if len(name) > LONGEST_NAME]:
         raise UserError(
-            f"{long[0]} has {len(long[0])} characters; expected at most {_LONGEST_NAME}: serve the domains apart, with "
+            f"{long[0]} has {len(long[0])} characters; expected at most {LONGEST_NAME}: serve the domains apart, with "
             "domains=[…]"
         )

@@ -21,7 +21,7 @@ from mcp.client.stdio import StdioServerParameters
 
 from core.messages import ToolSpec
 from core.settings import UserError, closest
-from generation.services.base import MAX_ANSWER, Answer, UnreachableError, lawful_name, unique_names
+from generation.services.base import MAX_ANSWER, Answer, UnreachableError, unique_names, valid_name
 from generation.specs.formats import parse_tool_spec
 
 _MAX_PAGES = 100
@@ -76,7 +76,7 @@ def _words(command: str) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class Offer:
-    """What a server calls itself, its tools under lawful and unique names, and the server's own name of each;
+    """What a server calls itself, its tools under valid and unique names, and the server's own name of each;
     `unusable` says of the other tools why. `samples` are the texts that some tools returned."""
 
     server: str
@@ -113,7 +113,7 @@ async def _offer(client: Client) -> Offer:
     for tool in listed:
         raw = tool.model_dump(by_alias=True, exclude_none=True)
         try:
-            spec = parse_tool_spec(raw | {"name": lawful_name(tool.name, "tool")})
+            spec = parse_tool_spec(raw | {"name": valid_name(tool.name, "tool")})
         except ValueError as error:
             unusable.append(f"{tool.name[:80]}: {error}")
             continue

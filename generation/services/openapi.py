@@ -15,7 +15,7 @@ import yaml
 
 from core.messages import ToolSpec
 from core.settings import UserError
-from generation.services.base import lawful_name, unique_names
+from generation.services.base import unique_names, valid_name
 from generation.services.openapi_schemas import Schemas
 from generation.specs.formats import parse_tool_spec
 
@@ -135,7 +135,7 @@ def _operation(document: dict[str, Any], path: str, method: str, item: dict[str,
     body = schemas.target(raw["requestBody"]) if "requestBody" in raw else {}
     media_type, of_body = _body(schemas, body)
     parts += of_body
-    names = list(unique_names(lawful_name(argument.name, "argument") for argument, _, _ in parts))
+    names = list(unique_names(valid_name(argument.name, "argument") for argument, _, _ in parts))
     parameters: dict[str, Any] = {
         "type": "object",
         "properties": {name: schema for name, (_, schema, _) in zip(names, parts, strict=True)},
@@ -145,7 +145,7 @@ def _operation(document: dict[str, Any], path: str, method: str, item: dict[str,
         parameters["$defs"] = definitions
     name = raw.get("operationId")
     function = {
-        "name": lawful_name(name if isinstance(name, str) else f"{method} {path}", method),
+        "name": valid_name(name if isinstance(name, str) else f"{method} {path}", method),
         "description": _description(raw),
         "parameters": parameters,
     }

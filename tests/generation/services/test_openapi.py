@@ -109,7 +109,7 @@ def operations(path: Path) -> dict[str, Operation]:
     return {operation.tool.name: operation for operation in read_document(path).operations}
 
 
-def test_each_operation_is_a_tool_with_a_lawful_and_unique_name(operations: dict[str, Operation]) -> None:
+def test_each_operation_is_a_tool_with_a_valid_and_unique_name(operations: dict[str, Operation]) -> None:
     assert {name: (each.method, each.path) for name, each in operations.items()} == {
         "pets_list": ("get", "/pets"),
         "pets_list_2": ("post", "/pets"),
