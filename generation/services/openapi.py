@@ -30,12 +30,9 @@ FORM = "application/x-www-form-urlencoded"
 _MAX_DESCRIPTION = 1000  # characters
 
 
-_Loader = type("_Loader", (yaml.SafeLoader,), {})
+_Loader: Any = type("_Loader", (yaml.SafeLoader,), {})
 """Reads dates as the texts that they are in JSON."""
-_Loader.yaml_implicit_resolvers = {  # type: ignore[attr-defined]
-    first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
-    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
-}
+_Loader.add_constructor("tag:yaml.org,2002:timestamp", yaml.SafeLoader.construct_yaml_str)
 
 
 @dataclass(frozen=True)
@@ -210,15 +207,14 @@ def _fields(schema: Any) -> tuple[dict[str, Any], list[str]] | None:
         return None
     properties: dict[str, Any] = {}
     required: list[str] = []
-    for part in [*(schema.get("allOf") or ()), schema]:
-        if part is not schema:
-            if not (inner := _fields(part)):
-                return None
-            properties |= inner[0]
-            required += inner[1]
-        elif isinstance(part.get("properties"), dict):
-            properties |= part["properties"]
-            required += [name for name in part.get("required") or () if isinstance(name, str)]
+    for part in schema.get("allOf") or ():
+        if not (fields := _fields(part)):
+            return None
+        properties |= fields[0]
+        required += fields[1]
+    if isinstance(schema.get("properties"), dict):
+        properties |= schema["properties"]
+        required += [name for name in schema.get("required") or () if isinstance(name, str)]
     return (properties, required) if properties else None
 
 

@@ -152,6 +152,16 @@ def test_schemas_stand_alone_and_mean_the_same(operations: dict[str, Operation])
     assert "components" not in json.dumps([each.tool.model_dump() for each in operations.values()])
 
 
+def test_dates_in_yaml_are_texts(tmp_path: Path) -> None:
+    path = tmp_path / "a.yaml"
+    schema = "{type: string, enum: [2026-01-31, 2026-01-31T08:00:00Z], default: 2026-01-31}"
+    parameters = f"[{{name: day, in: query, schema: {schema}}}]"
+    path.write_text(f"openapi: 3.1.0\npaths: {{/a: {{get: {{parameters: {parameters}}}}}}}")
+    (operation,) = read_document(path).operations
+    day = operation.tool.parameters["properties"]["day"]
+    assert day == {"type": "string", "enum": ["2026-01-31", "2026-01-31T08:00:00Z"], "default": "2026-01-31"}
+
+
 def test_what_cannot_be_called_is_left_out_with_the_reason(path: Path) -> None:
     reasons = dict(why.split(": ", 1) for why in read_document(path).unusable)
     assert reasons.keys() == {"POST /photos", "GET /far", "GET /lost", "GET /jar", "POST /bomb"}
