@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -84,7 +83,7 @@ class Session:
         make a result with `error`."""
         async with self._turn:
             if refusal := self._refusal(name, arguments):
-                return _error(refusal)
+                return ToolResult.failed(refusal)
             self.calls += 1
             if name == TELL_USER.name and self.task is not None:
                 self._told.append(arguments["message"])
@@ -93,7 +92,7 @@ class Session:
             try:
                 result = await domain.environment.call(own_name, arguments)
             except (UnusableAnswerError, LLMError) as error:
-                return _error(f"the tool did not answer: {error}")
+                return ToolResult.failed(f"the tool did not answer: {error}")
             self._keep(domain, own_name, arguments, result)
             return result
 
@@ -165,8 +164,3 @@ class Session:
 def verdict_of(dialogues: list[Dialogue]) -> Verdict | None:
     """The verdict on a session's task; None without a task, or where nothing is executed."""
     return next((dialogue.verdict for dialogue in dialogues if dialogue.verdict), None)
-
-
-def _error(problem: str) -> ToolResult:
-    value = {"error": problem}
-    return ToolResult(json.dumps(value, ensure_ascii=False), value, error=True)

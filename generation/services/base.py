@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -22,6 +23,11 @@ class Answer:
 
     text: str
     error: bool = False
+
+    @classmethod
+    def failed(cls, problem: str) -> Answer:
+        """The answer to a call that was refused or failed: {"error": problem}."""
+        return cls(json.dumps({"error": problem}, ensure_ascii=False), error=True)
 
 
 class Connection(Protocol):

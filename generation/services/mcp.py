@@ -182,7 +182,7 @@ class McpConnection:
             portal.start_task_soon(self._hold, self._opened)
         client, found = await asyncio.shield(asyncio.wrap_future(self._opened))
         if name not in found.own_names:
-            return Answer(_error(f"the server {self._server.where} no longer offers the tool {name}"), error=True)
+            return Answer.failed(f"the server {self._server.where} no longer offers the tool {name}")
         try:
             result = await asyncio.wrap_future(
                 portal.start_task_soon(client.call_tool, found.own_names[name], arguments)
@@ -190,12 +190,12 @@ class McpConnection:
         except MCPError as error:
             if error.code in _GONE:
                 raise UnreachableError(f"{self._server.where}: {error.message}") from None
-            return Answer(_error(error.message), error=True)
+            return Answer.failed(error.message)
         except _BROKEN as error:
             raise UnreachableError(f"{self._server.where}: {_reason(error)}") from None
         text = _text(result)
         if len(text) > MAX_ANSWER:
-            return Answer(_error(f"the result is too large ({len(text)} characters); ask for less"), error=True)
+            return Answer.failed(f"the result is too large ({len(text)} characters); ask for less")
         return Answer(text, bool(result.is_error))
 
     async def _hold(self, opened: Future[tuple[Client, Offer]]) -> None:
@@ -228,10 +228,6 @@ def _text(result: types.CallToolResult) -> str:
     if not blocks and result.structured_content is not None:
         return json.dumps(result.structured_content, ensure_ascii=False)
     return "\n".join(blocks)
-
-
-def _error(problem: str) -> str:
-    return json.dumps({"error": problem}, ensure_ascii=False)
 
 
 def _cause(error: BaseException) -> BaseException:
