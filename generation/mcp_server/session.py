@@ -73,7 +73,6 @@ class Session:
                 self._tools[name] = (domain, tool.name)
         if task is not None:
             self.tools[TELL_USER.name] = TELL_USER
-        self._told: list[str] = []
         self._most_calls = most_calls
         self._characters = 0
         self._turn = asyncio.Lock()
@@ -86,7 +85,7 @@ class Session:
                 return ToolResult.failed(refusal)
             self.calls += 1
             if name == TELL_USER.name and self.task is not None:
-                self._told.append(arguments["message"])
+                self._domains[0].messages.append(AssistantMessage(content=arguments["message"]))
                 return ToolResult('{"told": true}', {"told": True})
             domain, own_name = self._tools[name]
             try:
@@ -117,14 +116,10 @@ class Session:
     def _keep(self, domain: ServedDomain, name: str, arguments: dict[str, Any], result: ToolResult) -> None:
         call = ToolCall.make(f"session_{self.calls}", name, arguments)
         domain.messages += [
-            AssistantMessage(content=self._said(), tool_calls=(call,)),
+            AssistantMessage(tool_calls=(call,)),
             ToolMessage(tool_call_id=call.id, content=result.content),
         ]
         self._characters += len(result.content)
-
-    def _said(self) -> str:
-        text, self._told = "\n".join(self._told), []
-        return text
 
     def state(self) -> dict[str, Any]:
         """What the client may read about its own session: number, task, calls, and each domain's hashes and changes."""
@@ -142,8 +137,6 @@ class Session:
             closed: list[Dialogue] = []
             try:
                 for domain in self._domains:
-                    if self._told:
-                        domain.messages.append(AssistantMessage(content=self._said()))
                     if domain.messages or self.task is not None:
                         closed.append(await self._proved(domain))
             finally:
