@@ -57,7 +57,8 @@ class ServeToolsSettings(Settings):
     )
     domains: tuple[str, ...] | None = Field(default=None, description="the domains to serve; null: all of the source")
     pipeline: str | None = Field(
-        default=None, description="of a run: whose environment and tasks; null: the first one that executes its tools"
+        default=None,
+        description="of a run: whose toolsets, environment and tasks; null: the first one that executes its tools",
     )
     task: str | None = Field(
         default=None, description="of a run: the id of the task that every session is opened for; null: none"

@@ -31,7 +31,7 @@ _MAX_DESCRIPTION = 1000  # characters
 
 
 _Loader: Any = type("_Loader", (yaml.SafeLoader,), {})
-"""Reads dates as the texts that they are in JSON."""
+"""Reads dates as the texts that they are in JSON. Made by type(), since PyYAML has no types to inherit from."""
 _Loader.add_constructor("tag:yaml.org,2002:timestamp", yaml.SafeLoader.construct_yaml_str)
 
 

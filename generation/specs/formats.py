@@ -96,7 +96,8 @@ def parse_tool_name(raw: Any) -> str:
 
 
 def identifier(raw: str, prefix: str) -> str:
-    """A name reduced to letters, digits and underscores; before a digit stands the prefix. Empty if nothing remains.
+    """A name reduced to letters, digits and underscores; one with a leading digit gets the prefix. Empty if nothing
+    remains.
 
     >>> identifier("pets/{pet-id}", "tool"), identifier("2fa.reset", "tool"), identifier("…", "tool")
     ('pets_pet_id', 'tool_2fa_reset', '')
