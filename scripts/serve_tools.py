@@ -180,7 +180,7 @@ def _executing(pipelines: dict[str, Any]) -> str:
 def _sources(settings: ServeToolsSettings, directory: Path | None, pipeline: str) -> list[ToolsetSource]:
     """The toolsets of the source, of a run those of the pipeline, or the seeds that the model makes tools for. Raises
     UserError for a domain that the source does not have."""
-    source = str(settings.source)
+    source = str(directory or settings.source)
     if directory:
         toolsets = [entry.toolset for entry in sources_from_file(directory / "toolsets.jsonl")]
         sources = [ToolsetSource(toolset, None) for toolset in toolsets_for(pipeline, toolsets)]

@@ -54,6 +54,8 @@ def test_of_a_run_the_toolsets_of_the_pipeline_are_served(tmp_path: Path, worlds
     serve(tmp_path, source=str(run.directory))
     serve(tmp_path, source=str(run.directory), pipeline="user_oriented")
     assert [list(toolsets) for toolsets in worlds] == [["shop"], ["service"]]
+    with pytest.raises(UserError, match=f"'shops' is not a domain of {run.directory}; .*shop"):
+        serve_tools.serve_tools(ServeToolsSettings(outputs=tmp_path, domains=("shops",)))
 
 
 def test_a_file_that_has_changed_is_read_again(tmp_path: Path, worlds: list[dict[str, Toolset]]) -> None:
