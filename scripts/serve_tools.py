@@ -33,7 +33,6 @@ from core.manifest import read_manifest
 from core.runs import Run, latest, open_run, sha256
 from core.settings import Settings, UserError, closest
 from generation.build import with_base_urls
-from generation.environments.base import EnvironmentFactory
 from generation.llm.base import LLM
 from generation.mcp_server.server import ToolServer
 from generation.mcp_server.session import Session, verdict_of
@@ -42,7 +41,7 @@ from generation.mcp_server.world import PIPELINE, TaskFile, World
 from generation.run import closing
 from generation.seeds.bundled import BundledSeeds
 from generation.seeds.sqlite import SqliteSeeds
-from generation.tools.toolset import Toolset
+from generation.tools.toolset import Toolset, toolsets_for
 from generation.toolset_runner import ToolsetSource, run_toolset_stages, source_from_seed, sources_from_file
 from scripts.launch import CONF, clear_errors, instantiate, read_settings
 
@@ -58,7 +57,8 @@ class ServeToolsSettings(Settings):
     )
     domains: tuple[str, ...] | None = Field(default=None, description="the domains to serve; null: all of the source")
     pipeline: str | None = Field(
-        default=None, description="of a run: whose environment and tasks; null: the first one that executes its tools"
+        default=None,
+        description="of a run: whose toolsets, environment and tasks; null: the first one that executes its tools",
     )
     task: str | None = Field(
         default=None, description="of a run: the id of the task that every session is opened for; null: none"
@@ -83,20 +83,24 @@ def serve_tools(settings: ServeToolsSettings) -> Path:
     """Serve until the client leaves or the process is interrupted; returns the run's directory."""
     console = Console(stderr=True)  # standard output belongs to the protocol
     directory = _run_directory(settings)
-    sources = _sources(settings, directory)
-    node, dialogues = _environment(settings, directory, sources)
+    pipelines = read_manifest(directory).config["pipelines"] if directory else {}
+    pipeline = _pipeline(settings, directory, pipelines)
+    sources = _sources(settings, directory, pipeline)
+    node = dict(pipelines[pipeline]["environment"]) if pipeline else _environment_for(sources)
+    dialogues = directory / pipeline / "dialogues.jsonl" if directory else None
     config = settings.model_dump(mode="json") | {"pipelines": {PIPELINE: {"environment": node}}}
-    inputs = {"toolsets": sha256(directory / "toolsets.jsonl")} if directory else {}
+    file = directory / "toolsets.jsonl" if directory else Path(str(settings.source))
+    inputs = {"source": sha256(file)} if file.is_file() else {}
     with ExitStack() as stack:
         run = stack.enter_context(open_run(settings.outputs, "serve-tools", config, inputs, neutral=("outputs",)))
         journal = stack.enter_context(Journal(run.directory / PIPELINE / "dialogues.jsonl", _dialogue_id))
-        environments: EnvironmentFactory = instantiate(node)
-        stack.callback(environments.close)
         toolsets = asyncio.run(_toolsets(sources, settings, run))
         llm = _llm(settings)
-        world = World(toolsets, environments, llm, TaskFile(dialogues), settings.calls, run.manifest.fingerprint)
+        tasks = TaskFile(dialogues if dialogues and dialogues.is_file() else None)
+        world = World(toolsets, instantiate(node), llm, tasks, settings.calls, run.manifest.fingerprint)
+        stack.callback(world.close)
         if settings.task:
-            world.tasks.find(settings.task)
+            world.find_task(settings.task)
         closed = _Closed(journal, console)
         server = ToolServer(world, closed, version("user-oriented-dialogues"), settings.task, closed.first_number)
         with suppress(KeyboardInterrupt):
@@ -155,51 +159,56 @@ def _run_directory(settings: ServeToolsSettings) -> Path | None:
     return path if (path / "toolsets.jsonl").is_file() else None
 
 
-def _sources(settings: ServeToolsSettings, directory: Path | None) -> list[ToolsetSource]:
-    """The toolsets of the source, or the seeds that the model makes tools for. Raises UserError for a domain that the
-    source does not have."""
-    source = str(settings.source)
-    if directory or source.endswith(".jsonl"):
-        found = sources_from_file(directory / "toolsets.jsonl" if directory else Path(source))
+def _pipeline(settings: ServeToolsSettings, directory: Path | None, pipelines: dict[str, Any]) -> str:
+    """The pipeline whose environment and tasks are served; empty if the source is not a run."""
+    if directory is None:
+        if settings.task or settings.pipeline:
+            raise UserError(f"task and pipeline are those of a generation run, which source={settings.source} is not")
+        return ""
+    name = settings.pipeline or _executing(pipelines)
+    if name not in pipelines:
+        raise UserError(f"pipeline={name} was given; {directory} has {', '.join(pipelines)}")
+    return name
+
+
+def _executing(pipelines: dict[str, Any]) -> str:
+    """The first pipeline that executes its tools, else the first one."""
+    executing = (name for name, node in pipelines.items() if instantiate(node["environment"]).executable)
+    return next(executing, next(iter(pipelines)))
+
+
+def _sources(settings: ServeToolsSettings, directory: Path | None, pipeline: str) -> list[ToolsetSource]:
+    """The toolsets of the source, of a run those of the pipeline, or the seeds that the model makes tools for. Raises
+    UserError for a domain that the source does not have."""
+    source = str(directory or settings.source)
+    if directory:
+        toolsets = [entry.toolset for entry in sources_from_file(directory / "toolsets.jsonl")]
+        sources = [ToolsetSource(toolset, None) for toolset in toolsets_for(pipeline, toolsets)]
+    elif source.endswith(".jsonl"):
+        sources = sources_from_file(Path(source))
     elif source == BUNDLED:
         seeds = BundledSeeds(settings.outputs / "seeds", settings.domains).load()
         return [source_from_seed(seed) for seed in seeds]
     elif Path(source).is_dir():
         raise UserError(f"source={source} was given; expected: a generation run, and this has no toolsets.jsonl")
     else:
-        found = [source_from_seed(seed) for seed in SqliteSeeds([source]).load()]
-    known = [each.toolset.domain for each in found]
+        sources = [source_from_seed(seed) for seed in SqliteSeeds([source]).load()]
+    by_domain = {entry.toolset.domain: entry for entry in sources}
     for name in settings.domains or ():
-        if name not in known:
-            raise UserError(f"domains: {name!r} is not a domain of {source}; {closest(name, known)}")
-    return [each for each in found if settings.domains is None or each.toolset.domain in settings.domains]
+        if name not in by_domain:
+            raise UserError(f"domains: {name!r} is not a domain of {source}; {closest(name, list(by_domain))}")
+    return [by_domain[name] for name in by_domain if settings.domains is None or name in settings.domains]
 
 
-def _environment(
-    settings: ServeToolsSettings, directory: Path | None, sources: Sequence[ToolsetSource]
-) -> tuple[dict[str, Any], Path | None]:
-    """What executes the tools, as a settings node, and the file of the tasks. Raises UserError for toolsets of several
-    engines, which one environment cannot run."""
-    if directory:
-        pipelines = read_manifest(directory).config["pipelines"]
-        name = settings.pipeline or _executed(pipelines)
-        if name not in pipelines:
-            raise UserError(f"pipeline={name} was given; {directory} has {', '.join(pipelines)}")
-        dialogues = directory / name / "dialogues.jsonl"
-        return dict(pipelines[name]["environment"]), dialogues if dialogues.is_file() else None
-    if settings.task or settings.pipeline:
-        raise UserError(f"task and pipeline are those of a generation run; source={settings.source} is none")
-    engines = {"sql" if each.toolset.database else each.toolset.engine or "simulated" for each in sources}
-    if len(engines) > 1:
-        raise UserError(
-            f"the toolsets have engines {', '.join(sorted(engines))}; expected one: choose with domains=[…]"
-        )
-    return _choice("environment", engines.pop()), None
-
-
-def _executed(pipelines: dict[str, Any]) -> str:
-    executing = (name for name, node in pipelines.items() if instantiate(node["environment"]).executable)
-    return next(executing, next(iter(pipelines)))
+def _environment_for(sources: Sequence[ToolsetSource]) -> dict[str, Any]:
+    """The settings node of what executes these toolsets. Raises UserError for toolsets of several engines, which one
+    environment cannot run."""
+    toolsets = [source.toolset for source in sources]
+    engines = {"sql" if toolset.database else toolset.engine or "simulated" for toolset in toolsets}
+    if len(engines) != 1:
+        given = ", ".join(sorted(engines)) or "none"
+        raise UserError(f"engines of the toolsets: {given}; expected: one, so choose toolsets with domains=[…]")
+    return _choice("environment", engines.pop())
 
 
 def _choice(group: str, name: str) -> dict[str, Any]:

@@ -7,6 +7,7 @@ dialogue sees.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -25,6 +26,12 @@ class ToolResult:
     content: str
     value: Any
     error: bool = False
+
+    @classmethod
+    def failed(cls, problem: str) -> ToolResult:
+        """The result of a call that was refused or failed: {"error": problem}."""
+        value = {"error": problem}
+        return cls(json.dumps(value, ensure_ascii=False), value, error=True)
 
     @property
     def too_many_rows(self) -> bool:

@@ -127,7 +127,7 @@ class FaultyEnvironment:
         if refusal := faults.refusal():
             kind, problem = refusal
             self._count(kind, faults)
-            return _error_result(problem)
+            return ToolResult.failed(problem)
         result = await self._inner.call(name, faults.inner_arguments, transcript)
         return result if result.error else self._distort(result, faults)
 
@@ -140,7 +140,7 @@ class FaultyEnvironment:
                 continue
             faults = self._faults_of(name, arguments)
             refusal = faults.refusal()
-            if refusal and _error_result(refusal[1]).content == recorded:
+            if refusal and ToolResult.failed(refusal[1]).content == recorded:
                 self._count(refusal[0], faults)
             elif not await self._inner.retrace([(name, faults.inner_arguments, recorded)]):
                 return False
@@ -273,8 +273,3 @@ class _CallFaults:
 
 def _result(value: Any) -> ToolResult:
     return ToolResult(json.dumps(value, ensure_ascii=False), value)
-
-
-def _error_result(problem: str) -> ToolResult:
-    value = {"error": problem}
-    return ToolResult(json.dumps(value, ensure_ascii=False), value, error=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -54,8 +53,7 @@ class _Offered:
         return refused and await self.inner.retrace([call for call in calls if call[0] in self._names])
 
     def _refusal(self, name: str) -> ToolResult:
-        error = {"error": f"there is no tool {name!r}; there are: {', '.join(sorted(self._names))}"}
-        return ToolResult(json.dumps(error, ensure_ascii=False), error, error=True)
+        return ToolResult.failed(f"there is no tool {name!r}; there are: {', '.join(sorted(self._names))}")
 
     def snapshot(self) -> bytes:
         return self.inner.snapshot()

@@ -60,9 +60,11 @@ class ServiceEnvironment:
         """Raises LLMError if the service cannot be reached, so that the dialogue is tried again later."""
         tool = next((tool for tool in self.tools if tool.name == name), None)
         if tool is None:
-            return _error(f"unknown tool {name!r}; known: {', '.join(sorted(tool.name for tool in self.tools))}")
+            return ToolResult.failed(
+                f"unknown tool {name!r}; known: {', '.join(sorted(tool.name for tool in self.tools))}"
+            )
         if problem := tool.argument_error(arguments):
-            return _error(f"arguments of {name} do not fit: {problem}")
+            return ToolResult.failed(f"arguments of {name} do not fit: {problem}")
         try:
             answer = await self._connection.call(name, arguments)
         except UnreachableError as error:
@@ -167,11 +169,6 @@ class OpenApiEnvironmentFactory:
 
     def close(self) -> None:
         """No resources to release."""
-
-
-def _error(problem: str) -> ToolResult:
-    value = {"error": problem}
-    return ToolResult(json.dumps(value, ensure_ascii=False), value, error=True)
 
 
 def _refuse(what: str) -> NoReturn:

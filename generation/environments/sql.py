@@ -115,8 +115,7 @@ class SqlEnvironment:
             if len(content) > _MAX_RESULT:
                 raise SqlError(f"the result is too large ({len(content)} characters); ask for less")
         except SqlError as error:
-            value = {"error": str(error)}
-            return ToolResult(json.dumps(value, ensure_ascii=False), value, error=True)
+            return ToolResult.failed(str(error))
         return ToolResult(content, value)
 
     async def retrace(self, calls: Sequence[PastCall]) -> bool:

@@ -135,8 +135,7 @@ class Tau2Environment:
             content, self._changes = self._run(name, arguments)
         except ToolRefusedError as error:
             # The arguments may contain a lone surrogate, which UTF-8 cannot encode.
-            value = {"error": str(error).encode(errors="replace").decode()}
-            return ToolResult(json.dumps(value, ensure_ascii=False), value, error=True)
+            return ToolResult.failed(str(error).encode(errors="replace").decode())
         return ToolResult(content, _parse_result(content))
 
     async def retrace(self, calls: Sequence[PastCall]) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -74,7 +73,6 @@ class Session:
                 self._tools[name] = (domain, tool.name)
         if task is not None:
             self.tools[TELL_USER.name] = TELL_USER
-        self._told: list[str] = []
         self._most_calls = most_calls
         self._characters = 0
         self._turn = asyncio.Lock()
@@ -84,16 +82,16 @@ class Session:
         make a result with `error`."""
         async with self._turn:
             if refusal := self._refusal(name, arguments):
-                return _error(refusal)
+                return ToolResult.failed(refusal)
             self.calls += 1
             if name == TELL_USER.name and self.task is not None:
-                self._told.append(arguments["message"])
+                self._domains[0].messages.append(AssistantMessage(content=arguments["message"]))
                 return ToolResult('{"told": true}', {"told": True})
             domain, own_name = self._tools[name]
             try:
                 result = await domain.environment.call(own_name, arguments)
             except (UnusableAnswerError, LLMError) as error:
-                return _error(f"the tool did not answer: {error}")
+                return ToolResult.failed(f"the tool did not answer: {error}")
             self._keep(domain, own_name, arguments, result)
             return result
 
@@ -118,14 +116,10 @@ class Session:
     def _keep(self, domain: ServedDomain, name: str, arguments: dict[str, Any], result: ToolResult) -> None:
         call = ToolCall.make(f"session_{self.calls}", name, arguments)
         domain.messages += [
-            AssistantMessage(content=self._said(), tool_calls=(call,)),
+            AssistantMessage(tool_calls=(call,)),
             ToolMessage(tool_call_id=call.id, content=result.content),
         ]
         self._characters += len(result.content)
-
-    def _said(self) -> str:
-        text, self._told = "\n".join(self._told), []
-        return text
 
     def state(self) -> dict[str, Any]:
         """What the client may read about its own session: number, task, calls, and each domain's hashes and changes."""
@@ -143,8 +137,6 @@ class Session:
             closed: list[Dialogue] = []
             try:
                 for domain in self._domains:
-                    if self._told:
-                        domain.messages.append(AssistantMessage(content=self._said()))
                     if domain.messages or self.task is not None:
                         closed.append(await self._proved(domain))
             finally:
@@ -165,8 +157,3 @@ class Session:
 def verdict_of(dialogues: list[Dialogue]) -> Verdict | None:
     """The verdict on a session's task; None without a task, or where nothing is executed."""
     return next((dialogue.verdict for dialogue in dialogues if dialogue.verdict), None)
-
-
-def _error(problem: str) -> ToolResult:
-    value = {"error": problem}
-    return ToolResult(json.dumps(value, ensure_ascii=False), value, error=True)

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import socket
 import sys
-from collections.abc import AsyncIterator, Callable
-from typing import Any, cast
-from urllib.parse import parse_qs
+from collections.abc import AsyncIterator
+from typing import cast
 
 import anyio
 import uvicorn
 from mcp import types
 from mcp.server.runner import serve_loop
 from mcp.server.stdio import stdio_server
+from mcp.server.streamable_http import MCP_SESSION_ID_HEADER
 from mcp.server.transport_security import TransportSecuritySettings
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from core.settings import UserError
 from generation.mcp_server.server import ToolServer
+from generation.mcp_server.world import World
 
 HOST, PATH = "127.0.0.1", "/mcp"
 _LINE_TOO_LONG = "\n"
@@ -90,43 +93,34 @@ def http_server(server: ToolServer, port: int, sessions: int, idle_s: float, mes
             allowed_hosts=names, allowed_origins=[f"http://{name}" for name in names]
         ),
     )
-    config = uvicorn.Config(_Gate(app, server), log_level="warning", lifespan="on", timeout_graceful_shutdown=3)
+    config = uvicorn.Config(_Gate(app, server.world), log_level="warning", lifespan="on", timeout_graceful_shutdown=3)
     return uvicorn.Server(config)
 
 
 class _Gate:
     """Refuses what the SDK would let a session begin with: streams that the server has nothing to send on, which keep
-    idle sessions alive, and tasks that do not exist, whose sessions would count as open."""
+    idle sessions alive, and tasks that no session can be opened for, whose sessions would count as open."""
 
-    def __init__(self, app: Callable[..., Any], server: ToolServer) -> None:
+    def __init__(self, app: ASGIApp, world: World) -> None:
         self._app = app
-        self._server = server
+        self._world = world
 
-    async def __call__(self, scope: dict[str, Any], receive: Callable[..., Any], send: Callable[..., Any]) -> None:
-        if scope["type"] == "http" and scope["method"] == "GET":
-            await _answer(send, 405, types.INVALID_REQUEST, "the server sends nothing on its own")
-            return
-        if scope["type"] == "http" and (task := _task(scope)):
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        refusal = self._refusal(Request(scope)) if scope["type"] == "http" else None
+        await (refusal or self._app)(scope, receive, send)
+
+    def _refusal(self, request: Request) -> Response | None:
+        if request.method == "GET":
+            return _error(405, types.INVALID_REQUEST, "the server sends nothing on its own", {"allow": "POST, DELETE"})
+        task = request.query_params.get("task")
+        if task and MCP_SESSION_ID_HEADER not in request.headers:
             try:
-                self._server.world.tasks.find(task)
+                self._world.find_task(task)
             except UserError as error:
-                await _answer(send, 400, types.INVALID_PARAMS, str(error))
-                return
-        await self._app(scope, receive, send)
+                return _error(400, types.INVALID_PARAMS, str(error))
+        return None
 
 
-def _task(scope: dict[str, Any]) -> str:
-    """The task in the query of a request that opens a session."""
-    if any(name == b"mcp-session-id" for name, _ in scope["headers"]):
-        return ""
-    query: bytes = scope["query_string"]
-    return parse_qs(query.decode("latin-1")).get("task", [""])[0]
-
-
-async def _answer(send: Callable[..., Any], status: int, code: int, message: str) -> None:
-    body = json.dumps({"jsonrpc": "2.0", "id": None, "error": {"code": code, "message": message}}).encode()
-    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
-    if status == 405:
-        headers.append((b"allow", b"POST, DELETE"))
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": body})
+def _error(status: int, code: int, message: str, headers: dict[str, str] | None = None) -> Response:
+    body = types.JSONRPCError(jsonrpc="2.0", id=None, error=types.ErrorData(code=code, message=message))
+    return JSONResponse(body.model_dump(mode="json", exclude_unset=True), status, headers)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from core.dialogue import Dialogue
@@ -18,6 +18,7 @@ from generation.llm.base import LLM
 from generation.llm.meter import Meter
 from generation.mcp_server.session import TELL_USER, ServedDomain, Session
 from generation.mcp_server.verdict import without_consent
+from generation.specs.formats import LONGEST_NAME
 from generation.tools.toolset import Toolset
 from generation.validation.validate import replay
 
@@ -25,7 +26,11 @@ PIPELINE = "sessions"
 """Takes the place of a pipeline's name in the lines and folders of a server's run."""
 
 _DIALOGUE_ID = re.compile(rb'\{"dialogue_id": ?"([^"]+)"')
-_LONGEST_NAME = 64
+_NEEDS_A_USER = {
+    "late_tool": "a tool that appears only after the user was told that it is missing",
+    "guided": "a user who acts with tools of their own",
+}
+"""Kind of request -> what it needs that no session has."""
 
 
 class TaskFile:
@@ -33,8 +38,8 @@ class TaskFile:
 
     def __init__(self, path: Path | None) -> None:
         self.path = path
-        found = ((_DIALOGUE_ID.match(line), offset) for offset, _, line in lines_of(path)) if path else ()
-        self._offsets = {match[1].decode(): offset for match, offset in found if match}
+        matches = ((_DIALOGUE_ID.match(line), offset) for offset, _, line in lines_of(path)) if path else ()
+        self._offsets = {match[1].decode(): offset for match, offset in matches if match}
 
     def find(self, task_id: str) -> tuple[Dialogue, int]:
         """The dialogue and the task's number in it. Raises UserError for an unknown task, and for one that a session
@@ -50,10 +55,8 @@ class TaskFile:
         task = dialogue.tasks[number]
         if number >= len(dialogue.task_starts) or not task.is_proved:
             raise UserError(f"task {task_id!r} has no proof to be judged by")
-        if task.kind == "late_tool":
-            raise UserError(
-                f"task {task_id!r} needs a tool that appears only after the user was told that it is missing"
-            )
+        if needed := _NEEDS_A_USER.get(task.kind):
+            raise UserError(f"task {task_id!r} needs {needed}")
         return dialogue, number
 
 
@@ -69,28 +72,44 @@ class World:
         most_calls: int,
         config: str = "",
     ) -> None:
-        """`config` is the run's fingerprint. Raises UserError for tool names that cannot be told apart."""
-        self.toolsets = {toolset.domain: toolset for toolset in toolsets}
-        self.tasks = tasks
+        """`config` is the run's fingerprint. Toolsets without tools, which generation refused, are not served. Raises
+        UserError for tool names that cannot be served."""
+        self.toolsets = {toolset.domain: toolset for toolset in toolsets if toolset.tools}
+        self._tasks = tasks
         self._environments = environments
         self._llm = llm
         self._most_calls = most_calls
         self._config = config
-        _refuse_names(self.toolsets.values())
+        _refuse_names(
+            [self._prefix(domain) + tool.name for domain in self.toolsets for tool in self.toolsets[domain].tools]
+        )
 
     @property
     def instructions(self) -> str:
         """What a client reads about the domains: each service, and the rules that its assistant must follow."""
         return "\n\n".join(map(_instructions, self.toolsets.values()))
 
+    def find_task(self, task_id: str) -> tuple[Dialogue, int]:
+        """The dialogue of a task and the task's number in it. Raises UserError for a task that a session cannot be
+        opened for."""
+        dialogue, number = self._tasks.find(task_id)
+        if dialogue.domain not in self.toolsets:
+            raise UserError(f"task {task_id!r} is of {dialogue.domain}; served are {', '.join(self.toolsets)}")
+        if not self._environments.executable:
+            raise UserError(f"task {task_id!r}: its tools are simulated, so nothing can be judged")
+        return dialogue, number
+
     async def open(self, number: int, task_id: str | None = None) -> Session:
         """A new session: in the initial state of each domain, or in the state in which a task of the run began, with
         the tools that were offered then. Raises UserError for a task that it cannot be opened for."""
         if task_id is not None:
             return Session(number, {"": await self._at_task(number, task_id)}, task_id, self._most_calls)
-        several = len(self.toolsets) > 1
-        domains = {f"{name}__" if several else "": self._fresh(number, name) for name in self.toolsets}
+        domains = {self._prefix(domain): self._fresh(number, domain) for domain in self.toolsets}
         return Session(number, domains, None, self._most_calls)
+
+    def _prefix(self, domain: str) -> str:
+        """What the names of the domain's tools begin with; empty for a single domain."""
+        return f"{domain}__" if len(self.toolsets) > 1 else ""
 
     def _fresh(self, number: int, domain: str) -> ServedDomain:
         toolset = self.toolsets[domain]
@@ -104,16 +123,14 @@ class World:
             policy=without_consent(toolset.policy),
             provenance=Provenance(config=self._config, now=toolset.now or None),
         )
-        domain_environment = self._environments.for_domain(toolset, Meter(self._llm), name, toolset.now or None)
+        pool = self._environments.for_domain(toolset, Meter(self._llm), name, toolset.now or None)
+        domain_environment = offering(pool, toolset.tools)
         return ServedDomain(domain_environment, domain_environment.open(), draft)
 
     async def _at_task(self, number: int, task_id: str) -> ServedDomain:
-        given, task = self.tasks.find(task_id)
-        if given.domain not in self.toolsets:
-            raise UserError(f"task {task_id!r} is of {given.domain}; served are {', '.join(self.toolsets)}")
+        given, task = self.find_task(task_id)
         start, name = given.task_starts[task], f"session-{number:07d}"
         toolset, now = self.toolsets[given.domain], dialogue_time(given, self.toolsets[given.domain].now)
-        policy = without_consent(given.policy)
         draft = given.model_copy(
             update={
                 "dialogue_id": name,
@@ -121,7 +138,8 @@ class World:
                 "messages": given.messages[:start],
                 "tasks": given.tasks[: task + 1],
                 "task_starts": given.task_starts[: task + 1],
-                "policy": policy,
+                "user_actions": tuple(action for action in given.user_actions if action.message < start),
+                "policy": without_consent(given.policy),
                 "stop": "complete",
                 "verdict": None,
                 "state": None,
@@ -130,9 +148,7 @@ class World:
             }
         )
         pool = self._environments.for_domain(toolset, Meter(self._llm), name, now)
-        if not self._environments.executable:
-            raise UserError(f"task {task_id!r}: its tools are simulated, so nothing can be judged")
-        domain_environment = offering(pool, given.tools_at(start))
+        domain_environment = offering(pool, given.tools_at(start), given.user_tools)
         snapshot = (await replay(draft, pool)).snapshots[task]
         return ServedDomain(domain_environment, domain_environment.open(snapshot), draft)
 
@@ -146,16 +162,13 @@ def _instructions(toolset: Toolset) -> str:
     return f"{text}\nRules of the service:\n{policy.shown}" if policy else text
 
 
-def _refuse_names(toolsets: Iterable[Toolset]) -> None:
-    toolsets = list(toolsets)
-    prefixes = [f"{toolset.domain}__" if len(toolsets) > 1 else "" for toolset in toolsets]
-    names = [prefix + tool.name for prefix, toolset in zip(prefixes, toolsets, strict=True) for tool in toolset.tools]
+def _refuse_names(names: Sequence[str]) -> None:
     if not names:
         raise UserError("the toolsets have no tools to serve")
     if TELL_USER.name in names:
         raise UserError(f"a tool is named {TELL_USER.name}, as the one with which a session tells the user something")
-    if long := [name for name in names if len(name) > _LONGEST_NAME]:
+    if long := [name for name in names if len(name) > LONGEST_NAME]:
         raise UserError(
-            f"{long[0]} has {len(long[0])} characters; expected at most {_LONGEST_NAME}: serve the domains apart, with "
+            f"{long[0]} has {len(long[0])} characters; expected at most {LONGEST_NAME}: serve the domains apart, with "
             "domains=[…]"
         )

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import re
+import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from generation.specs.formats import LONGEST_NAME, identifier
+
 MAX_ANSWER = 100_000
 """Characters of a tool's answer that are read."""
-
-_LONGEST_NAME = 64
 
 
 class UnreachableError(Exception):
@@ -23,6 +23,11 @@ class Answer:
 
     text: str
     error: bool = False
+
+    @classmethod
+    def failed(cls, problem: str) -> Answer:
+        """The answer to a call that was refused or failed: {"error": problem}."""
+        return cls(json.dumps({"error": problem}, ensure_ascii=False), error=True)
 
 
 class Connection(Protocol):
@@ -37,15 +42,13 @@ class Connection(Protocol):
         ...
 
 
-def lawful_name(raw: str, otherwise: str) -> str:
+def valid_name(raw: str, otherwise: str) -> str:
     """A name of letters, digits and underscores, at most 64 characters long; `otherwise` if nothing of it remains.
 
-    >>> lawful_name("pets/{pet-id}", "tool"), lawful_name("2fa.reset", "tool"), lawful_name("…", "tool")
+    >>> valid_name("pets/{pet-id}", "tool"), valid_name("2fa.reset", "tool"), valid_name("…", "tool")
     ('pets_pet_id', 'tool_2fa_reset', 'tool')
     """
-    name = re.sub(r"\W+", "_", raw, flags=re.ASCII).strip("_")
-    name = f"{otherwise}_{name}" if name[:1].isdigit() else name
-    return name[:_LONGEST_NAME].rstrip("_") or otherwise
+    return identifier(raw, otherwise)[:LONGEST_NAME].rstrip("_") or otherwise
 
 
 def unique_names(names: Iterable[str]) -> Iterator[str]:
@@ -56,9 +59,9 @@ def unique_names(names: Iterable[str]) -> Iterator[str]:
     """
     taken: set[str] = set()
     for name in names:
-        unique, number = name[:_LONGEST_NAME], 1
+        unique, number = name[:LONGEST_NAME], 1
         while unique in taken:
             number += 1
-            unique = f"{name[: _LONGEST_NAME - len(str(number)) - 1]}_{number}"
+            unique = f"{name[: LONGEST_NAME - len(str(number)) - 1]}_{number}"
         taken.add(unique)
         yield unique

@@ -56,7 +56,7 @@ class HttpConnection:
         try:
             request = sent(self._service.operations[name], arguments)
         except ValueError as error:
-            return Answer(json.dumps({"error": str(error)}, ensure_ascii=False), error=True)
+            return Answer.failed(str(error))
         if self._http is None:
             timeout = aiohttp.ClientTimeout(total=self._service.timeout_s)
             self._http = aiohttp.ClientSession(headers=self._service.headers, timeout=timeout)
@@ -149,8 +149,7 @@ async def _read(response: aiohttp.ClientResponse) -> str | None:
 def _answer(status: int, content: str | None) -> Answer:
     """The body as it is; what says that a call failed is an object with `error`."""
     if content is None or len(content) > MAX_ANSWER:
-        return Answer(json.dumps({"error": "the result is too large; ask for less"}), error=True)
+        return Answer.failed("the result is too large; ask for less")
     if status >= 300:
-        error = f"HTTP {status}" + (f": {content[:2000]}" if content.strip() else "")
-        return Answer(json.dumps({"error": error}, ensure_ascii=False), error=True)
+        return Answer.failed(f"HTTP {status}" + (f": {content[:2000]}" if content.strip() else ""))
     return Answer(content if content.strip() else json.dumps({"status": status}))

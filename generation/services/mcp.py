@@ -21,7 +21,7 @@ from mcp.client.stdio import StdioServerParameters
 
 from core.messages import ToolSpec
 from core.settings import UserError, closest
-from generation.services.base import MAX_ANSWER, Answer, UnreachableError, lawful_name, unique_names
+from generation.services.base import MAX_ANSWER, Answer, UnreachableError, unique_names, valid_name
 from generation.specs.formats import parse_tool_spec
 
 _MAX_PAGES = 100
@@ -76,7 +76,7 @@ def _words(command: str) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class Offer:
-    """What a server calls itself, its tools under lawful and unique names, and the server's own name of each;
+    """What a server calls itself, its tools under valid and unique names, and the server's own name of each;
     `unusable` says of the other tools why. `samples` are the texts that some tools returned."""
 
     server: str
@@ -113,7 +113,7 @@ async def _offer(client: Client) -> Offer:
     for tool in listed:
         raw = tool.model_dump(by_alias=True, exclude_none=True)
         try:
-            spec = parse_tool_spec(raw | {"name": lawful_name(tool.name, "tool")})
+            spec = parse_tool_spec(raw | {"name": valid_name(tool.name, "tool")})
         except ValueError as error:
             unusable.append(f"{tool.name[:80]}: {error}")
             continue
@@ -182,7 +182,7 @@ class McpConnection:
             portal.start_task_soon(self._hold, self._opened)
         client, found = await asyncio.shield(asyncio.wrap_future(self._opened))
         if name not in found.own_names:
-            return Answer(_error(f"the server {self._server.where} no longer offers the tool {name}"), error=True)
+            return Answer.failed(f"the server {self._server.where} no longer offers the tool {name}")
         try:
             result = await asyncio.wrap_future(
                 portal.start_task_soon(client.call_tool, found.own_names[name], arguments)
@@ -190,12 +190,12 @@ class McpConnection:
         except MCPError as error:
             if error.code in _GONE:
                 raise UnreachableError(f"{self._server.where}: {error.message}") from None
-            return Answer(_error(error.message), error=True)
+            return Answer.failed(error.message)
         except _BROKEN as error:
             raise UnreachableError(f"{self._server.where}: {_reason(error)}") from None
         text = _text(result)
         if len(text) > MAX_ANSWER:
-            return Answer(_error(f"the result is too large ({len(text)} characters); ask for less"), error=True)
+            return Answer.failed(f"the result is too large ({len(text)} characters); ask for less")
         return Answer(text, bool(result.is_error))
 
     async def _hold(self, opened: Future[tuple[Client, Offer]]) -> None:
@@ -228,10 +228,6 @@ def _text(result: types.CallToolResult) -> str:
     if not blocks and result.structured_content is not None:
         return json.dumps(result.structured_content, ensure_ascii=False)
     return "\n".join(blocks)
-
-
-def _error(problem: str) -> str:
-    return json.dumps({"error": problem}, ensure_ascii=False)
 
 
 def _cause(error: BaseException) -> BaseException:

@@ -15,7 +15,7 @@ import yaml
 
 from core.messages import ToolSpec
 from core.settings import UserError
-from generation.services.base import lawful_name, unique_names
+from generation.services.base import unique_names, valid_name
 from generation.services.openapi_schemas import Schemas
 from generation.specs.formats import parse_tool_spec
 
@@ -30,12 +30,9 @@ FORM = "application/x-www-form-urlencoded"
 _MAX_DESCRIPTION = 1000  # characters
 
 
-_Loader = type("_Loader", (yaml.SafeLoader,), {})
-"""Reads dates as the texts that they are in JSON."""
-_Loader.yaml_implicit_resolvers = {  # type: ignore[attr-defined]
-    first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
-    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
-}
+_Loader: Any = type("_Loader", (yaml.SafeLoader,), {})
+"""Reads dates as the texts that they are in JSON. Made by type(), since PyYAML has no types to inherit from."""
+_Loader.add_constructor("tag:yaml.org,2002:timestamp", yaml.SafeLoader.construct_yaml_str)
 
 
 @dataclass(frozen=True)
@@ -135,7 +132,7 @@ def _operation(document: dict[str, Any], path: str, method: str, item: dict[str,
     body = schemas.target(raw["requestBody"]) if "requestBody" in raw else {}
     media_type, of_body = _body(schemas, body)
     parts += of_body
-    names = list(unique_names(lawful_name(argument.name, "argument") for argument, _, _ in parts))
+    names = list(unique_names(valid_name(argument.name, "argument") for argument, _, _ in parts))
     parameters: dict[str, Any] = {
         "type": "object",
         "properties": {name: schema for name, (_, schema, _) in zip(names, parts, strict=True)},
@@ -145,7 +142,7 @@ def _operation(document: dict[str, Any], path: str, method: str, item: dict[str,
         parameters["$defs"] = definitions
     name = raw.get("operationId")
     function = {
-        "name": lawful_name(name if isinstance(name, str) else f"{method} {path}", method),
+        "name": valid_name(name if isinstance(name, str) else f"{method} {path}", method),
         "description": _description(raw),
         "parameters": parameters,
     }
@@ -210,15 +207,14 @@ def _fields(schema: Any) -> tuple[dict[str, Any], list[str]] | None:
         return None
     properties: dict[str, Any] = {}
     required: list[str] = []
-    for part in [*(schema.get("allOf") or ()), schema]:
-        if part is not schema:
-            if not (inner := _fields(part)):
-                return None
-            properties |= inner[0]
-            required += inner[1]
-        elif isinstance(part.get("properties"), dict):
-            properties |= part["properties"]
-            required += [name for name in part.get("required") or () if isinstance(name, str)]
+    for part in schema.get("allOf") or ():
+        if not (fields := _fields(part)):
+            return None
+        properties |= fields[0]
+        required += fields[1]
+    if isinstance(schema.get("properties"), dict):
+        properties |= schema["properties"]
+        required += [name for name in schema.get("required") or () if isinstance(name, str)]
     return (properties, required) if properties else None
 
 

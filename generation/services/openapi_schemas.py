@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from typing import Any
 
 from referencing import Registry
@@ -88,7 +87,7 @@ class Schemas:
                 }
             else:
                 plain[key] = part if key in _LITERAL else self._inlined(part, within)
-        return _only_declared(plain)
+        return plain
 
     def _is_hidden(self, schema: Any) -> bool:
         return isinstance(schema, dict) and schema.get(self._hidden) is True
@@ -100,16 +99,3 @@ class Schemas:
             number += 1
             name = f"{stem}_{number}"
         return name
-
-
-def _only_declared(schema: dict[str, Any]) -> dict[str, Any]:
-    """The schema whose `required` has no property that was left out."""
-    required, properties = schema.get("required"), schema.get("properties")
-    if isinstance(required, list) and isinstance(properties, dict):
-        kept = _kept(required, properties)
-        schema = {key: part for key, part in schema.items() if key != "required"} | ({"required": kept} if kept else {})
-    return schema
-
-
-def _kept(names: list[Any], declared: Collection[str]) -> list[str]:
-    return [name for name in names if name in declared]

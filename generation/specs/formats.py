@@ -11,6 +11,8 @@ from pydantic import ValidationError
 from core.messages import ContractError, ToolSpec
 from generation.specs.json_types import dangling_reference, named_type, union
 
+LONGEST_NAME = 64
+"""Characters of a tool's name, as in core.messages.ToolSpec."""
 _PARAMETERS = ("parameters", "input_schema", "inputSchema", "arguments")
 _RETURNS = ("returns", "output_schema", "outputSchema", "response")
 _ONE, _MANY, _NAMED = (
@@ -87,16 +89,21 @@ def add_tool(tools: dict[str, ToolSpec], tool: ToolSpec) -> bool:
 def parse_tool_name(raw: Any) -> str:
     """A callable function name: "geo.lookup city" -> "geo_lookup_city". Raises ValueError unless 1 to 64 characters
     remain."""
-    name = (
-        re.sub(r"\W+", "_", raw.strip().removeprefix("functions."), flags=re.ASCII).strip("_")
-        if isinstance(raw, str)
-        else ""
-    )
-    if name[:1].isdigit():
-        name = f"tool_{name}"
-    if not 0 < len(name) <= 64:
+    name = identifier(raw.strip().removeprefix("functions."), "tool") if isinstance(raw, str) else ""
+    if not 0 < len(name) <= LONGEST_NAME:
         raise ValueError(f"the name {_short(raw)} cannot be used: 1 to 64 letters, digits and underscores are expected")
     return name
+
+
+def identifier(raw: str, prefix: str) -> str:
+    """A name reduced to letters, digits and underscores; one with a leading digit gets the prefix. Empty if nothing
+    remains.
+
+    >>> identifier("pets/{pet-id}", "tool"), identifier("2fa.reset", "tool"), identifier("…", "tool")
+    ('pets_pet_id', 'tool_2fa_reset', '')
+    """
+    name = re.sub(r"\W+", "_", raw, flags=re.ASCII).strip("_")
+    return f"{prefix}_{name}" if name[:1].isdigit() else name
 
 
 def _description(function: dict[str, Any]) -> str:

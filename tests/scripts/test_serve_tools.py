@@ -113,9 +113,10 @@ async def test_over_http_the_address_names_the_task(run: Path, dialogues: list[D
             for call in second.gold_calls:
                 await called(two, call.tool, **call.arguments)
             await called(two, "tell_user", message=", ".join(second.told_values))
-        status, body, session = await post(f"{server.url}?task=nothing/t0", INITIALIZE)
-        assert (status, session) == (400, None)
-        assert "nothing/t0" in body
+        for query in ("task=nothing/t0", f"task={first.task_id}&task=nothing/t0"):
+            status, body, session = await post(f"{server.url}?{query}", INITIALIZE)
+            assert (status, session) == (400, None)
+            assert "nothing/t0" in body
     verdicts = {session.task: lines[0].verdict for session, lines in server.closed}
     assert verdicts.keys() == {first.task_id, second.task_id}
     assert [verdict.accepted for verdict in verdicts.values() if verdict] == [

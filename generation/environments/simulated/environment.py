@@ -118,7 +118,7 @@ class SimulatedEnvironment:
     async def call(self, name: str, arguments: dict[str, Any], transcript: Sequence[Message] = ()) -> ToolResult:
         """Raises UnusableAnswerError if no attempt returns a value that fits, LLMError if no model answers."""
         if problem := self._refusal(name, arguments):
-            return _result(json.dumps({"error": problem}, ensure_ascii=False))
+            return ToolResult.failed(problem)
         content = self._ledger.recorded_answer(name, arguments)
         if content is None:
             simulated_call = _SimulatedCall(

@@ -35,7 +35,7 @@ def rename_note(note_id: int, title: str) -> str:
 
 @server.tool("notes/list")
 def list_again() -> str:
-    """Lists nothing; its name is as that of another tool, once it is lawful."""
+    """Lists nothing; made valid, its name is that of another tool."""
     return "[]"
 
 

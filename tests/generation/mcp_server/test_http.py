@@ -6,6 +6,7 @@ import asyncio
 import json
 from typing import Any
 
+import aiohttp
 import pytest
 from mcp import Client, MCPError
 
@@ -13,6 +14,7 @@ from core.typography import typed_values
 from generation.environments.sql import SqlDomainEnvironment
 from tests.generation.helpers.hostile_sql import FORBIDDEN, INJECTIONS
 from tests.generation.helpers.served_shops import (
+    HEADERS,
     INITIALIZE,
     MESSAGE_BYTES,
     called,
@@ -226,6 +228,14 @@ async def test_a_session_needs_its_own_id_and_to_be_initialised() -> None:
             status, body, _ = await post(served.url, listed, **{"mcp-session-id": guess})
             assert status == 404
             assert "Session not found" in body
+
+
+async def test_a_stream_that_would_keep_an_idle_session_alive_is_refused() -> None:
+    async with served_shop() as served:
+        headers = HEADERS | {"mcp-session-id": await open_session(served.url)}
+        async with aiohttp.ClientSession() as http, http.get(served.url, headers=headers) as response:
+            assert (response.status, response.headers["allow"]) == (405, "POST, DELETE")
+            assert "sends nothing" in (await response.json())["error"]["message"]
 
 
 async def test_a_thousand_sessions_are_refused_without_harm_to_the_open_ones() -> None:

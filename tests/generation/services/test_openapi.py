@@ -109,7 +109,7 @@ def operations(path: Path) -> dict[str, Operation]:
     return {operation.tool.name: operation for operation in read_document(path).operations}
 
 
-def test_each_operation_is_a_tool_with_a_lawful_and_unique_name(operations: dict[str, Operation]) -> None:
+def test_each_operation_is_a_tool_with_a_valid_and_unique_name(operations: dict[str, Operation]) -> None:
     assert {name: (each.method, each.path) for name, each in operations.items()} == {
         "pets_list": ("get", "/pets"),
         "pets_list_2": ("post", "/pets"),
@@ -150,6 +150,16 @@ def test_schemas_stand_alone_and_mean_the_same(operations: dict[str, Operation])
     assert not Draft202012Validator(get.returns).is_valid(valid), "answers have the id that requests leave out"
     assert "secret" not in json.dumps(get.returns)
     assert "components" not in json.dumps([each.tool.model_dump() for each in operations.values()])
+
+
+def test_dates_in_yaml_are_texts(tmp_path: Path) -> None:
+    path = tmp_path / "a.yaml"
+    schema = "{type: string, enum: [2026-01-31, 2026-01-31T08:00:00Z], default: 2026-01-31}"
+    parameters = f"[{{name: day, in: query, schema: {schema}}}]"
+    path.write_text(f"openapi: 3.1.0\npaths: {{/a: {{get: {{parameters: {parameters}}}}}}}")
+    (operation,) = read_document(path).operations
+    day = operation.tool.parameters["properties"]["day"]
+    assert day == {"type": "string", "enum": ["2026-01-31", "2026-01-31T08:00:00Z"], "default": "2026-01-31"}
 
 
 def test_what_cannot_be_called_is_left_out_with_the_reason(path: Path) -> None:
