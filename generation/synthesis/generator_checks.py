@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import date
 
 from generation.database.spec import (
     ChoiceValues,
@@ -23,11 +22,10 @@ from generation.database.spec import (
     WordValues,
 )
 from generation.synthesis.problems import Problem
-from generation.synthesis.ranges import days, slots, steps
+from generation.synthesis.ranges import days, is_time, parsed_day, slots, steps
 
 _PLAIN = re.compile(r"[\w][\w .,&/+:%°-]{0,59}")
 """An option or word: CHECKs and tools quote it."""
-_TIME = re.compile(r"([01]\d|2[0-3]):[0-5]\d")
 _MOST_OPTIONS = 40
 _LARGEST = 1_000_000_000
 _MOST_DAYS = 3_650
@@ -95,7 +93,7 @@ def _own_problems(column: ColumnSpec) -> Iterator[str]:
         case DateValues() as values:
             yield from _date_problems(values)
         case TimeValues() as values:
-            if not (_TIME.fullmatch(values.first) and _TIME.fullmatch(values.last)):
+            if not (is_time(values.first) and is_time(values.last)):
                 yield f"first and last must be times such as 08:30, not {values.first[:20]!r} and {values.last[:20]!r}"
             elif not 1 <= values.step_minutes <= 720 or slots(values) < 2:
                 yield "first must be earlier than last, by at least step_minutes"
@@ -166,20 +164,13 @@ def _is_amount(number: float) -> bool:
 
 
 def _date_problems(values: DateValues) -> Iterator[str]:
-    first, last = _day(values.first), _day(values.last)
+    first, last = parsed_day(values.first), parsed_day(values.last)
     if first is None or last is None:
         yield f"first and last must be days such as 2025-03-04, not {values.first[:20]!r} and {values.last[:20]!r}"
     elif first.year < 1900 or last.year > 2100:
         yield "first and last must lie between 1900 and 2100"
     elif days(values) < 2:
         yield "first must be before last"
-
-
-def _day(text: str) -> date | None:
-    try:
-        return date.fromisoformat(text) if len(text) == len("2025-03-04") else None
-    except ValueError:
-        return None
 
 
 def _types(column: ColumnSpec, before: Columns, table: TableSpec, parents: Mapping[str, TableSpec]) -> tuple[str, ...]:

@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Mapping
 from datetime import date, timedelta
+from typing import Literal
 
 from generation.database.spec import (
     ChoiceValues,
@@ -30,6 +31,8 @@ Bounds = tuple[Bound, Bound]
 LETTERS = "ABCDEFGHJKLMNPRSTUVWXYZ"
 """Of codes: without I, O and Q, which read like digits."""
 
+_TIME = re.compile(r"([01]\d|2[0-3]):[0-5]\d")
+
 _FAKER_VALUES = {
     "person": 50_000, "company": 20_000, "city": 5_000, "street_address": 100_000, "postcode": 20_000,
     "phone": 60_000, "url": 20_000, "username": 20_000, "licence_plate": 100_000, "iban": 1_000_000,
@@ -42,6 +45,27 @@ _FAKER_VALUES = {
 def steps(values: NumberValues) -> int:
     """How many multiples of the step lie in the range."""
     return math.floor((values.high - values.low) / values.step + 1e-9) + 1
+
+
+def is_time(text: str) -> bool:
+    """Whether a text is HH:MM."""
+    return _TIME.fullmatch(text) is not None
+
+
+def parsed_day(text: str) -> date | None:
+    """The day that is written as YYYY-MM-DD, which sorts as text; None for any other text, ISO weeks among them."""
+    try:
+        day = date.fromisoformat(text)
+    except ValueError:
+        return None
+    return day if day.isoformat() == text else None
+
+
+def quantity(bound: Bound) -> Literal["number", "date", "time"] | None:
+    """What a bound measures; only bounds of the same quantity can be compared. None for any other text."""
+    if not isinstance(bound, str):
+        return "number"
+    return "time" if is_time(bound) else "date" if parsed_day(bound) else None
 
 
 def minutes(time: str) -> int:

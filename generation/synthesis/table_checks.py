@@ -20,7 +20,7 @@ from generation.synthesis.generator_checks import generator_problems
 from generation.synthesis.limits import Limits
 from generation.synthesis.outline_checks import MAX_MISSING
 from generation.synthesis.problems import Problem, name_problems
-from generation.synthesis.ranges import Bound, Bounds, bounds, different_values
+from generation.synthesis.ranges import Bound, Bounds, bounds, different_values, quantity
 
 _LARGEST_PRODUCT = 1_000_000_000_000
 
@@ -108,8 +108,8 @@ def _together_problems(table: TableSpec, parents: Parents) -> Iterator[Problem]:
             else:
                 sizes.append(parents[reference.table].rows)
         elif name in columns and isinstance(columns[name].values, ChoiceValues | FlagValues):
-            if columns[name].missing:
-                yield Problem("constraints", f"unique_together: {name} must never be missing")
+            if columns[name].missing or columns[name].unique:
+                yield Problem("constraints", f"unique_together: {name} must never be missing, nor be unique by itself")
             sizes.append(different_values(columns[name].values))
         else:
             yield Problem("constraints", f"unique_together: {name!r} is neither a reference nor a column of choices")
@@ -122,7 +122,7 @@ def _together_problems(table: TableSpec, parents: Parents) -> Iterator[Problem]:
 
 
 def _check_problems(check: Check, table: TableSpec, parents: Parents) -> Iterator[Problem]:
-    """A CHECK that some row could break cannot be kept."""
+    """A CHECK must hold in every row that the generators can make."""
     what = f"check {check.column} {check.op} {check.other if check.value is None else check.value}"
     columns = {column.name: column for column in table.columns}
     if (check.value is None) == (check.other is None):
@@ -133,14 +133,8 @@ def _check_problems(check: Check, table: TableSpec, parents: Parents) -> Iterato
         yield Problem("constraints", f"{what}: {unknown[0]!r} is not one of the columns")
         return
     left = column_bounds(columns[check.column], table, parents)
-    right = (
-        column_bounds(columns[check.other], table, parents)
-        if check.other
-        else (check.value, check.value)
-        if check.value is not None
-        else None
-    )
-    if left is None or right is None or _is_text(left) != _is_text(right):
+    right = column_bounds(columns[check.other], table, parents) if check.other else _literal_bounds(check.value)
+    if left is None or right is None or quantity(left[0]) != quantity(right[0]):
         yield Problem("constraints", f"{what}: only numbers, dates and times can be compared, each with its own kind")
     elif not _holds(left, check.op, right) and not _derived_holds(check, columns):
         yield Problem(
@@ -163,21 +157,18 @@ def referred_columns(table: TableSpec, parents: Parents) -> dict[str, dict[str, 
     }
 
 
-def _is_text(found: tuple[Bound, Bound]) -> bool:
-    return isinstance(found[0], str)
+def _literal_bounds(value: Bound | None) -> Bounds | None:
+    return None if value is None or quantity(value) is None else (value, value)
 
 
 def _holds(left: Bounds, op: str, right: Bounds) -> bool:
     """Whether a comparison holds for all values between the bounds, which are of one kind."""
-    (low, high), (other_low, other_high) = left, right
-    match op:
-        case ">":
-            return low > other_high  # type: ignore[operator]
-        case ">=":
-            return low >= other_high  # type: ignore[operator]
-        case "<":
-            return high < other_low  # type: ignore[operator]
-    return high <= other_low  # type: ignore[operator]
+    smaller, larger = (right[1], left[0]) if op in (">", ">=") else (left[1], right[0])
+    if smaller == larger:
+        return op in (">=", "<=")
+    if isinstance(smaller, str) or isinstance(larger, str):
+        return isinstance(smaller, str) and isinstance(larger, str) and smaller < larger
+    return smaller < larger
 
 
 def _derived_holds(check: Check, columns: Mapping[str, ColumnSpec]) -> bool:

@@ -112,6 +112,11 @@ def of(kind: str, **values: Any) -> dict[str, Any]:
             "days such as",
         ),
         (
+            with_column(type="date", values=of("dates", first="2025-W10-1", last="2025-W20-1")),
+            "generators",
+            "days such as",
+        ),
+        (
             with_column(type="date", values=of("dates", first="2025-02-03", last="2025-02-01")),
             "generators",
             "before last",
@@ -143,6 +148,14 @@ def test_refused_columns(spec: DatabaseSpec, kind: str, words: str) -> None:
         assert any(of_kind == kind and words in text for of_kind, text in found), found
 
 
+UNIQUE_BERTH = {
+    "name": "berth",
+    "type": "integer",
+    "unique": True,
+    "values": {"kind": "choices", "options": list(range(1, 41))},
+}
+
+
 @pytest.mark.parametrize(
     ("hires", "words"),
     [
@@ -150,6 +163,7 @@ def test_refused_columns(spec: DatabaseSpec, kind: str, words: str) -> None:
         ({"unique_together": ["boat_id", "hours"]}, "neither a reference nor"),
         ({"unique_together": ["boat_id", "skipper_id"]}, "never be missing"),
         ({"rows": 200}, "only 360 combinations"),
+        ({"columns": [*HIRES["columns"], UNIQUE_BERTH], "unique_together": ["boat_id", "berth"]}, "unique by itself"),
         ({"checks": [{"column": "hours", "op": ">", "value": 1}]}, "some rows would break it"),
         ({"checks": [{"column": "hours", "op": "<", "value": 8}]}, "some rows would break it"),
         ({"checks": [{"column": "returned_on", "op": "<", "other": "hired_on"}]}, "some rows would break it"),
@@ -161,6 +175,8 @@ def test_refused_columns(spec: DatabaseSpec, kind: str, words: str) -> None:
         ({"checks": [{"column": "days", "op": ">", "value": 0}]}, "not one of the columns"),
         ({"checks": [{"column": "hours", "op": ">", "value": "2025-01-01"}]}, "its own kind"),
         ({"checks": [{"column": "hours", "op": "<", "other": "hired_on"}]}, "its own kind"),
+        ({"checks": [{"column": "starts_at", "op": "<", "other": "hired_on"}]}, "its own kind"),
+        ({"checks": [{"column": "hired_on", "op": "<", "value": "tomorrow"}]}, "its own kind"),
     ],
 )
 def test_refused_constraints(hires: dict[str, Any], words: str) -> None:
