@@ -17,18 +17,18 @@ _MAX_DESCRIPTION = 400  # characters
 
 def outline_problems(outline: Outline, limits: Limits) -> list[Problem]:
     """Everything wrong with an outline; the tables may stand in any order."""
-    found = [*_domain_problems(outline), *_size_problems(outline, limits)]
+    problems = [*_domain_problems(outline), *_size_problems(outline, limits)]
     nouns: set[str] = set()
     for table in outline.tables:
-        found += name_problems(table.name, "table")
-        found += name_problems(table.key, f"key of {table.name}")
+        problems += name_problems(table.name, "table")
+        problems += name_problems(table.key, f"key of {table.name}")
         if table.noun in nouns:
-            found.append(Problem("names", f"two tables are named {table.name!r}; every table needs its own name"))
+            problems.append(Problem("names", f"two tables are named {table.name!r}; every table needs its own name"))
         nouns.add(table.noun)
-        found += _reference_problems(table, outline)
-    if not any(problem.kind == "references" for problem in found):
-        found += _join_problems(outline)
-    return found
+        problems += _reference_problems(table, outline)
+    if not any(problem.kind == "references" for problem in problems):
+        problems += _join_problems(outline)
+    return problems
 
 
 def parents_first(outline: Outline) -> Outline | None:
@@ -44,10 +44,19 @@ def parents_first(outline: Outline) -> Outline | None:
     return outline.model_copy(update={"tables": tuple(ordered)})
 
 
+def joined_tables(table: str, outline: Outline) -> frozenset[str]:
+    """The names of the tables that references join with a table, directly or through others, and its own."""
+    reached = {table}
+    links = [{table.name, reference.table} for table in outline.tables for reference in table.references]
+    for _ in outline.tables:
+        reached |= {name for link in links if link & reached for name in link}
+    return frozenset(reached)
+
+
 def _domain_problems(outline: Outline) -> Iterator[Problem]:
     title, description = outline.title, outline.description
     if not readable(title) or len(title.split()) > _MAX_TITLE or not re.fullmatch(r"[a-z][a-z -]*", title):
-        yield Problem("names", f'"title" must be one to four plain words in lower case, not {title[:80]!r}')
+        yield Problem("names", f'"title" must be one to {_MAX_TITLE} plain words in lower case, not {title[:80]!r}')
     if len(description.split()) < 4 or len(description) > _MAX_DESCRIPTION or "_" in description:
         yield Problem(
             "names", f'"description" must be one or two sentences without names in code, not {description[:80]!r}'
@@ -82,10 +91,7 @@ def _join_problems(outline: Outline) -> Iterator[Problem]:
     if parents_first(outline) is None:
         yield Problem("references", "tables refer to each other in a circle; one of these references must go")
         return
-    reached = {outline.tables[0].name} if outline.tables else set[str]()
-    links = [(table.name, reference.table) for table in outline.tables for reference in table.references]
-    for _ in outline.tables:
-        reached |= {name for link in links if set(link) & reached for name in link}
+    reached = joined_tables(outline.tables[0].name, outline) if outline.tables else frozenset()
     if alone := [table.name for table in outline.tables if table.name not in reached]:
         yield Problem(
             "references",

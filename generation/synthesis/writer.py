@@ -7,6 +7,7 @@ while the others stay.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Literal, TypeVar
@@ -27,6 +28,7 @@ from generation.synthesis import answer_schemas
 from generation.synthesis.likeness import SchemaNames, most_alike, names_of
 from generation.synthesis.limits import Limits
 from generation.synthesis.outline_checks import outline_problems, parents_first
+from generation.synthesis.outline_corrections import corrected
 from generation.synthesis.problems import Kind, Problem
 from generation.synthesis.reading import read_outline, read_sentence, read_table
 from generation.synthesis.sqlite_file import write_database, written_problems
@@ -58,8 +60,8 @@ class Idea(Frozen):
 class Candidate(Frozen):
     """A database as it was written: `spec` if it passed all checks, else the `kind` and the reason of its refusal.
 
-    `refused` lists every complaint about an answer on the way, `left_out` the tables that could not be written;
-    `models` names the models by role.
+    `refused` lists every complaint about an answer on the way, `left_out` the tables and references of the outline that
+    could not be used; `models` names the models by role.
     """
 
     number: int
@@ -87,7 +89,7 @@ async def write_candidate(
     idea: Idea, meter: Meter, limits: Limits, repairs: RepairSettings, known: Sequence[SchemaNames], seed: int
 ) -> Candidate:
     """The database of an idea, accepted or rejected with the reason. Raises LLMError if no model answers."""
-    writer = _Writer(idea, meter, limits, repairs, known, seed)
+    writer = _Writer(idea, meter, limits, repairs, known, seed, idea.sentence)
     spec, refusal = None, None
     try:
         spec = await writer.write()
@@ -108,27 +110,19 @@ async def write_candidate(
     )
 
 
+@dataclass
 class _Writer:
-    def __init__(
-        self,
-        idea: Idea,
-        meter: Meter,
-        limits: Limits,
-        repairs: RepairSettings,
-        known: Sequence[SchemaNames],
-        seed: int,
-    ) -> None:
-        self.idea = idea
-        self.meter = meter
-        self.limits = limits
-        self.repairs = repairs
-        self.known = known
-        self.seed = seed
-        self.sentence = idea.sentence
-        self.refused: list[str] = []
-        self.left_out: list[str] = []
-        self._kind: Kind = "unreadable"  # of the last complaint
-        self._requests = 0
+    idea: Idea
+    meter: Meter
+    limits: Limits
+    repairs: RepairSettings
+    known: Sequence[SchemaNames]
+    seed: int
+    sentence: str
+    refused: list[str] = field(default_factory=list)
+    left_out: list[str] = field(default_factory=list)
+    _kind: Kind = "unreadable"  # of the last complaint
+    _requests: int = 0
 
     async def write(self) -> DatabaseSpec:
         """Raises _RefusedError with the reason of the last outline's refusal."""
@@ -154,33 +148,31 @@ class _Writer:
         spec = await self._write_tables(outline)
         alike, other = most_alike(names_of(spec, "this database"), self.known)
         if other and alike >= limits.likeness:
-            raise self._refuse(
-                Problem("copy", f"its tables and columns are {alike:.0%} alike {other.of}; design something else")
-            )
+            self.refused.append(f"its tables and columns are {alike:.0%} alike {other.of}; design something else")
+            raise _RefusedError("copy", self.refused[-1])
         return spec
 
     async def _write_tables(self, outline: Outline) -> DatabaseSpec:
         """The tables that can be written; the others are left out together with references to them."""
         done: dict[str, TableSpec] = {}
+        failures: list[_RefusedError] = []
         for planned in outline.tables:
-            kept = tuple(r for r in planned.references if r.table in done or r.table == planned.name)
-            table = planned.model_copy(update={"references": kept})
-            parents = tuple(done[name] for name in dict.fromkeys(r.table for r in kept) if name in done)
+            usable = tuple(r for r in planned.references if r.table in done or r.table == planned.name)
+            table = planned.model_copy(update={"references": usable})
+            parents = tuple(done[name] for name in dict.fromkeys(r.table for r in usable) if name in done)
             context = TableContext(self.sentence, outline, table, parents, self.limits.columns)
-            copied = {r.column: [c.name for c in done[r.table].columns] for r in kept if r.table in done}
+            copied = {r.column: [c.name for c in done[r.table].columns] for r in usable if r.table in done}
             schema = answer_schemas.table(*self.limits.columns, copied)
             try:
                 done[table.name] = await self._ask(
                     "database_table", context, schema, self._table_reader(outline, table, done)
                 )
             except _RefusedError as error:
+                failures.append(error)
                 self.left_out.append(f"{table.name}: {error}")
-        outlined = [
-            TableOutline.model_validate({k: getattr(t, k) for k in TableOutline.model_fields}) for t in done.values()
-        ]
-        if problems := outline_problems(outline.model_copy(update={"tables": tuple(outlined)}), self.limits):
-            lost = f"; left out: {'; '.join(self.left_out)}" if self.left_out else ""
-            raise _RefusedError(self._kind if lost else problems[0].kind, f"{problems[0].text}{lost}")
+        remaining = outline.model_copy(update={"tables": tuple(done.values())})
+        if failures and (problems := outline_problems(remaining, self.limits)):
+            raise _RefusedError(failures[-1].kind, f"{problems[0].text}; left out: {'; '.join(self.left_out)}")
         return DatabaseSpec(title=outline.title, description=outline.description, tables=tuple(done.values()))
 
     async def _ask(self, prompt: str, context: Context, schema: dict[str, Any], read: Callable[[str], T]) -> T:
@@ -189,6 +181,7 @@ class _Writer:
         def request(attempt: int) -> Request:
             key = f"databases/{self.idea.number}/{self._requests}"
             self._requests += 1
+            self._kind = "unreadable"  # unless the answer can be read and fails a check
             return Request(
                 role="tool_maker",
                 messages=(UserMessage(content=render(prompt, **vars(context))),),
@@ -205,7 +198,6 @@ class _Writer:
 
     def _reader(self, read: Callable[[str], T]) -> Callable[[Completion], Awaitable[T]]:
         async def reader(completion: Completion) -> T:
-            self._kind = "unreadable"
             try:
                 return read(completion.message.content)
             except ValueError as error:
@@ -216,28 +208,32 @@ class _Writer:
 
     def _read_sentence(self, text: str) -> str:
         sentence = read_sentence(text)
-        if copies_example(sentence, "", Seed(name="", description=self.idea.domain, source="", licence="")):
-            raise RejectedAnswerError("that is the example; think of another service")
+        self._refuse_example(sentence, self.idea.domain, "that is the example; think of another service")
         return sentence
 
     def _read_outline(self, text: str) -> Outline:
-        outline = _mended(read_outline(text), self.limits)
-        if copies_example(text, "", Seed(name="", description=self.sentence, source="", licence="")):
-            raise RejectedAnswerError("that is the example; design the database of this service")
+        outline, left_out = corrected(read_outline(text), self.limits)
+        self._refuse_example(text, self.sentence, "that is the example; design the database of this service")
         self._refuse_if(outline_problems(outline, self.limits))
         ordered = parents_first(outline)
-        assert ordered, "a sound outline has no circles"
+        assert ordered, "a valid outline has no circles"
+        self.left_out = left_out
         return ordered
+
+    def _refuse_example(self, text: str, service: str, complaint: str) -> None:
+        """Raises RejectedAnswerError if the text is the prompt's example, of which the service does not speak."""
+        if copies_example(text, "", Seed(name="", description=service, source="", licence="")):
+            self._refuse_if([Problem("copy", complaint)])
 
     def _table_reader(
         self, outline: Outline, table: TableOutline, done: dict[str, TableSpec]
     ) -> Callable[[str], TableSpec]:
         def read(text: str) -> TableSpec:
-            found = read_table(text, table)
-            self._refuse_if(table_problems(found, done, self.limits))
-            tables = (*done.values(), found)
+            complete = read_table(text, table)
+            self._refuse_if(table_problems(complete, done, self.limits))
+            tables = (*done.values(), complete)
             self._refuse_if(self._filled_problems(DatabaseSpec(**dict(outline) | {"tables": tables})))
-            return found
+            return complete
 
         return read
 
@@ -256,23 +252,3 @@ class _Writer:
         if problems:
             self._kind = problems[0].kind
             raise RejectedAnswerError("; ".join(problem.text for problem in problems[:_MAX_SHOWN_PROBLEMS]))
-
-    def _refuse(self, problem: Problem) -> _RefusedError:
-        self.refused.append(problem.text)
-        return _RefusedError(problem.kind, problem.text)
-
-
-def _mended(outline: Outline, limits: Limits) -> Outline:
-    """What needs no second answer: numbers of rows within their limits, and no reference in the column of the table's
-    own key."""
-    low, high = limits.rows
-    tables = (
-        table.model_copy(
-            update={
-                "rows": min(max(table.rows, low), high),
-                "references": tuple(r for r in table.references if r.column != table.key),
-            }
-        )
-        for table in outline.tables
-    )
-    return outline.model_copy(update={"tables": tuple(tables)})

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from generation.llm.base import Request
+from generation.llm.base import Completion, Request
 from generation.llm.contexts import TableContext
 from generation.llm.meter import Meter
 from generation.synthesis.known_schemas import known_schemas
@@ -61,20 +62,58 @@ async def test_a_refusal_is_told_to_the_model_and_only_that_step_is_repeated() -
     )
 
 
-async def test_what_needs_no_second_answer_is_mended() -> None:
-    rough = [
-        {**table, "rows": 40_000, "refers_to": [{"table": "boats", "column": "boat_id"}]}
-        if table["name"] == "boats"
-        else table
-        for table in OUTLINE["tables"]
-    ]
-    llm = BoatHireLLM(only("outline", OUTLINE | {"tables": rough}))
+def changed_boats(**changed: Any) -> list[dict[str, Any]]:
+    """The outline's tables, boats changed."""
+    return [table | changed if table["name"] == "boats" else table for table in OUTLINE["tables"]]
+
+
+@pytest.mark.parametrize(
+    ("tables", "left_out"),
+    [
+        (changed_boats(rows=40_000), ()),
+        (
+            changed_boats(refers_to=[{"table": "boats", "column": "boat_id"}]),
+            ("boats.boat_id: is the key of the table itself",),
+        ),
+        (changed_boats(refers_to=["dock"]), ("boats.dock_id: dock is not one of the tables",)),
+        (
+            [{"name": "storms", "rows": 20, "refers_to": []}, *OUTLINE["tables"]],
+            ("storms: cannot be joined with the other tables",),
+        ),
+        (
+            [*OUTLINE["tables"], {"name": "storms", "rows": 20, "refers_to": ["weather"]}],
+            ("storms.weather_id: weather is not one of the tables", "storms: cannot be joined with the other tables"),
+        ),
+    ],
+)
+async def test_what_needs_no_second_answer_is_corrected(
+    tables: list[dict[str, Any]], left_out: tuple[str, ...]
+) -> None:
+    llm = BoatHireLLM(only("outline", OUTLINE | {"tables": tables}))
     candidate = await write(llm)
     assert [step(request) for request in llm.requests].count("outline") == 1
-    assert (candidate.status, candidate.refused) == ("accepted", ())
+    assert (candidate.status, candidate.refused, candidate.left_out) == ("accepted", (), left_out)
     assert candidate.spec
-    boats = next(table for table in candidate.spec.tables if table.name == "boats")
-    assert (boats.rows, boats.references) == (LIMITS.rows[1], ())
+    accepted = {t.name: (t.rows, [r.table for r in t.references]) for t in candidate.spec.tables}
+    boats = LIMITS.rows[1] if tables[1]["rows"] == 40_000 else 12
+    assert accepted == {
+        "boats": (boats, []),
+        "sailors": (30, ["sailors"]),
+        "hires": (60, ["boats", "sailors", "sailors"]),
+    }
+
+
+async def test_tables_are_not_left_out_if_too_few_would_remain() -> None:
+    """Two pairs of tables where three tables are the fewest."""
+    pairs = [
+        {"name": name, "rows": 20, "refers_to": refers_to}
+        for name, refers_to in (("boats", []), ("hires", ["boats"]), ("storms", []), ("floods", ["storms"]))
+    ]
+    llm = BoatHireLLM(lambda request, number: OUTLINE | {"tables": pairs} if step(request) == "outline" else None)
+    limits = LIMITS.model_copy(update={"tables": (3, 6)})
+    candidate = await write_candidate(Idea(number=0, domain="boats"), Meter(llm), limits, REPAIRS, (), 0)
+    assert (candidate.status, candidate.kind) == ("rejected", "references")
+    assert "storms, floods cannot be joined with boats" in candidate.reason
 
 
 async def test_rows_that_do_not_vary_are_told_to_the_model() -> None:
@@ -118,6 +157,35 @@ async def test_references_to_a_table_left_out_are_dropped_and_what_falls_apart_i
     assert [step(request) for request in llm.requests].count("outline") == REPAIRS.outlines
 
 
+async def test_the_kind_is_that_of_the_table_left_out_whatever_follows() -> None:
+    broken = table_answer("boats") | {"checks": [{"column": "hire_price", "op": ">", "value": 5}]}
+    tables = [
+        {"name": "boats", "rows": 12, "refers_to": []},
+        {"name": "sailors", "rows": 30, "refers_to": ["boats"]},
+    ]
+    outline = OUTLINE | {"tables": tables}
+    llm = BoatHireLLM(lambda request, number: {"outline": outline, "boats": broken}.get(step(request)))
+    candidate = await write(llm)
+    assert [step(request) for request in llm.requests][-1] == "sailors", "accepted after boats was left out"
+    assert (candidate.status, candidate.kind) == ("rejected", "constraints"), candidate.reason
+
+
+async def test_an_answer_cut_off_after_a_refused_one_is_unreadable() -> None:
+    class CutOffLLM(BoatHireLLM):
+        async def complete(self, request: Request) -> Completion:
+            completion = await super().complete(request)
+            second = step(request) == "outline" and len(self.requests) % 2
+            message = completion.message.model_copy(update={"content": "{"})
+            return replace(completion, message=message, finish_reason="length") if second else completion
+
+    unsized = OUTLINE | {"tables": []}
+    llm = CutOffLLM(lambda request, number: unsized if step(request) == "outline" else None)
+    repairs = RepairSettings(attempts=2, outlines=1)
+    candidate = await write_candidate(Idea(number=0, domain="boats"), Meter(llm), LIMITS, repairs, (), 0)
+    assert [step(request) for request in llm.requests] == ["sentence", "outline", "outline"]
+    assert (candidate.status, candidate.kind) == ("rejected", "unreadable"), candidate.reason
+
+
 async def test_a_copy_is_refused_and_another_outline_asked_for() -> None:
     known = (names_of(boat_hire(), "the bundled boat hire"),)
     llm = BoatHireLLM()
@@ -137,7 +205,7 @@ async def test_a_real_known_schema_does_not_refuse_the_boat_hire() -> None:
     ("name", "answer", "kind"),
     [
         ("sentence", {"sentence": "Boats."}, "unreadable"),
-        ("sentence", {"sentence": "A society shows old lighthouses to visitors and keeps records."}, "unreadable"),
+        ("sentence", {"sentence": "A society shows old lighthouses to visitors and keeps records."}, "copy"),
         ("outline", "I would use three tables.", "unreadable"),
         ("outline", OUTLINE | {"title": "Boat_hire 7"}, "names"),
         ("outline", OUTLINE | {"tables": OUTLINE["tables"][1:]}, "references"),
