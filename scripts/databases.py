@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from collections.abc import Sequence
 
 from omegaconf import DictConfig
 from rich.console import Console
@@ -12,11 +13,13 @@ from rich.progress import TextColumn
 from rich.table import Table
 
 from core.console import Bars, stage_console
-from core.runs import Run, open_run, sha256
+from core.runs import Run, open_run
 from core.settings import UserError, typed
 from generation.build import build_llm, model_nodes
 from generation.llm.base import LLM
 from generation.llm.openai import TRANSPORT_KEYS
+from generation.synthesis.known_schemas import known_schemas, schemas_hash
+from generation.synthesis.likeness import SchemaNames
 from generation.synthesis.run import DatabasesSettings, Finished, ideas, make_databases
 from generation.synthesis.writer import Candidate
 from scripts.launch import hydra_main, instantiate
@@ -30,15 +33,13 @@ def main(config: DictConfig) -> None:
     """Exit with code 1 if a database failed because of an internal error."""
     settings = typed(config, DatabasesSettings)
     console = stage_console()
-    inputs = {f"idea {idea.number}": idea.sentence or idea.domain for idea in ideas(settings)}
-    if settings.spider:
-        inputs["spider"] = (
-            sha256(settings.spider / "tables.json") if (settings.spider / "tables.json").is_file() else ""
-        )
+    known = known_schemas(settings.bfcl, settings.spider)
+    databases = {f"idea {idea.number}": idea.sentence or idea.domain for idea in ideas(settings)}
+    inputs = databases | {"known schemas": schemas_hash(known)}
     neutral = (*_NEUTRAL, *(f"{node}.{key}" for node in model_nodes("llm", settings.llm) for key in TRANSPORT_KEYS))
     with open_run(settings.outputs, "databases", settings.model_dump(mode="json"), inputs, neutral=neutral) as run:
         console.print(f"{'resuming' if run.resumed else 'writing into'} {run.directory}", soft_wrap=True)
-        finished = asyncio.run(_make(settings, run, console, len(inputs)))
+        finished = asyncio.run(_make(settings, known, run, console, len(databases)))
         summarise(console, finished, run)
         if not finished.accepted:
             raise UserError(
@@ -49,11 +50,13 @@ def main(config: DictConfig) -> None:
         raise SystemExit(1)
 
 
-async def _make(settings: DatabasesSettings, run: Run, console: Console, count: int) -> Finished:
+async def _make(
+    settings: DatabasesSettings, known: Sequence[SchemaNames], run: Run, console: Console, count: int
+) -> Finished:
     llm: LLM = build_llm(settings.llm, {}, instantiate)
     try:
         with DatabasesProgress(console, count) as progress:
-            return await make_databases(settings, llm, run.directory, progress.on_candidate)
+            return await make_databases(settings, known, llm, run.directory, progress.on_candidate)
     finally:
         await llm.close()
 
@@ -87,7 +90,8 @@ def summarise(console: Console, finished: Finished, run: Run) -> None:
         table.add_row(f"rejected: {kind}", f"{count}", escape("\n".join(r[:160] for r in reasons[:_SHOWN_REASONS])))
     console.print(table)
     console.print(f"compared with {len(finished.compared)} known schemas: bundled, and of benchmarks that are at hand")
-    console.print(f"make generate domains=synthesised domains.run={run.directory}", soft_wrap=True, highlight=False)
+    if results["databases"]["train"]:
+        console.print(f"make generate domains=synthesised domains.run={run.directory}", soft_wrap=True, highlight=False)
 
 
 if __name__ == "__main__":

@@ -3,8 +3,9 @@ the benchmarks that are at hand."""
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import closing, suppress
 from importlib import import_module
 from importlib.util import find_spec
@@ -31,6 +32,12 @@ def known_schemas(bfcl: Path | None, spider: Path | None) -> tuple[SchemaNames, 
     has no tables.json of its form.
     """
     return (*_bundled(), *_tau2(), *(_bfcl(bfcl) if bfcl else ()), *(_spider(spider) if spider else ()))
+
+
+def schemas_hash(schemas: Iterable[SchemaNames]) -> str:
+    """One hash of all their names: what databases were compared with."""
+    content = [(s.of, sorted((table, sorted(columns)) for table, columns in s.tables.items())) for s in schemas]
+    return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
 
 def _bundled() -> Iterator[SchemaNames]:

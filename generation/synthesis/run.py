@@ -20,7 +20,6 @@ from generation.llm.base import LLM, LLMError
 from generation.llm.meter import Meter
 from generation.seeds.synthesised import DATABASES, DatabaseRecord, Part
 from generation.synthesis.areas import drawn
-from generation.synthesis.known_schemas import known_schemas
 from generation.synthesis.likeness import SchemaNames, most_alike, names_of
 from generation.synthesis.limits import Limits
 from generation.synthesis.split import SplitSettings, part_of, split_hash
@@ -111,12 +110,16 @@ def ideas(settings: DatabasesSettings) -> tuple[Idea, ...]:
 
 
 async def make_databases(
-    settings: DatabasesSettings, llm: LLM, directory: Path, on_candidate: Callable[[Candidate], None]
+    settings: DatabasesSettings,
+    known: Sequence[SchemaNames],
+    llm: LLM,
+    directory: Path,
+    on_candidate: Callable[[Candidate], None],
 ) -> Finished:
-    """Write all databases into `directory`: train/, held_out/, databases.jsonl and rejected.jsonl. What an interrupted
-    session finished is kept. Raises UserError if the model cannot be reached; the same command then continues."""
+    """Write all databases into `directory`: train/, held_out/, databases.jsonl and rejected.jsonl. None may copy a
+    schema of `known`. What an interrupted session finished stays. Raises UserError if the model cannot be reached; the
+    same command then continues."""
     planned = ideas(settings)
-    known = known_schemas(settings.bfcl, settings.spider)
     slots = asyncio.Semaphore(settings.concurrency)
     with Journal(directory / "journal.jsonl", key=lambda record: str(record["number"])) as journal:
         done = {candidate.number: candidate for candidate in read_jsonl(journal.path, Candidate)}

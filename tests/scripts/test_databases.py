@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import subprocess
 import sys
@@ -50,6 +51,21 @@ def test_databases_become_seeds_of_dialogues(tmp_path: Path, capsys: pytest.Capt
 def test_a_run_without_any_database_says_so(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"none of the 1 databases was accepted"):
         run("databases", "n=1", "bfcl=null", f"outputs={tmp_path}", "limits.likeness=0.001")
+
+
+def test_other_schemas_to_compare_with_make_another_run(tmp_path: Path) -> None:
+    def runs(*overrides: str) -> int:
+        with pytest.raises(UserError, match="none of the 1"):
+            run("databases", "n=1", "bfcl=null", f"outputs={tmp_path}", "limits.likeness=0.001", *overrides)
+        return len([path for path in (tmp_path / "databases").iterdir() if not path.is_symlink()])
+
+    spider = tmp_path / "spider" / "tables.json"
+    spider.parent.mkdir()
+    spider.write_text("[]")
+    assert runs() == runs(f"spider={spider.parent}") == 1, "nothing more to compare with"
+    schema = {"db_id": "a", "table_names_original": ["boats"], "column_names_original": [[-1, "*"], [0, "Boat_Name"]]}
+    spider.write_text(json.dumps([schema]))
+    assert runs(f"spider={spider.parent}") == runs(f"spider={spider.parent}") == 2
 
 
 @pytest.mark.slow

@@ -26,7 +26,7 @@ def databases(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with hydra.initialize_config_dir(version_base="1.3", config_dir=str(CONF)):
         config = hydra.compose("databases", ["bfcl=null", "n=4", "held_out.share=0.5"])
     settings = typed(config, DatabasesSettings)
-    asyncio.run(make_databases(settings, ScriptedLLM(), directory, lambda candidate: None))
+    asyncio.run(make_databases(settings, (), ScriptedLLM(), directory, lambda candidate: None))
     return directory
 
 

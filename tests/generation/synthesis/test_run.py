@@ -20,6 +20,7 @@ from generation.scripted.llm import ScriptedLLM
 from generation.seeds.sqlite import SqliteSeeds
 from generation.seeds.synthesised import DatabaseRecord, SynthesisedSeeds
 from generation.synthesis.areas import areas, drawn
+from generation.synthesis.known_schemas import known_schemas
 from generation.synthesis.likeness import likeness, names_of
 from generation.synthesis.run import DatabasesSettings, Finished, ideas, make_databases
 from generation.synthesis.split import SplitSettings, part_of, split_hash
@@ -43,7 +44,7 @@ def run(
     llm: LLM | None = None,
     watch: Callable[[Candidate], None] = lambda candidate: None,
 ) -> Finished:
-    return asyncio.run(make_databases(settings, llm or ScriptedLLM(), directory, watch))
+    return asyncio.run(make_databases(settings, known_schemas(None, None), llm or ScriptedLLM(), directory, watch))
 
 
 def files(directory: Path) -> dict[str, bytes]:
