@@ -49,8 +49,8 @@ def words_of(sentence: str, rng: Random) -> Words:
     text = sentence.casefold()
     if named := [words for words in all_words() if words.area in text]:
         return max(named, key=lambda words: len(words.area))
-    given = set(re.findall(r"[a-z]{4,}", text))
-    shared = {words.area: len(given & set(re.findall(r"[a-z]{4,}", _text(words)))) for words in all_words()}
+    mentioned = set(re.findall(r"[a-z]{4,}", text))
+    shared = {words.area: len(mentioned & set(re.findall(r"[a-z]{4,}", _text(words)))) for words in all_words()}
     most = max(shared.values())
     return rng.choice([words for words in all_words() if shared[words.area] == most])
 
@@ -64,16 +64,16 @@ def _words(line: str) -> Words:
     slots: dict[str, str] = {"event": event, "events": plural(event)}
     attributes: dict[str, tuple[str, ...]] = {}
     for slot, text in (("thing", thing), ("person", person), ("place", place)):
-        noun, _, given = text.partition(":")
+        noun, _, listed = text.partition(":")
         slots |= {slot: noun, {"person": "people"}.get(slot, f"{slot}s"): plural(noun)}
-        attributes[f"${slot}"] = tuple(_attribute(part.strip()) for part in given.split(", "))
+        attributes[f"${slot}"] = tuple(_attribute(part.strip()) for part in listed.split(", "))
     return Words(area, slots, attributes, names.replace(",", "|").replace(" ", "_"))
 
 
 def _attribute(text: str) -> str:
     """An attribute in the notation of columns: "berths 4..20/1" -> "berths integer numbers 4 20 1"."""
-    if found := re.fullmatch(r"(\w+) (-?[\d.]+)\.\.(-?[\d.]+)/([\d.]+)", text):
-        name, low, high, step = found.groups()
+    if matched := re.fullmatch(r"(\w+) (-?[\d.]+)\.\.(-?[\d.]+)/([\d.]+)", text):
+        name, low, high, step = matched.groups()
         kind = "number" if "." in low + step else "integer"
         return f"{name} {kind} numbers {low} {high} {step}"
     name, _, options = text.partition("=")
@@ -84,13 +84,13 @@ def _attribute(text: str) -> str:
 def column(text: str, words: Words) -> Json:
     """A column of a model's answer from its notation."""
     text, _, missing = text.partition(" ~")
-    name, kind, made, *arguments = text.format(**words.slots).removeprefix("?").split()
-    found: Json = {"name": name.rstrip("!"), "type": kind, "kind": made} | _values(made, arguments, words)
-    return found | ({"unique": True} if name.endswith("!") else {}) | ({"missing": float(missing)} if missing else {})
+    name, kind, generator, *arguments = text.format(**words.slots).removeprefix("?").split()
+    answer: Json = {"name": name.rstrip("!"), "type": kind, "kind": generator} | _values(generator, arguments, words)
+    return answer | ({"unique": True} if name.endswith("!") else {}) | ({"missing": float(missing)} if missing else {})
 
 
-def _values(made: str, arguments: list[str], words: Words) -> Json:
-    match made:
+def _values(generator: str, arguments: list[str], words: Words) -> Json:
+    match generator:
         case "faker":
             return {"provider": arguments[0]}
         case "words":
@@ -143,5 +143,5 @@ def reference(text: str, words: Words) -> Json:
     """A reference from its notation: "teams@home_team_id~0.2", with * if few rows are referred to often."""
     text, _, missing = text.format(**words.slots).partition("~")
     table, _, name = text.replace("*", "").partition("@")
-    found: Json = {"table": table} | ({"column": name} if name else {})
-    return found | ({"missing": float(missing)} if missing else {}) | ({"skewed": True} if "*" in text else {})
+    answer: Json = {"table": table} | ({"column": name} if name else {})
+    return answer | ({"missing": float(missing)} if missing else {}) | ({"skewed": True} if "*" in text else {})

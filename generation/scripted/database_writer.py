@@ -7,7 +7,6 @@ Like a model it takes other names and columns every time, and makes a mistake no
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Sequence
 from random import Random
 from typing import Any
@@ -17,7 +16,7 @@ from generation.scripted.database_parts import Json, Words, check, column, parts
 from generation.specs.spelling import singular
 
 _MOST_TABLES = 8
-_KEPT = 0.6
+_COLUMN_CHANCE = 0.6
 """Chance of a column that nothing depends on."""
 _EXTRAS = (0, 0, 1, 1, 2, 3)
 """How many further columns a table has."""
@@ -52,11 +51,11 @@ def _table(context: TableContext, rng: Random) -> str:
     planned = [other.name for other in context.outline.tables]
     designs = (_design(context.sentence, number) for number in range(_DESIGNS))
     chosen = next(d for d in designs if {t["name"] for t in d["tables"]} == set(planned))
-    found = next(t for t in chosen["tables"] if t["name"] == context.table.name)
-    columns = list(found["columns"])
+    table = next(t for t in chosen["tables"] if t["name"] == context.table.name)
+    columns = list(table["columns"])
     if rng.random() < _MISTAKES:
         columns[-1] = columns[-1] | {"unique": True}  # often of too few values
-    return json.dumps({"columns": columns, "checks": found["checks"], "unique_together": found["unique"]})
+    return json.dumps({"columns": columns, "checks": table["checks"], "unique_together": table["unique"]})
 
 
 def _does(core: str, words: Words) -> str:
@@ -81,9 +80,9 @@ def _design(text: str, number: int) -> Json:
             tables += added
     for drafted in tables:
         _thin_out(drafted, tables, rng)
-        known = {made["name"] for made in drafted["columns"]}
+        known = {other["name"] for other in drafted["columns"]}
         further = [column(text, words) for text in rng.sample(parts()["extras"], rng.choice(_EXTRAS))]
-        drafted["columns"] += [made for made in further if made["name"] not in known]
+        drafted["columns"] += [extra for extra in further if extra["name"] not in known]
         low, high = map(int, drafted["rows"].split("-"))
         drafted["rows"] = rng.randint(low, high)
     _rename(tables, rng)
@@ -112,16 +111,16 @@ def _drafted(table: Json, words: Words, entity: str = "") -> Json:
 
 def _without_some_leaves(tables: list[Json], rng: Random) -> list[Json]:
     """The tables without up to two that no other table refers to, and without those that are then alone."""
-    kept = list(tables)
+    remaining = list(tables)
     for _ in range(rng.choice((0, 1, 1, 2, 2))):
-        referred = {ref["table"] for table in kept for ref in table["refers_to"] if ref["table"] != table["name"]}
-        leaves = [table for table in kept if table["name"] not in referred]
-        if len(kept) > 4 and leaves:
+        referred = {ref["table"] for table in remaining for ref in table["refers_to"] if ref["table"] != table["name"]}
+        leaves = [table for table in remaining if table["name"] not in referred]
+        if len(remaining) > 4 and leaves:
             gone = rng.choice(leaves)
-            kept = [table for table in kept if table is not gone]
-    linked = {name for table in kept for ref in table["refers_to"] for name in (table["name"], ref["table"])}
-    found = [table for table in kept if table["name"] in linked]
-    return found if len(found) >= 4 and _is_joined(found) else tables
+            remaining = [table for table in remaining if table is not gone]
+    linked = {name for table in remaining for ref in table["refers_to"] for name in (table["name"], ref["table"])}
+    joined = [table for table in remaining if table["name"] in linked]
+    return joined if len(joined) >= 4 and _is_joined(joined) else tables
 
 
 def _is_joined(tables: Sequence[Json]) -> bool:
@@ -136,19 +135,21 @@ def _is_joined(tables: Sequence[Json]) -> bool:
 def _thin_out(table: Json, tables: Sequence[Json], rng: Random) -> None:
     """Leave out some columns that nothing depends on and that do not name the rows."""
     needed = {name for part in table["checks"] for name in (part["column"], part.get("other"))} | set(table["unique"])
-    for made in table["columns"]:
-        of = made.get("of", [])
+    for planned in table["columns"]:
+        of = planned.get("of", [])
         needed |= {of} if isinstance(of, str) else set(of)
     key = f"{singular(table['name'])}_id"
-    needed |= {made["of"] for other in tables for made in other["columns"] if made.get("through") == key}
-    named = next((made["name"] for made in table["columns"] if made["kind"] in ("faker", "words", "pattern")), None)
-    kept: list[Json] = []
-    for made in table["columns"]:
-        chance = 0.5 if made.pop("optional") else _KEPT
-        if made["name"] in needed or made["name"] == named or rng.random() < chance:
-            kept.append(made)
-    if len(kept) >= 2:
-        table["columns"] = kept
+    needed |= {planned["of"] for other in tables for planned in other["columns"] if planned.get("through") == key}
+    named = next(
+        (planned["name"] for planned in table["columns"] if planned["kind"] in ("faker", "words", "pattern")), None
+    )
+    remaining: list[Json] = []
+    for planned in table["columns"]:
+        chance = 0.5 if planned.pop("optional") else _COLUMN_CHANCE
+        if planned["name"] in needed or planned["name"] == named or rng.random() < chance:
+            remaining.append(planned)
+    if len(remaining) >= 2:
+        table["columns"] = remaining
 
 
 def _rename(tables: list[Json], rng: Random) -> None:
@@ -168,13 +169,14 @@ def _rename(tables: list[Json], rng: Random) -> None:
         table["name"] = other.get(table["name"], table["name"])
         for ref in table["refers_to"]:
             ref["table"] = other.get(ref["table"], ref["table"])
-        for made in (*table["columns"], *table["checks"]):
+        for part in (*table["columns"], *table["checks"]):
             for key in ("name", "of", "through", "column", "other"):
-                if key in made:
-                    made[key] = named(made[key])
+                if key in part:
+                    part[key] = named(part[key])
         table["unique"] = named(table["unique"])
         # A word of the area may be the same as a new name.
         taken: set[str] = set()
-        for made in table["columns"]:
-            made["name"] = re.sub(r"$", "_given", made["name"]) if made["name"] in taken else made["name"]
-            taken.add(made["name"])
+        for part in table["columns"]:
+            if part["name"] in taken:
+                part["name"] += "_given"
+            taken.add(part["name"])

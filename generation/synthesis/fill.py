@@ -93,7 +93,8 @@ class _Table:
         numbers = self._random("together").choice(math.prod(map(len, options)), self.table.rows, replace=False)
         indexes = np.unravel_index(numbers, tuple(map(len, options)))
         return {
-            name: [found[i] for i in index.tolist()] for name, found, index in zip(names, options, indexes, strict=True)
+            name: [values[i] for i in index.tolist()]
+            for name, values, index in zip(names, options, indexes, strict=True)
         }
 
     def _reference(self, reference: Reference) -> list[Cell]:
@@ -121,8 +122,8 @@ class _Table:
         match column.values:
             case ProductValues(of=of):
                 factors = [self.columns[name] for name in of]
-                made = [None if None in row else math.prod(row) for row in zip(*factors, strict=True)]
-                return [_number(value, column.type) for value in made]
+                products = [None if None in row else math.prod(row) for row in zip(*factors, strict=True)]
+                return [_number(value, column.type) for value in products]
             case DaysAfterValues() as values:
                 later = random.integers(values.fewest, values.most, self.table.rows, endpoint=True).tolist()
                 return [day and shifted(str(day), by) for day, by in zip(self.columns[values.of], later, strict=True)]
@@ -148,10 +149,10 @@ def _independent(column: ColumnSpec, rows: int, random: np.random.Generator) -> 
     values = column.values
     if column.unique:
         # choice without replacement would make a list of all codes of a long pattern
-        found: dict[int, None] = {}
-        while len(found) < rows:
-            found |= dict.fromkeys(random.integers(different_values(values), size=rows).tolist())
-        numbers = list(found)[:rows]
+        unique: dict[int, None] = {}
+        while len(unique) < rows:
+            unique |= dict.fromkeys(random.integers(different_values(values), size=rows).tolist())
+        numbers = list(unique)[:rows]
     else:
         numbers = _numbers(values, rows, random)
     value_of = _value_of(column)
@@ -198,11 +199,11 @@ def _value_of(column: ColumnSpec) -> Callable[[int], Cell]:
 
 def _digits(number: int, bases: Sequence[int]) -> list[int]:
     """The digits of a number whose positions have these bases, the last one counting single steps."""
-    found = []
+    digits = []
     for base in reversed(bases):
         number, digit = divmod(number, base)
-        found.append(digit)
-    return found[::-1]
+        digits.append(digit)
+    return digits[::-1]
 
 
 def _code(pattern: str, number: int) -> str:
@@ -230,11 +231,11 @@ def _number(value: Any, kind: str) -> Cell:
 def _addresses(names: Sequence[Cell], unique: bool, random: np.random.Generator) -> list[Cell]:
     """E-mail addresses; unique ones are numbered where they would repeat."""
     ends = random.choice(("com", "org", "net"), len(names)).tolist()
-    found: list[Cell] = []
+    addresses: list[Cell] = []
     used: set[str] = set()
     for name, end in zip(names, ends, strict=True):
         if name is None:
-            found.append(None)
+            addresses.append(None)
             continue
         local = ".".join(re.findall(r"[a-z0-9]+", str(name).lower())) or "office"
         address, number = f"{local}@example.{end}", 1
@@ -242,5 +243,5 @@ def _addresses(names: Sequence[Cell], unique: bool, random: np.random.Generator)
             number += 1
             address = f"{local}{number}@example.{end}"
         used.add(address)
-        found.append(address)
-    return found
+        addresses.append(address)
+    return addresses

@@ -38,11 +38,11 @@ def generator_problems(
     column: ColumnSpec, before: Columns, table: TableSpec, parents: Mapping[str, TableSpec]
 ) -> list[Problem]:
     """What is wrong with a column's generator; `before` are the columns of the row that are made earlier."""
-    found = [
+    problems = [
         Problem("generators", f"{column.name}: {text}") for text in _value_problems(column, before, table, parents)
     ]
-    if found:
-        return found
+    if problems:
+        return problems
     fitting = _types(column, before, table, parents)
     if column.type not in fitting:
         expected = " or ".join(fitting)
@@ -174,7 +174,7 @@ def _date_problems(values: DateValues) -> Iterator[str]:
 
 
 def _types(column: ColumnSpec, before: Columns, table: TableSpec, parents: Mapping[str, TableSpec]) -> tuple[str, ...]:
-    """The types that fit what a sound generator makes."""
+    """The types that fit what a valid generator makes."""
     match column.values:
         case ChoiceValues() as values:
             if isinstance(values.options[0], str):

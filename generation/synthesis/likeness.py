@@ -24,20 +24,20 @@ class SchemaNames:
 def schema_names(of: str, tables: Iterable[tuple[str, Iterable[str]]]) -> SchemaNames:
     """The names of (table, columns) pairs in any spelling: members (member_id, member_name, email) is member (name,
     email)."""
-    found: dict[str, frozenset[str]] = {}
+    nouns: dict[str, frozenset[str]] = {}
     for table, columns in tables:
         noun = singular(snake(table))
-        found[noun] = frozenset(
+        nouns[noun] = frozenset(
             snake(column).removeprefix(f"{noun}_") for column in columns if not f"_{snake(column)}".endswith("_id")
         )
-    return SchemaNames(of, found)
+    return SchemaNames(of, nouns)
 
 
 def names_of(spec: DatabaseSpec, of: str) -> SchemaNames:
     return schema_names(of, ((table.name, [column.name for column in table.columns]) for table in spec.tables))
 
 
-def likeness(one: SchemaNames, other: SchemaNames) -> float:
+def likeness(schema: SchemaNames, other: SchemaNames) -> float:
     """From 0 to 1: tables are paired with their most alike ones, and the likenesses of the pairs are added up and
     divided by the number of tables of the smaller schema.
 
@@ -46,7 +46,7 @@ def likeness(one: SchemaNames, other: SchemaNames) -> float:
     pairs = sorted(
         (
             (-_table_likeness(a, columns, b, others), a, b)
-            for a, columns in one.tables.items()
+            for a, columns in schema.tables.items()
             for b, others in other.tables.items()
         )
     )
@@ -58,16 +58,16 @@ def likeness(one: SchemaNames, other: SchemaNames) -> float:
             used.add(a)
             used_others.add(b)
             total -= negative
-    return total / max(_FEWEST_TABLES, min(len(one.tables), len(other.tables)))
+    return total / max(_FEWEST_TABLES, min(len(schema.tables), len(other.tables)))
 
 
 def most_alike(names: SchemaNames, known: Iterable[SchemaNames]) -> tuple[float, SchemaNames | None]:
     """The most alike of the known schemas, and how alike it is; (0, None) without any."""
-    found: tuple[float, SchemaNames | None] = (0.0, None)
+    closest: tuple[float, SchemaNames | None] = (0.0, None)
     for other in known:
-        if (alike := likeness(names, other)) > found[0]:
-            found = alike, other
-    return found
+        if (alike := likeness(names, other)) > closest[0]:
+            closest = alike, other
+    return closest
 
 
 def _table_likeness(a: str, columns: frozenset[str], b: str, others: frozenset[str]) -> float:

@@ -60,8 +60,8 @@ def read_outline(text: str) -> Outline:
 
 def _table(item: Mapping[str, Any], names: Mapping[str, str]) -> TableOutline:
     name = snake(str(item["name"]))
-    given = item.get("refers_to") or []
-    references = [_reference(part, names) for part in (given if isinstance(given, list) else [given])]
+    parents = item.get("refers_to") or []
+    references = [_reference(part, names) for part in (parents if isinstance(parents, list) else [parents])]
     return TableOutline(
         name=name,
         key=snake(str(item.get("key") or f"{singular(name)}_id")),
@@ -124,7 +124,7 @@ def _sources(column: ColumnSpec) -> set[str]:
 
 
 def _column(item: Mapping[str, Any]) -> ColumnSpec:
-    """A column whose generator's fields stand beside its own, or under "values"."""
+    """A column whose generator's fields stand next to its own, or under "values"."""
     name = snake(str(item.get("name") or ""))
     nested = item.get("values")
     fields = nested if isinstance(nested, dict) else {key: item[key] for key in item if key not in _COMMON}

@@ -24,9 +24,8 @@ def create_statements(spec: DatabaseSpec) -> Iterator[str]:
     """The CREATE TABLE of every table, parents first."""
     tables = {table.name: table for table in spec.tables}
     for table in spec.tables:
-        references = {reference.column: reference for reference in table.references}
         lines = [f"{quoted(table.key)} INTEGER PRIMARY KEY"]
-        for reference in references.values():
+        for reference in table.references:
             parent = tables[reference.table]
             nullable = reference.missing or reference.table == table.name
             target = f"REFERENCES {quoted(parent.name)} ({quoted(parent.key)})"
@@ -89,14 +88,14 @@ def _write(connection: apsw.Connection, spec: DatabaseSpec, rows: dict[str, Colu
 
 def written_problems(spec: DatabaseSpec, path: Path, limits: Limits) -> list[Problem]:
     """What is wrong with the rows of a written file, asked of SQLite itself."""
-    found = [Problem("constraints", f"SQLite cannot serve it: {why}") for why in read_served(path).left_out]
+    problems = [Problem("constraints", f"SQLite cannot serve it: {why}") for why in read_served(path).left_out]
     with closing(apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)) as connection:
         if connection.execute("PRAGMA foreign_key_check").fetchall():
-            found.append(Problem("references", "rows refer to rows that do not exist"))
+            problems.append(Problem("references", "rows refer to rows that do not exist"))
         for table in spec.tables:
-            found += _join_problems(connection, table)
-            found += _variety_problems(connection, table, limits)
-    return found
+            problems += _join_problems(connection, table)
+            problems += _variety_problems(connection, table, limits)
+    return problems
 
 
 def _join_problems(connection: apsw.Connection, table: TableSpec) -> Iterator[Problem]:

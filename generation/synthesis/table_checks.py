@@ -30,10 +30,10 @@ Parents: TypeAlias = Mapping[str, TableSpec]
 
 def table_problems(table: TableSpec, parents: Parents, limits: Limits) -> list[Problem]:
     """Everything wrong with a table whose outline is in order and whose parents are complete."""
-    found = list(_name_problems(table))
+    problems = list(_name_problems(table))
     fewest, most = limits.columns
     if not fewest <= len(table.columns) <= most:
-        found.append(
+        problems.append(
             Problem(
                 "size",
                 f"there are {len(table.columns)} columns besides key and references; expected {fewest} to {most}",
@@ -41,17 +41,17 @@ def table_problems(table: TableSpec, parents: Parents, limits: Limits) -> list[P
         )
     for number, column in enumerate(table.columns):
         before = {other.name: other for other in table.columns[:number]}
-        found += generator_problems(column, before, table, parents)
-    if found:
-        return found
+        problems += generator_problems(column, before, table, parents)
+    if problems:
+        return problems
     for column in table.columns:
-        found += _unique_problems(column, table)
-        found += _product_problems(column, table, parents)
-    found += _together_problems(table, parents)
+        problems += _unique_problems(column, table)
+        problems += _product_problems(column, table, parents)
+    problems += _together_problems(table, parents)
     for check in table.checks:
-        found += _check_problems(check, table, parents)
-    found += _variety_problems(table)
-    return found
+        problems += _check_problems(check, table, parents)
+    problems += _variety_problems(table)
+    return problems
 
 
 def _name_problems(table: TableSpec) -> Iterator[Problem]:
@@ -69,13 +69,13 @@ def _unique_problems(column: ColumnSpec, table: TableSpec) -> Iterator[Problem]:
     values = column.values
     if not column.unique or isinstance(values, EmailValues):  # addresses are numbered where they would repeat
         return
-    found = different_values(values)
-    if not found:
+    count = different_values(values)
+    if not count:
         yield Problem("constraints", f"{column.name}: a {values.kind} column cannot be unique")
-    elif found < 2 * table.rows:
+    elif count < 2 * table.rows:
         yield Problem(
             "constraints",
-            f"{column.name} is unique in {table.rows} rows, but its generator has only {found} values; it needs twice as "
+            f"{column.name} is unique in {table.rows} rows, but its generator has only {count} values; it needs twice as "
             "many as there are rows",
         )
     elif isinstance(values, NumberValues) and values.shape != "uniform":
@@ -85,8 +85,8 @@ def _unique_problems(column: ColumnSpec, table: TableSpec) -> Iterator[Problem]:
 def _product_problems(column: ColumnSpec, table: TableSpec, parents: Parents) -> Iterator[Problem]:
     """A product must stay far below what SQLite can store exactly."""
     if column.values.kind == "product":
-        found = column_bounds(column, table, parents)
-        if found is None or any(isinstance(bound, str) or abs(bound) > _LARGEST_PRODUCT for bound in found):
+        product = column_bounds(column, table, parents)
+        if product is None or any(isinstance(bound, str) or abs(bound) > _LARGEST_PRODUCT for bound in product):
             yield Problem("generators", f"{column.name}: the product may exceed {_LARGEST_PRODUCT:,}")
 
 
@@ -187,7 +187,7 @@ def _derived_holds(check: Check, columns: Mapping[str, ColumnSpec]) -> bool:
 
 
 def _variety_problems(table: TableSpec) -> Iterator[Problem]:
-    """Rows must be told apart by people: a table that refers to no other names its rows."""
+    """People must be able to tell rows apart: a table that refers to no other names its rows."""
     texts = [column for column in table.columns if column.type == "text" and not column.missing]
     named = [c for c in texts if isinstance(c.values, EmailValues) or 2 * different_values(c.values) >= table.rows]
     if not table.references and not named:

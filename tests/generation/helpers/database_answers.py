@@ -1,4 +1,4 @@
-"""A model that answers the writer of databases with given texts, and sound answers for the boat hire."""
+"""A model that answers the writer of databases with given texts, and valid answers for the boat hire."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ OUTLINE: dict[str, Any] = {
 
 
 def table_answer(name: str) -> dict[str, Any]:
-    """A table's columns as a model writes them: the fields of the generator beside those of the column."""
+    """A table's columns as a model writes them: the fields of the generator next to those of the column."""
     table = next(table for table in (BOATS, SAILORS, HIRES) if table["name"] == name)
     columns = [
         {key: column[key] for key in column if key != "values"} | column["values"] for column in table["columns"]
@@ -40,8 +40,8 @@ Answer = Callable[[Request, int], Any]
 
 
 class BoatHireLLM:
-    """Answers soundly, or as `answer` says for a request and the number of its kind, from 0, unless that is None.
-    `requests` are all of them; after `limit` requests no server answers."""
+    """Gives valid answers, or what `answer` returns for a request and the number of its kind, from 0, unless that is
+    None. `requests` are all of them; after `limit` requests no server answers."""
 
     name = "boat hire"
 
@@ -55,8 +55,8 @@ class BoatHireLLM:
             raise LLMError("no server answers")
         number = sum(step(other) == step(request) for other in self.requests)
         self.requests.append(request)
-        found = self.answer(request, number)
-        text = found if isinstance(found, str) else json.dumps(found or _sound(request))
+        answer = self.answer(request, number)
+        text = answer if isinstance(answer, str) else json.dumps(answer or _valid(request))
         return Completion(message=AssistantMessage(content=text), model=self.name)
 
     async def close(self) -> None:
@@ -75,6 +75,6 @@ def step(request: Request) -> str:
     raise AssertionError(request.context)
 
 
-def _sound(request: Request) -> Any:
+def _valid(request: Request) -> Any:
     name = step(request)
     return {"sentence": {"sentence": SENTENCE}, "outline": OUTLINE}.get(name) or table_answer(name)

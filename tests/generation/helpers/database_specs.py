@@ -1,4 +1,4 @@
-"""A small sound database spec, changed versions of it, and hypothesis strategies for generators."""
+"""A small valid database spec, changed versions of it, and hypothesis strategies for generators."""
 
 from __future__ import annotations
 
@@ -123,11 +123,11 @@ _TYPES = {
 
 @st.composite
 def columns(draw: st.DrawFn) -> list[dict[str, Any]]:
-    """Up to six columns of any generators, sound or not."""
-    found = []
+    """Up to six columns of any generators, valid or not."""
+    drawn = []
     for number in range(draw(st.integers(1, 6))):
         kind = draw(st.sampled_from(sorted(GENERATORS)))
-        found.append(
+        drawn.append(
             {
                 "name": f"c{number}",
                 "type": draw(st.sampled_from(_TYPES[kind])),
@@ -136,7 +136,7 @@ def columns(draw: st.DrawFn) -> list[dict[str, Any]]:
                 "missing": draw(st.sampled_from([0, 0, 0.3])),
             }
         )
-    return found
+    return drawn
 
 
 @st.composite
@@ -144,8 +144,8 @@ def checks(draw: st.DrawFn) -> list[dict[str, Any]]:
     """Up to two comparisons of these columns, which may hold or not."""
     name = st.sampled_from([f"c{number}" for number in range(6)])
     literal = st.one_of(_cents, st.sampled_from([0, -5000, 5000]), _days)
-    found = []
+    drawn = []
     for _ in range(draw(st.integers(0, 2))):
         right = {"other": draw(name)} if draw(st.booleans()) else {"value": draw(literal)}
-        found.append({"column": draw(name), "op": draw(st.sampled_from([">", ">=", "<", "<="]))} | right)
-    return found
+        drawn.append({"column": draw(name), "op": draw(st.sampled_from([">", ">=", "<", "<="]))} | right)
+    return drawn

@@ -24,7 +24,7 @@ def outline(**changed: Any) -> Outline:
     return Outline.model_validate(whole | changed)
 
 
-def test_the_sound_outline_is_sound() -> None:
+def test_the_valid_outline_is_valid() -> None:
     assert outline_problems(outline(), LIMITS) == []
     assert [t.name for t in (parents_first(outline()) or outline()).tables] == ["boats", "sailors", "hires"]
     backwards = outline(tables=outline().tables[::-1])
@@ -59,11 +59,11 @@ def tables(**changed: Any) -> dict[str, Any]:
     ],
 )
 def test_refused_outlines(changed: dict[str, Any], kind: str, words: str) -> None:
-    found = outline_problems(outline(**changed), LIMITS)
-    assert any(problem.kind == kind and words in problem.text for problem in found), found
+    problems = outline_problems(outline(**changed), LIMITS)
+    assert any(problem.kind == kind and words in problem.text for problem in problems), problems
 
 
-def found_in(spec: DatabaseSpec) -> list[tuple[str, str]]:
+def problems_of(spec: DatabaseSpec) -> list[tuple[str, str]]:
     by_name = {table.name: table for table in spec.tables}
     return [tuple(problem) for table in spec.tables for problem in table_problems(table, by_name, LIMITS)]
 
@@ -141,11 +141,11 @@ def of(kind: str, **values: Any) -> dict[str, Any]:
     ],
 )
 def test_refused_columns(spec: DatabaseSpec, kind: str, words: str) -> None:
-    found = found_in(spec)
+    problems = problems_of(spec)
     if not kind:
-        assert not found
+        assert not problems
     else:
-        assert any(of_kind == kind and words in text for of_kind, text in found), found
+        assert any(of_kind == kind and words in text for of_kind, text in problems), problems
 
 
 UNIQUE_BERTH = {
@@ -180,15 +180,15 @@ UNIQUE_BERTH = {
     ],
 )
 def test_refused_constraints(hires: dict[str, Any], words: str) -> None:
-    found = found_in(boat_hire(hires=hires))
-    assert any(kind == "constraints" and words in text for kind, text in found), found
+    problems = problems_of(boat_hire(hires=hires))
+    assert any(kind == "constraints" and words in text for kind, text in problems), problems
 
 
 def test_constraints_at_the_very_bounds_hold() -> None:
     bounds = {"returned_on": ("2025-01-02", "2025-07-09"), "hourly_price": (5, 40), "starts_at": ("08:00", "12:00")}
     ends = [(name, op, value) for name, pair in bounds.items() for op, value in zip((">=", "<="), pair, strict=True)]
     checks = [{"column": name, "op": op, "value": value} for name, op, value in ends]
-    assert found_in(boat_hire(hires={"checks": checks})) == []
+    assert problems_of(boat_hire(hires={"checks": checks})) == []
 
 
 def test_rows_are_looked_at_when_they_are_written(tmp_path: Path) -> None:

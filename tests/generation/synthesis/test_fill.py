@@ -36,9 +36,9 @@ def load_with_sqlite3(spec: DatabaseSpec, seed: int) -> sqlite3.Connection:
     connection.execute("PRAGMA foreign_keys = ON")
     for statement in create_statements(spec):
         connection.execute(statement)
-    for table, made in fill(spec, seed).items():
-        places = ", ".join("?" * len(made))
-        connection.executemany(f'INSERT INTO "{table}" VALUES ({places})', zip(*made.values(), strict=True))
+    for table, table_columns in fill(spec, seed).items():
+        places = ", ".join("?" * len(table_columns))
+        connection.executemany(f'INSERT INTO "{table}" VALUES ({places})', zip(*table_columns.values(), strict=True))
     return connection
 
 
@@ -48,7 +48,7 @@ def file(tmp_path: Path) -> Path:
     return tmp_path / "boats.sqlite"
 
 
-def test_the_sound_spec_is_sound(file: Path) -> None:
+def test_the_valid_spec_is_valid(file: Path) -> None:
     assert problems(boat_hire()) == []
     assert written_problems(boat_hire(), file, LIMITS) == []
 
@@ -96,12 +96,12 @@ def test_a_changed_column_leaves_the_others_as_they_are() -> None:
 def test_shapes_and_weights_are_those_asked_for() -> None:
     many = {"rows": 4000, "unique_together": (), "checks": ()}
     numbers = {"kind": "numbers", "low": 0, "high": 100}
-    made = [
+    shapes = [
         {"name": shape, "type": "integer", "values": numbers | {"shape": shape}}
         for shape in ("uniform", "normal", "skewed")
     ]
     weighted = {"kind": "choices", "options": ["a", "b"], "weights": [9, 1]}
-    spec = boat_hire(hires=many | {"columns": [*made, {"name": "kind_of", "type": "text", "values": weighted}]})
+    spec = boat_hire(hires=many | {"columns": [*shapes, {"name": "kind_of", "type": "text", "values": weighted}]})
     filled = fill(spec, 1)["hires"]
     mean = {name: sum(filled[name]) / 4000 for name in ("uniform", "normal", "skewed")}  # type: ignore[arg-type]
     assert 47 < mean["uniform"] < 53

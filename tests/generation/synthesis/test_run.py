@@ -48,8 +48,8 @@ def run(
 
 
 def files(directory: Path) -> dict[str, bytes]:
-    made = (path for path in sorted(directory.rglob("*")) if path.is_file() and path.name != "journal.jsonl")
-    return {str(path.relative_to(directory)): path.read_bytes() for path in made}
+    paths = (path for path in sorted(directory.rglob("*")) if path.is_file() and path.name != "journal.jsonl")
+    return {str(path.relative_to(directory)): path.read_bytes() for path in paths}
 
 
 @pytest.fixture(scope="module")
@@ -59,19 +59,19 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Finished]:
 
 
 def test_a_run_of_the_stand_in(finished: tuple[Path, Finished]) -> None:
-    directory, made = finished
-    assert len(made.accepted) + len(made.rejected) == N
-    assert len(made.accepted) >= N - 2
-    assert {record.name: is_held_out(directory / record.file) for record in made.accepted} == {
-        record.name: record.part == "held_out" for record in made.accepted
+    directory, outcome = finished
+    assert len(outcome.accepted) + len(outcome.rejected) == N
+    assert len(outcome.accepted) >= N - 2
+    assert {record.name: is_held_out(directory / record.file) for record in outcome.accepted} == {
+        record.name: record.part == "held_out" for record in outcome.accepted
     }
-    assert list(read_jsonl(directory / "databases.jsonl", DatabaseRecord)) == list(made.accepted)
-    schemas = [names_of(record.spec, record.name) for record in made.accepted]
+    assert list(read_jsonl(directory / "databases.jsonl", DatabaseRecord)) == list(outcome.accepted)
+    schemas = [names_of(record.spec, record.name) for record in outcome.accepted]
     assert max(likeness(a, b) for a in schemas for b in schemas if a is not b) < 0.6
-    results = made.results()
-    assert results["accepted"] == len(made.accepted)
-    assert results["rows"] == sum(table.rows for record in made.accepted for table in record.spec.tables)
-    train = [(record.domain, record.sha256) for record in made.accepted if record.part == "train"]
+    results = outcome.results()
+    assert results["accepted"] == len(outcome.accepted)
+    assert results["rows"] == sum(table.rows for record in outcome.accepted for table in record.spec.tables)
+    train = [(record.domain, record.sha256) for record in outcome.accepted if record.part == "train"]
     assert results["split_sha256"]["train"] == split_hash(reversed(train))
 
 
@@ -106,26 +106,26 @@ def test_a_model_that_is_down_ends_the_run_and_loses_nothing(tmp_path: Path) -> 
         run(tmp_path, settings, BoatHireLLM(limit=7))
     assert (tmp_path / "journal.jsonl").read_bytes().count(b"\n") == 1
     llm = BoatHireLLM()
-    made = run(tmp_path, settings, llm)
+    outcome = run(tmp_path, settings, llm)
     assert len(llm.requests) == 5, "only the second database is written"
-    assert [(c.number, c.kind) for c in made.rejected] == [(1, "repetition")]
-    assert "100% alike database 0, boat hire" in made.rejected[0].reason
+    assert [(c.number, c.kind) for c in outcome.rejected] == [(1, "repetition")]
+    assert "100% alike database 0, boat hire" in outcome.rejected[0].reason
 
 
 def test_an_internal_error_is_recorded(tmp_path: Path) -> None:
     def fail(request: Any, number: int) -> Any:
         raise ZeroDivisionError("oh")
 
-    made = run(tmp_path, settings_of(n=1), BoatHireLLM(fail))
-    assert [(c.kind, c.reason) for c in made.rejected] == [("internal", "ZeroDivisionError: oh")]
+    outcome = run(tmp_path, settings_of(n=1), BoatHireLLM(fail))
+    assert [(c.kind, c.reason) for c in outcome.rejected] == [("internal", "ZeroDivisionError: oh")]
 
 
 def test_training_refuses_held_out_databases_under_any_name(finished: tuple[Path, Finished], tmp_path: Path) -> None:
-    directory, made = finished
-    held_out = next(record for record in made.accepted if record.part == "held_out")
-    train = next(record for record in made.accepted if record.part == "train")
+    directory, outcome = finished
+    held_out = next(record for record in outcome.accepted if record.part == "held_out")
+    train = next(record for record in outcome.accepted if record.part == "train")
     seeds = SynthesisedSeeds(directory).load()
-    assert [seed.name for seed in seeds] == sorted(r.name for r in made.accepted if r.part == "train")
+    assert [seed.name for seed in seeds] == sorted(r.name for r in outcome.accepted if r.part == "train")
     refuse_held_out(seeds)
     assert next(seed for seed in seeds if seed.name == train.name).description == train.description
     with pytest.raises(UserError, match=f"{held_out.name}: held out for evaluation"):
@@ -177,8 +177,8 @@ def test_ideas(tmp_path: Path) -> None:
     assert drawn(9, 1) != drawn(9, 2)
     file = tmp_path / "sentences.txt"
     file.write_text("A zoo feeds animals.\n\n  A bank lends money.\nA zoo feeds animals.\n")
-    given = ideas(settings_of(n=None, sentences=str(file)))
-    assert [idea.sentence for idea in given] == ["A zoo feeds animals.", "A bank lends money."]
+    from_file = ideas(settings_of(n=None, sentences=str(file)))
+    assert [idea.sentence for idea in from_file] == ["A zoo feeds animals.", "A bank lends money."]
     assert [idea.domain for idea in ideas(settings_of(n=1, sentences=["One.", "Two."]))] == ["One."]
     with pytest.raises(UserError, match="n=3 was given with 2 different sentences"):
         ideas(settings_of(n=3, sentences=["One.", "Two."]))

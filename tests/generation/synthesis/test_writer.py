@@ -1,4 +1,4 @@
-"""A model writes one database: refusals are told to it, what can be kept is kept, and reasons are recorded."""
+"""A model writes one database: it sees its refusals, what is valid stays, and reasons are recorded."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ async def write(llm: BoatHireLLM, idea: Idea | None = None, known: tuple[SchemaN
 
 
 def only(name: str, *answers: Any) -> Answer:
-    """These answers to the first requests of one step, then sound ones."""
+    """These answers to the first requests of one step, then valid ones."""
     return lambda request, number: answers[number] if step(request) == name and number < len(answers) else None
 
 
-async def test_a_sound_model_is_asked_once_for_each_step() -> None:
+async def test_a_flawless_model_is_asked_once_for_each_step() -> None:
     llm = BoatHireLLM()
     candidate = await write(llm)
     assert [step(request) for request in llm.requests] == ["sentence", "outline", "boats", "sailors", "hires"]
@@ -49,7 +49,7 @@ async def test_a_given_sentence_is_not_asked_for() -> None:
     assert candidate.number == 3
 
 
-async def test_a_refusal_is_told_to_the_model_and_only_that_step_is_repeated() -> None:
+async def test_the_model_sees_its_refusal_and_only_that_step_is_repeated() -> None:
     broken = table_answer("hires") | {"checks": [{"column": "hours", "op": ">", "value": 5}]}
     llm = BoatHireLLM(only("hires", broken))
     candidate = await write(llm)
@@ -116,7 +116,7 @@ async def test_tables_are_not_left_out_if_too_few_would_remain() -> None:
     assert "storms, floods cannot be joined with boats" in candidate.reason
 
 
-async def test_rows_that_do_not_vary_are_told_to_the_model() -> None:
+async def test_the_model_learns_that_rows_do_not_vary() -> None:
     flat = {"columns": [{"name": "paid", "type": "boolean", "kind": "flag", "share": 0.5}], "checks": []}
     llm = BoatHireLLM(only("hires", flat | {"unique_together": []}))
     # two references to few rows and one flag: far fewer than 60 different rows
@@ -226,8 +226,8 @@ async def test_the_schema_of_a_table_allows_only_what_can_be_copied() -> None:
         assert isinstance(request.context, TableContext)
         assert request.json_schema
         options = request.json_schema["properties"]["columns"]["items"]["anyOf"]
-        found = [option["properties"] for option in options if option["properties"]["kind"]["enum"] == ["copied"]]
-        return [(part["through"]["enum"], part["of"]["enum"]) for part in found]
+        copying = [option["properties"] for option in options if option["properties"]["kind"]["enum"] == ["copied"]]
+        return [(part["through"]["enum"], part["of"]["enum"]) for part in copying]
 
     assert copied(llm.requests[2]) == []
     assert (["boat_id"], ["boat_code", "hire_price", "rig"]) in copied(llm.requests[4])
