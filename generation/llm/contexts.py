@@ -45,6 +45,15 @@ class OutlineContext:
 
 
 @dataclass(frozen=True)
+class LinkContext:
+    """Databases: which of these links, each in words, joins tables of an outline that nothing joins yet."""
+
+    sentence: str
+    outline: Outline
+    links: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class TableContext:
     """Databases: the columns of one table of an outline, `columns` at least and at most; `parents` are the complete
     tables that it refers to."""
@@ -233,6 +242,7 @@ Context = (
     DomainContext
     | SentenceContext
     | OutlineContext
+    | LinkContext
     | TableContext
     | SqlToolsContext
     | QuestionsContext

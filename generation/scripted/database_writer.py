@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from random import Random
 from typing import Any
 
-from generation.llm.contexts import OutlineContext, SentenceContext, TableContext
+from generation.llm.contexts import LinkContext, OutlineContext, SentenceContext, TableContext
 from generation.scripted.database_parts import Json, Words, check, column, parts, reference, words_of
 from generation.specs.spelling import singular
 
@@ -25,12 +25,14 @@ _DESIGNS = 8
 """Designs of one sentence among which the one of an outline is found again."""
 
 
-def answer(context: SentenceContext | OutlineContext | TableContext, rng: Random) -> str:
+def answer(context: SentenceContext | OutlineContext | LinkContext | TableContext, rng: Random) -> str:
     match context:
         case SentenceContext():
             return _sentence(context, rng)
         case OutlineContext():
             return _outline(context)
+        case LinkContext():
+            return json.dumps({"link": context.links[0]})
     return _table(context, rng)
 
 

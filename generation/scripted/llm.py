@@ -17,6 +17,7 @@ from generation.llm.contexts import (
     DomainContext,
     ExpansionContext,
     JudgeContext,
+    LinkContext,
     OutlineContext,
     OutputSchemaContext,
     PolicyContext,
@@ -86,7 +87,7 @@ class ScriptedLLM:
                 return _text("I pick rows from the view and combine a few requests.", task_writer.answer(context, rng))
             case DomainContext() as context:
                 return _text("Its names say what it is about.", tool_inventor.domain(context))
-            case SentenceContext() | OutlineContext() | TableContext() as context:
+            case SentenceContext() | OutlineContext() | LinkContext() | TableContext() as context:
                 return _text("People and things first, then what happens.", database_writer.answer(context, rng))
             case SqlToolsContext() as context:
                 return _text("The most connected tables come first.", tool_maker.answer(context, rng))

@@ -17,6 +17,14 @@ _MAX_DESCRIPTION = 400  # characters
 
 def outline_problems(outline: Outline, limits: Limits) -> list[Problem]:
     """Everything wrong with an outline; the tables may stand in any order."""
+    problems = separate_problems(outline, limits)
+    if not any(problem.kind == "references" for problem in problems):
+        problems += _join_problems(outline)
+    return problems
+
+
+def separate_problems(outline: Outline, limits: Limits) -> list[Problem]:
+    """What is wrong with an outline apart from tables that nothing joins."""
     problems = [*_domain_problems(outline), *_size_problems(outline, limits)]
     nouns: set[str] = set()
     for table in outline.tables:
@@ -26,8 +34,6 @@ def outline_problems(outline: Outline, limits: Limits) -> list[Problem]:
             problems.append(Problem("names", f"two tables are named {table.name!r}; every table needs its own name"))
         nouns.add(table.noun)
         problems += _reference_problems(table, outline)
-    if not any(problem.kind == "references" for problem in problems):
-        problems += _join_problems(outline)
     return problems
 
 

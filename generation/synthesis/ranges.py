@@ -103,6 +103,11 @@ def different_values(values: Values) -> int:
     return 0
 
 
+def names_rows(values: Values, rows: int) -> bool:
+    """Whether people can tell so many rows apart by these values, which at most two rows share on average."""
+    return 2 * different_values(values) >= rows
+
+
 def bounds(
     values: Values, columns: Mapping[str, ColumnSpec], parents: Mapping[str, Mapping[str, ColumnSpec]]
 ) -> Bounds | None:

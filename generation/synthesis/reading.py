@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
@@ -58,6 +58,14 @@ def read_outline(text: str) -> Outline:
     )
 
 
+def read_link(text: str, links: Collection[str]) -> str:
+    """The link in an answer, one of `links`. Raises ValueError for any other."""
+    link = " ".join(str(first_json(text, dict).get("link") or "").split())
+    if link not in links:
+        raise ValueError(f'"link" must be one of the possible links, not {link[:80]!r}')
+    return link
+
+
 def _table(item: Mapping[str, Any], names: Mapping[str, str]) -> TableOutline:
     name = snake(str(item["name"]))
     parents = item.get("refers_to") or []
@@ -83,10 +91,9 @@ def _reference(part: Any, names: Mapping[str, str]) -> Reference:
 
 
 def read_table(text: str, outline: TableOutline) -> TableSpec:
-    """The table in an answer; columns that the outline has already are left out, and derived
-    columns moved behind what they are made from. Raises ValueError with the first
-    problem."""
-    answer = first_json(text, dict)
+    """The table in an answer, of one that was cut off the complete columns. Columns that the outline has already are
+    left out, and derived columns moved behind their sources. Raises ValueError with the first problem."""
+    answer = {"columns": first_json(text, list)} if text.startswith("[") else first_json(text, dict)
     items = answer.get("columns")
     if not isinstance(items, list) or not items or not all(isinstance(item, dict) for item in items):
         raise ValueError('"columns" must be a list of objects')

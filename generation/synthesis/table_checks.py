@@ -20,7 +20,7 @@ from generation.synthesis.generator_checks import generator_problems
 from generation.synthesis.limits import Limits
 from generation.synthesis.outline_checks import MAX_MISSING
 from generation.synthesis.problems import Problem, name_problems
-from generation.synthesis.ranges import Bound, Bounds, bounds, different_values, quantity
+from generation.synthesis.ranges import Bound, Bounds, bounds, different_values, names_rows, quantity
 
 _LARGEST_PRODUCT = 1_000_000_000_000
 
@@ -189,7 +189,7 @@ def _derived_holds(check: Check, columns: Mapping[str, ColumnSpec]) -> bool:
 def _variety_problems(table: TableSpec) -> Iterator[Problem]:
     """People must be able to tell rows apart: a table that refers to no other names its rows."""
     texts = [column for column in table.columns if column.type == "text" and not column.missing]
-    named = [c for c in texts if isinstance(c.values, EmailValues) or 2 * different_values(c.values) >= table.rows]
+    named = [c for c in texts if isinstance(c.values, EmailValues) or names_rows(c.values, table.rows)]
     if not table.references and not named:
         yield Problem(
             "variety",

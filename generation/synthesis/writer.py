@@ -20,24 +20,25 @@ from core.settings import Settings
 from core.usage import Usage
 from generation.database.spec import DatabaseSpec, Outline, TableOutline, TableSpec
 from generation.llm.base import Completion, RejectedAnswerError, Request, UnusableAnswerError
-from generation.llm.contexts import Context, OutlineContext, SentenceContext, TableContext
+from generation.llm.contexts import Context, LinkContext, OutlineContext, SentenceContext, TableContext
 from generation.llm.meter import Meter
 from generation.prompts import render
 from generation.seeds.base import Seed
 from generation.synthesis import answer_schemas
 from generation.synthesis.likeness import SchemaNames, most_alike, names_of
 from generation.synthesis.limits import Limits
-from generation.synthesis.outline_checks import outline_problems, parents_first
+from generation.synthesis.links import possible_links
+from generation.synthesis.outline_checks import outline_problems, parents_first, separate_problems
 from generation.synthesis.outline_corrections import corrected
 from generation.synthesis.problems import Kind, Problem
-from generation.synthesis.reading import read_outline, read_sentence, read_table
+from generation.synthesis.reading import read_link, read_outline, read_sentence, read_table
 from generation.synthesis.sqlite_file import write_database, written_problems
 from generation.synthesis.table_checks import table_problems
+from generation.synthesis.table_corrections import usable_part
 from generation.tools.example_leaks import copies_example
 
 T = TypeVar("T")
 
-PROMPTS = ("domain_sentence", "database_outline", "database_table")
 _MAX_SHOWN_PROBLEMS = 6
 """Reported to the model at once."""
 
@@ -60,8 +61,8 @@ class Idea(Frozen):
 class Candidate(Frozen):
     """A database as it was written: `spec` if it passed all checks, else the `kind` and the reason of its refusal.
 
-    `refused` lists every complaint about an answer on the way, `left_out` the tables and references of the outline that
-    could not be used; `models` names the models by role.
+    `refused` lists every complaint about an answer on the way, `left_out` what could not be used of the outline and
+    of tables; `models` names the models by role.
     """
 
     number: int
@@ -143,14 +144,28 @@ class _Writer:
         limits = self.limits
         self.left_out = []
         context = OutlineContext(self.sentence, limits.tables, limits.rows, refused)
-        schema = answer_schemas.outline(*limits.tables)
+        schema = answer_schemas.outline(limits.tables, limits.rows)
         outline = await self._ask("database_outline", context, schema, self._read_outline)
-        spec = await self._write_tables(outline)
+        spec = await self._write_tables(await self._join(outline))
         alike, other = most_alike(names_of(spec, "this database"), self.known)
         if other and alike >= limits.likeness:
             self.refused.append(f"its tables and columns are {alike:.0%} alike {other.of}; design something else")
             raise _RefusedError("copy", self.refused[-1])
         return spec
+
+    async def _join(self, outline: Outline) -> Outline:
+        """The outline, parents first, with the references that it lacks; the model chooses them one by one."""
+        while links := possible_links(outline):
+            context = LinkContext(self.sentence, outline, tuple(links))
+            link = await self._ask(
+                "database_link", context, answer_schemas.link(list(links)), lambda text: read_link(text, links)
+            )
+            outline = links[link]
+        if problems := outline_problems(outline, self.limits):
+            raise _RefusedError(problems[0].kind, problems[0].text)
+        ordered = parents_first(outline)
+        assert ordered, "a valid outline has no circles"
+        return ordered
 
     async def _write_tables(self, outline: Outline) -> DatabaseSpec:
         """The tables that can be written; the others are left out together with references to them."""
@@ -159,14 +174,8 @@ class _Writer:
         for planned in outline.tables:
             usable = tuple(r for r in planned.references if r.table in done or r.table == planned.name)
             table = planned.model_copy(update={"references": usable})
-            parents = tuple(done[name] for name in dict.fromkeys(r.table for r in usable) if name in done)
-            context = TableContext(self.sentence, outline, table, parents, self.limits.columns)
-            copied = {r.column: [c.name for c in done[r.table].columns] for r in usable if r.table in done}
-            schema = answer_schemas.table(*self.limits.columns, copied)
             try:
-                done[table.name] = await self._ask(
-                    "database_table", context, schema, self._table_reader(outline, table, done)
-                )
+                done[table.name] = await self._write_table(table, outline, done)
             except _RefusedError as error:
                 failures.append(error)
                 self.left_out.append(f"{table.name}: {error}")
@@ -174,6 +183,30 @@ class _Writer:
         if failures and (problems := outline_problems(remaining, self.limits)):
             raise _RefusedError(failures[-1].kind, f"{problems[0].text}; left out: {'; '.join(self.left_out)}")
         return DatabaseSpec(title=outline.title, description=outline.description, tables=tuple(done.values()))
+
+    async def _write_table(self, table: TableOutline, outline: Outline, done: dict[str, TableSpec]) -> TableSpec:
+        """A table whose parents are `done`; of one that is not repaired, the part that can be used."""
+        others = [reference for reference in table.references if reference.table in done]
+        parents = tuple(done[name] for name in dict.fromkeys(reference.table for reference in others))
+        context = TableContext(self.sentence, outline, table, parents, self.limits.columns)
+        copied = {r.column: [column.name for column in done[r.table].columns] for r in others}
+        schema = answer_schemas.table(self.limits.columns, copied, 0 if table.references else table.rows)
+        drafts: list[TableSpec] = []
+
+        def read(text: str) -> TableSpec:
+            drafts.append(read_table(text, table))
+            self._refuse_if(self._table_problems(drafts[-1], outline, done))
+            return drafts[-1]
+
+        try:
+            return await self._ask("database_table", context, schema, read)
+        except _RefusedError:
+            for draft in reversed(drafts):
+                usable = usable_part(draft, lambda part: self._table_problems(part, outline, done), self.limits)
+                if usable:
+                    self.left_out += usable[1]
+                    return usable[0]
+            raise
 
     async def _ask(self, prompt: str, context: Context, schema: dict[str, Any], read: Callable[[str], T]) -> T:
         """One step, with its repairs. Raises _RefusedError if no answer can be used."""
@@ -214,28 +247,20 @@ class _Writer:
     def _read_outline(self, text: str) -> Outline:
         outline, left_out = corrected(read_outline(text), self.limits)
         self._refuse_example(text, self.sentence, "that is the example; design the database of this service")
-        self._refuse_if(outline_problems(outline, self.limits))
-        ordered = parents_first(outline)
-        assert ordered, "a valid outline has no circles"
+        self._refuse_if(separate_problems(outline, self.limits))
         self.left_out = left_out
-        return ordered
+        return outline
 
     def _refuse_example(self, text: str, service: str, complaint: str) -> None:
         """Raises RejectedAnswerError if the text is the prompt's example, of which the service does not speak."""
         if copies_example(text, "", Seed(name="", description=service, source="", licence="")):
             self._refuse_if([Problem("copy", complaint)])
 
-    def _table_reader(
-        self, outline: Outline, table: TableOutline, done: dict[str, TableSpec]
-    ) -> Callable[[str], TableSpec]:
-        def read(text: str) -> TableSpec:
-            complete = read_table(text, table)
-            self._refuse_if(table_problems(complete, done, self.limits))
-            tables = (*done.values(), complete)
-            self._refuse_if(self._filled_problems(DatabaseSpec(**dict(outline) | {"tables": tables})))
-            return complete
-
-        return read
+    def _table_problems(self, table: TableSpec, outline: Outline, done: dict[str, TableSpec]) -> list[Problem]:
+        """What is wrong with a table's columns or, if nothing is, with its rows."""
+        if problems := table_problems(table, done, self.limits):
+            return problems
+        return self._filled_problems(DatabaseSpec(**dict(outline) | {"tables": (*done.values(), table)}))
 
     def _filled_problems(self, spec: DatabaseSpec) -> list[Problem]:
         """What is wrong with the rows of the tables so far."""

@@ -8,7 +8,7 @@ from typing import Any
 
 from core.messages import AssistantMessage
 from generation.llm.base import Completion, LLMError, Request
-from generation.llm.contexts import OutlineContext, SentenceContext, TableContext
+from generation.llm.contexts import LinkContext, OutlineContext, SentenceContext, TableContext
 from tests.generation.helpers.database_specs import BOATS, HIRES, SAILORS
 
 SENTENCE = "A harbour hires boats by the hour to sailors and keeps records of every hire."
@@ -64,12 +64,14 @@ class BoatHireLLM:
 
 
 def step(request: Request) -> str:
-    """Which step of a database a request is: "sentence", "outline" or the name of a table."""
+    """Which step of a database a request is: "sentence", "outline", "link" or the name of a table."""
     match request.context:
         case SentenceContext():
             return "sentence"
         case OutlineContext():
             return "outline"
+        case LinkContext():
+            return "link"
         case TableContext(table=table):
             return table.name
     raise AssertionError(request.context)
@@ -77,4 +79,6 @@ def step(request: Request) -> str:
 
 def _valid(request: Request) -> Any:
     name = step(request)
+    if isinstance(request.context, LinkContext):
+        return {"link": request.context.links[0]}
     return {"sentence": {"sentence": SENTENCE}, "outline": OUTLINE}.get(name) or table_answer(name)

@@ -84,12 +84,12 @@ def test_no_rule_reads_like_a_tool_and_no_parameter_leaks(prompt: str) -> None:
 
 def test_the_databases_pass_their_own_checks() -> None:
     outline_text = example("database_outline").partition(":\n")[2]
-    jsonschema.validate(json.loads(outline_text), synthesis_schemas.outline(3, 8))
+    jsonschema.validate(json.loads(outline_text), synthesis_schemas.outline((3, 8), (5, 400)))
     outline = read_outline(outline_text)
     limits = LIMITS.model_copy(update={"tables": (3, 8), "columns": (2, 12)})
     assert outline_problems(outline, limits) == []
     text = example("database_table").partition(":\n")[2]
-    jsonschema.validate(json.loads(text), synthesis_schemas.table(2, 12, {}))
+    jsonschema.validate(json.loads(text), synthesis_schemas.table((2, 12), {}))
     table = read_table(text, outline.tables[2])
     assert table.name == "tours"
     parents = {other.name: TableSpec(**dict(other), columns=()) for other in outline.tables}

@@ -74,6 +74,11 @@ VALUES: dict[str, dict[str, Any]] = {
         "rows": (5, 400),
         "refused": ("two tables are named 'halls'",),
     },
+    "database_link": {
+        "sentence": "A guild rents halls.",
+        "outline": boat_hire(),
+        "links": ("each hire refers to one boat",),
+    },
     "database_table": {
         "sentence": "A guild rents halls.",
         "outline": boat_hire(),

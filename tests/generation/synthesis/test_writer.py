@@ -104,16 +104,17 @@ async def test_what_needs_no_second_answer_is_corrected(
 
 
 async def test_tables_are_not_left_out_if_too_few_would_remain() -> None:
-    """Two pairs of tables where three tables are the fewest."""
+    """Two pairs of tables where three tables are the fewest, and no link that the model chooses."""
     pairs = [
         {"name": name, "rows": 20, "refers_to": refers_to}
         for name, refers_to in (("boats", []), ("hires", ["boats"]), ("storms", []), ("floods", ["storms"]))
     ]
-    llm = BoatHireLLM(lambda request, number: OUTLINE | {"tables": pairs} if step(request) == "outline" else None)
+    answers = {"outline": OUTLINE | {"tables": pairs}, "link": {"link": "each boat refers to one weather"}}
+    llm = BoatHireLLM(lambda request, number: answers.get(step(request)))
     limits = LIMITS.model_copy(update={"tables": (3, 6)})
     candidate = await write_candidate(Idea(number=0, domain="boats"), Meter(llm), limits, REPAIRS, (), 0)
-    assert (candidate.status, candidate.kind) == ("rejected", "references")
-    assert "storms, floods cannot be joined with boats" in candidate.reason
+    assert (candidate.status, candidate.kind) == ("rejected", "unreadable")
+    assert "\"link\" must be one of the possible links, not 'each boat refers to one weather'" in candidate.reason
 
 
 async def test_the_model_learns_that_rows_do_not_vary() -> None:
@@ -158,7 +159,7 @@ async def test_references_to_a_table_left_out_are_dropped_and_what_falls_apart_i
 
 
 async def test_the_kind_is_that_of_the_table_left_out_whatever_follows() -> None:
-    broken = table_answer("boats") | {"checks": [{"column": "hire_price", "op": ">", "value": 5}]}
+    broken = {"columns": [{"name": "is_leased", "type": "boolean", "kind": "flag", "share": 0.5}]}
     tables = [
         {"name": "boats", "rows": 12, "refers_to": []},
         {"name": "sailors", "rows": 30, "refers_to": ["boats"]},
@@ -167,7 +168,7 @@ async def test_the_kind_is_that_of_the_table_left_out_whatever_follows() -> None
     llm = BoatHireLLM(lambda request, number: {"outline": outline, "boats": broken}.get(step(request)))
     candidate = await write(llm)
     assert [step(request) for request in llm.requests][-1] == "sailors", "accepted after boats was left out"
-    assert (candidate.status, candidate.kind) == ("rejected", "constraints"), candidate.reason
+    assert (candidate.status, candidate.kind) == ("rejected", "variety"), candidate.reason
 
 
 async def test_an_answer_cut_off_after_a_refused_one_is_unreadable() -> None:
@@ -208,7 +209,6 @@ async def test_a_real_known_schema_does_not_refuse_the_boat_hire() -> None:
         ("sentence", {"sentence": "A society shows old lighthouses to visitors and keeps records."}, "copy"),
         ("outline", "I would use three tables.", "unreadable"),
         ("outline", OUTLINE | {"title": "Boat_hire 7"}, "names"),
-        ("outline", OUTLINE | {"tables": OUTLINE["tables"][1:]}, "references"),
         ("outline", OUTLINE | {"tables": []}, "size"),
     ],
 )
