@@ -12,10 +12,11 @@ from typing import get_args
 import pytest
 import yaml
 
-from core.dialogue import NOTHING_HAPPENS, Dialogue, RequestKind
+from core.dialogue import Dialogue
 from core.messages import AssistantMessage, Message, ToolCall, ToolMessage, UserMessage
 from core.placeholders import resolve_arguments
 from core.policy import Rule
+from core.request_kinds import NOTHING_HAPPENS, RequestKind
 from generation.llm.meter import Meter
 from generation.policies.comparisons import governs
 from generation.run import domains as domains_of
