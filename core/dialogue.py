@@ -259,6 +259,10 @@ class Dialogue(Frozen):
         span = self.span(number)
         return tuple(action for action in self.user_actions if action.message in span)
 
+    def actions_before(self, position: int) -> tuple[UserAction, ...]:
+        """What the user did before they wrote a message in front of message `position`."""
+        return tuple(action for action in self.user_actions if action.message < position)
+
     def executed(self, number: int) -> Iterator[tuple[int, ToolCall, dict[str, Any], str]]:
         """The calls of task `number` that reached the environment: (index of the message, call, arguments, result).
         Those with unreadable arguments, or of tools that were not offered, were refused before."""
