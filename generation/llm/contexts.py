@@ -185,8 +185,8 @@ class Achieved:
 @dataclass(frozen=True)
 class UserContext:
     """What the user simulator knows: its goal, what is special about it (`task`, see core.request_kinds.RequestKind)
-    and its rules, never the agent's tool names or gold calls; `tools` are the user's own, and `made` what the user did
-    with them since the assistant's latest message.
+    and its rules, never the agent's tool names or gold calls; `tools` are the user's own, and `actions` what the user
+    did with them since the assistant's latest message.
 
     `achieved` is execution's verdict on each subgoal, for the stand-in alone; None where the assistant's words decide.
     """
@@ -199,7 +199,7 @@ class UserContext:
     first_task: bool = True
     achieved: tuple[Achieved, ...] | None = None
     tools: tuple[ToolSpec, ...] = ()
-    made: tuple[UserAction, ...] = ()
+    actions: tuple[UserAction, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -69,7 +69,7 @@ class _User:
     def following(self) -> Following | None:
         """Where the user stands with what the assistant's latest message tells them to do with their own tools."""
         tools = [tool.model_dump() for tool in self.context.tools]
-        results = [action.result for action in self.context.made]
+        results = [action.result for action in self.context.actions]
         if not self.mine or not self.latest or not tools:
             return None
         return follow(self.latest, results, tools, self.task.goal)

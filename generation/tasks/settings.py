@@ -26,7 +26,8 @@ class RequestSettings(Settings):
 
     difficulties: dict[Difficulty, float] = Field(min_length=1, description="difficulty -> weight")
     kinds: dict[RequestKind, float] = Field(
-        min_length=1, description="kind of request (core.request_kinds.RequestKind) -> weight; drawn among those possible"
+        min_length=1,
+        description="kind of request (core.request_kinds.RequestKind) -> weight; drawn among those possible",
     )
     evidence_rows: dict[Annotated[int, Field(ge=LEAST_ROWS)], float] = Field(
         min_length=1, description="rows that a request of kind evidence compares at least -> weight"

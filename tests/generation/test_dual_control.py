@@ -157,8 +157,8 @@ def acts_without_instruction(request: Request) -> AssistantMessage | Request | N
     said = [m for m in context.transcript if isinstance(m, AssistantMessage) and m.content]
     if len(said) != 1:
         return None
-    if context.made:
-        return replace(request, context=replace(context, made=context.made[1:]))
+    if context.actions:
+        return replace(request, context=replace(context, actions=context.actions[1:]))
     subject = next(value for value in context.task.subject.values() if "-" in value)
     uses = [(tool, {next(iter(tool.parameters["properties"])): subject}) for tool in context.tools]
     tool, arguments = next(
