@@ -31,7 +31,7 @@ from tests.helpers.paths import CONF
 
 EVERY_KIND = {kind: 1.0 for kind in get_args(RequestKind) if kind not in ("plain", "guided")} | {"forbidden": 4.0}
 WITH_PLAIN = EVERY_KIND | {"plain": 3.0}
-"""A request that cannot be written becomes a plain one, too. Guided ones need procedures: test_dual_control.py."""
+"""A request that cannot be written becomes a plain one, too. Guided ones: tests/generation/dual_control."""
 
 
 @pytest.fixture(scope="module")
