@@ -83,8 +83,8 @@ def makes_its_own_calls_first(request: Request) -> AssistantMessage | None:
     if not isinstance(context, AgentContext) or len(request.messages) - context.task_start != 1:
         return None
     calls = [call for call in context.task.gold_calls if call.actor == "agent"]
-    made = [ToolCall.make(f"c{n}", call.tool, call.arguments) for n, call in enumerate(calls)]
-    return AssistantMessage(tool_calls=tuple(made)) if made else None
+    tool_calls = tuple(ToolCall.make(f"c{n}", call.tool, call.arguments) for n, call in enumerate(calls))
+    return AssistantMessage(tool_calls=tool_calls) if tool_calls else None
 
 
 def calls_the_users_tool(request: Request) -> AssistantMessage | None:
@@ -96,7 +96,7 @@ def calls_the_users_tool(request: Request) -> AssistantMessage | None:
 
 
 @pytest.mark.parametrize(
-    ("spoil", "blamed", "check"),
+    ("spoil", "blamed", "failed_check"),
     [
         (claims_to_be_done, "agent", "procedure in task 0"),
         (acts_without_instruction, "user", "instructed in task 0"),
@@ -110,7 +110,7 @@ def test_who_errs_is_rejected_and_blamed(
     tmp_path: Path,
     spoil: Callable[[Request], AssistantMessage | Request | None],
     blamed: str,
-    check: str,
+    failed_check: str,
 ) -> None:
     run = play(desks, tmp_path, Spoiled(spoil), n=6, count={1: 1.0}, invalid_calls="error")
     # Some procedures need no call of the agent, which then has none to make too early.
@@ -119,7 +119,7 @@ def test_who_errs_is_rejected_and_blamed(
         verdict = rejection.dialogue.verdict if rejection.dialogue else None
         assert verdict
         assert verdict.blame == blamed, verdict.reasons
-        assert check in [each.name for each in verdict.checks if not each.passed], verdict.reasons
+        assert failed_check in [check.name for check in verdict.checks if not check.passed], verdict.reasons
 
 
 def test_what_the_agent_may_not_touch_stays_untouched(desks: tuple[DomainTools, ...], tmp_path: Path) -> None:

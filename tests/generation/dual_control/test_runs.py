@@ -48,10 +48,10 @@ def test_they_replay_and_a_changed_action_does_not(desks: tuple[DomainTools, ...
         environment = factory.for_domain(toolsets[dialogue.domain], Meter(ScriptedLLM()), "d")
         replayed = asyncio.run(replay(dialogue, environment))
         assert (replayed.faithful, replayed.proof) == (True, dialogue.state)
-        kept = [action for action in dialogue.user_actions if "rows_affected" not in action.result]
-        without = dialogue.model_copy(update={"user_actions": tuple(kept)})
+        look_ups = [action for action in dialogue.user_actions if "rows_affected" not in action.result]
+        without = dialogue.model_copy(update={"user_actions": tuple(look_ups)})
         replayed = asyncio.run(replay(without, environment))
-        changed = len(kept) < len(dialogue.user_actions)
+        changed = len(look_ups) < len(dialogue.user_actions)
         assert (replayed.faithful and replayed.proof == dialogue.state) is not changed
     factory.close()
 
@@ -71,6 +71,6 @@ def test_a_dialogue_continues_from_any_message(
     run = play(desks, tmp_path, n=4, starts=start_states(starts, at=at))
     assert len(run.accepted) == 4, [rejection.reasons for rejection in run.rejected]
     for parent, child in zip(played.accepted, run.accepted, strict=False):
-        kept = child.provenance.parent_messages or 0
-        given = [action for action in parent.user_actions if action.message < kept]
-        assert list(child.user_actions[: len(given)]) == given
+        length = child.provenance.parent_messages or 0
+        inherited = [action for action in parent.user_actions if action.message < length]
+        assert list(child.user_actions[: len(inherited)]) == inherited
