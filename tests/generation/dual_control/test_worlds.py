@@ -1,4 +1,4 @@
-"""Guided tasks outside the run that made them: in exported worlds, as preference pairs, and in served sessions."""
+"""Guided tasks outside the run that made them: in exported worlds and as preference pairs."""
 
 from __future__ import annotations
 
@@ -9,12 +9,9 @@ import pytest
 
 from core.dialogue import Dialogue
 from core.journal import read_jsonl, write_jsonl
-from core.settings import UserError
-from generation.environments.sql import SqlEnvironmentFactory
 from generation.export.preferences import Pair, write_preferences
 from generation.export.tasks import GenerationRun, write_worlds
 from generation.llm.base import LLM
-from generation.mcp_server.world import TaskFile, World
 from generation.pipeline import DomainTools
 from generation.scripted.llm import ScriptedLLM
 from generation.worlds.worlds import Worlds
@@ -69,19 +66,3 @@ def test_a_fork_within_a_task_knows_what_the_user_did(played: FinishedRun, run: 
         and any(action.message < pair.position for action in dialogue.actions(pair.task))
     ]
     assert after_actions, "every change of the agent comes after actions of the user"
-
-
-async def test_a_session_has_none_of_the_users_tools(desks: tuple[DomainTools, ...], played: FinishedRun) -> None:
-    tasks = TaskFile(played.directory / "dialogues.jsonl")
-    world = World([desk.toolset for desk in desks], SqlEnvironmentFactory(), ScriptedLLM(), tasks, 100)
-    session = await world.open(0)
-    toolset = desks[0].toolset
-    assert f"{toolset.domain}__{toolset.tools[0].name}" in session.tools
-    users = {f"{desk.toolset.domain}__{tool.name}" for desk in desks for tool in desk.toolset.user_tools}
-    assert users
-    assert not users & session.tools.keys()
-    assert (await session.call(min(users), {})).error
-    await session.close()
-    with pytest.raises(UserError, match="needs a user who acts with tools of their own"):
-        await world.open(1, played.accepted[0].tasks[0].task_id)
-    world.close()
