@@ -27,37 +27,12 @@ from core.messages import (
 )
 from core.policy import Policy
 from core.provenance import Provenance
+from core.request_kinds import NOTHING_HAPPENS, RequestKind
 from core.usage import Usage
 
 JsonTools = JsonModels[ToolSpec]
 
 Difficulty = Literal["easy", "medium", "hard"]
-RequestKind = Literal[
-    "plain",
-    "evidence",
-    "computed",
-    "long_result",
-    "incomplete",
-    "ambiguous",
-    "changed",
-    "withdrawn",
-    "late_tool",
-    "forbidden",
-    "not_found",
-    "no_tool",
-    "irrelevant",
-    "guided",
-]
-"""What is special about a request. It can be met: nothing is (plain), it follows from comparing look-ups (evidence), is
-computed (computed), or found among more than 50 rows (long_result); it lacks a value (incomplete), fits several records
-(ambiguous), the user changes the wish (changed), or a tool is offered only after the assistant had to decline
-(late_tool), or follows a procedure in which the user acts, too (guided). Nothing must happen: the user takes it back
-(withdrawn), the policy forbids it (forbidden), the record does not exist (not_found), no tool does it (no_tool), or it
-has nothing to do with the service (irrelevant)."""
-DECLINED: frozenset[RequestKind] = frozenset({"forbidden", "not_found", "no_tool"})
-"""Requests that the assistant has to decline."""
-NOTHING_HAPPENS: frozenset[RequestKind] = DECLINED | {"withdrawn", "irrelevant"}
-"""Requests after which the state must be as before."""
 
 
 class PlannedCall(Frozen):
@@ -269,16 +244,24 @@ class Dialogue(Frozen):
                 counts[-1] += 1
         return tuple(counts)
 
-    def part(self, number: int) -> tuple[Message, ...]:
-        """Return the messages of task `number`."""
+    def span(self, number: int) -> range:
+        """The indices of the messages of task `number`."""
         ends = [*self.task_starts[1:], len(self.messages)]
-        return self.messages[self.task_starts[number] : ends[number]]
+        return range(self.task_starts[number], ends[number])
+
+    def part(self, number: int) -> tuple[Message, ...]:
+        """The messages of task `number`."""
+        span = self.span(number)
+        return self.messages[span.start : span.stop]
 
     def actions(self, number: int) -> tuple[UserAction, ...]:
         """What the user did during task `number`."""
-        ends = [*self.task_starts[1:], len(self.messages)]
-        within = range(self.task_starts[number], ends[number])
-        return tuple(action for action in self.user_actions if action.message in within)
+        span = self.span(number)
+        return tuple(action for action in self.user_actions if action.message in span)
+
+    def actions_before(self, position: int) -> tuple[UserAction, ...]:
+        """What the user did before they wrote a message in front of message `position`."""
+        return tuple(action for action in self.user_actions if action.message < position)
 
     def executed(self, number: int) -> Iterator[tuple[int, ToolCall, dict[str, Any], str]]:
         """The calls of task `number` that reached the environment: (index of the message, call, arguments, result).

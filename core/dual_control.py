@@ -1,7 +1,7 @@
 """A user with tools of their own on the state that the agent's tools act on, too (τ²-bench's dual control).
 
-What the user does stands beside the messages, not in them: the agent hears of it only what the user says, so prompts,
-training and exports of the chat stay as they are.
+What the user does is recorded next to the messages, not in them: the agent knows of it only what the user says, so
+prompts, training and exports of the chat stay as they are.
 """
 
 from __future__ import annotations
@@ -34,15 +34,15 @@ def check_user_actions(
 ) -> None:
     """Raises ContractError unless the user's tools are not the agent's, and every action is a fitting call of one of
     them that stands, in order, before a user message."""
-    own = {tool.name: tool for tool in user_tools}
-    if shared := sorted(own.keys() & {tool.name for tool in tools}):
+    specs = {tool.name: tool for tool in user_tools}
+    if shared := sorted(specs.keys() & {tool.name for tool in tools}):
         raise ContractError(f"{shared} are tools of both the agent and the user", "user actions")
     last = 0
     for number, action in enumerate(actions):
         where = f"user action {number} ({action.tool})"
-        if action.tool not in own:
-            raise ContractError(f"{where}: not one of the user's tools {sorted(own)}", "user actions")
-        if problem := own[action.tool].argument_error(action.arguments):
+        if action.tool not in specs:
+            raise ContractError(f"{where}: not one of the user's tools {sorted(specs)}", "user actions")
+        if problem := specs[action.tool].argument_error(action.arguments):
             raise ContractError(f"{where}: its arguments do not fit: {problem}", "user actions")
         if not last <= action.message < len(messages) or not isinstance(messages[action.message], UserMessage):
             raise ContractError(

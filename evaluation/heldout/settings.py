@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import Field, field_validator
 
-from core.dialogue import RequestKind
+from core.request_kinds import RequestKind
 from core.settings import Settings, UserError, closest
 from evaluation.heldout.databases import DatabaseKind
 from generation.dialogue.personas import UserSettings
@@ -26,7 +26,7 @@ class Condition(Settings):
     tasks_per_dialogue: int = Field(ge=1, le=MAX_TASKS, description=f"tasks in a dialogue, 1 to {MAX_TASKS}")
     difficulty: Difficulties = Field(description="difficulty of every task; mixed: drawn by `tasks.difficulties`")
     fault: str = Field(description="fault of the tools, a key of `faults`; none: tools work")
-    kind: RequestKind = Field(description="kind of every request (core.dialogue.RequestKind)")
+    kind: RequestKind = Field(description="kind of every request (core.request_kinds.RequestKind)")
 
 
 class AxesSettings(Settings):

@@ -8,10 +8,11 @@ from contextlib import suppress
 from itertools import count
 from typing import Any
 
-from core.dialogue import NOTHING_HAPPENS, Dialogue, PlannedCall, Task
+from core.dialogue import Dialogue, PlannedCall, Task
 from core.messages import AssistantMessage, ToolCall
 from core.placeholders import placeholder
 from core.policy import ConfirmRule
+from core.request_kinds import NOTHING_HAPPENS
 from evaluation.known_answers.heldout_agents import AgentClass, KnownAgent, changes, say
 from generation.policies.comparisons import governs
 

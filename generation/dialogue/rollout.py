@@ -10,7 +10,7 @@ from core.messages import AssistantMessage, ContractError, Message, ToolCall, To
 from core.provenance import Provenance
 from generation.dialogue.achieved import Achievements
 from generation.dialogue.agent import Agent, agent_system_message
-from generation.dialogue.own_tools import OwnTools, past_calls
+from generation.dialogue.own_tools import act_and_speak, past_calls
 from generation.dialogue.setup import RolloutContext
 from generation.dialogue.user import SimulatedUser
 from generation.environments.base import Environment
@@ -43,6 +43,7 @@ class Rollout:
         self.context = context
         self.messages: list[Message] = list(dialogue.messages) or self._system_messages()
         self.tasks = list(dialogue.tasks)
+        self.user_actions = list(dialogue.user_actions)
         self.task_starts = list(dialogue.task_starts)
         self.late_tools: dict[str, int] = dict(dialogue.late_tools)
         self._hidden = {name for task in self.tasks for name in task.late_tools} - self.late_tools.keys()
@@ -60,7 +61,6 @@ class Rollout:
             dialogue.dialogue_id,
             dialogue.user_tools,
         )
-        self.own_tools = OwnTools(dialogue, self.user, self.environment)
         self.settings = context.settings.rollout
         self._achievements: Achievements | None = None
         self.agent = Agent(
@@ -105,7 +105,7 @@ class Rollout:
                 "tools": self._offered(),
                 "late_tools": self.late_tools,
                 "messages": tuple(self.messages),
-                "user_actions": tuple(self.own_tools.actions),
+                "user_actions": tuple(self.user_actions),
                 "tasks": tuple(self.tasks[:started]),
                 "task_starts": tuple(self.task_starts),
                 "stop": stop,
@@ -221,12 +221,14 @@ class Rollout:
                 return ""
             else:
                 user_turns = sum(isinstance(message, UserMessage) for message in self.messages[start:])
-                turn = await self.own_tools.turn(self.messages, await self._achieved(start))
+                achieved = await self._achieved(start)
+                turn, actions = await act_and_speak(self.user, self.environment, self.messages, achieved)
                 if turn.is_task_complete:
                     return turn.user_message
                 if user_turns >= limit:  # more than `limit` in a start state that was rolled out with a higher one
                     raise StoppedError(f"user: not done after {limit} messages")
                 self._offer_late_tools(task)
+                self.user_actions += actions
                 self.messages.append(UserMessage(content=turn.user_message))
 
     def _offer_late_tools(self, task: Task) -> None:
@@ -260,7 +262,8 @@ class Rollout:
             arguments = call.parsed()
         except ContractError as error:
             return json.dumps({"error": str(error)}, ensure_ascii=False)
-        if call.name in self._hidden | self.own_tools.names:  # the environment has all tools
+        users = {tool.name for tool in self.draft.user_tools}
+        if call.name in self._hidden | users:  # the environment has all tools
             offered = ", ".join(sorted(tool.name for tool in self._offered()))
             return json.dumps({"error": f"there is no tool {call.name!r}; there are: {offered}"}, ensure_ascii=False)
         return (await self.environment.call(call.name, arguments, tuple(self.messages))).content

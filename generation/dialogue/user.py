@@ -26,6 +26,9 @@ from generation.prompts import render
 from generation.prompts.scene import Scene
 from generation.specs.structured import object_schema
 
+MOST_ACTIONS = 8
+"""Actions before one message; then the user must speak."""
+
 
 class OwnCall(Frozen):
     """A use of one of the user's own tools."""
@@ -144,17 +147,16 @@ class SimulatedUser:
         self,
         transcript: tuple[Message, ...],
         achieved: tuple[Achieved, ...] | None = None,
-        tools: Sequence[ToolSpec] = (),
-        made: tuple[UserAction, ...] = (),
+        actions: tuple[UserAction, ...] = (),
     ) -> UserTurn:
-        """The next message, or the use of one of `tools`, the user's own that may be used now; `made` are the uses
-        since the assistant's latest message. For `achieved` see UserContext.
+        """The next message, or the use of one of the user's tools; `actions` are those since the assistant's latest
+        message, at most MOST_ACTIONS. For `achieved` see UserContext.
 
         A turn is refused if it declares the task complete before anything was asked for, says what only an assistant
         says, or repeats an earlier one (see user_checks). Raises UnusableAnswerError if no attempt is usable, and
         LLMError if no model responds.
         """
-        rules = self._rules()
+        rules, tools = self._rules(), self.tools if len(actions) < MOST_ACTIONS else ()
         name = f"{self.dialogue_id}/user/{self._tasks}/{len(self._history) // 2}"
         context = UserContext(
             task=self._task,
@@ -164,8 +166,8 @@ class SimulatedUser:
             task_start=self._task_start,
             first_task=self._first_task,
             achieved=achieved,
-            tools=tuple(tools),
-            made=made,
+            tools=tools,
+            actions=actions,
         )
 
         def request(attempt: int) -> Request:
@@ -175,7 +177,7 @@ class SimulatedUser:
                 key=f"{name}/{attempt}",
                 affinity=self.dialogue_id,
                 context=context,
-                json_schema=turn_schema(not self._said or bool(made), tools),
+                json_schema=turn_schema(not self._said or bool(actions), tools),
             )
 
         refusals: list[_Objection] = []
@@ -186,7 +188,7 @@ class SimulatedUser:
             if turn.use_tool:
                 _check_use(turn.use_tool, tools)
                 return turn
-            if made and turn.is_task_complete:
+            if actions and turn.is_task_complete:
                 raise RejectedAnswerError("you have done something; tell the assistant what it showed before you end")
             if objection := self._objection(turn, "\n".join((rules.content, self._frame(), *complaints))):
                 refusals.append(objection)
@@ -253,9 +255,14 @@ class SimulatedUser:
         return self._turn((), "", "…", self._task.model_copy(update=unnamed))
 
     def _turn(self, earlier: tuple[Message, ...], heard: str, goal: str, task: Task) -> str:
-        seen = self._seen
         return render(
-            "user_turn", earlier=earlier, heard=heard, seen=seen, goal=goal, task=task, first_task=self._first_task
+            "user_turn",
+            earlier=earlier,
+            heard=heard,
+            seen=self._seen,
+            goal=goal,
+            task=task,
+            first_task=self._first_task,
         )
 
     def _remember(self, turn: UserTurn) -> None:

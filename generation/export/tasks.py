@@ -92,7 +92,7 @@ def fork(dialogue: Dialogue, toolset: Toolset, number: int, position: int) -> Di
             "tasks": tasks,
             "task_starts": tuple(start for start in dialogue.task_starts[: number + 1] if start < position),
             "late_tools": {name: index for name, index in dialogue.late_tools.items() if index < position},
-            "user_actions": tuple(action for action in dialogue.user_actions if action.message < position),
+            "user_actions": dialogue.actions_before(position),
             "given": min(dialogue.given, position),
             "stop": "open" if position > dialogue.task_starts[number] else "complete",
             "verdict": None,

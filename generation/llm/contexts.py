@@ -7,10 +7,11 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from core.dialogue import Difficulty, RequestKind, Task
+from core.dialogue import Difficulty, Task
 from core.dual_control import UserAction
 from core.messages import Message, ToolSpec
 from core.policy import Policy, Rule
+from core.request_kinds import RequestKind
 from core.settings import Settings
 from generation.database.schema import DatabaseSchema
 from generation.database.spec import Outline, TableOutline, TableSpec
@@ -192,9 +193,9 @@ class Achieved:
 
 @dataclass(frozen=True)
 class UserContext:
-    """What the user simulator knows: its goal, what is special about it (`task`, see core.dialogue.RequestKind) and its
-    rules, never the agent's tool names or gold calls; `tools` are the user's own, and `made` what the user did with
-    them since the assistant's latest message.
+    """What the user simulator knows: its goal, what is special about it (`task`, see core.request_kinds.RequestKind)
+    and its rules, never the agent's tool names or gold calls; `tools` are the user's own, and `actions` what the user
+    did with them since the assistant's latest message.
 
     `achieved` is execution's verdict on each subgoal, for the stand-in alone; None where the assistant's words decide.
     """
@@ -207,7 +208,7 @@ class UserContext:
     first_task: bool = True
     achieved: tuple[Achieved, ...] | None = None
     tools: tuple[ToolSpec, ...] = ()
-    made: tuple[UserAction, ...] = ()
+    actions: tuple[UserAction, ...] = ()
 
 
 @dataclass(frozen=True)

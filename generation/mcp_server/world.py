@@ -138,7 +138,7 @@ class World:
                 "messages": given.messages[:start],
                 "tasks": given.tasks[: task + 1],
                 "task_starts": given.task_starts[: task + 1],
-                "user_actions": tuple(action for action in given.user_actions if action.message < start),
+                "user_actions": given.actions_before(start),
                 "policy": without_consent(given.policy),
                 "stop": "complete",
                 "verdict": None,

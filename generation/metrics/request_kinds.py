@@ -10,9 +10,9 @@ from core.messages import Frozen
 
 
 class KindMetrics(Frozen):
-    """Tasks of one kind (core.dialogue.RequestKind). `asked` are requests to the writer, `written` the proved tasks in
-    started dialogues, `accepted` those in accepted ones. `judged` counts proved tasks with a judgment, `agreed` those
-    of them about which judge and execution agree."""
+    """Tasks of one kind (core.request_kinds.RequestKind). `asked` are requests to the writer, `written` the proved
+    tasks in started dialogues, `accepted` those in accepted ones. `judged` counts proved tasks with a judgment,
+    `agreed` those of them about which judge and execution agree."""
 
     asked: int = 0
     written: int = 0

@@ -35,7 +35,8 @@ def answer(context: AgentContext, messages: Sequence[Message], rng: Random, erro
 def _order(context: AgentContext, step: PlannedCall) -> str:
     """The step in the procedure's words, as said to the user."""
     workflow = context.policy.workflow(context.task.workflow_id) if context.policy else None
-    texts = [own.text for own in workflow.steps if own.tool == step.tool] if workflow else []
+    steps = workflow.steps if workflow else ()
+    texts = [candidate.text for candidate in steps if candidate.tool == step.tool]
     return texts[0].removeprefix(_ORDER).rstrip(".") if texts else step.tool.replace("_", " ")
 
 

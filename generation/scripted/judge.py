@@ -13,9 +13,10 @@ from dataclasses import dataclass, replace
 from random import Random
 from typing import Any
 
-from core.dialogue import DECLINED, NOTHING_HAPPENS, Blame, Bullet, PlannedCall, RubricClass
+from core.dialogue import Blame, Bullet, PlannedCall, RubricClass
 from core.messages import AssistantMessage, UserMessage
 from core.placeholders import placeholder
+from core.request_kinds import DECLINED, NOTHING_HAPPENS
 from generation.llm.contexts import JudgeContext
 from generation.scripted.judge_reads import mentions, same, ungrounded
 from generation.scripted.results import PastToolCall, dig, past_tool_calls, rows

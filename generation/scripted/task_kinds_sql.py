@@ -1,4 +1,4 @@
-"""The stand-in's special requests on databases (core.dialogue.RequestKind): drafts with one subgoal each.
+"""The stand-in's special requests on databases (core.request_kinds.RequestKind): drafts with one subgoal each.
 
 A draft that turns out not to be of its kind, because only the whole database could tell, is refused by its proof, and
 the writer is asked again.
@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable
 from random import Random
 
-from core.dialogue import RequestKind
+from core.request_kinds import RequestKind
 from generation.llm.contexts import TaskWriterContext
 from generation.scripted.drafts import Draft, answer_of
 from generation.scripted.special_moves import is_date, is_telling

@@ -18,7 +18,7 @@ from core.messages import AssistantMessage, UserMessage
 from generation.llm.contexts import UserContext
 from generation.scripted import user_phrases as phrases
 from generation.scripted.own_tools import Following, follow, report
-from generation.scripted.user_words import capital, hinted, is_unclear, run, wants
+from generation.scripted.user_words import capital, hinted, is_unclear, latest_news, named, run, wants
 from generation.scripted.wishes import (
     ACCEPTING,
     CHANGED_MIND,
@@ -69,7 +69,7 @@ class _User:
     def following(self) -> Following | None:
         """Where the user stands with what the assistant's latest message tells them to do with their own tools."""
         tools = [tool.model_dump() for tool in self.context.tools]
-        results = [action.result for action in self.context.made]
+        results = [action.result for action in self.context.actions]
         if not self.mine or not self.latest or not tools:
             return None
         return follow(self.latest, results, tools, self.task.goal)
@@ -85,7 +85,7 @@ class _User:
             if self._unhelpful(asked) >= self.rules.patience:
                 return self.rng.choice(phrases.GIVE_UP), True
             return self._reply(undone) if asked else self._insist(undone), False
-        if asked and (misheard := self._named(self.latest, self.pending)):
+        if asked and (misheard := named(self.latest, self.pending)):
             return self._restate(misheard[:1]), False
         if not self.pending:
             return self.rng.choice(phrases.DECLINING if asked or "?" in self.latest else phrases.CLOSING), True
@@ -180,18 +180,9 @@ class _User:
         be a question does so only a few times."""
         if not asked:
             return 1 + run(self.mine, lambda text: any(phrase in text for phrase in _INSISTING))
-        since = self.answers[self._latest_news() :]
+        since = self.answers[latest_news(self.mine, self.subgoals) :]
         repeated = run(since, lambda text: text == self.latest) - len(self.requested) - 1
         return max(0, repeated, run(since, is_unclear) - _UNCLEAR)
-
-    def _latest_news(self) -> int:
-        """The index of the latest of its messages that names something new."""
-        for index in range(len(self.mine) - 1, 0, -1):
-            if set(self._named(self.mine[index], self.subgoals)) - set(
-                self._named("\n".join(self.mine[:index]), self.subgoals)
-            ):
-                return index
-        return 0
 
     # Answers to the assistant.
 
@@ -199,7 +190,7 @@ class _User:
         """The answer to a question: the details of what is asked about, or a yes, which an adversarial user may first
         refuse."""
         open_goals = [goal for goal in self.subgoals if not self._is_achieved(goal)]
-        goals = self._named(self.latest, undone) or self._named(self.latest, open_goals)[:1] or undone
+        goals = named(self.latest, undone) or named(self.latest, open_goals)[:1] or undone
         if self._only_untold(goals[0]):
             return self._unsaid([f"{text} I asked you to {goals[0]}." for text in phrases.UNTOLD])
         if not asks_to_confirm(self.latest):
@@ -223,10 +214,6 @@ class _User:
         repetition."""
         variants = (f"{opener} {text}".strip() for opener in phrases.REPEATING for text in texts)
         return next((text for text in variants if text not in self.mine), texts[0])
-
-    def _named(self, text: str, goals: Sequence[str]) -> list[str]:
-        """Those of the subgoals that the text names, with or without their new value."""
-        return [goal for goal in goals if wants(goal, [text]) or hinted(goal, [text])]
 
     def _restate(self, goals: Sequence[str]) -> str:
         """All details of some requests, each time in other words."""

@@ -37,6 +37,19 @@ def hinted(goal: str, messages: Sequence[str]) -> bool:
     )
 
 
+def named(text: str, goals: Sequence[str]) -> list[str]:
+    """Those of the subgoals that the text names, with or without their new value."""
+    return [goal for goal in goals if wants(goal, [text]) or hinted(goal, [text])]
+
+
+def latest_news(messages: Sequence[str], goals: Sequence[str]) -> int:
+    """The index of the latest message that names a subgoal which those before it do not name; 0 if none does."""
+    for index in range(len(messages) - 1, 0, -1):
+        if set(named(messages[index], goals)) - set(named("\n".join(messages[:index]), goals)):
+            return index
+    return 0
+
+
 def capital(text: str) -> str:
     """The text with a capital at its beginning."""
     return f"{text[0].upper()}{text[1:]}"

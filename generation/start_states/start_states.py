@@ -201,7 +201,7 @@ def apply_start(start: Dialogue, dialogue_id: str, at: Literal["end", "random"] 
         task_starts=starts,
         late_tools={name: index for name, index in start.late_tools.items() if index < len(messages)},
         user_tools=start.user_tools,
-        user_actions=tuple(action for action in start.user_actions if action.message < len(messages)),
+        user_actions=start.actions_before(len(messages)),
         given=min(start.given, len(messages)),
         stop=stop,
         state=start.state if at == "end" else None,

@@ -8,8 +8,9 @@ from typing import Any
 
 from pydantic import ConfigDict, Field
 
-from core.dialogue import Difficulty, PlannedCall, RequestKind, Rubric, Task
+from core.dialogue import Difficulty, PlannedCall, Rubric, Task
 from core.messages import Frozen, ToolSpec
+from core.request_kinds import RequestKind
 from generation.llm.base import RejectedAnswerError
 from generation.specs.naming import changes, entity_words
 from generation.specs.resolved_schema import field_names, resolved

@@ -1,4 +1,4 @@
-"""What a special request demands of its proof (core.dialogue.RequestKind).
+"""What a special request demands of its proof (core.request_kinds.RequestKind).
 
 Most kinds can be met, and their plan must show what is special about them (`demand`). Where nothing may happen, the
 plan shows the opposite: what a careless assistant would do works and changes the state, and only the policy, a tool
@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from core.dialogue import PlannedCall, RequestKind, Task
+from core.dialogue import PlannedCall, Task
 from core.placeholders import Placeholder, placeholder, rows_of
 from core.policy import ArgumentRule, Policy, Rule, StaffRule, StateRule
+from core.request_kinds import RequestKind
 from core.typography import same_values
 from generation.environments.base import Environment
 from generation.policies.comparisons import arguments_satisfy

@@ -5,7 +5,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from core.dialogue import NOTHING_HAPPENS, PlannedCall, Task
+from core.dialogue import PlannedCall, Task
+from core.request_kinds import NOTHING_HAPPENS
 from generation.environments.base import Environment
 from generation.specs.naming import changes
 from generation.tasks.difficulty import difficulty, effort

@@ -8,7 +8,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator
 
-from core.dialogue import Difficulty, RequestKind
+from core.dialogue import Difficulty
+from core.request_kinds import RequestKind
 from core.settings import Settings
 from generation.tasks.kinds import LEAST_ROWS
 
@@ -25,7 +26,8 @@ class RequestSettings(Settings):
 
     difficulties: dict[Difficulty, float] = Field(min_length=1, description="difficulty -> weight")
     kinds: dict[RequestKind, float] = Field(
-        min_length=1, description="kind of request (core.dialogue.RequestKind) -> weight; drawn among those possible"
+        min_length=1,
+        description="kind of request (core.request_kinds.RequestKind) -> weight; drawn among those possible",
     )
     evidence_rows: dict[Annotated[int, Field(ge=LEAST_ROWS)], float] = Field(
         min_length=1, description="rows that a request of kind evidence compares at least -> weight"

@@ -10,10 +10,11 @@ from functools import cache
 from random import Random
 from typing import Any
 
-from core.dialogue import NOTHING_HAPPENS, RequestKind, Task
+from core.dialogue import Task
 from core.messages import UserMessage
 from core.policy import Policy
 from core.provenance import WriterRequest
+from core.request_kinds import NOTHING_HAPPENS, RequestKind
 from generation.database.schema import DatabaseSchema
 from generation.database.views import related_rows
 from generation.environments.base import Environment, PastCall

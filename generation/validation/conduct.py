@@ -6,10 +6,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence, Set
 from typing import Any
 
-from core.dialogue import DECLINED, NOTHING_HAPPENS, Check, Dialogue, Task
+from core.dialogue import Check, Dialogue, Task
 from core.messages import AssistantMessage, ContractError, Message, UserMessage
 from core.placeholders import placeholder
 from core.policy import Policy, StaffRule
+from core.request_kinds import DECLINED, NOTHING_HAPPENS
 from core.typography import same_values
 from generation.specs.json_values import leaves
 from generation.tasks.draft import WITHHOLDING

@@ -13,7 +13,7 @@ from core.typography import same_values
 from generation.utterances.instructions import instructed, speaks_of
 
 
-class Made(NamedTuple):
+class MadeCall(NamedTuple):
     """A call that was made, and the index of the message that makes it, or before which the user made it."""
 
     position: int
@@ -25,37 +25,37 @@ class Made(NamedTuple):
         return f"{self.tool} before message {self.position}"
 
 
-def calls_of_both(dialogue: Dialogue, number: int) -> list[Made]:
+def calls_of_both(dialogue: Dialogue, number: int) -> list[MadeCall]:
     """All calls of task `number`, in the order in which they were made."""
-    made = [Made(action.message, "user", action.tool, action.arguments) for action in dialogue.actions(number)]
-    made += [Made(at, "agent", call.name, arguments) for at, call, arguments, _ in dialogue.executed(number)]
-    return sorted(made, key=lambda call: call.position)
+    calls = [MadeCall(action.message, "user", action.tool, action.arguments) for action in dialogue.actions(number)]
+    calls += [MadeCall(at, "agent", call.name, arguments) for at, call, arguments, _ in dialogue.executed(number)]
+    return sorted(calls, key=lambda call: call.position)
 
 
 def guided_checks(dialogue: Dialogue, number: int) -> Iterator[Check]:
     """The checks of the guided task `number`."""
-    loose = uninstructed(dialogue, number)
-    problem = f"the user made {loose[0]}, of which the agent had not spoken" if loose else ""
-    yield Check(name=f"instructed in task {number}", passed=not loose, task=number, detail=problem)
+    on_their_own = uninstructed(dialogue, number)
+    problem = f"the user made {on_their_own[0]}, of which the agent had not spoken" if on_their_own else ""
+    yield Check(name=f"instructed in task {number}", passed=not on_their_own, task=number, detail=problem)
     missing = first_missing(dialogue, number)
     problem = f"this step was not made in its place: {missing.tool} ({missing.actor})" if missing else ""
     yield Check(name=f"procedure in task {number}", passed=missing is None, task=number, detail=problem)
 
 
-def uninstructed(dialogue: Dialogue, number: int) -> list[Made]:
+def uninstructed(dialogue: Dialogue, number: int) -> list[MadeCall]:
     """What the user did although no answer of the agent since the task began spoke of it. Instructions are read in
     English; in other languages nothing is held against the user."""
     if dialogue.provenance.language not in (None, "en"):
         return []
-    made = [call for call in calls_of_both(dialogue, number) if call.actor == "user"]
-    return [call for call in made if not _spoken_of(dialogue, number, call.tool, call.position)]
+    actions = [call for call in calls_of_both(dialogue, number) if call.actor == "user"]
+    return [call for call in actions if not _spoken_of(dialogue, number, call.tool, call.position)]
 
 
 def first_missing(dialogue: Dialogue, number: int) -> PlannedCall | None:
     """The first gold call that does not follow those before it among the calls that were made."""
-    made = iter(calls_of_both(dialogue, number))
+    calls = iter(calls_of_both(dialogue, number))
     for gold in dialogue.tasks[number].gold_calls:
-        if not any(_is_gold(call, gold) for call in made):
+        if not any(_is_gold(call, gold) for call in calls):
             return gold
     return None
 
@@ -77,7 +77,7 @@ def guided_blame(dialogue: Dialogue, number: int) -> Blame:
     return "user" if missing.tool in ordered else "agent"
 
 
-def _is_gold(call: Made, gold: PlannedCall) -> bool:
+def _is_gold(call: MadeCall, gold: PlannedCall) -> bool:
     return (call.actor, call.tool) == (gold.actor, gold.tool) and same_values(call.arguments, gold.arguments)
 
 

@@ -12,10 +12,11 @@ from typing import get_args
 import pytest
 import yaml
 
-from core.dialogue import NOTHING_HAPPENS, Dialogue, RequestKind
+from core.dialogue import Dialogue
 from core.messages import AssistantMessage, Message, ToolCall, ToolMessage, UserMessage
 from core.placeholders import resolve_arguments
 from core.policy import Rule
+from core.request_kinds import NOTHING_HAPPENS, RequestKind
 from generation.llm.meter import Meter
 from generation.policies.comparisons import governs
 from generation.run import domains as domains_of
@@ -30,7 +31,7 @@ from tests.helpers.paths import CONF
 
 EVERY_KIND = {kind: 1.0 for kind in get_args(RequestKind) if kind not in ("plain", "guided")} | {"forbidden": 4.0}
 WITH_PLAIN = EVERY_KIND | {"plain": 3.0}
-"""A request that cannot be written becomes a plain one, too. Guided ones need procedures: test_dual_control.py."""
+"""A request that cannot be written becomes a plain one, too. Guided ones: tests/generation/dual_control."""
 
 
 @pytest.fixture(scope="module")

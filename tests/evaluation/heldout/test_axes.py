@@ -8,9 +8,10 @@ from typing import Any, get_args
 
 import pytest
 
-from core.dialogue import RequestKind, calls
+from core.dialogue import calls
 from core.journal import read_jsonl
 from core.messages import AssistantMessage, ToolCall
+from core.request_kinds import RequestKind
 from core.settings import UserError
 from evaluation.heldout.benchmark import Heldout
 from evaluation.heldout.tasks import DraftResult

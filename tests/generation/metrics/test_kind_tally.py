@@ -4,19 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from core.dialogue import (
-    Check,
-    Dialogue,
-    Evidence,
-    Judgment,
-    PlannedCall,
-    RequestKind,
-    Rubric,
-    StateProof,
-    Task,
-    Verdict,
-)
+from core.dialogue import Check, Dialogue, Evidence, Judgment, PlannedCall, Rubric, StateProof, Task, Verdict
 from core.provenance import Provenance, WriterRequest
+from core.request_kinds import RequestKind
 from generation.metrics.request_kinds import EvidenceMetrics, KindTally
 
 KINDS: tuple[RequestKind, ...] = ("plain", "forbidden")

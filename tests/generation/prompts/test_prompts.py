@@ -15,9 +15,10 @@ from jinja2 import UndefinedError
 from jsonschema import validate
 
 import generation.prompts
-from core.dialogue import RequestKind, Rubric
+from core.dialogue import Rubric
 from core.messages import AssistantMessage, ToolCall, ToolMessage, ToolSpec, UserMessage
 from core.policy import ArgumentRule, Comparison, Policy
+from core.request_kinds import RequestKind
 from generation.dialogue.personas import User
 from generation.environments.simulated.tool_errors import EXAMPLE_ERROR, EXAMPLE_ID
 from generation.prompts import prompt_ids, render
