@@ -31,6 +31,11 @@ def _numbers(kind: str, low: float, high: float) -> Schema:
 _TEXT: Schema = {"type": "string"}
 # Without counted repetitions: xgrammar takes seconds to compile some, and refuses others.
 _NAME = _text("^[a-z][a-z0-9]*(_[a-z0-9]+)?(_[a-z0-9]+)?(_[a-z0-9]+)?(_[a-z0-9]+)?$")
+_NOT_ID = "([a-hj-z]|i[a-ce-z0-9]|id[a-z0-9])[a-z0-9]*"
+# Another form of the same, with i alone as an alternative, xgrammar compiles to one that admits "id".
+_LATER = _NOT_ID.replace("a-hj-z]", "a-hj-z0-9]", 1)
+_COLUMN_NAME = _text(f"^{_NOT_ID}{f'(_{_LATER})?' * 4}$")
+"""Columns with "id" are the key and references. The outline has them, and small models write them again."""
 _TITLE = _text("^[a-z]+([ -][a-z]+)?([ -][a-z]+)?([ -][a-z]+)?$")
 _DESCRIPTION = _text("^[A-ZÀ-Þ][A-Za-z0-9À-ÿ'-]* [A-Za-z0-9À-ÿ'-]+ [A-Za-z0-9À-ÿ'-]+ [A-Za-z0-9À-ÿ ,.:;&'()-]+$")
 _WORD = _text("^[A-Za-z0-9À-ÿ][A-Za-z0-9À-ÿ .,&/+:%°-]*$")
@@ -66,7 +71,7 @@ def link(options: Sequence[str]) -> Schema:
 def _column(
     kind: str, types: Iterable[str], required: Schema, optional: Schema | None = None, gaps: bool = True
 ) -> Schema:
-    common = {"name": _NAME, "type": {"enum": list(types)}, "kind": {"enum": [kind]}}
+    common = {"name": _COLUMN_NAME, "type": {"enum": list(types)}, "kind": {"enum": [kind]}}
     further = {"unique": _BOOLEAN} | ({"missing": _MISSING} if gaps else {})
     return object_schema(common | required, (optional or {}) | further)
 

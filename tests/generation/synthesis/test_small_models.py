@@ -7,7 +7,8 @@ import json
 from typing import Any
 
 import pytest
-from jsonschema import ValidationError, validate
+import xgrammar
+from jsonschema import Draft202012Validator, ValidationError, validate
 
 from generation.database.spec import TableSpec
 from generation.llm.contexts import LinkContext
@@ -176,6 +177,28 @@ def test_a_schema_admits_none_of_the_recorded_faults() -> None:
         validate(outline, answer_schemas.outline((3, 4), (5, 400)))
     with pytest.raises(ValidationError):
         validate(json.loads(SCHOOL) | {"title": ""}, answer_schemas.outline((3, 4), (5, 400)))
+
+
+@pytest.mark.parametrize("name", ["actor_name", "idle_hours", "video", "paid", "address_2", "id2", "kind_of_it"])
+def test_columns_have_names(name: str) -> None:
+    assert are_columns(PERSON | {"name": name}, JOINED)
+
+
+@pytest.mark.parametrize("name", ["actor_id", "id", "id_of_actor", "name_of_actor_id", "2_seats", "Name"])
+def test_keys_and_references_are_not_written_again(name: str) -> None:
+    assert not are_columns(PERSON | {"name": name}, JOINED)
+    assert not are_columns(PERSON, JOINED | {"name": name})
+
+
+def are_columns(*columns: dict[str, Any]) -> bool:
+    """Whether the answer's schema admits them, by jsonschema and by the grammar that vLLM makes of it."""
+    schema, answer = answer_schemas.table((2, 5), {}, named_rows=60), {"columns": columns}
+    by_schema = Draft202012Validator(schema).is_valid(json.loads(json.dumps(answer)))
+    bytes_ = xgrammar.TokenizerInfo([bytes([i]) for i in range(256)], xgrammar.VocabType.RAW, stop_token_ids=[0])
+    grammar = xgrammar.GrammarCompiler(bytes_).compile_json_schema(json.dumps(schema))
+    by_grammar = xgrammar.GrammarMatcher(grammar).accept_string(json.dumps(answer))
+    assert by_schema == by_grammar
+    return by_schema
 
 
 def test_the_complete_columns_of_an_answer_that_was_cut_off_are_read() -> None:
