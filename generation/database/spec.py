@@ -166,6 +166,11 @@ class TableOutline(Frozen):
         """What one row is: dive_trips -> dive_trip."""
         return singular(snake(self.name))
 
+    @property
+    def key_columns(self) -> tuple[str, ...]:
+        """The columns that an outline has already: the key and the references."""
+        return (self.key, *(reference.column for reference in self.references))
+
 
 class TableSpec(TableOutline):
     """A table. `unique_together` are references and columns with closed values of which no two rows have the same."""

@@ -57,7 +57,8 @@ def _table(context: TableContext, rng: Random) -> str:
     columns = list(table["columns"])
     if rng.random() < _MISTAKES:
         columns[-1] = columns[-1] | {"unique": True}  # often of too few values
-    return json.dumps({"columns": columns, "checks": table["checks"], "unique_together": table["unique"]})
+    first = [{"name": name} for name in context.table.key_columns]
+    return json.dumps({"columns": [*first, *columns], "checks": table["checks"], "unique_together": table["unique"]})
 
 
 def _does(core: str, words: Words) -> str:

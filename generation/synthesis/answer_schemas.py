@@ -9,7 +9,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, get_args
 
-from generation.database.spec import PROVIDERS, FakerValues, Provider, Type
+from generation.database.spec import PROVIDERS, FakerValues, Provider, TableOutline, Type
 from generation.specs.structured import object_schema
 from generation.synthesis.outline_checks import MAX_MISSING
 from generation.synthesis.ranges import names_rows
@@ -31,11 +31,9 @@ def _numbers(kind: str, low: float, high: float) -> Schema:
 _TEXT: Schema = {"type": "string"}
 # Without counted repetitions: xgrammar takes seconds to compile some, and refuses others.
 _NAME = _text("^[a-z][a-z0-9]*(_[a-z0-9]+)?(_[a-z0-9]+)?(_[a-z0-9]+)?(_[a-z0-9]+)?$")
-_NOT_ID = "([a-hj-z]|i[a-ce-z0-9]|id[a-z0-9])[a-z0-9]*"
-# Another form of the same, with i alone as an alternative, xgrammar compiles to one that admits "id".
-_LATER = _NOT_ID.replace("a-hj-z]", "a-hj-z0-9]", 1)
-_COLUMN_NAME = _text(f"^{_NOT_ID}{f'(_{_LATER})?' * 4}$")
-"""Columns with "id" are the key and references. The outline has them, and small models write them again."""
+_COLUMN_NAME = _text(f"^([a-hj-z]|i[a-ce-z0-9])[a-z0-9]*{'(_([a-hj-z0-9]|i[a-ce-z0-9])[a-z0-9]*)?' * 4}$")
+"""Without parts that begin with "id": keys and references have a place of their own in an answer. As an alternative of
+its own, "i" alone would make xgrammar admit them."""
 _TITLE = _text("^[a-z]+([ -][a-z]+)?([ -][a-z]+)?([ -][a-z]+)?$")
 _DESCRIPTION = _text("^[A-ZÀ-Þ][A-Za-z0-9À-ÿ'-]* [A-Za-z0-9À-ÿ'-]+ [A-Za-z0-9À-ÿ'-]+ [A-Za-z0-9À-ÿ ,.:;&'()-]+$")
 _WORD = _text("^[A-Za-z0-9À-ÿ][A-Za-z0-9À-ÿ .,&/+:%°-]*$")
@@ -105,16 +103,19 @@ _COMPARED = {"column": _NAME, "op": {"enum": [">", ">=", "<", "<="]}}
 _CHECK = {"anyOf": [object_schema(_COMPARED | {"value": _SCALAR}), object_schema(_COMPARED | {"other": _NAME})]}
 
 
-def table(columns: tuple[int, int], references: Mapping[str, Iterable[str]], named_rows: int = 0) -> Schema:
-    """The columns of a table; `references` are those to other tables, each with the columns that can be copied. With
-    `named_rows`, the first column has enough values for people to tell so many rows apart."""
-    copied = [
+def table(
+    outline: TableOutline, columns: tuple[int, int], copied: Mapping[str, Iterable[str]], named_rows: int = 0
+) -> Schema:
+    """The columns of a table: its key and references by name, then as many others as given, in which `copied` are the
+    references to other tables, each with the columns that can be copied. With `named_rows`, the first of these has
+    enough values for people to tell so many rows apart."""
+    first = [object_schema({"name": {"enum": [name]}}) for name in outline.key_columns]
+    copies = [
         _column("copied", get_args(Type), {"through": {"enum": [through]}, "of": {"enum": list(names)}})
-        for through, names in references.items()
+        for through, names in copied.items()
     ]
-    items = _list({"anyOf": [*_COLUMNS, *copied]}, *columns)
-    if named_rows:
-        items["prefixItems"] = [{"anyOf": _naming_columns(named_rows)}]
+    items = _list({"anyOf": [*_COLUMNS, *copies]}, *(len(first) + number for number in columns))
+    items["prefixItems"] = [*first, *([{"anyOf": _naming_columns(named_rows)}] if named_rows else [])]
     return object_schema({"columns": items}, {"checks": _list(_CHECK, 0, 4), "unique_together": _list(_NAME, 2, 4)})
 
 

@@ -25,9 +25,8 @@ def _words(table: TableOutline) -> str:
 
 
 def _linked(outline: Outline, child: TableOutline, parent: TableOutline) -> Outline:
-    used = {child.key, *(reference.column for reference in child.references)}
     column = f"{parent.noun}_id"
-    reference = Reference(column=f"linked_{column}" if column in used else column, table=parent.name)
+    reference = Reference(column=f"linked_{column}" if column in child.key_columns else column, table=parent.name)
     linked = child.model_copy(update={"references": (*child.references, reference)})
     return outline.model_copy(
         update={"tables": tuple(linked if table.name == child.name else table for table in outline.tables)}

@@ -97,8 +97,7 @@ def read_table(text: str, outline: TableOutline) -> TableSpec:
     items = answer.get("columns")
     if not isinstance(items, list) or not items or not all(isinstance(item, dict) for item in items):
         raise ValueError('"columns" must be a list of objects')
-    known = {outline.key, *(reference.column for reference in outline.references)}
-    columns = [column for item in items if (column := _column(item)).name not in known]
+    columns = [_column(item) for item in items if snake(str(item.get("name"))) not in outline.key_columns]
     checks = answer.get("checks") or []
     together = answer.get("unique_together") or []
     return _validated(

@@ -55,7 +55,7 @@ def table_problems(table: TableSpec, parents: Parents, limits: Limits) -> list[P
 
 
 def _name_problems(table: TableSpec) -> Iterator[Problem]:
-    used = {table.key, *(reference.column for reference in table.references)}
+    used = set(table.key_columns)
     for column in table.columns:
         yield from name_problems(column.name, "column")
         if column.name in used:

@@ -190,7 +190,7 @@ class _Writer:
         parents = tuple(done[name] for name in dict.fromkeys(reference.table for reference in others))
         context = TableContext(self.sentence, outline, table, parents, self.limits.columns)
         copied = {r.column: [column.name for column in done[r.table].columns] for r in others}
-        schema = answer_schemas.table(self.limits.columns, copied, 0 if table.references else table.rows)
+        schema = answer_schemas.table(table, self.limits.columns, copied, 0 if table.references else table.rows)
         drafts: list[TableSpec] = []
 
         def read(text: str) -> TableSpec:
