@@ -18,4 +18,4 @@ compile cpu pyproject.toml "${extras[@]}" --extra serve-cpu --override requireme
 compile cuda pyproject.toml "${extras[@]}" --extra serve
 compile bfcl requirements/bfcl.txt requirements/bfcl-vector.txt --override <(grep google requirements/bfcl-overrides.txt) "${links[@]}"
 compile tau2 requirements/tau2.txt --override requirements/tau2-overrides.txt
-compile verifiers pyproject.toml requirements/verifiers.txt
+compile verifiers pyproject.toml requirements/verifiers.txt --override requirements/verifiers-overrides.txt

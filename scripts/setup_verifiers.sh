@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Builds .venv-verifiers with verifiers, whose pins (openai, mcp) conflict with those of the project's extras, and with
-# the project itself, which plays the exported tasks. A second call does nothing.
+# Builds .venv-verifiers with verifiers, whose pins conflict with those of the project's extras (openai) and dependencies
+# (mcp, overridden), and with the project itself, which plays the exported tasks. A second call does nothing.
 #   scripts/setup_verifiers.sh [.venv-verifiers]
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -12,6 +12,6 @@ stamp=$environment/.setup-$key
 uv=$(command -v uv || echo .venv/bin/uv)
 [ -x "$environment/bin/python" ] || "$uv" venv --quiet --python .venv/bin/python "$environment"
 "$uv" pip install --quiet --python "$environment/bin/python" --constraint requirements/lock-verifiers.txt \
-  -r requirements/verifiers.txt -e .
+  --override requirements/verifiers-overrides.txt -r requirements/verifiers.txt -e .
 rm -f "$environment"/.setup-*
 touch "$stamp"
