@@ -89,7 +89,7 @@ def test_the_databases_pass_their_own_checks() -> None:
     limits = LIMITS.model_copy(update={"tables": (3, 8), "columns": (2, 12)})
     assert outline_problems(outline, limits) == []
     text = example("database_table").partition(":\n")[2]
-    jsonschema.validate(json.loads(text), synthesis_schemas.table((2, 12), {}))
+    jsonschema.validate(json.loads(text), synthesis_schemas.table(outline.tables[2], (2, 12), {}))
     table = read_table(text, outline.tables[2])
     assert table.name == "tours"
     parents = {other.name: TableSpec(**dict(other), columns=()) for other in outline.tables}
