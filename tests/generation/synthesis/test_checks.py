@@ -42,6 +42,7 @@ def tables(**changed: Any) -> dict[str, Any]:
     [
         ({"title": "Boat_Hire 3000"}, "names", "title"),
         ({"title": "the great harbour boat hire company"}, "names", "title"),
+        ({"title": "harbour" * 50}, "names", "has 350 characters; expected at most 60"),
         ({"description": "Boats."}, "names", "description"),
         ({"tables": []}, "size", "0 tables"),
         (tables(rows=3), "size", "3 rows; expected 5 to 400"),

@@ -179,8 +179,9 @@ def test_a_schema_admits_none_of_the_recorded_faults() -> None:
     outline["tables"][0]["rows"] = 40_000
     with pytest.raises(ValidationError):
         validate(outline, answer_schemas.outline((3, 4), (5, 400)))
-    with pytest.raises(ValidationError):
-        validate(json.loads(SCHOOL) | {"title": ""}, answer_schemas.outline((3, 4), (5, 400)))
+    for title in ("", "owlery" * 50):
+        with pytest.raises(ValidationError):
+            validate(json.loads(SCHOOL) | {"title": title}, answer_schemas.outline((3, 4), (5, 400)))
 
 
 @pytest.mark.parametrize("name", ["actor_name", "video", "paid", "address_2", "kind_of_i2", "i2"])
