@@ -39,9 +39,10 @@ def table_problems(table: TableSpec, parents: Parents, limits: Limits) -> list[P
                 f"there are {len(table.columns)} columns besides key and references; expected {fewest} to {most}",
             )
         )
-    for number, column in enumerate(table.columns):
-        before = {other.name: other for other in table.columns[:number]}
+    before: dict[str, ColumnSpec] = {}
+    for column in table.columns:
         problems += generator_problems(column, before, table, parents)
+        before[column.name] = column
     if problems:
         return problems
     for column in table.columns:
