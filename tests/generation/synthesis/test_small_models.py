@@ -96,6 +96,16 @@ def outline_of(*tables: dict[str, Any]) -> str:
         ),
         (
             outline_of(
+                {"name": "hives", "rows": 9},
+                {"name": "bees", "rows": 9, "refers_to": ["hives"]},
+                {"name": "visits", "rows": 9, "refers_to": ["hive"]},
+                {"name": "hive", "rows": 9},
+            ),
+            ["hive: another table has this name"],
+            {"hives": [], "bees": ["hives"], "visits": ["hives"]},
+        ),
+        (
+            outline_of(
                 {"name": "bees", "rows": 500, "refers_to": ["bees", "hives"]},
                 {"name": "hives", "rows": 9, "refers_to": [{"table": "sales", "column": "hive_id"}, "recordings"]},
                 {"name": "recordings", "rows": 500, "refers_to": ["bees"]},
