@@ -92,7 +92,9 @@ def ideas(settings: DatabasesSettings) -> tuple[Idea, ...]:
     given = settings.sentences
     if isinstance(given, Path):
         try:
-            given = tuple(line.strip() for line in given.read_text(encoding="utf-8-sig").splitlines() if line.strip())
+            # str.splitlines would also split at separators within a sentence, such as U+2028.
+            lines = given.read_text(encoding="utf-8-sig").split("\n")
+            given = tuple(line.strip() for line in lines if line.strip())
         except (OSError, UnicodeDecodeError) as error:
             raise UserError(
                 f"sentences={given} cannot be read ({error}); expected a text file, one sentence a line"

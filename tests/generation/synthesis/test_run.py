@@ -183,6 +183,8 @@ def test_ideas(tmp_path: Path) -> None:
     file.write_text("A zoo feeds animals.\n\n  A bank lends money.\nA zoo feeds animals.\n")
     from_file = ideas(settings_of(n=None, sentences=str(file)))
     assert [idea.sentence for idea in from_file] == ["A zoo feeds animals.", "A bank lends money."]
+    file.write_bytes("A zoo\u2028feeds\x0canimals.\r\nA bank lends money.\r\n".encode())
+    assert ideas(settings_of(n=None, sentences=str(file))) == from_file
     assert [idea.domain for idea in ideas(settings_of(n=1, sentences=["One.", "Two."]))] == ["One."]
     spellings = [unicodedata.normalize("NFD", "A Café."), "A Café.", "A CAFÉ."]
     assert [idea.sentence for idea in ideas(settings_of(n=None, sentences=spellings))] == ["A Café."]
