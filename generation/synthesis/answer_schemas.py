@@ -34,7 +34,9 @@ _NAME = _text("^[a-z][a-z0-9]*(_[a-z0-9]+)?(_[a-z0-9]+)?(_[a-z0-9]+)?(_[a-z0-9]+
 _COLUMN_NAME = _text(f"^([a-hj-z]|i[a-ce-z0-9])[a-z0-9]*{'(_([a-hj-z0-9]|i[a-ce-z0-9])[a-z0-9]*)?' * 4}$")
 """Without parts that begin with "id": keys and references have a place of their own in an answer. As an alternative of
 its own, "i" alone would make xgrammar admit them."""
-_TITLE = _text("^[a-z]+([ -][a-z]+)?([ -][a-z]+)?([ -][a-z]+)?$")
+_TITLE_WORD = f"[a-z]{'([a-z]' * 19}{')?' * 19}"
+"""Of at most 20 letters: files are named after titles, and a small model may not end a word otherwise."""
+_TITLE = _text(f"^{_TITLE_WORD}{f'([ -]{_TITLE_WORD})?' * 3}$")
 _DESCRIPTION = _text("^[A-ZÀ-Þ][A-Za-z0-9À-ÿ'-]* [A-Za-z0-9À-ÿ'-]+ [A-Za-z0-9À-ÿ'-]+ [A-Za-z0-9À-ÿ ,.:;&'()-]+$")
 _WORD = _text("^[A-Za-z0-9À-ÿ][A-Za-z0-9À-ÿ .,&/+:%°-]*$")
 _CODE = _text("^[A-Za-z0-9 /.-]*[#?][A-Za-z0-9 /.#?-]+$")

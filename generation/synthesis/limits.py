@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from core.settings import Settings
 
@@ -22,3 +22,10 @@ class Limits(Settings):
     likeness_in_run: float = Field(
         gt=0, le=1, description="likeness to an earlier database of the run from which a database is a repetition"
     )
+
+    @field_validator("tables", "rows", "columns")
+    @classmethod
+    def _is_range(cls, bounds: tuple[int, int]) -> tuple[int, int]:
+        if not 1 <= bounds[0] <= bounds[1]:
+            raise ValueError("expected two numbers from 1 on, first the fewest and then the most")
+        return bounds

@@ -12,6 +12,7 @@ from generation.synthesis.problems import Problem, name_problems
 
 MAX_MISSING = 0.9
 _MAX_TITLE = 5  # words
+_LONGEST_TITLE = 60  # characters: files are named after it
 _MAX_DESCRIPTION = 400  # characters
 
 
@@ -63,6 +64,8 @@ def _domain_problems(outline: Outline) -> Iterator[Problem]:
     title, description = outline.title, outline.description
     if not readable(title) or len(title.split()) > _MAX_TITLE or not re.fullmatch(r"[a-z][a-z -]*", title):
         yield Problem("names", f'"title" must be one to {_MAX_TITLE} plain words in lower case, not {title[:80]!r}')
+    if len(title) > _LONGEST_TITLE:
+        yield Problem("names", f'"title" has {len(title)} characters; expected at most {_LONGEST_TITLE}')
     if len(description.split()) < 4 or len(description) > _MAX_DESCRIPTION or "_" in description:
         yield Problem(
             "names", f'"description" must be one or two sentences without names in code, not {description[:80]!r}'

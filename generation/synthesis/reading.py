@@ -48,7 +48,10 @@ def read_outline(text: str) -> Outline:
     items = answer.get("tables")
     if not isinstance(items, list) or not all(isinstance(item, dict) and item.get("name") for item in items):
         raise ValueError('"tables" must be a list of objects, each with a "name"')
-    names = {singular(snake(str(item["name"]))): snake(str(item["name"])) for item in items}
+    names: dict[str, str] = {}  # of tables with one noun the first, as the corrections keep it
+    for item in items:
+        name = snake(str(item["name"]))
+        names.setdefault(singular(name), name)
     return _validated(
         lambda: Outline(
             title=" ".join(str(answer.get("title") or "").replace("_", " ").lower().split()).removesuffix(" service"),

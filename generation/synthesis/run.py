@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import unicodedata
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -22,7 +23,7 @@ from generation.seeds.synthesised import DATABASES, DatabaseRecord, Part
 from generation.synthesis.areas import drawn
 from generation.synthesis.likeness import SchemaNames, most_alike, names_of
 from generation.synthesis.limits import Limits
-from generation.synthesis.split import SplitSettings, part_of, split_hash
+from generation.synthesis.split import SplitSettings, compared, part_of, split_hash
 from generation.synthesis.sqlite_file import write_database
 from generation.synthesis.writer import Candidate, Idea, RepairSettings, write_candidate
 
@@ -91,12 +92,18 @@ def ideas(settings: DatabasesSettings) -> tuple[Idea, ...]:
     given = settings.sentences
     if isinstance(given, Path):
         try:
-            given = tuple(line.strip() for line in given.read_text(encoding="utf-8-sig").splitlines() if line.strip())
+            # str.splitlines would also split at separators within a sentence, such as U+2028.
+            lines = given.read_text(encoding="utf-8-sig").split("\n")
+            given = tuple(line.strip() for line in lines if line.strip())
         except (OSError, UnicodeDecodeError) as error:
             raise UserError(
                 f"sentences={given} cannot be read ({error}); expected a text file, one sentence a line"
             ) from None
-    sentences = tuple(dict.fromkeys(" ".join(sentence.split()) for sentence in given))
+    different: dict[str, str] = {}
+    for sentence in given:
+        plain = unicodedata.normalize("NFC", " ".join(sentence.split()))
+        different.setdefault(compared(plain), plain)
+    sentences = tuple(different.values())
     if not sentences or not all(sentences):
         raise UserError("sentences is empty; expected at least one sentence about a domain, or null")
     if (settings.n or 0) > len(sentences):

@@ -4,6 +4,7 @@ proves what each half consists of."""
 from __future__ import annotations
 
 import hashlib
+import unicodedata
 from collections.abc import Iterable
 
 from pydantic import Field
@@ -21,8 +22,13 @@ class SplitSettings(Settings):
 
 def part_of(domain: str, settings: SplitSettings) -> Part:
     """The part of a domain; it depends on nothing else, so that runs of one salt never exchange domains."""
-    digest = hashlib.sha256(f"{settings.salt}/{domain.casefold()}".encode()).digest()
+    digest = hashlib.sha256(f"{settings.salt}/{compared(domain)}".encode()).digest()
     return "held_out" if int.from_bytes(digest[:8], "big") < settings.share * 2**64 else "train"
+
+
+def compared(domain: str) -> str:
+    """A domain as it is compared with others: capitals and the encoding of accents make no difference."""
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", domain).casefold())
 
 
 def split_hash(files: Iterable[tuple[str, str]]) -> str:

@@ -23,6 +23,8 @@ from generation.synthesis.problems import Problem, name_problems
 from generation.synthesis.ranges import Bound, Bounds, bounds, different_values, names_rows, quantity
 
 _LARGEST_PRODUCT = 1_000_000_000_000
+_MOST_TOGETHER = 4
+_MOST_COMBINATIONS = 2**62  # numpy counts them in 64 bits
 
 Parents: TypeAlias = Mapping[str, TableSpec]
 """The complete tables by name."""
@@ -39,9 +41,10 @@ def table_problems(table: TableSpec, parents: Parents, limits: Limits) -> list[P
                 f"there are {len(table.columns)} columns besides key and references; expected {fewest} to {most}",
             )
         )
-    for number, column in enumerate(table.columns):
-        before = {other.name: other for other in table.columns[:number]}
+    before: dict[str, ColumnSpec] = {}
+    for column in table.columns:
         problems += generator_problems(column, before, table, parents)
+        before[column.name] = column
     if problems:
         return problems
     for column in table.columns:
@@ -98,6 +101,8 @@ def _together_problems(table: TableSpec, parents: Parents) -> Iterator[Problem]:
     columns = {column.name: column for column in table.columns}
     if len(names) < 2 or len(set(names)) < len(names):
         yield Problem("constraints", "unique_together needs at least two different columns")
+    if len(names) > _MOST_TOGETHER:
+        yield Problem("constraints", f"unique_together has {len(names)} columns; expected at most {_MOST_TOGETHER}")
     for name in names:
         if name in references:
             reference = references[name]
@@ -113,6 +118,8 @@ def _together_problems(table: TableSpec, parents: Parents) -> Iterator[Problem]:
             sizes.append(different_values(columns[name].values))
         else:
             yield Problem("constraints", f"unique_together: {name!r} is neither a reference nor a column of choices")
+    if math.prod(sizes) > _MOST_COMBINATIONS:
+        yield Problem("constraints", "unique_together: there are too many combinations; take fewer columns")
     if len(sizes) == len(names) and math.prod(sizes) < 2 * table.rows:
         yield Problem(
             "constraints",

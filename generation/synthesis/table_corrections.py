@@ -14,7 +14,7 @@ def usable_part(
 ) -> tuple[TableSpec, list[str]] | None:
     """The table without the constraints, rows and columns that have problems, and what was left out, each with the
     reason. None if no part within the limits is free of problems."""
-    left_out: list[str] = []
+    table, left_out = _without_surplus(table, limits.columns[1])
     while problems := problems_of(table):
         first = problems[0]
         parts = (part for part in _smaller(table) if _is_within(part[1], limits))
@@ -24,6 +24,15 @@ def usable_part(
         what, table = usable
         left_out.append(f"{table.name}, {what}: {first.text}")
     return table, left_out
+
+
+def _without_surplus(table: TableSpec, most: int) -> tuple[TableSpec, list[str]]:
+    """The table's first columns, up to twice as many as allowed, since some may have to go: to look for faults in
+    hundreds of columns would take minutes."""
+    kept, surplus = table.columns[: 2 * most], table.columns[2 * most :]
+    reason = f"there are {len(table.columns)} columns besides key and references; expected at most {most}"
+    left_out = [f"{table.name}, {column.name}: {reason}" for column in surplus]
+    return table.model_copy(update={"columns": kept}), left_out
 
 
 def _is_within(table: TableSpec, limits: Limits) -> bool:

@@ -7,9 +7,11 @@ from typing import Any
 
 import pytest
 
-from generation.database.spec import DatabaseSpec, Outline
+from core.settings import UserError, typed
+from generation.database.spec import DatabaseSpec, Outline, TableSpec
 from generation.synthesis.known_schemas import known_schemas
 from generation.synthesis.likeness import likeness, most_alike, names_of, schema_names
+from generation.synthesis.limits import Limits
 from generation.synthesis.outline_checks import outline_problems, parents_first
 from generation.synthesis.sqlite_file import write_database, written_problems
 from generation.synthesis.table_checks import table_problems
@@ -42,6 +44,7 @@ def tables(**changed: Any) -> dict[str, Any]:
     [
         ({"title": "Boat_Hire 3000"}, "names", "title"),
         ({"title": "the great harbour boat hire company"}, "names", "title"),
+        ({"title": "harbour" * 50}, "names", "has 350 characters; expected at most 60"),
         ({"description": "Boats."}, "names", "description"),
         ({"tables": []}, "size", "0 tables"),
         (tables(rows=3), "size", "3 rows; expected 5 to 400"),
@@ -155,6 +158,8 @@ UNIQUE_BERTH = {
     "values": {"kind": "choices", "options": list(range(1, 41))},
 }
 
+FLAGS = [{"name": f"flag_{n}", "type": "boolean", "values": {"kind": "flag", "share": 0.5}} for n in range(5)]
+
 
 @pytest.mark.parametrize(
     ("hires", "words"),
@@ -164,6 +169,10 @@ UNIQUE_BERTH = {
         ({"unique_together": ["boat_id", "skipper_id"]}, "never be missing"),
         ({"rows": 200}, "only 360 combinations"),
         ({"columns": [*HIRES["columns"], UNIQUE_BERTH], "unique_together": ["boat_id", "berth"]}, "unique by itself"),
+        (
+            {"columns": [*HIRES["columns"], *FLAGS], "unique_together": [f"flag_{n}" for n in range(5)]},
+            "5 columns; expected at most 4",
+        ),
         ({"checks": [{"column": "hours", "op": ">", "value": 1}]}, "some rows would break it"),
         ({"checks": [{"column": "hours", "op": "<", "value": 8}]}, "some rows would break it"),
         ({"checks": [{"column": "returned_on", "op": "<", "other": "hired_on"}]}, "some rows would break it"),
@@ -182,6 +191,24 @@ UNIQUE_BERTH = {
 def test_refused_constraints(hires: dict[str, Any], words: str) -> None:
     problems = problems_of(boat_hire(hires=hires))
     assert any(kind == "constraints" and words in text for kind, text in problems), problems
+
+
+def test_combinations_that_numpy_cannot_count_are_refused() -> None:
+    many = {name: TableSpec.model_validate({**BOATS, "name": name, "rows": 2**32}) for name in ("boats", "docks")}
+    references = [{"column": "boat_id", "table": "boats"}, {"column": "dock_id", "table": "docks"}]
+    berths = TableSpec.model_validate(
+        {**HIRES, "references": references, "unique_together": ["boat_id", "dock_id"], "checks": [], "columns": FLAGS}
+    )
+    assert [problem.text for problem in table_problems(berths, many, LIMITS)] == [
+        "unique_together: there are too many combinations; take fewer columns"
+    ]
+
+
+@pytest.mark.parametrize("bounds", [(5, 3), (0, 5), (-3, -1)])
+@pytest.mark.parametrize("field", ["tables", "rows", "columns"])
+def test_limits_are_ranges(field: str, bounds: tuple[int, int]) -> None:
+    with pytest.raises(UserError, match=f"'{field}'.* first the fewest and then the most"):
+        typed(LIMITS.model_dump() | {field: bounds}, Limits)
 
 
 def test_constraints_at_the_very_bounds_hold() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+import unicodedata
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -163,6 +164,9 @@ def test_the_split_depends_on_the_domain_alone_and_keeps_its_share() -> None:
     held_out = [name for name in names if part_of(name, settings) == "held_out"]
     assert 0.22 < len(held_out) / 4000 < 0.28
     assert [part_of(name.upper(), settings) for name in held_out] == ["held_out"] * len(held_out)
+    accented = [f"Café {number}" for number in range(200)]
+    decomposed = [unicodedata.normalize("NFD", name) for name in accented]
+    assert [part_of(name, settings) for name in accented] == [part_of(name, settings) for name in decomposed]
     more = SplitSettings(share=0.5, salt="a")
     assert all(part_of(name, more) == "held_out" for name in held_out), (
         "a larger share holds the same ones out and more"
@@ -179,7 +183,11 @@ def test_ideas(tmp_path: Path) -> None:
     file.write_text("A zoo feeds animals.\n\n  A bank lends money.\nA zoo feeds animals.\n")
     from_file = ideas(settings_of(n=None, sentences=str(file)))
     assert [idea.sentence for idea in from_file] == ["A zoo feeds animals.", "A bank lends money."]
+    file.write_bytes("A zoo\u2028feeds\x0canimals.\r\nA bank lends money.\r\n".encode())
+    assert ideas(settings_of(n=None, sentences=str(file))) == from_file
     assert [idea.domain for idea in ideas(settings_of(n=1, sentences=["One.", "Two."]))] == ["One."]
+    spellings = [unicodedata.normalize("NFD", "A Café."), "A Café.", "A CAFÉ."]
+    assert [idea.sentence for idea in ideas(settings_of(n=None, sentences=spellings))] == ["A Café."]
     with pytest.raises(UserError, match="n=3 was given with 2 different sentences"):
         ideas(settings_of(n=3, sentences=["One.", "Two."]))
     with pytest.raises(UserError, match="cannot be read"):

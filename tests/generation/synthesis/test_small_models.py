@@ -16,6 +16,7 @@ from generation.llm.meter import Meter
 from generation.synthesis import answer_schemas
 from generation.synthesis.outline_checks import outline_problems
 from generation.synthesis.outline_corrections import corrected
+from generation.synthesis.problems import Problem
 from generation.synthesis.reading import read_outline, read_table
 from generation.synthesis.table_checks import table_problems
 from generation.synthesis.table_corrections import usable_part
@@ -95,6 +96,16 @@ def outline_of(*tables: dict[str, Any]) -> str:
         ),
         (
             outline_of(
+                {"name": "hives", "rows": 9},
+                {"name": "bees", "rows": 9, "refers_to": ["hives"]},
+                {"name": "visits", "rows": 9, "refers_to": ["hive"]},
+                {"name": "hive", "rows": 9},
+            ),
+            ["hive: another table has this name"],
+            {"hives": [], "bees": ["hives"], "visits": ["hives"]},
+        ),
+        (
+            outline_of(
                 {"name": "bees", "rows": 500, "refers_to": ["bees", "hives"]},
                 {"name": "hives", "rows": 9, "refers_to": [{"table": "sales", "column": "hive_id"}, "recordings"]},
                 {"name": "recordings", "rows": 500, "refers_to": ["bees"]},
@@ -135,6 +146,24 @@ def test_of_an_answer_that_is_not_repaired_the_usable_part_remains() -> None:
     ]
     strict = THREE.model_copy(update={"columns": (3, 6)})
     assert usable_part(owners(), lambda table: table_problems(table, {}, strict), strict) is None
+
+
+def test_surplus_columns_are_left_out_at_once() -> None:
+    flags = [{"name": f"flag_{n}", "type": "boolean", "kind": "flag", "share": 0.5, "unique": True} for n in range(400)]
+    outline = read_outline(outline_of({"name": "owners", "rows": 60, "refers_to": []}))
+    table = read_table(json.dumps({"columns": [PERSON, JOINED, *flags]}), outline.tables[0])
+    looked_at = []
+
+    def problems_of(table: TableSpec) -> list[Problem]:
+        looked_at.append(len(table.columns))
+        return table_problems(table, {}, THREE)
+
+    part = usable_part(table, problems_of, THREE)
+    assert part
+    assert [column.name for column in part[0].columns] == ["full_name", "joined_on", "flag_0", "flag_1"]
+    assert max(looked_at) == 8
+    assert part[1][0] == "owners, flag_6: there are 402 columns besides key and references; expected at most 4"
+    assert len(part[1]) == 398 + 2  # two flags are no longer unique
 
 
 def test_rows_are_halved_until_their_names_suffice() -> None:
@@ -179,8 +208,9 @@ def test_a_schema_admits_none_of_the_recorded_faults() -> None:
     outline["tables"][0]["rows"] = 40_000
     with pytest.raises(ValidationError):
         validate(outline, answer_schemas.outline((3, 4), (5, 400)))
-    with pytest.raises(ValidationError):
-        validate(json.loads(SCHOOL) | {"title": ""}, answer_schemas.outline((3, 4), (5, 400)))
+    for title in ("", "owlery" * 50):
+        with pytest.raises(ValidationError):
+            validate(json.loads(SCHOOL) | {"title": title}, answer_schemas.outline((3, 4), (5, 400)))
 
 
 @pytest.mark.parametrize("name", ["actor_name", "video", "paid", "address_2", "kind_of_i2", "i2"])
