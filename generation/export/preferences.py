@@ -17,13 +17,13 @@ from typing import Any
 from core.dialogue import Dialogue, PlannedCall
 from core.journal import write_jsonl
 from core.messages import AssistantMessage, Frozen, Message, ToolCall, ToolSpec
-from generation.export.task_hash import task_hash
 from generation.export.tasks import GenerationRun, fork, playable_tasks, without_reasoning
 from generation.llm.base import LLM, Completion, Request
 from generation.scripted.llm import ScriptedLLM
 from generation.specs.naming import changes
 from generation.utterances.answers import asks
 from generation.validation.blame import blame
+from generation.worlds.task_line import task_hash
 from generation.worlds.worlds import Played, Worlds
 
 
