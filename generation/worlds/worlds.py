@@ -38,7 +38,7 @@ from generation.tasks.settings import TaskSettings
 from generation.tasks.writer import Domain
 from generation.tools.toolset import Toolset
 from generation.toolset_runner import sources_from_file
-from generation.validation.outcome import outcome, simulator_failure
+from generation.validation.outcome import infrastructure_failure, outcome
 from generation.worlds.task_line import TaskLine, task_hash
 
 Answer = Callable[[tuple[Message, ...], tuple[ToolSpec, ...]], Awaitable[AssistantMessage]]
@@ -72,8 +72,8 @@ class WorldSettings(Settings):
 
 
 class Played(Frozen):
-    """A played task: the complete dialogue, and the checks that decide it. `failure` says why the user simulator
-    failed, so that the dialogue says nothing about the agent; "" if it did not."""
+    """A played task: the complete dialogue, and the checks that decide it. `failure` says why the dialogue says
+    nothing about the agent: the user simulator failed, or the task does not hold any more; "" if neither."""
 
     dialogue: Dialogue
     checks: tuple[Check, ...]
@@ -137,7 +137,7 @@ class Worlds:
         context = self._context(start, agent, Meter(user or ScriptedLLM(), rollout=repetition))
         dialogue = await Rollout(start, context).run()
         checks, _ = await outcome(dialogue, len(start.tasks), context.domain_environment)
-        return Played(dialogue=dialogue, checks=tuple(checks), failure=simulator_failure(dialogue.stop) or "")
+        return Played(dialogue=dialogue, checks=tuple(checks), failure=infrastructure_failure(dialogue.stop) or "")
 
     def _context(self, start: Dialogue, agent: LLM, user: Meter) -> RolloutContext:
         toolset = self.toolsets[start.domain]
