@@ -65,10 +65,14 @@ def sources_from_file(path: Path) -> list[ToolsetSource]:
 
 
 def _with_database_found(path: Path, toolset: Toolset) -> Toolset:
-    """The toolset with a relative path to its database taken from the toolsets' own folder, if it is not there."""
-    if not toolset.database or toolset.database.is_file():
+    """The toolset with a relative path to its database taken from the toolsets' own folder, unless the file lies in the
+    current directory alone."""
+    if not toolset.database:
         return toolset
-    return toolset.model_copy(update={"database": path.parent / toolset.database})
+    beside = path.parent / toolset.database
+    if toolset.database.is_file() and not beside.is_file():
+        return toolset
+    return toolset.model_copy(update={"database": beside})
 
 
 async def run_toolset_stages(

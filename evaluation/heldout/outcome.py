@@ -8,12 +8,12 @@ from collections.abc import Sequence
 from core.dialogue import Check, Dialogue
 from core.messages import ContractError, ToolCall, ToolSpec
 from evaluation.heldout.tasks import HeldoutDialogue
-from generation.validation.outcome import simulator_failure
+from generation.validation.outcome import infrastructure_failure
 
 
 def stop_reason(dialogue: Dialogue, posed: HeldoutDialogue) -> str:
     """The trial's stop reason: the dialogue's, or how many tasks were started if that is fewer than all."""
-    if simulator_failure(dialogue.stop):
+    if infrastructure_failure(dialogue.stop):
         return "infrastructure"
     started = len(dialogue.task_starts)
     incomplete = dialogue.stop == "complete" and started != len(posed.draft.tasks)

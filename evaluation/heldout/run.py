@@ -27,7 +27,7 @@ from generation.pipeline import DomainTools
 from generation.runner import run_workers
 from generation.seeds.base import Seeds
 from generation.tasks.kinds import is_possible
-from generation.validation.outcome import outcome, simulator_failure
+from generation.validation.outcome import infrastructure_failure, outcome
 
 HARNESS = "heldout 6"
 """Version of what decides a trial. 6: dialogues take place when their data do, and a wish that changes is always said
@@ -149,8 +149,8 @@ class HeldoutRun:
         ]
 
     async def _run_trial(self, trial: HeldoutTrial) -> TrialRecord:
-        """Run one dialogue. A failed request to the model or of the simulator is an infrastructure error, never a
-        score."""
+        """Run one dialogue. A failed request to the model, a failure of the simulator and a task that does not hold are
+        infrastructure errors, never a score."""
         posed = trial.dialogue
         meter = Meter(self.agent(trial.number))
         context = self._context(trial, meter)
@@ -170,7 +170,7 @@ class HeldoutRun:
         except LLMError as error:
             return TrialRecord(**base, infrastructure_error=str(error), stop_reason="infrastructure")
         results, changes = await outcome(dialogue, len(posed.draft.tasks), context.domain_environment)
-        failure = simulator_failure(dialogue.stop)
+        failure = infrastructure_failure(dialogue.stop)
         valid, calls = count_calls(dialogue)
         record = TrialRecord(
             **base,

@@ -15,7 +15,7 @@ from core.messages import AssistantMessage, Frozen, UserMessage
 from core.settings import Settings
 from generation.export.benchmark_texts import BenchmarkData
 from generation.export.dedup import Removal
-from generation.export.text import ngrams, words
+from generation.utterances.text import ngrams, words
 
 Kind = Literal["tools", "entities", "texts", "policies"]
 Policy = Literal["drop", "report"]

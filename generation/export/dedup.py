@@ -21,7 +21,7 @@ from core.dialogue import Dialogue
 from core.messages import AssistantMessage, ContractError, Frozen, Message
 from core.settings import Settings
 from generation.export.index import Entry
-from generation.export.text import canonical, digest, ngrams, plain, words
+from generation.utterances.text import canonical, digest, ngrams, plain, words
 
 _SCHEME: Literal["affine32"] = "affine32"
 # Minimum share of pairs exactly at the threshold that the index finds; it finds more of more similar pairs. False

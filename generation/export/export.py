@@ -115,8 +115,10 @@ def export(
         kept = [entry for entry in entries if entry.dialogue_id not in removed]
         if not kept:
             raise UserError(f"none of {len(entries)} dialogues remains: {_reasons(summary)}")
-        uses = {use: _write(use, index, kept, directory, settings, generation, watcher) for use in settings.uses}
-    summary = summary.model_copy(update={"uses": uses})
+        written = {use: _write(use, index, kept, directory, settings, generation, watcher) for use in settings.uses}
+    _, tried = written.get("preferences", (0, 0))
+    uses = {use: count for use, (count, _) in written.items()}
+    summary = summary.model_copy(update={"uses": uses, "tried_for_preferences": tried})
     write_jsonl(directory / HASHES, (line for entry in kept for line in _task_hashes(entry)))
     write_atomically(directory / "removed.jsonl", (dump_line(removal) for removal in removals))
     write_json(directory / "report.json", summary.model_dump(mode="json"))
@@ -132,13 +134,14 @@ def _write(
     settings: ExportSettings,
     generation: GenerationRun | None,
     watcher: ExportWatcher,
-) -> int:
-    """Write what one use needs; returns the number of its dialogues, tasks or pairs. Raises UserError if there are
-    none."""
+) -> tuple[int, int]:
+    """Write what one use needs; returns the number of its dialogues, tasks or pairs, and of what they were made from:
+    as many dialogues or tasks, or the tasks that were tried for pairs. Raises UserError if there is nothing to make
+    them from."""
     if use == "sft":
         on_line = watcher.step("writing sft", sft_steps(kept, settings.format))
         write_sft(directory, index, kept, settings.format, on_line)
-        return len(kept)
+        return len(kept), len(kept)
     assert generation, "check_uses"
     on_dialogue = watcher.step(f"writing {use}", len(kept))
 
@@ -148,16 +151,16 @@ def _write(
             on_dialogue(1)
 
     if use == "preferences":
-        count = write_preferences(directory / use, dialogues(), generation)
+        count, playable = write_preferences(directory / use, dialogues(), generation)
     else:
         write = {"rl": write_rl, "inspect": write_inspect}[use]
-        count = write(directory / use, settings.package, dialogues(), generation)
-    if not count:
+        count = playable = write(directory / use, settings.package, dialogues(), generation)
+    if not playable:
         raise UserError(
             f"as=[{use}] was given, but no exported dialogue has a task that execution decides with a simulated user: "
             "make generate pipeline=user_oriented_exec"
         )
-    return count
+    return count, playable
 
 
 def _task_hashes(entry: Entry) -> Iterator[TaskHash]:

@@ -17,13 +17,13 @@ from typing import Any
 from core.dialogue import Dialogue, PlannedCall
 from core.journal import write_jsonl
 from core.messages import AssistantMessage, Frozen, Message, ToolCall, ToolSpec
-from generation.export.task_hash import task_hash
 from generation.export.tasks import GenerationRun, fork, playable_tasks, without_reasoning
 from generation.llm.base import LLM, Completion, Request
 from generation.scripted.llm import ScriptedLLM
 from generation.specs.naming import changes
 from generation.utterances.answers import asks
 from generation.validation.blame import blame
+from generation.worlds.task_line import task_hash
 from generation.worlds.worlds import Played, Worlds
 
 
@@ -60,28 +60,30 @@ class StartingWith:
         """Does nothing: no resources to release."""
 
 
-def write_preferences(folder: Path, dialogues: Iterable[Dialogue], run: GenerationRun) -> int:
-    """Write folder/pairs.jsonl, in order of dialogue and message; returns the number of pairs. Only one dialogue at a
-    time is in memory."""
-    count = 0
+def write_preferences(folder: Path, dialogues: Iterable[Dialogue], run: GenerationRun) -> tuple[int, int]:
+    """Write folder/pairs.jsonl, in order of dialogue and message; returns the number of pairs and of the tasks that
+    were tried. Only one dialogue at a time is in memory."""
+    count, tried = 0, 0
 
     def pairs() -> Iterator[Pair]:
-        nonlocal count
+        nonlocal count, tried
         with run.worlds() as worlds, asyncio.Runner() as runner:
             for dialogue in dialogues:
-                for pair in runner.run(_pairs(worlds, dialogue)):
+                numbers = playable_tasks(dialogue, worlds)
+                tried += len(numbers)
+                for pair in runner.run(_pairs(worlds, dialogue, numbers)):
                     count += 1
                     yield pair
 
     write_jsonl(folder / "pairs.jsonl", pairs())
-    return count
+    return count, tried
 
 
-async def _pairs(worlds: Worlds, dialogue: Dialogue) -> list[Pair]:
-    """The pairs of one dialogue, at most one for each message of the assistant."""
+async def _pairs(worlds: Worlds, dialogue: Dialogue, numbers: Iterable[int]) -> list[Pair]:
+    """The pairs of these tasks of a dialogue, at most one for each message of the assistant."""
     pairs = [
         await _pair(worlds, dialogue, number, position)
-        for number in playable_tasks(dialogue, worlds)
+        for number in numbers
         for position, message in enumerate(dialogue.part(number), dialogue.task_starts[number])
         if isinstance(message, AssistantMessage)
     ]

@@ -35,6 +35,11 @@ def summarise(console: Console, report: Report, directory: Path) -> None:
     if report.provenance.missing:
         missing = ", ".join(f"{key} ({count})" for key, count in report.provenance.missing.items())
         console.print(f"[bold yellow]not stated in the provenance of exported dialogues: {missing}[/]")
+    if report.uses.get("preferences") == 0:
+        console.print(
+            f"[bold yellow]preferences: {report.tried_for_preferences} tasks were tried, and none gave a pair; more "
+            "dialogues, or requests=mix, give some[/]"
+        )
     uses = ", ".join(f"{use} {count:,}" for use, count in report.uses.items())
     console.print(f"{uses}; {report.tasks.distinct:,} distinct tasks with the hash {report.tasks.hash}", soft_wrap=True)
     console.print(f"written to {directory}; the card is its README.md", soft_wrap=True)

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from core.messages import Frozen
 from core.provenance import Provenance
 from generation.export.index import Entry
-from generation.export.text import canonical
+from generation.utterances.text import canonical
 
 REQUIRED = ("source", "licence", "llm", "sampling", "prompts", "seed", "commit", "config")
 """Keys that the provenance of every dialogue must state."""

@@ -46,7 +46,8 @@ class TaskSet(Frozen):
 
 class Report(Frozen):
     """report.json. `unvalidated` counts exported dialogues without an accepting verdict (no validation stage). `uses`
-    has the number of dialogues, tasks or pairs of each use."""
+    has the number of dialogues, tasks or pairs of each use, `tried_for_preferences` that of the tasks that could have
+    given pairs."""
 
     run: str
     settings: dict[str, Any]
@@ -54,6 +55,7 @@ class Report(Frozen):
     unvalidated: int
     tasks: TaskSet
     uses: dict[str, int] = Field(default_factory=dict)
+    tried_for_preferences: int = 0
     statistics: tuple[Table1Row, ...]
     contamination: dict[str, BenchmarkReport]
     provenance: ProvenanceSummary

@@ -11,8 +11,8 @@ from generation.export.decontamination import Detector
 from generation.export.dedup import DedupSettings, Removal, calls_key, shingles, signature, transcript_key
 from generation.export.index import DialogueIndex, Entry
 from generation.export.provenance import DialogueOrigin, dialogue_origin
-from generation.export.task_hash import task_hash
-from generation.export.text import canonical
+from generation.utterances.text import canonical
+from generation.worlds.task_line import task_hash
 
 
 @dataclass

@@ -1,8 +1,4 @@
-"""The identity of a task, by which two exports can be proved to share none.
-
-It depends on what is asked and on what solves it, not on ids, on the dialogue around it or on the run: in other words
-of user and assistant, or under another policy, it is the same task.
-"""
+"""The hashes of an export's tasks (generation.worlds.task_line), by which two exports can be proved to share none."""
 
 from __future__ import annotations
 
@@ -12,11 +8,9 @@ from pathlib import Path
 
 from pydantic import Field
 
-from core.dialogue import Task
 from core.journal import read_jsonl
 from core.messages import Frozen
 from core.settings import UserError
-from generation.export.text import canonical, plain
 
 HASHES = "task_hashes.jsonl"
 """File of an export with the hash of each of its tasks."""
@@ -28,14 +22,6 @@ class TaskHash(Frozen):
     task_hash: str = Field(pattern="^[0-9a-f]{64}$")
     dialogue_id: str
     task: int
-
-
-def task_hash(task: Task) -> str:
-    """SHA-256 of a task's goal (case, punctuation and typography aside), its kind, the calls that solve it and the
-    values that the user must learn."""
-    calls = [[call.tool, call.arguments] for call in task.gold_calls or task.plan]
-    content = {"goal": plain(task.goal), "kind": task.kind, "calls": calls, "told": list(map(plain, task.told_values))}
-    return hashlib.sha256(canonical(content).encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def set_hash(hashes: Iterable[str]) -> str:

@@ -19,9 +19,8 @@ from core.settings import UserError
 from core.usage import Usage
 from generation.dialogue.personas import UserSettings
 from generation.dialogue.setup import RolloutSettings
-from generation.export.task_hash import task_hash
 from generation.tools.toolset import Toolset
-from generation.worlds.task_line import TaskLine
+from generation.worlds.task_line import TaskLine, task_hash
 from generation.worlds.worlds import PipelineWorld, Worlds, WorldSettings, read_toolsets
 
 _DECIDED_BY_EXECUTION = {

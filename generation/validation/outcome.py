@@ -23,6 +23,9 @@ async def outcome(
     return [all_tasks, *of_tasks, *policy_check(dialogue, replayed)], replayed.changes
 
 
-def simulator_failure(stop: str) -> str | None:
-    """Why the user simulator failed; None if it did not. A user who loses patience is the agent's failure."""
-    return stop if stop.startswith("user: ") and not stop.startswith("user: not done") else None
+def infrastructure_failure(stop: str) -> str | None:
+    """Why the dialogue says nothing about the agent: the user simulator failed, the calls before the task return
+    something else now, or the task does not hold any more. Else None; a user who loses patience is the agent's
+    failure."""
+    is_patience = stop.startswith("user: not done")
+    return stop if stop.startswith(("user: ", "replay: ", "task_writer: ")) and not is_patience else None

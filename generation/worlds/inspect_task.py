@@ -77,7 +77,7 @@ def play(worlds: Worlds) -> Solver:
         user = OutsideModel("user", partial(answer, simulator)) if simulator else None
         played = await worlds.play(start, agent, user, repetition=state.epoch - 1)
         if played.failure:
-            raise RuntimeError(f"the user simulator failed: {played.failure}")
+            raise RuntimeError(f"the task could not be played: {played.failure}")
         state.messages = [_chat_message(message) for message in played.dialogue.messages]
         state.store.set(_VERDICT, {"reward": played.reward, "reasons": list(played.reasons)})
         return state

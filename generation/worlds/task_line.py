@@ -1,12 +1,27 @@
-"""One exported task: the dialogue before it, and the task itself with its proof."""
+"""One exported task: the dialogue before it, the task itself with its proof, and its identity."""
 
 from __future__ import annotations
+
+import hashlib
 
 from pydantic import Field
 
 from core.dialogue import Dialogue, Task
 from core.json_fields import JsonModel
 from core.messages import Frozen
+from generation.utterances.text import canonical, plain
+
+
+def task_hash(task: Task) -> str:
+    """SHA-256 of a task's goal (case, punctuation and typography aside), its kind, the calls that solve it and the
+    values that the user must learn.
+
+    It depends on what is asked and on what solves it, not on ids, on the dialogue around it or on the run: in other
+    words of user and assistant, or under another policy, it is the same task.
+    """
+    calls = [[call.tool, call.arguments] for call in task.gold_calls or task.plan]
+    content = {"goal": plain(task.goal), "kind": task.kind, "calls": calls, "told": list(map(plain, task.told_values))}
+    return hashlib.sha256(canonical(content).encode("utf-8", "surrogatepass")).hexdigest()
 
 
 class TaskLine(Frozen):

@@ -101,14 +101,14 @@ class WorldHarness(vf.Harness[WorldHarnessConfig]):
         mcp_urls: dict[str, str],
         data: vf.TaskData,
     ) -> vf.ProgramResult:
-        """Raises RuntimeError if the user simulator failed, so that the dialogue gets no reward."""
+        """Raises RuntimeError if the user simulator failed or the task does not hold any more: no reward then."""
         assert isinstance(data, WorldData), "the harness plays its own taskset"
         worlds = _worlds(data.folder)
         async with AsyncOpenAI(base_url=endpoint, api_key=secret) as client:
             agent = OutsideModel(ctx.model, ServedAgent(client, ctx.model))
             played = await worlds.play(worlds.tasks[str(data.id)].start, agent, _user(self.config))
         if played.failure:
-            raise RuntimeError(f"the user simulator failed: {played.failure}")
+            raise RuntimeError(f"the task could not be played: {played.failure}")
         trace.state.reward, trace.state.reasons = played.reward, list(played.reasons)
         return vf.ProgramResult(exit_code=0, stdout="", stderr="")
 

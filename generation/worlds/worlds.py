@@ -8,7 +8,7 @@ held-out benchmark.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from importlib.metadata import packages_distributions
 from importlib.util import find_spec
@@ -38,8 +38,8 @@ from generation.tasks.settings import TaskSettings
 from generation.tasks.writer import Domain
 from generation.tools.toolset import Toolset
 from generation.toolset_runner import sources_from_file
-from generation.validation.outcome import outcome, simulator_failure
-from generation.worlds.task_line import TaskLine
+from generation.validation.outcome import infrastructure_failure, outcome
+from generation.worlds.task_line import TaskLine, task_hash
 
 Answer = Callable[[tuple[Message, ...], tuple[ToolSpec, ...]], Awaitable[AssistantMessage]]
 """The conversation so far and the tools that are offered now -> the next message."""
@@ -72,8 +72,8 @@ class WorldSettings(Settings):
 
 
 class Played(Frozen):
-    """A played task: the complete dialogue, and the checks that decide it. `failure` says why the user simulator
-    failed, so that the dialogue says nothing about the agent; "" if it did not."""
+    """A played task: the complete dialogue, and the checks that decide it. `failure` says why the dialogue says
+    nothing about the agent: the user simulator failed, or the task does not hold any more; "" if neither."""
 
     dialogue: Dialogue
     checks: tuple[Check, ...]
@@ -125,9 +125,10 @@ class Worlds:
 
     @classmethod
     def open(cls, folder: Path) -> Worlds:
-        """The worlds of a folder. Raises UserError if it is not complete, or if its databases have changed."""
+        """The worlds of a folder. Raises UserError if it is not complete, or if its databases or tasks have changed."""
         settings = read_settings(folder / "settings.json")
-        return cls(settings, read_toolsets(folder / "toolsets.jsonl"), read_jsonl(folder / "tasks.jsonl", TaskLine))
+        toolsets = read_toolsets(folder / "toolsets.jsonl")
+        return cls(settings, toolsets, read_tasks(folder / "tasks.jsonl", toolsets, settings))
 
     async def play(self, start: Dialogue, agent: LLM, user: LLM | None = None, repetition: int = 0) -> Played:
         """Play the last task of `start` (TaskLine.start, or a fork within the task) to its end and decide it. `user`
@@ -136,7 +137,7 @@ class Worlds:
         context = self._context(start, agent, Meter(user or ScriptedLLM(), rollout=repetition))
         dialogue = await Rollout(start, context).run()
         checks, _ = await outcome(dialogue, len(start.tasks), context.domain_environment)
-        return Played(dialogue=dialogue, checks=tuple(checks), failure=simulator_failure(dialogue.stop) or "")
+        return Played(dialogue=dialogue, checks=tuple(checks), failure=infrastructure_failure(dialogue.stop) or "")
 
     def _context(self, start: Dialogue, agent: LLM, user: Meter) -> RolloutContext:
         toolset = self.toolsets[start.domain]
@@ -184,6 +185,40 @@ class Worlds:
 def read_toolsets(path: Path) -> dict[str, Toolset]:
     """Toolsets by domain. Raises UserError if a database is missing or has changed."""
     return {source.toolset.domain: source.toolset for source in sources_from_file(path)}
+
+
+def read_tasks(path: Path, toolsets: Mapping[str, Toolset], settings: WorldSettings) -> Iterator[TaskLine]:
+    """The tasks, each with another id. Raises UserError for one that cannot be played in these worlds, or that is not
+    the task whose hash its line has."""
+    task_ids = set[str]()
+    for line in read_jsonl(path, TaskLine):
+        problem = _problem(line, toolsets, settings)
+        if line.task_id in task_ids:
+            problem = "two lines have this task_id; expected: one line for each task"
+        if problem:
+            raise UserError(f"{path}: task {line.task_id}: {problem}")
+        task_ids.add(line.task_id)
+        yield line
+
+
+def _problem(line: TaskLine, toolsets: Mapping[str, Toolset], settings: WorldSettings) -> str:
+    """What was given and expected, if the task cannot be played; else ""."""
+    start = line.start
+    if not start.tasks:
+        return "its start has tasks=[]; expected: the task to play, after those before it"
+    starts, earlier, messages = list(start.task_starts), len(start.tasks) - 1, len(start.messages)
+    if len(starts) != earlier or starts != sorted(set(starts)) or not all(0 <= index < messages for index in starts):
+        return (
+            f"its start has task_starts={starts}; expected: the index of the first message of each task before it, "
+            f"{earlier} ascending numbers below {messages}"
+        )
+    if start.domain not in toolsets:
+        return f"its start has domain={start.domain}; expected: the domain of a line of toolsets.jsonl"
+    if start.pipeline not in settings.pipelines:
+        return f"its start has pipeline={start.pipeline}; expected one of settings.json: {sorted(settings.pipelines)}"
+    if line.task_hash != task_hash(line.task):
+        return f"task_hash={line.task_hash} was given, but its task has the hash {task_hash(line.task)}"
+    return ""
 
 
 def read_settings(path: Path) -> WorldSettings:

@@ -136,3 +136,20 @@ def test_toolsets_that_cannot_be_executed_are_refused(tmp_path: Path) -> None:
     write_jsonl(path, [valid, valid])
     with pytest.raises(UserError, match="two toolsets have the same domain"):
         sources_from_file(path)
+
+
+def test_the_database_next_to_the_toolsets_comes_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not a file of the same name in the current directory, which is used only if there is no other."""
+    folder, current = tmp_path / "worlds", tmp_path / "current"
+    path, name = folder / "toolsets.jsonl", Path("databases/shop.sqlite")
+    for place in (folder, current):
+        (place / "databases").mkdir(parents=True)
+    database = build(folder / name)
+    (current / name).write_bytes(b"another")
+    write_jsonl(path, [toolset("shop", database=name, database_sha256=sha256(database))])
+    monkeypatch.chdir(current)
+    (found,) = sources_from_file(path)
+    assert found.toolset.database == database
+    database.rename(current / name)
+    (found,) = sources_from_file(path)
+    assert found.toolset.database == name

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import datasets
+import pytest
 
 from core.dialogue import Dialogue
 from core.journal import read_jsonl
+from core.messages import AssistantMessage
+from core.settings import UserError
+from generation.export import preferences
 from generation.export.preferences import Pair, StartingWith
+from generation.worlds.task_line import TaskLine
 from generation.worlds.worlds import Worlds
 from tests.scripts.helpers.export_runs import export
 from tests.scripts.helpers.known_agents import in_process
@@ -49,3 +56,36 @@ def test_preferences_are_pairs_that_execution_decides(
         assert pair.prompt[-1].role in ("user", "tool")
         assert pair.chosen != pair.rejected
         assert not any(message.reasoning_content for message in (*pair.chosen, *pair.rejected))
+
+
+def no_slips(dialogue: Dialogue, number: int, position: int) -> Iterator[tuple[str, AssistantMessage]]:
+    return iter(())
+
+
+def test_an_export_without_pairs_is_finished_and_says_so(
+    executed_outputs: Path,
+    task_lines: list[TaskLine],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(preferences, "slips", no_slips)
+    (tmp_path / "generate").symlink_to(executed_outputs / "generate")
+    folder = export(tmp_path, "as=[sft,preferences]")
+    tried = len(task_lines)
+    assert (folder / "preferences/pairs.jsonl").read_text() == ""
+    report = json.loads((folder / "report.json").read_text())
+    assert (report["uses"]["preferences"], report["tried_for_preferences"]) == (0, tried)
+    printed = " ".join(capsys.readouterr().out.split())
+    assert f"preferences: {tried} tasks were tried, and none gave a pair; more dialogues, or requests=mix" in printed
+    assert f"no pairs. {tried} tasks were tried" in (folder / "README.md").read_text()
+    datasets.load_dataset(str(folder), split="user_oriented_exec", cache_dir=str(tmp_path / "cache"))
+
+
+def test_preferences_need_a_playable_task(
+    executed_outputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(preferences, "playable_tasks", lambda dialogue, worlds: [])
+    (tmp_path / "generate").symlink_to(executed_outputs / "generate")
+    with pytest.raises(UserError, match=r"as=\[preferences\] was given, but no exported dialogue has a task"):
+        export(tmp_path, "as=[preferences]")

@@ -9,7 +9,8 @@ import pytest
 
 from core.dialogue import PlannedCall, Rubric, Task
 from core.journal import RecordError
-from generation.export.task_hash import HASHES, TaskHash, read_held_out, set_hash, task_hash
+from generation.export.task_hash import HASHES, TaskHash, read_held_out, set_hash
+from generation.worlds.task_line import task_hash
 
 CALL = PlannedCall(tool="update_city", arguments={"id": 14, "city": "Oslo"})
 TASK = Task(

@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from core.messages import AssistantMessage, Message, ToolSpec, UserMessage
+from core.dialogue import Dialogue
+from core.journal import write_jsonl
+from core.messages import AssistantMessage, Message, SystemMessage, ToolSpec, UserMessage
 from core.settings import UserError
 from generation.environments.faulty import FaultyEnvironmentFactory
 from generation.environments.sql import SqlEnvironmentFactory
 from generation.llm.base import Request
 from generation.llm.contexts import AgentContext
+from generation.tools.toolset import Toolset
+from generation.worlds.task_line import TaskLine, task_hash
 from generation.worlds.worlds import OutsideModel, Worlds, construct
-from tests.generation.helpers.pipeline_runs import TASK
+from tests.generation.helpers.pipeline_runs import TASK, rollout_settings, task_of, user_settings
 
 SQL = "generation.environments.sql.SqlEnvironmentFactory"
 FAULTY = "generation.environments.faulty.FaultyEnvironmentFactory"
@@ -29,6 +34,67 @@ def test_a_folder_without_worlds_is_named(tmp_path: Path) -> None:
     (tmp_path / "settings.json").write_text(json.dumps({"pipelines": {}}))
     with pytest.raises(UserError, match=r"settings.json is not the settings of worlds: user"):
         Worlds.open(tmp_path)
+
+
+TASKS = (TASK, task_of("The user wants to know the price of the pen.", ("know the price",)))
+START = Dialogue(
+    dialogue_id="d",
+    pipeline="exec",
+    domain="shop",
+    tools=(),
+    messages=(SystemMessage(content="Help."), UserMessage(content="A hall?"), AssistantMessage(content="Here.")),
+    tasks=TASKS,
+    task_starts=(1,),
+)
+
+
+def open_worlds(folder: Path, lines: Sequence[TaskLine], domains: Sequence[str] = ("shop",)) -> Worlds:
+    pipeline = {"environment": {"_target_": SQL}, "rollout": rollout_settings("user_oriented_exec").model_dump()}
+    settings = {"pipelines": {"exec": pipeline}, "user": user_settings().model_dump()}
+    (folder / "settings.json").write_text(json.dumps(settings))
+    write_jsonl(folder / "toolsets.jsonl", [Toolset(domain=domain, description="", tools=()) for domain in domains])
+    write_jsonl(folder / "tasks.jsonl", lines)
+    return Worlds.open(folder)
+
+
+def line(task_id: str = "d/1", digest: str = task_hash(TASKS[-1]), **changes: Any) -> TaskLine:
+    return TaskLine(task_id=task_id, task_hash=digest, start=START.model_copy(update=changes))
+
+
+def test_a_complete_folder_is_opened(tmp_path: Path) -> None:
+    first = line("d/0", task_hash(TASK), tasks=TASKS[:1], task_starts=(), messages=())
+    with open_worlds(tmp_path, [first, line()]) as worlds:
+        assert list(worlds.tasks) == ["d/0", "d/1"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "problem"),
+    [
+        ({"tasks": ()}, r"its start has tasks=\[\]; expected: the task to play"),
+        ({"task_starts": ()}, r"task_starts=\[\]; expected: .* 1 ascending numbers below 3"),
+        ({"task_starts": (3,)}, r"task_starts=\[3\]; expected"),
+        ({"task_starts": (-1,)}, r"task_starts=\[-1\]; expected"),
+        (
+            {"tasks": (*TASKS, TASKS[-1]), "task_starts": (2, 1)},
+            r"task_starts=\[2, 1\]; expected: .* 2 ascending numbers",
+        ),
+        ({"domain": "gym"}, r"its start has domain=gym; expected: the domain of a line of toolsets.jsonl"),
+        ({"pipeline": "other"}, r"its start has pipeline=other; expected one of settings.json: \['exec'\]"),
+        ({"tasks": (TASK, TASK)}, f"task_hash={task_hash(TASKS[-1])} was given, but its task has the hash"),
+    ],
+)
+def test_a_task_that_cannot_be_played_is_named_on_opening(
+    changes: dict[str, Any], problem: str, tmp_path: Path
+) -> None:
+    with pytest.raises(UserError, match=rf"tasks.jsonl: task d/2: .*{problem}"):
+        open_worlds(tmp_path, [line(), line("d/2", **changes)])
+
+
+def test_worlds_without_toolsets_and_repeated_tasks_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"task d/1: its start has domain=shop; expected"):
+        open_worlds(tmp_path, [line()], domains=())
+    with pytest.raises(UserError, match=r"task d/1: two lines have this task_id; expected: one line for each task"):
+        open_worlds(tmp_path, [line(), line()])
 
 
 def test_environments_are_constructed_with_those_that_they_wrap() -> None:

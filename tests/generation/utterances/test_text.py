@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from generation.export.text import canonical, digest, ngrams, plain, words
+from generation.utterances.text import canonical, digest, ngrams, plain, words
 
 PLAIN_WORDS = st.lists(st.text(alphabet="abcdefgh0123456789é", min_size=1, max_size=6), max_size=12)
 GAPS = st.text(alphabet=" \t\n.,;:!?()«»—'\"", min_size=1, max_size=4)
