@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
 
 from omegaconf import DictConfig, OmegaConf
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
@@ -50,9 +50,29 @@ def _explain(error: ValidationError, schema: type[Settings], where: str) -> str:
     for problem in error.errors():
         key = ".".join(str(part) for part in ((where,) if where else ()) + problem["loc"])
         if problem["type"] == "extra_forbidden":
-            known = list(schema.model_fields) if len(problem["loc"]) == 1 else []
+            known = _keys(schema) if len(problem["loc"]) == 1 else []
             hint = f"; {closest(str(problem['loc'][-1]), known)}" if known else ""
             lines.append(f"unknown config key {key!r}{hint}")
+        elif problem["type"] == "tuple_type":
+            example = ",".join(_entries(schema, problem["loc"]))
+            lines.append(
+                f"config key {key!r}: a list is expected, such as {key}=[{example}] (given: {problem['input']!r})"
+            )
         else:
             lines.append(f"config key {key!r}: {problem['msg']} (given: {problem['input']!r})")
     return "\n".join(lines)
+
+
+def _keys(schema: type[Settings]) -> list[str]:
+    """The top-level keys of `schema`, as a config writes them."""
+    return [field.alias or name for name, field in schema.model_fields.items()]
+
+
+def _entries(schema: type[Settings], path: tuple[int | str, ...]) -> tuple[str, ...]:
+    """Two entries that the list at `path` admits, for a message: names if it is a list of these, else dots."""
+    fields = dict(zip(_keys(schema), schema.model_fields.values(), strict=True))
+    field = fields.get(str(path[0])) if len(path) == 1 else None
+    for argument in get_args(field.annotation) if field else ():
+        if get_origin(argument) is Literal:
+            return tuple(map(str, get_args(argument)[:2]))
+    return ("…",)

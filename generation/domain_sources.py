@@ -32,6 +32,11 @@ def toolset_sources(
     if toolsets is None and file and (file.parent.parent / "toolsets.jsonl").is_file():
         toolsets = file.parent.parent / "toolsets.jsonl"
     if toolsets:
+        if not toolsets.is_file():
+            raise UserError(
+                f"toolsets={toolsets} was given, but there is no such file; expected: the toolsets.jsonl of a generation "
+                "run"
+            )
         return tuple(sources_from_file(toolsets))
     given = [start.dialogue for start in start_states.starts if start.dialogue]
     if given and all(dialogue.tools for dialogue in given) and not start_states.settings.inject:

@@ -184,13 +184,17 @@ def _sources(settings: ServeToolsSettings, directory: Path | None, pipeline: str
     if directory:
         toolsets = [entry.toolset for entry in sources_from_file(directory / "toolsets.jsonl")]
         sources = [ToolsetSource(toolset, None) for toolset in toolsets_for(pipeline, toolsets)]
-    elif source.endswith(".jsonl"):
-        sources = sources_from_file(Path(source))
     elif source == BUNDLED:
         seeds = BundledSeeds(settings.outputs / "seeds", settings.domains).load()
         return [source_from_seed(seed) for seed in seeds]
-    elif Path(source).is_dir():
-        raise UserError(f"source={source} was given; expected: a generation run, and this has no toolsets.jsonl")
+    elif not Path(source).is_file():
+        why = "this folder has no toolsets.jsonl" if Path(source).is_dir() else "there is no such file or folder"
+        raise UserError(
+            f"source={source} was given, but {why}; expected: the folder of a generation run, a toolsets.jsonl, an "
+            f"SQLite file, or {BUNDLED}"
+        )
+    elif source.endswith(".jsonl"):
+        sources = sources_from_file(Path(source))
     else:
         sources = [source_from_seed(seed) for seed in SqliteSeeds([source]).load()]
     by_domain = {entry.toolset.domain: entry for entry in sources}

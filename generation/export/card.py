@@ -56,8 +56,10 @@ def hub_licence(licence: str) -> str:
 
 def _validation(report: Report) -> str:
     if not report.unvalidated:
-        return "All of them passed validation: by replaying their calls where tools are executed, by a judge otherwise."
-    return f"**{report.unvalidated:,} of them were not validated.**"
+        return (
+            "All dialogues passed validation: by replaying their calls where tools are executed, by a judge otherwise."
+        )
+    return f"**{report.unvalidated:,} of the dialogues were not validated.**"
 
 
 def _spread(value: MeanMax) -> str:

@@ -65,7 +65,8 @@ class SynthesisedSeeds:
         path = self.run / DATABASES
         if not path.is_file():
             raise UserError(
-                f"run={self.run} was given, but there is no {path}; expected: a finished run of `make databases`"
+                f"run={self.run} was given (domains.run; in make eval benchmarks.heldout.databases.run), but there is no "
+                f"{path}; expected: a finished run of `make databases`"
             )
         records = {record.name: record for record in read_jsonl(path, DatabaseRecord)}
         part: Part = "held_out" if self.held_out else "train"

@@ -46,12 +46,12 @@ class McpServer:
         that does not exist."""
         if bool(command) == bool(url):
             raise UserError(
-                f"command={command} url={url} was given; expected one of them: a command line that starts a server "
-                "(command='npx -y some-server'), or the URL of a running one"
+                f"domains.command={command} and domains.url={url} were given; expected one of them: a command line "
+                "that starts a server (domains.command='npx -y some-server'), or the URL of a running one"
             )
         words = _words(command or "")
         if words and shutil.which(words[0]) is None:
-            raise UserError(f"command={command} was given, but there is no program {words[0]!r}")
+            raise UserError(f"domains.command={command} was given, but there is no program {words[0]!r}")
         return cls(words, url or "", tuple(variables), timeout_s)
 
     @property
@@ -71,7 +71,7 @@ def _words(command: str) -> tuple[str, ...]:
     try:
         return tuple(shlex.split(command))
     except ValueError as error:
-        raise UserError(f"command={command} was given; expected: a command line ({error})") from None
+        raise UserError(f"domains.command={command} was given; expected: a command line ({error})") from None
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Literal
+
 import pytest
 from omegaconf import OmegaConf
 from pydantic import Field
@@ -15,6 +18,8 @@ class Example(Settings):
     n: int = Field(ge=1)
     name: str = "x"
     optimizer: Optimizer = Optimizer(learning_rate=1.0)
+    uses: tuple[Literal["sft", "rl", "inspect"], ...] = Field(default=(), alias="as")
+    paths: tuple[Path, ...] = ()
 
 
 def test_a_node_becomes_typed_settings_with_interpolations_resolved() -> None:
@@ -26,10 +31,12 @@ def test_a_node_becomes_typed_settings_with_interpolations_resolved() -> None:
     ("values", "message"),
     [
         ({"n": 1, "nmae": "y"}, r"unknown config key 'nmae'; did you mean 'name'\?"),
-        ({"n": 1, "zzz": 1}, r"unknown config key 'zzz'; known: n, name, optimizer"),
+        ({"n": 1, "zzz": 1}, r"unknown config key 'zzz'; known: as, n, name, optimizer, paths"),
         ({"n": 0}, r"config key 'n': .*greater than or equal to 1 \(given: 0\)"),
         ({"n": "many"}, r"config key 'n': .*integer.* \(given: 'many'\)"),
         ({}, r"config key 'n': Field required"),
+        ({"n": 1, "as": ""}, r"config key 'as': a list is expected, such as as=\[sft,rl\] \(given: ''\)"),
+        ({"n": 1, "paths": "a"}, r"config key 'paths': a list is expected, such as paths=\[…\] \(given: 'a'\)"),
         ({"n": 1, "optimizer": {"lr": 1}}, r"unknown config key 'optimizer\.lr'"),
         ({"n": 1, "optimizer": {"lr": 1}}, r"config key 'optimizer\.learning_rate': Field required"),
     ],

@@ -46,7 +46,10 @@ def outputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (["domains=sqlite", "domains.paths=/nope.sqlite"], "a list of files is expected: paths="),
         (["domains.names=[freight]"], "freight: held out for evaluation; expected: .*gym"),
         (["domains.held_out=true"], "refused as training seeds: film_festival, freight, repair_shop"),
-        ([GYM, "toolsets=/nope.jsonl"], "/nope.jsonl was given, but there is no such file"),
+        (
+            [GYM, "toolsets=/nope.jsonl"],
+            "toolsets=/nope.jsonl was given, but there is no such file; expected: the toolsets.jsonl",
+        ),
         ([GYM, "llm.error_rate=high"], "error_rate=high was given; a share between 0 and 1 is expected"),
         ([GYM, "llm=vllm", "llm.base_urls=http://x/v1"], "base_urls is 'http://x/v1'; expected a list"),
         (

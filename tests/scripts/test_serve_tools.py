@@ -225,8 +225,11 @@ async def test_a_database_and_bundled_domains_can_be_served(run: Path, tmp_path:
 @pytest.mark.parametrize(
     ("words", "problem"),
     [
-        (["source=nowhere.sqlite"], "there is no such file"),
-        (["source=outputs"], "has no toolsets.jsonl"),
+        (
+            ["source=nowhere"],
+            "source=nowhere .*no such file .*a generation run, a toolsets.jsonl, an SQLite file, or bundled",
+        ),
+        (["source=outputs"], "has no toolsets.jsonl; expected: the folder of a generation run"),
         (["source={run}", "domains=[gim]"], "did you mean 'gym'"),
         (["source={run}", "pipeline=nothing"], "pipeline=nothing was given"),
         (["source={run}", "task=user_oriented_exec-0000000/t99"], "the tasks of its dialogue are"),

@@ -46,7 +46,7 @@ def test_the_card_states_the_provenance(run: tuple[Path, Report], tmp_path: Path
         "- Packages: vllm 0.32.0",
         "Not stated in the provenance: sampling (1).",
         "Generation run `run-1`.",
-        "**1 of them were not validated.**",
+        "**1 of the dialogues were not validated.**",
     ):
         assert line in card.text, line
     assert "in-domain" not in card.text

@@ -107,9 +107,12 @@ async def test_a_server_that_dies_leaves_the_dialogue_to_be_tried_again() -> Non
 @pytest.mark.parametrize(
     ("arguments", "problem"),
     [
-        ({}, "expected one of them"),
+        ({}, "domains.command=None and domains.url=None were given; expected one of them"),
         ({"command": "a", "url": "http://127.0.0.1:1/mcp"}, "expected one of them"),
-        ({"command": "no-such-program --x"}, "there is no program 'no-such-program'"),
+        (
+            {"command": "no-such-program --x"},
+            "domains.command=no-such-program --x .* there is no program 'no-such-program'",
+        ),
         ({"command": "'"}, "expected: a command line"),
         ({"command": "true"}, "expected: an MCP server"),
         ({"url": "http://127.0.0.1:1/mcp"}, "expected: an MCP server"),

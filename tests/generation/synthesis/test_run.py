@@ -145,7 +145,7 @@ def test_training_refuses_held_out_databases_under_any_name(finished: tuple[Path
 
 
 def test_seeds_of_a_changed_or_missing_run_are_refused(finished: tuple[Path, Finished], tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"expected: a finished run of `make databases`"):
+    with pytest.raises(UserError, match=r"\(domains\.run;.*; expected: a finished run of `make databases`"):
         SynthesisedSeeds(tmp_path / "none").load()
     copy = tmp_path / "copy"
     shutil.copytree(finished[0], copy)
