@@ -69,10 +69,10 @@ def _with_database_found(path: Path, toolset: Toolset) -> Toolset:
     current directory alone."""
     if not toolset.database:
         return toolset
-    beside = path.parent / toolset.database
-    if toolset.database.is_file() and not beside.is_file():
+    next_to_file = path.parent / toolset.database
+    if toolset.database.is_file() and not next_to_file.is_file():
         return toolset
-    return toolset.model_copy(update={"database": beside})
+    return toolset.model_copy(update={"database": next_to_file})
 
 
 async def run_toolset_stages(
