@@ -70,7 +70,8 @@ def test_databases_that_cannot_be_built_are_named(tmp_path: Path) -> None:
 def interrupt(outputs: Path, number: signal.Signals, lines: int) -> int:
     """Start the three pipelines and send a signal once their journals have `lines` dialogues; returns the exit code."""
     process = subprocess.Popen(
-        command(outputs, "pipeline=all", f"n={DIALOGUES}"),
+        # One at a time, so that no burst of them ends the run before the signal.
+        command(outputs, "pipeline=all", f"n={DIALOGUES}", "concurrency=1"),
         cwd=CONF.parent,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
