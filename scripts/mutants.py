@@ -26,6 +26,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
+import pytest
 from pydantic import Field
 from rich.console import Console
 from rich.table import Table
@@ -197,8 +198,6 @@ def _run_tests(tree: str, tests: Sequence[str], log: str) -> None:
     with Path(log).open("w") as output:
         os.dup2(output.fileno(), 1)
         os.dup2(output.fileno(), 2)
-    import pytest  # noqa: PLC0415 - after the path is that of the copy
-
     options = [
         "-q",
         "-x",
@@ -206,7 +205,6 @@ def _run_tests(tree: str, tests: Sequence[str], log: str) -> None:
         "0",
         "--tb=short",
         "--color=no",
-        "--disable-warnings",
         "--disable-warnings",
         "-p",
         "no:cacheprovider",

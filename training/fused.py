@@ -91,7 +91,7 @@ def _replacement(rotation: Function, original: Function) -> Function:
     def rotate(query: torch.Tensor, key: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> Any:
         return rotation(query, key, cos, sin)
 
-    rotate.replaces = original  # type: ignore[attr-defined]
+    rotate.replaces = original  # type: ignore[attr-defined]  # what `fuse` reads to restore it
     return rotate
 
 

@@ -55,7 +55,7 @@ def _lines(file: Path, columns: Sequence[str]) -> Iterator[Mapping[str, Any]]:
 
 
 def _load(path: str | Path, split: str) -> Any:
-    from datasets import load_dataset  # noqa: PLC0415 - takes seconds, and only datasets need it
+    from datasets import load_dataset  # noqa: PLC0415 - takes seconds; other sources need no rows
 
     # It logs every attempt to reach the hub, and importing it sets the level; the final error reports it once.
     logging.getLogger("huggingface_hub").setLevel(logging.ERROR)

@@ -12,9 +12,12 @@ import math
 import random
 import time
 from collections.abc import Sequence
+from importlib import import_module
+from importlib.util import find_spec
 from statistics import NormalDist
 from typing import Any
 
+from datasets import Dataset
 from pydantic import Field
 
 from scripts.bench.benchmark import BenchSettings, Metric, Report, main, median
@@ -106,11 +109,9 @@ def waiting(costs: Sequence[float], ranks: int, batch: int, balanced: bool) -> f
 
 def trl_fill(sizes: Sequence[int], capacity: int) -> float | None:
     """The fill of TRL's `bfd` packing, or None if TRL is not installed."""
-    try:
-        from datasets import Dataset  # noqa: PLC0415 - needed only to compare with TRL
-        from trl import pack_dataset  # type: ignore[import-not-found]  # noqa: PLC0415 - not a dependency
-    except ImportError:
+    if not find_spec("trl"):
         return None
+    pack_dataset = import_module("trl").pack_dataset
     rows = Dataset.from_generator(lambda: ({"input_ids": [0] * size} for size in sizes))
     packed = pack_dataset(rows, capacity, strategy="bfd")
     return sum(sizes) / (len(packed) * capacity)

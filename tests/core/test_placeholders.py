@@ -83,5 +83,5 @@ def test_other_texts_are_no_placeholders(text: str) -> None:
 
 def test_a_placeholder_names_the_calls_and_fields_that_it_reads() -> None:
     assert placeholder("${lowest price of 0, 12: id}") == Placeholder((0, 12), "id", "lowest", "price")
-    assert placeholder("${lowest price of 0: id}").fields == ("price", "id")  # type: ignore[union-attr] - it is one
+    assert placeholder("${lowest price of 0: id}").fields == ("price", "id")
     assert placeholder("${3}") == Placeholder((3,), None)

@@ -98,7 +98,7 @@ def test_the_papers_differences_are_those_of_its_tables() -> None:
                 next(row for row in cells[cell] if row[0] == model) for cell in (claim.cell, claim.against)
             )
             assert column
-            assert points == pytest.approx(first[column] - second[column])  # type: ignore[operator]
+            assert points == pytest.approx(first[column] - second[column])
 
 
 def test_overrides_of_a_cell_replace_those_of_all_cells_by_key() -> None:

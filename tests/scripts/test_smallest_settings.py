@@ -71,7 +71,7 @@ ABOVE_ZERO: dict[type[Settings], tuple[str, ...]] = {
     BfclSettings: ("timeout_s",),
 }
 CASES = [(kind, name, least, least - 1) for kind, fields in SMALLEST.items() for name, least in fields.items()]
-CASES += [(kind, name, 1e-9, 0) for kind, names in ABOVE_ZERO.items() for name in names]  # type: ignore[misc]
+CASES += [(kind, name, 1e-9, 0) for kind, names in ABOVE_ZERO.items() for name in names]
 
 
 def _refused(kind: type[Settings], name: str, value: float) -> bool:

@@ -121,7 +121,7 @@ def _over_paths(
     scaling: float,
 ) -> torch.Tensor:
     """The kernel on keys and values [T, G, D] of a row, of which `index` [S] gathers the paths."""
-    key, value = (_Gather.apply(tensor, index) for tensor in (key, value))  # type: ignore[no-untyped-call]
+    key, value = (_Gather.apply(tensor, index) for tensor in (key, value))  # type: ignore[no-untyped-call]  # torch does not annotate it
     return kernel(query, key, value, lengths, scaling)
 
 

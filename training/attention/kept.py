@@ -38,11 +38,11 @@ def kept_attention() -> tuple[TorchDispatchMode, TorchDispatchMode]:
     return _Keep(outputs), _Reuse(outputs)
 
 
-class _Keep(TorchDispatchMode):  # type: ignore[no-untyped-call]
+class _Keep(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch does not annotate it
     """Keeps what the attention kernels return."""
 
     def __init__(self, outputs: deque[Any]) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()  # type: ignore[no-untyped-call]  # torch does not annotate it
         self.outputs = outputs
 
     @classmethod
@@ -58,7 +58,7 @@ class _Keep(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return output
 
 
-class _Reuse(_Keep):  # type: ignore[no-untyped-call]
+class _Reuse(_Keep):  # type: ignore[no-untyped-call]  # torch does not annotate it
     """Returns what was kept, in order, in place of calling the kernels."""
 
     def __torch_dispatch__(self, operation: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from pydantic import BaseModel
 
 from core.page.contents import (
     Branch,
@@ -119,7 +120,7 @@ def test_every_text_of_a_message_a_call_and_a_task_is_filled_in() -> None:
     assert missing == ["detail", "transcript", "same_task"]
 
 
-def _strings(model: object) -> list[tuple[str, str]]:
+def _strings(model: BaseModel) -> list[tuple[str, str]]:
     found: list[tuple[str, str]] = []
 
     def walk(name: str, value: object) -> None:
@@ -132,7 +133,7 @@ def _strings(model: object) -> list[tuple[str, str]]:
             for item in value:
                 walk(name, item)
 
-    walk("", model.model_dump())  # type: ignore[attr-defined]
+    walk("", model.model_dump())
     return found
 
 

@@ -48,7 +48,7 @@ def test_a_difference_that_shows_alone_may_not_show_among_many() -> None:
     assert judge([alone], 0.05)[0].decision == "reproduced"
     among = judge([alone, *(hypothesis(0.0, 0.05, 0.03) for _ in range(5))], 0.05)
     assert among[0].decision == "unresolved"
-    assert among[0].p_zero == pytest.approx(6 * judge([alone], 0.05)[0].p_zero)  # type: ignore[operator]
+    assert among[0].p_zero == pytest.approx(6 * judge([alone], 0.05)[0].p_zero)
 
 
 def test_one_seed_settles_nothing_and_two_can() -> None:

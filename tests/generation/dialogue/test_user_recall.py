@@ -63,7 +63,7 @@ async def test_recalling_a_dialogue_equals_having_taken_part(executed: FinishedR
             simulated_user, llm = newcomer(dialogue, executed)
             differed += drawn_user(executed.pipeline.settings.user, f"x{dialogue.dialogue_id}") != simulated_user.user
             simulated_user.recall(before(request, dialogue))
-            await simulated_user.speak(request.context.transcript)  # type: ignore[union-attr]
+            await simulated_user.speak(request.context.transcript)
             assert llm.requests == [request]
             compared += 1
     assert compared > 100
@@ -95,7 +95,7 @@ async def test_a_further_task_ignores_the_closing_message_of_a_finished_dialogue
     assert len(several) > 5
     for dialogue in several:
         start = dialogue.task_starts[1]
-        request = next(r for r in requests_of(dialogue, executed) if r.context.task_start == start)  # type: ignore[union-attr]
+        request = next(r for r in requests_of(dialogue, executed) if r.context.task_start == start)
         closing = UserMessage(content="Thanks, bye.")
         over = {
             "messages": (*dialogue.messages[:start], closing),
@@ -105,7 +105,7 @@ async def test_a_further_task_ignores_the_closing_message_of_a_finished_dialogue
         simulated_user, llm = newcomer(dialogue, executed)
         simulated_user.recall(dialogue.model_copy(update=over))
         simulated_user.start_task(dialogue.tasks[1], start)
-        await simulated_user.speak(request.context.transcript)  # type: ignore[union-attr]
+        await simulated_user.speak(request.context.transcript)
         assert llm.requests == [request]
 
 

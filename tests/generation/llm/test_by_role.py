@@ -39,7 +39,7 @@ async def test_each_role_reaches_its_own_model_and_all_are_closed() -> None:
     default, judge = Named("big"), Named("small")
     llm = LLMByRole(default, {"judge": judge})
     for role in ("agent", "judge", "user", "judge"):
-        completion = await llm.complete(replace(REQUEST, role=role))  # type: ignore[arg-type]
+        completion = await llm.complete(replace(REQUEST, role=role))
         assert completion.model == ("small" if role == "judge" else "big")
     assert (llm.name, default.seen, judge.seen) == ("big", ["agent", "user"], ["judge", "judge"])
     await llm.close()

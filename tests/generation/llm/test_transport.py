@@ -150,7 +150,7 @@ async def test_retry_after_pauses_all_requests_to_that_server_and_no_others(
 
     def note(_: dict[str, Any]) -> web.Response:
         at.append(loop.time())
-        return status(429, Retry_After=retry_after())({}) if len(at) == 1 else reply()  # type: ignore[return-value]
+        return status(429, Retry_After=retry_after())({}) if len(at) == 1 else reply()
 
     async with serving(note) as limited, serving() as free, client(limited.url, free.url) as llm:
         paused = next(name for name in names(99) if rendezvous(name, 2)[0] == 0)

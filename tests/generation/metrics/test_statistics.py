@@ -159,7 +159,7 @@ def test_costs_by_hand() -> None:
     outcomes = [
         Outcome(
             dialogue_id=str(session),
-            status=status,  # type: ignore[arg-type]
+            status=status,
             session=session,
             clock=3600.0,
             dialogue=dialogue(

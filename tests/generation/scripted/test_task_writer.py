@@ -86,7 +86,7 @@ def test_drafts_about_any_tools(tools: tuple[ToolSpec, ...], view: Rows, difficu
             for value in set(call["arguments"].values() if not literal else ()) | {
                 v for v in call["arguments"].values() if isinstance(v, str) and v.startswith("${")
             }:
-                earlier, field = re.fullmatch(r"\$\{(\d+)(?:\.(\w+))?\}", value).groups()  # type: ignore[union-attr]
+                earlier, field = re.fullmatch(r"\$\{(\d+)(?:\.(\w+))?\}", value).groups()
                 assert int(earlier) < place
                 returns = specs[draft["plan"][int(earlier)]["tool"]].returns or {}
                 assert field in returns.get("items", returns).get("properties", {None: "the entire result"})
@@ -153,7 +153,7 @@ def test_follow_ups_about_a_database_know_whose_key_they_learnt(
 ) -> None:
     schema, tools, rows = next(entry for entry in databases if entry[0].name == "library")
     search = next(tool.name for tool in tools if tool.name.startswith("search_"))
-    key = next(iter(next(t for t in tools if t.name == search).returns["items"]["properties"]))  # type: ignore[index]
+    key = next(iter(next(t for t in tools if t.name == search).returns["items"]["properties"]))
     used = 0
     for number in range(60):
         context = asking(

@@ -188,7 +188,7 @@ def test_a_file_that_is_not_a_database_is_refused(tmp_path: Path) -> None:
         SqliteSeeds([tmp_path / "absent.sqlite"]).load()
     for wrong in (str(text), [], None):
         with pytest.raises(UserError, match=r"a list of files is expected: paths=\["):
-            SqliteSeeds(wrong).load()  # type: ignore[arg-type]
+            SqliteSeeds(wrong).load()
 
 
 def test_two_files_of_one_name_are_refused(bundled: dict[str, Seed], tmp_path: Path) -> None:

@@ -144,7 +144,7 @@ def test_an_unreadable_source_is_named(tmp_path: Path, nemotron: Path) -> None:
         NemotronSeeds(tmp_path / "absent.jsonl").load()
     for wrong in ({"limit": 0}, {"min_tools": 0}, {"limit": "many"}, {"min_tools": None}):
         with pytest.raises(UserError, match=r"limit=.*, min_tools=.* was given; expected: integers of at least 1"):
-            NemotronSeeds(**wrong)  # type: ignore[arg-type]
+            NemotronSeeds(**wrong)
     if nemotron.is_dir():
         with pytest.raises(UserError, match=r"split=chat.*Available splits: \['tool_calling'\]"):
             NemotronSeeds(nemotron, "chat").load()

@@ -124,7 +124,7 @@ async def test_a_server_that_dies_leaves_the_dialogue_to_be_tried_again() -> Non
 )
 def test_what_is_no_server_is_refused(arguments: dict[str, object], problem: str) -> None:
     with pytest.raises(UserError, match=problem):
-        McpSeeds(**arguments).load()  # type: ignore[arg-type]
+        McpSeeds(**arguments).load()
 
 
 def test_settings_stay_out_of_the_seed(seed: Seed) -> None:

@@ -103,11 +103,11 @@ def test_shapes_and_weights_are_those_asked_for() -> None:
     weighted = {"kind": "choices", "options": ["a", "b"], "weights": [9, 1]}
     spec = boat_hire(hires=many | {"columns": [*shapes, {"name": "kind_of", "type": "text", "values": weighted}]})
     filled = fill(spec, 1)["hires"]
-    mean = {name: sum(filled[name]) / 4000 for name in ("uniform", "normal", "skewed")}  # type: ignore[arg-type]
+    mean = {name: sum(filled[name]) / 4000 for name in ("uniform", "normal", "skewed")}
     assert 47 < mean["uniform"] < 53
     assert 47 < mean["normal"] < 53
     assert 17 < mean["skewed"] < 23, "the mean of a beta distribution (1, 4) is a fifth"
-    outer = {name: sum(not 20 <= value <= 80 for value in filled[name]) for name in mean}  # type: ignore[operator]
+    outer = {name: sum(not 20 <= value <= 80 for value in filled[name]) for name in mean}
     assert outer["uniform"] > 5 * outer["normal"]
     assert 3450 < filled["kind_of"].count("a") < 3750
     fewest = sorted(filled["sailor_id"].count(sailor) for sailor in range(1, 31))

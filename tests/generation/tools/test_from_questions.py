@@ -38,7 +38,7 @@ class Keyed:
 
     async def complete(self, request: Request) -> Completion:
         self.requests.append(request)
-        domain, step, attempt = re.fullmatch(r"tools/(\w+)/(.+)/(\d+)", request.key).groups()  # type: ignore[union-attr]
+        domain, step, attempt = re.fullmatch(r"tools/(\w+)/(.+)/(\d+)", request.key).groups()
         assert (domain, request.affinity, request.role) == ("flights", "tools/flights", "tool_maker")
         for _ in range(20 if step in self.slow else 1):
             await asyncio.sleep(0)
