@@ -29,10 +29,10 @@ def usable_part(
 def _without_surplus(table: TableSpec, most: int) -> tuple[TableSpec, list[str]]:
     """The table's first columns, up to twice as many as allowed, since some may have to go: to look for faults in
     hundreds of columns would take minutes."""
-    kept, surplus = table.columns[: 2 * most], table.columns[2 * most :]
+    first, surplus = table.columns[: 2 * most], table.columns[2 * most :]
     reason = f"there are {len(table.columns)} columns besides key and references; expected at most {most}"
     left_out = [f"{table.name}, {column.name}: {reason}" for column in surplus]
-    return table.model_copy(update={"columns": kept}), left_out
+    return table.model_copy(update={"columns": first}), left_out
 
 
 def _is_within(table: TableSpec, limits: Limits) -> bool:

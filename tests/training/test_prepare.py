@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import hydra
 import pytest
@@ -153,22 +154,25 @@ def test_a_run_survives_moving_its_outputs(data: Path, tmp_path: Path) -> None:
         assert AutoTokenizer.from_pretrained(moved / "train" / name / UNTRAINED)
 
 
-def test_a_model_that_could_not_be_saved_is_refused_before_training(data: Path, tmp_path: Path) -> None:
+def model_with(setting: dict[str, Any], data: Path, tmp_path: Path) -> tuple[str, ...]:
+    """The overrides that take a prepared model whose configuration has this setting."""
     prepare_in(tmp_path / "first", data)
     base = tmp_path / "first" / UNTRAINED
     config = json.loads((base / "config.json").read_text())
-    (base / "config.json").write_text(json.dumps(config | {"num_attention_heads": "two"}))
+    (base / "config.json").write_text(json.dumps(config | setting))
+    return f"model.path={base}", "model.tiny=null"
+
+
+def test_a_model_that_could_not_be_saved_is_refused_before_training(data: Path, tmp_path: Path) -> None:
+    model = model_with({"num_attention_heads": "two"}, data, tmp_path)
     with pytest.raises(UserError, match=r"could not be saved after training: .*num_attention_heads"):
-        prepare_in(tmp_path / "second", data, f"model.path={base}", "model.tiny=null")
+        prepare_in(tmp_path / "second", data, *model)
 
 
 def test_a_model_with_another_activation_is_refused_before_tokenising(data: Path, tmp_path: Path) -> None:
-    prepare_in(tmp_path / "first", data)
-    base = tmp_path / "first" / UNTRAINED
-    config = json.loads((base / "config.json").read_text())
-    (base / "config.json").write_text(json.dumps(config | {"hidden_act": "gelu"}))
+    model = model_with({"hidden_act": "gelu"}, data, tmp_path)
     with pytest.raises(UserError, match=r"fused_kernels=compile supports MLPs with hidden_act=silu, and .* has gelu"):
-        prepare_in(tmp_path / "second", data, f"model.path={base}", "model.tiny=null", "fused_kernels=compile")
+        prepare_in(tmp_path / "second", data, *model, "fused_kernels=compile")
     assert not (tmp_path / "second" / SAMPLES).exists()
 
 
