@@ -204,9 +204,12 @@ class McpConnection:
             async with self._server.client() as client:
                 opened.set_result((client, await _offer(client)))
                 await self._closing.wait()
-        except (MCPError, *_BROKEN) as error:
+        except BaseException as error:
+            # Whatever it is: a call is waiting for this session, and it must not wait for ever.
             if not opened.done():
                 opened.set_exception(UnreachableError(f"{self._server.where}: {_reason(error)}"))
+            if not isinstance(error, (MCPError, *_BROKEN)):
+                raise
 
     async def _leave(self) -> None:
         if self._closing is not None:

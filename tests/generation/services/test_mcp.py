@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import shlex
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -19,6 +21,8 @@ from generation.llm.meter import Meter
 from generation.scripted.llm import ScriptedLLM
 from generation.seeds.base import Seed
 from generation.seeds.mcp import McpSeeds
+from generation.services.base import UnreachableError
+from generation.services.mcp import McpServer, McpSessions
 from generation.tools.toolset import Toolset
 from generation.toolset_runner import source_from_seed
 from tests.generation.helpers import notes_mcp_server
@@ -102,6 +106,17 @@ async def test_a_server_that_dies_leaves_the_dialogue_to_be_tried_again() -> Non
         await environment.call("die", {})
     environment.close()
     factory.close()
+
+
+async def test_a_session_that_fails_in_an_unknown_way_ends_its_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(server: McpServer) -> Any:
+        raise KeyError("an error that the SDK does not document")
+
+    monkeypatch.setattr(McpServer, "client", broken)
+    sessions = McpSessions(McpServer.given(COMMAND, None, (), 60.0))
+    with pytest.raises(UnreachableError, match="KeyError: 'an error that the SDK does not document'"):
+        await asyncio.wait_for(sessions.open().call("notes_list", {}), 10)
+    sessions.close()
 
 
 @pytest.mark.parametrize(
