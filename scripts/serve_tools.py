@@ -103,7 +103,7 @@ def serve_tools(settings: ServeToolsSettings) -> Path:
             world.find_task(settings.task)
         closed = _Closed(journal, console)
         server = ToolServer(world, closed, version("user-oriented-dialogues"), settings.task, closed.first_number)
-        with suppress(KeyboardInterrupt):
+        with suppress(KeyboardInterrupt, asyncio.CancelledError):
             signal.signal(signal.SIGTERM, signal.default_int_handler)
             _serve(server, settings, console, llm)
         run.finish({"sessions": closed.sessions, "calls": closed.calls, "accepted": closed.accepted})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import socket
 import sys
 from collections.abc import AsyncIterator
@@ -29,12 +30,17 @@ _LINE_TOO_LONG = "\n"
 
 
 async def serve_stdio(server: ToolServer, message_bytes: int) -> None:
-    """Serve the one session of the process that started this one, until it closes standard input. Raises UserError if
-    standard input is a file."""
+    """Serve the one session of the process that started this one, until it closes standard input or this task is
+    cancelled, which SIGTERM does. Raises UserError if standard input is a file."""
     reader = asyncio.StreamReader(limit=message_bytes)
+    loop, serving = asyncio.get_running_loop(), asyncio.current_task()
+    assert serving
+    # An exception from a signal handler could interrupt the library while it starts the thread that writes, which then
+    # nobody ends: the process would stay.
+    loop.add_signal_handler(signal.SIGTERM, serving.cancel)
     try:
         # No thread reads: one that waits for a line would keep a process that is told to end.
-        await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
+        await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
     except ValueError:
         raise UserError(
             "standard input is a file; expected: a client that starts this server and talks to it"
