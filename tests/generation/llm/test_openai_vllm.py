@@ -163,7 +163,7 @@ def runs(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> dict[str, 
     folder = tmp_path_factory.mktemp("runs")
     bias = ",".join(f"{token}:{value}" for token, value in engine.logit_bias.items())
     model = (
-        f"llm=vllm llm.base_urls=[{engine.url}] llm.retries=3 llm.sampling.max_tokens=150 "
+        f"llm=vllm llm.base_urls=[{engine.url}] llm.retries=3 llm.sampling.max_tokens=80 "
         f"+llm.extra_body.logit_bias={{{bias}}}"
     )
     names = prepare_inputs(folder)
