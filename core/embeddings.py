@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from transformers import AutoModel, AutoTokenizer
 
 from core.settings import UserError
 
@@ -17,9 +19,6 @@ _BATCH, _LONGEST = 32, 256
 def embed(model: str, texts: Sequence[str]) -> Vectors:
     """A unit vector for each text: the mean of the last hidden states over its tokens, as sentence-transformers' mean
     pooling does. `model` is a directory or hub id. Raises UserError if it cannot be loaded."""
-    import torch  # noqa: PLC0415 - takes seconds, and only embeddings need it
-    from transformers import AutoModel, AutoTokenizer  # noqa: PLC0415 - takes seconds, too
-
     try:
         tokenizer, encoder = AutoTokenizer.from_pretrained(model), AutoModel.from_pretrained(model).eval()
     except (OSError, ValueError) as error:

@@ -10,7 +10,7 @@ from typing import Any
 import regex
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import SchemaError, ValidationError
-from jsonschema.validators import extend
+from jsonschema.validators import create
 from referencing import Registry
 from referencing.exceptions import Unresolvable
 
@@ -108,12 +108,14 @@ def _unevaluated_properties(validator: Any, allowed: Any, value: Any, schema: An
     raise ValueError("unevaluatedProperties is not supported; additionalProperties is")
 
 
-_Validator: Any = extend(  # type: ignore[no-untyped-call]  # jsonschema does not annotate it
-    Draft202012Validator,
+_Validator = create(
+    Draft202012Validator.META_SCHEMA,
     {
+        **Draft202012Validator.VALIDATORS,
         "pattern": _pattern,
         "patternProperties": _pattern_properties,
         "additionalProperties": _additional_properties,
         "unevaluatedProperties": _unevaluated_properties,
     },
+    type_checker=Draft202012Validator.TYPE_CHECKER,
 )

@@ -87,7 +87,7 @@ class _Shard:
 
 def _connect(address: str | None) -> Any:
     try:
-        import ray  # noqa: PLC0415 - takes seconds, and only this executor needs it
+        import ray  # noqa: PLC0415 - an optional package: without it, a clear error
     except ImportError:
         raise UserError("executor=ray needs Ray: install the extra ray (uv pip install -e '.[ray]')") from None
     if not ray.is_initialized():

@@ -67,7 +67,7 @@ def write_report(run: Path, transcripts: int, console: Console, seed: int = 0) -
                     found.append(page_transcripts.transcripts(path, chosen))
                     notes.append(note)
                 case "train":
-                    from training import run_report  # noqa: PLC0415 - takes seconds, and only a training needs it
+                    from training import run_report  # noqa: PLC0415 - needs the extra train; other stages do not
 
                     sections += run_report.sections(path)
                 case "generate":

@@ -24,7 +24,7 @@ def try_report(run: Path, transcripts: int, console: Console) -> Path | None:
     """Write the report of a run or an experiment and return its file; None with a warning if that fails: a stage that
     has done its work does not fail by it."""
     try:
-        from scripts.report import write_report  # noqa: PLC0415 - needs the packages of all stages; a generation does not
+        from scripts.report import write_report  # noqa: PLC0415 - needs the extra eval; a generation does not
 
         return write_report(run, transcripts, console)
     except Exception as error:

@@ -35,8 +35,8 @@ async def serve_stdio(server: ToolServer, message_bytes: int) -> None:
     reader = asyncio.StreamReader(limit=message_bytes)
     loop, serving = asyncio.get_running_loop(), asyncio.current_task()
     assert serving
-    # An exception from a signal handler could interrupt the library while it starts the thread that writes, which then
-    # nobody ends: the process would stay.
+    # A KeyboardInterrupt could hit the library between starting its writer thread and arranging for that thread's end:
+    # the process would then never exit.
     loop.add_signal_handler(signal.SIGTERM, serving.cancel)
     try:
         # No thread reads: one that waits for a line would keep a process that is told to end.

@@ -8,6 +8,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from datasets import load_dataset
+
 from core.settings import UserError
 
 _FORMATS = {".jsonl": "json", ".json": "json", ".parquet": "parquet"}
@@ -55,8 +57,6 @@ def _lines(file: Path, columns: Sequence[str]) -> Iterator[Mapping[str, Any]]:
 
 
 def _load(path: str | Path, split: str) -> Any:
-    from datasets import load_dataset  # noqa: PLC0415 - takes seconds; other sources need no rows
-
     # It logs every attempt to reach the hub, and importing it sets the level; the final error reports it once.
     logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
     local = Path(path)

@@ -204,12 +204,10 @@ class McpConnection:
             async with self._server.client() as client:
                 opened.set_result((client, await _offer(client)))
                 await self._closing.wait()
-        except BaseException as error:
-            # Whatever it is: a call is waiting for this session, and it must not wait for ever.
-            if not opened.done():
-                opened.set_exception(UnreachableError(f"{self._server.where}: {_reason(error)}"))
-            if not isinstance(error, (MCPError, *_BROKEN)):
-                raise
+        except Exception as error:
+            if not opened.done():  # whatever the error is, a call is waiting for this session
+                expected = isinstance(error, (MCPError, *_BROKEN))
+                opened.set_exception(UnreachableError(f"{self._server.where}: {_reason(error)}") if expected else error)
 
     async def _leave(self) -> None:
         if self._closing is not None:

@@ -84,7 +84,7 @@ def measure(settings: PrefixSettings) -> Report:
     metrics += cost_metrics
     notes["cost model"] = cost_notes
     if settings.engine:
-        from scripts.bench.engine import measure_vllm  # noqa: PLC0415 - torch takes 15 s, and engine=false needs none
+        from scripts.bench.engine import measure_vllm  # noqa: PLC0415 - needs the extra train; engine=false does not
 
         comparison = measure_vllm(
             recorded_run, counted, settings.engine_dialogues, settings.costs.thinking, settings.directory

@@ -39,7 +39,11 @@ def answering_proxy() -> Iterator[Proxy]:
             self.end_headers()
             self.wfile.write(body)
 
-        do_GET = do_POST = _answer  # noqa: N815
+        def do_GET(self) -> None:
+            self._answer()
+
+        def do_POST(self) -> None:
+            self._answer()
 
         def log_message(self, *_: object) -> None:
             """Quiet."""

@@ -7,8 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from transformers import AutoModel, AutoTokenizer
 
 from core.embeddings import effective_number, embed, mean_distance
 from core.journal import write_jsonl
@@ -97,9 +99,6 @@ def test_orthogonal_and_equal_vectors() -> None:
 
 
 def test_embeddings_are_means_over_tokens_whatever_the_padding(tiny_model: Path) -> None:
-    import torch  # noqa: PLC0415 - takes seconds
-    from transformers import AutoModel, AutoTokenizer  # noqa: PLC0415 - likewise
-
     texts = ["find Rex", "find the pet with the longest name of all"]
     together, alone = embed(str(tiny_model), texts), embed(str(tiny_model), texts[:1])
     assert np.allclose(together[0], alone[0], atol=1e-5)

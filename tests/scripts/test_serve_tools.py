@@ -212,6 +212,39 @@ async def test_a_server_that_is_told_to_end_writes_its_session(run: Path, tmp_pa
     assert [len(line.messages) for line in lines(tmp_path)] == [2]
 
 
+SIGNALLED = """
+import os, signal
+from anyio._backends._asyncio import WorkerThread
+start = WorkerThread.start
+def start_and_signal(thread):
+    start(thread)
+    os.kill(os.getpid(), signal.SIGTERM)
+WorkerThread.start = start_and_signal
+from scripts.serve_tools import main
+main()
+"""
+"""Sends SIGTERM at the worst moment: the library has started its writer thread and not yet arranged for its end."""
+
+
+async def test_a_signal_while_the_writer_starts_ends_the_server(run: Path, tmp_path: Path) -> None:
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", SIGNALLED, f"source={run}", "domains=[gym]", f"outputs={tmp_path}", "transport=stdio"),
+        cwd=CONF.parent,
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.DEVNULL,
+        stderr=asyncio.subprocess.DEVNULL,
+    )
+    assert process.stdin
+    initialize = {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "t", "version": "0"}}
+    message = {"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": initialize}
+    process.stdin.write(json.dumps(message).encode() + b"\n")
+    try:
+        assert await asyncio.wait_for(process.wait(), 60) == 0
+    finally:
+        if process.returncode is None:
+            process.kill()
+
+
 async def test_a_database_and_bundled_domains_can_be_served(run: Path, tmp_path: Path) -> None:
     (toolset, *_) = [json.loads(line) for line in (run / "toolsets.jsonl").read_text().splitlines()]
     async with served(tmp_path, f"source={toolset['database']}") as client:

@@ -25,9 +25,12 @@ pytestmark = pytest.mark.usefixtures("quick_probes")
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    """Wait until other tasks make the condition true."""
-    while not condition():  # noqa: ASYNC110
+    """Wait until other tasks make the condition true, for at least half a minute."""
+    for _ in range(15_000):
+        if condition():
+            return
         await asyncio.sleep(0.002)
+    raise AssertionError("the condition did not become true")
 
 
 async def test_a_dialogue_sticks_to_its_replica() -> None:
